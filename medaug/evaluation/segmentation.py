@@ -1,0 +1,237 @@
+"""The downstream network: one small MONAI U-Net, trained the same way in every arm of a benchmark.
+
+Only the samples differ between arms: the initial weights come from the seed alone, and every arm gets the same number
+of updates of the same size (never "epochs", which would give the arm with more data more training). U-Net:
+Ronneberger 2015 (1505.04597); loss: Dice + cross-entropy; AdamW with a cosine decay to zero.
+Images are (1, *S) in [-1, 1], labels (1, *S) of 0 and 1, S = (X, Y) or (X, Y, Z).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from monai.inferers import sliding_window_inference
+from monai.losses import DiceCELoss
+from monai.networks.nets import UNet
+from monai.utils import convert_to_tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from medaug.errors import ConfigError, DataError, TrainingError
+
+
+class Samples(Protocol):
+    """Training samples by number: `samples[i]` is the same sample whenever it is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class SegmentationConfig:
+    """The network and its training.
+
+    Attributes:
+        channels: width of each level; the network halves the image `len(channels) - 1` times.
+        precision: Fabric's, "32-true" or "bf16-mixed".
+        patch_size: size of the inference window in 3-D (the samples' size), None = the whole volume at once.
+        overlap: fraction by which neighbouring 3-D windows overlap.
+
+    Raises:
+        ConfigError: if a value does not fit.
+    """
+
+    spatial_dims: int = 2
+    channels: tuple[int, ...] = (16, 32, 64, 128, 256)
+    num_res_units: int = 0
+    updates: int = 800
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-5
+    precision: str = "32-true"
+    patch_size: tuple[int, ...] | None = None
+    overlap: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.spatial_dims not in (2, 3):
+            raise ConfigError(f"spatial_dims: found {self.spatial_dims}; expected 2 or 3")
+        if len(self.channels) < 2 or self.updates < 1 or self.batch_size < 1:
+            raise ConfigError(
+                f"found {len(self.channels)} channels, {self.updates} updates, batch_size {self.batch_size}; "
+                "expected at least 2 levels of channels, 1 update and batch_size 1"
+            )
+        if self.patch_size is not None:
+            _check_size(self.patch_size, self, "patch_size")
+
+    @property
+    def stride(self) -> int:
+        """Image sizes must be multiples of this, in voxels."""
+        return 2 ** (len(self.channels) - 1)
+
+
+def build_segmenter(config: SegmentationConfig, generator: torch.Generator) -> nn.Module:
+    """A U-Net of 1 → 1 channels on the CPU, its weights drawn from `generator` alone (PyTorch's default scheme)."""
+    with torch.device("meta"):  # no draw from the global generator
+        network = UNet(
+            config.spatial_dims, 1, 1, channels=config.channels, strides=(2,) * (len(config.channels) - 1),
+            num_res_units=config.num_res_units,
+        )  # fmt: skip
+    network = network.to_empty(device="cpu")
+    for name, module in network.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+            bound = 1 / math.sqrt(module.weight[0].numel())  # 1 / sqrt(fan-in)
+            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+            if module.bias is not None:
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+        elif isinstance(module, nn.PReLU):
+            nn.init.constant_(module.weight, 0.25)
+        elif list(module.parameters(recurse=False)) or list(module.buffers(recurse=False)):
+            raise NotImplementedError(f"{name}: no initial weights defined for {type(module).__name__}")
+    return network
+
+
+def train_segmenter(
+    samples: Samples, config: SegmentationConfig, *, seed: int, fabric: Fabric | None = None, workers: int = 0,
+    on_update: Callable[[int, float], None] | None = None,
+) -> nn.Module:  # fmt: skip
+    """Trains one network on samples 0 … updates × batch_size − 1, in that order; bit for bit repeatable on CPU.
+
+    Args:
+        samples: `samples[i]` → {"image": (1, *S) float in [-1, 1], "label": (1, *S) of 0/1}; other keys are ignored.
+        seed: of the initial weights.
+        fabric: device and precision; by default one device and `config.precision`. A given one keeps its precision.
+        workers: DataLoader processes.
+        on_update: called with (updates done, loss) after each update.
+
+    Returns:
+        The network in evaluation mode, on Fabric's device.
+
+    Raises:
+        DataError: if there are too few samples.
+        ConfigError: if their size does not fit the network, or Fabric runs several processes.
+        TrainingError: if the loss becomes NaN or infinite.
+    """
+    needed = config.updates * config.batch_size
+    if len(samples) < needed:
+        raise DataError(
+            f"samples: found {len(samples)}; expected {config.updates} updates × {config.batch_size} = {needed}. "
+            "Let `samples[i]` repeat the cases with new augmentation, or lower `updates`."
+        )
+    fabric = fabric or Fabric(devices=1, precision=config.precision)
+    if fabric.world_size != 1:
+        raise ConfigError(
+            f"the downstream network trains in one process; found {fabric.world_size}. Run several cells of the "
+            "benchmark side by side instead."
+        )
+    network = build_segmenter(config, torch.Generator().manual_seed(seed))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.updates)
+    model, optimizer = fabric.setup(network, optimizer)
+    loss_of = DiceCELoss(sigmoid=True, batch=True)  # batch: a slice without tumor does not swamp the Dice term
+    model.train()
+    for update, batch in enumerate(_loader(samples, config, seed, workers), start=1):
+        image, label = fabric.to_device(batch)  # (B, 1, *S)
+        if update == 1:
+            _check_size(tuple(image.shape[2:]), config, "samples: image")
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_of(model(image).float(), label)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"segmentation, update {update}: found loss {value}; expected a finite one. Check the images for NaN, "
+                'lower `learning_rate`, or use `precision: "32-true"`.'
+            )
+        fabric.backward(loss)
+        optimizer.step()
+        schedule.step()
+        if on_update is not None:
+            on_update(update, value)
+    return network.eval()
+
+
+@torch.inference_mode()
+def probability(network: nn.Module, image: Tensor, config: SegmentationConfig) -> Tensor:
+    """Tumor probability of every voxel, float32 in [0, 1], in the image's shape and on its device.
+
+    Args:
+        image: 2-D: a slice (1, X, Y) or a stack (N, 1, X, Y); 3-D: a volume (1, X, Y, Z). Any size: it is padded
+            by its edge values to what the network takes, and cropped back.
+
+    Raises:
+        DataError: if the shape does not fit `config.spatial_dims`.
+    """
+    dims = config.spatial_dims
+    stack = dims == 2 and image.ndim == 4
+    if not stack and image.ndim != dims + 1 or image.shape[1 if stack else 0] != 1:
+        expected = "(1, X, Y) or (N, 1, X, Y)" if dims == 2 else "(1, X, Y, Z)"
+        raise DataError(f"image: found shape {tuple(image.shape)}; expected {expected}. Add or move the channel axis.")
+    device = next(network.parameters()).device
+    forward = _autocast(network, config, device)
+    images = convert_to_tensor(image if stack else image[None], track_meta=False, dtype=torch.float32)  # (N, 1, *S)
+    size = tuple(images.shape[2:])
+    if dims == 2 or config.patch_size is None:
+        parts = [forward(_padded(part.to(device), config.stride)) for part in images.split(config.batch_size)]
+        logits = torch.cat(parts)
+    else:
+        padded = _padded(images.to(device), 1, config.patch_size)
+        logits = sliding_window_inference(
+            padded, config.patch_size, config.batch_size, forward, overlap=config.overlap, mode="gaussian"
+        )
+    logits = logits[(..., *(slice(n) for n in size))]
+    result = torch.sigmoid(logits.float()).to(image.device)
+    return result if stack else result[0]
+
+
+def predict(network: nn.Module, image: Tensor, config: SegmentationConfig, threshold: float = 0.5) -> Tensor:
+    """The segmentation, bool, in the image's shape: `probability` above `threshold`."""
+    return probability(network, image, config) > threshold
+
+
+def _loader(samples: Samples, config: SegmentationConfig, seed: int, workers: int) -> DataLoader:
+    numbers = range(config.updates * config.batch_size)
+    generator = torch.Generator().manual_seed(seed)  # without it, the loader draws from the global generator
+    return DataLoader(
+        samples, config.batch_size, sampler=numbers, num_workers=workers, collate_fn=_stack, generator=generator,
+        pin_memory=torch.cuda.is_available(),
+    )  # fmt: skip
+
+
+def _stack(samples: Sequence[Mapping[str, Any]]) -> tuple[Tensor, Tensor]:
+    """Images and labels of a batch, (B, 1, *S) float32, without metadata."""
+    keys = ("image", "label")
+    return tuple(
+        torch.stack([convert_to_tensor(s[key], dtype=torch.float32, track_meta=False) for s in samples]) for key in keys
+    )
+
+
+def _autocast(network: nn.Module, config: SegmentationConfig, device: torch.device) -> Callable[[Tensor], Tensor]:
+    kind = torch.float16 if config.precision.startswith("16") else torch.bfloat16
+
+    def forward(x: Tensor) -> Tensor:
+        with torch.autocast(device.type, kind, enabled=config.precision.endswith("mixed")):
+            return network(x).float()
+
+    return forward
+
+
+def _padded(images: Tensor, multiple: int, least: Sequence[int] | None = None) -> Tensor:
+    """(N, 1, *S) with edge values added at the far ends: sizes a multiple of `multiple`, and at least `least`."""
+    size = images.shape[2:]
+    target = [max(math.ceil(n / multiple) * multiple, m) for n, m in zip(size, least or [0] * len(size), strict=True)]
+    pads = [p for n, m in zip(reversed(size), reversed(target), strict=True) for p in (0, m - n)]
+    return F.pad(images, pads, mode="replicate") if any(pads) else images
+
+
+def _check_size(size: tuple[int, ...], config: SegmentationConfig, name: str) -> None:
+    if len(size) != config.spatial_dims or any(n % config.stride or n < 2 * config.stride for n in size):
+        raise ConfigError(
+            f"{name}: found size {size}; expected {config.spatial_dims} multiples of {config.stride}, each at least "
+            f"{2 * config.stride}. Choose another size, or fewer `channels`."
+        )

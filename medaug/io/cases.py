@@ -1,0 +1,74 @@
+"""One case as a dict, the order of cases, and the choice of one sequence (FLAIR, T1, ...) of several."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from medaug.errors import ConfigError
+
+Case = dict[str, Any]
+
+
+def make_case(
+    case: str, image: Path, label: Path | None, *, patient: str | None = None, scan: str | None = None,
+    channel: int | None = None,
+) -> Case:  # fmt: skip
+    """One case; the patient and the scan default to the case itself."""
+    return {
+        "case": case, "patient": patient or case, "scan": scan or case,
+        "image": str(image), "label": str(label) if label is not None else None, "channel": channel,
+    }  # fmt: skip
+
+
+def natural_key(text: str) -> list[tuple[int, str]]:
+    """A sort key that compares the numbers inside a name by value: `slice_2` before `slice_10`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
+def choose_sequence(names: Sequence[str], sequence: str | int | None, where: str) -> str:
+    """The chosen name; without a choice, the only one.
+
+    Raises:
+        ConfigError: if there are several and none is chosen, or the choice is not among them.
+    """
+    index = choose_channel(names, sequence, where)
+    return names[index or 0]
+
+
+def choose_channel(names: Sequence[str], sequence: str | int | None, where: str) -> int | None:
+    """The channel number of a sequence; None where nothing needs to be chosen (no names and no choice, or one name).
+
+    Args:
+        names: the channels' names in order; empty if the data set does not name them.
+        sequence: a name (upper or lower case), a number, or a number as text.
+        where: the data set, for messages.
+
+    Raises:
+        ConfigError: as `choose_sequence`.
+    """
+    if sequence is None:
+        if len(names) > 1:
+            raise ConfigError(f"{where}: holds several sequences; choose one with `--sequence`: {_listed(names)}")
+        return None
+    lowered = [name.lower() for name in names]
+    if str(sequence).lower() in lowered:
+        index = lowered.index(str(sequence).lower())
+    elif isinstance(sequence, int) or sequence.isdecimal():
+        index = int(sequence)
+        if index < 0 or (names and index >= len(names)):
+            raise ConfigError(f"{where}: no channel {index}; choose one of {_listed(names) or 'the numbers from 0'}")
+    elif not names:
+        raise ConfigError(f"{where}: the channels have no names here; choose by number, for example `--sequence 0`")
+    else:
+        near = get_close_matches(sequence.lower(), lowered, n=1)
+        hint = f". Did you mean {names[lowered.index(near[0])]}?" if near else ""
+        raise ConfigError(f"{where}: no sequence {sequence!r}; choose one of {_listed(names)}{hint}")
+    return index if len(names) != 1 else None
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"{name} ({index})" for index, name in enumerate(names))

@@ -1,0 +1,181 @@
+"""Data sets described by a JSON file: MONAI datalists, the Medical Segmentation Decathlon, and nnU-Net (v1, v2).
+
+Paths in them are relative to the JSON file's folder and may not leave it. In the Decathlon a sequence is a volume of
+a 4-D file; in nnU-Net it is a file of its own (`case_0000.nii.gz`); in a MONAI datalist it may be either.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from medaug.errors import DataError
+from medaug.io.atomic import read_json
+from medaug.io.cases import Case, choose_channel, make_case
+from medaug.io.suffixes import is_scan, stem_of
+
+log = logging.getLogger(__name__)
+
+NNUNET_NAME = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
+
+
+def is_datalist(root: Path) -> bool:
+    """Whether this is a datalist file or a folder that holds one (`datalist.json`)."""
+    return root.suffix == ".json" if root.is_file() else (root / "datalist.json").is_file()
+
+
+def is_msd(root: Path) -> bool:
+    """Whether the folder holds `dataset.json` and `imagesTr/`."""
+    return (root / "dataset.json").is_file() and (root / "imagesTr").is_dir()
+
+
+def find_datalist(root: Path, sequence: str | int | None) -> list[Case]:
+    """The cases of a MONAI datalist's "training" list (or of a plain JSON list).
+
+    An entry has "image" (a path, or a list with one file per sequence) and may have "label", "patient" or "subject",
+    "case", "scan" and "channel". Names of the sequences may stand in "channel_names" beside the list.
+    """
+    source = root if root.is_file() else root / "datalist.json"
+    content = read_json(source)
+    entries, names = _entries(content, source), _names(content, source)
+    if isinstance(content, dict):
+        others = [key for key, value in content.items() if isinstance(value, list) and key != "training" and value]
+        if others:
+            log.info('%s: only "training" is read; left out: %s', source, ", ".join(others))
+    chosen = choose_channel(names, sequence, str(source))
+    cases = []
+    for number, entry in enumerate(entries):
+        images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
+        index, channel = 0, entry.get("channel") if chosen is None else chosen
+        if len(images) > 1:
+            index, channel = choose_channel(names or [str(i) for i in range(len(images))], sequence, str(source)), None
+            if index >= len(images):
+                raise _bad_entry(source, number, f"{len(images)} images", f"at least {index + 1}")
+        image = _inside(source, images[index])
+        label = _inside(source, entry["label"]) if entry.get("label") else None
+        patient = entry.get("patient", entry.get("subject"))
+        case = str(entry.get("case", stem_of(image)))
+        scan = entry.get("scan")
+        cases.append(
+            make_case(
+                case,
+                image,
+                label,
+                channel=channel,
+                patient=None if patient is None else str(patient),
+                scan=None if scan is None else str(scan),
+            )  # fmt: skip
+        )
+    return cases
+
+
+def find_msd(root: Path, sequence: str | int | None) -> list[Case]:
+    """The training cases of a Decathlon or nnU-Net folder; `imagesTs` is not read.
+
+    The sequences' names are "channel_names" (nnU-Net v2) or "modality" (Decathlon, nnU-Net v1).
+    """
+    source = root / "dataset.json"
+    content = read_json(source)
+    channel = choose_channel(_names(content, source), sequence, str(source))
+    if isinstance(content, dict) and "training" in content:
+        return [_msd_case(source, entry, channel) for entry in _entries(content, source)]
+    return _nnunet_cases(root, channel)
+
+
+def _msd_case(source: Path, entry: dict[str, Any], channel: int | None) -> Case:
+    label = _inside(source, entry["label"]) if entry.get("label") else None
+    image = _inside(source, entry["image"], must_exist=False)
+    case = stem_of(image)
+    if not image.exists():  # nnU-Net v1 lists `case.nii.gz` and stores `case_0000.nii.gz`
+        ending = image.name[len(case) :]
+        image = image.with_name(f"{case}_{channel or 0:04d}{ending}")
+        channel = None
+    if not image.exists():
+        raise _missing(source, entry["image"])
+    return make_case(case, image, label, patient=entry.get("patient"), channel=channel)
+
+
+def _nnunet_cases(root: Path, channel: int | None) -> list[Case]:
+    labels = {stem_of(path): path for path in _scans(root / "labelsTr")}
+    images: dict[str, dict[int, Path]] = {}
+    for path in _scans(root / "imagesTr"):
+        match = NNUNET_NAME.match(stem_of(path))
+        if not match:
+            raise DataError.about(
+                path, "a name without a channel number", "`<case>_0000` and so on, or a training list in dataset.json",
+                "Rename the file.",
+            )  # fmt: skip
+        images.setdefault(match["case"], {})[int(match["channel"])] = path
+    cases = []
+    for case, files in images.items():
+        if (channel or 0) not in files:
+            raise DataError.about(
+                root / "imagesTr", f"no file {case}_{channel or 0:04d}", "one file per sequence and case",
+                "Add the file, or choose another `--sequence`.",
+            )  # fmt: skip
+        cases.append(make_case(case, files[channel or 0], labels.get(case)))
+    orphans = sorted(labels.keys() - images.keys())
+    if orphans:
+        raise DataError.about(
+            labels[orphans[0]], f"{len(orphans)} label(s) without an image", "an image for every label",
+            "Add the image, or move the label away.",
+        )  # fmt: skip
+    return cases
+
+
+def _entries(content: Any, source: Path) -> list[dict[str, Any]]:
+    entries = content.get("training") if isinstance(content, dict) else content
+    if not isinstance(entries, list):
+        raise DataError.about(
+            source, 'no list "training"', '{"training": [{"image": ..., "label": ...}, ...]}', "Add the list."
+        )
+    for number, entry in enumerate(entries):
+        image = entry.get("image") if isinstance(entry, dict) else None
+        paths = image if isinstance(image, list) else [image]
+        if not paths or not all(isinstance(path, str) and path for path in paths):
+            raise _bad_entry(source, number, f"image {image!r}", "a path, or a list of paths")
+        if entry.get("label") is not None and not isinstance(entry["label"], str):
+            raise _bad_entry(source, number, f"label {entry['label']!r}", "a path")
+    return entries
+
+
+def _names(content: Any, source: Path) -> list[str]:
+    """The sequences' names in order, from {"0": name} or a list; empty if there are none."""
+    values = content.get("channel_names", content.get("modality", [])) if isinstance(content, dict) else []
+    if isinstance(values, dict):
+        if not all(str(key).isdecimal() for key in values):
+            raise DataError.about(
+                source, f"channel names {values}", '{"0": name, "1": name, ...}', "Number the channels from 0."
+            )
+        values = [values[key] for key in sorted(values, key=int)]
+    return [str(value) for value in (values if isinstance(values, list) else [values])]
+
+
+def _inside(source: Path, text: str, must_exist: bool = True) -> Path:
+    """The path of a datalist entry, which has to lie in the datalist's folder (links may lead elsewhere)."""
+    folder = source.parent
+    outside = os.path.relpath(os.path.abspath(folder / text), os.path.abspath(folder)).split(os.sep)[0] == os.pardir
+    if outside:
+        raise DataError.about(
+            source, f"the path {text}, which leaves the folder", f"a path inside {folder}",
+            "Move the datalist to the data, or the data below it.",
+        )  # fmt: skip
+    path = Path(os.path.normpath(folder / text))
+    if must_exist and not path.exists():
+        raise _missing(source, text)
+    return path
+
+
+def _scans(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if is_scan(path)) if folder.is_dir() else []
+
+
+def _missing(source: Path, text: str) -> DataError:
+    return DataError.about(source, f"the file {text} listed, and it is not there", "every listed file", "Add it.")
+
+
+def _bad_entry(source: Path, number: int, found: str, expected: str) -> DataError:
+    return DataError.about(f"{source}, entry {number}", found, expected, "Correct the entry.")

@@ -1,0 +1,214 @@
+"""Decoders, one for each family of formats: bytes on disk to an array, its affine in mm (RAS), and its channels.
+
+NIfTI (gzip by isal, then nibabel), NRRD (pynrrd), MetaImage (MONAI's ITKReader), PNG/JPEG/TIFF (Pillow). Anything a
+decoder refuses becomes a DataError; nothing is repaired silently. `files.py` turns the result into a MetaTensor.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import nrrd
+import numpy as np
+from isal import igzip
+from PIL import Image
+
+from medaug.errors import DataError
+from medaug.io.suffixes import META_IMAGE, NIFTI, NRRD, READABLE, suffix_of
+
+_STDERR_LOCK = threading.Lock()  # one decoder at a time may own file descriptor 2
+_DECODER_NOISE = re.compile(r"^(\w*(LZW|ZIP|Fax|TIFF|JPEG|Predictor)\w*:|MetaImage|\s+ideal = ).*")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One file as it is stored: (X, Y), (X, Y, Z), or with a last axis of channels if `has_channels`."""
+
+    array: np.ndarray
+    affine: np.ndarray  # (4, 4), mm, RAS
+    has_channels: bool = False
+    spacing_known: bool = True
+
+
+def decode(path: str | Path, palette_as_index: bool = False) -> Decoded:
+    """Decodes one image file; `palette_as_index` keeps the numbers of a palette picture (labels) and not its colours.
+
+    Raises:
+        DataError: for a missing, empty, damaged or foreign file.
+    """
+    path = Path(path)
+    suffix = _checked_suffix(path)
+    try:
+        if suffix in NIFTI:
+            return _decode_nifti(path)
+        if suffix in NRRD:
+            return _decode_nrrd(path)
+        if suffix in META_IMAGE:
+            return _decode_meta_image(path)
+        return _decode_picture(path, palette_as_index)
+    except DataError:
+        raise
+    except Exception as error:  # third-party decoders meet damaged bytes with every kind of exception
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise DataError.about(
+            path, f"a damaged or foreign file ({reason[-1]})", f"a readable {suffix} image",
+            "Copy or download it again, or leave it out (`--skip-unreadable`).",
+        ) from error  # fmt: skip
+
+
+def _checked_suffix(path: Path) -> str:
+    suffix = suffix_of(path)
+    if not path.exists():
+        raise DataError.about(path, "no such file", "an image file", "Check the path.")
+    if path.is_dir():
+        raise DataError.about(path, "a folder", "an image file", "Name the file inside it.")
+    if not suffix:
+        raise DataError.about(
+            path, f"an unknown file ending {path.suffix!r}", f"one of {', '.join(READABLE)}",
+            "Convert it, for example to NIfTI.",
+        )  # fmt: skip
+    if path.stat().st_size == 0:
+        raise DataError.about(path, "an empty file (0 bytes)", f"a {suffix} image", "Copy or download it again.")
+    return suffix
+
+
+def _decode_nifti(path: Path) -> Decoded:
+    data = path.read_bytes()
+    if data[:2] == b"\x1f\x8b":
+        data = igzip.decompress(data)
+    header_size = {int.from_bytes(data[:4], "little"), int.from_bytes(data[:4], "big")}
+    kind = nibabel.Nifti1Image if 348 in header_size else nibabel.Nifti2Image if 540 in header_size else None
+    if kind is None:
+        raise ValueError("no NIfTI header")
+    image = kind.from_bytes(data)
+    array = np.asanyarray(image.dataobj)
+    while array.ndim > 3 and array.shape[3] == 1:  # (X, Y, Z, 1, C): no time, vector last
+        array = array[:, :, :, 0]
+    if array.dtype.names:  # colour voxels
+        array = np.stack([array[name] for name in array.dtype.names], axis=-1)
+        return Decoded(array, image.affine, has_channels=True)
+    return Decoded(array, image.affine, has_channels=array.ndim > 3)
+
+
+def _decode_nrrd(path: Path) -> Decoded:
+    array, header = nrrd.read(str(path))
+    space = str(header.get("space", "left-posterior-superior")).lower()
+    if "space directions" in header:
+        rows = [np.asarray(row, dtype=np.float64) for row in header["space directions"]]
+        axes = [i for i, row in enumerate(rows) if row.ndim == 1 and np.isfinite(row).all()]
+        directions = np.array([rows[i] for i in axes])
+    else:
+        axes = [i for i, kind in enumerate(header.get("kinds", ["domain"] * array.ndim)) if kind in ("domain", "space")]
+        spacings = np.asarray(header.get("spacings", np.ones(array.ndim)), dtype=np.float64)[axes]
+        directions = np.diag(np.where(np.isfinite(spacings), spacings, 1.0))
+    if array.ndim - len(axes) > 1 or not axes:
+        raise ValueError(f"{array.ndim} axes of which {len(axes)} are spatial")
+    others = [i for i in range(array.ndim) if i not in axes]
+    affine = np.eye(4)
+    affine[: directions.shape[1], : len(axes)] = directions.T
+    origin = np.asarray(header.get("space origin", np.zeros(directions.shape[1])), dtype=np.float64)
+    affine[: origin.size, 3] = origin
+    affine = np.diag([*_ras_signs(space), 1.0]) @ affine
+    known = "space directions" in header or "spacings" in header
+    return Decoded(array.transpose(*axes, *others), affine, has_channels=bool(others), spacing_known=known)
+
+
+def _ras_signs(space: str) -> tuple[float, float, float]:
+    """Signs that turn an NRRD `space` into RAS; without a space the file is taken as LPS, as MONAI and ITK do."""
+    named = {
+        "right-anterior-superior": "ras", "left-anterior-superior": "las", "left-posterior-superior": "lps",
+        "ras": "ras", "las": "las", "lps": "lps",
+    }.get(space)  # fmt: skip
+    if named is None:
+        raise ValueError(f"space {space!r}, which has no known orientation")
+    return (1.0 if named[0] == "r" else -1.0, 1.0 if named[1] == "a" else -1.0, 1.0)
+
+
+def _decode_meta_image(path: Path) -> Decoded:
+    try:
+        import itk  # noqa: F401
+        from monai.data import ITKReader
+    except ImportError as error:
+        raise DataError.about(
+            path, "a MetaImage file, and the package itk is not installed", "itk to read it",
+            'Run `pip install "medaug[itk]"`, or convert the file to NIfTI.',
+        ) from error  # fmt: skip
+    reader = ITKReader()
+    with _quiet_stderr():
+        array, meta = reader.get_data(reader.read(path))
+    small = np.asarray(meta["affine"], dtype=np.float64)  # (3, 3) for 2-D files
+    dims = small.shape[0] - 1
+    affine = np.eye(4)
+    affine[:dims, :dims], affine[:dims, 3] = small[:dims, :dims], small[:dims, dims]
+    return Decoded(np.array(array), affine, has_channels=array.ndim > dims)
+
+
+def _decode_picture(path: Path, palette_as_index: bool) -> Decoded:
+    with Image.open(path) as picture:
+        pages = getattr(picture, "n_frames", 1)
+        if pages > 1:
+            raise DataError.about(
+                path, f"a stack of {pages} pages", "one picture a file",
+                "Save it as a NIfTI volume, or as one file per slice.",
+            )  # fmt: skip
+        with _quiet_stderr():
+            picture.load()
+        if picture.mode in ("P", "PA") and not palette_as_index:
+            picture = picture.convert("RGB")
+        array = np.asarray(picture)
+        if picture.mode in ("LA", "RGBA", "PA") and array[..., -1].min() == array[..., -1].max():
+            array = array[..., :-1]  # an alpha channel without content
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    array = array.swapaxes(0, 1)  # (row, column[, C]) → (X, Y[, C])
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    return Decoded(array, np.eye(4), has_channels=array.ndim == 3, spacing_known=False)
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keeps what libtiff and ITK print about a damaged file off the terminal and puts it into the error.
+
+    Raises:
+        ValueError: in place of the decoder's own error, with the words the decoder printed.
+    """
+    printed: list[str] = []
+    try:
+        with _STDERR_LOCK, _captured_stderr(printed):
+            yield
+    except Exception as error:
+        if printed:
+            raise ValueError(" ".join(printed)) from error
+        raise
+
+
+@contextmanager
+def _captured_stderr(noise: list[str]) -> Iterator[None]:
+    """Appends the decoders' lines on file descriptor 2 to `noise`; other lines are passed on when the block ends."""
+    try:
+        original = os.dup(2)
+    except OSError:  # a process without a standard error
+        yield
+        return
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
+            caught.seek(0)
+            for line in caught.read().splitlines(keepends=True):
+                if _DECODER_NOISE.match(line.decode(errors="replace")):
+                    noise.append(line.decode(errors="replace").strip())
+                else:
+                    os.write(2, line)

@@ -1,0 +1,31 @@
+"""The file name endings medaug knows, and names without them (`.nii.gz` counts as one ending)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+NIFTI = (".nii.gz", ".nii")
+NRRD = (".nrrd",)
+META_IMAGE = (".mha", ".mhd")
+LOSSY = (".jpg", ".jpeg")
+TIFF = (".tif", ".tiff")
+PICTURES = (".png", *LOSSY, *TIFF)
+READABLE = (*NIFTI, *NRRD, *META_IMAGE, *PICTURES)
+WRITABLE = (*NIFTI, ".png", *TIFF)
+
+
+def suffix_of(path: str | Path) -> str:
+    """The known ending of a file name in lower case, or "" if medaug cannot read such a file."""
+    name = Path(path).name.lower()
+    return next((suffix for suffix in READABLE if name.endswith(suffix)), "")
+
+
+def stem_of(path: str | Path) -> str:
+    """The file name without its known ending: `scan.nii.gz` → `scan`."""
+    name = Path(path).name
+    return name[: len(name) - len(suffix_of(name))]
+
+
+def is_scan(path: str | Path) -> bool:
+    """Whether a file name looks like an image; names that start with a dot never do (`._scan.nii.gz` of macOS)."""
+    return bool(suffix_of(path)) and not Path(path).name.startswith(".")

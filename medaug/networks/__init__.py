@@ -1,0 +1,29 @@
+"""Networks of the translators: tensors in, tensors out; no files, no metadata, no randomness but initial weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from medaug.errors import ConfigError
+from medaug.networks.patchgan import patch_discriminator
+from medaug.networks.resnet import ResNetGenerator
+from medaug.networks.unet import UNetGenerator
+
+__all__ = ["GENERATORS", "ResNetGenerator", "UNetGenerator", "build_generator", "patch_discriminator"]
+
+GENERATORS: dict[str, Callable[..., nn.Module]] = {"resnet": ResNetGenerator, "unet": UNetGenerator}
+
+
+def build_generator(
+    name: str, *, spatial_dims: int, in_channels: int, out_channels: int, width: int, depth: int
+) -> nn.Module:
+    """A generator by name; `depth` counts residual blocks (resnet) or resolution levels (unet).
+
+    Raises:
+        ConfigError: for an unknown name, listing the known ones.
+    """
+    if name not in GENERATORS:
+        raise ConfigError(f"unknown generator '{name}'; choose one of: {', '.join(GENERATORS)}")
+    return GENERATORS[name](spatial_dims, in_channels, out_channels, width=width, depth=depth)

@@ -1,0 +1,67 @@
+"""Building blocks shared by the generators, in 2-D and 3-D.
+
+Up-sampling is resize-convolution (Odena 2016, "Deconvolution and Checkerboard Artifacts"): a transposed convolution
+paints a checkerboard. Norms are per instance and stay in the default memory layout: torch 2.13 computes wrong
+gradients on the CPU for channels-last instance norm at batch size 1.
+"""
+
+from __future__ import annotations
+
+from monai.networks.layers.factories import Conv, Norm
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def pad_reflect(x: Tensor, width: int) -> Tensor:
+    """Mirrors `width` voxels at every border; repeats the border where the image is too small to mirror."""
+    mode = "reflect" if min(x.shape[2:]) > width else "replicate"
+    return functional.pad(x, [width, width] * (x.ndim - 2), mode=mode)
+
+
+class ConvNormAct(nn.Module):
+    """Reflect-padded convolution, instance norm, ReLU: (B, C, *S) → (B, out_channels, *S / stride)."""
+
+    def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1):
+        super().__init__()
+        self.padding = kernel // 2
+        self.conv = Conv["conv", spatial_dims](in_channels, out_channels, kernel, stride)
+        self.norm = Norm["instance", spatial_dims](out_channels, affine=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.norm(self.conv(pad_reflect(x, self.padding))), inplace=True)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3-wide convolutions with a skip (He 2016), as in the generator of Johnson 2016."""
+
+    def __init__(self, spatial_dims: int, channels: int):
+        super().__init__()
+        self.first = ConvNormAct(spatial_dims, channels, channels)
+        self.conv = Conv["conv", spatial_dims](channels, channels, 3)
+        self.norm = Norm["instance", spatial_dims](channels, affine=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.norm(self.conv(pad_reflect(self.first(x), 1)))
+
+
+class ResizeConv(nn.Module):
+    """Nearest-neighbour doubling followed by a convolution block: (B, C, *S) → (B, out_channels, *2S)."""
+
+    def __init__(self, spatial_dims: int, in_channels: int, out_channels: int):
+        super().__init__()
+        self.block = ConvNormAct(spatial_dims, in_channels, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block(functional.interpolate(x, scale_factor=2, mode="nearest"))
+
+
+class Head(nn.Module):
+    """The last convolution, to image channels, without norm or activation."""
+
+    def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, kernel: int = 3):
+        super().__init__()
+        self.padding = kernel // 2
+        self.conv = Conv["conv", spatial_dims](in_channels, out_channels, kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(pad_reflect(x, self.padding))

@@ -1,0 +1,258 @@
+"""Plots of the report as PNG bytes: learning curves, differences between arms, scores by patient, distributions.
+
+Drawn with matplotlib's object API (no pyplot, no global state), in the colour-blind-safe palette of Okabe and Ito, with
+line styles and markers that differ as well, so that no plot needs colour to be read. A PNG states its density (192 per
+inch), so the page shows it at half its pixels; it holds no metadata, so the same numbers give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+OKABE_ITO = {
+    "blue": "#0072B2", "orange": "#E69F00", "green": "#009E73", "vermillion": "#D55E00",
+    "purple": "#CC79A7", "sky": "#56B4E9", "black": "#000000", "yellow": "#F0E442",
+}  # fmt: skip
+INK, SOFT, LINE = "#1b2430", "#566273", "#d5dbe3"
+DPI = 192  # two device pixels per CSS pixel
+_CYCLE = [OKABE_ITO[name] for name in ("blue", "vermillion", "green", "orange", "purple", "sky", "black")]
+_STYLES = ["-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5))]
+_VERDICT_MARKS = {"helps": ("^", "#00795A"), "hurts": ("v", "#B84A00"), "inconclusive": ("o", "#5f6672")}
+_WIDTH_IN = 5.15  # two such plots stand side by side on the page
+
+
+def learning_curves(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    title: str,
+    xlabel: str = "step",
+    ylabel: str,
+    smooth: int | None = None,
+) -> bytes:
+    """Curves of a quantity over training: the running mean in front, the raw values faint behind it.
+
+    Args:
+        series: name → (steps, values), of equal length; values that are not finite are left out.
+        smooth: width of the centred running mean in points; None takes 2 % of the points, 1 draws the values as they are.
+
+    Raises:
+        ValueError: if a series has not one value per step.
+    """
+    figure, ax = _axes(height_in=3.1)
+    curves = {name: _running_mean(*_finite_pairs(name, *points), smooth) for name, points in series.items()}
+    curves = {name: curve for name, curve in curves.items() if curve[0].size}
+    for index, (steps, values, mean) in enumerate(curves.values()):
+        colour, style = _CYCLE[index % len(_CYCLE)], _STYLES[index % len(_STYLES)]
+        marker = "o" if steps.size == 1 else None
+        if not np.array_equal(values, mean):
+            ax.plot(steps, values, color=colour, linewidth=0.6, alpha=0.22)
+        ax.plot(steps, mean, color=colour, linestyle=style, linewidth=1.7, marker=marker, markersize=4)
+    if curves:
+        _zoom_to_means(ax, curves)
+        lines = ax.lines[-1:] if len(curves) == 1 else [line for line in ax.lines if line.get_alpha() is None]
+        _legend(ax, lines, list(curves))
+    else:
+        _say_no_data(ax)
+    ax.grid(axis="y", color=LINE, linewidth=0.6)
+    _label(ax, title=title, xlabel=xlabel, ylabel=ylabel)
+    return to_png(figure)
+
+
+def difference_forest(rows: Sequence[tuple[str, float, float, float, str]], *, xlabel: str) -> bytes:
+    """One interval per arm against the zero line, with the numbers and the verdict written beside it.
+
+    Args:
+        rows: (label, mean, low, high, verdict); the verdict ('helps', 'hurts', 'inconclusive') sets colour and marker.
+    """
+    figure, ax = _axes(width_in=8.2, height_in=0.95 + 0.36 * max(len(rows), 1))
+    ax.axvline(0, color=INK, linewidth=1, zorder=1)
+    for y, (_, mean, low, high, verdict) in enumerate(rows):
+        marker, colour = _VERDICT_MARKS.get(verdict, ("s", SOFT))
+        if all(map(math.isfinite, (low, high))):
+            ax.plot([low, high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=2)
+        if math.isfinite(mean):
+            ax.plot(mean, y, marker=marker, color=colour, markersize=8, markeredgecolor="white", zorder=3)
+    if not rows:
+        _say_no_data(ax)
+    ax.set_ylim(max(len(rows), 1) - 0.4, -0.6)
+    ax.set_yticks(range(len(rows)), [_plain(row[0]) for row in rows], color=INK, fontsize=9)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="x", color=LINE, linewidth=0.6)
+    right = ax.twinx()
+    right.set_ylim(ax.get_ylim())
+    right.set_yticks(range(len(rows)), [_interval_text(*row[1:]) for row in rows], color=INK, fontsize=9)
+    right.tick_params(axis="y", length=0)
+    right.spines[:].set_visible(False)
+    ax.spines["left"].set_visible(False)
+    _label(ax, xlabel=xlabel)
+    return to_png(figure)
+
+
+def score_by_patient(scores: Mapping[str, Sequence[float]], *, ylabel: str) -> bytes:
+    """Every patient's score in every arm: a box, the dots, and where the arms list the same patients a line for each.
+
+    Args:
+        scores: arm → one score per patient, in the same patient order in every arm; NaN means no score.
+    """
+    values = {arm: np.asarray(column, dtype=float) for arm, column in scores.items()}
+    figure, ax = _axes(width_in=max(_WIDTH_IN, 0.9 + 1.15 * len(values)), height_in=3.6)
+    paired = len(values) > 1 and len({column.size for column in values.values()}) == 1
+    if paired:
+        table = np.stack(list(values.values()))  # (arms, patients)
+        ax.plot(
+            np.arange(len(values))[:, None] + _spread(table.shape[1]), table,
+            color=SOFT, linewidth=0.6, alpha=min(0.5, 12 / max(table.shape[1], 1)), zorder=1,
+        )  # fmt: skip
+    labels = []
+    for x, (arm, column) in enumerate(values.items()):
+        colour = _CYCLE[x % len(_CYCLE)]
+        ax.scatter(x + _spread(column.size), column, s=11, color=colour, linewidths=0, alpha=0.75, zorder=2)
+        kept = column[np.isfinite(column)]
+        if kept.size:
+            line = {"color": INK, "linewidth": 1}
+            ax.boxplot(
+                kept, positions=[x], widths=0.5, showfliers=False, zorder=3, boxprops=line, whiskerprops=line,
+                capprops=line, medianprops={"color": INK, "linewidth": 2}, manage_ticks=False,
+            )  # fmt: skip
+        mean = f"{kept.mean():.3f}" if kept.size else "–"
+        labels.append(f"{_wrapped(arm)}\nmean {mean}, n = {kept.size}".replace("-0.", "−0."))
+    if not any(np.isfinite(column).any() for column in values.values()):
+        _say_no_data(ax)
+    ax.set_xticks(range(len(values)), labels, fontsize=8, color=INK)
+    ax.set_xlim(-0.55, max(len(values), 1) - 0.45)
+    ax.tick_params(axis="x", length=0)
+    ax.grid(axis="y", color=LINE, linewidth=0.6)
+    _label(ax, ylabel=ylabel)
+    return to_png(figure)
+
+
+def distributions(real: Sequence[float], synthetic: Sequence[float], *, xlabel: str) -> bytes:
+    """Two histograms over the same bins: real filled, synthetic outlined; dotted lines are the medians."""
+    figure, ax = _axes(height_in=2.9)
+    samples = {"real": np.asarray(real, dtype=float), "synthetic": np.asarray(synthetic, dtype=float)}
+    samples = {name: values[np.isfinite(values)] for name, values in samples.items()}
+    together = np.concatenate(list(samples.values()))
+    looks = {
+        "real": {"color": OKABE_ITO["blue"], "alpha": 0.38, "histtype": "stepfilled"},
+        "synthetic": {"color": OKABE_ITO["vermillion"], "linewidth": 1.8, "histtype": "step"},
+    }
+    if together.size:
+        low, high = together.min(), together.max()
+        bins = int(np.clip(2 * together.size ** (1 / 3), 5, 40))  # Rice's rule
+        edges = np.linspace(low, high, bins + 1) if high > low else np.array([low - 0.5, low + 0.5])
+        handles = []
+        for name, values in samples.items():
+            share = np.full(values.size, 1 / max(values.size, 1))
+            handles.append(ax.hist(values, edges, weights=share, **looks[name])[2][0])
+            if values.size:
+                ax.axvline(float(np.median(values)), color=looks[name]["color"], linestyle=":", linewidth=1.6)
+        _legend(ax, handles, [f"{name} (n = {values.size})" for name, values in samples.items()])
+    else:
+        _say_no_data(ax)
+    ax.grid(axis="y", color=LINE, linewidth=0.6)
+    _label(ax, xlabel=xlabel, ylabel="share")
+    return to_png(figure)
+
+
+def to_png(figure: Figure) -> bytes:
+    """Draws a figure and encodes it small: RGB on white, as a palette where 256 colours suffice, without metadata."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    if image.getcolors(maxcolors=256):
+        image = image.quantize(256, dither=Image.Dither.NONE)
+    encoded = io.BytesIO()
+    image.save(encoded, "PNG", optimize=True, dpi=(figure.dpi, figure.dpi))
+    return encoded.getvalue()
+
+
+def _axes(*, width_in: float = _WIDTH_IN, height_in: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width_in, height_in), dpi=DPI, facecolor="white", layout="constrained")
+    ax = figure.add_subplot()
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(LINE)
+    ax.tick_params(colors=SOFT, labelsize=8.5, color=LINE)
+    return figure, ax
+
+
+def _label(ax: Axes, *, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
+    if title:
+        ax.set_title(_plain(title), loc="left", fontsize=10, color=INK, fontweight="bold")
+    ax.set_xlabel(_plain(xlabel), fontsize=9, color=SOFT)
+    ax.set_ylabel(_plain(ylabel), fontsize=9, color=SOFT)
+
+
+def _legend(ax: Axes, handles: Sequence[object], names: list[str]) -> None:
+    # A label that begins with an underscore is skipped by matplotlib; the space keeps it.
+    labels = [_plain(f" {name}" if name.startswith("_") else name) for name in names]
+    ax.legend(handles, labels, fontsize=8.5, frameon=False, labelcolor=INK, handlelength=2.4)
+
+
+def _plain(text: str) -> str:
+    """Text that matplotlib shows as it is: a dollar sign opens no formula."""
+    return str(text).replace("$", r"\$")
+
+
+def _wrapped(arm: str) -> str:
+    return _plain(arm).replace(" ", "\n", 1) if len(arm) > 16 else _plain(arm)
+
+
+def _say_no_data(ax: Axes) -> None:
+    ax.text(0.5, 0.5, "no data", transform=ax.transAxes, ha="center", va="center", color=SOFT, fontsize=10)
+    ax.set_xticks([])
+    ax.set_yticks([])
+
+
+def _finite_pairs(name: str, steps: Sequence[float], values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    x, y = np.asarray(steps, dtype=float), np.asarray(values, dtype=float)
+    if x.shape != y.shape:
+        raise ValueError(f"series {name!r}: {x.size} steps and {y.size} values; expected one value per step")
+    return x[np.isfinite(y)], y[np.isfinite(y)]
+
+
+def _running_mean(x: np.ndarray, y: np.ndarray, width: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(steps, values, centred running mean); near the ends the window is cut short, not padded."""
+    width = max(1, round(0.02 * y.size)) if width is None else max(1, min(int(width), y.size))
+    if width == 1 or y.size == 0:
+        return x, y, y
+    before, after = (width - 1) // 2, width // 2
+    total = np.concatenate([[0.0], np.cumsum(y)])
+    centre = np.arange(y.size)
+    first, last = np.maximum(centre - before, 0), np.minimum(centre + after + 1, y.size)
+    return x, y, (total[last] - total[first]) / (last - first)
+
+
+def _zoom_to_means(ax: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+    """Keeps single spikes from flattening the curves; how many values lie off the axis is written on the plot."""
+    means = np.concatenate([mean for _, _, mean in curves.values()])
+    raw = np.concatenate([values for _, values, _ in curves.values()])
+    margin = 0.35 * (float(np.ptp(means)) or abs(float(means[0])) or 1.0)
+    low, high = max(means.min() - margin, raw.min()), min(means.max() + margin, raw.max())
+    outside = int(((raw < low) | (raw > high)).sum())
+    if outside:
+        ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+        outside = int(((raw < ax.get_ylim()[0]) | (raw > ax.get_ylim()[1])).sum())
+    if outside:
+        note = f"{outside} value{'s' if outside > 1 else ''} off the axis"
+        ax.text(1.0, 1.01, note, transform=ax.transAxes, ha="right", va="bottom", fontsize=7.5, color=SOFT)
+
+
+def _interval_text(mean: float, low: float, high: float, verdict: str) -> str:
+    if not math.isfinite(mean):
+        return _plain(f"not measured   {verdict}")
+    numbers = f"{mean:+.3f}  [{low:+.3f}, {high:+.3f}]".replace("-", "−")
+    return _plain(f"{numbers}   {verdict}")
+
+
+def _spread(count: int) -> np.ndarray:
+    """Sideways offsets in (−0.18, 0.18), the same for a patient in every arm: a golden-ratio sequence, not chance."""
+    return 0.36 * ((np.arange(count) * 0.6180339887498949) % 1.0 - 0.5)

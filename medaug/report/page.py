@@ -1,0 +1,240 @@
+"""A run's report as plain data, and its rendering to one HTML file that needs no network and no JavaScript.
+
+The page puts the verdict first, then what was run, the sections (text, tables, figures), warnings and files left out,
+the settings, and the commands that make it again. The stages fill a `ReportPage`; this room does not know the run folder.
+Every string is escaped; images are embedded as data URIs; the same page gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Literal
+
+import jinja2
+
+from medaug import __version__
+from medaug.io.atomic import write_text
+
+Tone = Literal["helps", "hurts", "inconclusive", "info"]
+Cell = str | float
+
+ICONS: dict[str, str] = {"helps": "✓", "hurts": "✕", "inconclusive": "≈", "info": "i"}
+LABELS: dict[str, str] = {"helps": "Helps", "hurts": "Hurts", "inconclusive": "Inconclusive", "info": "Result"}
+DISCLAIMER = "Synthetic images, for research. Not for diagnosis."
+MISSING = "–"
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_CSS_DPI = 96.0  # a CSS pixel is 1/96 inch
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer, in one headline and one sentence.
+
+    Raises:
+        ValueError: for an unknown tone.
+    """
+
+    tone: Tone
+    headline: str
+    sentence: str
+
+    def __post_init__(self) -> None:
+        if self.tone not in ICONS:
+            raise ValueError(f"unknown tone {self.tone!r}; expected one of {', '.join(ICONS)}")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names the row. Numbers are formatted per column; NaN and None show as a dash.
+
+    Raises:
+        ValueError: if a row has not one cell per column.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[list[Cell]]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for index, row in enumerate(self.rows):
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"table {self.title!r}, row {index}: {len(row)} cells, expected {len(self.columns)}, one per column"
+                )
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A PNG picture; `alt` says in words what it shows, for readers who cannot see it.
+
+    Raises:
+        ValueError: if `png` is not PNG data or `alt` is blank.
+    """
+
+    title: str
+    png: bytes
+    caption: str
+    alt: str
+
+    def __post_init__(self) -> None:
+        if not self.png.startswith(_PNG_SIGNATURE):
+            raise ValueError(f"figure {self.title!r}: the image is not PNG data; render it with report.figures")
+        if not self.alt.strip():
+            raise ValueError(f"figure {self.title!r}: the alternative text is blank; say in words what it shows")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A headed part of the page; blank lines in `text` separate paragraphs."""
+
+    title: str
+    text: str = ""
+    tables: list[Table] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ReportPage:
+    """Everything on one page. Parts left empty do not appear."""
+
+    title: str
+    subtitle: str
+    verdict: Verdict
+    facts: list[tuple[str, str]] = field(default_factory=list)  # (name, value): what was run
+    sections: list[Section] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)  # (path, reason)
+    settings_yaml: str = ""
+    commands: list[str] = field(default_factory=list)
+    footer: str = f"{DISCLAIMER} medaug {__version__}"
+
+
+def render(page: ReportPage, path: Path) -> Path:
+    """Writes the page to `path` (atomically: a reader sees the old file or the whole new one) and returns `path`."""
+    write_text(path, to_html(page))
+    return path
+
+
+def to_html(page: ReportPage) -> str:
+    """The page as one self-contained HTML document."""
+    anchors = _Anchors()
+    html = _template().render(
+        page=page,
+        icon=ICONS[page.verdict.tone],
+        label=LABELS[page.verdict.tone],
+        sections=[(anchors.of(section.title), section) for section in page.sections],
+    )
+    # A file name that is not UTF-8 reaches us as lone surrogates, which cannot be written.
+    return html.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def format_columns(table: Table) -> list[list[str]]:
+    """The cells of a table as text, row by row: one number of decimals per column, so that digits line up."""
+    columns = [_format_column([row[i] for row in table.rows]) for i in range(len(table.columns))]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def numeric_columns(table: Table) -> list[bool]:
+    """Which columns hold numbers (or text that starts like one, '0.74 [0.70, 0.78]') and are set flush right."""
+    starts_like_number = re.compile(r"\s*([<>≤≥±~]\s*)?[+\-−]?[.\d]|\s*[–—-]?\s*$")
+    return [
+        i > 0 and all(not isinstance(row[i], str) or bool(starts_like_number.match(row[i])) for row in table.rows)
+        for i in range(len(table.columns))
+    ]
+
+
+class _Anchors:
+    """Heading anchors, unique within a page and apart from the template's own."""
+
+    def __init__(self) -> None:
+        self._taken = {"content", "verdict", "contents", "run", "warnings", "left-out", "settings", "commands"}
+
+    def of(self, title: str) -> str:
+        slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "section"
+        anchor, number = slug, 1
+        while anchor in self._taken:
+            number += 1
+            anchor = f"{slug}-{number}"
+        self._taken.add(anchor)
+        return anchor
+
+
+def _format_column(cells: list[Cell]) -> list[str]:
+    floats = [abs(float(c)) for c in cells if _is_float(c) and math.isfinite(c)]
+    tiny = any(0 < value < 1e-3 for value in floats)
+    largest = max(floats, default=0.0)
+    decimals = 3 if largest < 10 else 2 if largest < 100 else 1
+    return [_format_cell(cell, ".3g" if tiny else f",.{decimals}f") for cell in cells]
+
+
+def _format_cell(cell: Cell | None, spec: str) -> str:
+    if cell is None:
+        return MISSING
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, Integral):
+        return f"{int(cell):,}".replace("-", "−")
+    if not isinstance(cell, Real):
+        return str(cell)
+    if math.isnan(cell):
+        return MISSING
+    if math.isinf(cell):
+        return "∞" if cell > 0 else "−∞"
+    text = f"{float(cell):{spec}}".replace("-", "−")
+    return text.lstrip("−") if re.fullmatch(r"−[0.]+", text) else text
+
+
+def _is_float(cell: object) -> bool:
+    return isinstance(cell, Real) and not isinstance(cell, Integral)
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
+
+
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _css_size(png: bytes) -> tuple[int, int]:
+    """Width and height in CSS pixels: the PNG's pixels, scaled by its stated density (pHYs) where it has one."""
+    width, height = struct.unpack(">II", png[16:24])
+    for kind, body in _chunks(png):
+        if kind == b"pHYs" and body[8] == 1:  # unit 1: pixels per metre
+            per_metre = struct.unpack(">I", body[:4])[0]
+            scale = _CSS_DPI / (per_metre * 0.0254) if per_metre else 1.0
+            return max(1, round(width * scale)), max(1, round(height * scale))
+    return width, height
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    position = len(_PNG_SIGNATURE)
+    while position + 12 <= len(png):
+        length, kind = struct.unpack(">I4s", png[position : position + 8])
+        yield kind, png[position + 8 : position + 8 + length]
+        position += 12 + length
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "paragraphs": _paragraphs,
+        "data_uri": _data_uri,
+        "css_size": _css_size,
+        "format_columns": format_columns,
+        "numeric_columns": numeric_columns,
+    }
+    return environment.from_string(files("medaug.report").joinpath("page.html").read_text(encoding="utf-8"))

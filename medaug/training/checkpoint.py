@@ -1,0 +1,72 @@
+"""Checkpoints that are either whole or not there.
+
+A checkpoint is a folder `step-<n>` with one file a rank. It is written under a temporary name, flushed to the disk and
+renamed, so a process killed at any moment leaves the last whole one. Read with `weights_only=True`: tensors, numbers
+and strings only.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medaug.errors import RunError
+
+KEPT = 2
+
+
+def save_checkpoint(
+    folder: Path, step: int, state: dict[str, Any], *, rank: int = 0, barrier: Callable[[], None] = lambda: None
+) -> None:
+    """Writes this rank's part; the first rank makes the folder and, when all parts are there, gives it its name.
+
+    Raises:
+        RunError: if the disk is full or the folder cannot be written.
+    """
+    partial, final = folder / f".partial-{step:08d}", folder / f"step-{step:08d}"
+    try:
+        if rank == 0:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        barrier()
+        with open(partial / f"rank-{rank}.pt", "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        barrier()
+        if rank == 0:
+            shutil.rmtree(final, ignore_errors=True)
+            partial.rename(final)
+            for old in _steps(folder)[:-KEPT]:
+                shutil.rmtree(old, ignore_errors=True)
+        barrier()
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "file" not in str(error).lower():
+            raise
+        shutil.rmtree(partial, ignore_errors=True)
+        raise RunError(f"{folder}: the checkpoint of step {step} could not be written ({error}). "
+                       "Free some space or check the permissions; the same command then resumes.") from error  # fmt: skip
+
+
+def load_checkpoint(folder: Path, *, rank: int = 0, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+    """This rank's part of the newest whole checkpoint, or None where there is none.
+
+    Raises:
+        RunError: if the checkpoint was written by another number of processes.
+    """
+    steps = _steps(folder)
+    if not steps:
+        return None
+    path = steps[-1] / f"rank-{rank}.pt"
+    if not path.exists():
+        raise RunError(f"{steps[-1]}: no part for process {rank}. Resume with as many --devices as it was begun with.")
+    return torch.load(path, map_location=device, weights_only=True)
+
+
+def _steps(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*")) if folder.is_dir() else []

@@ -1,0 +1,234 @@
+"""The one GAN loop, for every translator: Lightning Fabric for devices, processes and precision.
+
+Step t trains on samples t·B … t·B + B − 1 and draws its noise from (seed, t), so nothing depends on how far a process
+lived: a run killed at any step and resumed ends with the weights of the run that was not killed, bit for bit on a CPU.
+`fit` on a folder that holds checkpoints resumes; on a finished one it returns what is there.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from medaug.errors import Interrupted
+from medaug.progress import track
+from medaug.training.checkpoint import load_checkpoint, save_checkpoint
+from medaug.training.config import TrainingConfig
+from medaug.training.log import MetricsLog
+from medaug.training.monitors import check_finite, measure
+from medaug.training.pool import ImagePool
+from medaug.translators.base import Batch, Translator
+
+Preview = Callable[[Translator, int], None]
+"""Draws what the translator does at a step; must be picklable for training on several processes."""
+
+
+def fit(
+    translator: Translator, samples: Dataset, config: TrainingConfig, folder: Path, *, preview: Preview | None = None
+) -> Translator:
+    """Trains `translator` and leaves it with the (averaged) weights for use, in eval mode on the CPU.
+
+    Args:
+        samples: `samples[i]` is the i-th training sample, a dict of tensors without batch axis, the same for the same
+            i whoever asks; at least `config.steps × batch_size × devices` long.
+        folder: receives `checkpoints/`, `metrics.jsonl` and TensorBoard logs.
+
+    Raises:
+        TrainingError: when a loss is not finite.
+        Interrupted: after Ctrl-C, with the state saved.
+        RunError: when the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    fabric = make_fabric(config)
+    # Fabric gives each process its own copy of modules that are arguments, and cannot walk frozen dataclasses.
+    fabric.launch(partial(_train, samples=samples, config=config, folder=folder, preview=preview), translator)
+    state = load_checkpoint(folder / "checkpoints")
+    translator.to("cpu").load_state_dict(state["translator"])
+    if config.ema_decay:
+        translator.generators.load_state_dict(state["ema"])
+    return translator.eval()
+
+
+def make_fabric(config: TrainingConfig) -> Fabric:
+    """Fabric for this config: plain on one device, DDP on several (spawned here, or as torchrun / SLURM laid out)."""
+    strategy: Any = "auto"
+    if config.devices > 1:
+        launched = any(name in os.environ for name in ("TORCHELASTIC_RUN_ID", "SLURM_PROCID"))
+        strategy = DDPStrategy(start_method="popen" if launched else "spawn", find_unused_parameters=True)
+    return Fabric(
+        accelerator=config.accelerator, devices=config.devices, strategy=strategy, precision=config.precision
+    )
+
+
+def _train(
+    fabric: Fabric, translator: Translator, *, samples: Dataset, config: TrainingConfig, folder: Path,
+    preview: Preview | None,
+) -> None:  # fmt: skip
+    state = _State(fabric, translator, config, folder / "checkpoints")
+    if state.step >= config.steps:
+        return
+    loader = _loader(fabric, samples, config, state.step)
+    log = MetricsLog(folder, state.step) if fabric.is_global_zero else None
+    label, silent = f"train {translator.name}", not fabric.is_global_zero
+    with _StopRequest() as stop, track(label, config.steps, done=state.step, silent=silent) as tracker:
+        for batch in loader:
+            figures = _step(fabric, state, batch, config)
+            if log and (state.step % config.log_every == 0 or state.step == config.steps):
+                log.write(state.step, figures())
+            tracker.advance()
+            stopping = _any_rank(fabric, stop.requested)
+            if stopping or state.step % config.checkpoint_every == 0 or state.step == config.steps:
+                state.save()
+            if preview and not silent and (state.step % config.preview_every == 0 or state.step == config.steps):
+                preview(state.for_use(), state.step)
+            if stopping:
+                raise Interrupted(f"stopped after step {state.step} of {config.steps}; the same command resumes")
+    if log:
+        log.close()
+
+
+class _State:
+    """Everything a step changes: networks, optimizers, average, pools, and the step count."""
+
+    def __init__(self, fabric: Fabric, translator: Translator, config: TrainingConfig, folder: Path):
+        self.fabric, self.config, self.folder = fabric, config, folder
+        self.translator = translator.train()
+        betas = (config.beta1, config.beta2)
+        generators = torch.optim.Adam(translator.generator_parameters(), config.learning_rate, betas)
+        discriminators = torch.optim.Adam(translator.discriminator_parameters(), config.learning_rate, betas)
+        self.module, *self.optimizers = fabric.setup(translator, generators, discriminators)
+        for method in ("generator_losses", "discriminator_losses"):
+            self.module.mark_forward_method(method)
+        self.ema = AveragedModel(translator.generators, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        self.pools = {domain: ImagePool(config.pool_size) for domain in translator.discriminators}
+        self.step = 0
+        self._restore(load_checkpoint(folder, rank=fabric.global_rank, device=fabric.device))
+
+    def save(self) -> None:
+        state: dict[str, Any] = {"step": self.step, "pools": {k: pool.state_dict() for k, pool in self.pools.items()}}
+        state["translator"] = self.translator.state_dict()
+        state["ema"] = self.ema.module.state_dict()
+        state["averaged"] = self.ema.n_averaged
+        state["optimizers"] = [optimizer.state_dict() for optimizer in self.optimizers]
+        save_checkpoint(
+            self.folder, self.step, state, rank=self.fabric.global_rank, barrier=self.fabric.barrier
+        )
+
+    def for_use(self) -> Translator:
+        """The translator with the averaged generators in place of the raw ones (a copy)."""
+        twin = copy.deepcopy(self.translator).eval()
+        if self.config.ema_decay:
+            twin.generators.load_state_dict(self.ema.module.state_dict())
+        return twin
+
+    def _restore(self, state: dict[str, Any] | None) -> None:
+        if state is None:
+            return
+        self.step = state["step"]
+        self.translator.load_state_dict(state["translator"])
+        self.ema.module.load_state_dict(state["ema"])
+        self.ema.n_averaged.copy_(state["averaged"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for domain, pool in self.pools.items():
+            pool.load_state_dict(state["pools"][domain], self.fabric.device)
+
+
+def _step(fabric: Fabric, state: _State, batch: Batch, config: TrainingConfig) -> Callable[[], dict[str, float]]:
+    """One update of the generators and one of the discriminators; returns what computes the log's figures."""
+    generators, discriminators = state.optimizers
+    _set_learning_rate(state.optimizers, config.learning_rate_at(state.step))
+
+    _require_grad(state.translator.discriminator_parameters(), False)
+    losses, fakes = state.module.generator_losses(batch)
+    check_finite(losses, state.step)
+    generators.zero_grad()
+    fabric.backward(sum(losses.values()))
+    generators.step()
+
+    _require_grad(state.translator.discriminator_parameters(), True)
+    chance = torch.Generator().manual_seed((config.seed * 1_000_003 + state.step) * 4096 + fabric.global_rank)
+    pooled = {domain: state.pools[domain].exchange(fake, chance) for domain, fake in fakes.items()}
+    judged = state.module.discriminator_losses(batch, pooled)
+    check_finite(judged, state.step)
+    discriminators.zero_grad()
+    fabric.backward(sum(judged.values()))
+    discriminators.step()
+
+    state.ema.update_parameters(state.translator.generators)
+    state.step += 1
+    return lambda: {name: float(v.detach()) for name, v in (losses | judged).items()} | measure(batch, fakes)
+
+
+class _StepBatches(Sampler[list[int]]):
+    """The sample numbers of each step from `start` on, for one rank."""
+
+    def __init__(self, start: int, stop: int, batch_size: int, rank: int, world_size: int):
+        self.steps, self.batch_size, self.rank, self.world_size = range(start, stop), batch_size, rank, world_size
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in self.steps:
+            first = (step * self.world_size + self.rank) * self.batch_size
+            yield list(range(first, first + self.batch_size))
+
+
+def _loader(fabric: Fabric, samples: Dataset, config: TrainingConfig, start: int) -> DataLoader:
+    batches = _StepBatches(start, config.steps, config.batch_size, fabric.global_rank, fabric.world_size)
+    loader = DataLoader(samples, batch_sampler=batches, num_workers=config.workers)
+    return fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+
+
+def _set_learning_rate(optimizers: list[Any], rate: float) -> None:
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+
+
+def _require_grad(parameters: Iterator[torch.nn.Parameter], required: bool) -> None:
+    for parameter in parameters:
+        parameter.requires_grad_(required)
+
+
+def _any_rank(fabric: Fabric, flag: bool) -> bool:
+    if fabric.world_size == 1:
+        return flag
+    return bool(fabric.all_reduce(torch.tensor(float(flag), device=fabric.device), reduce_op="sum") > 0)
+
+
+class _StopRequest:
+    """Turns the first SIGINT or SIGTERM into a request to stop after the step; the second acts at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True

@@ -1,0 +1,58 @@
+"""What tells a training that goes wrong from one that goes right, step by step.
+
+`strength_<domain>` is the mean absolute change from input to fake (an output equal to its input gives 0), `variety_<domain>`
+the spread among the batch's fakes over that among its real images (a collapsed generator gives 0).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from medaug.errors import TrainingError
+from medaug.translators.base import Batch, Fakes, Losses
+
+NO_OP_STRENGTH = 1e-3
+COLLAPSED_VARIETY = 0.05
+
+
+def check_finite(losses: Losses, step: int) -> None:
+    """The NaN guard.
+
+    Raises:
+        TrainingError: naming the losses that are not finite.
+    """
+    bad = [name for name, value in losses.items() if not math.isfinite(float(value.detach()))]
+    if bad:
+        raise TrainingError(
+            f"step {step}: {', '.join(bad)} not finite. The last checkpoint is kept; resume with a lower "
+            "training.learning_rate, or precision 32-true."
+        )
+
+
+@torch.no_grad()
+def measure(batch: Batch, fakes: Fakes) -> dict[str, float]:
+    """Strength and variety of the fakes of one batch."""
+    figures = {}
+    for domain, source in (("a", "b"), ("b", "a")):
+        channels = batch[domain].shape[1]
+        fake, real = fakes[domain][:, :channels].float(), batch[domain].float()
+        figures[f"strength_{domain}"] = float((fake - batch[source].float()).abs().mean())
+        if len(fake) > 1:
+            figures[f"variety_{domain}"] = float(fake.std(dim=0).mean() / real.std(dim=0).mean().clamp(min=1e-6))
+    return figures
+
+
+def warnings_of(rows: list[dict[str, float]]) -> list[str]:
+    """Sentences for the report where the last quarter of the log shows a no-op or a collapse."""
+    tail = rows[-max(len(rows) // 4, 1) :]
+    sentences = []
+    for domain in ("a", "b"):
+        strength = [row[f"strength_{domain}"] for row in tail if f"strength_{domain}" in row]
+        variety = [row[f"variety_{domain}"] for row in tail if f"variety_{domain}" in row]
+        if strength and sum(strength) / len(strength) < NO_OP_STRENGTH:
+            sentences.append(f"The generator towards domain {domain} leaves its input unchanged (no-op).")
+        if variety and sum(variety) / len(variety) < COLLAPSED_VARIETY:
+            sentences.append(f"The fakes of domain {domain} are all alike (mode collapse).")
+    return sentences

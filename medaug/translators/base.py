@@ -1,0 +1,108 @@
+"""The contract of every translator: two domains, two directions, losses as dicts of weighted scalars.
+
+A translator holds networks and objectives. It knows nothing of optimizers, devices, files, HU or metadata: those are
+the business of `training`, `translators.weights` and `transforms`. Images are (B, C, *S) in [-1, 1].
+
+Randomness comes in from outside: training batches carry one integer `seed` a sample, `translate` takes a
+`torch.Generator`. So a sample's noise depends neither on the batch it is in nor on the number of workers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from medaug.volumes import Domain
+
+Direction = Literal["a2b", "b2a"]
+Batch = dict[str, Tensor]
+Losses = dict[str, Tensor]
+"""Weighted scalars; the total is their sum."""
+Fakes = dict[str, Tensor]
+"""By domain (`a`, `b`), what the discriminator of that domain is shown, detached: (B, C', *S)."""
+
+
+class Translator(nn.Module, ABC):
+    """Base of all methods. Subclasses fill `generators` ("a2b", "b2a") and `discriminators` ("a", "b").
+
+    Attributes:
+        domain_a, domain_b: the kinds of image on either side.
+        spatial_dims: 2 or 3.
+        stride: every spatial size must be a multiple of it.
+        config: the method's frozen dataclass.
+        mask_guided: whether batches and `translate` need masks.
+    """
+
+    name: ClassVar[str]
+    mask_guided: ClassVar[bool] = False
+    generators: nn.ModuleDict
+    discriminators: nn.ModuleDict
+
+    def __init__(self, config: Any, domain_a: Domain, domain_b: Domain, spatial_dims: int = 2):
+        super().__init__()
+        if spatial_dims not in (2, 3):
+            raise ValueError(f"spatial_dims must be 2 or 3; found {spatial_dims}")
+        self.config = config
+        self.domain_a, self.domain_b = domain_a, domain_b
+        self.spatial_dims = spatial_dims
+
+    @property
+    def stride(self) -> int:
+        return int(self.generators["a2b"].stride)
+
+    @abstractmethod
+    def translate(
+        self, x: Tensor, direction: Direction, *, mask: Tensor | None = None, style: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Translates (B, C, *S) in [-1, 1]; `mask` is (B, 1, *S) in {0, 1}; without `generator` the noise is zero."""
+
+    @abstractmethod
+    def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
+        """The generators' weighted losses and the fakes for the discriminators."""
+
+    @abstractmethod
+    def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
+        """The discriminators' weighted losses on the batch's real images and on (pooled) fakes."""
+
+    def generator_parameters(self) -> Iterator[nn.Parameter]:
+        return self.generators.parameters()
+
+    def discriminator_parameters(self) -> Iterator[nn.Parameter]:
+        return self.discriminators.parameters()
+
+    def check_input(self, x: Tensor, mask: Tensor | None) -> None:
+        """Refuses inputs a network would fail on without a reason.
+
+        Raises:
+            ValueError: on a wrong number of dimensions, a size that is no multiple of `stride`, or a missing mask.
+        """
+        if x.ndim != self.spatial_dims + 2:
+            raise ValueError(f"expected (B, C, *S) with {self.spatial_dims} spatial axes; found shape {tuple(x.shape)}")
+        if any(size % self.stride for size in x.shape[2:]):
+            raise ValueError(f"spatial sizes must be multiples of {self.stride}; found {tuple(x.shape[2:])}")
+        if self.mask_guided and mask is None:
+            raise ValueError(f"'{self.name}' is mask-guided: pass mask=(B, 1, *S)")
+        if mask is not None and mask.shape[2:] != x.shape[2:]:
+            raise ValueError(f"mask {tuple(mask.shape)} does not lie on the image {tuple(x.shape)}")
+
+
+def seeded_noise(like: Tensor, seeds: Tensor, salt: int) -> Tensor:
+    """Standard normal noise of the shape of `like`, each sample from its own seed (and a `salt` for the purpose)."""
+    generator = torch.Generator()
+    rows = []
+    for seed in seeds.tolist():
+        generator.manual_seed((int(seed) * 1_000_003 + salt) % 2**63)
+        rows.append(torch.randn(like.shape[1:], generator=generator))
+    return torch.stack(rows).to(like.device, torch.float32)
+
+
+def drawn_noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Standard normal noise of the shape of `like` from `generator`; zeros where it is None."""
+    if generator is None:
+        return torch.zeros_like(like)
+    return torch.randn(like.shape, generator=generator, device=generator.device).to(like)

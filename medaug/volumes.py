@@ -1,0 +1,153 @@
+"""Intensity windows, image domains and grid checks: what every other room agrees on.
+
+A volume is a MONAI `MetaTensor` of shape (C, X, Y) or (C, X, Y, Z) with an affine in mm (RAS). Networks see values in
+[-1, 1]; a `Window` is the exact, invertible map between those and the scan's own unit (HU for CT, `au` otherwise).
+A `Domain` is a kind of image; its `window` is either fixed (CT) or found per scan by percentiles (MR).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+
+from medaug.errors import DataError
+
+Unit = Literal["HU", "au"]
+Array = TypeVar("Array", np.ndarray, torch.Tensor)
+
+
+@dataclass(frozen=True)
+class Window:
+    """An intensity interval [low, high] mapped linearly to [-1, 1].
+
+    Raises:
+        ValueError: if `low < high` does not hold or a bound is not finite.
+    """
+
+    low: float
+    high: float
+    unit: Unit = "au"
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"a window needs finite low < high; found low={self.low}, high={self.high}")
+
+    def normalize(self, x: Array) -> Array:
+        """Maps the scan's unit to [-1, 1]; values outside the window are clipped to it."""
+        scaled = (x - self.low) * (2.0 / (self.high - self.low)) - 1.0
+        return scaled.clip(-1.0, 1.0)
+
+    def denormalize(self, x: Array) -> Array:
+        """Maps [-1, 1] back to the scan's unit: the inverse of `normalize` inside the window."""
+        return (x + 1.0) * ((self.high - self.low) / 2.0) + self.low
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """A window found per scan: these percentiles of the voxels above the background (MR has no absolute unit).
+
+    The background is the scan's most negative value; where more than 99 % of the scan is background, all voxels count.
+    """
+
+    lower: float = 0.5
+    upper: float = 99.8
+
+    def window_of(self, scan: np.ndarray, name: str = "scan") -> Window:
+        """The robust window of one scan, any shape.
+
+        Raises:
+            DataError: if the scan is constant.
+        """
+        floor = float(scan.min())
+        voxels = scan[scan > floor]
+        if voxels.size < 0.01 * scan.size:
+            voxels = scan.reshape(-1)
+        _, high = np.percentile(voxels, [self.lower, self.upper])
+        low = float(np.percentile(scan, self.lower))
+        if not low < high:
+            raise DataError.about(
+                name, f"an almost constant image (percentiles {low:g} and {high:g})", "an image with contrast",
+                "Check the file, or leave it out.",
+            )  # fmt: skip
+        return Window(low, float(high), "au")
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A kind of image: its name, its modality, and how its intensities are windowed."""
+
+    name: str
+    modality: str
+    window: Window | Percentiles = Percentiles()
+
+    @property
+    def unit(self) -> Unit:
+        return self.window.unit if isinstance(self.window, Window) else "au"
+
+    def window_of(self, scan: np.ndarray, name: str = "scan") -> Window:
+        """The window for this scan: the domain's fixed one, or one found by percentiles."""
+        return self.window if isinstance(self.window, Window) else self.window.window_of(scan, name)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Domain:
+        """The inverse of `to_dict`; a window with `low` is fixed, one with `lower` is by percentiles."""
+        window = values.get("window", {})
+        kind = Window if "low" in window else Percentiles
+        return cls(values["name"], values["modality"], kind(**window))
+
+
+def spacing_of(affine: np.ndarray | torch.Tensor, spatial_dims: int) -> tuple[float, ...]:
+    """Voxel size in mm along each array axis, from a (4, 4) affine."""
+    columns = np.asarray(affine, dtype=np.float64)[:3, :spatial_dims]
+    return tuple(float(s) for s in np.linalg.norm(columns, axis=0))
+
+
+def affine_of(spacing_mm: tuple[float, ...]) -> np.ndarray:
+    """A diagonal (4, 4) affine with this spacing; missing axes get 1 mm."""
+    return np.diag([*spacing_mm, *([1.0] * (3 - len(spacing_mm))), 1.0])
+
+
+def check_finite(array: np.ndarray, path: str) -> None:
+    """Refuses NaN and infinity.
+
+    Raises:
+        DataError: naming how many voxels are not finite.
+    """
+    if np.issubdtype(array.dtype, np.floating):
+        bad = int(array.size - np.isfinite(array).sum())
+        if bad:
+            raise DataError.about(
+                path, f"{bad} voxels that are NaN or infinite", "finite intensities",
+                "Repair the file (for example set them to the background), or leave it out.",
+            )  # fmt: skip
+
+
+def check_same_grid(
+    image_shape: tuple[int, ...], label_shape: tuple[int, ...], image_affine: np.ndarray, label_affine: np.ndarray,
+    image_path: str, label_path: str, tolerance_mm: float = 1e-2,
+) -> None:  # fmt: skip
+    """Refuses an image and a label that do not lie on one grid.
+
+    Raises:
+        DataError: naming both files and what differs.
+    """
+    if tuple(image_shape) != tuple(label_shape):
+        raise DataError.about(
+            label_path, f"shape {tuple(label_shape)}", f"the shape {tuple(image_shape)} of {image_path}",
+            "Resample the label onto the image's grid; medaug does not do it silently.",
+        )  # fmt: skip
+    difference = float(np.abs(np.asarray(image_affine) - np.asarray(label_affine)).max())
+    if difference > tolerance_mm:
+        raise DataError.about(
+            label_path, f"an affine that differs by up to {difference:.3g} mm from {image_path}", "equal affines",
+            "Resample the label onto the image's grid, or correct its header.",
+        )  # fmt: skip

@@ -1,0 +1,139 @@
+"""The downstream network learns, repeats bit for bit, and leaves the global generators alone."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from monai.networks.nets import UNet
+
+from medaug.errors import ConfigError, DataError, TrainingError
+from medaug.evaluation import SegmentationConfig, build_segmenter, predict, probability, score_patient, train_segmenter
+
+SMALL = SegmentationConfig(channels=(8, 16, 32), updates=40, batch_size=8, learning_rate=1e-2)
+
+
+class Blobs:
+    """Bright rectangles on noise; sample i is always the same. A stand-in for any augmented data set."""
+
+    def __init__(self, size=(32, 32), length=100_000, bad_value=None):
+        self.size, self.length, self.bad_value = size, length, bad_value
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        rng = np.random.RandomState(index)
+        image = rng.normal(-0.4, 0.2, self.size).astype(np.float32)
+        label = np.zeros(self.size, np.uint8)
+        label[tuple(slice(a, a + 9) for a in rng.randint(2, [n - 10 for n in self.size]))] = 1
+        image[label > 0] += 0.9
+        if self.bad_value is not None:
+            image[0, 0] = self.bad_value
+        return {"image": image.clip(-1, 1)[None], "label": label[None], "case": f"case {index}"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet():
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return train_segmenter(Blobs(), SMALL, seed=0)
+
+
+def same_weights(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_a_few_dozen_updates_learn_bright_rectangles(trained):
+    held_out = [Blobs()[90_000 + i] for i in range(10)]
+    stack = torch.stack([torch.from_numpy(s["image"]) for s in held_out])  # (N, 1, X, Y)
+    masks = predict(trained, stack, SMALL)
+    pairs = [(m[0].numpy(), s["label"][0] > 0) for m, s in zip(masks, held_out, strict=True)]
+    assert score_patient(pairs, (1, 1))["dice"] > 0.9
+
+
+def test_the_same_seed_gives_the_same_weights_with_and_without_workers(trained):
+    assert same_weights(trained, train_segmenter(Blobs(), SMALL, seed=0, workers=1))
+
+
+def test_another_seed_gives_other_weights(trained):
+    assert not same_weights(trained, train_segmenter(Blobs(), SMALL, seed=1))
+
+
+def test_training_leaves_the_global_generators_untouched():
+    torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
+    config = SegmentationConfig(channels=(4, 8), updates=2, batch_size=2)
+    predict(train_segmenter(Blobs(), config, seed=3), torch.zeros(1, 20, 20), config)
+    assert torch.equal(torch_state, torch.random.get_rng_state())
+    assert np.array_equal(numpy_state, np.random.get_state()[1])
+
+
+def test_every_arm_starts_from_the_same_weights_whatever_the_global_generator():
+    first = build_segmenter(SMALL, torch.Generator().manual_seed(5))
+    torch.rand(3)
+    assert same_weights(first, build_segmenter(SMALL, torch.Generator().manual_seed(5)))
+    assert not same_weights(first, build_segmenter(SMALL, torch.Generator().manual_seed(6)))
+
+
+@pytest.mark.parametrize(("dims", "units"), [(2, 0), (3, 0), (2, 2)])
+def test_initial_weights_are_spread_as_monai_spreads_them(dims, units):
+    config = SegmentationConfig(spatial_dims=dims, channels=(8, 16, 32), num_res_units=units)
+    mine = build_segmenter(config, torch.Generator().manual_seed(0)).state_dict()
+    theirs = UNet(dims, 1, 1, channels=config.channels, strides=(2, 2), num_res_units=units).state_dict()
+    assert {k: v.shape for k, v in mine.items()} == {k: v.shape for k, v in theirs.items()}
+    for name, weights in theirs.items():
+        if weights.numel() > 500:
+            assert float(mine[name].std()) == pytest.approx(float(weights.std()), rel=0.2), name
+
+
+def test_the_image_is_padded_and_cropped_back_at_any_size(trained):
+    assert predict(trained, torch.zeros(1, 37, 50), SMALL).shape == (1, 37, 50)
+    assert predict(trained, torch.zeros(3, 1, 9, 21), SMALL).shape == (3, 1, 9, 21)
+    assert predict(trained, torch.zeros(1, 37, 50), SMALL).dtype == torch.bool
+
+
+def test_a_slice_is_segmented_the_same_alone_and_in_a_stack(trained):
+    stack = torch.stack([torch.from_numpy(Blobs()[i]["image"]) for i in range(10)])
+    together = probability(trained, stack, SMALL)
+    alone = torch.stack([probability(trained, image, SMALL) for image in stack])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_three_dimensional_windows_segment_a_volume_larger_than_the_patch():
+    config = SegmentationConfig(
+        spatial_dims=3, channels=(8, 16), updates=25, batch_size=4, learning_rate=1e-2, patch_size=(16, 16, 16)
+    )
+    network = train_segmenter(Blobs((16, 16, 16)), config, seed=0)
+    sample = Blobs((22, 18, 14))[90_000]
+    mask = predict(network, torch.from_numpy(sample["image"]), config)
+    assert mask.shape == (1, 22, 18, 14)
+    assert score_patient([(mask[0].numpy(), sample["label"][0] > 0)], (1, 1, 1))["dice"] > 0.7
+
+
+def test_bf16_training_learns_too():
+    config = SegmentationConfig(
+        channels=(8, 16, 32), updates=40, batch_size=8, learning_rate=1e-2, precision="bf16-mixed"
+    )
+    losses = []
+    train_segmenter(Blobs(), config, seed=0, on_update=lambda update, loss: losses.append(loss))
+    assert len(losses) == 40
+    assert np.mean(losses[-5:]) < 0.7 * losses[0]
+
+
+def test_a_loss_that_is_not_finite_stops_training_and_names_the_update():
+    with pytest.raises(TrainingError, match="update 1: found loss nan"):
+        train_segmenter(Blobs(bad_value=np.nan), SMALL, seed=0)
+
+
+def test_too_few_samples_and_sizes_that_do_not_fit_are_refused(trained):
+    with pytest.raises(DataError, match="40 updates × 8 = 320"):
+        train_segmenter(Blobs(length=319), SMALL, seed=0)
+    with pytest.raises(ConfigError, match="multiples of 4"):
+        train_segmenter(Blobs((30, 32)), SMALL, seed=0)
+    with pytest.raises(ConfigError, match="patch_size"):
+        SegmentationConfig(patch_size=(40, 40))
+    with pytest.raises(DataError, match="channel axis"):
+        predict(trained, torch.zeros(2, 32, 32), SMALL)

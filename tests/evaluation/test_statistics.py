@@ -1,0 +1,130 @@
+"""The verdict: right when there is an effect, silent when there is none, the same for the same seed."""
+
+import numpy as np
+import pytest
+
+from medaug.errors import DataError
+from medaug.evaluation import compare, holm, mean_interval
+
+
+def scores(rng, patients, seeds, patient_sd, seed_sd, rest_sd, mean=0.0):
+    """Crossed random effects (P, S) with skewed patients."""
+    by_patient = patient_sd * (rng.gamma(2.0, size=(patients, 1)) - 2.0) / np.sqrt(2.0)
+    return mean + by_patient + seed_sd * rng.normal(size=(1, seeds)) + rest_sd * rng.normal(size=(patients, seeds))
+
+
+def verdict_of(differences, higher_is_better=True, **options):
+    reference = np.full(differences.shape, 0.5)
+    return compare(
+        reference + differences, reference, metric="dice", higher_is_better=higher_is_better,
+        rng=np.random.RandomState(0), **options,
+    )  # fmt: skip
+
+
+def test_a_clear_gain_helps_and_a_clear_loss_hurts():
+    gain = scores(np.random.RandomState(0), 30, 3, 0.02, 0.002, 0.01, mean=0.05)
+    assert verdict_of(gain).verdict == "helps"
+    assert verdict_of(-gain).verdict == "hurts"
+
+
+def test_for_a_distance_less_is_better():
+    gain = scores(np.random.RandomState(0), 30, 3, 0.02, 0.002, 0.01, mean=0.05)
+    assert verdict_of(gain, higher_is_better=False).verdict == "hurts"
+    assert verdict_of(-gain, higher_is_better=False).verdict == "helps"
+
+
+def test_a_gain_that_two_seeds_disagree_on_is_inconclusive():
+    rng = np.random.RandomState(0)
+    differences = np.array([[0.035, -0.013]]) + 0.02 * rng.normal(size=(50, 2))
+    result = verdict_of(differences)
+    assert result.verdict == "inconclusive"
+    assert result.difference.low < 0 < result.difference.high
+
+
+def test_identical_arms_are_inconclusive_with_p_one():
+    result = verdict_of(np.zeros((10, 3)))
+    assert (result.verdict, result.p_value, result.difference.mean) == ("inconclusive", 1.0, 0.0)
+
+
+def test_the_same_seed_gives_the_same_comparison():
+    differences = scores(np.random.RandomState(0), 20, 3, 0.05, 0.01, 0.02)
+    assert verdict_of(differences) == verdict_of(differences)
+
+
+def test_the_bootstrap_hardly_depends_on_its_seed():
+    values = scores(np.random.RandomState(0), 20, 3, 0.05, 0.01, 0.02)
+    intervals = [mean_interval(values, np.random.RandomState(s)) for s in range(4)]
+    width = intervals[0].high - intervals[0].low
+    assert np.ptp([i.low for i in intervals]) < 0.1 * width
+    assert intervals[0].mean == pytest.approx(values.mean())
+
+
+def test_pairing_removes_what_patients_share():
+    rng = np.random.RandomState(0)
+    reference = scores(rng, 25, 3, 0.2, 0.0, 0.0, mean=0.6)
+    arm = reference + 0.02 + 0.005 * rng.normal(size=reference.shape)
+    result = compare(arm, reference, metric="dice", higher_is_better=True, rng=rng)
+    alone = mean_interval(arm, rng)
+    assert result.verdict == "helps"
+    assert result.difference.high - result.difference.low < 0.2 * (alone.high - alone.low)
+
+
+def test_the_sentence_states_interval_counts_and_the_detectable_difference():
+    differences = scores(np.random.RandomState(0), 30, 3, 0.02, 0.002, 0.01, mean=0.05)
+    result = verdict_of(differences, arm="insertion", reference="copy-paste")
+    for part in ("insertion helps dice against copy-paste", "95% interval", "30 patients", "3 seeds", "80% of repeats"):
+        assert part in result.sentence
+    assert f"{result.difference.low:+.3f}" in result.sentence
+    assert f"{result.smallest_detectable:.3f}" in result.sentence
+    assert "One seed" in verdict_of(differences[:, :1]).sentence
+
+
+@pytest.mark.parametrize(
+    ("patients", "seeds", "patient_sd", "seed_sd"), [(20, 3, 0.1, 0.01), (40, 3, 0.03, 0.02), (12, 5, 0.1, 0.0)]
+)
+def test_without_an_effect_false_verdicts_stay_near_five_percent(patients, seeds, patient_sd, seed_sd):
+    rng = np.random.RandomState(1)
+    draws = [scores(rng, patients, seeds, patient_sd, seed_sd, 0.04) for _ in range(400)]
+    wrong = np.mean([mean_interval(d, rng, resamples=600).excludes(0.0) for d in draws])
+    assert wrong <= 0.085  # nominal 0.05, standard error of 400 draws 0.011, skewed patients
+
+
+def test_an_effect_of_the_detectable_size_is_found_in_about_eighty_percent():
+    rng = np.random.RandomState(2)
+    null = scores(rng, 4000, 3, 0.05, 0.0, 0.02).reshape(100, 40, 3)
+    effect = np.mean([verdict_of(d).smallest_detectable for d in null[:20]])
+    found = np.mean([mean_interval(d + effect, rng, resamples=600).low > 0 for d in null])
+    assert 0.68 <= found <= 0.95
+
+
+def test_holm_raises_p_values_in_order_and_withdraws_a_verdict_that_does_not_survive():
+    rng = np.random.RandomState(0)
+    weak = verdict_of(scores(rng, 20, 3, 0.05, 0.0, 0.01, mean=0.018))
+    strong = verdict_of(scores(rng, 20, 3, 0.02, 0.0, 0.01, mean=0.1))
+    none = verdict_of(scores(rng, 20, 3, 0.05, 0.0, 0.01))
+    assert (weak.verdict, strong.verdict) == ("helps", "helps")
+    assert 0.01 < weak.p_value < 0.05
+    corrected = holm([weak, strong, none, none, none])
+    assert corrected[1].p_adjusted == pytest.approx(5 * strong.p_value)
+    assert corrected[0].p_adjusted == pytest.approx(4 * weak.p_value)
+    assert [c.verdict for c in corrected[:3]] == ["inconclusive", "helps", "inconclusive"]
+    assert "Holm" in corrected[0].sentence and corrected[0].sentence.startswith("Inconclusive")
+    assert all(c.p_adjusted <= 1 for c in corrected)
+
+
+def test_holm_of_a_single_comparison_changes_no_p_value():
+    one = verdict_of(scores(np.random.RandomState(0), 20, 3, 0.02, 0.0, 0.01, mean=0.1))
+    assert holm([one])[0].p_adjusted == one.p_value
+
+
+def test_nan_too_few_patients_and_unequal_shapes_are_refused():
+    good = np.zeros((5, 3))
+    bad = good.copy()
+    bad[2, 1] = np.nan
+    options = {"metric": "dice", "higher_is_better": True, "rng": np.random.RandomState(0)}
+    with pytest.raises(DataError, match="patient row 2, seed column 1"):
+        compare(bad, good, **options)
+    with pytest.raises(DataError, match="at least two patients"):
+        compare(good[:1], good[:1], **options)
+    with pytest.raises(DataError, match="same patients"):
+        compare(good, good[:4], **options)
