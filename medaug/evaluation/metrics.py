@@ -67,8 +67,8 @@ def hd95_mm(pairs: Sequence[Pair], spacing_mm: tuple[float, ...], tolerance_mm: 
     def distance(to_truth: np.ndarray, to_prediction: np.ndarray) -> float:
         return max(float(np.percentile(d, 95)) for d in (to_truth, to_prediction))
 
-    diagonal = float(np.linalg.norm(np.multiply(pairs[0][0].shape, spacing_mm)))
-    return _mean_over_occupied(pairs, spacing_mm, distance, empty=0.0, missed=diagonal)
+    diagonals = [float(np.linalg.norm(np.multiply(truth.shape, spacing_mm))) for _, truth in pairs]
+    return _mean_over_occupied(pairs, spacing_mm, distance, empty=0.0, missed=diagonals)
 
 
 def nsd(pairs: Sequence[Pair], spacing_mm: tuple[float, ...], tolerance_mm: float) -> float:
@@ -77,7 +77,7 @@ def nsd(pairs: Sequence[Pair], spacing_mm: tuple[float, ...], tolerance_mm: floa
     def agreement(to_truth: np.ndarray, to_prediction: np.ndarray) -> float:
         return float(np.mean(np.concatenate([to_truth, to_prediction]) <= tolerance_mm))
 
-    return _mean_over_occupied(pairs, spacing_mm, agreement, empty=1.0, missed=0.0)
+    return _mean_over_occupied(pairs, spacing_mm, agreement, empty=1.0, missed=[0.0] * len(pairs))
 
 
 METRICS: dict[str, Metric] = {
@@ -89,15 +89,15 @@ METRICS: dict[str, Metric] = {
 
 def _mean_over_occupied(
     pairs: Sequence[Pair], spacing_mm: tuple[float, ...], surface_score: Callable[[np.ndarray, np.ndarray], float],
-    empty: float, missed: float,
+    empty: float, missed: Sequence[float],
 ) -> float:  # fmt: skip
-    """Mean of `surface_score` over the pairs that hold truth or prediction; `missed` where only one of them does."""
+    """Mean of `surface_score` over the pairs that hold truth or prediction; `missed[i]` where only one of them does."""
     scores = []
-    for prediction, truth in pairs:
+    for (prediction, truth), score_if_missed in zip(pairs, missed, strict=True):
         if prediction.any() and truth.any():
             scores.append(surface_score(*_surface_distances_mm(prediction, truth, spacing_mm)))
         elif prediction.any() or truth.any():
-            scores.append(missed)
+            scores.append(score_if_missed)
     return float(np.mean(scores)) if scores else empty
 
 

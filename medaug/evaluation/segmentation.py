@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -67,8 +68,12 @@ class SegmentationConfig:
                 f"found {len(self.channels)} channels, {self.updates} updates, batch_size {self.batch_size}; "
                 "expected at least 2 levels of channels, 1 update and batch_size 1"
             )
-        if self.patch_size is not None:
-            _check_size(self.patch_size, self, "patch_size")
+        size, least = self.patch_size, 2 * self.stride
+        if size is not None and (len(size) != self.spatial_dims or any(n % self.stride or n < least for n in size)):
+            raise ConfigError(
+                f"patch_size: found {tuple(size)}; expected {self.spatial_dims} multiples of {self.stride}, each at "
+                f"least {least}. Choose another size, or fewer `channels`."
+            )
 
     @property
     def stride(self) -> int:
@@ -105,6 +110,7 @@ def train_segmenter(
 
     Args:
         samples: `samples[i]` → {"image": (1, *S) float in [-1, 1], "label": (1, *S) of 0/1}; other keys are ignored.
+            All of one size; a size the network cannot halve often enough is padded by its edge values.
         seed: of the initial weights.
         fabric: device and precision; by default one device and `config.precision`. A given one keeps its precision.
         workers: DataLoader processes.
@@ -114,8 +120,8 @@ def train_segmenter(
         The network in evaluation mode, on Fabric's device.
 
     Raises:
-        DataError: if there are too few samples.
-        ConfigError: if their size does not fit the network, or Fabric runs several processes.
+        DataError: if there are too few samples, or they differ in shape or in their number of dimensions from `config`.
+        ConfigError: if Fabric runs several processes.
         TrainingError: if the loss becomes NaN or infinite.
     """
     needed = config.updates * config.batch_size
@@ -137,9 +143,7 @@ def train_segmenter(
     loss_of = DiceCELoss(sigmoid=True, batch=True)  # batch: a slice without tumor does not swamp the Dice term
     model.train()
     for update, batch in enumerate(_loader(samples, config, seed, workers), start=1):
-        image, label = fabric.to_device(batch)  # (B, 1, *S)
-        if update == 1:
-            _check_size(tuple(image.shape[2:]), config, "samples: image")
+        image, label = (_padded(x, config) for x in fabric.to_device(batch))  # (B, 1, *S)
         optimizer.zero_grad(set_to_none=True)
         loss = loss_of(model(image).float(), label)
         value = float(loss.detach())
@@ -177,10 +181,10 @@ def probability(network: nn.Module, image: Tensor, config: SegmentationConfig) -
     images = convert_to_tensor(image if stack else image[None], track_meta=False, dtype=torch.float32)  # (N, 1, *S)
     size = tuple(images.shape[2:])
     if dims == 2 or config.patch_size is None:
-        parts = [forward(_padded(part.to(device), config.stride)) for part in images.split(config.batch_size)]
+        parts = [forward(_padded(part.to(device), config)) for part in images.split(config.batch_size)]
         logits = torch.cat(parts)
     else:
-        padded = _padded(images.to(device), 1, config.patch_size)
+        padded = _padded(images.to(device), config, config.patch_size)
         logits = sliding_window_inference(
             padded, config.patch_size, config.batch_size, forward, overlap=config.overlap, mode="gaussian"
         )
@@ -198,17 +202,24 @@ def _loader(samples: Samples, config: SegmentationConfig, seed: int, workers: in
     numbers = range(config.updates * config.batch_size)
     generator = torch.Generator().manual_seed(seed)  # without it, the loader draws from the global generator
     return DataLoader(
-        samples, config.batch_size, sampler=numbers, num_workers=workers, collate_fn=_stack, generator=generator,
-        pin_memory=torch.cuda.is_available(),
+        samples, config.batch_size, sampler=numbers, num_workers=workers, generator=generator,
+        collate_fn=partial(_stack, spatial_dims=config.spatial_dims), pin_memory=torch.cuda.is_available(),
     )  # fmt: skip
 
 
-def _stack(samples: Sequence[Mapping[str, Any]]) -> tuple[Tensor, Tensor]:
+def _stack(samples: Sequence[Mapping[str, Any]], spatial_dims: int) -> tuple[Tensor, Tensor]:
     """Images and labels of a batch, (B, 1, *S) float32, without metadata."""
-    keys = ("image", "label")
-    return tuple(
-        torch.stack([convert_to_tensor(s[key], dtype=torch.float32, track_meta=False) for s in samples]) for key in keys
+    images, labels = (
+        [convert_to_tensor(sample[key], dtype=torch.float32, track_meta=False) for sample in samples]
+        for key in ("image", "label")
     )
+    shapes = {tuple(x.shape) for x in (*images, *labels)}
+    if len(shapes) > 1 or len(images[0].shape) != spatial_dims + 1 or images[0].shape[0] != 1:
+        raise DataError(
+            f"samples: found shapes {', '.join(map(str, sorted(shapes)))} in one batch; expected one shape "
+            f"{'(1, X, Y)' if spatial_dims == 2 else '(1, X, Y, Z)'} for all. Crop or pad the samples to one size."
+        )
+    return torch.stack(images), torch.stack(labels)
 
 
 def _autocast(network: nn.Module, config: SegmentationConfig, device: torch.device) -> Callable[[Tensor], Tensor]:
@@ -221,17 +232,12 @@ def _autocast(network: nn.Module, config: SegmentationConfig, device: torch.devi
     return forward
 
 
-def _padded(images: Tensor, multiple: int, least: Sequence[int] | None = None) -> Tensor:
-    """(N, 1, *S) with edge values added at the far ends: sizes a multiple of `multiple`, and at least `least`."""
-    size = images.shape[2:]
-    target = [max(math.ceil(n / multiple) * multiple, m) for n, m in zip(size, least or [0] * len(size), strict=True)]
+def _padded(images: Tensor, config: SegmentationConfig, least: Sequence[int] | None = None) -> Tensor:
+    """(N, 1, *S) with edge values added at the far ends, to what the network takes, or to at least `least`."""
+    size, stride = images.shape[2:], config.stride
+    if least is None:
+        target = [max(math.ceil(n / stride), 2) * stride for n in size]
+    else:
+        target = [max(n, m) for n, m in zip(size, least, strict=True)]
     pads = [p for n, m in zip(reversed(size), reversed(target), strict=True) for p in (0, m - n)]
     return F.pad(images, pads, mode="replicate") if any(pads) else images
-
-
-def _check_size(size: tuple[int, ...], config: SegmentationConfig, name: str) -> None:
-    if len(size) != config.spatial_dims or any(n % config.stride or n < 2 * config.stride for n in size):
-        raise ConfigError(
-            f"{name}: found size {size}; expected {config.spatial_dims} multiples of {config.stride}, each at least "
-            f"{2 * config.stride}. Choose another size, or fewer `channels`."
-        )

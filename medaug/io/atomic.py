@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
@@ -34,8 +35,9 @@ REMEDIES = {
 def atomic_path(path: str | Path, durable: bool = True) -> Iterator[Path]:
     """Yields a temporary sibling of `path` to write to; it becomes `path` when the block ends without an error.
 
-    The sibling keeps the ending, so writers recognise the format: `scan.nii.gz` → `.tmp-<pid>-scan.nii.gz`. Missing
-    parent folders are made. `durable=False` leaves out the fsync, for files that can be computed again.
+    The sibling keeps the ending, so writers recognise the format: `scan.nii.gz` → `.tmp-<pid>-scan.nii.gz`. It may be
+    made a folder, if `path` does not exist yet. Missing parent folders are made. `durable=False` leaves out the fsync,
+    for files that can be computed again.
 
     Raises:
         RunError: if the file cannot be written, naming the path and the remedy.
@@ -60,8 +62,7 @@ def atomic_path(path: str | Path, durable: bool = True) -> Iterator[Path]:
             raise
         raise write_error(path, error) from error
     finally:
-        with suppress(OSError):
-            temporary.unlink()
+        _remove(temporary)
 
 
 def write_error(path: str | Path, error: OSError) -> RunError:
@@ -87,7 +88,12 @@ def write_json(path: str | Path, obj: Any, indent: int | None = 1) -> None:
         RunError: if it cannot be written.
         TypeError: if `obj` holds something else that JSON cannot hold.
     """
-    write_text(path, json.dumps(obj, indent=indent, default=_plain) + "\n")
+    write_text(path, to_json(obj, indent))
+
+
+def to_json(obj: Any, indent: int | None = 1) -> str:
+    """JSON text; see `write_json`."""
+    return json.dumps(obj, indent=indent, default=_plain) + "\n"
 
 
 def read_json(path: str | Path) -> Any:
@@ -120,6 +126,14 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _remove(temporary: Path) -> None:
+    """Removes what a failed write left; after a success there is nothing."""
+    if temporary.is_dir():
+        shutil.rmtree(temporary, ignore_errors=True)
+    with suppress(OSError):
+        temporary.unlink()
 
 
 def _is_about(error: OSError, path: Path, temporary: Path) -> bool:

@@ -28,8 +28,9 @@ def is_datalist(root: Path) -> bool:
 
 
 def is_msd(root: Path) -> bool:
-    """Whether the folder holds `dataset.json` and `imagesTr/`."""
-    return (root / "dataset.json").is_file() and (root / "imagesTr").is_dir()
+    """Whether this is a folder with `dataset.json` and `imagesTr/`, or that JSON file itself."""
+    folder = root.parent if root.name == "dataset.json" else root
+    return (folder / "dataset.json").is_file() and (folder / "imagesTr").is_dir()
 
 
 def find_datalist(root: Path, sequence: str | int | None) -> list[Case]:
@@ -56,19 +57,9 @@ def find_datalist(root: Path, sequence: str | int | None) -> list[Case]:
                 raise _bad_entry(source, number, f"{len(images)} images", f"at least {index + 1}")
         image = _inside(source, images[index])
         label = _inside(source, entry["label"]) if entry.get("label") else None
-        patient = entry.get("patient", entry.get("subject"))
-        case = str(entry.get("case", stem_of(image)))
-        scan = entry.get("scan")
-        cases.append(
-            make_case(
-                case,
-                image,
-                label,
-                channel=channel,
-                patient=None if patient is None else str(patient),
-                scan=None if scan is None else str(scan),
-            )  # fmt: skip
-        )
+        patient = _text(entry.get("patient", entry.get("subject")))
+        case = _text(entry.get("case")) or stem_of(image)
+        cases.append(make_case(case, image, label, patient=patient, scan=_text(entry.get("scan")), channel=channel))
     return cases
 
 
@@ -77,12 +68,12 @@ def find_msd(root: Path, sequence: str | int | None) -> list[Case]:
 
     The sequences' names are "channel_names" (nnU-Net v2) or "modality" (Decathlon, nnU-Net v1).
     """
-    source = root / "dataset.json"
+    source = root if root.is_file() else root / "dataset.json"
     content = read_json(source)
     channel = choose_channel(_names(content, source), sequence, str(source))
     if isinstance(content, dict) and "training" in content:
         return [_msd_case(source, entry, channel) for entry in _entries(content, source)]
-    return _nnunet_cases(root, channel)
+    return _nnunet_cases(source.parent, channel)
 
 
 def _msd_case(source: Path, entry: dict[str, Any], channel: int | None) -> Case:
@@ -95,7 +86,7 @@ def _msd_case(source: Path, entry: dict[str, Any], channel: int | None) -> Case:
         channel = None
     if not image.exists():
         raise _missing(source, entry["image"])
-    return make_case(case, image, label, patient=entry.get("patient"), channel=channel)
+    return make_case(case, image, label, patient=_text(entry.get("patient")), channel=channel)
 
 
 def _nnunet_cases(root: Path, channel: int | None) -> list[Case]:
@@ -167,6 +158,10 @@ def _inside(source: Path, text: str, must_exist: bool = True) -> Path:
     if must_exist and not path.exists():
         raise _missing(source, text)
     return path
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _scans(folder: Path) -> list[Path]:

@@ -98,24 +98,34 @@ def write_scan(
         DataError: if the shape, the type or the ending does not fit, or values are NaN or infinite.
         RunError: if the file cannot be written.
     """
-    suffix = suffix_of(path)
-    if suffix not in WRITABLE:
-        raise DataError.about(
-            path, f"the ending {Path(path).suffix!r}", f"one of {', '.join(WRITABLE)} to write", "Rename the output."
-        )
     array = _to_numpy(image)
     if array.ndim not in (3, 4) or array.shape[0] != 1:
         raise DataError.about(
             path, f"an image of shape {array.shape} to write", "(1, X, Y) or (1, X, Y, Z)",
-            "Write one channel at a time.",
+            "Write one channel at a time, or use write_channels.",
         )  # fmt: skip
-    stored = _to_dtype(array[0], dtype, str(path))
-    if suffix in NIFTI:
-        if affine is None:
-            affine = image.affine if isinstance(image, MetaTensor) else np.eye(4)
-        _write_nifti(Path(path), stored, np.asarray(affine, dtype=np.float64), compress=suffix == ".nii.gz")
-    else:
-        _write_picture(Path(path), stored, suffix)
+    _write(Path(path), array[0], _affine_to_write(image, affine), dtype)
+
+
+def write_channels(
+    path: str | Path,
+    image: MetaTensor | torch.Tensor | np.ndarray,
+    affine: np.ndarray | torch.Tensor | None = None,
+    dtype: str | np.dtype | type | None = None,
+) -> None:
+    """Writes several channels in one file: (C, X, Y, Z) as a 4-D NIfTI, (3, X, Y) as a colour PNG or TIFF (uint8).
+
+    Raises:
+        DataError, RunError: as `write_scan`.
+    """
+    array = _to_numpy(image)
+    picture = suffix_of(path) not in NIFTI
+    if array.ndim != (3 if picture else 4) or (picture and array.shape[0] != 3):
+        raise DataError.about(
+            path, f"channels of shape {array.shape} to write", "(3, X, Y) for a picture, (C, X, Y, Z) for NIfTI",
+            "Write the channels one by one with write_scan.",
+        )  # fmt: skip
+    _write(Path(path), np.moveaxis(array, 0, -1), _affine_to_write(image, affine), dtype, colour=picture)
 
 
 def _one_channel(decoded: Decoded, path: str | Path, channel: int | None) -> np.ndarray:
@@ -180,6 +190,28 @@ def _to_dtype(array: np.ndarray, dtype: str | np.dtype | type | None, path: str)
     return np.clip(array, limits.min, limits.max).astype(target)
 
 
+def _affine_to_write(image: object, affine: np.ndarray | torch.Tensor | None) -> np.ndarray:
+    if affine is None:
+        affine = image.affine if isinstance(image, MetaTensor) else np.eye(4)
+    return np.asarray(affine, dtype=np.float64)
+
+
+def _write(
+    path: Path, array: np.ndarray, affine: np.ndarray, dtype: str | np.dtype | type | None, colour: bool = False
+) -> None:
+    """Writes (X, Y), (X, Y, Z), or with a last axis of channels, in the format of the ending."""
+    suffix = suffix_of(path)
+    if suffix not in WRITABLE:
+        raise DataError.about(
+            path, f"the ending {path.suffix!r}", f"one of {', '.join(WRITABLE)} to write", "Rename the output."
+        )
+    stored = _to_dtype(array, dtype, str(path))
+    if suffix in NIFTI:
+        _write_nifti(path, stored, affine, compress=suffix == ".nii.gz")
+    else:
+        _write_picture(path, stored, suffix, colour)
+
+
 def _write_nifti(path: Path, array: np.ndarray, affine: np.ndarray, compress: bool) -> None:
     image = nibabel.Nifti1Image(array, affine)
     image.set_sform(affine, code="scanner")
@@ -190,13 +222,13 @@ def _write_nifti(path: Path, array: np.ndarray, affine: np.ndarray, compress: bo
         temporary.write_bytes(igzip.compress(data, GZIP_LEVEL, mtime=0) if compress else data)
 
 
-def _write_picture(path: Path, array: np.ndarray, suffix: str) -> None:
-    kinds = ("uint8", "uint16", "float32") if suffix in TIFF else ("uint8", "uint16")
-    if array.ndim != 2 or array.dtype.name not in kinds:
+def _write_picture(path: Path, array: np.ndarray, suffix: str, colour: bool) -> None:
+    kinds = ("uint8",) if colour else ("uint8", "uint16", "float32") if suffix in TIFF else ("uint8", "uint16")
+    if array.ndim != (3 if colour else 2) or array.dtype.name not in kinds:
         raise DataError.about(
             path, f"a {array.ndim}-D {array.dtype} image to write", f"2-D and one of {', '.join(kinds)} for {suffix}",
             "Write NIfTI (`.nii.gz`), or name a dtype.",
         )  # fmt: skip
     with atomic_path(path) as temporary:
         options = {"compression": "tiff_lzw"} if suffix in TIFF else {}
-        Image.fromarray(np.ascontiguousarray(array.T)).save(temporary, **options)
+        Image.fromarray(np.ascontiguousarray(array.swapaxes(0, 1))).save(temporary, **options)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from medaug.errors import ConfigError, DataError
 from medaug.io.atomic import read_json
@@ -20,6 +21,7 @@ from medaug.io.datalists import find_datalist, find_msd, is_datalist, is_msd
 from medaug.io.suffixes import TIFF, is_scan, stem_of, suffix_of
 
 log = logging.getLogger(__name__)
+Json = TypeVar("Json", dict, list)
 
 Sequence = str | int | None
 
@@ -53,19 +55,12 @@ def find_cases(root: str | Path, *, layout: str = "auto", sequence: Sequence = N
         DataError: if the folder is missing, empty or incomplete, or a path of a datalist leaves its folder.
         ConfigError: for an unknown layout or sequence, or none chosen where there are several.
     """
-    root = Path(root)
-    if not root.exists():
-        raise DataError.about(root, "no such folder", "a data set", "Check the path.")
-    name = recognise(root) if layout == "auto" else layout
-    if name not in LAYOUTS:
-        raise ConfigError(f"unknown layout {name!r}; choose one of auto, {', '.join(LAYOUTS)}")
-    cases = LAYOUTS[name].find(root, sequence)
-    if not cases:
+    try:
+        return _find_cases(Path(root), layout, sequence)
+    except PermissionError as error:
         raise DataError.about(
-            root, f"no cases in the layout {name}", LAYOUTS[name].looks_like, "Check the folder, or name its layout."
-        )
-    _check_unique(cases, root)
-    return sorted(cases, key=lambda case: natural_key(case["case"]))
+            error.filename or root, "a folder that may not be read", "a readable data set", "Check its permissions."
+        ) from error
 
 
 def recognise(root: str | Path) -> str:
@@ -81,6 +76,23 @@ def recognise(root: str | Path) -> str:
         listed = "; ".join(f"{layout.name} ({layout.looks_like})" for layout in LAYOUTS.values())
         raise DataError.about(root, content, f"one of: {listed}", "Point to the folder that directly holds these.")
     return found
+
+
+def _find_cases(root: Path, layout: str, sequence: Sequence) -> list[Case]:
+    if not root.exists():
+        raise DataError.about(root, "no such folder", "a data set", "Check the path.")
+    name = recognise(root) if layout == "auto" else layout
+    if name not in LAYOUTS:
+        raise ConfigError(f"unknown layout {name!r}; choose one of auto, {', '.join(LAYOUTS)}")
+    if root.is_file() and name not in ("datalist", "msd"):
+        raise DataError.about(root, "a file", f"a folder in the layout {name}", "Point to the folder.")
+    cases = LAYOUTS[name].find(root, sequence)
+    if not cases:
+        raise DataError.about(
+            root, f"no cases in the layout {name}", LAYOUTS[name].looks_like, "Check the folder, or name its layout."
+        )
+    _check_unique(cases, root)
+    return sorted(cases, key=lambda case: natural_key(case["case"]))
 
 
 def _brats_folders(root: Path) -> dict[Path, dict[str, Path]]:
@@ -138,23 +150,24 @@ def _find_lgg(root: Path, sequence: Sequence) -> list[Case]:
 
 
 def _find_images_labels(root: Path, sequence: Sequence) -> list[Case]:
+    """Optional beside the folders: patients.json {stem: patient} and channels.json [name, ...]."""
     images, labels = _by_stem(root / "images"), _by_stem(root / "labels")
-    patients = read_json(root / "patients.json") if (root / "patients.json").is_file() else None
-    names = read_json(root / "channels.json") if (root / "channels.json").is_file() else ()
+    patients = _optional_json(root / "patients.json", dict)
+    names = _optional_json(root / "channels.json", list) or []
     orphans = sorted(labels.keys() - images.keys(), key=natural_key)
     if orphans:
         raise DataError.about(
-            labels[orphans[0]], f"{len(orphans)} label(s) without an image", "the same file name in images/ and labels/",
+            labels[orphans[0]], f"{len(orphans)} label(s) without an image", "the same name in images/ and labels/",
             "Add the image, or move the label away.",
         )  # fmt: skip
     if patients is None:
         _warn_of_slices(root, list(images))
     elif missing := sorted(images.keys() - patients.keys(), key=natural_key):
         raise DataError.about(
-            root / "patients.json", f"no patient for {missing[0]} ({len(missing)} missing)", "a patient for every image",
+            root / "patients.json", f"no patient for {missing[0]} ({len(missing)} missing)", "one for every image",
             'Add it: {"<file name without ending>": "<patient>"}.',
         )  # fmt: skip
-    channel = choose_channel(names, sequence, str(root))
+    channel = choose_channel([str(name) for name in names], sequence, str(root))
     return [
         make_case(stem, path, labels.get(stem), patient=str((patients or {}).get(stem, stem)), channel=channel)
         for stem, path in images.items()
@@ -171,6 +184,19 @@ def _by_stem(folder: Path) -> dict[str, Path]:
                 )
             files[stem_of(path)] = path
     return files
+
+
+def _optional_json(path: Path, kind: type[Json]) -> Json | None:
+    """The content of a JSON file that may be absent."""
+    if not path.is_file():
+        return None
+    content = read_json(path)
+    if not isinstance(content, kind):
+        raise DataError.about(
+            path, f"a JSON {type(content).__name__}", f"a JSON {kind.__name__}",
+            'patients.json is {"<file name without ending>": "<patient>"}, channels.json is ["<name>", ...].',
+        )  # fmt: skip
+    return content
 
 
 def _warn_of_slices(root: Path, stems: list[str]) -> None:
@@ -209,8 +235,8 @@ def _check_unique(cases: list[Case], root: Path) -> None:
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
-        Layout("datalist", "a MONAI datalist .json, or a folder with datalist.json", is_datalist, find_datalist),
         Layout("msd", "dataset.json with imagesTr/ and labelsTr/ (Decathlon, nnU-Net)", is_msd, find_msd),
+        Layout("datalist", "a MONAI datalist .json, or a folder with datalist.json", is_datalist, find_datalist),
         Layout("images-labels", "images/ and labels/ with equal names", _is_images_labels, _find_images_labels),
         Layout("brats", "<case>/<case>_flair.nii.gz with _seg", lambda root: bool(_brats_folders(root)), _find_brats),
         Layout("kaggle-lgg", "<patient>/<slice>.tif with <slice>_mask.tif", _is_lgg, _find_lgg),

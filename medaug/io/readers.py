@@ -25,7 +25,7 @@ from medaug.errors import DataError
 from medaug.io.suffixes import META_IMAGE, NIFTI, NRRD, READABLE, suffix_of
 
 _STDERR_LOCK = threading.Lock()  # one decoder at a time may own file descriptor 2
-_DECODER_NOISE = re.compile(r"^(\w*(LZW|ZIP|Fax|TIFF|JPEG|Predictor)\w*:|MetaImage|\s+ideal = ).*")
+_DECODER_NOISE = re.compile(r"^(\w*(LZW|ZIP|Fax|TIFF|JPEG|Predictor)\w*:|tempfile\.tif:|MetaImage|\s+ideal = ).*")
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,9 @@ def decode(path: str | Path, palette_as_index: bool = False) -> Decoded:
         DataError: for a missing, empty, damaged or foreign file.
     """
     path = Path(path)
-    suffix = _checked_suffix(path)
+    suffix = suffix_of(path)
     try:
+        _check_file(path, suffix)
         if suffix in NIFTI:
             return _decode_nifti(path)
         if suffix in NRRD:
@@ -64,8 +65,7 @@ def decode(path: str | Path, palette_as_index: bool = False) -> Decoded:
         ) from error  # fmt: skip
 
 
-def _checked_suffix(path: Path) -> str:
-    suffix = suffix_of(path)
+def _check_file(path: Path, suffix: str) -> None:
     if not path.exists():
         raise DataError.about(path, "no such file", "an image file", "Check the path.")
     if path.is_dir():
@@ -77,7 +77,6 @@ def _checked_suffix(path: Path) -> str:
         )  # fmt: skip
     if path.stat().st_size == 0:
         raise DataError.about(path, "an empty file (0 bytes)", f"a {suffix} image", "Copy or download it again.")
-    return suffix
 
 
 def _decode_nifti(path: Path) -> Decoded:
@@ -179,7 +178,8 @@ def _quiet_stderr() -> Iterator[None]:
     """Keeps what libtiff and ITK print about a damaged file off the terminal and puts it into the error.
 
     Raises:
-        ValueError: in place of the decoder's own error, with the words the decoder printed.
+        ValueError: in place of the decoder's own error, with the words it printed; also where it printed an error
+            and went on.
     """
     printed: list[str] = []
     try:
@@ -189,6 +189,8 @@ def _quiet_stderr() -> Iterator[None]:
         if printed:
             raise ValueError(" ".join(printed)) from error
         raise
+    if any("warning" not in line.lower() for line in printed):  # an error that the binding did not pass on
+        raise ValueError(" ".join(printed))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What one lesion looks like against its surroundings, in a handful of numbers a reader can check by eye.
 
-Comparing their distributions over real and synthetic lesions shows *how* synthetic ones differ (too bright, too sharp an
-edge, too smooth inside), where the probe in `probe.py` only shows *that* they do.
+Comparing their distributions over real and synthetic lesions shows *how* synthetic ones differ (too bright, too sharp
+an edge, too smooth inside), where the probe in `probe.py` only shows *that* they do.
 Images are normalized to [-1, 1], shape (X, Y) or (X, Y, Z); distances in mm.
 """
 
@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import label
 
 from medaug.errors import DataError
-from medaug.lesions.geometry import grow, ring
+from medaug.lesions.geometry import components, grow, ring
 
-RING_MM = (1.0, 6.0)  # the surroundings begin past the partial-volume edge and end where other tissue begins
+RING_MM = (2.0, 8.0)  # as in `lesions.geometry.contrast`: past the partial-volume edge, before other tissue
 BINS = 32  # of the intensity histogram over [-1, 1]
 
 
@@ -38,7 +37,8 @@ def lesion_statistics(
         edge_sharpness_per_mm: edge_gradient_per_mm over |contrast| (0 without contrast): independent of brightness;
         texture_entropy_bits: Shannon entropy of the intensities inside, in 32 bins;
         texture_gradient_per_mm: mean gradient magnitude inside, away from the edge (the whole mask if it is all edge);
-        size_mm: area in mm² or volume in mm³; components: how many separate pieces.
+        diameter_mm: of the disc or ball of the same area or volume;
+        components: how many separate pieces (diagonals connect).
 
     Raises:
         DataError: if shapes differ, the image is not finite, the mask is empty, or no surroundings are left.
@@ -70,8 +70,8 @@ def lesion_statistics(
         "edge_sharpness_per_mm": edge_gradient / abs(contrast) if abs(contrast) > 1e-6 else 0.0,
         "texture_entropy_bits": _entropy_bits(inside),
         "texture_gradient_per_mm": float(slope[core].mean()),
-        "size_mm": float(mask.sum() * np.prod(spacing)),
-        "components": float(label(mask)[1]),
+        "diameter_mm": _diameter_mm(float(mask.sum() * np.prod(spacing)), mask.ndim),
+        "components": float(len(components(mask))),
     }
 
 
@@ -88,6 +88,11 @@ def _edge(mask: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
     return (grow(mask, step, spacing_mm) & ~mask) | (mask & grown_outside)
 
 
+def _diameter_mm(size: float, spatial_dims: int) -> float:
+    """Diameter of the disc of this area (mm²) or the ball of this volume (mm³)."""
+    return float(2.0 * np.sqrt(size / np.pi) if spatial_dims == 2 else 2.0 * np.cbrt(0.75 * size / np.pi))
+
+
 def _entropy_bits(values: np.ndarray) -> float:
     counts, _ = np.histogram(values, bins=BINS, range=(-1.0, 1.0))
     share = counts[counts > 0] / max(1, counts.sum())
@@ -100,7 +105,9 @@ def _checked(
     shapes = {"mask": np.shape(mask)} | ({} if organ is None else {"organ": np.shape(organ)})
     for name, shape in shapes.items():
         if shape != np.shape(image):
-            raise DataError(f"{name}: found shape {shape}; expected the image's {np.shape(image)}. Use one grid.")
+            raise DataError(
+                f"{name}: found shape {shape}; expected the image's {np.shape(image)}. Use one grid for both."
+            )
     if len(spacing_mm) != np.ndim(image):
         raise DataError(f"spacing_mm: found {tuple(spacing_mm)}; expected {np.ndim(image)} values, one per array axis.")
     if not np.isfinite(image).all():

@@ -39,6 +39,11 @@ class Weights:
     def spacing_mm(self) -> tuple[float, ...]:
         return tuple(self.facts["spacing_mm"])
 
+    @property
+    def uses_references(self) -> bool:
+        """Whether insertion starts from a pasted reference lesion ("reference" content)."""
+        return getattr(self.translator.config, "content", None) == "reference"
+
 
 def save_translator(folder: Path, translator: Translator, prior: LesionPrior | None, facts: dict[str, Any]) -> str:
     """Writes a weights folder and returns the SHA-256 of its tensors."""

@@ -75,6 +75,7 @@ def test_surface_scores_average_over_slices_with_truth_or_prediction_only():
 
 @pytest.mark.parametrize(("shape", "spacing"), [((32, 28), (0.7, 1.3)), ((22, 20, 18), (0.8, 1.1, 2.5))])
 @pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
 def test_surface_scores_equal_monai(shape, spacing, seed):
     prediction, truth = blob_pair(seed, shape)
     mine = score_patient([(prediction, truth)], spacing, tolerance_mm=1.5)

@@ -128,11 +128,27 @@ def test_a_loss_that_is_not_finite_stops_training_and_names_the_update():
         train_segmenter(Blobs(bad_value=np.nan), SMALL, seed=0)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_samples_of_several_shapes_are_refused(workers):
+    class Mixed(Blobs):
+        def __getitem__(self, index):
+            return Blobs((32, 32 + 4 * (index % 2)))[index]
+
+    with pytest.raises(DataError, match="Crop or pad"):
+        train_segmenter(Mixed(), SMALL, seed=0, workers=workers)
+
+
+def test_a_size_the_network_cannot_halve_is_padded():
+    config = SegmentationConfig(channels=(4, 8, 16), updates=2, batch_size=2)
+    network = train_segmenter(Blobs((30, 27)), config, seed=0)
+    assert predict(network, torch.zeros(1, 30, 27), config).shape == (1, 30, 27)
+
+
 def test_too_few_samples_and_sizes_that_do_not_fit_are_refused(trained):
     with pytest.raises(DataError, match="40 updates × 8 = 320"):
         train_segmenter(Blobs(length=319), SMALL, seed=0)
-    with pytest.raises(ConfigError, match="multiples of 4"):
-        train_segmenter(Blobs((30, 32)), SMALL, seed=0)
+    with pytest.raises(DataError, match="expected one shape"):
+        train_segmenter(Blobs((32, 32, 16)), SMALL, seed=0)
     with pytest.raises(ConfigError, match="patch_size"):
         SegmentationConfig(patch_size=(40, 40))
     with pytest.raises(DataError, match="channel axis"):

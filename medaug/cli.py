@@ -1,0 +1,173 @@
+"""The command line. A command parses, calls a stage, and prints; heavy imports stay inside the commands."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from medaug import __version__
+from medaug.errors import MedaugError
+
+app = typer.Typer(
+    name="medaug", no_args_is_help=True, add_completion=True, rich_markup_mode="markdown", pretty_exceptions_enable=False,
+    help="GAN augmentation for medical images: insert and remove tumors, and measure whether it helps.\n\n"
+    "Start with: `medaug run pipelines/quickstart.yaml --out out/quickstart`",
+)  # fmt: skip
+
+Data = Annotated[Optional[Path], typer.Option("--data", help="Folder or datalist JSON; left out: built-in phantoms.")]
+Out = Annotated[Optional[Path], typer.Option("--out", "-o", help="Run folder; left out: `out/<name>`.")]
+Set = Annotated[Optional[list[str]], typer.Option("--set", help="`key=value` over the pipeline file; repeatable.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved settings and stop.")]
+WeightsDir = Annotated[Path, typer.Option("--weights", "-w", help="Weights folder, for example `out/x/train/weights`.")]
+SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="List unreadable files and go on without.")]
+
+
+@app.command("train-cycle")
+def train_cycle(
+    domain: Annotated[str, typer.Option(help="`tumor` (insert and remove) or `ct` (synthetic CT).")] = "tumor",
+    data: Data = None,
+    out: Out = None,
+    config: Annotated[Optional[Path], typer.Option("--config", "-c", help="Pipeline YAML to start from.")] = None,
+    set_: Set = None,
+    devices: Annotated[Optional[int], typer.Option(help="Processes, one device each.")] = None,
+    precision: Annotated[Optional[str], typer.Option(help="`32-true`, `bf16-mixed` or `16-mixed`.")] = None,
+    max_steps: Annotated[Optional[int], typer.Option(help="Training steps.")] = None,
+    seed: Annotated[Optional[int], typer.Option(help="Of initial weights and samples.")] = None,
+    sequence: Annotated[Optional[str], typer.Option(help="Sequence or channel, by name or number.")] = None,
+    skip_unreadable: SkipUnreadable = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Train a CycleGAN and leave its weights in OUT/train/weights; the same command resumes.
+
+    Example: `medaug train-cycle --domain tumor --data BraTS/ --sequence flair --out out/brats --max-steps 2000`
+    """
+    chosen = {
+        "domain": domain, "data.root": data, "data.sequence": sequence, "training.devices": devices,
+        "training.precision": precision, "training.steps": max_steps, "training.seed": seed,
+        "data.skip_unreadable": skip_unreadable or None,
+    }  # fmt: skip
+    run = _run(config, chosen, set_, out, f"train-{domain}", until="train", dry_run=dry_run)
+    if run is not None:
+        typer.echo(run.weights)
+
+
+@app.command()
+def run(
+    pipeline: Annotated[Path, typer.Argument(help="Pipeline YAML, for example pipelines/quickstart.yaml.")],
+    out: Out = None,
+    set_: Set = None,
+    skip_unreadable: SkipUnreadable = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Run a whole pipeline: split, train, synthesize, audit, evaluate, report; the same command resumes.
+
+    Example: `medaug run pipelines/lgg_tumor.yaml --set data.root=data/lgg --out out/lgg`
+    """
+    chosen = {"data.skip_unreadable": skip_unreadable or None}
+    finished = _run(pipeline, chosen, set_, out, pipeline.stem, until="report", dry_run=dry_run)
+    if finished is not None:
+        typer.echo(finished.report)
+
+
+@app.command()
+def insert(
+    scan: Annotated[Path, typer.Argument(help="Image: NIfTI, NRRD, MHA, PNG or TIFF.")],
+    weights: WeightsDir,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for image, label and picture.")],
+    count: Annotated[int, typer.Option(min=1, help="How many tumors.")] = 1,
+    seed: Annotated[int, typer.Option(help="Same seed, same tumors.")] = 0,
+    size_mm: Annotated[Optional[tuple[float, float]], typer.Option(help="Least and most diameter.")] = None,
+    organ_mask: Annotated[Optional[Path], typer.Option(help="Where tumors may lie; left out: found.")] = None,
+    sequence: Annotated[Optional[str], typer.Option(help="Channel of a multi-channel file, by number.")] = None,
+) -> None:
+    """Insert tumors into one scan; writes image, label, and a before / after picture.
+
+    Example: `medaug insert scan.nii.gz --weights out/brats/train/weights --out inserted --size-mm 10 25 --seed 3`
+    """
+    from medaug.stages.single import insert_into_scan
+
+    for path in insert_into_scan(scan, weights, out, count=count, seed=seed, size_mm=size_mm, organ_mask=organ_mask,
+                                 sequence=sequence):  # fmt: skip
+        typer.echo(path)
+
+
+@app.command()
+def remove(
+    scan: Annotated[Path, typer.Argument(help="Image: NIfTI, NRRD, MHA, PNG or TIFF.")],
+    mask: Annotated[Path, typer.Option("--mask", "-m", help="The tumor to remove, on the image's grid.")],
+    weights: WeightsDir,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for image, label and picture.")],
+    seed: Annotated[int, typer.Option(help="Of the fill's texture.")] = 0,
+    sequence: Annotated[Optional[str], typer.Option(help="Channel of a multi-channel file, by number.")] = None,
+) -> None:
+    """Remove a marked tumor from one scan; writes image, label, and a before / after picture.
+
+    Example: `medaug remove scan.nii.gz --mask tumor.nii.gz --weights out/brats/train/weights --out removed`
+    """
+    from medaug.stages.single import remove_from_scan
+
+    for path in remove_from_scan(scan, mask, weights, out, seed=seed, sequence=sequence):
+        typer.echo(path)
+
+
+@app.command()
+def phantoms(
+    out: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    layout: Annotated[str, typer.Option(help="brats, kaggle-lgg, msd, datalist or images-labels.")] = "brats",
+    patients: Annotated[int, typer.Option(min=1, help="How many.")] = 12,
+    anatomy: Annotated[str, typer.Option(help="`head` (MR) or `abdomen` (CT).")] = "head",
+    seed: Annotated[int, typer.Option(help="Which family of patients.")] = 0,
+) -> None:
+    """Write procedural patients (image and label) to disk, in a layout that medaug reads.
+
+    Example: `medaug phantoms data/phantoms --layout brats --patients 12`
+    """
+    from medaug.stages.phantoms import write_phantoms
+
+    typer.echo(f"{write_phantoms(out, layout, patients=patients, anatomy=anatomy, seed=seed)} scans in {out}")
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s")
+
+
+def main() -> None:
+    """The entry point: expected errors become one line and an exit code."""
+    try:
+        app(standalone_mode=True)
+    except MedaugError as error:
+        sys.stderr.write(f"medaug: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("medaug: stopped; the same command resumes from the last checkpoint\n")
+        sys.exit(130)
+
+
+def _run(
+    file: Path | None, chosen: dict[str, object], set_: list[str] | None, out: Path | None, name: str, *, until: str,
+    dry_run: bool,
+):  # fmt: skip
+    from medaug.stages.config import dump_config, load_config
+
+    overrides = [f"{key}={value}" for key, value in chosen.items() if value is not None]
+    config = load_config(file, overrides + (set_ or []))
+    if dry_run:
+        typer.echo(dump_config(config), nl=False)
+        return None
+    from medaug.pipeline import run_pipeline
+
+    def say(result) -> None:
+        sys.stderr.write(f"{result.name}: {'done' if result.ran else 'unchanged, not run again'}\n")
+
+    return run_pipeline(config, out or Path("out") / name, until=until, on_stage=say)

@@ -1,0 +1,54 @@
+"""Sample grids during training: what the translator makes of a few fixed samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from medaug.io.atomic import atomic_path
+from medaug.report.pictures import Picture, picture_grid
+from medaug.translators import MaskGuidedCycleGAN, Translator
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Draws `count` samples through both directions into `folder/step-<n>.png`."""
+
+    samples: Dataset
+    folder: Path
+    count: int = 6
+
+    @torch.no_grad()
+    def __call__(self, translator: Translator, step: int) -> None:
+        batch = default_collate([self.samples[i] for i in range(self.count)])
+        batch = {key: value.to(next(translator.parameters()).device) for key, value in batch.items()}
+        generator = torch.Generator().manual_seed(0)
+        start, mask_a, mask_b = batch["a"], batch.get("mask_a"), batch.get("mask_b")
+        if isinstance(translator, MaskGuidedCycleGAN) and translator.config.content == "reference":
+            start = translator.paste(batch["a"], batch["reference_a"], mask_a)
+        columns = [
+            ("healthy", batch["a"], None),
+            ("start", start, None),
+            ("with tumor", translator.translate(start, "a2b", mask=mask_a, generator=generator), mask_a),
+            ("tumor", batch["b"], mask_b),
+            ("removed", translator.translate(batch["b"], "b2a", mask=mask_b, generator=generator), None),
+        ]
+        rows = [[_picture(images[i], None if masks is None else masks[i]) for _, images, masks in columns]
+                for i in range(self.count)]  # fmt: skip
+        png = picture_grid(rows, column_titles=[title for title, _, _ in columns], title=f"step {step}", tile=120)
+        with atomic_path(self.folder / f"step-{step:06d}.png") as temporary:
+            temporary.write_bytes(png)
+
+
+def _picture(image: Tensor, mask: Tensor | None) -> Picture:
+    return Picture(_slice(image), vmin=-1, vmax=1, contour=None if mask is None else _slice(mask) > 0.5)
+
+
+def _slice(x: Tensor) -> np.ndarray:
+    array = x[0].float().cpu().numpy()
+    return array if array.ndim == 2 else array[..., array.shape[-1] // 2]

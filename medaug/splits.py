@@ -1,0 +1,102 @@
+"""Splits by patient, and the refusal of anything that crosses them.
+
+A split is hashed; the hash travels with the weights and the synthetic cases, so that an evaluation can tell whether
+they were made from the patients it may use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sklearn.model_selection import GroupShuffleSplit
+
+from medaug.errors import DataError, LeakageError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Patients by part, each sorted."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over the parts."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "hash": self.hash}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Split:
+        """The inverse of `to_dict`.
+
+        Raises:
+            LeakageError: if a patient is in two parts, or the parts do not match the stored hash.
+        """
+        split = cls(*(tuple(sorted(values[part])) for part in ("train", "validation", "test")))
+        twice = _shared(split)
+        if twice:
+            raise LeakageError(f"patients in more than one part of the split: {', '.join(twice)}", twice)
+        if values.get("hash", split.hash) != split.hash:
+            raise LeakageError("the split was changed after it was made (its hash differs); make a new run", [])
+        return split
+
+
+def split_patients(patients: Iterable[str], train: int | float, validation: int | float, seed: int) -> Split:
+    """Draws a split; counts at or above 1 are patients, below 1 fractions; the rest is the test part.
+
+    Raises:
+        DataError: if there are too few patients for at least one in each of train and test.
+    """
+    names = sorted(set(patients))
+    counts = [_count(part, len(names)) for part in (train, validation)]
+    needed = sum(counts) + 1
+    if len(names) < max(needed, 2) or counts[0] < 1:
+        raise DataError(
+            f"found {len(names)} patient(s); expected at least {max(needed, 2)}: {counts[0]} to train, {counts[1]} to "
+            "validate, and at least 1 to test. A split never divides a patient: add patients, or lower split.train "
+            "and split.validation."
+        )
+    rest, validating = _draw(names, counts[1], seed)
+    testing, training = _draw(rest, counts[0], seed)
+    return Split(tuple(training), tuple(validating), tuple(testing))
+
+
+def refuse_leakage(training_patients: Iterable[str], split: Split, what: str) -> None:
+    """Refuses weights or cases made from patients that this split validates or tests on.
+
+    Raises:
+        LeakageError: naming the patients.
+    """
+    leaked = sorted(set(training_patients) & (set(split.validation) | set(split.test)))
+    if leaked:
+        raise LeakageError(
+            f"{what} made from validation or test patients: {', '.join(leaked)}. Results on them would be inflated; "
+            "train and synthesize again with this run's split.",
+            leaked,
+        )
+
+
+def _draw(names: list[str], count: int, seed: int) -> tuple[list[str], list[str]]:
+    """(the others, `count` drawn)."""
+    if count == 0:
+        return names, []
+    splitter = GroupShuffleSplit(1, test_size=count, random_state=seed)
+    others, drawn = next(splitter.split(names, groups=names))
+    return sorted(names[i] for i in others), sorted(names[i] for i in drawn)
+
+
+def _count(part: int | float, total: int) -> int:
+    return int(part) if part >= 1 or part == 0 else max(1, round(part * total))
+
+
+def _shared(split: Split) -> list[str]:
+    parts = [set(split.train), set(split.validation), set(split.test)]
+    return sorted((parts[0] & parts[1]) | (parts[0] & parts[2]) | (parts[1] & parts[2]))

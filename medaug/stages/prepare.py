@@ -1,0 +1,125 @@
+"""Find the cases, decode them once, give each its window and organ mask, and split the patients.
+
+Reads: the data folder (or makes phantoms). Writes: `prepared/` with `datalist.json`, and `split.json`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medaug.errors import ConfigError, DataError
+from medaug.io.atomic import write_json
+from medaug.io.cache import open_array, prepare_cases, store_array
+from medaug.io.layouts import find_cases
+from medaug.lesions import find_organ
+from medaug.progress import track
+from medaug.splits import split_patients
+from medaug.stages.config import PipelineConfig
+from medaug.stages.phantoms import write_phantoms
+from medaug.stages.runs import RunDir, essential, run_stage
+from medaug.volumes import Window
+
+logger = logging.getLogger(__name__)
+
+PHANTOM_SEQUENCES = {"head": "flair", "abdomen": "contrast"}
+
+
+def prepare(config: PipelineConfig, run: RunDir) -> bool:
+    """The stage; says whether it had anything to do.
+
+    Raises:
+        DataError: for unusable input, naming the file, what was found, what was expected and the remedy.
+    """
+    cases = _find(config, run)
+    inputs = [essential(config.data), essential(config.split), config.data.skip_unreadable, [_stamp(c) for c in cases]]
+    return run_stage(run, "prepare", inputs, [], lambda: _prepare(config, run, cases))
+
+
+def _find(config: PipelineConfig, run: RunDir) -> list[dict[str, Any]]:
+    data = config.data
+    if data.root is not None:
+        return find_cases(data.root, layout=data.layout, sequence=data.sequence)
+    made = run.root / "done" / "phantoms.json"
+    if not made.exists():
+        write_phantoms(run.phantoms, "msd", **data.phantoms.model_dump())
+        write_json(made, data.phantoms.model_dump(mode="json"))
+    sequence = data.sequence if data.sequence is not None else PHANTOM_SEQUENCES[data.phantoms.anatomy]
+    return find_cases(run.phantoms, sequence=sequence)
+
+
+def _prepare(config: PipelineConfig, run: RunDir, cases: list[dict[str, Any]]) -> None:
+    data = config.data
+    labelled = [case for case in cases if case["label"] is not None]
+    if not labelled:
+        raise DataError.about(
+            data.root or run.phantoms, f"{len(cases)} images and no label", "a label beside every training image",
+            "Add the labels; the README lists the layouts.",
+        )  # fmt: skip
+    with track("read scans", len(labelled)) as tracker:
+        entries, unreadable = prepare_cases(
+            labelled, run.prepared, skip_unreadable=data.skip_unreadable, progress=lambda done, total: tracker.advance(),
+            spatial_dims=data.spatial_dims, tumor_labels=data.tumor_labels, grid_size=data.grid_size,
+            spacing_mm=data.spacing_mm,
+        )  # fmt: skip
+    for left_out in unreadable:
+        logger.warning("left out %s: %s", left_out.path, left_out.reason)
+    if not any(open_array(run.prepared, entry["arrays"]["label"]).any() for entry in entries):
+        raise DataError.about(
+            data.root or run.phantoms, "no tumor voxel in any label", f"labels with {_wanted(data.tumor_labels)}",
+            "Check data.tumor_labels against the values in your label files.",
+        )  # fmt: skip
+    split = split_patients((e["patient"] for e in entries), config.split.train, config.split.validation,
+                           config.split.seed)  # fmt: skip
+    _add_windows(config, run, entries)
+    _add_organs(config, run, entries)
+    write_json(run.split, split.to_dict())
+    write_json(run.datalist, {"cases": entries, "unreadable": [asdict(item) for item in unreadable]})
+
+
+def _add_windows(config: PipelineConfig, run: RunDir, entries: list[dict[str, Any]]) -> None:
+    """One window a scan: the slices of one scan share it."""
+    domain = config.data.domain("any")
+    scans: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for entry in entries:
+        scans[entry["scan"]].append(entry)
+    for members in scans.values():
+        arrays = [np.asarray(open_array(run.prepared, e["arrays"]["image"])) for e in members]
+        window = domain.window_of(np.concatenate([a.reshape(-1) for a in arrays]), members[0]["image"])
+        _check_modality(config, arrays, members[0]["image"])
+        for entry in members:
+            entry["window"] = window.to_dict()
+
+
+def _check_modality(config: PipelineConfig, arrays: list[np.ndarray], path: str) -> None:
+    lowest = min(float(array.min()) for array in arrays)
+    if config.data.modality == "MR" and lowest < -500:
+        raise ConfigError(
+            f"{path}: found intensities down to {lowest:g}, as in CT (HU); data.modality is MR. Set data.modality=CT."
+        )
+
+
+def _add_organs(config: PipelineConfig, run: RunDir, entries: list[dict[str, Any]]) -> None:
+    with track("find organs", len(entries)) as tracker:
+        for entry in entries:
+            image = np.asarray(open_array(run.prepared, entry["arrays"]["image"]), dtype=np.float32)
+            normalized = Window(**entry["window"]).normalize(image)
+            spacing_mm = tuple(entry["spacing_mm"])[: image.ndim]
+            organ = find_organ(normalized, spacing_mm, margin_mm=config.data.organ_margin_mm)
+            entry["arrays"]["organ"] = store_array(run.prepared, f"{entry['case']}.organ", organ.astype(np.uint8))
+            tracker.advance()
+
+
+def _stamp(case: dict[str, Any]) -> list[Any]:
+    paths = [Path(case[key]) for key in ("image", "label") if case[key] is not None]
+    stats = [path.stat() if path.exists() else None for path in paths]
+    return [case["case"], *[[s.st_size, s.st_mtime_ns] if s else None for s in stats]]
+
+
+def _wanted(values: tuple[int, ...] | None) -> str:
+    return "a value above 0" if values is None else f"one of the values {', '.join(map(str, values))}"

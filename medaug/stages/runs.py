@@ -1,0 +1,199 @@
+"""The run folder: every path a run writes, what it was made with, and which stages are done.
+
+    config.yaml environment.json split.json   what was asked for, with what, and who trains
+    prepared/   decoded scans on the working grid, with their datalist
+    train/      checkpoints, metrics.jsonl, previews, weights/
+    synthetic/  paired examples and their datalist.json
+    audit/  evaluation/  report.html
+    done/       a marker a finished stage, with the fingerprint of its inputs
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import medaug
+from medaug.errors import RunError
+from medaug.io.atomic import read_json, write_json, write_text
+from medaug.stages.config import PipelineConfig, dump_config, load_config
+
+IDENTITY = ("domain", "data", "split", "translator", "crop", "training")
+"""Sections that make a run what it is: with one of them changed, a folder holds a different run."""
+INCIDENTAL = {"workers", "log_every", "preview_every", "checkpoint_every", "skip_unreadable"}
+"""Keys that do not change results, and so may change when a run is resumed."""
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Paths inside one run folder."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        return self.root / "environment.json"
+
+    @property
+    def split(self) -> Path:
+        return self.root / "split.json"
+
+    @property
+    def phantoms(self) -> Path:
+        return self.root / "phantoms"
+
+    @property
+    def prepared(self) -> Path:
+        return self.root / "prepared"
+
+    @property
+    def datalist(self) -> Path:
+        return self.prepared / "datalist.json"
+
+    @property
+    def train(self) -> Path:
+        return self.root / "train"
+
+    @property
+    def weights(self) -> Path:
+        return self.train / "weights"
+
+    @property
+    def previews(self) -> Path:
+        return self.train / "previews"
+
+    @property
+    def synthetic(self) -> Path:
+        return self.root / "synthetic"
+
+    @property
+    def audit(self) -> Path:
+        return self.root / "audit"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.root / "evaluation"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    def done(self, stage: str) -> Path:
+        return self.root / "done" / f"{stage}.json"
+
+
+def open_run(root: Path, config: PipelineConfig, command: list[str] | None = None) -> RunDir:
+    """Makes a run folder, or opens the one that holds this very run.
+
+    Raises:
+        RunError: if the folder cannot be written, holds something else, or a different run (naming what differs).
+    """
+    run = RunDir(root)
+    if root.exists() and not root.is_dir():
+        raise RunError(f"{root}: found a file; expected a folder to write to. Choose another --out.")
+    if run.config.exists():
+        _check_same(run, config)
+    elif root.is_dir() and any(root.iterdir()):
+        raise RunError(f"{root}: holds files that are not a medaug run. Choose an empty or new folder as --out.")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{root}: the folder cannot be made ({error.strerror}). Choose another --out.") from None
+    write_text(run.config, dump_config(config))
+    write_json(run.environment, environment(command))
+    return run
+
+
+def environment(command: list[str] | None) -> dict[str, Any]:
+    """What a run was made with: versions, machine kind, command."""
+    packages = ("torch", "monai", "numpy", "scipy", "scikit-learn", "lightning-fabric", "nibabel")
+    return {
+        "medaug": medaug.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "packages": {name: metadata.version(name) for name in packages},
+        "command": command or [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def run_stage(run: RunDir, stage: str, inputs: Any, outputs: list[Path], work: Callable[[], None]) -> bool:
+    """Runs `work` unless this stage is done with the same `inputs`; says whether it ran.
+
+    A stage that was done with other inputs starts afresh: its `outputs` are removed first. An unfinished one goes on
+    where it was if its inputs are the same.
+    """
+    print_of = fingerprint([stage, medaug.__version__, inputs])
+    marker, begun = run.done(stage), run.root / "done" / f"{stage}.begun.json"
+    if is_done(run, stage, inputs):
+        return False
+    if not begun.exists() or read_json(begun)["fingerprint"] != print_of:
+        for path in outputs:
+            shutil.rmtree(path, ignore_errors=True)
+    marker.unlink(missing_ok=True)
+    spent = read_json(begun).get("seconds", 0.0) if begun.exists() and outputs and outputs[0].exists() else 0.0
+    write_json(begun, {"fingerprint": print_of, "seconds": spent})
+    started = time.monotonic()
+    try:
+        work()
+    finally:
+        seconds = spent + time.monotonic() - started
+        if begun.parent.is_dir():
+            write_json(begun, {"fingerprint": print_of, "seconds": round(seconds, 1)})
+    write_json(marker, {"fingerprint": print_of, "seconds": round(seconds, 1)})
+    begun.unlink(missing_ok=True)
+    return True
+
+
+def is_done(run: RunDir, stage: str, inputs: Any) -> bool:
+    """Whether the stage is finished with these inputs."""
+    marker = run.done(stage)
+    wanted = fingerprint([stage, medaug.__version__, inputs])
+    return marker.exists() and read_json(marker).get("fingerprint") == wanted
+
+
+def seconds_by_stage(run: RunDir) -> dict[str, float]:
+    """How long each finished stage took."""
+    stages = ("prepare", "train", "synthesize", "audit", "evaluate")
+    return {stage: read_json(run.done(stage))["seconds"] for stage in stages if run.done(stage).exists()}
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of a JSON-able value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def essential(section: Any) -> dict[str, Any]:
+    """A config section without the keys that do not change results."""
+    return {key: value for key, value in section.model_dump(mode="json").items() if key not in INCIDENTAL}
+
+
+def _check_same(run: RunDir, config: PipelineConfig) -> None:
+    held = load_config(run.config, []).model_dump(mode="json")
+    asked = config.model_dump(mode="json")
+    for section in IDENTITY:
+        for key, old, new in _differences(held[section], asked[section], section):
+            if key.rsplit(".", 1)[-1] not in INCIDENTAL:
+                raise RunError(
+                    f"{run.root}: holds a different run ({key} is {old!r} there and {new!r} here). "
+                    "Choose another --out, or the settings it was made with to resume it."
+                )
+
+
+def _differences(old: Any, new: Any, key: str) -> list[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(set(old) | set(new))
+        return [row for k in keys for row in _differences(old.get(k), new.get(k), f"{key}.{k}")]
+    return [] if old == new else [(key, old, new)]

@@ -1,0 +1,108 @@
+"""What the GAN trains on: crops around lesions (mask-guided) or whole views (plain), from training patients only.
+
+Sample i depends on (seed, i) alone, whatever the number of workers or processes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from medaug.errors import DataError
+from medaug.io.prepared import View
+from medaug.lesions import LesionPrior, extract, match_surroundings
+
+ENDLESS = 2**40
+TRIES = 50
+
+
+class TumorCropSamples(Dataset):
+    """Batches of the mask-guided translators: see `translators.insertion` for the keys.
+
+    Args:
+        healthy: views that healthy crops are cut from (away from any tumor in them).
+        prior: fitted on the training fold; its references are the real tumor crops.
+    """
+
+    def __init__(self, healthy: list[View], folder: Path, prior: LesionPrior, *, seed: int):
+        if not healthy:
+            raise DataError(
+                "no slice to cut healthy crops from; set crop.healthy=anywhere, widen crop.level_tolerance, or add "
+                "training patients"
+            )
+        self.healthy, self.folder, self.prior, self.seed = healthy, folder, prior, seed
+
+    def __len__(self) -> int:
+        return ENDLESS
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rng = np.random.RandomState((self.seed * 1_000_003 + index) % 2**32)
+        healthy, lesion = self._healthy_crop(rng)
+        reference = self.prior.references[rng.randint(len(self.prior.references))]
+        flips = [axis for axis in range(healthy.ndim) if rng.random_sample() < 0.5] if healthy.ndim == 2 else []
+        return {
+            "a": _channel(healthy),
+            "mask_a": _channel(lesion.mask),
+            "reference_a": _channel(match_surroundings(lesion, healthy)),
+            "b": _channel(np.flip(reference.image, flips)),
+            "mask_b": _channel(np.flip(reference.mask, flips)),
+            "seed": torch.tensor(int(rng.randint(2**31))),
+        }
+
+    def _healthy_crop(self, rng: np.random.RandomState):
+        for _ in range(TRIES):
+            arrays = self.healthy[rng.randint(len(self.healthy))].read(self.folder)
+            lesion = self.prior.sample(arrays.organ, arrays.label, rng)
+            if lesion is not None:
+                return extract(arrays.image, lesion.box, -1.0), lesion
+        raise DataError(
+            f"no room for a lesion in {TRIES} healthy slices; lower data.organ_margin_mm, or check the images"
+        )
+
+
+class WholeViewSamples(Dataset):
+    """Batches of the plain translators: `a` a tumor-free view, `b` one with a tumor, `seed`."""
+
+    def __init__(self, healthy: list[View], tumor: list[View], folder: Path, *, seed: int):
+        if not healthy or not tumor:
+            raise DataError(
+                f"found {len(healthy)} tumor-free and {len(tumor)} tumor views; the plain translator needs both. "
+                "Use translator.mask_guided=true where every image has a tumor."
+            )
+        self.healthy, self.tumor, self.folder, self.seed = healthy, tumor, folder, seed
+
+    def __len__(self) -> int:
+        return ENDLESS
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rng = np.random.RandomState((self.seed * 1_000_003 + index) % 2**32)
+        a = self.healthy[rng.randint(len(self.healthy))].read(self.folder).image
+        b = self.tumor[rng.randint(len(self.tumor))].read(self.folder).image
+        flip_a, flip_b = (rng.random_sample(2) < 0.5).tolist()
+        return {
+            "a": _channel(np.flip(a, 0) if flip_a else a),
+            "b": _channel(np.flip(b, 0) if flip_b else b),
+            "seed": torch.tensor(int(rng.randint(2**31))),
+        }
+
+
+def healthy_views(views: list[View], where: str, level_tolerance: float) -> list[View]:
+    """The views that healthy crops may come from.
+
+    Args:
+        where: "anywhere" (every view; tumors in it are kept clear of), or "tumor-free" (views without a tumor whose
+            relative level is within `level_tolerance` of one that has a tumor: matched by slice level).
+    """
+    if where == "anywhere":
+        return views
+    levels = np.array([view.relative_level for view in views if view.tumor_voxels])
+    free = [view for view in views if not view.tumor_voxels]
+    return [v for v in free if levels.size == 0 or np.abs(levels - v.relative_level).min() <= level_tolerance]
+
+
+def _channel(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None]

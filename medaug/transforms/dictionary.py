@@ -1,0 +1,147 @@
+"""Insert and remove tumors in dicts of images (dictionary transforms), as MONAI pipelines pass them on.
+
+All take one image key, and the keys of label, mask and organ beside it. Inputs are not changed; affine and meta are
+kept. Random ones draw in `randomize` from `self.R`, so `set_determinism`, `set_random_state` and DataLoader workers
+behave as with any MONAI transform. Deterministic ones are not `Randomizable`, so `CacheDataset` caches through them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, RandomizableTransform
+
+from medaug.transforms.array import ORGAN_MARGIN_MM, Bounds, InsertTumor, RandInsertTumor, RandRemoveTumor, RemoveTumor
+from medaug.translators.weights import Weights
+
+Data = Mapping[Hashable, Any]
+
+
+class InsertTumord(MapTransform):
+    """Dictionary twin of `InsertTumor`: inserts a tumor where `mask_key` is.
+
+    Args:
+        keys: the image.
+        weights: a weights folder, or loaded `Weights`.
+        mask_key: where the tumor shall be.
+        label_key: receives the mask (added to what it holds already).
+    """
+
+    def __init__(
+        self, keys: KeysCollection, weights: str | Path | Weights, mask_key: str = "mask", label_key: str = "label",
+        seed: int = 0, reference: int | None = None, window: Bounds | None = None, allow_missing_keys: bool = False,
+    ):  # fmt: skip
+        super().__init__(keys, allow_missing_keys)
+        self.transform = InsertTumor(weights, seed, reference, window)
+        self.mask_key, self.label_key = mask_key, label_key
+
+    def __call__(self, data: Data) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key], label = self.transform(d[key], d[self.mask_key], data.get(self.label_key))
+            d[self.label_key] = label
+        return d
+
+
+class RemoveTumord(MapTransform):
+    """Dictionary twin of `RemoveTumor`: removes what `label_key` marks, and empties it."""
+
+    def __init__(
+        self, keys: KeysCollection, weights: str | Path | Weights, label_key: str = "label", seed: int = 0,
+        window: Bounds | None = None, allow_missing_keys: bool = False,
+    ):  # fmt: skip
+        super().__init__(keys, allow_missing_keys)
+        self.transform = RemoveTumor(weights, seed, window)
+        self.label_key = label_key
+
+    def __call__(self, data: Data) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.transform(d[key], data[self.label_key])
+            d[self.label_key] = data[self.label_key] * 0
+        return d
+
+
+class RandInsertTumord(RandomizableTransform, MapTransform):
+    """Dictionary twin of `RandInsertTumor`: with probability `prob`, inserts tumors into `keys` and `label_key`.
+
+    Args:
+        keys: the image.
+        weights: a weights folder, or loaded `Weights`.
+        label_key: existing tumors; receives the new ones. Created where it is missing.
+        organ_key: where tumors may lie; None, or missing in the data, finds the head or body.
+
+    Example:
+        >>> RandInsertTumord("image", weights="out/quickstart/train/weights", prob=0.5)   # doctest: +SKIP
+    """
+
+    def __init__(
+        self, keys: KeysCollection, weights: str | Path | Weights, label_key: str = "label",
+        organ_key: str | None = None, prob: float = 0.5, count: tuple[int, int] = (1, 1),
+        size_mm: tuple[float, float] | None = None, shape: str = "bank", organ_margin_mm: float = ORGAN_MARGIN_MM,
+        window: Bounds | None = None, allow_missing_keys: bool = False,
+    ):  # fmt: skip
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        RandomizableTransform.__init__(self, prob)
+        self.transform = RandInsertTumor(weights, 1.0, tuple(count), size_mm, shape, organ_margin_mm, window)
+        self.label_key, self.organ_key = label_key, organ_key
+
+    def set_random_state(
+        self, seed: int | None = None, state: np.random.RandomState | None = None
+    ) -> RandInsertTumord:
+        super().set_random_state(seed, state)
+        self.transform.set_random_state(seed, state)
+        return self
+
+    def __call__(self, data: Data) -> dict[Hashable, Any]:
+        d = dict(data)
+        self.randomize(None)
+        if not self._do_transform:
+            return d
+        self.transform.randomize()
+        organ = data.get(self.organ_key) if self.organ_key is not None else None
+        for key in self.key_iterator(d):
+            d[key], label = self.transform(d[key], data.get(self.label_key), organ, randomize=False)
+            d[self.label_key] = label
+        return d
+
+
+class RandRemoveTumord(RandomizableTransform, MapTransform):
+    """Dictionary twin of `RandRemoveTumor`: with probability `prob`, removes what `label_key` marks, and empties it."""
+
+    def __init__(
+        self, keys: KeysCollection, weights: str | Path | Weights, label_key: str = "label", prob: float = 0.5,
+        window: Bounds | None = None, allow_missing_keys: bool = False,
+    ):  # fmt: skip
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        RandomizableTransform.__init__(self, prob)
+        self.transform = RandRemoveTumor(weights, 1.0, window)
+        self.label_key = label_key
+
+    def set_random_state(
+        self, seed: int | None = None, state: np.random.RandomState | None = None
+    ) -> RandRemoveTumord:
+        super().set_random_state(seed, state)
+        self.transform.set_random_state(seed, state)
+        return self
+
+    def __call__(self, data: Data) -> dict[Hashable, Any]:
+        d = dict(data)
+        self.randomize(None)
+        if not self._do_transform:
+            return d
+        self.transform.randomize()
+        for key in self.key_iterator(d):
+            d[key], label = self.transform(d[key], data[self.label_key], randomize=False)
+            d[self.label_key] = label
+        return d
+
+
+InsertTumorD = InsertTumorDict = InsertTumord
+RemoveTumorD = RemoveTumorDict = RemoveTumord
+RandInsertTumorD = RandInsertTumorDict = RandInsertTumord
+RandRemoveTumorD = RandRemoveTumorDict = RandRemoveTumord

@@ -1,0 +1,119 @@
+"""Editing one lesion in a scan: cut the crop, bring it to the weights' grid, translate it, put the change back.
+
+What is put back is the change, not the crop: a scan finer than the weights' grid keeps its own detail, and where the
+translator changed nothing the scan keeps its bits. Arrays are float32 (X, Y[, Z]) in the scan's own unit.
+
+2-D weights edit a volume slice by slice, with the same noise in every slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from medaug.lesions import CropBox, Lesion, box_around, components, extract, match_surroundings
+from medaug.translators import Direction
+from medaug.translators.weights import Weights
+from medaug.volumes import Window
+
+MARGIN = 1.6
+"""A crop is at least this many times as wide as the region to remove."""
+COVERED = 0.25
+"""A voxel of the weights' grid counts as marked if this part of it is."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """The edited scan and the region that was asked for (bool)."""
+
+    image: np.ndarray
+    mask: np.ndarray
+
+
+def insert_lesion(image: np.ndarray, lesion: Lesion, window: Window, weights: Weights, *, seed: int) -> Edit:
+    """Puts `lesion` where its box is, in an image of the weights' dimensions; `seed` is of the translator's noise."""
+    crop = _resized(window.normalize(extract(image, lesion.box, window.low)), lesion.mask.shape)
+    target = torch.from_numpy(lesion.mask.astype(np.float32))[None, None]
+    start = torch.from_numpy(crop)[None, None]
+    if weights.uses_references:
+        texture = torch.from_numpy(match_surroundings(lesion, crop))[None, None]
+        start = weights.translator.paste(start, texture, target)
+    changed = _translate(weights, start, "a2b", target, seed)
+    image, mask = image.copy(), np.zeros(image.shape, dtype=bool)
+    _add_change(image, changed - crop, lesion.box, window)
+    _set_region(mask, lesion.mask, lesion.box)
+    return Edit(image, mask)
+
+
+def insert_stack(
+    image: np.ndarray, stack: Iterable[tuple[int, Lesion]], window: Window, weights: Weights, *, seed: int
+) -> Edit:
+    """Puts a 2-D lesion's cross-sections into the slices of a volume, with the same noise in each."""
+    image, mask = image.copy(), np.zeros(image.shape, dtype=bool)
+    for z, section in stack:
+        edit = insert_lesion(image[..., z], section, window, weights, seed=seed)
+        image[..., z], mask[..., z] = edit.image, edit.mask
+    return Edit(image, mask)
+
+
+def remove_region(image: np.ndarray, mask: np.ndarray, window: Window, weights: Weights, *, seed: int) -> Edit:
+    """Replaces each connected part of `mask` by what the translator takes for healthy tissue."""
+    image = image.copy()
+    if weights.translator.spatial_dims < image.ndim:
+        for z in np.flatnonzero(mask.any(axis=(0, 1))):
+            image[..., z] = remove_region(image[..., z], mask[..., z], window, weights, seed=seed).image
+        return Edit(image, mask)
+    size = tuple(weights.prior.crop_size)
+    for part in components(mask):
+        box = _box_for(part, size)
+        crop = _resized(window.normalize(extract(image, box, window.low)), size)
+        covered = _resized(extract(mask, box, False).astype(np.float32), size) > COVERED
+        target = torch.from_numpy(covered.astype(np.float32))[None, None]
+        changed = _translate(weights, torch.from_numpy(crop)[None, None], "b2a", target, seed)
+        _add_change(image, changed - crop, box, window)
+    return Edit(image, mask)
+
+
+@torch.inference_mode()
+def _translate(weights: Weights, x: Tensor, direction: Direction, mask: Tensor, seed: int) -> np.ndarray:
+    generator = torch.Generator().manual_seed(seed)
+    device = next(weights.translator.parameters()).device
+    edited = weights.translator.translate(x.to(device), direction, mask=mask.to(device), generator=generator)
+    return edited.cpu()[0, 0].numpy()
+
+
+def _box_for(part: np.ndarray, size: tuple[int, ...]) -> CropBox:
+    """The crop around a region: the weights' size, or larger (and then looked at more coarsely) for a larger region."""
+    where = np.argwhere(part)
+    low, high = where.min(axis=0), where.max(axis=0) + 1
+    factor = max(1.0, *(MARGIN * extent / s for extent, s in zip(high - low, size, strict=True)))
+    return box_around((low + high) // 2, [int(round(s * factor)) for s in size])
+
+
+def _resized(array: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Linear resampling of a crop to another size; the very same array where the size is right already."""
+    array = np.ascontiguousarray(array, dtype=np.float32)
+    if array.shape == tuple(size):
+        return array
+    mode = "bilinear" if array.ndim == 2 else "trilinear"
+    larger = any(have > want for have, want in zip(array.shape, size, strict=True))
+    options = {"antialias": True} if larger and array.ndim == 2 else {}
+    return functional.interpolate(torch.from_numpy(array)[None, None], tuple(size), mode=mode, **options)[0, 0].numpy()
+
+
+def _add_change(image: np.ndarray, change: np.ndarray, box: CropBox, window: Window) -> None:
+    """Adds a change in [-1, 1] units to the part of the box inside the image, in place."""
+    scaled = _resized(change, box.size) * np.float32((window.high - window.low) / 2)
+    inside, part = box.overlap(image.shape)
+    view = image[inside]
+    view[...] = np.where(scaled[part] == 0, view, view + scaled[part])
+
+
+def _set_region(region: np.ndarray, mask: np.ndarray, box: CropBox) -> None:
+    inside, part = box.overlap(region.shape)
+    region[inside] |= _resized(mask.astype(np.float32), box.size)[part] >= 0.5

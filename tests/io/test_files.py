@@ -1,0 +1,299 @@
+"""One scan in, one scan out, in every format, and what is refused."""
+
+import gzip
+import os
+import sys
+
+import nibabel
+import nrrd
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from PIL import Image, TiffImagePlugin
+
+from medaug.errors import DataError, RunError
+from medaug.io.files import read_label, read_scan, write_channels, write_scan
+
+AFFINE = np.array([[-1.5, 0.1, 0, 12.0], [0.1, -2.0, 0, -7.5], [0, 0, 3.0, 4.25], [0, 0, 0, 1.0]])
+FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS to LPS and back
+
+
+@pytest.fixture
+def volume() -> np.ndarray:
+    return np.random.RandomState(0).randint(-1000, 3000, size=(7, 6, 5)).astype(np.int16)
+
+
+def write_nrrd(path, volume, affine, space="left-posterior-superior"):
+    lps = FLIP @ affine if space.startswith("left-post") else affine
+    header = {"space": space, "space directions": lps[:3, :3].T, "space origin": lps[:3, 3]}
+    nrrd.write(str(path), volume, header)
+
+
+def write_mha(path, volume, affine, cut=0):
+    lps = FLIP @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    direction = (lps[:3, :3] / spacing).T.reshape(-1)  # the file lists it axis by axis
+    header = {
+        "ObjectType": "Image", "NDims": 3, "BinaryData": True, "BinaryDataByteOrderMSB": False, "CompressedData": False,
+        "TransformMatrix": " ".join(map(repr, direction.tolist())), "Offset": " ".join(map(str, lps[:3, 3])),
+        "ElementSpacing": " ".join(map(repr, spacing.tolist())), "DimSize": " ".join(map(str, volume.shape)),
+        "ElementType": "MET_SHORT", "ElementDataFile": "LOCAL",
+    }  # fmt: skip
+    text = "".join(f"{key} = {value}\n" for key, value in header.items())
+    data = volume.tobytes(order="F")
+    path.write_bytes(text.encode() + data[: len(data) - cut])
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "A.NII.GZ"])
+def test_nifti_round_trip_keeps_values_affine_and_type(tmp_path, volume, name):
+    write_scan(tmp_path / name, volume[None], AFFINE)
+    scan = read_scan(tmp_path / name)
+    assert isinstance(scan, MetaTensor) and scan.dtype == torch.float32 and scan.shape == (1, 7, 6, 5)
+    np.testing.assert_array_equal(scan.as_tensor()[0].numpy(), volume)
+    np.testing.assert_allclose(scan.affine.numpy(), AFFINE, atol=1e-6)
+    assert scan.meta["dtype"] == "int16" and scan.meta["spacing_known"] and scan.meta["path"] == str(tmp_path / name)
+
+
+@pytest.mark.parametrize("writer", ["lps.nrrd", "ras.nrrd", "a.mha"])
+def test_nrrd_and_metaimage_agree_with_nifti(tmp_path, volume, writer):
+    affine = AFFINE.copy()
+    affine[:2, :2] = np.diag([-1.5, -2.0])
+    write_scan(tmp_path / "a.nii.gz", volume[None], affine)
+    path = tmp_path / writer
+    if writer == "a.mha":
+        pytest.importorskip("itk")
+        write_mha(path, volume, affine)
+    else:
+        write_nrrd(path, volume, affine, "right-anterior-superior" if writer[0] == "r" else "left-posterior-superior")
+    expected, scan = read_scan(tmp_path / "a.nii.gz"), read_scan(path)
+    assert torch.equal(scan.as_tensor(), expected.as_tensor())
+    np.testing.assert_allclose(scan.affine.numpy(), expected.affine.numpy(), atol=1e-5)
+    assert scan.meta["dtype"] == "int16"
+
+
+def test_an_oblique_nrrd_keeps_its_affine(tmp_path, volume):
+    write_nrrd(tmp_path / "a.nrrd", volume, AFFINE)
+    np.testing.assert_allclose(read_scan(tmp_path / "a.nrrd").affine.numpy(), AFFINE, atol=1e-9)
+
+
+def test_a_nrrd_without_geometry_has_no_known_spacing(tmp_path, volume):
+    nrrd.write(str(tmp_path / "a.nrrd"), volume)
+    assert read_scan(tmp_path / "a.nrrd").meta["spacing_known"] is False
+
+
+def test_a_missing_itk_is_named_with_the_command_that_installs_it(tmp_path, volume, monkeypatch):
+    write_mha(tmp_path / "a.mha", volume, np.eye(4))
+    monkeypatch.setitem(sys.modules, "itk", None)
+    with pytest.raises(DataError, match=r'pip install "medaug\[itk\]"'):
+        read_scan(tmp_path / "a.mha")
+
+
+def test_scaled_nifti_values_are_in_the_scans_unit(tmp_path, volume):
+    image = nibabel.Nifti1Image(volume, np.eye(4))
+    image.header.set_slope_inter(2.0, -1024.0)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    stored = nibabel.load(tmp_path / "a.nii.gz").get_fdata()
+    np.testing.assert_allclose(read_scan(tmp_path / "a.nii.gz").as_tensor()[0].numpy(), stored)
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.98])
+def test_a_truncated_gzip_names_the_file(tmp_path, volume, keep):
+    write_scan(tmp_path / "a.nii.gz", volume[None])
+    data = (tmp_path / "a.nii.gz").read_bytes()
+    (tmp_path / "a.nii.gz").write_bytes(data[: int(keep * len(data))])
+    with pytest.raises(DataError, match=r"a\.nii\.gz: found a damaged"):
+        read_scan(tmp_path / "a.nii.gz")
+
+
+def test_other_damaged_nifti_files_are_data_errors(tmp_path, volume):
+    write_scan(tmp_path / "whole.nii", volume[None])
+    data = (tmp_path / "whole.nii").read_bytes()
+    for name, content in {
+        "short.nii": data[:-10], "header.nii": data[:100], "text.nii.gz": b"not an image" * 50, "gzip.nii.gz":
+        gzip.compress(b"not an image" * 50), "empty.nii.gz": b"",
+    }.items():  # fmt: skip
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=name):
+            read_scan(tmp_path / name)
+
+
+def test_a_truncated_metaimage_is_a_data_error_and_prints_nothing(tmp_path, volume, capfd):
+    pytest.importorskip("itk")
+    write_mha(tmp_path / "a.mha", volume, np.eye(4), cut=60)
+    with pytest.raises(DataError, match=r"a\.mha"):
+        read_scan(tmp_path / "a.mha")
+    assert capfd.readouterr().err == ""
+
+
+def test_a_file_of_several_volumes_needs_a_channel(tmp_path, volume):
+    write_channels(tmp_path / "a.nii.gz", np.stack([volume, volume + 1, volume + 2]), AFFINE)
+    with pytest.raises(DataError, match=r"3 different channels.*--sequence"):
+        read_scan(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(read_scan(tmp_path / "a.nii.gz", channel=2).as_tensor()[0].numpy(), volume + 2)
+    with pytest.raises(DataError, match="Choose one of 0, 1, 2"):
+        read_scan(tmp_path / "a.nii.gz", channel=3)
+
+
+@pytest.mark.parametrize("shape", [(7, 6, 1), (7, 6, 1, 1), (7, 6)])
+def test_trailing_axes_of_length_one_are_dropped(tmp_path, shape):
+    nibabel.save(nibabel.Nifti1Image(np.arange(42, dtype=np.int16).reshape(shape), AFFINE), tmp_path / "a.nii")
+    scan = read_scan(tmp_path / "a.nii")
+    assert scan.shape == (1, 7, 6)
+    np.testing.assert_allclose(scan.affine.numpy(), AFFINE, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_and_infinity_are_refused(tmp_path, bad):
+    array = np.zeros((4, 4, 4), dtype=np.float32)
+    array[1, 2, 3] = bad
+    nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / "a.nii.gz")
+    with pytest.raises(DataError, match=r"a\.nii\.gz: found 1 voxels that are NaN"):
+        read_scan(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_pictures_are_column_by_row_and_have_no_spacing(tmp_path, name, dtype):
+    rows = np.arange(12).reshape(3, 4).astype(dtype)  # 3 rows, 4 columns
+    Image.fromarray(rows).save(tmp_path / name)
+    scan = read_scan(tmp_path / name)
+    np.testing.assert_array_equal(scan.as_tensor()[0].numpy(), rows.T)
+    assert scan.meta["dtype"] == dtype and scan.meta["spacing_known"] is False
+    write_scan(tmp_path / f"again-{name}", scan, dtype=dtype)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / f"again-{name}")), rows)
+
+
+def test_a_colour_picture_needs_a_channel_unless_it_is_grey(tmp_path):
+    grey = np.random.RandomState(0).randint(0, 255, (5, 4)).astype(np.uint8)
+    Image.fromarray(np.stack([grey] * 3, -1)).save(tmp_path / "grey.png")
+    Image.fromarray(np.stack([grey, grey + 1, grey], -1)).save(tmp_path / "colour.tif", compression="tiff_lzw")
+    Image.fromarray(np.stack([grey] * 3 + [np.full_like(grey, 255)], -1)).save(tmp_path / "alpha.png")
+    for name in ("grey.png", "alpha.png"):
+        np.testing.assert_array_equal(read_scan(tmp_path / name).as_tensor()[0].numpy(), grey.T)
+    with pytest.raises(DataError, match=r"channels \(0, 1, 2.*--sequence"):
+        read_scan(tmp_path / "colour.tif")
+    np.testing.assert_array_equal(read_scan(tmp_path / "colour.tif", channel=1).as_tensor()[0].numpy(), (grey + 1).T)
+
+
+def test_an_unreadable_tiff_names_the_file_and_keeps_stderr_quiet(tmp_path, capfd):
+    noise = np.random.RandomState(0).randint(0, 255, (64, 64)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.tif", compression="tiff_lzw")
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    offset = Image.open(tmp_path / "a.tif").tag_v2[273][0]
+    data[offset + 200 : offset + 600] = b"\xff" * 400
+    (tmp_path / "a.tif").write_bytes(bytes(data))
+    with pytest.raises(DataError, match=r"a\.tif: found a damaged"):
+        read_scan(tmp_path / "a.tif")
+    assert capfd.readouterr().err == ""
+
+
+def test_an_error_the_decoder_only_prints_still_refuses_the_file(tmp_path, monkeypatch, capfd):
+    Image.fromarray(np.eye(4, dtype=np.uint8)).save(tmp_path / "a.tif")
+    load = TiffImagePlugin.TiffImageFile.load
+    printed = [b"TIFFReadDirectory: Warning, unknown field.\n", b"a line of another thread\n"]
+
+    def load_and_print(picture):
+        while printed:  # Pillow calls load again later
+            os.write(2, printed.pop())
+        return load(picture)
+
+    monkeypatch.setattr(TiffImagePlugin.TiffImageFile, "load", load_and_print)
+    read_scan(tmp_path / "a.tif")
+    assert capfd.readouterr().err == "a line of another thread\n"
+    printed.append(b"LZWDecode: Strip 0 not terminated with EOI code.\n")
+    with pytest.raises(DataError, match="not terminated"):
+        read_scan(tmp_path / "a.tif")
+
+
+def test_a_stack_of_pages_is_refused(tmp_path):
+    pages = [Image.fromarray(np.full((4, 4), value, np.uint8)) for value in (1, 2)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(DataError, match="stack of 2 pages"):
+        read_scan(tmp_path / "a.tif")
+
+
+def test_unknown_endings_list_the_known_ones_and_missing_files_are_named(tmp_path):
+    (tmp_path / "a.bmp").write_bytes(b"BM")
+    with pytest.raises(DataError, match=r"'\.bmp'.*\.nii\.gz.*\.tif"):
+        read_scan(tmp_path / "a.bmp")
+    with pytest.raises(DataError, match="no such file"):
+        read_scan(tmp_path / "b.nii.gz")
+    with pytest.raises(DataError, match="a folder"):
+        read_scan(tmp_path)
+
+
+def test_labels_keep_their_stored_values(tmp_path, volume):
+    mask = (np.arange(12).reshape(3, 4) > 5).astype(np.uint8) * 255
+    Image.fromarray(mask).save(tmp_path / "mask.tif")
+    label = read_label(tmp_path / "mask.tif")
+    assert label.dtype == torch.uint8
+    np.testing.assert_array_equal(label.as_tensor()[0].numpy(), mask.T)
+    write_scan(tmp_path / "seg.nii.gz", (volume % 5).astype(np.float32)[None])
+    assert read_label(tmp_path / "seg.nii.gz").unique().tolist() == [0, 1, 2, 3, 4]
+    write_scan(tmp_path / "signed.nii.gz", volume[None])
+    assert read_label(tmp_path / "signed.nii.gz").dtype == torch.int16
+
+
+def test_a_palette_label_is_its_indices(tmp_path):
+    picture = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8), mode="P")
+    picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    picture.save(tmp_path / "a.png")
+    assert read_label(tmp_path / "a.png").as_tensor()[0].T.tolist() == [[0, 1], [2, 1]]
+
+
+def test_labels_that_cannot_be_labels_are_refused(tmp_path):
+    write_scan(tmp_path / "soft.nii.gz", np.linspace(0, 1, 27, dtype=np.float32).reshape(1, 3, 3, 3))
+    with pytest.raises(DataError, match="not whole numbers"):
+        read_label(tmp_path / "soft.nii.gz")
+    write_scan(tmp_path / "large.nii.gz", np.full((1, 3, 3, 3), 40000, np.int32))
+    with pytest.raises(DataError, match="16 bits"):
+        read_label(tmp_path / "large.nii.gz")
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match="JPEG"):
+        read_label(tmp_path / "a.jpg")
+
+
+def test_writing_whole_numbers_rounds_and_clips(tmp_path):
+    write_scan(tmp_path / "a.nii.gz", np.array([[[-3.0, 1.5001, 254.6, 300.0]]], np.float32), dtype="uint8")
+    scan = read_scan(tmp_path / "a.nii.gz")
+    assert scan.meta["dtype"] == "uint8"
+    assert scan.flatten().tolist() == [0.0, 2.0, 255.0, 255.0]
+
+
+def test_equal_scans_are_equal_files(tmp_path, volume):
+    for name in ("a", "b"):
+        write_scan(tmp_path / f"{name}.nii.gz", volume[None], AFFINE)
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+def test_a_metatensor_is_written_with_its_own_affine(tmp_path, volume):
+    image = MetaTensor(torch.from_numpy(volume)[None], affine=torch.from_numpy(AFFINE))
+    write_scan(tmp_path / "a.nii.gz", image)
+    np.testing.assert_allclose(read_scan(tmp_path / "a.nii.gz").affine.numpy(), AFFINE, atol=1e-6)
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is_touched(tmp_path, volume):
+    for name, image, dtype in (
+        ("a.jpg", volume[:, :, 0][None], "uint8"), ("a.png", volume[None], "uint8"),
+        ("a.png", np.zeros((1, 4, 4, 3), np.uint8), None), ("a.png", np.zeros((1, 4, 4), np.float32), None),
+        ("a.nii", volume, None), ("a.nii", np.full((1, 4, 4), np.nan), "uint8"),
+        ("a.nii", np.full((1, 4, 4), 2**40), None),
+    ):  # fmt: skip
+        with pytest.raises(DataError, match=name):
+            write_scan(tmp_path / name, image, dtype=dtype)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_keeps_the_earlier_scan(tmp_path, volume, monkeypatch):
+    write_scan(tmp_path / "a.nii.gz", volume[None])
+    before = (tmp_path / "a.nii.gz").read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(RunError, match="Free some space"):
+        write_scan(tmp_path / "a.nii.gz", volume[None] + 1)
+    assert (tmp_path / "a.nii.gz").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nii.gz"]
