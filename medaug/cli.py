@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -18,9 +18,9 @@ app = typer.Typer(
     "Start with: `medaug run pipelines/quickstart.yaml --out out/quickstart`",
 )  # fmt: skip
 
-Data = Annotated[Optional[Path], typer.Option("--data", help="Folder or datalist JSON; left out: built-in phantoms.")]
-Out = Annotated[Optional[Path], typer.Option("--out", "-o", help="Run folder; left out: `out/<name>`.")]
-Set = Annotated[Optional[list[str]], typer.Option("--set", help="`key=value` over the pipeline file; repeatable.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Folder or datalist JSON; left out: built-in phantoms.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; left out: `out/<name>`.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="`key=value` over the pipeline file; repeatable.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved settings and stop.")]
 WeightsDir = Annotated[Path, typer.Option("--weights", "-w", help="Weights folder, for example `out/x/train/weights`.")]
 SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="List unreadable files and go on without.")]
@@ -31,13 +31,13 @@ def train_cycle(
     domain: Annotated[str, typer.Option(help="`tumor` (insert and remove) or `ct` (synthetic CT).")] = "tumor",
     data: Data = None,
     out: Out = None,
-    config: Annotated[Optional[Path], typer.Option("--config", "-c", help="Pipeline YAML to start from.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Pipeline YAML to start from.")] = None,
     set_: Set = None,
-    devices: Annotated[Optional[int], typer.Option(help="Processes, one device each.")] = None,
-    precision: Annotated[Optional[str], typer.Option(help="`32-true`, `bf16-mixed` or `16-mixed`.")] = None,
-    max_steps: Annotated[Optional[int], typer.Option(help="Training steps.")] = None,
-    seed: Annotated[Optional[int], typer.Option(help="Of initial weights and samples.")] = None,
-    sequence: Annotated[Optional[str], typer.Option(help="Sequence or channel, by name or number.")] = None,
+    devices: Annotated[int | None, typer.Option(help="Processes, one device each.")] = None,
+    precision: Annotated[str | None, typer.Option(help="`32-true`, `bf16-mixed` or `16-mixed`.")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of initial weights and samples.")] = None,
+    sequence: Annotated[str | None, typer.Option(help="Sequence or channel, by name or number.")] = None,
     skip_unreadable: SkipUnreadable = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -80,9 +80,9 @@ def insert(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for image, label and picture.")],
     count: Annotated[int, typer.Option(min=1, help="How many tumors.")] = 1,
     seed: Annotated[int, typer.Option(help="Same seed, same tumors.")] = 0,
-    size_mm: Annotated[Optional[tuple[float, float]], typer.Option(help="Least and most diameter.")] = None,
-    organ_mask: Annotated[Optional[Path], typer.Option(help="Where tumors may lie; left out: found.")] = None,
-    sequence: Annotated[Optional[str], typer.Option(help="Channel of a multi-channel file, by number.")] = None,
+    size_mm: Annotated[tuple[float, float] | None, typer.Option(help="Least and most diameter.")] = None,
+    organ_mask: Annotated[Path | None, typer.Option(help="Where tumors may lie; left out: found.")] = None,
+    sequence: Annotated[str | None, typer.Option(help="Channel of a multi-channel file, by number.")] = None,
 ) -> None:
     """Insert tumors into one scan; writes image, label, and a before / after picture.
 
@@ -102,7 +102,7 @@ def remove(
     weights: WeightsDir,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for image, label and picture.")],
     seed: Annotated[int, typer.Option(help="Of the fill's texture.")] = 0,
-    sequence: Annotated[Optional[str], typer.Option(help="Channel of a multi-channel file, by number.")] = None,
+    sequence: Annotated[str | None, typer.Option(help="Channel of a multi-channel file, by number.")] = None,
 ) -> None:
     """Remove a marked tumor from one scan; writes image, label, and a before / after picture.
 

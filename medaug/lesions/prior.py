@@ -270,7 +270,9 @@ def _reference(
 
 def _bounding_box(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(first voxel, extent) of a mask that is not empty."""
-    spans = [np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis))) for axis in range(mask.ndim)]
+    spans = [
+        np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis))) for axis in range(mask.ndim)
+    ]
     low, high = np.array([s[0] for s in spans]), np.array([s[-1] for s in spans])
     return low, high - low + 1
 
@@ -283,5 +285,8 @@ def _sampled(mask: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """A mask crop at another size, nearest voxel."""
     if mask.shape == tuple(size):
         return mask
-    picks = [np.minimum((np.arange(n) + 0.5) * have / n, have - 1).astype(int) for n, have in zip(size, mask.shape, strict=True)]
+    picks = [
+        np.minimum((np.arange(n) + 0.5) * have / n, have - 1).astype(int)
+        for n, have in zip(size, mask.shape, strict=True)
+    ]
     return mask[np.ix_(*picks)]

@@ -35,7 +35,9 @@ def match_surroundings(lesion: Lesion, crop: np.ndarray) -> np.ndarray:
     tissue = around & (crop > -0.98)
     here = float(np.median(crop[tissue])) if tissue.any() else float(np.median(crop))
     there = lesion.surroundings
-    gain = np.clip(lesion.contrast / lesion.reference_contrast, 0.5, 2.0) if abs(lesion.reference_contrast) > 0.05 else 1
+    gain = (
+        np.clip(lesion.contrast / lesion.reference_contrast, 0.5, 2.0) if abs(lesion.reference_contrast) > 0.05 else 1
+    )
     return np.clip(here + (lesion.texture - there) * gain, -1.0, 1.0).astype(np.float32)
 
 

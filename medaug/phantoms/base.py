@@ -87,7 +87,14 @@ def check_draw(index: int, seed: int, tumors: int | None) -> None:
 
 
 def mr_scan(
-    rng: np.random.RandomState, clean: np.ndarray, grid: Grid, *, bias: float, noise: float, gain: float, extent_mm: float
+    rng: np.random.RandomState,
+    clean: np.ndarray,
+    grid: Grid,
+    *,
+    bias: float,
+    noise: float,
+    gain: float,
+    extent_mm: float,
 ) -> np.ndarray:
     """What an MR scanner makes of a clean image (tissue values about 0 to 1).
 

@@ -166,14 +166,20 @@ def _hyperintensities(rng, grid: Grid, anatomy: _Anatomy, difficulty: float) -> 
         if spot is not None:
             inside = anatomy.white[spot.where]
             layers.append(
-                Layer("hyperintensity", soft(spot.distance_mm, 1.5 * grid.edge_mm) * inside * np.float32(strength), spot.where)
+                Layer(
+                    "hyperintensity",
+                    soft(spot.distance_mm, 1.5 * grid.edge_mm) * inside * np.float32(strength),
+                    spot.where,
+                )
             )
     return layers
 
 
 def _tissue_values(rng: np.random.RandomState) -> tuple[dict, dict]:
     """Tissue values of this patient and scanner: each within some per cent of the table."""
-    flair, t1 = ({name: value * np.exp(rng.normal(0, 0.06)) for name, value in TISSUES[s].items()} for s in ("flair", "t1"))
+    flair, t1 = (
+        {name: value * np.exp(rng.normal(0, 0.06)) for name, value in TISSUES[s].items()} for s in ("flair", "t1")
+    )
     return flair, t1
 
 

@@ -206,7 +206,9 @@ def _plain_yaml() -> YAML:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ConfigError(f"{path}: no such pipeline file. Give the path of a YAML file, for example pipelines/quickstart.yaml.")
+        raise ConfigError(
+            f"{path}: no such pipeline file. Give the path of a YAML file, for example pipelines/quickstart.yaml."
+        )
     try:
         values = _plain_yaml().load(path.read_text())
     except (YAMLError, UnicodeDecodeError) as error:

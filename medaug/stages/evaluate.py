@@ -17,7 +17,15 @@ import numpy as np
 import torch
 
 from medaug.errors import ConfigError, DataError
-from medaug.evaluation import METRICS, SegmentationConfig, compare, mean_interval, predict, score_patient, train_segmenter
+from medaug.evaluation import (
+    METRICS,
+    SegmentationConfig,
+    compare,
+    mean_interval,
+    predict,
+    score_patient,
+    train_segmenter,
+)
 from medaug.evaluation.samples import SegmentationSamples, Source
 from medaug.io.atomic import read_json, write_json, write_text
 from medaug.io.cache import prepare_cases

@@ -1,11 +1,11 @@
 """The run folder: every path a run writes, what it was made with, and which stages are done.
 
-    config.yaml environment.json split.json   what was asked for, with what, and who trains
-    prepared/   decoded scans on the working grid, with their datalist
-    train/      checkpoints, metrics.jsonl, previews, weights/
-    synthetic/  paired examples and their datalist.json
-    audit/  evaluation/  report.html
-    done/       a marker a finished stage, with the fingerprint of its inputs
+config.yaml environment.json split.json   what was asked for, with what, and who trains
+prepared/   decoded scans on the working grid, with their datalist
+train/      checkpoints, metrics.jsonl, previews, weights/
+synthetic/  paired examples and their datalist.json
+audit/  evaluation/  report.html
+done/       a marker a finished stage, with the fingerprint of its inputs
 """
 
 from __future__ import annotations

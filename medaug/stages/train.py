@@ -6,7 +6,6 @@ Reads: `prepared/`, `split.json`. Writes `train/`: checkpoints, `metrics.jsonl`,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,9 +61,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         write_json(run.train / "prior.json", {"references": len(prior.references), "left_out": prior.left_out})
 
 
-def _prior(
-    config: PipelineConfig, run: RunDir, views: list[View], spacing_mm: tuple[float, ...]
-) -> LesionPrior | None:
+def _prior(config: PipelineConfig, run: RunDir, views: list[View], spacing_mm: tuple[float, ...]) -> LesionPrior | None:
     """The lesion prior of the training fold, for mask-guided methods."""
     if not config.translator.mask_guided:
         return None
@@ -82,9 +79,7 @@ def _prior(
                 )  # fmt: skip
                 tracker.advance()
 
-    return LesionPrior.fit(
-        examples(), config.crop.size, spacing_mm, min_diameter_mm=config.crop.min_diameter_mm
-    )
+    return LesionPrior.fit(examples(), config.crop.size, spacing_mm, min_diameter_mm=config.crop.min_diameter_mm)
 
 
 def _samples(config: PipelineConfig, run: RunDir, views: list[View], prior: LesionPrior | None) -> Dataset:

@@ -68,9 +68,7 @@ def make_fabric(config: TrainingConfig) -> Fabric:
     if config.devices > 1:
         launched = any(name in os.environ for name in ("TORCHELASTIC_RUN_ID", "SLURM_PROCID"))
         strategy = DDPStrategy(start_method="popen" if launched else "spawn", find_unused_parameters=True)
-    return Fabric(
-        accelerator=config.accelerator, devices=config.devices, strategy=strategy, precision=config.precision
-    )
+    return Fabric(accelerator=config.accelerator, devices=config.devices, strategy=strategy, precision=config.precision)
 
 
 def _train(
@@ -123,9 +121,7 @@ class _State:
         state["ema"] = self.ema.module.state_dict()
         state["averaged"] = self.ema.n_averaged
         state["optimizers"] = [optimizer.state_dict() for optimizer in self.optimizers]
-        save_checkpoint(
-            self.folder, self.step, state, rank=self.fabric.global_rank, barrier=self.fabric.barrier
-        )
+        save_checkpoint(self.folder, self.step, state, rank=self.fabric.global_rank, barrier=self.fabric.barrier)
 
     def for_use(self) -> Translator:
         """The translator with the averaged generators in place of the raw ones (a copy)."""

@@ -6,8 +6,18 @@ trailing d / D / Dict, as MONAI names them.
 
 from medaug.transforms.array import InsertTumor, RandInsertTumor, RandRemoveTumor, RemoveTumor
 from medaug.transforms.dictionary import (
-    InsertTumord, InsertTumorD, InsertTumorDict, RandInsertTumord, RandInsertTumorD, RandInsertTumorDict,
-    RandRemoveTumord, RandRemoveTumorD, RandRemoveTumorDict, RemoveTumord, RemoveTumorD, RemoveTumorDict,
+    InsertTumorD,
+    InsertTumord,
+    InsertTumorDict,
+    RandInsertTumorD,
+    RandInsertTumord,
+    RandInsertTumorDict,
+    RandRemoveTumorD,
+    RandRemoveTumord,
+    RandRemoveTumorDict,
+    RemoveTumorD,
+    RemoveTumord,
+    RemoveTumorDict,
 )  # fmt: skip
 
 __all__ = [

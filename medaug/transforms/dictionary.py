@@ -7,7 +7,7 @@ behave as with any MONAI transform. Deterministic ones are not `Randomizable`, s
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +90,7 @@ class RandInsertTumord(RandomizableTransform, MapTransform):
         self.transform = RandInsertTumor(weights, 1.0, tuple(count), size_mm, shape, organ_margin_mm, window)
         self.label_key, self.organ_key = label_key, organ_key
 
-    def set_random_state(
-        self, seed: int | None = None, state: np.random.RandomState | None = None
-    ) -> RandInsertTumord:
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandInsertTumord:
         super().set_random_state(seed, state)
         self.transform.set_random_state(seed, state)
         return self
@@ -122,9 +120,7 @@ class RandRemoveTumord(RandomizableTransform, MapTransform):
         self.transform = RandRemoveTumor(weights, 1.0, window)
         self.label_key = label_key
 
-    def set_random_state(
-        self, seed: int | None = None, state: np.random.RandomState | None = None
-    ) -> RandRemoveTumord:
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandRemoveTumord:
         super().set_random_state(seed, state)
         self.transform.set_random_state(seed, state)
         return self

@@ -32,7 +32,7 @@ class MaskGuidedCycleGANConfig:
 
     content: Literal["reference", "free"] = "reference"
     generator: str = "unet"
-    width: int = 24
+    width: int = 16
     depth: int = 3
     discriminator_width: int = 32
     discriminator_layers: int = 3
