@@ -13,7 +13,7 @@ from medaug import __version__
 from medaug.errors import MedaugError
 
 app = typer.Typer(
-    name="medaug", no_args_is_help=True, add_completion=True, rich_markup_mode="markdown", pretty_exceptions_enable=False,
+    name="medaug", no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False,
     help="GAN augmentation for medical images: insert and remove tumors, and measure whether it helps.\n\n"
     "Start with: `medaug run pipelines/quickstart.yaml --out out/quickstart`",
 )  # fmt: skip

@@ -24,6 +24,6 @@ def l1(x: Tensor, y: Tensor) -> Tensor:
 
 
 def masked_l1(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    """Mean absolute difference weighted by `weight` (B, 1, *S) and normalised by its sum, so small masks count fully."""
+    """Mean absolute difference weighted by `weight` (B, 1, *S) and normalised by its sum: small masks count fully."""
     difference = (x.float() - y.float()).abs() * weight
     return difference.sum() / (weight.sum() * x.shape[1]).clamp(min=1.0)

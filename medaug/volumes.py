@@ -32,6 +32,9 @@ class Window:
     unit: Unit = "au"
 
     def __post_init__(self) -> None:
+        # whole-number bounds (from YAML) would keep an integer image in its own type, where it overflows
+        object.__setattr__(self, "low", float(self.low))
+        object.__setattr__(self, "high", float(self.high))
         if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
             raise ValueError(f"a window needs finite low < high; found low={self.low}, high={self.high}")
 
@@ -146,7 +149,7 @@ def check_same_grid(
             "Resample the label onto the image's grid; medaug does not do it silently.",
         )  # fmt: skip
     difference = float(np.abs(np.asarray(image_affine) - np.asarray(label_affine)).max())
-    if difference > tolerance_mm:
+    if not difference <= tolerance_mm:  # also where it is NaN
         raise DataError.about(
             label_path, f"an affine that differs by up to {difference:.3g} mm from {image_path}", "equal affines",
             "Resample the label onto the image's grid, or correct its header.",

@@ -1,6 +1,6 @@
 """Soft-edged compositing: how a translated crop is joined with the untouched image.
 
-Outside the support of the soft mask the result is the input, bit for bit.
+Outside the support of the soft mask the result is the input, bit for bit; where it is 1 nothing of the input is left.
 """
 
 from __future__ import annotations
@@ -28,6 +28,6 @@ def soft_mask(mask: Tensor, grow: int = GROWTH_VOXELS, soften: int = SOFTENING_V
 
 
 def composite(background: Tensor, foreground: Tensor, weight: Tensor) -> Tensor:
-    """`background` where `weight` is 0 (bit-identical), a linear blend towards `foreground` elsewhere."""
-    blend = background + weight * (foreground - background)
+    """`background` where `weight` is 0 and `foreground` where it is 1 (both bit-identical), a linear blend between."""
+    blend = torch.where(weight < 1, background + weight * (foreground - background), foreground)
     return torch.where(weight > 0, blend, background)

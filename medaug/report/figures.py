@@ -41,7 +41,7 @@ def learning_curves(
 
     Args:
         series: name → (steps, values), of equal length; values that are not finite are left out.
-        smooth: width of the centred running mean in points; None takes 2 % of the points, 1 draws the values as they are.
+        smooth: width of the centred running mean in points; None takes 2 % of them, 1 draws the values as they are.
 
     Raises:
         ValueError: if a series has not one value per step.
@@ -162,12 +162,12 @@ def distributions(real: Sequence[float], synthetic: Sequence[float], *, xlabel: 
     return to_png(figure)
 
 
-def to_png(figure: Figure) -> bytes:
-    """Draws a figure and encodes it small: RGB on white, as a palette where 256 colours suffice, without metadata."""
+def to_png(figure: Figure, *, exact: bool = False) -> bytes:
+    """Draws a figure and encodes it small: a palette of 256 colours, or with `exact` every colour; no metadata."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-    if image.getcolors(maxcolors=256):
+    if not exact:
         image = image.quantize(256, dither=Image.Dither.NONE)
     encoded = io.BytesIO()
     image.save(encoded, "PNG", optimize=True, dpi=(figure.dpi, figure.dpi))
@@ -178,6 +178,7 @@ def _axes(*, width_in: float = _WIDTH_IN, height_in: float) -> tuple[Figure, Axe
     figure = Figure(figsize=(width_in, height_in), dpi=DPI, facecolor="white", layout="constrained")
     ax = figure.add_subplot()
     ax.set_axisbelow(True)
+    ax.margins(x=0.02)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(LINE)
     ax.tick_params(colors=SOFT, labelsize=8.5, color=LINE)
@@ -194,7 +195,7 @@ def _label(ax: Axes, *, title: str = "", xlabel: str = "", ylabel: str = "") -> 
 def _legend(ax: Axes, handles: Sequence[object], names: list[str]) -> None:
     # A label that begins with an underscore is skipped by matplotlib; the space keeps it.
     labels = [_plain(f" {name}" if name.startswith("_") else name) for name in names]
-    ax.legend(handles, labels, fontsize=8.5, frameon=False, labelcolor=INK, handlelength=2.4)
+    ax.legend(handles, labels, fontsize=8.5, framealpha=0.85, edgecolor="none", labelcolor=INK, handlelength=2.4)
 
 
 def _plain(text: str) -> str:

@@ -83,7 +83,7 @@ def picture_grid(
     for i, limit in enumerate(ranges):
         if limit is not None:
             layout.colour_bar(i, limit)
-    return to_png(layout.figure)
+    return to_png(layout.figure, exact=True)
 
 
 def before_after(before: Any, after: Any, mask: Any, *, title: str) -> bytes:
@@ -185,8 +185,9 @@ class _Layout:
         x, y = self._x(column) + (self.cell[0] - width) // 2, self.height - self.bar + 16
         ax = self._axes(x, y, width, 12)
         ax.imshow(np.linspace(-1, 1, 256)[None], cmap="RdBu_r", aspect="auto")
-        for position, text in ((0.0, f"−{limit:.3g}"), (0.5, "0"), (1.0, f"+{limit:.3g}")):
-            self._write(x + position * width, y + 18, text, ha="center", va="top", size=7.5, colour=SOFT)
+        ends = f"−{limit:.2g}", "0", f"+{limit:.2g}"
+        for position, text, ha in zip((0.0, 0.5, 1.0), ends, ("left", "center", "right"), strict=True):
+            self._write(x + position * width, y + 18, text, ha=ha, va="top", size=7.5, colour=SOFT)
 
     def _x(self, column: int) -> int:
         return self.left + column * (self.cell[0] + self.gap)

@@ -1,7 +1,7 @@
 """How real are the tumors? Insertions into held-out patients, compared with those patients' own tumors.
 
 Reads: `prepared/`, `split.json`, `train/weights`. Writes `audit/`: `realism.json` (contrast and size of real and
-inserted lesions, AUC of a real-vs-synthetic probe by patient) and `pictures.npz` for the report's grids. Held-out
+inserted lesions, AUC of a real-vs-synthetic probe by patient) and `pictures.png`. Held-out
 patients are looked at here and nowhere used for training.
 """
 
@@ -19,6 +19,7 @@ from medaug.io.prepared import View, views_of
 from medaug.lesions import box_around, components, equivalent_diameter_mm, extract
 from medaug.progress import track
 from medaug.quality import lesion_features, lesion_statistics, probe_auc
+from medaug.report.pictures import Picture, picture_grid
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir, essential, run_stage
@@ -96,7 +97,7 @@ def _look(
         lesions.features.append(lesion_features(crop, crop_mask))
         lesions.statistics.append(lesion_statistics(image, region, view.spacing_mm, organ=image > -0.98))
         lesions.patients.append(view.patient)
-    return {"name": view.name, "original": arrays.image, "label": arrays.label, "inserted": fake, "mask": mask}
+    return {"original": arrays.image, "label": arrays.label, "inserted": fake, "mask": mask}
 
 
 def _measurable(region: np.ndarray, view: View, weights: Weights) -> bool:
@@ -147,12 +148,24 @@ def _tensor(image: np.ndarray, view: View) -> MetaTensor:
 
 
 def _save_pictures(run: RunDir, pictures: list[dict[str, Any]]) -> None:
-    """The slices shown in the report: of a volume, the one with the most of the inserted tumor."""
+    """The grid that the report shows: of a volume, the slice with the most of the inserted tumor."""
     if not pictures:
         return
-    arrays: dict[str, np.ndarray] = {"names": np.array([p.pop("name") for p in pictures])}
-    for i, picture in enumerate(pictures):
-        level = picture["mask"].sum(axis=(0, 1)).argmax() if picture["mask"].ndim == 3 else None
-        arrays |= {f"{key}-{i}": array if level is None else array[..., level] for key, array in picture.items()}
-    with atomic_path(run.audit / "pictures.npz") as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)
+    rows = [_row(picture) for picture in pictures]
+    columns = [
+        "real (tumor outlined)", "one inserted", "the same, outlined", "inserted − real", "real tumor removed",
+        "removed − real",
+    ]  # fmt: skip
+    with atomic_path(run.audit / "pictures.png") as temporary:
+        temporary.write_bytes(picture_grid(rows, column_titles=columns, tile=150))
+
+
+def _row(picture: dict[str, np.ndarray]) -> list[Picture]:
+    level = picture["mask"].sum(axis=(0, 1)).argmax() if picture["mask"].ndim == 3 else None
+    flat = {key: array if level is None else array[..., level] for key, array in picture.items()}
+    original, inserted, removed = flat["original"], flat["inserted"], flat["removed"]
+    return [
+        Picture(original, -1, 1, contour=flat["label"]), Picture(inserted, -1, 1),
+        Picture(inserted, -1, 1, contour=flat["mask"]), Picture(inserted - original, diverging=True),
+        Picture(removed, -1, 1), Picture(removed - original, diverging=True),
+    ]  # fmt: skip

@@ -11,7 +11,6 @@ from medaug.evaluation.metrics import METRICS
 from medaug.io.atomic import read_json
 from medaug.report.figures import difference_forest, distributions, learning_curves, score_by_patient
 from medaug.report.page import Figure, ReportPage, Section, Table, Verdict, render
-from medaug.report.pictures import Picture, picture_grid
 from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir, seconds_by_stage
 from medaug.training.log import read_metrics
@@ -117,26 +116,14 @@ def _dice_by_arm(config: PipelineConfig, cells: dict[str, Any], summary: dict[st
 
 
 def _pictures(run: RunDir) -> Section:
-    path = run.audit / "pictures.npz"
+    path = run.audit / "pictures.png"
     if not path.exists():
         return Section("Pictures", "No held-out patient had a tumor to show beside an inserted one.")
-    with np.load(path, allow_pickle=False) as stored:
-        arrays = dict(stored)
-    rows, names = [], [str(name) for name in arrays["names"]]
-    for i in range(len(names)):
-        original, label, inserted, mask, removed = (
-            arrays[f"{key}-{i}"] for key in ("original", "label", "inserted", "mask", "removed")
-        )
-        rows.append([
-            Picture(original, -1, 1, contour=label), Picture(inserted, -1, 1), Picture(inserted, -1, 1, contour=mask),
-            Picture(inserted - original, diverging=True), Picture(removed, -1, 1),
-            Picture(removed - original, diverging=True),
-        ])  # fmt: skip
-    columns = ["real (tumor outlined)", "one inserted", "the same, outlined", "inserted − real", "real tumor removed",
-               "removed − real"]  # fmt: skip
-    png = picture_grid(rows, column_titles=columns, tile=150)
-    figure = Figure("Held-out patients", png, "Patients the GAN never saw. Differences are in window units [-1, 1].",
-                    "Slices with a real, an inserted and a removed tumor, and the differences")  # fmt: skip
+    figure = Figure(
+        "Held-out patients", path.read_bytes(),
+        "Patients the GAN never saw. Differences are in window units [-1, 1].",
+        "Slices with a real, an inserted and a removed tumor, and the differences",
+    )  # fmt: skip
     return Section("Real, inserted, removed", figures=[figure])
 
 
@@ -152,15 +139,18 @@ def _realism(realism: dict[str, Any]) -> Section:
     if "probe" in realism:
         p = realism["probe"]
         text = (
-            f"A classifier that tries to tell real from inserted lesions reaches an AUC of {p['auc']:.2f} (95 % interval "
-            f"{p['low']:.2f} to {p['high']:.2f}) on patients it was not trained on: {p['n_real']} real and "
+            f"A classifier that tries to tell real from inserted lesions reaches an AUC of {p['auc']:.2f} (95 % "
+            f"interval {p['low']:.2f} to {p['high']:.2f}) on patients it was not trained on: {p['n_real']} real and "
             f"{p['n_synthetic']} inserted lesions of {p['n_patients']} patients. 0.5 would be chance. It looks most at "
             f"{', '.join(p['top_features'])}."
         )
     table = Table("Lesions of held-out patients", ["Measure (mean ± spread)", "real", "inserted"], rows,
                   "Intensities in window units [-1, 1].")  # fmt: skip
     figures = [
-        Figure(title, distributions(realism["real"][key], realism["inserted"][key], xlabel=label), "", f"{title} of real and inserted lesions")
+        Figure(
+            title, distributions(realism["real"][key], realism["inserted"][key], xlabel=label), "",
+            f"{title} of real and inserted lesions",
+        )
         for key, title, label in (
             ("contrast", "Contrast", "lesion − surroundings"), ("diameter_mm", "Size", "diameter (mm)"),
         ) if realism["real"][key]

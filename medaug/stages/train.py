@@ -43,8 +43,8 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     views = views_of(entries, run.prepared, config.data.spatial_dims)
     spacing_mm = _common_spacing(views)
     translator = build_translator(
-        config.translator.method, config.translator.settings, config.data.domain("healthy"), config.data.domain("tumor"),
-        config.data.spatial_dims, seed=config.training.seed,
+        config.translator.method, config.translator.settings, config.data.domain("healthy"),
+        config.data.domain("tumor"), config.data.spatial_dims, seed=config.training.seed,
     )  # fmt: skip
     prior = _prior(config, run, views, spacing_mm)
     samples = _samples(config, run, views, prior)

@@ -49,8 +49,10 @@ def save_checkpoint(
         if isinstance(error, RuntimeError) and "file" not in str(error).lower():
             raise
         shutil.rmtree(partial, ignore_errors=True)
-        raise RunError(f"{folder}: the checkpoint of step {step} could not be written ({error}). "
-                       "Free some space or check the permissions; the same command then resumes.") from error  # fmt: skip
+        raise RunError(
+            f"{folder}: the checkpoint of step {step} could not be written ({error}). "
+            "Free some space or check the permissions; the same command then resumes."
+        ) from error
 
 
 def load_checkpoint(folder: Path, *, rank: int = 0, device: torch.device | str = "cpu") -> dict[str, Any] | None:

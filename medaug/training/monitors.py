@@ -1,7 +1,7 @@
 """What tells a training that goes wrong from one that goes right, step by step.
 
-`strength_<domain>` is the mean absolute change from input to fake (an output equal to its input gives 0), `variety_<domain>`
-the spread among the batch's fakes over that among its real images (a collapsed generator gives 0).
+`strength_<domain>` is the mean absolute change from input to fake (an output equal to its input gives 0),
+`variety_<domain>` the spread among the batch's fakes over that among its real images (a collapsed generator gives 0).
 """
 
 from __future__ import annotations

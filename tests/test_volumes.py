@@ -1,0 +1,150 @@
+"""Windows are invertible, domains survive JSON, and grid checks name the files."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medaug.errors import DataError
+from medaug.volumes import Domain, Percentiles, Window, affine_of, check_finite, check_same_grid, spacing_of
+
+BOUNDS = st.floats(-1e5, 1e5, allow_nan=False)
+
+
+@st.composite
+def windows(draw):
+    low = draw(BOUNDS)
+    return Window(low, low + draw(st.floats(0.1, 1e5)), draw(st.sampled_from(["HU", "au"])))
+
+
+@given(window=windows(), fractions=st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_window_inverts_itself_inside(window, fractions):
+    x = window.low + np.array(fractions) * (window.high - window.low)
+    y = window.normalize(x)
+    assert y.min() >= -1 and y.max() <= 1
+    np.testing.assert_allclose(window.denormalize(y), x, rtol=0, atol=1e-9 * (abs(window.low) + abs(window.high)))
+
+
+@settings(deadline=None)
+@given(low=st.integers(-2000, 1000), width=st.integers(1, 8000), kind=st.sampled_from(["numpy", "torch"]))
+def test_whole_numbers_inside_a_window_come_back_exactly_from_float32(low, width, kind):
+    window = Window(low, low + width, "HU")
+    x = np.unique(np.linspace(low, low + width, 300).round()).astype(np.float32)
+    given_x = x if kind == "numpy" else torch.from_numpy(x)
+    back = window.denormalize(window.normalize(given_x))
+    assert (back.dtype == np.float32) if kind == "numpy" else (back.dtype == torch.float32)
+    assert np.array_equal(np.asarray(back).round(), x)
+
+
+@given(window=windows(), beyond=st.floats(0, 1e6))
+def test_window_clips_what_lies_outside(window, beyond):
+    x = np.array([window.low - beyond, window.high + beyond])
+    np.testing.assert_allclose(window.normalize(x), [-1, 1], atol=1e-9)
+    assert np.abs(window.normalize(x)).max() <= 1
+
+
+def test_window_does_not_overflow_on_integer_images():
+    x = np.array([-1024, 0, 3071], dtype=np.int16)
+    np.testing.assert_allclose(Window(-30000, 30000).normalize(x), (x + 30000.0) / 30000 - 1)
+
+
+@pytest.mark.parametrize(("low", "high"), [(1, 1), (2, 1), (np.nan, 1), (0, np.inf), (-np.inf, 0)])
+def test_window_refuses_bounds_that_are_no_interval(low, high):
+    with pytest.raises(ValueError, match="low < high"):
+        Window(low, high)
+
+
+def head_like(seed: int = 0) -> np.ndarray:
+    """Three quarters background 0, tissue around 400."""
+    rng = np.random.RandomState(seed)
+    scan = np.zeros((64, 64), dtype=np.float32)
+    scan[16:48, 16:48] = rng.normal(400, 50, (32, 32))
+    return scan
+
+
+@pytest.mark.parametrize("spike", [60000, -60000])
+def test_percentile_window_hardly_moves_with_a_spike(spike):
+    scan = head_like()
+    before = Percentiles(upper=99).window_of(scan)
+    scan[5, 5] = spike
+    after = Percentiles(upper=99).window_of(scan)
+    assert after.low == pytest.approx(before.low, abs=1)
+    assert after.high == pytest.approx(before.high, rel=0.1)
+
+
+def test_percentile_window_spans_the_tissue_whatever_the_background():
+    scan = head_like()
+    wide = np.zeros((256, 256), dtype=np.float32)
+    wide[:64, :64] = scan
+    assert Percentiles().window_of(wide) == Percentiles().window_of(scan)
+    assert Percentiles().window_of(scan).low == 0 and 500 < Percentiles().window_of(scan).high < 600
+
+
+@pytest.mark.parametrize("value", [0, 7.5])
+def test_constant_image_has_no_window_and_is_named(value):
+    with pytest.raises(DataError, match=r"knee\.nii\.gz: found an almost constant image .* expected .*contrast"):
+        Percentiles().window_of(np.full((8, 8), value), "knee.nii.gz")
+
+
+DOMAINS = st.builds(
+    Domain, name=st.text(min_size=1), modality=st.sampled_from(["CT", "MR"]),
+    window=windows() | st.builds(Percentiles, lower=st.floats(0, 10), upper=st.floats(90, 100)),
+)  # fmt: skip
+
+
+@given(domain=DOMAINS)
+def test_domain_comes_back_from_json(domain):
+    assert Domain.from_dict(json.loads(json.dumps(domain.to_dict()))) == domain
+
+
+def test_domain_without_a_window_gets_percentiles():
+    assert Domain.from_dict({"name": "healthy", "modality": "MR"}) == Domain("healthy", "MR", Percentiles())
+
+
+def test_domain_window_is_fixed_for_ct_and_found_for_mr():
+    scan = head_like()
+    fixed = Domain("tumor", "CT", Window(-100, 300, "HU"))
+    assert fixed.window_of(scan) == Window(-100, 300, "HU") and fixed.unit == "HU"
+    found = Domain("tumor", "MR")
+    assert found.window_of(scan) == Percentiles().window_of(scan) and found.unit == "au"
+
+
+@pytest.mark.parametrize("spacing_mm", [(0.5, 2.0), (1.0, 0.7, 5.0)])
+def test_spacing_is_read_from_rotated_and_flipped_affines(spacing_mm):
+    affine = affine_of(spacing_mm)
+    assert affine.shape == (4, 4) and spacing_of(affine, len(spacing_mm)) == spacing_mm
+    turn = np.array([[0, -1, 0, 4], [1, 0, 0, 5], [0, 0, -1, 6], [0, 0, 0, 1]])
+    assert spacing_of(turn @ affine, len(spacing_mm)) == pytest.approx(spacing_mm)
+
+
+def test_voxels_that_are_not_finite_are_counted_and_the_file_named():
+    scan = np.zeros((4, 4), dtype=np.float32)
+    check_finite(scan, "a.nii.gz")
+    check_finite(scan.astype(np.int16), "a.nii.gz")
+    scan[0, :3] = [np.nan, np.inf, -np.inf]
+    with pytest.raises(DataError, match=r"a\.nii\.gz: found 3 voxels that are NaN or infinite; expected finite"):
+        check_finite(scan, "a.nii.gz")
+
+
+def test_image_and_label_of_different_shapes_are_refused_by_name():
+    with pytest.raises(DataError, match=r"label\.nii: found shape \(4, 5\); expected the shape \(4, 4\) of image\.nii"):
+        check_same_grid((4, 4), (4, 5), np.eye(4), np.eye(4), "image.nii", "label.nii")
+
+
+def test_affines_may_differ_by_rounding_only():
+    moved = np.eye(4)
+    moved[0, 3] = 0.005
+    check_same_grid((4, 4), (4, 4), np.eye(4), moved, "image.nii", "label.nii")
+    moved[0, 3] = 2.5
+    with pytest.raises(DataError, match=r"label\.nii: found an affine that differs by up to 2\.5 mm from image\.nii"):
+        check_same_grid((4, 4), (4, 4), np.eye(4), moved, "image.nii", "label.nii")
+
+
+def test_affine_with_nan_is_refused():
+    broken = np.eye(4)
+    broken[1, 1] = np.nan
+    with pytest.raises(DataError, match=r"label\.nii: found an affine"):
+        check_same_grid((4, 4), (4, 4), np.eye(4), broken, "image.nii", "label.nii")
