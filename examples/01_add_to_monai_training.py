@@ -15,7 +15,13 @@ from monai.data import CacheDataset, DataLoader
 from monai.losses import DiceCELoss
 from monai.networks.nets import UNet
 from monai.transforms import (
-    AsDiscreted, Compose, EnsureChannelFirstd, LoadImaged, RandFlipd, RandSpatialCropd, ScaleIntensityRangePercentilesd,
+    AsDiscreted,
+    Compose,
+    EnsureChannelFirstd,
+    LoadImaged,
+    RandFlipd,
+    RandSpatialCropd,
+    ScaleIntensityRangePercentilesd,
 )  # fmt: skip
 from monai.utils import set_determinism
 

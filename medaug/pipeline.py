@@ -16,7 +16,6 @@ from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir, open_run
 
 STAGES = ("prepare", "train", "synthesize", "audit", "evaluate", "report")
-MASK_GUIDED_ONLY = {"synthesize", "audit", "evaluate"}
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,10 @@ def draw_warp(
 
 
 def apply_warp(arrays: Sequence[np.ndarray], warp: Warp) -> list[np.ndarray]:
-    """Warps crops (*S) about their centre, linearly, borders repeated; all by one grid."""
+    """Warps crops (*S) about their centre, borders repeated; all by one grid.
+
+    Bicubic in 2-D: linear interpolation blurs a texture, and a blurred lesion is told from a real one at a glance.
+    """
     dims = arrays[0].ndim
     size = arrays[0].shape
     axes = [torch.linspace(-1, 1, n) for n in size]
@@ -56,7 +59,10 @@ def apply_warp(arrays: Sequence[np.ndarray], warp: Warp) -> list[np.ndarray]:
     )[0].movedim(0, -1)  # fmt: skip
     points = grid @ torch.from_numpy(warp.matrix.T.astype(np.float32)) + smooth
     stack = torch.from_numpy(np.stack(arrays).astype(np.float32))[None]  # (1, N, *S)
-    warped = functional.grid_sample(stack, points.flip(-1)[None], padding_mode="border", align_corners=True)
+    warped = functional.grid_sample(
+        stack, points.flip(-1)[None], mode="bicubic" if dims == 2 else "bilinear", padding_mode="border",
+        align_corners=True,
+    )  # fmt: skip
     return list(warped[0].numpy())
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medaug.errors import ConfigError
-from medaug.phantoms.fields import Grid, smooth_noise
+from medaug.phantoms.fields import Grid, smooth_noise, white_noise
 
 
 @dataclass(frozen=True)
@@ -102,5 +102,6 @@ def mr_scan(
     gain. Returns float32 (X, Y, Z), never negative.
     """
     received = clean * np.exp(np.float32(bias) * smooth_noise(rng, grid, 0.8 * extent_mm, extent_mm))
-    real, imaginary = rng.standard_normal((2, *grid.shape)).astype(np.float32) * np.float32(noise)
-    return np.float32(gain) * np.hypot(received + real, imaginary)
+    real, imaginary = white_noise(rng, (2, *grid.shape)) * np.float32(noise)
+    real += received
+    return np.float32(gain) * np.sqrt(real**2 + imaginary**2)

@@ -70,6 +70,11 @@ class Grid:
         return tuple(slices), Grid(axes, self.spacing_mm)
 
 
+def white_noise(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
+    """Standard normal float32 values: one draw of `rng` seeds a faster generator."""
+    return np.random.Generator(np.random.SFC64(rng.randint(2**31))).standard_normal(shape, dtype=np.float32)
+
+
 def smooth_noise(
     rng: np.random.RandomState, grid: Grid, scale_mm: float, extent_mm: float, centre_mm: Vector = (0.0, 0.0, 0.0)
 ) -> np.ndarray:
@@ -83,7 +88,7 @@ def smooth_noise(
         centre_mm: middle of that cube.
     """
     intervals = int(np.ceil(2 * extent_mm / scale_mm))
-    field = rng.standard_normal((intervals + 4,) * 3).astype(np.float32)
+    field = white_noise(rng, (intervals + 4,) * 3)
     for axis, centre in zip(grid.axes, centre_mm, strict=True):
         position = np.clip((axis - centre + extent_mm) / scale_mm, 0.0, intervals) + 1.0
         u = np.abs(position[:, None] - np.arange(intervals + 4))
@@ -114,12 +119,21 @@ def ellipsoid(points: Points, centre_mm: Vector, radii_mm: Vector, turn: np.ndar
     """
     local = [p - np.float32(c) for p, c in zip(points, centre_mm, strict=True)]
     if turn is not None:
-        local = [sum(np.float32(turn[j, i]) * local[j] for j in range(3)) for i in range(3)]
-    inverse = [np.float32(1.0 / r) for r in radii_mm]
-    unit = [(p * q) ** 2 for p, q in zip(local, inverse, strict=True)]
-    k = np.sqrt(unit[0] + unit[1] + unit[2])
-    slope = np.sqrt(sum(u * q * q for u, q in zip(unit, inverse, strict=True)))
-    return k * (k - 1) / np.maximum(slope, np.float32(1e-6)) - (k < 1e-6) * np.float32(min(radii_mm))
+        turn = turn.astype(np.float32)
+        local = [turn[0, i] * local[0] + turn[1, i] * local[1] + turn[2, i] * local[2] for i in range(3)]
+    k = slope = np.float32(0.0)
+    for axis, radius in zip(local, radii_mm, strict=True):
+        if np.isfinite(radius):
+            squared = axis * np.float32(1.0 / radius)
+            squared *= squared
+            k = k + squared
+            slope = slope + squared * np.float32(radius**-2.0)
+    k, slope = np.sqrt(k), np.sqrt(slope)
+    distance = k - 1
+    distance *= k
+    distance /= np.maximum(slope, np.float32(1e-6), out=slope)
+    distance[k < 1e-6] = -min(radii_mm)
+    return distance
 
 
 def union(first: np.ndarray, second: np.ndarray, blend_mm: float = 0.0) -> np.ndarray:
@@ -132,7 +146,9 @@ def union(first: np.ndarray, second: np.ndarray, blend_mm: float = 0.0) -> np.nd
 
 def soft(distance_mm: np.ndarray, edge_mm: float) -> np.ndarray:
     """Fraction of a voxel that is inside (0 to 1): a linear ramp of width `edge_mm` across the border."""
-    return np.clip(np.float32(0.5) - distance_mm / np.float32(edge_mm), 0, 1)
+    inside = distance_mm * np.float32(-1.0 / edge_mm)
+    inside += np.float32(0.5)
+    return np.clip(inside, 0, 1, out=inside)
 
 
 @dataclass(frozen=True)
@@ -153,5 +169,7 @@ def paint(layers: Sequence[Layer], values: Mapping[str, float | np.ndarray], bac
     for layer in layers:
         if layer.tissue in values:
             part = image[layer.where]
-            part += layer.alpha * (values[layer.tissue] - part)
+            step = values[layer.tissue] - part
+            step *= layer.alpha
+            part += step
     return image

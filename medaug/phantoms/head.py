@@ -22,7 +22,7 @@ EXTENT_MM = 110.0
 TISSUES: dict[str, dict[str, float]] = {
     "flair": {
         "scalp": 0.62, "muscle": 0.36, "sinus": 0.02, "eye": 0.10, "skull": 0.06, "marrow": 0.28, "csf": 0.13,
-        "grey": 0.66, "white": 0.53, "deep grey": 0.62, "ventricle": 0.10, "hyperintensity": 0.95,
+        "grey": 0.70, "white": 0.52, "deep grey": 0.62, "ventricle": 0.10, "hyperintensity": 0.95,
     },
     "t1": {
         "scalp": 1.15, "muscle": 0.45, "sinus": 0.02, "eye": 0.18, "skull": 0.07, "marrow": 0.55, "csf": 0.20,
@@ -152,7 +152,7 @@ def _deep_grey(points, scale: float) -> np.ndarray:
 
 def _hyperintensities(rng, grid: Grid, anatomy: _Anatomy, difficulty: float) -> list[Layer]:
     """Unlabelled bright white matter: caps along the ventricles and scattered small spots."""
-    reach_mm = rng.uniform(-2.0, 4.0) * min(difficulty, 1.5)
+    reach_mm = rng.uniform(-3.0, 2.5) * min(difficulty, 1.5)
     caps = anatomy.ventricles_mm - np.float32(reach_mm) - 2.5 * smooth_noise(rng, grid, 8.0, EXTENT_MM)
     alpha = soft(caps, 2 * grid.edge_mm) * anatomy.white * np.float32(rng.uniform(0.4, 0.9))
     layers = [Layer("hyperintensity", alpha)]

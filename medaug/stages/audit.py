@@ -29,6 +29,8 @@ from medaug.volumes import Window
 
 PICTURES = 8
 LEAST_PATIENTS = 4
+PLAIN_CROP = 48
+"""Voxels: how much of a plain translator's images the probe sees around a lesion."""
 UNIT = Window(-1.0, 1.0)
 """Views are normalised already."""
 STATISTICS = ("contrast", "std_inside", "edge_gradient_per_mm", "texture_gradient_per_mm", "diameter_mm")
@@ -82,7 +84,7 @@ def _look(
 ) -> dict[str, Any] | None:
     """Measures the view's largest real lesion, and one inserted into the same view away from it."""
     arrays = view.read(run.prepared)
-    size = weights.prior.crop_size
+    size = weights.prior.crop_size if weights.prior is not None else (PLAIN_CROP,) * arrays.image.ndim
     truth = components(arrays.label)[0]
     if not _measurable(truth, view, weights):
         return None
@@ -102,6 +104,8 @@ def _look(
 
 def _measurable(region: np.ndarray, view: View, weights: Weights) -> bool:
     """Lesions of the sizes that are inserted: those that fit the crop and are not below the smallest reference."""
+    if weights.prior is None:
+        return True
     extent = np.ptp(np.argwhere(region), axis=0) + 1
     smallest = min(reference.diameter_mm for reference in weights.prior.references)
     fits = bool((extent < np.asarray(weights.prior.crop_size) - 4).all())

@@ -82,7 +82,7 @@ def check_provenance(synthetic: list[dict[str, Any]], split: Split) -> None:
         LeakageError: naming the patients.
     """
     for record in synthetic:
-        made_from = {record["parent"]["patient"], *(lesion["patient"] for lesion in record["lesions"])}
+        made_from = {record["parent"]["patient"], *(lesion["patient"] for lesion in record["lesions"])} - {None}
         refuse_leakage(made_from, split, f"synthetic case {record['case']} was")
         refuse_leakage(record["training_patients"], split, f"the weights behind {record['case']} were")
 

@@ -64,8 +64,8 @@ def _prepare(config: PipelineConfig, run: RunDir, cases: list[dict[str, Any]]) -
     with track("read scans", len(labelled)) as tracker:
         entries, unreadable = prepare_cases(
             labelled, run.prepared, skip_unreadable=data.skip_unreadable,
-            progress=lambda done, total: tracker.advance(), spatial_dims=data.spatial_dims, tumor_labels=data.tumor_labels, grid_size=data.grid_size,
-            spacing_mm=data.spacing_mm,
+            progress=lambda done, total: tracker.advance(), spatial_dims=data.spatial_dims,
+            tumor_labels=data.tumor_labels, grid_size=data.grid_size, spacing_mm=data.spacing_mm,
         )  # fmt: skip
     for left_out in unreadable:
         logger.warning("left out %s: %s", left_out.path, left_out.reason)

@@ -40,7 +40,7 @@ def insert_into_scan(
         )  # fmt: skip
     facts = {
         "scan": scan.name, "seed": seed, "asked": count, "weights": insert.weights.facts["sha256"],
-        "lesions": [lesion.provenance() for lesion in insert.lesions],
+        "lesions": insert.lesions,
     }  # fmt: skip
     return _write(out, stem_of(scan), "inserted", scan, image, edited, label, label, facts)
 

@@ -91,8 +91,7 @@ class SynthesisJobs(Dataset):
             self._insert.set_random_state(seed=seed)
             edited, truth = self._insert(image, label, organ, window=view.window)
             if self._insert.lesions:
-                lesions = [lesion.provenance() for lesion in self._insert.lesions]
-                return self._write(name, "inserted", view, seed, lesions, edited, truth, image)
+                return self._write(name, "inserted", view, seed, self._insert.lesions, edited, truth, image)
         raise DataError(f"no room for a lesion in {TRIES} training views; lower data.organ_margin_mm")
 
     def _removed(self, name: str, number: int) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from medaug.lesions import LesionPrior, extract, match_surroundings
 
 ENDLESS = 2**40
 TRIES = 50
+GAIN = 0.15
+SHIFT_VOXELS = 3
 
 
 class TumorCropSamples(Dataset):
@@ -42,16 +44,12 @@ class TumorCropSamples(Dataset):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.RandomState((self.seed * 1_000_003 + index) % 2**32)
         healthy, lesion = self._healthy_crop(rng)
+        healthy = _gained(healthy, rng)
+        a, reference_a, mask_a = _moved([healthy, match_surroundings(lesion, healthy), lesion.mask], rng)
         reference = self.prior.references[rng.randint(len(self.prior.references))]
-        flips = [axis for axis in range(healthy.ndim) if rng.random_sample() < 0.5] if healthy.ndim == 2 else []
-        return {
-            "a": _channel(healthy),
-            "mask_a": _channel(lesion.mask),
-            "reference_a": _channel(match_surroundings(lesion, healthy)),
-            "b": _channel(np.flip(reference.image, flips)),
-            "mask_b": _channel(np.flip(reference.mask, flips)),
-            "seed": torch.tensor(int(rng.randint(2**31))),
-        }
+        b, mask_b = _moved([_gained(reference.image, rng), reference.mask], rng)
+        crops = {"a": a, "mask_a": mask_a, "reference_a": reference_a, "b": b, "mask_b": mask_b}
+        return {key: _channel(crop) for key, crop in crops.items()} | {"seed": torch.tensor(int(rng.randint(2**31)))}
 
     def _healthy_crop(self, rng: np.random.RandomState):
         for _ in range(TRIES):
@@ -102,6 +100,19 @@ def healthy_views(views: list[View], where: str, level_tolerance: float) -> list
     levels = np.array([view.relative_level for view in views if view.tumor_voxels])
     free = [view for view in views if not view.tumor_voxels]
     return [v for v in free if levels.size == 0 or np.abs(levels - v.relative_level).min() <= level_tolerance]
+
+
+def _gained(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """Another brightness, as another scanner would have it."""
+    return ((image + 1) * rng.uniform(1 - GAIN, 1 + GAIN) - 1).clip(-1, 1)
+
+
+def _moved(crops: list[np.ndarray], rng: np.random.RandomState) -> list[np.ndarray]:
+    """Crops flipped and shifted together, borders repeated: few real lesions must not be learnt by heart."""
+    flips = [axis for axis in range(crops[0].ndim) if rng.random_sample() < 0.5]
+    shift = rng.randint(0, 2 * SHIFT_VOXELS + 1, crops[0].ndim)
+    window = tuple(slice(s, s + n) for s, n in zip(shift, crops[0].shape, strict=True))
+    return [np.flip(np.pad(crop, SHIFT_VOXELS, mode="edge")[window], flips) for crop in crops]
 
 
 def _channel(array: np.ndarray) -> Tensor:

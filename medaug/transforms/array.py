@@ -21,6 +21,7 @@ from monai.utils import convert_to_dst_type, convert_to_tensor
 from medaug.errors import DataError
 from medaug.lesions import Lesion, find_organ, lesion_for_mask, sections
 from medaug.transforms.editing import insert_lesion, insert_stack, remove_region
+from medaug.transforms.whole import translate_whole
 from medaug.translators.weights import Weights, load_weights
 from medaug.volumes import Window, check_finite, spacing_of
 
@@ -33,11 +34,6 @@ class _TumorTransform(Transform):
 
     def __init__(self, weights: str | Path | Weights, window: Bounds | None = None):
         self.weights = weights if isinstance(weights, Weights) else load_weights(weights)
-        if self.weights.prior is None:
-            raise DataError(
-                "these weights are of a plain translator without masks; insertion and removal need mask-guided ones "
-                "(medaug train-cycle --domain tumor)"
-            )
         self.window = tuple(window) if window is not None else None
 
     def _window(self, array: np.ndarray) -> Window:
@@ -102,6 +98,11 @@ class InsertTumor(_TumorTransform):
         self, weights: str | Path | Weights, seed: int = 0, reference: int | None = None, window: Bounds | None = None
     ):
         super().__init__(weights, window)
+        if self.weights.prior is None:
+            raise DataError(
+                "these weights are of a plain translator, which puts tumors where it likes; inserting into a mask "
+                "needs mask-guided ones (translator.mask_guided=true)"
+            )
         self.seed, self.reference = seed, reference
 
     def __call__(
@@ -136,7 +137,9 @@ class InsertTumor(_TumorTransform):
 class RandInsertTumor(RandomizableTransform, _TumorTransform):
     """With probability `prob`, inserts tumors drawn from the weights' lesion prior (sizes in mm, places in the organ).
 
-    After a call, `lesions` holds what was inserted (empty where nothing was, or where there was no room).
+    Weights of a plain translator change the whole image; the label is then where they changed it, and `count`,
+    `size_mm` and `shape` do not apply. After a call, `lesions` says what was inserted, as a manifest keeps it (empty
+    where nothing was, or where there was no room).
 
     Args:
         weights: a weights folder, or loaded `Weights`.
@@ -156,7 +159,7 @@ class RandInsertTumor(RandomizableTransform, _TumorTransform):
         RandomizableTransform.__init__(self, prob)
         _TumorTransform.__init__(self, weights, window)
         self.count, self.size_mm, self.shape, self.organ_margin_mm = count, size_mm, shape, organ_margin_mm
-        self.lesions: list[Lesion] = []
+        self.lesions: list[dict[str, Any]] = []
         self._seed = 0
 
     def randomize(self, data: Any = None) -> None:
@@ -194,6 +197,11 @@ class RandInsertTumor(RandomizableTransform, _TumorTransform):
     def _inserted(
         self, array: np.ndarray, truth: np.ndarray, organ: np.ndarray, window: Window, spacing_mm: tuple[float, ...]
     ) -> tuple[np.ndarray, np.ndarray]:
+        if self.weights.prior is None:
+            edit = translate_whole(array, window, self.weights, "a2b")
+            mask = edit.mask & organ & ~truth
+            self.lesions = [{"patient": None, "voxels": int(mask.sum())}] if mask.any() else []
+            return edit.image, truth | mask
         rng = np.random.RandomState(self._seed)
         dims, stacked = self.weights.translator.spatial_dims, self.weights.translator.spatial_dims < array.ndim
         for _ in range(rng.randint(self.count[0], self.count[1] + 1)):
@@ -211,7 +219,7 @@ class RandInsertTumor(RandomizableTransform, _TumorTransform):
                 stack = sections(lesion, array.shape[-1], level, spacing_mm[-1], flatness=rng.uniform(0.7, 1.1))
                 edit = insert_stack(array, stack, window, self.weights, seed=noise_seed)
             array, truth = edit.image, truth | edit.mask
-            self.lesions.append(lesion)
+            self.lesions.append(lesion.provenance())
         return array, truth
 
 
@@ -233,7 +241,11 @@ class RemoveTumor(_TumorTransform):
         array = self._to_array(img)
         region = _region(mask, array.shape, "mask")
         if region.any():
-            array = remove_region(array, region, window or self._window(array), self.weights, seed=self.seed).image
+            window = window or self._window(array)
+            if self.weights.prior is None:
+                array = translate_whole(array, window, self.weights, "b2a").image
+            else:
+                array = remove_region(array, region, window, self.weights, seed=self.seed).image
         return _like(array, img)
 
 
