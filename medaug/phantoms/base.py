@@ -1,8 +1,8 @@
 """What every phantom is: the `Phantom` record, its random streams, its MR scanner, and the checks on its arguments.
 
 A patient is drawn from independent streams (anatomy, tumors, scanner), each seeded by (seed, index, stream). So patient
-i does not depend on how many are drawn, and the same patient with `tumors=0` is its own healthy twin: same anatomy, same
-gain, same noise.
+i does not depend on how many are drawn, and the same patient with `tumors=0` is its own healthy twin: same anatomy,
+same gain, same noise.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Phantom:
 
 
 def axial_slices(phantom: Phantom, sequence: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yields (index, image (X, Y), label (X, Y)) from the lowest axial slice up.
+    """The (index, image (X, Y), label (X, Y)) of every slice, from the lowest axial slice up.
 
     Raises:
         ConfigError: if the phantom has no such sequence.
@@ -46,8 +46,7 @@ def axial_slices(phantom: Phantom, sequence: str) -> Iterator[tuple[int, np.ndar
     if sequence not in phantom.images:
         raise ConfigError(f"{phantom.patient}: no sequence {sequence!r}; it has {', '.join(sorted(phantom.images))}")
     image = phantom.images[sequence]
-    for z in range(image.shape[2]):
-        yield z, image[:, :, z], phantom.label[:, :, z]
+    return ((z, image[:, :, z], phantom.label[:, :, z]) for z in range(image.shape[2]))
 
 
 def streams(seed: int, index: int, names: tuple[str, ...]) -> dict[str, np.random.RandomState]:

@@ -160,7 +160,9 @@ class Layer:
     where: tuple[slice, ...] = (slice(None),) * 3
 
 
-def paint(layers: Sequence[Layer], values: Mapping[str, float | np.ndarray], background: float, shape) -> np.ndarray:
+def paint(
+    layers: Sequence[Layer], values: Mapping[str, float | np.ndarray], background: float, shape: tuple
+) -> np.ndarray:
     """Paints the layers in order: each moves the image towards its tissue's value by its alpha.
 
     A value is a number or an array of the layer's shape. Layers whose tissue has no value are left out.

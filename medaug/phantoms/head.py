@@ -1,9 +1,8 @@
 """A head-like MR patient: FLAIR and T1 of a folded brain in a skull, with or without tumors.
 
-Hard on purpose, as real FLAIR is: scanner gain, bias field, noise and tissue contrast differ by patient; tumors vary in
-size, shape and contrast, down to subtle; bright white-matter lesions near the ventricles, which are *not* labelled, look
-like small tumors. Tissue values are relative (white matter of T1 about 0.85) before the scanner. Positions are R, A, S in mm
-from the middle of the head.
+Hard on purpose: scanner gain, bias field, noise and tissue contrast differ by patient; tumors vary in size, shape and
+contrast, down to subtle; bright white matter near the ventricles, which is *not* labelled, looks like small tumors.
+Tissue values are relative (white matter in T1 is 0.85) before the scanner. Positions are R, A, S in mm from the middle.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import numpy as np
 
 from medaug.errors import ConfigError
 from medaug.phantoms.base import Phantom, check_draw, grid_for, mr_scan, streams
-from medaug.phantoms.fields import Grid, Layer, ellipsoid, paint, rotation, smooth_noise, soft, union, warped
+from medaug.phantoms.fields import Grid, Layer, Points, ellipsoid, paint, rotation, smooth_noise, soft, union, warped
 from medaug.phantoms.tumors import Lesion, lesion
 
 FIELD_OF_VIEW_MM = (192.0, 192.0, 128.0)
@@ -132,7 +131,7 @@ def _anatomy(rng: np.random.RandomState, grid: Grid) -> _Anatomy:
     return _Anatomy(layers, brain < 0, ventricles, white_mm < 0, radii, ventricle_scale)
 
 
-def _ventricles(points, scale: float) -> np.ndarray:
+def _ventricles(points: Points, scale: float) -> np.ndarray:
     """Lateral horns and bodies (mirrored: the first coordinate is |R|), third and fourth ventricle."""
     front = ellipsoid(points, (9 * scale**0.5, 22, 6), (4.5 * scale, 17, 8), rotation((0, 0, -0.35)))
     body = ellipsoid(points, (11 * scale**0.5, -8, 13), (5.5 * scale, 26, 7), rotation((0.1, 0, 0.12)))
@@ -142,7 +141,7 @@ def _ventricles(points, scale: float) -> np.ndarray:
     return union(union(union(union(front, body, 3), back, 4), third), fourth)
 
 
-def _deep_grey(points, scale: float) -> np.ndarray:
+def _deep_grey(points: Points, scale: float) -> np.ndarray:
     shift = 4 * (scale - 1)
     thalamus = ellipsoid(points, (11 + shift, -10, -1), (8, 13, 8), rotation((0, 0, 0.4)))
     caudate = ellipsoid(points, (15 + shift, 18, 4), (4.5, 10, 9), rotation((0, 0, -0.2)))
@@ -150,7 +149,7 @@ def _deep_grey(points, scale: float) -> np.ndarray:
     return union(union(thalamus, caudate), putamen)
 
 
-def _hyperintensities(rng, grid: Grid, anatomy: _Anatomy, difficulty: float) -> list[Layer]:
+def _hyperintensities(rng: np.random.RandomState, grid: Grid, anatomy: _Anatomy, difficulty: float) -> list[Layer]:
     """Unlabelled bright white matter: caps along the ventricles and scattered small spots."""
     reach_mm = rng.uniform(-3.0, 2.5) * min(difficulty, 1.5)
     caps = anatomy.ventricles_mm - np.float32(reach_mm) - 2.5 * smooth_noise(rng, grid, 8.0, EXTENT_MM)
@@ -193,8 +192,8 @@ def _place(rng: np.random.RandomState, anatomy: _Anatomy, radius_mm: float) -> n
 
 
 def _add_tumor(
-    rng, grid: Grid, anatomy: _Anatomy, number: int, difficulty: float, layers: list[Layer], label: np.ndarray,
-    flair: dict, t1: dict,
+    rng: np.random.RandomState, grid: Grid, anatomy: _Anatomy, number: int, difficulty: float,
+    layers: list[Layer], label: np.ndarray, flair: dict, t1: dict,
 ) -> None:  # fmt: skip
     """Draws one tumor and adds its layers, label and tissue values in place."""
     radius = float(np.exp(rng.uniform(np.log(6.0), np.log(21.0)))) / (1.0 if number == 0 else 1.5)
@@ -219,7 +218,8 @@ def _add_tumor(
 
 
 def _paint_tumor(
-    found: Lesion, grid: Grid, anatomy: _Anatomy, layers: list[Layer], label: np.ndarray, rim_mm: float, blur: float, name: str
+    found: Lesion, grid: Grid, anatomy: _Anatomy, layers: list[Layer], label: np.ndarray, rim_mm: float, blur: float,
+    name: str,
 ) -> None:  # fmt: skip
     where, edge = found.where, grid.edge_mm
     brain, white = anatomy.brain[where], anatomy.white[where]

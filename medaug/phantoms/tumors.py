@@ -1,4 +1,4 @@
-"""Irregular lesions in mm: two or three blended, turned ellipsoids whose surface is pushed in and out by smooth noise."""
+"""Irregular lesions in mm: two or three blended, turned ellipsoids, their surface pushed in and out by smooth noise."""
 
 from __future__ import annotations
 

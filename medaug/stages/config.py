@@ -108,7 +108,7 @@ class GanTraining(Section):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = Field(1, ge=1)
-    workers: int = Field(0, ge=0)
+    workers: int = Field(1, ge=0)
     checkpoint_every: int = Field(250, ge=1)
     log_every: int = Field(20, ge=1)
     preview_every: int = Field(500, ge=1)
@@ -148,7 +148,7 @@ class EvaluationConfig(Section):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     patch_size: tuple[int, ...] | None = Field(None, description="3-D only: size of training patches")
     tolerance_mm: float = Field(2.0, gt=0, description="of the normalised surface distance")
-    workers: int = Field(0, ge=0)
+    workers: int = Field(1, ge=0)
 
 
 class PipelineConfig(Section):

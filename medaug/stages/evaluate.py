@@ -19,8 +19,10 @@ import torch
 from medaug.errors import ConfigError, DataError
 from medaug.evaluation import (
     METRICS,
+    Comparison,
     SegmentationConfig,
     compare,
+    holm,
     mean_interval,
     predict,
     score_patient,
@@ -104,19 +106,19 @@ def write_summary(run: RunDir, settings: EvaluationConfig, patients: tuple[str, 
         arm: {metric: asdict(mean_interval(table, np.random.RandomState(0))) for metric, table in by_metric.items()}
         for arm, by_metric in tables.items()
     }
-    comparisons = [
-        asdict(
-            compare(
-                tables[arm][metric], tables[REFERENCE][metric], metric=metric, rng=np.random.RandomState(0),
-                higher_is_better=METRICS[metric].higher_is_better, arm=arm, reference=REFERENCE,
-            )
-        )
-        for arm in settings.arms if arm != REFERENCE and REFERENCE in settings.arms for metric in METRICS
-    ]  # fmt: skip
+    others = [arm for arm in settings.arms if arm != REFERENCE and REFERENCE in settings.arms]
+    comparisons = [asdict(c) for metric in METRICS for c in holm([_compare(tables, arm, metric) for arm in others])]
     summary = {"patients": list(patients), "seeds": list(settings.seeds), "arms": arms, "comparisons": comparisons}
     write_json(run.evaluation / "summary.json", summary)
     write_text(run.evaluation / "scores.csv", _scores_csv(cells, patients))
     return summary
+
+
+def _compare(tables: dict[str, dict[str, np.ndarray]], arm: str, metric: str) -> Comparison:
+    return compare(
+        tables[arm][metric], tables[REFERENCE][metric], metric=metric, rng=np.random.RandomState(0), arm=arm,
+        higher_is_better=METRICS[metric].higher_is_better, reference=REFERENCE,
+    )  # fmt: skip
 
 
 def _cell(
