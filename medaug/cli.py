@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import re
 import sys
+import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from medaug import __version__
+from medaug import __version__, errors
 from medaug.errors import MedaugError
 
+RELAYED = re.compile(r".*\bmedaug\.errors\.(\w+): (.+)", re.DOTALL)
+"""An expected error of a worker process comes back as text, at the end of a traceback."""
+
+
+class OneLineErrors(TyperGroup):
+    """Ends expected errors of any command with one line on stderr and the error's exit code, without a traceback."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MedaugError as error:
+            _fail(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            _fail("stopped; the same command resumes where it was", errors.Interrupted.exit_code)
+        except OSError as error:
+            _fail_on_disk(error)
+        except RuntimeError as error:
+            _fail_relayed(error)
+
+
 app = typer.Typer(
-    name="medaug", no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False,
+    name="medaug", cls=OneLineErrors, no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False,
     help="GAN augmentation for medical images: insert and remove tumors, and measure whether it helps.\n\n"
     "Start with: `medaug run pipelines/quickstart.yaml --out out/quickstart`",
 )  # fmt: skip
@@ -131,27 +155,28 @@ def phantoms(
     typer.echo(f"{write_phantoms(out, layout, patients=patients, anatomy=anatomy, seed=seed)} scans in {out}")
 
 
-@app.callback()
-def _options(
-    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done.")] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done.")] = False,
+) -> None:
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s")
+    logging.getLogger("medaug").setLevel(logging.INFO if verbose else logging.WARNING)
+    if not verbose:
+        warnings.simplefilter("ignore")  # the libraries' own, which would hide ours
 
 
 def main() -> None:
-    """The entry point: expected errors become one line and an exit code."""
-    try:
-        app(standalone_mode=True)
-    except MedaugError as error:
-        sys.stderr.write(f"medaug: {error}\n")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("medaug: stopped; the same command resumes from the last checkpoint\n")
-        sys.exit(130)
+    """The entry point of the `medaug` script."""
+    app()
 
 
 def _run(
@@ -160,8 +185,7 @@ def _run(
 ):  # fmt: skip
     from medaug.stages.config import dump_config, load_config
 
-    overrides = [f"{key}={value}" for key, value in chosen.items() if value is not None]
-    config = load_config(file, overrides + (set_ or []))
+    config = load_config(file, set_ or [], {key: value for key, value in chosen.items() if value is not None})
     if dry_run:
         typer.echo(dump_config(config), nl=False)
         return None
@@ -171,3 +195,28 @@ def _run(
         sys.stderr.write(f"{result.name}: {'done' if result.ran else 'unchanged, not run again'}\n")
 
     return run_pipeline(config, out or Path("out") / name, until=until, on_stage=say)
+
+
+def _fail(message: str, exit_code: int) -> NoReturn:
+    """One line, whatever the message brings along (a library's words, a worker's traceback)."""
+    relayed = RELAYED.match(message)
+    typer.echo(f"medaug: {' '.join((relayed[2] if relayed else message).split())}", err=True)
+    raise typer.Exit(exit_code) from None
+
+
+def _fail_on_disk(error: OSError) -> NoReturn:
+    """A full or read-only disk can stop any write, also one of a library."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        raise error
+    from medaug.io.atomic import write_error
+
+    _fail(str(write_error(error.filename or "the output folder", error)), errors.RunError.exit_code)
+
+
+def _fail_relayed(error: RuntimeError) -> NoReturn:
+    """What a spawned process or a data loader's worker says, if it is one of our errors."""
+    relayed = RELAYED.match(str(error))
+    kind = getattr(errors, relayed[1], None) if relayed else None
+    if kind is None:
+        raise error
+    _fail(str(error), kind.exit_code)

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from medaug.errors import ConfigError
+from medaug.io.atomic import read_json
+from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
+from medaug.stages.evaluate import check_arms, held_out_patients
 from medaug.stages.runs import RunDir, open_run
 
 STAGES = ("prepare", "train", "synthesize", "audit", "evaluate", "report")
@@ -40,8 +43,13 @@ def run_pipeline(
         raise ConfigError(
             "domain 'ct' (synthetic CT) is in the schema but has no pipeline in this version; use --domain tumor"
         )
+    stages = STAGES[: STAGES.index(until) + 1]
+    if "evaluate" in stages:
+        check_arms(config.evaluation)
     run = open_run(out, config)
-    for name in STAGES[: STAGES.index(until) + 1]:
+    for name in stages:
         stage: Any = getattr(import_module(f"medaug.stages.{name}"), name)
         on_stage(StageResult(name, bool(stage(config, run))))
+        if name == "prepare" and "evaluate" in stages:  # not after an hour of training
+            held_out_patients(config.evaluation, Split.from_dict(read_json(run.split)))
     return run

@@ -1,111 +1,75 @@
-"""Crops of fixed size around a lesion: where they are, cutting them out, putting them back, resampling them.
-
-A `CropBox` may leave the array: `extract` pads there and `paste` ignores that part. Where the scan's spacing differs from
-the network's, `matching_box` is the box of the same physical extent on the scan's grid, and `resample` carries a crop
-between the two grids (voxel i of n covers the interval [i, i + 1) / n of the box); equal sizes are copied unchanged.
-"""
+"""Fixed-size crops that may reach over the image's edge, and masks on two grids over one box."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import ndimage
-from torch.nn import functional as F
-
-from medaug.errors import ConfigError
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
 class CropBox:
-    """Voxels `start[i] .. start[i] + size[i] - 1` along each axis; `start` may be negative."""
+    """A box on an image's grid, in voxels; it may lie partly outside."""
 
     start: tuple[int, ...]
     size: tuple[int, ...]
 
-    @property
-    def stop(self) -> tuple[int, ...]:
-        return tuple(a + n for a, n in zip(self.start, self.size, strict=True))
-
-    @property
-    def center(self) -> tuple[int, ...]:
-        """The voxel that `box_around` was given."""
-        return tuple(a + n // 2 for a, n in zip(self.start, self.size, strict=True))
-
-    def inside(self, shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-        """Slices of the part inside an array of this shape: (in the array, in the crop)."""
-        array, crop = [], []
-        for a, b, n in zip(self.start, self.stop, shape, strict=True):
-            low, high = min(max(a, 0), n), max(min(b, n), 0)
+    def overlap(self, shape: Sequence[int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        """(the part of the image the box covers, the part of the crop that lies inside the image)."""
+        inside, part = [], []
+        for start, size, length in zip(self.start, self.size, shape, strict=True):
+            low, high = min(max(start, 0), length), max(min(start + size, length), 0)
             high = max(low, high)
-            array.append(slice(low, high))
-            crop.append(slice(low - a, high - a) if high > low else slice(0, 0))
-        return tuple(array), tuple(crop)
+            inside.append(slice(low, high))
+            part.append(slice(low - start, high - start))
+        return tuple(inside), tuple(part)
+
+    def inside(self, shape: Sequence[int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        """The same as `overlap`."""
+        return self.overlap(shape)
+
+    def cut(self, array: np.ndarray, fill: float = 0) -> np.ndarray:
+        """The crop, `fill` where the box leaves the array."""
+        return extract(array, self, fill)
 
 
-def box_around(center: tuple[float, ...], size: tuple[int, ...]) -> CropBox:
-    """The box of this size whose voxel `size // 2` is the voxel nearest to `center`."""
-    return CropBox(tuple(int(np.floor(c + 0.5)) - n // 2 for c, n in zip(center, size, strict=True)), tuple(size))
+def box_around(center: Sequence[int], size: Sequence[int]) -> CropBox:
+    """The box of this size around a voxel."""
+    return CropBox(tuple(int(c) - s // 2 for c, s in zip(center, size, strict=True)), tuple(int(s) for s in size))
 
 
-def matching_box(
-    center: tuple[float, ...], size: tuple[int, ...], spacing_mm: tuple[float, ...], target_spacing_mm: tuple[float, ...]
-) -> CropBox:  # fmt: skip
-    """The box on a grid of `target_spacing_mm` with the physical extent of a crop of `size` at `spacing_mm`.
-
-    `center` is in voxels of the target grid. Equal spacings give `box_around(center, size)`.
-    """
-    extent = zip(size, spacing_mm, target_spacing_mm, strict=True)
-    return box_around(center, tuple(max(1, round(n * s / t)) for n, s, t in extent))
-
-
-def extract(array: np.ndarray, box: CropBox, fill: float | bool) -> np.ndarray:
-    """A copy of the box's voxels; `fill` where the box leaves the array.
-
-    Args:
-        array: (*S) or with leading axes (C, *S): the box applies to the last axes.
-        box: where to cut.
-        fill: value outside the array.
-    """
-    lead = array.shape[: array.ndim - len(box.size)]
-    source, target = box.inside(array.shape[len(lead) :])
-    crop = np.full(lead + box.size, fill, dtype=array.dtype)
-    crop[(..., *target)] = array[(..., *source)]
+def extract(array: np.ndarray, box: CropBox, fill: float) -> np.ndarray:
+    """A copy of the box, `fill` where it leaves the array."""
+    crop = np.full(box.size, fill, dtype=array.dtype)
+    inside, part = box.overlap(array.shape)
+    crop[part] = array[inside]
     return crop
 
 
-def paste(array: np.ndarray, box: CropBox, crop: np.ndarray) -> None:
-    """Writes the part of the crop that lies inside the array into it, in place: the inverse of `extract`.
-
-    Raises:
-        ConfigError: if the crop does not have the box's size.
-    """
-    if crop.shape[crop.ndim - len(box.size) :] != box.size:
-        raise ConfigError(
-            f"a crop of shape {crop.shape} for a box of size {box.size}: expected equal. Resample it first."
-        )
-    target, source = box.inside(array.shape[array.ndim - len(box.size) :])
-    array[(..., *target)] = crop[(..., *source)]
-
-
-def resample(crop: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """A crop on another grid over the same physical box: linear, smoothed first where it gets coarser.
+def resized_mask(mask: np.ndarray, size: Sequence[int], *, keep: bool = False) -> np.ndarray:
+    """A mask on another grid over the same box: interpolated linearly, kept where at least 0.5.
 
     Args:
-        crop: float (*S), or boolean (*S): a mask is interpolated linearly and kept where it is at least 0.5.
-        size: voxels per axis of the result.
-
-    Returns:
-        The same kind of array with shape `size`; an unchanged copy if that is its shape already.
+        keep: a mask too small for that is kept in the voxels it falls into.
     """
-    if crop.shape == tuple(size):
-        return crop.copy()
-    values = crop.astype(np.float32)
-    for axis, (old, new) in enumerate(zip(crop.shape, size, strict=True)):
-        if old > new:
-            values = ndimage.gaussian_filter1d(values, (old / new - 1.0) / 2.0, axis=axis, mode="nearest")
-    mode = "bilinear" if crop.ndim == 2 else "trilinear"
-    resized = F.interpolate(torch.from_numpy(values)[None, None], size=tuple(size), mode=mode, align_corners=False)
-    result = resized[0, 0].numpy()
-    return result >= 0.5 if crop.dtype == bool else result
+    size = tuple(size)
+    if mask.shape == size:
+        return mask.astype(bool)
+    x = torch.from_numpy(mask.astype(np.float32))[None, None]
+    smoothed = mask.ndim == 2 and any(have > want for have, want in zip(mask.shape, size, strict=True))
+    mode = "bilinear" if mask.ndim == 2 else "trilinear"
+    resized = functional.interpolate(x, size, mode=mode, antialias=smoothed)[0, 0].numpy() >= 0.5
+    if keep and not resized.any():
+        resized[tuple(((np.argwhere(mask) + 0.5) * np.array(size) / mask.shape).astype(int).T)] = True
+    return resized
+
+
+def nearest_mask(mask: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """A mask on another grid over the same box, each voxel as the nearest one."""
+    if mask.shape == tuple(size):
+        return mask.astype(bool)
+    picks = [((np.arange(n) + 0.5) * have / n).astype(int) for n, have in zip(size, mask.shape, strict=True)]
+    return mask[np.ix_(*picks)].astype(bool)

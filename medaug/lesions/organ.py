@@ -1,106 +1,124 @@
-"""The region lesions may lie in (brain, body), found from intensities alone.
+"""Where a lesion may lie when nobody drew the organ: the brain where the image shows a skull, else the body.
 
-Otsu's threshold (Otsu 1979) separates tissue from air; in a head scan with skull, an opening cuts the thin scalp off
-the brain, which is then the largest piece. What remains is closed, its holes filled slice by slice, and shrunk by a
-margin so that lesions keep off the skull. It is a bound for placing lesions, not an anatomical segmentation.
+The skull is a dark line between two bright regions: a watershed (Meyer and Beucher 1990)
+from the depth of the head and from its rim meets on it. It is taken for a skull only if it is dark, lies deep enough,
+and has bright scalp outside. A skull-stripped brain has no such line and keeps its whole body; an abdomen may in the same
+way be bounded by its wall. Everything is in-plane: axis 2 of a volume only joins slices.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from scipy import ndimage
+from skimage.filters import threshold_otsu
+from skimage.segmentation import watershed
 
-from medaug.errors import DataError
-from medaug.lesions.geometry import check_spacing, grow, largest_component
+from medaug.lesions.geometry import components, grow
 
-WORKING_SPACING_MM = 2.0
+FALLBACKS = (1.0, 0.5, 0.25, 0.0)
+"""Fractions of the margin that are tried until something is left."""
+DEEP_MM = 25.0
+"""What lies deeper under the surface is inside the skull, whatever the scalp's thickness."""
+SKULL_DEPTH_MM = 7.0
+"""At least so much scalp and bone lie outside the line, along three quarters of it."""
+SKULL_DARKEST = 0.6
+SCALP_BRIGHTEST = 0.85
+"""The line is at most, and the brighter part of what lies outside at least, this much as bright as the brain."""
+BRAIN_LEAST = 0.3
+"""Fraction of the head's area."""
+HALF_BONE_MM = 3.0
+"""The line runs through the middle of the bone; the brain ends this much before it."""
+SPIKES_MM = 5.0
+"""Parts of the found brain thinner than twice this (orbits, vessels, leaks through the bone) are dropped."""
 
 
-def find_organ(image: np.ndarray, spacing_mm: tuple[float, ...], *, margin_mm: float) -> np.ndarray:
-    """The brain or body mask of one normalized image.
+def find_organ(image: np.ndarray, spacing_mm: Sequence[float], *, margin_mm: float) -> np.ndarray:
+    """Head, body or brain in an image (X, Y[, Z]) in [-1, 1], deeper than `margin_mm` (in-plane) under the surface.
 
-    Volumes are worked on at about 2 mm (every second voxel of a 1 mm scan), slices at their own resolution.
-
-    Args:
-        image: (X, Y) or (X, Y, Z), in [-1, 1] with the background at the low end.
-        spacing_mm: voxel size per axis.
-        margin_mm: how far the mask is shrunk; where that would leave next to nothing, half of it, and so on to 0.
+    Inside a skull the organ is the brain as far as it lies that deep. A margin that leaves nothing is halved.
 
     Returns:
-        Boolean mask of the image's shape, never empty.
-
-    Raises:
-        DataError: if the image is blank (constant).
+        bool, the image's shape; never empty.
     """
-    check_spacing(image, spacing_mm)
-    if not float(image.max()) > float(image.min()):
-        raise DataError.about(
-            "image", f"a constant image of shape {image.shape}", "an image with contrast", "Leave blank slices out."
-        )
-    steps = (1,) * 2 if image.ndim == 2 else tuple(max(1, int(WORKING_SPACING_MM / s + 0.01)) for s in spacing_mm)
-    small = image[tuple(slice(None, None, step) for step in steps)]
-    spacing = tuple(s * step for s, step in zip(spacing_mm, steps, strict=True))
-    organ = _shrink(_tissue_core(_body(small, spacing), small, spacing), margin_mm, spacing)
-    for axis, step in enumerate(steps):
-        organ = np.repeat(organ, step, axis=axis) if step > 1 else organ
-    return organ[tuple(slice(0, n) for n in image.shape)]
+    volume = np.asarray(image, dtype=np.float32).reshape(*image.shape[:2], -1)
+    in_plane = tuple(spacing_mm[:2])
+    body = _body(volume)
+    depth_mm = _by_plane(lambda plane: _depth(plane, in_plane), body)
+    allowed = body & _inside_skull(volume, depth_mm, in_plane)
+    for fraction in FALLBACKS:
+        organ = allowed & (depth_mm > margin_mm * fraction)
+        if organ.any():
+            return organ.reshape(image.shape)
+    return body.reshape(image.shape)
 
 
-def otsu_threshold(values: np.ndarray, bins: int = 256) -> float:
-    """The threshold that maximizes the variance between the two classes (Otsu 1979, eq. 12)."""
-    counts, edges = np.histogram(values, bins=bins)
-    centers = (edges[:-1] + edges[1:]) / 2
-    below = np.cumsum(counts)[:-1]
-    above = counts.sum() - below
-    mass = np.cumsum(counts * centers)
-    mean_below = mass[:-1] / np.maximum(below, 1)
-    mean_above = (mass[-1] - mass[:-1]) / np.maximum(above, 1)
-    between = below.astype(np.float64) * above * (mean_below - mean_above) ** 2
-    return float(edges[1:-1][np.flatnonzero(between >= between.max() * (1 - 1e-9))].mean())
+def _body(volume: np.ndarray) -> np.ndarray:
+    """The largest bright thing with its holes; everything where nothing stands out."""
+    bright = volume > _threshold(volume)
+    parts = components(_by_plane(_solid, bright)) or components(bright)
+    return parts[0] if parts else np.ones(volume.shape, dtype=bool)
 
 
-OPENING_MM = 3.5
-CLOSING_MM = 6.0
+def _threshold(volume: np.ndarray) -> float:
+    """Between background and tissue: well below Otsu's, which splits dark from bright tissue."""
+    if volume.min() == volume.max():
+        return float(volume.min())
+    high = float(threshold_otsu(volume))
+    low = float(np.median(volume[volume <= high]))
+    return low + 0.35 * (high - low)
 
 
-def _body(image: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
-    """Everything that is not air: above Otsu's threshold of the image with its bright end cut off."""
-    first = otsu_threshold(image)
-    bright = image[image > first]
-    cut = float(np.median(bright)) if bright.size else float(image.max())
-    threshold = otsu_threshold(np.minimum(image, cut))
-    body = largest_component(image > threshold)
-    return _fill_slices(_close(body, CLOSING_MM, spacing_mm)) if body.any() else image > image.min()
+def _solid(plane: np.ndarray) -> np.ndarray:
+    """Gaps closed, holes filled, specks removed."""
+    filled = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(plane, 3), iterations=2))[3:-3, 3:-3]
+    return ndimage.binary_opening(filled)
 
 
-def _tissue_core(body: np.ndarray, image: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
-    """The brain inside scalp and skull, if thin structures can be cut off it; the body otherwise."""
-    threshold = otsu_threshold(np.minimum(image, float(np.median(image[body]))))
-    tissue = body & (image > threshold)
-    core = largest_component(grow(tissue, -OPENING_MM, spacing_mm))
-    core = grow(core, OPENING_MM, spacing_mm) & tissue
-    core = _fill_slices(_close(largest_component(core), CLOSING_MM, spacing_mm)) & body
-    return core if core.sum() >= 0.4 * body.sum() else body
+def _depth(body: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
+    """Distance in mm to the nearest voxel outside the body; the image's edge is no surface."""
+    if body.all():
+        return np.full(body.shape, np.inf)
+    return ndimage.distance_transform_edt(body, sampling=spacing_mm)
 
 
-def _close(mask: np.ndarray, radius_mm: float, spacing_mm: tuple[float, ...]) -> np.ndarray:
-    """Closing: grown and shrunk again, on a padded array so that the field of view cuts nothing off."""
-    pad = [(int(np.ceil(radius_mm / s)) + 1,) * 2 for s in spacing_mm]
-    closed = grow(grow(np.pad(mask, pad), radius_mm, spacing_mm), -radius_mm, spacing_mm)
-    return closed[tuple(slice(low, -high) for low, high in pad)] | mask
+def _inside_skull(volume: np.ndarray, depth_mm: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
+    """Slice by slice the brain; one that shows no skull is bounded by the nearest that does, if there is any."""
+    brains = [_brain(volume[..., z], depth_mm[..., z], spacing_mm) for z in range(volume.shape[-1])]
+    found = np.array([z for z, brain in enumerate(brains) if brain is not None])
+    if not found.size:
+        return np.ones(volume.shape, dtype=bool)
+    return np.stack([brains[found[np.abs(found - z).argmin()]] for z in range(len(brains))], axis=-1)
 
 
-def _fill_slices(mask: np.ndarray) -> np.ndarray:
-    """Holes filled in each slice across the last axis (a 2-D mask is one slice)."""
-    if mask.ndim == 2:
-        return ndimage.binary_fill_holes(mask)
-    return np.stack([ndimage.binary_fill_holes(mask[..., z]) for z in range(mask.shape[-1])], axis=-1)
+def _brain(image: np.ndarray, depth_mm: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray | None:
+    """What the skull encloses in one slice; None where there is no skull to see."""
+    body = depth_mm > 0
+    if not body.any() or body.all():
+        return None
+    deep = depth_mm > min(DEEP_MM, 0.5 * depth_mm.max())
+    rim = depth_mm <= max(2.0, 1.5 * max(spacing_mm))
+    inside = watershed(-ndimage.gaussian_filter(image, 0.5), np.where(deep, 2, np.where(rim, 1, 0))) == 2
+    if not _is_skull(image, body, inside, deep, depth_mm):
+        return None
+    parts = components(grow(grow(inside, -HALF_BONE_MM - SPIKES_MM, spacing_mm), SPIKES_MM, spacing_mm))
+    return ndimage.binary_fill_holes(parts[0]) & body if parts else None
 
 
-def _shrink(mask: np.ndarray, margin_mm: float, spacing_mm: tuple[float, ...]) -> np.ndarray:
-    """Shrunk by the margin, or by less where under 5 % of the mask would remain."""
-    for part in (1.0, 0.5, 0.25):
-        shrunk = grow(mask, -margin_mm * part, spacing_mm)
-        if shrunk.sum() >= 0.05 * mask.sum() and shrunk.any():
-            return shrunk
-    return mask
+def _is_skull(image: np.ndarray, body: np.ndarray, inside: np.ndarray, deep: np.ndarray, depth_mm: np.ndarray) -> bool:
+    """Whether the line around `inside` is dark, deep, and between bright brain and bright scalp."""
+    edge = inside & ndimage.binary_dilation(~inside)
+    outside = body & ~inside
+    if not edge.any() or not outside.any() or inside.sum() < BRAIN_LEAST * body.sum():
+        return False
+    background = float(np.median(image[~body]))
+    brain = float(np.median(image[deep])) - background
+    line = float(np.median(ndimage.grey_erosion(image, size=(3, 3))[edge])) - background
+    scalp = float(np.percentile(image[outside], 75)) - background
+    bounded = line <= SKULL_DARKEST * brain and scalp >= SCALP_BRIGHTEST * brain
+    return brain > 0 and bounded and float(np.percentile(depth_mm[edge], 25)) >= SKULL_DEPTH_MM
+
+
+def _by_plane(function: Callable[[np.ndarray], np.ndarray], volume: np.ndarray) -> np.ndarray:
+    return np.stack([function(volume[..., z]) for z in range(volume.shape[-1])], axis=-1)

@@ -9,21 +9,30 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from scipy import ndimage
-from torch.nn import functional
 
-from medaug.lesions.crops import box_around
-from medaug.lesions.geometry import equivalent_diameter_mm
-from medaug.lesions.prior import Lesion, LesionPrior
+from medaug.errors import DataError
+from medaug.lesions.crops import box_around, extract, resized_mask
+from medaug.lesions.geometry import bounding_box, equivalent_diameter_mm
+from medaug.lesions.prior import AIR, RING_VOXELS, LesionPrior
+from medaug.lesions.sampling import Lesion, check_reference
+from medaug.lesions.shapes import continued, stretched
 
-RING_VOXELS = (1, 4)
+GAIN = (0.5, 2.0)
+CONTRAST_LEAST = 0.05
+"""A texture that stands out less is not scaled."""
+LIKE_SIZE = 10
+ROOM = 1.4
+"""A crop is at least so many times as wide as the mask in it."""
+SECTION_LEAST = 0.25
+"""Cross-sections smaller than this part of the widest are left out."""
 
 
 def match_surroundings(lesion: Lesion, crop: np.ndarray) -> np.ndarray:
     """The lesion's texture, shifted so that it stands out from `crop` as it did from its own surroundings.
 
     The shift is the difference of the two rings' median brightness; a drawn contrast scales the texture about its ring.
+    Beyond the mask the lesion's edge is continued: the reference's own surroundings (a sulcus, the skull) stay behind.
 
     Args:
         crop: the target crop (*S) in [-1, 1], on the lesion's grid.
@@ -31,14 +40,12 @@ def match_surroundings(lesion: Lesion, crop: np.ndarray) -> np.ndarray:
     Returns:
         (*S) float32 in [-1, 1].
     """
-    around = _ring(lesion.mask)
-    tissue = around & (crop > -0.98)
+    tissue = _ring(lesion.mask) & (crop > AIR)
     here = float(np.median(crop[tissue])) if tissue.any() else float(np.median(crop))
     there = lesion.surroundings
-    gain = (
-        np.clip(lesion.contrast / lesion.reference_contrast, 0.5, 2.0) if abs(lesion.reference_contrast) > 0.05 else 1
-    )
-    return np.clip(here + (lesion.texture - there) * gain, -1.0, 1.0).astype(np.float32)
+    own = lesion.reference_contrast
+    gain = np.clip(lesion.contrast / own, *GAIN) if abs(own) > CONTRAST_LEAST else 1.0
+    return np.clip(here + (continued(lesion.texture, lesion.mask) - there) * gain, -1.0, 1.0).astype(np.float32)
 
 
 def lesion_for_mask(
@@ -51,19 +58,23 @@ def lesion_for_mask(
         mask: (*S) bool on the target's grid, not empty.
         reference: which one; None draws among the ten nearest in size.
     """
-    where = np.argwhere(mask)
-    low, high = where.min(axis=0), where.max(axis=0) + 1
+    mask = mask.astype(bool)
+    if not mask.any():
+        raise DataError("the mask is empty; mark the voxels where the lesion shall be")
+    check_reference(prior, reference)
+    corner, extent = bounding_box(mask)
     ratio = np.asarray(prior.spacing_mm) / np.asarray(spacing_mm)
-    needed = (high - low) * 1.4 / (np.asarray(prior.crop_size) * ratio)
-    size = tuple(int(round(s * r * max(1.0, needed.max()))) for s, r in zip(prior.crop_size, ratio, strict=True))
-    box = box_around(tuple(int(c) for c in (low + high) // 2), size)
+    needed = max(1.0, float((extent * ROOM / (np.asarray(prior.crop_size) * ratio)).max()))
+    box = box_around(
+        corner + extent // 2, [max(1, round(n * r * needed)) for n, r in zip(prior.crop_size, ratio, strict=True)]
+    )
     if reference is None:
         diameter_mm = equivalent_diameter_mm(mask, spacing_mm)
-        order = np.argsort([abs(r.diameter_mm - diameter_mm) for r in prior.references], kind="stable")
-        reference = int(order[rng.randint(min(10, len(order)))])
+        order = np.argsort(np.abs(prior.diameters_mm - diameter_mm), kind="stable")
+        reference = int(order[rng.randint(min(LIKE_SIZE, len(order)))])
     chosen = prior.references[reference]
-    crop_mask = _nearest(box.cut(mask), prior.crop_size)
-    texture = _stretched(chosen.image, chosen.mask, crop_mask)
+    crop_mask = resized_mask(extract(mask, box, False), prior.crop_size, keep=True)
+    texture = stretched(chosen.image, chosen.mask, crop_mask)
     return Lesion(
         mask=crop_mask, texture=texture, box=box, reference=reference, patient=chosen.patient,
         diameter_mm=equivalent_diameter_mm(mask, spacing_mm), contrast=chosen.contrast,
@@ -84,7 +95,7 @@ def sections(
         scale = float(np.sqrt(max(0.0, 1 - ((z - level) * thickness_mm / half_mm) ** 2)))
         if z == level:
             yield z, lesion
-        elif scale > 0.25:
+        elif scale > SECTION_LEAST:
             mask = _scaled(lesion.mask.astype(np.float32), scale, 0.0) >= 0.5
             if mask.any():
                 yield z, replace(lesion, mask=mask, texture=_scaled(lesion.texture, scale, None))
@@ -95,26 +106,7 @@ def _ring(mask: np.ndarray) -> np.ndarray:
     return outer & ~inner
 
 
-def _stretched(image: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The image inside `source`, scaled so that its bounding box covers `target`'s, and continued beyond its edge."""
-    nearest = ndimage.distance_transform_edt(~source, return_distances=False, return_indices=True)
-    filled = image[tuple(nearest)]
-    boxes = [np.argwhere(m) for m in (source, target)]
-    (low_s, high_s), (low_t, high_t) = ((w.min(axis=0), w.max(axis=0)) for w in boxes)
-    scale = (high_s - low_s + 1) / (high_t - low_t + 1)
-    offset = (low_s + high_s) / 2 - scale * (low_t + high_t) / 2
-    return ndimage.affine_transform(filled, scale, offset, order=1, mode="nearest").astype(np.float32)
-
-
 def _scaled(array: np.ndarray, scale: float, fill: float | None) -> np.ndarray:
     center = (np.asarray(array.shape) - 1) / 2
     options = {"mode": "nearest"} if fill is None else {"mode": "constant", "cval": fill}
     return ndimage.affine_transform(array, np.full(array.ndim, 1 / scale), center - center / scale, order=1, **options)
-
-
-def _nearest(mask: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    if mask.shape == tuple(size):
-        return mask.astype(bool)
-    x = torch.from_numpy(mask.astype(np.float32))[None, None]
-    mode = "bilinear" if mask.ndim == 2 else "trilinear"
-    return (functional.interpolate(x, tuple(size), mode=mode)[0, 0] >= 0.5).numpy()

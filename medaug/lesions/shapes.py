@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 from scipy import ndimage
+from torch import Tensor
 from torch.nn import functional
 
-from medaug.lesions.geometry import components, equivalent_diameter_mm
+from medaug.lesions.geometry import bounding_box, equivalent_diameter_mm, largest_component, voxels_of_diameter
 
 COARSE = 4
 """Control points an axis of the smooth deformation."""
@@ -27,6 +29,10 @@ class Warp:
 
     matrix: np.ndarray
     displacement: np.ndarray
+
+    def enlarged(self, factor: float) -> Warp:
+        """The same warp, its result `factor` times as large."""
+        return Warp(self.matrix / factor, self.displacement)
 
 
 def draw_warp(
@@ -49,41 +55,83 @@ def apply_warp(arrays: Sequence[np.ndarray], warp: Warp) -> list[np.ndarray]:
 
     Bicubic in 2-D: linear interpolation blurs a texture, and a blurred lesion is told from a real one at a glance.
     """
-    dims = arrays[0].ndim
-    size = arrays[0].shape
-    axes = [torch.linspace(-1, 1, n) for n in size]
-    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)  # (*S, d), in array order
-    smooth = functional.interpolate(
-        torch.from_numpy(warp.displacement.astype(np.float32))[None], size,
-        mode="bicubic" if dims == 2 else "trilinear", align_corners=True,
-    )[0].movedim(0, -1)  # fmt: skip
-    points = grid @ torch.from_numpy(warp.matrix.T.astype(np.float32)) + smooth
-    stack = torch.from_numpy(np.stack(arrays).astype(np.float32))[None]  # (1, N, *S)
-    warped = functional.grid_sample(
-        stack, points.flip(-1)[None], mode="bicubic" if dims == 2 else "bilinear", padding_mode="border",
-        align_corners=True,
-    )  # fmt: skip
-    return list(warped[0].numpy())
+    points = warp_points(warp, arrays[0].shape)
+    return [sampled(array, points, smooth=array.ndim == 2) for array in arrays]
+
+
+def warp_points(warp: Warp, size: tuple[int, ...]) -> Tensor:
+    """Where each voxel of a warped crop comes from: (*S, d) in [-1, 1], last axis in torch's order (Z, Y, X)."""
+    grid, weights = _grid(size)
+    bend = torch.from_numpy(warp.displacement[::-1].astype(np.float32))
+    for weight in weights:  # each turn consumes the first control axis and appends a voxel axis
+        bend = torch.tensordot(bend, weight, dims=([1], [1]))  # (d, COARSE.., *S)
+    return grid @ torch.from_numpy(warp.matrix[::-1].T.astype(np.float32)) + bend.movedim(0, -1)
+
+
+def sampled(array: np.ndarray, points: Tensor, *, smooth: bool) -> np.ndarray:
+    """A crop (*S) at these points, bicubic (2-D only) or linear; float32."""
+    x = torch.from_numpy(array.astype(np.float32))[None, None]
+    options = {"mode": "bicubic" if smooth else "bilinear", "padding_mode": "border", "align_corners": True}
+    return functional.grid_sample(x, points[None], **options)[0, 0].numpy()
 
 
 def procedural_blob(
-    rng: np.random.RandomState, diameter_mm: float, spacing_mm: Sequence[float], size: Sequence[int]
-) -> np.ndarray:
-    """An irregular, connected mask of about this equivalent diameter: a noise field on an ellipsoid, cut at a level."""
-    axes = [(np.arange(n) - n // 2) * s for n, s in zip(size, spacing_mm, strict=True)]
+    rng: np.random.RandomState, diameter_mm: float, spacing_mm: Sequence[float], size: Sequence[int], *,
+    margin: int = 1,
+) -> np.ndarray:  # fmt: skip
+    """An irregular, connected mask of about this equivalent diameter: a noise field on an ellipsoid, cut at a level.
+
+    Where that misses the diameter by 10 % or comes nearer to the edge than `margin` voxels, the plain ball.
+    """
     squash = np.exp(rng.uniform(-0.25, 0.25, len(size)))
-    radius = np.sqrt(sum((g / q) ** 2 for g, q in zip(np.meshgrid(*axes, indexing="ij"), squash, strict=True)))
     sigma = [max(0.16 * diameter_mm / s, 0.7) for s in spacing_mm]
     noise = ndimage.gaussian_filter(rng.standard_normal(size), sigma)
-    field = radius / (diameter_mm / 2) + 0.35 * noise / max(float(noise.std()), 1e-9)
-    wanted = _voxels(diameter_mm, spacing_mm, len(size))
-    level = np.partition(field.reshape(-1), min(wanted, field.size - 1))[min(wanted, field.size - 1)]
-    mask = ndimage.binary_fill_holes(components(field < level)[0])
-    if abs(equivalent_diameter_mm(mask, spacing_mm) / diameter_mm - 1) > 0.1:
-        mask = radius < np.sort(radius.reshape(-1))[min(wanted, field.size - 1)]
-    return mask
+    field = _radius_mm(size, spacing_mm, squash) / (diameter_mm / 2) + 0.35 * noise / max(float(noise.std()), 1e-9)
+    wanted = voxels_of_diameter(diameter_mm, spacing_mm)
+    mask = ndimage.binary_fill_holes(largest_component(_lowest(field, wanted)))
+    off = abs(equivalent_diameter_mm(mask, spacing_mm) / diameter_mm - 1)
+    return mask if off <= 0.1 and clear_of_edge(mask, margin) else _lowest(_radius_mm(size, spacing_mm), wanted)
 
 
-def _voxels(diameter_mm: float, spacing_mm: Sequence[float], dims: int) -> int:
-    size = np.pi * (diameter_mm / 2) ** 2 if dims == 2 else 4 / 3 * np.pi * (diameter_mm / 2) ** 3
-    return max(1, int(round(size / float(np.prod(spacing_mm)))))
+def clear_of_edge(mask: np.ndarray, margin: int) -> bool:
+    """Whether no voxel of the (non-empty) mask lies in the array's outermost `margin` voxels."""
+    low, extent = bounding_box(mask)
+    return bool((low >= margin).all() and (low + extent <= np.array(mask.shape) - margin).all())
+
+
+def continued(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """The image inside a mask, and beyond it the nearest value from inside."""
+    nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
+    return image[tuple(nearest)]
+
+
+def stretched(image: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The image inside `source`, scaled so that its bounding box covers `target`'s, and continued beyond its edge."""
+    filled = continued(image, source)
+    (low_s, extent_s), (low_t, extent_t) = bounding_box(source), bounding_box(target)
+    scale = extent_s / extent_t
+    offset = low_s + (extent_s - 1) / 2 - scale * (low_t + (extent_t - 1) / 2)
+    return ndimage.affine_transform(filled, scale, offset, order=1, mode="nearest").astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _grid(size: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:
+    """(points of the identity (*S, d) in array order, per axis the weights (n, COARSE) of the control points)."""
+    axes = [torch.linspace(-1, 1, n) for n in size]
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    units = torch.eye(COARSE)[None, :, :, None]  # (1, COARSE channels, COARSE points, 1)
+    mode = "bicubic" if len(size) == 2 else "bilinear"
+    return grid, [functional.interpolate(units, (n, 1), mode=mode, align_corners=True)[0, ..., 0].T for n in size]
+
+
+def _radius_mm(size: Sequence[int], spacing_mm: Sequence[float], squash: np.ndarray | float = 1.0) -> np.ndarray:
+    axes = [(np.arange(n) - n // 2) * s for n, s in zip(size, spacing_mm, strict=True)]
+    axes = [axis / q for axis, q in zip(axes, np.broadcast_to(squash, len(axes)), strict=True)]
+    return np.sqrt(sum(g**2 for g in np.meshgrid(*axes, indexing="ij", sparse=True)))
+
+
+def _lowest(field: np.ndarray, count: int) -> np.ndarray:
+    """A mask of the `count` lowest voxels; ties at the level stay out, but never all of them."""
+    count = min(count, field.size - 1)
+    level = np.partition(field.reshape(-1), count)[count]
+    return field < level if field.min() < level else field <= level

@@ -12,7 +12,7 @@ import numpy as np
 from medaug.phantoms.base import Phantom, check_draw, grid_for, mr_scan, streams
 from medaug.phantoms.fields import Grid, Layer, paint, soft, white_noise
 from medaug.phantoms.trunk import EXTENT_MM, Anatomy, draw_anatomy
-from medaug.phantoms.tumors import lesion
+from medaug.phantoms.tumors import lesion, lesion_in
 
 FIELD_OF_VIEW_MM = (384.0, 384.0, 192.0)
 TISSUES: dict[str, dict[str, float]] = {
@@ -55,23 +55,28 @@ def abdomen_phantom(
     grid = grid_for(shape, spacing_mm, FIELD_OF_VIEW_MM)
     rng = streams(seed, index, ("anatomy", "confounders", "tumors", "scanner"))
     anatomy = draw_anatomy(rng["anatomy"], grid)
-    layers = anatomy.layers[:]
-    _add_cysts(rng["confounders"], grid, anatomy, layers)
+    tissue = anatomy.tissue[:]
+    _add_cysts(rng["confounders"], grid, anatomy, tissue)
     values = _tissue_values(rng["scanner"])
     label = np.zeros(grid.shape, dtype=np.uint8)
     count = rng["tumors"].choice([1, 2, 3, 4], p=[0.4, 0.3, 0.2, 0.1])
     for number in range(count if tumors is None else tumors):
-        _add_lesion(rng["tumors"], grid, anatomy, number, layers, label, values)
+        _add_lesion(rng["tumors"], grid, anatomy, number, tissue, label, values)
     images = {
-        name: _ct_scan(rng["scanner"], paint(layers, values[name], -1000.0, grid.shape))
+        name: _ct_scan(rng["scanner"], _paint_abdomen(anatomy, tissue, values[name], -1000.0))
         for name in ("contrast", "noncontrast")
     }
-    clean = paint(layers, values["mr"], 0.0, grid.shape)
+    clean = _paint_abdomen(anatomy, tissue, values["mr"], 0.0)
     noise, bias, gain = rng["scanner"].uniform([0.01, 0.06, np.log(60)], [0.03, 0.16, np.log(1200)])
     images["mr"] = mr_scan(
         rng["scanner"], clean, grid, bias=bias, noise=noise, gain=float(np.exp(gain)), extent_mm=EXTENT_MM
     )
     return Phantom(f"phantom-{index:03d}", images, label, anatomy.organs, grid.spacing_mm, grid.affine())
+
+
+def _paint_abdomen(anatomy: Anatomy, tissue: list[Layer], values: dict, air: float) -> np.ndarray:
+    shape = anatomy.organs.shape
+    return paint(anatomy.layers, values | {"liver": paint(tissue, values, values["liver"], shape)}, air, shape)
 
 
 def _inside_lobe(rng: np.random.RandomState, anatomy: Anatomy, room_mm: float) -> np.ndarray:
@@ -83,45 +88,46 @@ def _inside_lobe(rng: np.random.RandomState, anatomy: Anatomy, room_mm: float) -
             return centre + unit * np.maximum(radii - room_mm, 6.0)
 
 
-def _add_cysts(rng: np.random.RandomState, grid: Grid, anatomy: Anatomy, layers: list[Layer]) -> None:
+def _add_cysts(rng: np.random.RandomState, grid: Grid, anatomy: Anatomy, tissue: list[Layer]) -> None:
     """Small, sharp, water-like and unlabelled."""
-    for _ in range(rng.poisson(0.8)):
+    for _ in range(rng.poisson(0.6)):
         radius = rng.uniform(3.5, 7.0)
         centre = _inside_lobe(rng, anatomy, radius + 4)
         cyst = lesion(rng, grid, centre, radius, margin_mm=4.0, roughness=0.03)
         if cyst is not None:
-            inside = anatomy.organs[cyst.where] == 1
-            layers.append(Layer("cyst", soft(cyst.distance_mm, grid.edge_mm) * inside, cyst.where))
+            tissue.append(Layer("cyst", soft(cyst.distance_mm, grid.edge_mm), cyst.where))
 
 
 def _add_lesion(
-    rng: np.random.RandomState, grid: Grid, anatomy: Anatomy, number: int, layers: list[Layer], label: np.ndarray,
+    rng: np.random.RandomState, grid: Grid, anatomy: Anatomy, number: int, tissue: list[Layer], label: np.ndarray,
     values: dict,
 ) -> None:  # fmt: skip
-    """Draws one liver lesion and adds its layers, label and tissue values in place."""
-    radius = float(np.exp(rng.uniform(np.log(7.0), np.log(26.0)))) / (1.0 if number == 0 else 1.4)
-    centre = _inside_lobe(rng, anatomy, 0.8 * radius + 5)
-    darker = {"contrast": rng.uniform(22, 68), "noncontrast": rng.uniform(8, 26), "mr": rng.uniform(0.10, 0.26)}
+    """Draws one liver lesion and adds its tissue, label and tissue values in place."""
+    radius = float(np.exp(rng.uniform(np.log(10.0), np.log(32.0)))) / (1.0 if number == 0 else 1.4)
+    darker = {"contrast": rng.uniform(34, 82), "noncontrast": rng.uniform(11, 30), "mr": rng.uniform(0.12, 0.28)}
     grain, blur = rng.uniform(0.08, 0.25), rng.uniform(1.0, 2.5)
-    ring = rng.uniform(0.2, 0.9) if rng.uniform() < 0.35 else 0.0
+    ring = rng.uniform(0.2, 0.6) if rng.uniform() < 0.35 else 0.0
     necrotic = rng.uniform(0.1, 0.7)
-    found = lesion(rng, grid, centre, radius, margin_mm=6.0, roughness=0.13)
+    liver = anatomy.organs == 1
+    found = lesion_in(
+        rng, grid, liver, lambda: _inside_lobe(rng, anatomy, 0.8 * radius + 5), radius, margin_mm=6.0, roughness=0.13
+    )
     if found is None:
         return
-    inside = anatomy.organs[found.where] == 1
+    inside = liver[found.where]
     name, edge = f"lesion {number}", grid.edge_mm
     core = soft(found.distance_mm + 0.4 * radius * (1 + 0.3 * found.spread), 2 * edge)
-    layers += [
-        Layer(name, soft(found.distance_mm, blur * edge) * inside, found.where),
-        Layer(f"{name} core", core * inside, found.where),
+    tissue += [
+        Layer(name, soft(found.distance_mm, blur * edge), found.where),
+        Layer(f"{name} core", core, found.where),
     ]
     for phase, drop in darker.items():
-        liver = values[phase]["liver"]
-        share = 1 + grain * found.texture
+        plain = values[phase]["liver"]
+        depth = 1 + grain * found.texture
         if phase == "contrast":
-            share = share - ring * np.exp(-(((found.distance_mm + 0.15 * radius) / (0.18 * radius)) ** 2))
-        values[phase][name] = liver - drop * share
-        values[phase][f"{name} core"] = liver - drop * (1 + 0.6 * necrotic) * (1 + 0.5 * grain * found.texture)
+            depth = depth - ring * np.exp(-(((found.distance_mm + 0.15 * radius) / (0.14 * radius)) ** 2))
+        values[phase][name] = plain - drop * depth
+        values[phase][f"{name} core"] = plain - drop * (1 + 0.6 * necrotic) * (1 + 0.5 * grain * found.texture)
     label[found.where][(found.distance_mm < 0) & inside] = 1
 
 
@@ -142,5 +148,5 @@ def _ct_scan(rng: np.random.RandomState, clean: np.ndarray) -> np.ndarray:
     """Adds grainy noise that differs by patient, and stores whole HU (int16, not below -1024)."""
     white = white_noise(rng, clean.shape)
     grain = white + 0.5 * (np.roll(white, 1, axis=0) + np.roll(white, 1, axis=1))
-    noisy = clean + np.float32(rng.uniform(7.0, 14.0) / 1.22) * grain
+    noisy = clean + np.float32(rng.uniform(6.0, 12.0) / 1.22) * grain
     return np.clip(np.rint(noisy), -1024, 3071).astype(np.int16)

@@ -7,17 +7,15 @@ Tissue values are relative (white matter in T1 is 0.85) before the scanner. Posi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from medaug.errors import ConfigError
 from medaug.phantoms.base import Phantom, check_draw, grid_for, mr_scan, streams
-from medaug.phantoms.fields import Grid, Layer, Points, ellipsoid, paint, rotation, smooth_noise, soft, union, warped
-from medaug.phantoms.tumors import Lesion, lesion
+from medaug.phantoms.brain import EXTENT_MM, Anatomy, draw_anatomy
+from medaug.phantoms.fields import Grid, Layer, paint, smooth_noise, soft
+from medaug.phantoms.tumors import Lesion, lesion, lesion_in
 
 FIELD_OF_VIEW_MM = (192.0, 192.0, 128.0)
-EXTENT_MM = 110.0
 TISSUES: dict[str, dict[str, float]] = {
     "flair": {
         "scalp": 0.62, "muscle": 0.36, "sinus": 0.02, "eye": 0.10, "skull": 0.06, "marrow": 0.28, "csf": 0.13,
@@ -53,103 +51,22 @@ def head_phantom(
         raise ConfigError(f"difficulty: found {difficulty}; expected more than 0 (1 is the usual one)")
     grid = grid_for(shape, spacing_mm, FIELD_OF_VIEW_MM)
     rng = streams(seed, index, ("anatomy", "confounders", "tumors", "scanner"))
-    anatomy = _anatomy(rng["anatomy"], grid)
-    layers = anatomy.layers + _hyperintensities(rng["confounders"], grid, anatomy, difficulty)
+    anatomy = draw_anatomy(rng["anatomy"], grid)
+    tissue = anatomy.tissue + _hyperintensities(rng["confounders"], grid, anatomy, difficulty)
     label = np.zeros(grid.shape, dtype=np.uint8)
     flair, t1 = _tissue_values(rng["scanner"])
     count = rng["tumors"].choice([1, 2, 3], p=[0.6, 0.3, 0.1])
     for number in range(count if tumors is None else tumors):
-        _add_tumor(rng["tumors"], grid, anatomy, number, difficulty, layers, label, flair, t1)
+        _add_tumor(rng["tumors"], grid, anatomy, number, difficulty, tissue, label, flair, t1)
     images = {
-        name: _scan(rng["scanner"], paint(layers, values, 0.0, grid.shape), grid, difficulty)
+        name: _scan(rng["scanner"], _paint_head(anatomy, tissue, values), grid, difficulty)
         for name, values in (("flair", flair), ("t1", t1))
     }
     organs = anatomy.brain.astype(np.uint8)
     return Phantom(f"phantom-{index:03d}", images, label, organs, grid.spacing_mm, grid.affine())
 
 
-@dataclass(frozen=True)
-class _Anatomy:
-    """The healthy head: its layers, brain mask, distance to the ventricles, and what tumors need to find a place."""
-
-    layers: list[Layer]
-    brain: np.ndarray
-    ventricles_mm: np.ndarray
-    white: np.ndarray
-    radii_mm: np.ndarray
-    ventricle_scale: float
-
-
-def _anatomy(rng: np.random.RandomState, grid: Grid) -> _Anatomy:
-    radii = np.array([62.0, 77.0, 57.0]) * rng.uniform(0.94, 1.04, 3)
-    ventricle_scale = rng.uniform(0.75, 1.5)
-    sulcus_mm = rng.uniform(0.5, 1.3)
-    skull_mm, scalp_mm = rng.uniform(5.0, 8.0), rng.uniform(3.5, 6.5)
-    x, y, z = warped(rng, grid, 45.0, 2.5, EXTENT_MM)
-    side = np.abs(x)
-    cerebrum = ellipsoid((x, y, np.where(z > -8, z, -8 + 1.3 * (z + 8))), (0, 0, -6), radii)
-    cerebellum = ellipsoid((side, y, z), (14, -42, -44), (30, 27, 19))
-    stem = ellipsoid((x, y, z), (0, -16, -55), (12, 11, 32))
-    brain = union(union(cerebrum, cerebellum, 4.0), stem, 4.0)
-    vault = brain - np.float32(2.5)
-    face = ellipsoid((x, y, z), (0, 0, -60), (radii[0] + 8, radii[1] + 10, 70))
-    head = union(vault - np.float32(skull_mm + scalp_mm), face, 6.0)
-
-    folds = np.abs(smooth_noise(rng, grid, 6.2, EXTENT_MM)) * np.float32(0.5 * 6.2)
-    fine = np.abs(smooth_noise(rng, grid, 4.0, EXTENT_MM)) * np.float32(0.5 * 4.0)
-    fissure = np.maximum(side, 12 * (1 - ellipsoid((x, y, z), (0, -4, 2), (20, 42, 26)) / 4))
-    folds = np.where(cerebellum < np.minimum(cerebrum, 0) + 2, fine * 1.3, folds)
-    depth = -brain
-    reach = np.clip(1 - depth / np.float32(24), 0, 1)
-    grey = np.minimum(np.minimum(depth - 3.2, folds - 3.6 * reach), fissure - 4.5)
-    grey = np.where(stem < -1, 5, grey)
-    sulci = np.minimum(folds - np.float32(1.5 * sulcus_mm) * np.clip(reach * 1.4 - 0.4, 0, 1), fissure - 1.0)
-    sulci = np.where(stem < 0, 5, sulci)
-    ventricles = _ventricles((side, y, z), ventricle_scale)
-    deep = _deep_grey((side, y, z), ventricle_scale)
-
-    edge = grid.edge_mm
-    clutter = smooth_noise(rng, grid, 11.0, EXTENT_MM)
-    marrow = np.abs(vault - np.float32(skull_mm / 2)) - np.float32(0.18 * skull_mm)
-    outside = np.maximum(head + scalp_mm, -(vault - np.float32(skull_mm)))
-    inside = soft(brain, edge)
-    white_mm = np.where(depth > 0, -grey, 5)
-    layers = [
-        Layer("scalp", soft(head, edge)),
-        Layer("muscle", soft(outside, edge) * np.clip(0.75 + 0.35 * clutter, 0, 1)),
-        Layer("sinus", soft(outside + 4, edge) * np.clip(3 * (clutter - 0.5), 0, 1) * soft(45 - y, 10)),
-        Layer("eye", soft(ellipsoid((side, y, z), (31, 62, -44), (12, 12, 12)), edge)),
-        Layer("skull", soft(vault - np.float32(skull_mm), edge)),
-        Layer("marrow", soft(marrow, edge)),
-        Layer("csf", soft(vault, edge)),
-        Layer("grey", inside),
-        Layer("white", inside * soft(white_mm, edge)),
-        Layer("csf", inside * soft(sulci, edge)),
-        Layer("deep grey", inside * soft(deep, edge)),
-        Layer("ventricle", inside * soft(ventricles, edge)),
-    ]
-    return _Anatomy(layers, brain < 0, ventricles, white_mm < 0, radii, ventricle_scale)
-
-
-def _ventricles(points: Points, scale: float) -> np.ndarray:
-    """Lateral horns and bodies (mirrored: the first coordinate is |R|), third and fourth ventricle."""
-    front = ellipsoid(points, (9 * scale**0.5, 22, 6), (4.5 * scale, 17, 8), rotation((0, 0, -0.35)))
-    body = ellipsoid(points, (11 * scale**0.5, -8, 13), (5.5 * scale, 26, 7), rotation((0.1, 0, 0.12)))
-    back = ellipsoid(points, (20 * scale**0.5, -38, 4), (5.0 * scale, 17, 8), rotation((0.15, 0, 0.25)))
-    third = ellipsoid(points, (0, -4, -8), (1.8 * scale, 11, 9))
-    fourth = ellipsoid(points, (0, -32, -42), (5, 5, 8))
-    return union(union(union(union(front, body, 3), back, 4), third), fourth)
-
-
-def _deep_grey(points: Points, scale: float) -> np.ndarray:
-    shift = 4 * (scale - 1)
-    thalamus = ellipsoid(points, (11 + shift, -10, -1), (8, 13, 8), rotation((0, 0, 0.4)))
-    caudate = ellipsoid(points, (15 + shift, 18, 4), (4.5, 10, 9), rotation((0, 0, -0.2)))
-    putamen = ellipsoid(points, (26 + shift, 4, -3), (6, 15, 9), rotation((0, 0, -0.15)))
-    return union(union(thalamus, caudate), putamen)
-
-
-def _hyperintensities(rng: np.random.RandomState, grid: Grid, anatomy: _Anatomy, difficulty: float) -> list[Layer]:
+def _hyperintensities(rng: np.random.RandomState, grid: Grid, anatomy: Anatomy, difficulty: float) -> list[Layer]:
     """Unlabelled bright white matter: caps along the ventricles and scattered small spots."""
     reach_mm = rng.uniform(-3.0, 2.5) * min(difficulty, 1.5)
     caps = anatomy.ventricles_mm - np.float32(reach_mm) - 2.5 * smooth_noise(rng, grid, 8.0, EXTENT_MM)
@@ -182,7 +99,7 @@ def _tissue_values(rng: np.random.RandomState) -> tuple[dict, dict]:
     return flair, t1
 
 
-def _place(rng: np.random.RandomState, anatomy: _Anatomy, radius_mm: float) -> np.ndarray:
+def _place(rng: np.random.RandomState, anatomy: Anatomy, radius_mm: float) -> np.ndarray:
     """A centre in the cerebrum, off the middle, deep enough that most of the tumor lies inside; no grid involved."""
     room = np.maximum(anatomy.radii_mm - 0.75 * radius_mm - 4.0, 10.0)
     while True:
@@ -192,22 +109,29 @@ def _place(rng: np.random.RandomState, anatomy: _Anatomy, radius_mm: float) -> n
 
 
 def _add_tumor(
-    rng: np.random.RandomState, grid: Grid, anatomy: _Anatomy, number: int, difficulty: float,
-    layers: list[Layer], label: np.ndarray, flair: dict, t1: dict,
+    rng: np.random.RandomState, grid: Grid, anatomy: Anatomy, number: int, difficulty: float,
+    tissue: list[Layer], label: np.ndarray, flair: dict, t1: dict,
 ) -> None:  # fmt: skip
     """Draws one tumor and adds its layers, label and tissue values in place."""
     radius = float(np.exp(rng.uniform(np.log(6.0), np.log(21.0)))) / (1.0 if number == 0 else 1.5)
-    centre = _place(rng, anatomy, radius)
     rim_mm = rng.uniform(1.5, 9.0)
-    bright = rng.uniform(0.14, 0.55) / difficulty**0.7
+    bright = rng.uniform(0.20, 0.60) / difficulty**0.7
     rim_share = rng.uniform(0.45, 1.0)
     necrotic = rng.uniform() < 0.45
     blur = rng.uniform(1.0, 3.0)
     grain = rng.uniform(0.05, 0.16)
-    found = lesion(rng, grid, centre, radius, margin_mm=2.0 * rim_mm + 4.0, roughness=0.16)
+    found = lesion_in(
+        rng,
+        grid,
+        anatomy.brain,
+        lambda: _place(rng, anatomy, radius),
+        radius,
+        margin_mm=2.0 * rim_mm + 4,
+        roughness=0.16,
+    )
     if found is None:
         return
-    _paint_tumor(found, grid, anatomy, layers, label, rim_mm, blur, f"tumor {number}")
+    _paint_tumor(found, grid, anatomy, tissue, label, rim_mm, blur, f"tumor {number}")
     part = found.texture
     flair[f"tumor {number} core"] = flair["white"] * (1.12 + bright + grain * part)
     flair[f"tumor {number} rim"] = flair["white"] * (1.12 + bright * rim_share + 0.5 * grain * part)
@@ -218,7 +142,7 @@ def _add_tumor(
 
 
 def _paint_tumor(
-    found: Lesion, grid: Grid, anatomy: _Anatomy, layers: list[Layer], label: np.ndarray, rim_mm: float, blur: float,
+    found: Lesion, grid: Grid, anatomy: Anatomy, tissue: list[Layer], label: np.ndarray, rim_mm: float, blur: float,
     name: str,
 ) -> None:  # fmt: skip
     where, edge = found.where, grid.edge_mm
@@ -227,14 +151,19 @@ def _paint_tumor(
     reach = rim_mm * np.clip(1 + 0.6 * found.spread, 0.15, 2.0) * np.where(white, 1.0, 0.5)
     rim = np.maximum(found.distance_mm - reach, -(anatomy.ventricles_mm[where] - 0.5))
     inner = found.distance_mm + np.float32(0.38 * found.radius_mm) * (1 + 0.35 * found.spread)
-    layers += [
-        Layer(f"{name} rim", soft(rim, blur * edge) * brain, where),
-        Layer(f"{name} core", soft(found.distance_mm, blur * edge) * brain, where),
-        Layer(f"{name} centre", soft(inner, 2 * edge) * brain, where),
+    tissue += [
+        Layer(f"{name} rim", soft(rim, blur * edge), where),
+        Layer(f"{name} core", soft(found.distance_mm, blur * edge), where),
+        Layer(f"{name} centre", soft(inner, 2 * edge), where),
     ]
     part = label[where]
     part[(rim < 0) & brain & (part == 0)] = 2
     part[(found.distance_mm < 0) & brain] = 1
+
+
+def _paint_head(anatomy: Anatomy, tissue: list[Layer], values: dict) -> np.ndarray:
+    shape = anatomy.brain.shape
+    return paint(anatomy.layers, values | {"brain": paint(tissue, values, values["grey"], shape)}, 0.0, shape)
 
 
 def _scan(rng: np.random.RandomState, clean: np.ndarray, grid: Grid, difficulty: float) -> np.ndarray:

@@ -22,11 +22,13 @@ class Anatomy:
 
     Attributes:
         layers: to be painted in this order over air.
+        tissue: what the liver holds, to be painted over liver; the result is the value of the layer "liver".
         organs: uint8 (X, Y, Z), 1 liver, 2 kidneys, 3 spine.
         lobe_mm: centre and radii of the liver's main lobe, for placing lesions without looking at the grid.
     """
 
     layers: list[Layer]
+    tissue: list[Layer]
     organs: np.ndarray
     lobe_mm: tuple[np.ndarray, np.ndarray]
 
@@ -56,6 +58,7 @@ def draw_anatomy(rng: np.random.RandomState, grid: Grid) -> Anatomy:
     air = np.maximum(stomach + 5, 0.35 * body.inner_a + 10 - y)
     gallbladder = ellipsoid(body.points, (0.30 * body.inner_r, 0.32 * body.inner_a, -2), (11, 17, 20))
     tubes = np.hypot(*(smooth_noise(rng, grid, 32.0, EXTENT_MM) for _ in range(2)))
+    vein = Layer("vein", soft(liver + 4, edge) * np.clip(3 * (1 - tubes / 0.3), 0, 1))
     layers = [
         *wall,
         Layer("bowel", soft(gut, edge) * np.clip(2.5 * (lumps - 0.1), 0, 1)),
@@ -66,7 +69,6 @@ def draw_anatomy(rng: np.random.RandomState, grid: Grid) -> Anatomy:
         Layer("spleen", soft(spleen, edge)),
         Layer("gallbladder", soft(np.maximum(gallbladder, cavity + 4), edge)),
         Layer("liver", soft(liver, edge)),
-        Layer("vein", soft(liver + 4, edge) * np.clip(3 * (1 - tubes / 0.3), 0, 1)),
         *kidney_layers,
         *_great_vessels(body, edge),
         *spine_layers,
@@ -74,7 +76,7 @@ def draw_anatomy(rng: np.random.RandomState, grid: Grid) -> Anatomy:
     organs = np.zeros(grid.shape, dtype=np.uint8)
     for number, distance in ((1, liver), (2, kidneys), (3, spine)):
         organs[distance < 0] = number
-    return Anatomy(layers, organs, lobe)
+    return Anatomy(layers, [vein], organs, lobe)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,3 +58,21 @@ def lesion(
     spread = smooth_noise(rng, local, max(7.0, 0.7 * radius_mm), half_mm, centre_mm)
     found = Lesion(where, distance + np.float32(roughness * radius_mm) * surface, texture, spread, radius_mm)
     return found if box else None
+
+
+def lesion_in(
+    rng: np.random.RandomState, grid: Grid, organ: np.ndarray, place: Callable[[], np.ndarray], radius_mm: float,
+    *, margin_mm: float, roughness: float,
+) -> Lesion | None:  # fmt: skip
+    """Draws centres by `place` until most of the lesion lies in the organ (bool (X, Y, Z)); else see `lesion`.
+
+    After ten tries, or where the lesion misses the grid, it takes what came; None if no voxel of it lies in the organ.
+    """
+    for _ in range(10):
+        found = lesion(rng, grid, place(), radius_mm, margin_mm=margin_mm, roughness=roughness)
+        if found is None:
+            return None
+        share = organ[found.where][found.distance_mm < 0]
+        if share.size and share.mean() > 0.6:
+            break
+    return found if share.any() else None

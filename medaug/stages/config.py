@@ -8,12 +8,14 @@ method's own config dataclass.
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Mapping
 from dataclasses import fields
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -46,6 +48,9 @@ class DataConfig(Section):
     modality: Literal["MR", "CT"] = "MR"
     window_hu: tuple[float, float] = Field((-160.0, 240.0), description="CT only: mapped to [-1, 1]")
     tumor_labels: tuple[int, ...] | None = Field(None, description="label values that are tumor; none: all above 0")
+    known_labels: tuple[int, ...] | None = Field(
+        None, description="every value a label may hold; others are refused; none: any"
+    )
     spatial_dims: Literal[2, 3] = 2
     grid_size: tuple[int, int] | None = Field(None, description="in-plane size to resample to; none: as stored")
     spacing_mm: tuple[float, ...] | None = Field(None, description="for pictures without spacing; none: 1 mm")
@@ -173,13 +178,20 @@ class PipelineConfig(Section):
         return self
 
 
-def load_config(path: Path | None, overrides: list[str]) -> PipelineConfig:
-    """A pipeline file (or the defaults) with `key.subkey=value` overrides on top, checked.
+def load_config(
+    path: Path | None, overrides: list[str], options: Mapping[str, Any] | None = None
+) -> PipelineConfig:  # fmt: skip
+    """A pipeline file (or the defaults) with options and then `key.subkey=value` overrides on top, checked.
+
+    Args:
+        options: values by dotted key, as they are (a path named `2024` stays a path); overrides are read as YAML.
 
     Raises:
         ConfigError: naming the file or override, the key, what was found, and the nearest valid name.
     """
     values: dict[str, Any] = _read_yaml(path) if path is not None else {}
+    for key, value in (options or {}).items():
+        _put(values, key, value)
     for override in overrides:
         _apply(values, override)
     try:
@@ -224,29 +236,44 @@ def _apply(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {override}: expected key=value, for example --set training.steps=500")
-    *parents, last = key.strip().split(".")
-    for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"--set {override}: '{parent}' is a value, not a section")
     try:
-        values[last] = _plain_yaml().load(text)
+        _put(values, key.strip(), _plain_yaml().load(text))
     except YAMLError as error:
         raise ConfigError(f"--set {override}: the value is not readable as YAML: {error}") from None
 
 
-def _explain(error: ValidationError, source: str) -> str:
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{key}: '{parent}' is a value, not a section")
+    values[last] = value
+
+
+def _explain(error: ValidationError, source: str, section: tuple[str, ...] = ()) -> str:
     lines = []
     for problem in error.errors():
-        location = [str(part) for part in problem["loc"]]
+        location = [*section, *(str(part) for part in problem["loc"])]
         where = ".".join(location) or "settings"
         if problem["type"] == "extra_forbidden":
             lines.append(f"unknown key '{where}'" + _nearest(location))
         elif problem["type"] == "value_error":
             lines.append(f"{problem['msg'].removeprefix('Value error, ')}")
+        elif problem["type"] == "literal_error":
+            expected = problem["ctx"]["expected"]
+            lines.append(
+                f"{where}: found {problem['input']!r}; expected {expected}{_meant(problem['input'], expected)}"
+            )
         else:
             lines.append(f"{where}: found {problem['input']!r}; {problem['msg']}")
     return f"{source}: " + "; ".join(lines)
+
+
+def _meant(found: Any, expected: str) -> str:
+    """The nearest of the quoted choices."""
+    close = difflib.get_close_matches(str(found), re.findall(r"'([^']+)'", expected), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def _nearest(location: list[str]) -> str:
@@ -267,9 +294,14 @@ def _check_method(config: PipelineConfig) -> None:
     if translator.method not in TRANSLATORS:
         types = sorted({name.removeprefix("mask-guided-") for name in TRANSLATORS})
         raise ConfigError(f"translator.type: found '{translator.type}'; expected one of: {', '.join(types)}")
-    known = [field.name for field in fields(TRANSLATORS[translator.method][1])]
+    settings_class = TRANSLATORS[translator.method][1]
+    known = [field.name for field in fields(settings_class)]
     for key in translator.settings:
         if key not in known:
             close = difflib.get_close_matches(key, [*known, "type", "mask_guided"], n=1)
             hint = f"did you mean 'translator.{close[0]}'?" if close else f"valid are: {', '.join(known)}"
             raise ConfigError(f"unknown key 'translator.{key}'; {hint}")
+    try:
+        TypeAdapter(settings_class).validate_python(translator.settings)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, "settings", ("translator",))) from None

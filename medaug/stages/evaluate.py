@@ -50,9 +50,7 @@ def evaluate(config: PipelineConfig, run: RunDir) -> bool:
     Raises:
         LeakageError: if the synthetic cases or the weights were made from validation or test patients.
     """
-    unknown = [arm for arm in config.evaluation.arms if arm not in ARMS]
-    if unknown:
-        raise ConfigError(f"evaluation.arms: found {', '.join(unknown)}; expected some of: {', '.join(ARMS)}")
+    check_arms(config.evaluation)
     synthetic = read_json(run.synthetic / "datalist.json")
     inputs = [essential(config.evaluation), fingerprint(read_json(run.datalist)), fingerprint(synthetic)]
     return run_stage(run, "evaluate", inputs, [run.evaluation], lambda: _evaluate(config, run, synthetic["training"]))
@@ -65,9 +63,7 @@ def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any
     dims = config.data.spatial_dims
     real = Source(views_of([e for e in entries if e["patient"] in split.train], run.prepared, dims), run.prepared)
     invented = _synthetic_source(synthetic, run, dims)
-    held_out = split.test if settings.patients == "test" else split.validation
-    if len(held_out) < 2:
-        raise DataError(f"found {len(held_out)} {settings.patients} patient(s); expected at least 2 for an interval")
+    held_out = held_out_patients(settings, split)
     for seed in settings.seeds:
         for arm in settings.arms:
             cell = run.evaluation / "cells" / f"{arm}-seed{seed}.json"
@@ -75,6 +71,32 @@ def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any
                 source = invented if ARMS[arm] else None
                 write_json(cell, _cell(config, run, arm, seed, real, source, entries, held_out))
     write_summary(run, settings, held_out)
+
+
+def check_arms(settings: EvaluationConfig) -> None:
+    """Refuses arms that do not exist.
+
+    Raises:
+        ConfigError: naming them, and those that do.
+    """
+    unknown = [arm for arm in settings.arms if arm not in ARMS]
+    if unknown:
+        raise ConfigError(f"evaluation.arms: found {', '.join(unknown)}; expected some of: {', '.join(ARMS)}")
+
+
+def held_out_patients(settings: EvaluationConfig, split: Split) -> tuple[str, ...]:
+    """The patients to score.
+
+    Raises:
+        DataError: if they are too few for an interval.
+    """
+    patients = split.test if settings.patients == "test" else split.validation
+    if len(patients) < 2:
+        raise DataError(
+            f"found {len(patients)} {settings.patients} patient(s); expected at least 2 for an interval. "
+            "Add patients, or lower split.train or split.validation."
+        )
+    return patients
 
 
 def check_provenance(synthetic: list[dict[str, Any]], split: Split) -> None:

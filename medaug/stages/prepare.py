@@ -6,6 +6,7 @@ Reads: the data folder (or makes phantoms). Writes: `prepared/` with `datalist.j
 from __future__ import annotations
 
 import logging
+import shutil
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
@@ -13,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from medaug.errors import ConfigError, DataError
-from medaug.io.atomic import write_json
+from medaug.errors import ConfigError, DataError, LeakageError
+from medaug.io.atomic import read_json, write_json
 from medaug.io.cache import open_array, prepare_cases, store_array
 from medaug.io.layouts import find_cases
 from medaug.lesions import find_organ
 from medaug.progress import track
-from medaug.splits import split_patients
+from medaug.splits import Split, split_patients
 from medaug.stages.config import PipelineConfig
 from medaug.stages.phantoms import write_phantoms
 from medaug.stages.runs import RunDir, essential, run_stage
@@ -35,10 +36,16 @@ def prepare(config: PipelineConfig, run: RunDir) -> bool:
 
     Raises:
         DataError: for unusable input, naming the file, what was found, what was expected and the remedy.
+        LeakageError: if `split.json` was edited since, naming the patients.
     """
     cases = _find(config, run)
+    if not (run.split.exists() and run.datalist.exists()):
+        run.done("prepare").unlink(missing_ok=True)
     inputs = [essential(config.data), essential(config.split), config.data.skip_unreadable, [_stamp(c) for c in cases]]
-    return run_stage(run, "prepare", inputs, [], lambda: _prepare(config, run, cases))
+    ran = run_stage(run, "prepare", inputs, [], lambda: _prepare(config, run, cases))
+    if not ran:
+        _refuse_edited_split(config, run)
+    return ran
 
 
 def _find(config: PipelineConfig, run: RunDir) -> list[dict[str, Any]]:
@@ -47,6 +54,7 @@ def _find(config: PipelineConfig, run: RunDir) -> list[dict[str, Any]]:
         return find_cases(data.root, layout=data.layout, sequence=data.sequence)
     made = run.root / "done" / "phantoms.json"
     if not made.exists():
+        shutil.rmtree(run.phantoms, ignore_errors=True)  # what a killed run had drawn so far
         write_phantoms(run.phantoms, "msd", **data.phantoms.model_dump())
         write_json(made, data.phantoms.model_dump(mode="json"))
     sequence = data.sequence if data.sequence is not None else PHANTOM_SEQUENCES[data.phantoms.anatomy]
@@ -65,21 +73,41 @@ def _prepare(config: PipelineConfig, run: RunDir, cases: list[dict[str, Any]]) -
         entries, unreadable = prepare_cases(
             labelled, run.prepared, skip_unreadable=data.skip_unreadable,
             progress=lambda done, total: tracker.advance(), spatial_dims=data.spatial_dims,
-            tumor_labels=data.tumor_labels, grid_size=data.grid_size, spacing_mm=data.spacing_mm,
+            tumor_labels=data.tumor_labels, known_labels=data.known_labels, grid_size=data.grid_size,
+            spacing_mm=data.spacing_mm,
         )  # fmt: skip
     for left_out in unreadable:
-        logger.warning("left out %s: %s", left_out.path, left_out.reason)
+        logger.warning("left out %s", left_out.reason)
     if not any(open_array(run.prepared, entry["arrays"]["label"]).any() for entry in entries):
         raise DataError.about(
             data.root or run.phantoms, "no tumor voxel in any label", f"labels with {_wanted(data.tumor_labels)}",
             "Check data.tumor_labels against the values in your label files.",
         )  # fmt: skip
-    split = split_patients((e["patient"] for e in entries), config.split.train, config.split.validation,
-                           config.split.seed)  # fmt: skip
+    split = _split(config, run, entries)
     _add_windows(config, run, entries)
     _add_organs(config, run, entries)
     write_json(run.split, split.to_dict())
     write_json(run.datalist, {"cases": entries, "unreadable": [asdict(item) for item in unreadable]})
+
+
+def _split(config: PipelineConfig, run: RunDir, entries: list[dict[str, Any]]) -> Split:
+    settings = config.split
+    try:
+        return split_patients((e["patient"] for e in entries), settings.train, settings.validation, settings.seed)
+    except DataError as error:
+        raise DataError(f"{config.data.root or run.phantoms}: {error}") from None
+
+
+def _refuse_edited_split(config: PipelineConfig, run: RunDir) -> None:
+    made = _split(config, run, read_json(run.datalist)["cases"]).to_dict()
+    found = read_json(run.split)
+    moved = {p for part in ("train", "validation", "test") for p in set(made[part]) ^ set(found.get(part, ()))}
+    if moved:
+        patients = sorted(moved)
+        raise LeakageError(
+            f"{run.split}: edited after it was made: {', '.join(patients)} changed sides. What was trained with the "
+            "other split would leak into the results; make a new run with another split.seed or --out.", patients,
+        )  # fmt: skip
 
 
 def _add_windows(config: PipelineConfig, run: RunDir, entries: list[dict[str, Any]]) -> None:

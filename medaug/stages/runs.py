@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import medaug
-from medaug.errors import RunError
-from medaug.io.atomic import read_json, write_json, write_text
+from medaug.errors import ConfigError, RunError
+from medaug.io.atomic import read_json, write_error, write_json, write_text
 from medaug.stages.config import PipelineConfig, dump_config, load_config
 
 IDENTITY = ("domain", "data", "split", "translator", "crop", "training")
@@ -102,16 +102,16 @@ def open_run(root: Path, config: PipelineConfig, command: list[str] | None = Non
         RunError: if the folder cannot be written, holds something else, or a different run (naming what differs).
     """
     run = RunDir(root)
-    if root.exists() and not root.is_dir():
-        raise RunError(f"{root}: found a file; expected a folder to write to. Choose another --out.")
-    if run.config.exists():
-        _check_same(run, config)
-    elif root.is_dir() and any(root.iterdir()):
-        raise RunError(f"{root}: holds files that are not a medaug run. Choose an empty or new folder as --out.")
     try:
+        if root.exists() and not root.is_dir():
+            raise RunError(f"{root}: found a file; expected a folder to write to. Choose another --out.")
+        if run.config.exists():
+            _check_same(run, config)
+        elif root.is_dir() and any(not path.name.startswith(".tmp-") for path in root.iterdir()):
+            raise RunError(f"{root}: holds files that are not a medaug run. Choose an empty or new folder as --out.")
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"{root}: the folder cannot be made ({error.strerror}). Choose another --out.") from None
+        raise write_error(root, error) from None
     write_text(run.config, dump_config(config))
     write_json(run.environment, environment(command))
     return run
@@ -133,16 +133,17 @@ def run_stage(run: RunDir, stage: str, inputs: Any, outputs: list[Path], work: C
     """Runs `work` unless this stage is done with the same `inputs`; says whether it ran.
 
     A stage that was done with other inputs starts afresh: its `outputs` are removed first. An unfinished one goes on
-    where it was if its inputs are the same.
+    where it was if its inputs are the same. One whose outputs somebody removed runs again.
     """
     print_of = fingerprint([stage, medaug.__version__, inputs])
     marker, begun = run.done(stage), run.root / "done" / f"{stage}.begun.json"
-    if is_done(run, stage, inputs):
+    if is_done(run, stage, inputs) and all(path.exists() for path in outputs):
         return False
+    marker.unlink(missing_ok=True)
     if not begun.exists() or read_json(begun)["fingerprint"] != print_of:
+        begun.unlink(missing_ok=True)  # a kill from here on must not leave a marker beside half of the outputs
         for path in outputs:
             shutil.rmtree(path, ignore_errors=True)
-    marker.unlink(missing_ok=True)
     spent = read_json(begun).get("seconds", 0.0) if begun.exists() and outputs and outputs[0].exists() else 0.0
     write_json(begun, {"fingerprint": print_of, "seconds": spent})
     started = time.monotonic()
@@ -181,15 +182,26 @@ def essential(section: Any) -> dict[str, Any]:
 
 
 def _check_same(run: RunDir, config: PipelineConfig) -> None:
-    held = load_config(run.config, []).model_dump(mode="json")
+    """Refuses a folder whose GAN was begun with other settings; before that, the run starts afresh."""
+    try:
+        held = load_config(run.config, []).model_dump(mode="json")
+    except ConfigError as error:
+        raise RunError(
+            f"{run.root}: holds a config.yaml that this version of medaug cannot read ({error}). Choose another --out."
+        ) from None
     asked = config.model_dump(mode="json")
     for section in IDENTITY:
         for key, old, new in _differences(held[section], asked[section], section):
-            if key.rsplit(".", 1)[-1] not in INCIDENTAL:
-                raise RunError(
-                    f"{run.root}: holds a different run ({key} is {old!r} there and {new!r} here). "
-                    "Choose another --out, or the settings it was made with to resume it."
-                )
+            if key.rsplit(".", 1)[-1] in INCIDENTAL:
+                continue
+            if not run.train.exists():
+                for path in (run.prepared, run.phantoms, run.root / "done"):
+                    shutil.rmtree(path, ignore_errors=True)
+                return
+            raise RunError(
+                f"{run.root}: holds a different run ({key} is {old!r} there and {new!r} here). "
+                "Choose another --out, or the settings it was made with to resume it."
+            )
 
 
 def _differences(old: Any, new: Any, key: str) -> list[tuple[str, Any, Any]]:

@@ -13,7 +13,8 @@ from medaug.io.files import read_label, read_scan, write_scan
 from medaug.io.suffixes import stem_of, suffix_of
 from medaug.report.pictures import before_after
 from medaug.transforms import RandInsertTumor, RemoveTumor
-from medaug.volumes import check_same_grid
+from medaug.translators.weights import Weights
+from medaug.volumes import Window, check_same_grid
 
 NIFTI = (".nii", ".nii.gz")
 LOSSLESS_PICTURES = (".png", ".tif", ".tiff")
@@ -32,7 +33,7 @@ def insert_into_scan(
     image = _read(scan, sequence)
     organ = _read_mask(organ_mask, image, scan) if organ_mask is not None else None
     insert = RandInsertTumor(weights, prob=1.0, count=(count, count), size_mm=size_mm).set_random_state(seed=seed)
-    edited, label = insert(image, None, organ)
+    edited, label = insert(image, None, organ, window=_window(insert.weights, image, scan))
     if not insert.lesions:
         raise DataError.about(
             scan, "no room for a tumor", "an organ larger than the tumor",
@@ -59,7 +60,7 @@ def remove_from_scan(
     if not bool((region > 0).any()):
         raise DataError.about(mask, "an empty mask", "the tumor's voxels marked", "Mark what shall be removed.")
     remove = RemoveTumor(weights, seed)
-    edited = remove(image, region)
+    edited = remove(image, region, window=_window(remove.weights, image, scan))
     facts = {"scan": scan.name, "mask": mask.name, "seed": seed, "weights": remove.weights.facts["sha256"]}
     return _write(out, stem_of(scan), "removed", scan, image, edited, region * 0, region, facts)
 
@@ -68,6 +69,10 @@ def _read(scan: Path, sequence: str | None) -> MetaTensor:
     if sequence is not None and not sequence.isdigit():
         raise ConfigError(f"--sequence {sequence}: a single file's channels have no names; give the number, from 0")
     return read_scan(scan, channel=int(sequence) if sequence is not None else None)
+
+
+def _window(weights: Weights, image: MetaTensor, scan: Path) -> Window:
+    return weights.translator.domain_a.window_of(image.as_tensor().numpy(), str(scan))
 
 
 def _read_mask(path: Path, image: MetaTensor, scan: Path) -> MetaTensor:

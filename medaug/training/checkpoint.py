@@ -31,7 +31,8 @@ def save_checkpoint(
     partial, final = folder / f".partial-{step:08d}", folder / f"step-{step:08d}"
     try:
         if rank == 0:
-            shutil.rmtree(partial, ignore_errors=True)
+            for left in folder.glob(".partial-*"):
+                shutil.rmtree(left, ignore_errors=True)
             partial.mkdir(parents=True)
         barrier()
         with open(partial / f"rank-{rank}.pt", "wb") as file:
@@ -55,19 +56,21 @@ def save_checkpoint(
         ) from error
 
 
-def load_checkpoint(folder: Path, *, rank: int = 0, device: torch.device | str = "cpu") -> dict[str, Any] | None:
-    """This rank's part of the newest whole checkpoint, or None where there is none.
+def load_checkpoint(folder: Path, *, rank: int = 0, processes: int | None = None) -> dict[str, Any] | None:
+    """This rank's part of the newest whole checkpoint, on the CPU, or None where there is none.
 
     Raises:
-        RunError: if the checkpoint was written by another number of processes.
+        RunError: if the checkpoint was written by another number of processes than `processes`.
     """
     steps = _steps(folder)
     if not steps:
         return None
-    path = steps[-1] / f"rank-{rank}.pt"
-    if not path.exists():
-        raise RunError(f"{steps[-1]}: no part for process {rank}. Resume with as many --devices as it was begun with.")
-    return torch.load(path, map_location=device, weights_only=True)
+    written = len(list(steps[-1].glob("rank-*.pt")))
+    if processes is not None and processes != written:
+        raise RunError(
+            f"{steps[-1]}: written by {written} process(es); found {processes}. Resume with --devices {written}."
+        )
+    return torch.load(steps[-1] / f"rank-{rank}.pt", map_location="cpu", weights_only=True)
 
 
 def _steps(folder: Path) -> list[Path]:

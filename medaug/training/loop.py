@@ -113,7 +113,7 @@ class _State:
         self.ema = AveragedModel(translator.generators, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.pools = {domain: ImagePool(config.pool_size) for domain in translator.discriminators}
         self.step = 0
-        self._restore(load_checkpoint(folder, rank=fabric.global_rank, device=fabric.device))
+        self._restore(load_checkpoint(folder, rank=fabric.global_rank, processes=fabric.world_size))
 
     def save(self) -> None:
         state: dict[str, Any] = {"step": self.step, "pools": {k: pool.state_dict() for k, pool in self.pools.items()}}
@@ -186,8 +186,22 @@ class _StepBatches(Sampler[list[int]]):
 
 def _loader(fabric: Fabric, samples: Dataset, config: TrainingConfig, start: int) -> DataLoader:
     batches = _StepBatches(start, config.steps, config.batch_size, fabric.global_rank, fabric.world_size)
-    loader = DataLoader(samples, batch_sampler=batches, num_workers=config.workers)
+    # A generator of its own, for the loader would take its workers' seeds from the global one.
+    own = torch.Generator().manual_seed(config.seed)
+    loader = DataLoader(
+        samples,
+        batch_sampler=batches,
+        num_workers=config.workers,
+        generator=own,
+        worker_init_fn=_leave_signals_to_parent,
+    )
     return fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+
+
+def _leave_signals_to_parent(worker: int) -> None:
+    """Ctrl-C and schedulers signal every process; the step in flight still needs its samples."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _set_learning_rate(optimizers: list[Any], rate: float) -> None:

@@ -20,12 +20,12 @@ class ImagePool:
         out = []
         for fake in fakes:
             if len(self.images) < self.size:
-                self.images.append(fake)
+                self.images.append(fake.clone())
                 out.append(fake)
             elif torch.rand((), generator=generator) < 0.5:
                 slot = int(torch.randint(self.size, (), generator=generator))
                 out.append(self.images[slot])
-                self.images[slot] = fake
+                self.images[slot] = fake.clone()
             else:
                 out.append(fake)
         return torch.stack(out)

@@ -18,9 +18,9 @@ from monai.data import MetaTensor, get_track_meta
 from monai.transforms import RandomizableTransform, Transform
 from monai.utils import convert_to_dst_type, convert_to_tensor
 
-from medaug.errors import DataError
+from medaug.errors import ConfigError, DataError
 from medaug.lesions import Lesion, find_organ, lesion_for_mask, sections
-from medaug.transforms.editing import insert_lesion, insert_stack, remove_region
+from medaug.transforms.editing import insert_lesion, insert_stack, remove_region, with_room
 from medaug.transforms.whole import translate_whole
 from medaug.translators.weights import Weights, load_weights
 from medaug.volumes import Window, check_finite, spacing_of
@@ -51,7 +51,7 @@ class _TumorTransform(Transform):
 
     def _to_array(self, img: NdarrayOrTensor) -> np.ndarray:
         """The one channel as float32 (X, Y[, Z]), checked."""
-        array = convert_to_tensor(img, track_meta=False).detach().cpu().numpy()
+        array = _plain(img)
         dims = self.weights.translator.spatial_dims
         if array.ndim not in (dims + 1, 4) or array.shape[0] != 1:
             raise DataError(
@@ -62,22 +62,53 @@ class _TumorTransform(Transform):
         return np.ascontiguousarray(array[0], dtype=np.float32)
 
 
+def _check_range(name: str, values: Sequence[float], least: float) -> None:
+    if len(values) != 2 or not least <= values[0] <= values[1]:
+        raise ConfigError(f"{name}: found {tuple(values)}; expected (least, most), for example (5, 20) for size_mm")
+
+
 def _region(mask: NdarrayOrTensor | None, shape: tuple[int, ...], name: str) -> np.ndarray:
     """A (1, *S) mask as bool (*S); all zero where there is none."""
     if mask is None:
         return np.zeros(shape, dtype=bool)
-    array = convert_to_tensor(mask, track_meta=False).detach().cpu().numpy()
+    array = _plain(mask)
     if array.shape != (1, *shape):
         raise DataError(f"{name} of shape {array.shape} does not lie on the image (1, {', '.join(map(str, shape))})")
     return array[0] > 0
 
 
-def _like(array: np.ndarray, source: NdarrayOrTensor) -> NdarrayOrTensor:
-    """(*S) back as (1, *S) of the source's type, dtype, affine and meta; whole-number dtypes are rounded."""
-    if not torch.is_floating_point(convert_to_tensor(source, track_meta=False)):
-        array = np.rint(array)
-    img = convert_to_tensor(source, track_meta=get_track_meta())
-    return convert_to_dst_type(torch.from_numpy(array)[None], img if torch.is_tensor(source) else source)[0]
+def _like(edited: np.ndarray, before: np.ndarray, source: NdarrayOrTensor) -> NdarrayOrTensor:
+    """(*S) back as (1, *S) of the source's type, dtype, affine and meta.
+
+    Voxels that `edited` has as `before` keep the source's bits; others are rounded and clipped for whole-number dtypes.
+    """
+    array = _plain(source).copy()
+    changed = edited != before
+    values = edited[changed]
+    if np.issubdtype(array.dtype, np.integer):
+        values = np.clip(np.rint(values), np.iinfo(array.dtype).min, np.iinfo(array.dtype).max)
+    array[0][changed] = values
+    return _as_source(array, source)
+
+
+def _marked(region: np.ndarray, source: NdarrayOrTensor, *, keep: bool) -> NdarrayOrTensor:
+    """A label of the source's type with 1 in `region`, and elsewhere the source's values (`keep`) or 0."""
+    array = _plain(source).copy() if keep else np.zeros_like(_plain(source))
+    array[0][region] = 1
+    return _as_source(array, source)
+
+
+def _plain(source: NdarrayOrTensor) -> np.ndarray:
+    """As an array of the same dtype (bfloat16, which NumPy does not have, as float32)."""
+    if isinstance(source, np.ndarray):
+        return source
+    tensor = convert_to_tensor(source, track_meta=False).detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def _as_source(array: np.ndarray, source: NdarrayOrTensor) -> NdarrayOrTensor:
+    img = convert_to_tensor(source, track_meta=get_track_meta()) if torch.is_tensor(source) else source
+    return convert_to_dst_type(array, img)[0]
 
 
 class InsertTumor(_TumorTransform):
@@ -121,13 +152,14 @@ class InsertTumor(_TumorTransform):
         noise_seed = int(np.random.RandomState(self.seed).randint(2**31))
         if self.weights.translator.spatial_dims == array.ndim:
             lesion = self._lesion(region, spacing_mm)
-            array = insert_lesion(array, lesion, window, self.weights, seed=noise_seed).image
+            edited = insert_lesion(array, lesion, window, self.weights, seed=noise_seed).image
         else:
             levels = np.flatnonzero(region.any(axis=(0, 1)))
             stack = [(int(z), self._lesion(region[..., z], spacing_mm[:2])) for z in levels]
-            array = insert_stack(array, stack, window, self.weights, seed=noise_seed).image
-        truth = region | _region(label, array.shape, "label")
-        return _like(array, img), _like(truth.astype(np.float32), mask if label is None else label)
+            edited = insert_stack(array, stack, window, self.weights, seed=noise_seed).image
+        _region(label, array.shape, "label")
+        blank = mask if label is None else label
+        return _like(edited, array, img), _marked(region, blank, keep=label is not None)
 
     def _lesion(self, region: np.ndarray, spacing_mm: tuple[float, ...]) -> Lesion:
         rng = np.random.RandomState(self.seed)
@@ -158,6 +190,9 @@ class RandInsertTumor(RandomizableTransform, _TumorTransform):
     ):  # fmt: skip
         RandomizableTransform.__init__(self, prob)
         _TumorTransform.__init__(self, weights, window)
+        _check_range("count", count, 0)
+        if size_mm is not None:
+            _check_range("size_mm", size_mm, 1e-3)
         self.count, self.size_mm, self.shape, self.organ_margin_mm = count, size_mm, shape, organ_margin_mm
         self.lesions: list[dict[str, Any]] = []
         self._seed = 0
@@ -181,8 +216,8 @@ class RandInsertTumor(RandomizableTransform, _TumorTransform):
         if randomize:
             self.randomize()
         self.lesions = []
-        array = self._to_array(img)
-        truth = _region(label, array.shape, "label")
+        array = edited = self._to_array(img)
+        before = truth = _region(label, array.shape, "label")
         if self._do_transform:
             window = window or self._window(array)
             spacing_mm = self._spacing_mm(img, array.ndim)
@@ -190,9 +225,9 @@ class RandInsertTumor(RandomizableTransform, _TumorTransform):
                 _region(organ, array.shape, "organ mask") if organ is not None
                 else find_organ(window.normalize(array), spacing_mm, margin_mm=self.organ_margin_mm)
             )  # fmt: skip
-            array, truth = self._inserted(array, truth, allowed, window, spacing_mm)
+            edited, truth = self._inserted(array, truth, allowed, window, spacing_mm)
         blank = img if label is None else label
-        return _like(array, img), _like(truth.astype(np.float32), blank)
+        return _like(edited, array, img), _marked(truth & ~before, blank, keep=label is not None)
 
     def _inserted(
         self, array: np.ndarray, truth: np.ndarray, organ: np.ndarray, window: Window, spacing_mm: tuple[float, ...]
@@ -216,7 +251,8 @@ class RandInsertTumor(RandomizableTransform, _TumorTransform):
             if level is None:
                 edit = insert_lesion(array, lesion, window, self.weights, seed=noise_seed)
             else:
-                stack = sections(lesion, array.shape[-1], level, spacing_mm[-1], flatness=rng.uniform(0.7, 1.1))
+                drawn = sections(lesion, array.shape[-1], level, spacing_mm[-1], flatness=rng.uniform(0.7, 1.1))
+                stack = with_room(drawn, level, organ, truth)
                 edit = insert_stack(array, stack, window, self.weights, seed=noise_seed)
             array, truth = edit.image, truth | edit.mask
             self.lesions.append(lesion.provenance())
@@ -238,15 +274,15 @@ class RemoveTumor(_TumorTransform):
 
     def __call__(self, img: NdarrayOrTensor, mask: NdarrayOrTensor, window: Window | None = None) -> NdarrayOrTensor:
         """The image without what `mask` (1, *S) marks; equal to the input where nothing is marked."""
-        array = self._to_array(img)
+        array = edited = self._to_array(img)
         region = _region(mask, array.shape, "mask")
         if region.any():
             window = window or self._window(array)
             if self.weights.prior is None:
-                array = translate_whole(array, window, self.weights, "b2a").image
+                edited = translate_whole(array, window, self.weights, "b2a").image
             else:
-                array = remove_region(array, region, window, self.weights, seed=self.seed).image
-        return _like(array, img)
+                edited = remove_region(array, region, window, self.weights, seed=self.seed).image
+        return _like(edited, array, img)
 
 
 class RandRemoveTumor(RandomizableTransform, RemoveTumor):
@@ -268,8 +304,13 @@ class RandRemoveTumor(RandomizableTransform, RemoveTumor):
         if randomize:
             self.randomize()
         if not self._do_transform:
-            return _like(self._to_array(img), img), mask
-        return RemoveTumor.__call__(self, img, mask), _like(np.zeros(tuple(img.shape[1:]), np.float32), mask)
+            return img, mask
+        return RemoveTumor.__call__(self, img, mask), empty_label(mask)
+
+
+def empty_label(label: NdarrayOrTensor) -> NdarrayOrTensor:
+    """A label of the same type without anything marked."""
+    return _as_source(np.zeros_like(_plain(label)), label)
 
 
 def _draw_level(organ: np.ndarray, rng: np.random.RandomState) -> int:

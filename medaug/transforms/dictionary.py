@@ -15,13 +15,34 @@ import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, RandomizableTransform
 
-from medaug.transforms.array import ORGAN_MARGIN_MM, Bounds, InsertTumor, RandInsertTumor, RandRemoveTumor, RemoveTumor
+from medaug.errors import ConfigError
+from medaug.transforms.array import (
+    ORGAN_MARGIN_MM,
+    Bounds,
+    InsertTumor,
+    RandInsertTumor,
+    RandRemoveTumor,
+    RemoveTumor,
+    empty_label,
+)
 from medaug.translators.weights import Weights
 
 Data = Mapping[Hashable, Any]
 
 
-class InsertTumord(MapTransform):
+class _OneImage(MapTransform):
+    """One image key: a second image would get other tumors, and one label cannot hold for both."""
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool):
+        super().__init__(keys, allow_missing_keys)
+        if len(self.keys) != 1:
+            raise ConfigError(
+                f"found the keys {', '.join(map(str, self.keys))}; expected one image. Weights know one sequence: use "
+                "one transform, with its own weights, for each."
+            )
+
+
+class InsertTumord(_OneImage):
     """Dictionary twin of `InsertTumor`: inserts a tumor where `mask_key` is.
 
     Args:
@@ -47,7 +68,7 @@ class InsertTumord(MapTransform):
         return d
 
 
-class RemoveTumord(MapTransform):
+class RemoveTumord(_OneImage):
     """Dictionary twin of `RemoveTumor`: removes what `label_key` marks, and empties it."""
 
     def __init__(
@@ -62,11 +83,11 @@ class RemoveTumord(MapTransform):
         d = dict(data)
         for key in self.key_iterator(d):
             d[key] = self.transform(d[key], data[self.label_key])
-            d[self.label_key] = data[self.label_key] * 0
+            d[self.label_key] = empty_label(data[self.label_key])
         return d
 
 
-class RandInsertTumord(RandomizableTransform, MapTransform):
+class RandInsertTumord(RandomizableTransform, _OneImage):
     """Dictionary twin of `RandInsertTumor`: with probability `prob`, inserts tumors into `keys` and `label_key`.
 
     Args:
@@ -85,7 +106,7 @@ class RandInsertTumord(RandomizableTransform, MapTransform):
         size_mm: tuple[float, float] | None = None, shape: str = "bank", organ_margin_mm: float = ORGAN_MARGIN_MM,
         window: Bounds | None = None, allow_missing_keys: bool = False,
     ):  # fmt: skip
-        MapTransform.__init__(self, keys, allow_missing_keys)
+        _OneImage.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
         self.transform = RandInsertTumor(weights, 1.0, tuple(count), size_mm, shape, organ_margin_mm, window)
         self.label_key, self.organ_key = label_key, organ_key
@@ -108,14 +129,14 @@ class RandInsertTumord(RandomizableTransform, MapTransform):
         return d
 
 
-class RandRemoveTumord(RandomizableTransform, MapTransform):
+class RandRemoveTumord(RandomizableTransform, _OneImage):
     """Dictionary twin of `RandRemoveTumor`: with probability `prob`, removes what `label_key` marks, and empties it."""
 
     def __init__(
         self, keys: KeysCollection, weights: str | Path | Weights, label_key: str = "label", prob: float = 0.5,
         window: Bounds | None = None, allow_missing_keys: bool = False,
     ):  # fmt: skip
-        MapTransform.__init__(self, keys, allow_missing_keys)
+        _OneImage.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
         self.transform = RandRemoveTumor(weights, 1.0, window)
         self.label_key = label_key

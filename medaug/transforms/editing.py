@@ -23,6 +23,8 @@ from medaug.volumes import Window
 
 MARGIN = 1.6
 """A crop is at least this many times as wide as the region to remove."""
+INSIDE = 0.95
+"""A slice of a lesion is left out if less of it lies in the organ."""
 COVERED = 0.25
 """A voxel of the weights' grid counts as marked if this part of it is."""
 
@@ -59,6 +61,25 @@ def insert_stack(
         edit = insert_lesion(image[..., z], section, window, weights, seed=seed)
         image[..., z], mask[..., z] = edit.image, edit.mask
     return Edit(image, mask)
+
+
+def with_room(
+    stack: Iterable[tuple[int, Lesion]], level: int, organ: np.ndarray, occupied: np.ndarray
+) -> list[tuple[int, Lesion]]:
+    """The slices on either side of `level` as far as the lesion has room there: in the organ, clear of other tumors."""
+    fitting = {}
+    for z, section in stack:
+        region = np.zeros(organ.shape[:-1], dtype=bool)
+        _set_region(region, section.mask, section.box)
+        inside = (region & organ[..., z]).sum() >= INSIDE * region.sum()
+        if z == level or (inside and region.any() and not (region & occupied[..., z]).any()):
+            fitting[z] = section
+    low = high = level
+    while low - 1 in fitting:
+        low -= 1
+    while high + 1 in fitting:
+        high += 1
+    return [(z, fitting[z]) for z in range(low, high + 1)]
 
 
 def remove_region(image: np.ndarray, mask: np.ndarray, window: Window, weights: Weights, *, seed: int) -> Edit:

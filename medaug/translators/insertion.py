@@ -77,8 +77,12 @@ class MaskGuidedCycleGAN(Translator):
         return self._edit(x, mask, direction, drawn_noise(mask, generator))
 
     def paste(self, background: Tensor, lesion: Tensor, mask: Tensor) -> Tensor:
-        """The crude composite that "reference" content starts from: `lesion` over `background`, soft-edged."""
-        return composite(background, lesion, soft_mask(mask))
+        """The crude composite that "reference" content starts from: `lesion` over `background`, soft-edged.
+
+        The edge is half-way at the mask's border, so the lesion is as large as its label says; what the generator may
+        then change is a little more (`soft_mask` with its growth).
+        """
+        return composite(background, lesion, soft_mask(mask, grow=0))
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Adversarial, cycle (equation 2, inside the mask) and identity (section 5.2) terms."""
@@ -86,12 +90,12 @@ class MaskGuidedCycleGAN(Translator):
             batch["a"], batch["mask_a"], batch["b"], batch["mask_b"], batch["seed"], self.config,
         )  # fmt: skip
         soft_a, soft_b = soft_mask(mask_a), soft_mask(mask_b)
-        start_a = composite(a, batch["reference_a"], soft_a) if c.content == "reference" else a
+        start_a = self.paste(a, batch["reference_a"], mask_a) if c.content == "reference" else a
         inserted = self._edit(start_a, mask_a, "a2b", seeded_noise(mask_a, seeds, salt=1))
         removed = self._edit(b, mask_b, "b2a", seeded_noise(mask_b, seeds, salt=2))
         noisy_inserted = inserted + c.cycle_noise * seeded_noise(inserted, seeds, salt=3)
         noisy_removed = removed + c.cycle_noise * seeded_noise(removed, seeds, salt=4)
-        start_b = composite(noisy_removed, b, soft_b) if c.content == "reference" else noisy_removed
+        start_b = self.paste(noisy_removed, b, mask_b) if c.content == "reference" else noisy_removed
         back_a = self._edit(noisy_inserted, mask_a, "b2a", seeded_noise(mask_a, seeds, salt=5))
         back_b = self._edit(start_b, mask_b, "a2b", seeded_noise(mask_b, seeds, salt=6))
         losses = {

@@ -1,0 +1,187 @@
+"""Mask geometry: properties that hold for any mask, in 2-D and 3-D."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medaug.lesions import components, contrast, equivalent_diameter_mm, grow, ring, volume_ml
+from medaug.lesions.geometry import bounding_box, largest_component, voxels_of_diameter
+
+dims = st.sampled_from([2, 3])
+seeds = st.integers(0, 10_000)
+few = settings(max_examples=300, deadline=None)
+
+
+def random_mask(seed: int, spatial_dims: int) -> np.ndarray:
+    mask = np.random.RandomState(seed).random_sample((14, 11, 9)[:spatial_dims]) < 0.03
+    mask[(5,) * spatial_dims] = True
+    return mask
+
+
+def doubled(mask: np.ndarray) -> np.ndarray:
+    """The same mask on a grid of half the voxel size."""
+    for axis in range(mask.ndim):
+        mask = mask.repeat(2, axis)
+    return mask
+
+
+def ball(shape: tuple[int, ...], spacing_mm: tuple[float, ...], radius_mm: float) -> np.ndarray:
+    offsets = [(np.arange(n) - (n - 1) / 2) * s for n, s in zip(shape, spacing_mm, strict=True)]
+    return sum(g**2 for g in np.meshgrid(*offsets, indexing="ij")) <= radius_mm**2
+
+
+@few
+@given(seeds, dims, st.floats(0, 8), st.floats(0, 8))
+def test_growing_is_monotone_and_keeps_the_mask(seed, spatial_dims, first_mm, second_mm):
+    mask, spacing_mm = random_mask(seed, spatial_dims), (1.0, 2.5, 4.0)[:spatial_dims]
+    small, large = (grow(mask, margin, spacing_mm) for margin in sorted((first_mm, second_mm)))
+    assert not (mask & ~small).any()
+    assert not (small & ~large).any()
+
+
+@few
+@given(seeds, dims, st.floats(0.5, 8))
+def test_growing_takes_exactly_the_voxels_within_the_margin(seed, spatial_dims, margin_mm):
+    mask, spacing_mm = random_mask(seed, spatial_dims), np.array((1.0, 2.5, 4.0)[:spatial_dims])
+    voxels = np.argwhere(mask) * spacing_mm
+    everywhere = np.argwhere(np.ones_like(mask)) * spacing_mm
+    nearest_mm = np.linalg.norm(everywhere[:, None] - voxels[None], axis=-1).min(axis=1).reshape(mask.shape)
+    undecided = np.abs(nearest_mm - margin_mm) < 1e-6
+    assert ((grow(mask, margin_mm, tuple(spacing_mm)) == (nearest_mm <= margin_mm)) | undecided).all()
+
+
+@few
+@given(seeds, dims, st.floats(0.5, 6))
+def test_shrinking_never_adds_and_undoes_no_more_than_growing_added(seed, spatial_dims, margin_mm):
+    mask, spacing_mm = random_mask(seed, spatial_dims), (1.0, 2.5, 4.0)[:spatial_dims]
+    assert not (grow(mask, -margin_mm, spacing_mm) & ~mask).any()
+    grown = grow(mask, margin_mm, spacing_mm)
+    assert not (grow(grown, -margin_mm * 0.999, spacing_mm) & ~grown).any()
+
+
+@few
+@given(seeds, dims)
+def test_a_ring_touches_neither_the_mask_nor_its_inner_margin(seed, spatial_dims):
+    mask, spacing_mm = random_mask(seed, spatial_dims), (1.0, 2.5, 4.0)[:spatial_dims]
+    shell = ring(mask, inner_mm=2.0, outer_mm=6.0, spacing_mm=spacing_mm)
+    assert not (shell & grow(mask, 2.0, spacing_mm)).any()
+    assert not (shell & ~grow(mask, 6.0, spacing_mm)).any()
+
+
+@few
+@given(seeds, dims, st.floats(0.5, 8))
+def test_halving_the_voxels_moves_the_grown_edge_by_less_than_half_a_voxel(seed, spatial_dims, margin_mm):
+    mask, spacing_mm = random_mask(seed, spatial_dims), np.array((1.0, 2.5, 4.0)[:spatial_dims])
+    fine = grow(doubled(mask), margin_mm, spacing_mm / 2)
+    slack_mm = float(np.linalg.norm(spacing_mm)) / 2 + 1e-6
+    assert not (fine & ~doubled(grow(mask, margin_mm + slack_mm, spacing_mm))).any()
+    if margin_mm > slack_mm:
+        assert not (doubled(grow(mask, margin_mm - slack_mm, spacing_mm)) & ~fine).any()
+
+
+@few
+@given(seeds, dims)
+def test_halving_the_voxels_keeps_sizes_and_components(seed, spatial_dims):
+    mask, spacing_mm = random_mask(seed, spatial_dims), np.array((1.0, 2.5, 4.0)[:spatial_dims])
+    fine = doubled(mask)
+    assert equivalent_diameter_mm(fine, spacing_mm / 2) == pytest.approx(equivalent_diameter_mm(mask, spacing_mm))
+    assert len(components(fine)) == len(components(mask))
+    if spatial_dims == 3:
+        assert volume_ml(fine, spacing_mm / 2) == pytest.approx(volume_ml(mask, spacing_mm))
+
+
+@few
+@given(seeds, dims)
+def test_components_are_disjoint_complete_and_largest_first(seed, spatial_dims):
+    mask = random_mask(seed, spatial_dims)
+    parts = components(mask)
+    sizes = [int(part.sum()) for part in parts]
+    assert sizes == sorted(sizes, reverse=True)
+    assert (np.sum(parts, axis=0) == mask).all()
+
+
+@pytest.mark.parametrize("spacing_mm", [(1.0, 1.0), (0.5, 2.0), (1.0, 1.0, 1.0), (1.0, 1.5, 2.0)])
+def test_the_diameter_in_mm_does_not_depend_on_the_voxel_size(spacing_mm):
+    shape = tuple(int(50 / s) for s in spacing_mm)
+    assert equivalent_diameter_mm(ball(shape, spacing_mm, 16.0), spacing_mm) == pytest.approx(32.0, rel=0.03)
+
+
+def test_contrast_is_the_step_between_lesion_and_surroundings():
+    lesion = ball((40, 40), (1.0, 1.0), 6.0)
+    image = np.where(lesion, 0.5, -0.25).astype(np.float32)
+    assert contrast(image, lesion, (1.0, 1.0)) == pytest.approx(0.75, abs=1e-6)
+
+
+def test_contrast_counts_the_surroundings_only_where_it_is_told():
+    lesion, left = ball((40, 40), (1.0, 1.0), 6.0), np.arange(40)[:, None] < 20
+    image = np.where(lesion, 0.5, np.where(left, 0.0, -1.0)).astype(np.float32)
+    assert contrast(image, lesion, (1.0, 1.0), where=np.broadcast_to(left, lesion.shape)) == pytest.approx(
+        0.5, abs=1e-6
+    )
+
+
+@few
+@given(seeds, dims)
+def test_the_largest_component_is_the_first_of_them(seed, spatial_dims):
+    mask = random_mask(seed, spatial_dims)
+    np.testing.assert_array_equal(largest_component(mask), components(mask)[0])
+
+
+@few
+@given(seeds, dims)
+def test_the_bounding_box_holds_every_voxel_and_no_more(seed, spatial_dims):
+    mask = random_mask(seed, spatial_dims)
+    low, extent = bounding_box(mask)
+    voxels = np.argwhere(mask)
+    np.testing.assert_array_equal(low, voxels.min(axis=0))
+    np.testing.assert_array_equal(extent, np.ptp(voxels, axis=0) + 1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_labels_of_other_dtypes_count_as_masks(dtype):
+    mask = random_mask(0, 3)
+    label, spacing_mm = mask.astype(dtype) * 2, (1.0, 2.5, 4.0)
+    image = np.random.RandomState(0).random_sample(mask.shape)
+    for function in (lambda m: grow(m, 3.0, spacing_mm), lambda m: grow(m, -1.0, spacing_mm)):
+        np.testing.assert_array_equal(function(label), function(mask))
+    np.testing.assert_array_equal(
+        ring(label, inner_mm=1.0, outer_mm=5.0, spacing_mm=spacing_mm),
+        ring(mask, inner_mm=1.0, outer_mm=5.0, spacing_mm=spacing_mm),
+    )
+    assert equivalent_diameter_mm(label, spacing_mm) == equivalent_diameter_mm(mask, spacing_mm)
+    assert volume_ml(label, spacing_mm) == volume_ml(mask, spacing_mm)
+    assert contrast(image, label, spacing_mm) == contrast(image, mask, spacing_mm)
+
+
+def test_an_empty_and_a_full_mask_stay_what_they_are():
+    empty, full = np.zeros((6, 6), bool), np.ones((6, 6), bool)
+    for margin_mm in (-2.0, 0.0, 2.0):
+        assert not grow(empty, margin_mm, (1, 1)).any()
+        assert grow(full, margin_mm, (1, 1)).all()
+    assert not ring(empty, inner_mm=0, outer_mm=3, spacing_mm=(1, 1)).any()
+    assert components(empty) == []
+    assert not largest_component(empty).any()
+    assert contrast(np.ones((6, 6)), full, (1, 1)) == 0.0
+
+
+def test_growing_returns_a_copy():
+    mask = random_mask(0, 2)
+    before = mask.copy()
+    grow(mask, 0.0, (1, 1))[:] = True
+    np.testing.assert_array_equal(mask, before)
+
+
+def test_the_volume_of_a_slice_is_refused():
+    with pytest.raises(ValueError, match="3-D"):
+        volume_ml(np.ones((4, 4), bool), (1.0, 1.0))
+
+
+@pytest.mark.parametrize("spacing_mm", [(0.5, 0.5), (1.0, 1.0, 2.0)])
+def test_the_voxels_of_a_diameter_have_that_diameter(spacing_mm):
+    count = voxels_of_diameter(20.0, spacing_mm)
+    mask = np.zeros((count + 5, 1, 1)[: len(spacing_mm)], bool)
+    mask[:count] = True
+    assert equivalent_diameter_mm(mask, spacing_mm) == pytest.approx(20.0, rel=0.01)

@@ -1,0 +1,169 @@
+"""The stages together: what runs again when something changes, and every kind of run to its end."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from medaug.errors import ConfigError, DataError, RunError
+from medaug.io.atomic import read_json
+from medaug.io.prepared import views_of
+from medaug.lesions import LesionPrior
+from medaug.pipeline import STAGES, run_pipeline
+from medaug.stages import train as train_stage
+from medaug.stages.runs import RunDir, seconds_by_stage
+from medaug.translators.weights import load_weights
+
+
+def ran(config, run, until="report"):
+    """The stages that had something to do."""
+    results = []
+    run_pipeline(config, run.root, until=until, on_stage=results.append)
+    assert [result.name for result in results] == list(STAGES[: len(results)])
+    return [result.name for result in results if result.ran]
+
+
+def times(run):
+    return {p: p.stat().st_mtime_ns for p in run.root.rglob("*") if p.is_file()}
+
+
+def test_a_finished_run_has_everything_it_promises(tiny_run):
+    for path in (tiny_run.config, tiny_run.environment, tiny_run.split, tiny_run.datalist, tiny_run.report):
+        assert path.stat().st_size > 0
+    assert (tiny_run.weights / "model.safetensors").exists()
+    kinds = [record["kind"] for record in read_json(tiny_run.synthetic / "datalist.json")["training"]]
+    assert kinds.count("inserted") == 4 and kinds.count("removed") == 2
+    assert {p.stem for p in (tiny_run.evaluation / "cells").iterdir()} == {"standard-seed0", "standard+gan-seed0"}
+    assert set(seconds_by_stage(tiny_run)) == {"prepare", "train", "synthesize", "audit", "evaluate"}
+    assert not list(tiny_run.root.rglob(".tmp-*")) and not list(tiny_run.root.rglob("*.begun.json"))
+
+
+def test_the_same_command_runs_nothing_again(copy_of_run, tiny_config):
+    before = times(copy_of_run)
+    assert ran(tiny_config(), copy_of_run) == ["report"]
+    rewritten = {path.name for path, time in times(copy_of_run).items() if before.get(path) != time}
+    assert rewritten == {"report.html", "config.yaml", "environment.json"}
+
+
+def test_what_changes_no_result_runs_nothing_again(copy_of_run, tiny_config):
+    config = tiny_config(
+        "training.log_every=7", "training.workers=1", "synthesis.workers=0", "training.preview_every=9"
+    )
+    assert ran(config, copy_of_run, until="evaluate") == []
+
+
+def test_other_evaluation_settings_run_only_the_evaluation_again(copy_of_run, tiny_config, tiny_run):
+    config = tiny_config("evaluation.updates=2", "evaluation.arms=[standard]")
+    assert ran(config, copy_of_run) == ["evaluate", "report"]
+    assert [p.stem for p in (copy_of_run.evaluation / "cells").iterdir()] == ["standard-seed0"]
+    assert "updates: 2" in copy_of_run.config.read_text()
+
+
+def test_other_synthesis_settings_leave_the_training_alone(copy_of_run, tiny_config):
+    config = tiny_config("synthesis.insertions=2", "synthesis.removals=0", "synthesis.size_mm=[14,20]")
+    assert ran(config, copy_of_run, until="synthesize") == ["synthesize"]
+    records = read_json(copy_of_run.synthetic / "datalist.json")["training"]
+    assert len(records) == 2
+    assert all(12 <= record["lesions"][0]["diameter_mm"] <= 22 for record in records)
+    assert len(list((copy_of_run.synthetic / "images").iterdir())) == 2
+
+
+def test_outputs_that_somebody_removed_are_made_again(copy_of_run, tiny_config, contents):
+    before = contents(copy_of_run.synthetic)
+    shutil.rmtree(copy_of_run.synthetic)
+    assert ran(tiny_config(), copy_of_run, until="evaluate") == ["synthesize"]
+    assert contents(copy_of_run.synthetic) == before
+    split = copy_of_run.split.read_bytes()
+    copy_of_run.split.unlink()
+    assert ran(tiny_config(), copy_of_run, until="prepare") == ["prepare"]
+    assert copy_of_run.split.read_bytes() == split
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ("training.steps=4", "training.steps is 3 there and 4 here"),
+        ("data.phantoms.seed=1", "data.phantoms.seed"),
+        ("split.seed=1", "split.seed"),
+        ("translator.content=free", "translator.content"),
+    ],
+)
+def test_a_folder_with_a_different_run_is_refused_naming_the_setting(copy_of_run, tiny_config, contents, change, key):
+    before = contents(copy_of_run.root)
+    with pytest.raises(RunError, match=f"holds a different run .*{key}"):
+        run_pipeline(tiny_config(change), copy_of_run.root)
+    assert contents(copy_of_run.root) == before
+
+
+def test_settings_may_be_corrected_as_long_as_nothing_was_trained(tmp_path, tiny_config):
+    with pytest.raises(DataError, match="smallest|no usable lesion|larger than the crop|lower crop"):
+        run_pipeline(tiny_config("crop.min_diameter_mm=500"), tmp_path / "run", until="train")
+    config = tiny_config("data.phantoms.patients=4", "split.train=2", "split.validation=0")
+    run = run_pipeline(config, tmp_path / "run", until="prepare")
+    assert len(read_json(run.datalist)["cases"]) == 4
+    assert len(list(run.prepared.glob("*.image.npy"))) == 4
+
+
+def test_too_few_patients_to_score_are_told_before_the_training(tmp_path, tiny_config):
+    with pytest.raises(DataError, match=r"1 test patient\(s\); expected at least 2"):
+        run_pipeline(tiny_config("split.train=6", "split.validation=1"), tmp_path / "run")
+    assert not RunDir(tmp_path / "run").train.exists()
+
+
+def test_an_unknown_arm_is_told_before_anything_is_written(tmp_path, tiny_config):
+    with pytest.raises(ConfigError, match="found copy-paste; expected some of: standard, standard"):
+        run_pipeline(tiny_config("evaluation.arms=[standard, copy-paste]"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_whole_pipeline_runs_in_3d(volume_run):
+    weights = load_weights(volume_run.weights)
+    assert weights.translator.spatial_dims == 3 and weights.prior.crop_size == (16, 16, 12)
+    record = read_json(volume_run.synthetic / "datalist.json")["training"][0]
+    assert record["parent"]["level"] is None
+    assert np.isfinite(read_json(volume_run.evaluation / "summary.json")["arms"]["standard"]["dice"]["mean"])
+    assert volume_run.report.exists()
+
+
+def test_free_content_needs_no_reference(tmp_path, tiny_config):
+    run = run_pipeline(tiny_config("translator.content=free"), tmp_path / "run", until="synthesize")
+    assert not load_weights(run.weights).uses_references
+    assert len(read_json(run.synthetic / "datalist.json")["training"]) == 6
+
+
+def test_a_plain_cyclegan_trains_on_whole_slices(tmp_path, tiny_config):
+    config = tiny_config("translator.mask_guided=false", "translator.generator=resnet", "translator.depth=1")
+    run = run_pipeline(config, tmp_path / "run", until="train")
+    weights = load_weights(run.weights)
+    assert weights.translator.name == "cyclegan" and weights.prior is None
+
+
+def test_tumor_free_healthy_crops_come_from_slices_near_the_tumors_levels(
+    copy_of_run, tiny_config, forget, monkeypatch
+):
+    seen = []
+
+    class Spy(train_stage.TumorCropSamples):
+        def __init__(self, healthy, *rest, **options):
+            seen.extend(healthy)
+            super().__init__(healthy, *rest, **options)
+
+    monkeypatch.setattr(train_stage, "TumorCropSamples", Spy)
+    forget(copy_of_run, "train")
+    config = tiny_config("crop.healthy=tumor-free", "crop.level_tolerance=0.15")
+    assert ran(config, copy_of_run, until="train") == ["train"]
+    patients = read_json(copy_of_run.split)["train"]
+    entries = [e for e in read_json(copy_of_run.datalist)["cases"] if e["patient"] in patients]
+    levels = [view.relative_level for view in views_of(entries, copy_of_run.prepared, 2) if view.tumor_voxels]
+    assert seen and all(view.tumor_voxels == 0 and view.patient in patients for view in seen)
+    assert all(min(abs(level - view.relative_level) for level in levels) <= 0.15 for view in seen)
+
+
+def test_no_reference_that_fits_is_an_error_with_the_reasons(tmp_path, tiny_config):
+    with pytest.raises(DataError, match="larger than the crop"):
+        run_pipeline(tiny_config("crop.size=[8,8]"), tmp_path / "run", until="train")
+
+
+def test_the_prior_of_a_run_is_that_of_its_weights(tiny_run, weights):
+    assert isinstance(weights.prior, LesionPrior)
+    assert read_json(tiny_run.train / "prior.json")["references"] == len(weights.prior.references) > 0

@@ -1,0 +1,90 @@
+"""A pipeline killed at any moment goes on where it was, and ends as if it had never stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from medaug.io.atomic import read_json
+from medaug.pipeline import run_pipeline
+from medaug.stages.runs import RunDir
+
+MEDAUG = Path(sys.executable).with_name("medaug")
+
+
+@pytest.mark.parametrize("moment", [6, 30, 60])
+def test_killed_while_reading_or_training_it_ends_with_the_same_cases(
+    tmp_path, tiny_config, tiny_run, killed_at, contents, moment
+):
+    config, root = tiny_config(), tmp_path / "run"
+    killed_at(moment, lambda: run_pipeline(config, root, until="synthesize"))
+    run = run_pipeline(config, root, until="synthesize")
+    assert contents(run.weights) == contents(tiny_run.weights)
+    assert contents(run.synthetic) == contents(tiny_run.synthetic)
+
+
+@pytest.mark.parametrize("moment", [1, 4, 17, 25])
+def test_killed_while_synthesizing_it_ends_with_the_same_cases(
+    copy_of_run, tiny_config, tiny_run, forget, killed_at, contents, moment
+):
+    config = tiny_config()
+    forget(copy_of_run, "synthesize")
+    killed_at(moment + 2, lambda: run_pipeline(config, copy_of_run.root, until="synthesize"))  # config, environment
+    there = {p: p.stat().st_mtime_ns for p in (copy_of_run.synthetic / "records").glob("*.json")}
+    run_pipeline(config, copy_of_run.root, until="synthesize")
+    assert contents(copy_of_run.synthetic) == contents(tiny_run.synthetic)
+    assert all(path.stat().st_mtime_ns == when for path, when in there.items()), "a finished case was made again"
+
+
+@pytest.mark.parametrize("moment", [3, 12, 17])
+def test_killed_while_evaluating_it_ends_with_the_same_scores(
+    copy_of_run, tiny_config, tiny_run, forget, killed_at, contents, moment
+):
+    config = tiny_config()
+    forget(copy_of_run, "evaluate")
+    killed_at(moment + 2, lambda: run_pipeline(config, copy_of_run.root, until="evaluate"))
+    run_pipeline(config, copy_of_run.root, until="evaluate")
+    for name in ("summary.json", "scores.csv"):
+        assert (copy_of_run.evaluation / name).read_bytes() == (tiny_run.evaluation / name).read_bytes()
+    assert contents(copy_of_run.evaluation / "cells") == contents(tiny_run.evaluation / "cells")
+
+
+def test_the_command_killed_during_the_evaluation_keeps_its_cells(copy_of_run, tiny_settings, tiny_config, tiny_run):
+    settings = [*tiny_settings, "evaluation.seeds=[0,1,2,3]"]
+    flags = [flag for setting in settings for flag in ("--set", setting)]
+    (copy_of_run.root / "empty.yaml").write_text("")
+    command = [MEDAUG, "run", copy_of_run.root / "empty.yaml", "--out", copy_of_run.root, *flags]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        cells = copy_of_run.evaluation / "cells"
+        deadline = time.monotonic() + 120
+        while not list(cells.glob("*seed1.json")) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    finished = {p: p.stat().st_mtime_ns for p in cells.glob("*.json")}
+    assert 0 < len(finished) < 8
+    run_pipeline(tiny_config("evaluation.seeds=[0,1,2,3]"), copy_of_run.root, until="evaluate")
+    assert all(path.stat().st_mtime_ns == when for path, when in finished.items()), "a finished cell was made again"
+    for name in ("standard-seed0", "standard+gan-seed0"):
+        assert read_json(cells / f"{name}.json") == read_json(tiny_run.evaluation / "cells" / f"{name}.json")
+
+
+def test_a_stage_killed_while_it_cleared_old_outputs_does_not_count_as_done(copy_of_run, tiny_config, monkeypatch):
+    import shutil
+
+    class KilledError(BaseException):
+        pass
+
+    def half(path, **options):
+        (path / "summary.json").unlink()
+        raise KilledError
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(shutil, "rmtree", half)
+        run_pipeline(tiny_config("evaluation.updates=2"), copy_of_run.root, until="evaluate")
+    run_pipeline(tiny_config(), copy_of_run.root, until="evaluate")
+    assert (RunDir(copy_of_run.root).evaluation / "summary.json").exists()

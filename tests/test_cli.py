@@ -1,0 +1,280 @@
+"""The command line: help, dry runs, every layout from `phantoms` to `train-cycle`, and single scans."""
+
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from ruamel.yaml import YAML
+from scipy import ndimage
+from typer.testing import CliRunner
+
+import medaug
+from medaug.cli import app
+from medaug.errors import TrainingError
+from medaug.io.atomic import read_json
+from medaug.io.cache import open_array
+from medaug.io.files import read_label, read_scan, write_scan
+from medaug.phantoms import phantoms
+from medaug.stages import phantoms as phantoms_stage
+from medaug.stages.config import dump_config
+
+MEDAUG = Path(sys.executable).with_name("medaug")
+COMMANDS = ("train-cycle", "run", "insert", "remove", "phantoms")
+HEAVY = ("torch", "monai", "pydantic", "numpy", "scipy", "sklearn", "nibabel", "lightning_fabric", "matplotlib")
+
+
+@pytest.fixture(scope="module")
+def cli():
+    runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+    return lambda *arguments: runner.invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def tiny_yaml(tmp_path_factory, tiny_config):
+    path = tmp_path_factory.mktemp("pipeline") / "tiny.yaml"
+    path.write_text(dump_config(tiny_config()))
+    return path
+
+
+@pytest.fixture
+def small_phantoms(monkeypatch):
+    """`medaug phantoms` draws small heads."""
+    small = functools.partial(phantoms, shape=(32, 32, 8), spacing_mm=(6.0, 6.0, 10.0))
+    monkeypatch.setattr(phantoms_stage, "phantoms", small)
+
+
+def in_a_process(*arguments, **options):
+    command = [MEDAUG, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, **options)
+
+
+def test_help_and_version_answer_without_heavy_imports():
+    script = (
+        "import sys; from medaug.cli import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        f"heavy = [name for name in {HEAVY} if name in sys.modules]; assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(command in done.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_command_has_an_example(cli, command):
+    result = cli(command, "--help")
+    assert result.exit_code == 0
+    text = " ".join(result.output.replace("│", " ").split())
+    assert f"Example: medaug {command} " in text
+
+
+def test_version_is_printed(cli):
+    assert cli("--version").output.strip() == medaug.__version__
+
+
+def test_no_command_shows_the_help(cli):
+    result = cli()
+    assert "Usage" in result.output and "train-cycle" in result.output
+
+
+def test_a_dry_run_prints_the_resolved_settings_and_writes_nothing(cli, tmp_path):
+    options = ("--domain", "tumor", "--max-steps", "7", "--seed", "3", "--devices", "2", "--precision", "bf16-mixed")
+    result = cli("train-cycle", *options, "--set", "crop.size=[32, 32]", "--out", tmp_path / "x", "--dry-run")
+    assert result.exit_code == 0, result.output
+    settings = YAML(typ="safe").load(result.stdout)
+    assert settings["training"]["steps"] == 7 and settings["training"]["seed"] == 3
+    assert settings["training"]["devices"] == 2 and settings["training"]["precision"] == "bf16-mixed"
+    assert settings["crop"]["size"] == [32, 32] and settings["domain"] == "tumor"
+    assert not (tmp_path / "x").exists()
+
+
+def test_what_a_dry_run_prints_is_a_pipeline_file(cli, tmp_path, tiny_yaml):
+    printed = cli("run", tiny_yaml, "--dry-run").stdout
+    (tmp_path / "again.yaml").write_text(printed)
+    assert cli("run", tmp_path / "again.yaml", "--dry-run").stdout == printed
+
+
+def test_set_goes_over_options_and_options_over_the_file(cli, tiny_yaml):
+    def steps(*arguments):
+        settings = YAML(typ="safe").load(cli("train-cycle", "--config", tiny_yaml, "--dry-run", *arguments).stdout)
+        return settings["training"]["steps"]
+
+    assert steps() == 3
+    assert steps("--max-steps", "5") == 5
+    assert steps("--max-steps", "5", "--set", "training.steps=6") == 6
+
+
+@pytest.mark.parametrize("name", ["2024", "a: b", "no", "#1", "[x]", "1e3"])
+def test_a_path_that_looks_like_yaml_stays_a_path(cli, tmp_path, name):
+    settings = YAML(typ="safe").load(cli("train-cycle", "--data", name, "--sequence", "no", "--dry-run").stdout)
+    assert settings["data"]["root"] == name and settings["data"]["sequence"] == "no"
+
+
+@pytest.mark.parametrize("layout", ["brats", "kaggle-lgg", "msd", "datalist", "images-labels"])
+def test_train_cycle_reads_what_phantoms_writes(cli, tmp_path, tiny_yaml, small_phantoms, layout):
+    result = cli("phantoms", tmp_path / "data", "--layout", layout, "--patients", "4", "--seed", "2")
+    assert result.exit_code == 0 and "4 scans" in result.output
+    result = cli(
+        "train-cycle", "--config", tiny_yaml, "--data", tmp_path / "data", "--sequence", "flair",
+        "--max-steps", "1", "--out", tmp_path / "out", "--set", "split.train=2", "--set", "split.validation=0",
+        *(("--set", "data.spacing_mm=[6, 6]") if layout == "kaggle-lgg" else ()),
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    folder = Path(result.stdout.splitlines()[-1])
+    assert folder == tmp_path / "out" / "train" / "weights"
+    facts = read_json(folder / "model.json")
+    assert facts["spacing_mm"] == pytest.approx([6, 6]) and len(facts["training_patients"]) == 2
+
+
+def test_the_console_script_draws_phantoms_and_tells_how_many(tmp_path):
+    done = in_a_process("phantoms", tmp_path / "data", "--patients", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"1 scans in {tmp_path / 'data'}"
+    assert len(list((tmp_path / "data").rglob("*_flair.nii.gz"))) == 1
+
+
+def test_the_console_script_runs_a_finished_pipeline_again_and_prints_the_report(copy_of_run, tiny_yaml):
+    done = in_a_process("run", tiny_yaml, "--out", copy_of_run.root)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(copy_of_run.report)
+    assert "train: unchanged, not run again" in done.stderr and "report: done" in done.stderr
+
+
+def test_run_in_process_ends_with_the_path_of_the_report(cli, copy_of_run, tiny_yaml):
+    result = cli("run", tiny_yaml, "--out", copy_of_run.root)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1] == str(copy_of_run.report)
+
+
+def test_stopping_says_how_to_go_on(cli, tiny_yaml, tmp_path, monkeypatch):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("medaug.pipeline.run_pipeline", stop)
+    result = cli("run", tiny_yaml, "--out", tmp_path / "out")
+    assert result.exit_code == 130
+    assert result.stderr.strip() == "medaug: stopped; the same command resumes where it was"
+
+
+@pytest.mark.parametrize("kind", [TrainingError, RuntimeError])
+def test_an_error_of_a_worker_process_is_one_line_too(cli, tiny_yaml, tmp_path, monkeypatch, kind):
+    text = (
+        "Caught TrainingError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+        '  File "x.py", line 1\nmedaug.errors.DataError: inner\n\nDuring handling ...\n'
+        "medaug.errors.TrainingError: step 3: loss not finite.\n"
+    )
+
+    def fail(*arguments, **options):
+        raise kind(text)
+
+    monkeypatch.setattr("medaug.pipeline.run_pipeline", fail)
+    result = cli("run", tiny_yaml, "--out", tmp_path / "out")
+    assert result.exit_code == TrainingError.exit_code
+    assert result.stderr.strip() == "medaug: step 3: loss not finite."
+
+
+def test_a_bug_is_not_dressed_up_as_a_user_error(cli, tiny_yaml, tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise RuntimeError("shape mismatch")
+
+    monkeypatch.setattr("medaug.pipeline.run_pipeline", fail)
+    result = cli("run", tiny_yaml, "--out", tmp_path / "out")
+    assert isinstance(result.exception, RuntimeError)
+
+
+@pytest.fixture(scope="module")
+def scan(tiny_run):
+    """A test patient: (image 0 to 200, label, affine), (X, Y, Z)."""
+    patient = read_json(tiny_run.split)["test"][0]
+    entry = next(e for e in read_json(tiny_run.datalist)["cases"] if e["patient"] == patient)
+    image, label = (np.asarray(open_array(tiny_run.prepared, entry["arrays"][key])) for key in ("image", "label"))
+    return np.rint(200 * image / image.max()), label, np.asarray(entry["affine"])
+
+
+@pytest.fixture(scope="module")
+def write_head(scan):
+    """Writes the head as a file of this name and type; returns (image path, label path)."""
+    image, label, affine = scan
+    level = int(label.sum(axis=(0, 1)).argmax())
+
+    def write(folder: Path, name: str, dtype: str):
+        i, m = image, label
+        if ".nii" not in name:
+            i, m = (ndimage.zoom(array[..., level].astype(np.float32), 4, order=0) for array in (image, label))
+        elif "2d" in name:
+            i, m = image[..., level], label[..., level]
+        folder.mkdir(exist_ok=True)
+        paths = folder / name, folder / f"mask_{name}"
+        for path, array, kind in zip(paths, (i, m), (dtype, "uint8"), strict=True):
+            tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None]
+            write_scan(path, MetaTensor(tensor, affine=torch.from_numpy(affine)), dtype=kind)
+        return paths
+
+    return write
+
+
+FILES = [
+    ("head.nii.gz", "int16"), ("head.nii", "float32"), ("head_2d.nii.gz", "uint8"),
+    ("head.png", "uint8"), ("head16.png", "uint16"), ("head.tif", "uint8"), ("headf.tiff", "float32"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "dtype"), FILES)
+def test_insert_writes_image_label_picture_and_manifest(cli, tmp_path, weights_folder, write_head, name, dtype):
+    path, _ = write_head(tmp_path / "in", name, dtype)
+    before = path.read_bytes()
+    result = cli("insert", path, "--weights", weights_folder, "--out", tmp_path / "out", "--seed", "3")
+    assert result.exit_code == 0, result.output
+    image_path, label_path, picture, manifest = map(Path, result.stdout.split())
+    image, edited, label = read_scan(path), read_scan(image_path), read_label(label_path)
+    assert image_path.name.endswith("".join(path.suffixes)) and path.read_bytes() == before
+    assert edited.shape == image.shape == label.shape and edited.meta["dtype"] == dtype
+    np.testing.assert_allclose(edited.affine, image.affine, atol=1e-4)
+    changed = (edited != image).as_tensor().numpy()
+    assert label.any() and changed[label.as_tensor().numpy() > 0].mean() > 0.5
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    facts = json.loads(manifest.read_text())
+    assert facts["seed"] == 3 and facts["weights"] == read_json(weights_folder / "model.json")["sha256"]
+    assert len(facts["lesions"]) == 1
+
+
+@pytest.mark.parametrize(("name", "dtype"), FILES)
+def test_remove_writes_image_label_picture_and_manifest(cli, tmp_path, weights_folder, write_head, name, dtype):
+    path, mask = write_head(tmp_path / "in", name, dtype)
+    result = cli("remove", path, "--mask", mask, "--weights", weights_folder, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    image_path, label_path, picture, manifest = map(Path, result.stdout.split())
+    image, edited, region = read_scan(path), read_scan(image_path), read_label(mask)
+    assert edited.meta["dtype"] == dtype and not read_label(label_path).any()
+    changed = (edited != image).as_tensor().numpy()
+    assert changed[region.as_tensor().numpy() > 0].any()
+    assert picture.exists() and json.loads(manifest.read_text())["mask"] == mask.name
+
+
+def test_insert_obeys_count_size_seed_and_organ_mask(cli, tmp_path, weights_folder, write_head, scan):
+    path, _ = write_head(tmp_path / "in", "head.nii.gz", "int16")
+    organ = np.zeros_like(scan[0], dtype=np.float32)
+    organ[6:26, 6:26, 2:7] = 1
+    tensor = MetaTensor(torch.from_numpy(organ)[None], affine=torch.from_numpy(scan[2]))
+    write_scan(tmp_path / "organ.nii.gz", tensor, dtype="uint8")
+
+    def inserted(out, seed):
+        result = cli(
+            "insert", path, "-w", weights_folder, "-o", tmp_path / out, "--count", "2", "--size-mm", "12", "18",
+            "--organ-mask", tmp_path / "organ.nii.gz", "--seed", seed,
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+        return [Path(line) for line in result.stdout.split()]
+
+    first, again, other = inserted("a", 1), inserted("b", 1), inserted("c", 2)
+    assert first[0].read_bytes() == again[0].read_bytes() != other[0].read_bytes()
+    lesions = json.loads(first[3].read_text())["lesions"]
+    assert len(lesions) == 2 and all(10 <= lesion["diameter_mm"] <= 20 for lesion in lesions)
+    label = read_label(first[1]).as_tensor()[0].numpy()
+    assert label.any() and not label[organ == 0].any()

@@ -1,0 +1,64 @@
+"""No-op and collapse are seen and said; a healthy training gets no warning."""
+
+import math
+
+import pytest
+import torch
+
+from medaug.errors import TrainingError
+from medaug.training.monitors import check_finite, measure, warnings_of
+
+from .tiny import crop
+
+
+def batch() -> dict[str, torch.Tensor]:
+    crops = [crop(i) for i in range(4)]
+    return {key: torch.stack([c[key] for c in crops]) for key in crops[0]}
+
+
+def test_generator_that_copies_its_input_has_no_strength_and_is_reported():
+    real = batch()
+    figures = measure(real, {"a": real["b"], "b": real["a"]})
+    assert figures["strength_a"] == figures["strength_b"] == 0 and figures["variety_a"] > 0.5
+    assert [w for w in warnings_of([figures] * 8) if "domain a" in w and "no-op" in w]
+    assert len(warnings_of([figures] * 8)) == 2
+
+
+def test_generator_with_one_output_has_no_variety_and_is_reported():
+    real = batch()
+    figures = measure(real, {key: real[key][:1].expand(4, -1, -1, -1) for key in "ab"})
+    assert figures["variety_a"] == figures["variety_b"] == 0 and figures["strength_a"] > 0.1
+    assert warnings_of([figures] * 8) == [f"The fakes of domain {d} are all alike (mode collapse)." for d in "ab"]
+
+
+def test_healthy_training_gets_no_warning():
+    real = batch()
+    assert warnings_of([measure(real, {"a": real["a"].flip(0), "b": real["b"].flip(0)})]) == []
+    assert warnings_of([]) == []
+
+
+def test_warnings_are_about_the_end_of_the_training():
+    real = batch()
+    idle, busy = measure(real, {"a": real["b"], "b": real["a"]}), measure(real, {"a": real["a"], "b": real["b"]})
+    assert warnings_of([idle] * 30 + [busy] * 10) == []
+    assert len(warnings_of([busy] * 30 + [idle] * 10)) == 2
+
+
+def test_masks_shown_to_discriminators_do_not_count():
+    real = batch()
+    plain = {"a": real["a"], "b": real["b"].flip(0)}
+    shown = {key: torch.cat([value, real["mask_a"]], 1) for key, value in plain.items()}
+    assert measure(real, plain) == measure(real, shown)
+
+
+def test_one_sample_has_no_variety_to_measure():
+    real = {key: value[:1] for key, value in batch().items()}
+    assert set(measure(real, {"a": real["a"], "b": real["b"]})) == {"strength_a", "strength_b"}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_losses_that_are_not_finite_are_named_with_the_remedy(bad):
+    losses = {"cycle_a": torch.tensor(bad), "cycle_b": torch.tensor(1.0), "adversarial": torch.tensor(bad)}
+    with pytest.raises(TrainingError, match="step 7: cycle_a, adversarial not finite.*lower training.learning_rate"):
+        check_finite(losses, 7)
+    check_finite({"cycle_b": torch.tensor(1.0)}, 7)

@@ -1,0 +1,81 @@
+"""A head that the weights have never seen: volume, slice, masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from medaug.io.atomic import read_json
+from medaug.io.cache import open_array
+from medaug.stages.runs import RunDir
+
+KINDS = ("array", "tensor", "metatensor")
+
+
+@dataclass(frozen=True)
+class Head:
+    """A test patient of the tiny run: image 0 to 200 (float32), label 0/1 and organ, each (X, Y, Z)."""
+
+    image: np.ndarray
+    label: np.ndarray
+    organ: np.ndarray
+    affine: np.ndarray
+    level: int
+
+    @property
+    def slice(self) -> np.ndarray:
+        """(1, X, Y), the slice with most of the tumor."""
+        return self.image[None, ..., self.level].copy()
+
+    @property
+    def slice_label(self) -> np.ndarray:
+        return self.label[None, ..., self.level].copy()
+
+    @property
+    def slice_organ(self) -> np.ndarray:
+        return self.organ[None, ..., self.level].copy()
+
+
+@pytest.fixture(scope="session")
+def head(tiny_run: RunDir) -> Head:
+    patients = read_json(tiny_run.split)["test"]
+    entry = next(e for e in read_json(tiny_run.datalist)["cases"] if e["patient"] in patients)
+    image, label, organ = (
+        np.asarray(open_array(tiny_run.prepared, entry["arrays"][k])) for k in ("image", "label", "organ")
+    )
+    image = np.rint(200 * image / image.max()).astype(np.float32)
+    level = int(label.sum(axis=(0, 1)).argmax())
+    return Head(image, label.astype(np.float32), organ.astype(np.float32), np.asarray(entry["affine"]), level)
+
+
+@pytest.fixture(scope="session")
+def disk(head: Head) -> np.ndarray:
+    """(1, X, Y): a disk of 7 voxels across, well inside the head and away from its tumors."""
+    x, y = np.mgrid[:32, :32]
+    places = [(i, j) for i in range(8, 24) for j in range(8, 24)]
+    tumor = head.slice_label[0] > 0
+    for i, j in places:
+        mask = (x - i) ** 2 + (y - j) ** 2 <= 9.5
+        near = (x - i) ** 2 + (y - j) ** 2 <= 50
+        if not (near & tumor).any() and (head.slice_organ[0] > 0)[mask].all():
+            return mask[None].astype(np.float32)
+    raise AssertionError("no place for the disk in this phantom")
+
+
+@pytest.fixture(scope="session")
+def as_kind(head: Head):
+    """Turns an array into each kind of input that MONAI passes on."""
+
+    def convert(array: np.ndarray, kind: str):
+        if kind == "array":
+            return array.copy()
+        tensor = torch.from_numpy(array.copy())
+        if kind == "tensor":
+            return tensor
+        return MetaTensor(tensor, affine=torch.from_numpy(head.affine), meta={"filename_or_obj": "head.nii.gz"})
+
+    return convert
