@@ -132,13 +132,6 @@ def test_train_cycle_reads_what_phantoms_writes(cli, tmp_path, tiny_yaml, small_
     assert facts["spacing_mm"] == pytest.approx([6, 6]) and len(facts["training_patients"]) == 2
 
 
-def test_the_console_script_draws_phantoms_and_tells_how_many(tmp_path):
-    done = in_a_process("phantoms", tmp_path / "data", "--patients", "1")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == f"1 scans in {tmp_path / 'data'}"
-    assert len(list((tmp_path / "data").rglob("*_flair.nii.gz"))) == 1
-
-
 def test_the_console_script_runs_a_finished_pipeline_again_and_prints_the_report(copy_of_run, tiny_yaml):
     done = in_a_process("run", tiny_yaml, "--out", copy_of_run.root)
     assert done.returncode == 0, done.stderr

@@ -1,9 +1,9 @@
 """Where a lesion may lie when nobody drew the organ: the brain where the image shows a skull, else the body.
 
-The skull is a dark line between two bright regions: a watershed (Meyer and Beucher 1990)
-from the depth of the head and from its rim meets on it. It is taken for a skull only if it is dark, lies deep enough,
-and has bright scalp outside. A skull-stripped brain has no such line and keeps its whole body; an abdomen may in the same
-way be bounded by its wall. Everything is in-plane: axis 2 of a volume only joins slices.
+The skull is a dark line between two bright regions: a watershed (Meyer and Beucher 1990) from the depth of the head and
+from its rim meets on it. It is taken for a skull only if it is dark, lies deep enough, and has bright scalp outside. A
+skull-stripped brain has no such line and keeps its whole body; an abdomen may be bounded by its wall. Everything is
+in-plane: axis 2 of a volume only joins slices.
 """
 
 from __future__ import annotations

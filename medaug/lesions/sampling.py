@@ -32,6 +32,8 @@ SCALING = (0.7, 1.4)
 """References are enlarged by so much, if there are any of about the drawn size."""
 VOXELS_TOLERANCE = 0.2
 """How far the bent reference's voxels may be from the drawn size's."""
+SIZE_SLACK = 0.13
+"""How far a lesion on the target may be from the asked sizes."""
 PLACES = (True, True, False, False)
 """Where a shape is tried: about where a training lesion was (relative to the organ), or else anywhere in it."""
 PLACE_SPREAD = 0.06
@@ -86,7 +88,7 @@ def draw_lesion(
         late = max(0, attempt - max_tries // 2 + 1)
         drawn = _Drawn.of(prior, rng, size_mm, shape, reference, 0.85**late if size_mm is None else 1.0)
         region = None if drawn is None else target.region(drawn.mask)
-        if region is None:
+        if region is None or not _has_size(region, spacing_mm, size_mm):
             continue
         for usual in PLACES:
             center = _usual_place(prior, target, rng) if usual else target.anywhere(rng)
@@ -156,6 +158,12 @@ class _Drawn:
             diameter_mm=equivalent_diameter_mm(mask, prior.spacing_mm), contrast=self.contrast,
             reference_contrast=chosen.contrast, surroundings=chosen.surroundings,
         )  # fmt: skip
+
+
+def _has_size(region: np.ndarray, spacing_mm: Sequence[float], size_mm: tuple[float, float] | None) -> bool:
+    """Whether a lesion's voxels on the target have the asked size; coarse voxels can only come near it."""
+    low, high = (0.0, np.inf) if size_mm is None else size_mm
+    return low * (1 - SIZE_SLACK) <= equivalent_diameter_mm(region, spacing_mm) <= high * (1 + SIZE_SLACK)
 
 
 def _usual_place(prior: LesionPrior, target: Target, rng: np.random.RandomState) -> np.ndarray:

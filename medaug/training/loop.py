@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -54,8 +55,10 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     fabric = make_fabric(config)
     # Fabric gives each process its own copy of modules that are arguments, and cannot walk frozen dataclasses.
-    fabric.launch(partial(_train, samples=samples, config=config, folder=folder, preview=preview), translator)
+    stopped = fabric.launch(partial(_train, samples=samples, config=config, folder=folder, preview=preview), translator)
     state = load_checkpoint(folder / "checkpoints")
+    if stopped:
+        raise Interrupted(f"stopped after step {state['step']} of {config.steps}; the same command resumes")
     translator.to("cpu").load_state_dict(state["translator"])
     if config.ema_decay:
         translator.generators.load_state_dict(state["ema"])
@@ -74,14 +77,18 @@ def make_fabric(config: TrainingConfig) -> Fabric:
 def _train(
     fabric: Fabric, translator: Translator, *, samples: Dataset, config: TrainingConfig, folder: Path,
     preview: Preview | None,
-) -> None:  # fmt: skip
+) -> bool:  # fmt: skip
+    """Runs in every process; returns whether a signal stopped it (what is raised in a spawned one loses its type)."""
     state = _State(fabric, translator, config, folder / "checkpoints")
     if state.step >= config.steps:
-        return
+        return False
     loader = _loader(fabric, samples, config, state.step)
-    log = MetricsLog(folder, state.step) if fabric.is_global_zero else None
-    label, silent = f"train {translator.name}", not fabric.is_global_zero
-    with _StopRequest() as stop, track(label, config.steps, done=state.step, silent=silent) as tracker:
+    silent = not fabric.is_global_zero
+    with (
+        _StopRequest() as stop,
+        nullcontext() if silent else closing(MetricsLog(folder, state.step)) as log,
+        track(f"train {translator.name}", config.steps, done=state.step, silent=silent) as tracker,
+    ):
         for batch in loader:
             figures = _step(fabric, state, batch, config)
             if log and (state.step % config.log_every == 0 or state.step == config.steps):
@@ -93,9 +100,8 @@ def _train(
             if preview and not silent and (state.step % config.preview_every == 0 or state.step == config.steps):
                 preview(state.for_use(), state.step)
             if stopping:
-                raise Interrupted(f"stopped after step {state.step} of {config.steps}; the same command resumes")
-    if log:
-        log.close()
+                return True
+    return False
 
 
 class _State:
@@ -116,6 +122,9 @@ class _State:
         self._restore(load_checkpoint(folder, rank=fabric.global_rank, processes=fabric.world_size))
 
     def save(self) -> None:
+        """Writes a checkpoint, unless a gradient spoiled the weights: that would take the place of a good one."""
+        parts = {"generators": self.translator.generators, "discriminators": self.translator.discriminators}
+        check_finite({f"weights of {k}": sum(p.sum() for p in v.parameters()) for k, v in parts.items()}, self.step)
         state: dict[str, Any] = {"step": self.step, "pools": {k: pool.state_dict() for k, pool in self.pools.items()}}
         state["translator"] = self.translator.state_dict()
         state["ema"] = self.ema.module.state_dict()
