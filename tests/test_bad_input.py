@@ -485,7 +485,7 @@ def test_phantoms_do_not_write_into_a_used_folder_or_an_unknown_layout(fails, da
     ],
 )
 def test_the_console_script_ends_the_same_way(tmp_path, arguments, error):
-    done = subprocess.run([MEDAUG, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([MEDAUG, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == error.exit_code
     assert done.stderr.startswith("medaug: ") and len(done.stderr.splitlines()) == 1, done.stderr
     assert done.stdout == ""

@@ -51,7 +51,7 @@ def small_phantoms(monkeypatch):
 
 def in_a_process(*arguments, **options):
     command = [MEDAUG, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, **options)
 
 
 def test_help_and_version_answer_without_heavy_imports():

@@ -17,6 +17,6 @@ def test_examples_are_at_most_80_lines(path):
 def test_the_monai_training_loop_runs_on_a_finished_run(tiny_run):
     path = next(path for path in EXAMPLES if path.name.startswith("01_"))
     command = [sys.executable, path, "--run", tiny_run.root, "--epochs", "1", "--workers", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     assert "epoch 1: loss " in done.stdout

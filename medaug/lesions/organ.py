@@ -65,7 +65,7 @@ def _threshold(volume: np.ndarray) -> float:
     """Between background and tissue: well below Otsu's, which splits dark from bright tissue."""
     if volume.min() == volume.max():
         return float(volume.min())
-    high = float(threshold_otsu(volume))
+    high = float(threshold_otsu(volume.reshape(-1)))
     low = float(np.median(volume[volume <= high]))
     return low + 0.35 * (high - low)
 

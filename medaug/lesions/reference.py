@@ -16,7 +16,7 @@ from medaug.lesions.crops import box_around, extract, resized_mask
 from medaug.lesions.geometry import bounding_box, equivalent_diameter_mm
 from medaug.lesions.prior import AIR, RING_VOXELS, LesionPrior
 from medaug.lesions.sampling import Lesion, check_reference
-from medaug.lesions.shapes import continued, stretched
+from medaug.lesions.shapes import stretched
 
 GAIN = (0.5, 2.0)
 CONTRAST_LEAST = 0.05
@@ -32,7 +32,6 @@ def match_surroundings(lesion: Lesion, crop: np.ndarray) -> np.ndarray:
     """The lesion's texture, shifted so that it stands out from `crop` as it did from its own surroundings.
 
     The shift is the difference of the two rings' median brightness; a drawn contrast scales the texture about its ring.
-    Beyond the mask the lesion's edge is continued: the reference's own surroundings (a sulcus, the skull) stay behind.
 
     Args:
         crop: the target crop (*S) in [-1, 1], on the lesion's grid.
@@ -45,7 +44,7 @@ def match_surroundings(lesion: Lesion, crop: np.ndarray) -> np.ndarray:
     there = lesion.surroundings
     own = lesion.reference_contrast
     gain = np.clip(lesion.contrast / own, *GAIN) if abs(own) > CONTRAST_LEAST else 1.0
-    return np.clip(here + (continued(lesion.texture, lesion.mask) - there) * gain, -1.0, 1.0).astype(np.float32)
+    return np.clip(here + (lesion.texture - there) * gain, -1.0, 1.0).astype(np.float32)
 
 
 def lesion_for_mask(

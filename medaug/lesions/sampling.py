@@ -26,7 +26,7 @@ MARGIN_VOXELS = 3
 """Masks stay this far from their crop's edge."""
 SIZE_SPREAD = 0.2
 """Standard deviation of the log-normal kernel around a drawn reference's size."""
-CONTRAST_SPREAD = 0.25
+CONTRAST_SPREAD = 0.15
 """As `SIZE_SPREAD`, of the contrast: other patients differ by more than a few training patients do."""
 SCALING = (0.7, 1.4)
 """References are enlarged by so much, if there are any of about the drawn size."""
@@ -194,7 +194,7 @@ def _warped(
         elif abs(voxels - wanted) > max(1, VOXELS_TOLERANCE * wanted):
             warp = warp.enlarged((wanted / voxels) ** (1 / mask.ndim))
         elif clear_of_edge(mask, MARGIN_VOXELS):
-            return mask, sampled(chosen.image, points, smooth=mask.ndim == 2).clip(-1, 1)
+            return mask, sampled(chosen.image, points, smooth=False).clip(-1, 1)
         else:
             warp = None
     return None

@@ -46,7 +46,7 @@ def learning_curves(
     Raises:
         ValueError: if a series has not one value per step.
     """
-    figure, ax = _axes(height_in=3.1)
+    figure, ax = _axes(height_in=3.4)
     curves = {name: _running_mean(*_finite_pairs(name, *points), smooth) for name, points in series.items()}
     curves = {name: curve for name, curve in curves.items() if curve[0].size}
     for index, (steps, values, mean) in enumerate(curves.values()):
@@ -136,7 +136,7 @@ def score_by_patient(scores: Mapping[str, Sequence[float]], *, ylabel: str) -> b
 
 def distributions(real: Sequence[float], synthetic: Sequence[float], *, xlabel: str) -> bytes:
     """Two histograms over the same bins: real filled, synthetic outlined; dotted lines are the medians."""
-    figure, ax = _axes(height_in=2.9)
+    figure, ax = _axes(height_in=3.1)
     samples = {"real": np.asarray(real, dtype=float), "synthetic": np.asarray(synthetic, dtype=float)}
     samples = {name: values[np.isfinite(values)] for name, values in samples.items()}
     together = np.concatenate(list(samples.values()))
@@ -195,7 +195,11 @@ def _label(ax: Axes, *, title: str = "", xlabel: str = "", ylabel: str = "") -> 
 def _legend(ax: Axes, handles: Sequence[object], names: list[str]) -> None:
     # A label that begins with an underscore is skipped by matplotlib; the space keeps it.
     labels = [_plain(f" {name}" if name.startswith("_") else name) for name in names]
-    ax.legend(handles, labels, fontsize=8.5, framealpha=0.85, edgecolor="none", labelcolor=INK, handlelength=2.4)
+    columns = 3 if max(map(len, labels)) <= 18 else 2
+    ax.figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, fontsize=8.5, frameon=False, labelcolor=INK,
+        handlelength=2.4, columnspacing=1.4,
+    )  # fmt: skip
 
 
 def _plain(text: str) -> str:

@@ -22,6 +22,7 @@ from medaug.report.figures import DPI, INK, SOFT, to_png
 
 _CONTOUR = "#F5B800"  # Okabe-Ito orange, lightened: stands out on every grey
 _CONTOUR_ON_DIVERGING = "#222222"
+_NOT_FINITE = (204, 121, 167)
 _GAP, _ROW_HEAD, _BAR = 10, 116, 34  # CSS pixels: between tiles, for titles at the side, for a colour bar at the foot
 _TITLE, _LINE = 28, 15  # CSS pixels: the grid's title, a line of a column title
 
@@ -130,19 +131,15 @@ class _Panel:
     def draw(self, ax: Axes, window: tuple[float, float], difference: float | None) -> None:
         picture = self.picture
         if picture.diverging and difference is not None:
-            low, high, cmap = -difference, difference, colormaps["RdBu_r"].copy()
+            pixels = _coloured(self.image, -difference, difference, "RdBu_r")
         else:
             low = window[0] if picture.vmin is None else picture.vmin
             high = window[1] if picture.vmax is None else picture.vmax
-            high, cmap = (high if high > low else low + 1.0), colormaps["gray"].copy()
-        cmap.set_bad("#CC79A7")  # a voxel that is not finite must not look like tissue
-        pixels = np.kron(self.image, np.ones((self.factor, self.factor), dtype=np.float32))
+            pixels = _coloured(self.image, low, high if high > low else low + 1.0, "gray")
+        pixels = pixels.repeat(self.factor, axis=0).repeat(self.factor, axis=1)
         shape = np.asarray(picture.image).T.shape  # contours are in the coordinates of the original slice
         extent = (-0.5, shape[1] - 0.5, shape[0] - 0.5, -0.5)
-        ax.imshow(
-            np.ma.masked_invalid(pixels), cmap=cmap, vmin=low, vmax=high, origin="upper", interpolation="none",
-            extent=extent, aspect="auto",
-        )  # fmt: skip
+        ax.imshow(pixels, origin="upper", interpolation="none", extent=extent, aspect="auto")
         region = None if picture.contour is None else np.pad(np.asarray(picture.contour).T != 0, 1)
         if region is not None and region.any():
             colour = _CONTOUR_ON_DIVERGING if picture.diverging else _CONTOUR
@@ -233,6 +230,14 @@ def _difference_range(column: Sequence[Picture | None]) -> float | None:
         return max(given) or 1.0
     found = [np.abs(np.asarray(p.image, dtype=float)[np.isfinite(np.asarray(p.image, dtype=float))]) for p in maps]
     return max((float(values.max()) for values in found if values.size), default=0.0) or 1.0 if maps else None
+
+
+def _coloured(image: np.ndarray, low: float, high: float, name: str) -> np.ndarray:
+    """(Y, X) intensities as (Y, X, 3) bytes; a voxel that is not finite is pink, unlike any tissue."""
+    table = np.rint(255 * colormaps[name](np.linspace(0, 1, 256))[:, :3]).astype(np.uint8)
+    finite = np.isfinite(image)
+    level = (np.where(finite, image, low).astype(np.float64) - low) * (255.0 / (high - low))
+    return np.where(finite[..., None], table[np.rint(level.clip(0, 255)).astype(int)], np.uint8(_NOT_FINITE))
 
 
 def _reduced(image: np.ndarray, factor: float) -> np.ndarray:

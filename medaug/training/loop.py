@@ -130,6 +130,7 @@ class _State:
         state["ema"] = self.ema.module.state_dict()
         state["averaged"] = self.ema.n_averaged
         state["optimizers"] = [optimizer.state_dict() for optimizer in self.optimizers]
+        state["precision"] = self.fabric.strategy.precision.state_dict()
         save_checkpoint(self.folder, self.step, state, rank=self.fabric.global_rank, barrier=self.fabric.barrier)
 
     def for_use(self) -> Translator:
@@ -148,6 +149,7 @@ class _State:
         self.ema.n_averaged.copy_(state["averaged"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
+        self.fabric.strategy.precision.load_state_dict(state.get("precision", {}))
         for domain, pool in self.pools.items():
             pool.load_state_dict(state["pools"][domain], self.fabric.device)
 
@@ -158,7 +160,8 @@ def _step(fabric: Fabric, state: _State, batch: Batch, config: TrainingConfig) -
     _set_learning_rate(state.optimizers, config.learning_rate_at(state.step))
 
     _require_grad(state.translator.discriminator_parameters(), False)
-    losses, fakes = state.module.generator_losses(batch)
+    with fabric.autocast():  # on one device Fabric leaves it to the caller, for nothing goes through `forward`
+        losses, fakes = state.module.generator_losses(batch)
     check_finite(losses, state.step)
     generators.zero_grad()
     fabric.backward(sum(losses.values()))
@@ -167,7 +170,8 @@ def _step(fabric: Fabric, state: _State, batch: Batch, config: TrainingConfig) -
     _require_grad(state.translator.discriminator_parameters(), True)
     chance = torch.Generator().manual_seed((config.seed * 1_000_003 + state.step) * 4096 + fabric.global_rank)
     pooled = {domain: state.pools[domain].exchange(fake, chance) for domain, fake in fakes.items()}
-    judged = state.module.discriminator_losses(batch, pooled)
+    with fabric.autocast():
+        judged = state.module.discriminator_losses(batch, pooled)
     check_finite(judged, state.step)
     discriminators.zero_grad()
     fabric.backward(sum(judged.values()))
@@ -175,7 +179,12 @@ def _step(fabric: Fabric, state: _State, batch: Batch, config: TrainingConfig) -
 
     state.ema.update_parameters(state.translator.generators)
     state.step += 1
-    return lambda: {name: float(v.detach()) for name, v in (losses | judged).items()} | measure(batch, fakes)
+
+    def figures() -> dict[str, float]:
+        starts = {"a": state.translator.start_of(batch, "b2a"), "b": state.translator.start_of(batch, "a2b")}
+        return {name: float(v.detach()) for name, v in (losses | judged).items()} | measure(batch, fakes, starts)
+
+    return figures
 
 
 class _StepBatches(Sampler[list[int]]):

@@ -69,6 +69,10 @@ class Translator(nn.Module, ABC):
     def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
         """The discriminators' weighted losses on the batch's real images and on (pooled) fakes."""
 
+    def start_of(self, batch: Batch, direction: Direction) -> Tensor:
+        """What this direction's generator starts from, to measure how much it changes: the batch's own image."""
+        return batch["a" if direction == "a2b" else "b"]
+
     def generator_parameters(self) -> Iterator[nn.Parameter]:
         return self.generators.parameters()
 

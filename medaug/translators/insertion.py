@@ -28,7 +28,11 @@ from medaug.volumes import Domain
 
 @dataclass(frozen=True)
 class MaskGuidedCycleGANConfig:
-    """Settings of the crop translator; `generator`, `width`, `depth` are sized for a CPU."""
+    """Settings of the crop translator; `generator`, `width`, `depth` are sized for a CPU.
+
+    With few real lesions an unconstrained discriminator learns them by heart and a strong identity term then leaves the
+    insertion at its starting composite: hence spectral norm, a heavier adversarial term and no identity by default.
+    """
 
     content: Literal["reference", "free"] = "reference"
     generator: str = "unet"
@@ -36,10 +40,10 @@ class MaskGuidedCycleGANConfig:
     depth: int = 3
     discriminator_width: int = 32
     discriminator_layers: int = 3
-    spectral: bool = False
-    adversarial_weight: float = 1.0
+    spectral: bool = True
+    adversarial_weight: float = 4.0
     cycle_weight: float = 5.0
-    identity_weight: float = 5.0
+    identity_weight: float = 0.0
     cycle_noise: float = 0.01
 
 
@@ -79,10 +83,15 @@ class MaskGuidedCycleGAN(Translator):
     def paste(self, background: Tensor, lesion: Tensor, mask: Tensor) -> Tensor:
         """The crude composite that "reference" content starts from: `lesion` over `background`, soft-edged.
 
-        The edge is half-way at the mask's border, so the lesion is as large as its label says; what the generator may
-        then change is a little more (`soft_mask` with its growth).
+        The lesion brings the first voxels of its own surroundings along: its edge is as sharp as it was.
         """
-        return composite(background, lesion, soft_mask(mask, grow=0))
+        return composite(background, lesion, soft_mask(mask))
+
+    def start_of(self, batch: Batch, direction: Direction) -> Tensor:
+        """With reference content, insertion starts from the composite."""
+        if direction == "a2b" and self.config.content == "reference":
+            return self.paste(batch["a"], batch["reference_a"], batch["mask_a"])
+        return super().start_of(batch, direction)
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Adversarial, cycle (equation 2, inside the mask) and identity (section 5.2) terms."""
@@ -90,7 +99,7 @@ class MaskGuidedCycleGAN(Translator):
             batch["a"], batch["mask_a"], batch["b"], batch["mask_b"], batch["seed"], self.config,
         )  # fmt: skip
         soft_a, soft_b = soft_mask(mask_a), soft_mask(mask_b)
-        start_a = self.paste(a, batch["reference_a"], mask_a) if c.content == "reference" else a
+        start_a = self.start_of(batch, "a2b")
         inserted = self._edit(start_a, mask_a, "a2b", seeded_noise(mask_a, seeds, salt=1))
         removed = self._edit(b, mask_b, "b2a", seeded_noise(mask_b, seeds, salt=2))
         noisy_inserted = inserted + c.cycle_noise * seeded_noise(inserted, seeds, salt=3)

@@ -4,11 +4,14 @@ import math
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from medaug.errors import TrainingError
 from medaug.training import TrainingConfig, fit
 from medaug.training.log import read_metrics
+from medaug.training.loop import _State
 from medaug.translators import CycleGAN, CycleGANConfig
 
 from .tiny import DOMAIN, SETTINGS, Crops, assert_same_state, crop, states, tiny_config, tiny_translator
@@ -138,6 +141,18 @@ def test_mixed_precision_trains_float32_weights(tmp_path):
     exact = fit(tiny_translator(), Crops(), tiny_config(steps=2), tmp_path / "exact")
     assert all(p.dtype == torch.float32 and torch.isfinite(p).all() for p in trained.parameters())
     assert not same(trained, exact)
+
+
+def test_loss_scale_of_half_precision_is_part_of_the_checkpoint(tmp_path):
+    scalers = []
+    for _ in range(2):
+        fabric = Fabric(accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", "cpu"))
+        state = _State(fabric, tiny_translator(), tiny_config(), tmp_path)
+        scalers.append(fabric.strategy.precision.scaler)
+        if len(scalers) == 1:
+            scalers[0].load_state_dict(scalers[0].state_dict() | {"scale": 128.0, "_growth_tracker": 7})
+            state.save()
+    assert scalers[1].state_dict() == scalers[0].state_dict() and scalers[1].get_scale() == 128
 
 
 def test_interrupted_training_flushes_its_tensorboard_log(tmp_path):

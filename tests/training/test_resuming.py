@@ -45,7 +45,7 @@ def unbroken(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("index", [1, 8, 17, 23])
+@pytest.mark.parametrize("index", [1, 8, 23])
 def test_training_that_broke_and_resumed_equals_the_unbroken_one(unbroken, tmp_path, index):
     with pytest.raises(Broken):
         fit(tiny_translator(), breaks_at(index), tiny_config(), tmp_path)
@@ -59,7 +59,7 @@ def test_training_that_broke_and_resumed_equals_the_unbroken_one(unbroken, tmp_p
     [
         ("mask-guided-cyclegan", {"content": "free", "spectral": True}, {}),
         ("cyclegan", {}, {"pool_size": 0, "ema_decay": 0.0}),
-        ("mask-guided-cyclegan", {}, {"decay_from": 0.0, "seed": 9}),
+        ("mask-guided-cyclegan", {}, {"decay_from": 0.0, "seed": 9, "precision": "bf16-mixed"}),
     ],
 )
 def test_resuming_is_exact_for_other_settings_too(tmp_path, method, settings, training):
@@ -110,9 +110,8 @@ def test_finished_training_is_returned_without_another_step(unbroken):
     assert (unbroken / "metrics.jsonl").read_bytes() == before and not first.training
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_number_of_workers_does_not_matter(unbroken, tmp_path, workers):
-    fit(tiny_translator(), Crops(), tiny_config(workers=workers), tmp_path)
+def test_number_of_workers_does_not_matter(unbroken, tmp_path):
+    fit(tiny_translator(), Crops(), tiny_config(workers=2), tmp_path)
     assert_same_state(tmp_path, unbroken)
 
 

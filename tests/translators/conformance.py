@@ -136,11 +136,11 @@ class TranslatorConformance:
             return sum(value for name, value in losses.items() if name.startswith("cycle"))
 
         start = float(reconstruction().detach())
-        for _ in range(24):
+        for _ in range(16):
             optimizer.zero_grad()
             reconstruction().backward()
             optimizer.step()
-        assert float(reconstruction().detach()) < 0.75 * start
+        assert float(reconstruction().detach()) < 0.85 * start
 
     def test_gradient_at_batch_size_one_is_that_of_float64(self, translator, batch):
         """torch 2.13 computes wrong instance-norm gradients on the CPU at batch size 1 in some memory layouts."""

@@ -88,8 +88,8 @@ def test_free_insertion_does_not_depend_on_what_the_mask_covers(dims):
 def test_reference_insertion_starts_from_the_pasted_lesion():
     batch, translator = make_batch(2), build("reference")
     pasted = translator.paste(batch["a"], batch["reference_a"], batch["mask_a"])
-    inside, outside = batch["mask_a"] > 0, beyond(batch["mask_a"], REACH)
-    assert torch.equal(pasted[inside], batch["reference_a"][inside])
+    core, outside = beyond(1 - batch["mask_a"], 1), beyond(batch["mask_a"], 1)
+    assert torch.equal(pasted[core], batch["reference_a"][core]) and core.any()
     assert torch.equal(pasted[outside], batch["a"][outside])
     other = translator.generator_losses(batch | {"reference_a": -batch["reference_a"]})[1]["b"]
     assert not torch.equal(other, translator.generator_losses(batch)[1]["b"])

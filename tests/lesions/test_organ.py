@@ -1,0 +1,171 @@
+"""Where lesions may lie: found on phantoms whose anatomy is known, and on real scans where they are at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from medaug.io.files import read_label, read_scan
+from medaug.io.grid import resample_image, resample_mask
+from medaug.lesions import find_organ, grow
+from medaug.phantoms import Phantom, abdomen_phantom, head_phantom
+from medaug.volumes import Percentiles, Window
+
+DATA = Path(os.environ.get("MEDAUG_DATA", Path(__file__).parents[3] / "shared" / "data"))
+CT = Window(-160.0, 240.0, "HU")
+MM2_OF_BRAIN = 8000
+"""Slices with less brain are the crown and the skull base, where the skull does not stand out."""
+
+
+@pytest.fixture(scope="module")
+def head() -> Phantom:
+    return head_phantom(0, shape=(96, 96, 12), spacing_mm=(2.0, 2.0, 8.0))
+
+
+def normalized(image: np.ndarray) -> np.ndarray:
+    return Percentiles().window_of(image).normalize(image).astype(np.float32)
+
+
+def middle(phantom: Phantom) -> np.ndarray:
+    """Which slices show a fair part of the brain."""
+    brain = (phantom.organs > 0).sum(axis=(0, 1)) * np.prod(phantom.spacing_mm[:2])
+    return brain > MM2_OF_BRAIN
+
+
+def disc(shape: tuple[int, ...], radius: float) -> np.ndarray:
+    return sum((g - (n - 1) / 2) ** 2 for g, n in zip(np.indices(shape), shape, strict=True)) <= radius**2
+
+
+@pytest.mark.parametrize("sequence", ["flair", "t1"])
+def test_in_a_head_with_a_skull_the_organ_is_the_brain(head, sequence):
+    organ = find_organ(normalized(head.images[sequence]), head.spacing_mm, margin_mm=6.0)[..., middle(head)]
+    brain = head.organs[..., middle(head)] > 0
+    near = np.stack([grow(brain[..., z], 4.0, head.spacing_mm[:2]) for z in range(brain.shape[-1])], axis=-1)
+    assert (organ & brain).sum() > 0.95 * brain.sum()
+    assert (organ & ~near).sum() < 0.02 * organ.sum()
+
+
+def test_single_slices_find_the_brain_too(head):
+    for z in np.flatnonzero(middle(head))[1:-1]:
+        organ = find_organ(normalized(head.images["flair"][..., z]), head.spacing_mm[:2], margin_mm=6.0)
+        brain = head.organs[..., z] > 0
+        assert (organ & brain).sum() > 0.9 * brain.sum()
+        assert (organ & ~grow(brain, 8.0, head.spacing_mm[:2])).sum() < 0.05 * organ.sum()
+
+
+def test_tumors_of_the_phantom_lie_in_the_organ(head):
+    organ = find_organ(normalized(head.images["flair"]), head.spacing_mm, margin_mm=6.0)
+    assert (organ & (head.label > 0)).sum() > 0.97 * (head.label > 0).sum()
+
+
+def test_a_tilted_background_does_not_matter(head):
+    image = normalized(head.images["flair"])
+    tilt = 0.15 * np.linspace(0, 1, image.shape[0], dtype=np.float32)[:, None, None]
+    straight, tilted = (find_organ(x, head.spacing_mm, margin_mm=6.0) for x in (image, np.maximum(image + tilt, -1)))
+    assert (straight & tilted).sum() > 0.93 * (straight | tilted).sum()
+
+
+def test_a_stripped_brain_is_kept_whole(head):
+    image = np.where(head.organs > 0, normalized(head.images["t1"]), -1.0).astype(np.float32)
+    organ = find_organ(image, head.spacing_mm, margin_mm=0.0)
+    brain = head.organs > 0
+    assert (organ & brain).sum() > 0.97 * brain.sum()
+    assert not (organ & ~np.stack([grow(plane, 4.0, (2.0, 2.0)) for plane in brain.T], -1).transpose(1, 0, 2)).any()
+
+
+@pytest.mark.parametrize("sequence", ["contrast", "noncontrast"])
+def test_in_a_windowed_ct_the_organ_holds_the_liver_and_no_air(sequence):
+    abdomen = abdomen_phantom(0, shape=(96, 96, 8), spacing_mm=(4.0, 4.0, 24.0))
+    hu = abdomen.images[sequence].astype(np.float32)
+    organ = find_organ(CT.normalize(hu), abdomen.spacing_mm, margin_mm=6.0)
+    liver = abdomen.organs == 1
+    assert (organ & liver).sum() > 0.95 * liver.sum()
+    for z in range(hu.shape[-1]):
+        air = ~ndimage.binary_fill_holes(hu[..., z] > -300)
+        assert (organ[..., z] & air).sum() < 0.01 * organ[..., z].sum()
+
+
+@pytest.mark.parametrize("shape", [(80, 64), (80, 64, 6)])
+@pytest.mark.parametrize("margin_mm", [0.0, 5.0, 12.0])
+def test_the_margin_is_kept_in_mm_whatever_the_voxels(shape, margin_mm):
+    spacing_mm = (1.0, 1.5, 5.0)[: len(shape)]
+    x, y = np.indices(shape[:2])
+    body = ((x - 40) * 1.0) ** 2 + ((y - 32) * 1.5) ** 2 <= 35.0**2
+    image = np.where(body, 0.2, -1.0).astype(np.float32)
+    organ = find_organ(np.broadcast_to(image.reshape(*image.shape, *[1] * (len(shape) - 2)), shape), spacing_mm,
+                       margin_mm=margin_mm)  # fmt: skip
+    depth_mm = ndimage.distance_transform_edt(body, sampling=spacing_mm[:2])
+    plane = organ if organ.ndim == 2 else organ[..., 0]
+    assert (depth_mm[plane] > margin_mm).all()
+    assert plane.sum() == pytest.approx(((depth_mm > margin_mm) & body).sum(), rel=0.02)
+
+
+def test_a_margin_that_leaves_nothing_is_lowered_until_something_is_left():
+    image = np.where(disc((64, 64), 10), 0.0, -1.0).astype(np.float32)
+    organ = find_organ(image, (1.0, 1.0), margin_mm=30.0)
+    assert organ.any()
+    assert not (organ & (image < 0)).any()
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (32, 32, 5)])
+def test_the_organ_is_never_empty(shape):
+    rng = np.random.RandomState(0)
+    speck = np.full(shape, -1.0, np.float32)
+    speck[(16,) * len(shape) if len(shape) == 2 else (16, 16, 2)] = 1.0
+    images = [
+        np.zeros(shape, np.float32), np.full(shape, -1.0, np.float32), speck, -speck,
+        rng.uniform(-1, 1, shape).astype(np.float32), np.linspace(-1, 1, np.prod(shape)).reshape(shape),
+    ]  # fmt: skip
+    for image in images:
+        organ = find_organ(image, (1.0, 1.0, 3.0)[: len(shape)], margin_mm=6.0)
+        assert organ.any()
+        assert organ.dtype == bool
+        assert organ.shape == shape
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16])
+def test_other_dtypes_find_the_same_organ(head, dtype):
+    image = normalized(head.images["t1"])[..., 6].astype(np.float16)
+    first, second = (find_organ(image.astype(d), (2.0, 2.0), margin_mm=6.0) for d in (np.float32, dtype))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_the_image_is_not_changed(head):
+    image = normalized(head.images["t1"])[..., 6]
+    before = image.copy()
+    find_organ(image, (2.0, 2.0), margin_mm=6.0)
+    np.testing.assert_array_equal(image, before)
+
+
+def test_real_heads_with_skulls_keep_their_tumors_and_lose_their_scalp():
+    slices = sorted((DATA / "lgg").glob("*/*_mask.tif"))[::37]
+    if not slices:
+        pytest.skip("no LGG slices; set MEDAUG_DATA to a folder with lgg/")
+    kept, scalp = [], []
+    for path in slices:
+        try:
+            image = read_scan(str(path).replace("_mask", ""), channel=1).numpy()[0]
+        except ValueError:
+            continue
+        image, tumor = resample_image(image, (96, 96)), resample_mask(read_label(path).numpy()[0] > 0, (96, 96))
+        organ = find_organ(normalized(image), (2.67, 2.67), margin_mm=16.0)
+        head = ndimage.binary_fill_holes(image > 0.15 * np.percentile(image, 99))
+        rim = head & ~ndimage.binary_erosion(head, iterations=2)
+        kept.append((organ & tumor).sum() / tumor.sum())
+        scalp.append((organ & rim).sum() / rim.sum())
+    assert np.mean(kept) > 0.95
+    assert np.mean(scalp) < 0.02
+
+
+def test_real_stripped_brains_are_kept_whole():
+    paths = sorted((DATA / "brats").glob("*/*_flair.nii.gz"))[:1]
+    if not paths:
+        pytest.skip("no BraTS scans; set MEDAUG_DATA to a folder with brats/")
+    for path in paths:
+        scan = read_scan(path).numpy()[0][..., 50:110:15]
+        organ = find_organ(normalized(scan), (1.0, 1.0, 15.0), margin_mm=0.0)
+        assert (organ & (scan > 0)).sum() > 0.95 * (scan > 0).sum()
