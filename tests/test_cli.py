@@ -22,7 +22,7 @@ from medaug.io.cache import open_array
 from medaug.io.files import read_label, read_scan, write_scan
 from medaug.phantoms import phantoms
 from medaug.stages import phantoms as phantoms_stage
-from medaug.stages.config import dump_config
+from medaug.stages.config_files import dump_config
 
 MEDAUG = Path(sys.executable).with_name("medaug")
 COMMANDS = ("train-cycle", "run", "insert", "remove", "phantoms")

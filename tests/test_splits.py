@@ -36,7 +36,8 @@ def test_another_seed_draws_another_split():
 
 
 @pytest.mark.parametrize(
-    ("train", "validation", "sizes"), [(0.6, 0.2, (6, 2, 2)), (7, 1, (7, 1, 2)), (0.5, 0, (5, 0, 5)), (0.01, 2, (1, 2, 7))]
+    ("train", "validation", "sizes"),
+    [(0.6, 0.2, (6, 2, 2)), (7, 1, (7, 1, 2)), (0.5, 0, (5, 0, 5)), (0.01, 2, (1, 2, 7))],
 )
 def test_below_one_means_a_fraction_and_from_one_on_a_count(train, validation, sizes):
     split = split_patients(map(str, range(10)), train, validation, 0)

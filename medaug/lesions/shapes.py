@@ -50,15 +50,6 @@ def draw_warp(
     return Warp(turn @ np.diag(flips / stretch), displacement)
 
 
-def apply_warp(arrays: Sequence[np.ndarray], warp: Warp) -> list[np.ndarray]:
-    """Warps crops (*S) about their centre, borders repeated; all by one grid.
-
-    Bicubic in 2-D: linear interpolation blurs a texture, and a blurred lesion is told from a real one at a glance.
-    """
-    points = warp_points(warp, arrays[0].shape)
-    return [sampled(array, points, smooth=array.ndim == 2) for array in arrays]
-
-
 def warp_points(warp: Warp, size: tuple[int, ...]) -> Tensor:
     """Where each voxel of a warped crop comes from: (*S, d) in [-1, 1], last axis in torch's order (Z, Y, X)."""
     grid, weights = _grid(size)
@@ -68,11 +59,10 @@ def warp_points(warp: Warp, size: tuple[int, ...]) -> Tensor:
     return grid @ torch.from_numpy(warp.matrix[::-1].T.astype(np.float32)) + bend.movedim(0, -1)
 
 
-def sampled(array: np.ndarray, points: Tensor, *, smooth: bool) -> np.ndarray:
-    """A crop (*S) at these points, bicubic (2-D only) or linear; float32."""
+def sampled(array: np.ndarray, points: Tensor) -> np.ndarray:
+    """A crop (*S) at these points, linear, borders repeated; float32."""
     x = torch.from_numpy(array.astype(np.float32))[None, None]
-    options = {"mode": "bicubic" if smooth else "bilinear", "padding_mode": "border", "align_corners": True}
-    return functional.grid_sample(x, points[None], **options)[0, 0].numpy()
+    return functional.grid_sample(x, points[None], padding_mode="border", align_corners=True)[0, 0].numpy()
 
 
 def procedural_blob(
@@ -99,15 +89,10 @@ def clear_of_edge(mask: np.ndarray, margin: int) -> bool:
     return bool((low >= margin).all() and (low + extent <= np.array(mask.shape) - margin).all())
 
 
-def continued(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """The image inside a mask, and beyond it the nearest value from inside."""
-    nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
-    return image[tuple(nearest)]
-
-
 def stretched(image: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The image inside `source`, scaled so that its bounding box covers `target`'s, and continued beyond its edge."""
-    filled = continued(image, source)
+    nearest = ndimage.distance_transform_edt(~source, return_distances=False, return_indices=True)
+    filled = image[tuple(nearest)]
     (low_s, extent_s), (low_t, extent_t) = bounding_box(source), bounding_box(target)
     scale = extent_s / extent_t
     offset = low_s + (extent_s - 1) / 2 - scale * (low_t + (extent_t - 1) / 2)

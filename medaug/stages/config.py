@@ -7,19 +7,12 @@ method's own config dataclass.
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Mapping
-from dataclasses import fields
-from io import StringIO
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from medaug.errors import ConfigError
+from medaug.training.config import TrainingConfig
 from medaug.volumes import Domain, Percentiles, Window
 
 ORGAN_MARGIN_MM = 6.0
@@ -99,27 +92,6 @@ class CropConfig(Section):
     level_tolerance: float = Field(0.1, description="how far from a tumor's relative slice level 'tumor-free' may go")
 
 
-class GanTraining(Section):
-    """Settings of `training.fit`; see `medaug.training.TrainingConfig`."""
-
-    steps: int = Field(1500, ge=1)
-    batch_size: int = Field(8, ge=1)
-    learning_rate: float = Field(3e-4, gt=0)
-    beta1: float = 0.5
-    beta2: float = 0.99
-    decay_from: float = Field(0.5, ge=0, le=1)
-    pool_size: int = Field(50, ge=0)
-    ema_decay: float = Field(0.99, ge=0, lt=1)
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    devices: int = Field(1, ge=1)
-    workers: int = Field(1, ge=0)
-    checkpoint_every: int = Field(250, ge=1)
-    log_every: int = Field(20, ge=1)
-    preview_every: int = Field(500, ge=1)
-    seed: int = 0
-
-
 class SynthesisConfig(Section):
     """How many paired examples are written."""
 
@@ -165,7 +137,7 @@ class PipelineConfig(Section):
     split: SplitConfig = SplitConfig()
     translator: TranslatorConfig = TranslatorConfig()
     crop: CropConfig = CropConfig()
-    training: GanTraining = GanTraining()
+    training: TrainingConfig = TrainingConfig()
     synthesis: SynthesisConfig = SynthesisConfig()
     audit: AuditConfig = AuditConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -176,132 +148,3 @@ class PipelineConfig(Section):
         if self.translator.mask_guided and len(self.crop.size) != dims:
             raise ValueError(f"crop.size has {len(self.crop.size)} axes, data.spatial_dims is {dims}")
         return self
-
-
-def load_config(
-    path: Path | None, overrides: list[str], options: Mapping[str, Any] | None = None
-) -> PipelineConfig:  # fmt: skip
-    """A pipeline file (or the defaults) with options and then `key.subkey=value` overrides on top, checked.
-
-    Args:
-        options: values by dotted key, as they are (a path named `2024` stays a path); overrides are read as YAML.
-
-    Raises:
-        ConfigError: naming the file or override, the key, what was found, and the nearest valid name.
-    """
-    values: dict[str, Any] = _read_yaml(path) if path is not None else {}
-    for key, value in (options or {}).items():
-        _put(values, key, value)
-    for override in overrides:
-        _apply(values, override)
-    try:
-        config = PipelineConfig.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, str(path or "settings"))) from None
-    _check_method(config)
-    return config
-
-
-def dump_config(config: PipelineConfig) -> str:
-    """The resolved config as YAML."""
-    stream = StringIO()
-    _plain_yaml().dump(config.model_dump(mode="json"), stream)
-    return stream.getvalue()
-
-
-def _plain_yaml() -> YAML:
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = None
-    yaml.sort_base_mapping_type_on_output = False
-    return yaml
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ConfigError(
-            f"{path}: no such pipeline file. Give the path of a YAML file, for example pipelines/quickstart.yaml."
-        )
-    try:
-        values = _plain_yaml().load(path.read_text())
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not readable as YAML: {error}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: found a {type(values).__name__}; expected sections such as 'data:' and 'training:'")
-    return values
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"--set {override}: expected key=value, for example --set training.steps=500")
-    try:
-        _put(values, key.strip(), _plain_yaml().load(text))
-    except YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not readable as YAML: {error}") from None
-
-
-def _put(values: dict[str, Any], key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"{key}: '{parent}' is a value, not a section")
-    values[last] = value
-
-
-def _explain(error: ValidationError, source: str, section: tuple[str, ...] = ()) -> str:
-    lines = []
-    for problem in error.errors():
-        location = [*section, *(str(part) for part in problem["loc"])]
-        where = ".".join(location) or "settings"
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"unknown key '{where}'" + _nearest(location))
-        elif problem["type"] == "value_error":
-            lines.append(f"{problem['msg'].removeprefix('Value error, ')}")
-        elif problem["type"] == "literal_error":
-            expected = problem["ctx"]["expected"]
-            lines.append(
-                f"{where}: found {problem['input']!r}; expected {expected}{_meant(problem['input'], expected)}"
-            )
-        else:
-            lines.append(f"{where}: found {problem['input']!r}; {problem['msg']}")
-    return f"{source}: " + "; ".join(lines)
-
-
-def _meant(found: Any, expected: str) -> str:
-    """The nearest of the quoted choices."""
-    close = difflib.get_close_matches(str(found), re.findall(r"'([^']+)'", expected), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
-
-
-def _nearest(location: list[str]) -> str:
-    model: Any = PipelineConfig
-    for part in location[:-1]:
-        model = model.model_fields[part].annotation
-    known = list(model.model_fields)
-    close = difflib.get_close_matches(location[-1], known, n=1)
-    return f"; did you mean '{'.'.join([*location[:-1], close[0]])}'?" if close else f"; valid are: {', '.join(known)}"
-
-
-def _check_method(config: PipelineConfig) -> None:
-    from medaug.translators import TRANSLATORS
-
-    if config.domain == "ct":
-        return
-    translator = config.translator
-    if translator.method not in TRANSLATORS:
-        types = sorted({name.removeprefix("mask-guided-") for name in TRANSLATORS})
-        raise ConfigError(f"translator.type: found '{translator.type}'; expected one of: {', '.join(types)}")
-    settings_class = TRANSLATORS[translator.method][1]
-    known = [field.name for field in fields(settings_class)]
-    for key in translator.settings:
-        if key not in known:
-            close = difflib.get_close_matches(key, [*known, "type", "mask_guided"], n=1)
-            hint = f"did you mean 'translator.{close[0]}'?" if close else f"valid are: {', '.join(known)}"
-            raise ConfigError(f"unknown key 'translator.{key}'; {hint}")
-    try:
-        TypeAdapter(settings_class).validate_python(translator.settings)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, "settings", ("translator",))) from None

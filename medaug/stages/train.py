@@ -20,7 +20,7 @@ from medaug.report.preview import Preview
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
-from medaug.training import TrainingConfig, fit
+from medaug.training import fit
 from medaug.training.log import read_metrics
 from medaug.training.monitors import warnings_of
 from medaug.training.samples import TumorCropSamples, WholeViewSamples, healthy_views
@@ -48,9 +48,8 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     )  # fmt: skip
     prior = _prior(config, run, views, spacing_mm)
     samples = _samples(config, run, views, prior)
-    settings = TrainingConfig(**config.training.model_dump())
     _check_stride(translator.stride, samples)
-    fit(translator, samples, settings, run.train, preview=Preview(samples, run.previews))
+    fit(translator, samples, config.training, run.train, preview=Preview(samples, run.previews))
     facts = {
         "spacing_mm": list(spacing_mm), "training_patients": list(split.train), "split_hash": split.hash,
         "sequence": config.data.sequence, "steps": config.training.steps, "seed": config.training.seed,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import BaseModel, ConfigDict, Field
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    """Settings of one GAN training.
+
+class TrainingConfig(BaseModel):
+    """Settings of one GAN training; also the section `training` of a pipeline file.
 
     Attributes:
         steps: optimizer steps (one of the generators and one of the discriminators each).
@@ -16,26 +16,28 @@ class TrainingConfig:
         decay_from: fraction of the steps after which the learning rate falls linearly to zero.
         pool_size: fakes kept by domain for the discriminators (Shrivastava 2017); 0 turns the pool off.
         ema_decay: of the generators' exponential moving average, which is what is kept for use; 0 turns it off.
-        precision: as Lightning Fabric names it; `bf16-mixed` halves the time on hardware that has it.
+        precision: as Lightning Fabric names it; `bf16-mixed` pays only on hardware that has bfloat16.
         devices: processes, each with one device; `accelerator` as Fabric names it.
         workers: processes that prepare samples, by device.
     """
 
-    steps: int = 1500
-    batch_size: int = 8
-    learning_rate: float = 3e-4
-    beta1: float = 0.5
-    beta2: float = 0.99
-    decay_from: float = 0.5
-    pool_size: int = 50
-    ema_decay: float = 0.99
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int = Field(1500, ge=1)
+    batch_size: int = Field(8, ge=1)
+    learning_rate: float = Field(3e-4, gt=0)
+    beta1: float = Field(0.5, ge=0, lt=1)
+    beta2: float = Field(0.99, ge=0, lt=1)
+    decay_from: float = Field(0.5, ge=0, le=1)
+    pool_size: int = Field(50, ge=0)
+    ema_decay: float = Field(0.99, ge=0, lt=1)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    devices: int = 1
-    workers: int = 0
-    checkpoint_every: int = 250
-    log_every: int = 20
-    preview_every: int = 500
+    devices: int = Field(1, ge=1)
+    workers: int = Field(1, ge=0)
+    checkpoint_every: int = Field(250, ge=1)
+    log_every: int = Field(20, ge=1)
+    preview_every: int = Field(500, ge=1)
     seed: int = 0
 
     def learning_rate_at(self, step: int) -> float:

@@ -7,111 +7,33 @@ bits. All constructor arguments are JSON values (weights: a folder), so a MONAI 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from monai.config.type_definitions import NdarrayOrTensor
-from monai.data import MetaTensor, get_track_meta
-from monai.transforms import RandomizableTransform, Transform
-from monai.utils import convert_to_dst_type, convert_to_tensor
+from monai.transforms import RandomizableTransform
 
-from medaug.errors import ConfigError, DataError
+from medaug.errors import DataError
 from medaug.lesions import Lesion, find_organ, lesion_for_mask, sections
+from medaug.transforms.base import (
+    Bounds,
+    TumorTransform,
+    check_range,
+    empty_label,
+    like_source,
+    marked_label,
+    region_of,
+)  # fmt: skip
 from medaug.transforms.editing import insert_lesion, insert_stack, remove_region, with_room
 from medaug.transforms.whole import translate_whole
-from medaug.translators.weights import Weights, load_weights
-from medaug.volumes import Window, check_finite, spacing_of
+from medaug.translators.weights import Weights
+from medaug.volumes import Window
 
-Bounds = Sequence[float]
 ORGAN_MARGIN_MM = 6.0
 
 
-class _TumorTransform(Transform):
-    """What the four have in common: weights, the window, the voxel size."""
-
-    def __init__(self, weights: str | Path | Weights, window: Bounds | None = None):
-        self.weights = weights if isinstance(weights, Weights) else load_weights(weights)
-        self.window = tuple(window) if window is not None else None
-
-    def _window(self, array: np.ndarray) -> Window:
-        domain = self.weights.translator.domain_a
-        if self.window is not None:
-            return Window(*self.window, unit=domain.unit)
-        return domain.window_of(array, "image")
-
-    def _spacing_mm(self, img: Any, spatial_dims: int) -> tuple[float, ...]:
-        """From the affine; without one, the weights' own (and 1 mm for axes they do not have)."""
-        if isinstance(img, MetaTensor):
-            return spacing_of(img.affine, spatial_dims)
-        own = self.weights.spacing_mm
-        return (*own[:spatial_dims], *([1.0] * (spatial_dims - len(own))))
-
-    def _to_array(self, img: NdarrayOrTensor) -> np.ndarray:
-        """The one channel as float32 (X, Y[, Z]), checked."""
-        array = _plain(img)
-        dims = self.weights.translator.spatial_dims
-        if array.ndim not in (dims + 1, 4) or array.shape[0] != 1:
-            raise DataError(
-                f"image of shape {array.shape}; expected (1, X, Y) or (1, X, Y, Z) with {dims}-D weights. Choose one "
-                "sequence, and put the channel first (EnsureChannelFirstd)."
-            )
-        check_finite(array, "image")
-        return np.ascontiguousarray(array[0], dtype=np.float32)
-
-
-def _check_range(name: str, values: Sequence[float], least: float) -> None:
-    if len(values) != 2 or not least <= values[0] <= values[1]:
-        raise ConfigError(f"{name}: found {tuple(values)}; expected (least, most), for example (5, 20) for size_mm")
-
-
-def _region(mask: NdarrayOrTensor | None, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """A (1, *S) mask as bool (*S); all zero where there is none."""
-    if mask is None:
-        return np.zeros(shape, dtype=bool)
-    array = _plain(mask)
-    if array.shape != (1, *shape):
-        raise DataError(f"{name} of shape {array.shape} does not lie on the image (1, {', '.join(map(str, shape))})")
-    return array[0] > 0
-
-
-def _like(edited: np.ndarray, before: np.ndarray, source: NdarrayOrTensor) -> NdarrayOrTensor:
-    """(*S) back as (1, *S) of the source's type, dtype, affine and meta.
-
-    Voxels that `edited` has as `before` keep the source's bits; others are rounded and clipped for whole-number dtypes.
-    """
-    array = _plain(source).copy()
-    changed = edited != before
-    values = edited[changed]
-    if np.issubdtype(array.dtype, np.integer):
-        values = np.clip(np.rint(values), np.iinfo(array.dtype).min, np.iinfo(array.dtype).max)
-    array[0][changed] = values
-    return _as_source(array, source)
-
-
-def _marked(region: np.ndarray, source: NdarrayOrTensor, *, keep: bool) -> NdarrayOrTensor:
-    """A label of the source's type with 1 in `region`, and elsewhere the source's values (`keep`) or 0."""
-    array = _plain(source).copy() if keep else np.zeros_like(_plain(source))
-    array[0][region] = 1
-    return _as_source(array, source)
-
-
-def _plain(source: NdarrayOrTensor) -> np.ndarray:
-    """As an array of the same dtype (bfloat16, which NumPy does not have, as float32)."""
-    if isinstance(source, np.ndarray):
-        return source
-    tensor = convert_to_tensor(source, track_meta=False).detach().cpu()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-
-
-def _as_source(array: np.ndarray, source: NdarrayOrTensor) -> NdarrayOrTensor:
-    img = convert_to_tensor(source, track_meta=get_track_meta()) if torch.is_tensor(source) else source
-    return convert_to_dst_type(array, img)[0]
-
-
-class InsertTumor(_TumorTransform):
+class InsertTumor(TumorTransform):
     """Inserts a tumor exactly where a mask is. Deterministic: one image, mask and seed give one result.
 
     Args:
@@ -145,7 +67,7 @@ class InsertTumor(_TumorTransform):
             DataError: if the shapes do not fit, or the mask is empty.
         """
         array = self._to_array(img)
-        region = _region(mask, array.shape, "mask")
+        region = region_of(mask, array.shape, "mask")
         if not region.any():
             raise DataError("the mask is empty; mark the voxels where the tumor shall be")
         window, spacing_mm = self._window(array), self._spacing_mm(img, array.ndim)
@@ -157,16 +79,16 @@ class InsertTumor(_TumorTransform):
             levels = np.flatnonzero(region.any(axis=(0, 1)))
             stack = [(int(z), self._lesion(region[..., z], spacing_mm[:2])) for z in levels]
             edited = insert_stack(array, stack, window, self.weights, seed=noise_seed).image
-        _region(label, array.shape, "label")
+        region_of(label, array.shape, "label")
         blank = mask if label is None else label
-        return _like(edited, array, img), _marked(region, blank, keep=label is not None)
+        return like_source(edited, array, img), marked_label(region, blank, keep=label is not None)
 
     def _lesion(self, region: np.ndarray, spacing_mm: tuple[float, ...]) -> Lesion:
         rng = np.random.RandomState(self.seed)
         return lesion_for_mask(self.weights.prior, region, spacing_mm, rng, reference=self.reference)
 
 
-class RandInsertTumor(RandomizableTransform, _TumorTransform):
+class RandInsertTumor(RandomizableTransform, TumorTransform):
     """With probability `prob`, inserts tumors drawn from the weights' lesion prior (sizes in mm, places in the organ).
 
     Weights of a plain translator change the whole image; the label is then where they changed it, and `count`,
@@ -189,10 +111,10 @@ class RandInsertTumor(RandomizableTransform, _TumorTransform):
         window: Bounds | None = None,
     ):  # fmt: skip
         RandomizableTransform.__init__(self, prob)
-        _TumorTransform.__init__(self, weights, window)
-        _check_range("count", count, 0)
+        TumorTransform.__init__(self, weights, window)
+        check_range("count", count, 0)
         if size_mm is not None:
-            _check_range("size_mm", size_mm, 1e-3)
+            check_range("size_mm", size_mm, 1e-3)
         self.count, self.size_mm, self.shape, self.organ_margin_mm = count, size_mm, shape, organ_margin_mm
         self.lesions: list[dict[str, Any]] = []
         self._seed = 0
@@ -217,17 +139,17 @@ class RandInsertTumor(RandomizableTransform, _TumorTransform):
             self.randomize()
         self.lesions = []
         array = edited = self._to_array(img)
-        before = truth = _region(label, array.shape, "label")
+        before = truth = region_of(label, array.shape, "label")
         if self._do_transform:
             window = window or self._window(array)
             spacing_mm = self._spacing_mm(img, array.ndim)
             allowed = (
-                _region(organ, array.shape, "organ mask") if organ is not None
+                region_of(organ, array.shape, "organ mask") if organ is not None
                 else find_organ(window.normalize(array), spacing_mm, margin_mm=self.organ_margin_mm)
             )  # fmt: skip
             edited, truth = self._inserted(array, truth, allowed, window, spacing_mm)
         blank = img if label is None else label
-        return _like(edited, array, img), _marked(truth & ~before, blank, keep=label is not None)
+        return like_source(edited, array, img), marked_label(truth & ~before, blank, keep=label is not None)
 
     def _inserted(
         self, array: np.ndarray, truth: np.ndarray, organ: np.ndarray, window: Window, spacing_mm: tuple[float, ...]
@@ -259,7 +181,7 @@ class RandInsertTumor(RandomizableTransform, _TumorTransform):
         return array, truth
 
 
-class RemoveTumor(_TumorTransform):
+class RemoveTumor(TumorTransform):
     """Replaces the marked tumor by tissue as the translator knows it from healthy crops. Deterministic.
 
     Args:
@@ -275,14 +197,14 @@ class RemoveTumor(_TumorTransform):
     def __call__(self, img: NdarrayOrTensor, mask: NdarrayOrTensor, window: Window | None = None) -> NdarrayOrTensor:
         """The image without what `mask` (1, *S) marks; equal to the input where nothing is marked."""
         array = edited = self._to_array(img)
-        region = _region(mask, array.shape, "mask")
+        region = region_of(mask, array.shape, "mask")
         if region.any():
             window = window or self._window(array)
             if self.weights.prior is None:
                 edited = translate_whole(array, window, self.weights, "b2a").image
             else:
                 edited = remove_region(array, region, window, self.weights, seed=self.seed).image
-        return _like(edited, array, img)
+        return like_source(edited, array, img)
 
 
 class RandRemoveTumor(RandomizableTransform, RemoveTumor):
@@ -306,11 +228,6 @@ class RandRemoveTumor(RandomizableTransform, RemoveTumor):
         if not self._do_transform:
             return img, mask
         return RemoveTumor.__call__(self, img, mask), empty_label(mask)
-
-
-def empty_label(label: NdarrayOrTensor) -> NdarrayOrTensor:
-    """A label of the same type without anything marked."""
-    return _as_source(np.zeros_like(_plain(label)), label)
 
 
 def _draw_level(organ: np.ndarray, rng: np.random.RandomState) -> int:

@@ -18,13 +18,12 @@ from monai.transforms import MapTransform, RandomizableTransform
 from medaug.errors import ConfigError
 from medaug.transforms.array import (
     ORGAN_MARGIN_MM,
-    Bounds,
     InsertTumor,
     RandInsertTumor,
     RandRemoveTumor,
     RemoveTumor,
-    empty_label,
 )
+from medaug.transforms.base import Bounds, empty_label
 from medaug.translators.weights import Weights
 
 Data = Mapping[Hashable, Any]

@@ -51,12 +51,6 @@ def test_the_texture_is_shifted_to_the_targets_ring(disc_lesion, level):
     assert matched.dtype == np.float32
 
 
-def test_beyond_the_mask_the_lesions_edge_goes_on(disc_lesion):
-    texture = np.where(disc_lesion.mask, 0.4, -1.0).astype(np.float32)  # the reference lay beside the skull
-    matched = match_surroundings(replace(disc_lesion, texture=texture), np.zeros((48, 48), np.float32))
-    np.testing.assert_allclose(matched, 0.3, atol=1e-6)
-
-
 def test_only_the_ring_around_the_lesion_counts(disc_lesion, ellipsoid):
     near = ellipsoid((48, 48), (23.5, 23.5), 16)
     matched = match_surroundings(disc_lesion, np.where(near, -0.3, 0.9).astype(np.float32))

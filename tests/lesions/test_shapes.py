@@ -8,11 +8,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medaug.lesions import components, equivalent_diameter_mm
-from medaug.lesions.shapes import COARSE, Warp, apply_warp, clear_of_edge, draw_warp, procedural_blob, stretched
+from medaug.lesions.shapes import (
+    COARSE,
+    Warp,
+    clear_of_edge,
+    draw_warp,
+    procedural_blob,
+    sampled,
+    stretched,
+    warp_points,
+)
 
 few = settings(max_examples=15, deadline=None, derandomize=True)
 SIZES = {2: (48, 40), 3: (24, 20, 16)}
 dims = pytest.mark.parametrize("spatial_dims", [2, 3])
+
+
+def apply_warp(crops, warp):
+    points = warp_points(warp, crops[0].shape)
+    return [sampled(crop, points) for crop in crops]
 
 
 def crop_of(spatial_dims: int) -> np.ndarray:

@@ -35,9 +35,15 @@ def test_discriminators_stay_out_of_the_weights(parts):
 
 @pytest.mark.parametrize(
     "change",
-    [{"method": "gan"}, {"settings": {**SMALL, "depth": 3}}, {"settings": {"colour": 1}}, {"spatial_dims": 5}, {"domain_a": {}},
-     {"domain_b": {"name": "x", "modality": "CT", "window": {"low": 3, "high": 1}}}],
-)  # fmt: skip
+    [
+        {"method": "gan"},
+        {"settings": {**SMALL, "depth": 3}},
+        {"settings": {"colour": 1}},
+        {"spatial_dims": 5},
+        {"domain_a": {}},
+        {"domain_b": {"name": "x", "modality": "CT", "window": {"low": 3, "high": 1}}},
+    ],
+)
 def test_metadata_that_does_not_fit_is_refused(tmp_path, parts, change):
     tensors, metadata = parts
     write_weights(tmp_path / "bad", tensors, metadata | change)

@@ -1,0 +1,107 @@
+"""What the tumor transforms share: weights and windows, images to arrays (*S) and back to the source's own type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config.type_definitions import NdarrayOrTensor
+from monai.data import MetaTensor, get_track_meta
+from monai.transforms import Transform
+from monai.utils import convert_to_dst_type, convert_to_tensor
+
+from medaug.errors import ConfigError, DataError
+from medaug.translators.weights import Weights, load_weights
+from medaug.volumes import Window, check_finite, spacing_of
+
+Bounds = Sequence[float]
+
+
+class TumorTransform(Transform):
+    """What the four have in common: weights, the window, the voxel size."""
+
+    def __init__(self, weights: str | Path | Weights, window: Bounds | None = None):
+        self.weights = weights if isinstance(weights, Weights) else load_weights(weights)
+        self.window = tuple(window) if window is not None else None
+
+    def _window(self, array: np.ndarray) -> Window:
+        domain = self.weights.translator.domain_a
+        if self.window is not None:
+            return Window(*self.window, unit=domain.unit)
+        return domain.window_of(array, "image")
+
+    def _spacing_mm(self, img: Any, spatial_dims: int) -> tuple[float, ...]:
+        """From the affine; without one, the weights' own (and 1 mm for axes they do not have)."""
+        if isinstance(img, MetaTensor):
+            return spacing_of(img.affine, spatial_dims)
+        own = self.weights.spacing_mm
+        return (*own[:spatial_dims], *([1.0] * (spatial_dims - len(own))))
+
+    def _to_array(self, img: NdarrayOrTensor) -> np.ndarray:
+        """The one channel as float32 (X, Y[, Z]), checked."""
+        array = _plain(img)
+        dims = self.weights.translator.spatial_dims
+        if array.ndim not in (dims + 1, 4) or array.shape[0] != 1:
+            raise DataError(
+                f"image of shape {array.shape}; expected (1, X, Y) or (1, X, Y, Z) with {dims}-D weights. Choose one "
+                "sequence, and put the channel first (EnsureChannelFirstd)."
+            )
+        check_finite(array, "image")
+        return np.ascontiguousarray(array[0], dtype=np.float32)
+
+
+def check_range(name: str, values: Sequence[float], least: float) -> None:
+    if len(values) != 2 or not least <= values[0] <= values[1]:
+        raise ConfigError(f"{name}: found {tuple(values)}; expected (least, most), for example (5, 20) for size_mm")
+
+
+def region_of(mask: NdarrayOrTensor | None, shape: tuple[int, ...], name: str) -> np.ndarray:
+    """A (1, *S) mask as bool (*S); all zero where there is none."""
+    if mask is None:
+        return np.zeros(shape, dtype=bool)
+    array = _plain(mask)
+    if array.shape != (1, *shape):
+        raise DataError(f"{name} of shape {array.shape} does not lie on the image (1, {', '.join(map(str, shape))})")
+    return array[0] > 0
+
+
+def like_source(edited: np.ndarray, before: np.ndarray, source: NdarrayOrTensor) -> NdarrayOrTensor:
+    """(*S) back as (1, *S) of the source's type, dtype, affine and meta.
+
+    Voxels that `edited` has as `before` keep the source's bits; others are rounded and clipped for whole-number dtypes.
+    """
+    array = _plain(source).copy()
+    changed = edited != before
+    values = edited[changed]
+    if np.issubdtype(array.dtype, np.integer):
+        values = np.clip(np.rint(values), np.iinfo(array.dtype).min, np.iinfo(array.dtype).max)
+    array[0][changed] = values
+    return _as_source(array, source)
+
+
+def marked_label(region: np.ndarray, source: NdarrayOrTensor, *, keep: bool) -> NdarrayOrTensor:
+    """A label of the source's type with 1 in `region`, and elsewhere the source's values (`keep`) or 0."""
+    array = _plain(source).copy() if keep else np.zeros_like(_plain(source))
+    array[0][region] = 1
+    return _as_source(array, source)
+
+
+def _plain(source: NdarrayOrTensor) -> np.ndarray:
+    """As an array of the same dtype (bfloat16, which NumPy does not have, as float32)."""
+    if isinstance(source, np.ndarray):
+        return source
+    tensor = convert_to_tensor(source, track_meta=False).detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def _as_source(array: np.ndarray, source: NdarrayOrTensor) -> NdarrayOrTensor:
+    img = convert_to_tensor(source, track_meta=get_track_meta()) if torch.is_tensor(source) else source
+    return convert_to_dst_type(array, img)[0]
+
+
+def empty_label(label: NdarrayOrTensor) -> NdarrayOrTensor:
+    """A label of the same type without anything marked."""
+    return _as_source(np.zeros_like(_plain(label)), label)
