@@ -8,7 +8,7 @@ import torch
 from medaug.errors import TrainingError
 from medaug.training.monitors import check_finite, measure, warnings_of
 
-from .tiny import crop
+from .tiny import crop, tiny_translator
 
 
 def batch() -> dict[str, torch.Tensor]:
@@ -22,6 +22,14 @@ def test_generator_that_copies_its_input_has_no_strength_and_is_reported():
     assert figures["strength_a"] == figures["strength_b"] == 0 and figures["variety_a"] > 0.5
     assert [w for w in warnings_of([figures] * 8) if "domain a" in w and "no-op" in w]
     assert len(warnings_of([figures] * 8)) == 2
+
+
+def test_insertion_that_leaves_its_pasted_start_alone_is_reported():
+    real, translator = batch(), tiny_translator(content="reference")
+    starts = {"a": translator.start_of(real, "b2a"), "b": translator.start_of(real, "a2b")}
+    figures = measure(real, {"a": real["a"], "b": starts["b"]}, starts)
+    assert figures["strength_b"] == 0 and figures["strength_a"] > 0.1 and not torch.equal(starts["b"], real["a"])
+    assert warnings_of([figures]) == ["The generator towards domain b leaves its input unchanged (no-op)."]
 
 
 def test_generator_with_one_output_has_no_variety_and_is_reported():

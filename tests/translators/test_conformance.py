@@ -21,7 +21,7 @@ class TestCycleGANWithUNet(TranslatorConformance):
 
 class TestMaskGuidedWithReference(TranslatorConformance):
     method = "mask-guided-cyclegan"
-    settings = SMALL
+    settings = SMALL | {"content": "reference", "spectral": False, "identity_weight": 1.0}
 
 
 class TestMaskGuidedFree(TranslatorConformance):
