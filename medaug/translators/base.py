@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from medaug.networks.initialization import isolated_rng
 from medaug.volumes import Domain
 
 Direction = Literal["a2b", "b2a"]
@@ -49,6 +50,11 @@ class Translator(nn.Module, ABC):
         self.config = config
         self.domain_a, self.domain_b = domain_a, domain_b
         self.spatial_dims = spatial_dims
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as config and state: torch cannot pickle parametrized layers (spectral norm)."""
+        made_of = (self.config, self.domain_a, self.domain_b, self.spatial_dims)
+        return _rebuilt, (type(self), made_of, self.state_dict(), self.training)
 
     @property
     def stride(self) -> int:
@@ -93,6 +99,13 @@ class Translator(nn.Module, ABC):
             raise ValueError(f"'{self.name}' is mask-guided: pass mask=(B, 1, *S)")
         if mask is not None and mask.shape[2:] != x.shape[2:]:
             raise ValueError(f"mask {tuple(mask.shape)} does not lie on the image {tuple(x.shape)}")
+
+
+def _rebuilt(kind: type[Translator], made_of: tuple[Any, ...], state: dict[str, Tensor], training: bool) -> Translator:
+    with isolated_rng(0):
+        translator = kind(*made_of)
+    translator.load_state_dict(state)
+    return translator.train(training)
 
 
 def seeded_noise(like: Tensor, seeds: Tensor, salt: int) -> Tensor:

@@ -60,7 +60,7 @@ def test_the_command_killed_during_the_evaluation_keeps_its_cells(copy_of_run, t
     command = [MEDAUG, "run", copy_of_run.root / "empty.yaml", "--out", copy_of_run.root, *flags]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         cells = copy_of_run.evaluation / "cells"
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while not list(cells.glob("*seed1.json")) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)

@@ -25,7 +25,7 @@ SETTINGS = {"width": 4, "depth": 1, "discriminator_width": 4, "discriminator_lay
 def tiny_config(**more: Any) -> TrainingConfig:
     settings = {
         "steps": 12, "batch_size": 2, "learning_rate": 1e-3, "pool_size": 5, "checkpoint_every": 3, "log_every": 1,
-        "accelerator": "cpu",
+        "accelerator": "cpu", "workers": 0,
     }  # fmt: skip
     return TrainingConfig(**settings | more)
 
