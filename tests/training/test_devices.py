@@ -82,6 +82,7 @@ def test_no_code_moves_tensors_to_a_named_accelerator():
 
 
 @pytest.mark.processes
+@pytest.mark.timeout(900)
 def test_two_processes_keep_equal_weights_and_stop_together_on_a_signal_to_one(tmp_path):
     crops = [crop(i) for i in range(4000)]
     samples = StackDataset(**{key: torch.stack([c[key] for c in crops]) for key in crops[0]})
