@@ -148,8 +148,12 @@ def run_stage(run: RunDir, stage: str, inputs: Any, outputs: list[Path], work: C
     spent = read_json(begun).get("seconds", 0.0) if begun.exists() and outputs and outputs[0].exists() else 0.0
     write_json(begun, {"fingerprint": print_of, "seconds": spent})
     started = time.monotonic()
+    _clear_half_written(outputs)
     try:
         work()
+    except BaseException:
+        _clear_half_written(outputs)
+        raise
     finally:
         seconds = spent + time.monotonic() - started
         if begun.parent.is_dir():
@@ -157,6 +161,13 @@ def run_stage(run: RunDir, stage: str, inputs: Any, outputs: list[Path], work: C
     write_json(marker, {"fingerprint": print_of, "seconds": round(seconds, 1)})
     begun.unlink(missing_ok=True)
     return True
+
+
+def _clear_half_written(outputs: list[Path]) -> None:
+    """Temporary files of writers that were stopped (see `io.atomic`)."""
+    for folder in outputs:
+        for path in folder.rglob(".tmp-*"):
+            path.unlink(missing_ok=True)
 
 
 def is_done(run: RunDir, stage: str, inputs: Any) -> bool:

@@ -48,13 +48,25 @@ def _synthesize(config: PipelineConfig, run: RunDir, split: Split) -> None:
     settings = config.synthesis
     entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in split.train]
     jobs = SynthesisJobs(views_of(entries, run.prepared, config.data.spatial_dims), run, settings)
-    loader = DataLoader(jobs, batch_size=None, num_workers=settings.workers, collate_fn=_as_is)
-    records = []
-    with track("synthesize", len(jobs)) as tracker:
-        for record in loader:
-            records.append(record)
-            tracker.advance()
-    write_json(run.synthetic / "datalist.json", {"training": records})
+    write_json(run.synthetic / "datalist.json", {"training": _all_records(jobs, settings.workers)})
+
+
+def _all_records(jobs: SynthesisJobs, workers: int) -> list[dict[str, Any]]:
+    """Every case's record, in order.
+
+    An error is raised only after its traceback is gone, and with it the loader: its workers have then stopped writing.
+    """
+    loader = DataLoader(jobs, batch_size=None, num_workers=workers, collate_fn=_as_is)
+    try:
+        with track("synthesize", len(jobs)) as tracker:
+            records = []
+            for record in loader:
+                records.append(record)
+                tracker.advance()
+            return records
+    except BaseException as error:
+        failure = error.with_traceback(None)
+    raise failure
 
 
 class SynthesisJobs(Dataset):

@@ -34,9 +34,10 @@ def test_killed_while_synthesizing_it_ends_with_the_same_cases(
     config = tiny_config()
     forget(copy_of_run, "synthesize")
     killed_at(moment + 2, lambda: run_pipeline(config, copy_of_run.root, until="synthesize"))  # config, environment
-    there = {p: p.stat().st_mtime_ns for p in (copy_of_run.synthetic / "records").glob("*.json")}
+    there = {p: p.stat().st_mtime_ns for p in (copy_of_run.synthetic / "records").glob("[!.]*.json")}
     run_pipeline(config, copy_of_run.root, until="synthesize")
     assert contents(copy_of_run.synthetic) == contents(tiny_run.synthetic)
+    assert not list(copy_of_run.synthetic.rglob(".tmp-*")), "what was half-written is cleared away"
     assert all(path.stat().st_mtime_ns == when for path, when in there.items()), "a finished case was made again"
 
 

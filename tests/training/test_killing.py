@@ -85,7 +85,7 @@ def test_training_killed_again_and_again_ends_with_the_same_weights(trainer, unb
     kills = 0
     while True:
         pid, goal = trainer.start(tmp_path), last_step(tmp_path) + rng.randint(3, 8)
-        if goal < 22:
+        if goal < 17:
             wait_for(lambda goal=goal: last_step(tmp_path) >= goal, f"the checkpoint of step {goal}")
             time.sleep(rng.uniform(0, 0.1))
             os.kill(pid, signal.SIGKILL)
@@ -121,7 +121,7 @@ def test_signal_to_all_its_processes_stops_it_with_the_state_saved(trainer, unbr
     wait_for(lambda: last_step(tmp_path) >= 3, "the first checkpoint")
     os.killpg(pid, number)
     assert trainer.ended() == 130, trainer.messages
-    assert trainer.messages == [f"stopped after step {last_step(tmp_path)} of 24; the same command resumes"]
+    assert trainer.messages == [f"stopped after step {last_step(tmp_path)} of 18; the same command resumes"]
     trainer.start(tmp_path, workers)
     assert trainer.ended() == 0, trainer.messages
     assert_same_state(tmp_path, unbroken)

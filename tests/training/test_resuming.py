@@ -45,7 +45,7 @@ def unbroken(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("index", [1, 8, 23])
+@pytest.mark.parametrize("index", [1, 17])
 def test_training_that_broke_and_resumed_equals_the_unbroken_one(unbroken, tmp_path, index):
     with pytest.raises(Broken):
         fit(tiny_translator(), breaks_at(index), tiny_config(), tmp_path)
@@ -63,10 +63,10 @@ def test_training_that_broke_and_resumed_equals_the_unbroken_one(unbroken, tmp_p
     ],
 )
 def test_resuming_is_exact_for_other_settings_too(tmp_path, method, settings, training):
-    config = tiny_config(steps=8, **training)
+    config = tiny_config(steps=6, **training)
     whole = fit(tiny_translator(method, **settings), Crops(), config, tmp_path / "whole")
     with pytest.raises(Broken):
-        fit(tiny_translator(method, **settings), breaks_at(13), config, tmp_path / "broken")
+        fit(tiny_translator(method, **settings), breaks_at(9), config, tmp_path / "broken")
     resumed = fit(tiny_translator(method, **settings), Crops(), config, tmp_path / "broken")
     assert_same_state(tmp_path / "whole", tmp_path / "broken")
     assert all(torch.equal(x, y) for x, y in zip(whole.parameters(), resumed.parameters(), strict=True))

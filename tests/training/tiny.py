@@ -98,7 +98,7 @@ def _serve() -> None:
 def _train(folder: Path, workers: int) -> int:
     os.setsid()
     try:
-        fit(tiny_translator(), Crops(), tiny_config(steps=24, workers=workers), folder)
+        fit(tiny_translator(), Crops(), tiny_config(steps=18, workers=workers), folder)
     except MedaugError as error:
         print("message", error, flush=True)
         return error.exit_code
