@@ -8,15 +8,17 @@ A `Domain` is a kind of image; its `window` is either fixed (CT) or found per sc
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
-import torch
 
 from medaug.errors import DataError
 
+if TYPE_CHECKING:
+    import torch
+
 Unit = Literal["HU", "au"]
-Array = TypeVar("Array", np.ndarray, torch.Tensor)
+Array = TypeVar("Array", "np.ndarray", "torch.Tensor")
 
 
 @dataclass(frozen=True)

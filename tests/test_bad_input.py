@@ -292,6 +292,7 @@ def test_ct_values_in_mr_data_are_noticed(train, data):
         ("data.phantoms.patient=5", ["unknown key 'data.phantoms.patient'", "'data.phantoms.patients'"]),
         ("data.zzz=5", ["unknown key 'data.zzz'", "valid are: root, layout"]),
         ("translator.widht=5", ["unknown key 'translator.widht'", "did you mean 'translator.width'?"]),
+        ("translator.width=0", ["translator.width: found 0", "greater than 0"]),
         ("translator.type=munet", ["translator.type: found 'munet'", "cyclegan"]),
         ("translator.width=wide", ["translator.width: found 'wide'", "integer"]),
         ("translator.content=referense", ["found 'referense'", "did you mean 'reference'?"]),

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 import medaug
 from medaug.cli import app
 from medaug.errors import TrainingError
-from medaug.io.atomic import read_json
+from medaug.io.atomic import read_json, write_json
 from medaug.io.cache import open_array
 from medaug.io.files import read_label, read_scan, write_scan
 from medaug.phantoms import phantoms
@@ -64,6 +65,17 @@ def test_help_and_version_answer_without_heavy_imports():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert all(command in done.stdout for command in COMMANDS)
+
+
+def test_settings_are_read_without_waiting_for_torch_and_monai():
+    script = (
+        "import sys; from medaug.stages.config_files import load_config; from medaug.errors import ConfigError\n"
+        "try: load_config(None, ['training.stps=5'])\n"
+        "except ConfigError: pass\n"
+        "heavy = [name for name in ('torch', 'monai') if name in sys.modules]; assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -271,3 +283,16 @@ def test_insert_obeys_count_size_seed_and_organ_mask(cli, tmp_path, weights_fold
     assert len(lesions) == 2 and all(10 <= lesion["diameter_mm"] <= 20 for lesion in lesions)
     label = read_label(first[1]).as_tensor()[0].numpy()
     assert label.any() and not label[organ == 0].any()
+
+
+def test_a_picture_has_the_voxel_size_of_the_pictures_that_the_weights_were_trained_on(
+    cli, tmp_path, weights_folder, write_head
+):
+    path, _ = write_head(tmp_path / "in", "head.png", "uint8")
+    shutil.copytree(weights_folder, tmp_path / "w")
+    facts = read_json(tmp_path / "w" / "model.json") | {"picture_spacing_mm": [6.0, 6.0]}
+    write_json(tmp_path / "w" / "model.json", facts)
+    result = cli("insert", path, "-w", tmp_path / "w", "-o", tmp_path / "out", "--size-mm", "24", "36")
+    assert result.exit_code == 0, result.output
+    label = read_label(Path(result.stdout.split()[1])).as_tensor().numpy() > 0
+    assert 20 <= 2 * np.sqrt(label.sum() * 36 / np.pi) <= 42

@@ -32,6 +32,7 @@ def match_surroundings(lesion: Lesion, crop: np.ndarray) -> np.ndarray:
     """The lesion's texture, shifted so that it stands out from `crop` as it did from its own surroundings.
 
     The shift is the difference of the two rings' median brightness; a drawn contrast scales the texture about its ring.
+    Where the lesion touched its own scan's background (the rim of a skull-stripped brain), `crop` is left as it is.
 
     Args:
         crop: the target crop (*S) in [-1, 1], on the lesion's grid.
@@ -44,7 +45,9 @@ def match_surroundings(lesion: Lesion, crop: np.ndarray) -> np.ndarray:
     there = lesion.surroundings
     own = lesion.reference_contrast
     gain = np.clip(lesion.contrast / own, *GAIN) if abs(own) > CONTRAST_LEAST else 1.0
-    return np.clip(here + (lesion.texture - there) * gain, -1.0, 1.0).astype(np.float32)
+    matched = np.clip(here + (lesion.texture - there) * gain, -1.0, 1.0)
+    background = ndimage.binary_dilation(lesion.texture <= AIR) & ~lesion.mask  # with the voxels it was blended into
+    return np.where(background, crop, matched).astype(np.float32)
 
 
 def lesion_for_mask(

@@ -7,9 +7,11 @@ gradients on the CPU for channels-last instance norm at batch size 1.
 
 from __future__ import annotations
 
-from monai.networks.layers.factories import Conv, Norm
 from torch import Tensor, nn
 from torch.nn import functional
+
+CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 
 
 def pad_reflect(x: Tensor, width: int) -> Tensor:
@@ -24,8 +26,8 @@ class ConvNormAct(nn.Module):
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1):
         super().__init__()
         self.padding = kernel // 2
-        self.conv = Conv["conv", spatial_dims](in_channels, out_channels, kernel, stride)
-        self.norm = Norm["instance", spatial_dims](out_channels, affine=True)
+        self.conv = CONV[spatial_dims](in_channels, out_channels, kernel, stride)
+        self.norm = INSTANCE_NORM[spatial_dims](out_channels, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.relu(self.norm(self.conv(pad_reflect(x, self.padding))), inplace=True)
@@ -37,8 +39,8 @@ class ResidualBlock(nn.Module):
     def __init__(self, spatial_dims: int, channels: int):
         super().__init__()
         self.first = ConvNormAct(spatial_dims, channels, channels)
-        self.conv = Conv["conv", spatial_dims](channels, channels, 3)
-        self.norm = Norm["instance", spatial_dims](channels, affine=True)
+        self.conv = CONV[spatial_dims](channels, channels, 3)
+        self.norm = INSTANCE_NORM[spatial_dims](channels, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.norm(self.conv(pad_reflect(self.first(x), 1)))
@@ -61,7 +63,7 @@ class Head(nn.Module):
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, kernel: int = 3):
         super().__init__()
         self.padding = kernel // 2
-        self.conv = Conv["conv", spatial_dims](in_channels, out_channels, kernel)
+        self.conv = CONV[spatial_dims](in_channels, out_channels, kernel)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(pad_reflect(x, self.padding))

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from monai.networks.nets import PatchDiscriminator
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -27,6 +26,8 @@ def patch_discriminator(
     With `spectral` (Miyato 2018, arXiv 1802.05957) the weights are spectrally normalised and there is no instance
     norm, so that the discriminator sees absolute brightness and contrast.
     """
+    from monai.networks.nets import PatchDiscriminator  # seconds, which a look at the settings need not wait
+
     norm = None if spectral else ("INSTANCE", {"affine": True})
     network = PatchDiscriminator(
         spatial_dims=spatial_dims, channels=width, in_channels=in_channels, num_layers_d=layers, norm=norm, bias=True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from monai.data import MetaTensor
 
 from medaug.errors import ConfigError, DataError
@@ -13,8 +14,8 @@ from medaug.io.files import read_label, read_scan, write_scan
 from medaug.io.suffixes import stem_of, suffix_of
 from medaug.report.pictures import before_after
 from medaug.transforms import RandInsertTumor, RemoveTumor
-from medaug.translators.weights import Weights
-from medaug.volumes import Window, check_same_grid
+from medaug.translators.weights import Weights, load_weights
+from medaug.volumes import Window, affine_of, check_same_grid
 
 NIFTI = (".nii", ".nii.gz")
 LOSSLESS_PICTURES = (".png", ".tif", ".tiff")
@@ -30,17 +31,18 @@ def insert_into_scan(
         DataError: if the scan cannot be used, or there is no room for a single tumor.
         WeightsError: if the weights cannot be used.
     """
-    image = _read(scan, sequence)
+    loaded = load_weights(weights)
+    image = _read(scan, sequence, loaded)
     organ = _read_mask(organ_mask, image, scan) if organ_mask is not None else None
-    insert = RandInsertTumor(weights, prob=1.0, count=(count, count), size_mm=size_mm).set_random_state(seed=seed)
-    edited, label = insert(image, None, organ, window=_window(insert.weights, image, scan))
+    insert = RandInsertTumor(loaded, prob=1.0, count=(count, count), size_mm=size_mm).set_random_state(seed=seed)
+    edited, label = insert(image, None, organ, window=_window(loaded, image, scan))
     if not insert.lesions:
         raise DataError.about(
             scan, "no room for a tumor", "an organ larger than the tumor",
             "Give --organ-mask, smaller --size-mm, or another --seed.",
         )  # fmt: skip
     facts = {
-        "scan": scan.name, "seed": seed, "asked": count, "weights": insert.weights.facts["sha256"],
+        "scan": scan.name, "seed": seed, "asked": count, "weights": loaded.facts["sha256"],
         "lesions": insert.lesions,
     }  # fmt: skip
     return _write(out, stem_of(scan), "inserted", scan, image, edited, label, label, facts)
@@ -55,20 +57,25 @@ def remove_from_scan(
         DataError: if scan and mask do not lie on one grid, or the mask is empty.
         WeightsError: if the weights cannot be used.
     """
-    image = _read(scan, sequence)
+    loaded = load_weights(weights)
+    image = _read(scan, sequence, loaded)
     region = _read_mask(mask, image, scan)
     if not bool((region > 0).any()):
         raise DataError.about(mask, "an empty mask", "the tumor's voxels marked", "Mark what shall be removed.")
-    remove = RemoveTumor(weights, seed)
-    edited = remove(image, region, window=_window(remove.weights, image, scan))
-    facts = {"scan": scan.name, "mask": mask.name, "seed": seed, "weights": remove.weights.facts["sha256"]}
+    edited = RemoveTumor(loaded, seed)(image, region, window=_window(loaded, image, scan))
+    facts = {"scan": scan.name, "mask": mask.name, "seed": seed, "weights": loaded.facts["sha256"]}
     return _write(out, stem_of(scan), "removed", scan, image, edited, region * 0, region, facts)
 
 
-def _read(scan: Path, sequence: str | None) -> MetaTensor:
+def _read(scan: Path, sequence: str | None, weights: Weights) -> MetaTensor:
+    """The scan; a picture without a voxel size is taken to have that of the pictures the weights were trained on."""
     if sequence is not None and not sequence.isdigit():
         raise ConfigError(f"--sequence {sequence}: a single file's channels have no names; give the number, from 0")
-    return read_scan(scan, channel=int(sequence) if sequence is not None else None)
+    image = read_scan(scan, channel=int(sequence) if sequence is not None else None)
+    known = weights.facts.get("picture_spacing_mm")
+    if known and not image.meta["spacing_known"]:
+        image.affine = torch.from_numpy(affine_of(tuple(known)[: image.ndim - 1]))
+    return image
 
 
 def _window(weights: Weights, image: MetaTensor, scan: Path) -> Window:

@@ -57,6 +57,7 @@ def _all_records(jobs: SynthesisJobs, workers: int) -> list[dict[str, Any]]:
     An error is raised only after its traceback is gone, and with it the loader: its workers have then stopped writing.
     """
     loader = DataLoader(jobs, batch_size=None, num_workers=workers, collate_fn=_as_is)
+    threads = torch.get_num_threads()
     try:
         with track("synthesize", len(jobs)) as tracker:
             records = []
@@ -66,6 +67,8 @@ def _all_records(jobs: SynthesisJobs, workers: int) -> list[dict[str, Any]]:
             return records
     except BaseException as error:
         failure = error.with_traceback(None)
+    finally:
+        torch.set_num_threads(threads)  # without workers, a case sets it here
     raise failure
 
 

@@ -52,7 +52,8 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     fit(translator, samples, config.training, run.train, preview=Preview(samples, run.previews))
     facts = {
         "spacing_mm": list(spacing_mm), "training_patients": list(split.train), "split_hash": split.hash,
-        "sequence": config.data.sequence, "steps": config.training.steps, "seed": config.training.seed,
+        "picture_spacing_mm": config.data.spacing_mm, "sequence": config.data.sequence,
+        "steps": config.training.steps, "seed": config.training.seed,
         "warnings": warnings_of(read_metrics(run.train / "metrics.jsonl")),
     }  # fmt: skip
     save_translator(run.weights, translator, prior, facts)

@@ -51,7 +51,7 @@ def save_checkpoint(
             raise
         shutil.rmtree(partial, ignore_errors=True)
         raise RunError(
-            f"{folder}: the checkpoint of step {step} could not be written ({error}). "
+            f"{folder}: the checkpoint of step {step} could not be written ({_reason(error)}). "
             "Free some space or check the permissions; the same command then resumes."
         ) from error
 
@@ -71,6 +71,11 @@ def load_checkpoint(folder: Path, *, rank: int = 0, processes: int | None = None
             f"{steps[-1]}: written by {written} process(es); found {processes}. Resume with --devices {written}."
         )
     return torch.load(steps[-1] / f"rank-{rank}.pt", map_location="cpu", weights_only=True)
+
+
+def _reason(error: OSError | RuntimeError) -> str:
+    """In words; torch's own errors bring a trace of its C++ along."""
+    return (getattr(error, "strerror", None) or str(error)).splitlines()[0]
 
 
 def _steps(folder: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from medaug.losses import adversarial_discriminator, adversarial_generator, l1
@@ -24,14 +25,14 @@ class CycleGANConfig:
     """The paper's settings; `cycle_weight` is λ, `identity_weight` is relative to it (section 5.2)."""
 
     generator: str = "resnet"
-    width: int = 64
-    depth: int = 9
-    discriminator_width: int = 64
-    discriminator_layers: int = 3
-    channels: int = 1
-    cycle_weight: float = 10.0
-    identity_weight: float = 0.5
-    cycle_noise: float = 0.01
+    width: PositiveInt = 64
+    depth: PositiveInt = 9
+    discriminator_width: PositiveInt = 64
+    discriminator_layers: PositiveInt = 3
+    channels: PositiveInt = 1
+    cycle_weight: NonNegativeFloat = 10.0
+    identity_weight: NonNegativeFloat = 0.5
+    cycle_noise: NonNegativeFloat = 0.01
 
 
 class CycleGAN(Translator):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from medaug.losses import adversarial_discriminator, adversarial_generator, masked_l1
@@ -36,15 +37,15 @@ class MaskGuidedCycleGANConfig:
 
     content: Literal["reference", "free"] = "reference"
     generator: str = "unet"
-    width: int = 16
-    depth: int = 3
-    discriminator_width: int = 32
-    discriminator_layers: int = 3
+    width: PositiveInt = 16
+    depth: PositiveInt = 3
+    discriminator_width: PositiveInt = 32
+    discriminator_layers: PositiveInt = 3
     spectral: bool = True
-    adversarial_weight: float = 4.0
-    cycle_weight: float = 5.0
-    identity_weight: float = 0.0
-    cycle_noise: float = 0.01
+    adversarial_weight: NonNegativeFloat = 4.0
+    cycle_weight: NonNegativeFloat = 5.0
+    identity_weight: NonNegativeFloat = 0.0
+    cycle_noise: NonNegativeFloat = 0.01
 
 
 class MaskGuidedCycleGAN(Translator):

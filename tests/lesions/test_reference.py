@@ -63,6 +63,18 @@ def test_air_beside_the_lesion_does_not_count(disc_lesion):
     np.testing.assert_allclose(match_surroundings(disc_lesion, crop)[disc_lesion.mask], 0.0, atol=1e-6)
 
 
+def test_background_that_the_lesion_touched_in_its_own_scan_is_not_brought_along(disc_lesion):
+    texture = disc_lesion.texture.copy()
+    texture[:, :14] = -1.0
+    texture[:, 14] = -0.4  # half tissue, half background
+    crop = np.linspace(-0.2, 0.2, 48 * 48, dtype=np.float32).reshape(48, 48)
+    matched = match_surroundings(replace(disc_lesion, texture=texture), crop)
+    rim = np.zeros((48, 48), bool)
+    rim[:, :15] = True
+    np.testing.assert_array_equal(matched[rim & ~disc_lesion.mask], crop[rim & ~disc_lesion.mask])
+    assert (matched[~rim & ~disc_lesion.mask] != crop[~rim & ~disc_lesion.mask]).all()
+
+
 def test_a_drawn_contrast_scales_the_texture_about_its_ring(disc_lesion):
     crop = np.zeros((48, 48), np.float32)
     for contrast, expected in ((0.45, 0.45), (0.15, 0.15), (3.0, 0.6), (0.01, 0.15)):
