@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, default_collate
 
 from medaug.io.atomic import atomic_path
 from medaug.report.pictures import Picture, picture_grid
-from medaug.translators import MaskGuidedCycleGAN, Translator
+from medaug.translators import Translator
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,7 @@ class Preview:
         batch = default_collate([self.samples[i] for i in range(self.count)])
         batch = {key: value.to(next(translator.parameters()).device) for key, value in batch.items()}
         generator = torch.Generator().manual_seed(0)
-        start, mask_a, mask_b = batch["a"], batch.get("mask_a"), batch.get("mask_b")
-        if isinstance(translator, MaskGuidedCycleGAN) and translator.config.content == "reference":
-            start = translator.paste(batch["a"], batch["reference_a"], mask_a)
+        start, mask_a, mask_b = translator.start_of(batch, "a2b"), batch.get("mask_a"), batch.get("mask_b")
         columns = [
             ("healthy", batch["a"], None),
             ("start", start, None),

@@ -181,8 +181,8 @@ def _step(fabric: Fabric, state: _State, batch: Batch, config: TrainingConfig) -
     state.step += 1
 
     def figures() -> dict[str, float]:
-        starts = {"a": state.translator.start_of(batch, "b2a"), "b": state.translator.start_of(batch, "a2b")}
-        return {name: float(v.detach()) for name, v in (losses | judged).items()} | measure(batch, fakes, starts)
+        values = {name: float(v.detach()) for name, v in (losses | judged).items()}
+        return values | measure(batch, fakes, state.translator.starts(batch)) | state.translator.figures(batch)
 
     return figures
 

@@ -32,18 +32,18 @@ def check_finite(losses: Losses, step: int) -> None:
 
 
 @torch.no_grad()
-def measure(batch: Batch, fakes: Fakes, starts: Batch | None = None) -> dict[str, float]:
+def measure(batch: Batch, fakes: Fakes, starts: Batch) -> dict[str, float]:
     """Strength and variety of the fakes of one batch.
 
     Args:
-        starts: by domain, what the generator towards it started from; None: the other domain's images.
+        starts: by domain, what the generator towards it started from, where it starts from an image.
     """
     figures = {}
-    for domain, source in (("a", "b"), ("b", "a")):
-        start = batch[source] if starts is None else starts[domain]
+    for domain in fakes:
         channels = batch[domain].shape[1]
         fake, real = fakes[domain][:, :channels].float(), batch[domain].float()
-        figures[f"strength_{domain}"] = float((fake - start.float()).abs().mean())
+        if domain in starts:
+            figures[f"strength_{domain}"] = float((fake - starts[domain].float()).abs().mean())
         if len(fake) > 1:
             figures[f"variety_{domain}"] = float(fake.std(dim=0).mean() / real.std(dim=0).mean().clamp(min=1e-6))
     return figures

@@ -23,7 +23,7 @@ SHIFT_VOXELS = 3
 
 
 class TumorCropSamples(Dataset):
-    """Batches of the mask-guided translators: see `translators.insertion` for the keys.
+    """Batches of the mask-guided translators: see `translators.insertion.base` for the keys.
 
     Args:
         healthy: views that healthy crops are cut from (away from any tumor in them).

@@ -9,7 +9,7 @@ from medaug.errors import ConfigError
 from medaug.networks.initialization import initialize_normal, isolated_rng
 from medaug.translators.base import Batch, Direction, Fakes, Losses, Translator
 from medaug.translators.cyclegan import CycleGAN, CycleGANConfig
-from medaug.translators.insertion import MaskGuidedCycleGAN, MaskGuidedCycleGANConfig
+from medaug.translators.insertion.cyclegan import MaskGuidedCycleGAN, MaskGuidedCycleGANConfig
 from medaug.volumes import Domain
 
 __all__ = [

@@ -27,8 +27,42 @@ Fakes = dict[str, Tensor]
 """By domain (`a`, `b`), what the discriminator of that domain is shown, detached: (B, C', *S)."""
 
 
-class Translator(nn.Module, ABC):
-    """Base of all methods. Subclasses fill `generators` ("a2b", "b2a") and `discriminators` ("a", "b").
+class AdversarialModel(nn.Module, ABC):
+    """What the training loop needs of any GAN: networks in two groups, and their losses.
+
+    Attributes:
+        generators, discriminators: by name; every parameter belongs to one of the two.
+    """
+
+    name: ClassVar[str]
+    generators: nn.ModuleDict
+    discriminators: nn.ModuleDict
+
+    @abstractmethod
+    def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
+        """The generators' weighted losses and the fakes for the discriminators."""
+
+    @abstractmethod
+    def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
+        """The discriminators' weighted losses on the batch's real images and on (pooled) fakes."""
+
+    def starts(self, batch: Batch) -> Batch:
+        """By domain, what the generator towards it starts from, to measure how much it changes; empty where nothing."""
+        return {}
+
+    def figures(self, batch: Batch) -> dict[str, float]:
+        """Further figures for the training log, without gradients."""
+        return {}
+
+    def generator_parameters(self) -> Iterator[nn.Parameter]:
+        return self.generators.parameters()
+
+    def discriminator_parameters(self) -> Iterator[nn.Parameter]:
+        return self.discriminators.parameters()
+
+
+class Translator(AdversarialModel):
+    """Base of all translators. Subclasses fill `generators` and `discriminators` ("a", "b").
 
     Attributes:
         domain_a, domain_b: the kinds of image on either side.
@@ -36,12 +70,10 @@ class Translator(nn.Module, ABC):
         stride: every spatial size must be a multiple of it.
         config: the method's frozen dataclass.
         mask_guided: whether batches and `translate` need masks.
+        style_dim: length of a style code; 0 where the method knows no styles.
     """
 
-    name: ClassVar[str]
     mask_guided: ClassVar[bool] = False
-    generators: nn.ModuleDict
-    discriminators: nn.ModuleDict
 
     def __init__(self, config: Any, domain_a: Domain, domain_b: Domain, spatial_dims: int = 2):
         super().__init__()
@@ -60,30 +92,37 @@ class Translator(nn.Module, ABC):
     def stride(self) -> int:
         return int(self.generators["a2b"].stride)
 
+    @property
+    def style_dim(self) -> int:
+        return 0
+
     @abstractmethod
     def translate(
         self, x: Tensor, direction: Direction, *, mask: Tensor | None = None, style: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:  # fmt: skip
-        """Translates (B, C, *S) in [-1, 1]; `mask` is (B, 1, *S) in {0, 1}; without `generator` the noise is zero."""
+        """Translates (B, C, *S) in [-1, 1].
 
-    @abstractmethod
-    def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
-        """The generators' weighted losses and the fakes for the discriminators."""
+        Args:
+            mask: (B, 1, *S) in {0, 1}.
+            style: (B, style_dim), for methods with styles; None draws it from `generator`.
+            generator: of all noise; without it the noise, and a style that is not given, are zero.
+        """
 
-    @abstractmethod
-    def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
-        """The discriminators' weighted losses on the batch's real images and on (pooled) fakes."""
+    def encode_style(self, x: Tensor, domain: str, *, mask: Tensor | None = None) -> Tensor:
+        """The style (B, style_dim) of images of `domain` ("a" or "b"), inside `mask` where the method is mask-guided.
+
+        Raises:
+            ValueError: if the method knows no styles.
+        """
+        raise ValueError(f"'{self.name}' knows no styles; train translator.type=munit")
 
     def start_of(self, batch: Batch, direction: Direction) -> Tensor:
-        """What this direction's generator starts from, to measure how much it changes: the batch's own image."""
+        """What this direction's generator starts from: the batch's own image."""
         return batch["a" if direction == "a2b" else "b"]
 
-    def generator_parameters(self) -> Iterator[nn.Parameter]:
-        return self.generators.parameters()
-
-    def discriminator_parameters(self) -> Iterator[nn.Parameter]:
-        return self.discriminators.parameters()
+    def starts(self, batch: Batch) -> Batch:
+        return {"a": self.start_of(batch, "b2a"), "b": self.start_of(batch, "a2b")}
 
     def check_input(self, x: Tensor, mask: Tensor | None) -> None:
         """Refuses inputs a network would fail on without a reason.

@@ -16,9 +16,14 @@ def batch() -> dict[str, torch.Tensor]:
     return {key: torch.stack([c[key] for c in crops]) for key in crops[0]}
 
 
+def measured(real: dict[str, torch.Tensor], fakes: dict[str, torch.Tensor]) -> dict[str, float]:
+    """Of generators that start from the other domain's images."""
+    return measure(real, fakes, {"a": real["b"], "b": real["a"]})
+
+
 def test_generator_that_copies_its_input_has_no_strength_and_is_reported():
     real = batch()
-    figures = measure(real, {"a": real["b"], "b": real["a"]})
+    figures = measured(real, {"a": real["b"], "b": real["a"]})
     assert figures["strength_a"] == figures["strength_b"] == 0 and figures["variety_a"] > 0.5
     assert [w for w in warnings_of([figures] * 8) if "domain a" in w and "no-op" in w]
     assert len(warnings_of([figures] * 8)) == 2
@@ -26,7 +31,7 @@ def test_generator_that_copies_its_input_has_no_strength_and_is_reported():
 
 def test_insertion_that_leaves_its_pasted_start_alone_is_reported():
     real, translator = batch(), tiny_translator(content="reference")
-    starts = {"a": translator.start_of(real, "b2a"), "b": translator.start_of(real, "a2b")}
+    starts = translator.starts(real)
     figures = measure(real, {"a": real["a"], "b": starts["b"]}, starts)
     assert figures["strength_b"] == 0 and figures["strength_a"] > 0.1 and not torch.equal(starts["b"], real["a"])
     assert warnings_of([figures]) == ["The generator towards domain b leaves its input unchanged (no-op)."]
@@ -34,20 +39,20 @@ def test_insertion_that_leaves_its_pasted_start_alone_is_reported():
 
 def test_generator_with_one_output_has_no_variety_and_is_reported():
     real = batch()
-    figures = measure(real, {key: real[key][:1].expand(4, -1, -1, -1) for key in "ab"})
+    figures = measured(real, {key: real[key][:1].expand(4, -1, -1, -1) for key in "ab"})
     assert figures["variety_a"] == figures["variety_b"] == 0 and figures["strength_a"] > 0.1
     assert warnings_of([figures] * 8) == [f"The fakes of domain {d} are all alike (mode collapse)." for d in "ab"]
 
 
 def test_healthy_training_gets_no_warning():
     real = batch()
-    assert warnings_of([measure(real, {"a": real["a"].flip(0), "b": real["b"].flip(0)})]) == []
+    assert warnings_of([measured(real, {"a": real["a"].flip(0), "b": real["b"].flip(0)})]) == []
     assert warnings_of([]) == []
 
 
 def test_warnings_are_about_the_end_of_the_training():
     real = batch()
-    idle, busy = measure(real, {"a": real["b"], "b": real["a"]}), measure(real, {"a": real["a"], "b": real["b"]})
+    idle, busy = measured(real, {"a": real["b"], "b": real["a"]}), measured(real, {"a": real["a"], "b": real["b"]})
     assert warnings_of([idle] * 30 + [busy] * 10) == []
     assert len(warnings_of([busy] * 30 + [idle] * 10)) == 2
 
@@ -56,12 +61,12 @@ def test_masks_shown_to_discriminators_do_not_count():
     real = batch()
     plain = {"a": real["a"], "b": real["b"].flip(0)}
     shown = {key: torch.cat([value, real["mask_a"]], 1) for key, value in plain.items()}
-    assert measure(real, plain) == measure(real, shown)
+    assert measured(real, plain) == measured(real, shown)
 
 
-def test_one_sample_has_no_variety_to_measure():
+def test_one_sample_has_no_variety_to_measured():
     real = {key: value[:1] for key, value in batch().items()}
-    assert set(measure(real, {"a": real["a"], "b": real["b"]})) == {"strength_a", "strength_b"}
+    assert set(measured(real, {"a": real["a"], "b": real["b"]})) == {"strength_a", "strength_b"}
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

@@ -1,0 +1,106 @@
+"""What mask-guided translators share: edits composited inside a soft mask, and judged as (image, mask) pairs.
+
+Domain a is healthy, b holds tumors. Every voxel outside the slightly grown mask is the input's own, so that the label
+is right by construction.
+
+Batches (all (B, 1, *S), images in [-1, 1]): `a` a healthy crop, `mask_a` where a tumor shall be, `reference_a` a
+training lesion warped onto that mask; `b` a tumor crop, `mask_b` its label; `seed` (B,).
+
+Insertion starts from the composite of a reference lesion ("reference" content) or from the emptied region ("free").
+Removal never sees the region it fills, which closes the cycle on tissue and leaves no channel to hide a tumor in.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from medaug.losses import adversarial_discriminator, adversarial_generator
+from medaug.networks import patch_discriminator
+from medaug.networks.compositing import composite, soft_mask
+from medaug.translators.base import Batch, Direction, Fakes, Losses, Translator, drawn_noise
+
+Content = Literal["reference", "free"]
+
+
+class MaskGuidedTranslator(Translator):
+    """Insertion and removal inside a mask. Subclasses give `paint` and the generators' losses.
+
+    Their config has `content`, `discriminator_width`, `discriminator_layers`, `spectral` and `adversarial_weight`.
+    """
+
+    mask_guided = True
+
+    @abstractmethod
+    def paint(self, seen: Tensor, mask: Tensor, noise: Tensor, direction: Direction, style: Tensor | None) -> Tensor:
+        """What to put inside the mask, before tanh: (B, 1, *S). `seen` is what the method may see of the crop."""
+
+    def translate(
+        self, x: Tensor, direction: Direction, *, mask: Tensor | None = None, style: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Inserts ("a2b") or removes ("b2a") inside `mask` (B, 1, *S).
+
+        With reference content, `x` for "a2b" is the crop with the reference lesion already pasted (see `paste`).
+        """
+        self.check_input(x, mask)
+        return self.edit(x, mask, direction, drawn_noise(mask, generator), style)
+
+    def edit(self, x: Tensor, mask: Tensor, direction: Direction, noise: Tensor, style: Tensor | None = None) -> Tensor:
+        """One pass composited inside the soft mask: a correction of `x`, or a fill of the emptied region."""
+        soft = soft_mask(mask)
+        emptied = self.empties(direction)
+        seen = torch.where(soft > 0, torch.zeros_like(x), x) if emptied else x
+        output = self.paint(seen, mask, noise, direction, style)
+        target = torch.tanh(output) if emptied else (x + torch.tanh(output)).clamp(-1, 1)
+        return composite(x, target.to(x.dtype), soft)
+
+    def empties(self, direction: Direction) -> bool:
+        """Whether this direction works on the crop without what the mask covers."""
+        return direction == "b2a" or self.config.content == "free"
+
+    def paste(self, background: Tensor, lesion: Tensor, mask: Tensor) -> Tensor:
+        """The crude composite that "reference" content starts from: `lesion` over `background`, soft-edged.
+
+        The lesion brings the first voxels of its own surroundings along: its edge is as sharp as it was.
+        """
+        return composite(background, lesion, soft_mask(mask))
+
+    def start_of(self, batch: Batch, direction: Direction) -> Tensor:
+        """With reference content, insertion starts from the composite."""
+        if direction == "a2b" and self.config.content == "reference":
+            return self.paste(batch["a"], batch["reference_a"], batch["mask_a"])
+        return super().start_of(batch, direction)
+
+    def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
+        """Least squares on (image, mask) pairs."""
+        return {
+            f"discriminator_{domain}": adversarial_discriminator(
+                self.discriminators[domain](torch.cat([batch[domain], batch[f"mask_{domain}"]], 1)),
+                self.discriminators[domain](fakes[domain]),
+            )
+            for domain in ("a", "b")
+        }
+
+    def adversarial(self, fake: Tensor, mask: Tensor, domain: str) -> Tensor:
+        """The weighted term that makes `fake` look like a crop of `domain`."""
+        score = self.discriminators[domain](torch.cat([fake, mask], dim=1))
+        return self.config.adversarial_weight * adversarial_generator(score)
+
+    def pair_discriminators(self) -> nn.ModuleDict:
+        """One PatchGAN a domain, on (image, mask)."""
+        c = self.config
+        return nn.ModuleDict({
+            domain: patch_discriminator(
+                self.spatial_dims, 2, width=c.discriminator_width, layers=c.discriminator_layers, spectral=c.spectral
+            )
+            for domain in ("a", "b")
+        })  # fmt: skip
+
+    @staticmethod
+    def shown(inserted: Tensor, mask_a: Tensor, removed: Tensor, mask_b: Tensor) -> Fakes:
+        """The fakes as the discriminators get them."""
+        return {"a": torch.cat([removed, mask_b], 1).detach(), "b": torch.cat([inserted, mask_a], 1).detach()}
