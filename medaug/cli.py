@@ -53,6 +53,7 @@ SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="List un
 @app.command("train-cycle")
 def train_cycle(
     domain: Annotated[str, typer.Option(help="`tumor` (insert and remove) or `ct` (synthetic CT).")] = "tumor",
+    model: Annotated[str | None, typer.Option(help="Method, for example `cyclegan`; a wrong name lists them.")] = None,
     data: Data = None,
     out: Out = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Pipeline YAML to start from.")] = None,
@@ -70,9 +71,9 @@ def train_cycle(
     Example: `medaug train-cycle --domain tumor --data BraTS/ --sequence flair --out out/brats --max-steps 2000`
     """
     chosen = {
-        "domain": domain, "data.root": data, "data.sequence": sequence, "training.devices": devices,
-        "training.precision": precision, "training.steps": max_steps, "training.seed": seed,
-        "data.skip_unreadable": skip_unreadable or None,
+        "domain": domain, "translator.type": model, "data.root": data, "data.sequence": sequence,
+        "training.devices": devices, "training.precision": precision, "training.steps": max_steps,
+        "training.seed": seed, "data.skip_unreadable": skip_unreadable or None,
     }  # fmt: skip
     run = _run(config, chosen, set_, out, f"train-{domain}", until="train", dry_run=dry_run)
     if run is not None:
@@ -106,6 +107,9 @@ def insert(
     seed: Annotated[int, typer.Option(help="Same seed, same tumors.")] = 0,
     size_mm: Annotated[tuple[float, float] | None, typer.Option(help="Least and most diameter.")] = None,
     organ_mask: Annotated[Path | None, typer.Option(help="Where tumors may lie; left out: found.")] = None,
+    mask: Annotated[Path | None, typer.Option("--mask", "-m", help="One tumor exactly here.")] = None,
+    style_from: Annotated[Path | None, typer.Option(help="Scan with a tumor whose style to use (MUNIT).")] = None,
+    style_mask: Annotated[Path | None, typer.Option(help="That tumor, on its scan's grid.")] = None,
     sequence: Annotated[str | None, typer.Option(help="Channel of a multi-channel file, by number.")] = None,
 ) -> None:
     """Insert tumors into one scan; writes image, label, and a before / after picture.
@@ -114,8 +118,30 @@ def insert(
     """
     from medaug.stages.single import insert_into_scan
 
-    for path in insert_into_scan(scan, weights, out, count=count, seed=seed, size_mm=size_mm, organ_mask=organ_mask,
-                                 sequence=sequence):  # fmt: skip
+    for path in insert_into_scan(
+        scan, weights, out, count=count, seed=seed, size_mm=size_mm, organ_mask=organ_mask, mask=mask,
+        style_from=style_from, style_mask=style_mask, sequence=sequence,
+    ):  # fmt: skip
+        typer.echo(path)
+
+
+@app.command()
+def styles(
+    scan: Annotated[Path, typer.Argument(help="Image: NIfTI, NRRD, MHA, PNG or TIFF.")],
+    mask: Annotated[Path, typer.Option("--mask", "-m", help="Where the tumor shall be, on the image's grid.")],
+    weights: WeightsDir,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for images, label and picture.")],
+    count: Annotated[int, typer.Option(min=1, help="How many variants.")] = 10,
+    seed: Annotated[int, typer.Option(help="Same seed, same tumors.")] = 0,
+    sequence: Annotated[str | None, typer.Option(help="Channel of a multi-channel file, by number.")] = None,
+) -> None:
+    """Fill one mask with many different tumors; writes the images and a picture to compare them.
+
+    Example: `medaug styles scan.nii.gz --mask where.nii.gz --weights out/munit/train/weights --out styles --count 10`
+    """
+    from medaug.stages.styles import insert_styles
+
+    for path in insert_styles(scan, mask, weights, out, count=count, seed=seed, sequence=sequence):
         typer.echo(path)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 Unit = Literal["HU", "au"]
+HU_OF_AIR = -500.0
 Array = TypeVar("Array", "np.ndarray", "torch.Tensor")
 
 
@@ -134,6 +135,27 @@ def check_finite(array: np.ndarray, path: str) -> None:
                 path, f"{bad} voxels that are NaN or infinite", "finite intensities",
                 "Repair the file (for example set them to the background), or leave it out.",
             )  # fmt: skip
+
+
+def check_modality(array: np.ndarray, domain: Domain, path: str) -> None:
+    """Refuses an image whose intensities cannot be of the domain's modality.
+
+    CT in HU has air near -1000 in it and MR has nothing as dark as that; a CT cut out of the body passes as either.
+
+    Raises:
+        DataError: naming the intensities and what they look like.
+    """
+    low, high = float(array.min()), float(array.max())
+    if domain.modality == "MR" and low < HU_OF_AIR and high < -10 * low:
+        raise DataError.about(
+            path, f"intensities from {low:g} to {high:g}, which look like a CT in HU", "an MR image",
+            "Give a scan of the modality the weights were trained on.",
+        )  # fmt: skip
+    if domain.unit == "HU" and low >= 0:
+        raise DataError.about(
+            path, f"intensities from {low:g} to {high:g}", "a CT in HU, with air near -1000",
+            "Convert the scan to HU (rescale slope and intercept), or use weights of its own modality.",
+        )  # fmt: skip
 
 
 def check_same_grid(

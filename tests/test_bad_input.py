@@ -436,11 +436,17 @@ def test_weights_of_another_method_or_version_are_refused(fails, scan, tmp_path,
         (DataError, ["--sequence", "3"], ["1 channel(s)", "channel 3 was chosen"]),
         (ConfigError, ["--sequence", "flair"], ["channels have no names", "give the number"]),
         (ConfigError, ["--size-mm", "20", "10"], ["size_mm: found (20.0, 10.0)", "(least, most)"]),
+        (ConfigError, ["--mask", "LABEL-30", "--count", "2"], ["--mask says where", "leave out"]),
+        (ConfigError, ["--style-from", "SCAN"], ["--style-mask belong together"]),
+        (WeightsError, ["--style-from", "SCAN", "--style-mask", "LABEL"], ["'mask-guided-cyclegan' know no styles"]),
+        (DataError, ["--style-from", "SCAN", "--style-mask", "LABEL-30"], ["shape (30, 32, 8)", "Resample the label"]),
     ],
 )
 def test_options_of_insert_that_do_not_fit_are_told(fails, data, scan, tmp_path, weights_folder, error, extra, words):
+    shutil.copy(data / LABEL, tmp_path / "label.nii.gz")
     other_shape(data)
-    extra = [str(data / LABEL) if value == "LABEL-30" else value for value in extra]
+    named = {"LABEL-30": data / LABEL, "LABEL": tmp_path / "label.nii.gz", "SCAN": scan}
+    extra = [str(named.get(value, value)) for value in extra]
     fails(error, "insert", scan, "-w", weights_folder, "-o", tmp_path / "inserted", *extra, words=words)
     assert not (tmp_path / "inserted").exists()
 

@@ -26,7 +26,7 @@ from medaug.stages import phantoms as phantoms_stage
 from medaug.stages.config_files import dump_config
 
 MEDAUG = Path(sys.executable).with_name("medaug")
-COMMANDS = ("train-cycle", "run", "insert", "remove", "phantoms")
+COMMANDS = ("train-cycle", "run", "insert", "styles", "remove", "phantoms")
 HEAVY = ("torch", "monai", "pydantic", "numpy", "scipy", "sklearn", "nibabel", "lightning_fabric", "matplotlib")
 
 
@@ -285,14 +285,47 @@ def test_insert_obeys_count_size_seed_and_organ_mask(cli, tmp_path, weights_fold
     assert label.any() and not label[organ == 0].any()
 
 
+@pytest.fixture
+def picture_weights(weights_folder, tmp_path):
+    """The same weights, as if trained on pictures of 1.5 mm, as `write_head` writes them."""
+    shutil.copytree(weights_folder, tmp_path / "w")
+    facts = read_json(tmp_path / "w" / "model.json") | {"picture_spacing_mm": [1.5, 1.5]}
+    write_json(tmp_path / "w" / "model.json", facts)
+    return tmp_path / "w"
+
+
 def test_a_picture_has_the_voxel_size_of_the_pictures_that_the_weights_were_trained_on(
-    cli, tmp_path, weights_folder, write_head
+    cli, tmp_path, picture_weights, write_head
 ):
     path, _ = write_head(tmp_path / "in", "head.png", "uint8")
-    shutil.copytree(weights_folder, tmp_path / "w")
-    facts = read_json(tmp_path / "w" / "model.json") | {"picture_spacing_mm": [6.0, 6.0]}
-    write_json(tmp_path / "w" / "model.json", facts)
-    result = cli("insert", path, "-w", tmp_path / "w", "-o", tmp_path / "out", "--size-mm", "24", "36")
+    result = cli("insert", path, "-w", picture_weights, "-o", tmp_path / "out", "--size-mm", "24", "36")
     assert result.exit_code == 0, result.output
     label = read_label(Path(result.stdout.split()[1])).as_tensor().numpy() > 0
-    assert 20 <= 2 * np.sqrt(label.sum() * 36 / np.pi) <= 42
+    assert 20 <= 2 * 1.5 * np.sqrt(label.sum() / np.pi) <= 42
+
+
+def test_insert_with_a_mask_puts_one_tumor_exactly_there(cli, tmp_path, weights_folder, write_head):
+    path, mask = write_head(tmp_path / "in", "head.nii.gz", "int16")
+    result = cli("insert", path, "-w", weights_folder, "-o", tmp_path / "out", "--mask", mask)
+    assert result.exit_code == 0, result.output
+    image, label = (Path(line) for line in result.stdout.split()[:2])
+    np.testing.assert_array_equal(read_label(label), read_label(mask))
+    assert (read_scan(image) != read_scan(path)).any()
+
+
+@pytest.mark.parametrize("name", ["head.nii.gz", "head.png"])
+def test_styles_fill_one_mask_in_many_ways_and_change_nothing_far_from_it(
+    cli, tmp_path, picture_weights, write_head, name
+):
+    path, mask = write_head(tmp_path / "in", name, "uint8")
+    result = cli("styles", path, "--mask", mask, "-w", picture_weights, "-o", tmp_path / "out", "--count", "4")
+    assert result.exit_code == 0, result.output
+    *images, picture, manifest = map(Path, result.stdout.split())
+    scans = [read_scan(image).as_tensor().numpy()[0] for image in images]
+    before, region = read_scan(path).as_tensor().numpy()[0], read_label(mask).as_tensor().numpy()[0] > 0
+    far = ~ndimage.binary_dilation(region, iterations=20)
+    for i, scan_i in enumerate(scans):
+        assert (scan_i[far] == before[far]).all() and (scan_i[region] != before[region]).any()
+        assert all((scan_i[region] != other[region]).any() for other in scans[:i])
+    assert len(images) == 4 and picture.read_bytes()[:4] == b"\x89PNG"
+    assert json.loads(manifest.read_text())["images"] == [image.name for image in images]

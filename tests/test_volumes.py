@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medaug.errors import DataError
-from medaug.volumes import Domain, Percentiles, Window, affine_of, check_finite, check_same_grid, spacing_of
+from medaug.volumes import (
+    Domain,
+    Percentiles,
+    Window,
+    affine_of,
+    check_finite,
+    check_modality,
+    check_same_grid,
+    spacing_of,
+)
 
 BOUNDS = st.floats(-1e5, 1e5, allow_nan=False)
 
@@ -148,3 +157,20 @@ def test_affine_with_nan_is_refused():
     broken[1, 1] = np.nan
     with pytest.raises(DataError, match=r"label\.nii: found an affine"):
         check_same_grid((4, 4), (4, 4), np.eye(4), broken, "image.nii", "label.nii")
+
+
+HU = Domain("ct", "CT", Window(-160, 240, "HU"))
+AU = Domain("mr", "MR")
+
+
+@pytest.mark.parametrize(
+    ("domain", "low", "high"), [(HU, -1024, 1500), (HU, -100, 300), (AU, 0, 4000), (AU, -4, 12), (AU, -600, 30000)]
+)
+def test_intensities_that_the_modality_can_have_are_accepted(domain, low, high):
+    check_modality(np.array([low, high], float), domain, "scan.nii")
+
+
+@pytest.mark.parametrize(("domain", "low", "high", "word"), [(AU, -1024, 1500, "MR"), (HU, 0, 255, "HU")])
+def test_an_image_of_another_modality_is_refused(domain, low, high, word):
+    with pytest.raises(DataError, match=f"scan.nii.*{low}.*{high}.*{word}"):
+        check_modality(np.array([low, high], float), domain, "scan.nii")

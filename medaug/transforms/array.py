@@ -19,6 +19,7 @@ from medaug.lesions import Lesion, find_organ, lesion_for_mask, sections
 from medaug.transforms.base import (
     Bounds,
     TumorTransform,
+    check_inserts,
     check_range,
     empty_label,
     like_source,
@@ -26,6 +27,7 @@ from medaug.transforms.base import (
     region_of,
 )  # fmt: skip
 from medaug.transforms.editing import insert_lesion, insert_stack, remove_region, with_room
+from medaug.transforms.styles import Style, check_style, drawn_style
 from medaug.transforms.whole import translate_whole
 from medaug.translators.weights import Weights
 from medaug.volumes import Window
@@ -40,6 +42,7 @@ class InsertTumor(TumorTransform):
         weights: a weights folder, or loaded `Weights`.
         seed: chooses the reference lesion and the translator's noise.
         reference: the number of the reference lesion; None lets the seed choose among those of like size.
+        style: of methods that know styles (see `style_of`); None lets the seed draw it.
         window: (low, high) intensities mapped to [-1, 1]; None follows the weights' domain.
 
     Example:
@@ -48,19 +51,17 @@ class InsertTumor(TumorTransform):
     """
 
     def __init__(
-        self, weights: str | Path | Weights, seed: int = 0, reference: int | None = None, window: Bounds | None = None
-    ):
+        self, weights: str | Path | Weights, seed: int = 0, reference: int | None = None, window: Bounds | None = None,
+        style: Style | None = None,
+    ):  # fmt: skip
         super().__init__(weights, window)
-        if self.weights.prior is None:
-            raise DataError(
-                "these weights are of a plain translator, which puts tumors where it likes; inserting into a mask "
-                "needs mask-guided ones (translator.mask_guided=true)"
-            )
-        self.seed, self.reference = seed, reference
+        check_inserts(self.weights)
+        self.seed, self.reference, self.style = seed, reference, check_style(style, self.weights)
 
     def __call__(
-        self, img: NdarrayOrTensor, mask: NdarrayOrTensor, label: NdarrayOrTensor | None = None
-    ) -> tuple[NdarrayOrTensor, NdarrayOrTensor]:
+        self, img: NdarrayOrTensor, mask: NdarrayOrTensor, label: NdarrayOrTensor | None = None,
+        window: Window | None = None,
+    ) -> tuple[NdarrayOrTensor, NdarrayOrTensor]:  # fmt: skip
         """(image with the tumor, label with the mask's voxels set to 1); inputs are not changed.
 
         Raises:
@@ -70,15 +71,17 @@ class InsertTumor(TumorTransform):
         region = region_of(mask, array.shape, "mask")
         if not region.any():
             raise DataError("the mask is empty; mark the voxels where the tumor shall be")
-        window, spacing_mm = self._window(array), self._spacing_mm(img, array.ndim)
-        noise_seed = int(np.random.RandomState(self.seed).randint(2**31))
+        window, spacing_mm = window or self._window(array), self._spacing_mm(img, array.ndim)
+        rng = np.random.RandomState(self.seed)
+        noise_seed = int(rng.randint(2**31))
+        style = self.style or drawn_style(self.weights, rng)
         if self.weights.translator.spatial_dims == array.ndim:
             lesion = self._lesion(region, spacing_mm)
-            edited = insert_lesion(array, lesion, window, self.weights, seed=noise_seed).image
+            edited = insert_lesion(array, lesion, window, self.weights, seed=noise_seed, style=style).image
         else:
             levels = np.flatnonzero(region.any(axis=(0, 1)))
             stack = [(int(z), self._lesion(region[..., z], spacing_mm[:2])) for z in levels]
-            edited = insert_stack(array, stack, window, self.weights, seed=noise_seed).image
+            edited = insert_stack(array, stack, window, self.weights, seed=noise_seed, style=style).image
         region_of(label, array.shape, "label")
         blank = mask if label is None else label
         return like_source(edited, array, img), marked_label(region, blank, keep=label is not None)
@@ -102,13 +105,13 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
         size_mm: least and most diameter; None draws from the training fold's sizes.
         shape: "bank" (deformed training masks), "blob" (procedural), or "mixed".
         organ_margin_mm: where no organ mask is given, the found one is shrunk by this.
-        window: as in `InsertTumor`.
+        window, style: as in `InsertTumor`; one style serves all slices of a tumor.
     """
 
     def __init__(
         self, weights: str | Path | Weights, prob: float = 0.5, count: tuple[int, int] = (1, 1),
         size_mm: tuple[float, float] | None = None, shape: str = "bank", organ_margin_mm: float = ORGAN_MARGIN_MM,
-        window: Bounds | None = None,
+        window: Bounds | None = None, style: Style | None = None,
     ):  # fmt: skip
         RandomizableTransform.__init__(self, prob)
         TumorTransform.__init__(self, weights, window)
@@ -116,6 +119,7 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
         if size_mm is not None:
             check_range("size_mm", size_mm, 1e-3)
         self.count, self.size_mm, self.shape, self.organ_margin_mm = count, size_mm, shape, organ_margin_mm
+        self.style = check_style(style, self.weights)
         self.lesions: list[dict[str, Any]] = []
         self._seed = 0
 
@@ -170,14 +174,15 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
             if lesion is None:
                 continue
             noise_seed = int(rng.randint(2**31))
+            style = self.style or drawn_style(self.weights, rng)
             if level is None:
-                edit = insert_lesion(array, lesion, window, self.weights, seed=noise_seed)
+                edit = insert_lesion(array, lesion, window, self.weights, seed=noise_seed, style=style)
             else:
                 drawn = sections(lesion, array.shape[-1], level, spacing_mm[-1], flatness=rng.uniform(0.7, 1.1))
                 stack = with_room(drawn, level, organ, truth)
-                edit = insert_stack(array, stack, window, self.weights, seed=noise_seed)
+                edit = insert_stack(array, stack, window, self.weights, seed=noise_seed, style=style)
             array, truth = edit.image, truth | edit.mask
-            self.lesions.append(lesion.provenance())
+            self.lesions.append(lesion.provenance() | ({"style": list(style)} if style else {}))
         return array, truth
 
 

@@ -53,6 +53,19 @@ class TumorTransform(Transform):
         return np.ascontiguousarray(array[0], dtype=np.float32)
 
 
+def check_inserts(weights: Weights) -> None:
+    """Refuses weights that cannot insert into a mask.
+
+    Raises:
+        DataError: for those of a plain translator.
+    """
+    if weights.prior is None:
+        raise DataError(
+            "these weights are of a plain translator, which puts tumors where it likes; inserting into a mask needs "
+            "mask-guided ones (translator.mask_guided=true)"
+        )
+
+
 def check_range(name: str, values: Sequence[float], least: float) -> None:
     if len(values) != 2 or not least <= values[0] <= values[1]:
         raise ConfigError(f"{name}: found {tuple(values)}; expected (least, most), for example (5, 20) for size_mm")

@@ -24,6 +24,7 @@ from medaug.transforms.array import (
     RemoveTumor,
 )
 from medaug.transforms.base import Bounds, empty_label
+from medaug.transforms.styles import Style
 from medaug.translators.weights import Weights
 
 Data = Mapping[Hashable, Any]
@@ -54,9 +55,10 @@ class InsertTumord(_OneImage):
     def __init__(
         self, keys: KeysCollection, weights: str | Path | Weights, mask_key: str = "mask", label_key: str = "label",
         seed: int = 0, reference: int | None = None, window: Bounds | None = None, allow_missing_keys: bool = False,
+        style: Style | None = None,
     ):  # fmt: skip
         super().__init__(keys, allow_missing_keys)
-        self.transform = InsertTumor(weights, seed, reference, window)
+        self.transform = InsertTumor(weights, seed, reference, window, style)
         self.mask_key, self.label_key = mask_key, label_key
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
@@ -103,11 +105,11 @@ class RandInsertTumord(RandomizableTransform, _OneImage):
         self, keys: KeysCollection, weights: str | Path | Weights, label_key: str = "label",
         organ_key: str | None = None, prob: float = 0.5, count: tuple[int, int] = (1, 1),
         size_mm: tuple[float, float] | None = None, shape: str = "bank", organ_margin_mm: float = ORGAN_MARGIN_MM,
-        window: Bounds | None = None, allow_missing_keys: bool = False,
+        window: Bounds | None = None, allow_missing_keys: bool = False, style: Style | None = None,
     ):  # fmt: skip
         _OneImage.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
-        self.transform = RandInsertTumor(weights, 1.0, tuple(count), size_mm, shape, organ_margin_mm, window)
+        self.transform = RandInsertTumor(weights, 1.0, tuple(count), size_mm, shape, organ_margin_mm, window, style)
         self.label_key, self.organ_key = label_key, organ_key
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandInsertTumord:

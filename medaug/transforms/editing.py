@@ -8,7 +8,7 @@ translator changed nothing the scan keeps its bits. Arrays are float32 (X, Y[, Z
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,10 @@ class Edit:
     mask: np.ndarray
 
 
-def insert_lesion(image: np.ndarray, lesion: Lesion, window: Window, weights: Weights, *, seed: int) -> Edit:
+def insert_lesion(
+    image: np.ndarray, lesion: Lesion, window: Window, weights: Weights, *, seed: int,
+    style: Sequence[float] | None = None,
+) -> Edit:  # fmt: skip
     """Puts `lesion` where its box is, in an image of the weights' dimensions; `seed` is of the translator's noise."""
     crop = _resized(window.normalize(extract(image, lesion.box, window.low)), lesion.mask.shape)
     target = torch.from_numpy(lesion.mask.astype(np.float32))[None, None]
@@ -45,7 +48,7 @@ def insert_lesion(image: np.ndarray, lesion: Lesion, window: Window, weights: We
     if weights.uses_references:
         texture = torch.from_numpy(match_surroundings(lesion, crop))[None, None]
         start = weights.translator.paste(start, texture, target)
-    changed = _translate(weights, start, "a2b", target, seed)
+    changed = _translate(weights, start, "a2b", target, seed, style)
     image, mask = image.copy(), np.zeros(image.shape, dtype=bool)
     _add_change(image, changed - crop, lesion.box, window)
     _set_region(mask, lesion.mask, lesion.box)
@@ -53,12 +56,13 @@ def insert_lesion(image: np.ndarray, lesion: Lesion, window: Window, weights: We
 
 
 def insert_stack(
-    image: np.ndarray, stack: Iterable[tuple[int, Lesion]], window: Window, weights: Weights, *, seed: int
-) -> Edit:
-    """Puts a 2-D lesion's cross-sections into the slices of a volume, with the same noise in each."""
+    image: np.ndarray, stack: Iterable[tuple[int, Lesion]], window: Window, weights: Weights, *, seed: int,
+    style: Sequence[float] | None = None,
+) -> Edit:  # fmt: skip
+    """Puts a 2-D lesion's cross-sections into the slices of a volume, with the same noise and style in each."""
     image, mask = image.copy(), np.zeros(image.shape, dtype=bool)
     for z, section in stack:
-        edit = insert_lesion(image[..., z], section, window, weights, seed=seed)
+        edit = insert_lesion(image[..., z], section, window, weights, seed=seed, style=style)
         image[..., z], mask[..., z] = edit.image, edit.mask
     return Edit(image, mask)
 
@@ -89,22 +93,34 @@ def remove_region(image: np.ndarray, mask: np.ndarray, window: Window, weights: 
         for z in np.flatnonzero(mask.any(axis=(0, 1))):
             image[..., z] = remove_region(image[..., z], mask[..., z], window, weights, seed=seed).image
         return Edit(image, mask)
-    size = tuple(weights.prior.crop_size)
     for part in components(mask):
-        box = _box_for(part, size)
-        crop = _resized(window.normalize(extract(image, box, window.low)), size)
-        covered = _resized(extract(mask, box, False).astype(np.float32), size) > COVERED
+        crop, covered, box = lesion_crop(image, mask, window, weights, around=part)
         target = torch.from_numpy(covered.astype(np.float32))[None, None]
         changed = _translate(weights, torch.from_numpy(crop)[None, None], "b2a", target, seed)
         _add_change(image, changed - crop, box, window)
     return Edit(image, mask)
 
 
+def lesion_crop(
+    image: np.ndarray, mask: np.ndarray, window: Window, weights: Weights, *, around: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, CropBox]:
+    """(crop in [-1, 1], mask bool) of the weights' crop size around `around` (or all of `mask`), and its box."""
+    size = tuple(weights.prior.crop_size)
+    box = _box_for(mask if around is None else around, size)
+    crop = _resized(window.normalize(extract(image, box, window.low)), size)
+    return crop, _resized(extract(mask, box, False).astype(np.float32), size) > COVERED, box
+
+
 @torch.inference_mode()
-def _translate(weights: Weights, x: Tensor, direction: Direction, mask: Tensor, seed: int) -> np.ndarray:
+def _translate(
+    weights: Weights, x: Tensor, direction: Direction, mask: Tensor, seed: int, style: Sequence[float] | None = None
+) -> np.ndarray:
     generator = torch.Generator().manual_seed(seed)
     device = next(weights.translator.parameters()).device
-    edited = weights.translator.translate(x.to(device), direction, mask=mask.to(device), generator=generator)
+    code = None if style is None else torch.tensor([list(style)], dtype=torch.float32, device=device)
+    edited = weights.translator.translate(
+        x.to(device), direction, mask=mask.to(device), style=code, generator=generator
+    )
     return edited.cpu()[0, 0].numpy()
 
 

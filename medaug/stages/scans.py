@@ -1,0 +1,70 @@
+"""Single scans in and out, as the commands on one scan need them: checked on the way in, kept in their own units.
+
+A scan's window follows the weights' domain; an image of another modality is refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+
+from medaug.errors import ConfigError
+from medaug.io.files import read_label, read_scan
+from medaug.io.suffixes import suffix_of
+from medaug.translators.weights import Weights
+from medaug.volumes import Window, affine_of, check_modality, check_same_grid
+
+NIFTI = (".nii", ".nii.gz")
+LOSSLESS_PICTURES = (".png", ".tif", ".tiff")
+
+
+def read_one(scan: Path, sequence: str | None, weights: Weights) -> MetaTensor:
+    """The scan (1, *S); a picture without a voxel size is taken to have that of the pictures the weights learnt from.
+
+    Raises:
+        ConfigError: if `sequence` is not a channel's number.
+        DataError: if the scan cannot be read, or is of another modality than the weights.
+    """
+    if sequence is not None and not sequence.isdigit():
+        raise ConfigError(f"--sequence {sequence}: a single file's channels have no names; give the number, from 0")
+    image = read_scan(scan, channel=int(sequence) if sequence is not None else None)
+    check_modality(image.as_tensor().numpy(), weights.translator.domain_a, str(scan))
+    known = weights.facts.get("picture_spacing_mm")
+    if known and not image.meta["spacing_known"]:
+        image.affine = torch.from_numpy(affine_of(tuple(known)[: image.ndim - 1]))
+    return image
+
+
+def read_mask(path: Path, image: MetaTensor, scan: Path) -> MetaTensor:
+    """A mask (1, *S) on the scan's grid.
+
+    Raises:
+        DataError: if it lies on another grid.
+    """
+    mask = read_label(path)
+    affine = mask.affine.numpy() if mask.meta["spacing_known"] and image.meta["spacing_known"] else image.affine.numpy()
+    check_same_grid(image.shape[1:], mask.shape[1:], image.affine.numpy(), affine, str(scan), str(path))
+    return mask
+
+
+def window_for(weights: Weights, image: MetaTensor, scan: Path) -> Window:
+    """The scan's window, as the weights' domain finds it."""
+    return weights.translator.domain_a.window_of(image.as_tensor().numpy(), str(scan))
+
+
+def output_suffix(scan: Path, image: MetaTensor) -> str:
+    """The ending of what is written: the scan's own, or the nearest that loses nothing."""
+    suffix = suffix_of(scan)
+    if suffix in NIFTI:
+        return suffix
+    if image.ndim == 3:
+        return suffix if suffix in LOSSLESS_PICTURES else ".png"
+    return ".nii.gz"
+
+
+def as_array(image: MetaTensor) -> np.ndarray:
+    """(1, *S) as (*S)."""
+    return np.asarray(image.as_tensor())[0]

@@ -1,0 +1,75 @@
+"""Styles of a tumor, for methods that know them (MUNIT): drawn, given, or taken from a reference scan.
+
+A style is a vector of `translator.style_dim` numbers whose prior is N(0, I); one style serves all slices of a volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from medaug.errors import ConfigError, DataError, WeightsError
+from medaug.lesions import components
+from medaug.transforms.editing import lesion_crop
+from medaug.translators.weights import Weights
+from medaug.volumes import Window
+
+Style = Sequence[float]
+
+
+def check_style(style: Style | None, weights: Weights) -> tuple[float, ...] | None:
+    """A style that fits these weights, as plain numbers.
+
+    Raises:
+        WeightsError: if they know no styles.
+        ConfigError: if it has another length, or is not finite.
+    """
+    if style is None:
+        return None
+    _check_styled(weights)
+    length = weights.translator.style_dim
+    values = tuple(float(value) for value in style)
+    if len(values) != length or not np.isfinite(values).all():
+        raise ConfigError(f"style: found {len(values)} values; expected {length} finite numbers, about N(0, 1)")
+    return values
+
+
+def drawn_style(weights: Weights, rng: np.random.RandomState) -> tuple[float, ...] | None:
+    """A style from the prior; None (and nothing drawn) where the method knows none."""
+    length = weights.translator.style_dim
+    return tuple(float(value) for value in rng.standard_normal(length)) if length else None
+
+
+@torch.inference_mode()
+def style_of(image: np.ndarray, region: np.ndarray, window: Window, weights: Weights) -> tuple[float, ...]:
+    """The style of the tumor that `region` (bool, the image's shape) marks in an image (*S) of the scan's unit.
+
+    Its largest connected part counts; 2-D weights look at the slice of a volume where that is widest.
+
+    Raises:
+        WeightsError: if the weights know no styles.
+        DataError: if nothing is marked.
+    """
+    _check_styled(weights)
+    if not region.any():
+        raise DataError("the style mask is empty; mark the tumor whose style is wanted")
+    if weights.translator.spatial_dims < image.ndim:
+        level = int(region.sum(axis=(0, 1)).argmax())
+        return style_of(image[..., level], region[..., level], window, weights)
+    crop, mask, _ = lesion_crop(image, components(region)[0], window, weights)
+    code = weights.translator.encode_style(_batch(crop), "b", mask=_batch(mask))
+    return tuple(float(value) for value in code[0].cpu())
+
+
+def _check_styled(weights: Weights) -> None:
+    translator = weights.translator
+    if not translator.style_dim:
+        raise WeightsError(f"weights of '{translator.name}' know no styles; train with --model munit")
+    if not translator.mask_guided:
+        raise WeightsError("these weights are of a plain translator; a tumor's style needs mask-guided ones")
+
+
+def _batch(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None, None]
