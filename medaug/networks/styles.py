@@ -14,6 +14,10 @@ from medaug.networks.blocks import CONV, Head, pad_reflect
 from medaug.networks.coding import code_channels
 
 
+GAIN = 8.0
+"""Of the style encoder: from the first step on, styles of different images differ by about the prior's deviation of 1."""
+
+
 class StyleEncoder(nn.Module):
     """Convolutions, a mean over all or over the masked voxels, a linear layer: (B, C, *S) → (B, style_dim).
 
@@ -34,15 +38,16 @@ class StyleEncoder(nn.Module):
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
             nn.init.zeros_(conv.bias)
         self.linear = nn.Linear(widths[-1], style_dim)
+        nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         for conv in self.convs:
             x = functional.relu(conv(pad_reflect(x, 1)))
         if mask is None:
-            return self.linear(x.flatten(2).mean(dim=2))
+            return GAIN * self.linear(x.flatten(2).mean(dim=2))
         weight = pooled_mask(mask, x.shape[2:]).flatten(2)
         mean = (x.flatten(2) * weight).sum(dim=2) / weight.sum(dim=2).clamp(min=1e-6)
-        return self.linear(mean)
+        return GAIN * self.linear(mean)
 
 
 class AdaINDecoder(nn.Module):

@@ -84,7 +84,7 @@ def test_style_tells_of_brightness_from_the_start():
         encoder = StyleEncoder(2, 1, 8, width=16, depth=3)
         initialize_normal(encoder)
     x = normal(1, 1, 16, 16) * 0.3
-    assert float((encoder(x + 0.5) - encoder(x)).abs().mean()) > 0.02
+    assert float((encoder(x + 0.5) - encoder(x)).abs().mean()) > 0.2
 
 
 @SIZES

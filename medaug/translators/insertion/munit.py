@@ -54,7 +54,7 @@ class MaskGuidedMUNIT(StyledInsertion):
         self.generators = nn.ModuleDict({
             "content_a": Encoder(spatial_dims, 3, **size, blocks=c.blocks),
             "content_b": Encoder(spatial_dims, 3, **size, blocks=c.blocks),
-            "style": StyleEncoder(spatial_dims, 2, c.style_dim, **size),
+            "style": StyleEncoder(spatial_dims, 1, c.style_dim, **size),
             "decoder_a": Decoder(spatial_dims, 1, **size, blocks=c.blocks),
             "decoder_b": AdaINDecoder(spatial_dims, 1, c.style_dim, **size, blocks=c.blocks),
         })  # fmt: skip

@@ -68,7 +68,7 @@ class StyledInsertion(MaskGuidedTranslator):
         if domain != "b":
             raise ValueError(f"'{self.name}': found domain '{domain}'; only tumors (domain 'b') have a style")
         self.check_input(x, mask)
-        return self.generators["style"](torch.cat([x, mask], dim=1), mask)
+        return self.generators["style"](x, mask)
 
     def to_restore(self, background: Tensor, batch: Batch) -> Tensor:
         """What insertion starts from to bring the real tumors `b` back into `background`, which lost them."""

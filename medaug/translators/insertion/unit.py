@@ -68,7 +68,7 @@ class MaskGuidedUNIT(StyledInsertion):
             "encoder_a": Encoder(spatial_dims, 2, **size, blocks=c.blocks),
             "encoder_b": Encoder(spatial_dims, 2, **size, blocks=c.blocks),
             "shared_encoder": residual_blocks(spatial_dims, self.code_channels, c.shared_blocks),
-            "style": StyleEncoder(spatial_dims, 2, c.style_dim, **size),
+            "style": StyleEncoder(spatial_dims, 1, c.style_dim, **size),
             "from_style": nn.Linear(c.style_dim, self.code_channels),
             "shared_decoder": residual_blocks(spatial_dims, self.code_channels, c.shared_blocks),
             "decoder_a": Decoder(spatial_dims, 1, **size, blocks=c.blocks),
