@@ -13,9 +13,8 @@ from torch.nn import functional
 from medaug.networks.blocks import CONV, Head, pad_reflect
 from medaug.networks.coding import code_channels
 
-
 GAIN = 8.0
-"""Of the style encoder: from the first step on, styles of different images differ by about the prior's deviation of 1."""
+"""Of the style encoder: from the first step on, styles of different images differ by about the prior's deviation."""
 
 
 class StyleEncoder(nn.Module):

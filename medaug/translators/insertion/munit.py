@@ -39,7 +39,7 @@ class MaskGuidedMUNITConfig:
     spectral: bool = True
     adversarial_weight: NonNegativeFloat = 4.0
     cycle_weight: NonNegativeFloat = 5.0
-    style_weight: NonNegativeFloat = 1.0
+    style_weight: NonNegativeFloat = 2.0
 
 
 class MaskGuidedMUNIT(StyledInsertion):

@@ -40,7 +40,7 @@ class MaskGuidedUNITConfig:
     content: Content = "reference"
     width: PositiveInt = 16
     depth: PositiveInt = 3
-    blocks: NonNegativeInt = 1
+    blocks: NonNegativeInt = 0
     shared_blocks: PositiveInt = 1
     style_dim: PositiveInt = 8
     discriminator_width: PositiveInt = 32
