@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medaug.losses import adversarial_discriminator, adversarial_generator, l1, masked_l1
+from medaug.losses import adversarial_discriminator, adversarial_generator, kl_to_standard_normal, l1, masked_l1
 
 
 def test_adversarial_losses_are_zero_at_their_targets():
@@ -45,3 +45,12 @@ def test_half_precision_scores_are_judged_in_float32(dtype):
     scores = torch.full((2, 1, 64, 64), 3.0, dtype=dtype)
     assert adversarial_generator(scores).dtype == torch.float32 and float(adversarial_generator(scores)) == 4
     assert l1(scores, scores).dtype == masked_l1(scores, scores, scores).dtype == torch.float32
+
+
+def test_divergence_from_the_standard_normal_is_the_closed_form():
+    assert kl_to_standard_normal(torch.zeros(2, 4, 3, 3)) == 0
+    mean = torch.randn((2, 4, 3, 3), generator=torch.Generator().manual_seed(0))
+    normal = torch.distributions.Normal
+    expected = torch.distributions.kl_divergence(normal(mean, 1.0), normal(0.0, 1.0)).mean()
+    assert float(kl_to_standard_normal(mean)) == pytest.approx(float(expected), rel=1e-5)
+    assert kl_to_standard_normal(mean.bfloat16()).dtype == torch.float32

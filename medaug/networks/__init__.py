@@ -7,11 +7,16 @@ from collections.abc import Callable
 from torch import nn
 
 from medaug.errors import ConfigError
+from medaug.networks.coding import Decoder, Encoder
 from medaug.networks.patchgan import patch_discriminator
 from medaug.networks.resnet import ResNetGenerator
+from medaug.networks.styles import AdaINDecoder, StyleEncoder
 from medaug.networks.unet import UNetGenerator
 
-__all__ = ["GENERATORS", "ResNetGenerator", "UNetGenerator", "build_generator", "patch_discriminator"]
+__all__ = [
+    "GENERATORS", "AdaINDecoder", "Decoder", "Encoder", "ResNetGenerator", "StyleEncoder", "UNetGenerator",
+    "build_generator", "patch_discriminator",
+]  # fmt: skip
 
 GENERATORS: dict[str, Callable[..., nn.Module]] = {"resnet": ResNetGenerator, "unet": UNetGenerator}
 

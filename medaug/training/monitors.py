@@ -2,6 +2,8 @@
 
 `strength_<domain>` is the mean absolute change from input to fake (an output equal to its input gives 0),
 `variety_<domain>` the spread among the batch's fakes over that among its real images (a collapsed generator gives 0).
+Methods with styles add `diversity_<domain>`, the mean distance between the outputs of different styles (0 where the
+generator leaves the style aside).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from medaug.translators.base import Batch, Fakes, Losses
 
 NO_OP_STRENGTH = 1e-3
 COLLAPSED_VARIETY = 0.05
+COLLAPSED_DIVERSITY = 2e-3
 
 
 def check_finite(losses: Losses, step: int) -> None:
@@ -54,10 +57,16 @@ def warnings_of(rows: list[dict[str, float]]) -> list[str]:
     tail = rows[-max(len(rows) // 4, 1) :]
     sentences = []
     for domain in ("a", "b"):
-        strength = [row[f"strength_{domain}"] for row in tail if f"strength_{domain}" in row]
-        variety = [row[f"variety_{domain}"] for row in tail if f"variety_{domain}" in row]
-        if strength and sum(strength) / len(strength) < NO_OP_STRENGTH:
+        if _mean(tail, f"strength_{domain}") < NO_OP_STRENGTH:
             sentences.append(f"The generator towards domain {domain} leaves its input unchanged (no-op).")
-        if variety and sum(variety) / len(variety) < COLLAPSED_VARIETY:
+        if _mean(tail, f"variety_{domain}") < COLLAPSED_VARIETY:
             sentences.append(f"The fakes of domain {domain} are all alike (mode collapse).")
+        if _mean(tail, f"diversity_{domain}") < COLLAPSED_DIVERSITY:
+            sentences.append(f"Every style gives the same fake of domain {domain} (the styles collapsed).")
     return sentences
+
+
+def _mean(rows: list[dict[str, float]], name: str) -> float:
+    """The mean of what was logged under `name`; infinite where nothing was."""
+    values = [row[name] for row in rows if name in row]
+    return sum(values) / len(values) if values else math.inf

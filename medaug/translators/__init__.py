@@ -10,16 +10,25 @@ from medaug.networks.initialization import initialize_normal, isolated_rng
 from medaug.translators.base import Batch, Direction, Fakes, Losses, Translator
 from medaug.translators.cyclegan import CycleGAN, CycleGANConfig
 from medaug.translators.insertion.cyclegan import MaskGuidedCycleGAN, MaskGuidedCycleGANConfig
+from medaug.translators.insertion.munit import MaskGuidedMUNIT, MaskGuidedMUNITConfig
+from medaug.translators.insertion.unit import MaskGuidedUNIT, MaskGuidedUNITConfig
+from medaug.translators.munit import MUNIT, MUNITConfig
+from medaug.translators.unit import UNIT, UNITConfig
 from medaug.volumes import Domain
 
 __all__ = [
-    "TRANSLATORS", "Batch", "CycleGAN", "CycleGANConfig", "Direction", "Fakes", "Losses", "MaskGuidedCycleGAN",
-    "MaskGuidedCycleGANConfig", "Translator", "build_translator", "settings_of",
+    "MUNIT", "TRANSLATORS", "UNIT", "Batch", "CycleGAN", "CycleGANConfig", "Direction", "Fakes", "Losses",
+    "MUNITConfig", "MaskGuidedCycleGAN", "MaskGuidedCycleGANConfig", "MaskGuidedMUNIT", "MaskGuidedMUNITConfig",
+    "MaskGuidedUNIT", "MaskGuidedUNITConfig", "Translator", "UNITConfig", "build_translator", "settings_of",
 ]  # fmt: skip
 
 TRANSLATORS: dict[str, tuple[type[Translator], type]] = {
     CycleGAN.name: (CycleGAN, CycleGANConfig),
     MaskGuidedCycleGAN.name: (MaskGuidedCycleGAN, MaskGuidedCycleGANConfig),
+    UNIT.name: (UNIT, UNITConfig),
+    MaskGuidedUNIT.name: (MaskGuidedUNIT, MaskGuidedUNITConfig),
+    MUNIT.name: (MUNIT, MUNITConfig),
+    MaskGuidedMUNIT.name: (MaskGuidedMUNIT, MaskGuidedMUNITConfig),
 }
 """Method name → (translator class, its config dataclass)."""
 

@@ -12,6 +12,7 @@ from medaug.lesions import LesionPrior
 from medaug.pipeline import STAGES, run_pipeline
 from medaug.stages import train as train_stage
 from medaug.stages.runs import RunDir, seconds_by_stage
+from medaug.training.log import read_metrics
 from medaug.translators.weights import load_weights
 
 
@@ -138,6 +139,15 @@ def test_a_plain_cyclegan_trains_on_whole_slices(tmp_path, tiny_config):
     assert weights.translator.name == "cyclegan" and weights.prior is None
     kinds = [record["kind"] for record in read_json(run.synthetic / "datalist.json")["training"]]
     assert kinds == ["inserted"] * 4 + ["removed"] * 2
+
+
+@pytest.mark.parametrize(("method", "mask_guided"), [("munit", True), ("unit", False)])
+def test_methods_with_a_latent_space_run_like_the_others(tmp_path, tiny_config, method, mask_guided):
+    config = tiny_config(f"translator.type={method}", f"translator.mask_guided={str(mask_guided).lower()}")
+    run = run_pipeline(config, tmp_path / "run", until="synthesize")
+    assert load_weights(run.weights).translator.name == config.translator.method
+    assert [row.get("diversity_b", 0) > 0 for row in read_metrics(run.train / "metrics.jsonl")] == [mask_guided] * 3
+    assert len(read_json(run.synthetic / "datalist.json")["training"]) == 6
 
 
 def test_tumor_free_healthy_crops_come_from_levels_of_tumors(tmp_path, tiny_config, monkeypatch):

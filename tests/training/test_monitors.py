@@ -44,6 +44,12 @@ def test_generator_with_one_output_has_no_variety_and_is_reported():
     assert warnings_of([figures] * 8) == [f"The fakes of domain {d} are all alike (mode collapse)." for d in "ab"]
 
 
+def test_styles_that_all_give_the_same_tumor_are_reported():
+    rows = [{"step": i, "diversity_b": 0.05 if i < 5 else 0.0005} for i in range(20)]
+    assert warnings_of(rows) == ["Every style gives the same fake of domain b (the styles collapsed)."]
+    assert warnings_of(rows[:5]) == [] == warnings_of([{"diversity_b": 0.01}, {"strength_b": 0.1}])
+
+
 def test_healthy_training_gets_no_warning():
     real = batch()
     assert warnings_of([measured(real, {"a": real["a"].flip(0), "b": real["b"].flip(0)})]) == []

@@ -29,5 +29,35 @@ class TestMaskGuidedFree(TranslatorConformance):
     settings = SMALL | {"content": "free", "spectral": True}
 
 
+class TestUNIT(TranslatorConformance):
+    method = "unit"
+    settings = SMALL | {"blocks": 1}
+
+
+class TestMaskGuidedUNITWithReference(TranslatorConformance):
+    method = "mask-guided-unit"
+    settings = SMALL | {"content": "reference"}
+
+
+class TestMaskGuidedUNITFree(TranslatorConformance):
+    method = "mask-guided-unit"
+    settings = SMALL | {"content": "free", "spectral": False}
+
+
+class TestMUNIT(TranslatorConformance):
+    method = "munit"
+    settings = SMALL | {"blocks": 1}
+
+
+class TestMaskGuidedMUNITWithReference(TranslatorConformance):
+    method = "mask-guided-munit"
+    settings = SMALL | {"content": "reference"}
+
+
+class TestMaskGuidedMUNITFree(TranslatorConformance):
+    method = "mask-guided-munit"
+    settings = SMALL | {"content": "free", "spectral": False}
+
+
 def test_every_method_is_held_against_the_suite():
     assert {suite.method for suite in TranslatorConformance.__subclasses__()} == set(TRANSLATORS)

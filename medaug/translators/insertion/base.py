@@ -51,12 +51,18 @@ class MaskGuidedTranslator(Translator):
 
     def edit(self, x: Tensor, mask: Tensor, direction: Direction, noise: Tensor, style: Tensor | None = None) -> Tensor:
         """One pass composited inside the soft mask: a correction of `x`, or a fill of the emptied region."""
-        soft = soft_mask(mask)
-        emptied = self.empties(direction)
-        seen = torch.where(soft > 0, torch.zeros_like(x), x) if emptied else x
-        output = self.paint(seen, mask, noise, direction, style)
-        target = torch.tanh(output) if emptied else (x + torch.tanh(output)).clamp(-1, 1)
-        return composite(x, target.to(x.dtype), soft)
+        output = self.paint(self.seen(x, mask, direction), mask, noise, direction, style)
+        return self.put(output, x, mask, direction)
+
+    def seen(self, x: Tensor, mask: Tensor, direction: Direction) -> Tensor:
+        """What this direction is shown of `x`: all of it, or 0 in the region that it fills."""
+        return torch.where(soft_mask(mask) > 0, torch.zeros_like(x), x) if self.empties(direction) else x
+
+    def put(self, output: Tensor, x: Tensor, mask: Tensor, direction: Direction) -> Tensor:
+        """`x` with the painted `output` (before tanh) inside the soft mask."""
+        change = torch.tanh(output)
+        target = change if self.empties(direction) else (x + change).clamp(-1, 1)
+        return composite(x, target.to(x.dtype), soft_mask(mask))
 
     def empties(self, direction: Direction) -> bool:
         """Whether this direction works on the crop without what the mask covers."""
