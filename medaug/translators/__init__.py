@@ -10,16 +10,21 @@ from medaug.networks.initialization import initialize_normal, isolated_rng
 from medaug.translators.base import Batch, Direction, Fakes, Losses, Translator
 from medaug.translators.cyclegan import CycleGAN, CycleGANConfig
 from medaug.translators.insertion.cyclegan import MaskGuidedCycleGAN, MaskGuidedCycleGANConfig
+from medaug.translators.insertion.pix2pix import MaskGuidedPix2Pix, MaskGuidedPix2PixConfig
+from medaug.translators.pix2pix import Pix2Pix, Pix2PixConfig
 from medaug.volumes import Domain
 
 __all__ = [
     "TRANSLATORS", "Batch", "CycleGAN", "CycleGANConfig", "Direction", "Fakes", "Losses", "MaskGuidedCycleGAN",
-    "MaskGuidedCycleGANConfig", "Translator", "build_translator", "settings_of",
+    "MaskGuidedCycleGANConfig", "MaskGuidedPix2Pix", "MaskGuidedPix2PixConfig", "Pix2Pix", "Pix2PixConfig",
+    "Translator", "build_translator", "settings_of",
 ]  # fmt: skip
 
 TRANSLATORS: dict[str, tuple[type[Translator], type]] = {
     CycleGAN.name: (CycleGAN, CycleGANConfig),
     MaskGuidedCycleGAN.name: (MaskGuidedCycleGAN, MaskGuidedCycleGANConfig),
+    Pix2Pix.name: (Pix2Pix, Pix2PixConfig),
+    MaskGuidedPix2Pix.name: (MaskGuidedPix2Pix, MaskGuidedPix2PixConfig),
 }
 """Method name → (translator class, its config dataclass)."""
 
