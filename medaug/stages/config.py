@@ -186,14 +186,14 @@ class PipelineConfig(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> PipelineConfig:
         dims, size = self.data.spatial_dims, self.crop.size
-        if self.translator.mask_guided and size is None:
-            raise ValueError("crop.size: found none; a mask-guided translator works on crops, for example [48, 48]")
-        if size is not None and (self.translator.mask_guided or self.target) and len(size) != dims:
-            raise ValueError(f"crop.size has {len(size)} axes, data.spatial_dims is {dims}")
         if self.domain == "ct":
             self._check_two_domains()
         elif self.target is not None:
             raise ValueError("target is a second kind of image, which domain 'tumor' does not have; set domain: ct")
+        if self.translator.mask_guided and size is None:
+            raise ValueError("crop.size: found none; a mask-guided translator works on crops, for example [48, 48]")
+        if size is not None and (self.translator.mask_guided or self.target) and len(size) != dims:
+            raise ValueError(f"crop.size has {len(size)} axes, data.spatial_dims is {dims}")
         return self
 
     def _check_two_domains(self) -> None:
