@@ -52,7 +52,7 @@ SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="List un
 
 @app.command("train-cycle")
 def train_cycle(
-    domain: Annotated[str, typer.Option(help="`tumor` (insert, remove) or `ct` (between two kinds of image).")] = "tumor",
+    domain: Annotated[str, typer.Option(help="`tumor` (insert and remove) or `ct` (two kinds of image).")] = "tumor",
     data: Data = None,
     out: Out = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Pipeline YAML to start from.")] = None,
