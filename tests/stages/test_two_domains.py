@@ -86,8 +86,12 @@ def test_weights_between_two_domains_insert_no_tumors(phantom_run, tmp_path):
 
 def test_one_split_covers_both_domains_and_only_its_training_patients_are_read(brats, tmp_path, monkeypatch):
     seen = {}
-    monkeypatch.setattr(train_stage, "fit", lambda translator, samples, *rest, **more: seen.update(samples=samples))
-    monkeypatch.setattr(train_stage, "warnings_of", lambda rows: [])
+
+    def look(translator, samples, settings, folder, **more):
+        folder.mkdir()
+        seen["samples"] = samples
+
+    monkeypatch.setattr(train_stage, "fit", look)
     lone = tmp_path / "t2"
     drawn = [p for p in sorted(brats.iterdir()) if p.is_dir()]
     for folder in drawn[1:]:
@@ -124,7 +128,7 @@ def test_two_sequences_of_one_folder_train_a_semi_paired_cyclegan_with_structure
 
 
 def test_volumes_train_in_three_dimensions(cli, brats, tmp_path):
-    settings = sets("target.sequence=t2", "data.spatial_dims=3", "crop.size=[16,16,4]", "translator.type=pix2pix")
+    settings = sets("target.sequence=t2", "data.spatial_dims=3", "crop.size=[16,16,6]", "translator.type=pix2pix")
     result = cli("--data", brats, "--sequence", "flair", "--out", tmp_path / "run", *settings)
     assert result.exit_code == 0, result.output
     assert load_weights(tmp_path / "run" / "train" / "weights").translator.spatial_dims == 3
@@ -132,7 +136,7 @@ def test_volumes_train_in_three_dimensions(cli, brats, tmp_path):
 
 def test_three_dimensions_on_single_slices_are_refused(cli, tmp_path):
     drawn = phantoms("head", 3, seed=4, shape=(32, 32, 6), spacing_mm=(6.0, 6.0, 14.0))
-    records = [ScanRecord(p.patient, p.images, p.label, p.affine) for p in drawn]
+    records = [ScanRecord(p.patient, {"flair": p.images["flair"]}, p.label, p.affine) for p in drawn]
     write_layout(records, tmp_path / "lgg", "kaggle-lgg")
     settings = sets("target.sequence=post", "data.spatial_dims=3", "split.train=1", "split.validation=0")
     result = cli("--data", tmp_path / "lgg", "--sequence", "flair", "--out", tmp_path / "run", *settings)
@@ -149,7 +153,7 @@ def test_pairs_that_are_not_registered_end_the_command_naming_both_files(cli, br
             moved = nibabel.Nifti1Image(np.asarray(scan.dataobj), affine)
             nibabel.save(moved, tmp_path / "data" / folder.name / file.name)
     settings = sets("target.sequence=t2", "translator.type=pix2pix")
-    for labels in (tmp_path / "data").rglob("*_seg.nii.gz"):
+    for labels in list((tmp_path / "data").rglob("*_seg.nii.gz")):
         labels.unlink()
     result = cli("--data", tmp_path / "data", "--sequence", "flair", "--out", tmp_path / "run", *settings)
     assert result.exit_code == DataError.exit_code
