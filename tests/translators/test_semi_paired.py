@@ -53,6 +53,11 @@ def test_each_term_is_off_by_default_and_changes_the_gradient_with_its_weight(te
     torch.testing.assert_close(more - off, 3 * (some - off), rtol=1e-2, atol=1e-3 * float(more.abs().max()))
 
 
+def test_noise_against_a_hidden_code_is_on_by_default():
+    batch = make_batch(2)
+    assert build().generator_losses(batch)[0]["cycle_a"] != build(cycle_noise=0.0).generator_losses(batch)[0]["cycle_a"]
+
+
 @EACH_TERM
 def test_each_term_goes_both_ways(term):
     losses, _ = weighted(term, 2.0).generator_losses(make_batch(2))
