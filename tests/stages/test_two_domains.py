@@ -41,8 +41,10 @@ def brats(tmp_path_factory):
     """Five head patients with registered sequences."""
     folder = tmp_path_factory.mktemp("data") / "brats"
     drawn = phantoms("head", 5, seed=4, shape=(32, 32, 6), spacing_mm=(6.0, 6.0, 14.0))
-    names = {"flair": "flair", "t2": "t2"}
-    records = (ScanRecord(p.patient, {n: p.images[k] for k, n in names.items()}, p.label, p.affine) for p in drawn)
+    records = (
+        ScanRecord(p.patient, {"flair": p.images["flair"], "t2": p.images["flair"] ** 0.5}, p.label, p.affine)
+        for p in drawn
+    )
     write_layout(records, folder, "brats")
     return folder
 
