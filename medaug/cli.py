@@ -52,7 +52,7 @@ SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="List un
 
 @app.command("train-cycle")
 def train_cycle(
-    domain: Annotated[str, typer.Option(help="`tumor` (insert and remove) or `ct` (synthetic CT).")] = "tumor",
+    domain: Annotated[str, typer.Option(help="`tumor` (insert and remove) or `ct` (two kinds of image).")] = "tumor",
     model: Annotated[str | None, typer.Option(help="Method, for example `cyclegan`; a wrong name lists them.")] = None,
     data: Data = None,
     out: Out = None,

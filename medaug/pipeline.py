@@ -19,6 +19,7 @@ from medaug.stages.evaluate import check_arms, held_out_patients
 from medaug.stages.runs import RunDir, open_run
 
 STAGES = ("prepare", "train", "synthesize", "audit", "evaluate", "report")
+TWO_DOMAIN_STAGES = ("prepare", "train")
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,10 @@ def run_pipeline(
         ConfigError: if the config asks for what cannot be run.
         MedaugError: whatever a stage refuses.
     """
-    if config.domain == "ct":
+    if config.domain == "ct" and until not in TWO_DOMAIN_STAGES:
         raise ConfigError(
-            "domain 'ct' (synthetic CT) is in the schema but has no pipeline in this version; use --domain tumor"
+            f"domain 'ct' goes as far as {TWO_DOMAIN_STAGES[-1]} in this version; found a run to {until}. Train with "
+            "medaug train-cycle --domain ct, which takes the same settings (--config)."
         )
     stages = STAGES[: STAGES.index(until) + 1]
     if "evaluate" in stages:

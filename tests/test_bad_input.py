@@ -320,9 +320,16 @@ def test_a_typo_in_the_domain_is_answered_with_the_nearest(fails, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_ct_domain_says_that_it_has_no_pipeline_yet(fails, tmp_path):
-    words = ["domain 'ct'", "no pipeline in this version", "--domain tumor"]
-    fails(ConfigError, "train-cycle", "--domain", "ct", "--out", tmp_path / "out", words=words)
+def test_a_whole_pipeline_of_the_ct_domain_says_how_far_it_goes(fails, tmp_path):
+    (tmp_path / "ct.yaml").write_text("domain: ct")
+    words = ["domain 'ct' goes as far as train in this version", "medaug train-cycle --domain ct"]
+    fails(ConfigError, "run", tmp_path / "ct.yaml", "--out", tmp_path / "out", words=words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_ct_domain_needs_to_know_what_to_translate_to(fails, tmp_path):
+    words = ["found no second one", "target.sequence", "target.root"]
+    fails(ConfigError, "train-cycle", "--domain", "ct", "--data", tmp_path, "--out", tmp_path / "out", words=words)
     assert not (tmp_path / "out").exists()
 
 

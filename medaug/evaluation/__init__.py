@@ -1,5 +1,6 @@
 """The downstream test: the same segmentation network for every arm, its scores per patient, and the verdict."""
 
+from medaug.evaluation.frozen import FrozenSegmenter, train_frozen_segmenter
 from medaug.evaluation.metrics import METRICS, Metric, score_patient
 from medaug.evaluation.segmentation import SegmentationConfig, build_segmenter, predict, probability, train_segmenter
 from medaug.evaluation.statistics import Comparison, Interval, compare, holm, mean_interval
@@ -7,6 +8,7 @@ from medaug.evaluation.statistics import Comparison, Interval, compare, holm, me
 __all__ = [
     "METRICS",
     "Comparison",
+    "FrozenSegmenter",
     "Interval",
     "Metric",
     "SegmentationConfig",
@@ -17,5 +19,6 @@ __all__ = [
     "predict",
     "probability",
     "score_patient",
+    "train_frozen_segmenter",
     "train_segmenter",
 ]

@@ -143,7 +143,7 @@ def train_segmenter(
     loss_of = DiceCELoss(sigmoid=True, batch=True)  # batch: a slice without tumor does not swamp the Dice term
     model.train()
     for update, batch in enumerate(_loader(samples, config, seed, workers), start=1):
-        image, label = (_padded(x, config) for x in fabric.to_device(batch))  # (B, 1, *S)
+        image, label = (padded(x, config) for x in fabric.to_device(batch))  # (B, 1, *S)
         optimizer.zero_grad(set_to_none=True)
         loss = loss_of(model(image).float(), label)
         value = float(loss.detach())
@@ -181,12 +181,12 @@ def probability(network: nn.Module, image: Tensor, config: SegmentationConfig) -
     images = convert_to_tensor(image if stack else image[None], track_meta=False, dtype=torch.float32)  # (N, 1, *S)
     size = tuple(images.shape[2:])
     if dims == 2 or config.patch_size is None:
-        parts = [forward(_padded(part.to(device), config)) for part in images.split(config.batch_size)]
+        parts = [forward(padded(part.to(device), config)) for part in images.split(config.batch_size)]
         logits = torch.cat(parts)
     else:
-        padded = _padded(images.to(device), config, config.patch_size)
+        large = padded(images.to(device), config, config.patch_size)
         logits = sliding_window_inference(
-            padded, config.patch_size, config.batch_size, forward, overlap=config.overlap, mode="gaussian"
+            large, config.patch_size, config.batch_size, forward, overlap=config.overlap, mode="gaussian"
         )
     logits = logits[(..., *(slice(n) for n in size))]
     result = torch.sigmoid(logits.float()).to(image.device)
@@ -232,7 +232,7 @@ def _autocast(network: nn.Module, config: SegmentationConfig, device: torch.devi
     return forward
 
 
-def _padded(images: Tensor, config: SegmentationConfig, least: Sequence[int] | None = None) -> Tensor:
+def padded(images: Tensor, config: SegmentationConfig, least: Sequence[int] | None = None) -> Tensor:
     """(N, 1, *S) with edge values added at the far ends, to what the network takes, or to at least `least`."""
     size, stride = images.shape[2:], config.stride
     if least is None:

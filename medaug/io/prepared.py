@@ -20,7 +20,10 @@ ORGAN_PIXELS_LEAST = 0.02
 
 
 class ViewArrays(NamedTuple):
-    """One view: image in [-1, 1] (float32), label and organ (bool), each (X, Y[, Z])."""
+    """One view: image in [-1, 1] (float32), label and organ (bool), each (X, Y[, Z]).
+
+    The label of an unlabelled case is all False, the organ of a case without one all True.
+    """
 
     image: np.ndarray
     label: np.ndarray
@@ -60,6 +63,10 @@ class View:
         spacing = tuple(self.entry["spacing_mm"])
         return spacing[:2] if self.level is not None else spacing[: len(self.entry["shape"])]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.entry["shape"][:2] if self.level is not None else self.entry["shape"])
+
     def raw(self, folder: Path, kind: str) -> np.ndarray:
         """The stored array of this view (`image` in the scan's own units, `label`, `organ`), not copied."""
         array = open_array(folder, self.entry["arrays"][kind])
@@ -68,7 +75,8 @@ class View:
     def read(self, folder: Path) -> ViewArrays:
         """The view, normalised."""
         image = self.window.normalize(np.asarray(self.raw(folder, "image"), dtype=np.float32)).astype(np.float32)
-        label = np.asarray(self.raw(folder, "label")) > 0
+        labelled = "label" in self.entry["arrays"]
+        label = np.asarray(self.raw(folder, "label")) > 0 if labelled else np.zeros(image.shape, dtype=bool)
         organ = np.asarray(self.raw(folder, "organ")) > 0 if "organ" in self.entry["arrays"] else np.ones_like(label)
         return ViewArrays(image, label, organ)
 
@@ -77,18 +85,25 @@ def views_of(entries: list[dict[str, Any]], folder: Path, spatial_dims: int) -> 
     """Every usable view of these cases, in order."""
     views: list[View] = []
     for entry in entries:
-        label = np.asarray(open_array(folder, entry["arrays"]["label"]))
-        if label.ndim == spatial_dims:
-            views.append(View(entry, None, int(label.sum())))
+        shape, counts = tuple(entry["shape"]), _tumor_voxels(entry, folder)
+        if len(shape) == spatial_dims:
+            views.append(View(entry, None, int(counts.sum())))
             continue
-        counts = label.reshape(-1, label.shape[-1]).sum(axis=0)
-        inside = _organ_fraction(entry, folder, label.shape)
+        inside = _organ_fraction(entry, folder, shape)
         views += [
-            View(entry, z, int(counts[z]), z / label.shape[-1])
-            for z in range(label.shape[-1])
+            View(entry, z, int(counts[z]), z / shape[-1])
+            for z in range(shape[-1])
             if inside[z] >= ORGAN_PIXELS_LEAST or counts[z]
         ]
     return views
+
+
+def _tumor_voxels(entry: dict[str, Any], folder: Path) -> np.ndarray:
+    """By index along the last axis; none in an unlabelled case."""
+    if "label" not in entry["arrays"]:
+        return np.zeros(entry["shape"][-1], dtype=int)
+    label = np.asarray(open_array(folder, entry["arrays"]["label"]))
+    return label.reshape(-1, label.shape[-1]).sum(axis=0)
 
 
 def _organ_fraction(entry: dict[str, Any], folder: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -29,18 +29,25 @@ class Preview:
         batch = {key: value.to(next(translator.parameters()).device) for key, value in batch.items()}
         generator = torch.Generator().manual_seed(0)
         start, mask_a, mask_b = translator.start_of(batch, "a2b"), batch.get("mask_a"), batch.get("mask_b")
+        names = _titles(translator)
         columns = [
-            ("healthy", batch["a"], None),
+            (names[0], batch["a"], None),
             ("start", start, None),
-            ("with tumor", translator.translate(start, "a2b", mask=mask_a, generator=generator), mask_a),
-            ("tumor", batch["b"], mask_b),
-            ("removed", translator.translate(batch["b"], "b2a", mask=mask_b, generator=generator), None),
+            (names[1], translator.translate(start, "a2b", mask=mask_a, generator=generator), mask_a),
+            (names[2], batch["b"], mask_b),
+            (names[3], translator.translate(batch["b"], "b2a", mask=mask_b, generator=generator), None),
         ]
         rows = [[_picture(images[i], None if masks is None else masks[i]) for _, images, masks in columns]
                 for i in range(self.count)]  # fmt: skip
         png = picture_grid(rows, column_titles=[title for title, _, _ in columns], title=f"step {step}", tile=120)
         with atomic_path(self.folder / f"step-{step:06d}.png") as temporary:
             temporary.write_bytes(png)
+
+
+def _titles(translator: Translator) -> tuple[str, str, str, str]:
+    """Of domain a, its translation, domain b, its translation."""
+    a, b = translator.domain_a.name, translator.domain_b.name
+    return (a, f"with {b}", b, "removed") if b == "tumor" else (a, f"{a} to {b}", b, f"{b} to {a}")
 
 
 def _picture(image: Tensor, mask: Tensor | None) -> Picture:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
+from medaug.stages.domains import with_two_domains
 from medaug.training.config import TrainingConfig
 from medaug.volumes import Domain, Percentiles, Window
 
@@ -56,6 +57,11 @@ class DataConfig(Section):
         window = Window(*self.window_hu, unit="HU") if self.modality == "CT" else Percentiles()
         return Domain(name, self.modality, window)
 
+    @property
+    def kind(self) -> str:
+        """A name for this kind of image: its sequence, or its modality where there is only one."""
+        return str(self.sequence) if self.sequence is not None else self.modality.lower()
+
 
 class SplitConfig(Section):
     """How many patients train and validate (a count, or a fraction below 1); the rest test."""
@@ -82,14 +88,35 @@ class TranslatorConfig(BaseModel):
 
 
 class CropConfig(Section):
-    """Where the mask-guided translator looks, and which lesions it learns from."""
+    """Where the mask-guided translator looks, and which lesions it learns from; between two domains, patches."""
 
-    size: tuple[int, ...] = Field((48, 48), description="voxels; the third axis for 3-D")
+    size: tuple[int, ...] | None = Field(
+        (48, 48), description="voxels; the third axis for 3-D; none (the default of domain ct): whole images"
+    )
     min_diameter_mm: float = Field(5.0, gt=0)
     healthy: Literal["anywhere", "tumor-free"] = Field(
         "anywhere", description="healthy crops: any place without tumor, or tumor-free slices at the tumors' levels"
     )
     level_tolerance: float = Field(0.1, description="how far from a tumor's relative slice level 'tumor-free' may go")
+
+
+class PairingConfig(Section):
+    """Two domains only: which training patients count as registered pairs; the others' images stay unpaired."""
+
+    paired: NonNegativeInt | Literal["all"] | None = Field(
+        None, description="how many patients (drawn by seed), or all; none: all for pix2pix, 0 otherwise"
+    )
+    share: float = Field(0.5, gt=0, le=1, description="part of the samples that are pairs, where there are both kinds")
+    seed: int = 0
+
+
+class SegmenterConfig(Section):
+    """Two domains only: the frozen network of `translator.segmentation_weight`, trained on A's training labels."""
+
+    updates: int = Field(300, ge=1)
+    batch_size: int = Field(8, ge=1)
+    channels: tuple[int, ...] = (16, 32, 64)
+    learning_rate: float = Field(1e-3, gt=0)
 
 
 class SynthesisConfig(Section):
@@ -129,11 +156,17 @@ class EvaluationConfig(Section):
 
 
 class PipelineConfig(Section):
-    """One pipeline: split → train → synthesize → audit → evaluate → report."""
+    """One pipeline: split → train → synthesize → audit → evaluate → report.
+
+    Domain `tumor` inserts and removes tumors; `ct` translates between two kinds of image, `data` and `target`.
+    """
 
     name: str = "medaug"
     domain: Literal["tumor", "ct"] = "tumor"
     data: DataConfig = DataConfig()
+    target: DataConfig | None = Field(None, description="domain ct: what to translate to; keys left out are as in data")
+    pairing: PairingConfig = PairingConfig()
+    segmenter: SegmenterConfig = SegmenterConfig()
     split: SplitConfig = SplitConfig()
     translator: TranslatorConfig = TranslatorConfig()
     crop: CropConfig = CropConfig()
@@ -142,9 +175,39 @@ class PipelineConfig(Section):
     audit: AuditConfig = AuditConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: Any) -> Any:
+        sections = isinstance(values, dict) and all(
+            isinstance(values.get(key) or {}, dict) for key in ("data", "target", "translator", "crop")
+        )
+        return with_two_domains(values) if sections and values.get("domain") == "ct" else values
+
     @model_validator(mode="after")
     def _fits_together(self) -> PipelineConfig:
-        dims = self.data.spatial_dims
-        if self.translator.mask_guided and len(self.crop.size) != dims:
-            raise ValueError(f"crop.size has {len(self.crop.size)} axes, data.spatial_dims is {dims}")
+        dims, size = self.data.spatial_dims, self.crop.size
+        if self.domain == "ct":
+            self._check_two_domains()
+        elif self.target is not None:
+            raise ValueError("target is a second kind of image, which domain 'tumor' does not have; set domain: ct")
+        if self.translator.mask_guided and size is None:
+            raise ValueError("crop.size: found none; a mask-guided translator works on crops, for example [48, 48]")
+        if size is not None and (self.translator.mask_guided or self.target) and len(size) != dims:
+            raise ValueError(f"crop.size has {len(size)} axes, data.spatial_dims is {dims}")
         return self
+
+    def _check_two_domains(self) -> None:
+        if self.translator.mask_guided:
+            raise ValueError("translator.mask_guided edits tumors; domain 'ct' translates images: set it to false")
+        if self.target is None:
+            raise ValueError(
+                "domain 'ct' translates between two kinds of image; found no second one: set target.sequence (same "
+                "folder), or target.root, and target.modality where it differs"
+            )
+        if self.data.root is None and self.target.root is not None:
+            raise ValueError("target.root is set and data.root is not; set data.root to the folder to translate from")
+        for key in ("spatial_dims", "phantoms"):
+            if getattr(self.target, key) != getattr(self.data, key):
+                raise ValueError(f"target.{key} differs from data.{key}; the domains share it: leave it out of target")
+        if self.data == self.target:
+            raise ValueError("target is the same as data; set target.sequence or target.root to the other kind")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML
@@ -122,7 +122,8 @@ def _meant(found: Any, expected: str) -> str:
 def _nearest(location: list[str]) -> str:
     model: Any = PipelineConfig
     for part in location[:-1]:
-        model = model.model_fields[part].annotation
+        kind = model.model_fields[part].annotation
+        model = next((k for k in get_args(kind) if hasattr(k, "model_fields")), kind)  # an optional section
     known = list(model.model_fields)
     close = difflib.get_close_matches(location[-1], known, n=1)
     return f"; did you mean '{'.'.join([*location[:-1], close[0]])}'?" if close else f"; valid are: {', '.join(known)}"
@@ -131,8 +132,6 @@ def _nearest(location: list[str]) -> str:
 def _check_method(config: PipelineConfig) -> None:
     from medaug.translators import TRANSLATORS
 
-    if config.domain == "ct":
-        return
     translator = config.translator
     if translator.method not in TRANSLATORS:
         types = sorted({name.removeprefix("mask-guided-") for name in TRANSLATORS})
@@ -148,3 +147,31 @@ def _check_method(config: PipelineConfig) -> None:
         TypeAdapter(settings_class).validate_python(translator.settings)
     except ValidationError as error:
         raise ConfigError(_explain(error, "settings", ("translator",))) from None
+    _check_terms(config, TRANSLATORS[translator.method][0].needs_pairs)
+
+
+def _check_terms(config: PipelineConfig, needs_pairs: bool) -> None:
+    """Pairs that are needed must be there, and pairs that are there must be used; tumors are not to be kept."""
+    method, paired = config.translator.type, config.pairing.paired
+    weighted = config.translator.settings.get("paired_weight", 0) > 0
+    if config.domain != "ct":
+        wants = "translator.paired_weight" if weighted else f"translator.type '{method}'" if needs_pairs else ""
+        if wants:
+            raise ConfigError(f"{wants} learns from registered pairs, which domain '{config.domain}' does not have")
+        if config.translator.settings.get("segmentation_weight", 0) > 0:
+            raise ConfigError(
+                "translator.segmentation_weight keeps labelled structures; domain 'tumor' is there to change them: "
+                "set it to 0"
+            )
+    elif needs_pairs and paired not in (None, "all"):
+        raise ConfigError(
+            f"pairing.paired: found {paired}; '{method}' learns from pairs only, expected all. For some pairs among "
+            "unpaired images train translator.type=cyclegan with translator.paired_weight=10."
+        )
+    elif weighted and not paired:
+        raise ConfigError("translator.paired_weight needs registered pairs: set pairing.paired to a count or to all")
+    elif paired and not (weighted or needs_pairs):
+        raise ConfigError(
+            f"pairing.paired: found {paired}, which '{method}' does not use; set translator.paired_weight=10 with "
+            "translator.type=cyclegan, or leave pairing.paired out"
+        )

@@ -1,6 +1,7 @@
 """Find the cases, decode them once, give each its window and organ mask, and split the patients.
 
-Reads: the data folder (or makes phantoms). Writes: `prepared/` with `datalist.json`, and `split.json`.
+Reads: the data folder (or makes phantoms). Writes: `prepared/` with `datalist.json`, and `split.json`. With a target
+domain its scans go to `prepared_b/`, and one split is drawn over the patients of both: nobody is on two sides.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ import shutil
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from medaug.errors import ConfigError, DataError, LeakageError
 from medaug.io.atomic import read_json, write_json
-from medaug.io.cache import open_array, prepare_cases, store_array
+from medaug.io.cache import Unreadable, open_array, prepare_cases, store_array
+from medaug.io.cases import Case
 from medaug.io.layouts import find_cases
 from medaug.lesions import find_organ
 from medaug.progress import track
 from medaug.splits import Split, split_patients
-from medaug.stages.config import PipelineConfig
+from medaug.stages.config import DataConfig, PipelineConfig
 from medaug.stages.phantoms import write_phantoms
 from medaug.stages.runs import RunDir, essential, run_stage
 from medaug.volumes import Window
@@ -31,6 +33,15 @@ logger = logging.getLogger(__name__)
 PHANTOM_SEQUENCES = {"head": "flair", "abdomen": "contrast"}
 
 
+class Source(NamedTuple):
+    """What one domain is prepared from, and to."""
+
+    name: str
+    data: DataConfig
+    cases: list[Case]
+    folder: Path
+
+
 def prepare(config: PipelineConfig, run: RunDir) -> bool:
     """The stage; says whether it had anything to do.
 
@@ -38,18 +49,23 @@ def prepare(config: PipelineConfig, run: RunDir) -> bool:
         DataError: for unusable input, naming the file, what was found, what was expected and the remedy.
         LeakageError: if `split.json` was edited since, naming the patients.
     """
-    cases = _find(config, run)
-    if not (run.split.exists() and run.datalist.exists()):
+    sources = [Source("data", config.data, _find(config.data, run), run.prepared)]
+    if config.target is not None:
+        sources.append(Source("target", config.target, _find(config.target, run), run.prepared_b))
+    if not (run.split.exists() and all((source.folder / run.datalist.name).exists() for source in sources)):
         run.done("prepare").unlink(missing_ok=True)
-    inputs = [essential(config.data), essential(config.split), config.data.skip_unreadable, [_stamp(c) for c in cases]]
-    ran = run_stage(run, "prepare", inputs, [], lambda: _prepare(config, run, cases))
+    inputs = [essential(config.split), *(_inputs(source) for source in sources)]
+    ran = run_stage(run, "prepare", inputs, [], lambda: _prepare(config, run, sources))
     if not ran:
-        _refuse_edited_split(config, run)
+        _refuse_edited_split(config, run, sources)
     return ran
 
 
-def _find(config: PipelineConfig, run: RunDir) -> list[dict[str, Any]]:
-    data = config.data
+def _inputs(source: Source) -> list[Any]:
+    return [essential(source.data), source.data.skip_unreadable, [_stamp(case) for case in source.cases]]
+
+
+def _find(data: DataConfig, run: RunDir) -> list[Case]:
     if data.root is not None:
         return find_cases(data.root, layout=data.layout, sequence=data.sequence)
     made = run.root / "done" / "phantoms.json"
@@ -61,33 +77,42 @@ def _find(config: PipelineConfig, run: RunDir) -> list[dict[str, Any]]:
     return find_cases(run.phantoms, sequence=sequence)
 
 
-def _prepare(config: PipelineConfig, run: RunDir, cases: list[dict[str, Any]]) -> None:
-    data = config.data
-    labelled = [case for case in cases if case["label"] is not None]
-    if not labelled:
-        raise DataError.about(
-            data.root or run.phantoms, f"{len(cases)} images and no label", "a label beside every training image",
-            "Add the labels; the README lists the layouts.",
-        )  # fmt: skip
-    with track("read scans", len(labelled)) as tracker:
+def _prepare(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None:
+    prepared = [_read(source, run, with_labels=config.domain == "tumor") for source in sources]
+    split = _split(config, run, [entry for entries, _ in prepared for entry in entries])
+    for source, (entries, unreadable) in zip(sources, prepared, strict=True):
+        _add_windows(source, entries)
+        _add_organs(source, entries)
+        found = {"cases": entries, "unreadable": [asdict(item) for item in unreadable]}
+        write_json(source.folder / run.datalist.name, found)
+    write_json(run.split, split.to_dict())
+
+
+def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[str, Any]], list[Unreadable]]:
+    """The decoded cases; with `with_labels` only labelled ones, of which one must hold a tumor."""
+    data, cases = source.data, source.cases
+    if with_labels:
+        cases = [case for case in cases if case["label"] is not None]
+        if not cases:
+            raise DataError.about(
+                data.root or run.phantoms, f"{len(source.cases)} images and no label",
+                "a label beside every training image", "Add the labels; the README lists the layouts.",
+            )  # fmt: skip
+    with track("read scans", len(cases)) as tracker:
         entries, unreadable = prepare_cases(
-            labelled, run.prepared, skip_unreadable=data.skip_unreadable,
+            cases, source.folder, skip_unreadable=data.skip_unreadable,
             progress=lambda done, total: tracker.advance(), spatial_dims=data.spatial_dims,
             tumor_labels=data.tumor_labels, known_labels=data.known_labels, grid_size=data.grid_size,
             spacing_mm=data.spacing_mm,
         )  # fmt: skip
     for left_out in unreadable:
         logger.warning("left out %s", left_out.reason)
-    if not any(open_array(run.prepared, entry["arrays"]["label"]).any() for entry in entries):
+    if with_labels and not any(open_array(source.folder, entry["arrays"]["label"]).any() for entry in entries):
         raise DataError.about(
             data.root or run.phantoms, "no tumor voxel in any label", f"labels with {_wanted(data.tumor_labels)}",
             "Check data.tumor_labels against the values in your label files.",
         )  # fmt: skip
-    split = _split(config, run, entries)
-    _add_windows(config, run, entries)
-    _add_organs(config, run, entries)
-    write_json(run.split, split.to_dict())
-    write_json(run.datalist, {"cases": entries, "unreadable": [asdict(item) for item in unreadable]})
+    return entries, unreadable
 
 
 def _split(config: PipelineConfig, run: RunDir, entries: list[dict[str, Any]]) -> Split:
@@ -98,8 +123,9 @@ def _split(config: PipelineConfig, run: RunDir, entries: list[dict[str, Any]]) -
         raise DataError(f"{config.data.root or run.phantoms}: {error}") from None
 
 
-def _refuse_edited_split(config: PipelineConfig, run: RunDir) -> None:
-    made = _split(config, run, read_json(run.datalist)["cases"]).to_dict()
+def _refuse_edited_split(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None:
+    entries = [entry for source in sources for entry in read_json(source.folder / run.datalist.name)["cases"]]
+    made = _split(config, run, entries).to_dict()
     found = read_json(run.split)
     moved = {p for part in ("train", "validation", "test") for p in set(made[part]) ^ set(found.get(part, ()))}
     if moved:
@@ -110,36 +136,35 @@ def _refuse_edited_split(config: PipelineConfig, run: RunDir) -> None:
         )  # fmt: skip
 
 
-def _add_windows(config: PipelineConfig, run: RunDir, entries: list[dict[str, Any]]) -> None:
+def _add_windows(source: Source, entries: list[dict[str, Any]]) -> None:
     """One window a scan: the slices of one scan share it."""
-    domain = config.data.domain("any")
+    domain = source.data.domain("any")
     scans: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for entry in entries:
         scans[entry["scan"]].append(entry)
     for members in scans.values():
-        arrays = [np.asarray(open_array(run.prepared, e["arrays"]["image"])) for e in members]
+        arrays = [np.asarray(open_array(source.folder, e["arrays"]["image"])) for e in members]
         window = domain.window_of(np.concatenate([a.reshape(-1) for a in arrays]), members[0]["image"])
-        _check_modality(config, arrays, members[0]["image"])
+        _check_modality(source, arrays, members[0]["image"])
         for entry in members:
             entry["window"] = window.to_dict()
 
 
-def _check_modality(config: PipelineConfig, arrays: list[np.ndarray], path: str) -> None:
+def _check_modality(source: Source, arrays: list[np.ndarray], path: str) -> None:
     lowest = min(float(array.min()) for array in arrays)
-    if config.data.modality == "MR" and lowest < -500:
-        raise ConfigError(
-            f"{path}: found intensities down to {lowest:g}, as in CT (HU); data.modality is MR. Set data.modality=CT."
-        )
+    if source.data.modality == "MR" and lowest < -500:
+        key = f"{source.name}.modality"
+        raise ConfigError(f"{path}: found intensities down to {lowest:g}, as in CT (HU); {key} is MR. Set {key}=CT.")
 
 
-def _add_organs(config: PipelineConfig, run: RunDir, entries: list[dict[str, Any]]) -> None:
+def _add_organs(source: Source, entries: list[dict[str, Any]]) -> None:
     with track("find organs", len(entries)) as tracker:
         for entry in entries:
-            image = np.asarray(open_array(run.prepared, entry["arrays"]["image"]), dtype=np.float32)
+            image = np.asarray(open_array(source.folder, entry["arrays"]["image"]), dtype=np.float32)
             normalized = Window(**entry["window"]).normalize(image)
             spacing_mm = tuple(entry["spacing_mm"])[: image.ndim]
-            organ = find_organ(normalized, spacing_mm, margin_mm=config.data.organ_margin_mm)
-            entry["arrays"]["organ"] = store_array(run.prepared, f"{entry['case']}.organ", organ.astype(np.uint8))
+            organ = find_organ(normalized, spacing_mm, margin_mm=source.data.organ_margin_mm)
+            entry["arrays"]["organ"] = store_array(source.folder, f"{entry['case']}.organ", organ.astype(np.uint8))
             tracker.advance()
 
 

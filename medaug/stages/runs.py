@@ -1,7 +1,7 @@
 """The run folder: every path a run writes, what it was made with, and which stages are done.
 
 config.yaml environment.json split.json   what was asked for, with what, and who trains
-prepared/   decoded scans on the working grid, with their datalist
+prepared/   decoded scans on the working grid, with their datalist; prepared_b/ those of the target domain
 train/      checkpoints, metrics.jsonl, previews, weights/
 synthetic/  paired examples and their datalist.json
 audit/  evaluation/  report.html
@@ -28,7 +28,7 @@ from medaug.io.atomic import read_json, write_error, write_json, write_text
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config_files import dump_config, load_config
 
-IDENTITY = ("domain", "data", "split", "translator", "crop", "training")
+IDENTITY = ("domain", "data", "target", "pairing", "segmenter", "split", "translator", "crop", "training")
 """Sections that make a run what it is: with one of them changed, a folder holds a different run."""
 INCIDENTAL = {"workers", "log_every", "preview_every", "checkpoint_every", "skip_unreadable"}
 """Keys that do not change results, and so may change when a run is resumed."""
@@ -63,6 +63,14 @@ class RunDir:
     @property
     def datalist(self) -> Path:
         return self.prepared / "datalist.json"
+
+    @property
+    def prepared_b(self) -> Path:
+        return self.root / "prepared_b"
+
+    @property
+    def datalist_b(self) -> Path:
+        return self.prepared_b / "datalist.json"
 
     @property
     def train(self) -> Path:
@@ -207,7 +215,7 @@ def _check_same(run: RunDir, config: PipelineConfig) -> None:
             if key.rsplit(".", 1)[-1] in INCIDENTAL:
                 continue
             if not run.train.exists():
-                for path in (run.prepared, run.phantoms, run.root / "done"):
+                for path in (run.prepared, run.prepared_b, run.phantoms, run.root / "done"):
                     shutil.rmtree(path, ignore_errors=True)
                 return
             raise RunError(

@@ -1,6 +1,7 @@
 """Train the GAN on the training patients, and leave weights for use.
 
-Reads: `prepared/`, `split.json`. Writes `train/`: checkpoints, `metrics.jsonl`, previews, and `weights/`.
+Reads: `prepared/` (and `prepared_b/`), `split.json`. Writes `train/`: checkpoints, `metrics.jsonl`, previews, and
+`weights/`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from medaug.report.preview import Preview
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
+from medaug.stages.two_domains import Material, domain_material, domain_segmenter
 from medaug.training import fit
 from medaug.training.log import read_metrics
 from medaug.training.monitors import warnings_of
@@ -32,33 +34,48 @@ SPACING_TOLERANCE = 0.1
 
 def train(config: PipelineConfig, run: RunDir) -> bool:
     """The stage; says whether it had anything to do."""
-    sections = [essential(getattr(config, name)) for name in ("data", "split", "translator", "crop", "training")]
-    inputs = [sections, fingerprint(read_json(run.datalist)), read_json(run.split)["hash"]]
+    names = ["data", "split", "translator", "crop", "training"]
+    datalists = [fingerprint(read_json(run.datalist))]
+    if config.target is not None:
+        names += ["target", "pairing", "segmenter"]
+        datalists.append(fingerprint(read_json(run.datalist_b)))
+    sections = [essential(getattr(config, name)) for name in names]
+    inputs = [sections, *datalists, read_json(run.split)["hash"]]
     return run_stage(run, "train", inputs, [run.train], lambda: _train(config, run))
 
 
 def _train(config: PipelineConfig, run: RunDir) -> None:
     split = Split.from_dict(read_json(run.split))
-    entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in split.train]
-    views = views_of(entries, run.prepared, config.data.spatial_dims)
-    spacing_mm = _common_spacing(views)
+    material = _tumor_material(config, run, split) if config.target is None else domain_material(config, run, split)
+    spacing_mm = _common_spacing(material.views)
     translator = build_translator(
-        config.translator.method, config.translator.settings, config.data.domain("healthy"),
-        config.data.domain("tumor"), config.data.spatial_dims, seed=config.training.seed,
+        config.translator.method, config.translator.settings, *material.domains, config.data.spatial_dims,
+        seed=config.training.seed,
     )  # fmt: skip
-    prior = _prior(config, run, views, spacing_mm)
-    samples = _samples(config, run, views, prior)
+    if getattr(translator.config, "segmentation_weight", 0):
+        translator.attach_segmenter(domain_segmenter(config, run, split))
+    samples = material.samples
     _check_stride(translator.stride, samples)
     fit(translator, samples, config.training, run.train, preview=Preview(samples, run.previews))
     facts = {
-        "spacing_mm": list(spacing_mm), "training_patients": list(split.train), "split_hash": split.hash,
-        "picture_spacing_mm": config.data.spacing_mm, "sequence": config.data.sequence,
+        "domain": config.domain, "spacing_mm": list(spacing_mm), "training_patients": list(split.train),
+        "split_hash": split.hash, "picture_spacing_mm": config.data.spacing_mm, "sequence": config.data.sequence,
         "steps": config.training.steps, "seed": config.training.seed,
-        "warnings": warnings_of(read_metrics(run.train / "metrics.jsonl")),
+        "warnings": warnings_of(read_metrics(run.train / "metrics.jsonl")), **material.facts,
     }  # fmt: skip
-    save_translator(run.weights, translator, prior, facts)
-    if prior is not None:
+    save_translator(run.weights, translator, material.prior, facts)
+    if material.prior is not None:
+        prior = material.prior
         write_json(run.train / "prior.json", {"references": len(prior.references), "left_out": prior.left_out})
+
+
+def _tumor_material(config: PipelineConfig, run: RunDir, split: Split) -> Material:
+    """Domain A healthy, B with tumors, both from the same scans."""
+    entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in split.train]
+    views = views_of(entries, run.prepared, config.data.spatial_dims)
+    prior = _prior(config, run, views, _common_spacing(views))
+    domains = config.data.domain("healthy"), config.data.domain("tumor")
+    return Material(domains, views, _samples(config, run, views, prior), prior, {})
 
 
 def _prior(config: PipelineConfig, run: RunDir, views: list[View], spacing_mm: tuple[float, ...]) -> LesionPrior | None:
@@ -114,7 +131,7 @@ def _check_stride(stride: int, samples: Dataset[Any]) -> None:
     if any(s % stride for s in size):
         raise DataError(
             f"the network sees images of {size}; every size must be a multiple of {stride}. Set crop.size "
-            "(mask-guided) or data.grid_size (plain) accordingly."
+            "(mask-guided, or two domains) or data.grid_size (plain) accordingly."
         )
 
 

@@ -13,7 +13,7 @@ from monai.data import MetaTensor, get_track_meta
 from monai.transforms import Transform
 from monai.utils import convert_to_dst_type, convert_to_tensor
 
-from medaug.errors import ConfigError, DataError
+from medaug.errors import ConfigError, DataError, WeightsError
 from medaug.translators.weights import Weights, load_weights
 from medaug.volumes import Window, check_finite, spacing_of
 
@@ -25,6 +25,12 @@ class TumorTransform(Transform):
 
     def __init__(self, weights: str | Path | Weights, window: Bounds | None = None):
         self.weights = weights if isinstance(weights, Weights) else load_weights(weights)
+        if self.weights.facts.get("domain", "tumor") != "tumor":
+            a, b = self.weights.translator.domain_a.name, self.weights.translator.domain_b.name
+            raise WeightsError(
+                f"found weights that translate {a} to {b}; expected weights that insert and remove tumors. Train them "
+                "with medaug train-cycle --domain tumor."
+            )
         self.window = tuple(window) if window is not None else None
 
     def _window(self, array: np.ndarray) -> Window:

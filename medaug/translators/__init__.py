@@ -11,15 +11,18 @@ from medaug.translators.base import Batch, Direction, Fakes, Losses, Translator
 from medaug.translators.cyclegan import CycleGAN, CycleGANConfig
 from medaug.translators.insertion.cyclegan import MaskGuidedCycleGAN, MaskGuidedCycleGANConfig
 from medaug.translators.insertion.munit import MaskGuidedMUNIT, MaskGuidedMUNITConfig
+from medaug.translators.insertion.pix2pix import MaskGuidedPix2Pix, MaskGuidedPix2PixConfig
 from medaug.translators.insertion.unit import MaskGuidedUNIT, MaskGuidedUNITConfig
 from medaug.translators.munit import MUNIT, MUNITConfig
+from medaug.translators.pix2pix import Pix2Pix, Pix2PixConfig
 from medaug.translators.unit import UNIT, UNITConfig
 from medaug.volumes import Domain
 
 __all__ = [
     "MUNIT", "TRANSLATORS", "UNIT", "Batch", "CycleGAN", "CycleGANConfig", "Direction", "Fakes", "Losses",
     "MUNITConfig", "MaskGuidedCycleGAN", "MaskGuidedCycleGANConfig", "MaskGuidedMUNIT", "MaskGuidedMUNITConfig",
-    "MaskGuidedUNIT", "MaskGuidedUNITConfig", "Translator", "UNITConfig", "build_translator", "settings_of",
+    "MaskGuidedPix2Pix", "MaskGuidedPix2PixConfig", "MaskGuidedUNIT", "MaskGuidedUNITConfig", "Pix2Pix",
+    "Pix2PixConfig", "Translator", "UNITConfig", "build_translator", "settings_of",
 ]  # fmt: skip
 
 TRANSLATORS: dict[str, tuple[type[Translator], type]] = {
@@ -29,6 +32,8 @@ TRANSLATORS: dict[str, tuple[type[Translator], type]] = {
     MaskGuidedUNIT.name: (MaskGuidedUNIT, MaskGuidedUNITConfig),
     MUNIT.name: (MUNIT, MUNITConfig),
     MaskGuidedMUNIT.name: (MaskGuidedMUNIT, MaskGuidedMUNITConfig),
+    Pix2Pix.name: (Pix2Pix, Pix2PixConfig),
+    MaskGuidedPix2Pix.name: (MaskGuidedPix2Pix, MaskGuidedPix2PixConfig),
 }
 """Method name → (translator class, its config dataclass)."""
 

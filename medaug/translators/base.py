@@ -70,10 +70,12 @@ class Translator(AdversarialModel):
         stride: every spatial size must be a multiple of it.
         config: the method's frozen dataclass.
         mask_guided: whether batches and `translate` need masks.
+        needs_pairs: whether every sample must be a registered pair of both domains.
         style_dim: length of a style code; 0 where the method knows no styles.
     """
 
     mask_guided: ClassVar[bool] = False
+    needs_pairs: ClassVar[bool] = False
 
     def __init__(self, config: Any, domain_a: Domain, domain_b: Domain, spatial_dims: int = 2):
         super().__init__()

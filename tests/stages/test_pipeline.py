@@ -132,6 +132,13 @@ def test_free_content_needs_no_reference(tmp_path, tiny_config):
     assert len(read_json(run.synthetic / "datalist.json")["training"]) == 6
 
 
+def test_mask_guided_pix2pix_paints_tumors_without_a_reference(tmp_path, tiny_config):
+    config = tiny_config("translator.type=pix2pix", "synthesis.insertions=2", "synthesis.removals=1")
+    run = run_pipeline(config, tmp_path / "run", until="synthesize")
+    assert load_weights(run.weights).translator.name == "mask-guided-pix2pix"
+    assert len(read_json(run.synthetic / "datalist.json")["training"]) == 3
+
+
 def test_a_plain_cyclegan_trains_on_whole_slices(tmp_path, tiny_config):
     config = tiny_config("translator.mask_guided=false", "translator.generator=resnet", "translator.depth=1")
     run = run_pipeline(config, tmp_path / "run", until="synthesize")

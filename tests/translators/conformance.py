@@ -27,6 +27,8 @@ class TranslatorConformance:
     settings: ClassVar[dict[str, Any]] = {}
     uses_noise: ClassVar[bool] = True
     """Whether `translate` draws from its `generator`."""
+    reconstruction: ClassVar[str] = "cycle"
+    """How the names of the terms begin that compare an image with what it should be."""
 
     @pytest.fixture(params=[2, 3], ids=["2d", "3d"])
     def dims(self, request) -> int:
@@ -133,7 +135,7 @@ class TranslatorConformance:
 
         def reconstruction() -> Tensor:
             losses, _ = translator.generator_losses(first)
-            return sum(value for name, value in losses.items() if name.startswith("cycle"))
+            return sum(value for name, value in losses.items() if name.startswith(self.reconstruction))
 
         start = float(reconstruction().detach())
         for _ in range(16):
@@ -192,7 +194,7 @@ def _sample(shape: list[int], rng: np.random.RandomState) -> dict[str, Tensor]:
     mask_a, mask_b = _ball(shape, rng), _ball(shape, rng)
     return {
         "a": a, "mask_a": mask_a, "reference_a": reference + 0.5, "b": b + 0.5 * mask_b, "mask_b": mask_b,
-        "seed": torch.tensor(int(rng.randint(2**31))),
+        "seed": torch.tensor(int(rng.randint(2**31))), "paired": torch.tensor(1.0),
     }  # fmt: skip
 
 

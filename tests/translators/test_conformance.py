@@ -59,5 +59,18 @@ class TestMaskGuidedMUNITFree(TranslatorConformance):
     settings = SMALL | {"content": "free", "spectral": False}
 
 
+class TestPix2Pix(TranslatorConformance):
+    method = "pix2pix"
+    settings = SMALL
+    uses_noise = False
+    reconstruction = "l1"
+
+
+class TestMaskGuidedPix2Pix(TranslatorConformance):
+    method = "mask-guided-pix2pix"
+    settings = SMALL
+    reconstruction = "l1"
+
+
 def test_every_method_is_held_against_the_suite():
     assert {suite.method for suite in TranslatorConformance.__subclasses__()} == set(TRANSLATORS)

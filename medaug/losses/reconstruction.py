@@ -1,21 +1,8 @@
-"""Losses as pure functions of tensors; weights and combinations belong to the translators.
-
-Adversarial terms are least squares (Mao 2017, arXiv 1611.04076), as CycleGAN uses them (Zhu 2017, section 4).
-"""
+"""Terms that compare an image with the one it should be, voxel by voxel."""
 
 from __future__ import annotations
 
 from torch import Tensor
-
-
-def adversarial_generator(fake_scores: Tensor) -> Tensor:
-    """E[(D(fake) − 1)²]: what the generator minimises."""
-    return (fake_scores.float() - 1).square().mean()
-
-
-def adversarial_discriminator(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """½ (E[(D(real) − 1)²] + E[D(fake)²]): what the discriminator minimises."""
-    return 0.5 * ((real_scores.float() - 1).square().mean() + fake_scores.float().square().mean())
 
 
 def l1(x: Tensor, y: Tensor) -> Tensor:

@@ -1,0 +1,116 @@
+"""What the stage `train` needs for a translation between two kinds of image: samples, pairs, and the frozen segmenter.
+
+Reads: `prepared/`, `prepared_b/`. Everything comes from training patients.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import nn
+from torch.utils.data import Dataset
+
+from medaug.errors import DataError
+from medaug.evaluation import SegmentationConfig, train_frozen_segmenter
+from medaug.evaluation.samples import SegmentationSamples, Source
+from medaug.io.atomic import read_json
+from medaug.io.prepared import View, views_of
+from medaug.lesions import LesionPrior
+from medaug.splits import Split
+from medaug.stages.config import PipelineConfig
+from medaug.stages.runs import RunDir
+from medaug.training.domains import DomainSamples, Side, registered_pairs
+from medaug.training.loop import make_fabric
+from medaug.translators import TRANSLATORS
+from medaug.volumes import Domain
+
+
+class Material(NamedTuple):
+    """What a training starts from; `views` are all it may look at, `facts` go into the weights."""
+
+    domains: tuple[Domain, Domain]
+    views: list[View]
+    samples: Dataset
+    prior: LesionPrior | None
+    facts: dict[str, Any]
+
+
+def domain_material(config: PipelineConfig, run: RunDir, split: Split) -> Material:
+    """Domain A from `data`, B from `target`.
+
+    Raises:
+        DataError: if the pairs asked for are not there, or do not lie on one grid.
+    """
+    dims = config.data.spatial_dims
+    a = _side(run.datalist, run.prepared, split, dims)
+    b = _side(run.datalist_b, run.prepared_b, split, dims)
+    needs_pairs = TRANSLATORS[config.translator.method][0].needs_pairs
+    paired = _paired_patients(config, a, b, needs_pairs)
+    samples = DomainSamples(
+        a, b, registered_pairs(a.views, b.views, paired), share=1.0 if needs_pairs else config.pairing.share,
+        crop_size=config.crop.size, seed=config.training.seed, labels=_all_labelled(config, a),
+    )  # fmt: skip
+    facts = {"target_sequence": config.target.sequence, "paired_patients": paired}
+    domains = config.data.domain(config.data.kind), config.target.domain(config.target.kind)
+    return Material(domains, [*a.views, *b.views], samples, None, facts)
+
+
+def domain_segmenter(config: PipelineConfig, run: RunDir, split: Split) -> nn.Module:
+    """The frozen network of the segmentation term: the downstream network, trained on A's labelled training patients.
+
+    Raises:
+        DataError: if none of them has a labelled tumor.
+    """
+    side = _side(run.datalist, run.prepared, split, config.data.spatial_dims)
+    labelled = [view for view in side.views if "label" in view.entry["arrays"]]
+    if not any(view.tumor_voxels for view in labelled):
+        raise DataError(
+            "translator.segmentation_weight: no training patient of data has a label with anything in it; expected "
+            "labels to train the segmenter on. Add them, check data.tumor_labels, or set the weight to 0."
+        )
+    settings, training = config.segmenter, config.training
+    network = SegmentationConfig(
+        spatial_dims=config.data.spatial_dims, channels=settings.channels, updates=settings.updates,
+        batch_size=settings.batch_size, learning_rate=settings.learning_rate,
+    )  # fmt: skip
+    samples = SegmentationSamples(
+        Source(labelled, side.folder), None, synthetic_ratio=0.0, seed=training.seed,
+        length=settings.updates * settings.batch_size, patch_size=config.crop.size,
+    )  # fmt: skip
+    alone = training.model_copy(update={"devices": 1, "precision": "32-true"})
+    return train_frozen_segmenter(samples, network, seed=training.seed, fabric=make_fabric(alone))
+
+
+def _side(datalist: Path, folder: Path, split: Split, spatial_dims: int) -> Side:
+    entries = [entry for entry in read_json(datalist)["cases"] if entry["patient"] in split.train]
+    return Side(views_of(entries, folder, spatial_dims), folder)
+
+
+def _paired_patients(config: PipelineConfig, a: Side, b: Side, needs_pairs: bool) -> list[str]:
+    """The training patients that count as registered, drawn by seed among those in both domains."""
+    in_a, in_b = ({view.patient for view in side.views} for side in (a, b))
+    both, wanted = sorted(in_a & in_b), config.pairing.paired
+    if needs_pairs and in_a ^ in_b:
+        raise DataError(
+            f"translator.type '{config.translator.type}' learns from pairs only; found training patients in one domain "
+            f"alone: {', '.join(sorted(in_a ^ in_b))}. Add their other image, move them away, or train "
+            "translator.type=cyclegan."
+        )
+    if wanted is None:
+        wanted = "all" if needs_pairs else 0
+    count = len(both) if wanted == "all" else wanted
+    if count > len(both) or (wanted == "all" and not both):
+        raise DataError(
+            f"pairing.paired is {wanted}; found {len(both)} training patient(s) with the same name in data and target. "
+            "Lower pairing.paired, or give the two domains' files of a patient one patient name."
+        )
+    order = np.random.RandomState(config.pairing.seed).permutation(len(both))
+    return sorted(both[i] for i in order[:count])
+
+
+def _all_labelled(config: PipelineConfig, a: Side) -> bool:
+    """Whether samples carry labels for the segmentation term."""
+    wanted = config.translator.settings.get("segmentation_weight", 0) > 0
+    return wanted and all("label" in view.entry["arrays"] for view in a.views)

@@ -1,0 +1,163 @@
+"""What translation between two kinds of image trains on: views of domain A and of domain B, some of them pairs.
+
+A registered pair is one place of one patient in both domains, on one grid; it is cut and flipped as one. All other
+samples put any view of A beside any view of B. Sample i depends on (seed, i) alone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from medaug.errors import DataError
+from medaug.io.prepared import View, ViewArrays
+
+ENDLESS = 2**40
+TOLERANCE_MM = 1e-2
+Pair = tuple[View, View]
+
+
+class Side(NamedTuple):
+    """One domain: its training views and the folder their arrays lie in."""
+
+    views: list[View]
+    folder: Path
+
+
+class DomainSamples(Dataset):
+    """`a` and `b` (1, *S) in [-1, 1], `paired` (1 for a registered pair, else 0) and `seed`; see `CycleGAN`.
+
+    Args:
+        pairs: as from `registered_pairs`; may be empty.
+        share: part of the samples that are pairs, if there are any.
+        crop_size: patches around a random voxel of the body; None takes whole views, which must have one size.
+        labels: whether samples also hold `label_a`, (1, *S) of 0 and 1.
+
+    Raises:
+        DataError: if a domain has no views, or views do not have one size, or are smaller than `crop_size`.
+    """
+
+    def __init__(
+        self, a: Side, b: Side, pairs: list[Pair], *, share: float, crop_size: tuple[int, ...] | None, seed: int,
+        labels: bool = False,
+    ):  # fmt: skip
+        for name, side in (("data", a), ("target", b)):
+            if not side.views:
+                raise DataError(f"{name}: no training patient has a usable image; add patients, or change split.seed")
+        _check_sizes([*a.views, *b.views], crop_size)
+        self.a, self.b, self.pairs, self.share = a, b, pairs, share
+        self.crop_size, self.seed, self.labels = crop_size, seed, labels
+
+    def __len__(self) -> int:
+        return ENDLESS
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rng = np.random.RandomState((self.seed * 1_000_003 + index) % 2**32)
+        kind, first, second, flip_a, flip_b = rng.random_sample(5)
+        paired = bool(self.pairs) and kind < self.share
+        if paired:
+            view_a, view_b = self.pairs[int(first * len(self.pairs))]
+        else:
+            view_a = self.a.views[int(first * len(self.a.views))]
+            view_b = self.b.views[int(second * len(self.b.views))]
+        a, b = view_a.read(self.a.folder), view_b.read(self.b.folder)
+        box_a = self._box(a, rng)
+        box_b = box_a if paired else self._box(b, rng)
+        flip_a, flip_b = flip_a < 0.5, (flip_a if paired else flip_b) < 0.5
+        sample = {
+            "a": _channel(a.image[box_a], flip_a), "b": _channel(b.image[box_b], flip_b),
+            "paired": torch.tensor(float(paired)), "seed": torch.tensor(int(rng.randint(2**31))),
+        }  # fmt: skip
+        if self.labels:
+            sample["label_a"] = _channel(a.label[box_a], flip_a)
+        return sample
+
+    def _box(self, arrays: ViewArrays, rng: np.random.RandomState) -> tuple[slice, ...]:
+        """Where to cut: around a voxel of the body, so that no patch is all air."""
+        if self.crop_size is None:
+            return (slice(None),) * arrays.image.ndim
+        inside = np.flatnonzero(arrays.organ if arrays.organ.any() else np.ones_like(arrays.organ))
+        center = np.unravel_index(inside[rng.randint(len(inside))], arrays.image.shape)
+        starts = [
+            int(np.clip(c - n // 2, 0, size - n))
+            for c, n, size in zip(center, self.crop_size, arrays.image.shape, strict=True)
+        ]
+        return tuple(slice(start, start + n) for start, n in zip(starts, self.crop_size, strict=True))
+
+
+def registered_pairs(a: list[View], b: list[View], patients: Collection[str]) -> list[Pair]:
+    """The views that these patients have in both domains, place by place.
+
+    Cases are matched by name; a patient with one case in each domain needs no equal names. Slices that are left out as
+    empty in one domain have no partner.
+
+    Raises:
+        DataError: for a patient whose cases cannot be matched, and for cases that do not lie on one grid, naming both
+            files.
+    """
+    cases_a, cases_b = (_by_case(views, patients) for views in (a, b))
+    pairs: list[Pair] = []
+    for patient in sorted(patients):
+        for name_a, name_b in _matched(patient, sorted(cases_a[patient]), sorted(cases_b[patient])):
+            views_a, views_b = cases_a[patient][name_a], cases_b[patient][name_b]
+            _check_registered(views_a[0].entry, views_b[0].entry)
+            partners = {view.level: view for view in views_b}
+            pairs += [(view, partners[view.level]) for view in views_a if view.level in partners]
+    return pairs
+
+
+def _by_case(views: list[View], patients: Collection[str]) -> dict[str, dict[str, list[View]]]:
+    cases: dict[str, dict[str, list[View]]] = {patient: defaultdict(list) for patient in patients}
+    for view in views:
+        if view.patient in cases:
+            cases[view.patient][view.entry["case"]].append(view)
+    return cases
+
+
+def _matched(patient: str, a: list[str], b: list[str]) -> list[tuple[str, str]]:
+    if len(a) == len(b) == 1:
+        return [(a[0], b[0])]
+    if not a or a != b:
+        lone = sorted(set(a) ^ set(b))
+        raise DataError(
+            f"patient {patient}: found cases {', '.join(lone) or 'none'} in one domain only; expected the same case "
+            "names in data and target for a registered pair. Rename or add the files, or lower pairing.paired."
+        )
+    return list(zip(a, b, strict=True))
+
+
+def _check_registered(a: dict[str, Any], b: dict[str, Any]) -> None:
+    remedy = "Register the two and resample one onto the other's grid, or train without pairs (pairing.paired=0)."
+    if a["shape"] != b["shape"]:
+        found, expected = f"shape {tuple(b['shape'])}", f"the shape {tuple(a['shape'])} of its partner {a['image']}"
+        raise DataError.about(b["image"], found, expected, remedy)
+    difference = float(np.abs(np.subtract(a["affine"], b["affine"])).max())
+    if not difference <= TOLERANCE_MM:  # also where it is NaN
+        found = f"an affine that differs by up to {difference:.3g} mm from its partner {a['image']}"
+        raise DataError.about(b["image"], found, "equal affines, as registered pairs have", remedy)
+
+
+def _check_sizes(views: list[View], crop_size: tuple[int, ...] | None) -> None:
+    for view in views:
+        size, first = view.shape, views[0].shape
+        if crop_size is None and size != first:
+            raise DataError.about(
+                view.entry["image"], f"an image of {size}", f"the size {first} of {views[0].entry['image']}",
+                "Set crop.size to train on patches, or data.grid_size to bring all images to one size.",
+            )  # fmt: skip
+        if crop_size is not None and any(n > have for n, have in zip(crop_size, size, strict=True)):
+            raise DataError.about(
+                view.entry["image"], f"an image of {size}", f"at least crop.size {tuple(crop_size)}",
+                "Lower crop.size, or leave the image out.",
+            )  # fmt: skip
+
+
+def _channel(array: np.ndarray, flip: bool) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(np.flip(array, 0) if flip else array, dtype=np.float32))[None]
