@@ -61,7 +61,7 @@ def _audit(config: PipelineConfig, run: RunDir) -> None:
     refuse_leakage(weights.facts["training_patients"], split, f"weights {run.weights} were")
     held_out = {*split.validation, *split.test}
     entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in held_out]
-    views = [view for view in views_of(entries, run.prepared, config.data.spatial_dims) if view.tumor_voxels]
+    views = [view for view in views_of(entries, run.prepared, config.data.view_dims) if view.tumor_voxels]
     if not views:
         write_json(run.audit / "realism.json", {"note": "no held-out patient has a tumor"})
         return

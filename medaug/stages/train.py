@@ -42,8 +42,9 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in split.train]
     views = views_of(entries, run.prepared, config.data.spatial_dims)
     spacing_mm = _common_spacing(views)
+    channels = {"channels": config.data.slices} if config.data.slices > 1 else {}
     translator = build_translator(
-        config.translator.method, config.translator.settings, config.data.domain("healthy"),
+        config.translator.method, config.translator.settings | channels, config.data.domain("healthy"),
         config.data.domain("tumor"), config.data.spatial_dims, seed=config.training.seed,
     )  # fmt: skip
     prior = _prior(config, run, views, spacing_mm)
@@ -53,7 +54,8 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     facts = {
         "spacing_mm": list(spacing_mm), "training_patients": list(split.train), "split_hash": split.hash,
         "picture_spacing_mm": config.data.spacing_mm, "sequence": config.data.sequence,
-        "steps": config.training.steps, "seed": config.training.seed,
+        "steps": config.training.steps, "seed": config.training.seed, "patch_size": config.crop.size,
+        "slices": config.data.slices, "overlap": config.crop.overlap,
         "warnings": warnings_of(read_metrics(run.train / "metrics.jsonl")),
     }  # fmt: skip
     save_translator(run.weights, translator, prior, facts)
@@ -86,9 +88,13 @@ def _samples(config: PipelineConfig, run: RunDir, views: list[View], prior: Lesi
     healthy = healthy_views(views, config.crop.healthy, config.crop.level_tolerance)
     if prior is not None:
         return TumorCropSamples(healthy, run.prepared, prior, seed=config.training.seed)
-    free = healthy_views(views, "tumor-free", config.crop.level_tolerance)
+    if config.crop.size is None:
+        healthy = healthy_views(views, "tumor-free", config.crop.level_tolerance)
     with_tumor = [view for view in views if view.tumor_voxels]
-    return WholeViewSamples(free, with_tumor, run.prepared, seed=config.training.seed)
+    return WholeViewSamples(
+        healthy, with_tumor, run.prepared, seed=config.training.seed, patch_size=config.crop.size,
+        slices=config.data.slices,
+    )  # fmt: skip
 
 
 def _common_spacing(views: list[View]) -> tuple[float, ...]:
@@ -114,7 +120,7 @@ def _check_stride(stride: int, samples: Dataset[Any]) -> None:
     if any(s % stride for s in size):
         raise DataError(
             f"the network sees images of {size}; every size must be a multiple of {stride}. Set crop.size "
-            "(mask-guided) or data.grid_size (plain) accordingly."
+            "(or data.grid_size, where whole images are read) accordingly."
         )
 
 
