@@ -47,7 +47,9 @@ class DataConfig(Section):
     )
     spatial_dims: Literal[2, 3] = 2
     slices: int = Field(1, ge=1, description="plain 2-D methods: neighbouring slices as channels (odd; 2.5-D)")
-    grid_size: tuple[int, int] | None = Field(None, description="in-plane size to resample to; none: as stored")
+    grid_size: tuple[int, int] | tuple[int, int, int] | None = Field(
+        None, description="size to resample to, in the plane or (three sizes) of whole volumes; none: as stored"
+    )
     spacing_mm: tuple[float, ...] | None = Field(None, description="for pictures without spacing; none: 1 mm")
     organ_margin_mm: float = Field(ORGAN_MARGIN_MM, ge=0, description="lesions stay this far from the organ's edge")
     skip_unreadable: bool = Field(False, description="list unreadable files and go on without them")
@@ -119,6 +121,7 @@ class AuditConfig(Section):
     """The look at realism on patients the GAN never saw."""
 
     lesions: int = Field(150, ge=0, description="insertions into held-out patients for the probe")
+    volumes: int = Field(8, ge=0, description="insertions into whole held-out volumes, for the look across slices")
     seed: int = 0
 
 

@@ -108,7 +108,7 @@ class WholeViewSamples(Dataset):
             if region is None or holds_tissue(view, self.folder, region):
                 return view.normalized(self.folder, region, self.slices)
         raise DataError(
-            f"found no place without tumor in {TRIES} draws (patches of {self.patch_size}, {self.slices} slice(s)); "
+            f"found no tissue without tumor in {TRIES} draws (patches of {self.patch_size}, {self.slices} slice(s)); "
             "lower crop.size or data.slices, or add training patients"
         )
 

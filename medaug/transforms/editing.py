@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medaug.lesions import CropBox, Lesion, box_around, components, extract, match_surroundings
+from medaug.lesions import CropBox, Lesion, box_around, component_boxes, extract, match_surroundings
 from medaug.translators import Direction
 from medaug.translators.weights import Weights
 from medaug.volumes import Window
@@ -90,7 +90,7 @@ def remove_region(image: np.ndarray, mask: np.ndarray, window: Window, weights: 
             image[..., z] = remove_region(image[..., z], mask[..., z], window, weights, seed=seed).image
         return Edit(image, mask)
     size = tuple(weights.prior.crop_size)
-    for part in components(mask):
+    for part in component_boxes(mask):
         box = _box_for(part, size)
         crop = _resized(window.normalize(extract(image, box, window.low)), size)
         covered = _resized(extract(mask, box, False).astype(np.float32), size) > COVERED
@@ -108,12 +108,10 @@ def _translate(weights: Weights, x: Tensor, direction: Direction, mask: Tensor, 
     return edited.cpu()[0, 0].numpy()
 
 
-def _box_for(part: np.ndarray, size: tuple[int, ...]) -> CropBox:
+def _box_for(part: tuple[slice, ...], size: tuple[int, ...]) -> CropBox:
     """The crop around a region: the weights' size, or larger (and then looked at more coarsely) for a larger region."""
-    where = np.argwhere(part)
-    low, high = where.min(axis=0), where.max(axis=0) + 1
-    factor = max(1.0, *(MARGIN * extent / s for extent, s in zip(high - low, size, strict=True)))
-    return box_around((low + high) // 2, [int(round(s * factor)) for s in size])
+    factor = max(1.0, *(MARGIN * (axis.stop - axis.start) / s for axis, s in zip(part, size, strict=True)))
+    return box_around([(axis.start + axis.stop) // 2 for axis in part], [int(round(s * factor)) for s in size])
 
 
 def _resized(array: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
@@ -121,10 +119,14 @@ def _resized(array: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     array = np.ascontiguousarray(array, dtype=np.float32)
     if array.shape == tuple(size):
         return array
-    mode = "bilinear" if array.ndim == 2 else "trilinear"
-    larger = any(have > want for have, want in zip(array.shape, size, strict=True))
-    options = {"antialias": True} if larger and array.ndim == 2 else {}
-    return functional.interpolate(torch.from_numpy(array)[None, None], tuple(size), mode=mode, **options)[0, 0].numpy()
+    coarser = any(have > want for have, want in zip(array.shape, size, strict=True))
+    x = torch.from_numpy(array)[None, None]
+    if array.ndim == 3:  # axis 2 first, then the plane: torch smooths against aliasing in two dimensions only
+        lines = x.reshape(1, 1, -1, array.shape[2])
+        lines = functional.interpolate(lines, (lines.shape[2], size[2]), mode="bilinear", antialias=coarser)
+        x = lines.reshape(*array.shape[:2], size[2]).movedim(-1, 0)[None]
+    resized = functional.interpolate(x, tuple(size[:2]), mode="bilinear", antialias=coarser)[0]
+    return resized[0].numpy() if array.ndim == 2 else resized.movedim(0, -1).contiguous().numpy()
 
 
 def _add_change(image: np.ndarray, change: np.ndarray, box: CropBox, window: Window) -> None:

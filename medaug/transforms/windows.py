@@ -83,8 +83,8 @@ class _Look:
             change = self._of_windows(functional.pad(x[None], pads, mode="replicate").to(self.device))
             return change[(0, slice(None), *(slice(size) for size in x.shape[1:]))].cpu()
         return sliding_window_inference(
-            x[None], tuple(self.patch_size), WINDOWS_AT_ONCE, self._of_windows, overlap=self.overlap, mode="gaussian", sigma_scale=SIGMA,
-            padding_mode="replicate", sw_device=self.device, device="cpu",
+            x[None], tuple(self.patch_size), WINDOWS_AT_ONCE, self._of_windows, overlap=self.overlap, mode="gaussian",
+            sigma_scale=SIGMA, padding_mode="replicate", sw_device=self.device, device="cpu",
         )[0]  # fmt: skip
 
     def _of_windows(self, windows: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ def test_a_healthy_stack_has_no_tumor_in_any_of_its_slices(folder):
     samples = WholeViewSamples([view(15, 0), view(9, 0)], [view(18, 30)], folder, seed=0, slices=3)
     assert {int(where(samples[i]["a"].numpy())[2].max()) for i in range(12)} == {10}
     only = WholeViewSamples([view(15, 0)], [view(18, 30)], folder, seed=0, slices=3)
-    with pytest.raises(DataError, match="no place without tumor.*lower crop.size or data.slices"):
+    with pytest.raises(DataError, match="no tissue without tumor.*lower crop.size or data.slices"):
         only[0]
 
 
