@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
 LIMIT_MB = 1500
 SCRIPT = """
 import resource
@@ -20,6 +18,7 @@ from medaug.volumes import Domain
 domains = Domain("healthy", "MR"), Domain("tumor", "MR")
 shape = (256, 256, 160)
 image = np.random.RandomState(0).random_sample(shape).astype(np.float32)[None]
+image[:, :, 200:] = 0
 settings = {"generator": "unet", "width": 4, "depth": 2, "discriminator_width": 4, "discriminator_layers": 1}
 seen = []
 
@@ -36,24 +35,23 @@ def guided():
     prior = LesionPrior.fit([example], (32, 32, 24), (1.0, 1.0, 1.0))
     label = np.zeros(image.shape, np.uint8)
     label[0, 40:210, 40:200, 20:120] = 1
-    label[0, :200:8, 220:240:8, 10] = 1  # and specks: a mask for each would be 10 MB
+    label[0, :128:4, 220, 10] = 1  # and 32 specks: a mask for each would be 10 MB
     edited = RemoveTumor(weights("mask-guided-cyclegan", prior), window=(0.0, 1.0))(image, label)
     assert (edited[label > 0] != image[label > 0]).mean() > 0.9 and (edited[..., 150:] == image[..., 150:]).all()
 
 def plain():
-    insert = RandInsertTumor(weights("cyclegan", None, patch_size=(32, 32, 24), overlap=0.0), prob=1.0, window=(0.0, 1.0))
-    edited, _ = insert(image, None, np.ones_like(image))
-    assert (edited != image).mean() > 0.9
+    loaded = weights("cyclegan", None, patch_size=(32, 32, 24), overlap=0.0)
+    edited, _ = RandInsertTumor(loaded, prob=1.0, window=(0.0, 1.0))(image, None, np.ones_like(image))
+    assert (edited != image)[:, :, :190].mean() > 0.9 and (edited == image)[:, :, 230:].all()
 
-{which}()
+guided()
+plain()
 assert max(seen) <= 32 * 32 * 24, max(seen)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
 
-@pytest.mark.parametrize("which", ["guided", "plain"])
-def test_a_large_volume_is_edited_in_bounded_memory(which):
-    script = SCRIPT.replace("{which}", which)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+def test_a_large_volume_is_edited_in_bounded_memory():
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) < LIMIT_MB
