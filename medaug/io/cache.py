@@ -46,14 +46,14 @@ class Options:
     Attributes:
         spatial_dims: 2 takes pictures and volumes (used slice by slice), 3 takes volumes only.
         tumor_labels: label values that count as tumor; None counts every value but 0.
-        grid_size: in-plane size (X, Y) to resample to; None keeps the file's grid.
+        grid_size: size to resample to, (X, Y) in the plane or (X, Y, Z) of volumes; None keeps the file's grid.
         spacing_mm: voxel size of files that do not store one (pictures); 1 mm by default.
         known_labels: all values that a label may hold; None allows any.
     """
 
     spatial_dims: int
     tumor_labels: tuple[int, ...] | None = None
-    grid_size: tuple[int, int] | None = None
+    grid_size: tuple[int, ...] | None = None
     spacing_mm: tuple[float, ...] | None = None
     known_labels: tuple[int, ...] | None = None
 
@@ -159,7 +159,8 @@ def _prepare(case: Case, folder: Path, options: Options) -> dict[str, Any]:
         return stored
     fingerprint = _fingerprint(case, options)  # before reading: a file that changes meanwhile is decoded again
     image, tumor, affine, source_dtype = _read_pair(case, options)
-    if options.grid_size is not None and image.shape[:2] != tuple(options.grid_size):
+    if options.grid_size is not None and image.shape[: len(options.grid_size)] != tuple(options.grid_size):
+        _check_grid_size(options.grid_size, image, case["image"])
         affine = resampled_affine(affine, image.shape, options.grid_size)
         image = resample_image(image, options.grid_size)
         if tumor is not None:
@@ -183,6 +184,11 @@ def _prepare(case: Case, folder: Path, options: Options) -> dict[str, Any]:
     with atomic_path(sidecar, durable=False) as temporary:
         temporary.write_text(to_json({"fingerprint": fingerprint, "sizes": sizes, "entry": entry}), encoding="utf-8")
     return entry
+
+
+def _check_grid_size(grid_size: tuple[int, ...], image: np.ndarray, path: str) -> None:
+    if len(grid_size) > image.ndim:
+        raise ConfigError(f"grid_size has {len(grid_size)} sizes; {path} is a picture. Give two sizes.")
 
 
 def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, str]:

@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from medaug.errors import DataError
 from medaug.io.cache import open_array
 from medaug.volumes import Window
+
+Region = tuple[slice, ...]
 
 ORGAN_PIXELS_LEAST = 0.02
 """A slice with less of its area inside the organ (above the head, say) is no use as a view."""
@@ -65,7 +68,8 @@ class View:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.entry["shape"][:2] if self.level is not None else self.entry["shape"])
+        shape = tuple(self.entry["shape"])
+        return shape[:2] if self.level is not None else shape
 
     def raw(self, folder: Path, kind: str) -> np.ndarray:
         """The stored array of this view (`image` in the scan's own units, `label`, `organ`), not copied."""
@@ -79,6 +83,33 @@ class View:
         label = np.asarray(self.raw(folder, "label")) > 0 if labelled else np.zeros(image.shape, dtype=bool)
         organ = np.asarray(self.raw(folder, "organ")) > 0 if "organ" in self.entry["arrays"] else np.ones_like(label)
         return ViewArrays(image, label, organ)
+
+    def part(self, folder: Path, kind: str, region: Region | None = None, slices: int = 1) -> np.ndarray:
+        """A part of a stored array, (slices, *S); nothing else is read from the disk.
+
+        Args:
+            region: by axis of the view; None is all of it.
+            slices: how many levels around this view's, the channels of 2.5-D work; the end slice is repeated beyond
+                the volume.
+
+        Raises:
+            DataError: if several slices are asked of what is no slice of a volume.
+        """
+        array = open_array(folder, self.entry["arrays"][kind])
+        region = (slice(None),) * len(self.shape) if region is None else region
+        if self.level is None:
+            if slices > 1:
+                raise DataError.about(
+                    self.entry["image"], "a single picture", f"a volume, because data.slices is {slices}",
+                    "Set data.slices to 1, or give volumes.",
+                )  # fmt: skip
+            return array[region][None]
+        levels = np.clip(np.arange(slices) - slices // 2 + self.level, 0, array.shape[-1] - 1)
+        return np.stack([array[(*region, level)] for level in levels])
+
+    def normalized(self, folder: Path, region: Region | None = None, slices: int = 1) -> np.ndarray:
+        """The image of `part` in [-1, 1], float32."""
+        return self.window.normalize(self.part(folder, "image", region, slices).astype(np.float32)).astype(np.float32)
 
 
 def views_of(entries: list[dict[str, Any]], folder: Path, spatial_dims: int) -> list[View]:

@@ -1,13 +1,22 @@
 """Lesion geometry: masks, crops, shapes, the prior of a training fold, and references in new surroundings."""
 
 from medaug.lesions.crops import CropBox, box_around, extract
-from medaug.lesions.geometry import components, contrast, equivalent_diameter_mm, grow, ring, volume_ml
+from medaug.lesions.geometry import (
+    component_boxes,
+    components,
+    contrast,
+    equivalent_diameter_mm,
+    grow,
+    largest_component,
+    ring,
+    volume_ml,
+)
 from medaug.lesions.organ import find_organ
 from medaug.lesions.prior import Lesion, LesionExample, LesionPrior, ReferenceLesion
 from medaug.lesions.reference import lesion_for_mask, match_surroundings, sections
 
 __all__ = [
-    "CropBox", "Lesion", "LesionExample", "LesionPrior", "ReferenceLesion", "box_around", "components", "contrast",
-    "equivalent_diameter_mm", "extract", "find_organ", "grow", "lesion_for_mask", "match_surroundings", "ring",
-    "sections", "volume_ml",
+    "CropBox", "Lesion", "LesionExample", "LesionPrior", "ReferenceLesion", "box_around", "component_boxes",
+    "components", "contrast", "equivalent_diameter_mm", "extract", "find_organ", "grow", "largest_component",
+    "lesion_for_mask", "match_surroundings", "ring", "sections", "volume_ml",
 ]  # fmt: skip

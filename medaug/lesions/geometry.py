@@ -59,6 +59,13 @@ def components(mask: np.ndarray) -> list[np.ndarray]:
     return parts
 
 
+def component_boxes(mask: np.ndarray) -> list[tuple[slice, ...]]:
+    """The bounding boxes of `components`, in their order: a volume's many parts without a mask for each."""
+    labels, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
+    sizes, boxes = np.bincount(labels.reshape(-1), minlength=count + 1)[1:], ndimage.find_objects(labels)
+    return [boxes[index] for index in np.argsort(-sizes, kind="stable")]
+
+
 def largest_component(mask: np.ndarray) -> np.ndarray:
     """The first of `components`; an empty mask as it is."""
     labels, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))

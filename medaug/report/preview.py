@@ -55,5 +55,5 @@ def _picture(image: Tensor, mask: Tensor | None) -> Picture:
 
 
 def _slice(x: Tensor) -> np.ndarray:
-    array = x[0].float().cpu().numpy()
+    array = x[len(x) // 2].float().cpu().numpy()  # of neighbouring slices as channels, the middle one
     return array if array.ndim == 2 else array[..., array.shape[-1] // 2]

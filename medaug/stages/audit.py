@@ -1,7 +1,7 @@
 """How real are the tumors? Insertions into held-out patients, compared with those patients' own tumors.
 
 Reads: `prepared/`, `split.json`, `train/weights`. Writes `audit/`: `realism.json` (contrast and size of real and
-inserted lesions, AUC of a real-vs-synthetic probe by patient) and `pictures.png`. Held-out
+inserted lesions, AUC of a real-vs-synthetic probe by patient, continuity across slices) and `pictures.png`. Held-out
 patients are looked at here and nowhere used for training.
 """
 
@@ -16,11 +16,12 @@ from monai.data import MetaTensor
 
 from medaug.io.atomic import atomic_path, read_json, write_json
 from medaug.io.prepared import View, views_of
-from medaug.lesions import box_around, components, equivalent_diameter_mm, extract
+from medaug.lesions import box_around, equivalent_diameter_mm, extract, largest_component
 from medaug.progress import track
 from medaug.quality import lesion_features, lesion_statistics, probe_auc
 from medaug.report.pictures import Picture, picture_grid
 from medaug.splits import Split, refuse_leakage
+from medaug.stages.across_slices import across_slices
 from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir, essential, run_stage
 from medaug.transforms import RandInsertTumor, RemoveTumor
@@ -61,7 +62,7 @@ def _audit(config: PipelineConfig, run: RunDir) -> None:
     refuse_leakage(weights.facts["training_patients"], split, f"weights {run.weights} were")
     held_out = {*split.validation, *split.test}
     entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in held_out]
-    views = [view for view in views_of(entries, run.prepared, config.data.spatial_dims) if view.tumor_voxels]
+    views = [view for view in views_of(entries, run.prepared, config.data.view_dims) if view.tumor_voxels]
     if not views:
         write_json(run.audit / "realism.json", {"note": "no held-out patient has a tumor"})
         return
@@ -76,7 +77,10 @@ def _audit(config: PipelineConfig, run: RunDir) -> None:
                 pictures.append({**shown, "removed": _removed(view, run, remove)})
             tracker.advance()
     _save_pictures(run, pictures)
-    write_json(run.audit / "realism.json", _figures(real, inserted, config.audit.seed))
+    figures = _figures(real, inserted, config.audit.seed)
+    if (continuity := across_slices(config.audit, entries, run.prepared, weights)) is not None:
+        figures["z_consistency"] = continuity
+    write_json(run.audit / "realism.json", figures)
 
 
 def _look(
@@ -85,7 +89,7 @@ def _look(
     """Measures the view's largest real lesion, and one inserted into the same view away from it."""
     arrays = view.read(run.prepared)
     size = weights.prior.crop_size if weights.prior is not None else (PLAIN_CROP,) * arrays.image.ndim
-    truth = components(arrays.label)[0]
+    truth = largest_component(arrays.label)
     if not _measurable(truth, view, weights):
         return None
     edited, label = insert(_tensor(arrays.image, view), arrays.label[None].astype(np.float32), arrays.organ[None],

@@ -17,6 +17,7 @@ from medaug.training.config import TrainingConfig
 from medaug.volumes import Domain, Percentiles, Window
 
 ORGAN_MARGIN_MM = 6.0
+DEFAULT_CROP = {2: (48, 48), 3: (32, 32, 16)}
 
 
 class Section(BaseModel):
@@ -46,11 +47,19 @@ class DataConfig(Section):
         None, description="every value a label may hold; others are refused; none: any"
     )
     spatial_dims: Literal[2, 3] = 2
-    grid_size: tuple[int, int] | None = Field(None, description="in-plane size to resample to; none: as stored")
+    slices: int = Field(1, ge=1, description="plain 2-D methods: neighbouring slices as channels (odd; 2.5-D)")
+    grid_size: tuple[int, int] | tuple[int, int, int] | None = Field(
+        None, description="size to resample to, in the plane or (three sizes) of whole volumes; none: as stored"
+    )
     spacing_mm: tuple[float, ...] | None = Field(None, description="for pictures without spacing; none: 1 mm")
     organ_margin_mm: float = Field(ORGAN_MARGIN_MM, ge=0, description="lesions stay this far from the organ's edge")
     skip_unreadable: bool = Field(False, description="list unreadable files and go on without them")
     phantoms: PhantomData = PhantomData()
+
+    @property
+    def view_dims(self) -> int:
+        """Axes of what is edited at once: 2.5-D methods need the neighbouring slices, and so the volume."""
+        return 3 if self.slices > 1 else self.spatial_dims
 
     def domain(self, name: str) -> Domain:
         """The domain of this name (healthy, tumor) with the data's modality and window."""
@@ -88,11 +97,13 @@ class TranslatorConfig(BaseModel):
 
 
 class CropConfig(Section):
-    """Where the mask-guided translator looks, and which lesions it learns from; between two domains, patches."""
+    """What the translator sees at once, and which lesions it learns from."""
 
     size: tuple[int, ...] | None = Field(
-        (48, 48), description="voxels; the third axis for 3-D; none (the default of domain ct): whole images"
-    )
+        None, description="voxels by axis (not given: 48 × 48, 3-D 32 × 32 × 16); null: whole images, which is what "
+        "plain 2-D methods read if nothing is given"
+    )  # fmt: skip
+    overlap: float = Field(0.5, ge=0, lt=1, description="plain methods in use: of neighbouring windows, as a fraction")
     min_diameter_mm: float = Field(5.0, gt=0)
     healthy: Literal["anywhere", "tumor-free"] = Field(
         "anywhere", description="healthy crops: any place without tumor, or tumor-free slices at the tumors' levels"
@@ -135,6 +146,7 @@ class AuditConfig(Section):
     """The look at realism on patients the GAN never saw."""
 
     lesions: int = Field(150, ge=0, description="insertions into held-out patients for the probe")
+    volumes: int = Field(8, ge=0, description="insertions into whole held-out volumes, for the look across slices")
     seed: int = 0
 
 
@@ -185,15 +197,20 @@ class PipelineConfig(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> PipelineConfig:
-        dims, size = self.data.spatial_dims, self.crop.size
+        dims, guided = self.data.spatial_dims, self.translator.mask_guided
         if self.domain == "ct":
             self._check_two_domains()
         elif self.target is not None:
             raise ValueError("target is a second kind of image, which domain 'tumor' does not have; set domain: ct")
-        if self.translator.mask_guided and size is None:
-            raise ValueError("crop.size: found none; a mask-guided translator works on crops, for example [48, 48]")
-        if size is not None and (self.translator.mask_guided or self.target) and len(size) != dims:
-            raise ValueError(f"crop.size has {len(size)} axes, data.spatial_dims is {dims}")
+        if "size" not in self.crop.model_fields_set and (guided or dims == 3):
+            crop = self.crop.model_copy(update={"size": DEFAULT_CROP[dims]})
+            object.__setattr__(self, "crop", crop)  # the model is frozen for everyone else
+        if self.crop.size is None and (guided or dims == 3):
+            kind = "mask-guided methods edit crops" if guided else "no network takes a whole volume"
+            raise ValueError(f"crop.size: found null, but {kind}; give {dims} sizes, for example {DEFAULT_CROP[dims]}")
+        if self.crop.size is not None and len(self.crop.size) != dims:
+            raise ValueError(f"crop.size has {len(self.crop.size)} axes, data.spatial_dims is {dims}")
+        self._check_slices()
         return self
 
     def _check_two_domains(self) -> None:
@@ -206,8 +223,20 @@ class PipelineConfig(Section):
             )
         if self.data.root is None and self.target.root is not None:
             raise ValueError("target.root is set and data.root is not; set data.root to the folder to translate from")
-        for key in ("spatial_dims", "phantoms"):
+        for key in ("spatial_dims", "slices", "phantoms"):
             if getattr(self.target, key) != getattr(self.data, key):
                 raise ValueError(f"target.{key} differs from data.{key}; the domains share it: leave it out of target")
         if self.data == self.target:
             raise ValueError("target is the same as data; set target.sequence or target.root to the other kind")
+
+    def _check_slices(self) -> None:
+        slices, channels = self.data.slices, self.translator.settings.get("channels")
+        if slices % 2 == 0:
+            raise ValueError(f"data.slices: found {slices}; expected an odd number, the slice itself in the middle")
+        if slices > 1 and (self.translator.mask_guided or self.data.spatial_dims == 3):
+            raise ValueError(
+                f"data.slices={slices} is for plain 2-D methods; set data.spatial_dims=3 and data.slices=1 instead, or "
+                "translator.mask_guided=false with data.spatial_dims=2"
+            )
+        if slices > 1 and channels not in (None, slices):
+            raise ValueError(f"translator.channels: found {channels}; data.slices={slices} sets it, leave it out")

@@ -144,6 +144,13 @@ def _realism(realism: dict[str, Any]) -> Section:
             f"{p['n_synthetic']} inserted lesions of {p['n_patients']} patients. 0.5 would be chance. It looks most at "
             f"{', '.join(p['top_features'])}."
         )
+    if "z_consistency" in realism:
+        z = realism["z_consistency"]
+        text += (
+            f" Across slices, steps along z over steps in the plane are {z['synthetic']:.2f} in {z['n_synthetic']} "
+            f"inserted and {z['real']:.2f} in {z['n_real']} real tumors of whole volumes: {z['ratio']:.2f} times the "
+            "real ones (1: as continuous; more: slices flicker; less: smeared along z)."
+        )
     table = Table("Lesions of held-out patients", ["Measure (mean ± spread)", "real", "inserted"], rows,
                   "Intensities in window units [-1, 1].")  # fmt: skip
     figures = [

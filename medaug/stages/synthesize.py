@@ -47,7 +47,7 @@ def synthesize(config: PipelineConfig, run: RunDir) -> bool:
 def _synthesize(config: PipelineConfig, run: RunDir, split: Split) -> None:
     settings = config.synthesis
     entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in split.train]
-    jobs = SynthesisJobs(views_of(entries, run.prepared, config.data.spatial_dims), run, settings)
+    jobs = SynthesisJobs(views_of(entries, run.prepared, config.data.view_dims), run, settings)
     write_json(run.synthetic / "datalist.json", {"training": _all_records(jobs, settings.workers)})
 
 

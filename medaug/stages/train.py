@@ -48,8 +48,9 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     split = Split.from_dict(read_json(run.split))
     material = _tumor_material(config, run, split) if config.target is None else domain_material(config, run, split)
     spacing_mm = _common_spacing(material.views)
+    channels = {"channels": config.data.slices} if config.data.slices > 1 else {}
     translator = build_translator(
-        config.translator.method, config.translator.settings, *material.domains, config.data.spatial_dims,
+        config.translator.method, config.translator.settings | channels, *material.domains, config.data.spatial_dims,
         seed=config.training.seed,
     )  # fmt: skip
     if getattr(translator.config, "segmentation_weight", 0):
@@ -60,7 +61,8 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     facts = {
         "domain": config.domain, "spacing_mm": list(spacing_mm), "training_patients": list(split.train),
         "split_hash": split.hash, "picture_spacing_mm": config.data.spacing_mm, "sequence": config.data.sequence,
-        "steps": config.training.steps, "seed": config.training.seed,
+        "steps": config.training.steps, "seed": config.training.seed, "patch_size": config.crop.size,
+        "slices": config.data.slices, "overlap": config.crop.overlap,
         "warnings": warnings_of(read_metrics(run.train / "metrics.jsonl")), **material.facts,
     }  # fmt: skip
     save_translator(run.weights, translator, material.prior, facts)
@@ -103,9 +105,13 @@ def _samples(config: PipelineConfig, run: RunDir, views: list[View], prior: Lesi
     healthy = healthy_views(views, config.crop.healthy, config.crop.level_tolerance)
     if prior is not None:
         return TumorCropSamples(healthy, run.prepared, prior, seed=config.training.seed)
-    free = healthy_views(views, "tumor-free", config.crop.level_tolerance)
+    if config.crop.size is None:
+        healthy = healthy_views(views, "tumor-free", config.crop.level_tolerance)
     with_tumor = [view for view in views if view.tumor_voxels]
-    return WholeViewSamples(free, with_tumor, run.prepared, seed=config.training.seed)
+    return WholeViewSamples(
+        healthy, with_tumor, run.prepared, seed=config.training.seed, patch_size=config.crop.size,
+        slices=config.data.slices,
+    )  # fmt: skip
 
 
 def _common_spacing(views: list[View]) -> tuple[float, ...]:
@@ -131,7 +137,7 @@ def _check_stride(stride: int, samples: Dataset[Any]) -> None:
     if any(s % stride for s in size):
         raise DataError(
             f"the network sees images of {size}; every size must be a multiple of {stride}. Set crop.size "
-            "(mask-guided, or two domains) or data.grid_size (plain) accordingly."
+            "(or data.grid_size, where whole images are read) accordingly."
         )
 
 

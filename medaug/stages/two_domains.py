@@ -51,6 +51,7 @@ def domain_material(config: PipelineConfig, run: RunDir, split: Split) -> Materi
     samples = DomainSamples(
         a, b, registered_pairs(a.views, b.views, paired), share=1.0 if needs_pairs else config.pairing.share,
         crop_size=config.crop.size, seed=config.training.seed, labels=_all_labelled(config, a),
+        slices=config.data.slices,
     )  # fmt: skip
     facts = {"target_sequence": config.target.sequence, "paired_patients": paired}
     domains = config.data.domain(config.data.kind), config.target.domain(config.target.kind)

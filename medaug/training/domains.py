@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medaug.errors import DataError
-from medaug.io.prepared import View, ViewArrays
+from medaug.io.prepared import View
 
 ENDLESS = 2**40
 TOLERANCE_MM = 1e-2
@@ -32,12 +32,13 @@ class Side(NamedTuple):
 
 
 class DomainSamples(Dataset):
-    """`a` and `b` (1, *S) in [-1, 1], `paired` (1 for a registered pair, else 0) and `seed`; see `CycleGAN`.
+    """`a` and `b` (slices, *S) in [-1, 1], `paired` (1 for a registered pair, else 0) and `seed`; see `CycleGAN`.
 
     Args:
         pairs: as from `registered_pairs`; may be empty.
         share: part of the samples that are pairs, if there are any.
         crop_size: patches around a random voxel of the body; None takes whole views, which must have one size.
+        slices: neighbouring slices as channels (2.5-D).
         labels: whether samples also hold `label_a`, (1, *S) of 0 and 1.
 
     Raises:
@@ -46,14 +47,14 @@ class DomainSamples(Dataset):
 
     def __init__(
         self, a: Side, b: Side, pairs: list[Pair], *, share: float, crop_size: tuple[int, ...] | None, seed: int,
-        labels: bool = False,
+        labels: bool = False, slices: int = 1,
     ):  # fmt: skip
         for name, side in (("data", a), ("target", b)):
             if not side.views:
                 raise DataError(f"{name}: no training patient has a usable image; add patients, or change split.seed")
         _check_sizes([*a.views, *b.views], crop_size)
         self.a, self.b, self.pairs, self.share = a, b, pairs, share
-        self.crop_size, self.seed, self.labels = crop_size, seed, labels
+        self.crop_size, self.seed, self.labels, self.slices = crop_size, seed, labels, slices
 
     def __len__(self) -> int:
         return ENDLESS
@@ -67,27 +68,27 @@ class DomainSamples(Dataset):
         else:
             view_a = self.a.views[int(first * len(self.a.views))]
             view_b = self.b.views[int(second * len(self.b.views))]
-        a, b = view_a.read(self.a.folder), view_b.read(self.b.folder)
-        box_a = self._box(a, rng)
-        box_b = box_a if paired else self._box(b, rng)
+        box_a = self._box(view_a, self.a.folder, rng)
+        box_b = box_a if paired else self._box(view_b, self.b.folder, rng)
         flip_a, flip_b = flip_a < 0.5, (flip_a if paired else flip_b) < 0.5
         sample = {
-            "a": _channel(a.image[box_a], flip_a), "b": _channel(b.image[box_b], flip_b),
+            "a": _tensor(view_a.normalized(self.a.folder, box_a, self.slices), flip_a),
+            "b": _tensor(view_b.normalized(self.b.folder, box_b, self.slices), flip_b),
             "paired": torch.tensor(float(paired)), "seed": torch.tensor(int(rng.randint(2**31))),
         }  # fmt: skip
         if self.labels:
-            sample["label_a"] = _channel(a.label[box_a], flip_a)
+            sample["label_a"] = _tensor(view_a.part(self.a.folder, "label", box_a) > 0, flip_a)
         return sample
 
-    def _box(self, arrays: ViewArrays, rng: np.random.RandomState) -> tuple[slice, ...]:
+    def _box(self, view: View, folder: Path, rng: np.random.RandomState) -> tuple[slice, ...]:
         """Where to cut: around a voxel of the body, so that no patch is all air."""
         if self.crop_size is None:
-            return (slice(None),) * arrays.image.ndim
-        inside = np.flatnonzero(arrays.organ if arrays.organ.any() else np.ones_like(arrays.organ))
-        center = np.unravel_index(inside[rng.randint(len(inside))], arrays.image.shape)
+            return (slice(None),) * len(view.shape)
+        organ = view.part(folder, "organ")[0] > 0
+        inside = np.flatnonzero(organ if organ.any() else np.ones_like(organ))
+        center = np.unravel_index(inside[rng.randint(len(inside))], view.shape)
         starts = [
-            int(np.clip(c - n // 2, 0, size - n))
-            for c, n, size in zip(center, self.crop_size, arrays.image.shape, strict=True)
+            int(np.clip(c - n // 2, 0, size - n)) for c, n, size in zip(center, self.crop_size, view.shape, strict=True)
         ]
         return tuple(slice(start, start + n) for start, n in zip(starts, self.crop_size, strict=True))
 
@@ -159,5 +160,6 @@ def _check_sizes(views: list[View], crop_size: tuple[int, ...] | None) -> None:
             )  # fmt: skip
 
 
-def _channel(array: np.ndarray, flip: bool) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(np.flip(array, 0) if flip else array, dtype=np.float32))[None]
+def _tensor(array: np.ndarray, flip: bool) -> Tensor:
+    """(C, *S) as float32, mirrored along the first axis of the image on request."""
+    return torch.from_numpy(np.ascontiguousarray(np.flip(array, 1) if flip else array, dtype=np.float32))

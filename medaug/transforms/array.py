@@ -159,7 +159,7 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
         self, array: np.ndarray, truth: np.ndarray, organ: np.ndarray, window: Window, spacing_mm: tuple[float, ...]
     ) -> tuple[np.ndarray, np.ndarray]:
         if self.weights.prior is None:
-            edit = translate_whole(array, window, self.weights, "a2b")
+            edit = translate_whole(array, window, self.weights, "a2b", seed=self._seed)
             mask = edit.mask & organ & ~truth
             self.lesions = [{"patient": None, "voxels": int(mask.sum())}] if mask.any() else []
             return edit.image, truth | mask
@@ -206,7 +206,7 @@ class RemoveTumor(TumorTransform):
         if region.any():
             window = window or self._window(array)
             if self.weights.prior is None:
-                edited = translate_whole(array, window, self.weights, "b2a").image
+                edited = translate_whole(array, window, self.weights, "b2a", seed=self.seed).image
             else:
                 edited = remove_region(array, region, window, self.weights, seed=self.seed).image
         return like_source(edited, array, img)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medaug.lesions import CropBox, Lesion, box_around, components, extract, match_surroundings
+from medaug.lesions import CropBox, Lesion, box_around, component_boxes, extract, match_surroundings
 from medaug.translators import Direction
 from medaug.translators.weights import Weights
 from medaug.volumes import Window
@@ -93,8 +93,8 @@ def remove_region(image: np.ndarray, mask: np.ndarray, window: Window, weights: 
         for z in np.flatnonzero(mask.any(axis=(0, 1))):
             image[..., z] = remove_region(image[..., z], mask[..., z], window, weights, seed=seed).image
         return Edit(image, mask)
-    for part in components(mask):
-        crop, covered, box = lesion_crop(image, mask, window, weights, around=part)
+    for part in component_boxes(mask):
+        crop, covered, box = lesion_crop(image, mask, window, weights, part)
         target = torch.from_numpy(covered.astype(np.float32))[None, None]
         changed = _translate(weights, torch.from_numpy(crop)[None, None], "b2a", target, seed)
         _add_change(image, changed - crop, box, window)
@@ -102,11 +102,11 @@ def remove_region(image: np.ndarray, mask: np.ndarray, window: Window, weights: 
 
 
 def lesion_crop(
-    image: np.ndarray, mask: np.ndarray, window: Window, weights: Weights, *, around: np.ndarray | None = None
+    image: np.ndarray, mask: np.ndarray, window: Window, weights: Weights, part: tuple[slice, ...]
 ) -> tuple[np.ndarray, np.ndarray, CropBox]:
-    """(crop in [-1, 1], mask bool) of the weights' crop size around `around` (or all of `mask`), and its box."""
+    """(crop in [-1, 1], mask bool) of the weights' crop size around `part`, and its box."""
     size = tuple(weights.prior.crop_size)
-    box = _box_for(mask if around is None else around, size)
+    box = _box_for(part, size)
     crop = _resized(window.normalize(extract(image, box, window.low)), size)
     return crop, _resized(extract(mask, box, False).astype(np.float32), size) > COVERED, box
 
@@ -124,12 +124,10 @@ def _translate(
     return edited.cpu()[0, 0].numpy()
 
 
-def _box_for(part: np.ndarray, size: tuple[int, ...]) -> CropBox:
+def _box_for(part: tuple[slice, ...], size: tuple[int, ...]) -> CropBox:
     """The crop around a region: the weights' size, or larger (and then looked at more coarsely) for a larger region."""
-    where = np.argwhere(part)
-    low, high = where.min(axis=0), where.max(axis=0) + 1
-    factor = max(1.0, *(MARGIN * extent / s for extent, s in zip(high - low, size, strict=True)))
-    return box_around((low + high) // 2, [int(round(s * factor)) for s in size])
+    factor = max(1.0, *(MARGIN * (axis.stop - axis.start) / s for axis, s in zip(part, size, strict=True)))
+    return box_around([(axis.start + axis.stop) // 2 for axis in part], [int(round(s * factor)) for s in size])
 
 
 def _resized(array: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
@@ -137,10 +135,14 @@ def _resized(array: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     array = np.ascontiguousarray(array, dtype=np.float32)
     if array.shape == tuple(size):
         return array
-    mode = "bilinear" if array.ndim == 2 else "trilinear"
-    larger = any(have > want for have, want in zip(array.shape, size, strict=True))
-    options = {"antialias": True} if larger and array.ndim == 2 else {}
-    return functional.interpolate(torch.from_numpy(array)[None, None], tuple(size), mode=mode, **options)[0, 0].numpy()
+    coarser = any(have > want for have, want in zip(array.shape, size, strict=True))
+    x = torch.from_numpy(array)[None, None]
+    if array.ndim == 3:  # axis 2 first, then the plane: torch smooths against aliasing in two dimensions only
+        lines = x.reshape(1, 1, -1, array.shape[2])
+        lines = functional.interpolate(lines, (lines.shape[2], size[2]), mode="bilinear", antialias=coarser)
+        x = lines.reshape(*array.shape[:2], size[2]).movedim(-1, 0)[None]
+    resized = functional.interpolate(x, tuple(size[:2]), mode="bilinear", antialias=coarser)[0]
+    return resized[0].numpy() if array.ndim == 2 else resized.movedim(0, -1).contiguous().numpy()
 
 
 def _add_change(image: np.ndarray, change: np.ndarray, box: CropBox, window: Window) -> None:

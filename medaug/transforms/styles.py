@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from medaug.errors import ConfigError, DataError, WeightsError
-from medaug.lesions import components
+from medaug.lesions import component_boxes
 from medaug.transforms.editing import lesion_crop
 from medaug.translators.weights import Weights
 from medaug.volumes import Window
@@ -58,7 +58,7 @@ def style_of(image: np.ndarray, region: np.ndarray, window: Window, weights: Wei
     if weights.translator.spatial_dims < image.ndim:
         level = int(region.sum(axis=(0, 1)).argmax())
         return style_of(image[..., level], region[..., level], window, weights)
-    crop, mask, _ = lesion_crop(image, components(region)[0], window, weights)
+    crop, mask, _ = lesion_crop(image, region, window, weights, component_boxes(region)[0])
     code = weights.translator.encode_style(_batch(crop), "b", mask=_batch(mask))
     return tuple(float(value) for value in code[0].cpu())
 

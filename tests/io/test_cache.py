@@ -133,6 +133,22 @@ def test_image_mask_and_affine_stay_together_when_resampled(grid):
     assert small_mask.sum() * area == pytest.approx(mask.sum(), abs=max(0.12 * mask.sum(), 2 * area))
 
 
+def test_whole_volumes_are_resampled_with_their_mask_and_affine(tmp_path):
+    case, image, _ = write_case(tmp_path)
+    entry = prepare_case(case, tmp_path / "p", spatial_dims=3, grid_size=(4, 3, 2))
+    assert entry["shape"] == [4, 3, 2] and entry["spacing_mm"] == [2.0, 2.0, 5.0]
+    near, far = np.array([-0.5, -0.5, -0.5, 1]), np.array([7.5, 5.5, 3.5, 1])
+    np.testing.assert_allclose(np.array(entry["affine"]) @ near, AFFINE @ near)
+    np.testing.assert_allclose(np.array(entry["affine"]) @ [3.5, 2.5, 1.5, 1], AFFINE @ far)
+    ramp = np.broadcast_to(np.arange(8.0), (6, 6, 8))
+    np.testing.assert_allclose(resample_image(ramp, (6, 6, 4))[..., 1:3], np.broadcast_to([2.5, 4.5], (6, 6, 2)))
+    half = ramp >= 3
+    np.testing.assert_array_equal(resample_mask(half, (6, 6, 4)), np.broadcast_to([False, True, True, True], (6, 6, 4)))
+    (picture,) = write_pictures(tmp_path, 1)
+    with pytest.raises(ConfigError, match="grid_size has 3 sizes.*picture"):
+        prepare_case(picture, tmp_path / "q", spatial_dims=2, grid_size=(4, 3, 2))
+
+
 def test_a_mask_voxel_needs_half_of_its_area():
     mask = np.zeros((4, 4), bool)
     mask[:2, 0] = True  # half of the first new voxel

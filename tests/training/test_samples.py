@@ -28,6 +28,12 @@ class StubView:
     def read(self, folder: Path) -> SimpleNamespace:
         return SimpleNamespace(image=self.image, organ=self.organ, label=self.label)
 
+    def part(self, folder: Path, kind: str, region: None = None, slices: int = 1) -> np.ndarray:
+        return getattr(self, kind)[None]
+
+    def normalized(self, folder: Path, region: None = None, slices: int = 1) -> np.ndarray:
+        return self.image[None]
+
 
 @pytest.fixture(scope="module")
 def prior() -> LesionPrior:

@@ -59,6 +59,9 @@ def test_a_place_cannot_be_chosen(plain_weights):
         InsertTumor(plain_weights)
 
 
-def test_a_volume_is_refused(plain_weights, head):
-    with pytest.raises(DataError, match="plain 2-D weights translate single slices"):
-        RandInsertTumor(plain_weights, prob=1.0)(head.image[None], None, head.organ[None])
+def test_a_volume_is_translated_as_its_slices_are(lit, head):
+    image, label = RandInsertTumor(lit, prob=1.0, window=(0, 200))(head.image[None], None, head.organ[None])
+    for z in (0, head.level):
+        one, _ = RandInsertTumor(lit, prob=1.0, window=(0, 200))(head.image[None, ..., z])
+        np.testing.assert_array_equal(image[..., z], one)
+    assert label[0, 11:15, 11:15, head.level].any() and not label[0, :8].any()

@@ -1,0 +1,99 @@
+"""How plain translators see what is larger than they were trained on: windows in 3-D, slices of a volume in 2-D.
+
+What is joined is the change, not the image: where a translator changes nothing the scan keeps its bits, and windows
+blend with Gaussian weights (from MONAI). All windows and slices of a scan share one style, drawn from the seed, and
+noise is zero, so that they agree where they overlap. The network never holds more than a few windows, or one slice;
+sums are kept on the CPU.
+
+2-D weights take a volume slice by slice; 2.5-D weights (`slices` above 1 among the weights' facts) take stacks of
+neighbouring slices and average what the overlapping stacks say of each.
+"""
+
+from __future__ import annotations
+
+import torch
+from monai.inferers import sliding_window_inference
+from torch import Tensor
+from torch.nn import functional
+
+from medaug.errors import DataError
+from medaug.translators import Direction
+from medaug.translators.weights import Weights
+
+OVERLAP = 0.5
+WINDOWS_AT_ONCE = 4
+SIGMA = 0.25
+"""Of the Gaussian weights, in window widths. MONAI's 0.125 falls so steeply that two windows meet in a step."""
+BACKGROUND = -1.0
+
+
+def change_of(image: Tensor, weights: Weights, direction: Direction, *, seed: int) -> Tensor:
+    """What the translator adds to an image (X, Y[, Z]) in [-1, 1]: same shape, float32, on the CPU.
+
+    The window's size and overlap are those the weights were trained with (facts `patch_size`, `overlap`); without a
+    size, whole images are translated, padded to the network's stride.
+
+    Raises:
+        DataError: for a single slice where the weights read several.
+    """
+    dims, slices = weights.translator.spatial_dims, weights.facts.get("slices", 1)
+    if image.ndim < max(dims, 3 if slices > 1 else 2):
+        kind = "3-D weights read volumes" if dims == 3 else f"these weights read {slices} neighbouring slices"
+        raise DataError(
+            f"found a single slice of shape {tuple(image.shape)}, but {kind}; give the whole volume, or train with "
+            "data.spatial_dims=2 and data.slices=1"
+        )
+    look = _Look(weights, direction, seed)
+    if image.ndim == dims:
+        return look.change(image[None])[0]
+    return _joined_slices(image, slices, look)
+
+
+def _joined_slices(volume: Tensor, slices: int, look: _Look) -> Tensor:
+    """Stacks around every slice, the end slice repeated; each slice gets the mean of what is said of it."""
+    depth, half = volume.shape[-1], slices // 2
+    total, count = torch.zeros(volume.shape, dtype=torch.float64), torch.zeros(depth)
+    for level in range(depth):
+        levels = range(level - half, level + half + 1)
+        stack = torch.stack([volume[..., min(max(z, 0), depth - 1)] for z in levels])
+        for z, change in zip(levels, look.change(stack), strict=True):
+            if 0 <= z < depth:
+                total[..., z] += change
+                count[z] += 1
+    return (total / count).float()
+
+
+class _Look:
+    """One translator, direction and style, applied to (C, *S) of the translator's own dimensions."""
+
+    def __init__(self, weights: Weights, direction: Direction, seed: int):
+        self.translator, self.direction = weights.translator, direction
+        self.patch_size = weights.facts.get("patch_size")
+        self.overlap = weights.facts.get("overlap", OVERLAP)
+        self.device = next(self.translator.parameters()).device
+        self.style = None
+        if self.translator.style_dim:
+            chance = torch.Generator().manual_seed(seed)
+            self.style = torch.randn(1, self.translator.style_dim, generator=chance).to(self.device)
+
+    def change(self, x: Tensor) -> Tensor:
+        """(C, *S) in [-1, 1] → the change, (C, *S) on the CPU."""
+        if self.patch_size is None:
+            pads = [p for size in reversed(x.shape[1:]) for p in (0, -size % self.translator.stride)]
+            change = self._of_windows(functional.pad(x[None], pads, mode="replicate").to(self.device))
+            return change[(0, slice(None), *(slice(size) for size in x.shape[1:]))].cpu()
+        return sliding_window_inference(
+            x[None], tuple(self.patch_size), WINDOWS_AT_ONCE, self._of_windows, overlap=self.overlap, mode="gaussian",
+            sigma_scale=SIGMA, padding_mode="replicate", sw_device=self.device, device="cpu",
+        )[0]  # fmt: skip
+
+    def _of_windows(self, windows: Tensor) -> Tensor:
+        """(B, C, *W) → their change; windows of nothing but background are left alone."""
+        windows = windows.as_subclass(Tensor)
+        change = torch.zeros_like(windows)
+        seen = (windows != BACKGROUND).flatten(1).any(dim=1)
+        if seen.any():
+            x = windows[seen]
+            style = None if self.style is None else self.style.expand(len(x), -1)
+            change[seen] = (self.translator.translate(x, self.direction, style=style) - x).to(change)
+        return change
