@@ -2,12 +2,17 @@
 
 from medaug.lesions.crops import CropBox, box_around, extract
 from medaug.lesions.geometry import components, contrast, equivalent_diameter_mm, grow, ring, volume_ml
+from medaug.lesions.growing import GrowingLesion, draw_growing, let_grow
+from medaug.lesions.growth import Growth, GrowthPlan
+from medaug.lesions.mass_effect import Displacement, MassEffect, displacement
 from medaug.lesions.organ import find_organ
+from medaug.lesions.placing import draw_level
 from medaug.lesions.prior import Lesion, LesionExample, LesionPrior, ReferenceLesion
 from medaug.lesions.reference import lesion_for_mask, match_surroundings, sections
 
 __all__ = [
-    "CropBox", "Lesion", "LesionExample", "LesionPrior", "ReferenceLesion", "box_around", "components", "contrast",
-    "equivalent_diameter_mm", "extract", "find_organ", "grow", "lesion_for_mask", "match_surroundings", "ring",
-    "sections", "volume_ml",
+    "CropBox", "Displacement", "GrowingLesion", "Growth", "GrowthPlan", "Lesion", "LesionExample", "LesionPrior",
+    "MassEffect", "ReferenceLesion", "box_around", "components", "contrast", "displacement", "draw_growing",
+    "draw_level", "equivalent_diameter_mm", "extract", "find_organ", "grow", "lesion_for_mask", "let_grow",
+    "match_surroundings", "ring", "sections", "volume_ml",
 ]  # fmt: skip
