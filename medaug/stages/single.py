@@ -5,20 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from monai.data import MetaTensor
 
-from medaug.errors import ConfigError, DataError
+from medaug.errors import DataError
 from medaug.io.atomic import atomic_path, write_json
-from medaug.io.files import read_label, read_scan, write_scan
-from medaug.io.suffixes import stem_of, suffix_of
+from medaug.io.files import write_scan
+from medaug.io.suffixes import stem_of
 from medaug.report.pictures import before_after
+from medaug.stages.scans import read_mask, read_one, suffix_to_write, window_of
 from medaug.transforms import RandInsertTumor, RemoveTumor
-from medaug.translators.weights import Weights, load_weights
-from medaug.volumes import Window, affine_of, check_same_grid
-
-NIFTI = (".nii", ".nii.gz")
-LOSSLESS_PICTURES = (".png", ".tif", ".tiff")
+from medaug.translators.weights import load_weights
 
 
 def insert_into_scan(
@@ -32,10 +28,10 @@ def insert_into_scan(
         WeightsError: if the weights cannot be used.
     """
     loaded = load_weights(weights)
-    image = _read(scan, sequence, loaded)
-    organ = _read_mask(organ_mask, image, scan) if organ_mask is not None else None
+    image = read_one(scan, sequence, loaded)
+    organ = read_mask(organ_mask, image, scan) if organ_mask is not None else None
     insert = RandInsertTumor(loaded, prob=1.0, count=(count, count), size_mm=size_mm).set_random_state(seed=seed)
-    edited, label = insert(image, None, organ, window=_window(loaded, image, scan))
+    edited, label = insert(image, None, organ, window=window_of(loaded, image, scan))
     if not insert.lesions:
         raise DataError.about(
             scan, "no room for a tumor", "an organ larger than the tumor",
@@ -58,35 +54,13 @@ def remove_from_scan(
         WeightsError: if the weights cannot be used.
     """
     loaded = load_weights(weights)
-    image = _read(scan, sequence, loaded)
-    region = _read_mask(mask, image, scan)
+    image = read_one(scan, sequence, loaded)
+    region = read_mask(mask, image, scan)
     if not bool((region > 0).any()):
         raise DataError.about(mask, "an empty mask", "the tumor's voxels marked", "Mark what shall be removed.")
-    edited = RemoveTumor(loaded, seed)(image, region, window=_window(loaded, image, scan))
+    edited = RemoveTumor(loaded, seed)(image, region, window=window_of(loaded, image, scan))
     facts = {"scan": scan.name, "mask": mask.name, "seed": seed, "weights": loaded.facts["sha256"]}
     return _write(out, stem_of(scan), "removed", scan, image, edited, region * 0, region, facts)
-
-
-def _read(scan: Path, sequence: str | None, weights: Weights) -> MetaTensor:
-    """The scan; a picture without a voxel size is taken to have that of the pictures the weights were trained on."""
-    if sequence is not None and not sequence.isdigit():
-        raise ConfigError(f"--sequence {sequence}: a single file's channels have no names; give the number, from 0")
-    image = read_scan(scan, channel=int(sequence) if sequence is not None else None)
-    known = weights.facts.get("picture_spacing_mm")
-    if known and not image.meta["spacing_known"]:
-        image.affine = torch.from_numpy(affine_of(tuple(known)[: image.ndim - 1]))
-    return image
-
-
-def _window(weights: Weights, image: MetaTensor, scan: Path) -> Window:
-    return weights.translator.domain_a.window_of(image.as_tensor().numpy(), str(scan))
-
-
-def _read_mask(path: Path, image: MetaTensor, scan: Path) -> MetaTensor:
-    mask = read_label(path)
-    affine = mask.affine.numpy() if mask.meta["spacing_known"] and image.meta["spacing_known"] else image.affine.numpy()
-    check_same_grid(image.shape[1:], mask.shape[1:], image.affine.numpy(), affine, str(scan), str(path))
-    return mask
 
 
 def _write(
@@ -94,9 +68,7 @@ def _write(
     shown: MetaTensor, facts: dict[str, object],
 ) -> list[Path]:  # fmt: skip
     """Image in the scan's own units and dtype, label, picture, manifest."""
-    suffix = suffix_of(scan)
-    if suffix not in NIFTI:
-        suffix = (suffix if suffix in LOSSLESS_PICTURES else ".png") if image.ndim == 3 else ".nii.gz"
+    suffix = suffix_to_write(scan, image)
     paths = [
         out / f"{stem}_{kind}{suffix}", out / f"{stem}_{kind}_label{suffix}", out / f"{stem}_{kind}.png",
         out / f"{stem}_{kind}.json",

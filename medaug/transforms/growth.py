@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,14 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         """
         if randomize:
             self.randomize()
+        images, labels = zip(*self.each_step(img, label, organ, window), strict=True)
+        return _channels(images), _channels(labels)
+
+    def each_step(
+        self, img: NdarrayOrTensor, label: NdarrayOrTensor | None = None, organ: NdarrayOrTensor | None = None,
+        window: Window | None = None,
+    ) -> Iterator[tuple[NdarrayOrTensor, NdarrayOrTensor]]:  # fmt: skip
+        """The series drawn last, one (image, label) of (1, *S) after the other: a large scan needs no room for all."""
         array, rng = self._to_array(img), np.random.RandomState(self._seed)
         occupied, spacing_mm = region_of(label, array.shape, "label"), self._spacing_mm(img, array.ndim)
         window = window or self._window(array)
@@ -105,15 +113,13 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         drawn = draw_growing(self.weights.prior, diameters_mm[-1], allowed, occupied, rng, spacing_mm=spacing_mm)
         noise_seed = int(rng.randint(2**31))
         masks = drawn.growth.masks(diameters_mm, array.shape)
-        images, labels = [], []
+        self.series = [_measured(day, mask, spacing_mm) for day, mask in zip(self.plan.days, masks, strict=True)]
+        self.lesion = drawn.lesion.provenance()
         for mask, diameter_mm in zip(masks, diameters_mm, strict=True):
             moved = displacement(drawn.growth, drawn.growth.scale_of(diameter_mm), allowed, self.effect)
             edited = self._inserted(moved.image(array), drawn.at(mask, diameter_mm), window, noise_seed)
-            images.append(like_source(edited, array, img))
-            labels.append(marked_label(mask, img, keep=False) if label is None else _moved_label(label, moved, mask))
-        self.series = [_measured(day, mask, spacing_mm) for day, mask in zip(self.plan.days, masks, strict=True)]
-        self.lesion = drawn.lesion.provenance()
-        return _channels(images), _channels(labels)
+            truth = marked_label(mask, img, keep=False) if label is None else _moved_label(label, moved, mask)
+            yield like_source(edited, array, img), truth
 
     def _inserted(
         self, array: np.ndarray, parts: list[tuple[int | None, Lesion]], window: Window, seed: int
@@ -137,5 +143,5 @@ def _measured(day: float, mask: np.ndarray, spacing_mm: Sequence[float]) -> dict
     return {"days": day, "diameter_mm": equivalent_diameter_mm(mask, spacing_mm), **size}
 
 
-def _channels(steps: list[NdarrayOrTensor]) -> NdarrayOrTensor:
-    return torch.cat(steps) if torch.is_tensor(steps[0]) else np.concatenate(steps)
+def _channels(steps: Sequence[NdarrayOrTensor]) -> NdarrayOrTensor:
+    return torch.cat(list(steps)) if torch.is_tensor(steps[0]) else np.concatenate(steps)

@@ -29,7 +29,7 @@ def grown(dims: int, spacing_mm: tuple[float, ...], room: np.ndarray | None = No
     return Growth.of(shape, center, spacing_mm, box, np.ones(mask.shape, bool) if room is None else room)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     dims=st.sampled_from([2, 3]), start_mm=st.floats(4, 10), doubling_days=st.floats(20, 400),
     interval_days=st.floats(10, 90), spacing=st.lists(st.floats(0.5, 1.5), min_size=3, max_size=3),

@@ -77,7 +77,7 @@ def test_types_grids_and_inputs_are_kept(pushing, head, as_kind, kind):
     image, label = as_kind(head.slice, kind), as_kind(head.slice_label.astype(np.uint8), kind)
     before = copy.deepcopy((image, label))
     images, labels = pushing.set_random_state(seed=2)(image, label, head.slice_organ)
-    assert type(images) is type(image) and images.dtype == image.dtype and labels.dtype == label.dtype
+    assert isinstance(images, type(image)) and images.dtype == image.dtype and labels.dtype == label.dtype
     for after, was in zip((image, label), before, strict=True):
         np.testing.assert_array_equal(after, was)
     if kind == "metatensor":
