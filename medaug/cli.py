@@ -165,6 +165,33 @@ def remove(
 
 
 @app.command()
+def grow(
+    scan: Annotated[Path, typer.Argument(help="Image: NIfTI, NRRD, MHA, PNG or TIFF.")],
+    weights: WeightsDir,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for images, labels, animation and page.")],
+    steps: Annotated[int, typer.Option(help="How many sizes.")] = 6,
+    start_mm: Annotated[float, typer.Option(help="Diameter at day 0.")] = 4.0,
+    doubling_days: Annotated[float, typer.Option(help="Days in which the volume doubles.")] = 60.0,
+    interval_days: Annotated[float, typer.Option(help="Days between two steps.")] = 30.0,
+    mass_effect: Annotated[float, typer.Option(help="0 (none) to 1: how hard the tumor pushes tissue away.")] = 0.0,
+    reach_mm: Annotated[float, typer.Option(help="How far from its surface it pushes.")] = 20.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same series.")] = 0,
+    organ_mask: Annotated[Path | None, typer.Option(help="Where the tumor may lie; left out: found.")] = None,
+    sequence: Annotated[str | None, typer.Option(help="Channel of a multi-channel file, by number.")] = None,
+) -> None:
+    """Grow one tumor in one scan; writes image and label at each step, an animation, and a page.
+
+    Example: `medaug grow scan.nii.gz --weights out/brats/train/weights --out grown --start-mm 8 --mass-effect 0.5`
+    """
+    from medaug.stages.grow import grow_in_scan
+
+    for path in grow_in_scan(scan, weights, out, steps=steps, start_mm=start_mm, doubling_days=doubling_days,
+                             interval_days=interval_days, mass_effect=mass_effect, reach_mm=reach_mm, seed=seed,
+                             organ_mask=organ_mask, sequence=sequence):  # fmt: skip
+        typer.echo(path)
+
+
+@app.command()
 def phantoms(
     out: Annotated[Path, typer.Argument(help="Folder to write to.")],
     layout: Annotated[str, typer.Option(help="brats, kaggle-lgg, msd, datalist or images-labels.")] = "brats",

@@ -84,6 +84,14 @@ class Target:
         return np.flatnonzero(self.organ if self.blocked is None else self.organ & ~self.blocked)
 
 
+def draw_level(organ: np.ndarray, rng: np.random.RandomState) -> int:
+    """A slice, the likelier the more organ it has."""
+    area = organ.reshape(-1, organ.shape[-1]).sum(axis=0).astype(float)
+    if not area.any():
+        return organ.shape[-1] // 2
+    return int(rng.choice(len(area), p=area / area.sum()))
+
+
 def _widened(mask: np.ndarray) -> np.ndarray | None:
     """The mask with its clearance; None for an empty one."""
     if not mask.any():

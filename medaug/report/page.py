@@ -75,7 +75,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A PNG picture; `alt` says in words what it shows, for readers who cannot see it.
+    """A PNG picture, still or animated; `alt` says in words what it shows, for readers who cannot see it.
 
     Raises:
         ValueError: if `png` is not PNG data or `alt` is blank.
@@ -109,7 +109,7 @@ class ReportPage:
 
     title: str
     subtitle: str
-    verdict: Verdict
+    verdict: Verdict | None  # None: a page that answers no question
     facts: list[tuple[str, str]] = field(default_factory=list)  # (name, value): what was run
     sections: list[Section] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -130,8 +130,8 @@ def to_html(page: ReportPage) -> str:
     anchors = _Anchors()
     html = _template().render(
         page=page,
-        icon=ICONS[page.verdict.tone],
-        label=LABELS[page.verdict.tone],
+        icon=ICONS[page.verdict.tone] if page.verdict else "",
+        label=LABELS[page.verdict.tone] if page.verdict else "",
         sections=[(anchors.of(section.title), section) for section in page.sections],
     )
     # A file name that is not UTF-8 reaches us as lone surrogates, which cannot be written.

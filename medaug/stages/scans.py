@@ -13,12 +13,11 @@ from monai.data import MetaTensor
 
 from medaug.errors import ConfigError
 from medaug.io.files import read_label, read_scan
-from medaug.io.suffixes import suffix_of
+from medaug.io.suffixes import NIFTI, TIFF, suffix_of
 from medaug.translators.weights import Weights
 from medaug.volumes import Window, affine_of, check_modality, check_same_grid
 
-NIFTI = (".nii", ".nii.gz")
-LOSSLESS_PICTURES = (".png", ".tif", ".tiff")
+LOSSLESS_PICTURES = (".png", *TIFF)
 
 
 def read_one(scan: Path, sequence: str | None, weights: Weights) -> MetaTensor:

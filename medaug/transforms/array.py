@@ -15,7 +15,7 @@ from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import RandomizableTransform
 
 from medaug.errors import DataError
-from medaug.lesions import Lesion, find_organ, lesion_for_mask, sections
+from medaug.lesions import Lesion, draw_level, find_organ, lesion_for_mask, sections
 from medaug.transforms.base import (
     Bounds,
     TumorTransform,
@@ -166,7 +166,7 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
         rng = np.random.RandomState(self._seed)
         dims, stacked = self.weights.translator.spatial_dims, self.weights.translator.spatial_dims < array.ndim
         for _ in range(rng.randint(self.count[0], self.count[1] + 1)):
-            level = _draw_level(organ, rng) if stacked else None
+            level = draw_level(organ, rng) if stacked else None
             place = (organ, truth) if level is None else (organ[..., level], truth[..., level])
             lesion = self.weights.prior.sample(
                 *place, rng, spacing_mm=spacing_mm[:dims], size_mm=self.size_mm, shape=self.shape
@@ -233,11 +233,3 @@ class RandRemoveTumor(RandomizableTransform, RemoveTumor):
         if not self._do_transform:
             return img, mask
         return RemoveTumor.__call__(self, img, mask), empty_label(mask)
-
-
-def _draw_level(organ: np.ndarray, rng: np.random.RandomState) -> int:
-    """A slice, the likelier the more organ it has."""
-    area = organ.reshape(-1, organ.shape[-1]).sum(axis=0).astype(float)
-    if not area.any():
-        return organ.shape[-1] // 2
-    return int(rng.choice(len(area), p=area / area.sum()))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, RandomizableTransform
 
@@ -24,6 +25,7 @@ from medaug.transforms.array import (
     RemoveTumor,
 )
 from medaug.transforms.base import Bounds, empty_label
+from medaug.transforms.growth import GrowTumor
 from medaug.transforms.styles import Style
 from medaug.translators.weights import Weights
 
@@ -159,7 +161,53 @@ class RandRemoveTumord(RandomizableTransform, _OneImage):
         return d
 
 
+class GrowTumord(RandomizableTransform, _OneImage):
+    """Dictionary twin of `GrowTumor`: `keys` and `label_key` become (steps, *S), one channel a step.
+
+    Later spatial transforms act on all steps alike; MONAI's `SplitDimd` makes one key of each step. Further keys, each
+    (steps,): `growth_days`, `growth_diameter_mm`, and `growth_volume_ml`, or of a 2-D image `growth_area_mm2`.
+
+    Args:
+        keys: the image.
+        weights: a weights folder, or loaded `Weights`.
+        label_key: existing tumors; receives the growing one. Created where it is missing.
+        organ_key: where the tumor may lie; None, or missing in the data, finds the head or body.
+
+    Example:
+        >>> GrowTumord("image", weights="out/quickstart/train/weights", steps=6, start_mm=8)   # doctest: +SKIP
+    """
+
+    def __init__(
+        self, keys: KeysCollection, weights: str | Path | Weights, label_key: str = "label",
+        organ_key: str | None = None, steps: int = 6, start_mm: float = 4.0, doubling_days: float = 60.0,
+        interval_days: float = 30.0, mass_effect: float = 0.0, reach_mm: float = 20.0,
+        organ_margin_mm: float = ORGAN_MARGIN_MM, window: Bounds | None = None, allow_missing_keys: bool = False,
+    ):  # fmt: skip
+        _OneImage.__init__(self, keys, allow_missing_keys)
+        RandomizableTransform.__init__(self, 1.0)
+        self.transform = GrowTumor(
+            weights, steps, start_mm, doubling_days, interval_days, mass_effect, reach_mm, organ_margin_mm, window
+        )
+        self.label_key, self.organ_key = label_key, organ_key
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> GrowTumord:
+        super().set_random_state(seed, state)
+        self.transform.set_random_state(seed, state)
+        return self
+
+    def __call__(self, data: Data) -> dict[Hashable, Any]:
+        d = dict(data)
+        self.transform.randomize()
+        organ = data.get(self.organ_key) if self.organ_key is not None else None
+        for key in self.key_iterator(d):
+            d[key], d[self.label_key] = self.transform(d[key], data.get(self.label_key), organ, randomize=False)
+            for name in self.transform.series[0]:
+                d[f"growth_{name}"] = torch.tensor([float(step[name]) for step in self.transform.series])
+        return d
+
+
 InsertTumorD = InsertTumorDict = InsertTumord
 RemoveTumorD = RemoveTumorDict = RemoveTumord
 RandInsertTumorD = RandInsertTumorDict = RandInsertTumord
 RandRemoveTumorD = RandRemoveTumorDict = RandRemoveTumord
+GrowTumorD = GrowTumorDict = GrowTumord

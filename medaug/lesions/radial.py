@@ -1,0 +1,131 @@
+"""Star-shaped bodies: one radius in mm for every direction from a centre, in 2-D or 3-D.
+
+Scaled copies of such a body about its centre are nested, which a mask's own scaled copies need not be. Directions are
+a regular table: `AZIMUTHS` angles in the plane of axes 0 and 1, in 3-D times `POLARS` angles from axis 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from medaug.lesions.geometry import Spacing, equivalent_diameter_mm
+
+AZIMUTHS, POLARS = 180, 61
+STEP = 0.25
+"""Rays are sampled this densely, in the smallest voxel size."""
+SMOOTHING = 0.06
+"""A mask's surface is smoothed over this part of its diameter: single voxels are not its shape."""
+
+
+@dataclass(frozen=True)
+class RadialShape:
+    """A star-shaped body about the origin.
+
+    Attributes:
+        radii_mm: (AZIMUTHS,) or (AZIMUTHS, POLARS).
+    """
+
+    radii_mm: np.ndarray
+
+    @classmethod
+    def of(cls, mask: np.ndarray, spacing_mm: Spacing) -> tuple[RadialShape, np.ndarray]:
+        """The body that reaches as far as the (non-empty) mask in every direction, and its centre in voxels (d,)."""
+        center = middle_of(mask, spacing_mm)
+        sigma = [SMOOTHING * equivalent_diameter_mm(mask, spacing_mm) / s for s in spacing_mm]
+        surface = ndimage.gaussian_filter(np.pad(mask, 1).astype(np.float32), sigma)
+        reach = float(np.linalg.norm(np.array(surface.shape) * np.array(spacing_mm)))
+        inside, distances = _along_rays(surface, center + 1, spacing_mm, reach)
+        farthest = distances[inside.shape[-1] - 1 - np.argmax(inside[..., ::-1], axis=-1)]
+        radii = np.where(inside.any(axis=-1), farthest + STEP * min(spacing_mm) / 2, 0.0)
+        return cls(_smoothed(np.maximum(radii, 0.5 * min(spacing_mm)))), center
+
+    @property
+    def spatial_dims(self) -> int:
+        return self.radii_mm.ndim + 1
+
+    @property
+    def diameter_mm(self) -> float:
+        """Of the circle of equal area, or the sphere of equal volume."""
+        if self.spatial_dims == 2:
+            return 2 * float((self.radii_mm**2).mean()) ** 0.5
+        weights = np.broadcast_to(np.sin(np.linspace(0.0, np.pi, POLARS)), self.radii_mm.shape)
+        return 2 * float(np.average(self.radii_mm**3, weights=weights)) ** (1 / 3)
+
+    def radius_mm(self, offsets_mm: np.ndarray) -> np.ndarray:
+        """The surface's distance in the direction of each offset (d, *S) from the centre: (*S)."""
+        return look_up(self.radii_mm, offsets_mm)
+
+    def lifted(self, half_height_mm: float) -> RadialShape:
+        """The 3-D body with this 2-D shape at its middle, whose sections shrink like those of an ellipsoid."""
+        polar = np.linspace(0.0, np.pi, POLARS)
+        across, along = np.sin(polar) / self.radii_mm[:, None], np.cos(polar) / half_height_mm
+        return RadialShape(1.0 / np.sqrt(across**2 + along**2))
+
+
+def middle_of(mask: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
+    """The centre of mass in voxels, or of a mask that does not contain it the deepest voxel."""
+    center = np.array(ndimage.center_of_mass(mask))
+    if mask[tuple(np.round(center).astype(int))]:
+        return center
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing_mm)
+    return np.array(np.unravel_index(int(depth.argmax()), depth.shape), dtype=float) - 1
+
+
+def wall_mm(room: np.ndarray, center: np.ndarray, spacing_mm: Spacing, reach_mm: float) -> np.ndarray:
+    """How far a ray from `center` (voxels) runs inside `room` (*S bool), at most `reach_mm`: a table for `look_up`.
+
+    Each direction has the least of its neighbours', so that nothing between two directions reaches over the wall.
+    """
+    inside, distances = _along_rays(room.astype(np.float32), center, spacing_mm, reach_mm)
+    first_out = np.where(inside.all(axis=-1), len(distances) - 1, np.argmin(inside, axis=-1))
+    free = np.maximum(distances[first_out] - max(spacing_mm), 0.0)
+    return ndimage.minimum_filter(free, size=(5, 3)[: free.ndim], mode=_WRAPS[: free.ndim])
+
+
+def look_up(table: np.ndarray, offsets_mm: np.ndarray) -> np.ndarray:
+    """A table by direction, linearly between its directions, at offsets (d, *S): (*S)."""
+    azimuth = np.mod(np.arctan2(offsets_mm[1], offsets_mm[0]), 2 * np.pi) * (AZIMUTHS / (2 * np.pi))
+    where = [azimuth]
+    if table.ndim == 2:
+        across = np.hypot(offsets_mm[0], offsets_mm[1])
+        where.append(np.arctan2(across, offsets_mm[2]) * ((POLARS - 1) / np.pi))
+    closed = np.concatenate([table, table[:1]])
+    return ndimage.map_coordinates(closed, where, order=1, mode="nearest")
+
+
+_WRAPS = ("wrap", "nearest")
+
+
+def _directions(spatial_dims: int) -> np.ndarray:
+    """Unit vectors (d, *table)."""
+    azimuth = np.arange(AZIMUTHS) * (2 * np.pi / AZIMUTHS)
+    plane = np.stack([np.cos(azimuth), np.sin(azimuth)])
+    if spatial_dims == 2:
+        return plane
+    polar = np.linspace(0.0, np.pi, POLARS)
+    height = np.broadcast_to(np.cos(polar), (1, AZIMUTHS, POLARS))
+    return np.concatenate([plane[..., None] * np.sin(polar), height])
+
+
+def _along_rays(
+    field: np.ndarray, center: np.ndarray, spacing_mm: Sequence[float], reach_mm: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(whether each ray's points are inside: at least 0.5, outside the array 0, (*table, n); their distances (n,))."""
+    distances = np.arange(0.0, reach_mm + STEP * min(spacing_mm), STEP * min(spacing_mm))
+    directions = _directions(field.ndim)
+    spacing = np.reshape(spacing_mm, (-1, *([1] * directions.ndim)))
+    origin = np.reshape(center, spacing.shape)
+    points = origin + directions[..., None] * distances / spacing
+    return ndimage.map_coordinates(field, points, order=1, mode="constant") >= 0.5, distances
+
+
+def _smoothed(radii: np.ndarray) -> np.ndarray:
+    """Without the steps of the rays; all directions that are one (a pole) get one value."""
+    radii = ndimage.gaussian_filter(radii, (2.0, 1.0)[: radii.ndim], mode=_WRAPS[: radii.ndim])
+    if radii.ndim == 2:
+        radii[:, [0, -1]] = radii[:, [0, -1]].mean(axis=0)
+    return radii

@@ -1,0 +1,29 @@
+"""Still frames as one animated picture: a GIF for slides, an animated PNG for the page (every PNG reader shows it)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Literal
+
+from PIL import Image
+
+from medaug.report.figures import DPI
+
+FRAME_MS = 800
+
+
+def animated(frames: Sequence[bytes], kind: Literal["GIF", "PNG"], *, frame_ms: int = FRAME_MS) -> bytes:
+    """PNG frames of one size, in a loop; no two that follow each other may be equal (a GIF would merge them).
+
+    Raises:
+        ValueError: if there are no frames, or their sizes differ.
+    """
+    images = [Image.open(io.BytesIO(frame)).convert("RGB") for frame in frames]
+    if not images or len({image.size for image in images}) != 1:
+        raise ValueError(f"an animation needs frames of one size; found {[image.size for image in images]}")
+    images = [image.quantize(256, dither=Image.Dither.NONE) for image in images]
+    encoded = io.BytesIO()
+    options = {"dpi": (DPI, DPI)} if kind == "PNG" else {"optimize": False}
+    images[0].save(encoded, kind, save_all=True, append_images=images[1:], duration=frame_ms, loop=0, **options)
+    return encoded.getvalue()

@@ -1,0 +1,147 @@
+"""Grow a tumor in a single image (array transform): the scan at several dates, with one lesion that gets larger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config.type_definitions import NdarrayOrTensor
+from monai.transforms import RandomizableTransform
+from monai.utils import convert_to_numpy
+
+from medaug.errors import DataError
+from medaug.lesions import (
+    Displacement,
+    GrowthPlan,
+    Lesion,
+    MassEffect,
+    displacement,
+    draw_growing,
+    equivalent_diameter_mm,
+    find_organ,
+    volume_ml,
+)  # fmt: skip
+from medaug.transforms.array import ORGAN_MARGIN_MM
+from medaug.transforms.base import Bounds, TumorTransform, like_source, marked_label, region_of
+from medaug.transforms.editing import insert_lesion, insert_stack
+from medaug.translators.weights import Weights
+from medaug.volumes import Window
+
+
+class GrowTumor(RandomizableTransform, TumorTransform):
+    """Draws a lesion and shows it at growing sizes: one shape, place, reference texture, noise and style.
+
+    Image and label get one channel a step, (steps, *S). Every step is made from the image that came in, never from the
+    step before. After a call, `series` has a dict a step (`days`, `diameter_mm`, and `volume_ml` or, of a 2-D image,
+    `area_mm2`: of the voxels that are marked) and `lesion` says what was drawn, as a manifest keeps it.
+
+    Args:
+        weights: a weights folder, or loaded `Weights`; mask-guided.
+        steps: how many sizes.
+        start_mm: diameter at the first step, of the sphere of equal volume (of a 2-D image: of the circle).
+        doubling_days: in which the volume doubles.
+        interval_days: between two steps.
+        mass_effect: 0 (the lesion replaces tissue) to 1 (it pushes nearly all of it away).
+        reach_mm: how far from its surface the lesion pushes.
+        organ_margin_mm: where no organ mask is given, the found one is shrunk by this.
+        window: as in `InsertTumor`.
+
+    Example:
+        >>> grow = GrowTumor("out/quickstart/train/weights", steps=4, start_mm=8)   # doctest: +SKIP
+        >>> images, labels = grow.set_random_state(seed=3)(image)                   # doctest: +SKIP
+    """
+
+    def __init__(
+        self, weights: str | Path | Weights, steps: int = 6, start_mm: float = 4.0, doubling_days: float = 60.0,
+        interval_days: float = 30.0, mass_effect: float = 0.0, reach_mm: float = 20.0,
+        organ_margin_mm: float = ORGAN_MARGIN_MM, window: Bounds | None = None,
+    ):  # fmt: skip
+        RandomizableTransform.__init__(self, 1.0)
+        TumorTransform.__init__(self, weights, window)
+        if self.weights.prior is None:
+            raise DataError(
+                "these weights are of a plain translator, which puts tumors where it likes; growing one needs "
+                "mask-guided ones (translator.mask_guided=true)"
+            )
+        self.plan = GrowthPlan(steps, start_mm, doubling_days, interval_days)
+        self.effect = MassEffect(mass_effect, reach_mm)
+        self.organ_margin_mm = organ_margin_mm
+        self.series: list[dict[str, float]] = []
+        self.lesion: dict[str, Any] = {}
+        self._seed = 0
+
+    def randomize(self, data: Any = None) -> None:
+        """Draws one seed from which everything else follows."""
+        super().randomize(None)
+        self._seed = int(self.R.randint(2**31))
+
+    def __call__(
+        self, img: NdarrayOrTensor, label: NdarrayOrTensor | None = None, organ: NdarrayOrTensor | None = None,
+        randomize: bool = True, window: Window | None = None,
+    ) -> tuple[NdarrayOrTensor, NdarrayOrTensor]:  # fmt: skip
+        """(images, labels), each (steps, *S) of the input's type; inputs are not changed.
+
+        Args:
+            label: existing tumors, which the new one keeps clear of; None starts an empty label.
+            organ: where the tumor may lie, and beyond which nothing moves; None finds the head or body.
+            window: of this very image, where it is known.
+
+        Raises:
+            DataError: if the series does not fit (naming the largest size that does), or its voxels are too large.
+        """
+        if randomize:
+            self.randomize()
+        images, labels = zip(*self.each_step(img, label, organ, window), strict=True)
+        return _channels(images), _channels(labels)
+
+    def each_step(
+        self, img: NdarrayOrTensor, label: NdarrayOrTensor | None = None, organ: NdarrayOrTensor | None = None,
+        window: Window | None = None,
+    ) -> Iterator[tuple[NdarrayOrTensor, NdarrayOrTensor]]:  # fmt: skip
+        """The series drawn last, one (image, label) of (1, *S) after the other: a large scan needs no room for all."""
+        array, rng = self._to_array(img), np.random.RandomState(self._seed)
+        occupied, spacing_mm = region_of(label, array.shape, "label"), self._spacing_mm(img, array.ndim)
+        window = window or self._window(array)
+        allowed = (
+            region_of(organ, array.shape, "organ mask") if organ is not None
+            else find_organ(window.normalize(array), spacing_mm, margin_mm=self.organ_margin_mm)
+        )  # fmt: skip
+        diameters_mm = self.plan.diameters_mm
+        drawn = draw_growing(self.weights.prior, diameters_mm[-1], allowed, occupied, rng, spacing_mm=spacing_mm)
+        noise_seed = int(rng.randint(2**31))
+        masks = drawn.growth.masks(diameters_mm, array.shape)
+        self.series = [_measured(day, mask, spacing_mm) for day, mask in zip(self.plan.days, masks, strict=True)]
+        self.lesion = drawn.lesion.provenance()
+        for mask, diameter_mm in zip(masks, diameters_mm, strict=True):
+            moved = displacement(drawn.growth, drawn.growth.scale_of(diameter_mm), allowed, self.effect)
+            edited = self._inserted(moved.image(array), drawn.at(mask, diameter_mm), window, noise_seed)
+            truth = marked_label(mask, img, keep=False) if label is None else _moved_label(label, moved, mask)
+            yield like_source(edited, array, img), truth
+
+    def _inserted(
+        self, array: np.ndarray, parts: list[tuple[int | None, Lesion]], window: Window, seed: int
+    ) -> np.ndarray:
+        if parts[0][0] is None:
+            return insert_lesion(array, parts[0][1], window, self.weights, seed=seed).image
+        return insert_stack(array, parts, window, self.weights, seed=seed).image
+
+
+def _moved_label(label: NdarrayOrTensor, moved: Displacement, mask: np.ndarray) -> NdarrayOrTensor:
+    """The label with what was in it displaced, and the lesion in it."""
+    values = np.asarray(convert_to_numpy(label)[0])
+    return marked_label(mask, like_source(moved.label(values), values, label), keep=True)
+
+
+def _measured(day: float, mask: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:
+    size = (
+        {"volume_ml": volume_ml(mask, spacing_mm)} if mask.ndim == 3
+        else {"area_mm2": float(np.count_nonzero(mask) * np.prod(spacing_mm[:2]))}
+    )  # fmt: skip
+    return {"days": day, "diameter_mm": equivalent_diameter_mm(mask, spacing_mm), **size}
+
+
+def _channels(steps: Sequence[NdarrayOrTensor]) -> NdarrayOrTensor:
+    return torch.cat(list(steps)) if torch.is_tensor(steps[0]) else np.concatenate(steps)
