@@ -17,8 +17,9 @@ PHANTOMS = {"anatomy": "abdomen", "shape": [96, 96, 24], "spacing_mm": [4.0, 4.0
 def with_two_domains(values: dict[str, Any]) -> dict[str, Any]:
     """Settings of a two-domain pipeline with everything filled in that follows from the rest.
 
-    Whole images are translated (`mask_guided: false`). What `target` does not give is as in `data`, but for layout and sequence where it has a `root` of its own. Without `data.root` both
-    are built-in phantoms: an MR-like abdomen and its contrast CT.
+    Whole images are translated (`mask_guided: false`). What `target` does not give is as in `data`, but for layout and
+    sequence where it has a `root` of its own. Without `data.root` both are built-in phantoms: an MR-like abdomen and
+    its contrast CT.
     """
     values = dict(values)
     values["translator"] = {"mask_guided": False} | dict(values.get("translator") or {})
