@@ -17,7 +17,7 @@ from medaug.translators.base import Batch, Fakes, Losses
 
 NO_OP_STRENGTH = 1e-3
 COLLAPSED_VARIETY = 0.05
-COLLAPSED_DIVERSITY = 2e-3
+COLLAPSED_DIVERSITY = 5e-3
 
 
 def check_finite(losses: Losses, step: int) -> None:

@@ -49,14 +49,13 @@ def test_drawn_style_is_that_of_the_generator_and_noise_is_the_same_beside_a_giv
 
 
 @METHODS
-@CONTENTS
-def test_a_tumor_is_restored_better_in_its_own_style_than_in_anothers(method, content):
+def test_a_tumor_is_restored_better_in_its_own_style_than_in_anothers(method):
     """Tumors of one place that differ in brightness; after a short overfit the style has to tell which one it is."""
     batch = make_batch(2)
     levels = torch.tensor([-0.4, 0.1, 0.6]).view(3, 1, 1, 1)
     batch["mask_b"] = batch["mask_b"][:1].repeat(3, 1, 1, 1)
     batch["b"] = torch.where(batch["mask_b"] > 0, levels, batch["b"][:1])
-    translator = build(method, content, width=8)
+    translator = build(method, "free", width=8)
     optimizer = torch.optim.Adam(translator.generator_parameters(), 5e-3, (0.5, 0.99))
     for step in range(40):
         optimizer.zero_grad()
