@@ -23,7 +23,7 @@ from medaug.lesions.sampling import MARGIN_VOXELS, Lesion, largest_mm
 
 FLATNESS = (0.7, 1.1)
 """Of a stack: its height over its diameter."""
-PLACES = 4
+PLACES = 12
 """How many lesions are drawn at a size before a smaller one is looked for."""
 SMALLER = 0.85
 SHRINKINGS = 16

@@ -37,7 +37,8 @@ class RadialShape:
         center = middle_of(mask, spacing_mm)
         sigma = [SMOOTHING * equivalent_diameter_mm(mask, spacing_mm) / s for s in spacing_mm]
         surface = ndimage.gaussian_filter(np.pad(mask, 1).astype(np.float32), sigma)
-        reach = float(np.linalg.norm(np.array(surface.shape) * np.array(spacing_mm)))
+        farthest_voxel = np.linalg.norm((np.argwhere(mask) - center) * spacing_mm, axis=1).max()
+        reach = float(farthest_voxel + 2 * max(spacing_mm))
         inside, distances = _along_rays(surface, center + 1, spacing_mm, reach)
         farthest = distances[inside.shape[-1] - 1 - np.argmax(inside[..., ::-1], axis=-1)]
         radii = np.where(inside.any(axis=-1), farthest + STEP * min(spacing_mm) / 2, 0.0)
