@@ -128,6 +128,16 @@ class EvaluationConfig(Section):
     workers: int = Field(1, ge=0)
 
 
+class AnomalyConfig(Section):
+    """How `medaug anomaly` removes without a mask, and what it scores."""
+
+    tile_mm: float | None = Field(None, gt=0, description="of the tiles that are refilled; none: the lesions' median")
+    smoothing_mm: float = Field(5.0, ge=0, description="standard deviation of the Gaussian over the map")
+    only_brighter: bool = Field(False, description="count only what is brighter than the pseudo-healthy image")
+    percentile: float = Field(100.0, gt=0, le=100, description="of the map inside the organ: a slice's score")
+    seed: int = 0
+
+
 class PipelineConfig(Section):
     """One pipeline: split → train → synthesize → audit → evaluate → report."""
 
@@ -140,6 +150,7 @@ class PipelineConfig(Section):
     training: TrainingConfig = TrainingConfig()
     synthesis: SynthesisConfig = SynthesisConfig()
     audit: AuditConfig = AuditConfig()
+    anomaly: AnomalyConfig = AnomalyConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @model_validator(mode="after")

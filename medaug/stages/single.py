@@ -1,4 +1,4 @@
-"""Insert tumors into, or remove one from, a single scan: image, label and a picture beside each other in a folder."""
+"""Insert tumors into a single scan, remove one, or score it: images and a picture beside each other in a folder."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from medaug.errors import ConfigError, DataError
 from medaug.io.atomic import atomic_path, write_json
 from medaug.io.files import read_label, read_scan, write_scan
 from medaug.io.suffixes import stem_of, suffix_of
-from medaug.report.pictures import before_after
+from medaug.lesions import find_organ
+from medaug.quality import RemovalScorer, level_scores
+from medaug.report.pictures import Picture, before_after, picture_grid
+from medaug.stages.config import AnomalyConfig
 from medaug.transforms import RandInsertTumor, RemoveTumor
 from medaug.translators.weights import Weights, load_weights
-from medaug.volumes import Window, affine_of, check_same_grid
+from medaug.volumes import Window, affine_of, check_same_grid, spacing_of
 
 NIFTI = (".nii", ".nii.gz")
 LOSSLESS_PICTURES = (".png", ".tif", ".tiff")
@@ -65,6 +68,57 @@ def remove_from_scan(
     edited = RemoveTumor(loaded, seed)(image, region, window=_window(loaded, image, scan))
     facts = {"scan": scan.name, "mask": mask.name, "seed": seed, "weights": loaded.facts["sha256"]}
     return _write(out, stem_of(scan), "removed", scan, image, edited, region * 0, region, facts)
+
+
+def score_scan(
+    scan: Path, weights: Path, out: Path, *, settings: AnomalyConfig, organ_mask: Path | None = None,
+    organ_margin_mm: float, sequence: str | None = None,
+) -> list[Path]:  # fmt: skip
+    """Scores a scan by its distance from its pseudo-healthy version.
+
+    The map is in window units [-1, 1] (2 is the whole window), the pseudo-healthy image in the scan's own.
+
+    Args:
+        organ_margin_mm: where no organ mask is given, the found one is shrunk by this.
+
+    Returns:
+        The paths of map, pseudo-healthy image, picture and scores.
+
+    Raises:
+        DataError: if the scan cannot be used.
+        WeightsError: if the weights cannot be used.
+    """
+    loaded = load_weights(weights)
+    image = _read(scan, sequence, loaded)
+    array, window = image.as_tensor().numpy()[0], _window(loaded, image, scan)
+    seen, spacing_mm = window.normalize(array), spacing_of(image.affine, array.ndim)
+    if organ_mask is not None:
+        organ = _read_mask(organ_mask, image, scan).as_tensor().numpy()[0] > 0
+    else:
+        organ = find_organ(seen, spacing_mm, margin_mm=organ_margin_mm)
+    scorer = RemovalScorer(loaded, **settings.model_dump(exclude={"percentile"}))
+    found = scorer(seen, organ, spacing_mm)
+    scores = level_scores(found.residual, organ, settings.percentile)
+    stem, suffix = stem_of(scan), ".tif" if image.ndim == 3 and suffix_of(scan) not in NIFTI else ".nii.gz"
+    paths = [out / f"{stem}_{name}" for name in (f"anomaly{suffix}", f"healthy{suffix}", "anomaly.png", "anomaly.json")]
+    change = np.where(found.healthy == seen, array, window.denormalize(found.healthy))
+    for path, values in ((paths[0], found.residual), (paths[1], change)):
+        write_scan(path, values[None].astype(np.float32), image.affine.numpy(), "float32")
+    level = int(np.nanargmax(scores))
+    planes = [x if x.ndim == 2 else x[..., level] for x in (seen, found.healthy, found.residual)]
+    row = [Picture(planes[0], -1, 1), Picture(planes[1], -1, 1), Picture(planes[0] - planes[1], diverging=True),
+           Picture(planes[2], 0, float(planes[2].max()) or 1.0)]  # fmt: skip
+    title = stem if found.residual.ndim == 2 else f"{stem} (slice z = {level})"
+    columns = ["scan", "pseudo-healthy", "scan − pseudo-healthy", "anomaly map"]
+    with atomic_path(paths[2]) as temporary:
+        temporary.write_bytes(picture_grid([row], column_titles=columns, title=title, tile=200))
+    facts = {
+        "scan": scan.name, "weights": loaded.facts["sha256"], "score": float(scores[level]), "highest_slice": level,
+        "slices": [None if np.isnan(score) else round(float(score), 6) for score in scores],
+        "settings": settings.model_dump(mode="json") | {"tile_mm": scorer.tile_mm},
+    }  # fmt: skip
+    write_json(paths[3], facts)
+    return paths
 
 
 def _read(scan: Path, sequence: str | None, weights: Weights) -> MetaTensor:
