@@ -14,10 +14,9 @@ from typing import Any
 
 from medaug.errors import ConfigError, RunError
 from medaug.io.atomic import read_json
-from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
-from medaug.stages.evaluate import check_arms, held_out_patients
 from medaug.stages.config_files import load_config
+from medaug.stages.evaluate import check_arms, check_patients
 from medaug.stages.runs import RunDir, open_run
 
 STAGES = ("prepare", "train", "synthesize", "audit", "evaluate", "report")
@@ -53,7 +52,7 @@ def run_pipeline(
         stage: Any = getattr(import_module(f"medaug.stages.{name}"), name)
         on_stage(StageResult(name, bool(stage(config, run))))
         if name == "prepare" and "evaluate" in stages:  # not after an hour of training
-            held_out_patients(config.evaluation, Split.from_dict(read_json(run.split)))
+            check_patients(config, run)
     return run
 
 

@@ -37,6 +37,7 @@ class PooledMetric:
     unit: str
     higher_is_better: bool
     score: Callable[[np.ndarray, np.ndarray], float]
+    bounds: tuple[float, float] = (0.0, 1.0)
 
 
 def auc(scores: np.ndarray, tumor: np.ndarray) -> float:
@@ -73,17 +74,26 @@ def pseudo_values(patients: Sequence[Scored], metric: Callable[[np.ndarray, np.n
     Raises:
         DataError: if fewer than two patients have slices with, or fewer than two without a tumor.
     """
-    for kind, count in (("with", sum(p.tumor.any() for p in patients)),
-                        ("without", sum((~p.tumor).any() for p in patients))):  # fmt: skip
-        if count < 2:
-            raise DataError(
-                f"found {count} patient(s) who have slices {kind} a tumor; expected at least 2, for an interval over "
-                "patients. Score more patients."
-            )
+    check_kinds([patient.tumor for patient in patients])
     whole = _pooled(patients, metric)
     without = np.array([_pooled([*patients[:i], *patients[i + 1 :]], metric) for i in range(len(patients))])
     values = len(patients) * whole - (len(patients) - 1) * without
     return values + whole - values.mean()
+
+
+def check_kinds(tumor_by_patient: Sequence[np.ndarray]) -> None:
+    """Refuses patients whose pooled metrics would have no interval.
+
+    Raises:
+        DataError: if fewer than two have slices with, or fewer than two without a tumor.
+    """
+    with_tumor = sum(bool(tumor.any()) for tumor in tumor_by_patient)
+    tumor_free = sum(not tumor.all() for tumor in tumor_by_patient)
+    if min(with_tumor, tumor_free) < 2:
+        raise DataError(
+            f"held-out patients: found {with_tumor} who have slices with, and {tumor_free} who have slices without a "
+            "tumor; expected at least 2 of each. Score more patients, or data whose scans reach beyond the tumors."
+        )
 
 
 def within_patient(scored: Scored) -> dict[str, float | None]:

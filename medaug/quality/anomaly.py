@@ -59,8 +59,10 @@ class RemovalScorer:
     """The distance between an image and what removal makes of it.
 
     Attributes:
-        weights: mask-guided (tile by tile), or plain (the whole image at once; `tile_mm` does not apply).
-        tile_mm: diameter of the tiles; None takes the median of the training lesions'.
+        weights: mask-guided (tile by tile), or plain (the whole image at once; `tile_mm` and `passes` do not apply).
+        tile_mm: diameter of the tiles; None takes the upper quartile of the training lesions'.
+        passes: how often; from the second on, tiles are filled from pseudo-healthy surroundings, in which a tumor
+            larger than a tile has faded.
         smoothing_mm: standard deviation of the Gaussian over the map.
         only_brighter: count only what is brighter than the pseudo-healthy image.
         seed: of the fills' noise.
@@ -71,7 +73,8 @@ class RemovalScorer:
 
     weights: Weights
     tile_mm: float | None = None
-    smoothing_mm: float = 4.0
+    passes: int = 2
+    smoothing_mm: float = 5.0
     only_brighter: bool = False
     seed: int = 0
 
@@ -79,7 +82,7 @@ class RemovalScorer:
         prior = self.weights.prior
         if prior is not None:
             largest = largest_tile_mm(prior.crop_size, prior.spacing_mm)
-            tile_mm = self.tile_mm or min(float(np.median(prior.diameters_mm)), largest)
+            tile_mm = self.tile_mm or min(float(np.percentile(prior.diameters_mm, 75)), largest)
             _check_tile(tile_mm, largest)
             object.__setattr__(self, "tile_mm", tile_mm)
 
@@ -113,6 +116,15 @@ class RemovalScorer:
             padded = functional.pad(torch.from_numpy(image)[None, None], pads, mode="replicate").to(device)
             whole = translator.translate(padded, "b2a", generator=generator)[0, 0].cpu().numpy()
             return whole[tuple(slice(size) for size in image.shape)]
+        for _ in range(self.passes):
+            image = self._filled(image, organ, generator, device)
+        return image
+
+    def _filled(
+        self, image: np.ndarray, organ: np.ndarray, generator: torch.Generator, device: torch.device
+    ) -> np.ndarray:
+        """Every tile filled from its surroundings in `image`; a voxel is the mean of its tiles."""
+        translator, prior = self.weights.translator, self.weights.prior
         tile = tile_mask(self.tile_mm, prior.crop_size, prior.spacing_mm)
         total, times = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.float32)
         for boxes, crops in tiled_crops(image, organ, tile, self.tile_mm, prior.spacing_mm):

@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from medaug.errors import DataError
-from medaug.evaluation.pooled import Scored, auc_interval, bounded, pseudo_values, within_patient
+from medaug.evaluation.pooled import Scored, auc_interval, bounded, check_kinds, pseudo_values, within_patient
 from medaug.evaluation.statistics import Comparison, Interval, compare
 from medaug.io.atomic import atomic_path, read_json, write_json, write_text
 from medaug.io.prepared import ORGAN_PIXELS_LEAST, View, ViewArrays, views_of
@@ -63,24 +62,24 @@ def _anomaly(config: PipelineConfig, run: RunDir, weights: Path, split: Split) -
     patients = split.test if config.evaluation.patients == "test" else split.validation
     entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in patients]
     views = views_of(entries, run.prepared, config.data.spatial_dims)
-    _check_both_kinds(views, run)
+    mine = {patient: [view for view in views if view.patient == patient] for patient in patients}
+    check_kinds([np.concatenate([_tumor_by_level(view, run) for view in members]) for members in mine.values()])
     loaded = load_weights(weights)
     scorer = RemovalScorer(loaded, **config.anomaly.model_dump(exclude={"percentile"}))
     with track("score slices", len(views)) as tracker:
         for patient in patients:
             path = run.anomaly / "patients" / f"{patient}.json"
-            mine = [view for view in views if view.patient == patient]
             if path.exists():
-                tracker.advance(steps=len(mine))
+                tracker.advance(steps=len(mine[patient]))
                 continue
             rows: list[dict[str, Any]] = []
-            for view in mine:
+            for view in mine[patient]:
                 rows += _scored(view, view.read(run.prepared), scorer, config.anomaly.percentile)
                 tracker.advance()
             write_json(path, {"patient": patient, "slices": rows})
     by_patient = {p: read_json(run.anomaly / "patients" / f"{p}.json")["slices"] for p in patients}
     with atomic_path(run.anomaly / "pictures.png") as temporary:
-        temporary.write_bytes(_pictures(views, by_patient, run, scorer))
+        temporary.write_bytes(_pictures(mine, by_patient, run, scorer))
     _write_results(run, by_patient, {"tile_mm": scorer.tile_mm, "weights": loaded.facts["sha256"]}, config.anomaly)
 
 
@@ -104,17 +103,9 @@ def _scored(view: View, arrays: ViewArrays, scorer: Scorer, percentile: float) -
     ]  # fmt: skip
 
 
-def _check_both_kinds(views: list[View], run: RunDir) -> None:
-    """Before the hours of scoring."""
-    tumor_free = 0
-    for view in views:
-        label = np.asarray(view.raw(run.prepared, "label"))
-        tumor_free += int((~label.reshape(*label.shape[:2], -1).any(axis=(0, 1))).sum())
-    if not tumor_free:
-        raise DataError(
-            f"{run.root}: found no tumor-free slice of a held-out patient; expected some to tell tumors from. Use data "
-            "whose scans reach beyond the tumor, or score single scans by `medaug anomaly SCAN`."
-        )
+def _tumor_by_level(view: View, run: RunDir) -> np.ndarray:
+    label = np.asarray(view.raw(run.prepared, "label"))
+    return label.reshape(*label.shape[:2], -1).any(axis=(0, 1))
 
 
 def _write_results(
@@ -177,18 +168,17 @@ def _key(title: str) -> str:
 
 
 def _pictures(
-    views: list[View], by_patient: dict[str, list[dict[str, Any]]], run: RunDir, scorer: Scorer
+    views: dict[str, list[View]], by_patient: dict[str, list[dict[str, Any]]], run: RunDir, scorer: Scorer
 ) -> bytes:  # fmt: skip
     """Of some patients the slice with most tumor, and the tumor-free one that scores highest."""
     rows, titles = [], []
     for patient, slices in list(by_patient.items())[:PICTURED_PATIENTS]:
-        mine = [view for view in views if view.patient == patient]
-        fullest = max(mine, key=lambda view: view.tumor_voxels)
+        fullest = max(views[patient], key=lambda view: view.tumor_voxels)
         free = [row for row in slices if not row["tumor"]]
         chosen = [(fullest, None)] if fullest.tumor_voxels else []
         if free:
             worst = max(free, key=lambda row: row["anomaly"])
-            chosen.append((next(view for view in mine if view.name == worst["view"]), worst["level"]))
+            chosen.append((next(view for view in views[patient] if view.name == worst["view"]), worst["level"]))
         for view, level in chosen:
             arrays = view.read(run.prepared)
             found = scorer(arrays.image, arrays.organ, view.spacing_mm)
