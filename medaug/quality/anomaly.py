@@ -103,7 +103,7 @@ class RemovalScorer:
         healthy = image + _resized(self._healthy(seen, inside) - seen, image.shape)
         difference = image - healthy
         distance = np.maximum(difference, 0) if self.only_brighter else np.abs(difference)
-        return Anomaly(_smoothed(distance, organ, self.smoothing_mm, spacing_mm), healthy)
+        return Anomaly(smoothed_inside(distance, organ, self.smoothing_mm, spacing_mm), healthy)
 
     @torch.inference_mode()
     def _healthy(self, image: np.ndarray, organ: np.ndarray) -> np.ndarray:
@@ -174,6 +174,15 @@ def level_scores(values: np.ndarray, organ: np.ndarray, percentile: float) -> np
     ])  # fmt: skip
 
 
+def smoothed_inside(values: np.ndarray, organ: np.ndarray, sigma_mm: float, spacing_mm: Sequence[float]) -> np.ndarray:
+    """The Gaussian mean over the organ alone, so that its edge does not fade; zero outside."""
+    sigmas = [sigma_mm / mm for mm in spacing_mm]
+    inside = organ.astype(np.float32)
+    weight = ndimage.gaussian_filter(inside, sigmas)
+    mean = ndimage.gaussian_filter(values.astype(np.float32) * inside, sigmas) / np.maximum(weight, 1e-6)
+    return np.where(organ, mean, 0).astype(np.float32)
+
+
 def tile_mask(tile_mm: float, crop_size: Sequence[int], spacing_mm: Sequence[float]) -> np.ndarray:
     """A disc or ball of this diameter in the middle of a crop, bool (*crop_size); at least one voxel."""
     offsets = np.meshgrid(*((np.arange(n) - n // 2) * mm for n, mm in zip(crop_size, spacing_mm, strict=True)),
@@ -211,15 +220,6 @@ def _check_tile(tile_mm: float, largest_mm: float) -> None:
             f"tile_mm: found {tile_mm:g}; expected at most {largest_mm:g}, which leaves surroundings in the crop. "
             "Choose a smaller tile."
         )
-
-
-def _smoothed(distance: np.ndarray, organ: np.ndarray, sigma_mm: float, spacing_mm: Sequence[float]) -> np.ndarray:
-    """A Gaussian mean inside the organ, so that its edge does not fade."""
-    sigmas = [sigma_mm / mm for mm in spacing_mm]
-    inside = organ.astype(np.float32)
-    weight = ndimage.gaussian_filter(inside, sigmas)
-    mean = ndimage.gaussian_filter(distance.astype(np.float32) * inside, sigmas) / np.maximum(weight, 1e-6)
-    return np.where(organ, mean, 0).astype(np.float32)
 
 
 def _size_on(shape: Sequence[int], spacing_mm: Sequence[float], grid_mm: Sequence[float]) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from medaug.evaluation.statistics import Comparison, Interval, compare
 from medaug.io.atomic import atomic_path, read_json, write_json, write_text
 from medaug.io.prepared import ORGAN_PIXELS_LEAST, View, ViewArrays, views_of
 from medaug.progress import track
-from medaug.quality import RemovalScorer, Scorer, level_scores
+from medaug.quality import RemovalScorer, Scorer, level_scores, smoothed_inside
 from medaug.report.pictures import Picture, picture_grid
 from medaug.report.roc import roc_and_histogram
 from medaug.splits import Split, refuse_leakage
@@ -31,6 +31,7 @@ from medaug.translators.weights import load_weights
 
 SCORES = {
     "anomaly": "distance from the pseudo-healthy image",
+    "smoothed": "brightness, smoothed and read off like the map,",
     "brightest": "99th percentile of brightness",
     "mean": "mean brightness",
 }
@@ -74,7 +75,7 @@ def _anomaly(config: PipelineConfig, run: RunDir, weights: Path, split: Split) -
                 continue
             rows: list[dict[str, Any]] = []
             for view in mine[patient]:
-                rows += _scored(view, view.read(run.prepared), scorer, config.anomaly.percentile)
+                rows += _scored(view, view.read(run.prepared), scorer, config.anomaly)
                 tracker.advance()
             write_json(path, {"patient": patient, "slices": rows})
     by_patient = {p: read_json(run.anomaly / "patients" / f"{p}.json")["slices"] for p in patients}
@@ -83,19 +84,21 @@ def _anomaly(config: PipelineConfig, run: RunDir, weights: Path, split: Split) -
     _write_results(run, by_patient, {"tile_mm": scorer.tile_mm, "weights": loaded.facts["sha256"]}, config.anomaly)
 
 
-def _scored(view: View, arrays: ViewArrays, scorer: Scorer, percentile: float) -> list[dict[str, Any]]:
+def _scored(view: View, arrays: ViewArrays, scorer: Scorer, settings: AnomalyConfig) -> list[dict[str, Any]]:
     """A row a slice; one without organ, where nothing can be found, scores as low as possible."""
     residual = scorer(arrays.image, arrays.organ, view.spacing_mm).residual
+    smoothed = smoothed_inside(arrays.image + 1, arrays.organ, settings.smoothing_mm, view.spacing_mm)
     label, organ = (x.reshape(*x.shape[:2], -1) for x in (arrays.label, arrays.organ))
     image = arrays.image.reshape(label.shape)
     columns = {
-        "anomaly": np.nan_to_num(level_scores(residual, arrays.organ, percentile), nan=0.0),
+        "anomaly": np.nan_to_num(level_scores(residual, arrays.organ, settings.percentile), nan=0.0),
+        "smoothed": np.nan_to_num(level_scores(smoothed, arrays.organ, settings.percentile), nan=0.0),
         "brightest": np.nan_to_num(level_scores(image, organ, BRIGHTEST), nan=-1.0),
         "mean": [image[..., z][organ[..., z]].mean() if organ[..., z].any() else -1.0 for z in range(label.shape[-1])],
     }
     return [
         {
-            "view": view.name, "level": z, "tumor": bool(label[..., z].any()),
+            "view": view.name, "level": z if view.level is None else view.level, "tumor": bool(label[..., z].any()),
             **{name: round(float(values[z]), 6) for name, values in columns.items()},
         }
         for z in range(label.shape[-1])

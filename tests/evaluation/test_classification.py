@@ -76,7 +76,7 @@ def test_training_leaves_the_global_generators_untouched():
 
 def test_volumes_of_few_slices_are_classified_too():
     config = ClassificationConfig(spatial_dims=3, width=4, updates=2, batch_size=2)
-    network = train_classifier(Squares((16, 16, 11)), config, seed=0)
+    network = train_classifier(Squares((16, 16, 12)), config, seed=0)
     assert tumor_probability(network, torch.zeros(3, 1, 16, 16, 8), config).shape == (3,)
 
 

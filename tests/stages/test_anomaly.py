@@ -39,11 +39,11 @@ def test_the_held_out_slices_of_a_run_are_scored_with_an_interval_beside_brightn
     summary = read_json(run.anomaly / "summary.json")
     assert printed.splitlines() == [summary["sentence"], str(run.anomaly / "summary.json")]
     assert list(summary["patients"]) == read_json(tiny_run.split)["test"]
-    assert set(summary["auc"]) == set(SCORES) and len(summary["differences"]) == 2
+    assert set(summary["auc"]) == set(SCORES) and len(summary["differences"]) == len(SCORES) - 1
     for interval in summary["auc"].values():
         assert 0 <= interval["low"] <= interval["mean"] <= interval["high"] <= 1
     assert summary["tumor_slices"] > 0 < summary["tumor_free_slices"]
-    assert "3 held-out patients" in summary["sentence"] and "brightness alone reaches" in summary["sentence"]
+    assert "3 held-out patients" in summary["sentence"] and " alone reaches " in summary["sentence"]
     rows = list(csv.DictReader((run.anomaly / "scores.csv").open()))
     assert len(rows) == summary["tumor_slices"] + summary["tumor_free_slices"]
     pairs = [(float(a["mean"]) > float(b["mean"])) + 0.5 * (a["mean"] == b["mean"])
