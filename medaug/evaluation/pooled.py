@@ -9,7 +9,7 @@ and two methods are compared patient by patient, as Dice is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
@@ -108,12 +108,7 @@ def auc_interval(patients: Mapping[str, Scored], rng: np.random.RandomState, lev
     Raises:
         DataError: as `pseudo_values`.
     """
-    return bounded(mean_interval(pseudo_values(list(patients.values()))[:, None], rng, level))
-
-
-def bounded(interval: Interval, least: float = 0.0, most: float = 1.0) -> Interval:
-    """The part of an interval in which the figure can lie."""
-    return replace(interval, low=max(least, interval.low), high=min(most, interval.high))
+    return mean_interval(pseudo_values(list(patients.values()))[:, None], rng, level).within(0.0, 1.0)
 
 
 def _pooled(patients: Sequence[Scored], metric: Callable[[np.ndarray, np.ndarray], float]) -> float:

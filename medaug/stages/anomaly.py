@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from medaug.evaluation.pooled import Scored, auc_interval, bounded, check_kinds, pseudo_values, within_patient
+from medaug.evaluation.pooled import Scored, auc_interval, check_kinds, pseudo_values, within_patient
 from medaug.evaluation.statistics import Comparison, Interval, compare
 from medaug.io.atomic import atomic_path, read_json, write_json, write_text
 from medaug.io.prepared import ORGAN_PIXELS_LEAST, View, ViewArrays, views_of
@@ -130,7 +130,7 @@ def _write_results(
     ]  # fmt: skip
     truth = [row["tumor"] for rows in by_patient.values() for row in rows]
     aucs = {name: auc_interval(scored[name], rng(0)) for name in SCORES}
-    differences = [replace(c, difference=bounded(c.difference, -1.0)) for c in comparisons]
+    differences = [replace(c, difference=c.difference.within(-1.0, 1.0)) for c in comparisons]
     summary = {
         "sentence": _sentence(aucs, differences, truth, len(by_patient)),
         "patients": {

@@ -16,7 +16,6 @@ import numpy as np
 
 from medaug.errors import ConfigError, DataError
 from medaug.evaluation import Comparison, compare, holm, mean_interval
-from medaug.evaluation.pooled import bounded
 from medaug.evaluation.samples import Source
 from medaug.io.atomic import read_json, write_json, write_text
 from medaug.io.cache import prepare_cases
@@ -136,7 +135,7 @@ def write_summary(run: RunDir, settings: EvaluationConfig, patients: tuple[str, 
 
 
 def _interval(task: Task, metric: str, table: np.ndarray) -> dict[str, float]:
-    return asdict(bounded(mean_interval(table, np.random.RandomState(0)), *task.metrics[metric].bounds))
+    return asdict(mean_interval(table, np.random.RandomState(0)).within(*task.metrics[metric].bounds))
 
 
 def _compare(task: Task, tables: dict[str, dict[str, np.ndarray]], arm: str, metric: str) -> Comparison:

@@ -94,6 +94,8 @@ def score_scan(
     seen, spacing_mm = window.normalize(array), spacing_of(image.affine, array.ndim)
     if organ_mask is not None:
         organ = _read_mask(organ_mask, image, scan).as_tensor().numpy()[0] > 0
+        if not organ.any():
+            raise DataError.about(organ_mask, "an empty mask", "the organ's voxels marked", "Mark where to look.")
     else:
         organ = find_organ(seen, spacing_mm, margin_mm=organ_margin_mm)
     scorer = RemovalScorer(loaded, **settings.model_dump(exclude={"percentile"}))
@@ -101,8 +103,8 @@ def score_scan(
     scores = level_scores(found.residual, organ, settings.percentile)
     stem, suffix = stem_of(scan), ".tif" if image.ndim == 3 and suffix_of(scan) not in NIFTI else ".nii.gz"
     paths = [out / f"{stem}_{name}" for name in (f"anomaly{suffix}", f"healthy{suffix}", "anomaly.png", "anomaly.json")]
-    change = np.where(found.healthy == seen, array, window.denormalize(found.healthy))
-    for path, values in ((paths[0], found.residual), (paths[1], change)):
+    healthy = array + (found.healthy - seen) * np.float32((window.high - window.low) / 2)
+    for path, values in ((paths[0], found.residual), (paths[1], healthy)):
         write_scan(path, values[None].astype(np.float32), image.affine.numpy(), "float32")
     level = int(np.nanargmax(scores))
     planes = [x if x.ndim == 2 else x[..., level] for x in (seen, found.healthy, found.residual)]

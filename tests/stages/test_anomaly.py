@@ -128,11 +128,11 @@ def test_a_scan_gets_a_map_a_pseudo_healthy_version_a_picture_and_scores(cli, ti
     assert len(facts["slices"]) == (1 if image.ndim == 2 else image.shape[2])
 
 
-def test_arguments_that_do_not_apply_are_refused(cli, tiny_run, tmp_path, weights_folder):
+def test_arguments_that_do_not_apply_are_refused(cli, tiny_run, copy_of_run, tmp_path, weights_folder):
     assert "--out" in cli("anomaly", tmp_path / "scan.nii.gz", "--weights", weights_folder).stderr
     result = cli("anomaly", tiny_run.root, "--out", tmp_path)
     assert result.exit_code == 2 and "run folder" in result.stderr
-    result = cli("anomaly", tmp_path)
+    result = cli("anomaly", tmp_path / "copy" / "train")
     assert result.exit_code == 6 and "medaug train-cycle" in result.stderr
-    result = cli("anomaly", tiny_run.root, "--set", "anomaly.tile_mm=500")
+    result = cli("anomaly", copy_of_run.root, "--set", "anomaly.tile_mm=500")
     assert result.exit_code == 2 and "expected at most" in result.stderr
