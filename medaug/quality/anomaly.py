@@ -123,18 +123,18 @@ class RemovalScorer:
     def _filled(
         self, image: np.ndarray, organ: np.ndarray, generator: torch.Generator, device: torch.device
     ) -> np.ndarray:
-        """Every tile filled from its surroundings in `image`; a voxel is the mean of its tiles."""
+        """Every tile filled from its surroundings in `image`; a voxel changes by the mean of its tiles' changes."""
         translator, prior = self.weights.translator, self.weights.prior
         tile = tile_mask(self.tile_mm, prior.crop_size, prior.spacing_mm)
         total, times = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.float32)
         for boxes, crops in tiled_crops(image, organ, tile, self.tile_mm, prior.spacing_mm):
             mask = torch.from_numpy(tile.astype(np.float32)).expand(crops.shape).to(device)
-            fills = translator.translate(crops.to(device), "b2a", mask=mask, generator=generator)[:, 0].cpu().numpy()
-            for box, fill in zip(boxes, fills, strict=True):
+            fills = translator.translate(crops.to(device), "b2a", mask=mask, generator=generator).cpu()
+            for box, change in zip(boxes, (fills - crops)[:, 0].numpy(), strict=True):
                 inside, part = box.overlap(image.shape)
-                total[inside] += (fill * tile)[part]
+                total[inside] += (change * tile)[part]
                 times[inside] += tile[part]
-        return np.where(times > 0, total / np.maximum(times, 1), image)
+        return image + total / np.maximum(times, 1)
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ def _anomaly(run: RunDir) -> list[Section]:
                "Removal was not told where the tumor is. Tumor-free slices are those that scored highest.",
                "Slices, their pseudo-healthy versions, the differences and the anomaly maps"),
     ]  # fmt: skip
-    return [Section("Anomaly", found["sentence"], tables, figures)]
+    return [Section("Anomaly", f"{found['sentence']} Weights {found['settings']['weights'][:16]}.", tables, figures)]
 
 
 def _training(run: RunDir) -> Section:

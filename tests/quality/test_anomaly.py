@@ -87,7 +87,7 @@ def test_a_dark_spot_counts_unless_only_brighter_is_asked_for(scan):
         RemovalScorer(stub_weights(surroundings), tile_mm=16.0, only_brighter=only)(image, organ, SPACING).residual
         for only in (False, True)
     )
-    assert both[lesion].mean() > 0.2 > 0.01 > brighter[lesion].mean()
+    assert both[lesion].mean() > 0.15 > 0.01 > brighter[lesion].mean()
 
 
 def test_overlapping_tiles_cover_the_whole_organ_and_nothing_far_from_it(scan):

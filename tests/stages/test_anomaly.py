@@ -17,6 +17,9 @@ from medaug.io.files import read_scan, write_scan
 from medaug.stages.anomaly import SCORES, anomaly
 from medaug.stages.runs import RunDir
 
+TILE = "anomaly.tile_mm=48"
+"""Large tiles are few."""
+
 
 @pytest.fixture(scope="module")
 def cli():
@@ -29,7 +32,7 @@ def scored(tmp_path_factory, tiny_run, cli):
     """A run whose held-out slices were scored by the command, and what it printed."""
     root = tmp_path_factory.mktemp("scored") / "run"
     shutil.copytree(tiny_run.root, root)
-    result = cli("anomaly", root)
+    result = cli("anomaly", root, "--set", TILE)
     assert result.exit_code == 0, result.output
     return RunDir(root), result.stdout
 
@@ -62,16 +65,16 @@ def test_the_report_shows_the_anomaly_section_once_it_was_asked_for(scored, tiny
 def test_the_same_question_is_not_worked_out_again_but_another_one_is(scored, tiny_config, tmp_path):
     run = RunDir(tmp_path / "run")
     shutil.copytree(scored[0].root, run.root)
-    assert not anomaly(tiny_config(), run)
-    assert anomaly(tiny_config("anomaly.passes=1"), run)
+    assert not anomaly(tiny_config(TILE), run)
+    assert anomaly(tiny_config(TILE, "anomaly.passes=1"), run)
     assert read_json(run.anomaly / "summary.json")["settings"]["passes"] == 1
 
 
 def test_killed_scoring_goes_on_with_the_next_patient(copy_of_run, scored, tiny_config, killed_at, contents):
-    killed_at(4, lambda: anomaly(tiny_config(), copy_of_run))
+    killed_at(4, lambda: anomaly(tiny_config(TILE), copy_of_run))
     there = {p: p.stat().st_mtime_ns for p in (copy_of_run.anomaly / "patients").glob("[!.]*.json")}
     assert 0 < len(there) < 3
-    assert anomaly(tiny_config(), copy_of_run)
+    assert anomaly(tiny_config(TILE), copy_of_run)
     assert all(path.stat().st_mtime_ns == when for path, when in there.items())
     assert contents(copy_of_run.anomaly) == contents(scored[0].anomaly)
 
@@ -80,11 +83,11 @@ def test_weights_trained_on_a_held_out_patient_are_refused(cli, copy_of_run, tin
     leaked = read_json(copy_of_run.split)["test"][0]
     edit_json(copy_of_run.weights / "model.json", lambda facts: facts["training_patients"].append(leaked))
     with pytest.raises(LeakageError, match=leaked):
-        anomaly(tiny_config(), copy_of_run)
+        anomaly(tiny_config(TILE), copy_of_run)
     result = cli("anomaly", copy_of_run.root)
     assert result.exit_code == LeakageError.exit_code and leaked in result.stderr
     assert not copy_of_run.anomaly.exists()
-    assert anomaly(tiny_config(), copy_of_run, weights_folder)
+    assert anomaly(tiny_config(TILE), copy_of_run, weights_folder)
 
 
 def test_scans_without_a_tumor_free_slice_are_refused(copy_of_run, tiny_config):
@@ -97,13 +100,13 @@ def test_scans_without_a_tumor_free_slice_are_refused(copy_of_run, tiny_config):
             os.remove(copy_of_run.prepared / path)
             np.save(copy_of_run.prepared / path, label)
     with pytest.raises(DataError, match="3 who have slices with, and 0 who have slices without"):
-        anomaly(tiny_config(), copy_of_run)
+        anomaly(tiny_config(TILE), copy_of_run)
 
 
 def test_a_volume_is_scored_slice_by_slice_by_solid_weights(volume_run, tiny_config, tmp_path):
     run = RunDir(tmp_path / "run")
     shutil.copytree(volume_run.root, run.root)
-    settings = ("data.spatial_dims=3", "crop.size=[16,16,12]", "evaluation.patch_size=[16,16,8]", "anomaly.passes=1")
+    settings = ("data.spatial_dims=3", "crop.size=[16,16,12]", "evaluation.patch_size=[16,16,8]", "anomaly.tile_mm=40")
     assert anomaly(tiny_config(*settings), run)
     levels = [int(row["level"]) for row in csv.DictReader((run.anomaly / "scores.csv").open())]
     assert set(levels) > {2, 3, 4, 5} and max(levels) <= 7
@@ -117,7 +120,7 @@ def test_a_scan_gets_a_map_a_pseudo_healthy_version_a_picture_and_scores(cli, ti
         image = np.kron(image[..., 4], np.ones((4, 4)))
     scan = tmp_path / name
     write_scan(scan, np.rint(200 * image / image.max())[None], np.asarray(entry["affine"]), "uint8")
-    out, options = tmp_path / "out", ("--set", "anomaly.passes=1")
+    out, options = tmp_path / "out", ("--set", TILE)
     result = cli("anomaly", scan, "--weights", tiny_run.weights, "--out", out, *options)
     assert result.exit_code == 0, result.output
     residual, healthy, picture, manifest = result.stdout.split()
