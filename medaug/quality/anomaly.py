@@ -127,13 +127,11 @@ class RemovalScorer:
         translator, prior = self.weights.translator, self.weights.prior
         tile = tile_mask(self.tile_mm, prior.crop_size, prior.spacing_mm)
         total, times = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.float32)
-        for boxes, crops in tiled_crops(image, organ, tile, self.tile_mm, prior.spacing_mm):
-            mask = torch.from_numpy(tile.astype(np.float32)).expand(crops.shape).to(device)
-            fills = translator.translate(crops.to(device), "b2a", mask=mask, generator=generator).cpu()
-            for box, change in zip(boxes, (fills - crops)[:, 0].numpy(), strict=True):
-                inside, part = box.overlap(image.shape)
-                total[inside] += (change * tile)[part]
-                times[inside] += tile[part]
+        for boxes, crops, regions in tiled_crops(image, organ, tile, self.tile_mm, prior.spacing_mm):
+            x, mask = crops.to(device), regions.to(device)
+            fills = translator.translate(x, "b2a", mask=mask, generator=generator).cpu()
+            _add(total, boxes, (fills - crops) * regions)
+            _add(times, boxes, regions)
         return image + total / np.maximum(times, 1)
 
 
@@ -156,12 +154,11 @@ class CropScorer:
         _check_tile(self.tile_mm, largest_tile_mm(self.crop_size, spacing_mm))
         tile = tile_mask(self.tile_mm, self.crop_size, spacing_mm)
         total, times = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.float32)
-        for boxes, crops in tiled_crops(image, organ, tile, self.tile_mm, spacing_mm):
-            for box, value in zip(boxes, self.score(crops), strict=True):
-                inside, part = box.overlap(image.shape)
-                total[inside] += np.float32(value) * tile[part]
-                times[inside] += tile[part]
-        return Anomaly(np.where(organ, total / np.maximum(times, 1), 0).astype(np.float32))
+        for boxes, crops, regions in tiled_crops(image, organ, tile, self.tile_mm, spacing_mm):
+            scores = torch.as_tensor(np.asarray(self.score(crops), dtype=np.float32))
+            _add(total, boxes, scores.reshape(-1, *[1] * (crops.ndim - 1)) * regions)
+            _add(times, boxes, regions)
+        return Anomaly(total / np.maximum(times, 1))
 
 
 def level_scores(values: np.ndarray, organ: np.ndarray, percentile: float) -> np.ndarray:
@@ -197,8 +194,11 @@ def largest_tile_mm(crop_size: Sequence[int], spacing_mm: Sequence[float]) -> fl
 
 def tiled_crops(
     image: np.ndarray, organ: np.ndarray, tile: np.ndarray, tile_mm: float, spacing_mm: Sequence[float]
-) -> Iterator[tuple[list[CropBox], Tensor]]:
-    """Batches of (boxes, crops (N, 1, *crop_size)) whose tiles together cover the organ."""
+) -> Iterator[tuple[list[CropBox], Tensor, Tensor]]:
+    """Batches of (boxes, crops, regions), the latter (N, 1, *crop_size): the organ's part of the tile, 0 or 1.
+
+    The regions together cover the organ, and only that: air is not to be filled with tissue.
+    """
     if not organ.any():
         return
     low, extent = bounding_box(organ)
@@ -211,7 +211,15 @@ def tiled_crops(
     for first in range(0, len(boxes), BATCH):
         batch = boxes[first : first + BATCH]
         crops = np.stack([extract(image, box, AIR) for box in batch])[:, None]
-        yield batch, torch.from_numpy(crops.astype(np.float32))
+        regions = np.stack([extract(organ, box, False) & tile for box in batch])[:, None]
+        yield batch, torch.from_numpy(crops.astype(np.float32)), torch.from_numpy(regions.astype(np.float32))
+
+
+def _add(total: np.ndarray, boxes: list[CropBox], crops: Tensor) -> None:
+    """Adds crops (N, 1, *crop_size) to the parts of their boxes that lie inside, in place."""
+    for box, crop in zip(boxes, crops[:, 0].numpy(), strict=True):
+        inside, part = box.overlap(total.shape)
+        total[inside] += crop[part]
 
 
 def _check_tile(tile_mm: float, largest_mm: float) -> None:

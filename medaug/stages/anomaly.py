@@ -31,7 +31,7 @@ from medaug.translators.weights import load_weights
 
 SCORES = {
     "anomaly": "distance from the pseudo-healthy image",
-    "smoothed": "brightness, smoothed and read off like the map,",
+    "smoothed": "smoothed brightness",
     "brightest": "99th percentile of brightness",
     "mean": "mean brightness",
 }
@@ -39,6 +39,7 @@ SCORES = {
 WORDS = {"helps": "removal is better", "hurts": "removal is worse", "inconclusive": "which decides nothing"}
 BRIGHTEST = 99.0
 PICTURED_PATIENTS = 4
+NAME_LENGTH = 14
 
 
 def anomaly(config: PipelineConfig, run: RunDir, weights: Path | None = None) -> bool:
@@ -189,7 +190,8 @@ def _pictures(
                 level = int(arrays.label.sum(axis=(0, 1)).argmax()) if level is None else level
             planes = (arrays.image, found.healthy, found.residual, arrays.label)
             rows.append([p[..., level] if p is not None and p.ndim == 3 else p for p in planes])
-            titles.append(f"{patient} {'tumor' if rows[-1][3].any() else 'tumor-free'}")
+            shown = patient if len(patient) <= NAME_LENGTH else f"…{patient[1 - NAME_LENGTH :]}"
+            titles.append(f"{shown} {'tumor' if rows[-1][3].any() else 'tumor-free'}")
     highest = max(float(row[2].max()) for row in rows) or 1.0
     grid = [
         [

@@ -90,18 +90,18 @@ def test_a_dark_spot_counts_unless_only_brighter_is_asked_for(scan):
     assert both[lesion].mean() > 0.15 > 0.01 > brighter[lesion].mean()
 
 
-def test_overlapping_tiles_cover_the_whole_organ_and_nothing_far_from_it(scan):
+def test_overlapping_tiles_cover_the_whole_organ_and_nothing_else(scan):
     image, organ, _ = scan
     for tile_mm in (4.0, 9.0, 16.0):
         tile = tile_mask(tile_mm, (16, 16), SPACING)
         covered = np.zeros(organ.shape, int)
-        for boxes, crops in tiled_crops(image, organ, tile, tile_mm, SPACING):
-            assert crops.shape[1:] == (1, 16, 16) and len(boxes) == len(crops)
-            for box in boxes:
+        for boxes, crops, regions in tiled_crops(image, organ, tile, tile_mm, SPACING):
+            assert crops.shape == regions.shape == (len(boxes), 1, 16, 16)
+            for box, region in zip(boxes, regions[:, 0].numpy(), strict=True):
                 inside, part = box.overlap(organ.shape)
-                covered[inside] += tile[part]
-                assert (organ[inside] & tile[part]).any()
-        assert covered[organ].min() >= 1 and covered.max() <= 16
+                assert region.any() and not region[~tile].any()
+                covered[inside] += region[part].astype(int)
+        assert covered[organ].min() >= 1 and covered.max() <= 16 and not covered[~organ].any()
 
 
 def test_a_finer_scan_is_looked_at_on_the_weights_grid(scan):
