@@ -13,7 +13,7 @@ from medaug.io.atomic import atomic_path, write_json
 from medaug.io.files import read_label, read_scan, write_scan
 from medaug.io.suffixes import stem_of, suffix_of
 from medaug.lesions import find_organ
-from medaug.quality import RemovalScorer, level_scores
+from medaug.quality import Anomaly, RemovalScorer, level_scores
 from medaug.report.pictures import Picture, before_after, picture_grid
 from medaug.stages.config import AnomalyConfig
 from medaug.transforms import RandInsertTumor, RemoveTumor
@@ -92,35 +92,41 @@ def score_scan(
     image = _read(scan, sequence, loaded)
     array, window = image.as_tensor().numpy()[0], _window(loaded, image, scan)
     seen, spacing_mm = window.normalize(array), spacing_of(image.affine, array.ndim)
-    if organ_mask is not None:
-        organ = _read_mask(organ_mask, image, scan).as_tensor().numpy()[0] > 0
-        if not organ.any():
-            raise DataError.about(organ_mask, "an empty mask", "the organ's voxels marked", "Mark where to look.")
-    else:
-        organ = find_organ(seen, spacing_mm, margin_mm=organ_margin_mm)
+    organ = find_organ(seen, spacing_mm, margin_mm=organ_margin_mm) if organ_mask is None else (
+        _read_mask(organ_mask, image, scan).as_tensor().numpy()[0] > 0
+    )  # fmt: skip
+    if not organ.any():
+        raise DataError.about(organ_mask, "an empty mask", "the organ's voxels marked", "Mark where to look.")
     scorer = RemovalScorer(loaded, **settings.model_dump(exclude={"percentile"}))
     found = scorer(seen, organ, spacing_mm)
     scores = level_scores(found.residual, organ, settings.percentile)
-    stem, suffix = stem_of(scan), ".tif" if image.ndim == 3 and suffix_of(scan) not in NIFTI else ".nii.gz"
-    paths = [out / f"{stem}_{name}" for name in (f"anomaly{suffix}", f"healthy{suffix}", "anomaly.png", "anomaly.json")]
-    healthy = array + (found.healthy - seen) * np.float32((window.high - window.low) / 2)
-    for path, values in ((paths[0], found.residual), (paths[1], healthy)):
-        write_scan(path, values[None].astype(np.float32), image.affine.numpy(), "float32")
     level = int(np.nanargmax(scores))
-    planes = [x if x.ndim == 2 else x[..., level] for x in (seen, found.healthy, found.residual)]
-    row = [Picture(planes[0], -1, 1), Picture(planes[1], -1, 1), Picture(planes[0] - planes[1], diverging=True),
-           Picture(planes[2], 0, float(planes[2].max()) or 1.0)]  # fmt: skip
-    title = stem if found.residual.ndim == 2 else f"{stem} (slice z = {level})"
-    columns = ["scan", "pseudo-healthy", "scan − pseudo-healthy", "anomaly map"]
-    with atomic_path(paths[2]) as temporary:
-        temporary.write_bytes(picture_grid([row], column_titles=columns, title=title, tile=200))
+    healthy = array + (found.healthy - seen) * np.float32((window.high - window.low) / 2)
     facts = {
         "scan": scan.name, "weights": loaded.facts["sha256"], "score": float(scores[level]), "highest_slice": level,
         "slices": [None if np.isnan(score) else round(float(score), 6) for score in scores],
         "settings": settings.model_dump(mode="json") | {"tile_mm": scorer.tile_mm},
     }  # fmt: skip
+    stem, suffix = stem_of(scan), ".tif" if image.ndim == 3 and suffix_of(scan) not in NIFTI else ".nii.gz"
+    paths = [out / f"{stem}_{name}" for name in (f"anomaly{suffix}", f"healthy{suffix}", "anomaly.png", "anomaly.json")]
+    for path, values in ((paths[0], found.residual), (paths[1], healthy)):
+        write_scan(path, values[None].astype(np.float32), image.affine.numpy(), "float32")
+    with atomic_path(paths[2]) as temporary:
+        temporary.write_bytes(_anomaly_picture(stem, level, seen, found))
     write_json(paths[3], facts)
     return paths
+
+
+def _anomaly_picture(stem: str, level: int, seen: np.ndarray, found: Anomaly) -> bytes:
+    """The scan, its pseudo-healthy version, the difference and the map, of the highest slice."""
+    planes = [x if x.ndim == 2 else x[..., level] for x in (seen, found.healthy, found.residual)]
+    row = [
+        Picture(planes[0], -1, 1), Picture(planes[1], -1, 1), Picture(planes[0] - planes[1], diverging=True),
+        Picture(planes[2], 0, float(planes[2].max()) or 1.0),
+    ]  # fmt: skip
+    title = stem if seen.ndim == 2 else f"{stem} (slice z = {level})"
+    columns = ["scan", "pseudo-healthy", "scan − pseudo-healthy", "anomaly map"]
+    return picture_grid([row], column_titles=columns, title=title, tile=200)
 
 
 def _read(scan: Path, sequence: str | None, weights: Weights) -> MetaTensor:
