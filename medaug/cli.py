@@ -192,6 +192,29 @@ def grow(
 
 
 @app.command()
+def anomaly(
+    source: Annotated[Path, typer.Argument(help="A scan, or a run folder with trained weights.")],
+    weights: Annotated[
+        Path | None, typer.Option("--weights", "-w", help="Of a run folder: others than its own.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Of a scan: folder for map, image and scores.")
+    ] = None,
+    organ_mask: Annotated[Path | None, typer.Option(help="Of a scan: where to look; left out: found.")] = None,
+    sequence: Annotated[str | None, typer.Option(help="Channel of a multi-channel file, by number.")] = None,
+    set_: Set = None,
+) -> None:
+    """Score a scan by its distance from its pseudo-healthy version; of a run folder, all held-out slices (AUC).
+
+    Example: `medaug anomaly scan.nii.gz --weights out/brats/train/weights --out anomaly`
+    """
+    from medaug.pipeline import score_anomalies
+
+    for line in score_anomalies(source, weights, out, organ_mask=organ_mask, sequence=sequence, overrides=set_ or []):
+        typer.echo(line)
+
+
+@app.command()
 def phantoms(
     out: Annotated[Path, typer.Argument(help="Folder to write to.")],
     layout: Annotated[str, typer.Option(help="brats, kaggle-lgg, msd, datalist or images-labels.")] = "brats",

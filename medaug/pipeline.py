@@ -1,6 +1,7 @@
 """Runs the stages of one pipeline in order: prepare → train → synthesize → audit → evaluate → report.
 
-A stage whose inputs and settings are unchanged is not run again; the same command resumes what was stopped.
+A stage whose inputs and settings are unchanged is not run again; the same command resumes what was stopped. Anomaly
+scoring is no part of it, but a question to a run that has trained.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from medaug.errors import ConfigError
+from medaug.errors import ConfigError, RunError
 from medaug.io.atomic import read_json
-from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
-from medaug.stages.evaluate import check_arms, held_out_patients
+from medaug.stages.config_files import load_config
+from medaug.stages.evaluate import check_arms, check_patients
 from medaug.stages.runs import RunDir, open_run
 
 STAGES = ("prepare", "train", "synthesize", "audit", "evaluate", "report")
@@ -53,5 +54,51 @@ def run_pipeline(
         stage: Any = getattr(import_module(f"medaug.stages.{name}"), name)
         on_stage(StageResult(name, bool(stage(config, run))))
         if name == "prepare" and "evaluate" in stages:  # not after an hour of training
-            held_out_patients(config.evaluation, Split.from_dict(read_json(run.split)))
+            check_patients(config, run)
     return run
+
+
+def score_anomalies(
+    source: Path, weights: Path | None, out: Path | None, *, organ_mask: Path | None = None,
+    sequence: str | None = None, overrides: list[str],
+) -> list[str]:  # fmt: skip
+    """Scores a scan, or the held-out slices of a run folder, by removal; what there is to say, and the paths written.
+
+    Args:
+        overrides: `anomaly.key=value`, over the defaults or over the run's settings.
+
+    Raises:
+        ConfigError: if an argument is missing, or does not apply to this kind of source.
+        MedaugError: whatever a stage refuses.
+    """
+    if source.is_dir():
+        if out is not None or organ_mask is not None or sequence is not None:
+            raise ConfigError(
+                f"{source}: a run folder; its own images and organs are scored, into {source}/anomaly. Leave --out, "
+                "--organ-mask and --sequence out."
+            )
+        return _score_run(RunDir(source), weights, overrides)
+    if weights is None or out is None:
+        raise ConfigError(f"{source}: a single scan (or no folder); expected --weights and --out with it.")
+    config = load_config(None, overrides)
+    score: Any = import_module("medaug.stages.score")
+    paths = score.score_scan(
+        source, weights, out, settings=config.anomaly, organ_mask=organ_mask, sequence=sequence,
+        organ_margin_mm=config.data.organ_margin_mm,
+    )  # fmt: skip
+    return [str(path) for path in paths]
+
+
+def _score_run(run: RunDir, weights: Path | None, overrides: list[str]) -> list[str]:
+    """Also puts the result on the run's page, if it has one."""
+    needed = (run.config, run.split, run.datalist, (weights or run.weights) / "model.json")
+    if missing := [path for path in needed if not path.exists()]:
+        raise RunError(f"{missing[0]}: missing; scoring needs a run that has trained. Run `medaug train-cycle` first.")
+    config = load_config(run.config, overrides)
+    stage: Any = import_module("medaug.stages.anomaly")
+    stage.anomaly(config, run, weights)
+    if run.report.exists():
+        page: Any = import_module("medaug.stages.report")
+        page.report(config, run)
+    summary = run.anomaly / "summary.json"
+    return [read_json(summary)["sentence"], str(summary)]

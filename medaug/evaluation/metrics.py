@@ -15,6 +15,7 @@ A new metric is one function and one line in `METRICS`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -28,12 +29,13 @@ Pair = tuple[np.ndarray, np.ndarray]  # (prediction, truth), bool, one shape
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of one patient. `score(pairs, spacing_mm, tolerance_mm)` must return a finite number."""
+    """A score of one patient. `score(pairs, spacing_mm, tolerance_mm)` must return a finite number within `bounds`."""
 
     title: str
     unit: str
     higher_is_better: bool
     score: Callable[[Sequence[Pair], tuple[float, ...], float], float]
+    bounds: tuple[float, float] = (0.0, 1.0)
 
 
 def score_patient(pairs: Sequence[Pair], spacing_mm: Sequence[float], tolerance_mm: float = 2.0) -> dict[str, float]:
@@ -82,7 +84,7 @@ def nsd(pairs: Sequence[Pair], spacing_mm: tuple[float, ...], tolerance_mm: floa
 
 METRICS: dict[str, Metric] = {
     "dice": Metric("Dice", "", True, dice),
-    "hd95_mm": Metric("Hausdorff distance, 95th percentile", "mm", False, hd95_mm),
+    "hd95_mm": Metric("Hausdorff distance, 95th percentile", "mm", False, hd95_mm, (0.0, math.inf)),
     "nsd": Metric("Normalized surface Dice", "", True, nsd),
 }
 

@@ -1,4 +1,4 @@
-"""What the downstream network trains on: real views, and in GAN arms a share of synthetic ones, augmented alike.
+"""What the downstream networks train on: real views, and in GAN arms a share of synthetic ones, augmented alike.
 
 Sample i depends on (seed, i) alone. The draw of real views is the same in every arm of a seed; a GAN arm replaces a
 share of them by synthetic cases, so arms differ in nothing else.
@@ -6,7 +6,9 @@ share of them by synthetic cases, so arms differ in nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,14 @@ import torch
 from monai.transforms import Compose, RandAdjustContrastd, RandAffined, RandFlipd, RandGaussianNoised
 from torch.utils.data import Dataset
 
-from medaug.io.prepared import View
+from medaug.errors import DataError
+from medaug.io.prepared import View, ViewArrays
 
 TUMOR_SHARE = 0.67
 """Part of the draws that come from views with a tumor (3-D: patches around one), where there are both kinds."""
+PATCH_TRIES = 10
+PATCH_ORGAN_LEAST = 0.25
+"""A patch without tumor is classified if this part of it is organ."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class SegmentationSamples(Dataset):
         self.real, self.synthetic, self.ratio = real, synthetic, synthetic_ratio
         self.seed, self.length, self.patch_size = seed, length, patch_size
         self._with_tumor = [view for view in real.views if view.tumor_voxels]
+        self._tumor_share = TUMOR_SHARE
         self._augment: Compose | None = None
 
     def __len__(self) -> int:
@@ -54,17 +61,22 @@ class SegmentationSamples(Dataset):
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         rng = np.random.RandomState((self.seed * 1_000_003 + index) % 2**32)
         tumor, pick, replace, other = rng.random_sample(4)
-        pool = self._with_tumor if self._with_tumor and tumor < TUMOR_SHARE else self.real.views
-        view, folder = pool[int(pick * len(pool))], self.real.folder
-        if self.synthetic is not None and replace < self.ratio:
-            view, folder = self.synthetic.views[int(other * len(self.synthetic.views))], self.synthetic.folder
+        with_tumor = tumor < self._tumor_share
+        view, folder = self._view(with_tumor, pick, other if replace < self.ratio else None)
         arrays = view.read(folder)
-        image, label = self._patch(arrays.image, arrays.label, rng, around_tumor=tumor < TUMOR_SHARE)
+        image, label = self._patch(arrays.image, arrays.label, rng, around_tumor=with_tumor)
         sample = {"image": torch.from_numpy(image.copy())[None], "label": torch.from_numpy(label.copy())[None].float()}
         augment = self._augmentation(image.ndim)
         augment.set_random_state(seed=int(rng.randint(2**31)))
         sample = augment(sample)
         return {"image": _plain(sample["image"]).clamp(-1, 1).float(), "label": (_plain(sample["label"]) > 0.5).float()}
+
+    def _view(self, with_tumor: bool, pick: float, other: float | None) -> tuple[View, Path]:
+        """The view that these draws in [0, 1) mean, and its folder; `other` is None for a real one."""
+        if self.synthetic is not None and other is not None:
+            return _picked([self.synthetic], other)
+        views = self._with_tumor if self._with_tumor and with_tumor else self.real.views
+        return _picked([Source(views, self.real.folder)], pick)
 
     def _patch(
         self, image: np.ndarray, label: np.ndarray, rng: np.random.RandomState, *, around_tumor: bool
@@ -88,6 +100,97 @@ class SegmentationSamples(Dataset):
         if self._augment is None:
             self._augment = standard_augmentation(spatial_dims)
         return self._augment
+
+
+class ClassificationSamples(SegmentationSamples):
+    """`samples[i]` → {"image": (1, *S) in [-1, 1], "label": (1,): 1 where a tumor is in the image}.
+
+    Half of the draws are from views with a tumor (patches: around one), half from views without (patches: clear of
+    any). A synthetic sample is of the same kind as the real one that it replaces: with a tumor, an insertion; without,
+    a removal or the tumor-free view that an insertion was made from. So the share of tumors is equal in every arm, and
+    "was edited" does not mean "tumor".
+
+    Args:
+        counterparts: what synthetic samples without a tumor come from besides `synthetic`.
+
+    Raises:
+        DataError: if there are no real, or in a GAN arm no synthetic, views of one of the two kinds.
+    """
+
+    def __init__(
+        self, real: Source, synthetic: Source | None, counterparts: Source | None, *, synthetic_ratio: float, seed: int,
+        length: int, patch_size: tuple[int, ...] | None = None,
+    ):  # fmt: skip
+        super().__init__(
+            real, synthetic, synthetic_ratio=synthetic_ratio, seed=seed, length=length, patch_size=patch_size
+        )
+        self._tumor_share = 0.5
+        self._real = {kind: [_of_kind(real, kind, patch_size)] for kind in (True, False)}
+        invented = [source for source in (synthetic, counterparts) if source is not None]
+        self._invented = {kind: [_of_kind(source, kind, None) for source in invented] for kind in (True, False)}
+        _check_kinds(self._real, "real views", "Classify patches (evaluation.patch_size), or choose other data.")
+        if synthetic is not None:
+            _check_kinds(self._invented, "synthetic views", "Raise synthesis.insertions and synthesis.removals.")
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        sample = super().__getitem__(index)
+        return {"image": sample["image"], "label": sample["label"].amax().reshape(1)}
+
+    def _view(self, with_tumor: bool, pick: float, other: float | None) -> tuple[View, Path]:
+        if self.synthetic is not None and other is not None:
+            return _picked(self._invented[with_tumor], other)
+        return _picked(self._real[with_tumor], pick)
+
+    def _patch(
+        self, image: np.ndarray, label: np.ndarray, rng: np.random.RandomState, *, around_tumor: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A place without tumor is looked for a few times; what is found is labelled as what it is."""
+        for _ in range(PATCH_TRIES):
+            patch = super()._patch(image, label, rng, around_tumor=around_tumor)
+            if patch[1].any() == around_tumor:
+                break
+        return patch
+
+
+def patches_of(arrays: ViewArrays, patch_size: tuple[int, ...] | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What is classified in a view, (image, label) each: side by side patches with enough organ or a tumor, or all."""
+    if patch_size is None:
+        yield arrays.image, arrays.label
+        return
+    missing = [(0, max(0, want - have)) for want, have in zip(patch_size, arrays.image.shape, strict=True)]
+    image = np.pad(arrays.image, missing, constant_values=-1.0)
+    label, organ = np.pad(arrays.label, missing), np.pad(arrays.organ, missing)
+    starts = [[*range(0, have - want, want), have - want] for want, have in zip(patch_size, image.shape, strict=True)]
+    for start in product(*starts):
+        box = tuple(slice(s, s + n) for s, n in zip(start, patch_size, strict=True))
+        if organ[box].mean() >= PATCH_ORGAN_LEAST or label[box].any():
+            yield image[box], label[box]
+
+
+def _picked(sources: list[Source], draw: float) -> tuple[View, Path]:
+    """The view at this part, in [0, 1), of the sources one after the other."""
+    place = int(draw * sum(len(source.views) for source in sources))
+    for source in sources:
+        if place < len(source.views):
+            return source.views[place], source.folder
+        place -= len(source.views)
+    raise IndexError(draw)
+
+
+def _of_kind(source: Source, with_tumor: bool, patch_size: tuple[int, ...] | None) -> Source:
+    """The views with, or without a tumor; patches without one may come from any view."""
+    if patch_size is not None and not with_tumor:
+        return source
+    return Source([view for view in source.views if bool(view.tumor_voxels) == with_tumor], source.folder)
+
+
+def _check_kinds(pools: dict[bool, list[Source]], what: str, remedy: str) -> None:
+    counts = {kind: sum(len(source.views) for source in sources) for kind, sources in pools.items()}
+    if not all(counts.values()):
+        raise DataError(
+            f"classification, {what} to train on: found {counts[True]} with and {counts[False]} without a tumor; "
+            f"expected some of both. {remedy}"
+        )
 
 
 def standard_augmentation(spatial_dims: int) -> Compose:

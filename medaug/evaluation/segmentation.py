@@ -1,18 +1,17 @@
 """The downstream network: one small MONAI U-Net, trained the same way in every arm of a benchmark.
 
-Only the samples differ between arms: the initial weights come from the seed alone, and every arm gets the same number
-of updates of the same size (never "epochs", which would give the arm with more data more training). U-Net:
-Ronneberger 2015 (1505.04597); loss: Dice + cross-entropy; AdamW with a cosine decay to zero.
+Only the samples differ between arms: the initial weights come from the seed alone, and every arm gets the same updates
+(see `updates`). U-Net: Ronneberger 2015 (1505.04597); loss: Dice + cross-entropy.
 Images are (1, *S) in [-1, 1], labels (1, *S) of 0 and 1, S = (X, Y) or (X, Y, Z).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -22,17 +21,9 @@ from monai.networks.nets import UNet
 from monai.utils import convert_to_tensor
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
-from medaug.errors import ConfigError, DataError, TrainingError
-
-
-class Samples(Protocol):
-    """Training samples by number: `samples[i]` is the same sample whenever it is asked for."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Mapping[str, Any]: ...
+from medaug.errors import ConfigError, DataError
+from medaug.evaluation.updates import OnUpdate, Samples, autocast, run_updates
 
 
 @dataclass(frozen=True)
@@ -104,7 +95,7 @@ def build_segmenter(config: SegmentationConfig, generator: torch.Generator) -> n
 
 def train_segmenter(
     samples: Samples, config: SegmentationConfig, *, seed: int, fabric: Fabric | None = None, workers: int = 0,
-    on_update: Callable[[int, float], None] | None = None,
+    on_update: OnUpdate | None = None,
 ) -> nn.Module:  # fmt: skip
     """Trains one network on samples 0 … updates × batch_size − 1, in that order; bit for bit repeatable on CPU.
 
@@ -124,40 +115,16 @@ def train_segmenter(
         ConfigError: if Fabric runs several processes.
         TrainingError: if the loss becomes NaN or infinite.
     """
-    needed = config.updates * config.batch_size
-    if len(samples) < needed:
-        raise DataError(
-            f"samples: found {len(samples)}; expected {config.updates} updates × {config.batch_size} = {needed}. "
-            "Let `samples[i]` repeat the cases with new augmentation, or lower `updates`."
-        )
-    fabric = fabric or Fabric(devices=1, precision=config.precision)
-    if fabric.world_size != 1:
-        raise ConfigError(
-            f"the downstream network trains in one process; found {fabric.world_size}. Run several cells of the "
-            "benchmark side by side instead."
-        )
     network = build_segmenter(config, torch.Generator().manual_seed(seed))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.updates)
-    model, optimizer = fabric.setup(network, optimizer)
-    loss_of = DiceCELoss(sigmoid=True, batch=True)  # batch: a slice without tumor does not swamp the Dice term
-    model.train()
-    for update, batch in enumerate(_loader(samples, config, seed, workers), start=1):
-        image, label = (padded(x, config) for x in fabric.to_device(batch))  # (B, 1, *S)
-        optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(model(image).float(), label)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"segmentation, update {update}: found loss {value}; expected a finite one. Check the images for NaN, "
-                'lower `learning_rate`, or use `precision: "32-true"`.'
-            )
-        fabric.backward(loss)
-        optimizer.step()
-        schedule.step()
-        if on_update is not None:
-            on_update(update, value)
-    return network.eval()
+    dice_and_entropy = DiceCELoss(sigmoid=True, batch=True)  # batch: a slice without tumor does not swamp the Dice term
+
+    def loss_of(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        return dice_and_entropy(model(padded(images, config)).float(), padded(labels, config))  # (B, 1, *S)
+
+    return run_updates(
+        network, loss_of, samples, partial(_stack, spatial_dims=config.spatial_dims), config, task="segmentation",
+        seed=seed, fabric=fabric, workers=workers, on_update=on_update,
+    )  # fmt: skip
 
 
 @torch.inference_mode()
@@ -177,7 +144,7 @@ def probability(network: nn.Module, image: Tensor, config: SegmentationConfig) -
         expected = "(1, X, Y) or (N, 1, X, Y)" if dims == 2 else "(1, X, Y, Z)"
         raise DataError(f"image: found shape {tuple(image.shape)}; expected {expected}. Add or move the channel axis.")
     device = next(network.parameters()).device
-    forward = _autocast(network, config, device)
+    forward = autocast(network, config.precision, device)
     images = convert_to_tensor(image if stack else image[None], track_meta=False, dtype=torch.float32)  # (N, 1, *S)
     size = tuple(images.shape[2:])
     if dims == 2 or config.patch_size is None:
@@ -198,15 +165,6 @@ def predict(network: nn.Module, image: Tensor, config: SegmentationConfig, thres
     return probability(network, image, config) > threshold
 
 
-def _loader(samples: Samples, config: SegmentationConfig, seed: int, workers: int) -> DataLoader:
-    numbers = range(config.updates * config.batch_size)
-    generator = torch.Generator().manual_seed(seed)  # without it, the loader draws from the global generator
-    return DataLoader(
-        samples, config.batch_size, sampler=numbers, num_workers=workers, generator=generator,
-        collate_fn=partial(_stack, spatial_dims=config.spatial_dims), pin_memory=torch.cuda.is_available(),
-    )  # fmt: skip
-
-
 def _stack(samples: Sequence[Mapping[str, Any]], spatial_dims: int) -> tuple[Tensor, Tensor]:
     """Images and labels of a batch, (B, 1, *S) float32, without metadata."""
     images, labels = (
@@ -220,16 +178,6 @@ def _stack(samples: Sequence[Mapping[str, Any]], spatial_dims: int) -> tuple[Ten
             f"{'(1, X, Y)' if spatial_dims == 2 else '(1, X, Y, Z)'} for all. Crop or pad the samples to one size."
         )
     return torch.stack(images), torch.stack(labels)
-
-
-def _autocast(network: nn.Module, config: SegmentationConfig, device: torch.device) -> Callable[[Tensor], Tensor]:
-    kind = torch.float16 if config.precision.startswith("16") else torch.bfloat16
-
-    def forward(x: Tensor) -> Tensor:
-        with torch.autocast(device.type, kind, enabled=config.precision.endswith("mixed")):
-            return network(x).float()
-
-    return forward
 
 
 def padded(images: Tensor, config: SegmentationConfig, least: Sequence[int] | None = None) -> Tensor:

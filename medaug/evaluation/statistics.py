@@ -35,6 +35,10 @@ class Interval:
     def excludes(self, value: float) -> bool:
         return value < self.low or value > self.high
 
+    def within(self, least: float, most: float) -> Interval:
+        """The part of it in which the figure can lie."""
+        return replace(self, low=max(least, self.low), high=min(most, self.high))
+
 
 @dataclass(frozen=True)
 class Comparison:

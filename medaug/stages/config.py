@@ -153,18 +153,35 @@ class AuditConfig(Section):
 class EvaluationConfig(Section):
     """The downstream experiment: the same network, equal updates, with and without synthetic cases."""
 
+    task: Literal["segmentation", "classification"] = Field(
+        "segmentation", description="of the downstream network: outline the tumor, or tell whether there is one"
+    )
     arms: tuple[str, ...] = ("standard", "standard+gan")
     seeds: tuple[int, ...] = (0, 1, 2)
     synthetic_ratio: float = Field(0.5, ge=0, le=1, description="part of a batch that is synthetic in GAN arms")
     patients: Literal["test", "validation"] = "test"
-    channels: tuple[int, ...] = (16, 32, 64, 128, 256)
+    channels: tuple[int, ...] = Field((16, 32, 64, 128, 256), description="segmentation: of the U-Net's levels")
+    classifier_width: int = Field(16, ge=4, multiple_of=4, description="classification: of the ResNet's first stage")
     updates: int = Field(800, ge=1)
     batch_size: int = Field(16, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    patch_size: tuple[int, ...] | None = Field(None, description="3-D only: size of training patches")
+    patch_size: tuple[int, ...] | None = Field(
+        None, description="size of training patches, and of what is classified; none: whole slices or volumes"
+    )
     tolerance_mm: float = Field(2.0, gt=0, description="of the normalised surface distance")
     workers: int = Field(1, ge=0)
+
+
+class AnomalyConfig(Section):
+    """How `medaug anomaly` removes without a mask, and what it scores."""
+
+    tile_mm: float | None = Field(None, gt=0, description="of refilled tiles; none: the lesions' upper quartile")
+    passes: int = Field(2, ge=1, description="how often the tiles are refilled, each time from the result before")
+    smoothing_mm: float = Field(5.0, ge=0, description="standard deviation of the Gaussian over the map")
+    only_brighter: bool = Field(False, description="count only what is brighter than the pseudo-healthy image")
+    percentile: float = Field(100.0, gt=0, le=100, description="of the map inside the organ: a slice's score")
+    seed: int = 0
 
 
 class PipelineConfig(Section):
@@ -185,6 +202,7 @@ class PipelineConfig(Section):
     training: TrainingConfig = TrainingConfig()
     synthesis: SynthesisConfig = SynthesisConfig()
     audit: AuditConfig = AuditConfig()
+    anomaly: AnomalyConfig = AnomalyConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @model_validator(mode="before")

@@ -1,47 +1,33 @@
-"""Does it help? The same segmentation network with and without synthetic cases, over seeds, on held-out patients.
+"""Does it help? The same downstream network with and without synthetic cases, over seeds, on held-out patients.
 
 Reads: `prepared/`, `split.json`, `synthetic/datalist.json`. Writes `evaluation/`: `cells/<arm>-seed<k>.json` (one a
-trained network, so a stopped evaluation goes on where it was), `scores.csv`, `summary.json`.
+trained network, so a stopped evaluation goes on where it was), `scores.csv`, `summary.json`. What is trained and scored
+is the task's (`downstream`).
 """
 
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
 from dataclasses import asdict
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from medaug.errors import ConfigError, DataError
-from medaug.evaluation import (
-    METRICS,
-    Comparison,
-    SegmentationConfig,
-    compare,
-    holm,
-    mean_interval,
-    predict,
-    score_patient,
-    train_segmenter,
-)
-from medaug.evaluation.samples import SegmentationSamples, Source
+from medaug.evaluation import Comparison, compare, holm, mean_interval
+from medaug.evaluation.samples import Source
 from medaug.io.atomic import read_json, write_json, write_text
 from medaug.io.cache import prepare_cases
-from medaug.io.prepared import View, views_of
-from medaug.progress import track
+from medaug.io.prepared import views_of
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.config import EvaluationConfig, PipelineConfig
+from medaug.stages.downstream import TASKS, Task
 from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
-from medaug.volumes import Window
 
 ARMS: dict[str, bool] = {"standard": False, "standard+gan": True}
-"""Arm → whether it trains on synthetic insertions too. All arms share the standard augmentation."""
+"""Arm → whether it trains on synthetic cases too. All arms share the standard augmentation."""
 REFERENCE = "standard"
-LOSS_EVERY = 10
 
 
 def evaluate(config: PipelineConfig, run: RunDir) -> bool:
@@ -59,18 +45,15 @@ def evaluate(config: PipelineConfig, run: RunDir) -> bool:
 def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]]) -> None:
     split = Split.from_dict(read_json(run.split))
     check_provenance(synthetic, split)
-    settings, entries = config.evaluation, read_json(run.datalist)["cases"]
-    dims = config.data.spatial_dims
-    real = Source(views_of([e for e in entries if e["patient"] in split.train], run.prepared, dims), run.prepared)
-    invented = _synthetic_source(synthetic, run, dims)
+    settings = config.evaluation
     held_out = held_out_patients(settings, split)
+    task = _task(config, run, split, held_out, synthetic)
     for seed in settings.seeds:
         for arm in settings.arms:
             cell = run.evaluation / "cells" / f"{arm}-seed{seed}.json"
             if not cell.exists():
-                source = invented if ARMS[arm] else None
-                write_json(cell, _cell(config, run, arm, seed, real, source, entries, held_out))
-    write_summary(run, settings, held_out)
+                write_json(cell, task.cell(arm, seed, with_synthetic=ARMS[arm]))
+    write_summary(run, settings, held_out, task)
 
 
 def check_arms(settings: EvaluationConfig) -> None:
@@ -82,6 +65,20 @@ def check_arms(settings: EvaluationConfig) -> None:
     unknown = [arm for arm in settings.arms if arm not in ARMS]
     if unknown:
         raise ConfigError(f"evaluation.arms: found {', '.join(unknown)}; expected some of: {', '.join(ARMS)}")
+
+
+def check_patients(config: PipelineConfig, run: RunDir) -> None:
+    """Refuses prepared patients that cannot be evaluated on: after the reading, not after an hour of training.
+
+    Raises:
+        DataError: if the patients to score are too few, or the task cannot be trained or scored on the data.
+    """
+    split = Split.from_dict(read_json(run.split))
+    held_out = held_out_patients(config.evaluation, split)
+    views = views_of(read_json(run.datalist)["cases"], run.prepared, config.data.spatial_dims)
+    real = Source([view for view in views if view.patient in split.train], run.prepared)
+    scored = {patient: [view for view in views if view.patient == patient] for patient in held_out}
+    TASKS[config.evaluation.task].check(real, scored, config.evaluation.patch_size)
 
 
 def held_out_patients(settings: EvaluationConfig, split: Split) -> tuple[str, ...]:
@@ -111,110 +108,80 @@ def check_provenance(synthetic: list[dict[str, Any]], split: Split) -> None:
         refuse_leakage(record["training_patients"], split, f"the weights behind {record['case']} were")
 
 
-def write_summary(run: RunDir, settings: EvaluationConfig, patients: tuple[str, ...]) -> dict[str, Any]:
+def write_summary(run: RunDir, settings: EvaluationConfig, patients: tuple[str, ...], task: Task) -> None:
     """Scores by arm with intervals, and every arm against `standard`, from the cells on disk."""
     cells = {
-        (arm, seed): read_json(run.evaluation / "cells" / f"{arm}-seed{seed}.json")
-        for arm in settings.arms for seed in settings.seeds
-    }  # fmt: skip
-    tables = {
-        arm: {
-            metric: np.array([[cells[arm, seed]["scores"][p][metric] for seed in settings.seeds] for p in patients])
-            for metric in METRICS
-        }
+        arm: [read_json(run.evaluation / "cells" / f"{arm}-seed{seed}.json") for seed in settings.seeds]
         for arm in settings.arms
     }
+    tables = {
+        arm: {metric: task.table(members, patients, metric) for metric in task.metrics}
+        for arm, members in cells.items()
+    }
     arms = {
-        arm: {metric: asdict(mean_interval(table, np.random.RandomState(0))) for metric, table in by_metric.items()}
+        arm: {metric: _interval(task, metric, table) for metric, table in by_metric.items()}
         for arm, by_metric in tables.items()
     }
     others = [arm for arm in settings.arms if arm != REFERENCE and REFERENCE in settings.arms]
-    comparisons = [asdict(c) for metric in METRICS for c in holm([_compare(tables, arm, metric) for arm in others])]
-    summary = {"patients": list(patients), "seeds": list(settings.seeds), "arms": arms, "comparisons": comparisons}
+    comparisons = [
+        asdict(c) for metric in task.metrics for c in holm([_compare(task, tables, arm, metric) for arm in others])
+    ]
+    summary = {
+        "task": task.name, "patients": list(patients), "seeds": list(settings.seeds), "arms": arms,
+        "comparisons": comparisons,
+    }  # fmt: skip
+    write_text(run.evaluation / "scores.csv", _scores_csv(cells, patients, task))
     write_json(run.evaluation / "summary.json", summary)
-    write_text(run.evaluation / "scores.csv", _scores_csv(cells, patients))
-    return summary
 
 
-def _compare(tables: dict[str, dict[str, np.ndarray]], arm: str, metric: str) -> Comparison:
+def _interval(task: Task, metric: str, table: np.ndarray) -> dict[str, float]:
+    return asdict(mean_interval(table, np.random.RandomState(0)).within(*task.metrics[metric].bounds))
+
+
+def _compare(task: Task, tables: dict[str, dict[str, np.ndarray]], arm: str, metric: str) -> Comparison:
     return compare(
         tables[arm][metric], tables[REFERENCE][metric], metric=metric, rng=np.random.RandomState(0), arm=arm,
-        higher_is_better=METRICS[metric].higher_is_better, reference=REFERENCE,
+        higher_is_better=task.metrics[metric].higher_is_better, reference=REFERENCE,
     )  # fmt: skip
 
 
-def _cell(
-    config: PipelineConfig, run: RunDir, arm: str, seed: int, real: Source, synthetic: Source | None,
-    entries: list[dict[str, Any]], held_out: tuple[str, ...],
-) -> dict[str, Any]:  # fmt: skip
-    """Trains one network and scores it on every held-out patient."""
-    settings, network_config = config.evaluation, segmentation_config(config)
-    samples = SegmentationSamples(
-        real, synthetic, synthetic_ratio=settings.synthetic_ratio, seed=seed, patch_size=settings.patch_size,
-        length=settings.updates * settings.batch_size,
-    )  # fmt: skip
-    losses: list[tuple[int, float]] = []
-    with track(f"segment {arm}, seed {seed}", settings.updates) as tracker:
-
-        def on_update(update: int, loss: float) -> None:
-            tracker.advance(f"loss {loss:.3f}")
-            if update % LOSS_EVERY == 0:
-                losses.append((update, round(loss, 5)))
-
-        network = train_segmenter(samples, network_config, seed=seed, workers=settings.workers, on_update=on_update)
-    scores = {}
-    with track("score patients", len(held_out)) as tracker:
-        for patient in held_out:
-            mine = [entry for entry in entries if entry["patient"] == patient]
-            pairs = [_segmented(network, entry, run.prepared, network_config) for entry in mine]
-            spacing_mm = mine[0]["spacing_mm"][: pairs[0][0].ndim]
-            scores[patient] = score_patient(pairs, spacing_mm, settings.tolerance_mm)
-            tracker.advance()
-    return {"arm": arm, "seed": seed, "scores": scores, "losses": losses}
-
-
-def _segmented(
-    network: torch.nn.Module, entry: dict[str, Any], folder: Path, config: SegmentationConfig
-) -> tuple[np.ndarray, np.ndarray]:
-    """(prediction, truth) of one case, at the shape it is stored in."""
-    view = View(entry, None, 0)
-    image = torch.from_numpy(Window(**entry["window"]).normalize(np.array(view.raw(folder, "image"), np.float32)))
-    truth = np.asarray(view.raw(folder, "label")) > 0
-    if image.ndim == config.spatial_dims:
-        return predict(network, image[None], config)[0].numpy(), truth
-    stack = image.movedim(-1, 0)[:, None]  # (Z, 1, X, Y)
-    return predict(network, stack, config)[:, 0].movedim(0, -1).numpy(), truth
-
-
-def segmentation_config(config: PipelineConfig) -> SegmentationConfig:
-    """The downstream network's settings out of the pipeline's."""
-    s = config.evaluation
-    return SegmentationConfig(
-        spatial_dims=config.data.spatial_dims, channels=s.channels, updates=s.updates, batch_size=s.batch_size,
-        learning_rate=s.learning_rate, precision=s.precision, patch_size=s.patch_size,
+def _task(
+    config: PipelineConfig, run: RunDir, split: Split, held_out: tuple[str, ...], synthetic: list[dict[str, Any]]
+) -> Task:
+    """The configured task on this run's patients; classification also learns from removals and counterparts."""
+    entries, dims = read_json(run.datalist)["cases"], config.data.spatial_dims
+    real = Source(views_of([e for e in entries if e["patient"] in split.train], run.prepared, dims), run.prepared)
+    kind = TASKS[config.evaluation.task]
+    inserted = [record for record in synthetic if record["kind"] == "inserted"]
+    parents = {(record["parent"]["case"], record["parent"]["level"]) for record in inserted}
+    counterparts = [v for v in real.views if (v.entry["case"], v.level) in parents and not v.tumor_voxels]
+    return kind(
+        config, real, _synthetic_source([r for r in synthetic if r["kind"] in kind.learns_from], run, dims),
+        Source(counterparts, run.prepared), [e for e in entries if e["patient"] in held_out], run.prepared,
     )  # fmt: skip
 
 
-def _synthetic_source(synthetic: list[dict[str, Any]], run: RunDir, spatial_dims: int) -> Source | None:
-    """The inserted cases, decoded; each keeps the window of the scan it was made from."""
-    inserted = [
+def _synthetic_source(records: list[dict[str, Any]], run: RunDir, spatial_dims: int) -> Source | None:
+    """The cases, decoded; each keeps the window of the scan it was made from."""
+    cases = [
         {**record, "image": str(run.synthetic / record["image"]), "label": str(run.synthetic / record["label"])}
-        for record in synthetic if record["kind"] == "inserted"
-    ]  # fmt: skip
-    if not inserted:
+        for record in records
+    ]
+    if not cases:
         return None
     folder = run.evaluation / "prepared"
-    entries, _ = prepare_cases(inserted, folder, spatial_dims=spatial_dims)
+    entries, _ = prepare_cases(cases, folder, spatial_dims=spatial_dims)
     return Source(views_of(entries, folder, spatial_dims), folder)
 
 
-def _scores_csv(cells: dict[tuple[str, int], dict[str, Any]], patients: tuple[str, ...]) -> str:
+def _scores_csv(cells: dict[str, list[dict[str, Any]]], patients: tuple[str, ...], task: Task) -> str:
+    """A row a patient and cell; blank where a metric is not defined for a patient alone."""
     stream = StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["arm", "seed", "patient", *METRICS])
-    by_arm: dict[str, list[list[Any]]] = defaultdict(list)
-    for (arm, seed), cell in cells.items():
-        by_arm[arm] += [[arm, seed, p, *(round(cell["scores"][p][m], 5) for m in METRICS)] for p in patients]
-    for rows in by_arm.values():
-        writer.writerows(rows)
+    writer.writerow(["arm", "seed", "patient", *task.metrics])
+    for arm, members in cells.items():
+        for cell in members:
+            for patient in patients:
+                scores = [cell["scores"][patient][metric] for metric in task.metrics]
+                writer.writerow([arm, cell["seed"], patient, *("" if x is None else round(x, 5) for x in scores)])
     return stream.getvalue()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from medaug.evaluation.metrics import METRICS
+from medaug.evaluation.pooled import POOLED_METRICS
 from medaug.io.atomic import read_json
 from medaug.report.figures import difference_forest, distributions, learning_curves, score_by_patient
 from medaug.report.page import Figure, ReportPage, Section, Table, Verdict, render
@@ -15,7 +16,12 @@ from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir, seconds_by_stage
 from medaug.training.log import read_metrics
 
-MAIN = "dice"
+METRICS_OF = {"segmentation": METRICS, "classification": POOLED_METRICS}
+NOTES = {
+    "segmentation": "",
+    "classification": "Slices (or patches) of all test patients are pooled; the intervals resample patients.",
+}
+MAIN = {"segmentation": "dice", "classification": "auc"}
 
 
 def report(config: PipelineConfig, run: RunDir) -> bool:
@@ -24,13 +30,14 @@ def report(config: PipelineConfig, run: RunDir) -> bool:
     realism = read_json(run.audit / "realism.json")
     page = ReportPage(
         title=f"medaug: {config.name}",
-        subtitle="Does GAN augmentation help segmentation here?",
+        subtitle=f"Does GAN augmentation help {summary['task']} here?",
         verdict=_verdict(summary),
         facts=_facts(config, run, summary),
         sections=[
-            _segmentation(config, run, summary),
+            _downstream(config, run, summary),
             _pictures(run),
             _realism(realism),
+            *_anomaly(run),
             _training(run),
             _time(run),
         ],  # fmt: skip
@@ -44,14 +51,15 @@ def report(config: PipelineConfig, run: RunDir) -> bool:
 
 
 def _verdict(summary: dict[str, Any]) -> Verdict:
-    main = [c for c in summary["comparisons"] if c["metric"] == MAIN]
+    main = [c for c in summary["comparisons"] if c["metric"] == MAIN[summary["task"]]]
     if not main:
         return Verdict("info", "No comparison was made", "Only one arm was trained; add evaluation.arms to compare.")
     c = main[0]
+    change = f"{METRICS_OF[summary['task']][c['metric']].title} {_signed(c['difference']['mean'])}"
     headlines = {
-        "helps": f"GAN augmentation helps: Dice {_signed(c['difference']['mean'])}",
-        "hurts": f"GAN augmentation hurts: Dice {_signed(c['difference']['mean'])}",
-        "inconclusive": f"Inconclusive: Dice {_signed(c['difference']['mean'])}, and the interval includes zero",
+        "helps": f"GAN augmentation helps: {change}",
+        "hurts": f"GAN augmentation hurts: {change}",
+        "inconclusive": f"Inconclusive: {change}, and the interval includes zero",
     }
     return Verdict(c["verdict"], headlines[c["verdict"]], c["sentence"])
 
@@ -76,43 +84,46 @@ def _facts(config: PipelineConfig, run: RunDir, summary: dict[str, Any]) -> list
     ]  # fmt: skip
 
 
-def _segmentation(config: PipelineConfig, run: RunDir, summary: dict[str, Any]) -> Section:
-    arms = summary["arms"]
-    rows = [[arm, *(_interval(arms[arm][metric]) for metric in METRICS)] for arm in arms]
-    titles = [f"{m.title} ({m.unit})" if m.unit else m.title for m in METRICS.values()]
-    by_arm = Table("Scores by arm", ["Arm", *titles], rows, "Mean over patients and seeds, with a 95 % interval.")
+def _downstream(config: PipelineConfig, run: RunDir, summary: dict[str, Any]) -> Section:
+    arms, task, metrics = summary["arms"], summary["task"], METRICS_OF[summary["task"]]
+    rows = [[arm, *(_interval(arms[arm][metric]) for metric in metrics)] for arm in arms]
+    titles = [f"{m.title} ({m.unit})" if m.unit else m.title for m in metrics.values()]
+    main = metrics[MAIN[task]].title
+    by_arm = Table("Scores by arm", ["Arm", *titles], rows, "With a 95 % interval over patients and seeds.")
     differences = Table(
         "Differences", ["Arm against standard", "Metric", "Difference", "Wilcoxon p", "Verdict"],
-        [[c["arm"], METRICS[c["metric"]].title, _interval(c["difference"], signed=True), f"{c['p_value']:.3g}",
+        [[c["arm"], metrics[c["metric"]].title, _interval(c["difference"], signed=True), f"{c['p_value']:.3g}",
           c["verdict"]] for c in summary["comparisons"]],
         "Paired by patient and seed; the interval resamples both.",
     )  # fmt: skip
     cells = {path.stem: read_json(path) for path in sorted((run.evaluation / "cells").glob("*.json"))}
     losses = {name: tuple(zip(*cell["losses"], strict=True)) for name, cell in cells.items() if cell["losses"]}
-    main = [c for c in summary["comparisons"] if c["metric"] == MAIN]
+    compared = [c for c in summary["comparisons"] if c["metric"] == MAIN[task]]
+    title = f"{task.capitalize()} loss"
     figures = [
-        Figure("Dice by patient", score_by_patient(_dice_by_arm(config, cells, summary), ylabel="Dice"),
-               "Each dot is a test patient, averaged over seeds.", "Dice of every test patient by arm"),
-        Figure("Segmentation loss", learning_curves(losses, title="Segmentation loss", xlabel="update", ylabel="loss"),
-               "Every arm gets the same number of updates.", "Training loss of each segmentation network"),
+        Figure(f"{main} by patient", score_by_patient(_main_by_arm(config, cells, summary), ylabel=main),
+               "Each dot is a test patient alone, averaged over seeds.", f"{main} of every test patient by arm"),
+        Figure(title, learning_curves(losses, title=title, xlabel="update", ylabel="loss"),
+               "Every arm gets the same number of updates.", f"Training loss of each {task} network"),
     ]  # fmt: skip
-    if main:
+    if compared:
         forest = difference_forest(
             [(c["arm"], c["difference"]["mean"], c["difference"]["low"], c["difference"]["high"], c["verdict"])
-             for c in main], xlabel="difference in Dice to standard",
+             for c in compared], xlabel=f"difference in {main} to standard",
         )  # fmt: skip
-        figures.insert(0, Figure("Difference in Dice", forest, "Right of zero helps.", "Differences with intervals"))
-    return Section("Segmentation", tables=[by_arm, differences], figures=figures)
+        figures.insert(0, Figure(f"Difference in {main}", forest, "Right of zero helps.", "Differences with intervals"))
+    return Section(task.capitalize(), NOTES[task], [by_arm, differences], figures)
 
 
-def _dice_by_arm(config: PipelineConfig, cells: dict[str, Any], summary: dict[str, Any]) -> dict[str, list[float]]:
-    return {
-        arm: [
-            float(np.mean([cells[f"{arm}-seed{seed}"]["scores"][patient][MAIN] for seed in summary["seeds"]]))
-            for patient in summary["patients"]
-        ]
-        for arm in config.evaluation.arms
-    }
+def _main_by_arm(config: PipelineConfig, cells: dict[str, Any], summary: dict[str, Any]) -> dict[str, list[float]]:
+    """NaN for a patient who has no score alone."""
+    metric = MAIN[summary["task"]]
+
+    def score(arm: str, patient: str) -> float:
+        scores = [cells[f"{arm}-seed{seed}"]["scores"][patient][metric] for seed in summary["seeds"]]
+        return float(np.mean(scores)) if None not in scores else float("nan")
+
+    return {arm: [score(arm, patient) for patient in summary["patients"]] for arm in config.evaluation.arms}
 
 
 def _pictures(run: RunDir) -> Section:
@@ -163,6 +174,33 @@ def _realism(realism: dict[str, Any]) -> Section:
         ) if realism["real"][key]
     ]  # fmt: skip
     return Section("Realism", text, [table], figures)
+
+
+def _anomaly(run: RunDir) -> list[Section]:
+    """What `medaug anomaly` found, if it was asked."""
+    path = run.anomaly / "summary.json"
+    if not path.exists():
+        return []
+    found = read_json(path)
+    rows = [[name.replace("_", " "), _interval(interval)] for name, interval in found["auc"].items()]
+    by_patient = [
+        [name, p["tumor_slices"], p["slices"] - p["tumor_slices"], p["score"], *p["auc"].values()]
+        for name, p in found["patients"].items()
+    ]
+    tables = [
+        Table("AUC of tumor against tumor-free slices", ["Score", "AUC"], rows,
+              "Anomaly: distance from the pseudo-healthy image; the others are brightness alone."),
+        Table("Patients", ["Patient", "Tumor slices", "Tumor-free slices", "Highest score",
+                           *(f"AUC, {name}" for name in found["auc"])], by_patient),
+    ]  # fmt: skip
+    figures = [
+        Figure("Scores and ROC curves", (run.anomaly / "roc.png").read_bytes(), "Slices of held-out patients.",
+               "Histogram of anomaly scores of tumor and tumor-free slices, and ROC curves"),
+        Figure("Pseudo-healthy versions", (run.anomaly / "pictures.png").read_bytes(),
+               "Removal was not told where the tumor is. Tumor-free slices are those that scored highest.",
+               "Slices, their pseudo-healthy versions, the differences and the anomaly maps"),
+    ]  # fmt: skip
+    return [Section("Anomaly", f"{found['sentence']} Weights {found['settings']['weights'][:16]}.", tables, figures)]
 
 
 def _training(run: RunDir) -> Section:

@@ -5,6 +5,7 @@ prepared/   decoded scans on the working grid, with their datalist; prepared_b/ 
 train/      checkpoints, metrics.jsonl, previews, weights/
 synthetic/  paired examples and their datalist.json
 audit/  evaluation/  report.html
+anomaly/   of `medaug anomaly`: held-out slices scored by removal
 done/       a marker a finished stage, with the fingerprint of its inputs
 """
 
@@ -91,6 +92,10 @@ class RunDir:
     @property
     def audit(self) -> Path:
         return self.root / "audit"
+
+    @property
+    def anomaly(self) -> Path:
+        return self.root / "anomaly"
 
     @property
     def evaluation(self) -> Path:

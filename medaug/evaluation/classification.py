@@ -1,0 +1,119 @@
+"""The downstream network for tumor / no tumor: one small MONAI ResNet, trained the same way in every arm.
+
+As in `segmentation`, only the samples differ between arms. ResNet: He 2015 (1512.03385), four stages of one block,
+with group normalization (Wu 2018, 1803.08494): statistics of a batch would mix real and synthetic samples. Loss:
+binary cross-entropy. Images are (1, *S) in [-1, 1], labels (1,) of 0 and 1, S = (X, Y) or (X, Y, Z).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from monai.networks.nets import ResNet
+from monai.utils import convert_to_tensor
+from torch import Tensor, nn
+from torch.nn import functional
+
+from medaug.errors import ConfigError, DataError
+from medaug.evaluation.updates import OnUpdate, Samples, autocast, run_updates
+from medaug.networks.initialization import isolated_rng
+
+GROUPS = 4
+
+
+@dataclass(frozen=True)
+class ClassificationConfig:
+    """The network and its training.
+
+    Attributes:
+        width: channels of the first stage; each of the four has twice as many as the one before.
+        precision: Fabric's, "32-true" or "bf16-mixed".
+
+    Raises:
+        ConfigError: if a value does not fit.
+    """
+
+    spatial_dims: int = 2
+    width: int = 16
+    updates: int = 800
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-5
+    precision: str = "32-true"
+
+    def __post_init__(self) -> None:
+        if self.spatial_dims not in (2, 3):
+            raise ConfigError(f"spatial_dims: found {self.spatial_dims}; expected 2 or 3")
+        if self.width < GROUPS or self.width % GROUPS or self.updates < 1 or self.batch_size < 1:
+            raise ConfigError(
+                f"found width {self.width}, {self.updates} updates, batch_size {self.batch_size}; expected a width "
+                f"that is a multiple of {GROUPS}, at least 1 update and batch_size 1"
+            )
+
+
+def build_classifier(config: ClassificationConfig, seed: int) -> nn.Module:
+    """A ResNet of 1 channel → 1 logit on the CPU, its weights drawn from `seed` alone (MONAI's own scheme)."""
+    with isolated_rng(seed):
+        return ResNet(
+            "basic", [1, 1, 1, 1], [config.width * 2**i for i in range(4)], config.spatial_dims, n_input_channels=1,
+            num_classes=1, conv1_t_size=5, conv1_t_stride=2, no_max_pool=True,
+            norm=("group", {"num_groups": GROUPS}),
+        )  # fmt: skip
+
+
+def train_classifier(
+    samples: Samples, config: ClassificationConfig, *, seed: int, fabric: Fabric | None = None, workers: int = 0,
+    on_update: OnUpdate | None = None,
+) -> nn.Module:  # fmt: skip
+    """Trains one network on samples 0 … updates × batch_size − 1, in that order; bit for bit repeatable on CPU.
+
+    Args:
+        samples: `samples[i]` → {"image": (1, *S) float in [-1, 1], "label": (1,) of 0/1}, all of one size.
+        seed: of the initial weights.
+        fabric, workers, on_update: as in `run_updates`.
+
+    Returns:
+        The network in evaluation mode.
+
+    Raises:
+        DataError: if there are too few samples, or they differ in shape.
+        ConfigError, TrainingError: as `run_updates`.
+    """
+
+    def loss_of(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        return functional.binary_cross_entropy_with_logits(model(images).float(), labels)  # (B, 1)
+
+    return run_updates(
+        build_classifier(config, seed), loss_of, samples, partial(_stack, spatial_dims=config.spatial_dims), config,
+        task="classification", seed=seed, fabric=fabric, workers=workers, on_update=on_update,
+    )  # fmt: skip
+
+
+@torch.inference_mode()
+def tumor_probability(network: nn.Module, images: Tensor, config: ClassificationConfig) -> Tensor:
+    """The probability that there is a tumor, (N,) float32 on the CPU, of images (N, 1, *S)."""
+    device = next(network.parameters()).device
+    forward = autocast(network, config.precision, device)
+    parts = [forward(part.to(device)) for part in images.split(config.batch_size)]
+    return torch.sigmoid(torch.cat(parts))[:, 0].cpu()
+
+
+def _stack(samples: Sequence[Mapping[str, Any]], spatial_dims: int) -> tuple[Tensor, Tensor]:
+    """Images (B, 1, *S) and labels (B, 1), float32, without metadata."""
+    images, labels = (
+        [convert_to_tensor(sample[key], dtype=torch.float32, track_meta=False) for sample in samples]
+        for key in ("image", "label")
+    )
+    shapes = {tuple(image.shape) for image in images}
+    if len(shapes) > 1 or len(images[0].shape) != spatial_dims + 1 or images[0].shape[0] != 1:
+        raise DataError(
+            f"samples: found shapes {', '.join(map(str, sorted(shapes)))} in one batch; expected one shape "
+            f"{'(1, X, Y)' if spatial_dims == 2 else '(1, X, Y, Z)'} for all. Set data.grid_size, or "
+            "evaluation.patch_size."
+        )
+    return torch.stack(images), torch.stack(labels)

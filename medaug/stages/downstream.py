@@ -1,0 +1,221 @@
+"""The two downstream tasks of an evaluation: what a cell trains and scores, and what its scores are by patient.
+
+The same network for every arm of a task; a segmentation is scored scan by scan, a classification slice by slice, or
+patch by patch where `evaluation.patch_size` is given.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from medaug.evaluation import (
+    METRICS,
+    POOLED_METRICS,
+    ClassificationConfig,
+    Metric,
+    PooledMetric,
+    Scored,
+    SegmentationConfig,
+    predict,
+    pseudo_values,
+    score_patient,
+    train_classifier,
+    train_segmenter,
+    tumor_probability,
+    within_patient,
+)
+from medaug.evaluation.pooled import check_kinds
+from medaug.evaluation.samples import ClassificationSamples, SegmentationSamples, Source, patches_of
+from medaug.io.prepared import View, views_of
+from medaug.progress import track
+from medaug.stages.config import PipelineConfig
+from medaug.volumes import Window
+
+LOSS_EVERY = 10
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """A downstream task on a run's patients.
+
+    Attributes:
+        real: the training patients' views.
+        synthetic: what GAN arms also train on, None without a case; `counterparts` are the training views that
+            insertions were made from.
+        entries: the prepared cases of the patients to score, in `folder`.
+    """
+
+    config: PipelineConfig
+    real: Source
+    synthetic: Source | None
+    counterparts: Source
+    entries: list[dict[str, Any]]
+    folder: Path
+
+    name: ClassVar[str]
+    metrics: ClassVar[Mapping[str, Metric | PooledMetric]]
+    learns_from: ClassVar[tuple[str, ...]]
+
+    def cell(self, arm: str, seed: int, *, with_synthetic: bool) -> dict[str, Any]:
+        """Trains one network and scores it on every patient: "scores" by patient and metric, and the losses."""
+        settings = self.config.evaluation
+        losses: list[tuple[int, float]] = []
+        with track(f"{self.name} {arm}, seed {seed}", settings.updates) as tracker:
+
+            def on_update(update: int, loss: float) -> None:
+                tracker.advance(f"loss {loss:.3f}")
+                if update % LOSS_EVERY == 0:
+                    losses.append((update, round(loss, 5)))
+
+            network = self.trained(seed, on_update, with_synthetic=with_synthetic)
+        results: dict[str, Any] = {}
+        patients = sorted({entry["patient"] for entry in self.entries})
+        with track("score patients", len(patients)) as tracker:
+            for patient in patients:
+                results[patient] = self.scored(network, [e for e in self.entries if e["patient"] == patient])
+                tracker.advance()
+        return {"arm": arm, "seed": seed, **self.gathered(results), "losses": losses}
+
+    @classmethod
+    @abstractmethod
+    def check(cls, real: Source, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
+        """Refuses patients that the task cannot be trained or scored on, before anything is.
+
+        Raises:
+            DataError: saying what is missing.
+        """
+
+    @abstractmethod
+    def trained(self, seed: int, on_update: Callable[[int, float], None], *, with_synthetic: bool) -> torch.nn.Module:
+        """One network."""
+
+    @abstractmethod
+    def scored(self, network: torch.nn.Module, entries: list[dict[str, Any]]) -> Any:
+        """One patient's result, from its cases."""
+
+    @abstractmethod
+    def gathered(self, results: dict[str, Any]) -> dict[str, Any]:
+        """What the cell keeps of the results by patient, as JSON; "scores" among it."""
+
+    @abstractmethod
+    def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
+        """Scores (P, S), one column a cell, whose mean is the arm's figure."""
+
+
+class Segmentation(Task):
+    """Outline the tumor."""
+
+    name = "segmentation"
+    metrics = METRICS
+    learns_from = ("inserted",)
+
+    @classmethod
+    def check(cls, real: Source, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
+        """Any patients will do: one without a tumor is scored too."""
+
+    @property
+    def network_config(self) -> SegmentationConfig:
+        s = self.config.evaluation
+        return SegmentationConfig(
+            spatial_dims=self.config.data.spatial_dims, channels=s.channels, updates=s.updates,
+            batch_size=s.batch_size, learning_rate=s.learning_rate, precision=s.precision, patch_size=s.patch_size,
+        )  # fmt: skip
+
+    def trained(self, seed: int, on_update: Callable[[int, float], None], *, with_synthetic: bool) -> torch.nn.Module:
+        s = self.config.evaluation
+        samples = SegmentationSamples(
+            self.real, self.synthetic if with_synthetic else None, synthetic_ratio=s.synthetic_ratio, seed=seed,
+            patch_size=s.patch_size, length=s.updates * s.batch_size,
+        )  # fmt: skip
+        return train_segmenter(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
+
+    def scored(self, network: torch.nn.Module, entries: list[dict[str, Any]]) -> dict[str, float]:
+        pairs = [self._segmented(network, entry) for entry in entries]
+        spacing_mm = entries[0]["spacing_mm"][: pairs[0][0].ndim]
+        return score_patient(pairs, spacing_mm, self.config.evaluation.tolerance_mm)
+
+    def gathered(self, results: dict[str, Any]) -> dict[str, Any]:
+        return {"scores": results}
+
+    def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
+        return np.array([[cell["scores"][patient][metric] for cell in cells] for patient in patients])
+
+    def _segmented(self, network: torch.nn.Module, entry: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """(prediction, truth) of one case, at the shape it is stored in."""
+        view, config = View(entry, None, 0), self.network_config
+        raw = np.array(view.raw(self.folder, "image"), np.float32)
+        image = torch.from_numpy(Window(**entry["window"]).normalize(raw))
+        truth = np.asarray(view.raw(self.folder, "label")) > 0
+        if image.ndim == config.spatial_dims:
+            return predict(network, image[None], config)[0].numpy(), truth
+        stack = image.movedim(-1, 0)[:, None]  # (Z, 1, X, Y)
+        return predict(network, stack, config)[:, 0].movedim(0, -1).numpy(), truth
+
+
+class Classification(Task):
+    """Tell whether there is a tumor, in a slice (2-D), a volume (3-D), or a patch of either."""
+
+    name = "classification"
+    metrics = POOLED_METRICS
+    learns_from = ("inserted", "removed")
+
+    @classmethod
+    def check(cls, real: Source, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
+        """Both kinds to train on, and where whole views are scored both kinds in two patients."""
+        ClassificationSamples(real, None, None, synthetic_ratio=0, seed=0, length=0, patch_size=patch_size)
+        if patch_size is None:
+            check_kinds([np.array([view.tumor_voxels > 0 for view in views]) for views in held_out.values()])
+
+    @property
+    def network_config(self) -> ClassificationConfig:
+        s = self.config.evaluation
+        return ClassificationConfig(
+            spatial_dims=self.config.data.spatial_dims, width=s.classifier_width, updates=s.updates,
+            batch_size=s.batch_size, learning_rate=s.learning_rate, precision=s.precision,
+        )  # fmt: skip
+
+    def trained(self, seed: int, on_update: Callable[[int, float], None], *, with_synthetic: bool) -> torch.nn.Module:
+        s = self.config.evaluation
+        samples = ClassificationSamples(
+            self.real, self.synthetic if with_synthetic else None, self.counterparts,
+            synthetic_ratio=s.synthetic_ratio, seed=seed, patch_size=s.patch_size, length=s.updates * s.batch_size,
+        )  # fmt: skip
+        return train_classifier(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
+
+    def scored(self, network: torch.nn.Module, entries: list[dict[str, Any]]) -> Scored:
+        probabilities, tumor = [], []
+        for view in views_of(entries, self.folder, self.config.data.spatial_dims):
+            patches = list(patches_of(view.read(self.folder), self.config.evaluation.patch_size))
+            if patches:
+                images = torch.from_numpy(np.stack([image for image, _ in patches]))[:, None]
+                probabilities.append(tumor_probability(network, images, self.network_config))
+                tumor += [bool(label.any()) for _, label in patches]
+        return Scored(torch.cat(probabilities).double().numpy(), np.array(tumor))
+
+    def gathered(self, results: dict[str, Any]) -> dict[str, Any]:
+        """The metrics of a patient alone (None where all slices are of one kind), and all probabilities."""
+        return {
+            "scores": {patient: within_patient(scored) for patient, scored in results.items()},
+            "slices": {
+                patient: {"probability": [round(float(x), 6) for x in s.scores], "tumor": s.tumor.tolist()}
+                for patient, s in results.items()
+            },
+        }
+
+    def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
+        columns = []
+        for cell in cells:
+            slices = [cell["slices"][patient] for patient in patients]
+            scored = [Scored(np.array(s["probability"]), np.array(s["tumor"])) for s in slices]
+            columns.append(pseudo_values(scored, POOLED_METRICS[metric].score))
+        return np.stack(columns, axis=1)
+
+
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Segmentation, Classification)}
