@@ -1,6 +1,7 @@
 """Losses as pure functions of tensors; weights and combinations belong to the translators.
 
-Adversarial terms are least squares (Mao 2017, arXiv 1611.04076), as CycleGAN uses them (Zhu 2017, section 4).
+Adversarial terms of translators are least squares (Mao 2017, arXiv 1611.04076), as CycleGAN uses them (Zhu 2017,
+section 4); those of the GAN from noise are hinges.
 """
 
 from __future__ import annotations
@@ -27,3 +28,13 @@ def masked_l1(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     """Mean absolute difference weighted by `weight` (B, 1, *S) and normalised by its sum: small masks count fully."""
     difference = (x.float() - y.float()).abs() * weight
     return difference.sum() / (weight.sum() * x.shape[1]).clamp(min=1.0)
+
+
+def hinge_generator(fake_scores: Tensor) -> Tensor:
+    """−E[D(fake)]: the generator's side of the hinge loss (Lim and Ye 2017, arXiv 1705.02894)."""
+    return -fake_scores.float().mean()
+
+
+def hinge_discriminator(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    """E[max(0, 1 − D(real))] + E[max(0, 1 + D(fake))] (Lim and Ye 2017; Miyato 2018, arXiv 1802.05957, equation 16)."""
+    return (1 - real_scores.float()).relu().mean() + (1 + fake_scores.float()).relu().mean()

@@ -1,5 +1,7 @@
 """Runs the stages of one pipeline in order: prepare → train → synthesize → audit → evaluate → report.
 
+The GAN from noise is a branch of its own: prepare → train_gan.
+
 A stage whose inputs and settings are unchanged is not run again; the same command resumes what was stopped.
 """
 
@@ -19,6 +21,7 @@ from medaug.stages.evaluate import check_arms, held_out_patients
 from medaug.stages.runs import RunDir, open_run
 
 STAGES = ("prepare", "train", "synthesize", "audit", "evaluate", "report")
+GAN_STAGES = ("prepare", "train_gan")
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def run_pipeline(
         raise ConfigError(
             "domain 'ct' (synthetic CT) is in the schema but has no pipeline in this version; use --domain tumor"
         )
-    stages = STAGES[: STAGES.index(until) + 1]
+    stages = GAN_STAGES if until in GAN_STAGES[1:] else STAGES[: STAGES.index(until) + 1]
     if "evaluate" in stages:
         check_arms(config.evaluation)
     run = open_run(out, config)

@@ -26,7 +26,7 @@ from medaug.stages import phantoms as phantoms_stage
 from medaug.stages.config_files import dump_config
 
 MEDAUG = Path(sys.executable).with_name("medaug")
-COMMANDS = ("train-cycle", "run", "insert", "remove", "phantoms")
+COMMANDS = ("train-cycle", "train-gan", "sample", "run", "insert", "remove", "phantoms")
 HEAVY = ("torch", "monai", "pydantic", "numpy", "scipy", "sklearn", "nibabel", "lightning_fabric", "matplotlib")
 
 

@@ -44,9 +44,10 @@ class Preview:
 
 
 def _picture(image: Tensor, mask: Tensor | None) -> Picture:
-    return Picture(_slice(image), vmin=-1, vmax=1, contour=None if mask is None else _slice(mask) > 0.5)
+    return Picture(middle_slice(image), vmin=-1, vmax=1, contour=None if mask is None else middle_slice(mask) > 0.5)
 
 
-def _slice(x: Tensor) -> np.ndarray:
+def middle_slice(x: Tensor) -> np.ndarray:
+    """(1, X, Y[, Z]) → (X, Y): of a volume its middle slice."""
     array = x[0].float().cpu().numpy()
     return array if array.ndim == 2 else array[..., array.shape[-1] // 2]

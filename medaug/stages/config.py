@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from medaug.generation.config import DCGANConfig
 from medaug.training.config import TrainingConfig
 from medaug.volumes import Domain, Percentiles, Window
 
@@ -136,6 +137,7 @@ class PipelineConfig(Section):
     data: DataConfig = DataConfig()
     split: SplitConfig = SplitConfig()
     translator: TranslatorConfig = TranslatorConfig()
+    gan: DCGANConfig = DCGANConfig()
     crop: CropConfig = CropConfig()
     training: TrainingConfig = TrainingConfig()
     synthesis: SynthesisConfig = SynthesisConfig()

@@ -53,7 +53,8 @@ def warnings_of(rows: list[dict[str, float]]) -> list[str]:
     """Sentences for the report where the last quarter of the log shows a no-op or a collapse."""
     tail = rows[-max(len(rows) // 4, 1) :]
     sentences = []
-    for domain in ("a", "b"):
+    domains = {key.partition("_")[2] for row in tail for key in row if key.startswith(("strength_", "variety_"))}
+    for domain in sorted(domains):
         strength = [row[f"strength_{domain}"] for row in tail if f"strength_{domain}" in row]
         variety = [row[f"variety_{domain}"] for row in tail if f"variety_{domain}" in row]
         if strength and sum(strength) / len(strength) < NO_OP_STRENGTH:
