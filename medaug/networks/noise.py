@@ -19,6 +19,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 from medaug.networks.blocks import CONV, INSTANCE_NORM, Head, pad_reflect
 
 SLOPE = 0.2
+CLASS_SCALE = 0.3
+"""Of the generator's class embedding beside a code of scale 1: else all crops of a class begin alike."""
 
 
 class NoiseGenerator(nn.Module):
@@ -32,6 +34,7 @@ class NoiseGenerator(nn.Module):
         dims, self.base = len(size), tuple(s // 2**levels for s in size)
         widths = [width * 2**level for level in range(levels, -1, -1)]
         self.classes = nn.Embedding(classes, latent_dim)
+        nn.init.normal_(self.classes.weight, std=CLASS_SCALE)
         self.stem = nn.Linear(2 * latent_dim, widths[0] * math.prod(self.base))
         self.first = _StyledConv(dims, widths[0], widths[0], 2 * latent_dim)
         self.up = nn.ModuleList(
