@@ -54,7 +54,8 @@ class ProjectionDiscriminator(nn.Module):
     """(B, channels, *S) and classes (B,) → one score (B,), conditioned by projection.
 
     Projection: Miyato and Koyama 2018, arXiv 1802.05637, equation 3; spectral norm on every layer: Miyato 2018, arXiv
-    1802.05957. There is no other norm, so that brightness and contrast are judged.
+    1802.05957. There is no other norm, so that brightness and contrast are judged. Features are summed over the crop:
+    the mean of features that each layer's norm bounds would leave scores too small for the hinge.
     """
 
     def __init__(self, spatial_dims: int, channels: int, *, classes: int, width: int, levels: int):
@@ -71,7 +72,7 @@ class ProjectionDiscriminator(nn.Module):
                 spectral_norm(module)
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
-        features = self.features(x).flatten(2).mean(dim=2)
+        features = self.features(x).flatten(2).sum(dim=2)
         return self.score(features)[:, 0] + (self.classes(label) * features).sum(dim=1)
 
 
