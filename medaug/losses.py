@@ -38,3 +38,14 @@ def hinge_generator(fake_scores: Tensor) -> Tensor:
 def hinge_discriminator(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     """E[max(0, 1 − D(real))] + E[max(0, 1 + D(fake))] (Lim and Ye 2017; Miyato 2018, arXiv 1802.05957, equation 16)."""
     return (1 - real_scores.float()).relu().mean() + (1 + fake_scores.float()).relu().mean()
+
+
+def mode_seeking(images: Tensor, others: Tensor, z: Tensor, other_z: Tensor, floor: float = 0.05) -> Tensor:
+    """E[|z − z'| / |G(z) − G(z')|] over pairs (Mao 2019, arXiv 1903.05628, equation 5, inverted to be minimised).
+
+    Large where different codes give like images. `floor` keeps it finite where they give the same.
+    """
+    apart, codes_apart = (
+        (x.float() - y.float()).abs().flatten(1).mean(dim=1) for x, y in ((images, others), (z, other_z))
+    )
+    return (codes_apart / (apart + floor)).mean()

@@ -4,7 +4,8 @@ Batches hold `x` (B, 1, *S) in [-1, 1], `label` (B,) and `seed` (B,). The networ
 
 Departs from the paper: a class label (an embedding into the generator, projection in the discriminator); hinge loss
 with a spectrally normalised discriminator (Miyato 2018, arXiv 1802.05957) instead of the saturating one with batch
-norm; differentiable augmentation (Zhao 2020, arXiv 2006.10738), because medical data sets are small.
+norm; differentiable augmentation (Zhao 2020, arXiv 2006.10738) and a mode-seeking term (Mao 2019, arXiv 1903.05628),
+because medical data sets are small.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from torch import Tensor, nn
 
 from medaug.errors import ConfigError
 from medaug.generation.config import CLASSES, DCGANConfig
-from medaug.losses import hinge_discriminator, hinge_generator
+from medaug.losses import hinge_discriminator, hinge_generator, mode_seeking
 from medaug.networks.augmentation import augment, draws_needed
 from medaug.networks.initialization import initialize_normal, isolated_rng
-from medaug.networks.noise import NoiseGenerator, ProjectionDiscriminator
+from medaug.networks.noise import NoiseGenerator, ProjectionDiscriminator, on_sphere
 from medaug.translators.base import AdversarialModel, Batch, Fakes, Losses, rebuilt, seeded_noise
 from medaug.volumes import Domain
 
@@ -64,12 +65,22 @@ class DCGAN(AdversarialModel):
         return torch.tanh(self.generators["x"](z, label))
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
-        """The hinge's generator side, on augmented fakes of the batch's classes; each sample's code is its seed's."""
+        """The hinge's generator side, on augmented fakes of the batch's classes; each sample's code is its seed's.
+
+        With few real crops a class shrinks to a single layout, which `mode_seeking` acts against.
+        """
         label, seeds = batch["label"], batch["seed"]
-        z = seeded_noise(batch["x"].new_empty(len(seeds), self.config.latent_dim), seeds, salt=1)
+        code = batch["x"].new_empty(len(seeds), self.config.latent_dim)
+        z = on_sphere(seeded_noise(code, seeds, salt=1))
         fake = self.generate(z, label)
         score = self.discriminators["x"](self._augmented(fake, seeds, salt=2), label)
-        return {"adversarial_x": hinge_generator(score)}, {"x": _with_label(fake, label).detach()}
+        losses = {"adversarial_x": hinge_generator(score)}
+        if self.config.diversity_weight:
+            other_z = on_sphere(seeded_noise(code, seeds, salt=4))
+            with torch.no_grad():  # one of a pair is enough to move, at a third of the cost
+                other = self.generate(other_z, label)
+            losses["diversity_x"] = self.config.diversity_weight * mode_seeking(fake, other, z, other_z)
+        return losses, {"x": _with_label(fake, label).detach()}
 
     def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
         """The hinge; real and fake crops of a row are augmented alike, so that it cannot tell them apart by that."""

