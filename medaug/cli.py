@@ -80,6 +80,48 @@ def train_cycle(
         typer.echo(run.weights)
 
 
+@app.command("train-gan")
+def train_gan(
+    data: Data = None,
+    out: Out = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Pipeline YAML to start from.")] = None,
+    set_: Set = None,
+    max_steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of initial weights and samples.")] = None,
+    sequence: Annotated[str | None, typer.Option(help="Sequence or channel, by name or number.")] = None,
+    skip_unreadable: SkipUnreadable = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Train a GAN that makes healthy and tumor crops from noise; weights in OUT/train-gan/weights; it resumes.
+
+    Example: `medaug train-gan --data LGG/ --sequence flair --out out/gan --max-steps 3000 --set crop.size=[32,32]`
+    """
+    chosen = {
+        "data.root": data, "data.sequence": sequence, "training.steps": max_steps, "training.seed": seed,
+        "data.skip_unreadable": skip_unreadable or None,
+    }  # fmt: skip
+    finished = _run(config, chosen, set_, out, "train-gan", until="train_gan", dry_run=dry_run)
+    if finished is not None:
+        typer.echo(finished.gan_weights)
+
+
+@app.command()
+def sample(
+    weights: Annotated[Path, typer.Argument(help="Weights folder, for example `out/x/train-gan/weights`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the crops and their datalist.json.")],
+    label: Annotated[str, typer.Option(help="`healthy`, `tumor`, or `both`: as many of each.")] = "both",
+    count: Annotated[int, typer.Option(min=1, help="How many crops of each class.")] = 100,
+    seed: Annotated[int, typer.Option(help="Same seed, same crops.")] = 0,
+) -> None:
+    """Write synthetic crops of a class, to balance a classifier's data set; the datalist says where they come from.
+
+    Example: `medaug sample out/gan/train-gan/weights --label tumor --count 200 --out synthetic-tumors --seed 1`
+    """
+    from medaug.stages.sample import write_samples
+
+    typer.echo(write_samples(weights, out, label=label, count=count, seed=seed))
+
+
 @app.command()
 def run(
     pipeline: Annotated[Path, typer.Argument(help="Pipeline YAML, for example pipelines/quickstart.yaml.")],

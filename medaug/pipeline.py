@@ -1,7 +1,7 @@
 """Runs the stages of one pipeline in order: prepare → train → synthesize → audit → evaluate → report.
 
-A stage whose inputs and settings are unchanged is not run again; the same command resumes what was stopped. Anomaly
-scoring is no part of it, but a question to a run that has trained.
+A stage whose inputs and settings are unchanged is not run again; the same command resumes what was stopped. The GAN
+from noise is a branch of its own: prepare → train_gan. Anomaly scoring is a question to a run that has trained.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from medaug.stages.runs import RunDir, open_run
 
 STAGES = ("prepare", "train", "synthesize", "audit", "evaluate", "report")
 TWO_DOMAIN_STAGES = ("prepare", "train")
+GAN_STAGES = ("prepare", "train_gan")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def run_pipeline(
             f"domain 'ct' goes as far as {TWO_DOMAIN_STAGES[-1]} in this version; found a run to {until}. Train with "
             "medaug train-cycle --domain ct, which takes the same settings (--config)."
         )
-    stages = STAGES[: STAGES.index(until) + 1]
+    stages = GAN_STAGES if until in GAN_STAGES[1:] else STAGES[: STAGES.index(until) + 1]
     if "evaluate" in stages:
         check_arms(config.evaluation)
     run = open_run(out, config)

@@ -19,6 +19,7 @@ TINY = (
     "split.train=4", "split.validation=1", "crop.size=[16,16]",
     "training.steps=3", "training.batch_size=2", "training.log_every=1", "training.workers=0",
     "translator.width=4", "translator.depth=2", "translator.discriminator_width=4", "translator.discriminator_layers=1",
+    "gan.latent_dim=6", "gan.width=4", "gan.levels=2", "gan.discriminator_width=4",
     "synthesis.insertions=4", "synthesis.removals=2", "audit.lesions=8",
     "evaluation.seeds=[0]", "evaluation.updates=3", "evaluation.batch_size=2", "evaluation.channels=[4,8]",
 )  # fmt: skip

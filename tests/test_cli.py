@@ -26,7 +26,9 @@ from medaug.stages import phantoms as phantoms_stage
 from medaug.stages.config_files import dump_config
 
 MEDAUG = Path(sys.executable).with_name("medaug")
-COMMANDS = ("train-cycle", "run", "insert", "styles", "grow", "remove", "anomaly", "phantoms")
+COMMANDS = (
+    "train-cycle", "train-gan", "sample", "run", "insert", "styles", "grow", "remove", "anomaly", "phantoms",
+)  # fmt: skip
 HEAVY = ("torch", "monai", "pydantic", "numpy", "scipy", "sklearn", "nibabel", "lightning_fabric", "matplotlib")
 
 

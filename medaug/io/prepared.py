@@ -20,6 +20,8 @@ Region = tuple[slice, ...]
 
 ORGAN_PIXELS_LEAST = 0.02
 """A slice with less of its area inside the organ (above the head, say) is no use as a view."""
+SPACING_TOLERANCE = 0.1
+"""Voxel sizes within a tenth of each other count as one."""
 
 
 class ViewArrays(NamedTuple):
@@ -135,6 +137,28 @@ def _tumor_voxels(entry: dict[str, Any], folder: Path) -> np.ndarray:
         return np.zeros(entry["shape"][-1], dtype=int)
     label = np.asarray(open_array(folder, entry["arrays"]["label"]))
     return label.reshape(-1, label.shape[-1]).sum(axis=0)
+
+
+def common_spacing_mm(views: list[View]) -> tuple[float, ...]:
+    """The voxel size that all these views share.
+
+    Raises:
+        DataError: naming a case that differs.
+    """
+    spacings = np.array([view.spacing_mm for view in views])
+    common = np.median(spacings, axis=0)
+    off = np.abs(spacings / common - 1).max(axis=1)
+    if off.max() > SPACING_TOLERANCE:
+        view = views[int(off.argmax())]
+        raise DataError.about(
+            view.entry["image"], f"a voxel size of {_mm(view.spacing_mm)}", f"about {_mm(common)}, as in most cases",
+            "Resample the scans to one voxel size, or train on those that share one.",
+        )  # fmt: skip
+    return tuple(float(s) for s in common)
+
+
+def _mm(spacing: Any) -> str:
+    return " × ".join(f"{s:.3g}" for s in spacing) + " mm"
 
 
 def _organ_fraction(entry: dict[str, Any], folder: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -51,9 +51,10 @@ def _titles(translator: Translator) -> tuple[str, str, str, str]:
 
 
 def _picture(image: Tensor, mask: Tensor | None) -> Picture:
-    return Picture(_slice(image), vmin=-1, vmax=1, contour=None if mask is None else _slice(mask) > 0.5)
+    return Picture(middle_slice(image), vmin=-1, vmax=1, contour=None if mask is None else middle_slice(mask) > 0.5)
 
 
-def _slice(x: Tensor) -> np.ndarray:
-    array = x[len(x) // 2].float().cpu().numpy()  # of neighbouring slices as channels, the middle one
+def middle_slice(x: Tensor) -> np.ndarray:
+    """(C, X, Y[, Z]) → (X, Y): of neighbouring slices as channels the middle one, of a volume its middle slice."""
+    array = x[len(x) // 2].float().cpu().numpy()
     return array if array.ndim == 2 else array[..., array.shape[-1] // 2]

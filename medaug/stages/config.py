@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
+from medaug.generation.config import DCGANConfig
 from medaug.stages.domains import with_two_domains
 from medaug.training.config import TrainingConfig
 from medaug.volumes import Domain, Percentiles, Window
@@ -198,6 +199,7 @@ class PipelineConfig(Section):
     segmenter: SegmenterConfig = SegmenterConfig()
     split: SplitConfig = SplitConfig()
     translator: TranslatorConfig = TranslatorConfig()
+    gan: DCGANConfig = DCGANConfig()
     crop: CropConfig = CropConfig()
     training: TrainingConfig = TrainingConfig()
     synthesis: SynthesisConfig = SynthesisConfig()

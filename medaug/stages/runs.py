@@ -3,6 +3,7 @@
 config.yaml environment.json split.json   what was asked for, with what, and who trains
 prepared/   decoded scans on the working grid, with their datalist; prepared_b/ those of the target domain
 train/      checkpoints, metrics.jsonl, previews, weights/
+train-gan/  the same of a GAN from noise, and pictures of its latent space
 synthetic/  paired examples and their datalist.json
 audit/  evaluation/  report.html
 anomaly/   of `medaug anomaly`: held-out slices scored by removal
@@ -29,7 +30,7 @@ from medaug.io.atomic import read_json, write_error, write_json, write_text
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config_files import dump_config, load_config
 
-IDENTITY = ("domain", "data", "target", "pairing", "segmenter", "split", "translator", "crop", "training")
+IDENTITY = ("domain", "data", "target", "pairing", "segmenter", "split", "translator", "gan", "crop", "training")
 """Sections that make a run what it is: with one of them changed, a folder holds a different run."""
 INCIDENTAL = {"workers", "log_every", "preview_every", "checkpoint_every", "skip_unreadable"}
 """Keys that do not change results, and so may change when a run is resumed."""
@@ -84,6 +85,14 @@ class RunDir:
     @property
     def previews(self) -> Path:
         return self.train / "previews"
+
+    @property
+    def train_gan(self) -> Path:
+        return self.root / "train-gan"
+
+    @property
+    def gan_weights(self) -> Path:
+        return self.train_gan / "weights"
 
     @property
     def synthetic(self) -> Path:
@@ -219,7 +228,7 @@ def _check_same(run: RunDir, config: PipelineConfig) -> None:
         for key, old, new in _differences(held[section], asked[section], section):
             if key.rsplit(".", 1)[-1] in INCIDENTAL:
                 continue
-            if not run.train.exists():
+            if not (run.train.exists() or run.train_gan.exists()):
                 for path in (run.prepared, run.prepared_b, run.phantoms, run.root / "done"):
                     shutil.rmtree(path, ignore_errors=True)
                 return

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from torch.utils.data import Dataset
 
 from medaug.errors import DataError
 from medaug.io.atomic import read_json, write_json
-from medaug.io.prepared import View, views_of
+from medaug.io.prepared import View, common_spacing_mm, views_of
 from medaug.lesions import LesionExample, LesionPrior
 from medaug.progress import track
 from medaug.report.preview import Preview
@@ -28,8 +27,6 @@ from medaug.training.monitors import warnings_of
 from medaug.training.samples import TumorCropSamples, WholeViewSamples, healthy_views
 from medaug.translators import build_translator
 from medaug.translators.weights import save_translator
-
-SPACING_TOLERANCE = 0.1
 
 
 def train(config: PipelineConfig, run: RunDir) -> bool:
@@ -47,7 +44,7 @@ def train(config: PipelineConfig, run: RunDir) -> bool:
 def _train(config: PipelineConfig, run: RunDir) -> None:
     split = Split.from_dict(read_json(run.split))
     material = _tumor_material(config, run, split) if config.target is None else domain_material(config, run, split)
-    spacing_mm = _common_spacing(material.views)
+    spacing_mm = common_spacing_mm(material.views)
     channels = {"channels": config.data.slices} if config.data.slices > 1 else {}
     translator = build_translator(
         config.translator.method, config.translator.settings | channels, *material.domains, config.data.spatial_dims,
@@ -75,7 +72,7 @@ def _tumor_material(config: PipelineConfig, run: RunDir, split: Split) -> Materi
     """Domain A healthy, B with tumors, both from the same scans."""
     entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in split.train]
     views = views_of(entries, run.prepared, config.data.spatial_dims)
-    prior = _prior(config, run, views, _common_spacing(views))
+    prior = _prior(config, run, views, common_spacing_mm(views))
     domains = config.data.domain("healthy"), config.data.domain("tumor")
     return Material(domains, views, _samples(config, run, views, prior), prior, {})
 
@@ -114,24 +111,6 @@ def _samples(config: PipelineConfig, run: RunDir, views: list[View], prior: Lesi
     )  # fmt: skip
 
 
-def _common_spacing(views: list[View]) -> tuple[float, ...]:
-    """The voxel size that all training views share.
-
-    Raises:
-        DataError: naming a case that differs.
-    """
-    spacings = np.array([view.spacing_mm for view in views])
-    common = np.median(spacings, axis=0)
-    off = np.abs(spacings / common - 1).max(axis=1)
-    if off.max() > SPACING_TOLERANCE:
-        view = views[int(off.argmax())]
-        raise DataError.about(
-            view.entry["image"], f"a voxel size of {_mm(view.spacing_mm)}", f"about {_mm(common)}, as in most cases",
-            "Resample the scans to one voxel size, or train on those that share one.",
-        )  # fmt: skip
-    return tuple(float(s) for s in common)
-
-
 def _check_stride(stride: int, samples: Dataset[Any]) -> None:
     size = tuple(samples[0]["a"].shape[1:])
     if any(s % stride for s in size):
@@ -139,7 +118,3 @@ def _check_stride(stride: int, samples: Dataset[Any]) -> None:
             f"the network sees images of {size}; every size must be a multiple of {stride}. Set crop.size "
             "(or data.grid_size, where whole images are read) accordingly."
         )
-
-
-def _mm(spacing: Any) -> str:
-    return " × ".join(f"{s:.3g}" for s in spacing) + " mm"

@@ -1,4 +1,4 @@
-"""The one GAN loop, for every translator: Lightning Fabric for devices, processes and precision.
+"""The one GAN loop, for every translator and the GAN from noise: Lightning Fabric for devices, processes and precision.
 
 Step t trains on samples t·B … t·B + B − 1 and draws its noise from (seed, t), so nothing depends on how far a process
 lived: a run killed at any step and resumed ends with the weights of the run that was not killed, bit for bit on a CPU.
@@ -16,7 +16,7 @@ from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -31,15 +31,16 @@ from medaug.training.config import TrainingConfig
 from medaug.training.log import MetricsLog
 from medaug.training.monitors import check_finite, measure
 from medaug.training.pool import ImagePool
-from medaug.translators.base import Batch, Translator
+from medaug.translators.base import AdversarialModel, Batch
 
-Preview = Callable[[Translator, int], None]
-"""Draws what the translator does at a step; must be picklable for training on several processes."""
+Model = TypeVar("Model", bound=AdversarialModel)
+Preview = Callable[[Any, int], None]
+"""Draws what the model does at a step; must be picklable for training on several processes."""
 
 
 def fit(
-    translator: Translator, samples: Dataset, config: TrainingConfig, folder: Path, *, preview: Preview | None = None
-) -> Translator:
+    translator: Model, samples: Dataset, config: TrainingConfig, folder: Path, *, preview: Preview | None = None
+) -> Model:
     """Trains `translator` and leaves it with the (averaged) weights for use, in eval mode on the CPU.
 
     Args:
@@ -75,7 +76,7 @@ def make_fabric(config: TrainingConfig) -> Fabric:
 
 
 def _train(
-    fabric: Fabric, translator: Translator, *, samples: Dataset, config: TrainingConfig, folder: Path,
+    fabric: Fabric, translator: AdversarialModel, *, samples: Dataset, config: TrainingConfig, folder: Path,
     preview: Preview | None,
 ) -> bool:  # fmt: skip
     """Runs in every process; returns whether a signal stopped it (what is raised in a spawned one loses its type)."""
@@ -107,7 +108,7 @@ def _train(
 class _State:
     """Everything a step changes: networks, optimizers, average, pools, and the step count."""
 
-    def __init__(self, fabric: Fabric, translator: Translator, config: TrainingConfig, folder: Path):
+    def __init__(self, fabric: Fabric, translator: AdversarialModel, config: TrainingConfig, folder: Path):
         self.fabric, self.config, self.folder = fabric, config, folder
         self.translator = translator.train()
         betas = (config.beta1, config.beta2)
@@ -133,7 +134,7 @@ class _State:
         state["precision"] = self.fabric.strategy.precision.state_dict()
         save_checkpoint(self.folder, self.step, state, rank=self.fabric.global_rank, barrier=self.fabric.barrier)
 
-    def for_use(self) -> Translator:
+    def for_use(self) -> AdversarialModel:
         """The translator with the averaged generators in place of the raw ones (a copy)."""
         twin = copy.deepcopy(self.translator).eval()
         if self.config.ema_decay:

@@ -56,7 +56,8 @@ def warnings_of(rows: list[dict[str, float]]) -> list[str]:
     """Sentences for the report where the last quarter of the log shows a no-op or a collapse."""
     tail = rows[-max(len(rows) // 4, 1) :]
     sentences = []
-    for domain in ("a", "b"):
+    domains = {key.partition("_")[2] for row in tail for key in row if key.startswith(("strength_", "variety_"))}
+    for domain in sorted(domains):
         if _mean(tail, f"strength_{domain}") < NO_OP_STRENGTH:
             sentences.append(f"The generator towards domain {domain} leaves its input unchanged (no-op).")
         if _mean(tail, f"variety_{domain}") < COLLAPSED_VARIETY:

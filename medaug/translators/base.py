@@ -88,7 +88,7 @@ class Translator(AdversarialModel):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as config and state: torch cannot pickle parametrized layers (spectral norm)."""
         made_of = (self.config, self.domain_a, self.domain_b, self.spatial_dims)
-        return _rebuilt, (type(self), made_of, self.state_dict(), self.training)
+        return rebuilt, (type(self), made_of, self.state_dict(), self.training)
 
     @property
     def stride(self) -> int:
@@ -142,11 +142,14 @@ class Translator(AdversarialModel):
             raise ValueError(f"mask {tuple(mask.shape)} does not lie on the image {tuple(x.shape)}")
 
 
-def _rebuilt(kind: type[Translator], made_of: tuple[Any, ...], state: dict[str, Tensor], training: bool) -> Translator:
+def rebuilt(
+    kind: type[AdversarialModel], made_of: tuple[Any, ...], state: dict[str, Tensor], training: bool
+) -> AdversarialModel:
+    """The inverse of a model's `__reduce__`; public so that pickles can name it."""
     with isolated_rng(0):
-        translator = kind(*made_of)
-    translator.load_state_dict(state)
-    return translator.train(training)
+        model = kind(*made_of)
+    model.load_state_dict(state)
+    return model.train(training)
 
 
 def seeded_noise(like: Tensor, seeds: Tensor, salt: int) -> Tensor:

@@ -1,0 +1,74 @@
+"""Differentiable augmentation of what a discriminator sees (Zhao 2020, arXiv 2006.10738), in 2-D and 3-D.
+
+Real and fake crops go through the same augmentation, so that the discriminator cannot learn a few real crops by heart
+and the generator's gradient still passes. Pure functions: the chance comes in as `draws`, uniform in [0, 1).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Augmentation = Literal["intensity", "translation", "cutout"]
+AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
+
+BRIGHTNESS, CONTRAST = 0.5, 0.5
+"""Half-widths: an offset of ±0.5 on images in [-1, 1], the contrast times 0.5 to 1.5 (appendix A)."""
+TRANSLATION, CUTOUT = 0.125, 0.5
+"""As fractions of the size: the largest shift, and the edge of the box that is cut out."""
+
+
+def draws_needed(spatial_dims: int) -> int:
+    """How many uniform numbers a sample's augmentation takes."""
+    return 2 + 2 * spatial_dims
+
+
+def augment(x: Tensor, draws: Tensor, policy: tuple[Augmentation, ...] = AUGMENTATIONS) -> Tensor:
+    """Augments (B, C, *S); zero fills what a shift or a cutout leaves empty.
+
+    Args:
+        draws: (B, draws_needed(dims)) uniform in [0, 1): brightness, contrast, shift and cutout centre by axis.
+        policy: which of the three are applied, in their fixed order.
+    """
+    dims = x.ndim - 2
+    tone, shift, center = draws[:, :2], draws[:, 2 : 2 + dims], draws[:, 2 + dims :]
+    if "intensity" in policy:
+        x = _toned(x, tone)
+    if "translation" in policy:
+        x = _translated(x, shift)
+    if "cutout" in policy:
+        x = x * _kept(x, center)
+    return x
+
+
+def _toned(x: Tensor, tone: Tensor) -> Tensor:
+    """Another brightness, then another contrast about each image's mean."""
+    brightness, contrast = (t.view(-1, *[1] * (x.ndim - 1)) for t in (2 * tone - 1).unbind(1))
+    x = x + BRIGHTNESS * brightness
+    mean = x.mean(dim=tuple(range(1, x.ndim)), keepdim=True)
+    return mean + (x - mean) * (1 + CONTRAST * contrast)
+
+
+def _translated(x: Tensor, shift: Tensor) -> Tensor:
+    """Each image moved by whole voxels, up to an eighth of its size an axis."""
+    size = x.shape[2:]
+    reach = [round(TRANSLATION * n) for n in size]
+    padded = functional.pad(x, [r for r in reversed(reach) for _ in range(2)])
+    rows = []
+    for image, fractions in zip(padded, shift.tolist(), strict=True):
+        starts = [min(int(f * (2 * r + 1)), 2 * r) for f, r in zip(fractions, reach, strict=True)]
+        rows.append(image[(slice(None), *(slice(s, s + n) for s, n in zip(starts, size, strict=True)))])
+    return torch.stack(rows)
+
+
+def _kept(x: Tensor, center: Tensor) -> Tensor:
+    """(B, 1, *S): 0 inside a box of half the size around `center` (it may reach over the edge), 1 outside."""
+    dims, inside = x.ndim - 2, 1.0
+    for axis, n in enumerate(x.shape[2:]):
+        voxels = torch.arange(n, device=x.device) + 0.5
+        near = ((voxels - n * center[:, axis, None]).abs() < CUTOUT * n / 2).to(x.dtype)  # (B, n)
+        inside = inside * near.view(-1, 1, *[n if a == axis else 1 for a in range(dims)])
+    return 1 - inside

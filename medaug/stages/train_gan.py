@@ -1,0 +1,58 @@
+"""Train the GAN from noise on crops of the training patients, and leave weights and pictures of its latent space.
+
+Reads: `prepared/`, `split.json`. Writes `train-gan/`: checkpoints, `metrics.jsonl`, previews, `samples.png`,
+`interpolation.png`, `attributes.png`, and `weights/`.
+"""
+
+from __future__ import annotations
+
+from medaug.errors import ConfigError
+from medaug.generation.dcgan import build_dcgan
+from medaug.generation.weights import save_gan
+from medaug.io.atomic import read_json
+from medaug.io.prepared import View, common_spacing_mm, views_of
+from medaug.report.latent import GanPreview, draw_latent_space
+from medaug.splits import Split
+from medaug.stages.config import PipelineConfig
+from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
+from medaug.training import fit
+from medaug.training.classes import ClassCropSamples
+from medaug.training.log import read_metrics
+from medaug.training.monitors import warnings_of
+from medaug.training.samples import healthy_views
+
+
+def train_gan(config: PipelineConfig, run: RunDir) -> bool:
+    """The stage; says whether it had anything to do."""
+    sections = [essential(getattr(config, name)) for name in ("data", "split", "gan", "crop", "training")]
+    inputs = [sections, fingerprint(read_json(run.datalist)), read_json(run.split)["hash"]]
+    return run_stage(run, "train-gan", inputs, [run.train_gan], lambda: _train(config, run))
+
+
+def _train(config: PipelineConfig, run: RunDir) -> None:
+    if len(config.crop.size) != config.data.spatial_dims:
+        raise ConfigError(
+            f"crop.size has {len(config.crop.size)} axes, data.spatial_dims is {config.data.spatial_dims}; give one "
+            "size an axis"
+        )
+    gan = build_dcgan(config.gan, config.crop.size, config.data.domain("crops"), seed=config.training.seed)
+    split = Split.from_dict(read_json(run.split))
+    entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in split.train]
+    views = views_of(entries, run.prepared, config.data.spatial_dims)
+    spacing_mm = common_spacing_mm(views)
+    fit(gan, _samples(config, run, views), config.training, run.train_gan, preview=GanPreview(run.train_gan))
+    draw_latent_space(gan, run.train_gan)
+    facts = {
+        "spacing_mm": list(spacing_mm), "training_patients": list(split.train), "split_hash": split.hash,
+        "sequence": config.data.sequence, "steps": config.training.steps, "seed": config.training.seed,
+        "warnings": warnings_of(read_metrics(run.train_gan / "metrics.jsonl")),
+    }  # fmt: skip
+    save_gan(run.gan_weights, gan, facts)
+
+
+def _samples(config: PipelineConfig, run: RunDir, views: list[View]) -> ClassCropSamples:
+    return ClassCropSamples(
+        healthy_views(views, config.crop.healthy, config.crop.level_tolerance),
+        [view for view in views if view.tumor_voxels],
+        run.prepared, size=config.crop.size, min_diameter_mm=config.crop.min_diameter_mm, seed=config.training.seed,
+    )  # fmt: skip
