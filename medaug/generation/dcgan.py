@@ -4,8 +4,8 @@ Batches hold `x` (B, 1, *S) in [-1, 1], `label` (B,) and `seed` (B,). The networ
 
 Departs from the paper: a class label (an embedding into the generator, projection in the discriminator); hinge loss
 with a spectrally normalised discriminator (Miyato 2018, arXiv 1802.05957) instead of the saturating one with batch
-norm; differentiable augmentation (Zhao 2020, arXiv 2006.10738) and a mode-seeking term (Mao 2019, arXiv 1903.05628),
-because medical data sets are small.
+norm; differentiable augmentation (Zhao 2020, arXiv 2006.10738) and, on request, a mode-seeking term (Mao 2019,
+arXiv 1903.05628), because medical data sets are small.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class DCGAN(AdversarialModel):
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """The hinge's generator side, on augmented fakes of the batch's classes; each sample's code is its seed's.
 
-        With few real crops a class shrinks to a single layout, which `mode_seeking` acts against.
+        With few real crops a class can shrink to a single layout, which `mode_seeking` acts against.
         """
         label, seeds = batch["label"], batch["seed"]
         code = batch["x"].new_empty(len(seeds), self.config.latent_dim)

@@ -127,8 +127,8 @@ def test_discriminator_tells_apart_real_crops_of_the_wrong_class():
 
 
 def test_diversity_counts_crops_of_other_codes_that_look_alike(batch, size):
-    losses, _ = tiny_gan(size).generator_losses(batch)
-    alike = tiny_gan(size)
+    losses, _ = tiny_gan(size, diversity_weight=0.2).generator_losses(batch)
+    alike = tiny_gan(size, diversity_weight=0.2)
     torch.nn.init.zeros_(alike.generators["x"].head.conv.weight)
     assert alike.generator_losses(batch)[0]["diversity_x"] > 1.2 * losses["diversity_x"] > 0
     assert "diversity_x" not in tiny_gan(size, diversity_weight=0.0).generator_losses(batch)[0]
