@@ -1,4 +1,4 @@
-"""Adversarial terms: least squares (Mao 2017, arXiv 1611.04076), as CycleGAN uses them (Zhu 2017, section 4), and hinges."""
+"""Adversarial terms: least squares (Mao 2017, arXiv 1611.04076) as CycleGAN uses them (Zhu 2017, section 4); hinges."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from monai.data import MetaTensor
 from medaug.errors import ConfigError
 from medaug.io.files import read_label, read_scan
 from medaug.io.suffixes import NIFTI, TIFF, suffix_of
+from medaug.transforms.base import check_edits_tumors
 from medaug.translators.weights import Weights
 from medaug.volumes import Window, affine_of, check_modality, check_same_grid
 
@@ -26,7 +27,9 @@ def read_one(scan: Path, sequence: str | None, weights: Weights) -> MetaTensor:
     Raises:
         ConfigError: if `sequence` is not a channel's number.
         DataError: if the scan cannot be read, or is of another modality than the weights.
+        WeightsError: if the weights do not edit tumors.
     """
+    check_edits_tumors(weights)
     if sequence is not None and not sequence.isdigit():
         raise ConfigError(f"--sequence {sequence}: a single file's channels have no names; give the number, from 0")
     image = read_scan(scan, channel=int(sequence) if sequence is not None else None)

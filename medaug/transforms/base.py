@@ -25,12 +25,7 @@ class TumorTransform(Transform):
 
     def __init__(self, weights: str | Path | Weights, window: Bounds | None = None):
         self.weights = weights if isinstance(weights, Weights) else load_weights(weights)
-        if self.weights.facts.get("domain", "tumor") != "tumor":
-            a, b = self.weights.translator.domain_a.name, self.weights.translator.domain_b.name
-            raise WeightsError(
-                f"found weights that translate {a} to {b}; expected weights that insert and remove tumors. Train them "
-                "with medaug train-cycle --domain tumor."
-            )
+        check_edits_tumors(self.weights)
         self.window = tuple(window) if window is not None else None
 
     def _window(self, array: np.ndarray) -> Window:
@@ -57,6 +52,20 @@ class TumorTransform(Transform):
             )
         check_finite(array, "image")
         return np.ascontiguousarray(array[0], dtype=np.float32)
+
+
+def check_edits_tumors(weights: Weights) -> None:
+    """Refuses weights of the other kind of pipeline.
+
+    Raises:
+        WeightsError: for those that translate between two kinds of image.
+    """
+    if weights.facts.get("domain", "tumor") != "tumor":
+        a, b = weights.translator.domain_a.name, weights.translator.domain_b.name
+        raise WeightsError(
+            f"found weights that translate {a} to {b}; expected weights that insert and remove tumors. Train them with "
+            "medaug train-cycle --domain tumor."
+        )
 
 
 def check_inserts(weights: Weights) -> None:
