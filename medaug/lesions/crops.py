@@ -49,6 +49,21 @@ def extract(array: np.ndarray, box: CropBox, fill: float) -> np.ndarray:
     return crop
 
 
+def resized(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Linear resampling of a crop to another size; the very same array where the size is right already."""
+    array = np.ascontiguousarray(array, dtype=np.float32)
+    if array.shape == tuple(size):
+        return array
+    coarser = any(have > want for have, want in zip(array.shape, size, strict=True))
+    x = torch.from_numpy(array)[None, None]
+    if array.ndim == 3:  # axis 2 first, then the plane: torch smooths against aliasing in two dimensions only
+        lines = x.reshape(1, 1, -1, array.shape[2])
+        lines = functional.interpolate(lines, (lines.shape[2], size[2]), mode="bilinear", antialias=coarser)
+        x = lines.reshape(*array.shape[:2], size[2]).movedim(-1, 0)[None]
+    resized = functional.interpolate(x, tuple(size[:2]), mode="bilinear", antialias=coarser)[0]
+    return resized[0].numpy() if array.ndim == 2 else resized.movedim(0, -1).contiguous().numpy()
+
+
 def resized_mask(mask: np.ndarray, size: Sequence[int], *, keep: bool = False) -> np.ndarray:
     """A mask on another grid over the same box: interpolated linearly, kept where at least 0.5.
 

@@ -32,7 +32,8 @@ def match_surroundings(lesion: Lesion, crop: np.ndarray) -> np.ndarray:
     """The lesion's texture, shifted so that it stands out from `crop` as it did from its own surroundings.
 
     The shift is the difference of the two rings' median brightness; a drawn contrast scales the texture about its ring.
-    Where the lesion touched its own scan's background (the rim of a skull-stripped brain), `crop` is left as it is.
+    Where the lesion touched its own scan's background (the rim of a skull-stripped brain), `crop` is left as it is, and
+    the lesion is continued up to its mask's edge.
 
     Args:
         crop: the target crop (*S) in [-1, 1], on the lesion's grid.
@@ -45,9 +46,10 @@ def match_surroundings(lesion: Lesion, crop: np.ndarray) -> np.ndarray:
     there = lesion.surroundings
     own = lesion.reference_contrast
     gain = np.clip(lesion.contrast / own, *GAIN) if abs(own) > CONTRAST_LEAST else 1.0
-    matched = np.clip(here + (lesion.texture - there) * gain, -1.0, 1.0)
-    background = ndimage.binary_dilation(lesion.texture <= AIR) & ~lesion.mask  # with the voxels it was blended into
-    return np.where(background, crop, matched).astype(np.float32)
+    background = ndimage.binary_dilation(lesion.texture <= AIR)  # with the voxels it was blended into
+    texture = _continued(lesion.texture, lesion.mask, background)
+    matched = np.clip(here + (texture - there) * gain, -1.0, 1.0)
+    return np.where(background & ~lesion.mask, crop, matched).astype(np.float32)
 
 
 def lesion_for_mask(
@@ -101,6 +103,15 @@ def sections(
             mask = _scaled(lesion.mask.astype(np.float32), scale, 0.0) >= 0.5
             if mask.any():
                 yield z, replace(lesion, mask=mask, texture=_scaled(lesion.texture, scale, None))
+
+
+def _continued(texture: np.ndarray, mask: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """The texture, with each voxel of the mask that is background taken from the nearest one that is not."""
+    missing, known = mask & background, mask & ~background
+    if not missing.any() or not known.any():
+        return texture
+    nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return np.where(missing, texture[tuple(nearest)], texture)
 
 
 def _ring(mask: np.ndarray) -> np.ndarray:

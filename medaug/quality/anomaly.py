@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from medaug.errors import ConfigError, DataError
 from medaug.lesions import CropBox, box_around, extract
+from medaug.lesions.crops import resized
 from medaug.lesions.geometry import bounding_box
 from medaug.translators.weights import Weights
 
@@ -99,8 +100,8 @@ class RemovalScorer:
         if image.ndim != dims:
             raise DataError(f"image of shape {image.shape}: found {image.ndim} axes; the weights are {dims}-D")
         size = _size_on(image.shape, spacing_mm, self.weights.spacing_mm)
-        seen, inside = _resized(image, size), _resized(organ.astype(np.float32), size) >= 0.5
-        healthy = image + _resized(self._healthy(seen, inside) - seen, image.shape)
+        seen, inside = resized(image, size), resized(organ.astype(np.float32), size) >= 0.5
+        healthy = image + resized(self._healthy(seen, inside) - seen, image.shape)
         difference = image - healthy
         distance = np.maximum(difference, 0) if self.only_brighter else np.abs(difference)
         return Anomaly(smoothed_inside(distance, organ, self.smoothing_mm, spacing_mm), healthy)
@@ -141,24 +142,41 @@ class CropScorer:
 
     Attributes:
         score: crops (N, 1, *crop_size) in [-1, 1] → (N,) ≥ 0.
-        crop_size: voxels of the image.
+        crop_size: in voxels of `crop_spacing_mm`, the grid that `score` knows.
         tile_mm: diameter of the tile in the middle of a crop that its score counts for.
+
+    Raises:
+        ConfigError: if the tile does not fit the crop, naming the largest that does.
     """
 
     score: Callable[[Tensor], np.ndarray]
     crop_size: tuple[int, ...]
+    crop_spacing_mm: tuple[float, ...]
     tile_mm: float
 
+    def __post_init__(self) -> None:
+        _check_tile(self.tile_mm, largest_tile_mm(self.crop_size, self.crop_spacing_mm))
+
     def __call__(self, image: np.ndarray, organ: np.ndarray, spacing_mm: Sequence[float]) -> Anomaly:
-        """The map: each voxel's mean over the tiles it lies in."""
-        _check_tile(self.tile_mm, largest_tile_mm(self.crop_size, spacing_mm))
-        tile = tile_mask(self.tile_mm, self.crop_size, spacing_mm)
+        """The map: each voxel's mean over the tiles it lies in; a volume slice by slice where crops are 2-D."""
+        if image.ndim == len(self.crop_size) + 1 == 3:
+            planes = [self(image[..., z], organ[..., z], spacing_mm[:2]).residual for z in range(image.shape[-1])]
+            return Anomaly(np.stack(planes, axis=-1))
+        if image.ndim != len(self.crop_size):
+            raise DataError(f"image of shape {image.shape}: found {image.ndim} axes; crops have {len(self.crop_size)}")
+        size = _size_on(image.shape, spacing_mm, self.crop_spacing_mm)
+        inside = resized(organ.astype(np.float32), size) >= 0.5
+        residual = resized(self._spread(resized(image, size), inside), image.shape)
+        return Anomaly(np.where(organ, residual, 0).astype(np.float32))
+
+    def _spread(self, image: np.ndarray, organ: np.ndarray) -> np.ndarray:
+        tile = tile_mask(self.tile_mm, self.crop_size, self.crop_spacing_mm)
         total, times = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.float32)
-        for boxes, crops, regions in tiled_crops(image, organ, tile, self.tile_mm, spacing_mm):
+        for boxes, crops, regions in tiled_crops(image, organ, tile, self.tile_mm, self.crop_spacing_mm):
             scores = torch.as_tensor(np.asarray(self.score(crops), dtype=np.float32))
             _add(total, boxes, scores.reshape(-1, *[1] * (crops.ndim - 1)) * regions)
             _add(times, boxes, regions)
-        return Anomaly(total / np.maximum(times, 1))
+        return total / np.maximum(times, 1)
 
 
 def level_scores(values: np.ndarray, organ: np.ndarray, percentile: float) -> np.ndarray:
@@ -236,14 +254,3 @@ def _size_on(shape: Sequence[int], spacing_mm: Sequence[float], grid_mm: Sequenc
     if all(abs(ratio - 1) <= SPACING_TOLERANCE for ratio in ratios):
         return tuple(shape)
     return tuple(max(1, round(n * ratio)) for n, ratio in zip(shape, ratios, strict=True))
-
-
-def _resized(array: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Linear resampling; the very same values where the size is right already."""
-    array = np.ascontiguousarray(array, dtype=np.float32)
-    if array.shape == tuple(size):
-        return array
-    smaller = array.ndim == 2 and any(want < have for have, want in zip(array.shape, size, strict=True))
-    options = {"antialias": True} if smaller else {}
-    mode = "bilinear" if array.ndim == 2 else "trilinear"
-    return functional.interpolate(torch.from_numpy(array)[None, None], tuple(size), mode=mode, **options)[0, 0].numpy()

@@ -1,9 +1,9 @@
-"""Does removal find tumors? Every held-out slice scored by its distance from its pseudo-healthy version.
+"""Are tumors found as what is not healthy? Every held-out slice scored by removal, or by latent search.
 
 Reads: `prepared/`, `split.json`, weights. Writes `anomaly/`: `patients/<patient>.json` (slice by slice; a stopped
 scoring goes on with the next patient), `scores.csv`, `summary.json` (AUC of tumor against tumor-free slices, beside
-what plain brightness reaches), `pictures.png` and `roc.png`. Removal is not told where a tumor is; labels only say
-what was to be found.
+what plain brightness reaches), `pictures.png` and `roc.png`. The method is not told where a tumor is; labels only
+say what was to be found.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from medaug.evaluation.statistics import Comparison, Interval, compare
 from medaug.io.atomic import atomic_path, read_json, write_json, write_text
 from medaug.io.prepared import ORGAN_PIXELS_LEAST, View, ViewArrays, views_of
 from medaug.progress import track
-from medaug.quality import RemovalScorer, Scorer, level_scores, smoothed_inside
+from medaug.quality import Scorer, level_scores, smoothed_inside
 from medaug.report.pictures import Picture, picture_grid
 from medaug.report.roc import roc_and_histogram
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.config import AnomalyConfig, PipelineConfig
 from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
-from medaug.translators.weights import load_weights
+from medaug.stages.scorers import Judge, judge_of
 
 SCORES = {
-    "anomaly": "distance from the pseudo-healthy image",
+    "anomaly": "anomaly map",
     "smoothed": "smoothed brightness",
     "brightest": "99th percentile of brightness",
     "mean": "mean brightness",
 }
 """What a slice is scored by: the first is the method, the others need no network."""
-WORDS = {"helps": "removal is better", "hurts": "removal is worse", "inconclusive": "which decides nothing"}
+WORDS = {"helps": "which is better", "hurts": "which is worse", "inconclusive": "which decides nothing"}
 BRIGHTEST = 99.0
 PICTURED_PATIENTS = 4
 NAME_LENGTH = 14
@@ -66,8 +66,7 @@ def _anomaly(config: PipelineConfig, run: RunDir, weights: Path, split: Split) -
     views = views_of(entries, run.prepared, config.data.spatial_dims)
     mine = {patient: [view for view in views if view.patient == patient] for patient in patients}
     check_kinds([np.concatenate([_tumor_by_level(view, run) for view in members]) for members in mine.values()])
-    loaded = load_weights(weights)
-    scorer = RemovalScorer(loaded, **config.anomaly.model_dump(exclude={"percentile"}))
+    judge = judge_of(weights, config.anomaly)
     with track("score slices", len(views)) as tracker:
         for patient in patients:
             path = run.anomaly / "patients" / f"{patient}.json"
@@ -76,13 +75,13 @@ def _anomaly(config: PipelineConfig, run: RunDir, weights: Path, split: Split) -
                 continue
             rows: list[dict[str, Any]] = []
             for view in mine[patient]:
-                rows += _scored(view, view.read(run.prepared), scorer, config.anomaly)
+                rows += _scored(view, view.read(run.prepared), judge.scorer, config.anomaly)
                 tracker.advance()
             write_json(path, {"patient": patient, "slices": rows})
     by_patient = {p: read_json(run.anomaly / "patients" / f"{p}.json")["slices"] for p in patients}
     with atomic_path(run.anomaly / "pictures.png") as temporary:
-        temporary.write_bytes(_pictures(mine, by_patient, run, scorer))
-    _write_results(run, by_patient, {"tile_mm": scorer.tile_mm, "weights": loaded.facts["sha256"]}, config.anomaly)
+        temporary.write_bytes(_pictures(mine, by_patient, run, judge.scorer))
+    _write_results(run, by_patient, judge, config.anomaly)
 
 
 def _scored(view: View, arrays: ViewArrays, scorer: Scorer, settings: AnomalyConfig) -> list[dict[str, Any]]:
@@ -113,7 +112,7 @@ def _tumor_by_level(view: View, run: RunDir) -> np.ndarray:
 
 
 def _write_results(
-    run: RunDir, by_patient: dict[str, list[dict[str, Any]]], scored_by: dict[str, Any], settings: AnomalyConfig
+    run: RunDir, by_patient: dict[str, list[dict[str, Any]]], judge: Judge, settings: AnomalyConfig
 ) -> None:
     scored = {
         name: {
@@ -125,7 +124,7 @@ def _write_results(
     rng = np.random.RandomState
     values = {name: pseudo_values(list(patients.values()))[:, None] for name, patients in scored.items()}
     comparisons = [
-        compare(values["anomaly"], values[name], metric="auc", higher_is_better=True, rng=rng(0), arm="removal",
+        compare(values["anomaly"], values[name], metric="auc", higher_is_better=True, rng=rng(0), arm=judge.method,
                 reference=SCORES[name])
         for name in SCORES if name != "anomaly"
     ]  # fmt: skip
@@ -133,7 +132,7 @@ def _write_results(
     aucs = {name: auc_interval(scored[name], rng(0)) for name in SCORES}
     differences = [replace(c, difference=c.difference.within(-1.0, 1.0)) for c in comparisons]
     summary = {
-        "sentence": _sentence(aucs, differences, truth, len(by_patient)),
+        "sentence": _sentence(judge.method, aucs, differences, truth, len(by_patient)),
         "patients": {
             patient: {
                 "slices": len(rows), "tumor_slices": sum(row["tumor"] for row in rows),
@@ -145,7 +144,8 @@ def _write_results(
         "tumor_slices": sum(truth), "tumor_free_slices": len(truth) - sum(truth),
         "auc": {name: asdict(interval) for name, interval in aucs.items()},
         "differences": [asdict(c) for c in differences],
-        "settings": settings.model_dump(mode="json") | scored_by,
+        "method": judge.method,
+        "settings": settings.model_dump(mode="json") | {"tile_mm": judge.tile_mm, "weights": judge.facts["sha256"]},
     }  # fmt: skip
     with atomic_path(run.anomaly / "roc.png") as temporary:
         pooled = {SCORES[n]: np.concatenate([s.scores for s in scored[n].values()]) for n in SCORES}
@@ -154,12 +154,14 @@ def _write_results(
     write_json(run.anomaly / "summary.json", summary)
 
 
-def _sentence(aucs: dict[str, Interval], differences: list[Comparison], truth: list[bool], patients: int) -> str:
+def _sentence(
+    method: str, aucs: dict[str, Interval], differences: list[Comparison], truth: list[bool], patients: int
+) -> str:
     """The result beside the best of what needs no network."""
     rival = max(differences, key=lambda c: aucs[_key(c.reference)].mean)
     a, b, d = aucs["anomaly"], aucs[_key(rival.reference)], rival.difference
     return (
-        f"Removal tells slices with a tumor from tumor-free ones with an AUC of {a.mean:.2f} (95 % interval "
+        f"{method} tells slices with a tumor from tumor-free ones with an AUC of {a.mean:.2f} (95 % interval "
         f"{a.low:.2f} to {a.high:.2f}; {patients} held-out patients, {sum(truth)} slices with and "
         f"{len(truth) - sum(truth)} without a tumor). The {rival.reference} alone reaches {b.mean:.2f} "
         f"({b.low:.2f} to {b.high:.2f}); the difference is {d.mean:+.2f} ({d.low:+.2f} to {d.high:+.2f}), "

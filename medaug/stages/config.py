@@ -175,12 +175,13 @@ class EvaluationConfig(Section):
 
 
 class AnomalyConfig(Section):
-    """How `medaug anomaly` removes without a mask, and what it scores."""
+    """How `medaug anomaly` looks for what is not healthy, and what it scores."""
 
     tile_mm: float | None = Field(None, gt=0, description="of refilled tiles; none: the lesions' upper quartile")
     passes: int = Field(2, ge=1, description="how often the tiles are refilled, each time from the result before")
     smoothing_mm: float = Field(5.0, ge=0, description="standard deviation of the Gaussian over the map")
     only_brighter: bool = Field(False, description="count only what is brighter than the pseudo-healthy image")
+    search_steps: int = Field(60, ge=0, description="of a latent search, where the weights are of a GAN from noise")
     percentile: float = Field(100.0, gt=0, le=100, description="of the map inside the organ: a slice's score")
     seed: int = 0
 

@@ -189,7 +189,7 @@ def _anomaly(run: RunDir) -> list[Section]:
     ]
     tables = [
         Table("AUC of tumor against tumor-free slices", ["Score", "AUC"], rows,
-              "Anomaly: distance from the pseudo-healthy image; the others are brightness alone."),
+              "The others are brightness alone."),
         Table("Patients", ["Patient", "Tumor slices", "Tumor-free slices", "Highest score",
                            *(f"AUC, {name}" for name in found["auc"])], by_patient),
     ]  # fmt: skip

@@ -6,6 +6,7 @@ A scan's window follows the weights' domain; an image of another modality is ref
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,25 +17,36 @@ from medaug.io.files import read_label, read_scan
 from medaug.io.suffixes import NIFTI, TIFF, suffix_of
 from medaug.transforms.base import check_edits_tumors
 from medaug.translators.weights import Weights
-from medaug.volumes import Window, affine_of, check_modality, check_same_grid
+from medaug.volumes import Domain, Window, affine_of, check_modality, check_same_grid
 
 LOSSLESS_PICTURES = (".png", *TIFF)
 
 
 def read_one(scan: Path, sequence: str | None, weights: Weights) -> MetaTensor:
-    """The scan (1, *S); a picture without a voxel size is taken to have that of the pictures the weights learnt from.
+    """The scan (1, *S) that these weights are to edit; see `read_for`.
 
     Raises:
-        ConfigError: if `sequence` is not a channel's number.
-        DataError: if the scan cannot be read, or is of another modality than the weights.
         WeightsError: if the weights do not edit tumors.
     """
     check_edits_tumors(weights)
+    return read_for(scan, sequence, weights.translator.domain_a, weights.facts)
+
+
+def read_for(scan: Path, sequence: str | None, domain: Domain, facts: dict[str, Any]) -> MetaTensor:
+    """A scan (1, *S); a picture without a voxel size is taken to have that of the pictures the weights learnt from.
+
+    Args:
+        facts: of the weights.
+
+    Raises:
+        ConfigError: if `sequence` is not a channel's number.
+        DataError: if the scan cannot be read, or is of another modality than `domain`.
+    """
     if sequence is not None and not sequence.isdigit():
         raise ConfigError(f"--sequence {sequence}: a single file's channels have no names; give the number, from 0")
     image = read_scan(scan, channel=int(sequence) if sequence is not None else None)
-    check_modality(image.as_tensor().numpy(), weights.translator.domain_a, str(scan))
-    known = weights.facts.get("picture_spacing_mm")
+    check_modality(image.as_tensor().numpy(), domain, str(scan))
+    known = facts.get("picture_spacing_mm")
     if known and not image.meta["spacing_known"]:
         image.affine = torch.from_numpy(affine_of(tuple(known)[: image.ndim - 1]))
     return image

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from medaug.lesions import CropBox, Lesion, box_around, component_boxes, extract, match_surroundings
+from medaug.lesions.crops import resized
 from medaug.translators import Direction
 from medaug.translators.weights import Weights
 from medaug.volumes import Window
@@ -42,7 +42,7 @@ def insert_lesion(
     style: Sequence[float] | None = None,
 ) -> Edit:  # fmt: skip
     """Puts `lesion` where its box is, in an image of the weights' dimensions; `seed` is of the translator's noise."""
-    crop = _resized(window.normalize(extract(image, lesion.box, window.low)), lesion.mask.shape)
+    crop = resized(window.normalize(extract(image, lesion.box, window.low)), lesion.mask.shape)
     target = torch.from_numpy(lesion.mask.astype(np.float32))[None, None]
     start = torch.from_numpy(crop)[None, None]
     if weights.uses_references:
@@ -107,8 +107,8 @@ def lesion_crop(
     """(crop in [-1, 1], mask bool) of the weights' crop size around `part`, and its box."""
     size = tuple(weights.prior.crop_size)
     box = _box_for(part, size)
-    crop = _resized(window.normalize(extract(image, box, window.low)), size)
-    return crop, _resized(extract(mask, box, False).astype(np.float32), size) > COVERED, box
+    crop = resized(window.normalize(extract(image, box, window.low)), size)
+    return crop, resized(extract(mask, box, False).astype(np.float32), size) > COVERED, box
 
 
 @torch.inference_mode()
@@ -130,24 +130,9 @@ def _box_for(part: tuple[slice, ...], size: tuple[int, ...]) -> CropBox:
     return box_around([(axis.start + axis.stop) // 2 for axis in part], [int(round(s * factor)) for s in size])
 
 
-def _resized(array: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Linear resampling of a crop to another size; the very same array where the size is right already."""
-    array = np.ascontiguousarray(array, dtype=np.float32)
-    if array.shape == tuple(size):
-        return array
-    coarser = any(have > want for have, want in zip(array.shape, size, strict=True))
-    x = torch.from_numpy(array)[None, None]
-    if array.ndim == 3:  # axis 2 first, then the plane: torch smooths against aliasing in two dimensions only
-        lines = x.reshape(1, 1, -1, array.shape[2])
-        lines = functional.interpolate(lines, (lines.shape[2], size[2]), mode="bilinear", antialias=coarser)
-        x = lines.reshape(*array.shape[:2], size[2]).movedim(-1, 0)[None]
-    resized = functional.interpolate(x, tuple(size[:2]), mode="bilinear", antialias=coarser)[0]
-    return resized[0].numpy() if array.ndim == 2 else resized.movedim(0, -1).contiguous().numpy()
-
-
 def _add_change(image: np.ndarray, change: np.ndarray, box: CropBox, window: Window) -> None:
     """Adds a change in [-1, 1] units to the part of the box inside the image, in place."""
-    scaled = _resized(change, box.size) * np.float32((window.high - window.low) / 2)
+    scaled = resized(change, box.size) * np.float32((window.high - window.low) / 2)
     inside, part = box.overlap(image.shape)
     view = image[inside]
     view[...] = np.where(scaled[part] == 0, view, view + scaled[part])
@@ -155,4 +140,4 @@ def _add_change(image: np.ndarray, change: np.ndarray, box: CropBox, window: Win
 
 def _set_region(region: np.ndarray, mask: np.ndarray, box: CropBox) -> None:
     inside, part = box.overlap(region.shape)
-    region[inside] |= _resized(mask.astype(np.float32), box.size)[part] >= 0.5
+    region[inside] |= resized(mask.astype(np.float32), box.size)[part] >= 0.5

@@ -12,7 +12,6 @@ from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import RandomizableTransform
 from monai.utils import convert_to_numpy
 
-from medaug.errors import DataError
 from medaug.lesions import (
     Displacement,
     GrowthPlan,
@@ -25,8 +24,9 @@ from medaug.lesions import (
     volume_ml,
 )  # fmt: skip
 from medaug.transforms.array import ORGAN_MARGIN_MM
-from medaug.transforms.base import Bounds, TumorTransform, like_source, marked_label, region_of
+from medaug.transforms.base import Bounds, TumorTransform, check_inserts, like_source, marked_label, region_of
 from medaug.transforms.editing import insert_lesion, insert_stack
+from medaug.transforms.styles import Style, check_style, drawn_style
 from medaug.translators.weights import Weights
 from medaug.volumes import Window
 
@@ -47,7 +47,7 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         mass_effect: 0 (the lesion replaces tissue) to 1 (it pushes nearly all of it away).
         reach_mm: how far from its surface the lesion pushes.
         organ_margin_mm: where no organ mask is given, the found one is shrunk by this.
-        window: as in `InsertTumor`.
+        window, style: as in `InsertTumor`; one style serves all steps.
 
     Example:
         >>> grow = GrowTumor("out/quickstart/train/weights", steps=4, start_mm=8)   # doctest: +SKIP
@@ -57,18 +57,14 @@ class GrowTumor(RandomizableTransform, TumorTransform):
     def __init__(
         self, weights: str | Path | Weights, steps: int = 6, start_mm: float = 4.0, doubling_days: float = 60.0,
         interval_days: float = 30.0, mass_effect: float = 0.0, reach_mm: float = 20.0,
-        organ_margin_mm: float = ORGAN_MARGIN_MM, window: Bounds | None = None,
+        organ_margin_mm: float = ORGAN_MARGIN_MM, window: Bounds | None = None, style: Style | None = None,
     ):  # fmt: skip
         RandomizableTransform.__init__(self, 1.0)
         TumorTransform.__init__(self, weights, window)
-        if self.weights.prior is None:
-            raise DataError(
-                "these weights are of a plain translator, which puts tumors where it likes; growing one needs "
-                "mask-guided ones (translator.mask_guided=true)"
-            )
+        check_inserts(self.weights)
         self.plan = GrowthPlan(steps, start_mm, doubling_days, interval_days)
         self.effect = MassEffect(mass_effect, reach_mm)
-        self.organ_margin_mm = organ_margin_mm
+        self.organ_margin_mm, self.style = organ_margin_mm, check_style(style, self.weights)
         self.series: list[dict[str, float]] = []
         self.lesion: dict[str, Any] = {}
         self._seed = 0
@@ -112,21 +108,22 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         diameters_mm = self.plan.diameters_mm
         drawn = draw_growing(self.weights.prior, diameters_mm[-1], allowed, occupied, rng, spacing_mm=spacing_mm)
         noise_seed = int(rng.randint(2**31))
+        style = self.style or drawn_style(self.weights, rng)
         masks = drawn.growth.masks(diameters_mm, array.shape)
         self.series = [_measured(day, mask, spacing_mm) for day, mask in zip(self.plan.days, masks, strict=True)]
-        self.lesion = drawn.lesion.provenance()
+        self.lesion = drawn.lesion.provenance() | ({"style": list(style)} if style else {})
         for mask, diameter_mm in zip(masks, diameters_mm, strict=True):
             moved = displacement(drawn.growth, drawn.growth.scale_of(diameter_mm), allowed, self.effect)
-            edited = self._inserted(moved.image(array), drawn.at(mask, diameter_mm), window, noise_seed)
+            edited = self._inserted(moved.image(array), drawn.at(mask, diameter_mm), window, noise_seed, style)
             truth = marked_label(mask, img, keep=False) if label is None else _moved_label(label, moved, mask)
             yield like_source(edited, array, img), truth
 
     def _inserted(
-        self, array: np.ndarray, parts: list[tuple[int | None, Lesion]], window: Window, seed: int
+        self, array: np.ndarray, parts: list[tuple[int | None, Lesion]], window: Window, seed: int, style: Style | None
     ) -> np.ndarray:
         if parts[0][0] is None:
-            return insert_lesion(array, parts[0][1], window, self.weights, seed=seed).image
-        return insert_stack(array, parts, window, self.weights, seed=seed).image
+            return insert_lesion(array, parts[0][1], window, self.weights, seed=seed, style=style).image
+        return insert_stack(array, parts, window, self.weights, seed=seed, style=style).image
 
 
 def _moved_label(label: NdarrayOrTensor, moved: Displacement, mask: np.ndarray) -> NdarrayOrTensor:

@@ -75,6 +75,14 @@ def test_background_that_the_lesion_touched_in_its_own_scan_is_not_brought_along
     assert (matched[~rim & ~disc_lesion.mask] != crop[~rim & ~disc_lesion.mask]).all()
 
 
+def test_a_lesion_that_touched_the_background_is_continued_to_its_edge(disc_lesion):
+    texture = disc_lesion.texture.copy()
+    texture[:, :18] = -1.0
+    texture[:, 18] = -0.3
+    matched = match_surroundings(replace(disc_lesion, texture=texture), np.zeros((48, 48), np.float32))
+    np.testing.assert_allclose(matched[disc_lesion.mask], 0.3, atol=1e-6)
+
+
 def test_a_drawn_contrast_scales_the_texture_about_its_ring(disc_lesion):
     crop = np.zeros((48, 48), np.float32)
     for contrast, expected in ((0.45, 0.45), (0.15, 0.15), (3.0, 0.6), (0.01, 0.15)):

@@ -140,7 +140,7 @@ def test_any_score_of_crops_plugs_in(scan):
     def brightness(crops):
         return crops.amax(dim=(1, 2, 3)).clamp(min=0).numpy()
 
-    found = CropScorer(brightness, (12, 12), 4.0)(image, organ, SPACING)
+    found = CropScorer(brightness, (12, 12), SPACING, 4.0)(image, organ, SPACING)
     assert found.healthy is None and not found.residual[~organ].any()
     assert found.residual[lesion].min() == pytest.approx(0.8)
     assert np.median(found.residual[organ]) == 0

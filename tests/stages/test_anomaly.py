@@ -10,10 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from medaug.cli import app
-from medaug.errors import DataError, LeakageError
-from medaug.io.atomic import read_json
+from medaug.errors import DataError, LeakageError, WeightsError
+from medaug.io.atomic import read_json, write_json
 from medaug.io.cache import open_array
 from medaug.io.files import read_scan, write_scan
+from medaug.pipeline import run_pipeline
 from medaug.stages.anomaly import SCORES, anomaly
 from medaug.stages.runs import RunDir
 
@@ -139,3 +140,25 @@ def test_arguments_that_do_not_apply_are_refused(cli, tiny_run, copy_of_run, tmp
     assert result.exit_code == 6 and "medaug train-cycle" in result.stderr
     result = cli("anomaly", copy_of_run.root, "--set", "anomaly.tile_mm=500")
     assert result.exit_code == 2 and "expected at most" in result.stderr
+
+
+def test_weights_of_a_gan_from_noise_score_by_latent_search(cli, copy_of_run, tiny_config, tmp_path):
+    run_pipeline(tiny_config(), copy_of_run.root, until="train_gan")
+    settings = ("--weights", copy_of_run.gan_weights, "--set", "anomaly.search_steps=1", "--set", "anomaly.tile_mm=48")
+    result = cli("anomaly", copy_of_run.root, *settings)
+    assert result.exit_code == 0, result.output
+    summary = read_json(copy_of_run.anomaly / "summary.json")
+    assert summary["method"] == "Latent search" and result.stdout.startswith("Latent search tells slices")
+    scan = next(copy_of_run.phantoms.rglob("imagesTr/*.nii.gz"))
+    result = cli("anomaly", scan, *settings, "--out", tmp_path / "scored")
+    assert result.exit_code == 0, result.output
+    found, picture, facts = result.stdout.split()
+    assert read_scan(found).shape == read_scan(scan).shape and (read_scan(found) > 0).any()
+    assert read_json(facts)["method"] == "Latent search" and picture.endswith(".png")
+
+
+def test_weights_between_two_domains_do_not_score(cli, copy_of_run):
+    facts = read_json(copy_of_run.weights / "model.json") | {"domain": "ct"}
+    write_json(copy_of_run.weights / "model.json", facts)
+    result = cli("anomaly", copy_of_run.root)
+    assert result.exit_code == WeightsError.exit_code and "expected weights that insert and remove" in result.stderr

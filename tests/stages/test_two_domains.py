@@ -192,7 +192,7 @@ def test_settings_that_do_not_fit_two_domains_are_refused(settings, words):
         (["translator.mask_guided=false", "translator.type=pix2pix"], "'pix2pix' learns from registered pairs, which"),
         (["translator.mask_guided=false", "translator.paired_weight=1"], "paired_weight learns from registered pairs"),
         (["translator.mask_guided=false", "translator.segmentation_weight=1"], "keeps labelled structures"),
-        (["crop.size=null"], "a mask-guided translator works on crops"),
+        (["crop.size=null"], "mask-guided methods edit crops"),
         (["translator.type=pix2pix", "translator.content=reference"], "takes 'free' only"),
     ],
 )
