@@ -174,7 +174,8 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
             if lesion is None:
                 continue
             noise_seed = int(rng.randint(2**31))
-            style = self.style or drawn_style(self.weights, rng)
+            own = drawn_style(self.weights, rng)  # also where one is given: what is drawn next stays the same
+            style = self.style or own
             if level is None:
                 edit = insert_lesion(array, lesion, window, self.weights, seed=noise_seed, style=style)
             else:
