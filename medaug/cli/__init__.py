@@ -1,0 +1,11 @@
+"""The command line. A command parses, calls a stage, and prints; heavy imports stay inside the commands."""
+
+from medaug.cli import runs, scans  # the commands, in the order of the help
+from medaug.cli.app import app
+
+__all__ = ["app", "main", "runs", "scans"]
+
+
+def main() -> None:
+    """The entry point of the `medaug` script."""
+    app()

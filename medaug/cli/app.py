@@ -1,0 +1,85 @@
+"""The app that all commands belong to: its options, and how expected errors end it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+import warnings
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from medaug import __version__, errors
+from medaug.errors import MedaugError
+
+RELAYED = re.compile(r".*\bmedaug\.errors\.(\w+): (.+)", re.DOTALL)
+"""An expected error of a worker process comes back as text, at the end of a traceback."""
+
+
+class OneLineErrors(TyperGroup):
+    """Ends expected errors of any command with one line on stderr and the error's exit code, without a traceback."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MedaugError as error:
+            _fail(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            _fail("stopped; the same command resumes where it was", errors.Interrupted.exit_code)
+        except OSError as error:
+            _fail_on_disk(error)
+        except RuntimeError as error:
+            _fail_relayed(error)
+
+
+app = typer.Typer(
+    name="medaug", cls=OneLineErrors, no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False,
+    help="GAN augmentation for medical images: insert and remove tumors, and measure whether it helps.\n\n"
+    "Start with: `medaug run pipelines/quickstart.yaml --out out/quickstart`",
+)  # fmt: skip
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done.")] = False,
+) -> None:
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s")
+    logging.getLogger("medaug").setLevel(logging.INFO if verbose else logging.WARNING)
+    if not verbose:
+        warnings.simplefilter("ignore")  # the libraries' own, which would hide ours
+
+
+def _fail(message: str, exit_code: int) -> NoReturn:
+    """One line, whatever the message brings along (a library's words, a worker's traceback)."""
+    relayed = RELAYED.match(message)
+    typer.echo(f"medaug: {' '.join((relayed[2] if relayed else message).split())}", err=True)
+    raise typer.Exit(exit_code) from None
+
+
+def _fail_on_disk(error: OSError) -> NoReturn:
+    """A full or read-only disk can stop any write, also one of a library."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        raise error
+    from medaug.io.atomic import write_error
+
+    _fail(str(write_error(error.filename or "the output folder", error)), errors.RunError.exit_code)
+
+
+def _fail_relayed(error: RuntimeError) -> NoReturn:
+    """What a spawned process or a data loader's worker says, if it is one of our errors."""
+    relayed = RELAYED.match(str(error))
+    kind = getattr(errors, relayed[1], None) if relayed else None
+    if kind is None:
+        raise error
+    _fail(str(error), kind.exit_code)
