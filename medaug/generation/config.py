@@ -17,8 +17,8 @@ class DCGANConfig(BaseModel):
     Attributes:
         latent_dim: length of a code z.
         width, discriminator_width: channels at full resolution, doubled at each of the `levels` halvings.
-        diversity_weight: of the term that keeps crops of different codes apart (Mao 2019), for classes
-            that shrink to one layout; 0 turns it off.
+        diversity_weight: of the term that keeps crops of different codes apart (Mao 2019), without which the crops of a
+            class shrink to one layout; 0 turns it off.
         augment: what the discriminator's view is augmented with (Zhao 2020); empty turns it off.
     """
 
@@ -28,5 +28,5 @@ class DCGANConfig(BaseModel):
     width: int = Field(16, ge=1)
     levels: int = Field(3, ge=1)
     discriminator_width: int = Field(16, ge=1)
-    diversity_weight: float = Field(0.0, ge=0)
+    diversity_weight: float = Field(0.2, ge=0)
     augment: tuple[Literal["intensity", "translation", "cutout"], ...] = ("intensity", "translation", "cutout")
