@@ -27,10 +27,6 @@ class CropBox:
             part.append(slice(low - start, high - start))
         return tuple(inside), tuple(part)
 
-    def inside(self, shape: Sequence[int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-        """The same as `overlap`."""
-        return self.overlap(shape)
-
     def cut(self, array: np.ndarray, fill: float = 0) -> np.ndarray:
         """The crop, `fill` where the box leaves the array."""
         return extract(array, self, fill)

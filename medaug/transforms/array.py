@@ -15,7 +15,7 @@ from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import RandomizableTransform
 
 from medaug.errors import DataError
-from medaug.lesions import Lesion, draw_level, find_organ, lesion_for_mask, sections
+from medaug.lesions import Lesion, draw_level, lesion_for_mask, sections
 from medaug.transforms.base import (
     Bounds,
     TumorTransform,
@@ -147,10 +147,7 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
         if self._do_transform:
             window = window or self._window(array)
             spacing_mm = self._spacing_mm(img, array.ndim)
-            allowed = (
-                region_of(organ, array.shape, "organ mask") if organ is not None
-                else find_organ(window.normalize(array), spacing_mm, margin_mm=self.organ_margin_mm)
-            )  # fmt: skip
+            allowed = self._allowed(organ, array, window, spacing_mm, self.organ_margin_mm)
             edited, truth = self._inserted(array, truth, allowed, window, spacing_mm)
         blank = img if label is None else label
         return like_source(edited, array, img), marked_label(truth & ~before, blank, keep=label is not None)

@@ -14,6 +14,7 @@ from monai.transforms import Transform
 from monai.utils import convert_to_dst_type, convert_to_tensor
 
 from medaug.errors import ConfigError, DataError, WeightsError
+from medaug.lesions import find_organ
 from medaug.translators.weights import Weights, load_weights
 from medaug.volumes import Window, check_finite, spacing_of
 
@@ -40,6 +41,15 @@ class TumorTransform(Transform):
             return spacing_of(img.affine, spatial_dims)
         own = self.weights.spacing_mm
         return (*own[:spatial_dims], *([1.0] * (spatial_dims - len(own))))
+
+    def _allowed(
+        self, organ: NdarrayOrTensor | None, array: np.ndarray, window: Window, spacing_mm: tuple[float, ...],
+        margin_mm: float,
+    ) -> np.ndarray:  # fmt: skip
+        """Where tumors may lie (bool, *S): the given organ, or the found one, shrunk by the margin."""
+        if organ is not None:
+            return region_of(organ, array.shape, "organ mask")
+        return find_organ(window.normalize(array), spacing_mm, margin_mm=margin_mm)
 
     def _to_array(self, img: NdarrayOrTensor) -> np.ndarray:
         """The one channel as float32 (X, Y[, Z]), checked."""

@@ -20,7 +20,6 @@ from medaug.lesions import (
     displacement,
     draw_growing,
     equivalent_diameter_mm,
-    find_organ,
     volume_ml,
 )  # fmt: skip
 from medaug.transforms.array import ORGAN_MARGIN_MM
@@ -101,10 +100,7 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         array, rng = self._to_array(img), np.random.RandomState(self._seed)
         occupied, spacing_mm = region_of(label, array.shape, "label"), self._spacing_mm(img, array.ndim)
         window = window or self._window(array)
-        allowed = (
-            region_of(organ, array.shape, "organ mask") if organ is not None
-            else find_organ(window.normalize(array), spacing_mm, margin_mm=self.organ_margin_mm)
-        )  # fmt: skip
+        allowed = self._allowed(organ, array, window, spacing_mm, self.organ_margin_mm)
         diameters_mm = self.plan.diameters_mm
         drawn = draw_growing(self.weights.prior, diameters_mm[-1], allowed, occupied, rng, spacing_mm=spacing_mm)
         noise_seed = int(rng.randint(2**31))

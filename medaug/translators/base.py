@@ -16,6 +16,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from medaug.losses import adversarial_discriminator
+from medaug.networks import build_generator, patch_discriminator
 from medaug.networks.initialization import isolated_rng
 from medaug.volumes import Domain
 
@@ -110,6 +112,41 @@ class Translator(AdversarialModel):
             style: (B, style_dim), for methods with styles; None draws it from `generator`.
             generator: of all noise; without it the noise, and a style that is not given, are zero.
         """
+
+    def direction_generators(self, in_channels: int, out_channels: int) -> nn.ModuleDict:
+        """A generator a direction, of the config's `generator`, `width` and `depth`."""
+        c = self.config
+        return nn.ModuleDict({
+            direction: build_generator(
+                c.generator, spatial_dims=self.spatial_dims, in_channels=in_channels, out_channels=out_channels,
+                width=c.width, depth=c.depth,
+            )
+            for direction in ("a2b", "b2a")
+        })  # fmt: skip
+
+    def domain_discriminators(self, channels: int, *, spectral: bool = False) -> nn.ModuleDict:
+        """A PatchGAN a domain, of the config's `discriminator_width` and `discriminator_layers`."""
+        c = self.config
+        return nn.ModuleDict({
+            domain: patch_discriminator(
+                self.spatial_dims, channels, width=c.discriminator_width, layers=c.discriminator_layers,
+                spectral=spectral,
+            )
+            for domain in ("a", "b")
+        })  # fmt: skip
+
+    def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
+        """Least squares, halved as in CycleGAN's section 7.1, on what `real_of` shows and on the fakes."""
+        return {
+            f"discriminator_{domain}": adversarial_discriminator(
+                self.discriminators[domain](self.real_of(batch, domain)), self.discriminators[domain](fakes[domain])
+            )
+            for domain in ("a", "b")
+        }
+
+    def real_of(self, batch: Batch, domain: str) -> Tensor:
+        """What this domain's discriminator is shown of the real images: the images themselves."""
+        return batch[domain]
 
     def encode_style(self, x: Tensor, domain: str, *, mask: Tensor | None = None) -> Tensor:
         """The style (B, style_dim) of images of `domain` ("a" or "b"), inside `mask` where the method is mask-guided.

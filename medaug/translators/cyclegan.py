@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from medaug.errors import ConfigError
 from medaug.losses import (
-    adversarial_discriminator,
     adversarial_generator,
     gradient_difference,
     l1,
@@ -28,7 +27,6 @@ from medaug.losses import (
     mutual_information,
     segmentation_consistency,
 )
-from medaug.networks import build_generator, patch_discriminator
 from medaug.translators.base import Batch, Direction, Fakes, Losses, Translator, seeded_noise
 from medaug.volumes import Domain
 
@@ -70,19 +68,8 @@ class CycleGAN(Translator):
     def __init__(self, config: CycleGANConfig, domain_a: Domain, domain_b: Domain, spatial_dims: int = 2):
         super().__init__(config, domain_a, domain_b, spatial_dims)
         c = config
-        self.generators = nn.ModuleDict({
-            direction: build_generator(
-                c.generator, spatial_dims=spatial_dims, in_channels=c.channels, out_channels=c.channels,
-                width=c.width, depth=c.depth,
-            )
-            for direction in ("a2b", "b2a")
-        })  # fmt: skip
-        self.discriminators = nn.ModuleDict({
-            domain: patch_discriminator(
-                spatial_dims, c.channels, width=c.discriminator_width, layers=c.discriminator_layers
-            )
-            for domain in ("a", "b")
-        })  # fmt: skip
+        self.generators = self.direction_generators(c.channels, c.channels)
+        self.discriminators = self.domain_discriminators(c.channels)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled with the segmenter, for training on several processes."""
@@ -123,15 +110,6 @@ class CycleGAN(Translator):
         losses |= self._structure_losses(a, fake_b, "a2b", batch.get("label_a"))
         losses |= self._structure_losses(b, fake_a, "b2a", batch.get("label_b"))
         return losses, {"a": fake_a.detach(), "b": fake_b.detach()}
-
-    def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
-        """Least squares, halved as in the paper's section 7.1."""
-        return {
-            f"discriminator_{domain}": adversarial_discriminator(
-                self.discriminators[domain](batch[domain]), self.discriminators[domain](fakes[domain])
-            )
-            for domain in ("a", "b")
-        }
 
     def _paired_losses(self, batch: Batch, fake_a: Tensor, fake_b: Tensor) -> Losses:
         """L1 between translation and truth, the mean over the batch's registered pairs; 0 where it has none."""

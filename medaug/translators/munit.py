@@ -16,8 +16,8 @@ import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from medaug.losses import adversarial_discriminator, adversarial_generator, l1
-from medaug.networks import AdaINDecoder, Encoder, StyleEncoder, patch_discriminator
+from medaug.losses import adversarial_generator, l1
+from medaug.networks import AdaINDecoder, Encoder, StyleEncoder
 from medaug.translators.base import Batch, Direction, Fakes, Losses, Translator, seeded_noise
 from medaug.translators.styles import diversity, given_or_drawn
 from medaug.volumes import Domain
@@ -64,12 +64,7 @@ class MUNIT(Translator):
                 ),
             }
         self.generators = nn.ModuleDict(networks)
-        self.discriminators = nn.ModuleDict({
-            domain: patch_discriminator(
-                spatial_dims, c.channels, width=c.discriminator_width, layers=c.discriminator_layers
-            )
-            for domain in ("a", "b")
-        })  # fmt: skip
+        self.discriminators = self.domain_discriminators(c.channels)
 
     @property
     def stride(self) -> int:
@@ -124,15 +119,6 @@ class MUNIT(Translator):
                 back = self.decode(returned, style[domain], domain)
                 losses[f"cycle_{domain}"] = c.cycle_weight * l1(back, batch[domain])
         return losses, {domain: fake.detach() for domain, fake in fakes.items()}
-
-    def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
-        """Equation 4 with least squares (section 5.1)."""
-        return {
-            f"discriminator_{domain}": adversarial_discriminator(
-                self.discriminators[domain](batch[domain]), self.discriminators[domain](fakes[domain])
-            )
-            for domain in ("a", "b")
-        }
 
     @torch.no_grad()
     def figures(self, batch: Batch) -> dict[str, float]:

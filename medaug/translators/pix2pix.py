@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from medaug.errors import DataError
-from medaug.losses import adversarial_discriminator, adversarial_generator, l1
-from medaug.networks import build_generator, patch_discriminator
+from medaug.losses import adversarial_generator, l1
 from medaug.translators.base import Batch, Direction, Fakes, Losses, Translator
 from medaug.volumes import Domain
 
@@ -44,19 +43,8 @@ class Pix2Pix(Translator):
     def __init__(self, config: Pix2PixConfig, domain_a: Domain, domain_b: Domain, spatial_dims: int = 2):
         super().__init__(config, domain_a, domain_b, spatial_dims)
         c = config
-        self.generators = nn.ModuleDict({
-            direction: build_generator(
-                c.generator, spatial_dims=spatial_dims, in_channels=c.channels, out_channels=c.channels,
-                width=c.width, depth=c.depth,
-            )
-            for direction in ("a2b", "b2a")
-        })  # fmt: skip
-        self.discriminators = nn.ModuleDict({
-            domain: patch_discriminator(
-                spatial_dims, 2 * c.channels, width=c.discriminator_width, layers=c.discriminator_layers
-            )
-            for domain in ("a", "b")
-        })  # fmt: skip
+        self.generators = self.direction_generators(c.channels, c.channels)
+        self.discriminators = self.domain_discriminators(2 * c.channels)
 
     def translate(
         self, x: Tensor, direction: Direction, *, mask: Tensor | None = None, style: Tensor | None = None,
@@ -83,15 +71,9 @@ class Pix2Pix(Translator):
         }
         return losses, {"a": torch.cat([fake_a, b], 1).detach(), "b": torch.cat([fake_b, a], 1).detach()}
 
-    def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
-        """Equation 1 with least squares: each discriminator sees an output beside its input."""
-        real = {"a": torch.cat([batch["a"], batch["b"]], 1), "b": torch.cat([batch["b"], batch["a"]], 1)}
-        return {
-            f"discriminator_{domain}": adversarial_discriminator(
-                self.discriminators[domain](real[domain]), self.discriminators[domain](fakes[domain])
-            )
-            for domain in ("a", "b")
-        }
+    def real_of(self, batch: Batch, domain: str) -> Tensor:
+        """Equation 1: each discriminator sees an output beside its input."""
+        return torch.cat([batch[domain], batch["b" if domain == "a" else "a"]], 1)
 
 
 def _check_pairs(batch: Batch) -> None:

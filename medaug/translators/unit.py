@@ -16,8 +16,8 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from medaug.losses import adversarial_discriminator, adversarial_generator, kl_to_standard_normal, l1
-from medaug.networks import Decoder, Encoder, patch_discriminator
+from medaug.losses import adversarial_generator, kl_to_standard_normal, l1
+from medaug.networks import Decoder, Encoder
 from medaug.networks.coding import code_channels, residual_blocks
 from medaug.translators.base import Batch, Direction, Fakes, Losses, Translator, drawn_noise, seeded_noise
 from medaug.volumes import Domain
@@ -63,12 +63,7 @@ class UNIT(Translator):
             "decoder_a": Decoder(spatial_dims, c.channels, **size),
             "decoder_b": Decoder(spatial_dims, c.channels, **size),
         })  # fmt: skip
-        self.discriminators = nn.ModuleDict({
-            domain: patch_discriminator(
-                spatial_dims, c.channels, width=c.discriminator_width, layers=c.discriminator_layers
-            )
-            for domain in ("a", "b")
-        })  # fmt: skip
+        self.discriminators = self.domain_discriminators(c.channels)
 
     @property
     def stride(self) -> int:
@@ -118,12 +113,3 @@ class UNIT(Translator):
                 f"cycle_kl_{domain}": c.cycle_kl_weight * (divergence + divergence_back),
             }
         return losses, {domain: fake.detach() for domain, fake in fakes.items()}
-
-    def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
-        """L_GAN with least squares; fakes are of the translation streams only, as in the paper."""
-        return {
-            f"discriminator_{domain}": adversarial_discriminator(
-                self.discriminators[domain](batch[domain]), self.discriminators[domain](fakes[domain])
-            )
-            for domain in ("a", "b")
-        }

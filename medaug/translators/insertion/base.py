@@ -12,16 +12,14 @@ Removal never sees the region it fills, which closes the cycle on tissue and lea
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from medaug.losses import adversarial_discriminator, adversarial_generator
-from medaug.networks import patch_discriminator
+from medaug.losses import adversarial_generator
 from medaug.networks.compositing import composite, soft_mask
-from medaug.translators.base import Batch, Direction, Fakes, Losses, Translator, drawn_noise
+from medaug.translators.base import Batch, Direction, Fakes, Translator, drawn_noise
 
 Content = Literal["reference", "free"]
 
@@ -34,9 +32,12 @@ class MaskGuidedTranslator(Translator):
 
     mask_guided = True
 
-    @abstractmethod
     def paint(self, seen: Tensor, mask: Tensor, noise: Tensor, direction: Direction, style: Tensor | None) -> Tensor:
-        """What to put inside the mask, before tanh: (B, 1, *S). `seen` is what the method may see of the crop."""
+        """What to put inside the mask, before tanh: (B, 1, *S). `seen` is what the method may see of the crop.
+
+        By default one generator a direction, without styles.
+        """
+        return self.generators[direction](torch.cat([seen, mask, noise], dim=1))
 
     def translate(
         self, x: Tensor, direction: Direction, *, mask: Tensor | None = None, style: Tensor | None = None,
@@ -81,15 +82,9 @@ class MaskGuidedTranslator(Translator):
             return self.paste(batch["a"], batch["reference_a"], batch["mask_a"])
         return super().start_of(batch, direction)
 
-    def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
-        """Least squares on (image, mask) pairs."""
-        return {
-            f"discriminator_{domain}": adversarial_discriminator(
-                self.discriminators[domain](torch.cat([batch[domain], batch[f"mask_{domain}"]], 1)),
-                self.discriminators[domain](fakes[domain]),
-            )
-            for domain in ("a", "b")
-        }
+    def real_of(self, batch: Batch, domain: str) -> Tensor:
+        """(image, mask) pairs."""
+        return torch.cat([batch[domain], batch[f"mask_{domain}"]], 1)
 
     def adversarial(self, fake: Tensor, mask: Tensor, domain: str) -> Tensor:
         """The weighted term that makes `fake` look like a crop of `domain`."""
@@ -98,13 +93,7 @@ class MaskGuidedTranslator(Translator):
 
     def pair_discriminators(self) -> nn.ModuleDict:
         """One PatchGAN a domain, on (image, mask)."""
-        c = self.config
-        return nn.ModuleDict({
-            domain: patch_discriminator(
-                self.spatial_dims, 2, width=c.discriminator_width, layers=c.discriminator_layers, spectral=c.spectral
-            )
-            for domain in ("a", "b")
-        })  # fmt: skip
+        return self.domain_discriminators(2, spectral=self.config.spectral)
 
     @staticmethod
     def shown(inserted: Tensor, mask_a: Tensor, removed: Tensor, mask_b: Tensor) -> Fakes:

@@ -15,13 +15,11 @@ from dataclasses import dataclass
 
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
-from torch import Tensor, nn
 
 from medaug.errors import ConfigError
 from medaug.losses import masked_l1
-from medaug.networks import build_generator
 from medaug.networks.compositing import soft_mask
-from medaug.translators.base import Batch, Direction, Fakes, Losses, seeded_noise
+from medaug.translators.base import Batch, Fakes, Losses, seeded_noise
 from medaug.translators.insertion.base import Content, MaskGuidedTranslator
 from medaug.volumes import Domain
 
@@ -60,18 +58,8 @@ class MaskGuidedPix2Pix(MaskGuidedTranslator):
 
     def __init__(self, config: MaskGuidedPix2PixConfig, domain_a: Domain, domain_b: Domain, spatial_dims: int = 2):
         super().__init__(config, domain_a, domain_b, spatial_dims)
-        c = config
-        self.generators = nn.ModuleDict({
-            direction: build_generator(
-                c.generator, spatial_dims=spatial_dims, in_channels=3, out_channels=1, width=c.width, depth=c.depth
-            )
-            for direction in ("a2b", "b2a")
-        })  # fmt: skip
+        self.generators = self.direction_generators(3, 1)
         self.discriminators = self.pair_discriminators()
-
-    def paint(self, seen: Tensor, mask: Tensor, noise: Tensor, direction: Direction, style: Tensor | None) -> Tensor:
-        """One generator a direction; there are no styles."""
-        return self.generators[direction](torch.cat([seen, mask, noise], dim=1))
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Equation 4: tumors painted back into tumor crops, tissue filled back into healthy ones."""
