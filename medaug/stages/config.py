@@ -33,6 +33,7 @@ class PhantomData(Section):
     seed: int = 0
     shape: tuple[int, int, int] = (96, 96, 24)
     spacing_mm: tuple[float, float, float] = (2.0, 2.0, 5.0)
+    label: Literal["tumor", "organs"] = Field("tumor", description="organs: abdomen 1 liver, 2 kidneys, 3 spine")
 
 
 class DataConfig(Section):
@@ -44,6 +45,9 @@ class DataConfig(Section):
     modality: Literal["MR", "CT"] = "MR"
     window_hu: tuple[float, float] = Field((-160.0, 240.0), description="CT only: mapped to [-1, 1]")
     tumor_labels: tuple[int, ...] | None = Field(None, description="label values that are tumor; none: all above 0")
+    classes: dict[str, tuple[int, ...]] | None = Field(
+        None, description="what is segmented, name: label values; none: one class, the tumor"
+    )
     known_labels: tuple[int, ...] | None = Field(
         None, description="every value a label may hold; others are refused; none: any"
     )
@@ -68,17 +72,34 @@ class DataConfig(Section):
         return Domain(name, self.modality, window)
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(self.classes) if self.classes else ("tumor",)
+
+    @property
     def kind(self) -> str:
         """A name for this kind of image: its sequence, or its modality where there is only one."""
         return str(self.sequence) if self.sequence is not None else self.modality.lower()
 
 
 class SplitConfig(Section):
-    """How many patients train and validate (a count, or a fraction below 1); the rest test."""
+    """How many patients train and validate (a count, or a fraction below 1); the rest test.
+
+    With folds every patient is tested once: `medaug run` goes through all folds and pools their scores.
+    """
 
     train: int | float = 0.6
     validation: int | float = 0.2
     seed: int = 0
+    folds: int | None = Field(None, ge=2, description="parts; one tests, all others but split.validation train")
+    fold: NonNegativeInt | None = Field(None, description="only this part, counted from 0; none: all, one by one")
+
+    @model_validator(mode="after")
+    def _fits(self) -> SplitConfig:
+        if self.fold is not None and (self.folds is None or self.fold >= self.folds):
+            raise ValueError(f"split.fold is {self.fold} and split.folds {self.folds}; expected a fold below folds")
+        if self.folds is not None and "train" in self.model_fields_set and self.train != SplitConfig().train:
+            raise ValueError("split.train and split.folds exclude each other: with folds, all other patients train")
+        return self
 
 
 class TranslatorConfig(BaseModel):
@@ -139,6 +160,7 @@ class SynthesisConfig(Section):
     lesions: tuple[int, int] = Field((1, 1), description="least and most lesions a case")
     size_mm: tuple[float, float] | None = Field(None, description="diameters; none: the training fold's")
     shape: Literal["bank", "blob", "mixed"] = "bank"
+    styles: int = Field(4, ge=1, description="domain ct: translations a scan, by methods that know styles")
     seed: int = 0
     workers: int = Field(1, ge=0)
 

@@ -22,7 +22,7 @@ from medaug.io.cases import Case
 from medaug.io.layouts import find_cases
 from medaug.lesions import find_organ
 from medaug.progress import track
-from medaug.splits import Split, split_patients
+from medaug.splits import Split, fold_patients, split_patients
 from medaug.stages.config import DataConfig, PipelineConfig
 from medaug.stages.phantoms import write_phantoms
 from medaug.stages.runs import RunDir, essential, run_stage
@@ -102,7 +102,7 @@ def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[
         entries, unreadable = prepare_cases(
             cases, source.folder, skip_unreadable=data.skip_unreadable,
             progress=lambda done, total: tracker.advance(), spatial_dims=data.spatial_dims,
-            tumor_labels=data.tumor_labels, known_labels=data.known_labels, grid_size=data.grid_size,
+            tumor_labels=data.tumor_labels, classes=tuple(data.classes.values()) if data.classes else None, known_labels=data.known_labels, grid_size=data.grid_size,
             spacing_mm=data.spacing_mm,
         )  # fmt: skip
     for left_out in unreadable:
@@ -116,9 +116,11 @@ def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[
 
 
 def _split(config: PipelineConfig, run: RunDir, entries: list[dict[str, Any]]) -> Split:
-    settings = config.split
+    s, patients = config.split, [entry["patient"] for entry in entries]
     try:
-        return split_patients((e["patient"] for e in entries), settings.train, settings.validation, settings.seed)
+        if s.folds is not None:
+            return fold_patients(patients, s.folds, s.fold or 0, s.validation, s.seed)
+        return split_patients(patients, s.train, s.validation, s.seed)
     except DataError as error:
         raise DataError(f"{config.data.root or run.phantoms}: {error}") from None
 
