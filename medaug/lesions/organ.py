@@ -63,11 +63,23 @@ def find_organ(image: np.ndarray, spacing_mm: Sequence[float], *, margin_mm: flo
     return body.reshape(image.shape)
 
 
-def _body(volume: np.ndarray) -> np.ndarray:
-    """The largest bright thing with its holes; everything where nothing stands out."""
+def find_body(image: np.ndarray) -> np.ndarray:
+    """All that stands out from the background of an image (X, Y[, Z]), with its holes; everything where nothing does.
+
+    Returns:
+        bool, the image's shape; never empty.
+    """
+    volume = np.asarray(image, dtype=np.float32).reshape(*image.shape[:2], -1)
     bright = volume > _threshold(volume)
-    parts = components(_by_plane(_solid, bright)) or components(bright)
-    return parts[0] if parts else np.ones(volume.shape, dtype=bool)
+    for body in (_by_plane(_solid, bright), bright):
+        if body.any():
+            return body.reshape(image.shape)
+    return np.ones(image.shape, dtype=bool)
+
+
+def _body(volume: np.ndarray) -> np.ndarray:
+    """The largest part of it."""
+    return components(find_body(volume))[0]
 
 
 def _threshold(volume: np.ndarray) -> float:
