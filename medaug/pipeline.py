@@ -14,14 +14,15 @@ from typing import Any
 
 from medaug.errors import ConfigError, RunError
 from medaug.io.atomic import read_json
+from medaug.stages.arms import check_arms
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config_files import load_config
-from medaug.stages.arms import check_arms
 from medaug.stages.evaluate import check_patients
 from medaug.stages.runs import RunDir, open_run
 
 STAGES = ("prepare", "train", "synthesize", "audit", "evaluate", "report")
-TWO_DOMAIN_STAGES = ("prepare", "train")
+TWO_DOMAIN_STAGES = ("prepare", "train", "translate", "audit_domains", "evaluate_domains", "report_domains")
+PAIRED_STAGES = ("prepare", "train", "audit_domains", "score_translation", "report_domains")
 GAN_STAGES = ("prepare", "train_gan")
 
 

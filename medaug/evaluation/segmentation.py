@@ -80,7 +80,10 @@ class SegmentationConfig:
 
 
 def build_segmenter(config: SegmentationConfig, generator: torch.Generator) -> nn.Module:
-    """A U-Net of 1 → `config.outputs` channels on the CPU, its weights drawn from `generator` alone (PyTorch's default scheme)."""
+    """A U-Net of 1 → `config.outputs` channels on the CPU, its weights drawn from `generator` alone.
+
+    PyTorch's default scheme.
+    """
     with torch.device("meta"):  # no draw from the global generator
         network = UNet(
             config.spatial_dims, 1, config.outputs, channels=config.channels, strides=(2,) * (len(config.channels) - 1),
@@ -107,8 +110,8 @@ def train_segmenter(
     """Trains one network on samples 0 … updates × batch_size − 1, in that order; bit for bit repeatable on CPU.
 
     Args:
-        samples: `samples[i]` → {"image": (1, *S) float in [-1, 1], "label": (1, *S) of class numbers}; other keys are ignored.
-            All of one size; a size the network cannot halve often enough is padded by its edge values.
+        samples: `samples[i]` → {"image": (1, *S) float in [-1, 1], "label": (1, *S) of class numbers}; other keys are
+            ignored. All of one size; a size the network cannot halve often enough is padded by its edge values.
         seed: of the initial weights.
         fabric: device and precision; by default one device and `config.precision`. A given one keeps its precision.
         workers: DataLoader processes.
@@ -123,7 +126,11 @@ def train_segmenter(
         TrainingError: if the loss becomes NaN or infinite.
     """
     network = build_segmenter(config, torch.Generator().manual_seed(seed))
-    kind = {"sigmoid": True} if config.classes == 1 else {"softmax": True, "to_onehot_y": True, "include_background": False}
+    kind = (
+        {"sigmoid": True}
+        if config.classes == 1
+        else {"softmax": True, "to_onehot_y": True, "include_background": False}
+    )
     dice_and_entropy = DiceCELoss(batch=True, **kind)  # batch: a slice without tumor does not swamp the Dice term
 
     def loss_of(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:

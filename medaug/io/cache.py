@@ -1,7 +1,7 @@
 """Decodes each case once: checked, on the wanted grid, as .npy files that training maps into memory.
 
-Per case the folder holds `<case>.image.npy` (float32, the scan's own unit), `<case>.label.npy` (uint8, class numbers from 1) and
-`<case>.source.json` with the prepared entry and a fingerprint of the sources and options. Arrays are (X, Y) or
+Per case the folder holds `<case>.image.npy` (float32, the scan's own unit), `<case>.label.npy` (uint8, class numbers)
+and `<case>.source.json` with the prepared entry and a fingerprint of the sources and options. Arrays are (X, Y) or
 (X, Y, Z) in Fortran order, so one Z slice is one piece of the file.
 """
 

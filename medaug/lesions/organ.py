@@ -63,7 +63,7 @@ def find_organ(image: np.ndarray, spacing_mm: Sequence[float], *, margin_mm: flo
     return body.reshape(image.shape)
 
 
-def find_body(image: np.ndarray) -> np.ndarray:
+def find_foreground(image: np.ndarray) -> np.ndarray:
     """All that stands out from the background of an image (X, Y[, Z]), with its holes; everything where nothing does.
 
     Returns:
@@ -79,7 +79,7 @@ def find_body(image: np.ndarray) -> np.ndarray:
 
 def _body(volume: np.ndarray) -> np.ndarray:
     """The largest part of it."""
-    return components(find_body(volume))[0]
+    return components(find_foreground(volume))[0]
 
 
 def _threshold(volume: np.ndarray) -> float:

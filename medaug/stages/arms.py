@@ -14,7 +14,7 @@ from monai.transforms import Compose
 
 from medaug.errors import ConfigError
 from medaug.evaluation.samples import Source, standard_augmentation
-from medaug.transforms.baselines import build_baseline
+from medaug.transforms.baselines import RandHistogramMatchd, RandStrongIntensityd
 
 REFERENCE = "standard"
 
@@ -44,7 +44,7 @@ class Arm:
         """
         steps: list[Any] = []
         if self.baseline is not None:
-            steps.append(build_baseline(self.baseline, bank=_Bank(real), references=_Images(target or real)))
+            steps.append(_baseline(self.baseline, real, target))
         if self.standard:
             steps.append(standard_augmentation(spatial_dims))
         return Compose(steps)
@@ -72,18 +72,10 @@ def check_arms(names: Sequence[str], *, two_domains: bool) -> None:
         raise ConfigError(f"evaluation.arms: found {', '.join(unknown)}; expected some of: {', '.join(possible)}")
 
 
-class _Bank(Sequence):
-    """The views with something labelled, read when asked for: {"image": (1, *S) in [-1, 1], "label": (1, *S)}."""
-
-    def __init__(self, source: Source):
-        self.views, self.folder = [view for view in source.views if view.tumor_voxels], source.folder
-
-    def __len__(self) -> int:
-        return len(self.views)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:  # type: ignore[override]
-        view = self.views[index]
-        return {"image": view.normalized(self.folder), "label": view.classes(self.folder)[None].astype("float32")}
+def _baseline(name: str, real: Source, target: Source | None) -> Any:
+    if name == "strong-intensity":
+        return RandStrongIntensityd("image")
+    return RandHistogramMatchd("image", references=_Images(target or real))
 
 
 class _Images(Sequence):

@@ -115,8 +115,8 @@ def _task(
     )  # fmt: skip
 
 
-def synthetic_source(records: list[dict[str, Any]], run: RunDir, spatial_dims: int) -> Source | None:
-    """The cases, decoded; each keeps the window of the scan it was made from."""
+def synthetic_source(records: list[dict[str, Any]], run: RunDir, spatial_dims: int, classes: int = 1) -> Source | None:
+    """The cases, decoded; each keeps the window it was written with. Labels hold the numbers of `classes` classes."""
     cases = [
         {**record, "image": str(run.synthetic / record["image"]), "label": str(run.synthetic / record["label"])}
         for record in records
@@ -124,5 +124,6 @@ def synthetic_source(records: list[dict[str, Any]], run: RunDir, spatial_dims: i
     if not cases:
         return None
     folder = run.evaluation / "prepared"
-    entries, _ = prepare_cases(cases, folder, spatial_dims=spatial_dims)
+    numbers = tuple((number,) for number in range(1, classes + 1))
+    entries, _ = prepare_cases(cases, folder, spatial_dims=spatial_dims, classes=numbers)
     return Source(views_of(entries, folder, spatial_dims), folder)

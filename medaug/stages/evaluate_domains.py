@@ -92,5 +92,10 @@ def _tasks(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]])
         training[name] = Source(views, folders[name])
     real = training["source"]
     labelled = Source([view for view in real.views if "label" in view.entry["arrays"]], real.folder)
-    shared = (config, labelled, synthetic_source(synthetic, run, dims), Source([], real.folder))
+    shared = (
+        config,
+        labelled,
+        synthetic_source(synthetic, run, dims, len(config.data.class_names)),
+        Source([], real.folder),
+    )
     return {name: Segmentation(*shared, tested[name], folders[name], training["target"]) for name in TESTS}

@@ -102,8 +102,8 @@ def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[
         entries, unreadable = prepare_cases(
             cases, source.folder, skip_unreadable=data.skip_unreadable,
             progress=lambda done, total: tracker.advance(), spatial_dims=data.spatial_dims,
-            tumor_labels=data.tumor_labels, classes=tuple(data.classes.values()) if data.classes else None, known_labels=data.known_labels, grid_size=data.grid_size,
-            spacing_mm=data.spacing_mm,
+            tumor_labels=data.tumor_labels, classes=_class_values(data), known_labels=data.known_labels,
+            grid_size=data.grid_size, spacing_mm=data.spacing_mm,
         )  # fmt: skip
     for left_out in unreadable:
         logger.warning("left out %s", left_out.reason)
@@ -174,6 +174,10 @@ def _stamp(case: dict[str, Any]) -> list[Any]:
     paths = [Path(case[key]) for key in ("image", "label") if case[key] is not None]
     stats = [path.stat() if path.exists() else None for path in paths]
     return [case["case"], *[[s.st_size, s.st_mtime_ns] if s else None for s in stats]]
+
+
+def _class_values(data: DataConfig) -> tuple[tuple[int, ...], ...] | None:
+    return None if data.classes is None else tuple(data.classes.values())
 
 
 def _wanted(values: tuple[int, ...] | None) -> str:

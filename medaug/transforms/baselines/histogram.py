@@ -15,7 +15,7 @@ from monai.transforms import RandomizableTransform
 from skimage.exposure import match_histograms
 
 from medaug.errors import ConfigError
-from medaug.lesions import find_body
+from medaug.lesions import find_foreground
 from medaug.transforms.base import like_source
 from medaug.transforms.baselines.base import RandAppearanceD, check_items, image_array
 
@@ -53,8 +53,8 @@ class RandHistogramMatch(RandomizableTransform):
             return img
         before = image_array(img)
         reference = image_array(self.references[self._number], f"reference {self._number}")
-        body, after = find_body(before), before.copy()
-        matched = match_histograms(before[body], reference[find_body(reference)])
+        body, after = find_foreground(before), before.copy()
+        matched = match_histograms(before[body], reference[find_foreground(reference)])
         after[body] += np.float32(self._weight) * (matched.astype(np.float32) - before[body])
         return like_source(after, before, img)
 

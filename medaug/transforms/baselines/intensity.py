@@ -26,7 +26,7 @@ from monai.transforms import (
 from torch import Tensor
 from torch.nn import functional
 
-from medaug.lesions import find_body
+from medaug.lesions import find_foreground
 from medaug.transforms.base import like_source
 from medaug.transforms.baselines.base import RandAppearanceD, image_array
 
@@ -61,7 +61,7 @@ class RandStrongIntensity(RandomizableTransform):
             return img
         before = image_array(img)
         rng = np.random.RandomState(self._seed)
-        changed = random_convolutions(before, find_body(before), rng) if self.convolutions else before
+        changed = random_convolutions(before, find_foreground(before), rng) if self.convolutions else before
         # from 0 up, where gain and bias leave the background alone
         self._scanner.set_random_state(seed=int(rng.randint(2**31)))
         received = self._scanner(torch.from_numpy((changed.clip(-1, 1)[None] + 1) / 2))

@@ -13,7 +13,7 @@ from monai.utils import set_determinism
 from scipy.stats import ks_2samp, spearmanr
 
 from medaug.errors import ConfigError, DataError
-from medaug.lesions import find_body
+from medaug.lesions import find_foreground
 from medaug.transforms.baselines import (
     RandHistogramMatch,
     RandHistogramMatchd,
@@ -154,7 +154,7 @@ def test_random_convolutions_keep_the_energy_of_the_body_and_the_background(seed
 
 def test_random_convolutions_give_many_appearances_some_of_them_with_the_contrast_turned_round(sample_of):
     image = sample_of(0, 2)["image"][0]
-    body = find_body(image)
+    body = find_foreground(image)
     likeness = [
         spearmanr(image[body], random_convolutions(image, body, np.random.RandomState(seed))[body])[0]
         for seed in range(60)
@@ -174,7 +174,7 @@ def test_without_convolutions_only_the_scanner_changes(sample_of):
 @DIMS
 def test_the_matched_body_has_the_histogram_of_the_reference(sample_of, dims):
     image, reference = sample_of(0, dims)["image"], sample_of(1, dims, "t1")["image"]
-    body, other = find_body(image[0])[None], find_body(reference[0])[None]
+    body, other = find_foreground(image[0])[None], find_foreground(reference[0])[None]
     matched = RandHistogramMatch([reference], prob=1.0)(image)
     assert ks_2samp(image[body], reference[other]).statistic > 0.15
     assert ks_2samp(matched[body], reference[other]).statistic < 0.03
