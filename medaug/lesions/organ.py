@@ -34,6 +34,15 @@ SPIKES_MM = 5.0
 """Parts of the found brain thinner than twice this (orbits, vessels, leaks through the bone) are dropped."""
 
 
+def find_body(image: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+    """Head or trunk in an image (X, Y[, Z]) in [-1, 1], with skin, skull, lungs and bowel.
+
+    Returns:
+        bool, the image's shape; never empty.
+    """
+    return _body(np.asarray(image, dtype=np.float32).reshape(*image.shape[:2], -1)).reshape(image.shape)
+
+
 def find_organ(image: np.ndarray, spacing_mm: Sequence[float], *, margin_mm: float) -> np.ndarray:
     """Head, body or brain in an image (X, Y[, Z]) in [-1, 1], deeper than `margin_mm` (in-plane) under the surface.
 
