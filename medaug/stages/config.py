@@ -189,9 +189,10 @@ class AuditConfig(Section):
 class EvaluationConfig(Section):
     """The downstream experiment: the same network, equal updates, with and without synthetic cases."""
 
-    task: Literal["segmentation", "classification", "translation"] = Field(
-        "segmentation", description="of the downstream network: outline the tumor, or tell whether there is one"
-    )
+    task: Literal["segmentation", "classification", "translation", "none"] = Field(
+        "segmentation", description="of the downstream network: outline the tumor, or tell whether there is one; "
+        "domain ct: segmentation in both domains, translation (compared with registered images), or none"
+    )  # fmt: skip
     arms: tuple[str, ...] = ("standard", "standard+gan")
     seeds: tuple[int, ...] = (0, 1, 2)
     synthetic_ratio: float = Field(0.5, ge=0, le=1, description="part of a batch that is synthetic in GAN arms")
@@ -256,8 +257,12 @@ class PipelineConfig(Section):
         dims, guided = self.data.spatial_dims, self.translator.mask_guided
         if self.domain == "ct":
             self._check_two_domains()
-        elif self.evaluation.task == "translation":
-            raise ValueError("evaluation.task 'translation' compares two kinds of image; set domain: ct")
+            if self.evaluation.task == "classification":
+                raise ValueError(
+                    "evaluation.task 'classification' is for domain tumor; expected another with domain ct"
+                )
+        elif self.evaluation.task in ("translation", "none"):
+            raise ValueError(f"evaluation.task '{self.evaluation.task}' is for two kinds of image; set domain: ct")
         elif self.target is not None:
             raise ValueError("target is a second kind of image, which domain 'tumor' does not have; set domain: ct")
         if "size" not in self.crop.model_fields_set and (guided or dims == 3):
