@@ -185,7 +185,9 @@ def _without_copies(files: list[Path], headers: dict[Path, _Header]) -> list[Pat
 
 def _no_scan(path: Path, headers: dict[Path, _Header]) -> DataError:
     classes = sorted({UID(header.sop_class).name or "without a SOP class" for header in headers.values()})
-    found = f"no scan, only DICOM objects of the kind {', '.join(classes)}" if headers else "no DICOM file"
+    found = (
+        f"no scan, only DICOM objects of the kind {', '.join(classes)}" if headers else "a folder without DICOM files"
+    )
     return DataError.about(path, found, "CT, MR or other images", "Point to the images of a series.")
 
 
