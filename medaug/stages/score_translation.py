@@ -103,10 +103,7 @@ def _score(config: PipelineConfig, run: RunDir, split: Split) -> None:
     for arm, translation in arms.items():
         cell = run.evaluation / "cells" / f"{arm}.json"
         if not cell.exists():
-            scores, tissues = held.score(arm, translation)
-            write_json(
-                cell, {"arm": arm, "seed": seed, "scores": scores, **({"hounsfield": tissues} if tissues else {})}
-            )
+            write_json(cell, {"arm": arm, "seed": seed, **held.score(arm, translation)})
     facts = {"unit": scale.unit, "scale": [scale.low, scale.high], "left_out": found.left_out,
              "source": weights.translator.domain_a.name, "target": weights.translator.domain_b.name,
              "registered_training_patients": list(trained_on)}  # fmt: skip
