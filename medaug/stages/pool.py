@@ -14,11 +14,9 @@ from medaug.evaluation.samples import Source
 from medaug.io.atomic import read_json, write_json
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream import TASKS, Task
-from medaug.stages.evaluate import write_summary
-from medaug.stages.evaluate_domains import TESTS, write_domain_summary
 from medaug.stages.report_folds import report_folds
 from medaug.stages.runs import RunDir
-from medaug.stages.score_translation import write_translation_summary
+from medaug.stages.summary import write_domain_summary, write_summary, write_translation_summary
 
 OF_ONE_FOLD = ("losses",)
 
@@ -59,15 +57,14 @@ def _summarize(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> 
         write_translation_summary(run, cells, facts | {"left_out": left_out})
         return
     settings, task = config.evaluation, _task(config, run.root)
+    cells = {
+        arm: [read_json(run.evaluation / "cells" / f"{arm}-seed{seed}.json") for seed in settings.seeds]
+        for arm in settings.arms
+    }
     if config.domain == "ct":
-        cells = {
-            arm: [read_json(run.evaluation / "cells" / f"{arm}-seed{seed}.json") for seed in settings.seeds]
-            for arm in settings.arms
-        }
-        write_domain_summary(run, cells, dict.fromkeys(TESTS, task))
+        write_domain_summary(run, cells, dict.fromkeys(summaries[0]["tests"], task))
         return
-    patients = sorted(patient for summary in summaries for patient in summary["patients"])
-    write_summary(run, settings, tuple(patients), task)
+    write_summary(run, cells, sorted(patient for summary in summaries for patient in summary["patients"]), task)
 
 
 def _task(config: PipelineConfig, folder: Path) -> Task:

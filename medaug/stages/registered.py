@@ -92,7 +92,7 @@ def read_target(run: RunDir, view: View, scale: Scale) -> tuple[np.ndarray, np.n
 
 def translated(run: RunDir, view: View, translate: TranslateDomain, scale: Scale) -> np.ndarray:
     """What a translation makes of a source, in the target's scale."""
-    image = np.asarray(view.raw(run.prepared, "image"), dtype=np.float32)[None]
+    image = np.array(view.raw(run.prepared, "image"), dtype=np.float32)[None]
     affine = torch.tensor(view.entry["affine"], dtype=torch.float64)
     result = translate(MetaTensor(torch.from_numpy(image), affine=affine), window=view.window).numpy()[0]
     if scale != WINDOW_UNITS:

@@ -8,25 +8,25 @@ Reads: `prepared/`, `prepared_b/`, `split.json`, `train/weights`. Writes `evalua
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from medaug.errors import ConfigError, DataError
-from medaug.io.atomic import atomic_path, read_json, write_json, write_text
+from medaug.io.atomic import atomic_path, read_json, write_json
 from medaug.io.prepared import View
 from medaug.progress import track
 from medaug.quality.baselines import Example, IntensityRegression, MeanImage
 from medaug.quality.hounsfield import bone_dice, tissue_errors
-from medaug.quality.similarity import HOUNSFIELD, IMAGE_METRICS, Pair, Scale, similarity
+from medaug.quality.similarity import HOUNSFIELD, Pair, Scale, similarity
 from medaug.report.translation import translation_grid
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.config import PipelineConfig
 from medaug.stages.registered import read_case, read_target, registered, scale_of, translated, whole_views
 from medaug.stages.runs import RunDir, fingerprint, run_stage
-from medaug.stages.summary import Cells, Tables, scores_csv, summarized
+from medaug.stages.summary import write_translation_summary
 from medaug.transforms import TranslateDomain
 from medaug.translators.weights import load_weights
 
@@ -122,30 +122,6 @@ def _baselines(
         regression = IntensityRegression(examples)
         found[REGRESSION] = lambda view, source: regression(source)
     return found
-
-
-class _Scoring:
-    """Image metrics, a column a seed (there is one)."""
-
-    name = "translation"
-    metrics = IMAGE_METRICS
-
-    def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
-        return np.array([[cell["scores"][patient][metric] for cell in cells] for patient in patients])
-
-
-def write_translation_summary(run: RunDir, cells: Cells, facts: dict[str, Any]) -> None:
-    """Scores by arm with intervals, and for every metric the method against the better of the trivial translations."""
-    scoring = _Scoring()
-    patients = list(next(iter(cells.values()))[0]["scores"])
-    method, *trivial = cells
-
-    def against_the_better(tables: Tables, metric: str) -> list[tuple[str, str]]:
-        better = max if IMAGE_METRICS[metric].higher_is_better else min
-        return [(method, better(trivial, key=lambda arm: float(tables[arm][metric].mean())))]
-
-    write_text(run.evaluation / "scores.csv", scores_csv(cells, patients, scoring))
-    write_json(run.evaluation / "summary.json", summarized(cells, patients, scoring, against_the_better) | facts)
 
 
 def _write_pictures(held: _Held, arms: dict[str, Translation], method: str) -> None:

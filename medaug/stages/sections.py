@@ -43,7 +43,7 @@ def main_metric(summary: dict[str, Any]) -> str:
 
 
 def downstream_section(
-    summary: dict[str, Any], cells: dict[str, Any], title: str, losses: dict[str, Any]
+    summary: dict[str, Any], cells: dict[str, Any], heading: str, losses: dict[str, Any]
 ) -> Section:  # fmt: skip
     """Scores by arm, differences, and the figures of both.
 
@@ -70,8 +70,9 @@ def downstream_section(
     if losses:
         curves = {name: tuple(zip(*points, strict=True)) for name, points in losses.items()}
         name = f"{summary['task'].capitalize()} loss"
-        figures.append(Figure(name, learning_curves(curves, title=name, xlabel="update", ylabel="loss"),
-                              "Every arm gets the same number of updates.", f"Training loss of each {summary['task']} network"))  # fmt: skip
+        drawn = learning_curves(curves, title=name, xlabel="update", ylabel="loss")
+        figures.append(Figure(name, drawn, "Every arm gets the same number of updates.",
+                              f"Training loss of each {summary['task']} network"))  # fmt: skip
     compared = [c for c in summary["comparisons"] if c["metric"] == main]
     if compared:
         forest = difference_forest(
@@ -82,7 +83,7 @@ def downstream_section(
         figures.insert(
             0, Figure(f"Difference in {label}", forest, f"{better} of zero helps.", "Differences with intervals")
         )
-    return Section(title, NOTES[summary["task"]], [by_arm, differences], figures)
+    return Section(heading, NOTES[summary["task"]], [by_arm, differences], figures)
 
 
 def cells_of(run: RunDir) -> dict[str, Any]:

@@ -19,7 +19,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from medaug.evaluation import Comparison, compare, holm, mean_interval
+from medaug.io.atomic import write_json, write_text
+from medaug.quality.similarity import IMAGE_METRICS
 from medaug.stages.arms import ARMS, REFERENCE
+from medaug.stages.runs import RunDir
 
 Cells = Mapping[str, Sequence[dict[str, Any]]]
 """By arm, one a seed."""
@@ -42,6 +45,37 @@ class Scoring(Protocol):
 def against_standard(tables: Tables, metric: str) -> list[tuple[str, str]]:
     """Every other arm with `standard`, as (arm, reference)."""
     return [(arm, REFERENCE) for arm in tables if arm != REFERENCE and REFERENCE in tables]
+
+
+def write_summary(run: RunDir, cells: Cells, patients: Sequence[str], task: Scoring) -> None:
+    """`summary.json` and `scores.csv` of an evaluation with one test set."""
+    write_text(run.evaluation / "scores.csv", scores_csv(cells, patients, task))
+    write_json(run.evaluation / "summary.json", summarized(cells, patients, task))
+
+
+def write_domain_summary(run: RunDir, cells: Cells, tasks: Mapping[str, Scoring]) -> None:
+    """`summary.json` and a table of scores for each test set, from its cells."""
+    tests = {}
+    for name, task in tasks.items():
+        of_test = {arm: [cell | cell["tests"][name] for cell in members] for arm, members in cells.items()}
+        patients = sorted(next(iter(of_test.values()))[0]["scores"])
+        write_text(run.evaluation / f"scores-{name}.csv", scores_csv(of_test, patients, task))
+        tests[name] = summarized(of_test, patients, task)
+    write_json(run.evaluation / "summary.json", {"task": "segmentation", "tests": tests})
+
+
+def write_translation_summary(run: RunDir, cells: Cells, facts: dict[str, Any]) -> None:
+    """Scores by arm with intervals, and for every metric the method against the better of the trivial translations."""
+    scoring = _ImageScoring()
+    patients = list(next(iter(cells.values()))[0]["scores"])
+    method, *trivial = cells
+
+    def against_the_better(tables: Tables, metric: str) -> list[tuple[str, str]]:
+        better = max if IMAGE_METRICS[metric].higher_is_better else min
+        return [(method, better(trivial, key=lambda arm: float(tables[arm][metric].mean())))]
+
+    write_text(run.evaluation / "scores.csv", scores_csv(cells, patients, scoring))
+    write_json(run.evaluation / "summary.json", summarized(cells, patients, scoring, against_the_better) | facts)
 
 
 def summarized(
@@ -87,6 +121,16 @@ def scores_csv(cells: Cells, patients: Sequence[str], task: Scoring) -> str:
                 scores = [cell["scores"][patient][metric] for metric in task.metrics]
                 writer.writerow([arm, cell["seed"], patient, *("" if x is None else round(x, 5) for x in scores)])
     return stream.getvalue()
+
+
+class _ImageScoring:
+    """Image metrics, a column a seed (there is one)."""
+
+    name = "translation"
+    metrics = IMAGE_METRICS
+
+    def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
+        return np.array([[cell["scores"][patient][metric] for cell in cells] for patient in patients])
 
 
 def _rivals(task: Scoring, tables: Tables) -> list[dict[str, Any]]:
