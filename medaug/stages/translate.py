@@ -84,6 +84,6 @@ def translated(entry: dict[str, Any], folder: Path, translate: TranslateDomain) 
     affine = torch.tensor(entry["affine"], dtype=torch.float64)
     image = MetaTensor(torch.from_numpy(np.array(view.raw(folder, "image"), dtype=np.float32))[None], affine=affine)
     body = np.array(view.raw(folder, "organ"))[None] if "organ" in entry["arrays"] else None
-    label = view.classes(folder)[None] if translate.reads_labels else None
+    label = view.classes(folder)[None] if translate.label_classes else None
     result = translate(image, body, window=view.window, label=label)
     return np.asarray(result.as_tensor())[0], translate.window_of_result(view.window).to_dict()
