@@ -14,13 +14,15 @@ from typing import Any
 
 from medaug.errors import ConfigError, RunError
 from medaug.io.atomic import read_json
+from medaug.stages.arms import check_arms
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config_files import load_config
-from medaug.stages.evaluate import check_arms, check_patients
+from medaug.stages.evaluate import check_patients
 from medaug.stages.runs import RunDir, open_run
 
 STAGES = ("prepare", "train", "synthesize", "audit", "evaluate", "report")
-TWO_DOMAIN_STAGES = ("prepare", "train")
+TWO_DOMAIN_STAGES = ("prepare", "train", "translate", "audit_domains", "evaluate_domains", "report_domains")
+PAIRED_STAGES = ("prepare", "train", "audit_domains", "score_translation", "report_domains")
 GAN_STAGES = ("prepare", "train_gan")
 
 
@@ -49,7 +51,7 @@ def run_pipeline(
         )
     stages = GAN_STAGES if until in GAN_STAGES[1:] else STAGES[: STAGES.index(until) + 1]
     if "evaluate" in stages:
-        check_arms(config.evaluation)
+        check_arms(config.evaluation.arms, two_domains=config.domain == "ct")
     run = open_run(out, config)
     for name in stages:
         stage: Any = getattr(import_module(f"medaug.stages.{name}"), name)

@@ -53,7 +53,7 @@ def domain_material(config: PipelineConfig, run: RunDir, split: Split) -> Materi
         crop_size=config.crop.size, seed=config.training.seed, labels=_all_labelled(config, a),
         slices=config.data.slices,
     )  # fmt: skip
-    facts = {"target_sequence": config.target.sequence, "paired_patients": paired}
+    facts = {"target_sequence": config.target.sequence, "paired_patients": paired, "body": "auto"}
     domains = config.data.domain(config.data.kind), config.target.domain(config.target.kind)
     return Material(domains, [*a.views, *b.views], samples, None, facts)
 
