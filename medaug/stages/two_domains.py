@@ -54,13 +54,13 @@ def domain_material(config: PipelineConfig, run: RunDir, split: Split) -> Materi
         crop_size=config.crop.size, seed=config.training.seed, classes=_classes(config, a),
         slices=config.data.slices,
     )  # fmt: skip
-    facts = {"target_sequence": config.target.sequence, "paired_patients": paired}
+    facts = {"target_sequence": config.target.sequence, "paired_patients": paired, "body": "auto"}
     domains = config.data.domain(config.data.kind), config.target.domain(config.target.kind)
     return Material(domains, [*a.views, *b.views], samples, None, facts)
 
 
 def domain_segmenter(config: PipelineConfig, run: RunDir, split: Split) -> nn.Module:
-    """The frozen network of the segmentation term and of the label input: the downstream network, trained on A's labelled training patients.
+    """The frozen network of segmentation terms and label input: the downstream one, trained on A's training labels.
 
     Raises:
         DataError: if none of them has a labelled tumor.

@@ -8,8 +8,8 @@ Departs from the paper: resize-convolutions (no checkerboard), 2-D and 3-D, a U-
 the fake before it is reconstructed, so that the cycle cannot be closed by a hidden code (Chu 2017, arXiv 1712.02950).
 Terms that the paper does not have (pairs, structure, labels) are off unless they are set.
 
-With `label_input` domain A's labels go in: `a2b` reads (image, label), so that what is labelled need not be guessed from
-an appearance that A and B do not share. B has no labels; where a cycle starts there, the frozen segmenter's
+With `label_input` domain A's labels go in: `a2b` reads (image, label), so that what is labelled need not be guessed
+from an appearance that A and B do not share. B has no labels; where a cycle starts there, the frozen segmenter's
 probabilities on `b2a(b)` take their place. With `label_discriminator` both discriminators read them beside the image,
 and a tumor in the wrong place is no longer realistic.
 """
@@ -42,7 +42,7 @@ class CycleGANConfig:
 
     Off by default: `paired_weight` of the L1 on registered pairs, and the weights of the terms that keep the structure
     of the input (see `losses.structure`). `label_input` is the number of A's classes that `a2b` reads, 0 none.
-    `round_trip_weight`: of the segmentation term on `b2a(a2b(a))`, which the segmenter, trained on A, knows how to read.
+    `round_trip_weight` is of the segmentation term on `b2a(a2b(a))`, which the segmenter, trained on A, can read.
     """
 
     generator: str = "resnet"
