@@ -62,6 +62,7 @@ ARMS: dict[str, Arm] = {
     "gan": Arm(standard=False, synthetic=True),
     "standard+gan": Arm(synthetic=True),
     "gan+copy-paste": Arm(synthetic=True, baseline="copy-paste"),
+    "gan+strong-intensity": Arm(synthetic=True, baseline="strong-intensity"),
     "target-labels": Arm(target=True),
 }
 
