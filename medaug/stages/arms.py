@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from monai.transforms import Compose
 
 from medaug.errors import ConfigError
 from medaug.evaluation.samples import Source, standard_augmentation
-from medaug.transforms.baselines import RandHistogramMatchd, RandStrongIntensityd
+from medaug.transforms.baselines import build_baseline
 
 REFERENCE = "standard"
 
@@ -44,7 +45,7 @@ class Arm:
         """
         steps: list[Any] = []
         if self.baseline is not None:
-            steps.append(_baseline(self.baseline, real, target))
+            steps.append(build_baseline(self.baseline, bank=_Bank(real), references=_Images(target or real)))
         if self.standard:
             steps.append(standard_augmentation(spatial_dims))
         return Compose(steps)
@@ -55,7 +56,12 @@ ARMS: dict[str, Arm] = {
     REFERENCE: Arm(),
     "strong-intensity": Arm(baseline="strong-intensity"),
     "histogram-match": Arm(baseline="histogram-match"),
+    "copy-paste": Arm(baseline="copy-paste"),
+    "carvemix": Arm(baseline="carvemix"),
+    "cutmix": Arm(baseline="cutmix"),
+    "gan": Arm(standard=False, synthetic=True),
     "standard+gan": Arm(synthetic=True),
+    "gan+copy-paste": Arm(synthetic=True, baseline="copy-paste"),
     "target-labels": Arm(target=True),
 }
 
@@ -72,10 +78,18 @@ def check_arms(names: Sequence[str], *, two_domains: bool) -> None:
         raise ConfigError(f"evaluation.arms: found {', '.join(unknown)}; expected some of: {', '.join(possible)}")
 
 
-def _baseline(name: str, real: Source, target: Source | None) -> Any:
-    if name == "strong-intensity":
-        return RandStrongIntensityd("image")
-    return RandHistogramMatchd("image", references=_Images(target or real))
+class _Bank(Sequence):
+    """Views with something labelled, read when asked for: {"image": (1, *S) in [-1, 1], "label": (1, *S)}."""
+
+    def __init__(self, source: Source):
+        self.source = Source([view for view in source.views if view.tumor_voxels], source.folder)
+
+    def __len__(self) -> int:
+        return len(self.source.views)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:  # type: ignore[override]
+        view, folder = self.source.views[index], self.source.folder
+        return {"image": view.normalized(folder), "label": view.classes(folder)[None].astype(np.float32)}
 
 
 class _Images(Sequence):

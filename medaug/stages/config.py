@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, model_validator
 
 from medaug.generation.config import DCGANConfig
 from medaug.stages.domains import with_two_domains
@@ -40,7 +40,9 @@ class DataConfig(Section):
     """What is read, and the grid all later stages work on."""
 
     root: Path | None = Field(None, description="folder or datalist JSON; none: phantoms")
-    layout: str = Field("auto", description="auto, brats, kaggle-lgg, msd, datalist, images-labels or paired-folders")
+    layout: str = Field(
+        "auto", description="auto, brats, kaggle-lgg, msd, datalist, dicom, images-labels or paired-folders"
+    )
     sequence: str | int | None = Field(None, description="which sequence or channel, by name or index")
     modality: Literal["MR", "CT"] = "MR"
     window_hu: tuple[float, float] = Field((-160.0, 240.0), description="CT only: mapped to [-1, 1]")
@@ -60,16 +62,21 @@ class DataConfig(Section):
     grid_size: tuple[int, int] | tuple[int, int, int] | None = Field(
         None, description="size to resample to, in the plane or (three sizes) of whole volumes; none: as stored"
     )
+    resample_mm: tuple[PositiveFloat, PositiveFloat] | tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = (
+        Field(None, description="voxel size to resample to instead of grid_size: in the plane, or of whole volumes")
+    )
     spacing_mm: tuple[float, ...] | None = Field(None, description="for pictures without spacing; none: 1 mm")
     organ_margin_mm: float = Field(ORGAN_MARGIN_MM, ge=0, description="lesions stay this far from the organ's edge")
     skip_unreadable: bool = Field(False, description="list unreadable files and go on without them")
     phantoms: PhantomData = PhantomData()
 
     @model_validator(mode="after")
-    def _windows_rise(self) -> DataConfig:
+    def _fits(self) -> DataConfig:
         for key, bounds in (("window_hu", self.window_hu), ("window", self.window)):
             if bounds is not None and not bounds[0] < bounds[1]:
                 raise ValueError(f"{key}: found {list(bounds)}; expected [low, high] with low below high")
+        if self.grid_size is not None and self.resample_mm is not None:
+            raise ValueError("grid_size and resample_mm both say which grid: give one of them")
         return self
 
     @property
@@ -189,9 +196,10 @@ class AuditConfig(Section):
 class EvaluationConfig(Section):
     """The downstream experiment: the same network, equal updates, with and without synthetic cases."""
 
-    task: Literal["segmentation", "classification", "translation"] = Field(
-        "segmentation", description="of the downstream network: outline the tumor, or tell whether there is one"
-    )
+    task: Literal["segmentation", "classification", "translation", "none"] = Field(
+        "segmentation", description="of the downstream network: outline the tumor, or tell whether there is one; "
+        "domain ct: segmentation in both domains, translation (compared with registered images), or none"
+    )  # fmt: skip
     arms: tuple[str, ...] = ("standard", "standard+gan")
     seeds: tuple[int, ...] = (0, 1, 2)
     synthetic_ratio: float = Field(0.5, ge=0, le=1, description="part of a batch that is synthetic in GAN arms")
@@ -256,8 +264,12 @@ class PipelineConfig(Section):
         dims, guided = self.data.spatial_dims, self.translator.mask_guided
         if self.domain == "ct":
             self._check_two_domains()
-        elif self.evaluation.task == "translation":
-            raise ValueError("evaluation.task 'translation' compares two kinds of image; set domain: ct")
+            if self.evaluation.task == "classification":
+                raise ValueError(
+                    "evaluation.task 'classification' is for domain tumor; expected another with domain ct"
+                )
+        elif self.evaluation.task in ("translation", "none"):
+            raise ValueError(f"evaluation.task '{self.evaluation.task}' is for two kinds of image; set domain: ct")
         elif self.target is not None:
             raise ValueError("target is a second kind of image, which domain 'tumor' does not have; set domain: ct")
         if "size" not in self.crop.model_fields_set and (guided or dims == 3):

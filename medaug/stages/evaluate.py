@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from medaug.errors import DataError
 from medaug.evaluation.samples import Source
-from medaug.io.atomic import read_json, write_json, write_text
-from medaug.io.cache import prepare_cases
+from medaug.io.atomic import read_json, write_json
 from medaug.io.prepared import views_of
-from medaug.splits import Split, refuse_leakage
+from medaug.splits import Split
 from medaug.stages.arms import ARMS, check_arms
-from medaug.stages.config import EvaluationConfig, PipelineConfig
+from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream import TASKS, Task
+from medaug.stages.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
-from medaug.stages.summary import scores_csv, summarized
+from medaug.stages.summary import write_summary
 
 
 def evaluate(config: PipelineConfig, run: RunDir) -> bool:
@@ -45,7 +44,11 @@ def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any
             cell = run.evaluation / "cells" / f"{arm}-seed{seed}.json"
             if not cell.exists():
                 write_json(cell, task.cell(arm, ARMS[arm], seed))
-    write_summary(run, settings, held_out, task)
+    cells = {
+        arm: [read_json(run.evaluation / "cells" / f"{arm}-seed{seed}.json") for seed in settings.seeds]
+        for arm in settings.arms
+    }
+    write_summary(run, cells, held_out, task)
 
 
 def check_patients(config: PipelineConfig, run: RunDir) -> None:
@@ -62,43 +65,6 @@ def check_patients(config: PipelineConfig, run: RunDir) -> None:
     TASKS[config.evaluation.task].check(real, scored, config.evaluation.patch_size)
 
 
-def held_out_patients(settings: EvaluationConfig, split: Split) -> tuple[str, ...]:
-    """The patients to score.
-
-    Raises:
-        DataError: if they are too few for an interval.
-    """
-    patients = split.test if settings.patients == "test" else split.validation
-    if len(patients) < 2:
-        raise DataError(
-            f"found {len(patients)} {settings.patients} patient(s); expected at least 2 for an interval. "
-            "Add patients, or lower split.train or split.validation."
-        )
-    return patients
-
-
-def check_provenance(synthetic: list[dict[str, Any]], split: Split) -> None:
-    """Refuses synthetic cases that any validation or test patient had a part in.
-
-    Raises:
-        LeakageError: naming the patients.
-    """
-    for record in synthetic:
-        made_from = {record["parent"]["patient"], *(lesion["patient"] for lesion in record["lesions"])} - {None}
-        refuse_leakage(made_from, split, f"synthetic case {record['case']} was")
-        refuse_leakage(record["training_patients"], split, f"the weights behind {record['case']} were")
-
-
-def write_summary(run: RunDir, settings: EvaluationConfig, patients: tuple[str, ...], task: Task) -> None:
-    """`summary.json` and `scores.csv`, from the cells on disk."""
-    cells = {
-        arm: [read_json(run.evaluation / "cells" / f"{arm}-seed{seed}.json") for seed in settings.seeds]
-        for arm in settings.arms
-    }
-    write_text(run.evaluation / "scores.csv", scores_csv(cells, patients, task))
-    write_json(run.evaluation / "summary.json", summarized(cells, patients, task))
-
-
 def _task(
     config: PipelineConfig, run: RunDir, split: Split, held_out: tuple[str, ...], synthetic: list[dict[str, Any]]
 ) -> Task:
@@ -113,17 +79,3 @@ def _task(
         config, real, synthetic_source([r for r in synthetic if r["kind"] in kind.learns_from], run, dims),
         Source(counterparts, run.prepared), [e for e in entries if e["patient"] in held_out], run.prepared,
     )  # fmt: skip
-
-
-def synthetic_source(records: list[dict[str, Any]], run: RunDir, spatial_dims: int, classes: int = 1) -> Source | None:
-    """The cases, decoded; each keeps the window it was written with. Labels hold the numbers of `classes` classes."""
-    cases = [
-        {**record, "image": str(run.synthetic / record["image"]), "label": str(run.synthetic / record["label"])}
-        for record in records
-    ]
-    if not cases:
-        return None
-    folder = run.evaluation / "prepared"
-    numbers = tuple((number,) for number in range(1, classes + 1))
-    entries, _ = prepare_cases(cases, folder, spatial_dims=spatial_dims, classes=numbers)
-    return Source(views_of(entries, folder, spatial_dims), folder)

@@ -7,20 +7,19 @@ are read by the arm `target-labels` alone: it says how good a network with those
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from medaug.errors import DataError
 from medaug.evaluation.samples import Source
-from medaug.io.atomic import read_json, write_json, write_text
+from medaug.io.atomic import read_json, write_json
 from medaug.io.prepared import views_of
 from medaug.splits import Split
 from medaug.stages.arms import ARMS, check_arms
 from medaug.stages.config import PipelineConfig
-from medaug.stages.downstream import Segmentation, Task
-from medaug.stages.evaluate import check_provenance, held_out_patients, synthetic_source
+from medaug.stages.downstream import Segmentation
+from medaug.stages.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
-from medaug.stages.summary import Cells, scores_csv, summarized
+from medaug.stages.summary import write_domain_summary
 
 TESTS = ("source", "target")
 
@@ -46,17 +45,6 @@ def check_labels(config: PipelineConfig, run: RunDir) -> None:
         DataError: naming the domain without labels.
     """
     _tasks(config, run, [])
-
-
-def write_domain_summary(run: RunDir, cells: Cells, tasks: Mapping[str, Task]) -> None:
-    """`summary.json` and a table of scores for each test set, from its cells."""
-    tests = {}
-    for name, task in tasks.items():
-        of_test = {arm: [cell | cell["tests"][name] for cell in members] for arm, members in cells.items()}
-        patients = sorted(next(iter(of_test.values()))[0]["scores"])
-        write_text(run.evaluation / f"scores-{name}.csv", scores_csv(of_test, patients, task))
-        tests[name] = summarized(of_test, patients, task)
-    write_json(run.evaluation / "summary.json", {"task": "segmentation", "tests": tests})
 
 
 def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from monai.data import MetaTensor
 
 from medaug.phantoms import head_phantom
 from medaug.volumes import Percentiles
@@ -38,5 +39,21 @@ def sample_of(volumes) -> Callable[..., Sample]:
         names = {"image": sequence, "label": "label", "organ": "organ"}
         arrays = {key: head[name] if spatial_dims == 3 else head[name][..., level] for key, name in names.items()}
         return {key: array[None].copy() for key, array in arrays.items()}
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def ellipse_case() -> Callable[..., dict]:
+    """`ellipse_case(tissue, lesion=0.7, spacing_mm=2.0)`: an 80 mm disk with a 20 mm lesion, as MetaTensors."""
+
+    def made(tissue: float, lesion: float | None, spacing_mm: float = 2.0) -> dict:
+        x, y = (np.mgrid[: round(96 / spacing_mm), : round(96 / spacing_mm)] + 0.5) * spacing_mm - 48
+        organ = np.hypot(x, y) < 40
+        label = (np.hypot(x - 10, y) < 10) & (lesion is not None)
+        image = np.where(label, lesion or 0.0, np.where(organ, tissue, -1.0))
+        affine = np.diag([spacing_mm, spacing_mm, 1.0, 1.0])
+        arrays = {"image": image, "label": label, "organ": organ}
+        return {k: MetaTensor(v[None].astype(np.float32), affine=affine) for k, v in arrays.items()}
 
     return made
