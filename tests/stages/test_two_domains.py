@@ -3,18 +3,24 @@
 import nibabel
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from medaug.cli import app
 from medaug.errors import ConfigError, DataError, RunError, WeightsError
 from medaug.io.atomic import read_json
+from medaug.io.cache import open_array
+from medaug.io.files import read_scan
 from medaug.io.writers import ScanRecord, write_layout
+from medaug.lesions import body_of
 from medaug.phantoms import phantoms
 from medaug.pipeline import run_pipeline
 from medaug.stages import train as train_stage
 from medaug.stages.config_files import load_config
 from medaug.stages.runs import RunDir
+from medaug.transforms import SynthesizeCT
 from medaug.translators.weights import load_weights
+from medaug.volumes import Window
 
 TINY = (
     "data.phantoms.patients=5", "data.phantoms.shape=[32,32,6]", "data.phantoms.spacing_mm=[12,12,24]",
@@ -68,6 +74,25 @@ def test_phantoms_train_pix2pix_from_mr_to_ct_with_both_windows_in_the_weights(p
     assert weights.facts["sequence"] == "mr" and weights.facts["target_sequence"] == "contrast"
     assert weights.facts["paired_patients"] == weights.facts["training_patients"] and weights.prior is None
     assert list(phantom_run.previews.glob("step-*.png"))
+
+
+def test_bodies_not_brains_are_stored_in_both_domains_and_the_weights_say_so(phantom_run):
+    assert load_weights(phantom_run.weights).facts["body"] == "auto"
+    run = phantom_run
+    for datalist, folder in ((run.datalist, run.prepared), (run.datalist_b, run.prepared_b)):
+        for entry in read_json(datalist)["cases"]:
+            image, organ = (np.asarray(open_array(folder, entry["arrays"][kind])) for kind in ("image", "organ"))
+            body = body_of(image.astype(np.float32), Window(**entry["window"]), entry["spacing_mm"])
+            np.testing.assert_array_equal(organ > 0, body)
+            assert 0.2 < body.mean() < 0.9
+
+
+def test_trained_weights_make_a_ct_of_a_scan(phantom_run):
+    scan = read_scan(sorted(phantom_run.phantoms.rglob("*_0002.nii.gz"))[0])
+    transform = SynthesizeCT(str(phantom_run.weights))
+    result = transform(scan)
+    assert result.dtype == torch.int16 and torch.equal(result.affine, scan.affine)
+    assert (result.numpy()[0][~transform.body] == -1024).all() and transform.resampled_from_mm is None
 
 
 def test_the_same_command_runs_nothing_again_and_other_pairs_are_another_run(cli, phantom_run):

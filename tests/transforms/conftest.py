@@ -12,6 +12,9 @@ from monai.data import MetaTensor
 from medaug.io.atomic import read_json
 from medaug.io.cache import open_array
 from medaug.stages.runs import RunDir
+from medaug.translators import build_translator
+from medaug.translators.weights import Weights
+from medaug.volumes import Domain
 
 KINDS = ("array", "tensor", "metatensor")
 
@@ -79,3 +82,25 @@ def as_kind(head: Head):
         return MetaTensor(tensor, affine=torch.from_numpy(head.affine), meta={"filename_or_obj": "head.nii.gz"})
 
     return convert
+
+
+@pytest.fixture(scope="session")
+def translating():
+    """`translating(do, a, b)`: plain weights between two domains whose translator does `do(x, direction, style)`."""
+
+    def make(do, a=None, b=None, dims=2, patch_size=None, slices=1, style_dim=0, spacing_mm=None, **facts) -> Weights:
+        domains = a or Domain("t2", "MR"), b or Domain("flair", "MR")
+        settings = {"generator": "unet", "width": 2, "depth": 2, "discriminator_width": 2, "discriminator_layers": 1}
+        translator = build_translator("cyclegan", settings | {"channels": slices}, *domains, dims)
+
+        class Stub(type(translator)):
+            def translate(self, x, direction, *, mask=None, style=None, generator=None):
+                self.check_input(x, mask)
+                return do(x, direction, style)
+
+        Stub.style_dim = property(lambda self: style_dim)
+        translator.__class__ = Stub
+        known = {"spacing_mm": list(spacing_mm or [1.0] * dims), "patch_size": patch_size, "slices": slices}
+        return Weights(translator, None, known | facts)
+
+    return make

@@ -1,0 +1,211 @@
+"""What translating a scan in windows does to it: seams, checkerboards, and brightness that drifts from tile to tile.
+
+An instance norm (Ulyanov et al. 2016, arXiv 1607.08022) subtracts what it sees on average: a tile of air and a tile of
+liver come out differently bright, and differently from the whole scan. Strided networks leave regular patterns
+(Odena et al. 2016, doi 10.23915/distill.00003), and where windows meet there may be a step. All functions are of
+arrays (X, Y[, Z]) in the target's unit; differences are in that unit, ratios are 1 where there is nothing to see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from monai.data.utils import dense_patch_slices
+
+from medaug.errors import DataError
+
+NEARBY_VOXELS = 4
+"""Gradients up to so far from a border are what those across it are compared with."""
+PEAK_BINS, AROUND_BINS = 1.5, (2.5, 6.0)
+"""Of a spectrum, in bins: half the width of what counts as one frequency, and what its energy is compared with."""
+
+Region = tuple[slice, ...]
+
+
+class Tile(NamedTuple):
+    """A window of a scan, and its translation when nothing else was seen."""
+
+    region: Region
+    alone: np.ndarray
+
+
+class Difference(NamedTuple):
+    """Between a scan translated whole and in windows; absolute, in the target's unit."""
+
+    mean: float
+    largest: float
+
+
+class Drift(NamedTuple):
+    """Of the tiles' brightness against the whole scan, in the target's unit.
+
+    Attributes:
+        offsets: (tiles,), mean of (tile alone − whole scan).
+        spread: their standard deviation.
+        slope: how much they change, on a straight line, from one end of the scan to the other; the steepest axis.
+    """
+
+    offsets: np.ndarray
+    spread: float
+    slope: float
+
+
+@dataclass(frozen=True)
+class TilingReport:
+    """All four for one scan; `checkerboard` is None without a reference."""
+
+    seams: float
+    checkerboard: float | None
+    difference: Difference
+    drift: Drift
+
+
+def tiling_report(
+    whole: np.ndarray, tiled: np.ndarray, tiles: Sequence[Tile], *, patch_size: Sequence[int], overlap: float,
+    reference: np.ndarray | None = None, stride: int = 2, mask: np.ndarray | None = None,
+) -> TilingReport:  # fmt: skip
+    """How a scan translated in windows differs from the same scan translated whole.
+
+    Args:
+        whole: the scan translated at once.
+        tiled: the scan translated in windows and joined.
+        tiles: the windows of `tiles_of`, each translated alone.
+        patch_size, overlap: of the windows.
+        reference: a real image of the target domain, or the source, for the checkerboard.
+        stride: of the network.
+        mask: where differences and drift are looked at (the body); None is everywhere.
+
+    Raises:
+        DataError: if shapes do not fit.
+    """
+    return TilingReport(
+        seam_ratio(tiled, patch_size, overlap),
+        None if reference is None else checkerboard_ratio(tiled, reference, stride),
+        tiling_difference(whole, tiled, mask),
+        brightness_drift(whole, tiles, mask),
+    )
+
+
+def tiles_of(shape: Sequence[int], patch_size: Sequence[int], overlap: float) -> list[Region]:
+    """The windows that a sliding window of this size and overlap (a fraction) looks at; the last ones end at the edge.
+
+    An image smaller than the window is one tile along that axis.
+    """
+    size = [min(p, n) for p, n in zip(patch_size, shape, strict=True)]
+    steps = [n if p == n else max(1, int(p * (1 - overlap))) for p, n in zip(size, shape, strict=True)]
+    return dense_patch_slices(tuple(shape), size, steps)
+
+
+def seam_ratio(image: np.ndarray, patch_size: Sequence[int], overlap: float) -> float:
+    """Mean absolute step across the windows' borders over that nearby, along the same axis; 1 without seams.
+
+    Of an image or, which is more sensitive, of a change. The axis with the strongest seams counts.
+    """
+    return max((_seams_along(image, axis, patch_size, overlap) for axis in range(image.ndim)), default=1.0)
+
+
+def checkerboard_ratio(fake: np.ndarray, reference: np.ndarray, stride: int) -> float:
+    """Energy of `fake` at the frequencies of the stride's grid, up to Nyquist's, relative to that of `reference`.
+
+    A pattern of the network's has one phase everywhere: it is a peak in the plane's spectrum, where anatomy is a slope.
+    So each energy is taken over its surroundings in the spectrum (of the reference at least 1), and the frequency where
+    `fake` has most in excess counts. Two clean images differ by a factor of a few; strides above 4 reach into the
+    anatomy's own frequencies: look at the change (fake − source) there.
+
+    Args:
+        reference: an image of the target domain, or the source; its shape may differ. Volumes are averaged over axis 2.
+        stride: of the network, at least 2.
+
+    Raises:
+        DataError: for a constant image.
+    """
+    spectra = [_spectrum(image) for image in (fake, reference)]
+    steps = [k / stride for k in range(-(stride // 2), stride // 2 + 1)]
+    grid = [(x, y) for x in {*steps, 0.5} for y in {*steps, 0.5} if (x, y) != (0, 0)]
+    return max(_peak(spectra[0], place) / max(1.0, _peak(spectra[1], place)) for place in grid)
+
+
+def tiling_difference(whole: np.ndarray, tiled: np.ndarray, mask: np.ndarray | None = None) -> Difference:
+    """How far the scan translated in windows is from the scan translated whole.
+
+    Raises:
+        DataError: if shapes differ, or the mask is empty.
+    """
+    inside = _inside(mask, whole.shape)
+    if whole.shape != tiled.shape:
+        raise DataError(f"found translations of shapes {whole.shape} and {tiled.shape}; expected one scan's")
+    distance = np.abs(np.asarray(whole, dtype=np.float64) - tiled)[inside]
+    return Difference(float(distance.mean()), float(distance.max()))
+
+
+def brightness_drift(whole: np.ndarray, tiles: Sequence[Tile], mask: np.ndarray | None = None) -> Drift:
+    """How much brighter each tile comes out alone than in the whole scan; tiles with nothing of the mask do not count.
+
+    Raises:
+        DataError: if a tile does not have its region's shape, or none is left.
+    """
+    inside, offsets, centres = _inside(mask, whole.shape), [], []
+    for region, alone in tiles:
+        if alone.shape != whole[region].shape:
+            raise DataError(f"found a tile of shape {alone.shape}; expected {whole[region].shape}, as its region")
+        if inside[region].any():
+            offsets.append(float((alone.astype(np.float64) - whole[region])[inside[region]].mean()))
+            centres.append([(s.start + s.stop) / 2 / n for s, n in zip(region, whole.shape, strict=True)])
+    if not offsets:
+        raise DataError("found no tile with a voxel of the mask; expected some. Give all tiles, or leave the mask out.")
+    values = np.array(offsets)
+    slopes = [_slope(places, values) for places in np.array(centres).T]
+    return Drift(values, float(values.std()), max(slopes, key=abs))
+
+
+def _seams_along(image: np.ndarray, axis: int, patch_size: Sequence[int], overlap: float) -> float:
+    lines = np.abs(np.diff(np.asarray(image, dtype=np.float64), axis=axis))
+    steps = lines.mean(axis=tuple(other for other in range(image.ndim) if other != axis))  # (n - 1,)
+    spans = {(region[axis].start, region[axis].stop) for region in tiles_of(image.shape, patch_size, overlap)}
+    borders = np.array(sorted({end for span in spans for end in span if 0 < end < image.shape[axis]}), dtype=int) - 1
+    if not borders.size:
+        return 1.0
+    distance = np.abs(np.arange(len(steps))[:, None] - borders).min(axis=1)
+    nearby = (distance > 1) & (distance <= NEARBY_VOXELS)
+    across, beside = steps[borders].mean(), steps[nearby].mean() if nearby.any() else steps.mean()
+    if beside == 0:
+        return 1.0 if across == 0 else float("inf")
+    return float(across / beside)
+
+
+def _spectrum(image: np.ndarray) -> np.ndarray:
+    """(X, Y): the energy of the plane's frequencies, averaged over slices, without the mean."""
+    planes = np.asarray(image, dtype=np.float64).reshape(*image.shape[:2], -1)
+    if np.ptp(planes) == 0:
+        raise DataError("found a constant image; expected one with contrast, whose spectrum says something")
+    taper = np.outer(*(np.hanning(n + 2)[1:-1] for n in planes.shape[:2]))
+    planes = (planes - planes.mean(axis=(0, 1))) * taper[..., None]
+    return (np.abs(np.fft.fft2(planes, axes=(0, 1))) ** 2).mean(axis=-1)
+
+
+def _peak(spectrum: np.ndarray, place: tuple[float, float]) -> float:
+    """Mean energy at a frequency (cycles per voxel along X and Y) over the median of what surrounds it."""
+    away = []
+    for size, frequency in zip(spectrum.shape, place, strict=True):
+        bins = np.abs(np.fft.fftfreq(size) - frequency) * size
+        away.append(np.minimum(bins, size - bins))
+    distance = np.maximum.outer(*away)
+    around = np.median(spectrum[(distance > AROUND_BINS[0]) & (distance <= AROUND_BINS[1])])
+    return float(spectrum[distance <= PEAK_BINS].mean() / max(around, np.finfo(float).tiny))
+
+
+def _slope(places: np.ndarray, values: np.ndarray) -> float:
+    """Least squares, by the scan's whole extent; 0 where all places are one."""
+    spread = places - places.mean()
+    return float((spread @ values) / (spread @ spread)) if np.ptp(places) > 1e-9 else 0.0
+
+
+def _inside(mask: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    if mask is None:
+        return np.ones(shape, dtype=bool)
+    if mask.shape != shape or not mask.any():
+        raise DataError(f"mask: found shape {mask.shape}, {int((mask > 0).sum())} voxels; expected some on {shape}")
+    return mask > 0
