@@ -1,15 +1,18 @@
-"""Does a synthetic lesion look like a real one, and does a scan look healthy?
+"""Does a synthetic lesion look like a real one, does a scan look healthy, and is a synthetic CT near the real one?
 
-Measures of contrast and texture, a real-vs-synthetic probe, smoothness from slice to slice, and anomaly scores by
-removal.
+Measures of contrast and texture, a real-vs-synthetic probe, smoothness from slice to slice, anomaly scores by removal,
+and for registered images similarity and errors by tissue.
 """
 
 from medaug.quality.anomaly import Anomaly, CropScorer, RemovalScorer, Scorer, level_scores, smoothed_inside
 from medaug.quality.consistency import ZConsistency, z_consistency, z_ratio
 from medaug.quality.contrast import lesion_statistics
+from medaug.quality.hounsfield import bone_dice, tissue_errors
 from medaug.quality.probe import FEATURE_NAMES, ProbeResult, lesion_features, probe_auc
+from medaug.quality.similarity import GREY_LEVELS, HOUNSFIELD, IMAGE_METRICS, Pair, Scale, similarity
 
 __all__ = [
-    "FEATURE_NAMES", "Anomaly", "CropScorer", "ProbeResult", "RemovalScorer", "Scorer", "ZConsistency",
-    "lesion_features", "lesion_statistics", "level_scores", "probe_auc", "smoothed_inside", "z_consistency", "z_ratio",
+    "FEATURE_NAMES", "GREY_LEVELS", "HOUNSFIELD", "IMAGE_METRICS", "Anomaly", "CropScorer", "Pair", "ProbeResult",
+    "RemovalScorer", "Scale", "Scorer", "ZConsistency", "bone_dice", "lesion_features", "lesion_statistics",
+    "level_scores", "probe_auc", "similarity", "smoothed_inside", "tissue_errors", "z_consistency", "z_ratio",
 ]  # fmt: skip
