@@ -1,4 +1,4 @@
-"""Resampling of an image and its mask to a fixed grid, in the plane or also across it, with the affine for it.
+"""Resampling of an image and its mask to a grid or a voxel size, in the plane or also across it, with its affine.
 
 The field of view stays; the voxel size changes. Voxel j of the new grid covers the old voxels from j·s to (j+1)·s
 (s = old size / new size), so its centre lies at (j + 0.5)·s - 0.5: the origin shifts by half the difference.
@@ -48,6 +48,22 @@ def resample_mask(mask: np.ndarray, grid_size: tuple[int, ...]) -> np.ndarray:
     return covered >= 0.5 - 1e-5
 
 
+def resample_classes(classes: np.ndarray, grid_size: tuple[int, ...]) -> np.ndarray:
+    """Class numbers (uint8, 0 none) on the new grid, each class as `resample_mask` has it.
+
+    Args:
+        classes: (X, Y) or (X, Y, Z).
+        grid_size: the new (X, Y), or (X, Y, Z) of a volume.
+    """
+    numbers = [int(number) for number in np.unique(classes) if number]
+    masks = {number: resample_mask(classes == number, grid_size) for number in numbers}
+    shape = (*grid_size, *classes.shape[len(grid_size) :])
+    resampled = np.zeros(shape, dtype=np.uint8)
+    for number, mask in masks.items():
+        resampled[mask & (resampled == 0)] = number
+    return resampled
+
+
 def resampled_affine(affine: np.ndarray, shape: tuple[int, ...], grid_size: tuple[int, ...]) -> np.ndarray:
     """The (4, 4) affine of the new grid: larger steps along its axes, and the half-voxel shift of the origin."""
     scale = np.ones(3)
@@ -55,6 +71,14 @@ def resampled_affine(affine: np.ndarray, shape: tuple[int, ...], grid_size: tupl
     step = np.diag([*scale, 1.0])
     step[:3, 3] = 0.5 * scale - 0.5
     return np.asarray(affine, dtype=np.float64) @ step
+
+
+def grid_of_spacing(
+    shape: tuple[int, ...], spacing_mm: tuple[float, ...], wanted_mm: tuple[float, ...]
+) -> tuple[int, ...]:
+    """The size at which voxels come closest to `wanted_mm`, along as many axes, in the field of view as it is."""
+    axes = zip(shape, spacing_mm, wanted_mm, strict=False)
+    return tuple(max(1, round(size * spacing / wanted)) for size, spacing, wanted in axes)
 
 
 def _overlap(old: int, new: int) -> np.ndarray:

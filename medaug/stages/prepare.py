@@ -1,4 +1,4 @@
-"""Find the cases, decode them once, give each its window and organ mask, and split the patients.
+"""Find the cases, decode them once, give each its window and its organ or body mask, and split the patients.
 
 Reads: the data folder (or makes phantoms). Writes: `prepared/` with `datalist.json`, and `split.json`. With a target
 domain its scans go to `prepared_b/`, and one split is drawn over the patients of both: nobody is on two sides.
@@ -18,11 +18,11 @@ import numpy as np
 from medaug.errors import ConfigError, DataError, LeakageError
 from medaug.io.atomic import read_json, write_json
 from medaug.io.cache import Unreadable, open_array, prepare_cases, store_array
-from medaug.io.cases import Case
+from medaug.io.cases import Case, source_stamps
 from medaug.io.layouts import find_cases
-from medaug.lesions import find_organ
+from medaug.lesions import body_of, find_organ
 from medaug.progress import track
-from medaug.splits import Split, split_patients
+from medaug.splits import Split, fold_patients, split_patients
 from medaug.stages.config import DataConfig, PipelineConfig
 from medaug.stages.phantoms import write_phantoms
 from medaug.stages.runs import RunDir, essential, run_stage
@@ -62,7 +62,8 @@ def prepare(config: PipelineConfig, run: RunDir) -> bool:
 
 
 def _inputs(source: Source) -> list[Any]:
-    return [essential(source.data), source.data.skip_unreadable, [_stamp(case) for case in source.cases]]
+    stamps = [[case["case"], *source_stamps(case)] for case in source.cases]
+    return [essential(source.data), source.data.skip_unreadable, stamps]
 
 
 def _find(data: DataConfig, run: RunDir) -> list[Case]:
@@ -82,7 +83,7 @@ def _prepare(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None
     split = _split(config, run, [entry for entries, _ in prepared for entry in entries])
     for source, (entries, unreadable) in zip(sources, prepared, strict=True):
         _add_windows(source, entries)
-        _add_organs(source, entries)
+        _add_organs(source, entries, whole_body=config.domain == "ct")
         found = {"cases": entries, "unreadable": [asdict(item) for item in unreadable]}
         write_json(source.folder / run.datalist.name, found)
     write_json(run.split, split.to_dict())
@@ -102,8 +103,8 @@ def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[
         entries, unreadable = prepare_cases(
             cases, source.folder, skip_unreadable=data.skip_unreadable,
             progress=lambda done, total: tracker.advance(), spatial_dims=data.spatial_dims,
-            tumor_labels=data.tumor_labels, known_labels=data.known_labels, grid_size=data.grid_size,
-            spacing_mm=data.spacing_mm,
+            tumor_labels=data.tumor_labels, classes=_class_values(data), known_labels=data.known_labels,
+            grid_size=data.grid_size, resample_mm=data.resample_mm, spacing_mm=data.spacing_mm,
         )  # fmt: skip
     for left_out in unreadable:
         logger.warning("left out %s", left_out.reason)
@@ -116,9 +117,11 @@ def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[
 
 
 def _split(config: PipelineConfig, run: RunDir, entries: list[dict[str, Any]]) -> Split:
-    settings = config.split
+    s, patients = config.split, [entry["patient"] for entry in entries]
     try:
-        return split_patients((e["patient"] for e in entries), settings.train, settings.validation, settings.seed)
+        if s.folds is not None:
+            return fold_patients(patients, s.folds, s.fold or 0, s.validation, s.seed)
+        return split_patients(patients, s.train, s.validation, s.seed)
     except DataError as error:
         raise DataError(f"{config.data.root or run.phantoms}: {error}") from None
 
@@ -157,21 +160,22 @@ def _check_modality(source: Source, arrays: list[np.ndarray], path: str) -> None
         raise ConfigError(f"{path}: found intensities down to {lowest:g}, as in CT (HU); {key} is MR. Set {key}=CT.")
 
 
-def _add_organs(source: Source, entries: list[dict[str, Any]]) -> None:
-    with track("find organs", len(entries)) as tracker:
+def _add_organs(source: Source, entries: list[dict[str, Any]], *, whole_body: bool) -> None:
+    """Where lesions may lie, or with `whole_body` what is translated: skin and skull too."""
+    with track("find bodies" if whole_body else "find organs", len(entries)) as tracker:
         for entry in entries:
             image = np.asarray(open_array(source.folder, entry["arrays"]["image"]), dtype=np.float32)
-            normalized = Window(**entry["window"]).normalize(image)
-            spacing_mm = tuple(entry["spacing_mm"])[: image.ndim]
-            organ = find_organ(normalized, spacing_mm, margin_mm=source.data.organ_margin_mm)
+            window, spacing_mm = Window(**entry["window"]), tuple(entry["spacing_mm"])[: image.ndim]
+            organ = (
+                body_of(image, window, spacing_mm) if whole_body
+                else find_organ(window.normalize(image), spacing_mm, margin_mm=source.data.organ_margin_mm)
+            )  # fmt: skip
             entry["arrays"]["organ"] = store_array(source.folder, f"{entry['case']}.organ", organ.astype(np.uint8))
             tracker.advance()
 
 
-def _stamp(case: dict[str, Any]) -> list[Any]:
-    paths = [Path(case[key]) for key in ("image", "label") if case[key] is not None]
-    stats = [path.stat() if path.exists() else None for path in paths]
-    return [case["case"], *[[s.st_size, s.st_mtime_ns] if s else None for s in stats]]
+def _class_values(data: DataConfig) -> tuple[tuple[int, ...], ...] | None:
+    return None if data.classes is None else tuple(data.classes.values())
 
 
 def _wanted(values: tuple[int, ...] | None) -> str:

@@ -16,7 +16,6 @@ from monai.data import MetaTensor
 from medaug.errors import DataError
 from medaug.io.atomic import read_json
 from medaug.io.prepared import View, views_of
-from medaug.lesions import find_body
 from medaug.quality.similarity import GREY_LEVELS, HOUNSFIELD, Scale
 from medaug.stages.runs import RunDir
 from medaug.training.domains import registered_pairs
@@ -85,9 +84,9 @@ def read_case(run: RunDir, pair: tuple[View, View], scale: Scale) -> Case:
 
 def read_target(run: RunDir, view: View, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
     """A target's image in its scale, and its body."""
-    normalized = view.read(run.prepared_b).image
-    image = normalized if scale == WINDOW_UNITS else np.asarray(view.raw(run.prepared_b, "image"), dtype=np.float32)
-    return image, find_body(normalized, view.spacing_mm)
+    arrays = view.read(run.prepared_b)
+    image = arrays.image if scale == WINDOW_UNITS else np.asarray(view.raw(run.prepared_b, "image"), dtype=np.float32)
+    return image, arrays.organ
 
 
 def translated(run: RunDir, view: View, translate: TranslateDomain, scale: Scale) -> np.ndarray:

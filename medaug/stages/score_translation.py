@@ -1,6 +1,6 @@
 """How near is a translated image to the real one? Held-out registered patients, against two trivial translations.
 
-Reads: `prepared/`, `prepared_b/`, `split.json`, `train/weights`. Writes `evaluation/`: `cells/<arm>.json`,
+Reads: `prepared/`, `prepared_b/`, `split.json`, `train/weights`. Writes `evaluation/`: `cells/<arm>-seed<k>.json`,
 `scores.csv`, `summary.json` (as the stage `evaluate` writes them) and `pictures.png`. The arms are the trained method,
 `mean` and, where training patients have registered pairs, `regression` (see `quality.baselines`). Metrics are those of
 `quality.similarity`, inside the real image's body; in HU the cells also hold errors by tissue.
@@ -8,26 +8,24 @@ Reads: `prepared/`, `prepared_b/`, `split.json`, `train/weights`. Writes `evalua
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from io import StringIO
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from medaug.errors import ConfigError, DataError
-from medaug.evaluation import Comparison, compare, holm, mean_interval
-from medaug.io.atomic import atomic_path, read_json, write_json, write_text
+from medaug.io.atomic import atomic_path, read_json, write_json
 from medaug.io.prepared import View
 from medaug.progress import track
-from medaug.quality import HOUNSFIELD, IMAGE_METRICS, Pair, Scale, bone_dice, similarity, tissue_errors
+from medaug.quality import HOUNSFIELD, Pair, Scale, bone_dice, similarity, tissue_errors
 from medaug.quality.baselines import Example, IntensityRegression, MeanImage
 from medaug.report.translation import translation_grid
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.config import PipelineConfig
 from medaug.stages.registered import read_case, read_target, registered, scale_of, translated, whole_views
 from medaug.stages.runs import RunDir, fingerprint, run_stage
+from medaug.stages.summary import write_translation_summary
 from medaug.transforms import TranslateDomain
 from medaug.translators.weights import load_weights
 
@@ -100,13 +98,14 @@ def _score(config: PipelineConfig, run: RunDir, split: Split) -> None:
     arms |= _baselines(run, split, trained_on, scale)
     seed = config.training.seed
     for arm, translation in arms.items():
-        cell = run.evaluation / "cells" / f"{arm}.json"
+        cell = run.evaluation / "cells" / f"{arm}-seed{seed}.json"
         if not cell.exists():
-            write_json(cell, {"arm": arm, "seed": seed, **held.score(arm, translation)})
+            write_json(cell, {"arm": arm, "seed": seed, **held.score(arm, translation), "losses": []})
     facts = {"unit": scale.unit, "scale": [scale.low, scale.high], "left_out": found.left_out,
              "source": weights.translator.domain_a.name, "target": weights.translator.domain_b.name,
              "registered_training_patients": list(trained_on)}  # fmt: skip
-    _write_summary(run, list(arms), list(held.pairs), seed, facts)
+    cells = {arm: [read_json(run.evaluation / "cells" / f"{arm}-seed{seed}.json")] for arm in arms}
+    write_translation_summary(run, cells, facts)
     _write_pictures(held, arms, method)
 
 
@@ -122,48 +121,6 @@ def _baselines(
         regression = IntensityRegression(examples)
         found[REGRESSION] = lambda view, source: regression(source)
     return found
-
-
-def _write_summary(run: RunDir, arms: list[str], patients: list[str], seed: int, facts: dict[str, Any]) -> None:
-    """Scores by arm with intervals, and for every metric the method against the better of the trivial ones."""
-    scores: dict[str, Scores] = {arm: read_json(run.evaluation / "cells" / f"{arm}.json")["scores"] for arm in arms}
-    tables = {
-        arm: {name: np.array([[scores[arm][patient][name]] for patient in patients]) for name in IMAGE_METRICS}
-        for arm in arms
-    }
-    intervals = {
-        arm: {
-            name: asdict(mean_interval(tables[arm][name], np.random.RandomState(0)).within(*metric.bounds))
-            for name, metric in IMAGE_METRICS.items()
-        }
-        for arm in arms
-    }
-    comparisons = [asdict(c) for name in IMAGE_METRICS for c in holm([_compared(tables, arms[0], arms[1:], name)])]
-    summary = {
-        "task": "translation", "patients": patients, "seeds": [seed], "arms": intervals, "comparisons": comparisons,
-        **facts,
-    }  # fmt: skip
-    write_text(run.evaluation / "scores.csv", _scores_csv(scores, patients, seed))
-    write_json(run.evaluation / "summary.json", summary)
-
-
-def _compared(tables: dict[str, dict[str, np.ndarray]], arm: str, rivals: Sequence[str], name: str) -> Comparison:
-    better = max if IMAGE_METRICS[name].higher_is_better else min
-    rival = better(rivals, key=lambda other: float(tables[other][name].mean()))
-    return compare(
-        tables[arm][name], tables[rival][name], metric=name, arm=arm, reference=rival, rng=np.random.RandomState(0),
-        higher_is_better=IMAGE_METRICS[name].higher_is_better,
-    )  # fmt: skip
-
-
-def _scores_csv(scores: dict[str, Scores], patients: list[str], seed: int) -> str:
-    stream = StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["arm", "seed", "patient", *IMAGE_METRICS])
-    for arm, by_patient in scores.items():
-        for patient in patients:
-            writer.writerow([arm, seed, patient, *(round(by_patient[patient][name], 5) for name in IMAGE_METRICS)])
-    return stream.getvalue()
 
 
 def _write_pictures(held: _Held, arms: dict[str, Translation], method: str) -> None:
