@@ -158,7 +158,7 @@ def _check_label_input(config: PipelineConfig) -> None:
     found = settings.get("label_input", 0)
     if found not in (0, len(classes)):
         raise ConfigError(
-            f"translator.label_input: found {found}; expected {len(classes)} (the classes are {', '.join(classes)}), or 0"
+            f"translator.label_input: found {found}; expected {len(classes)} (classes: {', '.join(classes)}), or 0"
         )
     if settings.get("label_discriminator") and not found:
         raise ConfigError(f"translator.label_discriminator needs translator.label_input={len(classes)}")

@@ -211,8 +211,8 @@ class CycleGAN(Translator):
             c = self.config
             raise ConfigError(
                 f"translator.segmentation_weight is {c.segmentation_weight:g}, round_trip_weight "
-                f"{c.round_trip_weight:g} and label_input {c.label_input}, but there is no segmenter; expected a frozen "
-                "network: call attach_segmenter(network), or set them to 0."
+                f"{c.round_trip_weight:g} and label_input {c.label_input}, but there is no segmenter; expected a "
+                "frozen network: call attach_segmenter(network), or set them to 0."
             )
         return self.segmenter.to(like.device)
 
