@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from medaug.cli import app
 from medaug.errors import DataError
 from medaug.io.files import write_scan
-from medaug.lesions import find_body
+from medaug.lesions import body_of
 from medaug.phantoms import abdomen_phantom
 from medaug.quality.similarity import HOUNSFIELD, Pair, similarity
 from medaug.volumes import Window
@@ -52,7 +52,7 @@ def test_a_ct_is_compared_in_hu_inside_its_body_with_tissues_and_pictures(cli, w
     for words in ("HU (-1024 to 3000)", "Mean absolute error", "MS-SSIM", "the body, found", "bone", "+20"):
         assert words in result.stdout
     found = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    body = find_body(Window(-160, 240, "HU").normalize(ct), SPACING_MM)
+    body = body_of(ct, Window(-1024, 3000, "HU"), SPACING_MM)
     assert found["voxels"] == body.sum() and found["unit"] == "HU" and found["bias"] == pytest.approx(20)
     expected = similarity([Pair(ct, ct + 20, body)], HOUNSFIELD)
     assert {key: found["scores"][key] for key in expected} == pytest.approx(expected)
