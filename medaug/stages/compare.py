@@ -60,7 +60,7 @@ def compare_images(real: Path, synthetic: Path, mask: Path | None = None, out: P
 def _scale(real: MetaTensor, synthetic: MetaTensor, real_path: Path, synthetic_path: Path) -> Scale:
     """The unit of both, and the range that PSNR and SSIM are relative to."""
     low = float(real.min())
-    if real.meta.get("modality") == "CT" or low < HU_OF_AIR:
+    if real.meta["modality"] == "CT" or low < HU_OF_AIR:
         if low < HU_OF_AIR and float(synthetic.min()) >= 0:
             raise DataError.about(
                 synthetic_path, f"intensities from {float(synthetic.min()):g} to {float(synthetic.max()):g}",

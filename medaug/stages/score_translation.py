@@ -18,9 +18,8 @@ from medaug.errors import ConfigError, DataError
 from medaug.io.atomic import atomic_path, read_json, write_json
 from medaug.io.prepared import View
 from medaug.progress import track
+from medaug.quality import HOUNSFIELD, Pair, Scale, bone_dice, similarity, tissue_errors
 from medaug.quality.baselines import Example, IntensityRegression, MeanImage
-from medaug.quality.hounsfield import bone_dice, tissue_errors
-from medaug.quality.similarity import HOUNSFIELD, Pair, Scale, similarity
 from medaug.report.translation import translation_grid
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.config import PipelineConfig

@@ -4,15 +4,17 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import torch
 from monai.data import MetaTensor
+from pydicom.data import get_testdata_file
 from typer.testing import CliRunner
 
 from medaug.cli import app
 from medaug.errors import DataError
 from medaug.io.files import write_scan
-from medaug.lesions import find_body
+from medaug.lesions import body_of
 from medaug.phantoms import abdomen_phantom
 from medaug.quality.similarity import HOUNSFIELD, Pair, similarity
 from medaug.volumes import Window
@@ -52,7 +54,7 @@ def test_a_ct_is_compared_in_hu_inside_its_body_with_tissues_and_pictures(cli, w
     for words in ("HU (-1024 to 3000)", "Mean absolute error", "MS-SSIM", "the body, found", "bone", "+20"):
         assert words in result.stdout
     found = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    body = find_body(Window(-160, 240, "HU").normalize(ct), SPACING_MM)
+    body = body_of(ct, Window(-1024, 3000, "HU"), SPACING_MM)
     assert found["voxels"] == body.sum() and found["unit"] == "HU" and found["bias"] == pytest.approx(20)
     expected = similarity([Pair(ct, ct + 20, body)], HOUNSFIELD)
     assert {key: found["scores"][key] for key in expected} == pytest.approx(expected)
@@ -84,6 +86,16 @@ def test_eight_bit_pictures_are_grey_levels_and_never_hu(cli, write, ct):
     assert result.exit_code == 0, result.output
     assert "grey levels (0 to 255)" in result.stdout
     assert "HU" not in result.stdout and "bone" not in result.stdout and "tissue" not in result.stdout
+
+
+def test_a_dicom_ct_is_in_hu_even_where_it_shows_no_air(cli, tmp_path):
+    dataset = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    tissue = dataset.pixel_array.clip(min=724)  # -300 HU
+    dataset.PixelData = tissue.tobytes()
+    dataset.save_as(tmp_path / "ct.dcm")
+    assert dataset.RescaleIntercept == -1024 and dataset.RescaleSlope == 1
+    found = json.loads(cli(tmp_path / "ct.dcm", tmp_path / "ct.dcm", "--json").stdout)
+    assert found["unit"] == "HU" and "soft" in found["tissues"]
 
 
 def test_other_images_have_arbitrary_units_and_the_range_of_the_real_one(cli, write, ct):

@@ -77,7 +77,7 @@ def test_every_held_out_patient_has_every_metric_of_every_arm(in_hu):
     assert summary["task"] == "translation" and summary["patients"] == split["test"] and len(split["test"]) == 3
     assert list(summary["arms"]) == ["pix2pix", "mean", "regression"]
     for arm in summary["arms"]:
-        cell = read_json(run.evaluation / "cells" / f"{arm}.json")
+        cell = read_json(run.evaluation / "cells" / f"{arm}-seed0.json")
         assert cell["arm"] == arm and cell["seed"] == 0
         assert all(list(cell["scores"][patient]) == list(IMAGE_METRICS) for patient in split["test"])
         for metric in IMAGE_METRICS:
@@ -93,7 +93,7 @@ def test_a_ct_in_hu_is_scored_in_hu_by_tissue_and_against_the_better_trivial_tra
     _, run = in_hu
     summary = read_json(run.evaluation / "summary.json")
     assert summary["unit"] == "HU" and summary["scale"] == [-1024, 3000]
-    cell = read_json(run.evaluation / "cells" / "regression.json")
+    cell = read_json(run.evaluation / "cells" / "regression-seed0.json")
     assert {"fat", "soft", "bone"} <= set(cell["hounsfield"][summary["patients"][0]]["tissues"])
     for comparison in summary["comparisons"]:
         metric, rivals = comparison["metric"], ("mean", "regression")
@@ -145,7 +145,7 @@ def test_eight_bit_slices_are_scored_in_grey_levels_without_tissues(in_grey):
     assert summary["unit"] == "grey levels" and summary["scale"] == [0, 255]
     assert (summary["source"], summary["target"]) == ("MRI", "CT")
     assert list(summary["arms"]) == ["cyclegan", "mean", "regression"]
-    assert "hounsfield" not in read_json(run.evaluation / "cells" / "cyclegan.json")
+    assert "hounsfield" not in read_json(run.evaluation / "cells" / "cyclegan-seed0.json")
     assert 0 < summary["arms"]["mean"]["mae"]["mean"] < 255
     entry = read_json(run.datalist_b)["cases"][0]
     assert entry["window"] == {"low": 0.0, "high": 255.0, "unit": "au"} and entry["patient"] in entry["case"]
