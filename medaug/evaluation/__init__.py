@@ -7,10 +7,11 @@ from medaug.evaluation.classification import (
     tumor_probability,
 )
 from medaug.evaluation.frozen import FrozenSegmenter, train_frozen_segmenter
+from medaug.evaluation.intervals import Interval, mean_interval
 from medaug.evaluation.metrics import METRICS, Metric, score_patient
 from medaug.evaluation.pooled import POOLED_METRICS, PooledMetric, Scored, pseudo_values, within_patient
 from medaug.evaluation.segmentation import SegmentationConfig, build_segmenter, predict, probability, train_segmenter
-from medaug.evaluation.statistics import Comparison, Interval, compare, holm, mean_interval
+from medaug.evaluation.statistics import Comparison, compare, holm
 
 __all__ = [
     "METRICS",

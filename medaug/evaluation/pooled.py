@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from medaug.errors import DataError
-from medaug.evaluation.statistics import Interval, mean_interval
+from medaug.evaluation.intervals import Interval, mean_interval
 
 THRESHOLD = 0.5
 """A probability above it says tumor."""

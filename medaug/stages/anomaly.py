@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from medaug.evaluation import Comparison, Interval, compare
 from medaug.evaluation.pooled import Scored, auc_interval, check_kinds, pseudo_values, within_patient
-from medaug.evaluation.statistics import Comparison, Interval, compare
 from medaug.io.atomic import atomic_path, read_json, write_json, write_text
 from medaug.io.prepared import ORGAN_PIXELS_LEAST, View, ViewArrays, views_of
 from medaug.progress import track

@@ -5,6 +5,7 @@ import pytest
 
 from medaug.errors import DataError
 from medaug.evaluation import compare, holm, mean_interval
+from medaug.evaluation.intervals import Resampled
 
 
 def scores(rng, patients, seeds, patient_sd, seed_sd, rest_sd, mean=0.0):
@@ -87,6 +88,49 @@ def test_without_an_effect_false_verdicts_stay_near_five_percent(patients, seeds
     draws = [scores(rng, patients, seeds, patient_sd, seed_sd, 0.04) for _ in range(400)]
     wrong = np.mean([mean_interval(d, rng, resamples=600).excludes(0.0) for d in draws])
     assert wrong <= 0.085  # nominal 0.05, standard error of 400 draws 0.011, skewed patients
+
+
+@pytest.mark.parametrize(
+    ("patients", "seeds", "patient_sd", "seed_sd"), [(20, 3, 0.1, 0.01), (30, 5, 0.05, 0.02), (40, 1, 0.05, 0.0)]
+)
+def test_intervals_cover_the_true_difference_in_about_ninety_five_percent(patients, seeds, patient_sd, seed_sd):
+    rng = np.random.RandomState(3)
+    draws = [scores(rng, patients, seeds, patient_sd, seed_sd, 0.04, mean=0.03) for _ in range(300)]
+    covered = np.mean([not mean_interval(d, rng, resamples=500).excludes(0.03) for d in draws])
+    assert covered == pytest.approx(0.95, abs=0.038)  # three standard errors of 300 draws
+
+
+def test_five_arms_without_an_effect_seldom_give_a_verdict_though_seeds_vary():
+    """Wilcoxon's p values take the seeds at hand for all there are: alone they let every fifth family through."""
+    rng, families = np.random.RandomState(2), 80
+    wrong = alone = 0
+    for _ in range(families):
+        arms = [verdict_of(scores(rng, 40, 5, 0.03, 0.02, 0.04), resamples=400) for _ in range(5)]
+        corrected = holm(arms)
+        wrong += any(c.verdict != "inconclusive" for c in corrected)
+        alone += any(c.p_adjusted <= 0.05 and c.difference.excludes(0.0) for c in corrected)
+    assert wrong / families <= 0.125  # nominal 0.05 and three standard errors of 80 families
+    assert alone > wrong
+
+
+def test_the_p_value_of_the_interval_says_which_intervals_exclude_zero():
+    rng = np.random.RandomState(4)
+    for _ in range(20):
+        resampled = Resampled.of(scores(rng, 15, 3, 0.05, 0.01, 0.03, mean=0.02), rng, 1000)
+        p = resampled.p_value()
+        for alpha in (0.3, 0.1, 0.05, 0.02):
+            assert resampled.interval(1 - alpha).excludes(0.0) == (p <= alpha)
+    strong = Resampled.of(scores(rng, 30, 3, 0.01, 0.0, 0.01, mean=0.2), rng, 1000)
+    assert 0 <= strong.p_value() < 1e-6
+    assert Resampled.of(np.zeros((5, 3)), rng, 1000).p_value() == pytest.approx(1.0)
+    assert Resampled.of(np.full((5, 3), 0.1), rng, 1000).p_value() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_effect_size_is_the_share_of_ranks_above_zero_minus_the_share_below():
+    assert verdict_of(np.array([[0.1], [0.2], [0.3]])).effect_size == pytest.approx(1.0)
+    assert verdict_of(np.array([[-0.1], [-0.2], [-0.3]])).effect_size == pytest.approx(-1.0)
+    assert verdict_of(np.array([[0.1], [-0.2], [0.3], [0.0]])).effect_size == pytest.approx((1 - 2 + 3) / 6)
+    assert verdict_of(np.zeros((4, 2))).effect_size == 0.0
 
 
 def test_an_effect_of_the_detectable_size_is_found_in_about_eighty_percent():
