@@ -1,7 +1,7 @@
-"""Tumor insertion, growth and removal as MONAI transforms.
+"""Tumor insertion, growth and removal, and translation between two kinds of image, as MONAI transforms.
 
-Array transforms (`InsertTumor`, `RandInsertTumor`, `GrowTumor`, `RemoveTumor`, `RandRemoveTumor`) and their dictionary
-twins with a trailing d / D / Dict, as MONAI names them.
+Array transforms (`InsertTumor`, `RandInsertTumor`, `GrowTumor`, `RemoveTumor`, `RandRemoveTumor`, `TranslateDomain`,
+`SynthesizeCT`, `RandTranslateDomain`) and their dictionary twins with a trailing d / D / Dict, as MONAI names them.
 """
 
 from medaug.transforms.array import InsertTumor, RandInsertTumor, RandRemoveTumor, RemoveTumor
@@ -23,11 +23,26 @@ from medaug.transforms.dictionary import (
     RemoveTumorDict,
 )  # fmt: skip
 from medaug.transforms.growth import GrowTumor
+from medaug.transforms.translation import RandTranslateDomain, SynthesizeCT, TranslateDomain
+from medaug.transforms.translation_dictionary import (
+    RandTranslateDomainD,
+    RandTranslateDomaind,
+    RandTranslateDomainDict,
+    SynthesizeCTD,
+    SynthesizeCTd,
+    SynthesizeCTDict,
+    TranslateDomainD,
+    TranslateDomaind,
+    TranslateDomainDict,
+)  # fmt: skip
 
 __all__ = [
     "GrowTumor", "GrowTumorD", "GrowTumorDict", "GrowTumord",
     "InsertTumor", "InsertTumorD", "InsertTumorDict", "InsertTumord",
     "RandInsertTumor", "RandInsertTumorD", "RandInsertTumorDict", "RandInsertTumord",
     "RandRemoveTumor", "RandRemoveTumorD", "RandRemoveTumorDict", "RandRemoveTumord",
+    "RandTranslateDomain", "RandTranslateDomainD", "RandTranslateDomainDict", "RandTranslateDomaind",
     "RemoveTumor", "RemoveTumorD", "RemoveTumorDict", "RemoveTumord",
+    "SynthesizeCT", "SynthesizeCTD", "SynthesizeCTDict", "SynthesizeCTd",
+    "TranslateDomain", "TranslateDomainD", "TranslateDomainDict", "TranslateDomaind",
 ]  # fmt: skip

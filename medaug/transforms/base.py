@@ -1,4 +1,4 @@
-"""What the tumor transforms share: weights and windows, images to arrays (*S) and back to the source's own type."""
+"""What the transforms share: weights and windows, images to arrays (*S) and back to the source's own type."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.data import MetaTensor, get_track_meta
-from monai.transforms import Transform
+from monai.transforms import MapTransform, Transform
 from monai.utils import convert_to_dst_type, convert_to_tensor
 
 from medaug.errors import ConfigError, DataError, WeightsError
@@ -21,19 +22,12 @@ from medaug.volumes import Window, check_finite, spacing_of
 Bounds = Sequence[float]
 
 
-class TumorTransform(Transform):
-    """What the four have in common: weights, the window, the voxel size."""
+class WeightsTransform(Transform):
+    """What all have in common: weights, the window, the voxel size."""
 
     def __init__(self, weights: str | Path | Weights, window: Bounds | None = None):
         self.weights = weights if isinstance(weights, Weights) else load_weights(weights)
-        check_edits_tumors(self.weights)
         self.window = tuple(window) if window is not None else None
-
-    def _window(self, array: np.ndarray) -> Window:
-        domain = self.weights.translator.domain_a
-        if self.window is not None:
-            return Window(*self.window, unit=domain.unit)
-        return domain.window_of(array, "image")
 
     def _spacing_mm(self, img: Any, spatial_dims: int) -> tuple[float, ...]:
         """From the affine; without one, the weights' own (and 1 mm for axes they do not have)."""
@@ -41,15 +35,6 @@ class TumorTransform(Transform):
             return spacing_of(img.affine, spatial_dims)
         own = self.weights.spacing_mm
         return (*own[:spatial_dims], *([1.0] * (spatial_dims - len(own))))
-
-    def _allowed(
-        self, organ: NdarrayOrTensor | None, array: np.ndarray, window: Window, spacing_mm: tuple[float, ...],
-        margin_mm: float,
-    ) -> np.ndarray:  # fmt: skip
-        """Where tumors may lie (bool, *S): the given organ, or the found one, shrunk by the margin."""
-        if organ is not None:
-            return region_of(organ, array.shape, "organ mask")
-        return find_organ(window.normalize(array), spacing_mm, margin_mm=margin_mm)
 
     def _to_array(self, img: NdarrayOrTensor) -> np.ndarray:
         """The one channel as float32 (X, Y[, Z]), checked."""
@@ -64,6 +49,41 @@ class TumorTransform(Transform):
         return np.ascontiguousarray(array[0], dtype=np.float32)
 
 
+class TumorTransform(WeightsTransform):
+    """What those that insert and remove tumors have in common."""
+
+    def __init__(self, weights: str | Path | Weights, window: Bounds | None = None):
+        super().__init__(weights, window)
+        check_edits_tumors(self.weights)
+
+    def _window(self, array: np.ndarray) -> Window:
+        domain = self.weights.translator.domain_a
+        if self.window is not None:
+            return Window(*self.window, unit=domain.unit)
+        return domain.window_of(array, "image")
+
+    def _allowed(
+        self, organ: NdarrayOrTensor | None, array: np.ndarray, window: Window, spacing_mm: tuple[float, ...],
+        margin_mm: float,
+    ) -> np.ndarray:  # fmt: skip
+        """Where tumors may lie (bool, *S): the given organ, or the found one, shrunk by the margin."""
+        if organ is not None:
+            return region_of(organ, array.shape, "organ mask")
+        return find_organ(window.normalize(array), spacing_mm, margin_mm=margin_mm)
+
+
+class OneImage(MapTransform):
+    """One image key: weights know one kind of image, and one label cannot hold for two."""
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool):
+        super().__init__(keys, allow_missing_keys)
+        if len(self.keys) != 1:
+            raise ConfigError(
+                f"found the keys {', '.join(map(str, self.keys))}; expected one image. Weights know one sequence: use "
+                "one transform, with its own weights, for each."
+            )
+
+
 def check_edits_tumors(weights: Weights) -> None:
     """Refuses weights of the other kind of pipeline.
 
@@ -75,6 +95,19 @@ def check_edits_tumors(weights: Weights) -> None:
         raise WeightsError(
             f"found weights that translate {a} to {b}; expected weights that insert and remove tumors. Train them with "
             "medaug train-cycle --domain tumor."
+        )
+
+
+def check_translates(weights: Weights) -> None:
+    """Refuses weights that do not translate whole images.
+
+    Raises:
+        WeightsError: for mask-guided ones.
+    """
+    if weights.translator.mask_guided:
+        raise WeightsError(
+            f"found weights of '{weights.translator.name}', which edit inside a mask; expected those of a translation "
+            "between two kinds of image. Train them with medaug train-cycle --domain ct."
         )
 
 
@@ -120,6 +153,21 @@ def like_source(edited: np.ndarray, before: np.ndarray, source: NdarrayOrTensor)
     return _as_source(array, source)
 
 
+def as_hu(values: np.ndarray, source: NdarrayOrTensor) -> NdarrayOrTensor:
+    """(*S) in HU, rounded, as (1, *S) int16 in the source's kind of container.
+
+    Raises:
+        DataError: for values that int16 cannot hold.
+    """
+    whole, limits = np.rint(values), np.iinfo(np.int16)
+    if whole.min() < limits.min or whole.max() > limits.max:
+        raise DataError(
+            f"image: found values from {whole.min():g} to {whole.max():g}; expected HU, which fit 16 bits. Check the "
+            "scan's rescale slope and intercept."
+        )
+    return with_dtype(whole[None].astype(np.int16), source, np.int16)
+
+
 def marked_label(region: np.ndarray, source: NdarrayOrTensor, *, keep: bool) -> NdarrayOrTensor:
     """A label of the source's type with 1 in `region`, and elsewhere the source's values (`keep`) or 0."""
     array = _plain(source).copy() if keep else np.zeros_like(_plain(source))
@@ -136,8 +184,13 @@ def _plain(source: NdarrayOrTensor) -> np.ndarray:
 
 
 def _as_source(array: np.ndarray, source: NdarrayOrTensor) -> NdarrayOrTensor:
+    return with_dtype(array, source, None)
+
+
+def with_dtype(array: np.ndarray, source: NdarrayOrTensor, dtype: type[np.generic] | None) -> NdarrayOrTensor:
+    """(1, *S) as the source's kind of container, with its affine and meta; `dtype` None is the source's own."""
     img = convert_to_tensor(source, track_meta=get_track_meta()) if torch.is_tensor(source) else source
-    return convert_to_dst_type(array, img)[0]
+    return convert_to_dst_type(array, img, dtype=dtype)[0]
 
 
 def empty_label(label: NdarrayOrTensor) -> NdarrayOrTensor:

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.transforms import MapTransform, RandomizableTransform
+from monai.transforms import RandomizableTransform
 
-from medaug.errors import ConfigError
 from medaug.transforms.array import (
     ORGAN_MARGIN_MM,
     InsertTumor,
@@ -24,7 +23,7 @@ from medaug.transforms.array import (
     RandRemoveTumor,
     RemoveTumor,
 )
-from medaug.transforms.base import Bounds, empty_label
+from medaug.transforms.base import Bounds, OneImage, empty_label
 from medaug.transforms.growth import GrowTumor
 from medaug.transforms.styles import Style
 from medaug.translators.weights import Weights
@@ -32,19 +31,7 @@ from medaug.translators.weights import Weights
 Data = Mapping[Hashable, Any]
 
 
-class _OneImage(MapTransform):
-    """One image key: a second image would get other tumors, and one label cannot hold for both."""
-
-    def __init__(self, keys: KeysCollection, allow_missing_keys: bool):
-        super().__init__(keys, allow_missing_keys)
-        if len(self.keys) != 1:
-            raise ConfigError(
-                f"found the keys {', '.join(map(str, self.keys))}; expected one image. Weights know one sequence: use "
-                "one transform, with its own weights, for each."
-            )
-
-
-class InsertTumord(_OneImage):
+class InsertTumord(OneImage):
     """Dictionary twin of `InsertTumor`: inserts a tumor where `mask_key` is.
 
     Args:
@@ -71,7 +58,7 @@ class InsertTumord(_OneImage):
         return d
 
 
-class RemoveTumord(_OneImage):
+class RemoveTumord(OneImage):
     """Dictionary twin of `RemoveTumor`: removes what `label_key` marks, and empties it."""
 
     def __init__(
@@ -90,7 +77,7 @@ class RemoveTumord(_OneImage):
         return d
 
 
-class RandInsertTumord(RandomizableTransform, _OneImage):
+class RandInsertTumord(RandomizableTransform, OneImage):
     """Dictionary twin of `RandInsertTumor`: with probability `prob`, inserts tumors into `keys` and `label_key`.
 
     Args:
@@ -109,7 +96,7 @@ class RandInsertTumord(RandomizableTransform, _OneImage):
         size_mm: tuple[float, float] | None = None, shape: str = "bank", organ_margin_mm: float = ORGAN_MARGIN_MM,
         window: Bounds | None = None, allow_missing_keys: bool = False, style: Style | None = None,
     ):  # fmt: skip
-        _OneImage.__init__(self, keys, allow_missing_keys)
+        OneImage.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
         self.transform = RandInsertTumor(weights, 1.0, tuple(count), size_mm, shape, organ_margin_mm, window, style)
         self.label_key, self.organ_key = label_key, organ_key
@@ -132,14 +119,14 @@ class RandInsertTumord(RandomizableTransform, _OneImage):
         return d
 
 
-class RandRemoveTumord(RandomizableTransform, _OneImage):
+class RandRemoveTumord(RandomizableTransform, OneImage):
     """Dictionary twin of `RandRemoveTumor`: with probability `prob`, removes what `label_key` marks, and empties it."""
 
     def __init__(
         self, keys: KeysCollection, weights: str | Path | Weights, label_key: str = "label", prob: float = 0.5,
         window: Bounds | None = None, allow_missing_keys: bool = False,
     ):  # fmt: skip
-        _OneImage.__init__(self, keys, allow_missing_keys)
+        OneImage.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
         self.transform = RandRemoveTumor(weights, 1.0, window)
         self.label_key = label_key
@@ -161,7 +148,7 @@ class RandRemoveTumord(RandomizableTransform, _OneImage):
         return d
 
 
-class GrowTumord(RandomizableTransform, _OneImage):
+class GrowTumord(RandomizableTransform, OneImage):
     """Dictionary twin of `GrowTumor`: `keys` and `label_key` become (steps, *S), one channel a step.
 
     Later spatial transforms act on all steps alike; MONAI's `SplitDimd` makes one key of each step. Further keys, each
@@ -183,7 +170,7 @@ class GrowTumord(RandomizableTransform, _OneImage):
         interval_days: float = 30.0, mass_effect: float = 0.0, reach_mm: float = 20.0,
         organ_margin_mm: float = ORGAN_MARGIN_MM, window: Bounds | None = None, allow_missing_keys: bool = False,
     ):  # fmt: skip
-        _OneImage.__init__(self, keys, allow_missing_keys)
+        OneImage.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, 1.0)
         self.transform = GrowTumor(
             weights, steps, start_mm, doubling_days, interval_days, mass_effect, reach_mm, organ_margin_mm, window

@@ -29,7 +29,12 @@ def check_style(style: Style | None, weights: Weights) -> tuple[float, ...] | No
     if style is None:
         return None
     _check_styled(weights)
-    length = weights.translator.style_dim
+    return fitting_style(style, weights)
+
+
+def fitting_style(style: Style, weights: Weights) -> tuple[float, ...]:
+    """A style of these weights, mask-guided or plain, as plain numbers; the errors are those of `check_style`."""
+    length = _style_length(weights)
     values = tuple(float(value) for value in style)
     if len(values) != length or not np.isfinite(values).all():
         raise ConfigError(f"style: found {len(values)} values; expected {length} finite numbers, about N(0, 1)")
@@ -64,11 +69,16 @@ def style_of(image: np.ndarray, region: np.ndarray, window: Window, weights: Wei
 
 
 def _check_styled(weights: Weights) -> None:
+    _style_length(weights)
+    if not weights.translator.mask_guided:
+        raise WeightsError("these weights are of a plain translator; a tumor's style needs mask-guided ones")
+
+
+def _style_length(weights: Weights) -> int:
     translator = weights.translator
     if not translator.style_dim:
         raise WeightsError(f"weights of '{translator.name}' know no styles; train with --model munit")
-    if not translator.mask_guided:
-        raise WeightsError("these weights are of a plain translator; a tumor's style needs mask-guided ones")
+    return translator.style_dim
 
 
 def _batch(array: np.ndarray) -> torch.Tensor:

@@ -11,6 +11,8 @@ neighbouring slices and average what the overlapping stacks say of each.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from monai.inferers import sliding_window_inference
 from torch import Tensor
@@ -27,11 +29,17 @@ SIGMA = 0.25
 BACKGROUND = -1.0
 
 
-def change_of(image: Tensor, weights: Weights, direction: Direction, *, seed: int) -> Tensor:
+def change_of(
+    image: Tensor, weights: Weights, direction: Direction, *, seed: int, style: Sequence[float] | None = None
+) -> Tensor:
     """What the translator adds to an image (X, Y[, Z]) in [-1, 1]: same shape, float32, on the CPU.
 
     The window's size and overlap are those the weights were trained with (facts `patch_size`, `overlap`); without a
     size, whole images are translated, padded to the network's stride.
+
+    Args:
+        seed: of the style, where the method knows styles.
+        style: the style itself, of the translator's `style_dim` numbers.
 
     Raises:
         DataError: for a single slice where the weights read several.
@@ -43,10 +51,18 @@ def change_of(image: Tensor, weights: Weights, direction: Direction, *, seed: in
             f"found a single slice of shape {tuple(image.shape)}, but {kind}; give the whole volume, or train with "
             "data.spatial_dims=2 and data.slices=1"
         )
-    look = _Look(weights, direction, seed)
+    look = _Look(weights, direction, seeded_style(weights, seed) if style is None else style)
     if image.ndim == dims:
         return look.change(image[None])[0]
     return _joined_slices(image, slices, look)
+
+
+def seeded_style(weights: Weights, seed: int) -> tuple[float, ...] | None:
+    """The style that a seed stands for; None where the method knows none."""
+    if not weights.translator.style_dim:
+        return None
+    chance = torch.Generator().manual_seed(seed)
+    return tuple(torch.randn(weights.translator.style_dim, generator=chance).tolist())
 
 
 def _joined_slices(volume: Tensor, slices: int, look: _Look) -> Tensor:
@@ -66,15 +82,12 @@ def _joined_slices(volume: Tensor, slices: int, look: _Look) -> Tensor:
 class _Look:
     """One translator, direction and style, applied to (C, *S) of the translator's own dimensions."""
 
-    def __init__(self, weights: Weights, direction: Direction, seed: int):
+    def __init__(self, weights: Weights, direction: Direction, style: Sequence[float] | None):
         self.translator, self.direction = weights.translator, direction
         self.patch_size = weights.facts.get("patch_size")
         self.overlap = weights.facts.get("overlap", OVERLAP)
         self.device = next(self.translator.parameters()).device
-        self.style = None
-        if self.translator.style_dim:
-            chance = torch.Generator().manual_seed(seed)
-            self.style = torch.randn(1, self.translator.style_dim, generator=chance).to(self.device)
+        self.style = None if style is None else torch.tensor([style], device=self.device)
 
     def change(self, x: Tensor) -> Tensor:
         """(C, *S) in [-1, 1] → the change, (C, *S) on the CPU."""
