@@ -5,7 +5,6 @@ Values are kept exactly: padding keeps its value (-3024 HU, say) and is told apa
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,9 +29,7 @@ def stored_frames(plane: Plane) -> np.ndarray:
     """
     _check_codec(plane)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # padding bytes at the end, precision of JPEG 2000
-            array = pixel_array(plane.header)
+        array = pixel_array(plane.header)
     except Exception as error:  # the codecs meet damaged bytes with every kind of exception
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError.about(
