@@ -54,7 +54,7 @@ def rescaled(stored: np.ndarray, plane: Plane) -> np.ndarray:
 def padding_of(array: np.ndarray, stored: np.ndarray, planes: Sequence[Plane], spacing_mm: np.ndarray) -> np.ndarray:
     """Where voxels hold no measurement: bool, the shape of `array`.
 
-    That is PixelPaddingValue (to PixelPaddingRangeLimit) in the stored values; and in CT what is below -2000 HU, or
+    That is PixelPaddingValue (to PixelPaddingRangeLimit) in the stored values; and in CT what is -2000 HU or less, or
     below -1024 HU and outside the circle that a scanner reconstructs, inscribed in the image.
 
     Args:
