@@ -35,7 +35,7 @@ def read_scan(path: str | Path, *, channel: int | None = None, series_uid: str |
 
     Returns:
         (1, X, Y) or (1, X, Y, Z) float32 in the file's own unit; `.meta` has "path", "dtype" (on disk),
-        "spacing_known" (False for pictures, whose affine is the identity) and "modality" ("" where none is stated).
+        "spacing_known" (False for pictures, whose affine is the identity) and "modality" (None where it is not stored).
 
     Raises:
         DataError: for a missing, damaged or foreign file, NaN or infinity, several channels or series and no choice,

@@ -5,7 +5,6 @@ Values are kept exactly: padding keeps its value (-3024 HU, say) and is told apa
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,9 +29,7 @@ def stored_frames(plane: Plane) -> np.ndarray:
     """
     _check_codec(plane)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # padding bytes at the end, precision of JPEG 2000
-            array = pixel_array(plane.header)
+        array = pixel_array(plane.header)
     except Exception as error:  # the codecs meet damaged bytes with every kind of exception
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError.about(
@@ -57,7 +54,7 @@ def rescaled(stored: np.ndarray, plane: Plane) -> np.ndarray:
 def padding_of(array: np.ndarray, stored: np.ndarray, planes: Sequence[Plane], spacing_mm: np.ndarray) -> np.ndarray:
     """Where voxels hold no measurement: bool, the shape of `array`.
 
-    That is PixelPaddingValue (to PixelPaddingRangeLimit) in the stored values; and in CT what is below -2000 HU, or
+    That is PixelPaddingValue (to PixelPaddingRangeLimit) in the stored values; and in CT what is -2000 HU or less, or
     below -1024 HU and outside the circle that a scanner reconstructs, inscribed in the image.
 
     Args:
