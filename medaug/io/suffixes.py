@@ -1,4 +1,7 @@
-"""The file name endings medaug knows, and names without them (`.nii.gz` counts as one ending)."""
+"""The file name endings medaug knows, and names without them (`.nii.gz` counts as one ending).
+
+DICOM files often have none, or a part of a UID; they are known by the letters DICM at byte 128.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ META_IMAGE = (".mha", ".mhd")
 LOSSY = (".jpg", ".jpeg")
 TIFF = (".tif", ".tiff")
 PICTURES = (".png", *LOSSY, *TIFF)
-READABLE = (*NIFTI, *NRRD, *META_IMAGE, *PICTURES)
+DICOM = (".dcm", ".dicom", ".ima")
+READABLE = (*NIFTI, *NRRD, *META_IMAGE, *PICTURES, *DICOM)
 WRITABLE = (*NIFTI, ".png", *TIFF)
 
 
@@ -29,3 +33,12 @@ def stem_of(path: str | Path) -> str:
 def is_scan(path: str | Path) -> bool:
     """Whether a file name looks like an image; names that start with a dot never do (`._scan.nii.gz` of macOS)."""
     return bool(suffix_of(path)) and not Path(path).name.startswith(".")
+
+
+def is_dicom(path: str | Path) -> bool:
+    """Whether a file holds DICOM, whatever its name."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
