@@ -29,6 +29,8 @@ from medaug.io.dicom.taken_over import coded, patient_and_study, source_images
 from medaug.volumes import check_finite
 
 NOT_FOR_DIAGNOSIS = "synthetic, not for diagnosis"
+LONGEST = 64
+"""Of a SeriesDescription, in characters (PS3.5, LO)."""
 SERIES_NUMBERS_ON = 1000
 """Added to the source's series number, so that viewers list the derived series after the scanner's own."""
 TAGS = {
@@ -65,16 +67,21 @@ def write_derived_series(
         The files, in the order of the array's last axis.
 
     Raises:
-        ConfigError: for another modality.
+        ConfigError: for another modality, or a description longer than DICOM allows.
         DataError: if the array does not lie on the source's grid, is not finite or does not fit 16 bits, or the
             source's grid is sheared.
         RunError: if `out` is in use or cannot be written.
     """
     if modality not in TAGS:
         raise ConfigError(f"modality {modality!r}; expected {' or '.join(TAGS)}: other kinds of series are not derived")
+    series_description = f"{series_description}, {NOT_FOR_DIAGNOSIS}"
+    if len(series_description) > LONGEST:
+        raise ConfigError(
+            f"series description {series_description!r}: found {len(series_description)} characters; "
+            f"expected at most {LONGEST}. Shorten it."
+        )
     stored, stack = _stored(array, source), Stack.of(source)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(f"{out} is in use already; expected a new or an empty folder. Choose another --out.")
+    check_unused(out)
     files = _files(stored, stack, source, modality, series_description, derivation)
     names = [f"{number:04d}.dcm" for number in range(1, stored.shape[-1] + 1)]
     with atomic_path(out) as temporary:
@@ -82,6 +89,16 @@ def write_derived_series(
         for name, file in zip(names, deidentified(files) if deidentify else files, strict=True):
             file.save_as(temporary / name, enforce_file_format=True)
     return [out / name for name in names]
+
+
+def check_unused(out: Path) -> None:
+    """Refuses a folder in which other files would stand beside the series.
+
+    Raises:
+        RunError: if `out` is a file, or a folder with something in it.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"{out}: found something there already; expected a new or an empty folder. Choose another.")
 
 
 def _stored(array: np.ndarray, source: DicomVolume) -> np.ndarray:
@@ -128,7 +145,7 @@ def _shared(header: Dataset, stack: Stack, modality: str, description: str, deri
     tags: dict[str, Any] = TAGS[modality] | {
         "SpecificCharacterSet": "ISO_IR 192", "Modality": modality, "SeriesInstanceUID": generate_uid(prefix=None),
         "SeriesNumber": (int(number) if number else 0) + SERIES_NUMBERS_ON,
-        "SeriesDescription": f"{description}, {NOT_FOR_DIAGNOSIS}", "DerivationDescription": derivation,
+        "SeriesDescription": description, "DerivationDescription": derivation,
         "Manufacturer": "medaug", "ManufacturerModelName": "medaug", "SoftwareVersions": medaug.__version__,
         "ContributingEquipmentSequence": Sequence([_equipment(derivation)]),
         "BurnedInAnnotation": "YES" if header.get("BurnedInAnnotation") == "YES" else "NO",
