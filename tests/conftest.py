@@ -14,6 +14,8 @@ from medaug.stages.config_files import load_config
 from medaug.stages.runs import RunDir
 from medaug.translators.weights import Weights, load_weights
 
+from .dicom_series import write_dicom_series
+
 TINY = (
     "data.phantoms.patients=8", "data.phantoms.shape=[32,32,8]", "data.phantoms.spacing_mm=[6,6,10]",
     "split.train=4", "split.validation=1", "crop.size=[16,16]",
@@ -66,3 +68,9 @@ def copy_of_run(tiny_run: RunDir, tmp_path: Path) -> RunDir:
     """A copy of the finished run, to be changed."""
     shutil.copytree(tiny_run.root, tmp_path / "copy")
     return RunDir(tmp_path / "copy")
+
+
+@pytest.fixture(scope="session")
+def dicom_series() -> Callable[..., list[Path]]:
+    """`dicom_series(folder, values, ...)` writes a small series; see tests/dicom_series.py."""
+    return write_dicom_series

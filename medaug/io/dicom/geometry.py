@@ -1,4 +1,4 @@
-"""The grid of a stack of planes: sorted along their normal, checked to be regular, as one affine (DICOM PS3.3 C.7.6.2.1.1).
+"""The grid of a stack of planes: sorted along their normal, checked to be regular, as one affine (DICOM PS3.3 C.7.6.2).
 
 Positions are trusted; SliceThickness, SpacingBetweenSlices and the order of files are not. What is no regular grid is
 refused: a gantry tilt is a shear, and uneven or missing slices would need resampling.
