@@ -110,7 +110,8 @@ def _valid(header: Dataset, keyword: str) -> DataElement | None:
     if keyword not in header:
         return None
     try:
-        value = header[keyword].value
+        with config.disable_value_validation():  # which would log the value
+            value = header[keyword].value
         if value is None or str(value) in ("", "[]"):
             return None
         plain = str(value) if isinstance(value, str) or header[keyword].VR == "PN" else value
