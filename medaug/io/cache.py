@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +20,9 @@ import numpy as np
 
 from medaug.errors import ConfigError, DataError
 from medaug.io.atomic import atomic_path, read_json, to_json, write_error
-from medaug.io.cases import Case
+from medaug.io.cases import Case, source_stamps
 from medaug.io.files import read_label, read_scan
-from medaug.io.grid import resample_image, resample_mask, resampled_affine
+from medaug.io.grid import grid_of_spacing, resample_image, resample_mask, resampled_affine
 from medaug.volumes import affine_of, check_same_grid, spacing_of
 
 log = logging.getLogger(__name__)
@@ -47,6 +46,7 @@ class Options:
         spatial_dims: 2 takes pictures and volumes (used slice by slice), 3 takes volumes only.
         tumor_labels: label values that count as tumor; None counts every value but 0.
         grid_size: size to resample to, (X, Y) in the plane or (X, Y, Z) of volumes; None keeps the file's grid.
+        resample_mm: voxel size to resample to instead, in the plane or of volumes, as near as the field of view allows.
         spacing_mm: voxel size of files that do not store one (pictures); 1 mm by default.
         known_labels: all values that a label may hold; None allows any.
     """
@@ -54,8 +54,13 @@ class Options:
     spatial_dims: int
     tumor_labels: tuple[int, ...] | None = None
     grid_size: tuple[int, ...] | None = None
+    resample_mm: tuple[float, ...] | None = None
     spacing_mm: tuple[float, ...] | None = None
     known_labels: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.grid_size is not None and self.resample_mm is not None:
+            raise ConfigError("grid_size and resample_mm both say which grid: give one of them")
 
     def to_dict(self) -> dict[str, Any]:
         return {name: list(value) if isinstance(value, Sequence) else value for name, value in vars(self).items()}
@@ -110,12 +115,13 @@ def prepare_case(case: Case, folder: str | Path, **options: Any) -> dict[str, An
 
     Returns:
         The case with "arrays" (paths relative to `folder`; "label" only if the case has one), "affine",
-        "spacing_mm", "shape" and "source_dtype".
+        "spacing_mm", "shape" and "source_dtype"; and "resampled_from_mm", the stored voxel size, if that was changed.
 
     Raises:
         DataError: for files that cannot be read, image and label on different grids, a constant image, an
             undeclared label value, or dimensions that do not fit.
-        ConfigError: if `spacing_mm` has the wrong length.
+        ConfigError: if `spacing_mm`, `grid_size` or `resample_mm` has the wrong length, or a picture has no voxel size
+            to resample from.
         RunError: if the folder cannot be written.
     """
     return _prepare(case, Path(folder), Options(**options))
@@ -159,15 +165,16 @@ def _prepare(case: Case, folder: Path, options: Options) -> dict[str, Any]:
         return stored
     fingerprint = _fingerprint(case, options)  # before reading: a file that changes meanwhile is decoded again
     image, tumor, affine, source_dtype = _read_pair(case, options)
-    if options.grid_size is not None and image.shape[: len(options.grid_size)] != tuple(options.grid_size):
-        _check_grid_size(options.grid_size, image, case["image"])
-        affine = resampled_affine(affine, image.shape, options.grid_size)
-        image = resample_image(image, options.grid_size)
+    stored_mm = spacing_of(affine, image.ndim)
+    grid = _wanted_grid(options, image.shape, stored_mm, case["image"])
+    if grid != image.shape[: len(grid)]:
+        affine = resampled_affine(affine, image.shape, grid)
+        image = resample_image(image, grid)
         if tumor is not None:
             had_tumor = tumor.any()
-            tumor = resample_mask(tumor, options.grid_size)
+            tumor = resample_mask(tumor, grid)
             if had_tumor and not tumor.any():
-                log.warning("%s: its tumor is too small for the grid %s and is lost", case["label"], options.grid_size)
+                log.warning("%s: its tumor is too small for the grid %s and is lost", case["label"], grid)
     sidecar = folder / f"{_file_name(case['case'])}.source.json"
     try:
         sidecar.unlink(missing_ok=True)  # no fingerprint may describe arrays that are being replaced
@@ -180,20 +187,28 @@ def _prepare(case: Case, folder: Path, options: Options) -> dict[str, Any]:
         **case, "arrays": arrays, "affine": affine.tolist(), "spacing_mm": list(spacing_of(affine, image.ndim)),
         "source_dtype": source_dtype, "shape": list(image.shape),
     }  # fmt: skip
+    if tuple(entry["spacing_mm"]) != stored_mm:
+        entry["resampled_from_mm"] = list(stored_mm)
     sizes = {relative: (folder / relative).stat().st_size for relative in arrays.values()}
     with atomic_path(sidecar, durable=False) as temporary:
         temporary.write_text(to_json({"fingerprint": fingerprint, "sizes": sizes, "entry": entry}), encoding="utf-8")
     return entry
 
 
-def _check_grid_size(grid_size: tuple[int, ...], image: np.ndarray, path: str) -> None:
-    if len(grid_size) > image.ndim:
-        raise ConfigError(f"grid_size has {len(grid_size)} sizes; {path} is a picture. Give two sizes.")
+def _wanted_grid(options: Options, shape: tuple[int, ...], spacing_mm: tuple[float, ...], path: str) -> tuple[int, ...]:
+    """The size along the first axes to bring an image to; as it is where nothing is asked for."""
+    asked = options.grid_size or options.resample_mm or ()
+    if len(asked) > len(shape):
+        name = "grid_size" if options.grid_size else "resample_mm"
+        raise ConfigError(f"{name} has {len(asked)} sizes; {path} is a picture. Give two sizes.")
+    if options.resample_mm is not None:
+        return grid_of_spacing(shape, spacing_mm, options.resample_mm)
+    return tuple(asked)
 
 
 def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, str]:
     """The checked image, its tumor mask (bool, or None), the affine, and the image's type on disk."""
-    scan = read_scan(case["image"], channel=case.get("channel"))
+    scan = read_scan(case["image"], channel=case.get("channel"), series_uid=case.get("series_uid"))
     image, affine = scan.as_tensor()[0].numpy(), scan.affine.numpy()
     if image.ndim < options.spatial_dims:
         raise DataError.about(
@@ -206,6 +221,8 @@ def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | N
             "Leave it out, or choose another `--sequence`.",
         )  # fmt: skip
     if not scan.meta["spacing_known"]:
+        if options.resample_mm is not None and options.spacing_mm is None:
+            raise ConfigError(f"resample_mm needs a voxel size, and {case['image']} stores none: give spacing_mm")
         spacing = options.spacing_mm or (1.0,) * image.ndim
         if len(spacing) != image.ndim:
             raise ConfigError(f"spacing_mm has {len(spacing)} values; {case['image']} has {image.ndim} axes")
@@ -245,12 +262,7 @@ def _stored_entry(case: Case, folder: Path, options: Options) -> dict[str, Any] 
 
 
 def _fingerprint(case: Case, options: Options) -> dict[str, Any]:
-    sources = []
-    for path in (case["image"], case.get("label")):
-        if path is not None:
-            status = os.stat(path) if os.path.exists(path) else None
-            sources.append([path, status and status.st_size, status and status.st_mtime_ns])
-    return {"format": FORMAT, "case": dict(case), "sources": sources, "options": options.to_dict()}
+    return {"format": FORMAT, "case": dict(case), "sources": source_stamps(case), "options": options.to_dict()}
 
 
 def _file_name(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -15,13 +16,24 @@ Case = dict[str, Any]
 
 def make_case(
     case: str, image: Path, label: Path | None, *, patient: str | None = None, scan: str | None = None,
-    channel: int | None = None,
+    channel: int | None = None, series_uid: str | None = None,
 ) -> Case:  # fmt: skip
-    """One case; the patient and the scan default to the case itself."""
-    return {
+    """One case; the patient and the scan default to the case itself.
+
+    Args:
+        series_uid: which DICOM series, where `image` is a folder of several.
+    """
+    made = {
         "case": case, "patient": patient or case, "scan": scan or case,
         "image": str(image), "label": str(label) if label is not None else None, "channel": channel,
     }  # fmt: skip
+    return made if series_uid is None else made | {"series_uid": series_uid}
+
+
+def source_stamps(case: Case) -> list[list[Any] | None]:
+    """What changes when the image or the label changes on the disk, one of each there is; None for a missing file."""
+    paths = [Path(case[key]) for key in ("image", "label") if case.get(key) is not None]
+    return [_stamp(path) if path.exists() else None for path in paths]
 
 
 def natural_key(text: str) -> list[tuple[int, str]]:
@@ -68,6 +80,16 @@ def choose_channel(names: Sequence[str], sequence: str | int | None, where: str)
         hint = f". Did you mean {names[lowered.index(near[0])]}?" if near else ""
         raise ConfigError(f"{where}: no sequence {sequence!r}; choose one of {_listed(names)}{hint}")
     return index if len(names) != 1 else None
+
+
+def _stamp(path: Path) -> list[Any]:
+    """Size and time of a file; of a folder, all its bytes, and a hash over the names, sizes and times of its files."""
+    if not path.is_dir():
+        status = path.stat()
+        return [status.st_size, status.st_mtime_ns]
+    files = {str(file): file.stat() for file in sorted(path.rglob("*")) if file.is_file()}
+    listed = repr([(name, status.st_size, status.st_mtime_ns) for name, status in files.items()])
+    return [sum(status.st_size for status in files.values()), hashlib.sha256(listed.encode()).hexdigest()]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -25,22 +25,23 @@ GZIP_LEVEL = 1  # igzip has 0 to 3; 1 is the fast one
 _STORABLE = {"bool": "uint8", "int64": "int32", "uint64": "uint32", "float64": "float32", "float16": "float32"}
 
 
-def read_scan(path: str | Path, *, channel: int | None = None) -> MetaTensor:
+def read_scan(path: str | Path, *, channel: int | None = None, series_uid: str | None = None) -> MetaTensor:
     """Reads one image.
 
     Args:
-        path: NIfTI, NRRD, MetaImage (needs `medaug[itk]`), PNG, JPEG or TIFF.
+        path: NIfTI, NRRD, MetaImage (needs `medaug[itk]`), PNG, JPEG, TIFF or DICOM; or the folder of a DICOM series.
         channel: which channel or volume of a file that has several; not needed where all channels are equal.
+        series_uid: which DICOM series of a folder that holds several.
 
     Returns:
         (1, X, Y) or (1, X, Y, Z) float32 in the file's own unit; `.meta` has "path", "dtype" (on disk) and
         "spacing_known" (False for pictures, whose affine is the identity).
 
     Raises:
-        DataError: for a missing, damaged or foreign file, NaN or infinity, several channels and no choice,
+        DataError: for a missing, damaged or foreign file, NaN or infinity, several channels or series and no choice,
             or dimensions other than two or three.
     """
-    decoded = decode(path)
+    decoded = decode(path, series_uid=series_uid)
     array = _one_channel(decoded, path, channel)
     check_finite(array, str(path))
     return _as_metatensor(array.astype(np.float32), array.dtype.name, decoded, path)

@@ -1,4 +1,4 @@
-"""Resampling of an image and its mask to a fixed grid, in the plane or also across it, with the affine for it.
+"""Resampling of an image and its mask to a grid or a voxel size, in the plane or also across it, with its affine.
 
 The field of view stays; the voxel size changes. Voxel j of the new grid covers the old voxels from j·s to (j+1)·s
 (s = old size / new size), so its centre lies at (j + 0.5)·s - 0.5: the origin shifts by half the difference.
@@ -55,6 +55,14 @@ def resampled_affine(affine: np.ndarray, shape: tuple[int, ...], grid_size: tupl
     step = np.diag([*scale, 1.0])
     step[:3, 3] = 0.5 * scale - 0.5
     return np.asarray(affine, dtype=np.float64) @ step
+
+
+def grid_of_spacing(
+    shape: tuple[int, ...], spacing_mm: tuple[float, ...], wanted_mm: tuple[float, ...]
+) -> tuple[int, ...]:
+    """The size at which voxels come closest to `wanted_mm`, along as many axes, in the field of view as it is."""
+    axes = zip(shape, spacing_mm, wanted_mm, strict=False)
+    return tuple(max(1, round(size * spacing / wanted)) for size, spacing, wanted in axes)
 
 
 def _overlap(old: int, new: int) -> np.ndarray:

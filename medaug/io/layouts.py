@@ -2,7 +2,8 @@
 
 A case is {"case": unique id, "patient": unit of every split, "scan": group whose intensities belong together,
 "image": path, "label": path or None, "channel": channel of a multi-channel file or None}. The cases come in natural
-order of their ids (`slice_2` before `slice_10`). Only names and JSON are read here; images are opened in `files.py`.
+order of their ids (`slice_2` before `slice_10`). Only names, JSON and DICOM headers are read here; images are opened in
+`files.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from medaug.errors import ConfigError, DataError
 from medaug.io.atomic import read_json
 from medaug.io.cases import Case, choose_channel, choose_sequence, make_case, natural_key
 from medaug.io.datalists import find_datalist, find_msd, is_datalist, is_msd
+from medaug.io.dicom.cases import LABELS, find_dicom_cases, is_dicom_tree
 from medaug.io.suffixes import TIFF, is_scan, stem_of, suffix_of
 
 log = logging.getLogger(__name__)
@@ -174,6 +176,12 @@ def _find_images_labels(root: Path, sequence: Sequence) -> list[Case]:
     ]
 
 
+def _find_dicom(root: Path, sequence: Sequence) -> list[Case]:
+    """Labels, if any, are `labels/<case>.nii.gz`."""
+    choose_channel((), sequence, str(root))
+    return find_dicom_cases(root, _by_stem(root / LABELS))
+
+
 def _by_stem(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -237,6 +245,7 @@ LAYOUTS: dict[str, Layout] = {
     for layout in (
         Layout("msd", "dataset.json with imagesTr/ and labelsTr/ (Decathlon, nnU-Net)", is_msd, find_msd),
         Layout("datalist", "a MONAI datalist .json, or a folder with datalist.json", is_datalist, find_datalist),
+        Layout("dicom", "DICOM series in any folders, with labels/<case>.nii.gz or none", is_dicom_tree, _find_dicom),
         Layout("images-labels", "images/ and labels/ with equal names", _is_images_labels, _find_images_labels),
         Layout("brats", "<case>/<case>_flair.nii.gz with _seg", lambda root: bool(_brats_folders(root)), _find_brats),
         Layout("kaggle-lgg", "<patient>/<slice>.tif with <slice>_mask.tif", _is_lgg, _find_lgg),

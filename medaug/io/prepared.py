@@ -152,7 +152,7 @@ def common_spacing_mm(views: list[View]) -> tuple[float, ...]:
         view = views[int(off.argmax())]
         raise DataError.about(
             view.entry["image"], f"a voxel size of {_mm(view.spacing_mm)}", f"about {_mm(common)}, as in most cases",
-            "Resample the scans to one voxel size, or train on those that share one.",
+            "Resample the scans to one voxel size (data.resample_mm), or train on those that share one.",
         )  # fmt: skip
     return tuple(float(s) for s in common)
 

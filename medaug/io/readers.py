@@ -1,7 +1,8 @@
 """Decoders, one for each family of formats: bytes on disk to an array, its affine in mm (RAS), and its channels.
 
-NIfTI (gzip by isal, then nibabel), NRRD (pynrrd), MetaImage (MONAI's ITKReader), PNG/JPEG/TIFF (Pillow). Anything a
-decoder refuses becomes a DataError; nothing is repaired silently. `files.py` turns the result into a MetaTensor.
+NIfTI (gzip by isal, then nibabel), NRRD (pynrrd), MetaImage (MONAI's ITKReader), PNG/JPEG/TIFF (Pillow), DICOM files
+and folders (`dicom/`). Anything a decoder refuses becomes a DataError; nothing is repaired silently. `files.py` turns
+the result into a MetaTensor.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from isal import igzip
 from PIL import Image
 
 from medaug.errors import DataError
-from medaug.io.suffixes import META_IMAGE, NIFTI, NRRD, READABLE, suffix_of
+from medaug.io.dicom.reading import read_series
+from medaug.io.suffixes import DICOM, META_IMAGE, NIFTI, NRRD, READABLE, is_dicom, suffix_of
 
 _STDERR_LOCK = threading.Lock()  # one decoder at a time may own file descriptor 2
 _DECODER_NOISE = re.compile(r"^(\w*(LZW|ZIP|Fax|TIFF|JPEG|Predictor)\w*:|tempfile\.tif:|MetaImage|\s+ideal = ).*")
@@ -38,15 +40,22 @@ class Decoded:
     spacing_known: bool = True
 
 
-def decode(path: str | Path, palette_as_index: bool = False) -> Decoded:
-    """Decodes one image file; `palette_as_index` keeps the numbers of a palette picture (labels) and not its colours.
+def decode(path: str | Path, palette_as_index: bool = False, series_uid: str | None = None) -> Decoded:
+    """Decodes one image: a file, or the folder of a DICOM series.
+
+    Args:
+        path: the file or folder; DICOM is also known by its content.
+        palette_as_index: keep the numbers of a palette picture (labels) and not its colours.
+        series_uid: which DICOM series of a folder that holds several.
 
     Raises:
-        DataError: for a missing, empty, damaged or foreign file.
+        DataError: for a missing, empty, damaged or foreign file, or a folder that is not one DICOM series.
     """
     path = Path(path)
     suffix = suffix_of(path)
     try:
+        if path.is_dir() or suffix in DICOM or (not suffix and is_dicom(path)):
+            return _decode_dicom(path, series_uid)
         _check_file(path, suffix)
         if suffix in NIFTI:
             return _decode_nifti(path)
@@ -68,8 +77,6 @@ def decode(path: str | Path, palette_as_index: bool = False) -> Decoded:
 def _check_file(path: Path, suffix: str) -> None:
     if not path.exists():
         raise DataError.about(path, "no such file", "an image file", "Check the path.")
-    if path.is_dir():
-        raise DataError.about(path, "a folder", "an image file", "Name the file inside it.")
     if not suffix:
         raise DataError.about(
             path, f"an unknown file ending {path.suffix!r}", f"one of {', '.join(READABLE)}",
@@ -77,6 +84,11 @@ def _check_file(path: Path, suffix: str) -> None:
         )  # fmt: skip
     if path.stat().st_size == 0:
         raise DataError.about(path, "an empty file (0 bytes)", f"a {suffix} image", "Copy or download it again.")
+
+
+def _decode_dicom(path: Path, series_uid: str | None) -> Decoded:
+    volume = read_series(path, series_uid=series_uid)
+    return Decoded(volume.array, volume.affine)
 
 
 def _decode_nifti(path: Path) -> Decoded:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, model_validator
 
 from medaug.generation.config import DCGANConfig
 from medaug.stages.domains import with_two_domains
@@ -39,7 +39,7 @@ class DataConfig(Section):
     """What is read, and the grid all later stages work on."""
 
     root: Path | None = Field(None, description="folder or datalist JSON; none: phantoms")
-    layout: str = Field("auto", description="auto, brats, kaggle-lgg, msd, datalist or images-labels")
+    layout: str = Field("auto", description="auto, brats, kaggle-lgg, msd, datalist, dicom or images-labels")
     sequence: str | int | None = Field(None, description="which sequence or channel, by name or index")
     modality: Literal["MR", "CT"] = "MR"
     window_hu: tuple[float, float] = Field((-160.0, 240.0), description="CT only: mapped to [-1, 1]")
@@ -52,10 +52,19 @@ class DataConfig(Section):
     grid_size: tuple[int, int] | tuple[int, int, int] | None = Field(
         None, description="size to resample to, in the plane or (three sizes) of whole volumes; none: as stored"
     )
+    resample_mm: tuple[PositiveFloat, PositiveFloat] | tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = (
+        Field(None, description="voxel size to resample to instead of grid_size: in the plane, or of whole volumes")
+    )
     spacing_mm: tuple[float, ...] | None = Field(None, description="for pictures without spacing; none: 1 mm")
     organ_margin_mm: float = Field(ORGAN_MARGIN_MM, ge=0, description="lesions stay this far from the organ's edge")
     skip_unreadable: bool = Field(False, description="list unreadable files and go on without them")
     phantoms: PhantomData = PhantomData()
+
+    @model_validator(mode="after")
+    def _one_grid(self) -> DataConfig:
+        if self.grid_size is not None and self.resample_mm is not None:
+            raise ValueError("grid_size and resample_mm both say which grid: give one of them")
+        return self
 
     @property
     def view_dims(self) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 from medaug.errors import ConfigError, DataError, LeakageError
 from medaug.io.atomic import read_json, write_json
 from medaug.io.cache import Unreadable, open_array, prepare_cases, store_array
-from medaug.io.cases import Case
+from medaug.io.cases import Case, source_stamps
 from medaug.io.layouts import find_cases
 from medaug.lesions import find_organ
 from medaug.progress import track
@@ -62,7 +62,8 @@ def prepare(config: PipelineConfig, run: RunDir) -> bool:
 
 
 def _inputs(source: Source) -> list[Any]:
-    return [essential(source.data), source.data.skip_unreadable, [_stamp(case) for case in source.cases]]
+    stamps = [[case["case"], *source_stamps(case)] for case in source.cases]
+    return [essential(source.data), source.data.skip_unreadable, stamps]
 
 
 def _find(data: DataConfig, run: RunDir) -> list[Case]:
@@ -103,7 +104,7 @@ def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[
             cases, source.folder, skip_unreadable=data.skip_unreadable,
             progress=lambda done, total: tracker.advance(), spatial_dims=data.spatial_dims,
             tumor_labels=data.tumor_labels, known_labels=data.known_labels, grid_size=data.grid_size,
-            spacing_mm=data.spacing_mm,
+            resample_mm=data.resample_mm, spacing_mm=data.spacing_mm,
         )  # fmt: skip
     for left_out in unreadable:
         logger.warning("left out %s", left_out.reason)
@@ -166,12 +167,6 @@ def _add_organs(source: Source, entries: list[dict[str, Any]]) -> None:
             organ = find_organ(normalized, spacing_mm, margin_mm=source.data.organ_margin_mm)
             entry["arrays"]["organ"] = store_array(source.folder, f"{entry['case']}.organ", organ.astype(np.uint8))
             tracker.advance()
-
-
-def _stamp(case: dict[str, Any]) -> list[Any]:
-    paths = [Path(case[key]) for key in ("image", "label") if case[key] is not None]
-    stats = [path.stat() if path.exists() else None for path in paths]
-    return [case["case"], *[[s.st_size, s.st_mtime_ns] if s else None for s in stats]]
 
 
 def _wanted(values: tuple[int, ...] | None) -> str:

@@ -74,7 +74,7 @@ def output_suffix(scan: Path, image: MetaTensor) -> str:
     suffix = suffix_of(scan)
     if suffix in NIFTI:
         return suffix
-    if image.ndim == 3:
+    if image.ndim == 3 and not image.meta["spacing_known"]:
         return suffix if suffix in LOSSLESS_PICTURES else ".png"
     return ".nii.gz"
 

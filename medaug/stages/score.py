@@ -9,7 +9,7 @@ import numpy as np
 from medaug.errors import DataError
 from medaug.io.atomic import atomic_path, write_json
 from medaug.io.files import write_scan
-from medaug.io.suffixes import NIFTI, stem_of, suffix_of
+from medaug.io.suffixes import stem_of
 from medaug.lesions import find_organ
 from medaug.quality import Anomaly, level_scores
 from medaug.report.pictures import Picture, picture_grid
@@ -56,7 +56,7 @@ def score_scan(
         "slices": [None if np.isnan(score) else round(float(score), 6) for score in scores],
         "settings": settings.model_dump(mode="json") | {"tile_mm": judge.tile_mm},
     }  # fmt: skip
-    stem, suffix = stem_of(scan), ".tif" if image.ndim == 3 and suffix_of(scan) not in NIFTI else ".nii.gz"
+    stem, suffix = stem_of(scan), ".tif" if image.ndim == 3 and not image.meta["spacing_known"] else ".nii.gz"
     volumes = {f"anomaly{suffix}": found.residual}
     if found.healthy is not None:
         change = (found.healthy - seen) * np.float32((window.high - window.low) / 2)

@@ -11,6 +11,7 @@ from pydicom.uid import UID
 
 from medaug.errors import DataError
 from medaug.io.dicom.geometry import telling_tags
+from medaug.io.dicom.pixels import PIXELS
 from medaug.io.dicom.planes import Plane
 from medaug.io.dicom.series import NOT_SCANS
 
@@ -25,7 +26,7 @@ WATER_HU = -100.0
 
 
 def check_plane(plane: Plane) -> None:
-    """Refuses what is no single-channel cross-section, or a CT without its rescale.
+    """Refuses what is no whole, single-channel cross-section, or a CT without its rescale.
 
     Raises:
         DataError: naming the file and the tag.
@@ -37,6 +38,10 @@ def check_plane(plane: Plane) -> None:
             plane.file, f"a DICOM object that is no scan ({kind})", "CT, MR or other images",
             "Point to the images of a series.",
         )  # fmt: skip
+    if not any(keyword in header for keyword in PIXELS):
+        raise DataError.about(
+            plane.file, "no pixel data", "a complete image", "The file is cut off: copy or export it again."
+        )
     image_type = [str(value).upper() for value in np.atleast_1d(plane.get("FrameType") or plane.get("ImageType") or [])]
     projection = next((value for value in image_type if value in NO_CROSS_SECTIONS), None)
     if modality in RADIOGRAPHS or projection:

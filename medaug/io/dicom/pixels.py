@@ -16,6 +16,7 @@ from pydicom.uid import UID
 from medaug.errors import DataError
 from medaug.io.dicom.planes import Plane
 
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 INT16 = np.iinfo(np.int16)
 LOWEST_HU = -1024.0  # air is at -1000; scanners store nothing below this but padding and noise
 NEVER_MEASURED_HU = -2000.0  # -2000, -2048 and -3024 are what scanners put where they did not measure
@@ -25,16 +26,13 @@ def stored_frames(plane: Plane) -> np.ndarray:
     """The stored values of a plane's file: (frames, Rows, Columns), also of a single frame.
 
     Raises:
-        DataError: if the codec is not installed, or the pixel data are missing, cut off or damaged.
+        DataError: if the codec is not installed, or the pixel data are cut off or damaged.
     """
-    header = plane.header
-    if not any(keyword in header for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-        raise DataError.about(plane.file, "no pixel data", "an image", "The file is cut off: copy or export it again.")
     _check_codec(plane)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # padding bytes at the end, precision of JPEG 2000
-            array = pixel_array(header)
+            array = pixel_array(plane.header)
     except Exception as error:  # the codecs meet damaged bytes with every kind of exception
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError.about(
@@ -116,7 +114,7 @@ def _check_codec(plane: Plane) -> None:
 
 def without_pixels(header: Dataset) -> Dataset:
     """The same data set without its pixel data (changed in place, to hold a large series once in memory)."""
-    for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"):
+    for keyword in PIXELS:
         if keyword in header:
             delattr(header, keyword)
     return header

@@ -6,7 +6,7 @@ beside them (DICOM PS3.3 C.7.6.16); a classic object has one data set a slice. `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ class Plane:
 
     file: Path
     frame: int | None
-    header: Dataset
-    groups: tuple[Dataset, ...]
+    header: Dataset = field(repr=False)  # holds the patient's name
+    groups: tuple[Dataset, ...] = field(repr=False)
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,7 @@ class DicomVolume:
 
     array: np.ndarray
     affine: np.ndarray
-    headers: list[Dataset]
+    headers: list[Dataset] = field(repr=False)  # they hold the patient's name
     modality: str
     padding: np.ndarray | None
 

@@ -80,6 +80,12 @@ def find_series(path: str | Path) -> list[Series]:
     path = Path(path)
     headers = {file: _header_of(file) for file in _dicom_files(path)}
     scans = {file: header for file, header in headers.items() if header.is_scan}
+    for file, header in headers.items():
+        if not header.has_pixels and "Image Storage" in UID(header.sop_class).name:
+            raise DataError.about(
+                file, "an image without Rows and Columns, which ends too early", "a complete DICOM file",
+                "Copy or export it again, or move it away.",
+            )  # fmt: skip
     if not scans:
         raise _no_scan(path, headers)
     groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
@@ -185,7 +191,9 @@ def _without_copies(files: list[Path], headers: dict[Path, _Header]) -> list[Pat
 
 def _no_scan(path: Path, headers: dict[Path, _Header]) -> DataError:
     classes = sorted({UID(header.sop_class).name or "without a SOP class" for header in headers.values()})
-    found = f"no scan, only DICOM objects of the kind {', '.join(classes)}" if headers else "no DICOM file"
+    found = (
+        f"no scan, only DICOM objects of the kind {', '.join(classes)}" if headers else "a folder without DICOM files"
+    )
     return DataError.about(path, found, "CT, MR or other images", "Point to the images of a series.")
 
 

@@ -1,0 +1,115 @@
+"""A tree of DICOM files as a data set: one case a series; pydicom is imported only when there is one.
+
+The patient is the PatientID as it stands, the unit of every split. Labels may lie beside the tree as
+`labels/<case>.nii.gz` (or any other format that is read), on the grid of the series.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medaug.errors import DataError
+from medaug.io.cases import Case, make_case, natural_key
+from medaug.io.suffixes import DICOM, is_dicom, is_scan, stem_of, suffix_of
+
+if TYPE_CHECKING:
+    from medaug.io.dicom.series import Series
+
+log = logging.getLogger(__name__)
+
+LABELS = "labels"
+
+
+def is_dicom_tree(root: Path) -> bool:
+    """Whether the first image below a folder, outside its `labels/`, is DICOM."""
+    for file in _files(root):
+        if is_scan(file) and suffix_of(file) not in DICOM:
+            return False
+        if is_dicom(file):
+            return True
+    return False
+
+
+def find_dicom_cases(root: Path, labels: dict[str, Path]) -> list[Case]:
+    """One case for each series below `root`; a series of one slice is a 2-D case.
+
+    A case is named after its file (one slice) or its folder, with as much of the path in front as tells it apart, and
+    with a part of a hash of its UID where several series share a folder.
+
+    Args:
+        root: a folder.
+        labels: by the names of their cases.
+
+    Raises:
+        DataError: if a series has no PatientID, or a label no series.
+    """
+    from medaug.io.dicom.series import find_series
+
+    found = [series for series in find_series(root) if root / LABELS not in series.files[0].parents]
+    _warn_of_other_images(root)
+    names = _names(root, found)
+    orphans = sorted(labels.keys() - set(names), key=natural_key)
+    if orphans:
+        raise DataError.about(
+            labels[orphans[0]], f"{len(orphans)} label(s) without a series", f"the names of cases, such as {names[0]}",
+            "Rename the label after its case, or move it away.",
+        )  # fmt: skip
+    return [_case(name, series, labels.get(name)) for name, series in zip(names, found, strict=True)]
+
+
+def _case(name: str, series: Series, label: Path | None) -> Case:
+    if not series.patient:
+        raise DataError.about(
+            series.files[0], "no PatientID", "one in every file, because patients are never split",
+            "Write it in (a pseudonym does), or list the series in a datalist JSON with their patients.",
+        )  # fmt: skip
+    single = len(series.files) == 1
+    uid = None if single else series.uid or None
+    return make_case(name, _place(series), label, patient=series.patient, series_uid=uid)
+
+
+def _place(series: Series) -> Path:
+    """The file of a single slice, or the deepest folder that holds all files."""
+    if len(series.files) == 1:
+        return series.files[0]
+    return Path(os.path.commonpath([file.parent for file in series.files]))
+
+
+def _names(root: Path, found: list[Series]) -> list[str]:
+    """A unique name for each series: no longer than it needs to be."""
+    parts = []
+    for series in found:
+        place = _place(series)
+        inside = place.relative_to(root).parts or (root.resolve().name,)
+        parts.append((*inside[:-1], stem_of(inside[-1])))
+    uses = Counter(parts)
+    for index, series in enumerate(found):
+        if uses[parts[index]] > 1:
+            digest = hashlib.sha256((series.uid or str(series.files[0])).encode()).hexdigest()[:8]
+            parts[index] = (*parts[index][:-1], f"{parts[index][-1]}-{digest}")
+    short = Counter(part[-1] for part in parts)
+    return [part[-1] if short[part[-1]] == 1 else "_".join(part) for part in parts]
+
+
+def _warn_of_other_images(root: Path) -> None:
+    others = [file for file in _files(root) if is_scan(file) and suffix_of(file) not in DICOM]
+    if others:
+        log.warning(
+            "%s: %d image(s) that are no DICOM, such as %s, are not read in the layout dicom; labels belong in %s/",
+            root, len(others), others[0].name, LABELS,
+        )  # fmt: skip
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """All files below a folder but those in its own `labels/`, in a fixed order."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and Path(folder) / name != root / LABELS
+        )
+        yield from (Path(folder) / name for name in sorted(names) if not name.startswith("."))
