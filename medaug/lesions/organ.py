@@ -8,13 +8,13 @@ in-plane: axis 2 of a volume only joins slices.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
-from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
+from medaug.lesions.body import background_threshold, by_plane, filled_plane
 from medaug.lesions.geometry import components, grow
 
 FALLBACKS = (1.0, 0.5, 0.25, 0.0)
@@ -34,15 +34,6 @@ SPIKES_MM = 5.0
 """Parts of the found brain thinner than twice this (orbits, vessels, leaks through the bone) are dropped."""
 
 
-def find_body(image: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
-    """Head or trunk in an image (X, Y[, Z]) in [-1, 1], with skin, skull, lungs and bowel.
-
-    Returns:
-        bool, the image's shape; never empty.
-    """
-    return _body(np.asarray(image, dtype=np.float32).reshape(*image.shape[:2], -1)).reshape(image.shape)
-
-
 def find_organ(image: np.ndarray, spacing_mm: Sequence[float], *, margin_mm: float) -> np.ndarray:
     """Head, body or brain in an image (X, Y[, Z]) in [-1, 1], deeper than `margin_mm` (in-plane) under the surface.
 
@@ -54,7 +45,7 @@ def find_organ(image: np.ndarray, spacing_mm: Sequence[float], *, margin_mm: flo
     volume = np.asarray(image, dtype=np.float32).reshape(*image.shape[:2], -1)
     in_plane = tuple(spacing_mm[:2])
     body = _body(volume)
-    depth_mm = _by_plane(lambda plane: _depth(plane, in_plane), body)
+    depth_mm = by_plane(lambda plane: _depth(plane, in_plane), body)
     allowed = body & _inside_skull(volume, depth_mm, in_plane)
     for fraction in FALLBACKS:
         organ = allowed & (depth_mm > margin_mm * fraction)
@@ -65,24 +56,9 @@ def find_organ(image: np.ndarray, spacing_mm: Sequence[float], *, margin_mm: flo
 
 def _body(volume: np.ndarray) -> np.ndarray:
     """The largest bright thing with its holes; everything where nothing stands out."""
-    bright = volume > _threshold(volume)
-    parts = components(_by_plane(_solid, bright)) or components(bright)
+    bright = volume > background_threshold(volume)
+    parts = components(by_plane(filled_plane, bright)) or components(bright)
     return parts[0] if parts else np.ones(volume.shape, dtype=bool)
-
-
-def _threshold(volume: np.ndarray) -> float:
-    """Between background and tissue: well below Otsu's, which splits dark from bright tissue."""
-    if volume.min() == volume.max():
-        return float(volume.min())
-    high = float(threshold_otsu(volume.reshape(-1)))
-    low = float(np.median(volume[volume <= high]))
-    return low + 0.35 * (high - low)
-
-
-def _solid(plane: np.ndarray) -> np.ndarray:
-    """Gaps closed, holes filled, specks removed."""
-    filled = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(plane, 3), iterations=2))[3:-3, 3:-3]
-    return ndimage.binary_opening(filled)
 
 
 def _depth(body: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
@@ -127,7 +103,3 @@ def _is_skull(image: np.ndarray, body: np.ndarray, inside: np.ndarray, deep: np.
     scalp = float(np.percentile(image[outside], 75)) - background
     bounded = line <= SKULL_DARKEST * brain and scalp >= SCALP_BRIGHTEST * brain
     return brain > 0 and bounded and float(np.percentile(depth_mm[edge], 25)) >= SKULL_DEPTH_MM
-
-
-def _by_plane(function: Callable[[np.ndarray], np.ndarray], volume: np.ndarray) -> np.ndarray:
-    return np.stack([function(volume[..., z]) for z in range(volume.shape[-1])], axis=-1)
