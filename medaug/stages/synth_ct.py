@@ -198,14 +198,15 @@ def _picture(before: np.ndarray, after: np.ndarray, translate: TranslateDomain) 
         before, after, body = before[..., z], after[..., z], body[..., z]
         title = f"{title} (slice z = {z})"
     row = {
-        translate.source.name: Picture(before, *_shown(before), contour=body),
-        f"synthetic {translate.target.name} ({translate.target.unit})": Picture(after, *_shown(after)),
+        translate.source.name: Picture(before, *_shown(before, body), contour=body),
+        f"synthetic {translate.target.name} ({translate.target.unit})": Picture(after, *_shown(after, body)),
     }
     if translate.shares_unit:
         row["change"] = Picture(after.astype(float) - before, diverging=True)
     return picture_grid([list(row.values())], column_titles=list(row), title=title, tile=240)
 
 
-def _shown(image: np.ndarray) -> tuple[float, float]:
-    low, high = np.percentile(image, [0.5, 99.5])
+def _shown(image: np.ndarray, body: np.ndarray) -> tuple[float, float]:
+    """The grey window that the body fills."""
+    low, high = np.percentile(image[body] if body.any() else image, [0.5, 99.5])
     return float(low), float(high) if high > low else float(low) + 1.0

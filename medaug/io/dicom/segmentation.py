@@ -134,7 +134,13 @@ def _images(source: DicomVolume, stack: Stack) -> list[Dataset]:
             if keyword in header:
                 image[keyword] = header[keyword]
         image.SliceThickness = stack.thickness_mm or UNKNOWN_MM
-        image.SOPClassUID, image.SOPInstanceUID = instance_of(header)
+        instance = instance_of(header)
+        if instance is None:
+            raise DataError(
+                "the series has no SOP Instance UID, which a segmentation refers to; expected one in every file. "
+                "Export the series again."
+            )
+        image.SOPClassUID, image.SOPInstanceUID = instance
         images.append(image)
     return images
 

@@ -33,6 +33,7 @@ UNPAIRED = (
     "TSPINE", "WHOLEBODY",
 )  # fmt: skip
 """Body parts (PS3.16, Annex L) without a left and a right, so without a Laterality; elsewhere it must be there."""
+SAME_PLACE_MM = 0.1
 ALLOWED = {
     "PatientSex": {"M", "F", "O"},
     "Laterality": {"L", "R"},
@@ -56,10 +57,14 @@ def patient_and_study(header: Dataset) -> Dataset:
         if element is not None:
             taken.add(element)
     laterality = _valid(header, "Laterality")
-    if laterality is not None or taken.get("BodyPartExamined") not in UNPAIRED:
+    if taken.get("BodyPartExamined") not in UNPAIRED:
         taken.Laterality = None if laterality is None else laterality.value
+    elif laterality is not None:
+        logger.warning("the source's Laterality is left out: its BodyPartExamined has no left and right")
     if "DeidentificationMethodCodeSequence" in header:
-        taken.DeidentificationMethodCodeSequence = Sequence(map(_code, header.DeidentificationMethodCodeSequence))
+        taken.DeidentificationMethodCodeSequence = _codes(header.DeidentificationMethodCodeSequence)
+    elif taken.get("PatientIdentityRemoved") == "YES" and "DeidentificationMethod" not in taken:
+        taken.DeidentificationMethod = "not stated by the source"
     for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
         element = _valid(header, keyword)
         if element is None:
@@ -83,8 +88,10 @@ def source_images(headers: list[Dataset], position_mm: np.ndarray, index: int) -
         return Sequence()
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = instance
-    frame = _frame_at(header, position_mm)
-    if frame is not None:
+    if "PerFrameFunctionalGroupsSequence" in header:
+        frame = _frame_at(header, position_mm)
+        if frame is None:  # of another file than the one whose header is known
+            return Sequence()
         item.ReferencedFrameNumber = frame
     item.PurposeOfReferenceCodeSequence = [coded(codes.DCM.SourceImageForImageProcessingOperation)]
     return Sequence([item])
@@ -124,16 +131,17 @@ def _valid(header: Dataset, keyword: str) -> DataElement | None:
     return element
 
 
-def _code(item: Dataset) -> Dataset:
-    """A code sequence's item without what else scanners and anonymizers put there."""
-    return coded(Code(str(item.get("CodeValue", "")), str(item.get("CodingSchemeDesignator", "")),
-                      str(item.get("CodeMeaning", ""))))  # fmt: skip
+def _codes(items: Sequence) -> Sequence:
+    """A code sequence without what else scanners and anonymizers put there."""
+    told = [[str(item.get(part, "")) for part in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")]
+            for item in items]  # fmt: skip
+    return Sequence([coded(Code(*parts)) for parts in told if all(parts)])
 
 
 def _frame_at(header: Dataset, position_mm: np.ndarray) -> int | None:
-    """The number, from 1, of the multi-frame file's frame at this position; None for other files."""
-    frames = header.get("PerFrameFunctionalGroupsSequence")
-    if not frames or "PlanePositionSequence" not in frames[0]:
-        return None
+    """The number, from 1, of a multi-frame file's frame at this position; None if it has none there."""
+    frames = header.PerFrameFunctionalGroupsSequence
     positions = [frame.PlanePositionSequence[0].ImagePositionPatient for frame in frames]
-    return int(np.linalg.norm(np.asarray(positions, dtype=float) - position_mm, axis=1).argmin()) + 1
+    distances_mm = np.linalg.norm(np.asarray(positions, dtype=float) - position_mm, axis=1)
+    nearest = int(distances_mm.argmin())
+    return nearest + 1 if distances_mm[nearest] < SAME_PLACE_MM else None

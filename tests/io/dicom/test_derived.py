@@ -8,6 +8,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom.uid import EnhancedCTImageStorage
 
 import medaug
 from medaug.errors import ConfigError, DataError, RunError
@@ -165,6 +166,7 @@ def test_a_multi_frame_source_gets_single_files_that_name_their_frame(multi_fram
     source, frames = multi_frame
     files = write_derived_series(source.array, source, tmp_path / "out", modality="CT", **WORDS)
     assert [pydicom.dcmread(file).SourceImageSequence[0].ReferencedFrameNumber for file in files] == frames
+    assert errors_of(files[0]) == []
     np.testing.assert_allclose(read_series(tmp_path / "out").affine, source.affine, atol=1e-9)
 
 
@@ -172,6 +174,7 @@ def test_a_multi_frame_source_gets_single_files_that_name_their_frame(multi_fram
 def multi_frame(source):
     """The series as one multi-frame file holds it, its frames in an order of their own: (volume, frame by slice)."""
     header, order = source.headers[0], [2, 0, 3, 1]
+    header.SOPClassUID = EnhancedCTImageStorage
     header.PerFrameFunctionalGroupsSequence = []
     for index in order:
         position, group = pydicom.Dataset(), pydicom.Dataset()
@@ -192,6 +195,40 @@ def test_missing_tags_become_empty_and_values_that_dicom_forbids_are_reported(di
     assert errors_of(files[0]) == [] and header.PatientName == header.PatientSex == "" and "PatientAge" not in header
     assert all(keyword in caplog.text for keyword in ("PatientAge", "PatientSex", "FrameOfReferenceUID"))
     assert "Jane" not in caplog.text
+
+
+@pytest.mark.parametrize(("charset", "name"), [("ISO_IR 100", "Müller^Jörg"), ("ISO_IR 192", "Yamada^Tarou=山田^太郎")])
+def test_names_in_any_character_set_stay_readable(dicom_series, tmp_path, values, charset, name):
+    dicom_series(tmp_path / "source", values, tags={"SpecificCharacterSet": charset, "PatientName": name})
+    source = read_series(tmp_path / "source")
+    files = write_derived_series(source.array, source, tmp_path / "out", modality="CT", **WORDS)
+    assert str(pydicom.dcmread(files[0]).PatientName) == name and errors_of(files[0]) == []
+
+
+def test_a_source_that_was_de_identified_before_says_so_still(dicom_series, tmp_path, values):
+    item = pydicom.Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "113100", "DCM", "Basic Profile"
+    item.add_new(0x00080000, "UL", 76)
+    tags = {"PatientIdentityRemoved": "YES", "DeidentificationMethodCodeSequence": [item]}
+    dicom_series(tmp_path / "source", values, tags=tags)
+    source = read_series(tmp_path / "source")
+    files = write_derived_series(source.array, source, tmp_path / "out", modality="CT", **WORDS)
+    header = pydicom.dcmread(files[0])
+    assert header.PatientIdentityRemoved == "YES" and errors_of(files[0]) == []
+    assert header.DeidentificationMethodCodeSequence[0].CodeValue == "113100"
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"PatientIdentityRemoved": "YES"}, {"Laterality": "L", "BodyPartExamined": "CHEST"}, {"SliceThickness": None},
+        {"Laterality": "L", "BodyPartExamined": "KNEE"}, {"PatientPosition": "XYZ"}, {"LossyImageCompression": "01"},
+    ],
+)  # fmt: skip
+def test_sources_that_contradict_the_standard_give_valid_series(dicom_series, tmp_path, values, tags):
+    dicom_series(tmp_path / "source", values, tags=tags)
+    source = read_series(tmp_path / "source")
+    assert errors_of(write_derived_series(source.array, source, tmp_path / "out", modality="CT", **WORDS)[0]) == []
 
 
 def test_floats_are_rounded_to_the_nearest_number(source, tmp_path):

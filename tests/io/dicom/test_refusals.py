@@ -125,7 +125,9 @@ def test_files_that_are_cut_off_or_no_dicom_are_refused_by_name(tmp_path, dicom_
     for kept in (len(whole) - 20, len(whole) - 120, 700, 400, 200, 133):
         paths[2].write_bytes(whole[:kept])
         for source in (paths[2], tmp_path / "cut"):
-            with pytest.raises(DataError, match="slice_3.dcm: found .*(no pixel data|cannot be decoded|too early|damaged)"):
+            with pytest.raises(
+                DataError, match="slice_3.dcm: found .*(no pixel data|cannot be decoded|too early|damaged)"
+            ):
                 read_series(source)
     paths[2].write_bytes(b"")
     with pytest.raises(DataError, match="slice_3.dcm: found an empty file"):
