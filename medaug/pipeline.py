@@ -1,5 +1,7 @@
 """Runs the stages of one pipeline in order: prepare → train → synthesize → audit → evaluate → report.
 
+Between two kinds of image (domain `ct`): prepare → train → translate → audit → evaluate or score → report.
+
 A stage whose inputs and settings are unchanged is not run again; the same command resumes what was stopped. The GAN
 from noise is a branch of its own: prepare → train_gan. Anomaly scoring is a question to a run that has trained.
 """
@@ -14,13 +16,20 @@ from typing import Any
 
 from medaug.errors import ConfigError, RunError
 from medaug.io.atomic import read_json
+from medaug.stages.arms import check_arms
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config_files import load_config
-from medaug.stages.evaluate import check_arms, check_patients
+from medaug.stages.evaluate import check_patients
+from medaug.stages.evaluate_domains import check_labels
 from medaug.stages.runs import RunDir, open_run
 
-STAGES = ("prepare", "train", "synthesize", "audit", "evaluate", "report")
-TWO_DOMAIN_STAGES = ("prepare", "train")
+STAGES = {
+    "tumor": ("prepare", "train", "synthesize", "audit", "evaluate", "report"),
+    "ct": ("prepare", "train", "audit_domains", "report_domains"),
+    "ct: segmentation": ("prepare", "train", "translate", "audit_domains", "evaluate_domains", "report_domains"),
+    "ct: translation": ("prepare", "train", "audit_domains", "score_translation", "report_domains"),
+}
+"""By domain, and where it has one by task."""
 GAN_STAGES = ("prepare", "train_gan")
 
 
@@ -36,26 +45,61 @@ def run_pipeline(
     config: PipelineConfig, out: Path, *, until: str = "report",
     on_stage: Callable[[StageResult], None] = lambda result: None,
 ) -> RunDir:  # fmt: skip
-    """Runs the pipeline up to and including stage `until` in the folder `out`.
+    """Runs the pipeline in the folder `out`; with `split.folds` every fold in a folder of its own, and pools them.
+
+    Args:
+        until: "train" or "train_gan" (the weights), or "report" (everything).
 
     Raises:
         ConfigError: if the config asks for what cannot be run.
         MedaugError: whatever a stage refuses.
     """
-    if config.domain == "ct" and until not in TWO_DOMAIN_STAGES:
-        raise ConfigError(
-            f"domain 'ct' goes as far as {TWO_DOMAIN_STAGES[-1]} in this version; found a run to {until}. Train with "
-            "medaug train-cycle --domain ct, which takes the same settings (--config)."
-        )
-    stages = GAN_STAGES if until in GAN_STAGES[1:] else STAGES[: STAGES.index(until) + 1]
-    if "evaluate" in stages:
-        check_arms(config.evaluation)
+    stages = stages_of(config, until)
+    if "evaluate" in stages or "evaluate_domains" in stages:
+        check_arms(config.evaluation.arms, two_domains=config.domain == "ct")
+    if config.split.folds is not None and config.split.fold is None and until == "report":
+        return _run_folds(config, out, on_stage)
     run = open_run(out, config)
     for name in stages:
-        stage: Any = getattr(import_module(f"medaug.stages.{name}"), name)
-        on_stage(StageResult(name, bool(stage(config, run))))
-        if name == "prepare" and "evaluate" in stages:  # not after an hour of training
-            check_patients(config, run)
+        on_stage(StageResult(name, _run_stage(name, config, run)))
+        if name == "prepare":  # not after an hour of training
+            _check_prepared(config, run, stages)
+    return run
+
+
+def stages_of(config: PipelineConfig, until: str) -> tuple[str, ...]:
+    """The names of the stages, in order."""
+    if until == "train_gan":
+        return GAN_STAGES
+    domain, task = config.domain, config.evaluation.task
+    stages = STAGES[domain if domain == "tumor" or task == "none" else f"{domain}: {task}"]
+    return stages[: stages.index("train") + 1] if until == "train" else stages
+
+
+def _run_stage(name: str, config: PipelineConfig, run: RunDir) -> bool:
+    stage: Any = getattr(import_module(f"medaug.stages.{name}"), name)
+    return bool(stage(config, run))
+
+
+def _check_prepared(config: PipelineConfig, run: RunDir, stages: tuple[str, ...]) -> None:
+    if "evaluate" in stages:
+        check_patients(config, run)
+    if "evaluate_domains" in stages:
+        check_labels(config, run)
+
+
+def _run_folds(config: PipelineConfig, out: Path, on_stage: Callable[[StageResult], None]) -> RunDir:
+    run, folds = open_run(out, config), []
+    for fold in range(config.split.folds or 0):
+        split = config.split.model_copy(update={"fold": fold})
+        alone = config.model_copy(update={"split": split, "name": f"{config.name}, fold {fold}"})
+
+        def of_fold(result: StageResult, fold: int = fold) -> None:
+            on_stage(StageResult(f"fold {fold}: {result.name}", result.ran))
+
+        folds.append(run_pipeline(alone, run.fold(fold).root, on_stage=of_fold))
+    pool: Any = import_module("medaug.stages.pool")
+    on_stage(StageResult("pool", bool(pool.pool(config, run, folds))))
     return run
 
 

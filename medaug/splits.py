@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sklearn.model_selection import GroupShuffleSplit
+from sklearn.model_selection import GroupShuffleSplit, KFold
 
 from medaug.errors import DataError, LeakageError
 
@@ -67,6 +67,28 @@ def split_patients(patients: Iterable[str], train: int | float, validation: int 
     rest, validating = _draw(names, counts[1], seed)
     testing, training = _draw(rest, counts[0], seed)
     return Split(tuple(training), tuple(validating), tuple(testing))
+
+
+def fold_patients(patients: Iterable[str], folds: int, fold: int, validation: int | float, seed: int) -> Split:
+    """Fold `fold` (from 0) of `folds`: every patient is tested in one of them; of the others some validate.
+
+    Args:
+        validation: how many, or a fraction below 1 of all patients.
+        seed: of the folds, and of who validates.
+
+    Raises:
+        DataError: if there are too few patients for at least one in each of train and test.
+    """
+    names = sorted(set(patients))
+    count = _count(validation, len(names))
+    if len(names) < folds or len(names) - -(-len(names) // folds) - count < 1:
+        raise DataError(
+            f"found {len(names)} patient(s) for {folds} folds with {count} to validate; expected at least one to test "
+            "and one to train in each. Add patients, or lower split.folds or split.validation."
+        )
+    rest, tested = list(KFold(folds, shuffle=True, random_state=seed).split(names))[fold]
+    training, validating = _draw([names[i] for i in rest], count, seed)
+    return Split(tuple(training), tuple(validating), tuple(sorted(names[i] for i in tested)))
 
 
 def refuse_leakage(training_patients: Iterable[str], split: Split, what: str) -> None:

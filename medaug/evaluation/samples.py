@@ -36,24 +36,29 @@ class Source:
 
 
 class SegmentationSamples(Dataset):
-    """`samples[i]` → {"image": (1, *S) in [-1, 1], "label": (1, *S) of 0/1}.
+    """`samples[i]` → {"image": (1, *S) in [-1, 1], "label": (1, *S) of class numbers, 0 none}.
 
     Args:
         real, synthetic: where views come from; `synthetic` None for arms without.
         synthetic_ratio: the probability that a sample is synthetic.
         patch_size: 3-D: size of the patches; None takes whole views.
         length: how many samples there are.
+        augmentation: of {"image", "label"}; None is the standard one.
     """
 
     def __init__(
         self, real: Source, synthetic: Source | None, *, synthetic_ratio: float, seed: int, length: int,
-        patch_size: tuple[int, ...] | None = None,
+        patch_size: tuple[int, ...] | None = None, augmentation: Compose | None = None,
     ):  # fmt: skip
         self.real, self.synthetic, self.ratio = real, synthetic, synthetic_ratio
         self.seed, self.length, self.patch_size = seed, length, patch_size
-        self._with_tumor = [view for view in real.views if view.tumor_voxels]
+        self._pools = {
+            (invented, with_tumor): _with_tumor(source) if with_tumor else source
+            for invented, source in ((False, real), (True, synthetic)) if source is not None
+            for with_tumor in (False, True)
+        }  # fmt: skip
         self._tumor_share = TUMOR_SHARE
-        self._augment: Compose | None = None
+        self._augment = augmentation
 
     def __len__(self) -> int:
         return self.length
@@ -63,20 +68,17 @@ class SegmentationSamples(Dataset):
         tumor, pick, replace, other = rng.random_sample(4)
         with_tumor = tumor < self._tumor_share
         view, folder = self._view(with_tumor, pick, other if replace < self.ratio else None)
-        arrays = view.read(folder)
-        image, label = self._patch(arrays.image, arrays.label, rng, around_tumor=with_tumor)
+        image, label = self._patch(view.normalized(folder)[0], view.classes(folder), rng, around_tumor=with_tumor)
         sample = {"image": torch.from_numpy(image.copy())[None], "label": torch.from_numpy(label.copy())[None].float()}
         augment = self._augmentation(image.ndim)
         augment.set_random_state(seed=int(rng.randint(2**31)))
         sample = augment(sample)
-        return {"image": _plain(sample["image"]).clamp(-1, 1).float(), "label": (_plain(sample["label"]) > 0.5).float()}
+        return {"image": _plain(sample["image"]).clamp(-1, 1).float(), "label": _plain(sample["label"]).round()}
 
     def _view(self, with_tumor: bool, pick: float, other: float | None) -> tuple[View, Path]:
         """The view that these draws in [0, 1) mean, and its folder; `other` is None for a real one."""
-        if self.synthetic is not None and other is not None:
-            return _picked([self.synthetic], other)
-        views = self._with_tumor if self._with_tumor and with_tumor else self.real.views
-        return _picked([Source(views, self.real.folder)], pick)
+        invented = self.synthetic is not None and other is not None
+        return _picked([self._pools[invented, with_tumor]], other if invented else pick)
 
     def _patch(
         self, image: np.ndarray, label: np.ndarray, rng: np.random.RandomState, *, around_tumor: bool
@@ -119,11 +121,12 @@ class ClassificationSamples(SegmentationSamples):
 
     def __init__(
         self, real: Source, synthetic: Source | None, counterparts: Source | None, *, synthetic_ratio: float, seed: int,
-        length: int, patch_size: tuple[int, ...] | None = None,
+        length: int, patch_size: tuple[int, ...] | None = None, augmentation: Compose | None = None,
     ):  # fmt: skip
         super().__init__(
-            real, synthetic, synthetic_ratio=synthetic_ratio, seed=seed, length=length, patch_size=patch_size
-        )
+            real, synthetic, synthetic_ratio=synthetic_ratio, seed=seed, length=length, patch_size=patch_size,
+            augmentation=augmentation,
+        )  # fmt: skip
         self._tumor_share = 0.5
         self._real = {kind: [_of_kind(real, kind, patch_size)] for kind in (True, False)}
         invented = [source for source in (synthetic, counterparts) if source is not None]
@@ -134,7 +137,7 @@ class ClassificationSamples(SegmentationSamples):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         sample = super().__getitem__(index)
-        return {"image": sample["image"], "label": sample["label"].amax().reshape(1)}
+        return {"image": sample["image"], "label": sample["label"].amax().clamp(max=1).reshape(1)}
 
     def _view(self, with_tumor: bool, pick: float, other: float | None) -> tuple[View, Path]:
         if self.synthetic is not None and other is not None:
@@ -175,6 +178,12 @@ def _picked(sources: list[Source], draw: float) -> tuple[View, Path]:
             return source.views[place], source.folder
         place -= len(source.views)
     raise IndexError(draw)
+
+
+def _with_tumor(source: Source) -> Source:
+    """The views with a tumor, or where there is none all of them."""
+    views = [view for view in source.views if view.tumor_voxels]
+    return Source(views or source.views, source.folder)
 
 
 def _of_kind(source: Source, with_tumor: bool, patch_size: tuple[int, ...] | None) -> Source:

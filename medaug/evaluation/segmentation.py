@@ -2,7 +2,7 @@
 
 Only the samples differ between arms: the initial weights come from the seed alone, and every arm gets the same updates
 (see `updates`). U-Net: Ronneberger 2015 (1505.04597); loss: Dice + cross-entropy.
-Images are (1, *S) in [-1, 1], labels (1, *S) of 0 and 1, S = (X, Y) or (X, Y, Z).
+Images are (1, *S) in [-1, 1], labels (1, *S) of class numbers (0 none; one class: the tumor), S = (X, Y) or (X, Y, Z).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class SegmentationConfig:
     """The network and its training.
 
     Attributes:
+        classes: how many; one is told by a sigmoid, several (and none of them) by a softmax.
         channels: width of each level; the network halves the image `len(channels) - 1` times.
         precision: Fabric's, "32-true" or "bf16-mixed".
         patch_size: size of the inference window in 3-D (the samples' size), None = the whole volume at once.
@@ -41,6 +42,7 @@ class SegmentationConfig:
     """
 
     spatial_dims: int = 2
+    classes: int = 1
     channels: tuple[int, ...] = (16, 32, 64, 128, 256)
     num_res_units: int = 0
     updates: int = 800
@@ -67,16 +69,24 @@ class SegmentationConfig:
             )
 
     @property
+    def outputs(self) -> int:
+        """Channels of the network's logits."""
+        return 1 if self.classes == 1 else self.classes + 1
+
+    @property
     def stride(self) -> int:
         """Image sizes must be multiples of this, in voxels."""
         return 2 ** (len(self.channels) - 1)
 
 
 def build_segmenter(config: SegmentationConfig, generator: torch.Generator) -> nn.Module:
-    """A U-Net of 1 → 1 channels on the CPU, its weights drawn from `generator` alone (PyTorch's default scheme)."""
+    """A U-Net of 1 → `config.outputs` channels on the CPU, its weights drawn from `generator` alone.
+
+    PyTorch's default scheme.
+    """
     with torch.device("meta"):  # no draw from the global generator
         network = UNet(
-            config.spatial_dims, 1, 1, channels=config.channels, strides=(2,) * (len(config.channels) - 1),
+            config.spatial_dims, 1, config.outputs, channels=config.channels, strides=(2,) * (len(config.channels) - 1),
             num_res_units=config.num_res_units,
         )  # fmt: skip
     network = network.to_empty(device="cpu")
@@ -100,8 +110,8 @@ def train_segmenter(
     """Trains one network on samples 0 … updates × batch_size − 1, in that order; bit for bit repeatable on CPU.
 
     Args:
-        samples: `samples[i]` → {"image": (1, *S) float in [-1, 1], "label": (1, *S) of 0/1}; other keys are ignored.
-            All of one size; a size the network cannot halve often enough is padded by its edge values.
+        samples: `samples[i]` → {"image": (1, *S) float in [-1, 1], "label": (1, *S) of class numbers}; other keys are
+            ignored. All of one size; a size the network cannot halve often enough is padded by its edge values.
         seed: of the initial weights.
         fabric: device and precision; by default one device and `config.precision`. A given one keeps its precision.
         workers: DataLoader processes.
@@ -116,7 +126,12 @@ def train_segmenter(
         TrainingError: if the loss becomes NaN or infinite.
     """
     network = build_segmenter(config, torch.Generator().manual_seed(seed))
-    dice_and_entropy = DiceCELoss(sigmoid=True, batch=True)  # batch: a slice without tumor does not swamp the Dice term
+    kind = (
+        {"sigmoid": True}
+        if config.classes == 1
+        else {"softmax": True, "to_onehot_y": True, "include_background": False}
+    )
+    dice_and_entropy = DiceCELoss(batch=True, **kind)  # batch: a slice without tumor does not swamp the Dice term
 
     def loss_of(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         return dice_and_entropy(model(padded(images, config)).float(), padded(labels, config))  # (B, 1, *S)
@@ -127,9 +142,25 @@ def train_segmenter(
     )  # fmt: skip
 
 
-@torch.inference_mode()
 def probability(network: nn.Module, image: Tensor, config: SegmentationConfig) -> Tensor:
-    """Tumor probability of every voxel, float32 in [0, 1], in the image's shape and on its device.
+    """Tumor probability of every voxel, float32 in [0, 1], in the image's shape and on its device; see `logits`."""
+    return torch.sigmoid(logits(network, image, config))
+
+
+def predict(network: nn.Module, image: Tensor, config: SegmentationConfig, threshold: float = 0.5) -> Tensor:
+    """The segmentation in the image's shape: bool (`probability` above `threshold`); of several classes, uint8 numbers.
+
+    Several classes go by the largest logit, whatever the threshold.
+    """
+    if config.classes == 1:
+        return probability(network, image, config) > threshold
+    channels = -config.spatial_dims - 1
+    return logits(network, image, config).argmax(dim=channels, keepdim=True).to(torch.uint8)
+
+
+@torch.inference_mode()
+def logits(network: nn.Module, image: Tensor, config: SegmentationConfig) -> Tensor:
+    """The network's output for images of any size, float32 on the image's device; channels in place of the image's one.
 
     Args:
         image: 2-D: a slice (1, X, Y) or a stack (N, 1, X, Y); 3-D: a volume (1, X, Y, Z). Any size: it is padded
@@ -149,20 +180,14 @@ def probability(network: nn.Module, image: Tensor, config: SegmentationConfig) -
     size = tuple(images.shape[2:])
     if dims == 2 or config.patch_size is None:
         parts = [forward(padded(part.to(device), config)) for part in images.split(config.batch_size)]
-        logits = torch.cat(parts)
+        result = torch.cat(parts)
     else:
         large = padded(images.to(device), config, config.patch_size)
-        logits = sliding_window_inference(
+        result = sliding_window_inference(
             large, config.patch_size, config.batch_size, forward, overlap=config.overlap, mode="gaussian"
         )
-    logits = logits[(..., *(slice(n) for n in size))]
-    result = torch.sigmoid(logits.float()).to(image.device)
+    result = result[(..., *(slice(n) for n in size))].float().to(image.device)
     return result if stack else result[0]
-
-
-def predict(network: nn.Module, image: Tensor, config: SegmentationConfig, threshold: float = 0.5) -> Tensor:
-    """The segmentation, bool, in the image's shape: `probability` above `threshold`."""
-    return probability(network, image, config) > threshold
 
 
 def _stack(samples: Sequence[Mapping[str, Any]], spatial_dims: int) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Decodes each case once: checked, on the wanted grid, as .npy files that training maps into memory.
 
-Per case the folder holds `<case>.image.npy` (float32, the scan's own unit), `<case>.label.npy` (uint8, tumor 1) and
-`<case>.source.json` with the prepared entry and a fingerprint of the sources and options. Arrays are (X, Y) or
+Per case the folder holds `<case>.image.npy` (float32, the scan's own unit), `<case>.label.npy` (uint8, class numbers)
+and `<case>.source.json` with the prepared entry and a fingerprint of the sources and options. Arrays are (X, Y) or
 (X, Y, Z) in Fortran order, so one Z slice is one piece of the file.
 """
 
@@ -22,12 +22,12 @@ from medaug.errors import ConfigError, DataError
 from medaug.io.atomic import atomic_path, read_json, to_json, write_error
 from medaug.io.cases import Case, source_stamps
 from medaug.io.files import read_label, read_scan
-from medaug.io.grid import grid_of_spacing, resample_image, resample_mask, resampled_affine
+from medaug.io.grid import grid_of_spacing, resample_classes, resample_image, resampled_affine
 from medaug.volumes import affine_of, check_same_grid, spacing_of
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1  # part of the fingerprint: raise it when prepared files change their meaning
+FORMAT = 2  # part of the fingerprint: raise it when prepared files change their meaning
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Options:
     Attributes:
         spatial_dims: 2 takes pictures and volumes (used slice by slice), 3 takes volumes only.
         tumor_labels: label values that count as tumor; None counts every value but 0.
+        classes: label values of class 1, class 2, ...; None: one class, the tumor.
         grid_size: size to resample to, (X, Y) in the plane or (X, Y, Z) of volumes; None keeps the file's grid.
         resample_mm: voxel size to resample to instead, in the plane or of volumes, as near as the field of view allows.
         spacing_mm: voxel size of files that do not store one (pictures); 1 mm by default.
@@ -53,6 +54,7 @@ class Options:
 
     spatial_dims: int
     tumor_labels: tuple[int, ...] | None = None
+    classes: tuple[tuple[int, ...], ...] | None = None
     grid_size: tuple[int, ...] | None = None
     resample_mm: tuple[float, ...] | None = None
     spacing_mm: tuple[float, ...] | None = None
@@ -164,25 +166,25 @@ def _prepare(case: Case, folder: Path, options: Options) -> dict[str, Any]:
     if stored is not None:
         return stored
     fingerprint = _fingerprint(case, options)  # before reading: a file that changes meanwhile is decoded again
-    image, tumor, affine, source_dtype = _read_pair(case, options)
+    image, label, affine, source_dtype = _read_pair(case, options)
     stored_mm = spacing_of(affine, image.ndim)
     grid = _wanted_grid(options, image.shape, stored_mm, case["image"])
     if grid != image.shape[: len(grid)]:
         affine = resampled_affine(affine, image.shape, grid)
         image = resample_image(image, grid)
-        if tumor is not None:
-            had_tumor = tumor.any()
-            tumor = resample_mask(tumor, grid)
-            if had_tumor and not tumor.any():
-                log.warning("%s: its tumor is too small for the grid %s and is lost", case["label"], grid)
+        if label is not None:
+            had = label.any()
+            label = resample_classes(label, grid)
+            if had and not label.any():
+                log.warning("%s: its label is too small for the grid %s and is lost", case["label"], grid)
     sidecar = folder / f"{_file_name(case['case'])}.source.json"
     try:
         sidecar.unlink(missing_ok=True)  # no fingerprint may describe arrays that are being replaced
     except OSError as error:
         raise write_error(sidecar, error) from error
     arrays = {"image": store_array(folder, f"{case['case']}.image", image)}
-    if tumor is not None:
-        arrays["label"] = store_array(folder, f"{case['case']}.label", tumor.astype(np.uint8))
+    if label is not None:
+        arrays["label"] = store_array(folder, f"{case['case']}.label", label)
     entry = {
         **case, "arrays": arrays, "affine": affine.tolist(), "spacing_mm": list(spacing_of(affine, image.ndim)),
         "source_dtype": source_dtype, "shape": list(image.shape),
@@ -207,7 +209,7 @@ def _wanted_grid(options: Options, shape: tuple[int, ...], spacing_mm: tuple[flo
 
 
 def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, str]:
-    """The checked image, its tumor mask (bool, or None), the affine, and the image's type on disk."""
+    """The checked image, its class numbers (uint8, or None), the affine, and the image's type on disk."""
     scan = read_scan(case["image"], channel=case.get("channel"), series_uid=case.get("series_uid"))
     image, affine = scan.as_tensor()[0].numpy(), scan.affine.numpy()
     if image.ndim < options.spatial_dims:
@@ -234,10 +236,10 @@ def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | N
     both_known = scan.meta["spacing_known"] and label_scan.meta["spacing_known"]
     label_affine = label_scan.affine.numpy() if both_known else affine
     check_same_grid(image.shape, label.shape, affine, label_affine, case["image"], case["label"])
-    return image, _tumor_of(label, case["label"], options), affine, scan.meta["dtype"]
+    return image, _classes_of(label, case["label"], options), affine, scan.meta["dtype"]
 
 
-def _tumor_of(label: np.ndarray, path: str, options: Options) -> np.ndarray:
+def _classes_of(label: np.ndarray, path: str, options: Options) -> np.ndarray:
     if options.known_labels is not None:
         unknown = sorted(set(np.unique(label).tolist()) - {0, *options.known_labels})
         if unknown:
@@ -245,7 +247,13 @@ def _tumor_of(label: np.ndarray, path: str, options: Options) -> np.ndarray:
                 path, f"label values {unknown}", f"only 0 and {sorted(options.known_labels)}",
                 "Declare them in the label map, or correct the file.",
             )  # fmt: skip
-    return label != 0 if options.tumor_labels is None else np.isin(label, options.tumor_labels)
+    if options.classes is None:
+        tumor = label != 0 if options.tumor_labels is None else np.isin(label, options.tumor_labels)
+        return tumor.astype(np.uint8)
+    classes = np.zeros(label.shape, dtype=np.uint8)
+    for number, values in enumerate(options.classes, start=1):
+        classes[np.isin(label, values)] = number
+    return classes
 
 
 def _stored_entry(case: Case, folder: Path, options: Options) -> dict[str, Any] | None:

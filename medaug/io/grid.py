@@ -48,6 +48,22 @@ def resample_mask(mask: np.ndarray, grid_size: tuple[int, ...]) -> np.ndarray:
     return covered >= 0.5 - 1e-5
 
 
+def resample_classes(classes: np.ndarray, grid_size: tuple[int, ...]) -> np.ndarray:
+    """Class numbers (uint8, 0 none) on the new grid, each class as `resample_mask` has it.
+
+    Args:
+        classes: (X, Y) or (X, Y, Z).
+        grid_size: the new (X, Y), or (X, Y, Z) of a volume.
+    """
+    numbers = [int(number) for number in np.unique(classes) if number]
+    masks = {number: resample_mask(classes == number, grid_size) for number in numbers}
+    shape = (*grid_size, *classes.shape[len(grid_size) :])
+    resampled = np.zeros(shape, dtype=np.uint8)
+    for number, mask in masks.items():
+        resampled[mask & (resampled == 0)] = number
+    return resampled
+
+
 def resampled_affine(affine: np.ndarray, shape: tuple[int, ...], grid_size: tuple[int, ...]) -> np.ndarray:
     """The (4, 4) affine of the new grid: larger steps along its axes, and the half-voxel shift of the origin."""
     scale = np.ones(3)

@@ -20,6 +20,7 @@ from medaug.io.atomic import read_json
 from medaug.io.cases import Case, choose_channel, choose_sequence, make_case, natural_key
 from medaug.io.datalists import find_datalist, find_msd, is_datalist, is_msd
 from medaug.io.dicom.cases import LABELS, find_dicom_cases, is_dicom_tree
+from medaug.io.paired_folders import find_paired_folders, is_paired_folders
 from medaug.io.suffixes import TIFF, is_scan, stem_of, suffix_of
 
 log = logging.getLogger(__name__)
@@ -248,6 +249,12 @@ LAYOUTS: dict[str, Layout] = {
         Layout("dicom", "DICOM series in any folders, with labels/<case>.nii.gz or none", is_dicom_tree, _find_dicom),
         Layout("images-labels", "images/ and labels/ with equal names", _is_images_labels, _find_images_labels),
         Layout("brats", "<case>/<case>_flair.nii.gz with _seg", lambda root: bool(_brats_folders(root)), _find_brats),
+        Layout(
+            "paired-folders",
+            "<patient>/<kind>/<slice>.png, equal names in every kind (MRI/ and CT/)",
+            is_paired_folders,
+            find_paired_folders,
+        ),  # fmt: skip
         Layout("kaggle-lgg", "<patient>/<slice>.tif with <slice>_mask.tif", _is_lgg, _find_lgg),
     )
 }

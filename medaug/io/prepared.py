@@ -78,11 +78,16 @@ class View:
         array = open_array(folder, self.entry["arrays"][kind])
         return array if self.level is None else array[..., self.level]
 
+    def classes(self, folder: Path) -> np.ndarray:
+        """Class numbers (uint8, *S), 0 where there is none; all 0 in an unlabelled case."""
+        if "label" not in self.entry["arrays"]:
+            return np.zeros(self.shape, dtype=np.uint8)
+        return np.asarray(self.raw(folder, "label"))
+
     def read(self, folder: Path) -> ViewArrays:
         """The view, normalised."""
         image = self.window.normalize(np.asarray(self.raw(folder, "image"), dtype=np.float32)).astype(np.float32)
-        labelled = "label" in self.entry["arrays"]
-        label = np.asarray(self.raw(folder, "label")) > 0 if labelled else np.zeros(image.shape, dtype=bool)
+        label = self.classes(folder) > 0
         organ = np.asarray(self.raw(folder, "organ")) > 0 if "organ" in self.entry["arrays"] else np.ones_like(label)
         return ViewArrays(image, label, organ)
 
@@ -136,7 +141,7 @@ def _tumor_voxels(entry: dict[str, Any], folder: Path) -> np.ndarray:
     if "label" not in entry["arrays"]:
         return np.zeros(entry["shape"][-1], dtype=int)
     label = np.asarray(open_array(folder, entry["arrays"]["label"]))
-    return label.reshape(-1, label.shape[-1]).sum(axis=0)
+    return np.count_nonzero(label.reshape(-1, label.shape[-1]), axis=0)
 
 
 def common_spacing_mm(views: list[View]) -> tuple[float, ...]:

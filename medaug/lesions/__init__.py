@@ -1,6 +1,6 @@
 """Lesion geometry: masks, crops, shapes, the prior of a training fold, and references in new surroundings."""
 
-from medaug.lesions.body import body_of, find_body
+from medaug.lesions.body import body_of, find_body, find_foreground
 from medaug.lesions.crops import CropBox, box_around, extract
 from medaug.lesions.geometry import (
     component_boxes,
@@ -23,6 +23,7 @@ from medaug.lesions.reference import lesion_for_mask, match_surroundings, sectio
 __all__ = [
     "CropBox", "Displacement", "GrowingLesion", "Growth", "GrowthPlan", "Lesion", "LesionExample", "LesionPrior",
     "MassEffect", "ReferenceLesion", "body_of", "box_around", "component_boxes", "components", "contrast",
-    "displacement", "draw_growing", "draw_level", "equivalent_diameter_mm", "extract", "find_body", "find_organ",
-    "grow", "largest_component", "lesion_for_mask", "let_grow", "match_surroundings", "ring", "sections", "volume_ml",
+    "displacement", "draw_growing", "draw_level", "equivalent_diameter_mm", "extract", "find_body",
+    "find_foreground", "find_organ", "grow", "largest_component",
+    "lesion_for_mask", "let_grow", "match_surroundings", "ring", "sections", "volume_ml",
 ]  # fmt: skip

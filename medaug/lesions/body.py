@@ -46,10 +46,24 @@ def find_body(image: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     thick, core = (by_plane(lambda plane: _opened(plane, in_plane), mask) for mask in (bright, solid))
     parts = _large_parts(core, thick)
     if not parts.any():
-        return (solid if solid.any() else bright if bright.any() else ~bright).reshape(image.shape)
+        return find_foreground(image)
     levels = range(volume.shape[-1])
     body = np.stack([_completed(parts[..., z], solid[..., z], in_plane) for z in levels], axis=-1)
     return body.reshape(image.shape)
+
+
+def find_foreground(image: np.ndarray) -> np.ndarray:
+    """All that stands out from the background of an image (X, Y[, Z]), with its holes; everything where nothing does.
+
+    Returns:
+        bool, the image's shape; never empty.
+    """
+    volume = np.asarray(image, dtype=np.float32).reshape(*image.shape[:2], -1)
+    bright = volume > background_threshold(volume)
+    for found in (by_plane(filled_plane, bright), bright):
+        if found.any():
+            return found.reshape(image.shape)
+    return np.ones(image.shape, dtype=bool)
 
 
 def background_threshold(volume: np.ndarray) -> float:

@@ -182,7 +182,7 @@ class _Layout:
         x, y = self._x(column) + (self.cell[0] - width) // 2, self.height - self.bar + 16
         ax = self._axes(x, y, width, 12)
         ax.imshow(np.linspace(-1, 1, 256)[None], cmap="RdBu_r", aspect="auto")
-        ends = f"−{limit:.2g}", "0", f"+{limit:.2g}"
+        ends = f"−{limit:.3g}", "0", f"+{limit:.3g}"
         for position, text, ha in zip((0.0, 0.5, 1.0), ends, ("left", "center", "right"), strict=True):
             self._write(x + position * width, y + 18, text, ha=ha, va="top", size=7.5, colour=SOFT)
 

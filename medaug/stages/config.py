@@ -33,17 +33,27 @@ class PhantomData(Section):
     seed: int = 0
     shape: tuple[int, int, int] = (96, 96, 24)
     spacing_mm: tuple[float, float, float] = (2.0, 2.0, 5.0)
+    label: Literal["tumor", "organs"] = Field("tumor", description="organs: abdomen 1 liver, 2 kidneys, 3 spine")
 
 
 class DataConfig(Section):
     """What is read, and the grid all later stages work on."""
 
     root: Path | None = Field(None, description="folder or datalist JSON; none: phantoms")
-    layout: str = Field("auto", description="auto, brats, kaggle-lgg, msd, datalist, dicom or images-labels")
+    layout: str = Field(
+        "auto", description="auto, brats, kaggle-lgg, msd, datalist, dicom, images-labels or paired-folders"
+    )
     sequence: str | int | None = Field(None, description="which sequence or channel, by name or index")
     modality: Literal["MR", "CT"] = "MR"
     window_hu: tuple[float, float] = Field((-160.0, 240.0), description="CT only: mapped to [-1, 1]")
+    window: tuple[float, float] | None = Field(
+        None, description="fixed bounds in au, of any modality: [0, 255] for pictures of 8 bits, also of a CT, whose "
+        "grey levels are not HU; none: window_hu for CT, percentiles of each scan for MR"
+    )  # fmt: skip
     tumor_labels: tuple[int, ...] | None = Field(None, description="label values that are tumor; none: all above 0")
+    classes: dict[str, tuple[int, ...]] | None = Field(
+        None, description="what is segmented, name: label values; none: one class, the tumor"
+    )
     known_labels: tuple[int, ...] | None = Field(
         None, description="every value a label may hold; others are refused; none: any"
     )
@@ -61,7 +71,10 @@ class DataConfig(Section):
     phantoms: PhantomData = PhantomData()
 
     @model_validator(mode="after")
-    def _one_grid(self) -> DataConfig:
+    def _fits(self) -> DataConfig:
+        for key, bounds in (("window_hu", self.window_hu), ("window", self.window)):
+            if bounds is not None and not bounds[0] < bounds[1]:
+                raise ValueError(f"{key}: found {list(bounds)}; expected [low, high] with low below high")
         if self.grid_size is not None and self.resample_mm is not None:
             raise ValueError("grid_size and resample_mm both say which grid: give one of them")
         return self
@@ -73,8 +86,14 @@ class DataConfig(Section):
 
     def domain(self, name: str) -> Domain:
         """The domain of this name (healthy, tumor) with the data's modality and window."""
+        if self.window is not None:
+            return Domain(name, self.modality, Window(*self.window, unit="au"))
         window = Window(*self.window_hu, unit="HU") if self.modality == "CT" else Percentiles()
         return Domain(name, self.modality, window)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(self.classes) if self.classes else ("tumor",)
 
     @property
     def kind(self) -> str:
@@ -83,11 +102,24 @@ class DataConfig(Section):
 
 
 class SplitConfig(Section):
-    """How many patients train and validate (a count, or a fraction below 1); the rest test."""
+    """How many patients train and validate (a count, or a fraction below 1); the rest test.
+
+    With folds every patient is tested once: `medaug run` goes through all folds and pools their scores.
+    """
 
     train: int | float = 0.6
     validation: int | float = 0.2
     seed: int = 0
+    folds: int | None = Field(None, ge=2, description="parts; one tests, all others but split.validation train")
+    fold: NonNegativeInt | None = Field(None, description="only this part, counted from 0; none: all, one by one")
+
+    @model_validator(mode="after")
+    def _fits(self) -> SplitConfig:
+        if self.fold is not None and (self.folds is None or self.fold >= self.folds):
+            raise ValueError(f"split.fold is {self.fold} and split.folds {self.folds}; expected a fold below folds")
+        if self.folds is not None and "train" in self.model_fields_set and self.train != SplitConfig().train:
+            raise ValueError("split.train and split.folds exclude each other: with folds, all other patients train")
+        return self
 
 
 class TranslatorConfig(BaseModel):
@@ -148,6 +180,7 @@ class SynthesisConfig(Section):
     lesions: tuple[int, int] = Field((1, 1), description="least and most lesions a case")
     size_mm: tuple[float, float] | None = Field(None, description="diameters; none: the training fold's")
     shape: Literal["bank", "blob", "mixed"] = "bank"
+    styles: int = Field(4, ge=1, description="domain ct: translations a scan, by methods that know styles")
     seed: int = 0
     workers: int = Field(1, ge=0)
 
@@ -163,9 +196,10 @@ class AuditConfig(Section):
 class EvaluationConfig(Section):
     """The downstream experiment: the same network, equal updates, with and without synthetic cases."""
 
-    task: Literal["segmentation", "classification"] = Field(
-        "segmentation", description="of the downstream network: outline the tumor, or tell whether there is one"
-    )
+    task: Literal["segmentation", "classification", "translation", "none"] = Field(
+        "segmentation", description="of the downstream network: outline the tumor, or tell whether there is one; "
+        "domain ct: segmentation in both domains, translation (compared with registered images), or none"
+    )  # fmt: skip
     arms: tuple[str, ...] = ("standard", "standard+gan")
     seeds: tuple[int, ...] = (0, 1, 2)
     synthetic_ratio: float = Field(0.5, ge=0, le=1, description="part of a batch that is synthetic in GAN arms")
@@ -230,6 +264,12 @@ class PipelineConfig(Section):
         dims, guided = self.data.spatial_dims, self.translator.mask_guided
         if self.domain == "ct":
             self._check_two_domains()
+            if self.evaluation.task == "classification":
+                raise ValueError(
+                    "evaluation.task 'classification' is for domain tumor; expected another with domain ct"
+                )
+        elif self.evaluation.task in ("translation", "none"):
+            raise ValueError(f"evaluation.task '{self.evaluation.task}' is for two kinds of image; set domain: ct")
         elif self.target is not None:
             raise ValueError("target is a second kind of image, which domain 'tumor' does not have; set domain: ct")
         if "size" not in self.crop.model_fields_set and (guided or dims == 3):

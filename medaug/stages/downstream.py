@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,6 +36,7 @@ from medaug.evaluation.pooled import check_kinds
 from medaug.evaluation.samples import ClassificationSamples, SegmentationSamples, Source, patches_of
 from medaug.io.prepared import View, views_of
 from medaug.progress import track
+from medaug.stages.arms import Arm
 from medaug.stages.config import PipelineConfig
 from medaug.volumes import Window
 
@@ -50,6 +52,7 @@ class Task(ABC):
         synthetic: what GAN arms also train on, None without a case; `counterparts` are the training views that
             insertions were made from.
         entries: the prepared cases of the patients to score, in `folder`.
+        target: the training patients' views of the other domain, where there are two.
     """
 
     config: PipelineConfig
@@ -58,30 +61,43 @@ class Task(ABC):
     counterparts: Source
     entries: list[dict[str, Any]]
     folder: Path
+    target: Source | None = None
 
     name: ClassVar[str]
-    metrics: ClassVar[Mapping[str, Metric | PooledMetric]]
     learns_from: ClassVar[tuple[str, ...]]
 
-    def cell(self, arm: str, seed: int, *, with_synthetic: bool) -> dict[str, Any]:
+    @property
+    @abstractmethod
+    def metrics(self) -> Mapping[str, Metric | PooledMetric]:
+        """The scores of a patient, the main one first."""
+
+    def cell(self, name: str, arm: Arm, seed: int) -> dict[str, Any]:
         """Trains one network and scores it on every patient: "scores" by patient and metric, and the losses."""
+        network, losses = self.fitted(name, arm, seed)
+        return {"arm": name, "seed": seed, **self.results(network), "losses": losses}
+
+    def fitted(self, name: str, arm: Arm, seed: int) -> tuple[torch.nn.Module, list[tuple[int, float]]]:
+        """One trained network, and its loss now and then, (update, loss)."""
         settings = self.config.evaluation
         losses: list[tuple[int, float]] = []
-        with track(f"{self.name} {arm}, seed {seed}", settings.updates) as tracker:
+        with track(f"{self.name} {name}, seed {seed}", settings.updates) as tracker:
 
             def on_update(update: int, loss: float) -> None:
                 tracker.advance(f"loss {loss:.3f}")
                 if update % LOSS_EVERY == 0:
                     losses.append((update, round(loss, 5)))
 
-            network = self.trained(seed, on_update, with_synthetic=with_synthetic)
+            return self.trained(arm, seed, on_update), losses
+
+    def results(self, network: torch.nn.Module) -> dict[str, Any]:
+        """What a network scores, by patient and metric, as JSON; "scores" among it."""
         results: dict[str, Any] = {}
         patients = sorted({entry["patient"] for entry in self.entries})
         with track("score patients", len(patients)) as tracker:
             for patient in patients:
                 results[patient] = self.scored(network, [e for e in self.entries if e["patient"] == patient])
                 tracker.advance()
-        return {"arm": arm, "seed": seed, **self.gathered(results), "losses": losses}
+        return self.gathered(results)
 
     @classmethod
     @abstractmethod
@@ -93,7 +109,7 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def trained(self, seed: int, on_update: Callable[[int, float], None], *, with_synthetic: bool) -> torch.nn.Module:
+    def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
         """One network."""
 
     @abstractmethod
@@ -110,11 +126,21 @@ class Task(ABC):
 
 
 class Segmentation(Task):
-    """Outline the tumor."""
+    """Outline the tumor, or the classes that the data has."""
 
     name = "segmentation"
-    metrics = METRICS
-    learns_from = ("inserted",)
+    learns_from = ("inserted", "translated")
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Metric]:
+        """Of one class; of several the means over them, and each class's own."""
+        classes = self.config.data.class_names
+        if len(classes) == 1:
+            return METRICS
+        return dict(METRICS) | {
+            f"{name} {kind}": replace(metric, title=f"{metric.title} {kind}")
+            for kind in classes for name, metric in METRICS.items()
+        }  # fmt: skip
 
     @classmethod
     def check(cls, real: Source, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
@@ -124,22 +150,34 @@ class Segmentation(Task):
     def network_config(self) -> SegmentationConfig:
         s = self.config.evaluation
         return SegmentationConfig(
-            spatial_dims=self.config.data.spatial_dims, channels=s.channels, updates=s.updates,
-            batch_size=s.batch_size, learning_rate=s.learning_rate, precision=s.precision, patch_size=s.patch_size,
+            spatial_dims=self.config.data.spatial_dims, classes=len(self.config.data.class_names),
+            channels=s.channels, updates=s.updates, batch_size=s.batch_size, learning_rate=s.learning_rate,
+            precision=s.precision, patch_size=s.patch_size,
         )  # fmt: skip
 
-    def trained(self, seed: int, on_update: Callable[[int, float], None], *, with_synthetic: bool) -> torch.nn.Module:
+    def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
         s = self.config.evaluation
         samples = SegmentationSamples(
-            self.real, self.synthetic if with_synthetic else None, synthetic_ratio=s.synthetic_ratio, seed=seed,
-            patch_size=s.patch_size, length=s.updates * s.batch_size,
+            self.target if arm.target else self.real, self.synthetic if arm.synthetic else None,
+            synthetic_ratio=s.synthetic_ratio, seed=seed, patch_size=s.patch_size, length=s.updates * s.batch_size,
+            augmentation=arm.augmentation(self.config.data.spatial_dims, self.real, self.target),
         )  # fmt: skip
         return train_segmenter(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
 
     def scored(self, network: torch.nn.Module, entries: list[dict[str, Any]]) -> dict[str, float]:
         pairs = [self._segmented(network, entry) for entry in entries]
         spacing_mm = entries[0]["spacing_mm"][: pairs[0][0].ndim]
-        return score_patient(pairs, spacing_mm, self.config.evaluation.tolerance_mm)
+        tolerance_mm, classes = self.config.evaluation.tolerance_mm, self.config.data.class_names
+        by_class = [
+            score_patient([(p == number, t == number) for p, t in pairs], spacing_mm, tolerance_mm)
+            for number in range(1, len(classes) + 1)
+        ]
+        means = {name: float(np.mean([scores[name] for scores in by_class])) for name in METRICS}
+        if len(classes) == 1:
+            return means
+        own = {f"{name} {kind}": value for kind, scores in zip(classes, by_class, strict=True)
+               for name, value in scores.items()}  # fmt: skip
+        return means | own
 
     def gathered(self, results: dict[str, Any]) -> dict[str, Any]:
         return {"scores": results}
@@ -148,11 +186,11 @@ class Segmentation(Task):
         return np.array([[cell["scores"][patient][metric] for cell in cells] for patient in patients])
 
     def _segmented(self, network: torch.nn.Module, entry: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        """(prediction, truth) of one case, at the shape it is stored in."""
+        """(prediction, truth) of one case, class numbers at the shape it is stored in."""
         view, config = View(entry, None, 0), self.network_config
         raw = np.array(view.raw(self.folder, "image"), np.float32)
         image = torch.from_numpy(Window(**entry["window"]).normalize(raw))
-        truth = np.asarray(view.raw(self.folder, "label")) > 0
+        truth = view.classes(self.folder)
         if image.ndim == config.spatial_dims:
             return predict(network, image[None], config)[0].numpy(), truth
         stack = image.movedim(-1, 0)[:, None]  # (Z, 1, X, Y)
@@ -163,8 +201,11 @@ class Classification(Task):
     """Tell whether there is a tumor, in a slice (2-D), a volume (3-D), or a patch of either."""
 
     name = "classification"
-    metrics = POOLED_METRICS
     learns_from = ("inserted", "removed")
+
+    @property
+    def metrics(self) -> Mapping[str, PooledMetric]:
+        return POOLED_METRICS
 
     @classmethod
     def check(cls, real: Source, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
@@ -181,11 +222,12 @@ class Classification(Task):
             batch_size=s.batch_size, learning_rate=s.learning_rate, precision=s.precision,
         )  # fmt: skip
 
-    def trained(self, seed: int, on_update: Callable[[int, float], None], *, with_synthetic: bool) -> torch.nn.Module:
+    def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
         s = self.config.evaluation
         samples = ClassificationSamples(
-            self.real, self.synthetic if with_synthetic else None, self.counterparts,
+            self.real, self.synthetic if arm.synthetic else None, self.counterparts,
             synthetic_ratio=s.synthetic_ratio, seed=seed, patch_size=s.patch_size, length=s.updates * s.batch_size,
+            augmentation=arm.augmentation(self.config.data.spatial_dims, self.real, self.target),
         )  # fmt: skip
         return train_classifier(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
 

@@ -7,27 +7,18 @@ is the task's (`downstream`).
 
 from __future__ import annotations
 
-import csv
-from dataclasses import asdict
-from io import StringIO
 from typing import Any
 
-import numpy as np
-
-from medaug.errors import ConfigError, DataError
-from medaug.evaluation import Comparison, compare, holm, mean_interval
 from medaug.evaluation.samples import Source
-from medaug.io.atomic import read_json, write_json, write_text
-from medaug.io.cache import prepare_cases
+from medaug.io.atomic import read_json, write_json
 from medaug.io.prepared import views_of
-from medaug.splits import Split, refuse_leakage
-from medaug.stages.config import EvaluationConfig, PipelineConfig
+from medaug.splits import Split
+from medaug.stages.arms import ARMS, check_arms
+from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream import TASKS, Task
+from medaug.stages.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
-
-ARMS: dict[str, bool] = {"standard": False, "standard+gan": True}
-"""Arm → whether it trains on synthetic cases too. All arms share the standard augmentation."""
-REFERENCE = "standard"
+from medaug.stages.summary import write_summary
 
 
 def evaluate(config: PipelineConfig, run: RunDir) -> bool:
@@ -36,7 +27,7 @@ def evaluate(config: PipelineConfig, run: RunDir) -> bool:
     Raises:
         LeakageError: if the synthetic cases or the weights were made from validation or test patients.
     """
-    check_arms(config.evaluation)
+    check_arms(config.evaluation.arms, two_domains=False)
     synthetic = read_json(run.synthetic / "datalist.json")
     inputs = [essential(config.evaluation), fingerprint(read_json(run.datalist)), fingerprint(synthetic)]
     return run_stage(run, "evaluate", inputs, [run.evaluation], lambda: _evaluate(config, run, synthetic["training"]))
@@ -52,19 +43,12 @@ def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any
         for arm in settings.arms:
             cell = run.evaluation / "cells" / f"{arm}-seed{seed}.json"
             if not cell.exists():
-                write_json(cell, task.cell(arm, seed, with_synthetic=ARMS[arm]))
-    write_summary(run, settings, held_out, task)
-
-
-def check_arms(settings: EvaluationConfig) -> None:
-    """Refuses arms that do not exist.
-
-    Raises:
-        ConfigError: naming them, and those that do.
-    """
-    unknown = [arm for arm in settings.arms if arm not in ARMS]
-    if unknown:
-        raise ConfigError(f"evaluation.arms: found {', '.join(unknown)}; expected some of: {', '.join(ARMS)}")
+                write_json(cell, task.cell(arm, ARMS[arm], seed))
+    cells = {
+        arm: [read_json(run.evaluation / "cells" / f"{arm}-seed{seed}.json") for seed in settings.seeds]
+        for arm in settings.arms
+    }
+    write_summary(run, cells, held_out, task)
 
 
 def check_patients(config: PipelineConfig, run: RunDir) -> None:
@@ -81,70 +65,6 @@ def check_patients(config: PipelineConfig, run: RunDir) -> None:
     TASKS[config.evaluation.task].check(real, scored, config.evaluation.patch_size)
 
 
-def held_out_patients(settings: EvaluationConfig, split: Split) -> tuple[str, ...]:
-    """The patients to score.
-
-    Raises:
-        DataError: if they are too few for an interval.
-    """
-    patients = split.test if settings.patients == "test" else split.validation
-    if len(patients) < 2:
-        raise DataError(
-            f"found {len(patients)} {settings.patients} patient(s); expected at least 2 for an interval. "
-            "Add patients, or lower split.train or split.validation."
-        )
-    return patients
-
-
-def check_provenance(synthetic: list[dict[str, Any]], split: Split) -> None:
-    """Refuses synthetic cases that any validation or test patient had a part in.
-
-    Raises:
-        LeakageError: naming the patients.
-    """
-    for record in synthetic:
-        made_from = {record["parent"]["patient"], *(lesion["patient"] for lesion in record["lesions"])} - {None}
-        refuse_leakage(made_from, split, f"synthetic case {record['case']} was")
-        refuse_leakage(record["training_patients"], split, f"the weights behind {record['case']} were")
-
-
-def write_summary(run: RunDir, settings: EvaluationConfig, patients: tuple[str, ...], task: Task) -> None:
-    """Scores by arm with intervals, and every arm against `standard`, from the cells on disk."""
-    cells = {
-        arm: [read_json(run.evaluation / "cells" / f"{arm}-seed{seed}.json") for seed in settings.seeds]
-        for arm in settings.arms
-    }
-    tables = {
-        arm: {metric: task.table(members, patients, metric) for metric in task.metrics}
-        for arm, members in cells.items()
-    }
-    arms = {
-        arm: {metric: _interval(task, metric, table) for metric, table in by_metric.items()}
-        for arm, by_metric in tables.items()
-    }
-    others = [arm for arm in settings.arms if arm != REFERENCE and REFERENCE in settings.arms]
-    comparisons = [
-        asdict(c) for metric in task.metrics for c in holm([_compare(task, tables, arm, metric) for arm in others])
-    ]
-    summary = {
-        "task": task.name, "patients": list(patients), "seeds": list(settings.seeds), "arms": arms,
-        "comparisons": comparisons,
-    }  # fmt: skip
-    write_text(run.evaluation / "scores.csv", _scores_csv(cells, patients, task))
-    write_json(run.evaluation / "summary.json", summary)
-
-
-def _interval(task: Task, metric: str, table: np.ndarray) -> dict[str, float]:
-    return asdict(mean_interval(table, np.random.RandomState(0)).within(*task.metrics[metric].bounds))
-
-
-def _compare(task: Task, tables: dict[str, dict[str, np.ndarray]], arm: str, metric: str) -> Comparison:
-    return compare(
-        tables[arm][metric], tables[REFERENCE][metric], metric=metric, rng=np.random.RandomState(0), arm=arm,
-        higher_is_better=task.metrics[metric].higher_is_better, reference=REFERENCE,
-    )  # fmt: skip
-
-
 def _task(
     config: PipelineConfig, run: RunDir, split: Split, held_out: tuple[str, ...], synthetic: list[dict[str, Any]]
 ) -> Task:
@@ -156,32 +76,6 @@ def _task(
     parents = {(record["parent"]["case"], record["parent"]["level"]) for record in inserted}
     counterparts = [v for v in real.views if (v.entry["case"], v.level) in parents and not v.tumor_voxels]
     return kind(
-        config, real, _synthetic_source([r for r in synthetic if r["kind"] in kind.learns_from], run, dims),
+        config, real, synthetic_source([r for r in synthetic if r["kind"] in kind.learns_from], run, dims),
         Source(counterparts, run.prepared), [e for e in entries if e["patient"] in held_out], run.prepared,
     )  # fmt: skip
-
-
-def _synthetic_source(records: list[dict[str, Any]], run: RunDir, spatial_dims: int) -> Source | None:
-    """The cases, decoded; each keeps the window of the scan it was made from."""
-    cases = [
-        {**record, "image": str(run.synthetic / record["image"]), "label": str(run.synthetic / record["label"])}
-        for record in records
-    ]
-    if not cases:
-        return None
-    folder = run.evaluation / "prepared"
-    entries, _ = prepare_cases(cases, folder, spatial_dims=spatial_dims)
-    return Source(views_of(entries, folder, spatial_dims), folder)
-
-
-def _scores_csv(cells: dict[str, list[dict[str, Any]]], patients: tuple[str, ...], task: Task) -> str:
-    """A row a patient and cell; blank where a metric is not defined for a patient alone."""
-    stream = StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["arm", "seed", "patient", *task.metrics])
-    for arm, members in cells.items():
-        for cell in members:
-            for patient in patients:
-                scores = [cell["scores"][patient][metric] for metric in task.metrics]
-                writer.writerow([arm, cell["seed"], patient, *("" if x is None else round(x, 5) for x in scores)])
-    return stream.getvalue()

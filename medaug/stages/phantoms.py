@@ -12,12 +12,13 @@ from medaug.progress import track
 
 def write_phantoms(
     out: Path, layout: str, *, anatomy: str, patients: int, seed: int, shape: tuple[int, int, int] | None = None,
-    spacing_mm: tuple[float, float, float] | None = None,
+    spacing_mm: tuple[float, float, float] | None = None, label: str = "tumor",
 ) -> int:  # fmt: skip
     """Writes `patients` phantoms; returns how many scans.
 
     Args:
         shape, spacing_mm: left out, the anatomy's own.
+        label: "tumor", or "organs" (see `Phantom.organs`).
 
     Raises:
         ConfigError: for an unknown anatomy or layout.
@@ -30,7 +31,8 @@ def write_phantoms(
 
         def records(drawn: Iterator[Phantom]) -> Iterator[ScanRecord]:
             for phantom in drawn:
-                yield ScanRecord(phantom.patient, phantom.images, phantom.label, phantom.affine)
+                truth = phantom.organs if label == "organs" else phantom.label
+                yield ScanRecord(phantom.patient, phantom.images, truth, phantom.affine)
                 tracker.advance()
 
         return write_layout(records(drawn), out, layout)

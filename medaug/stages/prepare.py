@@ -22,7 +22,7 @@ from medaug.io.cases import Case, source_stamps
 from medaug.io.layouts import find_cases
 from medaug.lesions import find_organ
 from medaug.progress import track
-from medaug.splits import Split, split_patients
+from medaug.splits import Split, fold_patients, split_patients
 from medaug.stages.config import DataConfig, PipelineConfig
 from medaug.stages.phantoms import write_phantoms
 from medaug.stages.runs import RunDir, essential, run_stage
@@ -103,8 +103,8 @@ def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[
         entries, unreadable = prepare_cases(
             cases, source.folder, skip_unreadable=data.skip_unreadable,
             progress=lambda done, total: tracker.advance(), spatial_dims=data.spatial_dims,
-            tumor_labels=data.tumor_labels, known_labels=data.known_labels, grid_size=data.grid_size,
-            resample_mm=data.resample_mm, spacing_mm=data.spacing_mm,
+            tumor_labels=data.tumor_labels, classes=_class_values(data), known_labels=data.known_labels,
+            grid_size=data.grid_size, resample_mm=data.resample_mm, spacing_mm=data.spacing_mm,
         )  # fmt: skip
     for left_out in unreadable:
         logger.warning("left out %s", left_out.reason)
@@ -117,9 +117,11 @@ def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[
 
 
 def _split(config: PipelineConfig, run: RunDir, entries: list[dict[str, Any]]) -> Split:
-    settings = config.split
+    s, patients = config.split, [entry["patient"] for entry in entries]
     try:
-        return split_patients((e["patient"] for e in entries), settings.train, settings.validation, settings.seed)
+        if s.folds is not None:
+            return fold_patients(patients, s.folds, s.fold or 0, s.validation, s.seed)
+        return split_patients(patients, s.train, s.validation, s.seed)
     except DataError as error:
         raise DataError(f"{config.data.root or run.phantoms}: {error}") from None
 
@@ -167,6 +169,10 @@ def _add_organs(source: Source, entries: list[dict[str, Any]]) -> None:
             organ = find_organ(normalized, spacing_mm, margin_mm=source.data.organ_margin_mm)
             entry["arrays"]["organ"] = store_array(source.folder, f"{entry['case']}.organ", organ.astype(np.uint8))
             tracker.advance()
+
+
+def _class_values(data: DataConfig) -> tuple[tuple[int, ...], ...] | None:
+    return None if data.classes is None else tuple(data.classes.values())
 
 
 def _wanted(values: tuple[int, ...] | None) -> str:

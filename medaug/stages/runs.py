@@ -6,6 +6,7 @@ train/      checkpoints, metrics.jsonl, previews, weights/
 train-gan/  the same of a GAN from noise, and pictures of its latent space
 synthetic/  paired examples and their datalist.json
 audit/  evaluation/  report.html
+fold-0/ ...  of a run with folds: one run a fold; evaluation/ and report.html beside them pool all
 anomaly/   of `medaug anomaly`: held-out slices scored by removal
 done/       a marker a finished stage, with the fingerprint of its inputs
 """
@@ -113,6 +114,10 @@ class RunDir:
     @property
     def report(self) -> Path:
         return self.root / "report.html"
+
+    def fold(self, number: int) -> RunDir:
+        """The run of one fold, where there are several."""
+        return RunDir(self.root / f"fold-{number}")
 
     def done(self, stage: str) -> Path:
         return self.root / "done" / f"{stage}.json"

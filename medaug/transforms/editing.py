@@ -17,6 +17,7 @@ from torch import Tensor
 
 from medaug.lesions import CropBox, Lesion, box_around, component_boxes, extract, match_surroundings
 from medaug.lesions.crops import resized
+from medaug.networks.compositing import composite, soft_mask
 from medaug.translators import Direction
 from medaug.translators.weights import Weights
 from medaug.volumes import Window
@@ -42,17 +43,18 @@ def insert_lesion(
     style: Sequence[float] | None = None,
 ) -> Edit:  # fmt: skip
     """Puts `lesion` where its box is, in an image of the weights' dimensions; `seed` is of the translator's noise."""
-    crop = resized(window.normalize(extract(image, lesion.box, window.low)), lesion.mask.shape)
-    target = torch.from_numpy(lesion.mask.astype(np.float32))[None, None]
-    start = torch.from_numpy(crop)[None, None]
+    crop, start, target = _place(image, lesion, window)
     if weights.uses_references:
-        texture = torch.from_numpy(match_surroundings(lesion, crop))[None, None]
-        start = weights.translator.paste(start, texture, target)
+        start = weights.translator.paste(start, _texture(lesion, crop), target)
     changed = _translate(weights, start, "a2b", target, seed, style)
-    image, mask = image.copy(), np.zeros(image.shape, dtype=bool)
-    _add_change(image, changed - crop, lesion.box, window)
-    _set_region(mask, lesion.mask, lesion.box)
-    return Edit(image, mask)
+    return _edited(image, lesion, changed - crop, window)
+
+
+def paste_lesion(image: np.ndarray, lesion: Lesion, window: Window) -> Edit:
+    """Puts the reference of `lesion` where its box is, matched to its surroundings and soft-edged, and no more."""
+    crop, start, target = _place(image, lesion, window)
+    pasted = composite(start, _texture(lesion, crop), soft_mask(target))[0, 0].numpy()
+    return _edited(image, lesion, pasted - crop, window)
 
 
 def insert_stack(
@@ -109,6 +111,23 @@ def lesion_crop(
     box = _box_for(part, size)
     crop = resized(window.normalize(extract(image, box, window.low)), size)
     return crop, resized(extract(mask, box, False).astype(np.float32), size) > COVERED, box
+
+
+def _place(image: np.ndarray, lesion: Lesion, window: Window) -> tuple[np.ndarray, Tensor, Tensor]:
+    """(the lesion's crop of the image in [-1, 1], the same and the lesion's mask as (1, 1, *S))."""
+    crop = resized(window.normalize(extract(image, lesion.box, window.low)), lesion.mask.shape)
+    return crop, torch.from_numpy(crop)[None, None], torch.from_numpy(lesion.mask.astype(np.float32))[None, None]
+
+
+def _texture(lesion: Lesion, crop: np.ndarray) -> Tensor:
+    return torch.from_numpy(match_surroundings(lesion, crop))[None, None]
+
+
+def _edited(image: np.ndarray, lesion: Lesion, change: np.ndarray, window: Window) -> Edit:
+    image, mask = image.copy(), np.zeros(image.shape, dtype=bool)
+    _add_change(image, change, lesion.box, window)
+    _set_region(mask, lesion.mask, lesion.box)
+    return Edit(image, mask)
 
 
 @torch.inference_mode()

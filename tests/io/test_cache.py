@@ -253,6 +253,48 @@ def test_an_unreadable_label_is_the_file_at_fault(tmp_path):
     assert [item.path for item in unreadable] == [cases[0]["label"]]
 
 
+@pytest.mark.parametrize(
+    ("wanted_mm", "shape", "spacing_mm"),
+    [
+        ((2.0, 2.0), [4, 3, 4], [2.0, 2.0, 2.5]),
+        ((0.5, 0.5), [16, 12, 4], [0.5, 0.5, 2.5]),
+        ((2.0, 1.5, 5.0), [4, 4, 2], [2.0, 1.5, 5.0]),
+        ((3.0, 3.0), [3, 2, 4], [8 / 3, 3.0, 2.5]),
+        ((50.0, 50.0), [1, 1, 4], [8.0, 6.0, 2.5]),
+    ],
+)
+def test_a_working_voxel_size_is_met_as_nearly_as_the_field_of_view_allows(tmp_path, wanted_mm, shape, spacing_mm):
+    case, _, _ = write_case(tmp_path)
+    entry = prepare_case(case, tmp_path / "p", spatial_dims=2, resample_mm=wanted_mm)
+    assert entry["shape"] == shape and entry["resampled_from_mm"] == [1.0, 1.0, 2.5]
+    np.testing.assert_allclose(entry["spacing_mm"], spacing_mm)
+    by_size = prepare_case(case, tmp_path / "q", spatial_dims=2, grid_size=tuple(shape[: len(wanted_mm)]))
+    for kind in ("image", "label"):
+        arrays = [open_array(tmp_path / f, e["arrays"][kind]) for f, e in (("p", entry), ("q", by_size))]
+        np.testing.assert_array_equal(*arrays)
+    assert entry["affine"] == by_size["affine"]
+
+
+def test_an_image_of_the_wanted_voxel_size_is_left_alone(tmp_path):
+    case, image, _ = write_case(tmp_path)
+    entry = prepare_case(case, tmp_path / "p", spatial_dims=2, resample_mm=(1.0, 1.0, 2.5))
+    np.testing.assert_array_equal(open_array(tmp_path / "p", entry["arrays"]["image"]), image)
+    assert "resampled_from_mm" not in entry
+
+
+def test_a_voxel_size_is_refused_where_it_means_nothing(tmp_path):
+    case, _, _ = write_case(tmp_path)
+    (picture,) = write_pictures(tmp_path, 1)
+    with pytest.raises(ConfigError, match="both say which grid"):
+        prepare_case(case, tmp_path / "p", spatial_dims=2, resample_mm=(1.0, 1.0), grid_size=(4, 4))
+    with pytest.raises(ConfigError, match="resample_mm needs a voxel size.*s_0.tif stores none: give spacing_mm"):
+        prepare_case(picture, tmp_path / "p", spatial_dims=2, resample_mm=(1.0, 1.0))
+    with pytest.raises(ConfigError, match="resample_mm has 3 sizes.*picture"):
+        prepare_case(picture, tmp_path / "p", spatial_dims=2, resample_mm=(1.0, 1.0, 1.0), spacing_mm=(1.0, 1.0))
+    entry = prepare_case(picture, tmp_path / "p", spatial_dims=2, resample_mm=(1.0, 1.0), spacing_mm=(0.5, 0.5))
+    assert entry["shape"] == [4, 3] and entry["spacing_mm"] == [1.0, 1.0]
+
+
 def test_case_names_that_are_no_file_names_stay_apart(tmp_path):
     case, _, _ = write_case(tmp_path)
     names = ["site/a", "site:a", "../a"]

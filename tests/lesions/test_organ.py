@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from medaug.io.files import read_label, read_scan
 from medaug.io.grid import resample_image, resample_mask
-from medaug.lesions import find_organ, grow
+from medaug.lesions import find_foreground, find_organ, grow
 from medaug.phantoms import Phantom, abdomen_phantom, head_phantom
 from medaug.volumes import Percentiles, Window
 
@@ -169,3 +169,15 @@ def test_real_stripped_brains_are_kept_whole():
         scan = read_scan(path).numpy()[0][..., 50:110:15]
         organ = find_organ(normalized(scan), (1.0, 1.0, 15.0), margin_mm=0.0)
         assert (organ & (scan > 0)).sum() > 0.95 * (scan > 0).sum()
+
+
+def test_the_foreground_is_all_that_stands_out_with_its_holes():
+    image = np.full((48, 48), -1.0, np.float32)
+    image[4:20, 4:44] = image[30:44, 4:44] = 0.2
+    expected = image > 0
+    image[8:12, 8:20] = -1.0
+    for volume in (image, np.stack([image] * 3, axis=-1)):
+        body = find_foreground(volume).reshape(48, 48, -1)[..., 0]
+        assert body[8:12, 8:20].all()
+        assert not (body & ~expected).any() and (expected & ~body).sum() <= 8, "only corners are rounded off"
+    assert find_foreground(np.zeros((8, 8), np.float32)).all()

@@ -112,7 +112,7 @@ def test_too_few_patients_to_score_are_told_before_the_training(tmp_path, tiny_c
 
 
 def test_an_unknown_arm_is_told_before_anything_is_written(tmp_path, tiny_config):
-    with pytest.raises(ConfigError, match="found copy-paste; expected some of: standard, standard"):
+    with pytest.raises(ConfigError, match="found copy-paste; expected some of: none, standard"):
         run_pipeline(tiny_config("evaluation.arms=[standard, copy-paste]"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

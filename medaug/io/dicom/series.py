@@ -67,6 +67,12 @@ class _Header:
     def is_scan(self) -> bool:
         return self.has_pixels and self.modality not in NOT_SCANS
 
+    @property
+    def is_cut_off(self) -> bool:
+        """An image without its size, or nothing that says what it is: not to be passed over as something else."""
+        name = UID(self.sop_class).name
+        return not self.has_pixels and ("Image Storage" in name or (name == self.sop_class and not self.modality))
+
 
 def find_series(path: str | Path) -> list[Series]:
     """The image series of a DICOM file, or of a folder and all folders below it, in the order of their first files.
@@ -81,9 +87,9 @@ def find_series(path: str | Path) -> list[Series]:
     headers = {file: _header_of(file) for file in _dicom_files(path)}
     scans = {file: header for file, header in headers.items() if header.is_scan}
     for file, header in headers.items():
-        if not header.has_pixels and "Image Storage" in UID(header.sop_class).name:
+        if header.is_cut_off:
             raise DataError.about(
-                file, "an image without Rows and Columns, which ends too early", "a complete DICOM file",
+                file, "a DICOM file that ends too early, before it says what it is", "a complete one",
                 "Copy or export it again, or move it away.",
             )  # fmt: skip
     if not scans:

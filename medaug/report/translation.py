@@ -1,0 +1,147 @@
+"""Pictures of a translated image beside the real one: joint histogram, Bland–Altman plot, and slices side by side.
+
+Plots in the manner of `figures`, slices in that of `pictures`; every axis and column names its unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from medaug.quality.similarity import Pair, Scale
+from medaug.report.figures import DPI, INK, LINE, OKABE_ITO, SOFT, to_png
+from medaug.report.pictures import Picture, picture_grid
+
+BINS = 128
+PERCENTILES = (0.05, 99.95)
+"""What the axes of the histogram span; how many voxels lie beyond is written on it."""
+POINTS = 1500
+"""Voxels drawn of a group; the lines are of all."""
+SHOWN_HU = (-1000.0, 1000.0, 500.0)
+"""Grey window, and the difference that saturates."""
+AGREEMENT = 1.96
+"""Limits of agreement in standard deviations (Bland and Altman 1986, Lancet 1:307)."""
+
+
+def joint_histogram(real: np.ndarray, synthetic: np.ndarray, *, unit: str) -> bytes:
+    """How often a real value (x) meets a synthetic one (y), on a logarithmic scale; equal values lie on the line.
+
+    Args:
+        real, synthetic: the compared voxels, (N,) each, at least one.
+    """
+    low, high = np.percentile(np.concatenate([real, synthetic]), PERCENTILES)
+    high = high if high > low else low + 1.0
+    edges = np.linspace(low, high, BINS + 1)
+    counts, _, _ = np.histogram2d(real, synthetic, [edges, edges])
+    figure, (ax,) = _axes(1, width_in=5.15, height_in=4.4)
+    norm = LogNorm(1, max(2.0, counts.max()))
+    mesh = ax.pcolormesh(edges, edges, np.ma.masked_equal(counts.T, 0), norm=norm, cmap="viridis", rasterized=True)
+    ax.plot([low, high], [low, high], color=OKABE_ITO["vermillion"], linewidth=1, linestyle="--")
+    ax.set_aspect("equal")
+    bar = figure.colorbar(mesh, ax=ax)
+    bar.set_label("voxels", fontsize=8.5, color=SOFT)
+    bar.ax.tick_params(colors=SOFT, labelsize=8, color=LINE)
+    _label(ax, f"real ({unit})", f"synthetic ({unit})")
+    beyond = real.size - int(counts.sum())
+    if beyond:
+        text = f"{beyond} of {real.size} voxels off the axes"
+        ax.text(1, 1.01, text, transform=ax.transAxes, ha="right", va="bottom", fontsize=7.5, color=SOFT)
+    return to_png(figure)
+
+
+def bland_altman(groups: Mapping[str, tuple[np.ndarray, np.ndarray]], *, unit: str) -> bytes:
+    """Synthetic − real over the mean of both, a plot for every group; lines: the bias and the limits of agreement.
+
+    Args:
+        groups: name (of a tissue) → its real and its synthetic values, (N,) each, at least one; at least one group.
+    """
+    figure, plots = _axes(len(groups), width_in=max(3.4, 2.2 * len(groups)), height_in=3.2)
+    for ax, (name, (real, synthetic)) in zip(plots, groups.items(), strict=True):
+        difference, mean = synthetic - real, (synthetic + real) / 2
+        bias, spread = float(difference.mean()), AGREEMENT * float(difference.std())
+        shown = np.linspace(0, real.size - 1, min(POINTS, real.size)).round().astype(int)
+        ax.scatter(mean[shown], difference[shown], s=3, linewidths=0, alpha=0.35, color=OKABE_ITO["blue"])
+        ax.axhline(0, color=LINE, linewidth=1)
+        ax.axhline(bias, color=OKABE_ITO["vermillion"], linewidth=1.4)
+        for limit in (bias - spread, bias + spread):
+            ax.axhline(limit, color=OKABE_ITO["vermillion"], linewidth=1, linestyle="--")
+        title = f"{name}, n = {real.size}\n{bias:+.1f} ({bias - spread:+.1f} to {bias + spread:+.1f})"
+        ax.set_title(title.replace("-", "−"), fontsize=8.5, color=INK, loc="left")
+        _label(ax, f"mean of both ({unit})", f"synthetic − real ({unit})" if ax is plots[0] else "")
+    return to_png(figure)
+
+
+def difference_panel(pair: Pair, scale: Scale) -> bytes:
+    """Real, synthetic and their difference inside the mask, of a volume the slice with the largest mask."""
+    real, synthetic, mask = slice_of(pair)
+    title = f"slice z = {level_of(pair.mask)}" if pair.mask.ndim == 3 else ""
+    low, high, limit = shown_range(scale)
+    difference = np.where(mask, synthetic - real, 0.0)
+    row = [
+        Picture(real, low, high, contour=mask), Picture(synthetic, low, high),
+        Picture(difference, -limit, limit, diverging=True),
+    ]  # fmt: skip
+    columns = [f"real {_shown(scale)}", f"synthetic {_shown(scale)}", f"synthetic − real ({scale.unit})"]
+    return picture_grid([row], column_titles=columns, title=title, tile=260)
+
+
+def translation_grid(rows: Mapping[str, tuple[np.ndarray, Pair, np.ndarray]], scale: Scale, *, rival: str) -> bytes:
+    """A row for every name: the source, the real image, the translated one, their difference, and a trivial rival.
+
+    Args:
+        rows: name → the source in [-1, 1], real and translated image with their mask, the rival's image; each
+            (X, Y[, Z]).
+        rival: what the last column shows.
+    """
+    low, high, limit = shown_range(scale)
+    pictures = []
+    for source, pair, other in rows.values():
+        if source.ndim == 3:
+            level = level_of(pair.mask)
+            source, other = source[..., level], other[..., level]
+        real, synthetic, mask = slice_of(pair)
+        pictures.append([
+            Picture(source, -1, 1), Picture(real, low, high, contour=mask), Picture(synthetic, low, high),
+            Picture(np.where(mask, synthetic - real, 0.0), -limit, limit, diverging=True), Picture(other, low, high),
+        ])  # fmt: skip
+    columns = ["source", f"real {_shown(scale)}", "translated", f"translated − real ({scale.unit})", rival]
+    return picture_grid(pictures, column_titles=columns, row_titles=list(rows))
+
+
+def shown_range(scale: Scale) -> tuple[float, float, float]:
+    """The grey window in which images of a scale are shown, always the same, and where differences saturate."""
+    return SHOWN_HU if scale.unit == "HU" else (scale.low, scale.high, scale.width / 2)
+
+
+def level_of(mask: np.ndarray) -> int:
+    """The slice of a volume (X, Y, Z) in which most is marked."""
+    return int(mask.sum(axis=(0, 1)).argmax())
+
+
+def slice_of(pair: Pair) -> Pair:
+    """The pair itself, or of volumes that slice."""
+    return pair if pair.mask.ndim == 2 else Pair(*(array[..., level_of(pair.mask)] for array in pair))
+
+
+def _shown(scale: Scale) -> str:
+    low, high, _ = shown_range(scale)
+    return f"({scale.unit}, {low:g} to {high:g})".replace("-", "−")
+
+
+def _axes(count: int, *, width_in: float, height_in: float) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width_in, height_in), dpi=DPI, facecolor="white", layout="constrained")
+    plots = list(figure.subplots(1, count, squeeze=False, sharey=count > 1)[0])
+    for ax in plots:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.spines[["left", "bottom"]].set_color(LINE)
+        ax.tick_params(colors=SOFT, labelsize=8, color=LINE)
+    return figure, plots
+
+
+def _label(ax: Axes, x: str, y: str) -> None:
+    ax.set_xlabel(x, fontsize=8.5, color=SOFT)
+    ax.set_ylabel(y, fontsize=8.5, color=SOFT)

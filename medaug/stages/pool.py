@@ -1,0 +1,73 @@
+"""Folds into one result: every patient was tested once, by networks that had not seen that patient.
+
+Reads: `fold-*/evaluation`. Writes: `evaluation/` (cells with the scores of all patients, tables, `summary.json`) and
+`report.html`, which shows the figures of all folds, and links to the folds' own pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medaug.evaluation.samples import Source
+from medaug.io.atomic import read_json, write_json
+from medaug.stages.config import PipelineConfig
+from medaug.stages.downstream import TASKS, Task
+from medaug.stages.report_folds import report_folds
+from medaug.stages.runs import RunDir
+from medaug.stages.summary import write_domain_summary, write_summary, write_translation_summary
+
+OF_ONE_FOLD = ("losses",)
+
+
+def pool(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> bool:
+    """Always runs: it takes a second or two."""
+    names = sorted(path.name for path in (folds[0].evaluation / "cells").glob("*.json"))
+    for name in names:
+        cells = [read_json(fold.evaluation / "cells" / name) for fold in folds]
+        write_json(run.evaluation / "cells" / name, united(cells) | {key: [] for key in OF_ONE_FOLD})
+    if (folds[0].evaluation / "summary.json").exists():
+        _summarize(config, run, folds)
+    report_folds(config, run, folds)
+    return True
+
+
+def united(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Nested dicts joined key by key; of values that are no dicts the first counts."""
+    joined: dict[str, Any] = {}
+    for part in parts:
+        for key, value in part.items():
+            if isinstance(value, dict) and isinstance(joined.get(key), dict):
+                joined[key] = united([joined[key], value])
+            else:
+                joined.setdefault(key, value)
+    return joined
+
+
+def _summarize(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> None:
+    summaries = [read_json(fold.evaluation / "summary.json") for fold in folds]
+    if config.evaluation.task == "translation":
+        arms = list(summaries[0]["arms"])
+        cells = {
+            arm: [read_json(path)] for arm in arms for path in (run.evaluation / "cells").glob(f"{arm}-seed*.json")
+        }
+        facts = {key: summaries[0][key] for key in ("unit", "scale", "source", "target")}
+        left_out = united([summary["left_out"] for summary in summaries])
+        write_translation_summary(run, cells, facts | {"left_out": left_out})
+        return
+    settings, task = config.evaluation, _task(config, run.root)
+    cells = {
+        arm: [read_json(run.evaluation / "cells" / f"{arm}-seed{seed}.json") for seed in settings.seeds]
+        for arm in settings.arms
+    }
+    if config.domain == "ct":
+        write_domain_summary(run, cells, dict.fromkeys(summaries[0]["tests"], task))
+        return
+    write_summary(run, cells, sorted(patient for summary in summaries for patient in summary["patients"]), task)
+
+
+def _task(config: PipelineConfig, folder: Path) -> Task:
+    """Knows the metrics; there is nothing to train on."""
+    nobody = Source([], folder)
+    return TASKS[config.evaluation.task](config, nobody, None, nobody, [], folder)

@@ -1,0 +1,100 @@
+"""Registered cases of a two-domain run: which patients have them, and their arrays in units that can be compared.
+
+Reads: `prepared/`, `prepared_b/`. In HU and grey levels (a fixed window) images are compared as they are; where a
+scan's window is its own (percentiles), there is no common unit, and they are compared in window units [-1, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+
+from medaug.errors import DataError
+from medaug.io.atomic import read_json
+from medaug.io.prepared import View, views_of
+from medaug.lesions import find_body
+from medaug.quality.similarity import GREY_LEVELS, HOUNSFIELD, Scale
+from medaug.stages.runs import RunDir
+from medaug.training.domains import registered_pairs
+from medaug.transforms import TranslateDomain
+from medaug.transforms.translation import RELATIVE
+from medaug.volumes import Window
+
+WINDOW_UNITS = Scale("window units", -1.0, 1.0)
+Entry = dict[str, Any]
+
+
+class Registered(NamedTuple):
+    """Patient → the views (whole cases) that it has in both domains, and why the others have none."""
+
+    pairs: dict[str, list[tuple[View, View]]]
+    left_out: dict[str, str]
+
+
+class Case(NamedTuple):
+    """A registered case: the source in [-1, 1], the real target in its `Scale`, the target's body; (X, Y[, Z]) each."""
+
+    source: np.ndarray
+    target: np.ndarray
+    body: np.ndarray
+
+
+def registered(run: RunDir, patients: Sequence[str]) -> Registered:
+    """The registered cases of these patients, whole: volumes are not cut into slices."""
+    a, b = (whole_views(run, side, patients) for side in ("a", "b"))
+    found = Registered({}, {})
+    for patient in patients:
+        try:
+            found.pairs[patient] = registered_pairs(a, b, [patient])
+        except DataError as error:
+            found.left_out[patient] = str(error)
+    return found
+
+
+def whole_views(run: RunDir, side: str, patients: Iterable[str]) -> list[View]:
+    """Every case of these patients on one side ("a" or "b") as one view."""
+    datalist, folder = (run.datalist, run.prepared) if side == "a" else (run.datalist_b, run.prepared_b)
+    entries = [entry for entry in read_json(datalist)["cases"] if entry["patient"] in set(patients)]
+    return [view for entry in entries for view in views_of([entry], folder, len(entry["shape"]))]
+
+
+def scale_of(run: RunDir, window: Any) -> Scale:
+    """In what images of the target domain are compared.
+
+    Args:
+        window: of the domain, a `Window` if it is fixed.
+    """
+    if not isinstance(window, Window):
+        return WINDOW_UNITS
+    if window.unit == "HU":
+        return HOUNSFIELD
+    types = {entry["source_dtype"] for entry in read_json(run.datalist_b)["cases"]}
+    eight_bit = types == {"uint8"} and (window.low, window.high) == (GREY_LEVELS.low, GREY_LEVELS.high)
+    return GREY_LEVELS if eight_bit else Scale(window.unit, window.low, window.high)
+
+
+def read_case(run: RunDir, pair: tuple[View, View], scale: Scale) -> Case:
+    """The arrays of a registered pair."""
+    source = pair[0].read(run.prepared).image
+    return Case(source, *read_target(run, pair[1], scale))
+
+
+def read_target(run: RunDir, view: View, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
+    """A target's image in its scale, and its body."""
+    normalized = view.read(run.prepared_b).image
+    image = normalized if scale == WINDOW_UNITS else np.asarray(view.raw(run.prepared_b, "image"), dtype=np.float32)
+    return image, find_body(normalized, view.spacing_mm)
+
+
+def translated(run: RunDir, view: View, translate: TranslateDomain, scale: Scale) -> np.ndarray:
+    """What a translation makes of a source, in the target's scale."""
+    image = np.array(view.raw(run.prepared, "image"), dtype=np.float32)[None]
+    affine = torch.tensor(view.entry["affine"], dtype=torch.float64)
+    result = translate(MetaTensor(torch.from_numpy(image), affine=affine), window=view.window).numpy()[0]
+    if scale != WINDOW_UNITS:
+        return result
+    return (view.window if translate.shares_unit else RELATIVE).normalize(result)

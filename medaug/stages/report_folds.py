@@ -1,0 +1,53 @@
+"""The page of a run with folds: the pooled figures, and where the folds' own pages are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from medaug.io.atomic import read_json
+from medaug.report.page import ReportPage, Section, Table, render
+from medaug.stages.config import PipelineConfig
+from medaug.stages.report_domains import NO_EVALUATION, domain_notes, domain_verdict, result_sections
+from medaug.stages.runs import RunDir, seconds_by_stage
+from medaug.stages.sections import cells_of, command_text, downstream_section, verdict_of
+
+
+def report_folds(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> None:
+    """Writes the page from what is in the run folder and its folds."""
+    splits = [read_json(fold.split) for fold in folds]
+    tested = sum(len(split["test"]) for split in splits)
+    evaluated = (run.evaluation / "summary.json").exists()
+    if not evaluated:
+        verdict, sections, notes = NO_EVALUATION, [], []
+    elif config.domain == "ct":
+        verdict, sections, notes = domain_verdict(run), result_sections(run), domain_notes(run)
+    else:
+        summary = read_json(run.evaluation / "summary.json")
+        verdict, notes = verdict_of(summary), []
+        sections = [downstream_section(summary, cells_of(run), summary["task"].capitalize(), {})]
+    page = ReportPage(
+        title=f"medaug: {config.name}",
+        subtitle=f"{len(folds)} folds, pooled: every patient is tested once, by networks that never saw that patient",
+        verdict=verdict,
+        facts=[
+            ("Data", str(config.data.root or f"built-in {config.data.phantoms.anatomy} phantoms")),
+            ("Patients", f"{tested} tested; {len(splits[0]['train'])} train and {len(splits[0]['validation'])} "
+                         "validate in the first fold"),
+            ("Made with", f"medaug {read_json(run.environment)['medaug']}, {read_json(run.environment)['machine']}"),
+        ],
+        sections=[*sections, _folds(folds)],
+        warnings=notes,
+        settings_yaml=run.config.read_text(),
+        commands=[command_text(read_json(run.environment)["command"]), f"medaug run {run.config} --out <new folder>"],
+    )  # fmt: skip
+    render(page, run.report)
+
+
+def _folds(folds: Sequence[RunDir]) -> Section:
+    rows: list[list[str | float]] = [
+        [fold.root.name, ", ".join(read_json(fold.split)["test"]), round(sum(seconds_by_stage(fold).values())),
+         f"{fold.root.name}/{fold.report.name}"]
+        for fold in folds
+    ]  # fmt: skip
+    table = Table("Folds", ["Fold", "Tested", "Seconds", "Its page"], rows)
+    return Section("Folds", "Each fold trained a translator and networks of its own.", [table])

@@ -1,0 +1,146 @@
+"""Sections of a run's page that every kind of run has: the downstream figures, the training, the time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medaug.io.atomic import read_json
+from medaug.report.figures import difference_forest, learning_curves, score_by_patient
+from medaug.report.page import Figure, Section, Table, Verdict
+from medaug.stages.runs import RunDir, seconds_by_stage
+from medaug.training.log import read_metrics
+
+NOTES = {
+    "segmentation": "",
+    "classification": "Slices (or patches) of all test patients are pooled; the intervals resample patients.",
+    "translation": "Compared with the real images of the same patients, inside the body.",
+}
+MANY_METRICS = 4
+"""More than these columns do not fit a page: of several classes, only the means and the main metric of each."""
+
+
+def verdict_of(summary: dict[str, Any], arm: str | None = None) -> Verdict:
+    """The answer of a summary: of `arm`, or of the first comparison, by the main metric."""
+    main = main_metric(summary)
+    compared = [c for c in summary["comparisons"] if c["metric"] == main and arm in (None, c["arm"])]
+    if not compared:
+        return Verdict("info", "No comparison was made", "Only one arm was trained; add evaluation.arms to compare.")
+    c = compared[0]
+    change = f"{summary['metrics'][main]['title']} {_change(c, summary)}"
+    headlines = {
+        "helps": f"GAN augmentation helps: {change}",
+        "hurts": f"GAN augmentation hurts: {change}",
+        "inconclusive": f"Inconclusive: {change}, and the interval includes zero",
+    }
+    return Verdict(c["verdict"], headlines[c["verdict"]], c["sentence"])
+
+
+def main_metric(summary: dict[str, Any]) -> str:
+    return next(iter(summary["metrics"]))
+
+
+def downstream_section(
+    summary: dict[str, Any], cells: dict[str, Any], heading: str, losses: dict[str, Any]
+) -> Section:  # fmt: skip
+    """Scores by arm, differences, and the figures of both.
+
+    Args:
+        cells: by `<arm>-seed<k>`, with "scores".
+        losses: by the same names; drawn where there are some.
+    """
+    arms, main = summary["arms"], main_metric(summary)
+    shown = _shown(summary)
+    titles = [f"{m['title']} ({m['unit']})" if m["unit"] else m["title"] for m in shown.values()]
+    rows = [[arm, *(interval_text(arms[arm][metric]) for metric in shown)] for arm in arms]
+    by_arm = Table("Scores by arm", ["Arm", *titles], rows, "With a 95 % interval over patients and seeds.")
+    differences = Table(
+        "Differences", ["Arm", "against", "Metric", "Difference", "Wilcoxon p", "Verdict"],
+        [[c["arm"], c["reference"], shown[c["metric"]]["title"], interval_text(c["difference"], signed=True),
+          f"{c['p_value']:.3g}", c["verdict"]]
+         for c in [*summary["comparisons"], *summary["rivals"]] if c["metric"] in shown],
+        "Paired by patient and seed; the interval resamples both.",
+    )  # fmt: skip
+    label = summary["metrics"][main]["title"]
+    by_patient = score_by_patient(_main_by_arm(cells, summary), ylabel=label)
+    figures = [Figure(f"{label} by patient", by_patient, "Each dot is a test patient alone, averaged over seeds.",
+                      f"{label} of every test patient by arm")]  # fmt: skip
+    if losses:
+        curves = {name: tuple(zip(*points, strict=True)) for name, points in losses.items()}
+        name = f"{summary['task'].capitalize()} loss"
+        drawn = learning_curves(curves, title=name, xlabel="update", ylabel="loss")
+        figures.append(Figure(name, drawn, "Every arm gets the same number of updates.",
+                              f"Training loss of each {summary['task']} network"))  # fmt: skip
+    compared = [c for c in summary["comparisons"] if c["metric"] == main]
+    if compared:
+        forest = difference_forest(
+            [(c["arm"], c["difference"]["mean"], c["difference"]["low"], c["difference"]["high"], c["verdict"])
+             for c in compared], xlabel=f"difference in {label} to {compared[0]['reference']}",
+        )  # fmt: skip
+        better = "Right" if summary["metrics"][main]["higher_is_better"] else "Left"
+        figures.insert(
+            0, Figure(f"Difference in {label}", forest, f"{better} of zero helps.", "Differences with intervals")
+        )
+    return Section(heading, NOTES[summary["task"]], [by_arm, differences], figures)
+
+
+def cells_of(run: RunDir) -> dict[str, Any]:
+    """By file name, `<arm>-seed<k>`."""
+    return {path.stem: read_json(path) for path in sorted((run.evaluation / "cells").glob("*.json"))}
+
+
+def losses_of(cells: dict[str, Any]) -> dict[str, Any]:
+    return {name: cell["losses"] for name, cell in cells.items() if cell["losses"]}
+
+
+def training_section(run: RunDir) -> Section:
+    rows = read_metrics(run.train / "metrics.jsonl")
+    names = [name for name in (rows[-1] if rows else {}) if name != "step" and not name.startswith(("strength", "var"))]
+    curves = {name: ([r["step"] for r in rows], [r[name] for r in rows]) for name in names}
+    figures = [Figure("GAN losses", learning_curves(curves, title="GAN losses", ylabel="weighted loss"), "",
+                      "Losses of generators and discriminators over the steps")]  # fmt: skip
+    previews = sorted(run.previews.glob("step-*.png"))
+    if previews:
+        figures.append(Figure("Training crops at the end", previews[-1].read_bytes(), "",
+                              "Crops of training patients through both generators"))  # fmt: skip
+    return Section("GAN training", figures=figures)
+
+
+def time_section(run: RunDir) -> Section:
+    rows: list[list[str | float]] = [[stage, round(seconds)] for stage, seconds in seconds_by_stage(run).items()]
+    return Section("Time", tables=[Table("Seconds by stage", ["Stage", "Seconds"], rows)])
+
+
+def interval_text(values: dict[str, float], *, signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    return f"{values['mean']:{sign}.3f} ({values['low']:{sign}.3f} to {values['high']:{sign}.3f})"
+
+
+def command_text(words: list[str]) -> str:
+    return " ".join(f"'{word}'" if " " in word else word for word in [Path(words[0]).name, *words[1:]])
+
+
+def _shown(summary: dict[str, Any]) -> dict[str, Any]:
+    metrics, main = summary["metrics"], main_metric(summary)
+    if len(metrics) <= MANY_METRICS:
+        return metrics
+    return {name: metric for name, metric in metrics.items() if " " not in name or name.startswith(f"{main} ")}
+
+
+def _change(comparison: dict[str, Any], summary: dict[str, Any]) -> str:
+    mean = comparison["difference"]["mean"]
+    unit = summary["metrics"][comparison["metric"]]["unit"]
+    return f"{mean:+.2f} {unit}" if unit else f"{100 * mean:+.1f} points"
+
+
+def _main_by_arm(cells: dict[str, Any], summary: dict[str, Any]) -> dict[str, list[float]]:
+    """NaN for a patient who has no score alone."""
+    metric = main_metric(summary)
+
+    def score(arm: str, patient: str) -> float:
+        scores = [cells[f"{arm}-seed{seed}"]["scores"][patient][metric] for seed in summary["seeds"]]
+        return float(np.mean(scores)) if None not in scores else float("nan")
+
+    return {arm: [score(arm, patient) for patient in summary["patients"]] for arm in summary["arms"]}

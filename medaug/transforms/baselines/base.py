@@ -1,0 +1,186 @@
+"""What the cheap rivals share: the samples they act on, and how those are read.
+
+A sample is {"image": (1, *S) in [-1, 1], "label": (1, *S), 0 outside}; a bank or a list of references holds more of
+them. `Sequence` is meant literally: one that reads its items when they are asked for keeps memory small. A bank may
+hold `organ`, (1, *S), too. Voxel sizes are those of MetaTensors; of what has none, 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from monai.config import KeysCollection
+from monai.config.type_definitions import NdarrayOrTensor
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, RandomizableTransform
+from monai.utils import convert_to_numpy
+
+from medaug.errors import ConfigError, DataError
+from medaug.transforms.base import region_of
+from medaug.volumes import check_finite, spacing_of
+
+Bank = Sequence[Mapping[str, Any]]
+RANGE_MOST = 1.5
+"""Interpolation and noise lead out of [-1, 1]; what lies farther out was never normalised."""
+
+
+class RandAppearanceD(RandomizableTransform, MapTransform):
+    """The dictionary twin of a transform of images alone: with probability `prob`, one draw of it for all `keys`.
+
+    Args:
+        transform: the array transform, which acts always.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, transform: RandomizableTransform, prob: float, allow_missing_keys: bool = False
+    ):
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        RandomizableTransform.__init__(self, prob)
+        self.transform = transform
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandAppearanceD:
+        super().set_random_state(seed, state)
+        self.transform.set_random_state(seed, state)
+        return self
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        self.randomize(None)
+        if not self._do_transform:
+            return d
+        self.transform.randomize()
+        for key in self.key_iterator(d):
+            d[key] = self.transform(d[key], randomize=False)
+        return d
+
+
+class RandPasteD(RandomizableTransform, MapTransform):
+    """The dictionary twin of a transform of an image and its label: with probability `prob`, both change.
+
+    Args:
+        keys: the image.
+        transform: the array transform, which acts always.
+        label_key: its label.
+        organ_key: passed on as the third argument where the case has it; None for transforms that know no organ.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, transform: RandomizableTransform, label_key: str, prob: float,
+        organ_key: str | None = None, allow_missing_keys: bool = False,
+    ):  # fmt: skip
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        RandomizableTransform.__init__(self, prob)
+        if len(self.keys) != 1:
+            raise ConfigError(f"found the keys {', '.join(map(str, self.keys))}; expected the one that the bank holds")
+        self.transform, self.label_key, self.organ_key = transform, label_key, organ_key
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandPasteD:
+        super().set_random_state(seed, state)
+        self.transform.set_random_state(seed, state)
+        return self
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        self.randomize(None)
+        if not self._do_transform:
+            return d
+        self.transform.randomize()
+        organ = [data[self.organ_key]] if self.organ_key in data else []
+        for key in self.key_iterator(d):
+            d[key], d[self.label_key] = self.transform(d[key], d[self.label_key], *organ, randomize=False)
+        return d
+
+
+@dataclass(frozen=True)
+class Donor:
+    """What is pasted from: image float32 in [-1, 1], label (class numbers), organ bool or None, each (*S).
+
+    `measured` says whether its voxel size is known.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    organ: np.ndarray | None
+    spacing_mm: tuple[float, ...]
+    measured: bool
+    name: str
+
+    @classmethod
+    def of(cls, bank: Bank, number: int) -> Donor:
+        """Reads this item.
+
+        Raises:
+            DataError: naming the item, if it lacks a part, or image and label do not fit each other.
+        """
+        item, name = bank[number], f"bank item {number}"
+        if missing := {"image", "label"} - set(item):
+            raise DataError(f"{name}: found no {' and no '.join(sorted(missing))}; expected image and label, (1, *S)")
+        image = image_array(item["image"], f"{name}, image")
+        organ = region_of(item["organ"], image.shape, f"{name}, organ") if item.get("organ") is not None else None
+        label = label_array(item["label"], image.shape, f"{name}, label")
+        spacing_mm, measured = voxel_size_mm(item["image"], image.ndim), isinstance(item["image"], MetaTensor)
+        return cls(image, label, organ, spacing_mm, measured, name)
+
+
+def donor_with_lesion(bank: Bank, rng: np.random.RandomState) -> Donor:
+    """A donor drawn among those that have anything marked.
+
+    Raises:
+        DataError: if none has.
+    """
+    for number in rng.permutation(len(bank)):
+        donor = Donor.of(bank, int(number))
+        if donor.label.any():
+            return donor
+    raise DataError(f"bank: found no lesion in {len(bank)} items; expected labelled ones. Give cases with a tumor.")
+
+
+def check_items(name: str, items: Sequence[Any], remedy: str) -> None:
+    """Refuses an empty bank or list of references.
+
+    Raises:
+        ConfigError: naming it.
+    """
+    if not len(items):
+        raise ConfigError(f"{name}: found none; expected at least one. {remedy}")
+
+
+def image_array(img: NdarrayOrTensor, name: str = "image") -> np.ndarray:
+    """The one channel of a normalised image as float32 (X, Y[, Z]).
+
+    Raises:
+        DataError: if it has another shape, holds NaN, or is not in [-1, 1].
+    """
+    array = np.asarray(convert_to_numpy(img), dtype=np.float32)
+    if array.ndim not in (3, 4) or array.shape[0] != 1:
+        raise DataError(
+            f"{name} of shape {array.shape}; expected (1, X, Y) or (1, X, Y, Z). Choose one sequence, and put the "
+            "channel first (EnsureChannelFirstd)."
+        )
+    check_finite(array, name)
+    if array.size and np.abs(array).max() > RANGE_MOST:
+        raise DataError(
+            f"{name}: found values from {array.min():g} to {array.max():g}; expected [-1, 1]. Normalise it first "
+            "(ScaleIntensityRanged with b_min=-1, b_max=1, clip=True)."
+        )
+    return array[0]
+
+
+def label_array(label: NdarrayOrTensor, shape: tuple[int, ...], name: str = "label") -> np.ndarray:
+    """The one channel of a label (*S), in its own dtype.
+
+    Raises:
+        DataError: if it does not lie on the image.
+    """
+    array = np.asarray(convert_to_numpy(label))
+    if array.shape != (1, *shape):
+        raise DataError(f"{name} of shape {array.shape} does not lie on the image (1, {', '.join(map(str, shape))})")
+    return array[0]
+
+
+def voxel_size_mm(img: NdarrayOrTensor, spatial_dims: int) -> tuple[float, ...]:
+    """From the affine; 1 along each axis of what has none."""
+    return spacing_of(img.affine, spatial_dims) if isinstance(img, MetaTensor) else (1.0,) * spatial_dims

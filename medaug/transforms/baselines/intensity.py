@@ -1,0 +1,138 @@
+"""Strong intensity augmentation: the same anatomy as another scanner, sequence or contrast phase might show it.
+
+Random shallow networks (GIN: Ouyang 2022, IEEE TMI, arXiv 2111.12525, after the random convolutions of Xu 2021, ICLR,
+arXiv 2007.13003), then bias field, gamma, gain, brightness, blur and noise. Images (1, *S) in [-1, 1]; labels are not
+looked at. The rival without a GAN of domain translation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.config.type_definitions import NdarrayOrTensor
+from monai.transforms import (
+    Compose,
+    RandAdjustContrast,
+    RandBiasField,
+    RandGaussianNoise,
+    RandGaussianSmooth,
+    RandomizableTransform,
+    RandScaleIntensity,
+    RandShiftIntensity,
+)
+from torch import Tensor
+from torch.nn import functional
+
+from medaug.lesions import find_foreground
+from medaug.transforms.base import like_source
+from medaug.transforms.baselines.base import RandAppearanceD, image_array
+
+LAYERS, CHANNELS, KERNELS, SLOPE = 4, 2, (1, 3), 0.01
+"""Of a random network: its depth, its channels between first and last layer, what kernel widths are drawn, its leak."""
+
+
+class RandStrongIntensity(RandomizableTransform):
+    """With probability `prob`, gives an image another appearance; the result is clipped to [-1, 1].
+
+    Args:
+        prob: probability of changing anything.
+        convolutions: whether the random network is applied (the other steps have a probability of one half each).
+    """
+
+    def __init__(self, prob: float = 0.5, convolutions: bool = True):
+        super().__init__(prob)
+        self.convolutions = convolutions
+        self._scanner = _scanner()
+        self._seed = 0
+
+    def randomize(self, data: Any = None) -> None:
+        """Draws whether to act, and one seed from which everything else follows."""
+        super().randomize(None)
+        self._seed = int(self.R.randint(2**31))
+
+    def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
+        """The image (1, *S), changed or as it is."""
+        if randomize:
+            self.randomize()
+        if not self._do_transform:
+            return img
+        before = image_array(img)
+        rng = np.random.RandomState(self._seed)
+        changed = random_convolutions(before, find_foreground(before), rng) if self.convolutions else before
+        # from 0 up, where gain and bias leave the background alone
+        self._scanner.set_random_state(seed=int(rng.randint(2**31)))
+        received = self._scanner(torch.from_numpy((changed.clip(-1, 1)[None] + 1) / 2))
+        after = (2 * torch.as_tensor(received)[0].numpy() - 1).clip(-1, 1)
+        return like_source(after.astype(np.float32), before, img)
+
+
+class RandStrongIntensityd(RandAppearanceD):
+    """Dictionary twin of `RandStrongIntensity`: the same draw for all `keys`.
+
+    Example:
+        >>> RandStrongIntensityd("image", prob=0.5)   # doctest: +SKIP
+    """
+
+    def __init__(
+        self, keys: KeysCollection, prob: float = 0.5, convolutions: bool = True, allow_missing_keys: bool = False
+    ):
+        super().__init__(keys, RandStrongIntensity(1.0, convolutions), prob, allow_missing_keys)
+
+
+RandStrongIntensityD = RandStrongIntensityDict = RandStrongIntensityd
+
+
+def random_convolutions(image: np.ndarray, body: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """One draw of GIN inside the body (section III-B of Ouyang 2022): α g(x) + (1 − α) x with α ~ U(0, 1).
+
+    g is a network of random convolutions with leaky ReLU between them. The blend is scaled to the Frobenius norm of x.
+
+    Departs from the paper:
+        - x is standardised by mean and deviation of the body, not of the whole image, and the norm is the body's; the
+          background keeps its bits. In [-1, 1] it would else carry most of the energy.
+
+    Args:
+        image: (*S) in [-1, 1].
+        body: (*S) bool, not empty.
+
+    Returns:
+        (*S) float32, about in [-1, 1] (a linear map of the blend: not clipped).
+    """
+    mean, spread = float(image[body].mean()), float(image[body].std())
+    if spread == 0:
+        return image.copy()
+    x = (image - mean) / spread
+    alpha = rng.uniform()
+    blend = alpha * _shallow_network(torch.from_numpy(x)[None], rng)[0].numpy() + (1 - alpha) * x
+    scale = np.linalg.norm(x[body]) / max(float(np.linalg.norm(blend[body])), 1e-6)
+    return np.where(body, mean + spread * scale * blend, image).astype(np.float32)
+
+
+def _shallow_network(x: Tensor, rng: np.random.RandomState) -> Tensor:
+    """x (1, *S) through `LAYERS` convolutions with weights and biases from N(0, 1); edges are repeated."""
+    dims = x.ndim - 1
+    convolve = functional.conv2d if dims == 2 else functional.conv3d
+    for layer in range(LAYERS):
+        inputs, outputs = len(x), 1 if layer == LAYERS - 1 else CHANNELS
+        width = KERNELS[rng.randint(len(KERNELS))]
+        weight = torch.from_numpy(rng.standard_normal((outputs, inputs, *[width] * dims)).astype(np.float32))
+        bias = torch.from_numpy(rng.standard_normal(outputs).astype(np.float32))
+        x = convolve(functional.pad(x[None], [width // 2] * 2 * dims, mode="replicate"), weight, bias)[0]
+        if layer < LAYERS - 1:
+            x = functional.leaky_relu(x, SLOPE)
+    return x
+
+
+def _scanner() -> Compose:
+    """On images (1, *S) in [0, 1], background at 0."""
+    return Compose([
+        RandBiasField(prob=0.5, coeff_range=(-0.3, 0.3)),
+        RandAdjustContrast(prob=0.5, gamma=(0.5, 2.0)),
+        RandScaleIntensity(factors=0.3, prob=0.5),
+        RandShiftIntensity(offsets=0.1, prob=0.5),
+        RandGaussianSmooth(sigma_x=(0.25, 1.0), sigma_y=(0.25, 1.0), sigma_z=(0.25, 1.0), prob=0.5),
+        RandGaussianNoise(prob=0.5, std=0.05),
+    ])  # fmt: skip

@@ -1,0 +1,176 @@
+"""CarveMix and CutMix: a part of another case replaces the same place of this one, image and label, with hard edges.
+
+CarveMix: Zhang 2021 (MICCAI, arXiv 2108.06883). CutMix: Yun 2019 (ICCV, arXiv 1905.04899), here with label maps in
+place of class probabilities. Both need cases of one shape, and make most sense where those lie on one another.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from monai.config import KeysCollection
+from monai.config.type_definitions import NdarrayOrTensor
+from monai.transforms import RandomizableTransform
+from scipy import ndimage
+
+from medaug.errors import ConfigError, DataError
+from medaug.transforms.base import like_source
+from medaug.transforms.baselines.base import (
+    Bank,
+    Donor,
+    RandPasteD,
+    check_items,
+    donor_with_lesion,
+    image_array,
+    label_array,
+)
+
+
+class _RandMix(RandomizableTransform):
+    """Draws a donor and a region, and takes the region from the donor. Subclasses give `_drawn`."""
+
+    def __init__(self, bank: Bank, prob: float):
+        super().__init__(prob)
+        check_items("bank", bank, "Give the training cases, each with an image and a label.")
+        self.bank = bank
+        self._seed = 0
+
+    def randomize(self, data: Any = None) -> None:
+        """Draws whether to mix, and one seed from which everything else follows."""
+        super().randomize(None)
+        self._seed = int(self.R.randint(2**31))
+
+    def __call__(
+        self, img: NdarrayOrTensor, label: NdarrayOrTensor, randomize: bool = True
+    ) -> tuple[NdarrayOrTensor, NdarrayOrTensor]:
+        """(image, label), mixed or as they are.
+
+        Raises:
+            DataError: if the donor has another shape, or no item of the bank can be one.
+        """
+        if randomize:
+            self.randomize()
+        if not self._do_transform:
+            return img, label
+        image = image_array(img)
+        truth = label_array(label, image.shape)
+        donor, region = self._drawn(np.random.RandomState(self._seed), image.shape)
+        mixed = like_source(np.where(region, donor.image, image), image, img)
+        return mixed, like_source(np.where(region, donor.label, truth).astype(truth.dtype), truth, label)
+
+    def _drawn(self, rng: np.random.RandomState, shape: tuple[int, ...]) -> tuple[Donor, np.ndarray]:
+        """The donor, of this shape, and what is taken from it (*S), bool."""
+        raise NotImplementedError
+
+
+class RandCarveMix(_RandMix):
+    """With probability `prob`, carves the lesions of another case, with a rim or without their edge, into this one.
+
+    Args:
+        bank: cases with `image` (1, *S) in [-1, 1] and `label` (1, *S), of the images' shape; read when drawn.
+        prob: probability of mixing.
+    """
+
+    def __init__(self, bank: Bank, prob: float = 0.5):
+        super().__init__(bank, prob)
+
+    def _drawn(self, rng: np.random.RandomState, shape: tuple[int, ...]) -> tuple[Donor, np.ndarray]:
+        donor = _of_shape(donor_with_lesion(self.bank, rng), shape)
+        return donor, carved_region(donor.label > 0, donor.spacing_mm, rng)
+
+
+class RandCutMix(_RandMix):
+    """With probability `prob`, replaces a box of image and label by the same box of another case.
+
+    Args:
+        bank: as in `RandCarveMix`; cases without a lesion are drawn too.
+        prob: probability of mixing.
+        alpha: of the Beta(alpha, alpha) distribution of the kept part; 1, the paper's, is uniform.
+    """
+
+    def __init__(self, bank: Bank, prob: float = 0.5, alpha: float = 1.0):
+        super().__init__(bank, prob)
+        if not alpha > 0:
+            raise ConfigError(f"alpha: found {alpha}; expected more than 0 (1 is the paper's)")
+        self.alpha = alpha
+
+    def _drawn(self, rng: np.random.RandomState, shape: tuple[int, ...]) -> tuple[Donor, np.ndarray]:
+        donor = _of_shape(Donor.of(self.bank, int(rng.randint(len(self.bank)))), shape)
+        return donor, cut_box(shape, self.alpha, rng)
+
+
+class RandCarveMixd(RandPasteD):
+    """Dictionary twin of `RandCarveMix`.
+
+    Example:
+        >>> RandCarveMixd("image", bank=training_cases, prob=0.5)   # doctest: +SKIP
+    """
+
+    def __init__(
+        self, keys: KeysCollection, bank: Bank, label_key: str = "label", prob: float = 0.5,
+        allow_missing_keys: bool = False,
+    ):  # fmt: skip
+        super().__init__(keys, RandCarveMix(bank, 1.0), label_key, prob, allow_missing_keys=allow_missing_keys)
+
+
+class RandCutMixd(RandPasteD):
+    """Dictionary twin of `RandCutMix`.
+
+    Example:
+        >>> RandCutMixd("image", bank=training_cases, prob=0.5)   # doctest: +SKIP
+    """
+
+    def __init__(
+        self, keys: KeysCollection, bank: Bank, label_key: str = "label", prob: float = 0.5, alpha: float = 1.0,
+        allow_missing_keys: bool = False,
+    ):  # fmt: skip
+        super().__init__(keys, RandCutMix(bank, 1.0, alpha), label_key, prob, allow_missing_keys=allow_missing_keys)
+
+
+RandCarveMixD = RandCarveMixDict = RandCarveMixd
+RandCutMixD = RandCutMixDict = RandCutMixd
+
+
+def carved_region(lesion: np.ndarray, spacing_mm: tuple[float, ...], rng: np.random.RandomState) -> np.ndarray:
+    """The part of a case that CarveMix takes: all voxels whose signed distance to the lesion is at most λ.
+
+    The distance D is negative inside. With d = |min D|, λ ~ ½ U(−d/2, 0) + ½ U(0, d): half of the regions are the
+    lesion's core, half the lesion with a rim of up to its own depth.
+
+    Args:
+        lesion: (*S) bool, not empty.
+
+    Returns:
+        (*S) bool, not empty.
+    """
+    distance = ndimage.distance_transform_edt(~lesion, sampling=spacing_mm)
+    distance -= ndimage.distance_transform_edt(lesion, sampling=spacing_mm)
+    depth = abs(float(distance.min()))
+    shrinks, part = rng.random_sample(2)
+    return distance <= (-part * depth / 2 if shrinks < 0.5 else part * depth)
+
+
+def cut_box(shape: tuple[int, ...], alpha: float, rng: np.random.RandomState) -> np.ndarray:
+    """CutMix's box (section 3.1 of Yun 2019): a part 1 − λ of the image, λ ~ Beta(alpha, alpha), around a drawn voxel.
+
+    Its sides are in proportion to the image's, and it is cut off where it reaches over the edge.
+
+    Returns:
+        (*S) bool; empty where λ is nearly 1.
+    """
+    side = (1 - rng.beta(alpha, alpha)) ** (1 / len(shape))
+    region = np.zeros(shape, dtype=bool)
+    center = [rng.uniform(0, n) for n in shape]
+    edges = [(c - side * n / 2, c + side * n / 2) for c, n in zip(center, shape, strict=True)]
+    region[tuple(slice(max(0, round(low)), max(0, round(high))) for low, high in edges)] = True
+    return region
+
+
+def _of_shape(donor: Donor, shape: tuple[int, ...]) -> Donor:
+    if donor.image.shape != shape:
+        raise DataError(
+            f"{donor.name}: found shape {donor.image.shape}; expected {shape}, the image's. Bring all cases to one "
+            "shape (SpatialPadd, then a crop), or use copy-paste, which needs none."
+        )
+    return donor
