@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
@@ -9,7 +10,10 @@ from medaug.evaluation.segmentation import Samples, SegmentationConfig, padded, 
 
 
 class FrozenSegmenter(nn.Module):
-    """(B, 1, *S) in [-1, 1] → tumor logits (B, 1, *S) of any size, with gradients to the image only."""
+    """(B, 1, *S) in [-1, 1] → logits (B, K, *S) of K classes, any size, with gradients to the image only.
+
+    Also of several classes a sigmoid of a logit is that class's probability.
+    """
 
     def __init__(self, network: nn.Module, config: SegmentationConfig):
         super().__init__()
@@ -17,7 +21,14 @@ class FrozenSegmenter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         logits = self.network(padded(x, self.config))
-        return logits[(..., *(slice(n) for n in x.shape[2:]))]
+        logits = logits[(..., *(slice(n) for n in x.shape[2:]))]
+        return logits if self.config.classes == 1 else _against_the_rest(logits)
+
+
+def _against_the_rest(logits: Tensor) -> Tensor:
+    """Log odds of each class but none (channel 0), from those of a softmax."""
+    rest = [torch.cat([logits[:, :k], logits[:, k + 1 :]], dim=1).logsumexp(1) for k in range(1, logits.shape[1])]
+    return logits[:, 1:] - torch.stack(rest, dim=1)
 
 
 def train_frozen_segmenter(samples: Samples, config: SegmentationConfig, *, seed: int, fabric: Fabric) -> nn.Module:

@@ -23,7 +23,7 @@ from medaug.lesions.reference import lesion_for_mask, match_surroundings, sectio
 __all__ = [
     "CropBox", "Displacement", "GrowingLesion", "Growth", "GrowthPlan", "Lesion", "LesionExample", "LesionPrior",
     "MassEffect", "ReferenceLesion", "body_of", "box_around", "component_boxes", "components", "contrast",
-    "displacement", "draw_growing", "draw_level", "equivalent_diameter_mm", "extract", "find_body",
-    "find_foreground", "find_organ", "grow", "largest_component",
-    "lesion_for_mask", "let_grow", "match_surroundings", "ring", "sections", "volume_ml",
+    "displacement", "draw_growing", "draw_level", "equivalent_diameter_mm", "extract", "find_body", "find_foreground",
+    "find_organ", "grow", "largest_component", "lesion_for_mask", "let_grow", "match_surroundings", "ring", "sections",
+    "volume_ml",
 ]  # fmt: skip

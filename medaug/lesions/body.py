@@ -41,12 +41,12 @@ def find_body(image: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     """
     volume = np.asarray(image, dtype=np.float32).reshape(*image.shape[:2], -1)
     in_plane = tuple(spacing_mm[:2])
-    bright = volume > background_threshold(volume)
-    solid = by_plane(filled_plane, bright)
+    bright = volume > _background_threshold(volume)
+    solid = find_foreground(volume)
     thick, core = (by_plane(lambda plane: _opened(plane, in_plane), mask) for mask in (bright, solid))
     parts = _large_parts(core, thick)
     if not parts.any():
-        return find_foreground(image)
+        return solid.reshape(image.shape)
     levels = range(volume.shape[-1])
     body = np.stack([_completed(parts[..., z], solid[..., z], in_plane) for z in levels], axis=-1)
     return body.reshape(image.shape)
@@ -59,14 +59,18 @@ def find_foreground(image: np.ndarray) -> np.ndarray:
         bool, the image's shape; never empty.
     """
     volume = np.asarray(image, dtype=np.float32).reshape(*image.shape[:2], -1)
-    bright = volume > background_threshold(volume)
-    for found in (by_plane(filled_plane, bright), bright):
-        if found.any():
-            return found.reshape(image.shape)
+    bright = volume > _background_threshold(volume)
+    for body in (by_plane(_filled, bright), bright):
+        if body.any():
+            return body.reshape(image.shape)
     return np.ones(image.shape, dtype=bool)
 
 
-def background_threshold(volume: np.ndarray) -> float:
+def by_plane(function: Callable[[np.ndarray], np.ndarray], volume: np.ndarray) -> np.ndarray:
+    return np.stack([function(volume[..., z]) for z in range(volume.shape[-1])], axis=-1)
+
+
+def _background_threshold(volume: np.ndarray) -> float:
     """Between background and tissue: well below Otsu's, which splits dark from bright tissue."""
     if volume.min() == volume.max():
         return float(volume.min())
@@ -75,14 +79,10 @@ def background_threshold(volume: np.ndarray) -> float:
     return low + 0.35 * (high - low)
 
 
-def filled_plane(plane: np.ndarray) -> np.ndarray:
+def _filled(plane: np.ndarray) -> np.ndarray:
     """Gaps closed, holes filled, specks removed."""
     filled = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(plane, 3), iterations=2))[3:-3, 3:-3]
     return ndimage.binary_opening(filled)
-
-
-def by_plane(function: Callable[[np.ndarray], np.ndarray], volume: np.ndarray) -> np.ndarray:
-    return np.stack([function(volume[..., z]) for z in range(volume.shape[-1])], axis=-1)
 
 
 def _opened(plane: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-from medaug.lesions.body import background_threshold, by_plane, filled_plane
+from medaug.lesions.body import by_plane, find_foreground
 from medaug.lesions.geometry import components, grow
 
 FALLBACKS = (1.0, 0.5, 0.25, 0.0)
@@ -44,7 +44,7 @@ def find_organ(image: np.ndarray, spacing_mm: Sequence[float], *, margin_mm: flo
     """
     volume = np.asarray(image, dtype=np.float32).reshape(*image.shape[:2], -1)
     in_plane = tuple(spacing_mm[:2])
-    body = _body(volume)
+    body = components(find_foreground(volume))[0]
     depth_mm = by_plane(lambda plane: _depth(plane, in_plane), body)
     allowed = body & _inside_skull(volume, depth_mm, in_plane)
     for fraction in FALLBACKS:
@@ -52,13 +52,6 @@ def find_organ(image: np.ndarray, spacing_mm: Sequence[float], *, margin_mm: flo
         if organ.any():
             return organ.reshape(image.shape)
     return body.reshape(image.shape)
-
-
-def _body(volume: np.ndarray) -> np.ndarray:
-    """The largest bright thing with its holes; everything where nothing stands out."""
-    bright = volume > background_threshold(volume)
-    parts = components(by_plane(filled_plane, bright)) or components(bright)
-    return parts[0] if parts else np.ones(volume.shape, dtype=bool)
 
 
 def _depth(body: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:

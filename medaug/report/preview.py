@@ -29,6 +29,7 @@ class Preview:
         batch = {key: value.to(next(translator.parameters()).device) for key, value in batch.items()}
         generator = torch.Generator().manual_seed(0)
         start, mask_a, mask_b = translator.start_of(batch, "a2b"), batch.get("mask_a"), batch.get("mask_b")
+        mask_a = batch.get("label_a") if mask_a is None else mask_a
         names = _titles(translator)
         columns = [
             (names[0], batch["a"], None),
@@ -51,7 +52,12 @@ def _titles(translator: Translator) -> tuple[str, str, str, str]:
 
 
 def _picture(image: Tensor, mask: Tensor | None) -> Picture:
-    return Picture(middle_slice(image), vmin=-1, vmax=1, contour=None if mask is None else middle_slice(mask) > 0.5)
+    return Picture(middle_slice(image), vmin=-1, vmax=1, contour=None if mask is None else _outline(mask))
+
+
+def _outline(mask: Tensor) -> np.ndarray:
+    """Where any class is marked, (X, Y)."""
+    return middle_slice(mask.amax(dim=0, keepdim=True)) > 0.5
 
 
 def middle_slice(x: Tensor) -> np.ndarray:

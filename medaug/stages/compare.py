@@ -16,15 +16,12 @@ from monai.data import MetaTensor
 from medaug.errors import DataError
 from medaug.io.atomic import atomic_path, write_json
 from medaug.io.files import read_scan
-from medaug.lesions import find_body
+from medaug.lesions import body_of
 from medaug.quality.hounsfield import bone_dice, tissue_errors, tissues_of
 from medaug.quality.similarity import GREY_LEVELS, HOUNSFIELD, Pair, Scale, similarity
 from medaug.report.translation import bland_altman, difference_panel, joint_histogram
 from medaug.stages.scans import as_array, read_mask
 from medaug.volumes import HU_OF_AIR, Percentiles, Window, check_same_grid, spacing_of
-
-BODY_WINDOW = Window(-160.0, 240.0, "HU")
-"""In which a body stands out from air."""
 
 
 def compare_images(real: Path, synthetic: Path, mask: Path | None = None, out: Path | None = None) -> dict[str, Any]:
@@ -84,8 +81,8 @@ def _scale(real: MetaTensor, synthetic: MetaTensor, real_path: Path, synthetic_p
 
 
 def _body(image: np.ndarray, scale: Scale, scan: MetaTensor) -> np.ndarray:
-    window = BODY_WINDOW if scale == HOUNSFIELD else Window(scale.low, scale.high)
-    return find_body(window.normalize(image), spacing_of(scan.affine, image.ndim))
+    window = Window(scale.low, scale.high, "HU" if scale == HOUNSFIELD else "au")
+    return body_of(image, window, spacing_of(scan.affine, image.ndim))
 
 
 def _write(out: Path, found: dict[str, Any], pair: Pair, scale: Scale) -> None:

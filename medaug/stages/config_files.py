@@ -19,6 +19,7 @@ from ruamel.yaml.error import YAMLError
 
 from medaug.errors import ConfigError
 from medaug.stages.config import PipelineConfig
+from medaug.stages.domains import SEGMENTER_TERMS
 
 
 def load_config(
@@ -148,6 +149,19 @@ def _check_method(config: PipelineConfig) -> None:
     except ValidationError as error:
         raise ConfigError(_explain(error, "settings", ("translator",))) from None
     _check_terms(config, TRANSLATORS[translator.method][0].needs_pairs)
+    _check_label_input(config)
+
+
+def _check_label_input(config: PipelineConfig) -> None:
+    """A network that reads labels must know how many classes there are, a discriminator the same ones."""
+    settings, classes = config.translator.settings, config.data.class_names
+    found = settings.get("label_input", 0)
+    if found not in (0, len(classes)):
+        raise ConfigError(
+            f"translator.label_input: found {found}; expected {len(classes)} (classes: {', '.join(classes)}), or 0"
+        )
+    if settings.get("label_discriminator") and not found:
+        raise ConfigError(f"translator.label_discriminator needs translator.label_input={len(classes)}")
 
 
 def _check_terms(config: PipelineConfig, needs_pairs: bool) -> None:
@@ -158,10 +172,10 @@ def _check_terms(config: PipelineConfig, needs_pairs: bool) -> None:
         wants = "translator.paired_weight" if weighted else f"translator.type '{method}'" if needs_pairs else ""
         if wants:
             raise ConfigError(f"{wants} learns from registered pairs, which domain '{config.domain}' does not have")
-        if config.translator.settings.get("segmentation_weight", 0) > 0:
+        kept = [term for term in SEGMENTER_TERMS if config.translator.settings.get(term, 0) > 0]
+        if kept:
             raise ConfigError(
-                "translator.segmentation_weight keeps labelled structures; domain 'tumor' is there to change them: "
-                "set it to 0"
+                f"translator.{kept[0]} keeps labelled structures; domain 'tumor' is there to change them: set it to 0"
             )
     elif needs_pairs and paired not in (None, "all"):
         raise ConfigError(

@@ -12,6 +12,8 @@ OF_THE_FILES = ("layout", "sequence")
 PHANTOMS_A = {"sequence": "mr"}
 PHANTOMS_B = {"sequence": "contrast", "modality": "CT"}
 PHANTOMS = {"anatomy": "abdomen", "shape": [96, 96, 24], "spacing_mm": [4.0, 4.0, 8.0]}
+SEGMENTER_TERMS = ("segmentation_weight", "round_trip_weight", "label_input")
+"""Settings of a translator that look through a frozen segmenter."""
 
 
 def with_two_domains(values: dict[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,8 @@ from medaug.stages.config import PipelineConfig
 from medaug.volumes import Window
 
 LOSS_EVERY = 10
+CLASS_SEPARATOR = ": "
+"""Between a metric and the class that it is of, where there are several."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class Segmentation(Task):
         if len(classes) == 1:
             return METRICS
         return dict(METRICS) | {
-            f"{name} {kind}": replace(metric, title=f"{metric.title} {kind}")
+            f"{name}{CLASS_SEPARATOR}{kind}": replace(metric, title=f"{metric.title}, {kind}")
             for kind in classes for name, metric in METRICS.items()
         }  # fmt: skip
 
@@ -175,7 +177,7 @@ class Segmentation(Task):
         means = {name: float(np.mean([scores[name] for scores in by_class])) for name in METRICS}
         if len(classes) == 1:
             return means
-        own = {f"{name} {kind}": value for kind, scores in zip(classes, by_class, strict=True)
+        own = {f"{name}{CLASS_SEPARATOR}{kind}": value for kind, scores in zip(classes, by_class, strict=True)
                for name, value in scores.items()}  # fmt: skip
         return means | own
 

@@ -1,4 +1,4 @@
-"""Find the cases, decode them once, give each its window and organ mask, and split the patients.
+"""Find the cases, decode them once, give each its window and its organ or body mask, and split the patients.
 
 Reads: the data folder (or makes phantoms). Writes: `prepared/` with `datalist.json`, and `split.json`. With a target
 domain its scans go to `prepared_b/`, and one split is drawn over the patients of both: nobody is on two sides.
@@ -20,7 +20,7 @@ from medaug.io.atomic import read_json, write_json
 from medaug.io.cache import Unreadable, open_array, prepare_cases, store_array
 from medaug.io.cases import Case, source_stamps
 from medaug.io.layouts import find_cases
-from medaug.lesions import find_organ
+from medaug.lesions import body_of, find_organ
 from medaug.progress import track
 from medaug.splits import Split, fold_patients, split_patients
 from medaug.stages.config import DataConfig, PipelineConfig
@@ -83,7 +83,7 @@ def _prepare(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None
     split = _split(config, run, [entry for entries, _ in prepared for entry in entries])
     for source, (entries, unreadable) in zip(sources, prepared, strict=True):
         _add_windows(source, entries)
-        _add_organs(source, entries)
+        _add_organs(source, entries, whole_body=config.domain == "ct")
         found = {"cases": entries, "unreadable": [asdict(item) for item in unreadable]}
         write_json(source.folder / run.datalist.name, found)
     write_json(run.split, split.to_dict())
@@ -160,13 +160,16 @@ def _check_modality(source: Source, arrays: list[np.ndarray], path: str) -> None
         raise ConfigError(f"{path}: found intensities down to {lowest:g}, as in CT (HU); {key} is MR. Set {key}=CT.")
 
 
-def _add_organs(source: Source, entries: list[dict[str, Any]]) -> None:
-    with track("find organs", len(entries)) as tracker:
+def _add_organs(source: Source, entries: list[dict[str, Any]], *, whole_body: bool) -> None:
+    """Where lesions may lie, or with `whole_body` what is translated: skin and skull too."""
+    with track("find bodies" if whole_body else "find organs", len(entries)) as tracker:
         for entry in entries:
             image = np.asarray(open_array(source.folder, entry["arrays"]["image"]), dtype=np.float32)
-            normalized = Window(**entry["window"]).normalize(image)
-            spacing_mm = tuple(entry["spacing_mm"])[: image.ndim]
-            organ = find_organ(normalized, spacing_mm, margin_mm=source.data.organ_margin_mm)
+            window, spacing_mm = Window(**entry["window"]), tuple(entry["spacing_mm"])[: image.ndim]
+            organ = (
+                body_of(image, window, spacing_mm) if whole_body
+                else find_organ(window.normalize(image), spacing_mm, margin_mm=source.data.organ_margin_mm)
+            )  # fmt: skip
             entry["arrays"]["organ"] = store_array(source.folder, f"{entry['case']}.organ", organ.astype(np.uint8))
             tracker.advance()
 

@@ -7,6 +7,7 @@ scan's window is its own (percentiles), there is no common unit, and they are co
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,12 +17,10 @@ from monai.data import MetaTensor
 from medaug.errors import DataError
 from medaug.io.atomic import read_json
 from medaug.io.prepared import View, views_of
-from medaug.lesions import find_body
 from medaug.quality.similarity import GREY_LEVELS, HOUNSFIELD, Scale
 from medaug.stages.runs import RunDir
 from medaug.training.domains import registered_pairs
 from medaug.transforms import TranslateDomain
-from medaug.transforms.translation import RELATIVE
 from medaug.volumes import Window
 
 WINDOW_UNITS = Scale("window units", -1.0, 1.0)
@@ -85,16 +84,25 @@ def read_case(run: RunDir, pair: tuple[View, View], scale: Scale) -> Case:
 
 def read_target(run: RunDir, view: View, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
     """A target's image in its scale, and its body."""
-    normalized = view.read(run.prepared_b).image
-    image = normalized if scale == WINDOW_UNITS else np.asarray(view.raw(run.prepared_b, "image"), dtype=np.float32)
-    return image, find_body(normalized, view.spacing_mm)
+    arrays = view.read(run.prepared_b)
+    image = arrays.image if scale == WINDOW_UNITS else np.asarray(view.raw(run.prepared_b, "image"), dtype=np.float32)
+    return image, arrays.organ
 
 
 def translated(run: RunDir, view: View, translate: TranslateDomain, scale: Scale) -> np.ndarray:
     """What a translation makes of a source, in the target's scale."""
-    image = np.array(view.raw(run.prepared, "image"), dtype=np.float32)[None]
-    affine = torch.tensor(view.entry["affine"], dtype=torch.float64)
-    result = translate(MetaTensor(torch.from_numpy(image), affine=affine), window=view.window).numpy()[0]
-    if scale != WINDOW_UNITS:
-        return result
-    return (view.window if translate.shares_unit else RELATIVE).normalize(result)
+    result, window = translated_entry(view.entry, run.prepared, translate)
+    return Window(**window).normalize(result) if scale == WINDOW_UNITS else result
+
+
+def translated_entry(
+    entry: dict[str, Any], folder: Path, translate: TranslateDomain
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """A prepared scan (*S) in the target's unit, and the window to see it in."""
+    view = View(entry, None, 0)
+    affine = torch.tensor(entry["affine"], dtype=torch.float64)
+    image = MetaTensor(torch.from_numpy(np.array(view.raw(folder, "image"), dtype=np.float32))[None], affine=affine)
+    body = np.array(view.raw(folder, "organ"))[None] if "organ" in entry["arrays"] else None
+    label = view.classes(folder)[None] if translate.label_classes else None
+    result = translate(image, body, window=view.window, label=label)
+    return np.asarray(result.as_tensor())[0], translate.window_of_result(view.window).to_dict()

@@ -10,6 +10,7 @@ import numpy as np
 from medaug.io.atomic import read_json
 from medaug.report.figures import difference_forest, learning_curves, score_by_patient
 from medaug.report.page import Figure, Section, Table, Verdict
+from medaug.stages.downstream import CLASS_SEPARATOR
 from medaug.stages.runs import RunDir, seconds_by_stage
 from medaug.training.log import read_metrics
 
@@ -18,8 +19,6 @@ NOTES = {
     "classification": "Slices (or patches) of all test patients are pooled; the intervals resample patients.",
     "translation": "Compared with the real images of the same patients, inside the body.",
 }
-MANY_METRICS = 4
-"""More than these columns do not fit a page: of several classes, only the means and the main metric of each."""
 
 
 def verdict_of(summary: dict[str, Any], arm: str | None = None) -> Verdict:
@@ -123,10 +122,12 @@ def command_text(words: list[str]) -> str:
 
 
 def _shown(summary: dict[str, Any]) -> dict[str, Any]:
-    metrics, main = summary["metrics"], main_metric(summary)
-    if len(metrics) <= MANY_METRICS:
-        return metrics
-    return {name: metric for name, metric in metrics.items() if " " not in name or name.startswith(f"{main} ")}
+    """The metrics that fit a page: of several classes the means, and the main metric of each."""
+    main = main_metric(summary)
+    return {
+        name: metric for name, metric in summary["metrics"].items()
+        if CLASS_SEPARATOR not in name or name.startswith(f"{main}{CLASS_SEPARATOR}")
+    }  # fmt: skip
 
 
 def _change(comparison: dict[str, Any], summary: dict[str, Any]) -> str:

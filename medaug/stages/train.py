@@ -19,6 +19,7 @@ from medaug.progress import track
 from medaug.report.preview import Preview
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
+from medaug.stages.domains import SEGMENTER_TERMS
 from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
 from medaug.stages.two_domains import Material, domain_material, domain_segmenter
 from medaug.training import fit
@@ -50,7 +51,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         config.translator.method, config.translator.settings | channels, *material.domains, config.data.spatial_dims,
         seed=config.training.seed,
     )  # fmt: skip
-    if getattr(translator.config, "segmentation_weight", 0):
+    if any(getattr(translator.config, term, 0) for term in SEGMENTER_TERMS):
         translator.attach_segmenter(domain_segmenter(config, run, split))
     samples = material.samples
     _check_stride(translator.stride, samples)

@@ -7,12 +7,9 @@ there `synthesis.styles` times where the method knows styles, once otherwise. A 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from monai.data import MetaTensor
 
 from medaug.errors import DataError
 from medaug.io.atomic import read_json, write_json
@@ -21,6 +18,7 @@ from medaug.io.prepared import View
 from medaug.progress import track
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.config import PipelineConfig
+from medaug.stages.registered import translated_entry
 from medaug.stages.runs import RunDir, essential, run_stage
 from medaug.transforms import TranslateDomain
 from medaug.translators.weights import Weights, load_weights
@@ -63,7 +61,7 @@ def _record(entry: dict[str, Any], number: int, seed: int, weights: Weights, run
     path = run.synthetic / "records" / f"{name}.json"
     if path.exists():
         return read_json(path)
-    image, window = translated(entry, run.prepared, TranslateDomain(weights, "a2b", seed=seed))
+    image, window = translated_entry(entry, run.prepared, TranslateDomain(weights, "a2b", seed=seed))
     paths = {kind: f"{kind}s/{name}.nii.gz" for kind in ("image", "label")}
     affine = np.asarray(entry["affine"])
     write_scan(run.synthetic / paths["image"], image[None], affine, str(image.dtype))
@@ -76,14 +74,3 @@ def _record(entry: dict[str, Any], number: int, seed: int, weights: Weights, run
     }  # fmt: skip
     write_json(path, record)
     return record
-
-
-def translated(entry: dict[str, Any], folder: Path, translate: TranslateDomain) -> tuple[np.ndarray, dict[str, Any]]:
-    """A prepared scan (*S) in the target's unit, and the window to see it in."""
-    view = View(entry, None, 0)
-    affine = torch.tensor(entry["affine"], dtype=torch.float64)
-    image = MetaTensor(torch.from_numpy(np.array(view.raw(folder, "image"), dtype=np.float32))[None], affine=affine)
-    body = np.array(view.raw(folder, "organ"))[None] if "organ" in entry["arrays"] else None
-    label = view.classes(folder)[None] if translate.reads_labels else None
-    result = translate(image, body, window=view.window, label=label)
-    return np.asarray(result.as_tensor())[0], translate.window_of_result(view.window).to_dict()

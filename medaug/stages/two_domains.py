@@ -20,6 +20,7 @@ from medaug.io.prepared import View, views_of
 from medaug.lesions import LesionPrior
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
+from medaug.stages.domains import SEGMENTER_TERMS
 from medaug.stages.runs import RunDir
 from medaug.training.domains import DomainSamples, Side, registered_pairs
 from medaug.training.loop import make_fabric
@@ -50,16 +51,16 @@ def domain_material(config: PipelineConfig, run: RunDir, split: Split) -> Materi
     paired = _paired_patients(config, a, b, needs_pairs)
     samples = DomainSamples(
         a, b, registered_pairs(a.views, b.views, paired), share=1.0 if needs_pairs else config.pairing.share,
-        crop_size=config.crop.size, seed=config.training.seed, labels=_all_labelled(config, a),
+        crop_size=config.crop.size, seed=config.training.seed, classes=_classes(config, a),
         slices=config.data.slices,
     )  # fmt: skip
-    facts = {"target_sequence": config.target.sequence, "paired_patients": paired}
+    facts = {"target_sequence": config.target.sequence, "paired_patients": paired, "body": "auto"}
     domains = config.data.domain(config.data.kind), config.target.domain(config.target.kind)
     return Material(domains, [*a.views, *b.views], samples, None, facts)
 
 
 def domain_segmenter(config: PipelineConfig, run: RunDir, split: Split) -> nn.Module:
-    """The frozen network of the segmentation term: the downstream network, trained on A's labelled training patients.
+    """The frozen network of segmentation terms and label input: the downstream one, trained on A's training labels.
 
     Raises:
         DataError: if none of them has a labelled tumor.
@@ -68,12 +69,13 @@ def domain_segmenter(config: PipelineConfig, run: RunDir, split: Split) -> nn.Mo
     labelled = [view for view in side.views if "label" in view.entry["arrays"]]
     if not any(view.tumor_voxels for view in labelled):
         raise DataError(
-            "translator.segmentation_weight: no training patient of data has a label with anything in it; expected "
-            "labels to train the segmenter on. Add them, check data.tumor_labels, or set the weight to 0."
+            f"translator.{', '.join(SEGMENTER_TERMS)}: no training patient of data has a label with anything in it; "
+            "expected labels to train the segmenter on. Add them, check data.tumor_labels, or set these to 0."
         )
     settings, training = config.segmenter, config.training
     network = SegmentationConfig(
-        spatial_dims=config.data.spatial_dims, channels=settings.channels, updates=settings.updates,
+        spatial_dims=config.data.spatial_dims, classes=len(config.data.class_names), channels=settings.channels,
+        updates=settings.updates,
         batch_size=settings.batch_size, learning_rate=settings.learning_rate,
     )  # fmt: skip
     samples = SegmentationSamples(
@@ -111,7 +113,8 @@ def _paired_patients(config: PipelineConfig, a: Side, b: Side, needs_pairs: bool
     return sorted(both[i] for i in order[:count])
 
 
-def _all_labelled(config: PipelineConfig, a: Side) -> bool:
-    """Whether samples carry labels for the segmentation term."""
-    wanted = config.translator.settings.get("segmentation_weight", 0) > 0
-    return wanted and all("label" in view.entry["arrays"] for view in a.views)
+def _classes(config: PipelineConfig, a: Side) -> int:
+    """How many classes samples carry labels of; 0 where no term reads them, or not every image of A has one."""
+    settings = config.translator.settings
+    wanted = any(settings.get(term, 0) > 0 for term in SEGMENTER_TERMS)
+    return len(config.data.class_names) if wanted and all("label" in v.entry["arrays"] for v in a.views) else 0

@@ -39,7 +39,7 @@ class DomainSamples(Dataset):
         share: part of the samples that are pairs, if there are any.
         crop_size: patches around a random voxel of the body; None takes whole views, which must have one size.
         slices: neighbouring slices as channels (2.5-D).
-        labels: whether samples also hold `label_a`, (1, *S) of 0 and 1.
+        classes: of A's labels; samples then also hold `label_a`, (classes, *S) of 0 and 1. 0: no labels.
 
     Raises:
         DataError: if a domain has no views, or views do not have one size, or are smaller than `crop_size`.
@@ -47,14 +47,14 @@ class DomainSamples(Dataset):
 
     def __init__(
         self, a: Side, b: Side, pairs: list[Pair], *, share: float, crop_size: tuple[int, ...] | None, seed: int,
-        labels: bool = False, slices: int = 1,
+        classes: int = 0, slices: int = 1,
     ):  # fmt: skip
         for name, side in (("data", a), ("target", b)):
             if not side.views:
                 raise DataError(f"{name}: no training patient has a usable image; add patients, or change split.seed")
         _check_sizes([*a.views, *b.views], crop_size)
         self.a, self.b, self.pairs, self.share = a, b, pairs, share
-        self.crop_size, self.seed, self.labels, self.slices = crop_size, seed, labels, slices
+        self.crop_size, self.seed, self.classes, self.slices = crop_size, seed, classes, slices
 
     def __len__(self) -> int:
         return ENDLESS
@@ -76,8 +76,9 @@ class DomainSamples(Dataset):
             "b": _tensor(view_b.normalized(self.b.folder, box_b, self.slices), flip_b),
             "paired": torch.tensor(float(paired)), "seed": torch.tensor(int(rng.randint(2**31))),
         }  # fmt: skip
-        if self.labels:
-            sample["label_a"] = _tensor(view_a.part(self.a.folder, "label", box_a) > 0, flip_a)
+        if self.classes:
+            numbers = np.arange(1, self.classes + 1).reshape(-1, *[1] * len(view_a.shape))
+            sample["label_a"] = _tensor(view_a.part(self.a.folder, "label", box_a) == numbers, flip_a)
         return sample
 
     def _box(self, view: View, folder: Path, rng: np.random.RandomState) -> tuple[slice, ...]:

@@ -133,10 +133,19 @@ def region_of(mask: NdarrayOrTensor | None, shape: tuple[int, ...], name: str) -
     """A (1, *S) mask as bool (*S); all zero where there is none."""
     if mask is None:
         return np.zeros(shape, dtype=bool)
-    array = _plain(mask)
+    return class_numbers(mask, shape, name) > 0
+
+
+def class_numbers(label: NdarrayOrTensor, shape: tuple[int, ...], name: str) -> np.ndarray:
+    """A (1, *S) label as (*S), values as they are.
+
+    Raises:
+        DataError: if it does not lie on an image of this `shape`.
+    """
+    array = _plain(label)
     if array.shape != (1, *shape):
         raise DataError(f"{name} of shape {array.shape} does not lie on the image (1, {', '.join(map(str, shape))})")
-    return array[0] > 0
+    return array[0]
 
 
 def like_source(edited: np.ndarray, before: np.ndarray, source: NdarrayOrTensor) -> NdarrayOrTensor:

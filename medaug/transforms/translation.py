@@ -26,12 +26,13 @@ from monai.data import MetaTensor
 from monai.transforms import RandomizableTransform
 
 from medaug.errors import ConfigError, DataError, WeightsError
-from medaug.lesions import find_body
+from medaug.lesions import body_of
 from medaug.transforms.base import (
     Bounds,
     WeightsTransform,
     as_hu,
     check_translates,
+    class_numbers,
     like_source,
     region_of,
     with_dtype,
@@ -101,35 +102,68 @@ class TranslateDomain(WeightsTransform):
         fixed = isinstance(a.window, Window) == isinstance(b.window, Window)
         return fixed and (a.modality, a.unit) == (b.modality, b.unit)
 
+    @property
+    def label_classes(self) -> int:
+        """How many classes of the source's labels these weights read beside the image; 0 none."""
+        return getattr(self.weights.translator.config, "label_input", 0) if self.direction == "a2b" else 0
+
+    def window_of_result(self, window: Window) -> Window:
+        """The window, in the result's unit, of the translation of an image that was seen in `window`."""
+        target = self.target.window
+        if not self.shares_unit:
+            return target if isinstance(target, Window) else RELATIVE
+        return target if isinstance(target, Window) and window == self.source.window else window
+
     @torch.inference_mode()
     def __call__(
-        self, img: NdarrayOrTensor, body: NdarrayOrTensor | None = None, window: Window | None = None
-    ) -> NdarrayOrTensor:
+        self, img: NdarrayOrTensor, body: NdarrayOrTensor | None = None, window: Window | None = None,
+        label: NdarrayOrTensor | None = None,
+    ) -> NdarrayOrTensor:  # fmt: skip
         """The image in the target domain; the input is not changed.
 
         Args:
             body: (1, *S), what to translate; None finds it (`body="auto"`) or takes everything.
             window: of this very image, where it is known.
+            label: (1, *S) class numbers, for weights that read them (`label_classes`).
 
         Raises:
             DataError: if the image is of another modality than the source domain, or is a single slice where the
-                weights read several, or if the body mask is empty or does not fit.
+                weights read several, if the body mask is empty or does not fit, or labels are missing that are read.
         """
         array = self._to_array(img)
         source = window or self._window(array)
         before = source.normalize(array).astype(np.float32)
         spacing_mm = self._spacing_mm(img, array.ndim)
-        self.body = self._body(body, before, spacing_mm)
+        self.body = self._body(body, array, source, spacing_mm)
         resampling = self._resampling(img, array.shape, spacing_mm)
         seen = before if resampling is None else resampling.there(before)
+        classes = self._one_hot(label, before.shape, resampling)
         change = change_of(
-            torch.from_numpy(seen), self.weights, self.direction, seed=self.seed, style=self.style
-        ).numpy()  # fmt: skip
+            torch.from_numpy(seen), self.weights, self.direction, seed=self.seed, style=self.style, label=classes
+        ).numpy()
         if self.shares_unit:
             change = change if resampling is None else resampling.back(change)
             return self._added(img, array, before, change, source)
         translated = seen + change
-        return self._replaced(img, translated if resampling is None else resampling.back(translated))
+        translated = translated if resampling is None else resampling.back(translated)
+        return self._replaced(img, translated, self.window_of_result(source))
+
+    def _one_hot(
+        self, label: NdarrayOrTensor | None, shape: tuple[int, ...], resampling: Resampling | None
+    ) -> torch.Tensor | None:
+        """(K, *S) of 0 and 1 on the translator's grid; None where no labels are read."""
+        if not self.label_classes:
+            return None
+        if label is None:
+            raise DataError(
+                f"these weights read labels of {self.label_classes} class(es) beside the image; found none. Give "
+                "label=(1, *S) class numbers, or train without translator.label_input."
+            )
+        numbers = np.arange(1, self.label_classes + 1).reshape(-1, *[1] * len(shape))
+        classes = (class_numbers(label, shape, "label") == numbers).astype(np.float32)
+        if resampling is not None:
+            classes = np.stack([resampling.there(channel) for channel in classes]).round()
+        return torch.from_numpy(classes)
 
     def _domains(self) -> tuple[Domain, Domain]:
         a, b = self.weights.translator.domain_a, self.weights.translator.domain_b
@@ -142,11 +176,11 @@ class TranslateDomain(WeightsTransform):
         return self.source.window_of(array, "image")
 
     def _body(
-        self, body: NdarrayOrTensor | None, before: np.ndarray, spacing_mm: tuple[float, ...]
+        self, body: NdarrayOrTensor | None, array: np.ndarray, window: Window, spacing_mm: tuple[float, ...]
     ) -> np.ndarray | None:
         if body is None:
-            return find_body(before, spacing_mm) if self.finds_body else None
-        region = region_of(body, before.shape, "body mask")
+            return body_of(array, window, spacing_mm) if self.finds_body else None
+        region = region_of(body, array.shape, "body mask")
         if not region.any():
             raise DataError("the body mask is empty; mark what is to be translated, or leave the mask out")
         return region
@@ -165,7 +199,7 @@ class TranslateDomain(WeightsTransform):
         self, img: NdarrayOrTensor, array: np.ndarray, before: np.ndarray, change: np.ndarray, source: Window
     ) -> NdarrayOrTensor:
         """The image plus the change, which is zero outside the body; all (*S)."""
-        target = self.target.window if source == self.source.window else source
+        target = self.window_of_result(source)
         shift = change * np.float32((target.high - target.low) / 2)
         if target != source:
             shift += target.denormalize(before) - source.denormalize(before)
@@ -175,9 +209,8 @@ class TranslateDomain(WeightsTransform):
             return as_hu(array + shift, img)
         return like_source(array + shift, array, img)
 
-    def _replaced(self, img: NdarrayOrTensor, translated: np.ndarray) -> NdarrayOrTensor:
+    def _replaced(self, img: NdarrayOrTensor, translated: np.ndarray, window: Window) -> NdarrayOrTensor:
         """The translation (*S) in [-1, 1] in the target's unit, and its background outside the body."""
-        window = self.target.window if isinstance(self.target.window, Window) else RELATIVE
         values = window.denormalize(translated.clip(-1, 1))
         if self.body is not None:
             values[~self.body] = AIR_HU if window.unit == "HU" else window.low

@@ -30,8 +30,9 @@ BACKGROUND = -1.0
 
 
 def change_of(
-    image: Tensor, weights: Weights, direction: Direction, *, seed: int, style: Sequence[float] | None = None
-) -> Tensor:
+    image: Tensor, weights: Weights, direction: Direction, *, seed: int, style: Sequence[float] | None = None,
+    label: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """What the translator adds to an image (X, Y[, Z]) in [-1, 1]: same shape, float32, on the CPU.
 
     The window's size and overlap are those the weights were trained with (facts `patch_size`, `overlap`); without a
@@ -40,6 +41,7 @@ def change_of(
     Args:
         seed: of the style, where the method knows styles.
         style: the style itself, of the translator's `style_dim` numbers.
+        label: (K, X, Y[, Z]), one channel a class, for translators that read labels.
 
     Raises:
         DataError: for a single slice where the weights read several.
@@ -53,8 +55,8 @@ def change_of(
         )
     look = _Look(weights, direction, seeded_style(weights, seed) if style is None else style)
     if image.ndim == dims:
-        return look.change(image[None])[0]
-    return _joined_slices(image, slices, look)
+        return look.change(image[None], label)[0]
+    return _joined_slices(image, slices, look, label)
 
 
 def seeded_style(weights: Weights, seed: int) -> tuple[float, ...] | None:
@@ -65,14 +67,14 @@ def seeded_style(weights: Weights, seed: int) -> tuple[float, ...] | None:
     return tuple(torch.randn(weights.translator.style_dim, generator=chance).tolist())
 
 
-def _joined_slices(volume: Tensor, slices: int, look: _Look) -> Tensor:
+def _joined_slices(volume: Tensor, slices: int, look: _Look, label: Tensor | None) -> Tensor:
     """Stacks around every slice, the end slice repeated; each slice gets the mean of what is said of it."""
     depth, half = volume.shape[-1], slices // 2
     total, count = torch.zeros(volume.shape, dtype=torch.float64), torch.zeros(depth)
     for level in range(depth):
         levels = range(level - half, level + half + 1)
         stack = torch.stack([volume[..., min(max(z, 0), depth - 1)] for z in levels])
-        for z, change in zip(levels, look.change(stack), strict=True):
+        for z, change in zip(levels, look.change(stack, None if label is None else label[..., level]), strict=True):
             if 0 <= z < depth:
                 total[..., z] += change
                 count[z] += 1
@@ -89,8 +91,10 @@ class _Look:
         self.device = next(self.translator.parameters()).device
         self.style = None if style is None else torch.tensor([style], device=self.device)
 
-    def change(self, x: Tensor) -> Tensor:
-        """(C, *S) in [-1, 1] → the change, (C, *S) on the CPU."""
+    def change(self, x: Tensor, label: Tensor | None) -> Tensor:
+        """(C, *S) in [-1, 1], and labels (K, *S) where they are read → the change, (C, *S) on the CPU."""
+        self.channels = len(x)
+        x = x if label is None else torch.cat([x, label.to(x)])
         if self.patch_size is None:
             pads = [p for size in reversed(x.shape[1:]) for p in (0, -size % self.translator.stride)]
             change = self._of_windows(functional.pad(x[None], pads, mode="replicate").to(self.device))
@@ -101,12 +105,14 @@ class _Look:
         )[0]  # fmt: skip
 
     def _of_windows(self, windows: Tensor) -> Tensor:
-        """(B, C, *W) → their change; windows of nothing but background are left alone."""
-        windows = windows.as_subclass(Tensor)
+        """(B, C + K, *W) → their change; windows of nothing but background are left alone."""
+        everything = windows.as_subclass(Tensor)
+        windows, labels = everything[:, : self.channels], everything[:, self.channels :]
         change = torch.zeros_like(windows)
         seen = (windows != BACKGROUND).flatten(1).any(dim=1)
         if seen.any():
             x = windows[seen]
             style = None if self.style is None else self.style.expand(len(x), -1)
-            change[seen] = (self.translator.translate(x, self.direction, style=style) - x).to(change)
+            mask = labels[seen] if labels.shape[1] else None
+            change[seen] = (self.translator.translate(x, self.direction, style=style, mask=mask) - x).to(change)
         return change

@@ -113,16 +113,17 @@ class Translator(AdversarialModel):
             generator: of all noise; without it the noise, and a style that is not given, are zero.
         """
 
-    def direction_generators(self, in_channels: int, out_channels: int) -> nn.ModuleDict:
-        """A generator a direction, of the config's `generator`, `width` and `depth`."""
+    def generator(self, in_channels: int, out_channels: int) -> nn.Module:
+        """Of the config's `generator`, `width` and `depth`."""
         c = self.config
-        return nn.ModuleDict({
-            direction: build_generator(
-                c.generator, spatial_dims=self.spatial_dims, in_channels=in_channels, out_channels=out_channels,
-                width=c.width, depth=c.depth,
-            )
-            for direction in ("a2b", "b2a")
-        })  # fmt: skip
+        return build_generator(
+            c.generator, spatial_dims=self.spatial_dims, in_channels=in_channels, out_channels=out_channels,
+            width=c.width, depth=c.depth,
+        )  # fmt: skip
+
+    def direction_generators(self, in_channels: int, out_channels: int) -> nn.ModuleDict:
+        """A generator a direction."""
+        return nn.ModuleDict({direction: self.generator(in_channels, out_channels) for direction in ("a2b", "b2a")})
 
     def domain_discriminators(self, channels: int, *, spectral: bool = False) -> nn.ModuleDict:
         """A PatchGAN a domain, of the config's `discriminator_width` and `discriminator_layers`."""

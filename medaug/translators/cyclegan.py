@@ -1,12 +1,17 @@
 """CycleGAN (Zhu, Park, Isola, Efros 2017, arXiv 1703.10593): unpaired translation of whole images.
 
 `a2b` is the paper's G, `b2a` its F. Batches hold `a` and `b`, (B, C, *S) in [-1, 1], and `seed` (B,); for semi-paired
-training `paired` (B,), 1 where `a` and `b` are a registered pair (absent: none is), and for `segmentation_weight`
-optionally `label_a`, `label_b` (B, K, *S).
+training `paired` (B,), 1 where `a` and `b` are a registered pair (absent: none is), for `segmentation_weight`
+optionally `label_a`, `label_b` (B, K, *S), and for `label_input` `label_a`.
 
 Departs from the paper: resize-convolutions (no checkerboard), 2-D and 3-D, a U-Net on request, and a little noise on
 the fake before it is reconstructed, so that the cycle cannot be closed by a hidden code (Chu 2017, arXiv 1712.02950).
-Terms that the paper does not have (pairs, structure) are off unless their weight is set.
+Terms that the paper does not have (pairs, structure, labels) are off unless they are set.
+
+With `label_input` domain A's labels go in: `a2b` reads (image, label), so that what is labelled need not be guessed
+from an appearance that A and B do not share. B has no labels; where a cycle starts there, the frozen segmenter's
+probabilities on `b2a(b)` take their place. With `label_discriminator` both discriminators read them beside the image,
+and a tumor in the wrong place is no longer realistic.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from medaug.errors import ConfigError
@@ -36,7 +41,8 @@ class CycleGANConfig:
     """The paper's settings; `cycle_weight` is λ, `identity_weight` is relative to it (section 5.2).
 
     Off by default: `paired_weight` of the L1 on registered pairs, and the weights of the terms that keep the structure
-    of the input (see `losses.structure`).
+    of the input (see `losses.structure`). `label_input` is the number of A's classes that `a2b` reads, 0 none.
+    `round_trip_weight` is of the segmentation term on `b2a(a2b(a))`, which the segmenter, trained on A, can read.
     """
 
     generator: str = "resnet"
@@ -52,6 +58,9 @@ class CycleGANConfig:
     gradient_weight: NonNegativeFloat = 0.0
     mutual_information_weight: NonNegativeFloat = 0.0
     segmentation_weight: NonNegativeFloat = 0.0
+    round_trip_weight: NonNegativeFloat = 0.0
+    label_input: NonNegativeInt = 0
+    label_discriminator: bool = False
 
 
 class CycleGAN(Translator):
@@ -69,7 +78,10 @@ class CycleGAN(Translator):
         super().__init__(config, domain_a, domain_b, spatial_dims)
         c = config
         self.generators = self.direction_generators(c.channels, c.channels)
-        self.discriminators = self.domain_discriminators(c.channels)
+        if c.label_input:
+            self.generators["a2b"] = self.generator(c.channels + c.label_input, c.channels)
+        seen = c.channels + (c.label_input if c.label_discriminator else 0)
+        self.discriminators = self.domain_discriminators(seen)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled with the segmenter, for training on several processes."""
@@ -86,30 +98,84 @@ class CycleGAN(Translator):
         self, x: Tensor, direction: Direction, *, mask: Tensor | None = None, style: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:  # fmt: skip
-        """Translates the whole image; CycleGAN is deterministic, so `style` and `generator` are not used."""
+        """Translates the whole image; CycleGAN is deterministic, so `style` and `generator` are not used.
+
+        Args:
+            mask: with `label_input`, and towards B, A's labels (B, K, *S), one channel a class.
+
+        Raises:
+            ValueError: if the labels are missing, or of another number of classes.
+        """
         self.check_input(x, mask)
-        return torch.tanh(self.generators[direction](x))
+        if direction == "b2a" or not self.config.label_input:
+            return torch.tanh(self.generators[direction](x))
+        if mask is None or mask.shape[1] != self.config.label_input:
+            found = "none" if mask is None else f"{mask.shape[1]}"
+            raise ValueError(
+                f"a2b reads labels of {self.config.label_input} classes; found {found}: pass mask=(B, K, *S)"
+            )
+        return torch.tanh(self.generators[direction](torch.cat([x, mask.to(x)], dim=1)))
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Equation 3 with least squares (section 4), plus the identity term of section 5.2."""
         a, b, c = batch["a"], batch["b"], self.config
-        fake_b, fake_a = self.translate(a, "a2b"), self.translate(b, "b2a")
+        label_a = self._label_of(batch)
+        fake_b, fake_a = self.translate(a, "a2b", mask=label_a), self.translate(b, "b2a")
+        label_b = self._seen_label(fake_a)
         noisy_b = fake_b + c.cycle_noise * seeded_noise(fake_b, batch["seed"], salt=1)
         noisy_a = fake_a + c.cycle_noise * seeded_noise(fake_a, batch["seed"], salt=2)
+        reconstructed_a = self.translate(noisy_b, "b2a")
+        shown = {"a": self._with_label(fake_a, label_b), "b": self._with_label(fake_b, label_a)}
         losses = {
-            "adversarial_a2b": adversarial_generator(self.discriminators["b"](fake_b)),
-            "adversarial_b2a": adversarial_generator(self.discriminators["a"](fake_a)),
-            "cycle_a": c.cycle_weight * l1(self.translate(noisy_b, "b2a"), a),
-            "cycle_b": c.cycle_weight * l1(self.translate(noisy_a, "a2b"), b),
+            "adversarial_a2b": adversarial_generator(self.discriminators["b"](shown["b"])),
+            "adversarial_b2a": adversarial_generator(self.discriminators["a"](shown["a"])),
+            "cycle_a": c.cycle_weight * l1(reconstructed_a, a),
+            "cycle_b": c.cycle_weight * l1(self.translate(noisy_a, "a2b", mask=label_b), b),
         }
         if c.identity_weight:
             weight = c.cycle_weight * c.identity_weight
             losses["identity_a"] = weight * l1(self.translate(a, "b2a"), a)
-            losses["identity_b"] = weight * l1(self.translate(b, "a2b"), b)
+            losses["identity_b"] = weight * l1(self.translate(b, "a2b", mask=label_b), b)
         losses |= self._paired_losses(batch, fake_a, fake_b)
         losses |= self._structure_losses(a, fake_b, "a2b", batch.get("label_a"))
         losses |= self._structure_losses(b, fake_a, "b2a", batch.get("label_b"))
-        return losses, {"a": fake_a.detach(), "b": fake_b.detach()}
+        if c.round_trip_weight:
+            term = segmentation_consistency(self._segmenter(a), reconstructed_a, a, batch.get("label_a"))
+            losses["segmentation_round_trip"] = c.round_trip_weight * term
+        return losses, {domain: fake.detach() for domain, fake in shown.items()}
+
+    def real_of(self, batch: Batch, domain: str) -> Tensor:
+        """With `label_discriminator` also the label: A's own, for B what the segmenter sees in its translation to A."""
+        image = batch[domain]
+        if not self.config.label_discriminator:
+            return image
+        if domain == "a":
+            return self._with_label(image, self._label_of(batch))
+        with torch.no_grad():
+            return self._with_label(image, self._seen_label(self.translate(image, "b2a")))
+
+    def _label_of(self, batch: Batch) -> Tensor | None:
+        """A's labels, where they are read.
+
+        Raises:
+            ConfigError: if the batch has none.
+        """
+        if not self.config.label_input:
+            return None
+        if "label_a" not in batch:
+            raise ConfigError("translator.label_input: found images of A without labels; expected a label for each")
+        return batch["label_a"]
+
+    def _seen_label(self, fake_a: Tensor) -> Tensor | None:
+        """What stands in for B's labels, (B, K, *S): the segmenter's probabilities on its translation to A."""
+        if not self.config.label_input:
+            return None
+        with torch.no_grad():
+            return torch.sigmoid(self._segmenter(fake_a)(fake_a).float())
+
+    def _with_label(self, image: Tensor, label: Tensor | None) -> Tensor:
+        """What a discriminator is shown."""
+        return torch.cat([image, label.to(image)], dim=1) if self.config.label_discriminator else image
 
     def _paired_losses(self, batch: Batch, fake_a: Tensor, fake_b: Tensor) -> Losses:
         """L1 between translation and truth, the mean over the batch's registered pairs; 0 where it has none."""
@@ -124,26 +190,31 @@ class CycleGAN(Translator):
         }
 
     def _structure_losses(self, source: Tensor, fake: Tensor, direction: Direction, label: Tensor | None) -> Losses:
-        """What the translation should keep of its source, term by term where weighted.
-
-        Raises:
-            ConfigError: for a `segmentation_weight` without a segmenter.
-        """
+        """What the translation should keep of its source, term by term where weighted."""
         c, losses = self.config, {}
         if c.gradient_weight:
             losses[f"gradient_{direction}"] = c.gradient_weight * gradient_difference(fake, source)
         if c.mutual_information_weight:
             losses[f"mutual_information_{direction}"] = -c.mutual_information_weight * mutual_information(fake, source)
         if c.segmentation_weight:
-            if self.segmenter is None:
-                raise ConfigError(
-                    f"translator.segmentation_weight is {c.segmentation_weight:g}, but there is no segmenter; expected "
-                    "a frozen network: call attach_segmenter(network), or set the weight to 0."
-                )
-            segmenter = self.segmenter.to(fake.device)
-            term = segmentation_consistency(segmenter, fake, source, label)
+            term = segmentation_consistency(self._segmenter(fake), fake, source, label)
             losses[f"segmentation_{direction}"] = c.segmentation_weight * term
         return losses
+
+    def _segmenter(self, like: Tensor) -> nn.Module:
+        """The frozen network, on the device of `like`.
+
+        Raises:
+            ConfigError: if there is none.
+        """
+        if self.segmenter is None:
+            c = self.config
+            raise ConfigError(
+                f"translator.segmentation_weight is {c.segmentation_weight:g}, round_trip_weight "
+                f"{c.round_trip_weight:g} and label_input {c.label_input}, but there is no segmenter; expected a "
+                "frozen network: call attach_segmenter(network), or set them to 0."
+            )
+        return self.segmenter.to(like.device)
 
 
 def _rebuilt_with_segmenter(reduced: tuple[Any, ...], segmenter: nn.Module) -> CycleGAN:

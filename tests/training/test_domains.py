@@ -82,7 +82,7 @@ def test_samples_are_the_same_for_the_same_number_and_seed_only(a, b, workers):
 
 
 def test_labels_travel_with_their_image(a, b):
-    sample = build(a, b, labels=True, crop_size=(8, 8))[1]
+    sample = build(a, b, classes=1, crop_size=(8, 8))[1]
     assert set(sample) == {"a", "b", "paired", "seed", "label_a"}
     assert torch.equal(sample["label_a"], ((sample["a"] + 1) * 4 % 1 > 0.5005).float())
     assert "label_a" not in build(a, b)[1]
