@@ -137,14 +137,21 @@ def check_finite(array: np.ndarray, path: str) -> None:
             )  # fmt: skip
 
 
-def check_modality(array: np.ndarray, domain: Domain, path: str) -> None:
-    """Refuses an image whose intensities cannot be of the domain's modality.
+def check_modality(array: np.ndarray, domain: Domain, path: str, said: str | None = None) -> None:
+    """Refuses an image that says it is of another modality than the domain, or whose intensities cannot be of it.
 
     CT in HU has air near -1000 in it and MR has nothing as dark as that; a CT cut out of the body passes as either.
 
+    Args:
+        said: what the file says (DICOM), if it does.
+
     Raises:
-        DataError: naming the intensities and what they look like.
+        DataError: naming the modality, or the intensities and what they look like.
     """
+    if said is not None and said != domain.modality and "CT" in (said, domain.modality):
+        raise DataError.about(
+            path, f"the DICOM Modality {said}", f"{domain.modality}", "Give a scan of the weights' own modality."
+        )
     low, high = float(array.min()), float(array.max())
     if domain.modality == "MR" and low < HU_OF_AIR and high < -10 * low:
         raise DataError.about(

@@ -11,7 +11,7 @@ from medaug.cli.app import app
 
 WeightsDir = Annotated[Path, typer.Option("--weights", "-w", help="Weights folder, for example `out/x/train/weights`.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="`key=value` over the settings; repeatable.")]
-Scan = Annotated[Path, typer.Argument(help="Image: NIfTI, NRRD, MHA, PNG or TIFF.")]
+Scan = Annotated[Path, typer.Argument(help="Image: NIfTI, NRRD, MHA, PNG, TIFF, or a DICOM file or series folder.")]
 Channel = Annotated[str | None, typer.Option(help="Channel of a multi-channel file, by number.")]
 
 

@@ -117,7 +117,8 @@ def prepare_case(case: Case, folder: str | Path, **options: Any) -> dict[str, An
 
     Returns:
         The case with "arrays" (paths relative to `folder`; "label" only if the case has one), "affine",
-        "spacing_mm", "shape" and "source_dtype"; and "resampled_from_mm", the stored voxel size, if that was changed.
+        "spacing_mm", "shape" and "source_dtype"; and "resampled_from_mm", the stored voxel size, if that was changed,
+        and "source_modality" if the file says it.
 
     Raises:
         DataError: for files that cannot be read, image and label on different grids, a constant image, an
@@ -166,7 +167,7 @@ def _prepare(case: Case, folder: Path, options: Options) -> dict[str, Any]:
     if stored is not None:
         return stored
     fingerprint = _fingerprint(case, options)  # before reading: a file that changes meanwhile is decoded again
-    image, label, affine, source_dtype = _read_pair(case, options)
+    image, label, affine, facts = _read_pair(case, options)
     stored_mm = spacing_of(affine, image.ndim)
     grid = _wanted_grid(options, image.shape, stored_mm, case["image"])
     if grid != image.shape[: len(grid)]:
@@ -187,7 +188,7 @@ def _prepare(case: Case, folder: Path, options: Options) -> dict[str, Any]:
         arrays["label"] = store_array(folder, f"{case['case']}.label", label)
     entry = {
         **case, "arrays": arrays, "affine": affine.tolist(), "spacing_mm": list(spacing_of(affine, image.ndim)),
-        "source_dtype": source_dtype, "shape": list(image.shape),
+        "shape": list(image.shape), **facts,
     }  # fmt: skip
     if tuple(entry["spacing_mm"]) != stored_mm:
         entry["resampled_from_mm"] = list(stored_mm)
@@ -208,8 +209,8 @@ def _wanted_grid(options: Options, shape: tuple[int, ...], spacing_mm: tuple[flo
     return tuple(asked)
 
 
-def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, str]:
-    """The checked image, its class numbers (uint8, or None), the affine, and the image's type on disk."""
+def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, dict[str, str]]:
+    """The checked image, its class numbers (uint8, or None), the affine, and what the file says of its values."""
     scan = read_scan(case["image"], channel=case.get("channel"), series_uid=case.get("series_uid"))
     image, affine = scan.as_tensor()[0].numpy(), scan.affine.numpy()
     if image.ndim < options.spatial_dims:
@@ -229,14 +230,17 @@ def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | N
         if len(spacing) != image.ndim:
             raise ConfigError(f"spacing_mm has {len(spacing)} values; {case['image']} has {image.ndim} axes")
         affine = affine_of(tuple(spacing))
+    facts = {"source_dtype": scan.meta["dtype"]}
+    if scan.meta["modality"] is not None:
+        facts["source_modality"] = scan.meta["modality"]
     if case.get("label") is None:
-        return image, None, affine, scan.meta["dtype"]
+        return image, None, affine, facts
     label_scan = read_label(case["label"])
     label = label_scan.as_tensor()[0].numpy()
     both_known = scan.meta["spacing_known"] and label_scan.meta["spacing_known"]
     label_affine = label_scan.affine.numpy() if both_known else affine
     check_same_grid(image.shape, label.shape, affine, label_affine, case["image"], case["label"])
-    return image, _classes_of(label, case["label"], options), affine, scan.meta["dtype"]
+    return image, _classes_of(label, case["label"], options), affine, facts
 
 
 def _classes_of(label: np.ndarray, path: str, options: Options) -> np.ndarray:

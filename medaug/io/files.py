@@ -34,8 +34,8 @@ def read_scan(path: str | Path, *, channel: int | None = None, series_uid: str |
         series_uid: which DICOM series of a folder that holds several.
 
     Returns:
-        (1, X, Y) or (1, X, Y, Z) float32 in the file's own unit; `.meta` has "path", "dtype" (on disk) and
-        "spacing_known" (False for pictures, whose affine is the identity).
+        (1, X, Y) or (1, X, Y, Z) float32 in the file's own unit; `.meta` has "path", "dtype" (on disk),
+        "spacing_known" (False for pictures, whose affine is the identity) and "modality" (None where it is not stored).
 
     Raises:
         DataError: for a missing, damaged or foreign file, NaN or infinity, several channels or series and no choice,
@@ -164,7 +164,9 @@ def _as_metatensor(array: np.ndarray, dtype_on_disk: str, decoded: Decoded, path
             path, "a header whose voxel-to-mm matrix cannot be inverted", "a valid affine",
             "Correct the spacing and orientation in the header.",
         )  # fmt: skip
-    meta = {"path": str(path), "dtype": dtype_on_disk, "spacing_known": decoded.spacing_known}
+    meta = {
+        "path": str(path), "dtype": dtype_on_disk, "spacing_known": decoded.spacing_known, "modality": decoded.modality,
+    }  # fmt: skip
     return MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(affine), meta=meta)
 
 

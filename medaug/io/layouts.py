@@ -179,8 +179,7 @@ def _find_images_labels(root: Path, sequence: Sequence) -> list[Case]:
 
 def _find_dicom(root: Path, sequence: Sequence) -> list[Case]:
     """Labels, if any, are `labels/<case>.nii.gz`."""
-    choose_channel((), sequence, str(root))
-    return find_dicom_cases(root, _by_stem(root / LABELS))
+    return find_dicom_cases(root, _by_stem(root / LABELS), sequence)
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

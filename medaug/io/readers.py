@@ -38,6 +38,7 @@ class Decoded:
     affine: np.ndarray  # (4, 4), mm, RAS
     has_channels: bool = False
     spacing_known: bool = True
+    modality: str | None = None  # where the file says it
 
 
 def decode(path: str | Path, palette_as_index: bool = False, series_uid: str | None = None) -> Decoded:
@@ -88,7 +89,7 @@ def _check_file(path: Path, suffix: str) -> None:
 
 def _decode_dicom(path: Path, series_uid: str | None) -> Decoded:
     volume = read_series(path, series_uid=series_uid)
-    return Decoded(volume.array, volume.affine)
+    return Decoded(volume.array, volume.affine, modality=volume.modality or None)
 
 
 def _decode_nifti(path: Path) -> Decoded:

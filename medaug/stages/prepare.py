@@ -148,16 +148,21 @@ def _add_windows(source: Source, entries: list[dict[str, Any]]) -> None:
     for members in scans.values():
         arrays = [np.asarray(open_array(source.folder, e["arrays"]["image"])) for e in members]
         window = domain.window_of(np.concatenate([a.reshape(-1) for a in arrays]), members[0]["image"])
-        _check_modality(source, arrays, members[0]["image"])
+        _check_modality(source, arrays, members[0])
         for entry in members:
             entry["window"] = window.to_dict()
 
 
-def _check_modality(source: Source, arrays: list[np.ndarray], path: str) -> None:
+def _check_modality(source: Source, arrays: list[np.ndarray], entry: dict[str, Any]) -> None:
+    """What the file says (DICOM), else how dark the scan is, has to fit the configured modality."""
+    key, wanted = f"{source.name}.modality", source.data.modality
+    said = entry.get("source_modality", wanted)
     lowest = min(float(array.min()) for array in arrays)
-    if source.data.modality == "MR" and lowest < -500:
-        key = f"{source.name}.modality"
-        raise ConfigError(f"{path}: found intensities down to {lowest:g}, as in CT (HU); {key} is MR. Set {key}=CT.")
+    if said != wanted and "CT" in (said, wanted):
+        raise ConfigError(f"{entry['image']}: found the DICOM Modality {said}; {key} is {wanted}. Correct {key}.")
+    if wanted == "MR" and lowest < -500:
+        found = f"intensities down to {lowest:g}, as in CT (HU)"
+        raise ConfigError(f"{entry['image']}: found {found}; {key} is MR. Set {key}=CT.")
 
 
 def _add_organs(source: Source, entries: list[dict[str, Any]], *, whole_body: bool) -> None:

@@ -46,7 +46,7 @@ def read_for(scan: Path, sequence: str | None, domain: Domain, facts: dict[str, 
     if sequence is not None and not sequence.isdigit():
         raise ConfigError(f"--sequence {sequence}: a single file's channels have no names; give the number, from 0")
     image = read_scan(scan, channel=int(sequence) if sequence is not None else None)
-    check_modality(image.as_tensor().numpy(), domain, str(scan))
+    check_modality(image.as_tensor().numpy(), domain, str(scan), image.meta["modality"])
     known = facts.get("picture_spacing_mm")
     if known and not image.meta["spacing_known"]:
         image.affine = torch.from_numpy(affine_of(tuple(known)[: image.ndim - 1]))

@@ -53,6 +53,28 @@ def test_a_tree_of_ct_series_is_prepared_in_hu_on_one_voxel_size(abdomens, tmp_p
     assert {entry["patient"] for entry in entries} == {"P0", "P1", "P2"}
 
 
+@pytest.mark.parametrize("value", ["MR", "CT"])
+def test_a_series_of_another_modality_is_refused(tmp_path, dicom_series, value):
+    values = np.random.RandomState(0).randint(0, 1000, size=(32, 32, 4))
+    said = {"MR": "CT", "CT": "MR"}[value]
+    for index in range(3):
+        dicom_series(tmp_path / "d" / f"scan{index}", values, modality=said, intercept=0, patient=f"P{index}")
+    settings = [f"data.root={tmp_path / 'd'}", f"data.modality={value}", "split.train=1", "split.validation=1"]
+    config = load_config(None, [*settings, "domain=ct", "target.sequence=phantom"])
+    with pytest.raises(ConfigError, match=f"scan0: found the DICOM Modality {said}; data.modality is {value}"):
+        prepare(config, RunDir(tmp_path / "run"))
+
+
+def test_a_command_refuses_a_series_of_another_modality(tmp_path, dicom_series, weights_folder):
+    values = np.random.RandomState(0).randint(0, 1000, size=(32, 32, 4))
+    dicom_series(tmp_path / "ct", values, intercept=0)
+    runner = CliRunner(env={"COLUMNS": "400", "NO_COLOR": "1", "TERM": "dumb"})
+    result = runner.invoke(
+        app, ["insert", str(tmp_path / "ct"), "-w", str(weights_folder), "-o", str(tmp_path / "out")]
+    )
+    assert result.exit_code == 3 and "found the DICOM Modality CT; expected MR" in result.output
+
+
 def test_a_grid_and_a_voxel_size_are_refused_together():
     with pytest.raises(ConfigError, match="both say which grid"):
         load_config(None, ["data.resample_mm=[1,1]", "data.grid_size=[64,64]"])

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medaug.errors import DataError
+from medaug.errors import ConfigError, DataError
 from medaug.io.cases import Case, make_case, natural_key
 from medaug.io.suffixes import DICOM, is_dicom, is_scan, stem_of, suffix_of
 
@@ -31,12 +31,12 @@ def is_dicom_tree(root: Path) -> bool:
     for file in _files(root):
         if is_scan(file) and suffix_of(file) not in DICOM:
             return False
-        if is_dicom(file):
+        if suffix_of(file) in DICOM or is_dicom(file):
             return True
     return False
 
 
-def find_dicom_cases(root: Path, labels: dict[str, Path]) -> list[Case]:
+def find_dicom_cases(root: Path, labels: dict[str, Path], sequence: str | int | None = None) -> list[Case]:
     """One case for each series below `root`; a series of one slice is a 2-D case.
 
     A case is named after its file (one slice) or its folder, with as much of the path in front as tells it apart, and
@@ -45,22 +45,36 @@ def find_dicom_cases(root: Path, labels: dict[str, Path]) -> list[Case]:
     Args:
         root: a folder.
         labels: by the names of their cases.
+        sequence: only series with this Modality or SeriesDescription, in upper or lower case.
 
     Raises:
         DataError: if a series has no PatientID, or a label no series.
+        ConfigError: if no series has the chosen Modality or SeriesDescription.
     """
     from medaug.io.dicom.series import find_series
 
     found = [series for series in find_series(root) if root / LABELS not in series.files[0].parents]
     _warn_of_other_images(root)
     names = _names(root, found)
+    kept = _chosen(found, sequence, root)
     orphans = sorted(labels.keys() - set(names), key=natural_key)
     if orphans:
         raise DataError.about(
             labels[orphans[0]], f"{len(orphans)} label(s) without a series", f"the names of cases, such as {names[0]}",
             "Rename the label after its case, or move it away.",
         )  # fmt: skip
-    return [_case(name, series, labels.get(name)) for name, series in zip(names, found, strict=True)]
+    pairs = zip(names, found, strict=True)
+    return [_case(name, series, labels.get(name)) for name, series in pairs if series in kept]
+
+
+def _chosen(found: list[Series], sequence: str | int | None, root: Path) -> list[Series]:
+    if sequence is None:
+        return found
+    kept = [s for s in found if str(sequence).lower() in (s.modality.lower(), s.description.strip().lower())]
+    if not kept:
+        kinds = sorted({s.modality for s in found} | {s.description.strip() for s in found if s.description.strip()})
+        raise ConfigError(f"{root}: no series {sequence!r}; choose a Modality or SeriesDescription: {', '.join(kinds)}")
+    return kept
 
 
 def _case(name: str, series: Series, label: Path | None) -> Case:

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 ORIENTATION_TOLERANCE = 1e-3  # of unit vectors, as a difference of their components
 SHEAR_TOLERANCE = 5e-3  # drift in the plane over the distance along the normal: 0.3 degrees
-SAME_WAY = (
+TELLING = (
     "AcquisitionNumber", "TemporalPositionIdentifier", "TemporalPositionIndex", "FrameAcquisitionNumber", "EchoNumbers",
     "EchoTime", "EffectiveEchoTime", "InversionTime", "DiffusionBValue", "TriggerTime", "ContrastBolusAgent",
     "ConvolutionKernel", "KVP", "ImageType", "FrameType", "StackID", "AcquisitionTime", "ContentTime",
@@ -47,7 +47,7 @@ def sorted_stack(planes: Sequence[Plane], where: Path) -> tuple[list[Plane], np.
     normal = planes[0].normal
     order = sorted(planes, key=lambda plane: float(plane.position_mm @ normal))
     if len(order) == 1:
-        return order, _affine(order[0], normal * (order[0].number("SliceThickness") or 1.0))
+        return order, _affine(order[0], normal * abs(order[0].number("SliceThickness") or 1.0))
     positions = np.array([plane.position_mm for plane in order])
     _check_distinct(order, positions @ normal, where)
     _check_upright(positions, normal, where)
@@ -57,12 +57,12 @@ def sorted_stack(planes: Sequence[Plane], where: Path) -> tuple[list[Plane], np.
     return order, _affine(order[0], (positions[-1] - positions[0]) / (len(order) - 1))
 
 
-def telling_tags(planes: Sequence[Plane]) -> str:
-    """The tags in which these planes differ, with their values; for messages."""
+def telling_tags(planes: Sequence[Plane], at_most: int | None = None) -> str:
+    """The tags in which these planes differ, with their values, of which there may be `at_most`; for messages."""
     found = []
-    for keyword in SAME_WAY:
+    for keyword in TELLING:
         values = {str(plane.get(keyword)) for plane in planes}
-        if len(values) > 1:
+        if 1 < len(values) <= (at_most or len(planes)):
             listed = sorted(values)
             found.append(f"{keyword} ({', '.join(listed[:4])}{', ...' if len(listed) > 4 else ''})")
     return "; ".join(found[:3])
@@ -170,7 +170,7 @@ def _check_even(order: list[Plane], levels_mm: np.ndarray, where: Path) -> None:
     usual = float(np.median(increments))
     ratios = increments / increments.min()
     gaps = np.flatnonzero(np.rint(ratios) > 1)
-    tags = telling_tags(order)
+    tags = telling_tags(order, at_most=len(order) // 2)  # a tag that differs from slice to slice tells nothing
     hint = f"; the slices differ in {tags}" if tags else ""
     between = f"from {increments.min():.4g} to {increments.max():.4g} mm"
     if np.abs(ratios - np.rint(ratios)).max() <= 0.05:

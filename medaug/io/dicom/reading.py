@@ -83,11 +83,11 @@ def _stored(planes: Sequence[Plane]) -> np.ndarray:
             frames = {plane.file: stored_frames(plane)}  # of one file at a time
             without_pixels(plane.header)
         slices.append(frames[plane.file][plane.frame or 0].T)
-    return np.stack(slices, axis=-1)
+    return _stacked(slices)
 
 
 def _stacked(slices: list[np.ndarray]) -> np.ndarray:
-    """Slices as one volume, each contiguous in memory; int16 if all of them are."""
+    """Slices as one volume, each contiguous in memory; of the type that holds them all."""
     kind = np.result_type(*slices)
     stack = np.empty((*slices[0].shape, len(slices)), dtype=kind, order="F")
     for index, values in enumerate(slices):

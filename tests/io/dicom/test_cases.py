@@ -89,9 +89,19 @@ def test_other_images_in_the_tree_are_left_out_with_a_warning(tree, caplog):
     assert "1 image(s) that are no DICOM, such as volume.nii.gz" in caplog.text
 
 
-def test_a_series_has_no_sequences_to_choose_from(tree):
-    with pytest.raises(ConfigError, match="no names"):
+def test_series_are_chosen_by_modality_or_description(tree, dicom_series):
+    dicom_series(tree / "mr", VALUES, modality="MR", patient="P2", tags={"SeriesDescription": "T2 Axial"})
+    for sequence in ("MR", "t2 axial"):
+        assert [case["case"] for case in find_cases(tree, sequence=sequence)] == ["mr"]
+    assert len(find_cases(tree, sequence="CT")) == 3 and len(find_cases(tree)) == 4
+    with pytest.raises(ConfigError, match="no series 'flair'.*: CT, MR, T2 Axial, phantom"):
         find_cases(tree, sequence="flair")
+
+
+def test_damaged_files_named_like_dicom_are_refused_by_name(tmp_path):
+    (tmp_path / "scan.dcm").write_bytes(b"broken")
+    with pytest.raises(DataError, match="scan.dcm: found no DICOM file"):
+        find_cases(tmp_path)
 
 
 def test_listing_other_layouts_does_not_import_pydicom():
