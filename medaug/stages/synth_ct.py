@@ -15,7 +15,7 @@ import torch
 from monai.data import MetaTensor
 
 import medaug
-from medaug.errors import ConfigError, DataError
+from medaug.errors import ConfigError
 from medaug.io.atomic import atomic_path, write_json
 from medaug.io.dicom.derived import check_unused, write_derived_series
 from medaug.io.dicom.reading import DicomVolume, read_series
@@ -126,15 +126,10 @@ def _read(scan: Path, series: str | None, sequence: str | None, translate: Trans
     """The scan, checked to be of the modality that is translated."""
     if not (scan.is_dir() or is_dicom(scan)):
         return _Scan(read_for(scan, sequence, translate.source, weights.facts), None)
-    volume, wanted = read_series(scan, series_uid=series), translate.source.modality
-    if volume.modality != wanted:
-        raise DataError.about(
-            scan, f"a series of modality {volume.modality}", f"{wanted} ({translate.source.name}), which is what the "
-            f"weights translate in direction {translate.direction}", "Give another series, or another --direction.",
-        )  # fmt: skip
+    volume = read_series(scan, series_uid=series)
     array = volume.array.astype(np.float32)
-    check_modality(array, translate.source, str(scan))
-    meta = {"path": str(scan), "dtype": volume.array.dtype.name, "spacing_known": True}
+    check_modality(array, translate.source, str(scan), volume.modality)
+    meta = {"path": str(scan), "dtype": volume.array.dtype.name, "spacing_known": True, "modality": volume.modality}
     return _Scan(MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(volume.affine), meta=meta), volume)
 
 

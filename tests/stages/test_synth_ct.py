@@ -56,7 +56,7 @@ def mr_series(dicom_series, tmp_path_factory, phantom):
     """The phantom's MR as a DICOM series of Jane Doe."""
     folder = tmp_path_factory.mktemp("mr") / "doe_jane"
     dicom_series(folder, phantom.images["mr"].round(), modality="MR", intercept=0.0, spacing_mm=SPACING_MM,
-                 patient="4711")  # fmt: skip
+                 patient="patient-4711")  # fmt: skip
     return folder
 
 
@@ -104,7 +104,7 @@ def test_a_dicom_series_becomes_a_dicom_series_in_the_same_study(cli, mr_series,
     assert (made.modality, made.array.dtype, made.array.shape) == ("CT", np.int16, before.array.shape)
     np.testing.assert_allclose(made.affine, before.affine, atol=1e-9)
     header = made.headers[0]
-    assert header.StudyInstanceUID == before.headers[0].StudyInstanceUID and header.PatientID == "4711"
+    assert header.StudyInstanceUID == before.headers[0].StudyInstanceUID and header.PatientID == "patient-4711"
     assert header.SeriesDescription == "CT from MR, synthetic, not for diagnosis"
     assert read_json(manifest)["weights"] in header.DerivationDescription
     assert Path(picture).read_bytes().startswith(b"\x89PNG")
@@ -173,7 +173,7 @@ def test_de_identified_output_tells_the_patient_nowhere(cli, mr_series, weights,
                  tmp_path / "label.nii.gz")  # fmt: skip
     succeeded(result)
     header = before.headers[0]
-    secrets = ("Doe", "doe", "4711", "19700101", header.StudyInstanceUID, header.SeriesInstanceUID)
+    secrets = ("Doe^Jane", "doe_jane", "patient-4711", "19700101", header.StudyInstanceUID, header.SeriesInstanceUID)
     for path in (tmp_path / "out").rglob("*"):
         assert not [secret for secret in secrets if secret in path.name]
         assert path.is_dir() or not [secret for secret in secrets if secret.encode() in path.read_bytes()]
@@ -208,7 +208,7 @@ def test_several_series_are_listed_until_one_is_chosen(cli, mr_series, ct_series
 def test_a_series_of_another_modality_is_refused(cli, ct_series, weights, tmp_path):
     result = cli(ct_series, "--weights", weights, "--out", tmp_path / "out")
     assert result.exit_code == DataError.exit_code and not (tmp_path / "out").exists()
-    assert "found a series of modality CT; expected MR (mr)" in result.stderr
+    assert "found the DICOM Modality CT; expected MR" in result.stderr
 
 
 def test_a_ct_in_hu_is_refused_where_an_mr_is_expected(cli, phantom, weights, tmp_path):

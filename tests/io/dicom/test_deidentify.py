@@ -17,7 +17,7 @@ from medaug.io.dicom.segmentation import write_segmentation
 WORDS = {"series_description": "CT from CT", "derivation": "by medaug, weights SHA-256 0123abcd"}
 SECRETS = {
     "PN": "Secret^Jane", "LO": "secret LO", "SH": "secret SH", "ST": "secret ST", "LT": "secret LT", "UT": "secret UT",
-    "UC": "secret UC", "DA": "19510203", "TM": "040506", "DT": "19510203040506", "AS": "073Y", "AE": "SECRET_AE",
+    "UC": "secret UC", "DA": "19510203", "TM": "040506.123456", "DT": "19510203040506", "AS": "073Y", "AE": "SECRET_AE",
 }  # fmt: skip
 NESTED = (
     "RequestAttributesSequence", "OtherPatientIDsSequence", "ReferencedPatientSequence", "ReferencedStudySequence",
