@@ -1,4 +1,4 @@
-"""Commands on translated images: compare a synthetic one with the real one."""
+"""Commands that translate images between two domains, and compare a synthetic one with the real one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,37 @@ from typing import Annotated
 import typer
 
 from medaug.cli.app import app
+from medaug.cli.scans import Channel, WeightsDir
+
+
+@app.command("synth-ct")
+def synth_ct(
+    scan: Annotated[Path, typer.Argument(help="Image file, DICOM file, or folder with a DICOM series.")],
+    weights: WeightsDir,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the image or series, picture and manifest.")],
+    series: Annotated[str | None, typer.Option(help="SeriesInstanceUID, where a folder holds several.")] = None,
+    mask: Annotated[Path | None, typer.Option("--mask", "-m", help="The body; left out: found.")] = None,
+    direction: Annotated[str | None, typer.Option(help="`a2b` or `b2a`; left out: towards CT.")] = None,
+    output_format: Annotated[
+        str | None, typer.Option("--format", help="`nifti` or `dicom`; left out: as the scan.")
+    ] = None,
+    segmentation: Annotated[Path | None, typer.Option(help="Label to write as DICOM SEG of the new series.")] = None,
+    name: Annotated[list[str] | None, typer.Option(help="A label value's name: `1=liver`; repeatable.")] = None,
+    deidentify: Annotated[bool, typer.Option("--deidentify", help="Remove identity from what is written.")] = False,
+    seed: Annotated[int, typer.Option(help="Same seed, same image.")] = 0,
+    sequence: Channel = None,
+) -> None:
+    """Make a synthetic CT (or the weights' other kind of image) of a scan: NIfTI, or a DICOM series in its study.
+
+    Example: `medaug synth-ct MR/series --weights out/ct/train/weights --out synthetic --deidentify`
+    """
+    from medaug.stages.synth_ct import translate_scan
+
+    for path in translate_scan(
+        scan, weights, out, direction=direction, series=series, mask=mask, segmentation=segmentation, names=name or (),
+        output_format=output_format, deidentify=deidentify, seed=seed, sequence=sequence,
+    ):  # fmt: skip
+        typer.echo(path)
 
 
 @app.command()
