@@ -86,7 +86,7 @@ def result_sections(run: RunDir) -> list[Section]:
         return []
     summary = read_json(path)
     if "tests" not in summary:
-        section = downstream_section(summary, cells, "Translated and real", {})
+        section = downstream_section(summary, cells, "Translated and real")
         pictures = run.evaluation / "pictures.png"
         if pictures.exists():
             figure = Figure("Held-out patients", pictures.read_bytes(), "Of patients the method never saw.",
@@ -96,7 +96,7 @@ def result_sections(run: RunDir) -> list[Section]:
     sections = []
     for test, found in summary["tests"].items():
         of_test = {name: cell | cell["tests"][test] for name, cell in cells.items()}
-        losses = losses_of(cells) if test == "source" else {}
+        losses = losses_of(cells) if test == "source" else None
         sections.append(downstream_section(found, of_test, TITLES[test], losses))
     return [*reversed(sections), *_lesions(summary)]
 

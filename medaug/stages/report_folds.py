@@ -24,7 +24,7 @@ def report_folds(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -
     else:
         summary = read_json(run.evaluation / "summary.json")
         verdict, notes = verdict_of(summary), []
-        sections = [downstream_section(summary, cells_of(run), summary["task"].capitalize(), {})]
+        sections = [downstream_section(summary, cells_of(run), summary["task"].capitalize())]
     page = ReportPage(
         title=f"medaug: {config.name}",
         subtitle=f"{len(folds)} folds, pooled: every patient is tested once, by networks that never saw that patient",
