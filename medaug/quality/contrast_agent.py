@@ -1,7 +1,8 @@
 """Where a CT shows blood with contrast agent: vessels, heart chambers, and organs full of it, told from bone.
 
 Arrays are (X, Y[, Z]) in HU with the voxel size in mm; everything is done slice by slice, axis 2 of a volume only joins
-slices. Blood without contrast agent lies at 30 to 60 HU, with it at 130 to 450 HU; bone marrow is as bright, but has a shell of cortical bone: a bright part with thin dense voxels in or around it is bone. Dense and thick is
+slices. Blood without contrast agent lies at 30 to 60 HU, with it at 130 to 450 HU. Bone marrow is as bright, but has a
+shell of cortical bone: a bright part with thin dense voxels in or around it is bone. What is dense and thick is
 contrast agent at first pass (a subclavian vein); it is neither.
 
 Limits: vessels thinner than 8 mm do not count, nor does blood that touches bone. Vertebrae with a weak cortex and
