@@ -72,9 +72,10 @@ def test_held_out_patients_are_audited_by_tissue_in_windows_and_by_their_labels(
     assert {"fat", "soft", "bone", "enhanced blood", "soft, beside it"} <= set(audit["shift"])
     assert set(audit["levels"]) == {"source", "translated", "target"} == set(audit["contrast"]["kidneys"])
     for tissue, errors in audit["shift"].items():
-        values = [figures["shift"][tissue]["bias_hu"] for figures in audit["by_patient"].values()]
-        assert errors["bias_hu"]["mean"] == pytest.approx(np.mean(values)) and errors["bias_hu"]["patients"] == 2
-        assert errors["mae_hu"]["low"] >= 0 and errors["share"]["high"] <= 1
+        by_patient = [figures["shift"] for figures in audit["by_patient"].values() if tissue in figures["shift"]]
+        assert errors["bias_hu"]["mean"] == pytest.approx(np.mean([found[tissue]["bias_hu"] for found in by_patient]))
+        assert errors["bias_hu"]["patients"] == len(by_patient) and errors["share"]["mean"] > 0
+        assert len(by_patient) == 1 or (errors["mae_hu"]["low"] >= 0 and errors["share"]["high"] <= 1)
     assert (run.audit / "pictures.png").read_bytes()[:4] == b"\x89PNG"
     assert not audit_domains(config, run)
 
