@@ -1,11 +1,15 @@
 """The audit of a translation on held-out phantoms: contrast to non-contrast CT, where the truth is known."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from medaug.errors import DataError
 from medaug.io.atomic import read_json
 from medaug.io.cache import open_array
+from medaug.io.layouts import find_cases
 from medaug.pipeline import run_pipeline
 from medaug.stages import audit_domains as stage
 from medaug.stages.audit_contrast import contrasts_of
@@ -16,6 +20,7 @@ from medaug.stages.report_domains import report_domains
 from medaug.stages.runs import RunDir
 from medaug.volumes import Window
 
+DATA = Path(os.environ.get("MEDAUG_DATA", Path(__file__).parents[3] / "shared" / "data")) / "ct_contrast"
 TINY = (
     "data.phantoms.patients=5", "split.train=3", "split.validation=0", "training.steps=1", "training.batch_size=1",
     "training.workers=0", "translator.width=4", "translator.depth=2", "translator.discriminator_width=4",
@@ -118,9 +123,8 @@ def test_a_translation_that_changes_nothing_shifts_nothing(again, monkeypatch):
     assert audit["levels"]["translated"] == audit["levels"]["source"]
 
 
-def test_the_page_shows_the_audit(again):
-    audited(again)
-    config, run = again
+def test_the_page_shows_the_audit(ct):
+    config, run = ct
     report_domains(config, run)
     page = run.report.read_text()
     for words in (
@@ -167,3 +171,30 @@ def test_averages_are_over_the_patients_that_have_the_figure():
     assert averaged([]) == {}
     with pytest.raises(DataError, match="NaN"):
         averaged([{"x": float("nan")}, {"x": 1.0}])
+
+
+def test_the_pipeline_of_contrast_ct_fits_the_real_ones():
+    if not DATA.is_dir():
+        pytest.skip("no CT with and without contrast agent; set MEDAUG_DATA to a folder with ct_contrast/")
+    pipeline = Path(__file__).parents[2] / "pipelines" / "ct_contrast.yaml"
+    roots = {"data.root": DATA / "contrast", "target.root": DATA / "noncontrast"}
+    config = load_config(pipeline, [], roots)
+    a, b = (find_cases(side.root, layout=side.layout, sequence=side.sequence) for side in (config.data, config.target))
+    patients = [{case["patient"] for case in cases} for cases in (a, b)]
+    assert len(patients[0] | patients[1]) == 24 and patients[0] & patients[1]
+    assert config.data.domain("ct").unit == config.target.domain("ct").unit == "HU"
+
+
+def test_folds_are_pooled_each_patient_from_the_fold_that_tested_it(tmp_path):
+    large = [s for s in CT if "phantoms.s" not in s and "crop" not in s]
+    settings = [s for s in (*TINY, MR[0], MR[1], *large) if "split.train" not in s]
+    config = load_config(None, [*settings, "split.folds=2", "split.validation=1"], {"domain": "ct"})
+    run = run_pipeline(config, tmp_path / "run")
+    pooled = read_json(run.audit / "translation.json")
+    assert sorted(pooled["by_patient"]) == sorted(pooled["patients"]["source"]) and len(pooled["by_patient"]) == 5
+    assert pooled["shift"]["fat"]["bias_hu"]["patients"] == 5
+    for fold in range(2):
+        alone, tested = read_json(run.fold(fold).audit / "translation.json"), read_json(run.fold(fold).split)["test"]
+        assert len(alone["by_patient"]) == len(tested) + 1
+        assert all(pooled["by_patient"][patient] == alone["by_patient"][patient] for patient in tested)
+    assert "Where the translation goes" in run.report.read_text()
