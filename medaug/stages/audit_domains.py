@@ -17,7 +17,7 @@ from medaug.report.pictures import Picture, picture_grid
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
 from medaug.stages.registered import translated_entry
-from medaug.stages.runs import RunDir, run_stage
+from medaug.stages.runs import RunDir, fingerprint, run_stage
 from medaug.transforms import TranslateDomain
 from medaug.translators.weights import load_weights
 from medaug.volumes import Window
@@ -28,7 +28,8 @@ PICTURES = 6
 def audit_domains(config: PipelineConfig, run: RunDir) -> bool:
     """The stage; says whether it had anything to do."""
     weights, split = read_json(run.weights / "model.json"), read_json(run.split)
-    return run_stage(run, "audit_domains", [weights["sha256"], split["hash"]], [run.audit], lambda: _audit(run))
+    inputs = [weights["sha256"], split["hash"], fingerprint(read_json(run.datalist))]
+    return run_stage(run, "audit_domains", inputs, [run.audit], lambda: _audit(run))
 
 
 def _audit(run: RunDir) -> None:

@@ -70,13 +70,13 @@ def domain_segmenter(config: PipelineConfig, run: RunDir, split: Split) -> nn.Mo
     if not any(view.tumor_voxels for view in labelled):
         raise DataError(
             f"translator.{', '.join(SEGMENTER_TERMS)}: no training patient of data has a label with anything in it; "
-            "expected labels to train the segmenter on. Add them, check data.tumor_labels, or set these to 0."
+            "expected labels to train the segmenter on. Add them, check data.tumor_labels and data.classes, or set "
+            "these to 0."
         )
     settings, training = config.segmenter, config.training
     network = SegmentationConfig(
         spatial_dims=config.data.spatial_dims, classes=len(config.data.class_names), channels=settings.channels,
-        updates=settings.updates,
-        batch_size=settings.batch_size, learning_rate=settings.learning_rate,
+        updates=settings.updates, batch_size=settings.batch_size, learning_rate=settings.learning_rate,
     )  # fmt: skip
     samples = SegmentationSamples(
         Source(labelled, side.folder), None, synthetic_ratio=0.0, seed=training.seed,
@@ -114,7 +114,18 @@ def _paired_patients(config: PipelineConfig, a: Side, b: Side, needs_pairs: bool
 
 
 def _classes(config: PipelineConfig, a: Side) -> int:
-    """How many classes samples carry labels of; 0 where no term reads them, or not every image of A has one."""
+    """How many classes samples carry labels of; 0 where no term reads them, or not every image of A has one.
+
+    Raises:
+        DataError: if the translator reads labels and an image has none.
+    """
     settings = config.translator.settings
+    unlabelled = [view for view in a.views if "label" not in view.entry["arrays"]]
+    if settings.get("label_input", 0) and unlabelled:
+        raise DataError.about(
+            unlabelled[0].entry["image"], "an image without a label",
+            "one for every training image of data, because translator.label_input reads it",
+            "Add the label, move the image away, or set translator.label_input to 0.",
+        )  # fmt: skip
     wanted = any(settings.get(term, 0) > 0 for term in SEGMENTER_TERMS)
-    return len(config.data.class_names) if wanted and all("label" in v.entry["arrays"] for v in a.views) else 0
+    return len(config.data.class_names) if wanted and not unlabelled else 0
