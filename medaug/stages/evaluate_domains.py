@@ -7,6 +7,7 @@ are read by the arm `target-labels` alone: it says how good a network with those
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ import numpy as np
 from medaug.errors import DataError
 from medaug.evaluation.samples import Source
 from medaug.io.atomic import read_json, write_json
-from medaug.io.prepared import views_of
+from medaug.io.prepared import views_of, without_labels
 from medaug.splits import Split
 from medaug.stages.arms import ARMS, check_arms
 from medaug.stages.config import PipelineConfig
@@ -24,6 +25,8 @@ from medaug.stages.downstream import Segmentation
 from medaug.stages.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
 from medaug.stages.summary import write_domain_summary
+
+logger = logging.getLogger(__name__)
 
 TESTS = ("source", "target")
 
@@ -95,17 +98,23 @@ class _Domain(NamedTuple):
     folder: Path
 
     def views(self, patients: Collection[str], spatial_dims: int, *, labelled: bool) -> Source:
-        chosen = [e for e in self.entries if e["patient"] in patients and (not labelled or "label" in e["arrays"])]
+        """Views of the labelled cases of these patients, or of all of them without their labels."""
+        chosen = [e for e in self.entries if e["patient"] in patients]
+        chosen = [e for e in chosen if "label" in e["arrays"]] if labelled else without_labels(chosen)
         return Source(views_of(chosen, self.folder, spatial_dims), self.folder)
 
     def labelled(self, patients: Collection[str], what: str) -> list[dict[str, Any]]:
-        """Of the patients to score; each of them has to have a label."""
-        entries = [e for e in self.entries if e["patient"] in patients and "label" in e["arrays"]]
-        if not entries:
+        """Of the patients to score, those cases that can be."""
+        chosen = [e for e in self.entries if e["patient"] in patients]
+        entries = [e for e in chosen if "label" in e["arrays"]]
+        if len(scored := {entry["patient"] for entry in entries}) < 2:
             raise DataError(
-                f"evaluation, {what}: found no label of the patients {', '.join(patients)}; expected labels to score "
-                "against. Add them, or change split.seed."
+                f"evaluation, {what}: found labels of {len(scored)} of the patients {', '.join(patients)}; expected "
+                "labels of at least 2, to score against. Add them, or change split.seed."
             )
+        if len(entries) < len(chosen):
+            names = ", ".join(e["case"] for e in chosen if "label" not in e["arrays"])
+            logger.warning("%s: not scored, for want of a label: %s", what, names)
         return entries
 
 

@@ -16,7 +16,7 @@ from medaug.errors import DataError
 from medaug.evaluation import SegmentationConfig, train_frozen_segmenter
 from medaug.evaluation.samples import SegmentationSamples, Source
 from medaug.io.atomic import read_json
-from medaug.io.prepared import View, views_of
+from medaug.io.prepared import View, views_of, without_labels
 from medaug.lesions import LesionPrior
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
@@ -39,14 +39,14 @@ class Material(NamedTuple):
 
 
 def domain_material(config: PipelineConfig, run: RunDir, split: Split) -> Material:
-    """Domain A from `data`, B from `target`.
+    """Domain A from `data`, B from `target`, whose labels are not looked at.
 
     Raises:
         DataError: if the pairs asked for are not there, or do not lie on one grid.
     """
     dims = config.data.spatial_dims
     a = _side(run.datalist, run.prepared, split, dims)
-    b = _side(run.datalist_b, run.prepared_b, split, dims)
+    b = _side(run.datalist_b, run.prepared_b, split, dims, labelled=False)
     needs_pairs = TRANSLATORS[config.translator.method][0].needs_pairs
     paired = _paired_patients(config, a, b, needs_pairs)
     samples = DomainSamples(
@@ -86,9 +86,9 @@ def domain_segmenter(config: PipelineConfig, run: RunDir, split: Split) -> nn.Mo
     return train_frozen_segmenter(samples, network, seed=training.seed, fabric=make_fabric(alone))
 
 
-def _side(datalist: Path, folder: Path, split: Split, spatial_dims: int) -> Side:
+def _side(datalist: Path, folder: Path, split: Split, spatial_dims: int, *, labelled: bool = True) -> Side:
     entries = [entry for entry in read_json(datalist)["cases"] if entry["patient"] in split.train]
-    return Side(views_of(entries, folder, spatial_dims), folder)
+    return Side(views_of(entries if labelled else without_labels(entries), folder, spatial_dims), folder)
 
 
 def _paired_patients(config: PipelineConfig, a: Side, b: Side, needs_pairs: bool) -> list[str]:
