@@ -57,7 +57,8 @@ def run_pipeline(
     stages = stages_of(config, until)
     if "evaluate" in stages or "evaluate_domains" in stages:
         check_arms(config.evaluation.arms, two_domains=config.domain == "ct")
-    if config.split.folds is not None and config.split.fold is None and until == "report":
+    if config.split.folds is not None and config.split.fold is None:
+        _check_folds(config, until)
         return _run_folds(config, out, on_stage)
     run = open_run(out, config)
     for name in stages:
@@ -86,6 +87,21 @@ def _check_prepared(config: PipelineConfig, run: RunDir, stages: tuple[str, ...]
         check_patients(config, run)
     if "evaluate_domains" in stages:
         check_labels(config, run)
+
+
+def _check_folds(config: PipelineConfig, until: str) -> None:
+    """Folds are pooled: there is one run to do for each, and every patient has to count once."""
+    folds = config.split.folds
+    if until != "report":
+        raise ConfigError(
+            f"split.folds: found {folds} and no split.fold; a training has one fold. Set split.fold to one from 0 to "
+            f"{(folds or 1) - 1}, or train and test all of them with `medaug run`."
+        )
+    if config.evaluation.patients != "test":
+        raise ConfigError(
+            "evaluation.patients: found validation with split.folds; expected test, the patients of whom each is in "
+            "one fold. Set split.fold to look at the validation patients of one."
+        )
 
 
 def _run_folds(config: PipelineConfig, out: Path, on_stage: Callable[[StageResult], None]) -> RunDir:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medaug.errors import DataError, LeakageError
-from medaug.splits import Split, refuse_leakage, split_patients
+from medaug.splits import Split, fold_patients, refuse_leakage, split_patients
 
 NAMES = st.lists(st.text("abcdefg0123-_", min_size=1, max_size=6), min_size=4, max_size=40, unique=True)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -92,3 +92,22 @@ def test_leaked_patients_are_named_and_training_patients_pass():
     with pytest.raises(LeakageError, match="weights made from .* cleo, dora") as caught:
         refuse_leakage(["ann", "dora", "cleo"], split, "weights")
     assert caught.value.patients == ["cleo", "dora"] and caught.value.exit_code == 4
+
+
+@settings(deadline=None)
+@given(names=NAMES, seed=SEEDS, data=st.data())
+def test_every_patient_is_tested_in_one_fold(names, seed, data):
+    folds = data.draw(st.integers(2, len(names)))
+    validation = data.draw(st.integers(0, len(names) - -(-len(names) // folds) - 1))
+    splits = [fold_patients(names, folds, fold, validation, seed) for fold in range(folds)]
+    assert sorted(patient for split in splits for patient in split.test) == sorted(names)
+    for split in splits:
+        assert sorted([*split.train, *split.validation, *split.test]) == sorted(names)
+        assert split.train and len(split.validation) == validation
+    assert splits == [fold_patients(reversed(names), folds, fold, validation, seed) for fold in range(folds)]
+
+
+@pytest.mark.parametrize(("patients", "folds", "validation"), [(3, 4, 0), (4, 2, 2), (1, 2, 0)])
+def test_too_few_patients_for_the_folds_are_told(patients, folds, validation):
+    with pytest.raises(DataError, match=rf"found {patients} patient\(s\) for {folds} folds .* lower split.folds"):
+        fold_patients([f"p{i}" for i in range(patients)], folds, 0, validation, 0)

@@ -22,6 +22,7 @@ def synth_ct(
     output_format: Annotated[
         str | None, typer.Option("--format", help="`nifti` or `dicom`; left out: as the scan.")
     ] = None,
+    label: Annotated[Path | None, typer.Option(help="Class numbers, for weights that read labels.")] = None,
     segmentation: Annotated[Path | None, typer.Option(help="Label to write as DICOM SEG of the new series.")] = None,
     name: Annotated[list[str] | None, typer.Option(help="A label value's name: `1=liver`; repeatable.")] = None,
     deidentify: Annotated[bool, typer.Option("--deidentify", help="Remove identity from what is written.")] = False,
@@ -35,8 +36,8 @@ def synth_ct(
     from medaug.stages.synth_ct import translate_scan
 
     for path in translate_scan(
-        scan, weights, out, direction=direction, series=series, mask=mask, segmentation=segmentation, names=name or (),
-        output_format=output_format, deidentify=deidentify, seed=seed, sequence=sequence,
+        scan, weights, out, direction=direction, series=series, mask=mask, label=label, segmentation=segmentation,
+        names=name or (), output_format=output_format, deidentify=deidentify, seed=seed, sequence=sequence,
     ):  # fmt: skip
         typer.echo(path)
 

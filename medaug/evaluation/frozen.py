@@ -10,8 +10,9 @@ from medaug.evaluation.segmentation import Samples, SegmentationConfig, padded, 
 
 
 class FrozenSegmenter(nn.Module):
-    """(B, 1, *S) in [-1, 1] → logits (B, K, *S) of K classes, any size, with gradients to the image only.
+    """(B, C, *S) in [-1, 1] → logits (B, K, *S) of K classes, any size, with gradients to the image only.
 
+    Of neighbouring slices as channels (2.5-D) it looks at the middle one, which the labels are of.
     Also of several classes a sigmoid of a logit is that class's probability.
     """
 
@@ -20,7 +21,8 @@ class FrozenSegmenter(nn.Module):
         self.network, self.config = network.eval().requires_grad_(False), config
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = self.network(padded(x, self.config))
+        middle = x.shape[1] // 2
+        logits = self.network(padded(x[:, middle : middle + 1], self.config))
         logits = logits[(..., *(slice(n) for n in x.shape[2:]))]
         return logits if self.config.classes == 1 else _against_the_rest(logits)
 

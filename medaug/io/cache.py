@@ -8,7 +8,6 @@ and `<case>.source.json` with the prepared entry and a fingerprint of the source
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,14 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from medaug.errors import ConfigError, DataError
+from medaug.errors import DataError
 from medaug.io.atomic import atomic_path, read_json, to_json, write_error
 from medaug.io.cases import Case, source_stamps
-from medaug.io.files import read_label, read_scan
-from medaug.io.grid import grid_of_spacing, resample_classes, resample_image, resampled_affine
-from medaug.volumes import affine_of, check_same_grid, spacing_of
-
-log = logging.getLogger(__name__)
+from medaug.io.decoding import Options, decode
+from medaug.volumes import spacing_of
 
 FORMAT = 2  # part of the fingerprint: raise it when prepared files change their meaning
 
@@ -36,36 +32,6 @@ class Unreadable:
 
     path: str
     reason: str
-
-
-@dataclass(frozen=True)
-class Options:
-    """How cases are prepared; part of each case's fingerprint.
-
-    Attributes:
-        spatial_dims: 2 takes pictures and volumes (used slice by slice), 3 takes volumes only.
-        tumor_labels: label values that count as tumor; None counts every value but 0.
-        classes: label values of class 1, class 2, ...; None: one class, the tumor.
-        grid_size: size to resample to, (X, Y) in the plane or (X, Y, Z) of volumes; None keeps the file's grid.
-        resample_mm: voxel size to resample to instead, in the plane or of volumes, as near as the field of view allows.
-        spacing_mm: voxel size of files that do not store one (pictures); 1 mm by default.
-        known_labels: all values that a label may hold; None allows any.
-    """
-
-    spatial_dims: int
-    tumor_labels: tuple[int, ...] | None = None
-    classes: tuple[tuple[int, ...], ...] | None = None
-    grid_size: tuple[int, ...] | None = None
-    resample_mm: tuple[float, ...] | None = None
-    spacing_mm: tuple[float, ...] | None = None
-    known_labels: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if self.grid_size is not None and self.resample_mm is not None:
-            raise ConfigError("grid_size and resample_mm both say which grid: give one of them")
-
-    def to_dict(self) -> dict[str, Any]:
-        return {name: list(value) if isinstance(value, Sequence) else value for name, value in vars(self).items()}
 
 
 def prepare_cases(
@@ -167,97 +133,26 @@ def _prepare(case: Case, folder: Path, options: Options) -> dict[str, Any]:
     if stored is not None:
         return stored
     fingerprint = _fingerprint(case, options)  # before reading: a file that changes meanwhile is decoded again
-    image, label, affine, facts = _read_pair(case, options)
-    stored_mm = spacing_of(affine, image.ndim)
-    grid = _wanted_grid(options, image.shape, stored_mm, case["image"])
-    if grid != image.shape[: len(grid)]:
-        affine = resampled_affine(affine, image.shape, grid)
-        image = resample_image(image, grid)
-        if label is not None:
-            had = label.any()
-            label = resample_classes(label, grid)
-            if had and not label.any():
-                log.warning("%s: its label is too small for the grid %s and is lost", case["label"], grid)
+    decoded = decode(case, options)
     sidecar = folder / f"{_file_name(case['case'])}.source.json"
     try:
         sidecar.unlink(missing_ok=True)  # no fingerprint may describe arrays that are being replaced
     except OSError as error:
         raise write_error(sidecar, error) from error
-    arrays = {"image": store_array(folder, f"{case['case']}.image", image)}
-    if label is not None:
-        arrays["label"] = store_array(folder, f"{case['case']}.label", label)
+    arrays = {"image": store_array(folder, f"{case['case']}.image", decoded.image)}
+    if decoded.label is not None:
+        arrays["label"] = store_array(folder, f"{case['case']}.label", decoded.label)
+    spacing_mm = spacing_of(decoded.affine, decoded.image.ndim)
     entry = {
-        **case, "arrays": arrays, "affine": affine.tolist(), "spacing_mm": list(spacing_of(affine, image.ndim)),
-        "shape": list(image.shape), **facts,
+        **case, "arrays": arrays, "affine": decoded.affine.tolist(), "spacing_mm": list(spacing_mm),
+        "shape": list(decoded.image.shape), **decoded.facts,
     }  # fmt: skip
-    if tuple(entry["spacing_mm"]) != stored_mm:
-        entry["resampled_from_mm"] = list(stored_mm)
+    if spacing_mm != decoded.stored_mm:
+        entry["resampled_from_mm"] = list(decoded.stored_mm)
     sizes = {relative: (folder / relative).stat().st_size for relative in arrays.values()}
     with atomic_path(sidecar, durable=False) as temporary:
         temporary.write_text(to_json({"fingerprint": fingerprint, "sizes": sizes, "entry": entry}), encoding="utf-8")
     return entry
-
-
-def _wanted_grid(options: Options, shape: tuple[int, ...], spacing_mm: tuple[float, ...], path: str) -> tuple[int, ...]:
-    """The size along the first axes to bring an image to; as it is where nothing is asked for."""
-    asked = options.grid_size or options.resample_mm or ()
-    if len(asked) > len(shape):
-        name = "grid_size" if options.grid_size else "resample_mm"
-        raise ConfigError(f"{name} has {len(asked)} sizes; {path} is a picture. Give two sizes.")
-    if options.resample_mm is not None:
-        return grid_of_spacing(shape, spacing_mm, options.resample_mm)
-    return tuple(asked)
-
-
-def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, dict[str, str]]:
-    """The checked image, its class numbers (uint8, or None), the affine, and what the file says of its values."""
-    scan = read_scan(case["image"], channel=case.get("channel"), series_uid=case.get("series_uid"))
-    image, affine = scan.as_tensor()[0].numpy(), scan.affine.numpy()
-    if image.ndim < options.spatial_dims:
-        raise DataError.about(
-            case["image"], f"a 2-D image of shape {image.shape}", "a volume, because the method is 3-D",
-            "Set spatial_dims to 2, or give volumes.",
-        )  # fmt: skip
-    if image.min() == image.max():
-        raise DataError.about(
-            case["image"], f"a constant image (all {image.min():g})", "an image with contrast",
-            "Leave it out, or choose another `--sequence`.",
-        )  # fmt: skip
-    if not scan.meta["spacing_known"]:
-        if options.resample_mm is not None and options.spacing_mm is None:
-            raise ConfigError(f"resample_mm needs a voxel size, and {case['image']} stores none: give spacing_mm")
-        spacing = options.spacing_mm or (1.0,) * image.ndim
-        if len(spacing) != image.ndim:
-            raise ConfigError(f"spacing_mm has {len(spacing)} values; {case['image']} has {image.ndim} axes")
-        affine = affine_of(tuple(spacing))
-    facts = {"source_dtype": scan.meta["dtype"]}
-    if scan.meta["modality"] is not None:
-        facts["source_modality"] = scan.meta["modality"]
-    if case.get("label") is None:
-        return image, None, affine, facts
-    label_scan = read_label(case["label"])
-    label = label_scan.as_tensor()[0].numpy()
-    both_known = scan.meta["spacing_known"] and label_scan.meta["spacing_known"]
-    label_affine = label_scan.affine.numpy() if both_known else affine
-    check_same_grid(image.shape, label.shape, affine, label_affine, case["image"], case["label"])
-    return image, _classes_of(label, case["label"], options), affine, facts
-
-
-def _classes_of(label: np.ndarray, path: str, options: Options) -> np.ndarray:
-    if options.known_labels is not None:
-        unknown = sorted(set(np.unique(label).tolist()) - {0, *options.known_labels})
-        if unknown:
-            raise DataError.about(
-                path, f"label values {unknown}", f"only 0 and {sorted(options.known_labels)}",
-                "Declare them in the label map, or correct the file.",
-            )  # fmt: skip
-    if options.classes is None:
-        tumor = label != 0 if options.tumor_labels is None else np.isin(label, options.tumor_labels)
-        return tumor.astype(np.uint8)
-    classes = np.zeros(label.shape, dtype=np.uint8)
-    for number, values in enumerate(options.classes, start=1):
-        classes[np.isin(label, values)] = number
-    return classes
 
 
 def _stored_entry(case: Case, folder: Path, options: Options) -> dict[str, Any] | None:

@@ -136,6 +136,14 @@ def views_of(entries: list[dict[str, Any]], folder: Path, spatial_dims: int) -> 
     return views
 
 
+def without_labels(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same cases as if they were not labelled: no view of them can read a label, or be there because of one."""
+    return [
+        entry | {"arrays": {kind: name for kind, name in entry["arrays"].items() if kind != "label"}}
+        for entry in entries
+    ]
+
+
 def _tumor_voxels(entry: dict[str, Any], folder: Path) -> np.ndarray:
     """By index along the last axis; none in an unlabelled case."""
     if "label" not in entry["arrays"]:

@@ -20,7 +20,7 @@ from medaug.stages.audit_scans import Entry, Scan, averaged, held_out_entries, r
 from medaug.stages.audit_tiling import tiling_of
 from medaug.stages.audit_tissues import figures_of, levels
 from medaug.stages.config import PipelineConfig
-from medaug.stages.runs import RunDir, run_stage
+from medaug.stages.runs import RunDir, fingerprint, run_stage
 from medaug.transforms import TranslateDomain
 from medaug.translators.weights import load_weights
 
@@ -31,7 +31,11 @@ TILED_SCANS = 3
 def audit_domains(config: PipelineConfig, run: RunDir) -> bool:
     """The stage; says whether it had anything to do."""
     weights, split = read_json(run.weights / "model.json"), read_json(run.split)
-    inputs = [weights["sha256"], split["hash"]]
+    inputs = [
+        weights["sha256"],
+        split["hash"],
+        *(fingerprint(read_json(path)) for path in (run.datalist, run.datalist_b)),
+    ]
     return run_stage(run, "audit_domains", inputs, [run.audit], lambda: _audit(config, run))
 
 

@@ -7,98 +7,16 @@ method's own config dataclass.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
 from medaug.generation.config import DCGANConfig
+from medaug.stages.config_data import DataConfig, Section
 from medaug.stages.domains import with_two_domains
 from medaug.training.config import TrainingConfig
-from medaug.volumes import Domain, Percentiles, Window
 
-ORGAN_MARGIN_MM = 6.0
 DEFAULT_CROP = {2: (48, 48), 3: (32, 32, 16)}
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PhantomData(Section):
-    """Built-in patients, used where `data.root` is not given."""
-
-    anatomy: Literal["head", "abdomen"] = "head"
-    patients: int = Field(16, ge=2)
-    seed: int = 0
-    shape: tuple[int, int, int] = (96, 96, 24)
-    spacing_mm: tuple[float, float, float] = (2.0, 2.0, 5.0)
-    label: Literal["tumor", "organs"] = Field("tumor", description="organs: abdomen 1 liver, 2 kidneys, 3 spine")
-
-
-class DataConfig(Section):
-    """What is read, and the grid all later stages work on."""
-
-    root: Path | None = Field(None, description="folder or datalist JSON; none: phantoms")
-    layout: str = Field(
-        "auto", description="auto, brats, kaggle-lgg, msd, datalist, dicom, images-labels or paired-folders"
-    )
-    sequence: str | int | None = Field(None, description="which sequence or channel, by name or index")
-    modality: Literal["MR", "CT"] = "MR"
-    window_hu: tuple[float, float] = Field((-160.0, 240.0), description="CT only: mapped to [-1, 1]")
-    window: tuple[float, float] | None = Field(
-        None, description="fixed bounds in au, of any modality: [0, 255] for pictures of 8 bits, also of a CT, whose "
-        "grey levels are not HU; none: window_hu for CT, percentiles of each scan for MR"
-    )  # fmt: skip
-    tumor_labels: tuple[int, ...] | None = Field(None, description="label values that are tumor; none: all above 0")
-    classes: dict[str, tuple[int, ...]] | None = Field(
-        None, description="what is segmented, name: label values; none: one class, the tumor"
-    )
-    known_labels: tuple[int, ...] | None = Field(
-        None, description="every value a label may hold; others are refused; none: any"
-    )
-    spatial_dims: Literal[2, 3] = 2
-    slices: int = Field(1, ge=1, description="plain 2-D methods: neighbouring slices as channels (odd; 2.5-D)")
-    grid_size: tuple[int, int] | tuple[int, int, int] | None = Field(
-        None, description="size to resample to, in the plane or (three sizes) of whole volumes; none: as stored"
-    )
-    resample_mm: tuple[PositiveFloat, PositiveFloat] | tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = (
-        Field(None, description="voxel size to resample to instead of grid_size: in the plane, or of whole volumes")
-    )
-    spacing_mm: tuple[float, ...] | None = Field(None, description="for pictures without spacing; none: 1 mm")
-    organ_margin_mm: float = Field(ORGAN_MARGIN_MM, ge=0, description="lesions stay this far from the organ's edge")
-    skip_unreadable: bool = Field(False, description="list unreadable files and go on without them")
-    phantoms: PhantomData = PhantomData()
-
-    @model_validator(mode="after")
-    def _fits(self) -> DataConfig:
-        for key, bounds in (("window_hu", self.window_hu), ("window", self.window)):
-            if bounds is not None and not bounds[0] < bounds[1]:
-                raise ValueError(f"{key}: found {list(bounds)}; expected [low, high] with low below high")
-        if self.grid_size is not None and self.resample_mm is not None:
-            raise ValueError("grid_size and resample_mm both say which grid: give one of them")
-        return self
-
-    @property
-    def view_dims(self) -> int:
-        """Axes of what is edited at once: 2.5-D methods need the neighbouring slices, and so the volume."""
-        return 3 if self.slices > 1 else self.spatial_dims
-
-    def domain(self, name: str) -> Domain:
-        """The domain of this name (healthy, tumor) with the data's modality and window."""
-        if self.window is not None:
-            return Domain(name, self.modality, Window(*self.window, unit="au"))
-        window = Window(*self.window_hu, unit="HU") if self.modality == "CT" else Percentiles()
-        return Domain(name, self.modality, window)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return tuple(self.classes) if self.classes else ("tumor",)
-
-    @property
-    def kind(self) -> str:
-        """A name for this kind of image: its sequence, or its modality where there is only one."""
-        return str(self.sequence) if self.sequence is not None else self.modality.lower()
 
 
 class SplitConfig(Section):
@@ -116,7 +34,8 @@ class SplitConfig(Section):
     @model_validator(mode="after")
     def _fits(self) -> SplitConfig:
         if self.fold is not None and (self.folds is None or self.fold >= self.folds):
-            raise ValueError(f"split.fold is {self.fold} and split.folds {self.folds}; expected a fold below folds")
+            found = f"split.fold: found {self.fold} with split.folds {self.folds}"
+            raise ValueError(f"{found}; expected a fold from 0 to split.folds - 1: set split.folds, or leave it out")
         if self.folds is not None and "train" in self.model_fields_set and self.train != SplitConfig().train:
             raise ValueError("split.train and split.folds exclude each other: with folds, all other patients train")
         return self
@@ -270,6 +189,11 @@ class PipelineConfig(Section):
                 )
         elif self.evaluation.task in ("translation", "none"):
             raise ValueError(f"evaluation.task '{self.evaluation.task}' is for two kinds of image; set domain: ct")
+        elif len(self.data.class_names) > 1:
+            raise ValueError(
+                f"data.classes: found {', '.join(self.data.class_names)}; domain 'tumor' edits one class, "
+                "the tumor: give one, or set domain: ct"
+            )
         elif self.target is not None:
             raise ValueError("target is a second kind of image, which domain 'tumor' does not have; set domain: ct")
         if "size" not in self.crop.model_fields_set and (guided or dims == 3):
@@ -296,6 +220,11 @@ class PipelineConfig(Section):
         for key in ("spatial_dims", "slices", "phantoms"):
             if getattr(self.target, key) != getattr(self.data, key):
                 raise ValueError(f"target.{key} differs from data.{key}; the domains share it: leave it out of target")
+        if self.target.class_names != self.data.class_names:
+            raise ValueError(
+                f"target.classes: found {', '.join(self.target.class_names)}; expected the names of data.classes, "
+                f"{', '.join(self.data.class_names)}, in their order (label values may differ)"
+            )
         if self.data == self.target:
             raise ValueError("target is the same as data; set target.sequence or target.root to the other kind")
 

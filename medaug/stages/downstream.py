@@ -54,7 +54,8 @@ class Task(ABC):
         synthetic: what GAN arms also train on, None without a case; `counterparts` are the training views that
             insertions were made from.
         entries: the prepared cases of the patients to score, in `folder`.
-        target: the training patients' views of the other domain, where there are two.
+        target: the training patients' views of the other domain, where there are two; looked at without labels.
+        target_labelled: those of them that have labels, which a ceiling alone reads.
     """
 
     config: PipelineConfig
@@ -64,6 +65,7 @@ class Task(ABC):
     entries: list[dict[str, Any]]
     folder: Path
     target: Source | None = None
+    target_labelled: Source | None = None
 
     name: ClassVar[str]
     learns_from: ClassVar[tuple[str, ...]]
@@ -160,7 +162,7 @@ class Segmentation(Task):
     def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
         s = self.config.evaluation
         samples = SegmentationSamples(
-            self.target if arm.target else self.real, self.synthetic if arm.synthetic else None,
+            self.target_labelled if arm.target else self.real, self.synthetic if arm.synthetic else None,
             synthetic_ratio=s.synthetic_ratio, seed=seed, patch_size=s.patch_size, length=s.updates * s.batch_size,
             augmentation=arm.augmentation(self.config.data.spatial_dims, self.real, self.target),
         )  # fmt: skip

@@ -9,8 +9,10 @@ what it finds beside them was gained; on real target scans that is its own error
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import logging
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import nn
@@ -19,7 +21,7 @@ from medaug.errors import DataError
 from medaug.evaluation import lost_and_gained
 from medaug.evaluation.samples import Source
 from medaug.io.atomic import read_json, write_json
-from medaug.io.prepared import View, views_of
+from medaug.io.prepared import View, views_of, without_labels
 from medaug.progress import track
 from medaug.splits import Split
 from medaug.stages.arms import ARMS, check_arms
@@ -33,6 +35,8 @@ from medaug.transforms import TranslateDomain
 from medaug.translators.weights import load_weights
 from medaug.volumes import Window
 
+logger = logging.getLogger(__name__)
+
 TESTS = ("source", "target")
 
 
@@ -40,7 +44,7 @@ def evaluate_domains(config: PipelineConfig, run: RunDir) -> bool:
     """The stage; says whether it had anything to do.
 
     Raises:
-        DataError: if a test set has too few labelled patients.
+        DataError: if there are too few patients to score, or a test set has no labels.
         LeakageError: if the synthetic cases or the weights were made from validation or test patients.
     """
     check_arms(config.evaluation.arms, two_domains=True)
@@ -51,12 +55,15 @@ def evaluate_domains(config: PipelineConfig, run: RunDir) -> bool:
 
 
 def check_labels(config: PipelineConfig, run: RunDir) -> None:
-    """Refuses data that cannot be evaluated on: after the reading, not after an hour of training.
+    """Refuses data that cannot be trained or evaluated on: after the reading, not after an hour of training.
 
     Raises:
-        DataError: naming the domain without labels.
+        DataError: naming the patients or the class without labels.
     """
-    _tasks(config, run, [])
+    task = _tasks(config, run, [])["source"]
+    _check_classes(config, task.real, "data")
+    if any(ARMS[arm].target for arm in config.evaluation.arms):
+        _check_classes(config, task.target_labelled, "target")
 
 
 def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]]) -> None:
@@ -116,25 +123,56 @@ def _counts(
 def _tasks(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]]) -> dict[str, Segmentation]:
     """By test set; they differ in nothing but the patients to score."""
     split, dims = Split.from_dict(read_json(run.split)), config.data.spatial_dims
-    held_out, training = held_out_patients(config.evaluation, split), {}
-    tested: dict[str, list[dict[str, Any]]] = {}
-    folders = {"source": run.prepared, "target": run.prepared_b}
-    for name, datalist in (("source", run.datalist), ("target", run.datalist_b)):
-        entries = read_json(datalist)["cases"]
-        tested[name] = [e for e in entries if e["patient"] in held_out and "label" in e["arrays"]]
-        if len({entry["patient"] for entry in tested[name]}) < 1:
+    held_out = held_out_patients(config.evaluation, split)
+    a, b = (_Domain(read_json(path)["cases"], folder) for path, folder in (
+        (run.datalist, run.prepared), (run.datalist_b, run.prepared_b)
+    ))  # fmt: skip
+    invented = synthetic_source(synthetic, run, dims, len(config.data.class_names))
+    shared = {
+        "config": config, "real": a.views(split.train, dims, labelled=True), "synthetic": invented,
+        "counterparts": Source([], run.prepared), "target": b.views(split.train, dims, labelled=False),
+        "target_labelled": b.views(split.train, dims, labelled=True),
+    }  # fmt: skip
+    return {
+        name: Segmentation(**shared, entries=domain.labelled(held_out, f"test set {name}"), folder=domain.folder)
+        for name, domain in zip(TESTS, (a, b), strict=True)
+    }
+
+
+class _Domain(NamedTuple):
+    """The prepared cases of one domain."""
+
+    entries: list[dict[str, Any]]
+    folder: Path
+
+    def views(self, patients: Collection[str], spatial_dims: int, *, labelled: bool) -> Source:
+        """Views of the labelled cases of these patients, or of all of them without their labels."""
+        chosen = [e for e in self.entries if e["patient"] in patients]
+        chosen = [e for e in chosen if "label" in e["arrays"]] if labelled else without_labels(chosen)
+        return Source(views_of(chosen, self.folder, spatial_dims), self.folder)
+
+    def labelled(self, patients: Collection[str], what: str) -> list[dict[str, Any]]:
+        """Of the patients to score, those cases that can be."""
+        chosen = [e for e in self.entries if e["patient"] in patients]
+        entries = [e for e in chosen if "label" in e["arrays"]]
+        if len(scored := {entry["patient"] for entry in entries}) < 2:
             raise DataError(
-                f"evaluation, test set {name}: found no {config.evaluation.patients} patient with a label; expected "
-                "labels to score against. Add them, or change split.seed."
+                f"evaluation, {what}: found labels of {len(scored)} of the patients {', '.join(patients)}; expected "
+                "labels of at least 2, to score against. Add them, or change split.seed."
             )
-        views = views_of([e for e in entries if e["patient"] in split.train], folders[name], dims)
-        training[name] = Source(views, folders[name])
-    real = training["source"]
-    labelled = Source([view for view in real.views if "label" in view.entry["arrays"]], real.folder)
-    shared = (
-        config,
-        labelled,
-        synthetic_source(synthetic, run, dims, len(config.data.class_names)),
-        Source([], real.folder),
-    )
-    return {name: Segmentation(*shared, tested[name], folders[name], training["target"]) for name in TESTS}
+        if len(entries) < len(chosen):
+            names = ", ".join(e["case"] for e in chosen if "label" not in e["arrays"])
+            logger.warning("%s: not scored, for want of a label: %s", what, names)
+        return entries
+
+
+def _check_classes(config: PipelineConfig, source: Source, key: str) -> None:
+    """Every class must be in some training label: a network learns nothing of one that is not."""
+    seen = {int(n) for view in source.views if view.tumor_voxels for n in np.unique(view.classes(source.folder))}
+    missing = [name for number, name in enumerate(config.data.class_names, start=1) if number not in seen]
+    if missing:
+        raise DataError(
+            f"{key}: found no label of a training patient with {', '.join(missing)}; expected some of every class, to "
+            f"train the networks of the test on. Add labels, or check {key}.classes and {key}.tumor_labels"
+            + (", or leave the arm target-labels out." if key == "target" else ".")
+        )

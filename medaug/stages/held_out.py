@@ -23,7 +23,7 @@ def held_out_patients(settings: EvaluationConfig, split: Split) -> tuple[str, ..
     if len(patients) < 2:
         raise DataError(
             f"found {len(patients)} {settings.patients} patient(s); expected at least 2 for an interval. "
-            "Add patients, or lower split.train or split.validation."
+            "Add patients, or lower split.train or split.validation (with folds: split.folds)."
         )
     return patients
 

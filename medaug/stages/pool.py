@@ -7,6 +7,7 @@ which shows the figures of all folds, and links to the folds' own pages.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ OF_ONE_FOLD = ("losses",)
 
 def pool(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> bool:
     """Always runs: it takes a second or two."""
+    shutil.rmtree(run.evaluation, ignore_errors=True)  # cells of arms or seeds that are no longer asked for
     names = sorted(path.name for path in (folds[0].evaluation / "cells").glob("*.json"))
     for name in names:
         cells = [read_json(fold.evaluation / "cells" / name) for fold in folds]

@@ -6,6 +6,7 @@ domain its scans go to `prepared_b/`, and one split is drawn over the patients o
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shutil
 from collections import defaultdict
@@ -23,7 +24,8 @@ from medaug.io.layouts import find_cases
 from medaug.lesions import body_of, find_organ
 from medaug.progress import track
 from medaug.splits import Split, fold_patients, split_patients
-from medaug.stages.config import DataConfig, PipelineConfig
+from medaug.stages.config import PipelineConfig
+from medaug.stages.config_data import DataConfig
 from medaug.stages.phantoms import write_phantoms
 from medaug.stages.runs import RunDir, essential, run_stage
 from medaug.volumes import Window
@@ -84,9 +86,19 @@ def _prepare(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None
     for source, (entries, unreadable) in zip(sources, prepared, strict=True):
         _add_windows(source, entries)
         _add_organs(source, entries, whole_body=config.domain == "ct")
+        for entry in entries:
+            entry["content"] = _content_hash(entry, source.folder)
         found = {"cases": entries, "unreadable": [asdict(item) for item in unreadable]}
         write_json(source.folder / run.datalist.name, found)
     write_json(run.split, split.to_dict())
+
+
+def _content_hash(entry: dict[str, Any], folder: Path) -> str:
+    """Of the prepared arrays: what was made from a scan or label that has changed since is made again."""
+    digest = hashlib.sha256()
+    for name in sorted(entry["arrays"]):
+        digest.update((folder / entry["arrays"][name]).read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[str, Any]], list[Unreadable]]:

@@ -98,8 +98,17 @@ def translated(run: RunDir, view: View, translate: TranslateDomain, scale: Scale
 def translated_entry(
     entry: dict[str, Any], folder: Path, translate: TranslateDomain
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """A prepared scan (*S) in the target's unit, and the window to see it in."""
+    """A prepared scan (*S) in the target's unit, and the window to see it in.
+
+    Raises:
+        DataError: if the weights read labels, and the scan has none.
+    """
     view = View(entry, None, 0)
+    if translate.label_classes and "label" not in entry["arrays"]:
+        raise DataError.about(
+            entry["image"], "a scan without a label", "one, because the weights read labels (translator.label_input)",
+            "Add the label, move the scan away, or train without translator.label_input.",
+        )  # fmt: skip
     affine = torch.tensor(entry["affine"], dtype=torch.float64)
     image = MetaTensor(torch.from_numpy(np.array(view.raw(folder, "image"), dtype=np.float32))[None], affine=affine)
     body = np.array(view.raw(folder, "organ"))[None] if "organ" in entry["arrays"] else None

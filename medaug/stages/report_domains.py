@@ -73,9 +73,10 @@ def domain_notes(run: RunDir) -> list[str]:
     for test, found in summary.get("tests", {}).items():
         for c in found["rivals"]:
             if c["verdict"] != "helps":
+                does = "does better than" if c["verdict"] == "hurts" else "does as well as"
                 notes.append(
-                    f"On the {test} domain {c['reference']}, which needs no GAN, does as well as {c['arm']} or better: "
-                    f"the difference is {interval_text(c['difference'], signed=True)}."
+                    f"On the {test} domain {c['reference']}, which needs no GAN, {does} {c['arm']}: the difference of "
+                    f"{c['arm']} to it is {interval_text(c['difference'], signed=True)}."
                 )
     return notes
 

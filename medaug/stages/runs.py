@@ -36,6 +36,12 @@ IDENTITY = ("domain", "data", "target", "pairing", "segmenter", "split", "transl
 INCIDENTAL = {"workers", "log_every", "preview_every", "checkpoint_every", "skip_unreadable"}
 """Keys that do not change results, and so may change when a run is resumed."""
 
+TIMED = (
+    "prepare", "train", "synthesize", "translate", "audit", "audit_domains", "evaluate", "evaluate_domains",
+    "score_translation",
+)  # fmt: skip
+"""Stages that a page gives the seconds of, in order."""
+
 
 @dataclass(frozen=True)
 class RunDir:
@@ -206,8 +212,7 @@ def is_done(run: RunDir, stage: str, inputs: Any) -> bool:
 
 def seconds_by_stage(run: RunDir) -> dict[str, float]:
     """How long each finished stage took."""
-    stages = ("prepare", "train", "synthesize", "audit", "evaluate")
-    return {stage: read_json(run.done(stage))["seconds"] for stage in stages if run.done(stage).exists()}
+    return {stage: read_json(run.done(stage))["seconds"] for stage in TIMED if run.done(stage).exists()}
 
 
 def fingerprint(value: Any) -> str:
@@ -233,8 +238,8 @@ def _check_same(run: RunDir, config: PipelineConfig) -> None:
         for key, old, new in _differences(held[section], asked[section], section):
             if key.rsplit(".", 1)[-1] in INCIDENTAL:
                 continue
-            if not (run.train.exists() or run.train_gan.exists()):
-                for path in (run.prepared, run.prepared_b, run.phantoms, run.root / "done"):
+            if not any(path.exists() for path in (run.train, run.train_gan, *run.root.glob("fold-*/train"))):
+                for path in (run.prepared, run.prepared_b, run.phantoms, run.root / "done", *run.root.glob("fold-*")):
                     shutil.rmtree(path, ignore_errors=True)
                 return
             raise RunError(

@@ -17,6 +17,7 @@ from monai.data import MetaTensor
 import medaug
 from medaug.errors import ConfigError
 from medaug.io.atomic import atomic_path, write_json
+from medaug.io.dicom.deidentify import check_deidentifies
 from medaug.io.dicom.derived import check_unused, write_derived_series
 from medaug.io.dicom.reading import DicomVolume, read_series
 from medaug.io.dicom.segmentation import write_segmentation
@@ -43,7 +44,7 @@ class _Scan:
 
 def translate_scan(
     scan: Path, weights: Path, out: Path, *, direction: str | None = None, series: str | None = None,
-    mask: Path | None = None, segmentation: Path | None = None, names: Sequence[str] = (),
+    mask: Path | None = None, label: Path | None = None, segmentation: Path | None = None, names: Sequence[str] = (),
     output_format: str | None = None, deidentify: bool = False, seed: int = 0, sequence: str | None = None,
 ) -> list[Path]:  # fmt: skip
     """Translates one scan to the other domain of the weights.
@@ -53,6 +54,7 @@ def translate_scan(
         direction: "a2b" or "b2a"; None goes to CT.
         series: the SeriesInstanceUID, where a folder holds several.
         mask: the body on the scan's grid; None finds it.
+        label: class numbers on the scan's grid, for weights that read them (`translator.label_input`).
         segmentation: a label on the scan's grid, written as DICOM SEG of the new series.
         names: what its values are: "1=liver".
         output_format: "nifti" or "dicom"; None is the scan's own.
@@ -70,20 +72,23 @@ def translate_scan(
     series_wanted = _checked_format(scan, output_format, series, segmentation, names)
     loaded = load_weights(weights)
     translate = SynthesizeCT(loaded, seed=seed) if direction is None else TranslateDomain(loaded, direction, seed=seed)
+    _check_label(translate, label)
     read = _read(scan, series, sequence, translate, loaded)
     stem = out / ("synthetic" if deidentify else f"{stem_of(scan.resolve())}_synthetic")
     if series_wanted:
         check_unused(stem)
-    label = None if segmentation is None else read_mask(segmentation, read.image, scan)
-    body = None if mask is None else read_mask(mask, read.image, scan)
-    result = translate(read.image, body)
+        if deidentify:
+            check_deidentifies()
+    masks = (None if path is None else read_mask(path, read.image, scan) for path in (mask, label, segmentation))
+    body, classes, outlined = masks
+    result = translate(read.image, body, label=classes)
     facts = _facts(translate, loaded, seed, mask) | ({} if deidentify else {"scan": scan.name})
     if series_wanted:
         paths = _write_dicom(stem, result, read.volume, translate, facts, deidentify)
-        if label is not None:
+        if outlined is not None:
             path = stem.with_name(f"{stem.name}_seg.dcm")
             derived = read_series(paths[0])
-            paths.append(write_segmentation(as_array(label), derived, path, names=_names(names)))
+            paths.append(write_segmentation(as_array(outlined), derived, path, names=_names(names)))
     else:
         paths = [stem.with_name(stem.name + (".tif" if suffix_of(scan) in PICTURES else ".nii.gz"))]
         write_scan(paths[0], result, read.image.affine.numpy())
@@ -111,6 +116,18 @@ def _checked_format(
         raise ConfigError("--name says what the values of --segmentation are; give that as well")
     _names(names)
     return output_format == "dicom"
+
+
+def _check_label(translate: TranslateDomain, label: Path | None) -> None:
+    """Refuses weights that read labels without one, and a label that is not read."""
+    if translate.label_classes and label is None:
+        raise ConfigError(
+            f"the weights read labels of {translate.label_classes} class(es) beside the image "
+            "(translator.label_input), and none is given; expected --label, class numbers on the scan's grid. Give it, "
+            "or train without translator.label_input."
+        )
+    if label is not None and not translate.label_classes:
+        raise ConfigError(f"--label {label}: these weights read no labels in this direction; leave it out")
 
 
 def _names(names: Sequence[str]) -> dict[int, str]:

@@ -19,7 +19,7 @@ from medaug.progress import track
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.config import PipelineConfig
 from medaug.stages.registered import translated_entry
-from medaug.stages.runs import RunDir, essential, run_stage
+from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
 from medaug.transforms import TranslateDomain
 from medaug.translators.weights import Weights, load_weights
 
@@ -33,7 +33,7 @@ def translate(config: PipelineConfig, run: RunDir) -> bool:
     """
     facts, split = read_json(run.weights / "model.json"), Split.from_dict(read_json(run.split))
     refuse_leakage(facts["training_patients"], split, f"weights {run.weights} were")
-    inputs = [essential(config.synthesis), facts["sha256"], split.hash]
+    inputs = [essential(config.synthesis), facts["sha256"], split.hash, fingerprint(read_json(run.datalist))]
     return run_stage(run, "translate", inputs, [run.synthetic], lambda: _translate(config, run, split))
 
 

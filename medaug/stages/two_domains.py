@@ -16,7 +16,7 @@ from medaug.errors import DataError
 from medaug.evaluation import SegmentationConfig, train_frozen_segmenter
 from medaug.evaluation.samples import SegmentationSamples, Source
 from medaug.io.atomic import read_json
-from medaug.io.prepared import View, views_of
+from medaug.io.prepared import View, views_of, without_labels
 from medaug.lesions import LesionPrior
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
@@ -39,14 +39,14 @@ class Material(NamedTuple):
 
 
 def domain_material(config: PipelineConfig, run: RunDir, split: Split) -> Material:
-    """Domain A from `data`, B from `target`.
+    """Domain A from `data`, B from `target`, whose labels are not looked at.
 
     Raises:
         DataError: if the pairs asked for are not there, or do not lie on one grid.
     """
     dims = config.data.spatial_dims
     a = _side(run.datalist, run.prepared, split, dims)
-    b = _side(run.datalist_b, run.prepared_b, split, dims)
+    b = _side(run.datalist_b, run.prepared_b, split, dims, labelled=False)
     needs_pairs = TRANSLATORS[config.translator.method][0].needs_pairs
     paired = _paired_patients(config, a, b, needs_pairs)
     samples = DomainSamples(
@@ -70,13 +70,13 @@ def domain_segmenter(config: PipelineConfig, run: RunDir, split: Split) -> nn.Mo
     if not any(view.tumor_voxels for view in labelled):
         raise DataError(
             f"translator.{', '.join(SEGMENTER_TERMS)}: no training patient of data has a label with anything in it; "
-            "expected labels to train the segmenter on. Add them, check data.tumor_labels, or set these to 0."
+            "expected labels to train the segmenter on. Add them, check data.tumor_labels and data.classes, or set "
+            "these to 0."
         )
     settings, training = config.segmenter, config.training
     network = SegmentationConfig(
         spatial_dims=config.data.spatial_dims, classes=len(config.data.class_names), channels=settings.channels,
-        updates=settings.updates,
-        batch_size=settings.batch_size, learning_rate=settings.learning_rate,
+        updates=settings.updates, batch_size=settings.batch_size, learning_rate=settings.learning_rate,
     )  # fmt: skip
     samples = SegmentationSamples(
         Source(labelled, side.folder), None, synthetic_ratio=0.0, seed=training.seed,
@@ -86,9 +86,9 @@ def domain_segmenter(config: PipelineConfig, run: RunDir, split: Split) -> nn.Mo
     return train_frozen_segmenter(samples, network, seed=training.seed, fabric=make_fabric(alone))
 
 
-def _side(datalist: Path, folder: Path, split: Split, spatial_dims: int) -> Side:
+def _side(datalist: Path, folder: Path, split: Split, spatial_dims: int, *, labelled: bool = True) -> Side:
     entries = [entry for entry in read_json(datalist)["cases"] if entry["patient"] in split.train]
-    return Side(views_of(entries, folder, spatial_dims), folder)
+    return Side(views_of(entries if labelled else without_labels(entries), folder, spatial_dims), folder)
 
 
 def _paired_patients(config: PipelineConfig, a: Side, b: Side, needs_pairs: bool) -> list[str]:
@@ -114,7 +114,18 @@ def _paired_patients(config: PipelineConfig, a: Side, b: Side, needs_pairs: bool
 
 
 def _classes(config: PipelineConfig, a: Side) -> int:
-    """How many classes samples carry labels of; 0 where no term reads them, or not every image of A has one."""
+    """How many classes samples carry labels of; 0 where no term reads them, or not every image of A has one.
+
+    Raises:
+        DataError: if the translator reads labels and an image has none.
+    """
     settings = config.translator.settings
+    unlabelled = [view for view in a.views if "label" not in view.entry["arrays"]]
+    if settings.get("label_input", 0) and unlabelled:
+        raise DataError.about(
+            unlabelled[0].entry["image"], "an image without a label",
+            "one for every training image of data, because translator.label_input reads it",
+            "Add the label, move the image away, or set translator.label_input to 0.",
+        )  # fmt: skip
     wanted = any(settings.get(term, 0) > 0 for term in SEGMENTER_TERMS)
-    return len(config.data.class_names) if wanted and all("label" in v.entry["arrays"] for v in a.views) else 0
+    return len(config.data.class_names) if wanted and not unlabelled else 0

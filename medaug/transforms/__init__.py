@@ -23,7 +23,8 @@ from medaug.transforms.dictionary import (
     RemoveTumorDict,
 )  # fmt: skip
 from medaug.transforms.growth import GrowTumor
-from medaug.transforms.translation import RandTranslateDomain, SynthesizeCT, TranslateDomain
+from medaug.transforms.random_translation import RandTranslateDomain
+from medaug.transforms.translation import SynthesizeCT, TranslateDomain
 from medaug.transforms.translation_dictionary import (
     RandTranslateDomainD,
     RandTranslateDomaind,

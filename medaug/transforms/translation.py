@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.data import MetaTensor
-from monai.transforms import RandomizableTransform
 
 from medaug.errors import ConfigError, DataError, WeightsError
 from medaug.lesions import body_of
@@ -39,7 +38,7 @@ from medaug.transforms.base import (
 )  # fmt: skip
 from medaug.transforms.resampling import Resampling, resampling_for
 from medaug.transforms.styles import Style, fitting_style
-from medaug.transforms.windows import change_of, seeded_style
+from medaug.transforms.windows import change_of
 from medaug.translators import Direction
 from medaug.translators.weights import Weights
 from medaug.volumes import Domain, Window, check_modality
@@ -157,10 +156,16 @@ class TranslateDomain(WeightsTransform):
         if label is None:
             raise DataError(
                 f"these weights read labels of {self.label_classes} class(es) beside the image; found none. Give "
-                "label=(1, *S) class numbers, or train without translator.label_input."
+                "label=(1, *S) class numbers (label_key in dictionaries), or train without translator.label_input."
             )
-        numbers = np.arange(1, self.label_classes + 1).reshape(-1, *[1] * len(shape))
-        classes = (class_numbers(label, shape, "label") == numbers).astype(np.float32)
+        values = class_numbers(label, shape, "label")
+        numbers = np.arange(1, self.label_classes + 1)
+        if unknown := sorted(set(np.unique(values).tolist()) - {0, *numbers.tolist()}):
+            raise DataError(
+                f"label: found the values {unknown}; expected class numbers 0 to {self.label_classes}, in the order of "
+                "the data.classes that the weights learnt from. Map the label's values to them."
+            )
+        classes = (values == numbers.reshape(-1, *[1] * len(shape))).astype(np.float32)
         if resampling is not None:
             classes = np.stack([resampling.there(channel) for channel in classes]).round()
         return torch.from_numpy(classes)
@@ -244,49 +249,6 @@ class SynthesizeCT(TranslateDomain):
             remedy = "say direction='a2b' or 'b2a'" if to_ct else "give weights of a translation to CT"
             raise WeightsError(f"found weights between {_named(a)} and {_named(b)}; expected CT on one side: {remedy}")
         return to_ct[0]
-
-
-class RandTranslateDomain(RandomizableTransform, TranslateDomain):
-    """With probability `prob`, translates an image to the other domain, in a drawn style where the method knows styles.
-
-    After a call, `drawn` is what `TranslateDomain` needs for the same result (`direction`, `seed`, `style`), or None
-    where the image was left as it is.
-
-    Args:
-        direction: "a2b", "b2a", or "random" for either; the image has to be of both domains' modality then.
-        weights, window, style, body: as in `TranslateDomain`.
-    """
-
-    def __init__(
-        self, weights: str | Path | Weights, prob: float = 0.5, direction: Direction | Literal["random"] = "a2b", *,
-        window: Bounds | None = None, style: Style | None = None, body: Literal["auto", False] = "auto",
-    ):  # fmt: skip
-        RandomizableTransform.__init__(self, prob)
-        self.draws_direction = direction == "random"
-        first = "a2b" if self.draws_direction else direction
-        TranslateDomain.__init__(self, weights, first, window=window, style=style, body=body)
-        self.drawn: dict[str, Any] | None = None
-
-    def randomize(self, data: Any = None) -> None:
-        """Draws whether to translate, the style's seed, and the direction where that is random."""
-        super().randomize(None)
-        self.seed = int(self.R.randint(2**31))
-        if self.draws_direction:
-            self.direction = get_args(Direction)[self.R.randint(2)]
-
-    def __call__(
-        self, img: NdarrayOrTensor, body: NdarrayOrTensor | None = None, randomize: bool = True,
-        window: Window | None = None,
-    ) -> NdarrayOrTensor:  # fmt: skip
-        """The image in the target domain, or the very input."""
-        if randomize:
-            self.randomize()
-        self.drawn = self.body = self.resampled_from_mm = None
-        if not self._do_transform:
-            return img
-        style = self.style or seeded_style(self.weights, self.seed)
-        self.drawn = {"direction": self.direction, "seed": self.seed} | ({"style": list(style)} if style else {})
-        return TranslateDomain.__call__(self, img, body, window)
 
 
 def _named(domain: Domain) -> str:

@@ -18,8 +18,9 @@ from monai.utils import convert_to_numpy, ensure_tuple
 
 from medaug.errors import DataError
 from medaug.transforms.base import Bounds, OneImage
+from medaug.transforms.random_translation import RandTranslateDomain
 from medaug.transforms.styles import Style
-from medaug.transforms.translation import RandTranslateDomain, SynthesizeCT, TranslateDomain
+from medaug.transforms.translation import SynthesizeCT, TranslateDomain
 from medaug.translators import Direction
 from medaug.translators.weights import Weights
 
@@ -32,22 +33,23 @@ class _Translates(OneImage):
     transform: TranslateDomain
 
     def __init__(
-        self, keys: KeysCollection, label_keys: KeysCollection | None, body_key: str | None, allow_missing_keys: bool
-    ):
+        self, keys: KeysCollection, label_keys: KeysCollection | None, label_key: str | None, body_key: str | None,
+        allow_missing_keys: bool,
+    ):  # fmt: skip
         super().__init__(keys, allow_missing_keys)
-        self.label_keys, self.body_key = ensure_tuple(label_keys or ()), body_key
+        self.label_keys, self.label_key, self.body_key = ensure_tuple(label_keys or ()), label_key, body_key
 
     def _translated(self, data: Data, **options: Any) -> dict[Hashable, Any]:
         d = dict(data)
-        labels = {key: convert_to_numpy(d[key]).copy() for key in self.label_keys if key in d}
-        body = data.get(self.body_key) if self.body_key is not None else None
+        labels = {key: convert_to_numpy(d[key]).copy() for key in (*self.label_keys, self.label_key) if key in d}
+        body, read = (data.get(key) if key is not None else None for key in (self.body_key, self.label_key))
         for key in self.key_iterator(d):
             for name, label in labels.items():
                 if label.shape[1:] != tuple(d[key].shape[1:]):
                     raise DataError(
                         f"{name} of shape {label.shape} does not lie on {key} of shape {tuple(d[key].shape)}"
                     )
-            d[key] = self.transform(d[key], body, **options)
+            d[key] = self.transform(d[key], body, label=read, **options)
         for name, label in labels.items():
             if not np.array_equal(convert_to_numpy(d[name]), label):
                 raise DataError(f"{name}: changed while the image was translated; does it share the image's memory?")
@@ -61,6 +63,7 @@ class TranslateDomaind(_Translates):
         keys: the image.
         weights: a weights folder, or loaded `Weights`.
         label_keys: checked to be the same bits afterwards, where they are there.
+        label_key: class numbers that weights with `label_input` read towards domain B; checked like the others.
         body_key: what to translate; None, or missing in the data, follows `body`.
 
     Example:
@@ -71,9 +74,9 @@ class TranslateDomaind(_Translates):
         self, keys: KeysCollection, weights: str | Path | Weights, direction: Direction = "a2b",
         label_keys: KeysCollection | None = None, body_key: str | None = None, window: Bounds | None = None,
         style: Style | None = None, seed: int = 0, body: Literal["auto", False] = "auto",
-        allow_missing_keys: bool = False,
+        allow_missing_keys: bool = False, label_key: str | None = None,
     ):  # fmt: skip
-        super().__init__(keys, label_keys, body_key, allow_missing_keys)
+        super().__init__(keys, label_keys, label_key, body_key, allow_missing_keys)
         self.transform = TranslateDomain(weights, direction, window=window, style=style, seed=seed, body=body)
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
@@ -91,9 +94,9 @@ class SynthesizeCTd(_Translates):
         self, keys: KeysCollection, weights: str | Path | Weights, direction: Direction | None = None,
         label_keys: KeysCollection | None = None, body_key: str | None = None, window: Bounds | None = None,
         style: Style | None = None, seed: int = 0, body: Literal["auto", False] = "auto",
-        allow_missing_keys: bool = False,
+        allow_missing_keys: bool = False, label_key: str | None = None,
     ):  # fmt: skip
-        super().__init__(keys, label_keys, body_key, allow_missing_keys)
+        super().__init__(keys, label_keys, label_key, body_key, allow_missing_keys)
         self.transform = SynthesizeCT(weights, direction, window=window, style=style, seed=seed, body=body)
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
@@ -116,9 +119,9 @@ class RandTranslateDomaind(RandomizableTransform, _Translates):
         self, keys: KeysCollection, weights: str | Path | Weights, prob: float = 0.5,
         direction: Direction | Literal["random"] = "a2b", label_keys: KeysCollection | None = None,
         body_key: str | None = None, window: Bounds | None = None, style: Style | None = None,
-        body: Literal["auto", False] = "auto", allow_missing_keys: bool = False,
+        body: Literal["auto", False] = "auto", allow_missing_keys: bool = False, label_key: str | None = None,
     ):  # fmt: skip
-        _Translates.__init__(self, keys, label_keys, body_key, allow_missing_keys)
+        _Translates.__init__(self, keys, label_keys, label_key, body_key, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
         self.transform = RandTranslateDomain(weights, 1.0, direction, window=window, style=style, body=body)
         self.drawn: dict[str, Any] | None = None

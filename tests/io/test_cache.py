@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from medaug.errors import ConfigError, DataError
-from medaug.io import cache
+from medaug.io import cache, decoding
 from medaug.io.cache import is_current, open_array, prepare_case, prepare_cases, store_array
 from medaug.io.cases import make_case
 from medaug.io.files import write_scan
@@ -179,7 +179,7 @@ def test_an_unchanged_case_is_not_decoded_again(tmp_path, monkeypatch):
     case, _, _ = write_case(tmp_path)
     first = prepare_case(case, tmp_path / "p", spatial_dims=3, grid_size=(4, 4))
     assert is_current(case, tmp_path / "p", spatial_dims=3, grid_size=(4, 4))
-    monkeypatch.setattr(cache, "read_scan", lambda *_, **__: pytest.fail("decoded again"))
+    monkeypatch.setattr(decoding, "read_scan", lambda *_, **__: pytest.fail("decoded again"))
     assert prepare_case(case, tmp_path / "p", spatial_dims=3, grid_size=(4, 4)) == first
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
-from torch import Tensor
+from torch import Tensor, nn
 
 from medaug.translators import Translator, build_translator, settings_of
 from medaug.translators.weights import load_weights, save_translator
@@ -170,6 +170,18 @@ class TranslatorConformance:
                 translator.translate(x, "a2b", mask=mask[..., 2:])
 
 
+class BrightIsLabelled(nn.Module):
+    """Stands in for a frozen segmenter of `classes`: logits that rise with the brightness of the middle channel."""
+
+    def __init__(self, classes: int = 1):
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, x: Tensor) -> Tensor:
+        middle = x[:, x.shape[1] // 2][:, None]
+        return torch.cat([4 * middle - number for number in range(self.classes)], dim=1)
+
+
 def make_batch(dims: int, count: int = 3, size: int | None = None) -> dict[str, Tensor]:
     """Smooth tissue in [-1, 1], ball-shaped masks with brighter lesions, and one seed a sample."""
     rng = np.random.RandomState(0)
@@ -193,7 +205,7 @@ def _sample(shape: list[int], rng: np.random.RandomState) -> dict[str, Tensor]:
     )
     mask_a, mask_b = _ball(shape, rng), _ball(shape, rng)
     return {
-        "a": a, "mask_a": mask_a, "reference_a": reference + 0.5, "b": b + 0.5 * mask_b, "mask_b": mask_b,
+        "a": a, "mask_a": mask_a, "label_a": mask_a, "reference_a": reference + 0.5, "b": b + 0.5 * mask_b, "mask_b": mask_b,
         "seed": torch.tensor(int(rng.randint(2**31))), "paired": torch.tensor(1.0),
     }  # fmt: skip
 

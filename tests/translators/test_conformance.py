@@ -2,7 +2,7 @@
 
 from medaug.translators import TRANSLATORS
 
-from .conformance import TranslatorConformance
+from .conformance import BrightIsLabelled, TranslatorConformance
 
 SMALL = {"width": 4, "depth": 2, "discriminator_width": 4, "discriminator_layers": 1}
 
@@ -17,6 +17,17 @@ class TestCycleGANWithUNet(TranslatorConformance):
     method = "cyclegan"
     settings = SMALL | {"generator": "unet", "identity_weight": 0.0}
     uses_noise = False
+
+
+class TestCycleGANThatReadsLabels(TranslatorConformance):
+    method = "cyclegan"
+    settings = SMALL | {"label_input": 1, "label_discriminator": True, "round_trip_weight": 1.0}
+    uses_noise = False
+
+    def build(self, dims, seed=0):
+        translator = super().build(dims, seed)
+        translator.attach_segmenter(BrightIsLabelled())
+        return translator
 
 
 class TestMaskGuidedWithReference(TranslatorConformance):

@@ -49,6 +49,15 @@ def deidentified(datasets: Iterable[Dataset]) -> Iterator[Dataset]:
         yield dataset
 
 
+def check_deidentifies() -> None:
+    """Says before the work is done that it cannot end without identity.
+
+    Raises:
+        ConfigError: if dicom-anonymizer is not installed.
+    """
+    _rules()
+
+
 def _rules() -> Rules:
     try:
         from dicomanonymizer import simpledicomanonymizer as library

@@ -117,7 +117,7 @@ def choose_series(path: str | Path, series_uid: str | None = None) -> Series:
     if len(found) > 1:
         raise DataError.about(
             path, f"{len(found)} series: {_listed(found)}", "one series, or a choice",
-            "Choose one by its UID (`--series`, or series_uid), or point to the folder of one.",
+            "Point to the folder of one, or choose one by its UID (series_uid; `medaug synth-ct --series`).",
         )  # fmt: skip
     return found[0]
 

@@ -1,0 +1,111 @@
+"""The settings `data` and `target` of a pipeline: what is read, its window and classes, and the grid to work on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+
+from medaug.volumes import Domain, Percentiles, Window
+
+ORGAN_MARGIN_MM = 6.0
+MOST_CLASSES = 255
+"""Class numbers are stored in 8 bits."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PhantomData(Section):
+    """Built-in patients, used where `data.root` is not given."""
+
+    anatomy: Literal["head", "abdomen"] = "head"
+    patients: int = Field(16, ge=2)
+    seed: int = 0
+    shape: tuple[int, int, int] = (96, 96, 24)
+    spacing_mm: tuple[float, float, float] = (2.0, 2.0, 5.0)
+    label: Literal["tumor", "organs"] = Field("tumor", description="organs: abdomen 1 liver, 2 kidneys, 3 spine")
+
+
+class DataConfig(Section):
+    """What is read, and the grid all later stages work on."""
+
+    root: Path | None = Field(None, description="folder or datalist JSON; none: phantoms")
+    layout: str = Field(
+        "auto", description="auto, brats, kaggle-lgg, msd, datalist, dicom, images-labels or paired-folders"
+    )
+    sequence: str | int | None = Field(None, description="which sequence or channel, by name or index")
+    modality: Literal["MR", "CT"] = "MR"
+    window_hu: tuple[float, float] = Field((-160.0, 240.0), description="CT only: mapped to [-1, 1]")
+    window: tuple[float, float] | None = Field(
+        None, description="fixed bounds in au, of any modality: [0, 255] for pictures of 8 bits, also of a CT, whose "
+        "grey levels are not HU; none: window_hu for CT, percentiles of each scan for MR"
+    )  # fmt: skip
+    tumor_labels: tuple[int, ...] | None = Field(None, description="label values that are tumor; none: all above 0")
+    classes: dict[str, tuple[int, ...]] | None = Field(
+        None, description="what is segmented, name: label values; none: one class, the tumor"
+    )
+    known_labels: tuple[int, ...] | None = Field(
+        None, description="every value a label may hold; others are refused; none: any"
+    )
+    spatial_dims: Literal[2, 3] = 2
+    slices: int = Field(1, ge=1, description="plain 2-D methods: neighbouring slices as channels (odd; 2.5-D)")
+    grid_size: tuple[int, int] | tuple[int, int, int] | None = Field(
+        None, description="size to resample to, in the plane or (three sizes) of whole volumes; none: as stored"
+    )
+    resample_mm: tuple[PositiveFloat, PositiveFloat] | tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = (
+        Field(None, description="voxel size to resample to instead of grid_size: in the plane, or of whole volumes")
+    )
+    spacing_mm: tuple[float, ...] | None = Field(None, description="for pictures without spacing; none: 1 mm")
+    organ_margin_mm: float = Field(ORGAN_MARGIN_MM, ge=0, description="lesions stay this far from the organ's edge")
+    skip_unreadable: bool = Field(False, description="list unreadable files and go on without them")
+    phantoms: PhantomData = PhantomData()
+
+    @model_validator(mode="after")
+    def _fits(self) -> DataConfig:
+        for key, bounds in (("window_hu", self.window_hu), ("window", self.window)):
+            if bounds is not None and not bounds[0] < bounds[1]:
+                raise ValueError(f"{key}: found {list(bounds)}; expected [low, high] with low below high")
+        if self.grid_size is not None and self.resample_mm is not None:
+            raise ValueError("grid_size and resample_mm both say which grid: give one of them")
+        if self.classes is not None:
+            _check_classes(self.classes)
+            if self.tumor_labels is not None:
+                raise ValueError("classes and tumor_labels both say what is segmented: give one of them")
+        return self
+
+    @property
+    def view_dims(self) -> int:
+        """Axes of what is edited at once: 2.5-D methods need the neighbouring slices, and so the volume."""
+        return 3 if self.slices > 1 else self.spatial_dims
+
+    def domain(self, name: str) -> Domain:
+        """The domain of this name (healthy, tumor) with the data's modality and window."""
+        if self.window is not None:
+            return Domain(name, self.modality, Window(*self.window, unit="au"))
+        window = Window(*self.window_hu, unit="HU") if self.modality == "CT" else Percentiles()
+        return Domain(name, self.modality, window)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(self.classes) if self.classes else ("tumor",)
+
+    @property
+    def kind(self) -> str:
+        """A name for this kind of image: its sequence, or its modality where there is only one."""
+        return str(self.sequence) if self.sequence is not None else self.modality.lower()
+
+
+def _check_classes(classes: dict[str, tuple[int, ...]]) -> None:
+    """Refuses classes without a value, and values that are of two classes or of none (0)."""
+    if not 1 <= len(classes) <= MOST_CLASSES:
+        raise ValueError(f"classes: found {len(classes)}; expected 1 to {MOST_CLASSES}, as name: [label values]")
+    owners: dict[int, str] = {}
+    for name, values in classes.items():
+        if not values or 0 in values:
+            raise ValueError(f"classes.{name}: found {list(values)}; expected label values above 0 (0 is no class)")
+        for value in values:
+            if owners.setdefault(value, name) != name:
+                raise ValueError(f"classes: found the label value {value} in {owners[value]} and {name}; expected one")
