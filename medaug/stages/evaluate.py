@@ -7,13 +7,15 @@ is the task's (`downstream`).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from medaug.evaluation.samples import Source
-from medaug.io.atomic import read_json, write_json
+from medaug.io.atomic import read_json
 from medaug.io.prepared import views_of
 from medaug.splits import Split
 from medaug.stages.arms import ARMS, check_arms
+from medaug.stages.cells import cell_path, cells_of, drop_others, made_of, trained_cell
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream import TASKS, Task
 from medaug.stages.held_out import check_provenance, held_out_patients, synthetic_source
@@ -30,25 +32,25 @@ def evaluate(config: PipelineConfig, run: RunDir) -> bool:
     check_arms(config.evaluation.arms, two_domains=False)
     synthetic = read_json(run.synthetic / "datalist.json")
     inputs = [essential(config.evaluation), fingerprint(read_json(run.datalist)), fingerprint(synthetic)]
-    return run_stage(run, "evaluate", inputs, [run.evaluation], lambda: _evaluate(config, run, synthetic["training"]))
+    source = made_of(config.evaluation, *inputs[1:])
+
+    def work() -> None:
+        _evaluate(config, run, synthetic["training"], source)
+
+    return run_stage(run, "evaluate", inputs, [run.evaluation], work, keep=True)
 
 
-def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]]) -> None:
+def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]], source: str) -> None:
     split = Split.from_dict(read_json(run.split))
     check_provenance(synthetic, split)
     settings = config.evaluation
     held_out = held_out_patients(settings, split)
     task = _task(config, run, split, held_out, synthetic)
+    drop_others(run, source)
     for seed in settings.seeds:
         for arm in settings.arms:
-            cell = run.evaluation / "cells" / f"{arm}-seed{seed}.json"
-            if not cell.exists():
-                write_json(cell, task.cell(arm, ARMS[arm], seed))
-    cells = {
-        arm: [read_json(run.evaluation / "cells" / f"{arm}-seed{seed}.json") for seed in settings.seeds]
-        for arm in settings.arms
-    }
-    write_summary(run, cells, held_out, task)
+            trained_cell(cell_path(run, arm, seed), source, partial(task.cell, arm, ARMS[arm], seed))
+    write_summary(run, cells_of(run, settings), held_out, task)
 
 
 def check_patients(config: PipelineConfig, run: RunDir) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,11 +21,12 @@ from torch import nn
 from medaug.errors import DataError
 from medaug.evaluation import lost_and_gained
 from medaug.evaluation.samples import Source
-from medaug.io.atomic import read_json, write_json
+from medaug.io.atomic import read_json
 from medaug.io.prepared import View, views_of, without_labels
 from medaug.progress import track
 from medaug.splits import Split
 from medaug.stages.arms import ARMS, check_arms
+from medaug.stages.cells import Cell, cell_path, cells_of, drop_others, made_of, trained_cell
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream import Segmentation
 from medaug.stages.held_out import check_provenance, held_out_patients, synthetic_source
@@ -51,7 +53,12 @@ def evaluate_domains(config: PipelineConfig, run: RunDir) -> bool:
     synthetic = read_json(run.synthetic / "datalist.json")["training"]
     datalists = [fingerprint(read_json(path)) for path in (run.datalist, run.datalist_b)]
     inputs = [essential(config.evaluation), *datalists, fingerprint(synthetic)]
-    return run_stage(run, "evaluate_domains", inputs, [run.evaluation], lambda: _evaluate(config, run, synthetic))
+    source = made_of(config.evaluation, *inputs[1:])
+
+    def work() -> None:
+        _evaluate(config, run, synthetic, source)
+
+    return run_stage(run, "evaluate_domains", inputs, [run.evaluation], work, keep=True)
 
 
 def check_labels(config: PipelineConfig, run: RunDir) -> None:
@@ -66,22 +73,21 @@ def check_labels(config: PipelineConfig, run: RunDir) -> None:
         _check_classes(config, task.target_labelled, "target")
 
 
-def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]]) -> None:
+def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]], source: str) -> None:
     check_provenance(synthetic, Split.from_dict(read_json(run.split)))
     settings, tasks = config.evaluation, _tasks(config, run, synthetic)
-    cells: dict[str, list[dict[str, Any]]] = {arm: [] for arm in settings.arms}
+
+    def cell(arm: str, seed: int) -> Cell:
+        network, losses = tasks["source"].fitted(arm, ARMS[arm], seed)
+        tests = {name: task.results(network) for name, task in tasks.items()}
+        lesions = {"lesions": _lesions(config, run, tasks, network)} if ARMS[arm].target else {}
+        return {"arm": arm, "seed": seed, "tests": tests, "losses": losses, **lesions}
+
+    drop_others(run, source)
     for seed in settings.seeds:
         for arm in settings.arms:
-            path = run.evaluation / "cells" / f"{arm}-seed{seed}.json"
-            if not path.exists():
-                network, losses = tasks["source"].fitted(arm, ARMS[arm], seed)
-                tests = {name: task.results(network) for name, task in tasks.items()}
-                cell = {"arm": arm, "seed": seed, "tests": tests, "losses": losses}
-                if ARMS[arm].target:
-                    cell["lesions"] = _lesions(config, run, tasks, network)
-                write_json(path, cell)
-            cells[arm].append(read_json(path))
-    write_domain_summary(run, cells, tasks)
+            trained_cell(cell_path(run, arm, seed), source, partial(cell, arm, seed))
+    write_domain_summary(run, cells_of(run, settings), tasks)
 
 
 def _lesions(

@@ -15,6 +15,7 @@ from typing import Any
 from medaug.evaluation.samples import Source
 from medaug.io.atomic import read_json, write_json
 from medaug.stages.audit_scans import averaged
+from medaug.stages.cells import cell_path, cells_of
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream import TASKS, Task
 from medaug.stages.report_folds import report_folds
@@ -27,8 +28,7 @@ OF_ONE_FOLD = ("losses",)
 def pool(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> bool:
     """Always runs: it takes a second or two."""
     shutil.rmtree(run.evaluation, ignore_errors=True)  # cells of arms or seeds that are no longer asked for
-    names = sorted(path.name for path in (folds[0].evaluation / "cells").glob("*.json"))
-    for name in names:
+    for name in _names(folds[0]):
         cells = [read_json(fold.evaluation / "cells" / name) for fold in folds]
         write_json(run.evaluation / "cells" / name, united(cells) | {key: [] for key in OF_ONE_FOLD})
     if (folds[0].evaluation / "summary.json").exists():
@@ -37,6 +37,16 @@ def pool(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> bool:
         write_json(run.audit / "translation.json", _audits(folds))
     report_folds(config, run, folds)
     return True
+
+
+def _names(fold: RunDir) -> list[str]:
+    """Of the cells that a fold's summary is of."""
+    path = fold.evaluation / "summary.json"
+    if not path.exists():
+        return []
+    summary = read_json(path)
+    first = next(iter(summary.get("tests", {"": summary}).values()))
+    return [cell_path(fold, arm, seed).name for arm in first["arms"] for seed in first["seeds"]]
 
 
 def united(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -78,10 +88,7 @@ def _summarize(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> 
         write_translation_summary(run, cells, facts | {"left_out": left_out})
         return
     settings, task = config.evaluation, _task(config, run.root)
-    cells = {
-        arm: [read_json(run.evaluation / "cells" / f"{arm}-seed{seed}.json") for seed in settings.seeds]
-        for arm in settings.arms
-    }
+    cells = cells_of(run, settings)
     if config.domain == "ct":
         write_domain_summary(run, cells, dict.fromkeys(summaries[0]["tests"], task))
         return

@@ -12,7 +12,7 @@ from medaug.report.page import Figure, ReportPage, Section, Table, render
 from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir
 from medaug.stages.sections import (
-    cells_of,
+    cells_by_name,
     command_text,
     downstream_section,
     interval_text,
@@ -26,7 +26,7 @@ from medaug.stages.sections import (
 def report(config: PipelineConfig, run: RunDir) -> bool:
     """Writes the page from what is in the run folder; always runs, it takes a second or two."""
     summary = read_json(run.evaluation / "summary.json")
-    realism, cells = read_json(run.audit / "realism.json"), cells_of(run)
+    realism, cells = read_json(run.audit / "realism.json"), cells_by_name(run, summary)
     page = ReportPage(
         title=f"medaug: {config.name}",
         subtitle=f"Does GAN augmentation help {summary['task']} here?",

@@ -11,7 +11,7 @@ from medaug.stages.audit_sections import audit_sections
 from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir
 from medaug.stages.sections import (
-    cells_of,
+    cells_by_name,
     command_text,
     downstream_section,
     interval_text,
@@ -83,12 +83,12 @@ def domain_notes(run: RunDir) -> list[str]:
 
 def result_sections(run: RunDir) -> list[Section]:
     """Scores of every test set."""
-    path, cells = run.evaluation / "summary.json", cells_of(run)
+    path = run.evaluation / "summary.json"
     if not path.exists():
         return []
     summary = read_json(path)
     if "tests" not in summary:
-        section = downstream_section(summary, cells, "Translated and real")
+        section = downstream_section(summary, cells_by_name(run, summary), "Translated and real")
         pictures = run.evaluation / "pictures.png"
         if pictures.exists():
             figure = Figure("Held-out patients", pictures.read_bytes(), "Of patients the method never saw.",
@@ -97,6 +97,7 @@ def result_sections(run: RunDir) -> list[Section]:
         return [section]
     sections = []
     for test, found in summary["tests"].items():
+        cells = cells_by_name(run, found)
         of_test = {name: cell | cell["tests"][test] for name, cell in cells.items()}
         losses = losses_of(cells) if test == "source" else None
         sections.append(downstream_section(found, of_test, TITLES[test], losses))

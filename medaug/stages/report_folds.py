@@ -10,7 +10,7 @@ from medaug.stages.audit_sections import audit_sections
 from medaug.stages.config import PipelineConfig
 from medaug.stages.report_domains import NO_EVALUATION, domain_notes, domain_verdict, result_sections
 from medaug.stages.runs import RunDir, seconds_by_stage
-from medaug.stages.sections import cells_of, command_text, downstream_section, verdict_of
+from medaug.stages.sections import cells_by_name, command_text, downstream_section, verdict_of
 
 
 def report_folds(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> None:
@@ -25,7 +25,7 @@ def report_folds(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -
     else:
         summary = read_json(run.evaluation / "summary.json")
         verdict, notes = verdict_of(summary), []
-        sections = [downstream_section(summary, cells_of(run), summary["task"].capitalize())]
+        sections = [downstream_section(summary, cells_by_name(run, summary), summary["task"].capitalize())]
     page = ReportPage(
         title=f"medaug: {config.name}",
         subtitle=f"{len(folds)} folds, pooled: every patient is tested once, by networks that never saw that patient",

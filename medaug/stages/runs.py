@@ -163,11 +163,14 @@ def environment(command: list[str] | None) -> dict[str, Any]:
     }
 
 
-def run_stage(run: RunDir, stage: str, inputs: Any, outputs: list[Path], work: Callable[[], None]) -> bool:
+def run_stage(
+    run: RunDir, stage: str, inputs: Any, outputs: list[Path], work: Callable[[], None], *, keep: bool = False
+) -> bool:
     """Runs `work` unless this stage is done with the same `inputs`; says whether it ran.
 
     A stage that was done with other inputs starts afresh: its `outputs` are removed first. An unfinished one goes on
-    where it was if its inputs are the same. One whose outputs somebody removed runs again.
+    where it was if its inputs are the same. One whose outputs somebody removed runs again. With `keep` outputs stay
+    whatever the inputs: of work that knows by itself what of them still holds.
     """
     print_of = fingerprint([stage, medaug.__version__, inputs])
     marker, begun = run.done(stage), run.root / "done" / f"{stage}.begun.json"
@@ -176,7 +179,7 @@ def run_stage(run: RunDir, stage: str, inputs: Any, outputs: list[Path], work: C
     marker.unlink(missing_ok=True)
     if not begun.exists() or read_json(begun)["fingerprint"] != print_of:
         begun.unlink(missing_ok=True)  # a kill from here on must not leave a marker beside half of the outputs
-        for path in outputs:
+        for path in [] if keep else outputs:
             shutil.rmtree(path, ignore_errors=True)
     spent = read_json(begun).get("seconds", 0.0) if begun.exists() and outputs and outputs[0].exists() else 0.0
     write_json(begun, {"fingerprint": print_of, "seconds": spent})

@@ -22,6 +22,7 @@ from medaug.quality import HOUNSFIELD, Pair, Scale, bone_dice, similarity, tissu
 from medaug.quality.baselines import Example, IntensityRegression, MeanImage
 from medaug.report.translation import translation_grid
 from medaug.splits import Split, refuse_leakage
+from medaug.stages.cells import cell_path
 from medaug.stages.config import PipelineConfig
 from medaug.stages.registered import read_case, read_target, registered, scale_of, translated, whole_views
 from medaug.stages.runs import RunDir, fingerprint, run_stage
@@ -98,13 +99,13 @@ def _score(config: PipelineConfig, run: RunDir, split: Split) -> None:
     arms |= _baselines(run, split, trained_on, scale)
     seed = config.training.seed
     for arm, translation in arms.items():
-        cell = run.evaluation / "cells" / f"{arm}-seed{seed}.json"
+        cell = cell_path(run, arm, seed)
         if not cell.exists():
             write_json(cell, {"arm": arm, "seed": seed, **held.score(arm, translation), "losses": []})
     facts = {"unit": scale.unit, "scale": [scale.low, scale.high], "left_out": found.left_out,
              "source": weights.translator.domain_a.name, "target": weights.translator.domain_b.name,
              "registered_training_patients": list(trained_on)}  # fmt: skip
-    cells = {arm: [read_json(run.evaluation / "cells" / f"{arm}-seed{seed}.json")] for arm in arms}
+    cells = {arm: [read_json(cell_path(run, arm, seed))] for arm in arms}
     write_translation_summary(run, cells, facts)
     _write_pictures(held, arms, method)
 

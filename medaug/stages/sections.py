@@ -10,6 +10,7 @@ import numpy as np
 from medaug.io.atomic import read_json
 from medaug.report.figures import difference_forest, learning_curves, score_by_patient
 from medaug.report.page import Figure, Section, Table, Verdict
+from medaug.stages.cells import cell_path
 from medaug.stages.downstream import CLASS_SEPARATOR
 from medaug.stages.runs import RunDir, seconds_by_stage
 from medaug.training.log import read_metrics
@@ -85,9 +86,12 @@ def downstream_section(
     return Section(heading, NOTES[summary["task"]], [by_arm, differences], figures)
 
 
-def cells_of(run: RunDir) -> dict[str, Any]:
-    """By file name, `<arm>-seed<k>`."""
-    return {path.stem: read_json(path) for path in sorted((run.evaluation / "cells").glob("*.json"))}
+def cells_by_name(run: RunDir, summary: dict[str, Any]) -> dict[str, Any]:
+    """The cells that a summary is of, by `<arm>-seed<k>`."""
+    return {
+        path.stem: read_json(path)
+        for arm in summary["arms"] for seed in summary["seeds"] for path in [cell_path(run, arm, seed)]
+    }  # fmt: skip
 
 
 def losses_of(cells: dict[str, Any]) -> dict[str, Any]:

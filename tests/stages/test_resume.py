@@ -62,11 +62,11 @@ def test_the_command_killed_during_the_evaluation_keeps_its_cells(copy_of_run, t
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         cells = copy_of_run.evaluation / "cells"
         deadline = time.monotonic() + 240
-        while not list(cells.glob("*seed1.json")) and process.poll() is None and time.monotonic() < deadline:
+        while not list(cells.glob("[!.]*seed1.json")) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    finished = {p: p.stat().st_mtime_ns for p in cells.glob("*.json")}
+    finished = {p: p.stat().st_mtime_ns for p in cells.glob("[!.]*.json")}
     assert 0 < len(finished) < 8
     run_pipeline(tiny_config("evaluation.seeds=[0,1,2,3]"), copy_of_run.root, until="evaluate")
     assert all(path.stat().st_mtime_ns == when for path, when in finished.items()), "a finished cell was made again"
