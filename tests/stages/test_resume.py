@@ -81,11 +81,21 @@ def test_a_stage_killed_while_it_cleared_old_outputs_does_not_count_as_done(copy
         pass
 
     def half(path, **options):
-        (path / "summary.json").unlink()
+        (path / "datalist.json").unlink()
         raise KilledError
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         patch.setattr(shutil, "rmtree", half)
-        run_pipeline(tiny_config("evaluation.updates=2"), copy_of_run.root, until="evaluate")
-    run_pipeline(tiny_config(), copy_of_run.root, until="evaluate")
-    assert (RunDir(copy_of_run.root).evaluation / "summary.json").exists()
+        run_pipeline(tiny_config("synthesis.seed=5"), copy_of_run.root, until="synthesize")
+    run_pipeline(tiny_config(), copy_of_run.root, until="synthesize")
+    assert (RunDir(copy_of_run.root).synthetic / "datalist.json").exists()
+
+
+def test_more_seeds_train_the_new_cells_only(copy_of_run, tiny_config):
+    cells = copy_of_run.evaluation / "cells"
+    before = {path: path.stat().st_mtime_ns for path in cells.iterdir()}
+    run_pipeline(tiny_config("evaluation.seeds=[0,7]"), copy_of_run.root, until="evaluate")
+    assert {path.stem for path in cells.iterdir()} >= {"standard-seed7", "standard+gan-seed7"}
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+    run_pipeline(tiny_config("evaluation.updates=2"), copy_of_run.root, until="evaluate")
+    assert {path.stem for path in cells.iterdir()} == {"standard-seed0", "standard+gan-seed0"}, "of other settings"
