@@ -293,6 +293,7 @@ def test_the_page_says_so_when_an_arm_without_a_gan_does_as_well(tmp_path, verdi
     [
         ((), "train", "Set split.fold to one from 0 to 1"),
         (("evaluation.patients=validation",), "report", "expected test, the patients of whom each is in one fold"),
+        (("evaluation.arms=[standard, gan+copy-paste]",), "report", r"found gan\+copy-paste with 2 classes"),
         (("split.folds=9",), "report", r"found 6 patient\(s\) for 9 folds"),
     ],
 )
