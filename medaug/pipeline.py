@@ -48,7 +48,7 @@ def run_pipeline(
     """Runs the pipeline in the folder `out`; with `split.folds` every fold in a folder of its own, and pools them.
 
     Args:
-        until: "train" or "train_gan" (the weights), or "report" (everything).
+        until: the last stage, or "report" for everything; "train_gan" is a branch of its own.
 
     Raises:
         ConfigError: if the config asks for what cannot be run.
@@ -75,7 +75,7 @@ def stages_of(config: PipelineConfig, until: str) -> tuple[str, ...]:
         return GAN_STAGES
     domain, task = config.domain, config.evaluation.task
     stages = STAGES[domain if domain == "tumor" or task == "none" else f"{domain}: {task}"]
-    return stages[: stages.index("train") + 1] if until == "train" else stages
+    return stages if until == "report" else stages[: stages.index(until) + 1]
 
 
 def _run_stage(name: str, config: PipelineConfig, run: RunDir) -> bool:

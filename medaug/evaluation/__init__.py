@@ -6,6 +6,7 @@ from medaug.evaluation.classification import (
     train_classifier,
     tumor_probability,
 )
+from medaug.evaluation.detection import LesionCounts, lost_and_gained
 from medaug.evaluation.frozen import FrozenSegmenter, train_frozen_segmenter
 from medaug.evaluation.intervals import Interval, mean_interval
 from medaug.evaluation.metrics import METRICS, Metric, score_patient
@@ -20,6 +21,7 @@ __all__ = [
     "Comparison",
     "FrozenSegmenter",
     "Interval",
+    "LesionCounts",
     "Metric",
     "PooledMetric",
     "Scored",
@@ -28,6 +30,7 @@ __all__ = [
     "build_segmenter",
     "compare",
     "holm",
+    "lost_and_gained",
     "mean_interval",
     "predict",
     "probability",

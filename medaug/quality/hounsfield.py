@@ -35,16 +35,21 @@ def tissue_errors(pairs: Sequence[Pair]) -> dict[str, dict[str, float]]:
     Raises:
         DataError: as `similarity`.
     """
-    errors: dict[str, dict[str, float]] = {}
     real, synthetic = inside(pairs)
-    for name, members in tissues_of(real).items():
-        if members.any():
-            difference = (synthetic - real)[members]
-            errors[name] = {
-                "bias_hu": float(difference.mean()), "sd_hu": float(difference.std()),
-                "mae_hu": float(np.abs(difference).mean()), "share": float(members.mean()),
-            }  # fmt: skip
-    return errors
+    return {
+        name: _errors((synthetic - real)[members]) | {"share": float(members.mean())}
+        for name, members in tissues_of(real).items() if members.any()
+    }  # fmt: skip
+
+
+def region_errors(pairs: Sequence[Pair]) -> dict[str, float]:
+    """bias_hu, sd_hu and mae_hu (as in `tissue_errors`) of everything in the masks.
+
+    Raises:
+        DataError: as `similarity`.
+    """
+    real, synthetic = inside(pairs)
+    return _errors(synthetic - real)
 
 
 def bone_dice(pairs: Sequence[Pair]) -> float | None:
@@ -67,3 +72,10 @@ def inside(pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
     """The real and the synthetic values at every voxel of the masks, (N,) each."""
     checked = checked_pairs(pairs)
     return tuple(np.concatenate([pair[i][pair.mask] for pair in checked]) for i in (0, 1))
+
+
+def _errors(difference: np.ndarray) -> dict[str, float]:
+    return {
+        "bias_hu": float(difference.mean()), "sd_hu": float(difference.std()),
+        "mae_hu": float(np.abs(difference).mean()),
+    }  # fmt: skip

@@ -169,7 +169,7 @@ class Segmentation(Task):
         return train_segmenter(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
 
     def scored(self, network: torch.nn.Module, entries: list[dict[str, Any]]) -> dict[str, float]:
-        pairs = [self._segmented(network, entry) for entry in entries]
+        pairs = [self.segmented(network, entry) for entry in entries]
         spacing_mm = entries[0]["spacing_mm"][: pairs[0][0].ndim]
         tolerance_mm, classes = self.config.evaluation.tolerance_mm, self.config.data.class_names
         by_class = [
@@ -189,16 +189,19 @@ class Segmentation(Task):
     def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
         return np.array([[cell["scores"][patient][metric] for cell in cells] for patient in patients])
 
-    def _segmented(self, network: torch.nn.Module, entry: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    def segmented(self, network: torch.nn.Module, entry: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """(prediction, truth) of one case, class numbers at the shape it is stored in."""
-        view, config = View(entry, None, 0), self.network_config
+        view = View(entry, None, 0)
         raw = np.array(view.raw(self.folder, "image"), np.float32)
-        image = torch.from_numpy(Window(**entry["window"]).normalize(raw))
-        truth = view.classes(self.folder)
+        return self.predicted(network, Window(**entry["window"]).normalize(raw)), view.classes(self.folder)
+
+    def predicted(self, network: torch.nn.Module, normalized: np.ndarray) -> np.ndarray:
+        """Class numbers of an image (*S) in [-1, 1]; a volume goes through a 2-D network slice by slice."""
+        image, config = torch.from_numpy(normalized), self.network_config
         if image.ndim == config.spatial_dims:
-            return predict(network, image[None], config)[0].numpy(), truth
+            return predict(network, image[None], config)[0].numpy()
         stack = image.movedim(-1, 0)[:, None]  # (Z, 1, X, Y)
-        return predict(network, stack, config)[:, 0].movedim(0, -1).numpy(), truth
+        return predict(network, stack, config)[:, 0].movedim(0, -1).numpy()
 
 
 class Classification(Task):

@@ -3,28 +3,37 @@
 Reads: `prepared/`, `prepared_b/`, `split.json`, `synthetic/datalist.json`. Writes `evaluation/`: `cells/`, and for each
 test set (`source`, `target`) a `scores-*.csv`; `summary.json` holds both test sets. The labels of B's training patients
 are read by the arm `target-labels` alone: it says how good a network with those labels would be, and is no method.
+That network also looks at the source's held-out scans as translated: labelled lesions it does not find there were lost,
+what it finds beside them was gained; on real target scans that is its own error.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from torch import nn
 
 from medaug.errors import DataError
+from medaug.evaluation import lost_and_gained
 from medaug.evaluation.samples import Source
 from medaug.io.atomic import read_json, write_json
-from medaug.io.prepared import views_of, without_labels
+from medaug.io.prepared import View, views_of, without_labels
+from medaug.progress import track
 from medaug.splits import Split
 from medaug.stages.arms import ARMS, check_arms
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream import Segmentation
 from medaug.stages.held_out import check_provenance, held_out_patients, synthetic_source
+from medaug.stages.registered import translated_entry
 from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
 from medaug.stages.summary import write_domain_summary
+from medaug.transforms import TranslateDomain
+from medaug.translators.weights import load_weights
+from medaug.volumes import Window
 
 logger = logging.getLogger(__name__)
 
@@ -67,9 +76,48 @@ def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any
             if not path.exists():
                 network, losses = tasks["source"].fitted(arm, ARMS[arm], seed)
                 tests = {name: task.results(network) for name, task in tasks.items()}
-                write_json(path, {"arm": arm, "seed": seed, "tests": tests, "losses": losses})
+                cell = {"arm": arm, "seed": seed, "tests": tests, "losses": losses}
+                if ARMS[arm].target:
+                    cell["lesions"] = _lesions(config, run, tasks, network)
+                write_json(path, cell)
             cells[arm].append(read_json(path))
     write_domain_summary(run, cells, tasks)
+
+
+def _lesions(
+    config: PipelineConfig, run: RunDir, tasks: dict[str, Segmentation], network: nn.Module
+) -> dict[str, Any]:  # fmt: skip
+    """By kind of image and patient: scans, labelled lesions, those lost, and what was gained; any class counts."""
+    translate = TranslateDomain(load_weights(run.weights), "a2b", seed=config.synthesis.seed)
+    task = tasks["target"]
+
+    def of_real(entry: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        return task.segmented(network, entry)
+
+    def of_translated(entry: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        image, window = translated_entry(entry, run.prepared, translate)
+        seen = Window(**window).normalize(image.astype(np.float32))
+        return task.predicted(network, seen), View(entry, None, 0).classes(run.prepared)
+
+    return {
+        "real target": _counts(task.entries, of_real),
+        "translated": _counts(tasks["source"].entries, of_translated),
+    }
+
+
+def _counts(
+    entries: list[dict[str, Any]], segmented: Callable[[dict[str, Any]], tuple[np.ndarray, np.ndarray]]
+) -> dict[str, dict[str, int]]:
+    """By patient, summed over scans."""
+    by_patient: dict[str, dict[str, int]] = {}
+    with track("count lesions", len(entries)) as tracker:
+        for entry in entries:
+            prediction, truth = segmented(entry)
+            counts = by_patient.setdefault(entry["patient"], {"scans": 0, "lesions": 0, "lost": 0, "gained": 0})
+            for name, count in ({"scans": 1} | lost_and_gained(prediction > 0, truth > 0)._asdict()).items():
+                counts[name] += count
+            tracker.advance()
+    return by_patient
 
 
 def _tasks(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]]) -> dict[str, Segmentation]:

@@ -1,7 +1,8 @@
 """Folds into one result: every patient was tested once, by networks that had not seen that patient.
 
-Reads: `fold-*/evaluation`. Writes: `evaluation/` (cells with the scores of all patients, tables, `summary.json`) and
-`report.html`, which shows the figures of all folds, and links to the folds' own pages.
+Reads: `fold-*/evaluation`, `fold-*/audit`. Writes: `evaluation/` (cells with the scores of all patients, tables,
+`summary.json`), `audit/translation.json` of two domains (each patient from the fold that tested it) and `report.html`,
+which shows the figures of all folds, and links to the folds' own pages.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from medaug.evaluation.samples import Source
 from medaug.io.atomic import read_json, write_json
+from medaug.stages.audit_scans import averaged
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream import TASKS, Task
 from medaug.stages.report_folds import report_folds
@@ -31,6 +33,8 @@ def pool(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> bool:
         write_json(run.evaluation / "cells" / name, united(cells) | {key: [] for key in OF_ONE_FOLD})
     if (folds[0].evaluation / "summary.json").exists():
         _summarize(config, run, folds)
+    if (folds[0].audit / "translation.json").exists():
+        write_json(run.audit / "translation.json", _audits(folds))
     report_folds(config, run, folds)
     return True
 
@@ -45,6 +49,21 @@ def united(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
             else:
                 joined.setdefault(key, value)
     return joined
+
+
+def _audits(folds: Sequence[RunDir]) -> dict[str, Any]:
+    """Figures of the tested patients; windows and pictures stay in the folds."""
+    by_patient: dict[str, Any] = {}
+    patients: dict[str, list[str]] = {"source": [], "target": []}
+    left_out: dict[str, str] = {}
+    for fold in folds:
+        audit, tested = read_json(fold.audit / "translation.json"), read_json(fold.split)["test"]
+        by_patient |= {patient: audit["by_patient"][patient] for patient in tested if patient in audit["by_patient"]}
+        left_out |= audit["left_out"]
+        for side, names in patients.items():
+            names += [patient for patient in audit["patients"][side] if patient in tested]
+    facts = {"patients": patients, "tiling": None, "by_patient": by_patient, "left_out": left_out}
+    return facts | averaged(list(by_patient.values()))
 
 
 def _summarize(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> None:

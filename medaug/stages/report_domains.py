@@ -7,6 +7,7 @@ from typing import Any
 from medaug.io.atomic import read_json
 from medaug.report.page import Figure, ReportPage, Section, Table, Verdict, render
 from medaug.stages.arms import ARMS
+from medaug.stages.audit_sections import audit_sections
 from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir
 from medaug.stages.sections import (
@@ -37,7 +38,7 @@ def report_domains(config: PipelineConfig, run: RunDir) -> bool:
         subtitle=SUBTITLES[task],
         verdict=domain_verdict(run),
         facts=_facts(config, run, weights),
-        sections=[*result_sections(run), *_audit(run), training_section(run), time_section(run)],
+        sections=[*result_sections(run), *audit_sections(run), training_section(run), time_section(run)],
         warnings=weights["warnings"] + domain_notes(run),
         left_out=[(item["path"], item["reason"]) for path in (run.datalist, run.datalist_b)
                   for item in read_json(path)["unreadable"]],
@@ -87,7 +88,7 @@ def result_sections(run: RunDir) -> list[Section]:
         return []
     summary = read_json(path)
     if "tests" not in summary:
-        section = downstream_section(summary, cells, "Translated and real", {})
+        section = downstream_section(summary, cells, "Translated and real")
         pictures = run.evaluation / "pictures.png"
         if pictures.exists():
             figure = Figure("Held-out patients", pictures.read_bytes(), "Of patients the method never saw.",
@@ -97,7 +98,7 @@ def result_sections(run: RunDir) -> list[Section]:
     sections = []
     for test, found in summary["tests"].items():
         of_test = {name: cell | cell["tests"][test] for name, cell in cells.items()}
-        losses = losses_of(cells) if test == "source" else {}
+        losses = losses_of(cells) if test == "source" else None
         sections.append(downstream_section(found, of_test, TITLES[test], losses))
     return [*reversed(sections), *_lesions(summary)]
 
@@ -113,18 +114,10 @@ def _lesions(summary: dict[str, Any]) -> list[Section]:
     table = Table(
         "Lesions lost and gained", ["Images", "Labelled", "Lost", "Gained", "Scans"], rows,
         "By the network of the arm target-labels, which learnt from real, labelled images of the target domain: on "
-        "real ones its own errors, on translated ones these and the translation's.",
+        "real ones its own errors, on translated ones these and the translation's. All seeds together: each looked at "
+        "every scan.",
     )  # fmt: skip
     return [Section("Lesions", "", [table])]
-
-
-def _audit(run: RunDir) -> list[Section]:
-    pictures = run.audit / "pictures.png"
-    if not pictures.exists():
-        return []
-    figure = Figure("Held-out patients", pictures.read_bytes(), "Patients the translator never saw.",
-                    "Source images, their translations, and the differences")  # fmt: skip
-    return [Section("Translations", figures=[figure])]
 
 
 def _facts(config: PipelineConfig, run: RunDir, weights: dict[str, Any]) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from medaug.io.atomic import read_json
 from medaug.report.page import ReportPage, Section, Table, render
+from medaug.stages.audit_sections import audit_sections
 from medaug.stages.config import PipelineConfig
 from medaug.stages.report_domains import NO_EVALUATION, domain_notes, domain_verdict, result_sections
 from medaug.stages.runs import RunDir, seconds_by_stage
@@ -24,7 +25,7 @@ def report_folds(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -
     else:
         summary = read_json(run.evaluation / "summary.json")
         verdict, notes = verdict_of(summary), []
-        sections = [downstream_section(summary, cells_of(run), summary["task"].capitalize(), {})]
+        sections = [downstream_section(summary, cells_of(run), summary["task"].capitalize())]
     page = ReportPage(
         title=f"medaug: {config.name}",
         subtitle=f"{len(folds)} folds, pooled: every patient is tested once, by networks that never saw that patient",
@@ -35,7 +36,7 @@ def report_folds(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -
                          "validate in the first fold"),
             ("Made with", f"medaug {read_json(run.environment)['medaug']}, {read_json(run.environment)['machine']}"),
         ],
-        sections=[*sections, _folds(folds)],
+        sections=[*sections, *audit_sections(run), _folds(folds)],
         warnings=notes,
         settings_yaml=run.config.read_text(),
         commands=[command_text(read_json(run.environment)["command"]), f"medaug run {run.config} --out <new folder>"],

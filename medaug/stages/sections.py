@@ -42,13 +42,13 @@ def main_metric(summary: dict[str, Any]) -> str:
 
 
 def downstream_section(
-    summary: dict[str, Any], cells: dict[str, Any], heading: str, losses: dict[str, Any]
+    summary: dict[str, Any], cells: dict[str, Any], heading: str, losses: dict[str, Any] | None = None
 ) -> Section:  # fmt: skip
     """Scores by arm, differences, and the figures of both.
 
     Args:
         cells: by `<arm>-seed<k>`, with "scores".
-        losses: by the same names; drawn where there are some.
+        losses: by the same names; None draws none.
     """
     arms, main = summary["arms"], main_metric(summary)
     shown = _shown(summary)
@@ -66,7 +66,7 @@ def downstream_section(
     by_patient = score_by_patient(_main_by_arm(cells, summary), ylabel=label)
     figures = [Figure(f"{label} by patient", by_patient, "Each dot is a test patient alone, averaged over seeds.",
                       f"{label} of every test patient by arm")]  # fmt: skip
-    if losses:
+    if losses is not None:
         curves = {name: tuple(zip(*points, strict=True)) for name, points in losses.items()}
         name = f"{summary['task'].capitalize()} loss"
         drawn = learning_curves(curves, title=name, xlabel="update", ylabel="loss")

@@ -11,6 +11,7 @@ every GAN arm against the best arm that needs no GAN, where that is not the refe
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from io import StringIO
@@ -61,7 +62,11 @@ def write_domain_summary(run: RunDir, cells: Cells, tasks: Mapping[str, Scoring]
         patients = sorted(next(iter(of_test.values()))[0]["scores"])
         write_text(run.evaluation / f"scores-{name}.csv", scores_csv(of_test, patients, task))
         tests[name] = summarized(of_test, patients, task)
-    write_json(run.evaluation / "summary.json", {"task": "segmentation", "tests": tests})
+    lesions = _lesions([cell["lesions"] for members in cells.values() for cell in members if "lesions" in cell])
+    write_json(
+        run.evaluation / "summary.json",
+        {"task": "segmentation", "tests": tests} | ({"lesions": lesions} if lesions else {}),
+    )
 
 
 def write_translation_summary(run: RunDir, cells: Cells, facts: dict[str, Any]) -> None:
@@ -121,6 +126,16 @@ def scores_csv(cells: Cells, patients: Sequence[str], task: Scoring) -> str:
                 scores = [cell["scores"][patient][metric] for metric in task.metrics]
                 writer.writerow([arm, cell["seed"], patient, *("" if x is None else round(x, 5) for x in scores)])
     return stream.getvalue()
+
+
+def _lesions(parts: Sequence[dict[str, dict[str, dict[str, int]]]]) -> dict[str, dict[str, int]]:
+    """By kind of image the counts of all patients and cells together."""
+    totals: dict[str, Counter[str]] = {}
+    for part in parts:
+        for kind, by_patient in part.items():
+            for counts in by_patient.values():
+                totals.setdefault(kind, Counter()).update(counts)
+    return {kind: dict(total) for kind, total in totals.items()}
 
 
 class _ImageScoring:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medaug.quality.hounsfield import TISSUES_HU, bone_dice, tissue_errors, tissues_of
+from medaug.quality.hounsfield import TISSUES_HU, bone_dice, region_errors, tissue_errors, tissues_of
 from medaug.quality.similarity import Pair
 
 
@@ -49,3 +49,8 @@ def test_bone_dice_by_hand():
     assert bone_dice(pair([200, 200, 0, 0], [300, 0, 160, 149])) == pytest.approx(2 * 1 / 4)
     assert bone_dice(pair([200, 0], [0, 0])) == 0.0
     assert bone_dice(pair([10, 20], [30, 40])) is None
+
+
+def test_errors_of_a_region_count_every_tissue_in_it():
+    found = region_errors(pair([40, 900], [50, 870]))
+    assert found == {"bias_hu": -10, "sd_hu": 20, "mae_hu": 20}

@@ -250,8 +250,16 @@ def test_data_that_does_not_fit_the_settings_is_refused(cli, phantom_run, tmp_pa
     assert result.exit_code == DataError.exit_code and words in result.stderr, result.stderr
 
 
-def test_a_full_run_of_two_domains_says_how_far_it_goes(tmp_path):
-    config = load_config(None, list(TINY), {"domain": "ct"})
-    with pytest.raises(ConfigError, match="domain 'ct' goes as far as train .*train-cycle --domain ct"):
-        run_pipeline(config, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+def test_a_full_run_of_two_domains_trains_translates_and_tests_in_both(tmp_path):
+    settings = (
+        *TINY, "data.phantoms.patients=6", "split.train=3", "split.validation=1", "evaluation.seeds=[0]",
+        "evaluation.updates=2", "evaluation.channels=[4,8]", "evaluation.batch_size=2", "data.phantoms.label=organs",
+        "evaluation.arms=[standard, standard+gan]",
+    )  # fmt: skip
+    run = run_pipeline(load_config(None, list(settings), {"domain": "ct"}), tmp_path / "run")
+    summary = read_json(run.evaluation / "summary.json")
+    assert set(summary["tests"]) == {"source", "target"}
+    for found in summary["tests"].values():
+        assert set(found["arms"]) == {"standard", "standard+gan"} and len(found["patients"]) == 2
+    page = run.report.read_text()
+    assert "Tested on the target domain" in page
