@@ -261,7 +261,7 @@ def labelled_weights(tmp_path_factory):
     domains = Domain("mr", "MR"), Domain("ct", "CT", Window(-160, 240, "HU"))
     folder = tmp_path_factory.mktemp("labelled") / "weights"
     facts = {"domain": "ct", "spacing_mm": list(SPACING_MM[:2]), "patch_size": None, "slices": 1}
-    save_translator(folder, build_translator("cyclegan", small | {"label_input": 1}, *domains), None, facts)
+    save_translator(folder, build_translator("cyclegan", small | {"label_input": 1}, *domains, 2), None, facts)
     return folder
 
 
