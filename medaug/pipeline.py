@@ -56,7 +56,8 @@ def run_pipeline(
     """
     stages = stages_of(config, until)
     if "evaluate" in stages or "evaluate_domains" in stages:
-        check_arms(config.evaluation.arms, two_domains=config.domain == "ct")
+        classes = len(config.data.class_names)
+        check_arms(config.evaluation.arms, two_domains=config.domain == "ct", classes=classes)
     if config.split.folds is not None and config.split.fold is None:
         _check_folds(config, until)
         return _run_folds(config, out, on_stage)

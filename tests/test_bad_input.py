@@ -305,7 +305,10 @@ def test_ct_values_in_mr_data_are_noticed(train, data):
         ("training.steps=[1", ["--set training.steps=[1: the value is not readable as YAML"]),
         ("name.x=1", ["'name' is a value, not a section"]),
         ("data=5", ["data: found 5"]),
-        ("evaluation.arms=[standard, gan]", ["evaluation.arms: found gan", "standard+gan"]),
+        ("evaluation.arms=[standard, mixup]", ["evaluation.arms: found mixup", "standard+gan"]),
+        ("evaluation.arms=[target-labels]", ["evaluation.arms: found target-labels", "expected some of: none"]),
+        ("data.classes={a: [1], b: [2]}", ["data.classes: found a, b", "domain 'tumor' edits one class"]),
+        ("split.fold=1", ["split.fold: found 1 with split.folds None", "set split.folds"]),
     ],
 )
 def test_a_setting_that_does_not_exist_or_fit_is_named_with_the_nearest(fails, tiny_yaml, tmp_path, setting, words):
@@ -320,10 +323,26 @@ def test_a_typo_in_the_domain_is_answered_with_the_nearest(fails, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_whole_pipeline_of_the_ct_domain_says_how_far_it_goes(fails, tmp_path):
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["evaluation.task=classification"], ["evaluation.task 'classification' is for domain tumor"]),
+        (["evaluation.arms=[standard, mixup]"], ["evaluation.arms: found mixup", "target-labels"]),
+        (["split.folds=3", "evaluation.patients=validation"], ["found validation with split.folds", "Set split.fold"]),
+        (["translator.label_input=2"], ["translator.label_input: found 2", "expected 1 (classes: tumor), or 0"]),
+        (["evaluation.task=translation", "translator.mask_guided=true"], ["domain 'ct' translates images"]),
+    ],
+)
+def test_what_no_pipeline_of_the_ct_domain_can_do_is_refused(fails, tmp_path, settings, words):
     (tmp_path / "ct.yaml").write_text("domain: ct")
-    words = ["domain 'ct' goes as far as train in this version", "medaug train-cycle --domain ct"]
-    fails(ConfigError, "run", tmp_path / "ct.yaml", "--out", tmp_path / "out", words=words)
+    sets = [word for setting in settings for word in ("--set", setting)]
+    fails(ConfigError, "run", tmp_path / "ct.yaml", "--out", tmp_path / "out", *sets, words=words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_training_of_the_ct_domain_does_not_choose_a_fold_silently(fails, tmp_path):
+    to = ("--set", "split.folds=3", "--out", tmp_path / "out")
+    fails(ConfigError, "train-cycle", "--domain", "ct", *to, words=["split.folds: found 3", "split.fold", "medaug run"])
     assert not (tmp_path / "out").exists()
 
 

@@ -67,8 +67,8 @@ ARMS: dict[str, Arm] = {
 }
 
 
-def check_arms(names: Sequence[str], *, two_domains: bool) -> None:
-    """Refuses arms that do not exist, or not here.
+def check_arms(names: Sequence[str], *, two_domains: bool, classes: int = 1) -> None:
+    """Refuses arms that do not exist, or not here, or not for so many classes.
 
     Raises:
         ConfigError: naming them, and those that do.
@@ -77,6 +77,11 @@ def check_arms(names: Sequence[str], *, two_domains: bool) -> None:
     unknown = [name for name in names if name not in possible]
     if unknown:
         raise ConfigError(f"evaluation.arms: found {', '.join(unknown)}; expected some of: {', '.join(possible)}")
+    pasting = [name for name in names if ARMS[name].baseline == "copy-paste"]
+    if pasting and classes > 1:
+        raise ConfigError(
+            f"evaluation.arms: found {', '.join(pasting)} with {classes} classes; copy-paste knows one: leave it out"
+        )
 
 
 class _Bank(Sequence):

@@ -49,7 +49,7 @@ def evaluate_domains(config: PipelineConfig, run: RunDir) -> bool:
         DataError: if there are too few patients to score, or a test set has no labels.
         LeakageError: if the synthetic cases or the weights were made from validation or test patients.
     """
-    check_arms(config.evaluation.arms, two_domains=True)
+    check_arms(config.evaluation.arms, two_domains=True, classes=len(config.data.class_names))
     synthetic = read_json(run.synthetic / "datalist.json")["training"]
     datalists = [fingerprint(read_json(path)) for path in (run.datalist, run.datalist_b)]
     inputs = [essential(config.evaluation), *datalists, fingerprint(synthetic)]

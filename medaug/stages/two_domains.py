@@ -42,9 +42,10 @@ def domain_material(config: PipelineConfig, run: RunDir, split: Split) -> Materi
     """Domain A from `data`, B from `target`, whose labels are not looked at.
 
     Raises:
-        DataError: if the pairs asked for are not there, or do not lie on one grid.
+        DataError: if the pairs asked for are not there, or do not lie on one grid, or labels that are read are missing.
     """
     dims = config.data.spatial_dims
+    _check_label_input(config, read_json(run.datalist)["cases"])
     a = _side(run.datalist, run.prepared, split, dims)
     b = _side(run.datalist_b, run.prepared_b, split, dims, labelled=False)
     needs_pairs = TRANSLATORS[config.translator.method][0].needs_pairs
@@ -114,18 +115,18 @@ def _paired_patients(config: PipelineConfig, a: Side, b: Side, needs_pairs: bool
 
 
 def _classes(config: PipelineConfig, a: Side) -> int:
-    """How many classes samples carry labels of; 0 where no term reads them, or not every image of A has one.
-
-    Raises:
-        DataError: if the translator reads labels and an image has none.
-    """
+    """How many classes samples carry labels of; 0 where no term reads them, or not every image of A has one."""
     settings = config.translator.settings
-    unlabelled = [view for view in a.views if "label" not in view.entry["arrays"]]
-    if settings.get("label_input", 0) and unlabelled:
+    wanted = any(settings.get(term, 0) > 0 for term in SEGMENTER_TERMS)
+    return len(config.data.class_names) if wanted and all("label" in v.entry["arrays"] for v in a.views) else 0
+
+
+def _check_label_input(config: PipelineConfig, entries: list[dict[str, Any]]) -> None:
+    """A translator that reads labels needs one for each image of A, held-out ones too: the audit translates them."""
+    unlabelled = [entry for entry in entries if "label" not in entry["arrays"]]
+    if config.translator.settings.get("label_input", 0) and unlabelled:
         raise DataError.about(
-            unlabelled[0].entry["image"], "an image without a label",
-            "one for every training image of data, because translator.label_input reads it",
+            unlabelled[0]["image"], "an image without a label",
+            "one for every image of data, because translator.label_input reads it",
             "Add the label, move the image away, or set translator.label_input to 0.",
         )  # fmt: skip
-    wanted = any(settings.get(term, 0) > 0 for term in SEGMENTER_TERMS)
-    return len(config.data.class_names) if wanted and not unlabelled else 0

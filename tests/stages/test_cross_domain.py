@@ -9,7 +9,9 @@ import pytest
 from medaug.errors import ConfigError, DataError, LeakageError, RunError
 from medaug.io.atomic import read_json
 from medaug.io.cache import open_array
-from medaug.io.files import read_label
+from medaug.io.files import read_label, read_scan
+from medaug.io.writers import ScanRecord, write_layout
+from medaug.phantoms import phantoms
 from medaug.pipeline import run_pipeline
 from medaug.stages import evaluate_domains as stage
 from medaug.stages.config_files import load_config
@@ -293,6 +295,7 @@ def test_the_page_says_so_when_an_arm_without_a_gan_does_as_well(tmp_path, verdi
     [
         ((), "train", "Set split.fold to one from 0 to 1"),
         (("evaluation.patients=validation",), "report", "expected test, the patients of whom each is in one fold"),
+        (("evaluation.arms=[standard, gan+copy-paste]",), "report", r"found gan\+copy-paste with 2 classes"),
         (("split.folds=9",), "report", r"found 6 patient\(s\) for 9 folds"),
     ],
 )
@@ -324,3 +327,27 @@ def test_classes_and_folds_that_contradict_each_other_are_refused(settings, word
 def test_several_classes_are_no_business_of_the_tumor_domain():
     with pytest.raises(ConfigError, match="edits one class, the tumor"):
         load_config(None, ["data.classes={core: [1], edema: [2]}"])
+
+
+def test_pictures_of_eight_bits_are_translated_with_their_labels(tmp_path):
+    drawn = phantoms("head", 6, seed=4, shape=(32, 32, 6), spacing_mm=(6.0, 6.0, 14.0))
+    records = [ScanRecord(p.patient, {"flair": p.images["flair"]}, p.label, p.affine) for p in drawn]
+    write_layout(records, tmp_path / "lgg", "kaggle-lgg")
+    settings = [word for word in TINY if not word.startswith(("data.", "target.", "split.", "translator.label"))]
+    config = load_config(
+        None,
+        [*settings, "data.window=[0,255]", "data.sequence=flair", "target.sequence=post", "split.train=2",
+         "split.validation=1", "evaluation.arms=[standard+gan]"],
+        {"domain": "ct", "data.root": tmp_path / "lgg"},
+    )  # fmt: skip
+    run = run_pipeline(config, tmp_path / "run")
+    records = read_json(run.synthetic / "datalist.json")["training"]
+    entries = {entry["case"]: entry for entry in read_json(run.datalist)["cases"]}
+    assert records and all(entry["source_dtype"] == "uint8" for entry in entries.values())
+    for record in records:
+        image, label = (run.synthetic / record[kind] for kind in ("image", "label"))
+        values = read_scan(image).as_tensor()[0].numpy()
+        assert record["window"] == {"low": 0.0, "high": 255.0, "unit": "au"}
+        assert values.shape == (32, 32) and values.min() >= 0 and values.max() <= 255
+        stored = open_array(run.prepared, entries[record["parent"]["case"]]["arrays"]["label"])
+        np.testing.assert_array_equal(read_label(label).as_tensor()[0].numpy(), stored)

@@ -20,7 +20,10 @@ from medaug.io.files import read_scan
 from medaug.phantoms import phantoms
 from medaug.pipeline import run_pipeline
 from medaug.stages.config_files import load_config
-from medaug.translators.weights import load_weights
+from medaug.transforms import TranslateDomain
+from medaug.translators import build_translator
+from medaug.translators.weights import load_weights, save_translator
+from medaug.volumes import Domain, Window
 
 SPACING_MM = (12.0, 12.0, 24.0)
 TINY = (
@@ -249,3 +252,38 @@ def test_options_that_do_not_fit_are_refused(cli, mr_nifti, weights, tmp_path, o
 def test_a_name_without_a_value_is_refused(cli, mr_series, weights, tmp_path):
     result = cli(mr_series, "--weights", weights, "--out", tmp_path, "--segmentation", "x.nii.gz", "--name", "liver")
     assert result.exit_code == ConfigError.exit_code and "for example 1=liver" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def labelled_weights(tmp_path_factory):
+    """Untrained weights from MR to CT that read one class."""
+    small = {"generator": "unet", "width": 2, "depth": 2, "discriminator_width": 2, "discriminator_layers": 1}
+    domains = Domain("mr", "MR"), Domain("ct", "CT", Window(-160, 240, "HU"))
+    folder = tmp_path_factory.mktemp("labelled") / "weights"
+    facts = {"domain": "ct", "spacing_mm": list(SPACING_MM[:2]), "patch_size": None, "slices": 1}
+    save_translator(folder, build_translator("cyclegan", small | {"label_input": 1}, *domains, 2), None, facts)
+    return folder
+
+
+def test_weights_that_read_labels_ask_for_one_before_anything_is_read(
+    cli, labelled_weights, mr_nifti, phantom, tmp_path
+):
+    result = cli(mr_nifti, "--weights", labelled_weights, "--out", tmp_path / "out")
+    assert result.exit_code == ConfigError.exit_code
+    assert "read labels of 1 class(es)" in result.stderr and "expected --label" in result.stderr
+    assert not (tmp_path / "out").exists()
+    label = np.zeros(phantom.label.shape, np.uint8)
+    label[12:20, 12:20] = 1
+    nibabel.save(nibabel.Nifti1Image(label, phantom.affine), tmp_path / "label.nii.gz")
+    given = ("--label", tmp_path / "label.nii.gz", "--out", tmp_path / "out")
+    image = succeeded(cli(mr_nifti, "--weights", labelled_weights, *given))[0]
+    assert nibabel.load(image).shape == phantom.label.shape
+    result = cli(mr_nifti, "--weights", labelled_weights, "--direction", "b2a", *given)
+    assert result.exit_code == ConfigError.exit_code and "read no labels in this direction" in result.stderr
+
+
+def test_that_identity_cannot_be_removed_is_said_before_the_translation(cli, mr_series, weights, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dicomanonymizer", None)
+    monkeypatch.setattr(TranslateDomain, "__call__", lambda *_, **__: pytest.fail("translated"))
+    result = cli(mr_series, "--weights", weights, "--out", tmp_path / "out", "--deidentify")
+    assert result.exit_code == ConfigError.exit_code and 'pip install "medaug[deid]"' in result.stderr

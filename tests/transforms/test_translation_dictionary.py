@@ -69,7 +69,7 @@ def test_a_label_that_does_not_lie_on_the_image_is_refused(folder, case):
 def test_a_label_that_changes_is_noticed(folder, case, monkeypatch):
     transform = TranslateDomaind("image", folder, label_keys="label")
 
-    def careless(self, img, body=None):
+    def careless(self, img, body=None, label=None):
         case["label"] += 1
         return img
 
@@ -167,3 +167,44 @@ def test_what_was_drawn_is_told_and_can_be_pickled(folder, case):
         else:
             np.testing.assert_array_equal(TranslateDomain(folder, **transform.drawn)(case["image"]), result)
     assert None in told and any(told)
+
+
+@pytest.fixture(scope="module")
+def reading_labels(tmp_path_factory):
+    """Untrained cyclegan weights from MR to MR, that read one class towards B."""
+    settings = {key: value for key, value in SETTINGS.items() if key != "style_dim"} | {"generator": "unet"}
+    translator = build_translator("cyclegan", settings | {"label_input": 1}, Domain("t2", "MR"), Domain("t1", "MR"), 2)
+    path = tmp_path_factory.mktemp("weights") / "weights"
+    save_translator(path, translator, None, {"domain": "ct", "spacing_mm": [1.0, 1.0], "patch_size": None, "slices": 1})
+    return str(path)
+
+
+@pytest.mark.parametrize("shape", ["slice", "volume"])
+@pytest.mark.parametrize("kind", [TranslateDomaind, RandTranslateDomaind])
+def test_weights_that_read_labels_find_them_under_label_key_and_leave_them_alone(reading_labels, head, kind, shape):
+    image, label = (head.slice, head.slice_label) if shape == "slice" else (head.image[None], head.label[None])
+    options = {"prob": 1.0} if kind is RandTranslateDomaind else {}
+    transform = kind("image", reading_labels, label_key="label", body=False, **options)
+    case = {"image": image, "label": label.copy()}
+    result, without = transform(case), transform(case | {"label": np.zeros_like(label)})
+    assert result["image"].shape == image.shape and not np.array_equal(result["image"], without["image"])
+    assert result["label"] is case["label"] and np.array_equal(case["label"], label)
+
+
+def test_labels_that_are_read_must_be_there_as_class_numbers(reading_labels, case):
+    with pytest.raises(DataError, match="read labels of 1 class.* found none. Give label=.*label_key"):
+        TranslateDomaind("image", reading_labels)(case)
+    with pytest.raises(DataError, match=r"found the values \[4.0\]; expected class numbers 0 to 1.* Map the label"):
+        TranslateDomaind("image", reading_labels, label_key="label")(case | {"label": 4 * case["label"]})
+    back = TranslateDomaind("image", reading_labels, direction="b2a")(case)
+    assert back["image"].shape == case["image"].shape  # towards A nothing is read
+
+
+def test_translations_that_read_labels_are_the_same_in_every_worker(reading_labels, case):
+    cases = [{key: case[key] for key in ("image", "label")}] * 2
+    images = []
+    for workers in (0, 1):
+        transform = RandTranslateDomaind("image", reading_labels, prob=1.0, label_key="label").set_random_state(seed=3)
+        batches = DataLoader(Dataset(cases, transform), batch_size=2, num_workers=workers)
+        images.append(next(iter(batches))["image"])
+    assert torch.equal(*images)

@@ -205,9 +205,8 @@ def _sample(shape: list[int], rng: np.random.RandomState) -> dict[str, Tensor]:
     )
     mask_a, mask_b = _ball(shape, rng), _ball(shape, rng)
     return {
-        "a": a, "mask_a": mask_a, "label_a": mask_a, "reference_a": reference + 0.5,
-        "b": b + 0.5 * mask_b, "mask_b": mask_b,
-        "seed": torch.tensor(int(rng.randint(2**31))), "paired": torch.tensor(1.0),
+        "a": a, "mask_a": mask_a, "label_a": mask_a, "reference_a": reference + 0.5, "b": b + 0.5 * mask_b,
+        "mask_b": mask_b, "seed": torch.tensor(int(rng.randint(2**31))), "paired": torch.tensor(1.0),
     }  # fmt: skip
 
 
