@@ -115,6 +115,15 @@ def test_what_a_dry_run_prints_is_a_pipeline_file(cli, tmp_path, tiny_yaml):
     assert cli("run", tmp_path / "again.yaml", "--dry-run").stdout == printed
 
 
+def test_a_file_says_the_domain_where_no_option_does(cli, tmp_path):
+    (tmp_path / "two.yaml").write_text("domain: ct")
+
+    def domain(*arguments):
+        return YAML(typ="safe").load(cli("train-cycle", *arguments, "--dry-run").stdout)["domain"]
+
+    assert domain("--config", tmp_path / "two.yaml") == "ct" and domain() == "tumor"
+
+
 def test_set_goes_over_options_and_options_over_the_file(cli, tiny_yaml):
     def steps(*arguments):
         settings = YAML(typ="safe").load(cli("train-cycle", "--config", tiny_yaml, "--dry-run", *arguments).stdout)

@@ -23,7 +23,9 @@ Sequence = Annotated[str | None, typer.Option(help="Sequence or channel, by name
 
 @app.command("train-cycle")
 def train_cycle(
-    domain: Annotated[str, typer.Option(help="`tumor` (insert and remove) or `ct` (two kinds of image).")] = "tumor",
+    domain: Annotated[
+        str | None, typer.Option(help="`tumor` (insert and remove; the default) or `ct` (two kinds of image).")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Method, for example `cyclegan`; a wrong name lists them.")] = None,
     data: Data = None,
     out: Out = None,
@@ -46,7 +48,8 @@ def train_cycle(
         "training.devices": devices, "training.precision": precision, "training.steps": max_steps,
         "training.seed": seed, "data.skip_unreadable": skip_unreadable or None,
     }  # fmt: skip
-    run = _run(config, chosen, set_, out, f"train-{domain}", until="train", dry_run=dry_run)
+    name = f"train-{domain or (config.stem if config else 'tumor')}"
+    run = _run(config, chosen, set_, out, name, until="train", dry_run=dry_run)
     if run is not None:
         typer.echo(run.weights)
 

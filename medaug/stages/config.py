@@ -170,6 +170,12 @@ class PipelineConfig(Section):
     anomaly: AnomalyConfig = AnomalyConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
+    @property
+    def domain_names(self) -> tuple[str, str]:
+        """Of two domains: what kind of image they are; one kind in two folders goes by the folders' names."""
+        a, b = self.data, self.target or self.data
+        return (a.kind, b.kind) if a.kind != b.kind or a.root is None else (a.root.name, b.root.name)
+
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, values: Any) -> Any:

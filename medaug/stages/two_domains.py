@@ -56,7 +56,8 @@ def domain_material(config: PipelineConfig, run: RunDir, split: Split) -> Materi
         slices=config.data.slices,
     )  # fmt: skip
     facts = {"target_sequence": config.target.sequence, "paired_patients": paired, "body": "auto"}
-    domains = config.data.domain(config.data.kind), config.target.domain(config.target.kind)
+    name_a, name_b = config.domain_names
+    domains = config.data.domain(name_a), config.target.domain(name_b)
     return Material(domains, [*a.views, *b.views], samples, None, facts)
 
 

@@ -227,6 +227,15 @@ def test_settings_of_two_domains_are_refused_in_the_tumor_domain(settings, words
     assert words in str(error.value)
 
 
+def test_domains_are_named_by_their_kind_and_where_that_is_one_by_their_folders():
+    def names(*settings):
+        return load_config(None, list(settings), {"domain": "ct"}).domain_names
+
+    assert names() == ("mr", "contrast")
+    assert names("data.root=x", "data.sequence=t2", "target.sequence=flair") == ("t2", "flair")
+    assert names("data.root=x/contrast", "target.root=x/plain", "data.modality=CT") == ("contrast", "plain")
+
+
 def test_a_resolved_config_is_read_back_as_it_is(tmp_path):
     from medaug.stages.config_files import dump_config
 
