@@ -208,11 +208,11 @@ class CycleGAN(Translator):
             ConfigError: if there is none.
         """
         if self.segmenter is None:
-            c = self.config
+            terms = ("segmentation_weight", "round_trip_weight", "label_input")
+            asked = [f"{term} is {getattr(self.config, term):g}" for term in terms if getattr(self.config, term)]
             raise ConfigError(
-                f"translator.segmentation_weight is {c.segmentation_weight:g}, round_trip_weight "
-                f"{c.round_trip_weight:g} and label_input {c.label_input}, but there is no segmenter; expected a "
-                "frozen network: call attach_segmenter(network), or set them to 0."
+                f"translator.{', '.join(asked)}, but there is no segmenter; expected a frozen network: call "
+                "attach_segmenter(network), or set them to 0."
             )
         return self.segmenter.to(like.device)
 
