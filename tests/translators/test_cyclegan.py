@@ -93,7 +93,7 @@ def test_labels_are_asked_for_with_their_number_of_classes():
 
 def test_without_a_segmenter_nothing_stands_in_for_the_labels_of_b():
     translator = build_translator("cyclegan", SMALL | LABELS, HEALTHY, TUMOR, 2)
-    with pytest.raises(ConfigError, match="label_input 2, but there is no segmenter"):
+    with pytest.raises(ConfigError, match="label_input is 2, but there is no segmenter"):
         translator.generator_losses(labelled_batch())
 
 
