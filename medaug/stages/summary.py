@@ -102,16 +102,16 @@ def summarized(
         arm: {metric: _interval(task, metric, table) for metric, table in by_metric.items()}
         for arm, by_metric in tables.items()
     }
-    comparisons = [
-        asdict(c)
-        for metric in task.metrics
-        for c in holm([_compare(task, tables, metric, arm, other) for arm, other in pairs(tables, metric)])
-    ]
+    comparisons: list[Comparison] = []
+    for metric in task.metrics:
+        compared = [_compare(task, tables, metric, arm, other) for arm, other in pairs(tables, metric)]
+        comparisons += holm([c for c in compared if not _is_ceiling(c.arm)])
+        comparisons += [c for c in compared if _is_ceiling(c.arm)]  # no method: none of those that Holm corrects for
     return {
         "task": task.name, "patients": list(patients), "seeds": [cell["seed"] for cell in next(iter(cells.values()))],
         "metrics": {name: {"title": m.title, "unit": m.unit, "higher_is_better": m.higher_is_better}
                     for name, m in task.metrics.items()},
-        "arms": arms, "comparisons": comparisons, "rivals": _rivals(task, tables),
+        "arms": arms, "comparisons": [asdict(c) for c in comparisons], "rivals": _rivals(task, tables),
     }  # fmt: skip
 
 
@@ -152,11 +152,15 @@ def _rivals(task: Scoring, tables: Tables) -> list[dict[str, Any]]:
     """By the main metric: GAN arms against the best of the others (a ceiling is no rival)."""
     main = next(iter(task.metrics))
     sign = 1 if task.metrics[main].higher_is_better else -1
-    plain = [arm for arm in tables if arm in ARMS and not (ARMS[arm].synthetic or ARMS[arm].target)]
+    plain = [arm for arm in tables if arm in ARMS and not (ARMS[arm].synthetic or _is_ceiling(arm))]
     best = max(plain, key=lambda arm: sign * float(tables[arm][main].mean()), default=REFERENCE)
     if best == REFERENCE:
         return []
     return [asdict(_compare(task, tables, main, arm, best)) for arm in tables if arm in ARMS and ARMS[arm].synthetic]
+
+
+def _is_ceiling(arm: str) -> bool:
+    return arm in ARMS and ARMS[arm].target
 
 
 def _interval(task: Scoring, metric: str, table: np.ndarray) -> dict[str, float]:
