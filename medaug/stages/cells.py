@@ -6,9 +6,11 @@ of every setting but which arms and seeds there are. So an evaluation with more 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from medaug.io.atomic import read_json, write_json
 from medaug.stages.config import EvaluationConfig
@@ -26,21 +28,26 @@ def cell_path(run: RunDir, arm: str, seed: int) -> Path:
     return run.evaluation / "cells" / f"{arm}-seed{seed}.json"
 
 
-def trained_cell(path: Path, source: str, train: Callable[[], Cell]) -> Cell:
-    """The cell at `path` if it was made of the same (`source`), else a new one, written there."""
-    if path.exists() and (held := read_json(path)).get("made_of") == source:
-        return held
-    write_json(path, train() | {"made_of": source})
-    return read_json(path)
-
-
-def drop_others(run: RunDir, source: str) -> None:
-    """Removes the cells that were made of something else."""
+def trained_cells(
+    run: RunDir, settings: EvaluationConfig, source: str, train: Callable[[str, int], Cell]
+) -> dict[str, list[Cell]]:
+    """`cells_of`, those that are missing trained first; what was made of something else than `source` is removed."""
     for path in (run.evaluation / "cells").glob("[!.]*.json"):
         if read_json(path).get("made_of") != source:
             path.unlink()
+    for seed in settings.seeds:
+        for arm in settings.arms:
+            path = cell_path(run, arm, seed)
+            if not path.exists():
+                write_json(path, train(arm, seed) | {"made_of": source})
+    return cells_of(run, settings)
 
 
 def cells_of(run: RunDir, settings: EvaluationConfig) -> dict[str, list[Cell]]:
     """By arm, one a seed, of the arms and seeds asked for."""
     return {arm: [read_json(cell_path(run, arm, seed)) for seed in settings.seeds] for arm in settings.arms}
+
+
+def score_table(cells: Sequence[Cell], patients: Sequence[str], metric: str) -> np.ndarray:
+    """(patients, cells) of a metric that every patient has alone."""
+    return np.array([[cell["scores"][patient][metric] for cell in cells] for patient in patients])

@@ -37,6 +37,7 @@ from medaug.evaluation.samples import ClassificationSamples, SegmentationSamples
 from medaug.io.prepared import View, views_of
 from medaug.progress import track
 from medaug.stages.arms import Arm
+from medaug.stages.cells import score_table
 from medaug.stages.config import PipelineConfig
 from medaug.volumes import Window
 
@@ -187,7 +188,7 @@ class Segmentation(Task):
         return {"scores": results}
 
     def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
-        return np.array([[cell["scores"][patient][metric] for cell in cells] for patient in patients])
+        return score_table(cells, patients, metric)
 
     def segmented(self, network: torch.nn.Module, entry: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """(prediction, truth) of one case, class numbers at the shape it is stored in."""

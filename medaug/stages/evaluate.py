@@ -7,7 +7,6 @@ is the task's (`downstream`).
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from medaug.evaluation.samples import Source
@@ -15,7 +14,7 @@ from medaug.io.atomic import read_json
 from medaug.io.prepared import views_of
 from medaug.splits import Split
 from medaug.stages.arms import ARMS, check_arms
-from medaug.stages.cells import cell_path, cells_of, drop_others, made_of, trained_cell
+from medaug.stages.cells import made_of, trained_cells
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream import TASKS, Task
 from medaug.stages.held_out import check_provenance, held_out_patients, synthetic_source
@@ -46,11 +45,8 @@ def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any
     settings = config.evaluation
     held_out = held_out_patients(settings, split)
     task = _task(config, run, split, held_out, synthetic)
-    drop_others(run, source)
-    for seed in settings.seeds:
-        for arm in settings.arms:
-            trained_cell(cell_path(run, arm, seed), source, partial(task.cell, arm, ARMS[arm], seed))
-    write_summary(run, cells_of(run, settings), held_out, task)
+    cells = trained_cells(run, settings, source, lambda arm, seed: task.cell(arm, ARMS[arm], seed))
+    write_summary(run, cells, held_out, task)
 
 
 def check_patients(config: PipelineConfig, run: RunDir) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ from medaug.io.prepared import View, views_of, without_labels
 from medaug.progress import track
 from medaug.splits import Split
 from medaug.stages.arms import ARMS, check_arms
-from medaug.stages.cells import Cell, cell_path, cells_of, drop_others, made_of, trained_cell
+from medaug.stages.cells import Cell, made_of, trained_cells
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream import Segmentation
 from medaug.stages.held_out import check_provenance, held_out_patients, synthetic_source
@@ -83,11 +82,7 @@ def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any
         lesions = {"lesions": _lesions(config, run, tasks, network)} if ARMS[arm].target else {}
         return {"arm": arm, "seed": seed, "tests": tests, "losses": losses, **lesions}
 
-    drop_others(run, source)
-    for seed in settings.seeds:
-        for arm in settings.arms:
-            trained_cell(cell_path(run, arm, seed), source, partial(cell, arm, seed))
-    write_domain_summary(run, cells_of(run, settings), tasks)
+    write_domain_summary(run, trained_cells(run, settings, source, cell), tasks)
 
 
 def _lesions(

@@ -13,7 +13,8 @@ from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir
 from medaug.stages.sections import (
     cells_by_name,
-    command_text,
+    commands_of,
+    data_text,
     downstream_section,
     interval_text,
     losses_of,
@@ -43,7 +44,7 @@ def report(config: PipelineConfig, run: RunDir) -> bool:
         warnings=read_json(run.weights / "model.json")["warnings"] + _notes(realism, run),
         left_out=[(item["path"], item["reason"]) for item in read_json(run.datalist)["unreadable"]],
         settings_yaml=run.config.read_text(),
-        commands=[command_text(read_json(run.environment)["command"]), f"medaug run {run.config} --out <new folder>"],
+        commands=commands_of(run),
     )
     render(page, run.report)
     return True
@@ -53,9 +54,8 @@ def _facts(config: PipelineConfig, run: RunDir, summary: dict[str, Any]) -> list
     split, weights = read_json(run.split), read_json(run.weights / "model.json")
     synthetic = read_json(run.synthetic / "datalist.json")["training"]
     kinds = [record["kind"] for record in synthetic]
-    data = str(config.data.root) if config.data.root else f"built-in {config.data.phantoms.anatomy} phantoms"
     return [
-        ("Data", data),
+        ("Data", data_text(config)),
         ("Patients", f"{len(split['train'])} to train, {len(split['validation'])} to validate, "
                      f"{len(split['test'])} to test"),
         ("Scored on", f"{len(summary['patients'])} {config.evaluation.patients} patients × "

@@ -12,7 +12,8 @@ from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir
 from medaug.stages.sections import (
     cells_by_name,
-    command_text,
+    commands_of,
+    data_text,
     downstream_section,
     interval_text,
     losses_of,
@@ -43,7 +44,7 @@ def report_domains(config: PipelineConfig, run: RunDir) -> bool:
         left_out=[(item["path"], item["reason"]) for path in (run.datalist, run.datalist_b)
                   for item in read_json(path)["unreadable"]],
         settings_yaml=run.config.read_text(),
-        commands=[command_text(read_json(run.environment)["command"]), f"medaug run {run.config} --out <new folder>"],
+        commands=commands_of(run),
     )  # fmt: skip
     render(page, run.report)
     return True
@@ -123,9 +124,8 @@ def _lesions(summary: dict[str, Any]) -> list[Section]:
 
 def _facts(config: PipelineConfig, run: RunDir, weights: dict[str, Any]) -> list[tuple[str, str]]:
     split = read_json(run.split)
-    data = str(config.data.root) if config.data.root else f"built-in {config.data.phantoms.anatomy} phantoms"
     return [
-        ("Data", data),
+        ("Data", data_text(config)),
         ("Domains", f"{weights['domain_a']['name']} to {weights['domain_b']['name']}"),
         ("Patients", f"{len(split['train'])} to train, {len(split['validation'])} to validate, "
                      f"{len(split['test'])} to test"),

@@ -10,7 +10,7 @@ from medaug.stages.audit_sections import audit_sections
 from medaug.stages.config import PipelineConfig
 from medaug.stages.report_domains import NO_EVALUATION, domain_notes, domain_verdict, result_sections
 from medaug.stages.runs import RunDir, seconds_by_stage
-from medaug.stages.sections import cells_by_name, command_text, downstream_section, verdict_of
+from medaug.stages.sections import cells_by_name, commands_of, data_text, downstream_section, verdict_of
 
 
 def report_folds(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> None:
@@ -31,7 +31,7 @@ def report_folds(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -
         subtitle=f"{len(folds)} folds, pooled: every patient is tested once, by networks that never saw that patient",
         verdict=verdict,
         facts=[
-            ("Data", str(config.data.root or f"built-in {config.data.phantoms.anatomy} phantoms")),
+            ("Data", data_text(config)),
             ("Patients", f"{tested} tested; {len(splits[0]['train'])} train and {len(splits[0]['validation'])} "
                          "validate in the first fold"),
             ("Made with", f"medaug {read_json(run.environment)['medaug']}, {read_json(run.environment)['machine']}"),
@@ -39,7 +39,7 @@ def report_folds(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -
         sections=[*sections, *audit_sections(run), _folds(folds)],
         warnings=notes,
         settings_yaml=run.config.read_text(),
-        commands=[command_text(read_json(run.environment)["command"]), f"medaug run {run.config} --out <new folder>"],
+        commands=commands_of(run),
     )  # fmt: skip
     render(page, run.report)
 

@@ -11,6 +11,7 @@ from medaug.io.atomic import read_json
 from medaug.report.figures import difference_forest, learning_curves, score_by_patient
 from medaug.report.page import Figure, Section, Table, Verdict
 from medaug.stages.cells import cell_path
+from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream import CLASS_SEPARATOR
 from medaug.stages.runs import RunDir, seconds_by_stage
 from medaug.training.log import read_metrics
@@ -121,7 +122,18 @@ def interval_text(values: dict[str, float], *, signed: bool = False) -> str:
     return f"{values['mean']:{sign}.3f} ({values['low']:{sign}.3f} to {values['high']:{sign}.3f})"
 
 
-def command_text(words: list[str]) -> str:
+def data_text(config: PipelineConfig) -> str:
+    """Where the images come from."""
+    return str(config.data.root or f"built-in {config.data.phantoms.anatomy} phantoms")
+
+
+def commands_of(run: RunDir) -> list[str]:
+    """What made this run, and what makes it again."""
+    made = _command_text(read_json(run.environment)["command"])
+    return [made, f"medaug run {run.config} --out <new folder>"]
+
+
+def _command_text(words: list[str]) -> str:
     return " ".join(f"'{word}'" if " " in word else word for word in [Path(words[0]).name, *words[1:]])
 
 

@@ -23,6 +23,7 @@ from medaug.evaluation import Comparison, compare, holm, mean_interval
 from medaug.io.atomic import write_json, write_text
 from medaug.quality.similarity import IMAGE_METRICS
 from medaug.stages.arms import ARMS, REFERENCE
+from medaug.stages.cells import score_table
 from medaug.stages.runs import RunDir
 
 Cells = Mapping[str, Sequence[dict[str, Any]]]
@@ -145,7 +146,7 @@ class _ImageScoring:
     metrics = IMAGE_METRICS
 
     def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
-        return np.array([[cell["scores"][patient][metric] for cell in cells] for patient in patients])
+        return score_table(cells, patients, metric)
 
 
 def _rivals(task: Scoring, tables: Tables) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ hold `organ`, (1, *S), too. Voxel sizes are those of MetaTensors; of what has no
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +28,8 @@ RANGE_MOST = 1.5
 """Interpolation and noise lead out of [-1, 1]; what lies farther out was never normalised."""
 
 
-class RandAppearanceD(RandomizableTransform, MapTransform):
-    """The dictionary twin of a transform of images alone: with probability `prob`, one draw of it for all `keys`.
+class _RandTwinD(RandomizableTransform, MapTransform):
+    """The dictionary twin of a random array transform: with probability `prob` one draw of it. See `_changed`.
 
     Args:
         transform: the array transform, which acts always.
@@ -41,7 +42,7 @@ class RandAppearanceD(RandomizableTransform, MapTransform):
         RandomizableTransform.__init__(self, prob)
         self.transform = transform
 
-    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandAppearanceD:
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> _RandTwinD:
         super().set_random_state(seed, state)
         self.transform.set_random_state(seed, state)
         return self
@@ -49,16 +50,26 @@ class RandAppearanceD(RandomizableTransform, MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         self.randomize(None)
-        if not self._do_transform:
-            return d
-        self.transform.randomize()
-        for key in self.key_iterator(d):
-            d[key] = self.transform(d[key], randomize=False)
+        if self._do_transform:
+            self.transform.randomize()
+            for key in self.key_iterator(d):
+                d |= self._changed(d, key)
         return d
 
+    @abstractmethod
+    def _changed(self, d: Mapping[Hashable, Any], key: Hashable) -> dict[Hashable, Any]:
+        """The entries that the transform, drawn already, changes for this key."""
 
-class RandPasteD(RandomizableTransform, MapTransform):
-    """The dictionary twin of a transform of an image and its label: with probability `prob`, both change.
+
+class RandAppearanceD(_RandTwinD):
+    """The twin of a transform of images alone: all `keys` get the same draw."""
+
+    def _changed(self, d: Mapping[Hashable, Any], key: Hashable) -> dict[Hashable, Any]:
+        return {key: self.transform(d[key], randomize=False)}
+
+
+class RandPasteD(_RandTwinD):
+    """The twin of a transform of an image and its label: both change.
 
     Args:
         keys: the image.
@@ -71,27 +82,15 @@ class RandPasteD(RandomizableTransform, MapTransform):
         self, keys: KeysCollection, transform: RandomizableTransform, label_key: str, prob: float,
         organ_key: str | None = None, allow_missing_keys: bool = False,
     ):  # fmt: skip
-        MapTransform.__init__(self, keys, allow_missing_keys)
-        RandomizableTransform.__init__(self, prob)
+        super().__init__(keys, transform, prob, allow_missing_keys)
         if len(self.keys) != 1:
             raise ConfigError(f"found the keys {', '.join(map(str, self.keys))}; expected the one that the bank holds")
-        self.transform, self.label_key, self.organ_key = transform, label_key, organ_key
+        self.label_key, self.organ_key = label_key, organ_key
 
-    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandPasteD:
-        super().set_random_state(seed, state)
-        self.transform.set_random_state(seed, state)
-        return self
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        self.randomize(None)
-        if not self._do_transform:
-            return d
-        self.transform.randomize()
-        organ = [data[self.organ_key]] if self.organ_key in data else []
-        for key in self.key_iterator(d):
-            d[key], d[self.label_key] = self.transform(d[key], d[self.label_key], *organ, randomize=False)
-        return d
+    def _changed(self, d: Mapping[Hashable, Any], key: Hashable) -> dict[Hashable, Any]:
+        organ = [d[self.organ_key]] if self.organ_key in d else []
+        image, label = self.transform(d[key], d[self.label_key], *organ, randomize=False)
+        return {key: image, self.label_key: label}
 
 
 @dataclass(frozen=True)

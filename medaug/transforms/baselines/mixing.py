@@ -6,6 +6,7 @@ place of class probabilities. Both need cases of one shape, and make most sense 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -59,9 +60,9 @@ class _RandMix(RandomizableTransform):
         mixed = like_source(np.where(region, donor.image, image), image, img)
         return mixed, like_source(np.where(region, donor.label, truth).astype(truth.dtype), truth, label)
 
+    @abstractmethod
     def _drawn(self, rng: np.random.RandomState, shape: tuple[int, ...]) -> tuple[Donor, np.ndarray]:
         """The donor, of this shape, and what is taken from it (*S), bool."""
-        raise NotImplementedError
 
 
 class RandCarveMix(_RandMix):
