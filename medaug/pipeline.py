@@ -16,11 +16,11 @@ from typing import Any
 
 from medaug.errors import ConfigError, RunError
 from medaug.io.atomic import read_json
-from medaug.stages.arms import check_arms
 from medaug.stages.config import PipelineConfig
-from medaug.stages.config_files import load_config
+from medaug.stages.config.files import load_config
+from medaug.stages.domains.evaluate_domains import check_labels
+from medaug.stages.downstream.arms import check_arms
 from medaug.stages.evaluate import check_patients
-from medaug.stages.evaluate_domains import check_labels
 from medaug.stages.runs import RunDir, open_run
 
 STAGES = {
@@ -29,7 +29,9 @@ STAGES = {
     "ct: segmentation": ("prepare", "train", "translate", "audit_domains", "evaluate_domains", "report_domains"),
     "ct: translation": ("prepare", "train", "audit_domains", "score_translation", "report_domains"),
 }
-"""By domain, and where it has one by task."""
+"""By domain, and where it has one by task; a stage is the function of that name in the module of that name."""
+IN_DOMAINS = {"translate", "audit_domains", "evaluate_domains", "score_translation", "report_domains"}
+"""Those that live in `stages/domains/`."""
 GAN_STAGES = ("prepare", "train_gan")
 
 
@@ -79,7 +81,8 @@ def stages_of(config: PipelineConfig, until: str) -> tuple[str, ...]:
 
 
 def _run_stage(name: str, config: PipelineConfig, run: RunDir) -> bool:
-    stage: Any = getattr(import_module(f"medaug.stages.{name}"), name)
+    room = "medaug.stages.domains" if name in IN_DOMAINS else "medaug.stages"
+    stage: Any = getattr(import_module(f"{room}.{name}"), name)
     return bool(stage(config, run))
 
 
@@ -143,7 +146,7 @@ def score_anomalies(
     if weights is None or out is None:
         raise ConfigError(f"{source}: a single scan (or no folder); expected --weights and --out with it.")
     config = load_config(None, overrides)
-    score: Any = import_module("medaug.stages.score")
+    score: Any = import_module("medaug.stages.scans.score")
     paths = score.score_scan(
         source, weights, out, settings=config.anomaly, organ_mask=organ_mask, sequence=sequence,
         organ_margin_mm=config.data.organ_margin_mm,

@@ -10,7 +10,7 @@ import pytest
 
 from medaug.pipeline import run_pipeline
 from medaug.stages.config import PipelineConfig
-from medaug.stages.config_files import load_config
+from medaug.stages.config.files import load_config
 from medaug.stages.runs import RunDir
 from medaug.translators.weights import Weights, load_weights
 

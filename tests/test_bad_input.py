@@ -22,7 +22,7 @@ from medaug.io.atomic import read_json
 from medaug.io.writers import ScanRecord, write_layout
 from medaug.phantoms import phantoms
 from medaug.pipeline import run_pipeline
-from medaug.stages.config_files import dump_config
+from medaug.stages.config.files import dump_config
 
 MEDAUG = Path(sys.executable).with_name("medaug")
 PROGRESS = re.compile(r"^(prepare|train|synthesize|audit|evaluate|report): ")

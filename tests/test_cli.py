@@ -23,7 +23,7 @@ from medaug.io.cache import open_array
 from medaug.io.files import read_label, read_scan, write_scan
 from medaug.phantoms import phantoms
 from medaug.stages import phantoms as phantoms_stage
-from medaug.stages.config_files import dump_config
+from medaug.stages.config.files import dump_config
 
 MEDAUG = Path(sys.executable).with_name("medaug")
 COMMANDS = (
@@ -72,7 +72,7 @@ def test_help_and_version_answer_without_heavy_imports():
 
 def test_settings_are_read_without_waiting_for_torch_and_monai():
     script = (
-        "import sys; from medaug.stages.config_files import load_config; from medaug.errors import ConfigError\n"
+        "import sys; from medaug.stages.config.files import load_config; from medaug.errors import ConfigError\n"
         "try: load_config(None, ['training.stps=5'])\n"
         "except ConfigError: pass\n"
         "heavy = [name for name in ('torch', 'monai') if name in sys.modules]; assert not heavy, heavy"

@@ -135,7 +135,7 @@ def _run(
     file: Path | None, chosen: dict[str, object], set_: list[str] | None, out: Path | None, name: str, *, until: str,
     dry_run: bool,
 ):  # fmt: skip
-    from medaug.stages.config_files import dump_config, load_config
+    from medaug.stages.config.files import dump_config, load_config
 
     config = load_config(file, set_ or [], {key: value for key, value in chosen.items() if value is not None})
     if dry_run:

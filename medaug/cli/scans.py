@@ -33,7 +33,7 @@ def insert(
 
     Example: `medaug insert scan.nii.gz --weights out/brats/train/weights --out inserted --size-mm 10 25 --seed 3`
     """
-    from medaug.stages.single import insert_into_scan
+    from medaug.stages.scans.single import insert_into_scan
 
     for path in insert_into_scan(
         scan, weights, out, count=count, seed=seed, size_mm=size_mm, organ_mask=organ_mask, mask=mask,
@@ -56,7 +56,7 @@ def styles(
 
     Example: `medaug styles scan.nii.gz --mask where.nii.gz --weights out/munit/train/weights --out styles --count 10`
     """
-    from medaug.stages.styles import insert_styles
+    from medaug.stages.scans.styles import insert_styles
 
     for path in insert_styles(scan, mask, weights, out, count=count, seed=seed, sequence=sequence):
         typer.echo(path)
@@ -75,7 +75,7 @@ def remove(
 
     Example: `medaug remove scan.nii.gz --mask tumor.nii.gz --weights out/brats/train/weights --out removed`
     """
-    from medaug.stages.single import remove_from_scan
+    from medaug.stages.scans.single import remove_from_scan
 
     for path in remove_from_scan(scan, mask, weights, out, seed=seed, sequence=sequence):
         typer.echo(path)
@@ -100,7 +100,7 @@ def grow(
 
     Example: `medaug grow scan.nii.gz --weights out/brats/train/weights --out grown --start-mm 8 --mass-effect 0.5`
     """
-    from medaug.stages.grow import grow_in_scan
+    from medaug.stages.scans.grow import grow_in_scan
 
     for path in grow_in_scan(scan, weights, out, steps=steps, start_mm=start_mm, doubling_days=doubling_days,
                              interval_days=interval_days, mass_effect=mass_effect, reach_mm=reach_mm, seed=seed,

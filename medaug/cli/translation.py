@@ -33,7 +33,7 @@ def synth_ct(
 
     Example: `medaug synth-ct MR/series --weights out/ct/train/weights --out synthetic --deidentify`
     """
-    from medaug.stages.synth_ct import translate_scan
+    from medaug.stages.scans.synth_ct import translate_scan
 
     for path in translate_scan(
         scan, weights, out, direction=direction, series=series, mask=mask, label=label, segmentation=segmentation,
@@ -56,7 +56,7 @@ def compare(
     """
     from medaug.io.atomic import to_json
     from medaug.report.comparison import comparison_text
-    from medaug.stages.compare import compare_images
+    from medaug.stages.scans.compare import compare_images
 
     found = compare_images(real, synthetic, mask, out)
     typer.echo(to_json(found).rstrip() if json else comparison_text(found))

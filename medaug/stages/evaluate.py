@@ -13,13 +13,13 @@ from medaug.evaluation.samples import Source
 from medaug.io.atomic import read_json
 from medaug.io.prepared import views_of
 from medaug.splits import Split
-from medaug.stages.arms import ARMS, check_arms
-from medaug.stages.cells import made_of, trained_cells
 from medaug.stages.config import PipelineConfig
-from medaug.stages.downstream import TASKS, Task
-from medaug.stages.held_out import check_provenance, held_out_patients, synthetic_source
+from medaug.stages.downstream.arms import ARMS, check_arms
+from medaug.stages.downstream.cells import made_of, trained_cells
+from medaug.stages.downstream.held_out import check_provenance, held_out_patients, synthetic_source
+from medaug.stages.downstream.summary import write_summary
+from medaug.stages.downstream.tasks import TASKS, Task
 from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
-from medaug.stages.summary import write_summary
 
 
 def evaluate(config: PipelineConfig, run: RunDir) -> bool:

@@ -14,13 +14,13 @@ from typing import Any
 
 from medaug.evaluation.samples import Source
 from medaug.io.atomic import read_json, write_json
-from medaug.stages.audit_scans import averaged
-from medaug.stages.cells import cell_path, cells_of
 from medaug.stages.config import PipelineConfig
-from medaug.stages.downstream import TASKS, Task
+from medaug.stages.domains.audit_scans import averaged
+from medaug.stages.downstream.cells import cell_path, cells_of
+from medaug.stages.downstream.summary import write_domain_summary, write_summary, write_translation_summary
+from medaug.stages.downstream.tasks import TASKS, Task
 from medaug.stages.report_folds import report_folds
 from medaug.stages.runs import RunDir
-from medaug.stages.summary import write_domain_summary, write_summary, write_translation_summary
 
 OF_ONE_FOLD = ("losses",)
 

@@ -25,7 +25,7 @@ from medaug.lesions import body_of, find_organ
 from medaug.progress import track
 from medaug.splits import Split, fold_patients, split_patients
 from medaug.stages.config import PipelineConfig
-from medaug.stages.config_data import DataConfig
+from medaug.stages.config.data import DataConfig
 from medaug.stages.phantoms import write_phantoms
 from medaug.stages.runs import RunDir, essential, run_stage
 from medaug.volumes import Window

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from medaug.io.atomic import read_json
 from medaug.report.page import ReportPage, Section, Table, render
-from medaug.stages.audit_sections import audit_sections
 from medaug.stages.config import PipelineConfig
-from medaug.stages.report_domains import NO_EVALUATION, domain_notes, domain_verdict, result_sections
+from medaug.stages.domains.audit_sections import audit_sections
+from medaug.stages.domains.report_domains import NO_EVALUATION, domain_notes, domain_verdict, result_sections
 from medaug.stages.runs import RunDir, seconds_by_stage
 from medaug.stages.sections import cells_by_name, commands_of, data_text, downstream_section, verdict_of
 

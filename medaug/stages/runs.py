@@ -29,7 +29,7 @@ import medaug
 from medaug.errors import ConfigError, RunError
 from medaug.io.atomic import read_json, write_error, write_json, write_text
 from medaug.stages.config import PipelineConfig
-from medaug.stages.config_files import dump_config, load_config
+from medaug.stages.config.files import dump_config, load_config
 
 IDENTITY = ("domain", "data", "target", "pairing", "segmenter", "split", "translator", "gan", "crop", "training")
 """Sections that make a run what it is: with one of them changed, a folder holds a different run."""

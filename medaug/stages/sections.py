@@ -10,9 +10,9 @@ import numpy as np
 from medaug.io.atomic import read_json
 from medaug.report.figures import difference_forest, learning_curves, score_by_patient
 from medaug.report.page import Figure, Section, Table, Verdict
-from medaug.stages.cells import cell_path
 from medaug.stages.config import PipelineConfig
-from medaug.stages.downstream import CLASS_SEPARATOR
+from medaug.stages.downstream.cells import cell_path
+from medaug.stages.downstream.tasks import CLASS_SEPARATOR
 from medaug.stages.runs import RunDir, seconds_by_stage
 from medaug.training.log import read_metrics
 

@@ -19,9 +19,9 @@ from medaug.progress import track
 from medaug.report.preview import Preview
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
-from medaug.stages.domains import SEGMENTER_TERMS
+from medaug.stages.config.two_domains import SEGMENTER_TERMS
+from medaug.stages.domains.material import Material, domain_material, domain_segmenter
 from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
-from medaug.stages.two_domains import Material, domain_material, domain_segmenter
 from medaug.training import fit
 from medaug.training.log import read_metrics
 from medaug.training.monitors import warnings_of

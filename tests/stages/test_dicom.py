@@ -14,7 +14,7 @@ from medaug.io.atomic import read_json
 from medaug.io.dicom.reading import read_series
 from medaug.io.files import read_scan, write_scan
 from medaug.phantoms import phantoms
-from medaug.stages.config_files import load_config
+from medaug.stages.config.files import load_config
 from medaug.stages.prepare import prepare
 from medaug.stages.runs import RunDir
 

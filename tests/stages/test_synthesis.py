@@ -9,7 +9,7 @@ from medaug.io.atomic import read_json
 from medaug.io.cache import open_array
 from medaug.io.files import read_label, read_scan, write_scan
 from medaug.pipeline import run_pipeline
-from medaug.stages.single import insert_into_scan
+from medaug.stages.scans.single import insert_into_scan
 
 REACH_VOXELS = 2
 REMOVAL_REACH_VOXELS = 4

@@ -13,7 +13,7 @@ from medaug.generation.weights import load_gan
 from medaug.io import prepared
 from medaug.io.atomic import read_json
 from medaug.io.files import read_scan
-from medaug.stages.config_files import dump_config
+from medaug.stages.config.files import dump_config
 from medaug.stages.runs import RunDir
 from medaug.stages.train_gan import train_gan
 

@@ -1,0 +1,191 @@
+"""Pipeline files and `--set` values in, a checked `PipelineConfig` out, and back to YAML.
+
+Every error names the file or key, what was found, and the nearest valid name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from io import StringIO
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from medaug.errors import ConfigError
+from medaug.stages.config.pipeline import PipelineConfig
+from medaug.stages.config.two_domains import SEGMENTER_TERMS
+
+
+def load_config(
+    path: Path | None, overrides: list[str], options: Mapping[str, Any] | None = None
+) -> PipelineConfig:  # fmt: skip
+    """A pipeline file (or the defaults) with options and then `key.subkey=value` overrides on top, checked.
+
+    Args:
+        options: values by dotted key, as they are (a path named `2024` stays a path); overrides are read as YAML.
+
+    Raises:
+        ConfigError: naming the file or override, the key, what was found, and the nearest valid name.
+    """
+    values: dict[str, Any] = _read_yaml(path) if path is not None else {}
+    for key, value in (options or {}).items():
+        _put(values, key, value)
+    for override in overrides:
+        _apply(values, override)
+    try:
+        config = PipelineConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, str(path or "settings"))) from None
+    _check_method(config)
+    return config
+
+
+def dump_config(config: PipelineConfig) -> str:
+    """The resolved config as YAML."""
+    stream = StringIO()
+    _plain_yaml().dump(config.model_dump(mode="json"), stream)
+    return stream.getvalue()
+
+
+def _plain_yaml() -> YAML:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = None
+    yaml.sort_base_mapping_type_on_output = False
+    return yaml
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(
+            f"{path}: no such pipeline file. Give the path of a YAML file, for example pipelines/quickstart.yaml."
+        )
+    try:
+        values = _plain_yaml().load(path.read_text())
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not readable as YAML: {error}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: found a {type(values).__name__}; expected sections such as 'data:' and 'training:'")
+    return values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {override}: expected key=value, for example --set training.steps=500")
+    try:
+        _put(values, key.strip(), _plain_yaml().load(text))
+    except YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not readable as YAML: {error}") from None
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{key}: '{parent}' is a value, not a section")
+    values[last] = value
+
+
+def _explain(error: ValidationError, source: str, section: tuple[str, ...] = ()) -> str:
+    lines = []
+    for problem in error.errors():
+        location = [*section, *(str(part) for part in problem["loc"])]
+        where = ".".join(location) or "settings"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"unknown key '{where}'" + _nearest(location))
+        elif problem["type"] == "value_error":
+            lines.append(f"{problem['msg'].removeprefix('Value error, ')}")
+        elif problem["type"] == "literal_error":
+            expected = problem["ctx"]["expected"]
+            lines.append(
+                f"{where}: found {problem['input']!r}; expected {expected}{_meant(problem['input'], expected)}"
+            )
+        else:
+            lines.append(f"{where}: found {problem['input']!r}; {problem['msg']}")
+    return f"{source}: " + "; ".join(lines)
+
+
+def _meant(found: Any, expected: str) -> str:
+    """The nearest of the quoted choices."""
+    close = difflib.get_close_matches(str(found), re.findall(r"'([^']+)'", expected), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _nearest(location: list[str]) -> str:
+    model: Any = PipelineConfig
+    for part in location[:-1]:
+        kind = model.model_fields[part].annotation
+        model = next((k for k in get_args(kind) if hasattr(k, "model_fields")), kind)  # an optional section
+    known = list(model.model_fields)
+    close = difflib.get_close_matches(location[-1], known, n=1)
+    return f"; did you mean '{'.'.join([*location[:-1], close[0]])}'?" if close else f"; valid are: {', '.join(known)}"
+
+
+def _check_method(config: PipelineConfig) -> None:
+    from medaug.translators import TRANSLATORS
+
+    translator = config.translator
+    if translator.method not in TRANSLATORS:
+        types = sorted({name.removeprefix("mask-guided-") for name in TRANSLATORS})
+        raise ConfigError(f"translator.type: found '{translator.type}'; expected one of: {', '.join(types)}")
+    settings_class = TRANSLATORS[translator.method][1]
+    known = [field.name for field in fields(settings_class)]
+    for key in translator.settings:
+        if key not in known:
+            close = difflib.get_close_matches(key, [*known, "type", "mask_guided"], n=1)
+            hint = f"did you mean 'translator.{close[0]}'?" if close else f"valid are: {', '.join(known)}"
+            raise ConfigError(f"unknown key 'translator.{key}'; {hint}")
+    try:
+        TypeAdapter(settings_class).validate_python(translator.settings)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, "settings", ("translator",))) from None
+    _check_terms(config, TRANSLATORS[translator.method][0].needs_pairs)
+    _check_label_input(config)
+
+
+def _check_label_input(config: PipelineConfig) -> None:
+    """A network that reads labels must know how many classes there are, a discriminator the same ones."""
+    settings, classes = config.translator.settings, config.data.class_names
+    found = settings.get("label_input", 0)
+    if found not in (0, len(classes)):
+        raise ConfigError(
+            f"translator.label_input: found {found}; expected {len(classes)} (classes: {', '.join(classes)}), or 0"
+        )
+    if settings.get("label_discriminator") and not found:
+        raise ConfigError(f"translator.label_discriminator needs translator.label_input={len(classes)}")
+
+
+def _check_terms(config: PipelineConfig, needs_pairs: bool) -> None:
+    """Pairs that are needed must be there, and pairs that are there must be used; tumors are not to be kept."""
+    method, paired = config.translator.type, config.pairing.paired
+    weighted = config.translator.settings.get("paired_weight", 0) > 0
+    if config.domain != "ct":
+        wants = "translator.paired_weight" if weighted else f"translator.type '{method}'" if needs_pairs else ""
+        if wants:
+            raise ConfigError(f"{wants} learns from registered pairs, which domain '{config.domain}' does not have")
+        kept = [term for term in SEGMENTER_TERMS if config.translator.settings.get(term, 0) > 0]
+        if kept:
+            raise ConfigError(
+                f"translator.{kept[0]} keeps labelled structures; domain 'tumor' is there to change them: set it to 0"
+            )
+    elif needs_pairs and paired not in (None, "all"):
+        raise ConfigError(
+            f"pairing.paired: found {paired}; '{method}' learns from pairs only, expected all. For some pairs among "
+            "unpaired images train translator.type=cyclegan with translator.paired_weight=10."
+        )
+    elif weighted and not paired:
+        raise ConfigError("translator.paired_weight needs registered pairs: set pairing.paired to a count or to all")
+    elif paired and not (weighted or needs_pairs):
+        raise ConfigError(
+            f"pairing.paired: found {paired}, which '{method}' does not use; set translator.paired_weight=10 with "
+            "translator.type=cyclegan, or leave pairing.paired out"
+        )

@@ -1,0 +1,247 @@
+"""The schema of `pipelines/*.yaml`: every setting, its default and its meaning.
+
+A pipeline file holds only differences from these defaults; `--set section.key=value` holds differences from the file.
+Unknown keys are errors that name the nearest valid one. Method settings (`translator.*`) are checked against the
+method's own config dataclass.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
+
+from medaug.generation.config import DCGANConfig
+from medaug.stages.config.data import DataConfig, Section
+from medaug.stages.config.two_domains import with_two_domains
+from medaug.training.config import TrainingConfig
+
+DEFAULT_CROP = {2: (48, 48), 3: (32, 32, 16)}
+
+
+class SplitConfig(Section):
+    """How many patients train and validate (a count, or a fraction below 1); the rest test.
+
+    With folds every patient is tested once: `medaug run` goes through all folds and pools their scores.
+    """
+
+    train: int | float = 0.6
+    validation: int | float = 0.2
+    seed: int = 0
+    folds: int | None = Field(None, ge=2, description="parts; one tests, all others but split.validation train")
+    fold: NonNegativeInt | None = Field(None, description="only this part, counted from 0; none: all, one by one")
+
+    @model_validator(mode="after")
+    def _fits(self) -> SplitConfig:
+        if self.fold is not None and (self.folds is None or self.fold >= self.folds):
+            found = f"split.fold: found {self.fold} with split.folds {self.folds}"
+            raise ValueError(f"{found}; expected a fold from 0 to split.folds - 1: set split.folds, or leave it out")
+        if self.folds is not None and "train" in self.model_fields_set and self.train != SplitConfig().train:
+            raise ValueError("split.train and split.folds exclude each other: with folds, all other patients train")
+        return self
+
+
+class TranslatorConfig(BaseModel):
+    """The method; all other keys are its own settings (see the method's config dataclass)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    type: str = "cyclegan"
+    mask_guided: bool = True
+
+    @property
+    def method(self) -> str:
+        return f"mask-guided-{self.type}" if self.mask_guided else self.type
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class CropConfig(Section):
+    """What the translator sees at once, and which lesions it learns from."""
+
+    size: tuple[int, ...] | None = Field(
+        None, description="voxels by axis (not given: 48 × 48, 3-D 32 × 32 × 16); null: whole images, which is what "
+        "plain 2-D methods read if nothing is given"
+    )  # fmt: skip
+    overlap: float = Field(0.5, ge=0, lt=1, description="plain methods in use: of neighbouring windows, as a fraction")
+    min_diameter_mm: float = Field(5.0, gt=0)
+    healthy: Literal["anywhere", "tumor-free"] = Field(
+        "anywhere", description="healthy crops: any place without tumor, or tumor-free slices at the tumors' levels"
+    )
+    level_tolerance: float = Field(0.1, description="how far from a tumor's relative slice level 'tumor-free' may go")
+
+
+class PairingConfig(Section):
+    """Two domains only: which training patients count as registered pairs; the others' images stay unpaired."""
+
+    paired: NonNegativeInt | Literal["all"] | None = Field(
+        None, description="how many patients (drawn by seed), or all; none: all for pix2pix, 0 otherwise"
+    )
+    share: float = Field(0.5, gt=0, le=1, description="part of the samples that are pairs, where there are both kinds")
+    seed: int = 0
+
+
+class SegmenterConfig(Section):
+    """Two domains only: the frozen network of `translator.segmentation_weight`, trained on A's training labels."""
+
+    updates: int = Field(300, ge=1)
+    batch_size: int = Field(8, ge=1)
+    channels: tuple[int, ...] = (16, 32, 64)
+    learning_rate: float = Field(1e-3, gt=0)
+
+
+class SynthesisConfig(Section):
+    """How many paired examples are written."""
+
+    insertions: int = Field(200, ge=0)
+    removals: int = Field(20, ge=0, description="pseudo-healthy counterparts of real tumors")
+    lesions: tuple[int, int] = Field((1, 1), description="least and most lesions a case")
+    size_mm: tuple[float, float] | None = Field(None, description="diameters; none: the training fold's")
+    shape: Literal["bank", "blob", "mixed"] = "bank"
+    styles: int = Field(4, ge=1, description="domain ct: translations a scan, by methods that know styles")
+    seed: int = 0
+    workers: int = Field(1, ge=0)
+
+
+class AuditConfig(Section):
+    """The look at realism on patients the GAN never saw."""
+
+    lesions: int = Field(150, ge=0, description="insertions into held-out patients for the probe")
+    volumes: int = Field(8, ge=0, description="insertions into whole held-out volumes, for the look across slices")
+    seed: int = 0
+
+
+class EvaluationConfig(Section):
+    """The downstream experiment: the same network, equal updates, with and without synthetic cases."""
+
+    task: Literal["segmentation", "classification", "translation", "none"] = Field(
+        "segmentation", description="of the downstream network: outline the tumor, or tell whether there is one; "
+        "domain ct: segmentation in both domains, translation (compared with registered images), or none"
+    )  # fmt: skip
+    arms: tuple[str, ...] = ("standard", "standard+gan")
+    seeds: tuple[int, ...] = (0, 1, 2)
+    synthetic_ratio: float = Field(0.5, ge=0, le=1, description="part of a batch that is synthetic in GAN arms")
+    patients: Literal["test", "validation"] = "test"
+    channels: tuple[int, ...] = Field((16, 32, 64, 128, 256), description="segmentation: of the U-Net's levels")
+    classifier_width: int = Field(16, ge=4, multiple_of=4, description="classification: of the ResNet's first stage")
+    updates: int = Field(800, ge=1)
+    batch_size: int = Field(16, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    patch_size: tuple[int, ...] | None = Field(
+        None, description="size of training patches, and of what is classified; none: whole slices or volumes"
+    )
+    tolerance_mm: float = Field(2.0, gt=0, description="of the normalised surface distance")
+    workers: int = Field(1, ge=0)
+
+
+class AnomalyConfig(Section):
+    """How `medaug anomaly` looks for what is not healthy, and what it scores."""
+
+    tile_mm: float | None = Field(None, gt=0, description="of refilled tiles; none: the lesions' upper quartile")
+    passes: int = Field(2, ge=1, description="how often the tiles are refilled, each time from the result before")
+    smoothing_mm: float = Field(5.0, ge=0, description="standard deviation of the Gaussian over the map")
+    only_brighter: bool = Field(False, description="count only what is brighter than the pseudo-healthy image")
+    search_steps: int = Field(60, ge=0, description="of a latent search, where the weights are of a GAN from noise")
+    percentile: float = Field(100.0, gt=0, le=100, description="of the map inside the organ: a slice's score")
+    seed: int = 0
+
+
+class PipelineConfig(Section):
+    """One pipeline: split → train → synthesize → audit → evaluate → report.
+
+    Domain `tumor` inserts and removes tumors; `ct` translates between two kinds of image, `data` and `target`.
+    """
+
+    name: str = "medaug"
+    domain: Literal["tumor", "ct"] = "tumor"
+    data: DataConfig = DataConfig()
+    target: DataConfig | None = Field(None, description="domain ct: what to translate to; keys left out are as in data")
+    pairing: PairingConfig = PairingConfig()
+    segmenter: SegmenterConfig = SegmenterConfig()
+    split: SplitConfig = SplitConfig()
+    translator: TranslatorConfig = TranslatorConfig()
+    gan: DCGANConfig = DCGANConfig()
+    crop: CropConfig = CropConfig()
+    training: TrainingConfig = TrainingConfig()
+    synthesis: SynthesisConfig = SynthesisConfig()
+    audit: AuditConfig = AuditConfig()
+    anomaly: AnomalyConfig = AnomalyConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @property
+    def domain_names(self) -> tuple[str, str]:
+        """Of two domains: what kind of image they are; one kind in two folders goes by the folders' names."""
+        a, b = self.data, self.target or self.data
+        return (a.kind, b.kind) if a.kind != b.kind or a.root is None else (a.root.name, b.root.name)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: Any) -> Any:
+        sections = isinstance(values, dict) and all(
+            isinstance(values.get(key) or {}, dict) for key in ("data", "target", "translator", "crop")
+        )
+        return with_two_domains(values) if sections and values.get("domain") == "ct" else values
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> PipelineConfig:
+        dims, guided = self.data.spatial_dims, self.translator.mask_guided
+        if self.domain == "ct":
+            self._check_two_domains()
+            if self.evaluation.task == "classification":
+                raise ValueError(
+                    "evaluation.task 'classification' is for domain tumor; expected another with domain ct"
+                )
+        elif self.evaluation.task in ("translation", "none"):
+            raise ValueError(f"evaluation.task '{self.evaluation.task}' is for two kinds of image; set domain: ct")
+        elif len(self.data.class_names) > 1:
+            raise ValueError(
+                f"data.classes: found {', '.join(self.data.class_names)}; domain 'tumor' edits one class, "
+                "the tumor: give one, or set domain: ct"
+            )
+        elif self.target is not None:
+            raise ValueError("target is a second kind of image, which domain 'tumor' does not have; set domain: ct")
+        if "size" not in self.crop.model_fields_set and (guided or dims == 3):
+            crop = self.crop.model_copy(update={"size": DEFAULT_CROP[dims]})
+            object.__setattr__(self, "crop", crop)  # the model is frozen for everyone else
+        if self.crop.size is None and (guided or dims == 3):
+            kind = "mask-guided methods edit crops" if guided else "no network takes a whole volume"
+            raise ValueError(f"crop.size: found null, but {kind}; give {dims} sizes, for example {DEFAULT_CROP[dims]}")
+        if self.crop.size is not None and len(self.crop.size) != dims:
+            raise ValueError(f"crop.size has {len(self.crop.size)} axes, data.spatial_dims is {dims}")
+        self._check_slices()
+        return self
+
+    def _check_two_domains(self) -> None:
+        if self.translator.mask_guided:
+            raise ValueError("translator.mask_guided edits tumors; domain 'ct' translates images: set it to false")
+        if self.target is None:
+            raise ValueError(
+                "domain 'ct' translates between two kinds of image; found no second one: set target.sequence (same "
+                "folder), or target.root, and target.modality where it differs"
+            )
+        if self.data.root is None and self.target.root is not None:
+            raise ValueError("target.root is set and data.root is not; set data.root to the folder to translate from")
+        for key in ("spatial_dims", "slices", "phantoms"):
+            if getattr(self.target, key) != getattr(self.data, key):
+                raise ValueError(f"target.{key} differs from data.{key}; the domains share it: leave it out of target")
+        if self.target.class_names != self.data.class_names:
+            raise ValueError(
+                f"target.classes: found {', '.join(self.target.class_names)}; expected the names of data.classes, "
+                f"{', '.join(self.data.class_names)}, in their order (label values may differ)"
+            )
+        if self.data == self.target:
+            raise ValueError("target is the same as data; set target.sequence or target.root to the other kind")
+
+    def _check_slices(self) -> None:
+        slices, channels = self.data.slices, self.translator.settings.get("channels")
+        if slices % 2 == 0:
+            raise ValueError(f"data.slices: found {slices}; expected an odd number, the slice itself in the middle")
+        if slices > 1 and (self.translator.mask_guided or self.data.spatial_dims == 3):
+            raise ValueError(
+                f"data.slices={slices} is for plain 2-D methods; set data.spatial_dims=3 and data.slices=1 instead, or "
+                "translator.mask_guided=false with data.spatial_dims=2"
+            )
+        if slices > 1 and channels not in (None, slices):
+            raise ValueError(f"translator.channels: found {channels}; data.slices={slices} sets it, leave it out")

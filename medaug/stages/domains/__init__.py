@@ -1,0 +1,1 @@
+"""Stages of a translation between two kinds of image (`domain: ct`)."""

@@ -1,0 +1,130 @@
+"""What a translation does to patients it never saw: pictures, windows, HU by tissue, contrast of what is labelled.
+
+Reads: `prepared/`, `prepared_b/`, `split.json`, `train/weights`. Writes `audit/pictures.png`, `audit/translation.json`:
+
+{"patients": {"source": [...], "target": [...]}, "tiling": {...} or null, "by_patient": {patient: figures}, "shift",
+"levels", "contrast": means over patients with intervals, "left_out": {case: reason}}. `shift` and `levels` are there
+where both domains are CT in HU, `contrast` where held-out scans have labels. Held-out patients are looked at here and
+nowhere used for training.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medaug.io.atomic import atomic_path, read_json, write_json
+from medaug.progress import track
+from medaug.report.pictures import Picture, picture_grid
+from medaug.stages.config import PipelineConfig
+from medaug.stages.domains.audit_contrast import contrasts_of
+from medaug.stages.domains.audit_scans import (
+    Entry,
+    Scan,
+    averaged,
+    held_out_entries,
+    read_scan_of,
+    spread,
+    translated_scan,
+)
+from medaug.stages.domains.audit_tiling import tiling_of
+from medaug.stages.domains.audit_tissues import figures_of, levels
+from medaug.stages.runs import RunDir, fingerprint, run_stage
+from medaug.transforms import TranslateDomain
+from medaug.translators.weights import load_weights
+
+PICTURES = 6
+TILED_SCANS = 3
+
+
+def audit_domains(config: PipelineConfig, run: RunDir) -> bool:
+    """The stage; says whether it had anything to do."""
+    weights, split = read_json(run.weights / "model.json"), read_json(run.split)
+    inputs = [
+        weights["sha256"],
+        split["hash"],
+        *(fingerprint(read_json(path)) for path in (run.datalist, run.datalist_b)),
+    ]
+    return run_stage(run, "audit_domains", inputs, [run.audit], lambda: _audit(config, run))
+
+
+def _audit(config: PipelineConfig, run: RunDir) -> None:
+    weights = load_weights(run.weights)
+    source, target = (held_out_entries(run, datalist) for datalist in (run.datalist, run.datalist_b))
+    patients = _Patients(config, run, TranslateDomain(weights, "a2b"))
+    with track("audit translations", len(source) + len(target)) as tracker:
+        for patient, entries in source.items():
+            patients.look_at_source(patient, entries)
+            tracker.advance()
+        for patient, entries in target.items():
+            patients.look_at_target(patient, entries)
+            tracker.advance()
+    patients.save_pictures()
+    facts = {
+        "patients": {"source": list(source), "target": list(target)},
+        "tiling": tiling_of(spread(source, TILED_SCANS), run.prepared, weights),
+        "by_patient": patients.figures, "left_out": patients.left_out,
+    }  # fmt: skip
+    write_json(run.audit / "translation.json", facts | averaged(list(patients.figures.values())))
+
+
+class _Patients:
+    """Figures by patient, nested as in `translation.json`, and the rows of the picture."""
+
+    def __init__(self, config: PipelineConfig, run: RunDir, translate: TranslateDomain):
+        self.run, self.translate, self.class_names = run, translate, config.data.class_names
+        domains = (translate.source, translate.target)
+        self.in_hu = all(domain.modality == "CT" and domain.unit == "HU" for domain in domains)
+        self.figures: dict[str, dict[str, Any]] = {}
+        self.left_out: dict[str, str] = {}
+        self.rows: list[list[Picture]] = []
+
+    def look_at_source(self, patient: str, entries: list[Entry]) -> None:
+        sources = [read_scan_of(entry, self.run.prepared) for entry in entries]
+        fakes = [translated_scan(entry, self.run.prepared, self.translate) for entry in entries]
+        if len(self.rows) < PICTURES:
+            self.rows.append(_row(sources[len(sources) // 2], fakes[len(fakes) // 2]))
+        if self.in_hu:
+            self._add(patient, figures_of(sources, fakes))
+        self._add_contrasts(patient, "source", sources)
+        self._add_contrasts(patient, "translated", fakes)
+
+    def look_at_target(self, patient: str, entries: list[Entry]) -> None:
+        scans = [read_scan_of(entry, self.run.prepared_b) for entry in entries]
+        if self.in_hu:
+            self._add(patient, {"levels": {"target": levels(scans)}})
+        self._add_contrasts(patient, "target", scans)
+
+    def save_pictures(self) -> None:
+        if self.rows:
+            titles = ["source (label outlined)", "translated", "the same, outlined", "translated − source"]
+            with atomic_path(self.run.audit / "pictures.png") as temporary:
+                temporary.write_bytes(picture_grid(self.rows, column_titles=titles, tile=170))
+
+    def _add_contrasts(self, patient: str, kind: str, scans: list[Scan]) -> None:
+        contrasts = contrasts_of(scans, self.class_names)
+        self.left_out |= contrasts.left_out
+        self._add(patient, {"contrast": {name: {kind: value} for name, value in contrasts.by_class.items()}})
+
+    def _add(self, patient: str, figures: dict[str, Any]) -> None:
+        _merge(self.figures.setdefault(patient, {}), figures)
+
+
+def _merge(into: dict[str, Any], more: dict[str, Any]) -> None:
+    """Nested dicts; those without a figure are left out."""
+    for key, value in more.items():
+        if not isinstance(value, dict):
+            into[key] = value
+        elif value:
+            _merge(into.setdefault(key, {}), value)
+
+
+def _row(source: Scan, fake: Scan) -> list[Picture]:
+    """Of a volume, the slice with most of what is labelled, or the middle one."""
+    before, after, label = source.normalized, fake.normalized, source.classes > 0
+    if before.ndim == 3:
+        level = int(label.sum(axis=(0, 1)).argmax()) if label.any() else before.shape[-1] // 2
+        before, after, label = before[..., level], after[..., level], label[..., level]
+    return [
+        Picture(before, -1, 1, contour=label), Picture(after, -1, 1), Picture(after, -1, 1, contour=label),
+        Picture(after - before, diverging=True),
+    ]  # fmt: skip

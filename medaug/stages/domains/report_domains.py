@@ -1,0 +1,137 @@
+"""The page of a run between two kinds of image: what was translated, how well, and what a network gains by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medaug.io.atomic import read_json
+from medaug.report.page import Figure, ReportPage, Section, Table, Verdict, render
+from medaug.stages.config import PipelineConfig
+from medaug.stages.domains.audit_sections import audit_sections
+from medaug.stages.downstream.arms import ARMS
+from medaug.stages.runs import RunDir
+from medaug.stages.sections import (
+    cells_by_name,
+    commands_of,
+    data_text,
+    downstream_section,
+    interval_text,
+    losses_of,
+    time_section,
+    training_section,
+    verdict_of,
+)  # fmt: skip
+
+TITLES = {"source": "Tested on the source domain (in distribution)", "target": "Tested on the target domain"}
+SUBTITLES = {
+    "segmentation": "Does a translation to the target domain help a network that has labels in the source domain only?",
+    "translation": "How near are translated images to the real ones?",
+    "none": "A translation between two kinds of image",
+}
+NO_EVALUATION = Verdict("info", "Translated, not evaluated", "evaluation.task is none: look at the audit below.")
+
+
+def report_domains(config: PipelineConfig, run: RunDir) -> bool:
+    """Writes the page from what is in the run folder; always runs, it takes a second or two."""
+    weights, task = read_json(run.weights / "model.json"), config.evaluation.task
+    page = ReportPage(
+        title=f"medaug: {config.name}",
+        subtitle=SUBTITLES[task],
+        verdict=domain_verdict(run),
+        facts=_facts(config, run, weights),
+        sections=[*result_sections(run), *audit_sections(run), training_section(run), time_section(run)],
+        warnings=weights["warnings"] + domain_notes(run),
+        left_out=[(item["path"], item["reason"]) for path in (run.datalist, run.datalist_b)
+                  for item in read_json(path)["unreadable"]],
+        settings_yaml=run.config.read_text(),
+        commands=commands_of(run),
+    )  # fmt: skip
+    render(page, run.report)
+    return True
+
+
+def domain_verdict(run: RunDir) -> Verdict:
+    """Of the GAN arm on the target domain, or of the method against the best trivial translation."""
+    path = run.evaluation / "summary.json"
+    if not path.exists():
+        return NO_EVALUATION
+    summary = read_json(path)
+    if "tests" not in summary:
+        verdict = verdict_of(summary)
+        headlines = {"helps": "Nearer to the real images than any trivial translation",
+                     "hurts": "Farther from the real images than a trivial translation",
+                     "inconclusive": "No clear difference to a trivial translation"}  # fmt: skip
+        return Verdict(verdict.tone, headlines.get(verdict.tone, verdict.headline), verdict.sentence)
+    arm = next((name for name in summary["tests"]["target"]["arms"] if ARMS[name].synthetic), None)
+    return verdict_of(summary["tests"]["target"], arm)
+
+
+def domain_notes(run: RunDir) -> list[str]:
+    """What a reader must not overlook: a cheap arm that does as well as the GAN."""
+    path = run.evaluation / "summary.json"
+    summary = read_json(path) if path.exists() else {}
+    notes = []
+    for test, found in summary.get("tests", {}).items():
+        for c in found["rivals"]:
+            if c["verdict"] != "helps":
+                does = "does better than" if c["verdict"] == "hurts" else "does as well as"
+                notes.append(
+                    f"On the {test} domain {c['reference']}, which needs no GAN, {does} {c['arm']}: the difference of "
+                    f"{c['arm']} to it is {interval_text(c['difference'], signed=True)}."
+                )
+    return notes
+
+
+def result_sections(run: RunDir) -> list[Section]:
+    """Scores of every test set."""
+    path = run.evaluation / "summary.json"
+    if not path.exists():
+        return []
+    summary = read_json(path)
+    if "tests" not in summary:
+        section = downstream_section(summary, cells_by_name(run, summary), "Translated and real")
+        pictures = run.evaluation / "pictures.png"
+        if pictures.exists():
+            figure = Figure("Held-out patients", pictures.read_bytes(), "Of patients the method never saw.",
+                            "Source, real target, translation, difference, and the trivial translation")  # fmt: skip
+            section.figures.append(figure)
+        return [section]
+    sections = []
+    for test, found in summary["tests"].items():
+        cells = cells_by_name(run, found)
+        of_test = {name: cell | cell["tests"][test] for name, cell in cells.items()}
+        losses = losses_of(cells) if test == "source" else None
+        sections.append(downstream_section(found, of_test, TITLES[test], losses))
+    return [*reversed(sections), *_lesions(summary)]
+
+
+def _lesions(summary: dict[str, Any]) -> list[Section]:
+    """Lesions that a translation loses or invents, as a network with labels of the target domain sees them."""
+    found = summary.get("lesions")
+    if not found:
+        return []
+    rows: list[list[str | float]] = [
+        [kind, counts["lesions"], counts["lost"], counts["gained"], counts["scans"]] for kind, counts in found.items()
+    ]
+    table = Table(
+        "Lesions lost and gained", ["Images", "Labelled", "Lost", "Gained", "Scans"], rows,
+        "By the network of the arm target-labels, which learnt from real, labelled images of the target domain: on "
+        "real ones its own errors, on translated ones these and the translation's. All seeds together: each looked at "
+        "every scan.",
+    )  # fmt: skip
+    return [Section("Lesions", "", [table])]
+
+
+def _facts(config: PipelineConfig, run: RunDir, weights: dict[str, Any]) -> list[tuple[str, str]]:
+    split = read_json(run.split)
+    return [
+        ("Data", data_text(config)),
+        ("Domains", f"{weights['domain_a']['name']} to {weights['domain_b']['name']}"),
+        ("Patients", f"{len(split['train'])} to train, {len(split['validation'])} to validate, "
+                     f"{len(split['test'])} to test"),
+        ("Translator", f"{weights['method']}, {weights['steps']} steps, "
+                       f"{len(weights['paired_patients'])} patients used as registered pairs"),
+        ("Weights", weights["sha256"][:16]),
+        ("Split", split["hash"][:16]),
+        ("Made with", f"medaug {weights['medaug']}, {read_json(run.environment)['machine']}"),
+    ]  # fmt: skip

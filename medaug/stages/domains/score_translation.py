@@ -1,0 +1,136 @@
+"""How near is a translated image to the real one? Held-out registered patients, against two trivial translations.
+
+Reads: `prepared/`, `prepared_b/`, `split.json`, `train/weights`. Writes `evaluation/`: `cells/<arm>-seed<k>.json`,
+`scores.csv`, `summary.json` (as the stage `evaluate` writes them) and `pictures.png`. The arms are the trained method,
+`mean` and, where training patients have registered pairs, `regression` (see `quality.baselines`). Metrics are those of
+`quality.similarity`, inside the real image's body; in HU the cells also hold errors by tissue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from medaug.errors import ConfigError, DataError
+from medaug.io.atomic import atomic_path, read_json, write_json
+from medaug.io.prepared import View
+from medaug.progress import track
+from medaug.quality import HOUNSFIELD, Pair, Scale, bone_dice, similarity, tissue_errors
+from medaug.quality.baselines import Example, IntensityRegression, MeanImage
+from medaug.report.translation import translation_grid
+from medaug.splits import Split, refuse_leakage
+from medaug.stages.config import PipelineConfig
+from medaug.stages.domains.registered import read_case, read_target, registered, scale_of, translated, whole_views
+from medaug.stages.downstream.cells import cell_path
+from medaug.stages.downstream.summary import write_translation_summary
+from medaug.stages.runs import RunDir, fingerprint, run_stage
+from medaug.transforms import TranslateDomain
+from medaug.translators.weights import load_weights
+
+PICTURES = 6
+MEAN, REGRESSION = "mean", "regression"
+Translation = Callable[[View, np.ndarray], np.ndarray]
+"""A source's view and its image in [-1, 1] → its translation in the target's scale."""
+Scores = dict[str, dict[str, float]]
+
+
+def score_translation(config: PipelineConfig, run: RunDir) -> bool:
+    """The stage; says whether it had anything to do.
+
+    Raises:
+        ConfigError: if the run has no target domain.
+        DataError: if fewer than two of the patients to score have registered images in both domains.
+        LeakageError: if the weights were made from one of them.
+    """
+    if config.target is None:
+        raise ConfigError("only a translation between two kinds of image can be compared with real ones: domain ct")
+    facts, split = read_json(run.weights / "model.json"), Split.from_dict(read_json(run.split))
+    refuse_leakage(facts["training_patients"], split, f"weights {run.weights} were")
+    datalists = [fingerprint(read_json(path)) for path in (run.datalist, run.datalist_b)]
+    inputs = [config.evaluation.patients, facts["sha256"], split.hash, *datalists]
+    return run_stage(run, "score_translation", inputs, [run.evaluation], lambda: _score(config, run, split))
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The patients to score, with their registered views, and in what they are compared."""
+
+    run: RunDir
+    pairs: dict[str, list[tuple[View, View]]]
+    scale: Scale
+
+    def score(self, arm: str, translation: Translation) -> dict[str, Any]:
+        """By patient the metrics ("scores") and, in HU, the errors by tissue ("hounsfield")."""
+        scores: Scores = {}
+        tissues: dict[str, Any] = {}
+        with track(f"score {arm}", len(self.pairs)) as tracker:
+            for patient, views in self.pairs.items():
+                compared = [self.compared(pair, translation) for pair in views]
+                scores[patient] = similarity(compared, self.scale)
+                if self.scale == HOUNSFIELD:
+                    tissues[patient] = {"bone_dice": bone_dice(compared), "tissues": tissue_errors(compared)}
+                tracker.advance()
+        return {"scores": scores} | ({"hounsfield": tissues} if tissues else {})
+
+    def compared(self, views: tuple[View, View], translation: Translation) -> Pair:
+        case = read_case(self.run, views, self.scale)
+        return Pair(case.target, translation(views[0], case.source), case.body)
+
+
+def _score(config: PipelineConfig, run: RunDir, split: Split) -> None:
+    weights = load_weights(run.weights)
+    scale = scale_of(run, weights.translator.domain_b.window)
+    wanted = split.test if config.evaluation.patients == "test" else split.validation
+    found = registered(run, wanted)
+    if len(found.pairs) < 2:
+        reasons = "; ".join(found.left_out.values()) or f"there are {len(wanted)} {config.evaluation.patients} patients"
+        raise DataError(
+            f"found {len(found.pairs)} {config.evaluation.patients} patient(s) with registered images in data and "
+            f"target; expected at least 2 for an interval ({reasons}). Add patients, or register their images."
+        )
+    held = _Held(run, found.pairs, scale)
+    translate = TranslateDomain(weights, "a2b")
+    method = weights.translator.name
+    trained_on = registered(run, split.train).pairs
+    arms: dict[str, Translation] = {method: lambda view, source: translated(run, view, translate, scale)}
+    arms |= _baselines(run, split, trained_on, scale)
+    seed = config.training.seed
+    for arm, translation in arms.items():
+        cell = cell_path(run, arm, seed)
+        if not cell.exists():
+            write_json(cell, {"arm": arm, "seed": seed, **held.score(arm, translation), "losses": []})
+    facts = {"unit": scale.unit, "scale": [scale.low, scale.high], "left_out": found.left_out,
+             "source": weights.translator.domain_a.name, "target": weights.translator.domain_b.name,
+             "registered_training_patients": list(trained_on)}  # fmt: skip
+    cells = {arm: [read_json(cell_path(run, arm, seed))] for arm in arms}
+    write_translation_summary(run, cells, facts)
+    _write_pictures(held, arms, method)
+
+
+def _baselines(
+    run: RunDir, split: Split, pairs: dict[str, list[tuple[View, View]]], scale: Scale
+) -> dict[str, Translation]:
+    """The trivial translations that the training patients allow."""
+    targets = whole_views(run, "b", split.train)
+    mean = MeanImage(read_target(run, view, scale) for view in targets)
+    found: dict[str, Translation] = {MEAN: lambda view, source: mean(source)}
+    if pairs:
+        examples = (Example(*read_case(run, pair, scale)) for views in pairs.values() for pair in views)
+        regression = IntensityRegression(examples)
+        found[REGRESSION] = lambda view, source: regression(source)
+    return found
+
+
+def _write_pictures(held: _Held, arms: dict[str, Translation], method: str) -> None:
+    """The middle case of the first patients."""
+    rival = REGRESSION if REGRESSION in arms else MEAN
+    rows = {}
+    for patient, views in list(held.pairs.items())[:PICTURES]:
+        middle = views[len(views) // 2]
+        source = middle[0].read(held.run.prepared).image
+        rows[patient] = (source, held.compared(middle, arms[method]), arms[rival](middle[0], source))
+    with atomic_path(held.run.evaluation / "pictures.png") as temporary:
+        temporary.write_bytes(translation_grid(rows, held.scale, rival=rival))

@@ -1,0 +1,76 @@
+"""Write the labelled training scans as the other domain would show them: same labels, other appearance.
+
+Reads: `prepared/`, `split.json`, `train/weights`. Writes `synthetic/`: `images/` (the translation, in the target's
+unit), `labels/` (class numbers, as in the source), and `datalist.json` with parent, seed and weights hash. A scan is
+there `synthesis.styles` times where the method knows styles, once otherwise. A stopped stage goes on where it was.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from medaug.errors import DataError
+from medaug.io.atomic import read_json, write_json
+from medaug.io.files import write_scan
+from medaug.io.prepared import View
+from medaug.progress import track
+from medaug.splits import Split, refuse_leakage
+from medaug.stages.config import PipelineConfig
+from medaug.stages.domains.registered import translated_entry
+from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
+from medaug.transforms import TranslateDomain
+from medaug.translators.weights import Weights, load_weights
+
+
+def translate(config: PipelineConfig, run: RunDir) -> bool:
+    """The stage; says whether it had anything to do.
+
+    Raises:
+        DataError: if no training patient has a label.
+        LeakageError: if the weights were trained on validation or test patients of this run.
+    """
+    facts, split = read_json(run.weights / "model.json"), Split.from_dict(read_json(run.split))
+    refuse_leakage(facts["training_patients"], split, f"weights {run.weights} were")
+    inputs = [essential(config.synthesis), facts["sha256"], split.hash, fingerprint(read_json(run.datalist))]
+    return run_stage(run, "translate", inputs, [run.synthetic], lambda: _translate(config, run, split))
+
+
+def _translate(config: PipelineConfig, run: RunDir, split: Split) -> None:
+    entries = [
+        entry for entry in read_json(run.datalist)["cases"]
+        if entry["patient"] in split.train and "label" in entry["arrays"]
+    ]  # fmt: skip
+    if not entries:
+        raise DataError("no training patient of data has a label; expected some, to train the network of the test on")
+    weights = load_weights(run.weights)
+    styles = config.synthesis.styles if weights.translator.style_dim else 1
+    records = []
+    with track("translate", len(entries) * styles) as tracker:
+        for entry in entries:
+            for number in range(styles):
+                records.append(_record(entry, number, config.synthesis.seed + number, weights, run))
+                tracker.advance()
+    write_json(run.synthetic / "datalist.json", {"training": records})
+
+
+def _record(entry: dict[str, Any], number: int, seed: int, weights: Weights, run: RunDir) -> dict[str, Any]:
+    """Translates one scan and writes it, or returns what is there."""
+    name = f"translated-{number:02d}-{entry['case']}"
+    path = run.synthetic / "records" / f"{name}.json"
+    if path.exists():
+        return read_json(path)
+    image, window = translated_entry(entry, run.prepared, TranslateDomain(weights, "a2b", seed=seed))
+    paths = {kind: f"{kind}s/{name}.nii.gz" for kind in ("image", "label")}
+    affine = np.asarray(entry["affine"])
+    write_scan(run.synthetic / paths["image"], image[None], affine, str(image.dtype))
+    write_scan(run.synthetic / paths["label"], View(entry, None, 0).classes(run.prepared)[None], affine, "uint8")
+    record = {
+        "case": name, "patient": entry["patient"], "scan": name, "channel": None, "kind": "translated", **paths,
+        "parent": {"case": entry["case"], "patient": entry["patient"], "level": None}, "window": window,
+        "seed": seed, "lesions": [], "weights": weights.facts["sha256"],
+        "training_patients": weights.facts["training_patients"], "split_hash": weights.facts["split_hash"],
+    }  # fmt: skip
+    write_json(path, record)
+    return record

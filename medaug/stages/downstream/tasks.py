@@ -1,0 +1,271 @@
+"""The two downstream tasks of an evaluation: what a cell trains and scores, and what its scores are by patient.
+
+The same network for every arm of a task; a segmentation is scored scan by scan, a classification slice by slice, or
+patch by patch where `evaluation.patch_size` is given.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from medaug.evaluation import (
+    METRICS,
+    POOLED_METRICS,
+    ClassificationConfig,
+    Metric,
+    PooledMetric,
+    Scored,
+    SegmentationConfig,
+    predict,
+    pseudo_values,
+    score_patient,
+    train_classifier,
+    train_segmenter,
+    tumor_probability,
+    within_patient,
+)
+from medaug.evaluation.pooled import check_kinds
+from medaug.evaluation.samples import ClassificationSamples, SegmentationSamples, Source, patches_of
+from medaug.io.prepared import View, views_of
+from medaug.progress import track
+from medaug.stages.config import PipelineConfig
+from medaug.stages.downstream.arms import Arm
+from medaug.stages.downstream.cells import score_table
+from medaug.volumes import Window
+
+LOSS_EVERY = 10
+CLASS_SEPARATOR = ": "
+"""Between a metric and the class that it is of, where there are several."""
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """A downstream task on a run's patients.
+
+    Attributes:
+        real: the training patients' views.
+        synthetic: what GAN arms also train on, None without a case; `counterparts` are the training views that
+            insertions were made from.
+        entries: the prepared cases of the patients to score, in `folder`.
+        target: the training patients' views of the other domain, where there are two; looked at without labels.
+        target_labelled: those of them that have labels, which a ceiling alone reads.
+    """
+
+    config: PipelineConfig
+    real: Source
+    synthetic: Source | None
+    counterparts: Source
+    entries: list[dict[str, Any]]
+    folder: Path
+    target: Source | None = None
+    target_labelled: Source | None = None
+
+    name: ClassVar[str]
+    learns_from: ClassVar[tuple[str, ...]]
+
+    @property
+    @abstractmethod
+    def metrics(self) -> Mapping[str, Metric | PooledMetric]:
+        """The scores of a patient, the main one first."""
+
+    def cell(self, name: str, arm: Arm, seed: int) -> dict[str, Any]:
+        """Trains one network and scores it on every patient: "scores" by patient and metric, and the losses."""
+        network, losses = self.fitted(name, arm, seed)
+        return {"arm": name, "seed": seed, **self.results(network), "losses": losses}
+
+    def fitted(self, name: str, arm: Arm, seed: int) -> tuple[torch.nn.Module, list[tuple[int, float]]]:
+        """One trained network, and its loss now and then, (update, loss)."""
+        settings = self.config.evaluation
+        losses: list[tuple[int, float]] = []
+        with track(f"{self.name} {name}, seed {seed}", settings.updates) as tracker:
+
+            def on_update(update: int, loss: float) -> None:
+                tracker.advance(f"loss {loss:.3f}")
+                if update % LOSS_EVERY == 0:
+                    losses.append((update, round(loss, 5)))
+
+            return self.trained(arm, seed, on_update), losses
+
+    def results(self, network: torch.nn.Module) -> dict[str, Any]:
+        """What a network scores, by patient and metric, as JSON; "scores" among it."""
+        results: dict[str, Any] = {}
+        patients = sorted({entry["patient"] for entry in self.entries})
+        with track("score patients", len(patients)) as tracker:
+            for patient in patients:
+                results[patient] = self.scored(network, [e for e in self.entries if e["patient"] == patient])
+                tracker.advance()
+        return self.gathered(results)
+
+    @classmethod
+    @abstractmethod
+    def check(cls, real: Source, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
+        """Refuses patients that the task cannot be trained or scored on, before anything is.
+
+        Raises:
+            DataError: saying what is missing.
+        """
+
+    @abstractmethod
+    def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
+        """One network."""
+
+    @abstractmethod
+    def scored(self, network: torch.nn.Module, entries: list[dict[str, Any]]) -> Any:
+        """One patient's result, from its cases."""
+
+    @abstractmethod
+    def gathered(self, results: dict[str, Any]) -> dict[str, Any]:
+        """What the cell keeps of the results by patient, as JSON; "scores" among it."""
+
+    @abstractmethod
+    def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
+        """Scores (P, S), one column a cell, whose mean is the arm's figure."""
+
+
+class Segmentation(Task):
+    """Outline the tumor, or the classes that the data has."""
+
+    name = "segmentation"
+    learns_from = ("inserted", "translated")
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Metric]:
+        """Of one class; of several the means over them, and each class's own."""
+        classes = self.config.data.class_names
+        if len(classes) == 1:
+            return METRICS
+        return dict(METRICS) | {
+            f"{name}{CLASS_SEPARATOR}{kind}": replace(metric, title=f"{metric.title}, {kind}")
+            for kind in classes for name, metric in METRICS.items()
+        }  # fmt: skip
+
+    @classmethod
+    def check(cls, real: Source, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
+        """Any patients will do: one without a tumor is scored too."""
+
+    @property
+    def network_config(self) -> SegmentationConfig:
+        s = self.config.evaluation
+        return SegmentationConfig(
+            spatial_dims=self.config.data.spatial_dims, classes=len(self.config.data.class_names),
+            channels=s.channels, updates=s.updates, batch_size=s.batch_size, learning_rate=s.learning_rate,
+            precision=s.precision, patch_size=s.patch_size,
+        )  # fmt: skip
+
+    def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
+        s = self.config.evaluation
+        samples = SegmentationSamples(
+            self.target_labelled if arm.target else self.real, self.synthetic if arm.synthetic else None,
+            synthetic_ratio=s.synthetic_ratio, seed=seed, patch_size=s.patch_size, length=s.updates * s.batch_size,
+            augmentation=arm.augmentation(self.config.data.spatial_dims, self.real, self.target),
+        )  # fmt: skip
+        return train_segmenter(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
+
+    def scored(self, network: torch.nn.Module, entries: list[dict[str, Any]]) -> dict[str, float]:
+        pairs = [self.segmented(network, entry) for entry in entries]
+        spacing_mm = entries[0]["spacing_mm"][: pairs[0][0].ndim]
+        tolerance_mm, classes = self.config.evaluation.tolerance_mm, self.config.data.class_names
+        by_class = [
+            score_patient([(p == number, t == number) for p, t in pairs], spacing_mm, tolerance_mm)
+            for number in range(1, len(classes) + 1)
+        ]
+        means = {name: float(np.mean([scores[name] for scores in by_class])) for name in METRICS}
+        if len(classes) == 1:
+            return means
+        own = {f"{name}{CLASS_SEPARATOR}{kind}": value for kind, scores in zip(classes, by_class, strict=True)
+               for name, value in scores.items()}  # fmt: skip
+        return means | own
+
+    def gathered(self, results: dict[str, Any]) -> dict[str, Any]:
+        return {"scores": results}
+
+    def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
+        return score_table(cells, patients, metric)
+
+    def segmented(self, network: torch.nn.Module, entry: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """(prediction, truth) of one case, class numbers at the shape it is stored in."""
+        view = View(entry, None, 0)
+        raw = np.array(view.raw(self.folder, "image"), np.float32)
+        return self.predicted(network, Window(**entry["window"]).normalize(raw)), view.classes(self.folder)
+
+    def predicted(self, network: torch.nn.Module, normalized: np.ndarray) -> np.ndarray:
+        """Class numbers of an image (*S) in [-1, 1]; a volume goes through a 2-D network slice by slice."""
+        image, config = torch.from_numpy(normalized), self.network_config
+        if image.ndim == config.spatial_dims:
+            return predict(network, image[None], config)[0].numpy()
+        stack = image.movedim(-1, 0)[:, None]  # (Z, 1, X, Y)
+        return predict(network, stack, config)[:, 0].movedim(0, -1).numpy()
+
+
+class Classification(Task):
+    """Tell whether there is a tumor, in a slice (2-D), a volume (3-D), or a patch of either."""
+
+    name = "classification"
+    learns_from = ("inserted", "removed")
+
+    @property
+    def metrics(self) -> Mapping[str, PooledMetric]:
+        return POOLED_METRICS
+
+    @classmethod
+    def check(cls, real: Source, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
+        """Both kinds to train on, and where whole views are scored both kinds in two patients."""
+        ClassificationSamples(real, None, None, synthetic_ratio=0, seed=0, length=0, patch_size=patch_size)
+        if patch_size is None:
+            check_kinds([np.array([view.tumor_voxels > 0 for view in views]) for views in held_out.values()])
+
+    @property
+    def network_config(self) -> ClassificationConfig:
+        s = self.config.evaluation
+        return ClassificationConfig(
+            spatial_dims=self.config.data.spatial_dims, width=s.classifier_width, updates=s.updates,
+            batch_size=s.batch_size, learning_rate=s.learning_rate, precision=s.precision,
+        )  # fmt: skip
+
+    def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
+        s = self.config.evaluation
+        samples = ClassificationSamples(
+            self.real, self.synthetic if arm.synthetic else None, self.counterparts,
+            synthetic_ratio=s.synthetic_ratio, seed=seed, patch_size=s.patch_size, length=s.updates * s.batch_size,
+            augmentation=arm.augmentation(self.config.data.spatial_dims, self.real, self.target),
+        )  # fmt: skip
+        return train_classifier(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
+
+    def scored(self, network: torch.nn.Module, entries: list[dict[str, Any]]) -> Scored:
+        probabilities, tumor = [], []
+        for view in views_of(entries, self.folder, self.config.data.spatial_dims):
+            patches = list(patches_of(view.read(self.folder), self.config.evaluation.patch_size))
+            if patches:
+                images = torch.from_numpy(np.stack([image for image, _ in patches]))[:, None]
+                probabilities.append(tumor_probability(network, images, self.network_config))
+                tumor += [bool(label.any()) for _, label in patches]
+        return Scored(torch.cat(probabilities).double().numpy(), np.array(tumor))
+
+    def gathered(self, results: dict[str, Any]) -> dict[str, Any]:
+        """The metrics of a patient alone (None where all slices are of one kind), and all probabilities."""
+        return {
+            "scores": {patient: within_patient(scored) for patient, scored in results.items()},
+            "slices": {
+                patient: {"probability": [round(float(x), 6) for x in s.scores], "tumor": s.tumor.tolist()}
+                for patient, s in results.items()
+            },
+        }
+
+    def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
+        columns = []
+        for cell in cells:
+            slices = [cell["slices"][patient] for patient in patients]
+            scored = [Scored(np.array(s["probability"]), np.array(s["tumor"])) for s in slices]
+            columns.append(pseudo_values(scored, POOLED_METRICS[metric].score))
+        return np.stack(columns, axis=1)
+
+
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Segmentation, Classification)}

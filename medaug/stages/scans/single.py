@@ -1,0 +1,114 @@
+"""Insert tumors into, or remove one from, a single scan: image, label and a picture beside each other in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from monai.data import MetaTensor
+
+from medaug.errors import ConfigError, DataError
+from medaug.io.atomic import atomic_path, write_json
+from medaug.io.files import write_scan
+from medaug.io.suffixes import stem_of
+from medaug.report.pictures import before_after
+from medaug.stages.scans.reading import as_array, output_suffix, read_mask, read_one, window_for
+from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
+from medaug.transforms.styles import style_of
+from medaug.translators.weights import Weights, load_weights
+
+Sizes = tuple[float, float]
+
+
+def insert_into_scan(
+    scan: Path, weights: Path, out: Path, *, count: int = 1, seed: int = 0, size_mm: Sizes | None = None,
+    organ_mask: Path | None = None, mask: Path | None = None, style_from: Path | None = None,
+    style_mask: Path | None = None, sequence: str | None = None,
+) -> list[Path]:  # fmt: skip
+    """Inserts up to `count` drawn tumors, or one exactly where `mask` is.
+
+    Args:
+        style_from, style_mask: a scan and the tumor in it whose style the new ones get (methods that know styles).
+
+    Returns:
+        The paths of image, label, picture and manifest.
+
+    Raises:
+        ConfigError: if the options contradict each other.
+        DataError: if the scan cannot be used, or there is no room for a single tumor.
+        WeightsError: if the weights cannot be used.
+    """
+    if mask is not None and (organ_mask is not None or size_mm is not None or count != 1):
+        raise ConfigError("--mask says where and how large: leave out --organ-mask, --size-mm and --count")
+    loaded = load_weights(weights)
+    image = read_one(scan, sequence, loaded)
+    window, style = window_for(loaded, image, scan), _style(style_from, style_mask, loaded, sequence)
+    facts = {"scan": scan.name, "seed": seed, "asked": count, "weights": loaded.facts["sha256"]}
+    if mask is not None:
+        insert = InsertTumor(loaded, seed, style=style)
+        edited, label = insert(image, read_mask(mask, image, scan), window=window)
+        facts |= {"mask": mask.name, "lesions": [{"style": list(style)} if style else {}]}
+    else:
+        organ = read_mask(organ_mask, image, scan) if organ_mask is not None else None
+        drawn = RandInsertTumor(loaded, prob=1.0, count=(count, count), size_mm=size_mm, style=style)
+        edited, label = drawn.set_random_state(seed=seed)(image, None, organ, window=window)
+        facts["lesions"] = drawn.lesions
+        if not drawn.lesions:
+            raise DataError.about(
+                scan, "no room for a tumor", "an organ larger than the tumor",
+                "Give --organ-mask, smaller --size-mm, or another --seed.",
+            )  # fmt: skip
+    return _write(out, stem_of(scan), "inserted", scan, image, edited, label, label, facts)
+
+
+def remove_from_scan(
+    scan: Path, mask: Path, weights: Path, out: Path, *, seed: int = 0, sequence: str | None = None
+) -> list[Path]:
+    """Removes what `mask` marks; returns the paths of image, (empty) label, picture and manifest.
+
+    Raises:
+        DataError: if scan and mask do not lie on one grid, or the mask is empty.
+        WeightsError: if the weights cannot be used.
+    """
+    loaded = load_weights(weights)
+    image = read_one(scan, sequence, loaded)
+    region = read_mask(mask, image, scan)
+    if not bool((region > 0).any()):
+        raise DataError.about(mask, "an empty mask", "the tumor's voxels marked", "Mark what shall be removed.")
+    edited = RemoveTumor(loaded, seed)(image, region, window=window_for(loaded, image, scan))
+    facts = {"scan": scan.name, "mask": mask.name, "seed": seed, "weights": loaded.facts["sha256"]}
+    return _write(out, stem_of(scan), "removed", scan, image, edited, region * 0, region, facts)
+
+
+def _style(
+    style_from: Path | None, style_mask: Path | None, weights: Weights, sequence: str | None
+) -> tuple[float, ...] | None:
+    """The style of the tumor that `style_mask` marks in `style_from`; None where none is asked for."""
+    if style_from is None and style_mask is None:
+        return None
+    if style_from is None or style_mask is None:
+        raise ConfigError("--style-from and --style-mask belong together: a scan, and the tumor in it")
+    image = read_one(style_from, sequence, weights)
+    region = as_array(read_mask(style_mask, image, style_from)) > 0
+    return style_of(as_array(image).astype("float32"), region, window_for(weights, image, style_from), weights)
+
+
+def _write(
+    out: Path, stem: str, kind: str, scan: Path, image: MetaTensor, edited: MetaTensor, label: MetaTensor,
+    shown: MetaTensor, facts: dict[str, Any],
+) -> list[Path]:  # fmt: skip
+    """Image in the scan's own units and dtype, label, picture, manifest."""
+    suffix = output_suffix(scan, image)
+    paths = [
+        out / f"{stem}_{kind}{suffix}", out / f"{stem}_{kind}_label{suffix}", out / f"{stem}_{kind}.png",
+        out / f"{stem}_{kind}.json",
+    ]  # fmt: skip
+    if suffix == ".png":
+        paths[2] = out / f"{stem}_{kind}_compared.png"
+    affine = image.affine.numpy()
+    write_scan(paths[0], edited, affine, image.meta["dtype"])
+    write_scan(paths[1], label, affine, "uint8")
+    with atomic_path(paths[2]) as temporary:
+        temporary.write_bytes(before_after(*map(as_array, (image, edited, shown)), title=f"{stem}: {kind}"))
+    write_json(paths[3], facts)
+    return paths

@@ -1,0 +1,91 @@
+"""Lesions lost and gained by a translation, as the network of the arm `target-labels` sees them."""
+
+import numpy as np
+import pytest
+
+from medaug.evaluation import lost_and_gained
+from medaug.io.atomic import read_json
+from medaug.io.prepared import View
+from medaug.pipeline import run_pipeline
+from medaug.stages.config.files import load_config
+from medaug.stages.domains import evaluate_domains as stage
+from medaug.stages.domains.evaluate_domains import evaluate_domains
+from medaug.stages.domains.report_domains import report_domains
+from medaug.stages.domains.translate import translate
+from medaug.stages.downstream.tasks import Segmentation
+from medaug.stages.pool import united
+from medaug.stages.runs import RunDir
+
+TINY = (
+    "data.phantoms.patients=5", "data.phantoms.shape=[32,32,6]", "data.phantoms.spacing_mm=[12,12,24]",
+    "data.phantoms.label=organs", "target.sequence=contrast", "split.train=2", "split.validation=0",
+    "training.steps=1", "training.batch_size=1", "training.workers=0", "translator.width=4", "translator.depth=2",
+    "translator.discriminator_width=4", "translator.discriminator_layers=1", "evaluation.updates=1",
+    "evaluation.batch_size=2", "evaluation.channels=[4,8]", "evaluation.workers=0",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory) -> RunDir:
+    """Trained and translated, not evaluated."""
+    config = load_config(None, list(TINY), {"domain": "ct"})
+    run = run_pipeline(config, tmp_path_factory.mktemp("lesions") / "run", until="train")
+    translate(config, run)
+    return run
+
+
+@pytest.fixture
+def evaluated(material, tmp_path):
+    """`evaluated("[standard]", seeds)`: the summary of these arms, in a folder of its own."""
+
+    def evaluated(arms: str, seeds: str = "[0]") -> tuple[RunDir, dict]:
+        run = RunDir(tmp_path / "run")
+        run.root.mkdir()
+        for path in material.root.iterdir():
+            (run.root / path.name).symlink_to(path)
+        (run.root / "done").unlink()
+        settings = [*TINY, f"evaluation.arms={arms}", f"evaluation.seeds={seeds}"]
+        config = load_config(None, settings, {"domain": "ct"})
+        evaluate_domains(config, run)
+        report_domains(config, run)
+        return run, read_json(run.evaluation / "summary.json")
+
+    return evaluated
+
+
+def test_what_the_translation_shows_is_found_and_what_it_adds_is_gained(evaluated, material, monkeypatch):
+    def bright_labels(entry, folder, translator):
+        """Everything labelled, and one thing that is not, in a corner."""
+        image = (View(entry, None, 0).classes(folder) > 0).astype(np.float32)
+        image[:2, :2, :2] = 1.0
+        return image, {"low": 0.0, "high": 1.0, "unit": "au"}
+
+    monkeypatch.setattr(stage, "translated_entry", bright_labels)
+    monkeypatch.setattr(Segmentation, "predicted", lambda self, network, image: (image > 0.5).astype(np.uint8))
+    run, summary = evaluated("[target-labels]")
+    test = read_json(material.split)["test"]
+    entries = [entry for entry in read_json(material.datalist)["cases"] if entry["patient"] in test]
+    truths = [View(entry, None, 0).classes(material.prepared) > 0 for entry in entries]
+    lesions = sum(lost_and_gained(truth, truth).lesions for truth in truths)
+    assert summary["lesions"]["translated"] == {"scans": 3, "lesions": lesions, "lost": 0, "gained": 3}
+    assert summary["lesions"]["real target"]["lesions"] == lesions > 3  # one anatomy
+    by_patient = read_json(run.evaluation / "cells" / "target-labels-seed0.json")["lesions"]["translated"]
+    assert sorted(by_patient) == sorted(test) and all(counts["gained"] == 1 for counts in by_patient.values())
+    assert "Lesions lost and gained" in run.report.read_text()
+
+
+def test_a_network_that_sees_nothing_loses_everything_and_seeds_add_up(evaluated, material, monkeypatch):
+    monkeypatch.setattr(Segmentation, "predicted", lambda self, network, image: np.zeros(image.shape, np.uint8))
+    run, summary = evaluated("[standard,target-labels]", "[0,1]")
+    for counts in summary["lesions"].values():
+        assert counts["scans"] == 6 and counts["lost"] == counts["lesions"] > 0 and counts["gained"] == 0
+    cells = [read_json(path) for path in sorted((run.evaluation / "cells").glob("*.json"))]
+    assert ["lesions" in cell for cell in cells] == [False, False, True, True]
+    one, other = cells[2], {"lesions": {"translated": {"somebody": {"scans": 1}}}}
+    folds = united([one, other])["lesions"]["translated"]
+    assert set(folds) == {*one["lesions"]["translated"], "somebody"}
+
+
+def test_without_labels_of_the_target_nothing_is_counted(evaluated):
+    run, summary = evaluated("[standard]")
+    assert "lesions" not in summary and "Lesions lost" not in run.report.read_text()
