@@ -53,6 +53,7 @@ def test_a_benchmark_killed_again_and_again_loses_no_finished_cell(tmp_path, ben
     run_benchmark(config, run.root)
     assert identity(list(kept)) == kept
     assert same_results(run, benchmarked) and made_of(run) == made_of(benchmarked)
+    assert not list(run.root.rglob("evaluation/cells/.tmp-*"))
 
 
 def test_killed_while_it_trains_cells_it_goes_on_with_the_next(prepared, benchmarked, benchmark_config, started):
