@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections import Counter
+from itertools import count
 
 import numpy as np
 import pytest
@@ -41,19 +42,20 @@ def killed_after(process, seconds):
 
 @pytest.mark.timeout(900)
 def test_a_benchmark_killed_again_and_again_loses_no_finished_cell(tmp_path, benchmarked, benchmark_config, started):
-    run, rng, config = RunDir(tmp_path / "run"), np.random.RandomState(KILLS), benchmark_config()
-    kept, kills = {}, 0
-    while kills < KILLS:
-        kills += killed_after(started(config, run.root), rng.uniform(0.2, 3.0))
-        there = identity(cells(run))
-        assert {path: there[path] for path in kept} == kept, "a finished cell was lost or trained again"
-        kept = there
-        if (run.results / "summary.json").exists():
-            break
-    run_benchmark(config, run.root)
-    assert identity(list(kept)) == kept
-    assert same_results(run, benchmarked) and made_of(run) == made_of(benchmarked)
-    assert not list(run.root.rglob("evaluation/cells/.tmp-*"))
+    rng, config, kills = np.random.RandomState(KILLS), benchmark_config(), 0
+    for number in count():
+        run, kept = RunDir(tmp_path / f"run-{number}"), {}
+        while kills < KILLS and not (run.results / "summary.json").exists():
+            kills += killed_after(started(config, run.root), rng.uniform(0.2, 3.0))
+            there = identity(cells(run))
+            assert {path: there.get(path) for path in kept} == kept, "a finished cell was lost or trained again"
+            kept = there
+        run_benchmark(config, run.root)
+        assert identity(list(kept)) == kept
+        assert same_results(run, benchmarked) and made_of(run) == made_of(benchmarked)
+        assert not list(run.root.rglob("evaluation/cells/.tmp-*"))
+        if kills == KILLS:
+            return
 
 
 def test_killed_while_it_trains_cells_it_goes_on_with_the_next(prepared, benchmarked, benchmark_config, started):
