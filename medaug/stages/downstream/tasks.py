@@ -155,7 +155,7 @@ class Segmentation(Task):
     def network_config(self) -> SegmentationConfig:
         s = self.config.evaluation
         return SegmentationConfig(
-            spatial_dims=self.config.data.spatial_dims, classes=len(self.config.data.class_names),
+            spatial_dims=self.config.data.spatial_dims, classes=len(self.config.data.class_names), network=s.network,
             channels=s.channels, updates=s.updates, batch_size=s.batch_size, learning_rate=s.learning_rate,
             precision=s.precision, patch_size=s.patch_size,
         )  # fmt: skip
