@@ -1,11 +1,22 @@
-"""Lesions as things that are found or not: connected parts (diagonals connect) of a label and of a prediction."""
+"""Lesions as things that are found or not: connected parts (diagonals connect) of a label and of a prediction.
+
+A lesion is found if one predicted voxel lies in it; a predicted part that touches no lesion is a false positive. That
+is the rule of the WMH challenge (Kuijf 2019, 1904.00682) and, but for the label being dilated there, of the lesion-wise
+metrics of BraTS 2023 (Moawad 2023, 2306.00838). It does not ask how well a lesion is outlined, and one part over
+everything finds everything: read it beside Dice. Volumes (X, Y, Z) have their parts in 3-D. Pictures (X, Y), of which
+nobody says how far apart they lie, have theirs in each picture: a lesion then counts once in every slice that shows it.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
+
+from medaug.lesions import equivalent_diameter_mm
 
 LEAST_VOXELS = 8
 """Of a predicted part that counts as a lesion."""
@@ -19,16 +30,88 @@ class LesionCounts(NamedTuple):
     gained: int
 
 
+class Outlined(NamedTuple):
+    """A volume or picture as a network and a reader see it: class numbers (X, Y[, Z]), 0 where there is nothing."""
+
+    scan: str
+    prediction: np.ndarray
+    truth: np.ndarray
+    spacing_mm: Sequence[float]
+
+
 def lost_and_gained(prediction: np.ndarray, truth: np.ndarray) -> LesionCounts:
     """Compares two masks (bool, *S) of one scan, part by part; predicted parts below 8 voxels are not gained."""
+    _, found, gained = _matched(prediction, truth)
+    return LesionCounts(len(found), int((~found).sum()), gained)
+
+
+def count_detections(outlined: Sequence[Outlined], classes: int = 1) -> dict[str, Any]:
+    """The counts of one patient, as JSON.
+
+    Of several classes the parts of each are lesions of their own, found by that class alone; the counts add up.
+
+    Returns:
+        "dimensions": 3 where parts connect across slices, else 2; "lesions": [equivalent diameter in mm, found] each;
+        "scans"; "false_positives" in them; and "tumor_free": "scans" without any label and the "false_positives" in
+        them, "slices" (last axis) without any label, in whatever scan, the "slice_false_positives" that are seen in
+        each of these alone, and all "slice_voxels" predicted there.
+    """
+    lesions: list[list[float | bool]] = []
+    false_positives, tumor = defaultdict[str, int](int), defaultdict[str, bool](bool)
+    slices = np.zeros(3, int)
+    for part in outlined:
+        for number in range(1, classes + 1):
+            labelled, found, gained = _matched(part.prediction == number, part.truth == number)
+            diameters = _diameters_mm(labelled, part.spacing_mm)
+            lesions += [[d, bool(hit)] for d, hit in zip(diameters, found, strict=True)]
+            false_positives[part.scan] += gained
+        tumor[part.scan] |= bool(part.truth.any())
+        slices += _in_tumor_free_slices(part, classes)
+    free = [scan for scan, has_tumor in tumor.items() if not has_tumor]
+    keys = ("slices", "slice_false_positives", "slice_voxels")
+    return {
+        "dimensions": outlined[0].truth.ndim, "lesions": lesions, "scans": len(tumor),
+        "false_positives": sum(false_positives.values()),
+        "tumor_free": {"scans": len(free), "false_positives": sum(false_positives[scan] for scan in free)}
+        | dict(zip(keys, slices.tolist(), strict=True)),
+    }  # fmt: skip
+
+
+def _matched(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """The numbered parts of the truth, whether each is found (L,), and how many predicted parts touch none of them."""
     predicted, labelled = (_parts(mask) for mask in (prediction, truth))
-    count = int(labelled.max())
-    found = np.unique(labelled[prediction & truth])
-    sizes, hits = np.bincount(predicted.reshape(-1)), np.unique(predicted[truth])
-    large = np.flatnonzero(sizes >= LEAST_VOXELS)
-    gained = set(large[large > 0].tolist()) - set(hits.tolist())
-    return LesionCounts(count, count - int((found > 0).sum()), len(gained))
+    found = np.zeros(int(labelled.max(initial=0)) + 1, bool)
+    found[labelled[prediction & truth]] = True
+    large = _large(predicted)
+    large[predicted[truth]] = False
+    return labelled, found[1:], int(large[1:].sum())
+
+
+def _in_tumor_free_slices(part: Outlined, classes: int) -> tuple[int, int, int]:
+    """Slices without any label, predicted parts seen in one of them alone, and predicted voxels there."""
+    stack = part.truth.ndim == 3
+    truth, prediction = (np.moveaxis(a, -1, 0) if stack else np.asarray(a)[None] for a in (part.truth, part.prediction))
+    free = ~truth.any(axis=(1, 2))
+    shown = [picture for picture in prediction[free] if picture.any()]
+    parts = sum(
+        int(_large(_parts(picture == number))[1:].sum()) for picture in shown for number in range(1, classes + 1)
+    )
+    return int(free.sum()), parts, sum(int(np.count_nonzero(picture)) for picture in shown)
+
+
+def _diameters_mm(labelled: np.ndarray, spacing_mm: Sequence[float]) -> list[float]:
+    """Of each numbered part, in its box alone: a volume has many parts."""
+    boxes = ndimage.find_objects(labelled)
+    return [
+        round(equivalent_diameter_mm(labelled[box] == number, spacing_mm), 3)
+        for number, box in enumerate(boxes, start=1)
+    ]
 
 
 def _parts(mask: np.ndarray) -> np.ndarray:
     return ndimage.label(mask, structure=np.ones((3,) * mask.ndim))[0]
+
+
+def _large(parts: np.ndarray) -> np.ndarray:
+    """By number, 0 among them, whether a part has enough voxels."""
+    return np.bincount(parts.reshape(-1), minlength=1) >= LEAST_VOXELS
