@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from medaug.errors import DataError
+from medaug.evaluation.intervals import Interval, mean_interval
 
 Counts = Mapping[str, Any]
 """Of one patient, from `count_detections`."""
@@ -77,6 +78,20 @@ def ratio_scores(events: np.ndarray, chances: np.ndarray) -> np.ndarray:
         )
     rate = events.sum() / (chances.sum() * events.shape[1])
     return rate + (events - rate * chances[:, None]) / chances.mean()
+
+
+def rate_interval(rate: Rate, scores: np.ndarray, rng: np.random.RandomState, level: float = 0.95) -> Interval:
+    """The rate of `ratio_scores` (P, S) with an interval for new patients and seeds.
+
+    Where every patient's lesions were all found, or none was, resampling has nothing to vary: the interval is then
+    Clopper and Pearson's (1934), the patients being the trials. False positives have no such bound: without any in any
+    patient their interval is 0 to 0.
+    """
+    interval = mean_interval(scores, rng, level).within(*rate.bounds)
+    if math.isinf(rate.bounds[1]) or scores.min() != scores.max() or scores.min() not in rate.bounds:
+        return interval
+    end = ((1 - level) / 2) ** (1 / len(scores))
+    return replace(interval, low=end) if interval.mean == 1 else replace(interval, high=1 - end)
 
 
 def _sensitivity(name: str, title: str, low_mm: float, high_mm: float | None) -> tuple[str, Rate]:

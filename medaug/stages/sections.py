@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from medaug.evaluation.detection import LEAST_VOXELS
+from medaug.evaluation.detection import LEAST_IOU, LEAST_VOXELS
 from medaug.io.atomic import read_json
 from medaug.report.figures import difference_forest, learning_curves, score_by_patient
 from medaug.report.page import MISSING, Figure, Section, Table, Verdict
@@ -146,14 +146,14 @@ def _detection_tables(summary: dict[str, Any]) -> list[Table]:
     by_size = [name for name, rate in found["rates"].items() if rate["of"] == "lesions"]
     others = [name for name in found["rates"] if name not in by_size]
     parts = "connected in 3-D" if found["dimensions"] == [3] else "connected in each slice, and counted in each"
-    sizes = "Size is the equivalent diameter. Without a width, an interval says that all patients have the same share."
     missing = [rate["of"] for rate in found["rates"].values() if rate["of"] != "lesions" and not rate["count"]]
     none = f" These data have no {' and no '.join(dict.fromkeys(missing))}." if missing else ""
     return [
         Table("Lesions found", *_rates(found, by_size),
-              f"Share of lesions ({parts}) that a predicted voxel lies in; a voxel is enough. {sizes}"),
+              f"Share of lesions ({parts}) that the predicted parts touching them cover with an IoU of at least "
+              f"{LEAST_IOU:g}; with a 95 % interval over patients and seeds. Size is the equivalent diameter."),
         Table("False positives", *_rates(found, others),
-              f"Predicted parts ({parts}) of {LEAST_VOXELS} voxels or more that touch no lesion; in tumor-free slices "
+              f"Predicted parts ({parts}) of {LEAST_VOXELS} voxels or more that find no lesion; in tumor-free slices "
               f"the parts and voxels seen in each slice alone.{none}"),
     ]  # fmt: skip
 

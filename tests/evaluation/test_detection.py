@@ -51,7 +51,7 @@ def outlined(prediction, truth, scan="scan", spacing_mm=(1.0, 1.0)):
 
 def test_lesions_keep_their_size_in_mm_and_whether_they_were_found():
     truth = squares((2, 2)) | squares((20, 20), size=8)
-    counts = count_detections([outlined(squares((3, 3), size=1), truth, spacing_mm=(2.0, 3.0))])
+    counts = count_detections([outlined(squares((3, 3), size=2), truth, spacing_mm=(2.0, 3.0))])
     (small, found), (large, lost) = counts["lesions"]
     assert (found, lost) == (True, False) and counts["dimensions"] == 2
     assert small == pytest.approx(2 * np.sqrt(9 * 6 / np.pi), abs=1e-3)
@@ -92,19 +92,39 @@ def test_a_prediction_that_runs_on_beyond_a_tumor_is_seen_in_the_slices_without_
 
 
 def test_each_class_has_lesions_of_its_own_that_no_other_class_finds():
-    truth = squares((2, 2)) + 2 * squares((2, 5)).astype(int) + 2 * squares((20, 20))
-    prediction = squares((2, 2)) + squares((20, 20)).astype(int) + 2 * squares((2, 5))
+    one, beside, far = (squares(corner).astype(int) for corner in ((2, 2), (2, 5), (20, 20)))
+    truth, prediction = one + 2 * beside + 2 * far, one + 2 * beside + far
     counts = count_detections([outlined(prediction, truth)], classes=2)
     assert sorted(hit for _, hit in counts["lesions"]) == [False, True, True]
     assert counts["false_positives"] == 1, "the one at (20, 20) is of the other class"
 
 
+def test_one_part_over_everything_finds_nothing_and_is_a_false_positive():
+    truth = squares((2, 2), (2, 30), size=4)
+    counts = count_detections([outlined(np.ones((40, 40)), truth)])
+    assert [hit for _, hit in counts["lesions"]] == [False, False] and counts["false_positives"] == 1
+
+
+def test_a_lesion_is_found_from_an_iou_of_a_tenth_by_all_parts_that_touch_it_together():
+    truth = squares((10, 10), size=10)
+    just, less, pieces = (np.zeros((40, 40)) for _ in range(3))
+    just[10, 10:20], less[10, 10:19] = 1, 1
+    pieces[10, 10:15], pieces[14, 10:15] = 1, 1
+    found = [count_detections([outlined(prediction, truth)]) for prediction in (just, less, pieces)]
+    assert [counts["lesions"][0][1] for counts in found] == [True, False, True]
+    assert [counts["false_positives"] for counts in found] == [0, 1, 0]
+
+
 @settings(max_examples=40, deadline=None)
 @given(arrays(bool, (5, 5, 4)), arrays(bool, (5, 5, 4)))
-def test_counts_of_a_volume_are_lost_and_gained_in_other_words(prediction, truth):
+def test_what_counts_as_found_is_at_least_touched_and_free_slices_are_counted_whole(prediction, truth):
     counts = count_detections([outlined(prediction, truth, spacing_mm=(1, 1, 1))])
+    touched = lost_and_gained(prediction, truth)
     lost = sum(not hit for _, hit in counts["lesions"])
-    assert (len(counts["lesions"]), lost, counts["false_positives"]) == lost_and_gained(prediction, truth)
+    assert len(counts["lesions"]) == touched.lesions
+    assert lost >= touched.lost and counts["false_positives"] >= touched.gained
     free = ~truth.any(axis=(0, 1))
     assert counts["tumor_free"]["slices"] == free.sum()
     assert counts["tumor_free"]["slice_voxels"] == prediction[..., free].sum()
+    itself = count_detections([outlined(truth, truth, spacing_mm=(1, 1, 1))])
+    assert all(hit for _, hit in itself["lesions"]) and itself["false_positives"] == 0

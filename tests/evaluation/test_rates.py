@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from medaug.errors import DataError
-from medaug.evaluation import mean_interval
-from medaug.evaluation.rates import rates, ratio_scores
+from medaug.evaluation.rates import rate_interval, rates, ratio_scores
 
 
 @settings(max_examples=60, deadline=None)
@@ -44,18 +43,32 @@ def test_size_classes_meet_at_their_limits_and_leave_no_lesion_out():
     assert [name for name in rates(()) if name.startswith("sensitivity")] == ["sensitivity"]
 
 
+def test_all_found_in_few_patients_is_not_certainty():
+    sensitivity, false_positives = (rates((10,))[name] for name in ("sensitivity", "false_positives"))
+    rng, chances = np.random.RandomState(0), np.array([1, 3, 2])
+    every = ratio_scores(np.stack([chances, chances], axis=1), chances)
+    interval = rate_interval(sensitivity, every, rng)
+    assert (interval.mean, interval.high) == (1, 1) and interval.low == pytest.approx(0.025 ** (1 / 3))
+    none = rate_interval(sensitivity, 0 * every, rng)
+    assert (none.mean, none.low) == (0, 0) and none.high == pytest.approx(1 - 0.025 ** (1 / 3))
+    assert rate_interval(false_positives, 0 * every, rng).high == 0
+    some = rate_interval(sensitivity, ratio_scores(np.array([[1, 1], [3, 3], [2, 1]]), chances), rng)
+    assert some.low < some.mean == pytest.approx(11 / 12) and some.high == 1
+
+
 @pytest.mark.parametrize(("patients", "seeds", "lesions"), [(10, 3, 2.0), (30, 3, 0.5), (30, 1, 2.0)])
 def test_intervals_hold_the_true_rate_as_often_as_they_say(patients, seeds, lesions):
-    rng, trials = np.random.RandomState(0), 300
+    """With one seed the interval knows nothing of seeds: there is then no spread of them to know of."""
+    rng, trials, between_seeds = np.random.RandomState(0), 200, 0.2 if seeds > 1 else 0.0
 
     def found(own, shared):
         return 1 / (1 + np.exp(-(0.8 + own + shared)))
 
-    truth = found(rng.normal(size=100_000), rng.normal(0, 0.2, 100_000)).mean()
+    truth = found(rng.normal(size=100_000), rng.normal(0, between_seeds, 100_000)).mean()
     held = 0
     for _ in range(trials):
         chances = rng.poisson(lesions, patients)
-        events = rng.binomial(chances[:, None], found(rng.normal(size=(patients, 1)), rng.normal(0, 0.2, seeds)))
-        interval = mean_interval(ratio_scores(events, chances), rng, resamples=400)
-        held += not interval.excludes(truth)
+        share = found(rng.normal(size=(patients, 1)), rng.normal(0, between_seeds, seeds))
+        events = rng.binomial(chances[:, None], share)
+        held += not rate_interval(rates(())["sensitivity"], ratio_scores(events, chances), rng).excludes(truth)
     assert 0.91 <= held / trials <= 0.995

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from medaug.evaluation import mean_interval
-from medaug.evaluation.rates import LEAST_PATIENTS, Rate, rates, ratio_scores
+from medaug.evaluation.rates import LEAST_PATIENTS, Rate, rate_interval, rates, ratio_scores
 from medaug.stages.downstream.arms import REFERENCE
 
 Cells = Mapping[str, Sequence[dict[str, Any]]]
@@ -35,7 +35,7 @@ def detection_summary(cells: Cells, patients: Sequence[str], size_limits_mm: Seq
         "dimensions": sorted({c["dimensions"] for c in counts}),
         "rates": {name: _facts(rate, chances[name]) for name, rate in known.items()},
         "arms": {
-            arm: {name: _interval(table, *known[name].bounds) for name, table in by_rate.items()}
+            arm: {name: _interval(known[name], table) for name, table in by_rate.items()}
             for arm, by_rate in scores.items()
         },
         "differences": _differences(scores, known),
@@ -59,17 +59,23 @@ def _scores(
     return ratio_scores(np.array(events), chances)
 
 
+def _interval(rate: Rate, table: np.ndarray | None) -> dict[str, float] | None:
+    return None if table is None else asdict(rate_interval(rate, table, np.random.RandomState(0)))
+
+
 def _differences(scores: Mapping[str, Mapping[str, np.ndarray | None]], known: Mapping[str, Rate]) -> list[Any]:
-    reference = scores.get(REFERENCE, {})
+    """Of every arm to the reference, paired by patient and seed."""
+    reference = scores.get(REFERENCE)
+    if reference is None:
+        return []
     return [
-        {
-            "arm": arm, "reference": REFERENCE, "rate": name,
-            "difference": _interval(None if table is None else table - reference[name], -most, most),
-        }
-        for arm, by_rate in scores.items() if arm != REFERENCE and REFERENCE in scores
-        for name, table in by_rate.items() for most in [known[name].bounds[1]]
+        {"arm": arm, "reference": REFERENCE, "rate": name,
+         "difference": _difference(table, reference[name], known[name].bounds[1])}
+        for arm, by_rate in scores.items() if arm != REFERENCE for name, table in by_rate.items()
     ]  # fmt: skip
 
 
-def _interval(table: np.ndarray | None, least: float, most: float) -> dict[str, float] | None:
-    return None if table is None else asdict(mean_interval(table, np.random.RandomState(0)).within(least, most))
+def _difference(table: np.ndarray | None, reference: np.ndarray | None, most: float) -> dict[str, float] | None:
+    if table is None or reference is None:
+        return None
+    return asdict(mean_interval(table - reference, np.random.RandomState(0)).within(-most, most))
