@@ -20,6 +20,7 @@ from medaug.stages.config import PipelineConfig
 from medaug.stages.config.files import load_config
 from medaug.stages.domains.evaluate_domains import check_labels
 from medaug.stages.downstream.arms import check_arms
+from medaug.stages.downstream.tasks import check_network
 from medaug.stages.evaluate import check_patients
 from medaug.stages.runs import RunDir, open_run
 
@@ -60,6 +61,7 @@ def run_pipeline(
     if "evaluate" in stages or "evaluate_domains" in stages:
         classes = len(config.data.class_names)
         check_arms(config.evaluation.arms, two_domains=config.domain == "ct", classes=classes)
+        check_network(config)
     if config.split.folds is not None and config.split.fold is None:
         _check_folds(config, until)
         return _run_folds(config, out, on_stage)

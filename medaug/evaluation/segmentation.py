@@ -1,7 +1,7 @@
-"""The downstream network: one small MONAI U-Net, trained the same way in every arm of a benchmark.
+"""The downstream network: one small MONAI network (see `networks`), trained the same way in every arm of a benchmark.
 
 Only the samples differ between arms: the initial weights come from the seed alone, and every arm gets the same updates
-(see `updates`). U-Net: Ronneberger 2015 (1505.04597); loss: Dice + cross-entropy.
+(see `updates`). The loss is Dice + cross-entropy.
 Images are (1, *S) in [-1, 1], labels (1, *S) of class numbers (0 none; one class: the tumor), S = (X, Y) or (X, Y, Z).
 """
 
@@ -17,12 +17,12 @@ import torch
 from lightning_fabric import Fabric
 from monai.inferers import sliding_window_inference
 from monai.losses import DiceCELoss
-from monai.networks.nets import UNet
 from monai.utils import convert_to_tensor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medaug.errors import ConfigError, DataError
+from medaug.evaluation.networks import NETWORKS, build_network
 from medaug.evaluation.updates import OnUpdate, Samples, autocast, run_updates
 
 
@@ -32,7 +32,9 @@ class SegmentationConfig:
 
     Attributes:
         classes: how many; one is told by a sigmoid, several (and none of them) by a softmax.
+        network: a name in `NETWORKS`.
         channels: width of each level; the network halves the image `len(channels) - 1` times.
+        num_res_units: of `unet` alone: convolutions in each level's residual unit, 0 for none.
         precision: Fabric's, "32-true" or "bf16-mixed".
         patch_size: size of the inference window in 3-D (the samples' size), None = the whole volume at once.
         overlap: fraction by which neighbouring 3-D windows overlap.
@@ -43,6 +45,7 @@ class SegmentationConfig:
 
     spatial_dims: int = 2
     classes: int = 1
+    network: str = "unet"
     channels: tuple[int, ...] = (16, 32, 64, 128, 256)
     num_res_units: int = 0
     updates: int = 800
@@ -61,12 +64,25 @@ class SegmentationConfig:
                 f"found {len(self.channels)} channels, {self.updates} updates, batch_size {self.batch_size}; "
                 "expected at least 2 levels of channels, 1 update and batch_size 1"
             )
+        self._check_network()
         size, least = self.patch_size, 2 * self.stride
         if size is not None and (len(size) != self.spatial_dims or any(n % self.stride or n < least for n in size)):
             raise ConfigError(
                 f"patch_size: found {tuple(size)}; expected {self.spatial_dims} multiples of {self.stride}, each at "
                 f"least {least}. Choose another size, or fewer `channels`."
             )
+
+    def _check_network(self) -> None:
+        if self.network not in NETWORKS:
+            raise ConfigError(f"network: found {self.network!r}; expected one of {', '.join(NETWORKS)}")
+        kind = NETWORKS[self.network]
+        if not kind.fits(self.channels):
+            raise ConfigError(
+                f"channels: found {', '.join(map(str, self.channels))} with network {self.network}; expected "
+                f"{kind.expected}, for example 16, 32, 64. Choose other `channels`, or the network unet."
+            )
+        if self.num_res_units and self.network != "unet":
+            raise ConfigError(f"num_res_units: found {self.num_res_units} with network {self.network}; leave it out")
 
     @property
     def outputs(self) -> int:
@@ -80,27 +96,11 @@ class SegmentationConfig:
 
 
 def build_segmenter(config: SegmentationConfig, generator: torch.Generator) -> nn.Module:
-    """A U-Net of 1 → `config.outputs` channels on the CPU, its weights drawn from `generator` alone.
-
-    PyTorch's default scheme.
-    """
-    with torch.device("meta"):  # no draw from the global generator
-        network = UNet(
-            config.spatial_dims, 1, config.outputs, channels=config.channels, strides=(2,) * (len(config.channels) - 1),
-            num_res_units=config.num_res_units,
-        )  # fmt: skip
-    network = network.to_empty(device="cpu")
-    for name, module in network.named_modules():
-        if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
-            bound = 1 / math.sqrt(module.weight[0].numel())  # 1 / sqrt(fan-in)
-            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
-            if module.bias is not None:
-                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
-        elif isinstance(module, nn.PReLU):
-            nn.init.constant_(module.weight, 0.25)
-        elif list(module.parameters(recurse=False)) or list(module.buffers(recurse=False)):
-            raise NotImplementedError(f"{name}: no initial weights defined for {type(module).__name__}")
-    return network
+    """A network of 1 → `config.outputs` channels on the CPU, its weights drawn from `generator` alone."""
+    options = {"num_res_units": config.num_res_units} if config.network == "unet" else {}
+    return build_network(
+        config.network, config.spatial_dims, config.outputs, config.channels, generator, **options
+    )  # fmt: skip
 
 
 def train_segmenter(

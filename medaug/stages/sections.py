@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from medaug.evaluation.detection import LEAST_IOU, LEAST_VOXELS
 from medaug.io.atomic import read_json
 from medaug.report.figures import difference_forest, learning_curves, score_by_patient
-from medaug.report.page import Figure, Section, Table, Verdict
+from medaug.report.page import MISSING, Figure, Section, Table, Verdict
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream.cells import cell_path
 from medaug.stages.downstream.tasks import CLASS_SEPARATOR
@@ -84,7 +85,7 @@ def downstream_section(
         figures.insert(
             0, Figure(f"Difference in {label}", forest, f"{better} of zero helps.", "Differences with intervals")
         )
-    return Section(heading, NOTES[summary["task"]], [by_arm, differences], figures)
+    return Section(heading, NOTES[summary["task"]], [by_arm, differences, *_detection_tables(summary)], figures)
 
 
 def cells_by_name(run: RunDir, summary: dict[str, Any]) -> dict[str, Any]:
@@ -135,6 +136,37 @@ def commands_of(run: RunDir) -> list[str]:
 
 def _command_text(words: list[str]) -> str:
     return " ".join(f"'{word}'" if " " in word else word for word in [Path(words[0]).name, *words[1:]])
+
+
+def _detection_tables(summary: dict[str, Any]) -> list[Table]:
+    """What was found of the lesions, by size, and what was found where there is none; by arm."""
+    found = summary.get("detection")
+    if not found:
+        return []
+    by_size = [name for name, rate in found["rates"].items() if rate["of"] == "lesions"]
+    others = [name for name in found["rates"] if name not in by_size]
+    parts = "connected in 3-D" if found["dimensions"] == [3] else "connected in each slice, and counted in each"
+    missing = [rate["of"] for rate in found["rates"].values() if rate["of"] != "lesions" and not rate["count"]]
+    none = f" These data have no {' and no '.join(dict.fromkeys(missing))}." if missing else ""
+    return [
+        Table("Lesions found", *_rates(found, by_size),
+              f"Share of lesions ({parts}) that the predicted parts touching them cover with an IoU of at least "
+              f"{LEAST_IOU:g}; with a 95 % interval over patients and seeds. Size is the equivalent diameter."),
+        Table("False positives", *_rates(found, others),
+              f"Predicted parts ({parts}) of {LEAST_VOXELS} voxels or more that find no lesion; in tumor-free slices "
+              f"the parts and voxels seen in each slice alone.{none}"),
+    ]  # fmt: skip
+
+
+def _rates(found: dict[str, Any], names: list[str]) -> tuple[list[str], list[list[str | float]]]:
+    """Columns, with how much there is of what, and rows."""
+    heads = [f"{rate['title']} ({rate['count']} in {rate['patients']} patients)"
+             for name in names for rate in [found["rates"][name]]]  # fmt: skip
+    rows: list[list[str | float]] = [
+        [arm, *(MISSING if by_rate[name] is None else interval_text(by_rate[name]) for name in names)]
+        for arm, by_rate in found["arms"].items()
+    ]
+    return ["Arm", *heads], rows
 
 
 def _shown(summary: dict[str, Any]) -> dict[str, Any]:

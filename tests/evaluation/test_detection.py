@@ -1,10 +1,12 @@
-"""Lesions lost and gained, counted by connected parts."""
+"""Lesions found, lost and gained, counted by connected parts."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
 from medaug.evaluation import lost_and_gained
+from medaug.evaluation.detection import Outlined, count_detections
 
 
 def squares(*corners: tuple[int, int], size: int = 3) -> np.ndarray:
@@ -41,3 +43,88 @@ def test_the_truth_itself_loses_and_gains_nothing(mask):
     counts = lost_and_gained(mask, mask)
     assert counts.lost == counts.gained == 0
     assert lost_and_gained(np.zeros_like(mask), mask).lost == counts.lesions
+
+
+def outlined(prediction, truth, scan="scan", spacing_mm=(1.0, 1.0)):
+    return Outlined(scan, np.asarray(prediction, np.uint8), np.asarray(truth, np.uint8), spacing_mm)
+
+
+def test_lesions_keep_their_size_in_mm_and_whether_they_were_found():
+    truth = squares((2, 2)) | squares((20, 20), size=8)
+    counts = count_detections([outlined(squares((3, 3), size=2), truth, spacing_mm=(2.0, 3.0))])
+    (small, found), (large, lost) = counts["lesions"]
+    assert (found, lost) == (True, False) and counts["dimensions"] == 2
+    assert small == pytest.approx(2 * np.sqrt(9 * 6 / np.pi), abs=1e-3)
+    assert large == pytest.approx(2 * np.sqrt(64 * 6 / np.pi), abs=1e-3)
+
+
+def test_a_lesion_over_three_slices_counts_once_in_a_volume_and_three_times_in_pictures():
+    truth = np.stack([squares((5, 5))] * 3 + [squares()], axis=-1)
+    found = truth & (np.arange(4) == 1)
+    volume = count_detections([outlined(found, truth, spacing_mm=(1.0, 1.0, 5.0))])
+    pictures = count_detections([outlined(found[..., z], truth[..., z]) for z in range(4)])
+    assert [hit for _, hit in volume["lesions"]] == [True] and volume["dimensions"] == 3
+    assert [hit for _, hit in pictures["lesions"]] == [False, True, False] and pictures["dimensions"] == 2
+    assert volume["lesions"][0][0] == pytest.approx(2 * (3 * 9 * 5 * 3 / (4 * np.pi)) ** (1 / 3), abs=1e-3)
+    assert volume["scans"] == pictures["scans"] == 1
+    assert volume["tumor_free"] == pictures["tumor_free"] | {"slices": 1}
+
+
+def test_false_positives_are_counted_once_a_scan_and_by_scan_where_there_is_no_tumor():
+    healthy, ill = squares(), squares((2, 2))
+    counts = count_detections(
+        [outlined(ill | squares((20, 20), (30, 30)), ill, "ill"), outlined(squares((20, 20)), healthy, "healthy"),
+         outlined(squares((8, 8)), healthy, "healthy")],
+    )  # fmt: skip
+    assert (counts["scans"], counts["false_positives"]) == (2, 4)
+    assert counts["tumor_free"] == {
+        "scans": 1, "false_positives": 2, "slices": 2, "slice_false_positives": 2, "slice_voxels": 18,
+    }  # fmt: skip
+
+
+def test_a_prediction_that_runs_on_beyond_a_tumor_is_seen_in_the_slices_without_it():
+    truth = np.stack([squares((5, 5), size=4), squares(), squares()], axis=-1)
+    counts = count_detections([outlined(np.stack([squares((5, 5), size=4)] * 3, axis=-1), truth, spacing_mm=(1, 1, 1))])
+    assert counts["false_positives"] == 0, "in 3-D it touches the lesion"
+    assert counts["tumor_free"] == {
+        "scans": 0, "false_positives": 0, "slices": 2, "slice_false_positives": 2, "slice_voxels": 32,
+    }  # fmt: skip
+
+
+def test_each_class_has_lesions_of_its_own_that_no_other_class_finds():
+    one, beside, far = (squares(corner).astype(int) for corner in ((2, 2), (2, 5), (20, 20)))
+    truth, prediction = one + 2 * beside + 2 * far, one + 2 * beside + far
+    counts = count_detections([outlined(prediction, truth)], classes=2)
+    assert sorted(hit for _, hit in counts["lesions"]) == [False, True, True]
+    assert counts["false_positives"] == 1, "the one at (20, 20) is of the other class"
+
+
+def test_one_part_over_everything_finds_nothing_and_is_a_false_positive():
+    truth = squares((2, 2), (2, 30), size=4)
+    counts = count_detections([outlined(np.ones((40, 40)), truth)])
+    assert [hit for _, hit in counts["lesions"]] == [False, False] and counts["false_positives"] == 1
+
+
+def test_a_lesion_is_found_from_an_iou_of_a_tenth_by_all_parts_that_touch_it_together():
+    truth = squares((10, 10), size=10)
+    just, less, pieces = (np.zeros((40, 40)) for _ in range(3))
+    just[10, 10:20], less[10, 10:19] = 1, 1
+    pieces[10, 10:15], pieces[14, 10:15] = 1, 1
+    found = [count_detections([outlined(prediction, truth)]) for prediction in (just, less, pieces)]
+    assert [counts["lesions"][0][1] for counts in found] == [True, False, True]
+    assert [counts["false_positives"] for counts in found] == [0, 1, 0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(arrays(bool, (5, 5, 4)), arrays(bool, (5, 5, 4)))
+def test_what_counts_as_found_is_at_least_touched_and_free_slices_are_counted_whole(prediction, truth):
+    counts = count_detections([outlined(prediction, truth, spacing_mm=(1, 1, 1))])
+    touched = lost_and_gained(prediction, truth)
+    lost = sum(not hit for _, hit in counts["lesions"])
+    assert len(counts["lesions"]) == touched.lesions
+    assert lost >= touched.lost and counts["false_positives"] >= touched.gained
+    free = ~truth.any(axis=(0, 1))
+    assert counts["tumor_free"]["slices"] == free.sum()
+    assert counts["tumor_free"]["slice_voxels"] == prediction[..., free].sum()
+    itself = count_detections([outlined(truth, truth, spacing_mm=(1, 1, 1))])
+    assert all(hit for _, hit in itself["lesions"]) and itself["false_positives"] == 0

@@ -131,7 +131,10 @@ class EvaluationConfig(Section):
     seeds: tuple[int, ...] = (0, 1, 2)
     synthetic_ratio: float = Field(0.5, ge=0, le=1, description="part of a batch that is synthetic in GAN arms")
     patients: Literal["test", "validation"] = "test"
-    channels: tuple[int, ...] = Field((16, 32, 64, 128, 256), description="segmentation: of the U-Net's levels")
+    network: Literal["unet", "segresnet", "dynunet"] = Field("unet", description="segmentation: by MONAI's name")
+    channels: tuple[int, ...] = Field(
+        (16, 32, 64, 128, 256), description="segmentation: width of each level; segresnet: each twice the one before"
+    )
     classifier_width: int = Field(16, ge=4, multiple_of=4, description="classification: of the ResNet's first stage")
     updates: int = Field(800, ge=1)
     batch_size: int = Field(16, ge=1)
@@ -141,7 +144,18 @@ class EvaluationConfig(Section):
         None, description="size of training patches, and of what is classified; none: whole slices or volumes"
     )
     tolerance_mm: float = Field(2.0, gt=0, description="of the normalised surface distance")
+    size_limits_mm: tuple[float, ...] = Field(
+        (10.0, 20.0), description="equivalent diameters between the size classes of lesions, the smallest first"
+    )
     workers: int = Field(1, ge=0)
+
+    @model_validator(mode="after")
+    def _sizes_rise(self) -> EvaluationConfig:
+        limits = self.size_limits_mm
+        if any(high <= low for low, high in zip((0.0, *limits), limits, strict=False)):
+            found = ", ".join(f"{limit:g}" for limit in limits)
+            raise ValueError(f"size_limits_mm: found {found}; expected diameters above 0, each larger than the last")
+        return self
 
 
 class AnomalyConfig(Section):

@@ -5,7 +5,8 @@ evaluation has one summary:
 
 {"task", "patients", "seeds", "metrics": {metric: {"title", "unit", "higher_is_better"}}, "arms": {arm: {metric:
 interval}}, "comparisons": [...], "rivals": [...]}: `comparisons` are of every arm against the reference, `rivals` of
-every GAN arm against the best arm that needs no GAN, where that is not the reference itself.
+every GAN arm against the best arm that needs no GAN, where that is not the reference itself. Where the cells counted
+lesions there is "detection" too (see `detection`).
 """
 
 from __future__ import annotations
@@ -24,22 +25,27 @@ from medaug.io.atomic import write_json, write_text
 from medaug.quality.similarity import IMAGE_METRICS
 from medaug.stages.downstream.arms import ARMS, REFERENCE
 from medaug.stages.downstream.cells import score_table
+from medaug.stages.downstream.detection import Cells, detection_summary
 from medaug.stages.runs import RunDir
 
-Cells = Mapping[str, Sequence[dict[str, Any]]]
-"""By arm, one a seed."""
 Tables = Mapping[str, Mapping[str, np.ndarray]]
 """By arm and metric, (patients, seeds)."""
 
 
 class Scoring(Protocol):
-    """What is known of the scores: a name, the metrics (the main one first), and their tables."""
+    """What is known of the scores: a name, the metrics (the main one first), and their tables.
+
+    `size_limits_mm` parts the lesions that cells counted into size classes; where none did, nobody asks for it.
+    """
 
     @property
     def name(self) -> str: ...
 
     @property
     def metrics(self) -> Mapping[str, Any]: ...
+
+    @property
+    def size_limits_mm(self) -> tuple[float, ...]: ...
 
     def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray: ...
 
@@ -113,7 +119,7 @@ def summarized(
         "metrics": {name: {"title": m.title, "unit": m.unit, "higher_is_better": m.higher_is_better}
                     for name, m in task.metrics.items()},
         "arms": arms, "comparisons": [asdict(c) for c in comparisons], "rivals": _rivals(task, tables),
-    }  # fmt: skip
+    } | _detection(cells, patients, task)  # fmt: skip
 
 
 def scores_csv(cells: Cells, patients: Sequence[str], task: Scoring) -> str:
@@ -127,6 +133,12 @@ def scores_csv(cells: Cells, patients: Sequence[str], task: Scoring) -> str:
                 scores = [cell["scores"][patient][metric] for metric in task.metrics]
                 writer.writerow([arm, cell["seed"], patient, *("" if x is None else round(x, 5) for x in scores)])
     return stream.getvalue()
+
+
+def _detection(cells: Cells, patients: Sequence[str], task: Scoring) -> dict[str, Any]:
+    if not all("detection" in cell for members in cells.values() for cell in members):
+        return {}
+    return {"detection": detection_summary(cells, patients, task.size_limits_mm)}
 
 
 def _lesions(parts: Sequence[dict[str, dict[str, dict[str, int]]]]) -> dict[str, dict[str, int]]:
@@ -144,6 +156,7 @@ class _ImageScoring:
 
     name = "translation"
     metrics = IMAGE_METRICS
+    size_limits_mm = ()
 
     def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
         return score_table(cells, patients, metric)

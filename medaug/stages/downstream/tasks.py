@@ -32,6 +32,7 @@ from medaug.evaluation import (
     tumor_probability,
     within_patient,
 )
+from medaug.evaluation.detection import Outlined, count_detections
 from medaug.evaluation.pooled import check_kinds
 from medaug.evaluation.samples import ClassificationSamples, SegmentationSamples, Source, patches_of
 from medaug.io.prepared import View, views_of
@@ -75,6 +76,11 @@ class Task(ABC):
     @abstractmethod
     def metrics(self) -> Mapping[str, Metric | PooledMetric]:
         """The scores of a patient, the main one first."""
+
+    @property
+    def size_limits_mm(self) -> tuple[float, ...]:
+        """What parts the lesions into size classes, where a cell counts any."""
+        return self.config.evaluation.size_limits_mm
 
     def cell(self, name: str, arm: Arm, seed: int) -> dict[str, Any]:
         """Trains one network and scores it on every patient: "scores" by patient and metric, and the losses."""
@@ -153,12 +159,7 @@ class Segmentation(Task):
 
     @property
     def network_config(self) -> SegmentationConfig:
-        s = self.config.evaluation
-        return SegmentationConfig(
-            spatial_dims=self.config.data.spatial_dims, classes=len(self.config.data.class_names),
-            channels=s.channels, updates=s.updates, batch_size=s.batch_size, learning_rate=s.learning_rate,
-            precision=s.precision, patch_size=s.patch_size,
-        )  # fmt: skip
+        return _segmentation_config(self.config)
 
     def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
         s = self.config.evaluation
@@ -169,9 +170,21 @@ class Segmentation(Task):
         )  # fmt: skip
         return train_segmenter(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
 
-    def scored(self, network: torch.nn.Module, entries: list[dict[str, Any]]) -> dict[str, float]:
+    def scored(self, network: torch.nn.Module, entries: list[dict[str, Any]]) -> dict[str, Any]:
+        """Its "scores", and its "detection": the lesions found and what was found beside them."""
         pairs = [self.segmented(network, entry) for entry in entries]
-        spacing_mm = entries[0]["spacing_mm"][: pairs[0][0].ndim]
+        classes = self.config.data.class_names
+        outlined = [
+            Outlined(entry["scan"], p, t, entry["spacing_mm"][: t.ndim])
+            for entry, (p, t) in zip(entries, pairs, strict=True)
+        ]
+        return {
+            "scores": self._scores(pairs, entries[0]["spacing_mm"]),
+            "detection": count_detections(outlined, len(classes)),
+        }
+
+    def _scores(self, pairs: list[tuple[np.ndarray, np.ndarray]], spacing_mm: Sequence[float]) -> dict[str, float]:
+        spacing_mm = spacing_mm[: pairs[0][0].ndim]
         tolerance_mm, classes = self.config.evaluation.tolerance_mm, self.config.data.class_names
         by_class = [
             score_patient([(p == number, t == number) for p, t in pairs], spacing_mm, tolerance_mm)
@@ -185,7 +198,7 @@ class Segmentation(Task):
         return means | own
 
     def gathered(self, results: dict[str, Any]) -> dict[str, Any]:
-        return {"scores": results}
+        return {part: {patient: r[part] for patient, r in results.items()} for part in ("scores", "detection")}
 
     def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
         return score_table(cells, patients, metric)
@@ -266,6 +279,25 @@ class Classification(Task):
             scored = [Scored(np.array(s["probability"]), np.array(s["tumor"])) for s in slices]
             columns.append(pseudo_values(scored, POOLED_METRICS[metric].score))
         return np.stack(columns, axis=1)
+
+
+def check_network(config: PipelineConfig) -> None:
+    """Refuses a network that cannot be built, before hours of training a GAN.
+
+    Raises:
+        ConfigError: saying which of its settings does not fit.
+    """
+    if config.evaluation.task == Segmentation.name:
+        _segmentation_config(config)
+
+
+def _segmentation_config(config: PipelineConfig) -> SegmentationConfig:
+    s, data = config.evaluation, config.data
+    return SegmentationConfig(
+        spatial_dims=data.spatial_dims, classes=len(data.class_names), network=s.network, channels=s.channels,
+        updates=s.updates, batch_size=s.batch_size, learning_rate=s.learning_rate, precision=s.precision,
+        patch_size=s.patch_size,
+    )  # fmt: skip
 
 
 TASKS: dict[str, type[Task]] = {task.name: task for task in (Segmentation, Classification)}
