@@ -1,7 +1,8 @@
 """The cells of an evaluation: one trained network each, kept as long as what it was made of is the same.
 
 `evaluation/cells/<arm>-seed<k>.json` holds {"arm", "seed", "made_of", ...}; `made_of` is a fingerprint of the data and
-of every setting but which arms and seeds there are. So an evaluation with more arms or seeds trains the new ones only.
+of every setting but which arms and seeds there are; of a user's own arm its own settings too. So an evaluation with
+more arms or seeds trains the new ones only.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Cell = dict[str, Any]
 
 def made_of(settings: EvaluationConfig, *inputs: Any) -> str:
     """The fingerprint of all that decides what a cell of a given arm and seed is."""
-    return fingerprint([essential(settings) | {"arms": None, "seeds": None}, *inputs])
+    return fingerprint([essential(settings) | {"arms": None, "own_arms": None, "seeds": None}, *inputs])
 
 
 def cell_path(run: RunDir, arm: str, seed: int) -> Path:
@@ -33,19 +34,25 @@ def trained_cells(
 ) -> dict[str, list[Cell]]:
     """`cells_of`, those that are missing trained first; what was made of something else than `source` is removed."""
     for path in (run.evaluation / "cells").glob("[!.]*.json"):
-        if read_json(path).get("made_of") != source:
+        cell = read_json(path)
+        if cell.get("made_of") != _of_arm(source, settings, cell.get("arm")):
             path.unlink()
     for seed in settings.seeds:
         for arm in settings.arms:
             path = cell_path(run, arm, seed)
             if not path.exists():
-                write_json(path, train(arm, seed) | {"made_of": source})
+                write_json(path, train(arm, seed) | {"made_of": _of_arm(source, settings, arm)})
     return cells_of(run, settings)
 
 
 def cells_of(run: RunDir, settings: EvaluationConfig) -> dict[str, list[Cell]]:
     """By arm, one a seed, of the arms and seeds asked for."""
     return {arm: [read_json(cell_path(run, arm, seed)) for seed in settings.seeds] for arm in settings.arms}
+
+
+def _of_arm(source: str, settings: EvaluationConfig, arm: str | None) -> str:
+    own = settings.own_arms.get(arm or "")
+    return source if own is None else fingerprint([source, own.model_dump(mode="json")])
 
 
 def score_table(cells: Sequence[Cell], patients: Sequence[str], metric: str) -> np.ndarray:
