@@ -153,3 +153,12 @@ def test_other_settings_of_the_segmenter_judge_again_and_leave_the_training_alon
     config = tiny_config(*MEASURED, "segmenter.updates=2")
     run_pipeline(config, measured.root, until="synthesize", on_stage=ran.append)
     assert [stage.name for stage in ran if stage.ran] == ["synthesize"]
+
+
+def test_volumes_are_judged_too(volume_run, tiny_config, tmp_path):
+    run = RunDir(tmp_path / "run")
+    shutil.copytree(volume_run.root, run.root)
+    volumes = ("data.spatial_dims=3", "crop.size=[16,16,12]", "evaluation.patch_size=[16,16,8]")
+    few = ("synthesis.insertions=2", "synthesis.removals=0", "segmenter.updates=2", "segmenter.channels=[4,8]")
+    stage.synthesize(tiny_config(*volumes, *few, GATED), run)
+    assert [0 <= record["agreement"] <= 1 for record in insertions(run)] == [True, True]
