@@ -1,4 +1,4 @@
-"""Does a segmentation network see what was inserted? Dice of its answer and the label, around the inserted lesions."""
+"""Does a segmentation network see what was inserted? Dice of its answer and the mask, around the inserted lesions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def agreement(
     segmenter: FrozenSegmenter, image: np.ndarray, label: np.ndarray, inserted: np.ndarray,
     patch_size: tuple[int, ...] | None = None,
 ) -> float:  # fmt: skip
-    """Dice in [0, 1] inside `around(inserted)`; 0 where nothing is inserted.
+    """Dice in [0, 1] inside `around(inserted)`, real tumors left out; 0 where nothing is inserted.
 
-    What the network makes of the rest of the scan, real tumors far away included, says nothing of the insertion.
+    What the network makes of these, and of the rest of the scan, says nothing of the insertion.
 
     Args:
         image: (*S) in [-1, 1]; a volume goes through a 2-D network slice by slice.
@@ -28,8 +28,9 @@ def agreement(
     """
     if not inserted.any():
         return 0.0
-    seen, region = _segmented(segmenter, torch.from_numpy(image), patch_size), around(inserted)
-    return dice([(seen & region, (label > 0) & region)])
+    seen = _segmented(segmenter, torch.from_numpy(image), patch_size)
+    region = around(inserted) & ~((label > 0) & ~inserted)
+    return dice([(seen & region, inserted)])
 
 
 def around(inserted: np.ndarray) -> np.ndarray:

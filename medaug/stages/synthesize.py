@@ -46,7 +46,7 @@ def synthesize(config: PipelineConfig, run: RunDir) -> bool:
     refuse_leakage(weights["training_patients"], split, f"weights {run.weights} were")
     inputs = [essential(config.synthesis), weights["sha256"], split.hash]
     if is_judged(config):
-        inputs.append(essential(config.segmenter))
+        inputs += [essential(config.segmenter), config.evaluation.patch_size]
     return run_stage(run, "synthesize", inputs, [run.synthetic], lambda: _synthesize(config, run, split))
 
 

@@ -56,6 +56,15 @@ def test_what_the_network_makes_of_the_rest_of_the_scan_does_not_count():
     assert agreement(segmenter(2), image, label, inserted) == 1.0
 
 
+def test_a_real_tumor_beside_the_insertion_does_not_count():
+    """Seen or not: a generator that paints nothing gains nothing by it."""
+    image, label, inserted = scene()
+    label[16:18, 10:16] = True
+    for seen, painted, expected in ((1.0, 1.0, 1.0), (-0.5, 1.0, 1.0), (1.0, -0.5, 0.0)):
+        image[16:18, 10:16], image[10:16, 10:16] = seen, painted
+        assert agreement(segmenter(2), image, label, inserted) == expected
+
+
 def test_boxes_are_twice_as_long_as_each_lesion_and_stay_in_the_scan():
     inserted = np.zeros((40, 40), bool)
     inserted[10:16, 10:14], inserted[38:40, 0:1] = True, True

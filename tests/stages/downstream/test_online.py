@@ -10,10 +10,10 @@ from medaug.errors import LeakageError, WeightsError
 from medaug.evaluation.samples import SegmentationSamples, Source
 from medaug.io.atomic import read_json
 from medaug.io.prepared import views_of
-from medaug.pipeline import run_pipeline
 from medaug.stages.downstream import tasks
 from medaug.stages.downstream.online import online_edits
 from medaug.stages.evaluate import evaluate
+from medaug.stages.synthesize import synthesize
 
 ONLINE = "evaluation.arms=[standard, gan, standard+gan, gan+copy-paste, removal]"
 OFFLINE = "evaluation.arms=[standard, gan-offline, standard+gan-offline]"
@@ -130,7 +130,7 @@ def test_arms_train_on_what_they_say(copy_of_run, tiny_config, monkeypatch):
 
 def test_an_online_arm_needs_no_written_case(copy_of_run, tiny_config):
     config = tiny_config("synthesis.insertions=0", "synthesis.removals=0")
-    run_pipeline(config, copy_of_run.root)
+    assert synthesize(config, copy_of_run) and evaluate(config, copy_of_run)
     assert set(read_json(copy_of_run.evaluation / "summary.json")["arms"]) == {"standard", "standard+gan"}
 
 
