@@ -59,8 +59,7 @@ def run_pipeline(
     """
     stages = stages_of(config, until)
     if "evaluate" in stages or "evaluate_domains" in stages:
-        classes = len(config.data.class_names)
-        check_arms(config.evaluation.arms, two_domains=config.domain == "ct", classes=classes)
+        check_arms(config)
         check_network(config)
     if config.split.folds is not None and config.split.fold is None:
         _check_folds(config, until)

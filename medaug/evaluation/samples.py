@@ -1,7 +1,8 @@
 """What the downstream networks train on: real views, and in GAN arms a share of synthetic ones, augmented alike.
 
 Sample i depends on (seed, i) alone. The draw of real views is the same in every arm of a seed; a GAN arm replaces a
-share of them by synthetic cases, so arms differ in nothing else.
+share of them by synthetic ones, so arms differ in nothing else. Synthetic samples are read (a `Source` of written
+cases) or made while a network trains (`Online`).
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from monai.config.type_definitions import NdarrayOrTensor
 from monai.transforms import Compose, RandAdjustContrastd, RandAffined, RandFlipd, RandGaussianNoised
+from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
 
 from medaug.errors import DataError
@@ -35,11 +38,37 @@ class Source:
     folder: Path
 
 
+class Example(NamedTuple):
+    """A sample before its augmentation: image in [-1, 1] (float32) and label of class numbers, each (*S).
+
+    `around`: what patches with a tumor are put around (bool); None is the label.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    around: np.ndarray | None = None
+
+
+class Online(Protocol):
+    """Makes synthetic samples of training views while a network trains.
+
+    Attributes:
+        with_tumor: whether it is given views with a tumor only, or all of them alike.
+    """
+
+    with_tumor: bool
+
+    def __call__(self, view: View, seed: int) -> Example | None:
+        """One seed, one sample; None where the view has no room for it."""
+
+
 class SegmentationSamples(Dataset):
     """`samples[i]` → {"image": (1, *S) in [-1, 1], "label": (1, *S) of class numbers, 0 none}.
 
     Args:
-        real, synthetic: where views come from; `synthetic` None for arms without.
+        real: where views come from.
+        synthetic: where synthetic samples come from; None for arms without. What is made online is made of `real`, and
+            where there is no room for it the sample stays the real one.
         synthetic_ratio: the probability that a sample is synthetic.
         patch_size: 3-D: size of the patches; None takes whole views.
         length: how many samples there are.
@@ -47,14 +76,16 @@ class SegmentationSamples(Dataset):
     """
 
     def __init__(
-        self, real: Source, synthetic: Source | None, *, synthetic_ratio: float, seed: int, length: int,
+        self, real: Source, synthetic: Source | Online | None, *, synthetic_ratio: float, seed: int, length: int,
         patch_size: tuple[int, ...] | None = None, augmentation: Compose | None = None,
     ):  # fmt: skip
         self.real, self.synthetic, self.ratio = real, synthetic, synthetic_ratio
         self.seed, self.length, self.patch_size = seed, length, patch_size
+        self._written = synthetic if isinstance(synthetic, Source) else None
+        self._online = None if isinstance(synthetic, Source) else synthetic
         self._pools = {
             (invented, with_tumor): _with_tumor(source) if with_tumor else source
-            for invented, source in ((False, real), (True, synthetic)) if source is not None
+            for invented, source in ((False, real), (True, self._written)) if source is not None
             for with_tumor in (False, True)
         }  # fmt: skip
         self._tumor_share = TUMOR_SHARE
@@ -67,31 +98,43 @@ class SegmentationSamples(Dataset):
         rng = np.random.RandomState((self.seed * 1_000_003 + index) % 2**32)
         tumor, pick, replace, other = rng.random_sample(4)
         with_tumor = tumor < self._tumor_share
-        view, folder = self._view(with_tumor, pick, other if replace < self.ratio else None)
-        image, label = self._patch(view.normalized(folder)[0], view.classes(folder), rng, around_tumor=with_tumor)
+        example = self._example(index, with_tumor, pick, other if replace < self.ratio else None)
+        image, label = self._patch(example, rng, around_tumor=with_tumor)
         sample = {"image": torch.from_numpy(image.copy())[None], "label": torch.from_numpy(label.copy())[None].float()}
         augment = self._augmentation(image.ndim)
         augment.set_random_state(seed=int(rng.randint(2**31)))
         sample = augment(sample)
-        return {"image": _plain(sample["image"]).clamp(-1, 1).float(), "label": _plain(sample["label"]).round()}
+        return {"image": _plain(sample["image"]).clamp(-1, 1), "label": _class_numbers(sample["label"])}
+
+    def _example(self, index: int, with_tumor: bool, pick: float, other: float | None) -> Example:
+        """The sample that these draws in [0, 1) mean; `other` is None for a real one."""
+        if self._online is not None and other is not None:
+            view, _ = _picked([self._pools[False, self._online.with_tumor]], other)
+            seed = np.random.RandomState([self.seed % 2**32, index]).randint(2**31)  # no draw of a real sample's
+            if (example := self._online(view, int(seed))) is not None:
+                return example
+        view, folder = self._view(with_tumor, pick, other)
+        return Example(view.normalized(folder)[0], view.classes(folder))
 
     def _view(self, with_tumor: bool, pick: float, other: float | None) -> tuple[View, Path]:
         """The view that these draws in [0, 1) mean, and its folder; `other` is None for a real one."""
-        invented = self.synthetic is not None and other is not None
+        invented = self._written is not None and other is not None
         return _picked([self._pools[invented, with_tumor]], other if invented else pick)
 
     def _patch(
-        self, image: np.ndarray, label: np.ndarray, rng: np.random.RandomState, *, around_tumor: bool
+        self, example: Example, rng: np.random.RandomState, *, around_tumor: bool
     ) -> tuple[np.ndarray, np.ndarray]:
+        image, label, around = example
         if self.patch_size is None:
             return image, label
         size = tuple(self.patch_size)
         missing = [(0, max(0, want - have)) for want, have in zip(size, image.shape, strict=True)]
         image, label = np.pad(image, missing, constant_values=-1.0), np.pad(label, missing)
+        around = label if around is None else np.pad(around, missing)
         room = [have - want for have, want in zip(image.shape, size, strict=True)]
         start = [int(rng.randint(r + 1)) for r in room]
-        if around_tumor and label.any():
-            inside = np.argwhere(label)
+        if around_tumor and around.any():
+            inside = np.argwhere(around)
             center = inside[rng.randint(len(inside))]
             jitter = [rng.randint(-(s // 4), s // 4 + 1) for s in size]
             start = [int(np.clip(c + j - s // 2, 0, r)) for c, j, s, r in zip(center, jitter, size, room, strict=True)]
@@ -145,11 +188,11 @@ class ClassificationSamples(SegmentationSamples):
         return _picked(self._real[with_tumor], pick)
 
     def _patch(
-        self, image: np.ndarray, label: np.ndarray, rng: np.random.RandomState, *, around_tumor: bool
+        self, example: Example, rng: np.random.RandomState, *, around_tumor: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """A place without tumor is looked for a few times; what is found is labelled as what it is."""
         for _ in range(PATCH_TRIES):
-            patch = super()._patch(image, label, rng, around_tumor=around_tumor)
+            patch = super()._patch(example, rng, around_tumor=around_tumor)
             if patch[1].any() == around_tumor:
                 break
         return patch
@@ -217,5 +260,22 @@ def standard_augmentation(spatial_dims: int) -> Compose:
     ])  # fmt: skip
 
 
-def _plain(x: torch.Tensor) -> torch.Tensor:
-    return x.as_tensor() if hasattr(x, "as_tensor") else x
+def _class_numbers(label: NdarrayOrTensor) -> torch.Tensor:
+    """An augmented label.
+
+    Raises:
+        DataError: if the augmentation left something else than whole numbers in it.
+    """
+    plain = _plain(label)
+    odd = plain[plain != plain.round()]
+    if odd.numel() or plain.min() < 0:
+        found = float(odd[0] if odd.numel() else plain.min())
+        raise DataError(
+            f"augmentation: found {found:.3g} in a label; expected class numbers, 0 for none. Move labels by nearest "
+            'neighbour (mode "nearest"), and leave "label" out of the keys of what changes intensities.'
+        )
+    return plain
+
+
+def _plain(x: NdarrayOrTensor) -> torch.Tensor:
+    return convert_to_tensor(x, dtype=torch.float32, track_meta=False)

@@ -1,8 +1,8 @@
 """Does it help? The same downstream network with and without synthetic cases, over seeds, on held-out patients.
 
-Reads: `prepared/`, `split.json`, `synthetic/datalist.json`. Writes `evaluation/`: `cells/<arm>-seed<k>.json` (one a
-trained network, so a stopped evaluation goes on where it was), `scores.csv`, `summary.json`. What is trained and scored
-is the task's (`downstream`).
+Reads: `prepared/`, `split.json`, `synthetic/datalist.json`, and `train/weights` to insert online. Writes `evaluation/`:
+`cells/<arm>-seed<k>.json` (one a trained network, so a stopped evaluation goes on where it was), `scores.csv`,
+`summary.json`. What is trained and scored is the task's (`downstream`).
 """
 
 from __future__ import annotations
@@ -12,14 +12,19 @@ from typing import Any
 from medaug.evaluation.samples import Source
 from medaug.io.atomic import read_json
 from medaug.io.prepared import views_of
-from medaug.splits import Split
+from medaug.splits import Split, refuse_leakage
 from medaug.stages.config import PipelineConfig
-from medaug.stages.downstream.arms import ARMS, check_arms
+from medaug.stages.downstream.arms import arms_of, check_arms, learns_online
 from medaug.stages.downstream.cells import Cell, made_of, trained_cells
 from medaug.stages.downstream.held_out import check_provenance, held_out_patients, synthetic_source
+from medaug.stages.downstream.online import online_edits
 from medaug.stages.downstream.summary import write_summary
 from medaug.stages.downstream.tasks import TASKS, Task
+from medaug.stages.gate import accepted_cases, is_judged
 from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
+
+INSERTED = {"lesions", "size_mm", "shape"}
+"""Settings of `synthesis` that decide what is inserted online."""
 
 
 def evaluate(config: PipelineConfig, run: RunDir) -> bool:
@@ -28,24 +33,26 @@ def evaluate(config: PipelineConfig, run: RunDir) -> bool:
     Raises:
         LeakageError: if the synthetic cases or the weights were made from validation or test patients.
     """
-    check_arms(config.evaluation.arms, two_domains=False)
+    check_arms(config)
     synthetic = read_json(run.synthetic / "datalist.json")
-    inputs = [essential(config.evaluation), fingerprint(read_json(run.datalist)), fingerprint(synthetic)]
+    drawn = config.synthesis.model_dump(mode="json", include=INSERTED)
+    online = [read_json(run.weights / "model.json")["sha256"], drawn]
+    inputs = [essential(config.evaluation), fingerprint(read_json(run.datalist)), fingerprint(synthetic), online]
     source = made_of(config.evaluation, *inputs[1:])
 
     def work() -> None:
-        _evaluate(config, run, synthetic["training"], source)
+        _evaluate(config, run, source)
 
     return run_stage(run, "evaluate", inputs, [run.evaluation], work, keep=True)
 
 
-def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]], source: str) -> None:
+def _evaluate(config: PipelineConfig, run: RunDir, source: str) -> None:
     split = Split.from_dict(read_json(run.split))
-    check_provenance(synthetic, split)
-    settings = config.evaluation
+    synthetic = _checked_cases(run, split)
+    settings, arms = config.evaluation, arms_of(config.evaluation)
     held_out = held_out_patients(settings, split)
     task = _task(config, run, split, held_out, synthetic)
-    cells = trained_cells(run, settings, source, lambda arm, seed: task.cell(arm, ARMS[arm], seed))
+    cells = trained_cells(run, settings, source, lambda arm, seed: task.cell(arm, arms[arm], seed))
     write_summary(run, cells, held_out, task)
 
 
@@ -56,9 +63,18 @@ def evaluated_cell(config: PipelineConfig, run: RunDir, arm: str, seed: int) -> 
         LeakageError: if the synthetic cases or the weights were made from validation or test patients.
     """
     split = Split.from_dict(read_json(run.split))
-    synthetic = read_json(run.synthetic / "datalist.json")["training"] if ARMS[arm].synthetic else []
+    kind, synthetic = arms_of(config.evaluation)[arm], []
+    if kind.synthetic:
+        synthetic = _checked_cases(run, split)
+    return _task(config, run, split, held_out_patients(config.evaluation, split), synthetic).cell(arm, kind, seed)
+
+
+def _checked_cases(run: RunDir, split: Split) -> list[dict[str, Any]]:
+    """The synthetic cases, none of which, as the weights, may come from a held-out patient."""
+    synthetic = read_json(run.synthetic / "datalist.json")["training"]
     check_provenance(synthetic, split)
-    return _task(config, run, split, held_out_patients(config.evaluation, split), synthetic).cell(arm, ARMS[arm], seed)
+    refuse_leakage(read_json(run.weights / "model.json")["training_patients"], split, f"weights {run.weights} were")
+    return synthetic
 
 
 def check_patients(config: PipelineConfig, run: RunDir) -> None:
@@ -85,7 +101,19 @@ def _task(
     inserted = [record for record in synthetic if record["kind"] == "inserted"]
     parents = {(record["parent"]["case"], record["parent"]["level"]) for record in inserted}
     counterparts = [v for v in real.views if (v.entry["case"], v.level) in parents and not v.tumor_voxels]
+    written = synthetic_source([r for r in synthetic if r["kind"] in kind.learns_from], run, dims)
     return kind(
-        config, real, synthetic_source([r for r in synthetic if r["kind"] in kind.learns_from], run, dims),
-        Source(counterparts, run.prepared), [e for e in entries if e["patient"] in held_out], run.prepared,
+        config, real, written, Source(counterparts, run.prepared),
+        [e for e in entries if e["patient"] in held_out], run.prepared,
+        accepted=_accepted(config, synthetic, written),
+        online=online_edits(config, run) if learns_online(config) else {},
     )  # fmt: skip
+
+
+def _accepted(config: PipelineConfig, synthetic: list[dict[str, Any]], written: Source | None) -> Source | None:
+    """Those written cases that the quality gate accepts, where it is asked."""
+    if written is None or not is_judged(config):
+        return None
+    names = accepted_cases(config, synthetic)
+    views = [view for view in written.views if view.entry["case"] in names]
+    return Source(views, written.folder) if views else None

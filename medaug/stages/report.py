@@ -52,8 +52,8 @@ def report(config: PipelineConfig, run: RunDir) -> bool:
 
 def _facts(config: PipelineConfig, run: RunDir, summary: dict[str, Any]) -> list[tuple[str, str]]:
     split, weights = read_json(run.split), read_json(run.weights / "model.json")
-    synthetic = read_json(run.synthetic / "datalist.json")["training"]
-    kinds = [record["kind"] for record in synthetic]
+    synthetic = read_json(run.synthetic / "datalist.json")
+    kinds = [record["kind"] for record in synthetic["training"]]
     return [
         ("Data", data_text(config)),
         ("Patients", f"{len(split['train'])} to train, {len(split['validation'])} to validate, "
@@ -63,10 +63,20 @@ def _facts(config: PipelineConfig, run: RunDir, summary: dict[str, Any]) -> list
         ("Translator", f"{weights['method']}, {config.translator.settings.get('content', 'default')} content, "
                        f"{weights['steps']} steps"),
         ("Synthetic cases", f"{kinds.count('inserted')} inserted, {kinds.count('removed')} removed"),
+        *([("Quality gate", _gate_text(synthetic["gate"]))] if "gate" in synthetic else []),
         ("Weights", weights["sha256"][:16]),
         ("Split", split["hash"][:16]),
         ("Made with", f"medaug {weights['medaug']}, {read_json(run.environment)['machine']}"),
     ]  # fmt: skip
+
+
+def _gate_text(gate: dict[str, Any]) -> str:
+    if not gate["drawn"]:
+        return "nothing was inserted"
+    return (
+        f"{gate['accepted']} of {gate['drawn']} insertions accepted ({gate['accept_rate']:.0%}): a frozen segmenter's "
+        f"agreement of at least {gate['least']:g} (Dice around the lesions)"
+    )
 
 
 def _pictures(run: RunDir) -> Section:

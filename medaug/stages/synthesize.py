@@ -4,6 +4,9 @@ Reads: `prepared/`, `split.json`, `train/weights`. Writes `synthetic/`: `images/
 view before the edit: the other half of the pair), one record a case in `records/`, and `datalist.json` with parent,
 seed, lesions and weights hash. A case depends on its seed alone: any one can be made again, here or online by
 `RandInsertTumor` with that random state. A stopped synthesis goes on where it was.
+
+Where the quality gate is asked (see `gate`), a record of an insertion has its `agreement` and how many `draws` it took,
+and `datalist.json` the accept rate; with `synthesis.gate` what is rejected is drawn again and not written.
 """
 
 from __future__ import annotations
@@ -12,23 +15,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from monai.data import MetaTensor
 from torch.utils.data import DataLoader, Dataset
 
 from medaug.errors import DataError
+from medaug.evaluation.samples import Source
 from medaug.io.atomic import read_json, write_json
 from medaug.io.files import write_scan
 from medaug.io.prepared import View, views_of
 from medaug.progress import track
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.config import PipelineConfig, SynthesisConfig
+from medaug.stages.edits import Edited, ViewEditor
+from medaug.stages.gate import DRAWS, Judge, gate_figures, is_judged, judge_of
 from medaug.stages.runs import RunDir, essential, run_stage
-from medaug.transforms import RandInsertTumor, RemoveTumor
-from medaug.translators.weights import load_weights
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 TRIES = 20
+"""How many views without room end the search for one that has some."""
+REMOVAL_SEED = 0
 
 
 def synthesize(config: PipelineConfig, run: RunDir) -> bool:
@@ -41,14 +45,20 @@ def synthesize(config: PipelineConfig, run: RunDir) -> bool:
     split = Split.from_dict(read_json(run.split))
     refuse_leakage(weights["training_patients"], split, f"weights {run.weights} were")
     inputs = [essential(config.synthesis), weights["sha256"], split.hash]
+    if is_judged(config):
+        inputs += [essential(config.segmenter), config.evaluation.patch_size]
     return run_stage(run, "synthesize", inputs, [run.synthetic], lambda: _synthesize(config, run, split))
 
 
 def _synthesize(config: PipelineConfig, run: RunDir, split: Split) -> None:
-    settings = config.synthesis
+    settings, judged = config.synthesis, is_judged(config)
     entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in split.train]
-    jobs = SynthesisJobs(views_of(entries, run.prepared, config.data.view_dims), run, settings)
-    write_json(run.synthetic / "datalist.json", {"training": _all_records(jobs, settings.workers)})
+    views = views_of(entries, run.prepared, config.data.view_dims)
+    real = Source(views_of(entries, run.prepared, config.data.spatial_dims), run.prepared)
+    judge = judge_of(config, real) if judged else None
+    records = _all_records(SynthesisJobs(views, run, settings, judge), settings.workers)
+    figures = {"gate": gate_figures(config, records)} if judged else {}
+    write_json(run.synthetic / "datalist.json", {"training": records, **figures})
 
 
 def _all_records(jobs: SynthesisJobs, workers: int) -> list[dict[str, Any]]:
@@ -57,7 +67,6 @@ def _all_records(jobs: SynthesisJobs, workers: int) -> list[dict[str, Any]]:
     An error is raised only after its traceback is gone, and with it the loader: its workers have then stopped writing.
     """
     loader = DataLoader(jobs, batch_size=None, num_workers=workers, collate_fn=_as_is)
-    threads = torch.get_num_threads()
     try:
         with track("synthesize", len(jobs)) as tracker:
             records = []
@@ -67,20 +76,17 @@ def _all_records(jobs: SynthesisJobs, workers: int) -> list[dict[str, Any]]:
             return records
     except BaseException as error:
         failure = error.with_traceback(None)
-    finally:
-        torch.set_num_threads(threads)  # without workers, a case sets it here
     raise failure
 
 
 class SynthesisJobs(Dataset):
     """`jobs[i]` makes case i, writes it, and returns its record; a case that is there already is only read."""
 
-    def __init__(self, views: list[View], run: RunDir, settings: SynthesisConfig):
-        self.views, self.run, self.settings = views, run, settings
+    def __init__(self, views: list[View], run: RunDir, settings: SynthesisConfig, judge: Judge | None):
+        self.views, self.run, self.settings, self.judge = views, run, settings, judge
         self.with_tumor = [view for view in views if view.tumor_voxels]
         self.removals = min(settings.removals, len(self.with_tumor))
-        self._insert: RandInsertTumor | None = None
-        self._remove: RemoveTumor | None = None
+        self.editor = ViewEditor(run.weights, run.prepared, settings)
 
     def __len__(self) -> int:
         return self.settings.insertions + self.removals
@@ -92,58 +98,62 @@ class SynthesisJobs(Dataset):
         record_path = self.run.synthetic / "records" / f"{name}.json"
         if record_path.exists():
             return read_json(record_path)
-        self._load()
         record = self._inserted(name, index) if inserting else self._removed(name, number)
         write_json(record_path, record)
         return record
 
     def _inserted(self, name: str, index: int) -> dict[str, Any]:
-        """A draw that finds no room moves on to the next view; the record says which was used."""
+        """A draw that finds no room, or is rejected, moves on to the next view; the record says which was used."""
         rng = np.random.RandomState((self.settings.seed * 1_000_003 + index) % 2**32)
-        for _ in range(TRIES):
+        roomless, draws, least = 0, 0, self.settings.gate
+        while roomless < TRIES and draws < DRAWS:
             view, seed = self.views[rng.randint(len(self.views))], int(rng.randint(2**31))
-            image, label, organ = (self._tensor(view, kind) for kind in ("image", "label", "organ"))
-            self._insert.set_random_state(seed=seed)
-            edited, truth = self._insert(image, label, organ, window=view.window)
-            if self._insert.lesions:
-                return self._write(name, "inserted", view, seed, self._insert.lesions, edited, truth, image)
+            edited = self.editor.inserted(view, seed)
+            if edited is None:
+                roomless += 1
+                continue
+            if self.judge is None:
+                return self._write(name, "inserted", view, seed, edited)
+            found, draws = self.judge(edited, view), draws + 1
+            if least is None or found >= least:
+                judged = {"agreement": found, "draws": draws}
+                return self._write(name, "inserted", view, seed, edited, judged)
+        if draws:
+            raise self._rejected(name, draws)
         raise DataError(f"no room for a lesion in {TRIES} training views; lower data.organ_margin_mm")
+
+    def _rejected(self, name: str, draws: int) -> DataError:
+        """What to say when a case was never accepted: with the accept rate of all that was drawn so far."""
+        there = [read_json(path) for path in (self.run.synthetic / "records").glob("inserted-*.json")]
+        drawn = draws + sum(record["draws"] for record in there)
+        return DataError(
+            f"synthesis.gate: found {draws} draws of {name} that the frozen segmenter does not see well enough, and an "
+            f"accept rate of {len(there)} in {drawn} ({len(there) / drawn:.0%}); expected an agreement of at least "
+            f"{self.settings.gate:g} now and then. Lower synthesis.gate, train longer (training.steps), or train the "
+            "segmenter longer (segmenter.updates)."
+        )
 
     def _removed(self, name: str, number: int) -> dict[str, Any]:
         view = self.with_tumor[number * len(self.with_tumor) // self.removals]
-        image, label = self._tensor(view, "image"), self._tensor(view, "label")
-        edited = self._remove(image, label, window=view.window)
-        return self._write(name, "removed", view, self._remove.seed, [], edited, torch.zeros_like(label), image)
-
-    def _load(self) -> None:
-        if self._insert is None:
-            torch.set_num_threads(1)
-            weights, s = load_weights(self.run.weights), self.settings
-            self._facts = weights.facts
-            self._insert = RandInsertTumor(weights, prob=1.0, count=s.lesions, size_mm=s.size_mm, shape=s.shape)
-            self._remove = RemoveTumor(weights)
-
-    def _tensor(self, view: View, kind: str) -> MetaTensor:
-        array = torch.from_numpy(np.array(view.raw(self.run.prepared, kind), dtype=np.float32))[None]
-        return MetaTensor(array, affine=torch.tensor(view.entry["affine"], dtype=torch.float64))
+        return self._write(name, "removed", view, REMOVAL_SEED, self.editor.removed(view, REMOVAL_SEED))
 
     def _write(
-        self, name: str, kind: str, view: View, seed: int, lesions: list[dict[str, Any]], image: MetaTensor,
-        label: MetaTensor, original: MetaTensor,
-    ) -> dict[str, Any]:  # fmt: skip
+        self, name: str, kind: str, view: View, seed: int, edited: Edited, judged: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         suffix = Path(view.entry["image"]).suffix.lower()
         suffix = ".png" if suffix in PICTURES else ".nii.gz"
         affine, dtype = np.asarray(view.entry["affine"]), view.entry["source_dtype"]
         paths = {folder: f"{folder}/{name}{suffix}" for folder in ("images", "labels", "originals")}
-        write_scan(self.run.synthetic / paths["images"], image, affine, dtype)
-        write_scan(self.run.synthetic / paths["labels"], label, affine, "uint8")
-        write_scan(self.run.synthetic / paths["originals"], original, affine, dtype)
+        write_scan(self.run.synthetic / paths["images"], edited.image, affine, dtype)
+        write_scan(self.run.synthetic / paths["labels"], edited.label, affine, "uint8")
+        write_scan(self.run.synthetic / paths["originals"], edited.original, affine, dtype)
+        facts = self.editor.weights.facts
         return {
             "case": name, "patient": view.patient, "scan": name, "channel": None, "kind": kind,
             "image": paths["images"], "label": paths["labels"], "original": paths["originals"],
             "parent": {"case": view.entry["case"], "patient": view.patient, "level": view.level},
-            "window": view.entry["window"], "seed": seed, "lesions": lesions, "weights": self._facts["sha256"],
-            "training_patients": self._facts["training_patients"], "split_hash": self._facts["split_hash"],
+            "window": view.entry["window"], "seed": seed, "lesions": edited.lesions, "weights": facts["sha256"],
+            "training_patients": facts["training_patients"], "split_hash": facts["split_hash"], **(judged or {}),
         }  # fmt: skip
 
 

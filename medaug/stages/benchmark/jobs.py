@@ -13,7 +13,7 @@ from typing import Any
 from medaug.errors import ConfigError, RunError
 from medaug.io.atomic import read_json
 from medaug.stages.benchmark.plan import Block, Job
-from medaug.stages.downstream.cells import keep_cell, made_of
+from medaug.stages.downstream.cells import keep_cell, made_of, of_arm
 from medaug.stages.downstream.held_out import synthetic_source
 from medaug.stages.evaluate import check_patients, evaluated_cell
 from medaug.stages.prepare import prepare
@@ -56,9 +56,11 @@ def source_of(job: Job) -> str | None:
     cases = [[e[key] for key in ("case", "patient", "content", "window")] for e in read_json(run.datalist)["cases"]]
     inputs: list[Any] = [read_json(run.split)["hash"], fingerprint(cases)]
     if job.ratio is None:
-        return made_of(config.evaluation.model_copy(update={"synthetic_ratio": 0.0}), *inputs)
+        source = made_of(config.evaluation.model_copy(update={"synthetic_ratio": 0.0}), *inputs)
+        return of_arm(source, config.evaluation, job.arm)
     made = [read_json(weights)["sha256"], fingerprint(read_json(synthetic)["training"])]
-    return made_of(config.evaluation, *inputs, essential(config.synthesis), *made)
+    source = made_of(config.evaluation, *inputs, essential(config.synthesis), *made)
+    return of_arm(source, config.evaluation, job.arm)
 
 
 def _prepare(block: Block, root: RunDir) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from medaug.errors import ConfigError
 from medaug.stages.config import PipelineConfig
-from medaug.stages.downstream.arms import ARMS, check_arms
+from medaug.stages.downstream.arms import arms_of, check_arms
 from medaug.stages.downstream.cells import cell_path
 from medaug.stages.runs import RunDir
 
@@ -74,7 +74,7 @@ def check_benchmark(config: PipelineConfig) -> None:
             f"domain: found {config.domain}; a benchmark expects tumor. Compare arms between two kinds of image with "
             "`medaug run` (evaluation.arms, split.folds)."
         )
-    check_arms(config.evaluation.arms, two_domains=False)
+    check_arms(config)
     if config.split.labelled is not None:
         raise ConfigError(
             f"split.labelled: found {config.split.labelled}; a benchmark sets it itself: leave it out, and set "
@@ -116,7 +116,8 @@ def jobs_of(config: PipelineConfig, root: RunDir) -> list[Job]:
 
 def gan_arms(config: PipelineConfig) -> tuple[str, ...]:
     """The arms with synthetic samples."""
-    return tuple(arm for arm in config.evaluation.arms if ARMS[arm].synthetic)
+    arms = arms_of(config.evaluation)
+    return tuple(arm for arm in config.evaluation.arms if arms[arm].synthetic)
 
 
 def ratios_of(config: PipelineConfig) -> tuple[float, ...]:

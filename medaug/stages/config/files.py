@@ -123,6 +123,8 @@ def _meant(found: Any, expected: str) -> str:
 def _nearest(location: list[str]) -> str:
     model: Any = PipelineConfig
     for part in location[:-1]:
+        if part not in model.model_fields:  # a name that the user chose
+            continue
         kind = model.model_fields[part].annotation
         model = next((k for k in get_args(kind) if hasattr(k, "model_fields")), kind)  # an optional section
     known = list(model.model_fields)

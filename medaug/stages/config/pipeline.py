@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from medaug.generation.config import DCGANConfig
+from medaug.stages.config.arms import ArmName, OwnArmConfig
 from medaug.stages.config.benchmark import BenchmarkConfig
 from medaug.stages.config.data import DataConfig, Section
 from medaug.stages.config.two_domains import with_two_domains
@@ -91,7 +92,7 @@ class PairingConfig(Section):
 
 
 class SegmenterConfig(Section):
-    """Two domains only: the frozen network of `translator.segmentation_weight`, trained on A's training labels."""
+    """The frozen network of `translator.segmentation_weight` and `synthesis.gate`, of (A's) training labels alone."""
 
     updates: int = Field(300, ge=1)
     batch_size: int = Field(8, ge=1)
@@ -100,13 +101,17 @@ class SegmenterConfig(Section):
 
 
 class SynthesisConfig(Section):
-    """How many paired examples are written."""
+    """How many paired examples are written; `lesions`, `size_mm` and `shape` also of what is inserted online."""
 
     insertions: int = Field(200, ge=0)
     removals: int = Field(20, ge=0, description="pseudo-healthy counterparts of real tumors")
     lesions: tuple[int, int] = Field((1, 1), description="least and most lesions a case")
     size_mm: tuple[float, float] | None = Field(None, description="diameters; none: the training fold's")
     shape: Literal["bank", "blob", "mixed"] = "bank"
+    gate: float | None = Field(
+        None, ge=0, le=1, description="least agreement (Dice around the lesions) of a frozen segmenter with a written "
+        "case, or else it is drawn again; null: all are written"
+    )  # fmt: skip
     styles: int = Field(4, ge=1, description="domain ct: translations a scan, by methods that know styles")
     seed: int = 0
     workers: int = Field(1, ge=0)
@@ -128,6 +133,7 @@ class EvaluationConfig(Section):
         "domain ct: segmentation in both domains, translation (compared with registered images), or none"
     )  # fmt: skip
     arms: tuple[str, ...] = ("standard", "standard+gan")
+    own_arms: dict[ArmName, OwnArmConfig] = Field({}, description="a user's, by name; trained after `arms`")
     seeds: tuple[int, ...] = (0, 1, 2)
     synthetic_ratio: float = Field(0.5, ge=0, le=1, description="part of a batch that is synthetic in GAN arms")
     patients: Literal["test", "validation"] = "test"
@@ -155,6 +161,12 @@ class EvaluationConfig(Section):
         if any(high <= low for low, high in zip((0.0, *limits), limits, strict=False)):
             found = ", ".join(f"{limit:g}" for limit in limits)
             raise ValueError(f"size_limits_mm: found {found}; expected diameters above 0, each larger than the last")
+        return self
+
+    @model_validator(mode="after")
+    def _own_arms_are_trained(self) -> EvaluationConfig:
+        arms = (*self.arms, *(name for name in self.own_arms if name not in self.arms))
+        object.__setattr__(self, "arms", arms)  # the model is frozen for everyone else
         return self
 
 

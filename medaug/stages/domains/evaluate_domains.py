@@ -26,7 +26,7 @@ from medaug.progress import track
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.registered import translated_entry
-from medaug.stages.downstream.arms import ARMS, check_arms
+from medaug.stages.downstream.arms import arms_of, check_arms
 from medaug.stages.downstream.cells import Cell, made_of, trained_cells
 from medaug.stages.downstream.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.stages.downstream.summary import write_domain_summary
@@ -48,7 +48,7 @@ def evaluate_domains(config: PipelineConfig, run: RunDir) -> bool:
         DataError: if there are too few patients to score, or a test set has no labels.
         LeakageError: if the synthetic cases or the weights were made from validation or test patients.
     """
-    check_arms(config.evaluation.arms, two_domains=True, classes=len(config.data.class_names))
+    check_arms(config)
     synthetic = read_json(run.synthetic / "datalist.json")["training"]
     datalists = [fingerprint(read_json(path)) for path in (run.datalist, run.datalist_b)]
     inputs = [essential(config.evaluation), *datalists, fingerprint(synthetic)]
@@ -68,18 +68,19 @@ def check_labels(config: PipelineConfig, run: RunDir) -> None:
     """
     task = _tasks(config, run, [])["source"]
     _check_classes(config, task.real, "data")
-    if any(ARMS[arm].target for arm in config.evaluation.arms):
+    arms = arms_of(config.evaluation)
+    if any(arms[name].target for name in config.evaluation.arms):
         _check_classes(config, task.target_labelled, "target")
 
 
 def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]], source: str) -> None:
     check_provenance(synthetic, Split.from_dict(read_json(run.split)))
-    settings, tasks = config.evaluation, _tasks(config, run, synthetic)
+    settings, tasks, arms = config.evaluation, _tasks(config, run, synthetic), arms_of(config.evaluation)
 
     def cell(arm: str, seed: int) -> Cell:
-        network, losses = tasks["source"].fitted(arm, ARMS[arm], seed)
+        network, losses = tasks["source"].fitted(arm, arms[arm], seed)
         tests = {name: task.results(network) for name, task in tasks.items()}
-        lesions = {"lesions": _lesions(config, run, tasks, network)} if ARMS[arm].target else {}
+        lesions = {"lesions": _lesions(config, run, tasks, network)} if arms[arm].target else {}
         return {"arm": arm, "seed": seed, "tests": tests, "losses": losses, **lesions}
 
     write_domain_summary(run, trained_cells(run, settings, source, cell), tasks)

@@ -62,7 +62,7 @@ def domain_verdict(run: RunDir) -> Verdict:
                      "hurts": "Farther from the real images than a trivial translation",
                      "inconclusive": "No clear difference to a trivial translation"}  # fmt: skip
         return Verdict(verdict.tone, headlines.get(verdict.tone, verdict.headline), verdict.sentence)
-    arm = next((name for name in summary["tests"]["target"]["arms"] if ARMS[name].synthetic), None)
+    arm = next((name for name in summary["tests"]["target"]["arms"] if name in ARMS and ARMS[name].synthetic), None)
     return verdict_of(summary["tests"]["target"], arm)
 
 

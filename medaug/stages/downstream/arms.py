@@ -1,23 +1,29 @@
 """The arms of a downstream experiment: what the same network trains on, and through which augmentation.
 
-Every arm but `none` ends with the standard augmentation; the cheap rivals of a GAN come before it. A new arm is one
-line in `ARMS`.
+Most end with the standard augmentation; the cheap rivals of a GAN, and a user's own transform, come before it. A new
+arm is one line in `ARMS`; a user's own is one entry of `evaluation.own_arms`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-from monai.transforms import Compose
+from monai.transforms import Compose, Transform
 
 from medaug.errors import ConfigError
 from medaug.evaluation.samples import Source, standard_augmentation
+from medaug.stages.config import EvaluationConfig, PipelineConfig
+from medaug.stages.config.arms import Synthetic
+from medaug.stages.downstream.own_arms import build_own
 from medaug.transforms.baselines import build_baseline
 
 REFERENCE = "standard"
+TUMOR_ONLY: tuple[Synthetic, ...] = ("removed", "accepted")
+"""What there is in domain `tumor` alone."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +32,22 @@ class Arm:
 
     Attributes:
         standard: whether the standard augmentation is applied (last).
-        synthetic: whether a share of the samples is synthetic.
+        synthetic: where the share `evaluation.synthetic_ratio` of the samples comes from, None for none: `online` (a
+            training view with freshly inserted lesions, never twice the same), `written` (the cases that `synthesize`
+            or `translate` wrote), `accepted` (those of them that pass the quality gate), or `removed` (a training view
+            with its tumors removed online and an empty label). Online insertion is defined for segmentation in domain
+            `tumor`; with task classification, in domain `ct` and with `data.slices` above 1 (whose weights edit whole
+            volumes) `online` means the written cases.
         baseline: the cheap augmentation (see `transforms.baselines`) applied first.
         target: whether it trains on the target domain with its own labels, which only a ceiling may do.
+        own: builds a user's own transform, applied before the standard augmentation.
     """
 
     standard: bool = True
-    synthetic: bool = False
+    synthetic: Synthetic | None = None
     baseline: str | None = None
     target: bool = False
+    own: Callable[[], Transform] | None = None
 
     def augmentation(self, spatial_dims: int, real: Source, target: Source | None) -> Compose:
         """What samples {"image", "label"} go through.
@@ -46,6 +59,8 @@ class Arm:
         steps: list[Any] = []
         if self.baseline is not None:
             steps.append(build_baseline(self.baseline, bank=_Bank(real), references=_Images(target or real)))
+        if self.own is not None:
+            steps.append(self.own())
         if self.standard:
             steps.append(standard_augmentation(spatial_dims))
         return Compose(steps)
@@ -59,29 +74,66 @@ ARMS: dict[str, Arm] = {
     "copy-paste": Arm(baseline="copy-paste"),
     "carvemix": Arm(baseline="carvemix"),
     "cutmix": Arm(baseline="cutmix"),
-    "gan": Arm(standard=False, synthetic=True),
-    "standard+gan": Arm(synthetic=True),
-    "gan+copy-paste": Arm(synthetic=True, baseline="copy-paste"),
-    "gan+strong-intensity": Arm(synthetic=True, baseline="strong-intensity"),
+    "gan": Arm(standard=False, synthetic="online"),
+    "standard+gan": Arm(synthetic="online"),
+    "gan+copy-paste": Arm(synthetic="online", baseline="copy-paste"),
+    "gan+strong-intensity": Arm(synthetic="online", baseline="strong-intensity"),
+    "gan-offline": Arm(standard=False, synthetic="written"),
+    "standard+gan-offline": Arm(synthetic="written"),
+    "standard+gan-gated": Arm(synthetic="accepted"),
+    "removal": Arm(synthetic="removed"),
     "target-labels": Arm(target=True),
 }
 
 
-def check_arms(names: Sequence[str], *, two_domains: bool, classes: int = 1) -> None:
-    """Refuses arms that do not exist, or not here, or not for so many classes.
+def arms_of(settings: EvaluationConfig) -> dict[str, Arm]:
+    """`ARMS` and the user's own.
+
+    Raises:
+        ConfigError: if a user's arm has the name of a built-in one.
+    """
+    taken = [name for name in settings.own_arms if name in ARMS]
+    if taken:
+        raise ConfigError(f"evaluation.own_arms: found {', '.join(taken)}, which medaug has; choose another name")
+    return ARMS | {
+        name: Arm(standard=own.standard, synthetic=own.synthetic, own=partial(build_own, name, own))
+        for name, own in settings.own_arms.items()
+    }
+
+
+def check_arms(config: PipelineConfig) -> None:
+    """Refuses arms that do not exist, or not here, or not for so many classes, and own ones that cannot be built.
 
     Raises:
         ConfigError: naming them, and those that do.
     """
-    possible = [name for name, arm in ARMS.items() if two_domains or not arm.target]
+    names, arms = config.evaluation.arms, arms_of(config.evaluation)
+    possible = [name for name, arm in arms.items() if _is_possible(arm, config)]
     unknown = [name for name in names if name not in possible]
     if unknown:
-        raise ConfigError(f"evaluation.arms: found {', '.join(unknown)}; expected some of: {', '.join(possible)}")
-    pasting = [name for name in names if ARMS[name].baseline == "copy-paste"]
+        raise ConfigError(
+            f"evaluation.arms: found {', '.join(unknown)}; expected some of: {', '.join(possible)} (domain "
+            f"{config.domain}, task {config.evaluation.task})"
+        )
+    pasting, classes = [name for name in names if arms[name].baseline == "copy-paste"], len(config.data.class_names)
     if pasting and classes > 1:
         raise ConfigError(
             f"evaluation.arms: found {', '.join(pasting)} with {classes} classes; copy-paste knows one: leave it out"
         )
+    for name in names:
+        if (build := arms[name].own) is not None:
+            build()
+
+
+def learns_online(config: PipelineConfig) -> bool:
+    """Whether synthetic samples can be made while the network of the configured task trains."""
+    return config.domain == "tumor" and config.evaluation.task == "segmentation" and config.data.slices == 1
+
+
+def _is_possible(arm: Arm, config: PipelineConfig) -> bool:
+    if config.domain == "ct":
+        return arm.synthetic not in TUMOR_ONLY
+    return not arm.target and (arm.synthetic != "removed" or learns_online(config))
 
 
 class _Bank(Sequence):

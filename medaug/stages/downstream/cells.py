@@ -1,8 +1,9 @@
 """The cells of an evaluation: one trained network each, kept as long as what it was made of is the same.
 
 `evaluation/cells/<arm>-seed<k>.json` holds {"arm", "seed", "made_of", ...}; `made_of` is a fingerprint of the data and
-of every setting but which arms and seeds there are. So an evaluation with more arms or seeds trains the new ones only.
-In a benchmark, which may ask for several synthetic ratios, a cell with one is `<arm>-seed<k>-ratio<r>.json`.
+of every setting but which arms and seeds there are; of a user's own arm its own settings too. So an evaluation with
+more arms or seeds trains the new ones only. In a benchmark, which may ask for several synthetic ratios, a cell with one
+is `<arm>-seed<k>-ratio<r>.json`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ Cell = dict[str, Any]
 
 def made_of(settings: EvaluationConfig, *inputs: Any) -> str:
     """The fingerprint of all that decides what a cell of a given arm and seed is."""
-    return fingerprint([essential(settings) | {"arms": None, "seeds": None}, *inputs])
+    return fingerprint([essential(settings) | {"arms": None, "own_arms": None, "seeds": None}, *inputs])
+
+
+def of_arm(source: str, settings: EvaluationConfig, arm: str) -> str:
+    """The fingerprint of a cell of this arm: that of `made_of`, and of a user's own arm its settings."""
+    own = settings.own_arms.get(arm)
+    return source if own is None else fingerprint([source, own.model_dump(mode="json")])
 
 
 def cell_path(run: RunDir, arm: str, seed: int, ratio: float | None = None) -> Path:
@@ -44,13 +51,13 @@ def trained_cells(
 ) -> dict[str, list[Cell]]:
     """`cells_of`, those that are missing trained first; what was made of something else than `source` is removed."""
     for path in (run.evaluation / "cells").glob("[!.]*.json"):
-        if not is_kept(path, source):
+        if not is_kept(path, of_arm(source, settings, read_json(path).get("arm", ""))):
             path.unlink()
     for seed in settings.seeds:
         for arm in settings.arms:
             path = cell_path(run, arm, seed)
             if not path.exists():
-                keep_cell(path, source, train(arm, seed))
+                keep_cell(path, of_arm(source, settings, arm), train(arm, seed))
     return cells_of(run, settings)
 
 

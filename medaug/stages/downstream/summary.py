@@ -166,11 +166,12 @@ def _rivals(task: Scoring, tables: Tables) -> list[dict[str, Any]]:
     """By the main metric: GAN arms against the best of the others (a ceiling is no rival)."""
     main = next(iter(task.metrics))
     sign = 1 if task.metrics[main].higher_is_better else -1
-    plain = [arm for arm in tables if arm in ARMS and not (ARMS[arm].synthetic or _is_ceiling(arm))]
+    known = getattr(task, "arms", ARMS)  # with the user's own, where there can be any
+    plain = [arm for arm in tables if arm in known and not (known[arm].synthetic or _is_ceiling(arm))]
     best = max(plain, key=lambda arm: sign * float(tables[arm][main].mean()), default=REFERENCE)
     if best == REFERENCE:
         return []
-    return [asdict(_compare(task, tables, main, arm, best)) for arm in tables if arm in ARMS and ARMS[arm].synthetic]
+    return [asdict(_compare(task, tables, main, arm, best)) for arm in tables if arm in known and known[arm].synthetic]
 
 
 def _is_ceiling(arm: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from medaug.errors import DataError
 from medaug.evaluation import (
     METRICS,
     POOLED_METRICS,
@@ -34,12 +35,13 @@ from medaug.evaluation import (
 )
 from medaug.evaluation.detection import Outlined, count_detections
 from medaug.evaluation.pooled import check_kinds
-from medaug.evaluation.samples import ClassificationSamples, SegmentationSamples, Source, patches_of
+from medaug.evaluation.samples import ClassificationSamples, Online, SegmentationSamples, Source, patches_of
 from medaug.io.prepared import View, views_of
 from medaug.progress import track
 from medaug.stages.config import PipelineConfig
-from medaug.stages.downstream.arms import Arm
+from medaug.stages.downstream.arms import Arm, arms_of
 from medaug.stages.downstream.cells import score_table
+from medaug.stages.downstream.online import OnlineInsertion, OnlineRemoval
 from medaug.volumes import Window
 
 LOSS_EVERY = 10
@@ -53,11 +55,13 @@ class Task(ABC):
 
     Attributes:
         real: the training patients' views.
-        synthetic: what GAN arms also train on, None without a case; `counterparts` are the training views that
-            insertions were made from.
+        synthetic: the written cases that GAN arms also train on, None without one; `counterparts` are the training
+            views that insertions were made from.
         entries: the prepared cases of the patients to score, in `folder`.
         target: the training patients' views of the other domain, where there are two; looked at without labels.
         target_labelled: those of them that have labels, which a ceiling alone reads.
+        accepted: those of `synthetic` that the quality gate accepts, None without one.
+        online: by `Arm.synthetic`, what makes samples while a network trains, where the task learns from such.
     """
 
     config: PipelineConfig
@@ -68,6 +72,8 @@ class Task(ABC):
     folder: Path
     target: Source | None = None
     target_labelled: Source | None = None
+    accepted: Source | None = None
+    online: Mapping[str, OnlineInsertion | OnlineRemoval] = field(default_factory=dict)
 
     name: ClassVar[str]
     learns_from: ClassVar[tuple[str, ...]]
@@ -84,8 +90,35 @@ class Task(ABC):
 
     def cell(self, name: str, arm: Arm, seed: int) -> dict[str, Any]:
         """Trains one network and scores it on every patient: "scores" by patient and metric, and the losses."""
+        insertion = self.synthetic_of(arm)
+        before = insertion.without_room if isinstance(insertion, OnlineInsertion) else None
         network, losses = self.fitted(name, arm, seed)
-        return {"arm": name, "seed": seed, **self.results(network), "losses": losses}
+        counted = {} if before is None else {"without_room": insertion.without_room - before}
+        return {"arm": name, "seed": seed, **self.results(network), "losses": losses, **counted}
+
+    @property
+    def arms(self) -> dict[str, Arm]:
+        """Those that there are, the user's own among them."""
+        return arms_of(self.config.evaluation)
+
+    def synthetic_of(self, arm: Arm) -> Source | Online | None:
+        """Where the synthetic samples of an arm come from; None of one without.
+
+        Raises:
+            DataError: if there is no written, or no accepted, case.
+        """
+        if arm.synthetic is None:
+            return None
+        if arm.synthetic in self.online:
+            return self.online[arm.synthetic]
+        source = self.accepted if arm.synthetic == "accepted" else self.synthetic
+        if source is None:
+            remedy = "Lower synthesis.gate, or train longer" if self.synthetic else "Raise synthesis.insertions"
+            raise DataError(
+                f"evaluation.arms: found no {arm.synthetic} synthetic case; expected some, to learn from. {remedy}, or "
+                "leave the arms out that need them."
+            )
+        return source
 
     def fitted(self, name: str, arm: Arm, seed: int) -> tuple[torch.nn.Module, list[tuple[int, float]]]:
         """One trained network, and its loss now and then, (update, loss)."""
@@ -164,7 +197,7 @@ class Segmentation(Task):
     def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
         s = self.config.evaluation
         samples = SegmentationSamples(
-            self.target_labelled if arm.target else self.real, self.synthetic if arm.synthetic else None,
+            self.target_labelled if arm.target else self.real, self.synthetic_of(arm),
             synthetic_ratio=s.synthetic_ratio, seed=seed, patch_size=s.patch_size, length=s.updates * s.batch_size,
             augmentation=arm.augmentation(self.config.data.spatial_dims, self.real, self.target),
         )  # fmt: skip
@@ -246,7 +279,7 @@ class Classification(Task):
     def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
         s = self.config.evaluation
         samples = ClassificationSamples(
-            self.real, self.synthetic if arm.synthetic else None, self.counterparts,
+            self.real, self.synthetic_of(arm), self.counterparts,
             synthetic_ratio=s.synthetic_ratio, seed=seed, patch_size=s.patch_size, length=s.updates * s.batch_size,
             augmentation=arm.augmentation(self.config.data.spatial_dims, self.real, self.target),
         )  # fmt: skip

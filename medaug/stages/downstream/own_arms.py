@@ -1,0 +1,53 @@
+"""A user's own arm: one entry of `evaluation.own_arms`, which names a MONAI dict transform on {"image", "label"}.
+
+Samples are {"image": (1, *S) in [-1, 1], "label": (1, *S) of class numbers}. The transform comes before the standard
+augmentation; its random state is set from (seed, sample) alone.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from monai.transforms import Transform
+
+from medaug.errors import ConfigError
+from medaug.stages.config.arms import OwnArmConfig
+
+
+def build_own(name: str, settings: OwnArmConfig) -> Transform:
+    """The transform of the own arm `name`.
+
+    Raises:
+        ConfigError: naming the arm, if it cannot be imported or built, or is no MONAI transform.
+    """
+    where = f"evaluation.own_arms.{name}"
+    found = _imported(where, settings.transform)
+    try:
+        built = found(**settings.args)
+    except Exception as error:
+        given = ", ".join(f"{key}={value!r}" for key, value in settings.args.items()) or "nothing"
+        raise ConfigError(
+            f"{where}.args: {settings.transform} cannot be built with {given}: {error}. Give what its constructor asks "
+            "for, JSON values only; MONAI's ask for keys, such as [image, label], or [image] for intensities."
+        ) from error
+    if not isinstance(built, Transform):
+        raise ConfigError(
+            f"{where}.transform: found {settings.transform}, which makes a {type(built).__name__}; expected a MONAI "
+            'dict transform on "image" and "label". Derive it from monai.transforms.MapTransform.'
+        )
+    return built
+
+
+def _imported(where: str, path: str) -> Any:
+    module, _, attribute = path.rpartition(".")
+    remedy = "Install its package, or put its folder on PYTHONPATH."
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, ValueError) as error:  # ValueError: a path without a dot
+        raise ConfigError(
+            f"{where}.transform: {path} cannot be imported: {error}; expected package.module.Name. {remedy}"
+        ) from error
+    except AttributeError:
+        found = f"found no {attribute} in {module}"
+        raise ConfigError(f"{where}.transform: {found}; expected a class that is there. {remedy}") from None
