@@ -19,7 +19,7 @@ from medaug.quality.seams import checkerboard_ratio, seam_ratio
 
 SEAMS = "Is there a step at the border of what was edited?"
 CHECKERBOARD = "Does the generator leave a regular pattern?"
-SHELLS = np.arange(-3, 6)
+SHELLS = np.arange(-2, 6)
 """Between shells k and k + 1 of voxels around the mask's edge, which lies between 0 and 1."""
 MOST_STRIDE = 4
 """Frequencies of larger strides are those of anatomy."""

@@ -38,12 +38,8 @@ def unchanged(material: Material, limits: Limits) -> Look:
 def lost(material: Material, limits: Limits) -> Look:
     made, real = material.insertions, material.held_out
     before, after = ([pair[k] for pair in material.found] for k in (0, 1))
-    finding = segmenter.lost(
-        after, [i.mask for i in made], before, [r.mask for r in real], [i.patient for i in made], limits,
-        seed=material.seed,
-    )  # fmt: skip
-    unseen = np.array([not (p & i.mask).any() for p, i in zip(after, made, strict=True)])
-    return finding, pictures.segmented(made, before, after, unseen)
+    finding = segmenter.lost(made, real, before, after, limits, seed=material.seed)
+    return finding, pictures.segmented(made, before, after, segmenter.missed_lesions(made, before, after))
 
 
 def gained(material: Material, limits: Limits) -> Look:
@@ -97,7 +93,7 @@ def seams(material: Material, limits: Limits) -> Look:
 
 
 def checkerboard(material: Material, limits: Limits) -> Look:
-    """Mask-guided: crops around lesions; plain methods: whole images, whose yardstick are other patients' ones."""
+    """Crops around lesions; those without any contrast have no spectrum."""
     crops = [
         (i.crop(material.crop_size)[0], i.crop_before(material.crop_size), r.crop(material.crop_size)[0], i)
         for i, r in zip(material.insertions, material.held_out, strict=True)
