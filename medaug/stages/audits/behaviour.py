@@ -22,7 +22,7 @@ Look = tuple[Finding, bytes | None]
 def outside(material: Material, limits: Limits) -> Look:
     made = material.insertions
     if material.prior is None:
-        plain = Limits(**material.config.audit.limits.outside_plain.model_dump())
+        plain = Limits(**material.config.audit.limits.outside_plain.model_dump())  # another figure, other limits
         finding = edits.change_outside_claim(made, plain, seed=material.seed)
         return finding, pictures.edited(made, edits.outside_shares(made))
     finding = edits.changed_outside(made, limits)
@@ -65,10 +65,14 @@ def shortcut(material: Material, limits: Limits) -> Look:
 
 
 def steganography(material: Material, limits: Limits) -> Look:
-    """Mask-guided: what is removed again; plain methods: whole images there and back."""
+    """Mask-guided: what is removed again; plain methods: whole images there and back.
+
+    What the window clips is left out: beyond the window scans keep their own values.
+    """
+    guided = material.prior is not None
     made = [
         cycles.Cycle(
-            i.patient, i.before, i.image, i.mask if material.prior is not None else i.organ,
+            i.patient, i.before, i.image, (i.mask if guided else i.organ) & (np.abs(i.before) < 1),
             partial(material.remove, mask=i.mask, spacing_mm=i.spacing_mm),
         )
         for i in material.insertions

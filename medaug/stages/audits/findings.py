@@ -36,13 +36,17 @@ def asked_audits(config: PipelineConfig, run: RunDir, only: Sequence[str] = ()) 
     with track("audits", len(asked)) as tracker:
         for name in asked:
             if name not in known:
-                limits = Limits(**getattr(config.audit.limits, name).model_dump())
-                finding, picture = audits[name](material, limits)
+                finding, picture = audits[name](material, limits_of(config, name))
                 _write_picture(run, name, picture)
                 known[name] = asdict(finding) | {"made_of": made_of[name]}
                 write_json(run.audit / "findings.json", {"findings": [known[n] for n in audits if n in known]})
             tracker.advance(name)
     return [finding_of(known[name]) for name in asked]
+
+
+def limits_of(config: PipelineConfig, name: str) -> Limits:
+    """As `audit.limits` says."""
+    return Limits(**getattr(config.audit.limits, name).model_dump())
 
 
 def kept_rows(run: RunDir) -> list[dict[str, Any]]:
