@@ -73,7 +73,7 @@ def unpasted(background, lesion, mask):
 def beside(x, mask):
     """A bright square in the crop's corner, where no lesion was asked for."""
     y = x.clone()
-    y[..., :4, :4] = 0.9
+    y[..., :7, :7] = 0.9
     return torch.where(soft_mask(mask) > 0, x, y)
 
 

@@ -6,8 +6,14 @@ import pytest
 
 from . import planted
 
-GUIDED = ("outside", "unchanged", "lost", "gained", "null_shortcut", "shortcut", "steganography", "seams",
-          "checkerboard")  # fmt: skip
+GUIDED = ("outside", "unchanged", "lost", "gained", "null_shortcut", "steganography", "seams", "checkerboard")
+"""All but `shortcut`: references were interpolated, and a probe tells that (tests/quality/audits/test_shortcut.py)."""
+
+
+@pytest.fixture(scope="module")
+def lamp(finer_weights):
+    """A plain generator that adds a lamp to the image, and takes it away again."""
+    return planted.plain(finer_weights, planted.lit, planted.unlit)
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +68,14 @@ def test_a_fake_that_hides_its_source_is_caught(ask, finer_weights):
     assert finding.verdict == "fail" and finding.details["error"] < 0.05 < finding.details["error_with_noise"]
 
 
-def test_a_plain_generator_that_hides_nothing_passes(ask, finer_weights):
-    lamp = planted.plain(finer_weights, planted.lit, planted.unlit)
-    assert ask("steganography", lamp).verdict == "pass" and ask("unchanged", lamp).verdict == "pass"
-    assert (
-        ask("outside", lamp).value < ask("outside", planted.plain(finer_weights, planted.brighter, planted.unlit)).value
-    )
+@pytest.mark.parametrize("name", ["unchanged", "steganography"])
+def test_an_honest_plain_generator_passes(ask, lamp, name):
+    assert ask(name, lamp).verdict == "pass"
+
+
+def test_a_plain_generator_that_changes_everything_a_little_is_caught(ask, finer_weights, lamp):
+    brighter = planted.plain(finer_weights, planted.brighter, planted.unlit)
+    assert ask("outside", brighter).verdict == "fail" and ask("outside", lamp).verdict != "fail"
 
 
 def test_a_checkerboard_is_caught(ask, finer_weights):
@@ -84,6 +92,5 @@ def test_steps_between_windows_are_caught(ask, finer_weights):
     assert ask("seams", windows).verdict == "fail"
 
 
-def test_what_does_not_apply_is_skipped_and_not_passed(ask, finer_weights):
-    lamp = planted.plain(finer_weights, planted.lit, planted.unlit)
+def test_what_does_not_apply_is_skipped_and_not_passed(ask, lamp):
     assert ask("null_shortcut", lamp).verdict == "skipped" and ask("seams", lamp).verdict == "skipped"
