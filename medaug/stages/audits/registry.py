@@ -1,7 +1,8 @@
 """Which audits there are, in the order in which they are done and shown; a new one is one line here.
 
-An audit looks at `Material` (between two kinds of image at `Translations`) and is told its limits; it answers with a `Finding` and, unless it was skipped, a picture
-(PNG). Its name is that of its limits in `audit.limits` and of `audit/<name>.png`.
+An audit looks at `Material` (between two kinds of image at `Translations`) and is told its limits; it answers with a
+`Finding` and, unless it was skipped, a picture (PNG). Its name is that of its limits in `audit.limits` and of
+`audit/<name>.png`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,6 @@ TRANSLATION_AUDITS: dict[str, Callable[[Translations, Limits], tuple[Finding, by
 
 def audits_of(config: PipelineConfig, run: RunDir) -> tuple[Any, dict[str, Any]]:
     """What a run's audits are given, and which there are for its domain."""
-    return (
-        (Material(config, run), AUDITS) if config.domain == "tumor" else (Translations(config, run), TRANSLATION_AUDITS)
-    )
+    if config.domain == "tumor":
+        return Material(config, run), AUDITS
+    return Translations(config, run), TRANSLATION_AUDITS
