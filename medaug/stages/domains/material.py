@@ -74,7 +74,7 @@ def domain_segmenter(config: PipelineConfig, run: RunDir, split: Split) -> nn.Mo
             "expected labels to train the segmenter on. Add them, check data.tumor_labels and data.classes, or set "
             "these to 0."
         )
-    return frozen_segmenter(config, Source(labelled, side.folder), patch_size=config.crop.size)
+    return frozen_segmenter(config, Source(labelled, side.folder), config.crop.size)
 
 
 def _side(datalist: Path, folder: Path, split: Split, spatial_dims: int, *, labelled: bool = True) -> Side:
