@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
-from medaug.lesions import components
 from medaug.quality.audits.cases import Insertion, Limits
 from medaug.quality.audits.finding import Finding, judged, skipped
 from medaug.quality.audits.intervals import over_patients
@@ -102,5 +102,11 @@ def gained_parts(
 
 def _real_parts(insertions: Sequence[Insertion], before: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """(parts,) voxels of each real tumor in the views, and 1 where no voxel of it is found."""
-    parts = [(part, p) for i, p in zip(insertions, before, strict=True) for part in components(i.label)]
-    return np.array([part.sum() for part, _ in parts]), np.array([float(not (p & part).any()) for part, p in parts])
+    sizes: list[int] = []
+    unseen: list[float] = []
+    for i, prediction in zip(insertions, before, strict=True):
+        parts, count = ndimage.label(i.label, structure=np.ones((3,) * i.label.ndim))
+        seen = np.isin(np.arange(1, count + 1), parts[prediction])
+        sizes += np.bincount(parts.reshape(-1), minlength=count + 1)[1:].tolist()
+        unseen += (~seen).astype(float).tolist()
+    return np.array(sizes), np.array(unseen)
