@@ -15,6 +15,7 @@ from medaug.errors import ConfigError
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream.arms import arms_of, check_arms
 from medaug.stages.downstream.cells import cell_path
+from medaug.stages.downstream.tasks import check_network
 from medaug.stages.runs import RunDir
 
 
@@ -75,6 +76,7 @@ def check_benchmark(config: PipelineConfig) -> None:
             "`medaug run` (evaluation.arms, split.folds)."
         )
     check_arms(config)
+    check_network(config)
     if config.split.labelled is not None:
         raise ConfigError(
             f"split.labelled: found {config.split.labelled}; a benchmark sets it itself: leave it out, and set "
