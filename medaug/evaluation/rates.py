@@ -34,7 +34,7 @@ class Rate:
     """One rate; `rates` has them all.
 
     Attributes:
-        title: for a table.
+        title: in full; `short` is what a column is called whose table says what it counts.
         of: what its chances are, in the plural.
         events, chances: of one patient's counts.
         diameters_mm: of the lesions counted, from the first to below the second; None of any other rate.
@@ -42,6 +42,7 @@ class Rate:
     """
 
     title: str
+    short: str
     of: str
     events: Callable[[Counts], float]
     chances: Callable[[Counts], float]
@@ -53,10 +54,10 @@ class Rate:
 def rates(size_limits_mm: Sequence[float]) -> dict[str, Rate]:
     """All rates by name, the sensitivity of every size class that these diameters part among them."""
     classes = zip((0.0, *size_limits_mm), (*size_limits_mm, None), strict=True)
-    found = [_sensitivity("sensitivity", "Sensitivity, all lesions", 0.0, None)]
+    found = {"sensitivity": _sensitivity("all", 0.0, None)}
     if size_limits_mm:
-        found += [_sensitivity(f"sensitivity: {_size(*c)}", f"Sensitivity, {_size(*c)}", *c) for c in classes]
-    return dict(found) | FALSE_POSITIVES
+        found |= {f"sensitivity: {_size(*c)}": _sensitivity(_size(*c), *c) for c in classes}
+    return found | FALSE_POSITIVES
 
 
 def ratio_scores(events: np.ndarray, chances: np.ndarray) -> np.ndarray:
@@ -94,14 +95,14 @@ def rate_interval(rate: Rate, scores: np.ndarray, rng: np.random.RandomState, le
     return replace(interval, low=end) if interval.mean == 1 else replace(interval, high=1 - end)
 
 
-def _sensitivity(name: str, title: str, low_mm: float, high_mm: float | None) -> tuple[str, Rate]:
+def _sensitivity(short: str, low_mm: float, high_mm: float | None) -> Rate:
     def of_size(counts: Counts) -> list[bool]:
         most = math.inf if high_mm is None else high_mm
         return [found for diameter_mm, found in counts["lesions"] if low_mm <= diameter_mm < most]
 
-    return name, Rate(
-        title, "lesions", lambda counts: sum(of_size(counts)), lambda counts: len(of_size(counts)), True,
-        (low_mm, high_mm), (0.0, 1.0),
+    return Rate(
+        f"Sensitivity, {short}", short, "lesions", lambda counts: sum(of_size(counts)),
+        lambda counts: len(of_size(counts)), True, (low_mm, high_mm), (0.0, 1.0),
     )  # fmt: skip
 
 
@@ -117,18 +118,19 @@ def _tumor_free(key: str) -> Callable[[Counts], float]:
 
 FALSE_POSITIVES: dict[str, Rate] = {
     "false_positives": Rate(
-        "False positives per scan", "scans", lambda counts: counts["false_positives"], lambda counts: counts["scans"]
+        "False positives per scan", "per scan", "scans",
+        lambda counts: counts["false_positives"], lambda counts: counts["scans"],
     ),
     "tumor_free_false_positives": Rate(
-        "False positives per tumor-free scan", "tumor-free scans",
+        "False positives per tumor-free scan", "per tumor-free scan", "tumor-free scans",
         _tumor_free("false_positives"), _tumor_free("scans"),
     ),
     "tumor_free_slice_false_positives": Rate(
-        "False positives per tumor-free slice", "tumor-free slices",
+        "False positives per tumor-free slice", "per tumor-free slice", "tumor-free slices",
         _tumor_free("slice_false_positives"), _tumor_free("slices"),
     ),
     "tumor_free_slice_voxels": Rate(
-        "False-positive voxels per tumor-free slice", "tumor-free slices",
+        "False-positive voxels per tumor-free slice", "voxels there", "tumor-free slices",
         _tumor_free("slice_voxels"), _tumor_free("slices"),
     ),
 }  # fmt: skip

@@ -151,17 +151,16 @@ def _detection_tables(summary: dict[str, Any]) -> list[Table]:
     return [
         Table("Lesions found", *_rates(found, by_size),
               f"Share of lesions ({parts}) that the predicted parts touching them cover with an IoU of at least "
-              f"{LEAST_IOU:g}; with a 95 % interval over patients and seeds. Size is the equivalent diameter."),
+              f"{LEAST_IOU:g}, by their equivalent diameter; n are the lesions."),
         Table("False positives", *_rates(found, others),
               f"Predicted parts ({parts}) of {LEAST_VOXELS} voxels or more that find no lesion; in tumor-free slices "
-              f"the parts and voxels seen in each slice alone.{none}"),
+              f"the parts and voxels seen in each slice alone. n are the scans or slices.{none}"),
     ]  # fmt: skip
 
 
 def _rates(found: dict[str, Any], names: list[str]) -> tuple[list[str], list[list[str | float]]]:
     """Columns, with how much there is of what, and rows."""
-    heads = [f"{rate['title']} ({rate['count']} in {rate['patients']} patients)"
-             for name in names for rate in [found["rates"][name]]]  # fmt: skip
+    heads = [f"{rate['short']} (n = {rate['count']})" for name in names for rate in [found["rates"][name]]]
     rows: list[list[str | float]] = [
         [arm, *(MISSING if by_rate[name] is None else interval_text(by_rate[name]) for name in names)]
         for arm, by_rate in found["arms"].items()

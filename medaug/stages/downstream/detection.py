@@ -1,6 +1,6 @@
 """From the lesions counted in the cells to the part "detection" of a summary.
 
-{"dimensions": [2 or 3, of the lesions' parts], "rates": {rate: {"title", "of", "count", "patients",
+{"dimensions": [2 or 3, of the lesions' parts], "rates": {rate: {"title", "short", "of", "count", "patients",
 "higher_is_better", "diameters_mm"}}, "arms": {arm: {rate: interval}}, "differences": [{"arm", "reference", "rate",
 "difference": interval}]}: `count` is how much of it there is to find (or to leave alone) in how many patients, and an
 interval is null where that is fewer than two, which is no sample.
@@ -44,8 +44,9 @@ def detection_summary(cells: Cells, patients: Sequence[str], size_limits_mm: Seq
 
 def _facts(rate: Rate, chances: np.ndarray) -> dict[str, Any]:
     return {
-        "title": rate.title, "of": rate.of, "count": int(chances.sum()), "patients": int(np.count_nonzero(chances)),
-        "higher_is_better": rate.higher_is_better, "diameters_mm": rate.diameters_mm,
+        "title": rate.title, "short": rate.short, "of": rate.of, "count": int(chances.sum()),
+        "patients": int(np.count_nonzero(chances)), "higher_is_better": rate.higher_is_better,
+        "diameters_mm": rate.diameters_mm,
     }  # fmt: skip
 
 

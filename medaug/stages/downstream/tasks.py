@@ -83,11 +83,6 @@ class Task(ABC):
     def metrics(self) -> Mapping[str, Metric | PooledMetric]:
         """The scores of a patient, the main one first."""
 
-    @property
-    def size_limits_mm(self) -> tuple[float, ...]:
-        """What parts the lesions into size classes, where a cell counts any."""
-        return self.config.evaluation.size_limits_mm
-
     def cell(self, name: str, arm: Arm, seed: int) -> dict[str, Any]:
         """Trains one network and scores it on every patient: "scores" by patient and metric, and the losses."""
         insertion = self.synthetic_of(arm)
@@ -142,6 +137,11 @@ class Task(ABC):
                 results[patient] = self.scored(network, [e for e in self.entries if e["patient"] == patient])
                 tracker.advance()
         return self.gathered(results)
+
+    @property
+    def size_limits_mm(self) -> tuple[float, ...]:
+        """What parts the lesions into size classes, where a cell counts any."""
+        return self.config.evaluation.size_limits_mm
 
     @classmethod
     @abstractmethod

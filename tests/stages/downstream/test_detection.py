@@ -125,9 +125,8 @@ def test_the_page_shows_what_was_found_by_size_and_where_there_is_none(cells):
     )
     found, false_positives = section.tables[-2:]
     assert (found.title, false_positives.title) == ("Lesions found", "False positives")
-    assert found.columns[1:3] == [
-        "Sensitivity, all lesions (5 in 3 patients)", "Sensitivity, under 10 mm (1 in 1 patients)",
-    ]  # fmt: skip
+    assert found.columns[1:3] == ["all (n = 5)", "under 10 mm (n = 1)"]
+    assert false_positives.columns[1:3] == ["per scan (n = 4)", "per tumor-free scan (n = 1)"]
     assert [row[0] for row in found.rows] == ["standard", "standard+gan"]
     assert found.rows[0][1].startswith("0.600 (") and found.rows[0][2] == "–"
     assert "connected in 3-D" in found.note and "have no" not in false_positives.note
