@@ -62,7 +62,7 @@ def test_small_lesions_are_measured_against_small_real_ones(views):
     """A segmenter that sees nothing small misses small insertions, and small real lesions as well."""
 
     def blind(labels):
-        return [np.isin(parts, 1 + np.flatnonzero(ndimage.sum(mask, parts, range(1, n + 1)) >= 100))
+        return [np.isin(parts, 1 + np.flatnonzero(ndimage.sum(mask, parts, range(1, n + 1)) >= 80))
                 for mask in labels for parts, n in [ndimage.label(mask)]]  # fmt: skip
 
     _, made = views()
