@@ -33,6 +33,8 @@ def _against_the_rest(logits: Tensor) -> Tensor:
     return logits[:, 1:] - torch.stack(rest, dim=1)
 
 
-def train_frozen_segmenter(samples: Samples, config: SegmentationConfig, *, seed: int, fabric: Fabric) -> nn.Module:
+def train_frozen_segmenter(
+    samples: Samples, config: SegmentationConfig, *, seed: int, fabric: Fabric
+) -> FrozenSegmenter:  # fmt: skip
     """Trains the network of the downstream test on `samples` (see `train_segmenter`) and freezes it, on the CPU."""
     return FrozenSegmenter(train_segmenter(samples, config, seed=seed, fabric=fabric).cpu(), config)

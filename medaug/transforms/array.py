@@ -20,6 +20,7 @@ from medaug.transforms.base import (
     Bounds,
     TumorTransform,
     check_inserts,
+    check_null,
     check_range,
     empty_label,
     like_source,
@@ -44,6 +45,8 @@ class InsertTumor(TumorTransform):
         reference: the number of the reference lesion; None lets the seed choose among those of like size.
         style: of methods that know styles (see `style_of`); None lets the seed draw it.
         window: (low, high) intensities mapped to [-1, 1]; None follows the weights' domain.
+        null: insert nothing, and let the translator pass over the place all the same; the label stays as it is. So
+            "a generator was here" can be told from "here is a tumor" (weights with reference content only).
 
     Example:
         >>> insert = InsertTumor("out/quickstart/train/weights", seed=7)   # doctest: +SKIP
@@ -52,17 +55,20 @@ class InsertTumor(TumorTransform):
 
     def __init__(
         self, weights: str | Path | Weights, seed: int = 0, reference: int | None = None, window: Bounds | None = None,
-        style: Style | None = None,
+        style: Style | None = None, null: bool = False,
     ):  # fmt: skip
         super().__init__(weights, window)
         check_inserts(self.weights)
-        self.seed, self.reference, self.style = seed, reference, check_style(style, self.weights)
+        check_null(null, self.weights)
+        self.seed, self.reference, self.style, self.null = seed, reference, check_style(style, self.weights), null
 
     def __call__(
         self, img: NdarrayOrTensor, mask: NdarrayOrTensor, label: NdarrayOrTensor | None = None,
         window: Window | None = None,
     ) -> tuple[NdarrayOrTensor, NdarrayOrTensor]:  # fmt: skip
         """(image with the tumor, label with the mask's voxels set to 1); inputs are not changed.
+
+        With `null` the label is as it was, or empty.
 
         Raises:
             DataError: if the shapes do not fit, or the mask is empty.
@@ -74,15 +80,16 @@ class InsertTumor(TumorTransform):
         window, spacing_mm = window or self._window(array), self._spacing_mm(img, array.ndim)
         rng = np.random.RandomState(self.seed)
         noise_seed = int(rng.randint(2**31))
-        style = self.style or drawn_style(self.weights, rng)
+        how: Any = {"seed": noise_seed, "style": self.style or drawn_style(self.weights, rng), "null": self.null}
         if self.weights.translator.spatial_dims == array.ndim:
             lesion = self._lesion(region, spacing_mm)
-            edited = insert_lesion(array, lesion, window, self.weights, seed=noise_seed, style=style).image
+            edited = insert_lesion(array, lesion, window, self.weights, **how).image
         else:
             levels = np.flatnonzero(region.any(axis=(0, 1)))
             stack = [(int(z), self._lesion(region[..., z], spacing_mm[:2])) for z in levels]
-            edited = insert_stack(array, stack, window, self.weights, seed=noise_seed, style=style).image
+            edited = insert_stack(array, stack, window, self.weights, **how).image
         region_of(label, array.shape, "label")
+        region = region & (not self.null)
         blank = mask if label is None else label
         return like_source(edited, array, img), marked_label(region, blank, keep=label is not None)
 
@@ -96,7 +103,7 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
 
     Weights of a plain translator change the whole image; the label is then where they changed it, and `count`,
     `size_mm` and `shape` do not apply. After a call, `lesions` says what was inserted, as a manifest keeps it (empty
-    where nothing was, or where there was no room).
+    where nothing was, or where there was no room; marked `null` where the translator passed over a place alone).
 
     Args:
         weights: a weights folder, or loaded `Weights`.
@@ -105,21 +112,22 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
         size_mm: least and most diameter; None draws from the training fold's sizes.
         shape: "bank" (deformed training masks), "blob" (procedural), or "mixed".
         organ_margin_mm: where no organ mask is given, the found one is shrunk by this.
-        window, style: as in `InsertTumor`; one style serves all slices of a tumor.
+        window, style, null: as in `InsertTumor`; one style serves all slices of a tumor.
     """
 
     def __init__(
         self, weights: str | Path | Weights, prob: float = 0.5, count: tuple[int, int] = (1, 1),
         size_mm: tuple[float, float] | None = None, shape: str = "bank", organ_margin_mm: float = ORGAN_MARGIN_MM,
-        window: Bounds | None = None, style: Style | None = None,
+        window: Bounds | None = None, style: Style | None = None, null: bool = False,
     ):  # fmt: skip
         RandomizableTransform.__init__(self, prob)
         TumorTransform.__init__(self, weights, window)
+        check_null(null, self.weights)
         check_range("count", count, 0)
         if size_mm is not None:
             check_range("size_mm", size_mm, 1e-3)
         self.count, self.size_mm, self.shape, self.organ_margin_mm = count, size_mm, shape, organ_margin_mm
-        self.style = check_style(style, self.weights)
+        self.style, self.null = check_style(style, self.weights), null
         self.lesions: list[dict[str, Any]] = []
         self._seed = 0
 
@@ -149,8 +157,8 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
             spacing_mm = self._spacing_mm(img, array.ndim)
             allowed = self._allowed(organ, array, window, spacing_mm, self.organ_margin_mm)
             edited, truth = self._inserted(array, truth, allowed, window, spacing_mm)
-        blank = img if label is None else label
-        return like_source(edited, array, img), marked_label(truth & ~before, blank, keep=label is not None)
+        blank, new = img if label is None else label, truth & ~before & (not self.null)
+        return like_source(edited, array, img), marked_label(new, blank, keep=label is not None)
 
     def _inserted(
         self, array: np.ndarray, truth: np.ndarray, organ: np.ndarray, window: Window, spacing_mm: tuple[float, ...]
@@ -174,13 +182,14 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
             own = drawn_style(self.weights, rng)  # also where one is given: what is drawn next stays the same
             style = self.style or own
             if level is None:
-                edit = insert_lesion(array, lesion, window, self.weights, seed=noise_seed, style=style)
+                edit = insert_lesion(array, lesion, window, self.weights, seed=noise_seed, style=style, null=self.null)
             else:
                 drawn = sections(lesion, array.shape[-1], level, spacing_mm[-1], flatness=rng.uniform(0.7, 1.1))
                 stack = with_room(drawn, level, organ, truth)
-                edit = insert_stack(array, stack, window, self.weights, seed=noise_seed, style=style)
+                edit = insert_stack(array, stack, window, self.weights, seed=noise_seed, style=style, null=self.null)
             array, truth = edit.image, truth | edit.mask
-            self.lesions.append(lesion.provenance() | ({"style": list(style)} if style else {}))
+            facts = ({"style": list(style)} if style else {}) | ({"null": True} if self.null else {})
+            self.lesions.append(lesion.provenance() | facts)
         return array, truth
 
 

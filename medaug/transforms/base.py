@@ -124,6 +124,19 @@ def check_inserts(weights: Weights) -> None:
         )
 
 
+def check_null(null: bool, weights: Weights) -> None:
+    """Refuses null insertions by weights that cannot pass over a place without painting a tumor.
+
+    Raises:
+        ConfigError: for free content and plain translators.
+    """
+    if null and not weights.uses_references:
+        raise ConfigError(
+            "null: found true with weights that paint a tumor from a mask or an image alone; expected weights with "
+            "reference content (translator.content=reference), which can be given nothing to insert"
+        )
+
+
 def check_range(name: str, values: Sequence[float], least: float) -> None:
     if len(values) != 2 or not least <= values[0] <= values[1]:
         raise ConfigError(f"{name}: found {tuple(values)}; expected (least, most), for example (5, 20) for size_mm")

@@ -38,16 +38,16 @@ class InsertTumord(OneImage):
         keys: the image.
         weights: a weights folder, or loaded `Weights`.
         mask_key: where the tumor shall be.
-        label_key: receives the mask (added to what it holds already).
+        label_key: receives the mask (added to what it holds already; with `null` nothing is).
     """
 
     def __init__(
         self, keys: KeysCollection, weights: str | Path | Weights, mask_key: str = "mask", label_key: str = "label",
         seed: int = 0, reference: int | None = None, window: Bounds | None = None, allow_missing_keys: bool = False,
-        style: Style | None = None,
+        style: Style | None = None, null: bool = False,
     ):  # fmt: skip
         super().__init__(keys, allow_missing_keys)
-        self.transform = InsertTumor(weights, seed, reference, window, style)
+        self.transform = InsertTumor(weights, seed, reference, window, style, null)
         self.mask_key, self.label_key = mask_key, label_key
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
@@ -94,11 +94,13 @@ class RandInsertTumord(RandomizableTransform, OneImage):
         self, keys: KeysCollection, weights: str | Path | Weights, label_key: str = "label",
         organ_key: str | None = None, prob: float = 0.5, count: tuple[int, int] = (1, 1),
         size_mm: tuple[float, float] | None = None, shape: str = "bank", organ_margin_mm: float = ORGAN_MARGIN_MM,
-        window: Bounds | None = None, allow_missing_keys: bool = False, style: Style | None = None,
+        window: Bounds | None = None, allow_missing_keys: bool = False, style: Style | None = None, null: bool = False,
     ):  # fmt: skip
         OneImage.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
-        self.transform = RandInsertTumor(weights, 1.0, tuple(count), size_mm, shape, organ_margin_mm, window, style)
+        self.transform = RandInsertTumor(
+            weights, 1.0, tuple(count), size_mm, shape, organ_margin_mm, window, style, null
+        )  # fmt: skip
         self.label_key, self.organ_key = label_key, organ_key
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandInsertTumord:

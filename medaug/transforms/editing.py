@@ -40,11 +40,14 @@ class Edit:
 
 def insert_lesion(
     image: np.ndarray, lesion: Lesion, window: Window, weights: Weights, *, seed: int,
-    style: Sequence[float] | None = None,
+    style: Sequence[float] | None = None, null: bool = False,
 ) -> Edit:  # fmt: skip
-    """Puts `lesion` where its box is, in an image of the weights' dimensions; `seed` is of the translator's noise."""
+    """Puts `lesion` where its box is, in an image of the weights' dimensions; `seed` is of the translator's noise.
+
+    With `null` nothing is pasted: the translator gets the crop as it is, and the mask.
+    """
     crop, start, target = _place(image, lesion, window)
-    if weights.uses_references:
+    if weights.uses_references and not null:
         start = weights.translator.paste(start, _texture(lesion, crop), target)
     changed = _translate(weights, start, "a2b", target, seed, style)
     return _edited(image, lesion, changed - crop, window)
@@ -59,12 +62,12 @@ def paste_lesion(image: np.ndarray, lesion: Lesion, window: Window) -> Edit:
 
 def insert_stack(
     image: np.ndarray, stack: Iterable[tuple[int, Lesion]], window: Window, weights: Weights, *, seed: int,
-    style: Sequence[float] | None = None,
+    style: Sequence[float] | None = None, null: bool = False,
 ) -> Edit:  # fmt: skip
     """Puts a 2-D lesion's cross-sections into the slices of a volume, with the same noise and style in each."""
     image, mask = image.copy(), np.zeros(image.shape, dtype=bool)
     for z, section in stack:
-        edit = insert_lesion(image[..., z], section, window, weights, seed=seed, style=style)
+        edit = insert_lesion(image[..., z], section, window, weights, seed=seed, style=style, null=null)
         image[..., z], mask[..., z] = edit.image, edit.mask
     return Edit(image, mask)
 

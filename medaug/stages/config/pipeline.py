@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
 
 from medaug.generation.config import DCGANConfig
+from medaug.stages.config.audits import AuditConfig
 from medaug.stages.config.data import DataConfig, Section
 from medaug.stages.config.two_domains import with_two_domains
 from medaug.training.config import TrainingConfig
@@ -83,7 +84,10 @@ class PairingConfig(Section):
 
 
 class SegmenterConfig(Section):
-    """Two domains only: the frozen network of `translator.segmentation_weight`, trained on A's training labels."""
+    """The frozen network that judges images, trained on real training labels alone.
+
+    Read by `medaug audit`, and between two domains by `translator.segmentation_weight`.
+    """
 
     updates: int = Field(300, ge=1)
     batch_size: int = Field(8, ge=1)
@@ -102,14 +106,6 @@ class SynthesisConfig(Section):
     styles: int = Field(4, ge=1, description="domain ct: translations a scan, by methods that know styles")
     seed: int = 0
     workers: int = Field(1, ge=0)
-
-
-class AuditConfig(Section):
-    """The look at realism on patients the GAN never saw."""
-
-    lesions: int = Field(150, ge=0, description="insertions into held-out patients for the probe")
-    volumes: int = Field(8, ge=0, description="insertions into whole held-out volumes, for the look across slices")
-    seed: int = 0
 
 
 class EvaluationConfig(Section):

@@ -13,8 +13,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from medaug.errors import DataError
-from medaug.evaluation import SegmentationConfig, train_frozen_segmenter
-from medaug.evaluation.samples import SegmentationSamples, Source
+from medaug.evaluation.samples import Source
 from medaug.io.atomic import read_json
 from medaug.io.prepared import View, views_of, without_labels
 from medaug.lesions import LesionPrior
@@ -22,8 +21,8 @@ from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.two_domains import SEGMENTER_TERMS
 from medaug.stages.runs import RunDir
+from medaug.stages.segmenter import frozen_segmenter
 from medaug.training.domains import DomainSamples, Side, registered_pairs
-from medaug.training.loop import make_fabric
 from medaug.translators import TRANSLATORS
 from medaug.volumes import Domain
 
@@ -75,17 +74,7 @@ def domain_segmenter(config: PipelineConfig, run: RunDir, split: Split) -> nn.Mo
             "expected labels to train the segmenter on. Add them, check data.tumor_labels and data.classes, or set "
             "these to 0."
         )
-    settings, training = config.segmenter, config.training
-    network = SegmentationConfig(
-        spatial_dims=config.data.spatial_dims, classes=len(config.data.class_names), channels=settings.channels,
-        updates=settings.updates, batch_size=settings.batch_size, learning_rate=settings.learning_rate,
-    )  # fmt: skip
-    samples = SegmentationSamples(
-        Source(labelled, side.folder), None, synthetic_ratio=0.0, seed=training.seed,
-        length=settings.updates * settings.batch_size, patch_size=config.crop.size,
-    )  # fmt: skip
-    alone = training.model_copy(update={"devices": 1, "precision": "32-true"})
-    return train_frozen_segmenter(samples, network, seed=training.seed, fabric=make_fabric(alone))
+    return frozen_segmenter(config, Source(labelled, side.folder), patch_size=config.crop.size)
 
 
 def _side(datalist: Path, folder: Path, split: Split, spatial_dims: int, *, labelled: bool = True) -> Side:

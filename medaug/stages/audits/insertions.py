@@ -1,0 +1,122 @@
+"""Insertions into views of patients the generator never saw, through the real transform.
+
+Read by the stage `audit` (realism) and by all audits, which so look at the same insertions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from scipy import ndimage
+
+from medaug.io.prepared import View
+from medaug.lesions import equivalent_diameter_mm, largest_component
+from medaug.networks.compositing import GROWTH_VOXELS, SOFTENING_VOXELS
+from medaug.quality.audits import Insertion, LesionView
+from medaug.transforms import RandInsertTumor
+from medaug.translators.weights import Weights
+
+PLAIN_CROP = 48
+"""Voxels: how much of a plain translator's images is looked at around a lesion."""
+
+
+def lesion_pairs(
+    views: list[View], folder: Path, insert: RandInsertTumor, rng: np.random.RandomState
+) -> Iterator[tuple[LesionView, Insertion] | None]:  # fmt: skip
+    """A view's own tumor and one inserted into the same view; None where either is not to be had."""
+    for view in views:
+        seed = int(rng.randint(2**31))
+        real = real_lesion(view, folder, insert.weights)
+        made = None if real is None else insertion(view, folder, insert, seed)
+        yield None if real is None or made is None else (real, made)
+
+
+def spread(views: list[View], count: int, rng: np.random.RandomState) -> list[View]:
+    """Up to `count` views, patient by patient in turn, so that none dominates."""
+    by_patient: dict[str, list[int]] = {}
+    for number, view in enumerate(views):
+        by_patient.setdefault(view.patient, []).append(number)
+    queues = [list(rng.permutation(numbers)) for numbers in by_patient.values()]
+    chosen: list[int] = []
+    while queues and len(chosen) < count:
+        for queue in queues:
+            chosen.append(int(queue.pop()))
+        queues = [queue for queue in queues if queue]
+    return [views[i] for i in chosen[:count]]
+
+
+def real_lesion(view: View, folder: Path, weights: Weights) -> LesionView | None:
+    """The view's largest tumor; None where it is of no size that is inserted."""
+    arrays = view.read(folder)
+    truth = largest_component(arrays.label)
+    if not _measurable(truth, view, weights):
+        return None
+    return LesionView(view.name, view.patient, arrays.image, truth, arrays.organ, view.spacing_mm, view.window)
+
+
+def insertion(view: View, folder: Path, insert: RandInsertTumor, seed: int) -> Insertion | None:
+    """One insertion into the view, away from its own tumors; None where nothing was inserted."""
+    arrays = view.read(folder)
+    scan = scan_of(view, folder)
+    label, organ = arrays.label[None].astype(np.float32), arrays.organ[None]
+    edited, marked = insert.set_random_state(seed=seed)(scan, label, organ, window=view.window)
+    if not insert.lesions:
+        return None
+    after, mask = edited.numpy()[0], (np.asarray(marked)[0] > 0) & ~arrays.label
+    return Insertion(
+        name=view.name, patient=view.patient, image=view.window.normalize(after).astype(np.float32), mask=mask,
+        organ=arrays.organ, spacing_mm=view.spacing_mm, window=view.window, before=arrays.image, label=arrays.label,
+        changed=after != scan.numpy()[0], reachable=_reachable(mask, view, insert.weights),
+        reference_patient=insert.lesions[0]["patient"], seed=seed,
+    )  # fmt: skip
+
+
+def null_insertion(made: Insertion, view: View, folder: Path, null: RandInsertTumor) -> Insertion:
+    """The same place of the same view through the generator, with nothing inserted."""
+    scan, arrays = scan_of(view, folder), view.read(folder)
+    label, organ = arrays.label[None].astype(np.float32), arrays.organ[None]
+    edited, _ = null.set_random_state(seed=made.seed)(scan, label, organ, window=view.window)
+    after = edited.numpy()[0]
+    return replace(
+        made, image=view.window.normalize(after).astype(np.float32), changed=after != scan.numpy()[0],
+        reference_patient=None,
+    )  # fmt: skip
+
+
+def scan_of(view: View, folder: Path) -> MetaTensor:
+    """The view's image (1, *S) in the scan's own unit."""
+    array = torch.from_numpy(np.array(view.raw(folder, "image"), dtype=np.float32))[None]
+    return MetaTensor(array, affine=torch.tensor(view.entry["affine"], dtype=torch.float64))
+
+
+def crop_size(weights: Weights, spatial_dims: int) -> tuple[int, ...]:
+    """How much is looked at around a lesion, in voxels."""
+    size = tuple(weights.prior.crop_size) if weights.prior is not None else ()
+    return (*size, *(PLAIN_CROP,) * spatial_dims)[:spatial_dims]
+
+
+def _reachable(mask: np.ndarray, view: View, weights: Weights) -> np.ndarray:
+    """The support of the soft mask; on another grid than the weights' one voxel of theirs more, for interpolation."""
+    if weights.prior is None:
+        return np.ones_like(mask)
+    width, own = GROWTH_VOXELS + SOFTENING_VOXELS, weights.spacing_mm
+    ratios = [theirs / mine for theirs, mine in zip(own, view.spacing_mm, strict=False)]
+    same = np.allclose(ratios, 1.0, rtol=1e-3)
+    reach = [width if same else int(np.ceil((width + 1) * ratio)) for ratio in ratios]
+    reach += [0] * (mask.ndim - len(reach))
+    return ndimage.binary_dilation(mask, np.ones([2 * r + 1 for r in reach], dtype=bool))
+
+
+def _measurable(region: np.ndarray, view: View, weights: Weights) -> bool:
+    """Lesions of the sizes that are inserted: those that fit the crop and are not below the smallest reference."""
+    if weights.prior is None:
+        return True
+    extent = np.ptp(np.argwhere(region), axis=0) + 1
+    smallest = min(reference.diameter_mm for reference in weights.prior.references)
+    fits = bool((extent < np.asarray(weights.prior.crop_size) - 4).all())
+    return fits and equivalent_diameter_mm(region, view.spacing_mm) >= smallest

@@ -1,0 +1,147 @@
+"""What an audit of a tumor run is given: everything the run offers, read or made when it is first asked for.
+
+Reads: `prepared/`, `split.json`, `train/weights`. Held-out patients are those to validate and to test: looked at here
+and nowhere used for training.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+
+from medaug.evaluation import predict
+from medaug.evaluation.samples import Source
+from medaug.io.atomic import read_json
+from medaug.io.prepared import View, views_of
+from medaug.lesions import LesionPrior
+from medaug.progress import track
+from medaug.quality.audits import Insertion, LesionView, Segment
+from medaug.splits import Split, refuse_leakage
+from medaug.stages.audits.insertions import crop_size, lesion_pairs, null_insertion, real_lesion, spread
+from medaug.stages.config import PipelineConfig
+from medaug.stages.runs import RunDir
+from medaug.stages.segmenter import frozen_segmenter
+from medaug.transforms import RandInsertTumor, RemoveTumor
+from medaug.translators.weights import Weights, load_weights
+from medaug.volumes import Window, affine_of
+
+logger = logging.getLogger(__name__)
+
+MOST_VOXELS = 100_000_000
+"""Of all views that are held at once: about 2 GB of arrays."""
+UNIT = Window(-1.0, 1.0)
+"""Of images that are normalised already."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """Of one run; every part is worked out once. All images are normalised to [-1, 1].
+
+    Attributes:
+        weights: the run's own.
+        training: real lesions of training patients, those that the generator may have learnt by heart.
+        held_out: real lesions of held-out patients.
+        insertions: one made in each view of `held_out`, in the same order.
+        null_insertions: the generator passed over the same places with nothing inserted.
+        segment: a network trained on the training patients' real labels alone.
+        crop_size: voxels to look at around a lesion.
+    """
+
+    config: PipelineConfig
+    run: RunDir
+
+    @property
+    def seed(self) -> int:
+        return self.config.audit.seed
+
+    @property
+    def prior(self) -> LesionPrior | None:
+        """None for plain methods."""
+        return self.weights.prior
+
+    @property
+    def crop_size(self) -> tuple[int, ...]:
+        return crop_size(self.weights, self.config.data.view_dims)
+
+    @cached_property
+    def weights(self) -> Weights:
+        weights = load_weights(self.run.weights)
+        refuse_leakage(weights.facts["training_patients"], self.split, f"weights {self.run.weights} were")
+        return weights
+
+    @cached_property
+    def split(self) -> Split:
+        return Split.from_dict(read_json(self.run.split))
+
+    @cached_property
+    def training(self) -> list[LesionView]:
+        views = self._chosen(self.split.train)
+        found = [real_lesion(view, self.run.prepared, self.weights) for view in views]
+        return [lesion for lesion in found if lesion is not None]
+
+    @property
+    def held_out(self) -> list[LesionView]:
+        return [real for real, _ in self._pairs]
+
+    @property
+    def insertions(self) -> list[Insertion]:
+        return [made for _, made in self._pairs]
+
+    @cached_property
+    def null_insertions(self) -> list[Insertion]:
+        null = RandInsertTumor(self.weights, prob=1.0, null=True)
+        views = {view.name: view for view in self._views((*self.split.validation, *self.split.test))}
+        return [null_insertion(made, views[made.name], self.run.prepared, null) for made in self.insertions]
+
+    @cached_property
+    def segment(self) -> Segment:
+        views = self._views(self.split.train)
+        frozen = frozen_segmenter(
+            self.config, Source(views, self.run.prepared), patch_size=self.config.evaluation.patch_size
+        )
+
+        def segment(image: np.ndarray) -> np.ndarray:
+            x = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None]
+            slices = x.ndim == 4 and frozen.config.spatial_dims == 2
+            found = predict(frozen.network, x.movedim(-1, 0) if slices else x, frozen.config)
+            return (found.movedim(0, -1) if slices else found)[0].numpy() > 0
+
+        return segment
+
+    def remove(self, image: np.ndarray, mask: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
+        """A normalised image (*S) through the other generator: without what `mask` marks."""
+        affine = torch.from_numpy(affine_of(spacing_mm))
+        scan = MetaTensor(torch.from_numpy(image.astype(np.float32))[None], affine=affine)
+        return RemoveTumor(self.weights, seed=self.seed)(scan, mask[None].astype(np.float32), window=UNIT).numpy()[0]
+
+    @cached_property
+    def _pairs(self) -> list[tuple[LesionView, Insertion]]:
+        return list(self._inserted(RandInsertTumor(self.weights, prob=1.0)))
+
+    def _inserted(self, insert: RandInsertTumor) -> Iterator[tuple[LesionView, Insertion]]:
+        views = self._chosen((*self.split.validation, *self.split.test))
+        made = lesion_pairs(views, self.run.prepared, insert, np.random.RandomState(self.seed))
+        with track("insert into held-out views", len(views)) as tracker:
+            for pair in made:
+                if pair is not None:
+                    yield pair
+                tracker.advance()
+
+    def _chosen(self, patients: Collection[str]) -> list[View]:
+        """Views with a tumor, as many as are asked for and can be held at once."""
+        views = [view for view in self._views(patients) if view.tumor_voxels]
+        chosen = spread(views, self.config.audit.lesions, np.random.RandomState(self.seed))
+        held = np.cumsum([np.prod(view.shape) for view in chosen]) <= MOST_VOXELS
+        if not all(held):
+            logger.warning("audit: %d of %d views, more do not fit into memory", sum(held), len(chosen))
+        return [view for view, fits in zip(chosen, held, strict=True) if fits]
+
+    def _views(self, patients: Collection[str]) -> list[View]:
+        entries = [entry for entry in read_json(self.run.datalist)["cases"] if entry["patient"] in patients]
+        return views_of(entries, self.run.prepared, self.config.data.view_dims)

@@ -1,0 +1,27 @@
+"""Which audits there are, in the order in which they are done and shown; a new one is one line here.
+
+An audit looks at `Material` and is told its limits; it answers with a `Finding` and, unless it was skipped, a picture
+(PNG). Its name is that of its limits in `audit.limits` and of `audit/<name>.png`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from medaug.quality.audits import Finding, Limits
+from medaug.stages.audits import behaviour
+from medaug.stages.audits.material import Material
+
+Look = Callable[[Material, Limits], tuple[Finding, bytes | None]]
+
+AUDITS: dict[str, Look] = {
+    "outside": behaviour.outside,
+    "unchanged": behaviour.unchanged,
+    "lost": behaviour.lost,
+    "gained": behaviour.gained,
+    "null_shortcut": behaviour.null_shortcut,
+    "shortcut": behaviour.shortcut,
+    "steganography": behaviour.steganography,
+    "seams": behaviour.seams,
+    "checkerboard": behaviour.checkerboard,
+}

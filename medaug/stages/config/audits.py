@@ -1,0 +1,60 @@
+"""The section `audit`: what is looked at on held-out patients, and from where on an audit warns or fails.
+
+The reasons for the limits are in docs/audits.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from medaug.stages.config.data import Section
+
+
+class LimitConfig(Section):
+    """Beyond `warn` an audit warns, beyond `fail` it fails; a limit itself still passes."""
+
+    warn: float
+    fail: float
+
+
+class LimitsConfig(Section):
+    """By audit."""
+
+    outside: LimitConfig = Field(LimitConfig(warn=0, fail=0), description="mask-guided: voxels outside the mask")
+    outside_plain: LimitConfig = Field(
+        LimitConfig(warn=0.3, fail=0.6), description="plain methods: share of the change outside the claimed mask"
+    )
+    unchanged: LimitConfig = Field(LimitConfig(warn=0.02, fail=0.1), description="share of insertions without effect")
+    lost: LimitConfig = Field(
+        LimitConfig(warn=0.2, fail=0.5), description="share of inserted lesions not found, above that of real ones"
+    )
+    gained: LimitConfig = Field(LimitConfig(warn=0.1, fail=0.3), description="findings beside the mask, an image")
+    null_shortcut: LimitConfig = Field(LimitConfig(warn=0.75, fail=0.9), description="AUC of null against untouched")
+    shortcut: LimitConfig = Field(LimitConfig(warn=0.75, fail=0.95), description="AUC of inserted against real")
+    steganography: LimitConfig = Field(LimitConfig(warn=1.5, fail=3), description="cycle error with over without noise")
+    seams: LimitConfig = Field(LimitConfig(warn=1.5, fail=2.5), description="steps at the border over those of real")
+    checkerboard: LimitConfig = Field(LimitConfig(warn=3, fail=10), description="energy at the stride's frequencies")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _partly_given(cls, values: Any) -> Any:
+        """One limit given alone leaves the other at its default."""
+        if not isinstance(values, dict):
+            return values
+        return {
+            name: cls.model_fields[name].default.model_dump() | given
+            if name in cls.model_fields and isinstance(given, dict) else given
+            for name, given in values.items()
+        }  # fmt: skip
+
+
+class AuditConfig(Section):
+    """The look at patients the GAN never saw."""
+
+    lesions: int = Field(150, ge=0, description="insertions into held-out patients for the probe and the audits")
+    volumes: int = Field(8, ge=0, description="insertions into whole held-out volumes, for the look across slices")
+    noise: float = Field(0.02, gt=0, description="standard deviation of the noise on a fake, in window units [-1, 1]")
+    limits: LimitsConfig = LimitsConfig()
+    seed: int = 0

@@ -1,0 +1,33 @@
+"""The frozen segmentation network that judges images: the downstream one, trained on real training labels alone.
+
+Read by the translators' segmentation terms and by the audits.
+"""
+
+from __future__ import annotations
+
+from medaug.evaluation import FrozenSegmenter, SegmentationConfig, train_frozen_segmenter
+from medaug.evaluation.samples import SegmentationSamples, Source
+from medaug.stages.config import PipelineConfig
+from medaug.training.loop import make_fabric
+
+
+def frozen_segmenter(
+    config: PipelineConfig, labelled: Source, *, patch_size: tuple[int, ...] | None
+) -> FrozenSegmenter:  # fmt: skip
+    """Trained as `config.segmenter` says, on the CPU and frozen.
+
+    Args:
+        labelled: views of training patients.
+        patch_size: of its samples; None takes whole views.
+    """
+    settings, training = config.segmenter, config.training
+    network = SegmentationConfig(
+        spatial_dims=config.data.spatial_dims, classes=len(config.data.class_names), channels=settings.channels,
+        updates=settings.updates, batch_size=settings.batch_size, learning_rate=settings.learning_rate,
+    )  # fmt: skip
+    samples = SegmentationSamples(
+        labelled, None, synthetic_ratio=0.0, seed=training.seed, length=settings.updates * settings.batch_size,
+        patch_size=patch_size,
+    )  # fmt: skip
+    alone = training.model_copy(update={"devices": 1, "precision": "32-true"})
+    return train_frozen_segmenter(samples, network, seed=training.seed, fabric=make_fabric(alone))
