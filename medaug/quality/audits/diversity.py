@@ -22,7 +22,7 @@ FLOORS = Limits(warn=1.0, fail=0.6)
 """Multiples of the floor."""
 ONE_PLACE = Limits(warn=0.2, fail=0.05)
 """Of the mean distance between real lesions."""
-NAME, NAME_ONE_PLACE = "diversity", "diversity-in-one-place"
+NAME, NAME_ONE_PLACE = "diversity", "diversity_in_one_place"
 QUESTION = "Do synthetic lesions differ from one another as much as real ones do?"
 QUESTION_ONE_PLACE = "Does another seed or style give another lesion in the same place?"
 FLOOR_QUANTILE = 0.05
@@ -45,7 +45,8 @@ def diversity_audit(real: Lesions, synthetic: Lesions, *, seed: int, limits: Lim
     return judged(
         NAME, QUESTION, sentence, value=value, low=low, high=high, warn=limits.warn * floor, fail=limits.fail * floor,
         higher_is_worse=False, floor=floor, n=real.counts("real") | synthetic.counts("synthetic"),
-        details={"mean_distance": mean_distance(theirs), "mean_distance_of_real": whole, "group_patients": group},
+        details={"mean_distance": mean_distance(theirs), "mean_distance_of_real": whole, "group_patients": group,
+                 "floors": [round(ratio, 4) for ratio in drawn]},
     )  # fmt: skip
 
 
@@ -72,7 +73,12 @@ def one_place_audit(
 
 def mean_distance(rows: np.ndarray) -> float:
     """Mean Euclidean distance between two different rows of (N, F), over √F; 0 for a single row."""
-    return float(pdist(rows).mean() / np.sqrt(rows.shape[1])) if len(rows) > 1 else 0.0
+    return float(pairwise(rows).mean()) if len(rows) > 1 else 0.0
+
+
+def pairwise(rows: np.ndarray) -> np.ndarray:
+    """(N (N - 1) / 2,) Euclidean distances between the rows of (N, F), over √F."""
+    return pdist(rows) / np.sqrt(rows.shape[1])
 
 
 def _distinct(rows: np.ndarray) -> float:

@@ -44,10 +44,8 @@ def frechet_audit(
     rng, group = np.random.RandomState(seed), group_size(real, synthetic)
     scores = [standardised(rows, features[0]) for rows in features]
     count, kept = components_for(scores, real.patients, group), scores[0].shape[1]
-    reduction = None if count >= kept else PCA(count, svd_solver="full").fit(np.concatenate(scores))
-    ours, theirs = scores if reduction is None else (reduction.transform(rows) for rows in scores)
+    ours, theirs, explained = principal(*scores, count)
     halves = against_halves(frechet_distance, ours, theirs, real.patients, group, rng)
-    explained = 1.0 if reduction is None else float(reduction.explained_variance_ratio_.sum())
     low, high = halves.spread
     sentence = (
         f"d² = {halves.value:.2f} between real and synthetic lesions ({halves.lesions} a side; 95 % of the draws "
@@ -59,7 +57,7 @@ def frechet_audit(
         n=real.counts("real") | synthetic.counts("synthetic") | {"lesions a side": halves.lesions},
         details={
             "log_distance": 0.5 * float(np.log(max(halves.value, 1e-12))), "features": kept, "components": count,
-            "variance_explained": explained, "floor_median": float(np.median(halves.floors)), "group_patients": group,
+            "variance_explained": explained, "group_patients": group, "floors": halves.listed(),
         },
     )  # fmt: skip
 
@@ -78,6 +76,16 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
     shared = np.sqrt(np.linalg.eigvalsh(root @ covariances[1] @ root).clip(0)).sum()
     apart = ((first.mean(axis=0) - second.mean(axis=0)) ** 2).sum()
     return float(max(0.0, apart + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * shared))
+
+
+def principal(real: np.ndarray, synthetic: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Both sets (N, F), (M, F) in the first `count` principal components of the two together, and their variance share.
+
+    Of the two together, because a synthetic set may differ along what hardly varies among real lesions.
+    """
+    reduction = PCA(count, svd_solver="full").fit(np.concatenate([real, synthetic]))
+    share = float(reduction.explained_variance_ratio_.sum())
+    return reduction.transform(real), reduction.transform(synthetic), share
 
 
 def components_for(scores: list[np.ndarray], patients: np.ndarray, group: int) -> int:

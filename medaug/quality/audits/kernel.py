@@ -17,7 +17,7 @@ from medaug.quality.audits.resampling import against_halves, group_size, too_few
 
 FLOORS = Limits(warn=1.0, fail=2.0)
 """Multiples of the floor."""
-NAME = "kernel-distance"
+NAME = "kernel"
 QUESTION = "Do synthetic lesions have the features of real ones, by a kernel that needs no Gaussian?"
 
 
@@ -38,8 +38,8 @@ def kernel_audit(real: Lesions, synthetic: Lesions, *, seed: int, limits: Limits
         fail=limits.fail * floor, floor=floor,
         n=real.counts("real") | synthetic.counts("synthetic") | {"lesions a side": halves.lesions},
         details={
-            "subset_deviation": float(halves.values.std()), "floor_median": float(np.median(halves.floors)),
-            "features": ours.shape[1], "group_patients": group,
+            "subset_deviation": float(halves.values.std()), "features": ours.shape[1], "group_patients": group,
+            "floors": halves.listed(),
         },
     )  # fmt: skip
 

@@ -32,8 +32,8 @@ class Lesions:
     Attributes:
         images, masks: (N, *S).
         patients: whose scan each lies in.
-        sources: the patient whose training lesion each was pasted from; None where there is none (free content, and
-            real lesions).
+        sources: the patient whose training lesion each was drawn after; None where there is none, as for real lesions.
+        pasted: whether a synthetic lesion is its source's own tissue, warped and worked over (reference content).
         diameters_mm, contrasts, locations: (N,), (N,) in [-1, 1] units, (N, D) relative to the organ's box; None for
             lesions that only serve as neighbours.
     """
@@ -45,6 +45,7 @@ class Lesions:
     diameters_mm: np.ndarray | None = None
     contrasts: np.ndarray | None = None
     locations: np.ndarray | None = None
+    pasted: bool = False
 
     def __post_init__(self) -> None:
         counts = {len(self.images), len(self.masks), len(self.patients), len(self.sources)}
@@ -55,7 +56,7 @@ class Lesions:
             )
 
     @classmethod
-    def of(cls, views: Sequence[LesionView], crop_size: Sequence[int]) -> Lesions:
+    def of(cls, views: Sequence[LesionView], crop_size: Sequence[int], *, pasted: bool = False) -> Lesions:
         """Cut out and measured; sizes, contrasts and places come from the whole view.
 
         Raises:
@@ -73,6 +74,7 @@ class Lesions:
             diameters_mm=np.array([found["diameter_mm"] for found in measured]),
             contrasts=np.array([found["contrast"] for found in measured]),
             locations=np.array([relative_location(view.mask, view.organ) for view in views]),
+            pasted=pasted,
         )
 
     @classmethod
@@ -91,11 +93,6 @@ class Lesions:
     def origins(self) -> np.ndarray:
         """(N,) the patient who made the lesion what it is: its source, or who it lies in where it has none."""
         return np.array([source or patient for source, patient in zip(self.sources, self.patients, strict=True)])
-
-    @property
-    def pasted(self) -> bool:
-        """Whether any was made from a training lesion by design."""
-        return any(source is not None for source in self.sources)
 
     @cached_property
     def features(self) -> np.ndarray:

@@ -18,7 +18,7 @@ from medaug.quality.audits.cases import Limits
 from medaug.quality.audits.finding import Finding, judged, skipped
 from medaug.quality.audits.intervals import over_patients
 from medaug.quality.audits.lesions import Lesions
-from medaug.quality.audits.neighbours import correlation_distances, feature_distances
+from medaug.quality.audits.neighbours import Distances, correlation_distances, feature_distances
 from medaug.quality.audits.resampling import too_few
 
 COPIES = Limits(warn=0.15, fail=0.3)
@@ -71,11 +71,11 @@ class Copies:
 def memorisation_audit(
     training: Lesions, held_out: Lesions, synthetic: Lesions, *, seed: int, limits: Limits = COPIES
 ) -> Finding:
-    """Judges the share of copies among synthetic lesions."""
+    """Judges the share of copies among synthetic lesions, by the measure that finds more of them."""
     if (reason := too_few(held_out, synthetic) or _no_others(training, synthetic)) is not None:
         return skipped(NAME, QUESTION, reason)
     found = copies(training, held_out, synthetic)
-    worst = max(found, key=lambda kind: kind.copied.mean())
+    worst = worst_of(found)
     value, floor, own = (float(x.mean()) for x in (worst.copied, worst.real_copied, worst.own_copied))
     low, high = over_patients(worst.copied.astype(float), synthetic.patients, seed=seed)
     sentence = (
@@ -107,10 +107,15 @@ def copies(training: Lesions, held_out: Lesions, synthetic: Lesions) -> list[Cop
     return found
 
 
-def _neighbours(lesions: Lesions, *, training: Lesions, held_out: Lesions, distances, own: bool = False) -> Neighbours:
+def worst_of(found: list[Copies]) -> Copies:
+    """The measure that finds most copies."""
+    return max(found, key=lambda kind: kind.copied.mean())
+
+
+def _neighbours(lesions: Lesions, *, training: Lesions, held_out: Lesions, distances: Distances, own: bool = False) -> Neighbours:
     """Of each lesion; with `own` the training lesions it was pasted from count as well."""
     to_training = distances(lesions, training)
-    if not own:
+    if lesions.pasted and not own:
         sources = np.array([source or "" for source in lesions.sources])
         to_training = np.where(sources[:, None] == training.patients, np.inf, to_training)
     to_held_out = distances(lesions, held_out)
@@ -120,7 +125,7 @@ def _neighbours(lesions: Lesions, *, training: Lesions, held_out: Lesions, dista
 
 def _no_others(training: Lesions, synthetic: Lesions) -> str | None:
     """Why there is no training lesion to compare with, if so."""
-    if len(np.unique(training.patients)) < 2 and synthetic.pasted:
+    if synthetic.pasted and len(np.unique(training.patients)) < 2:
         return "all lesions were pasted from the only training patient; another one is needed to compare with"
     return None
 

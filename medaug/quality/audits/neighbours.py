@@ -20,8 +20,11 @@ ROOM = 1.25
 GRIDS = {2: 24, 3: 16}
 """Voxels a side of the aligned crops, by dimensions."""
 
+Distances = Callable[[Lesions, Lesions], np.ndarray]
+"""(N, M) between N and M lesions."""
 
-def feature_distances(real: Lesions) -> Callable[[Lesions, Lesions], np.ndarray]:
+
+def feature_distances(real: Lesions) -> Distances:
     """(N, M) root mean square differences of features that are z-scored by `real`."""
 
     def distances(first: Lesions, second: Lesions) -> np.ndarray:

@@ -45,6 +45,10 @@ class Halves:
     def value(self) -> float:
         return float(self.values.mean())
 
+    def listed(self) -> list[float]:
+        """The floors, as a finding's details keep them for its picture."""
+        return [float(f"{floor:.4g}") for floor in self.floors]
+
     @property
     def spread(self) -> tuple[float, float]:
         """Between which values 95 % of the draws lie."""
