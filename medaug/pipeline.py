@@ -123,6 +123,26 @@ def _run_folds(config: PipelineConfig, out: Path, on_stage: Callable[[StageResul
     return run
 
 
+def audit_run(root: Path, only: list[str], overrides: list[str]) -> list[Any]:
+    """Asks audits (all, or these) of a run folder and shows the findings on its page; what is known is not asked again.
+
+    Args:
+        overrides: `audit.key=value`, over the run's settings.
+
+    Raises:
+        RunError: if it has no trained weights.
+        MedaugError: whatever the audits refuse.
+    """
+    run = RunDir(root)
+    _check_trained(run, run.weights, "an audit")
+    config = load_config(run.config, overrides)
+    findings: Any = import_module("medaug.stages.audits.findings")
+    found = findings.asked_audits(config, run, only)
+    if run.report.exists():
+        _run_stage(stages_of(config, "report")[-1], config, run)
+    return found
+
+
 def score_anomalies(
     source: Path, weights: Path | None, out: Path | None, *, organ_mask: Path | None = None,
     sequence: str | None = None, overrides: list[str],
@@ -156,9 +176,7 @@ def score_anomalies(
 
 def _score_run(run: RunDir, weights: Path | None, overrides: list[str]) -> list[str]:
     """Also puts the result on the run's page, if it has one."""
-    needed = (run.config, run.split, run.datalist, (weights or run.weights) / "model.json")
-    if missing := [path for path in needed if not path.exists()]:
-        raise RunError(f"{missing[0]}: missing; scoring needs a run that has trained. Run `medaug train-cycle` first.")
+    _check_trained(run, weights or run.weights, "scoring")
     config = load_config(run.config, overrides)
     stage: Any = import_module("medaug.stages.anomaly")
     stage.anomaly(config, run, weights)
@@ -167,3 +185,12 @@ def _score_run(run: RunDir, weights: Path | None, overrides: list[str]) -> list[
         page.report(config, run)
     summary = run.anomaly / "summary.json"
     return [read_json(summary)["sentence"], str(summary)]
+
+
+def _check_trained(run: RunDir, weights: Path, what: str) -> None:
+    needed = (run.config, run.split, run.datalist, weights / "model.json")
+    if missing := [path for path in needed if not path.exists()]:
+        folds = " Of a run with folds give one fold's folder." if run.fold(0).root.is_dir() else ""
+        raise RunError(
+            f"{missing[0]}: missing; {what} needs a run that has trained. Run `medaug train-cycle` first.{folds}"
+        )

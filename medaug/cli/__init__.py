@@ -1,9 +1,9 @@
 """The command line. A command parses, calls a stage, and prints; heavy imports stay inside the commands."""
 
-from medaug.cli import runs, scans, translation  # the commands, in the order of the help
+from medaug.cli import audits, runs, scans, translation  # the commands, in the order of the help
 from medaug.cli.app import app
 
-__all__ = ["app", "main", "runs", "scans", "translation"]
+__all__ = ["app", "audits", "main", "runs", "scans", "translation"]
 
 
 def main() -> None:

@@ -70,11 +70,11 @@ def _audit(config: PipelineConfig, run: RunDir) -> None:
     pairs = lesion_pairs(chosen, run.prepared, RandInsertTumor(weights, prob=1.0), rng)
     remove = RemoveTumor(weights)
     with track("audit realism", len(chosen)) as tracker:
-        for view, pair in zip(chosen, pairs, strict=True):
-            if pair is not None:
-                _look(*pair, size, (real, inserted))
+        for view, (own, made) in zip(chosen, pairs, strict=True):
+            if own is not None and made is not None:
+                _look(own, made, size, (real, inserted))
                 if len(pictures) < PICTURES:
-                    pictures.append(_shown(pair[1], _removed(view, run, remove)))
+                    pictures.append(_shown(made, _removed(view, run, remove)))
             tracker.advance()
     _save_pictures(run, pictures)
     figures = _figures(real, inserted, config.audit.seed)

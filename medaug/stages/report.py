@@ -9,6 +9,7 @@ import numpy as np
 from medaug.io.atomic import read_json
 from medaug.report.figures import distributions
 from medaug.report.page import Figure, ReportPage, Section, Table, render
+from medaug.stages.audits.section import audits_section
 from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir
 from medaug.stages.sections import (
@@ -37,6 +38,7 @@ def report(config: PipelineConfig, run: RunDir) -> bool:
             downstream_section(summary, cells, summary["task"].capitalize(), losses_of(cells)),
             _pictures(run),
             _realism(realism),
+            *audits_section(run),
             *_anomaly(run),
             training_section(run),
             time_section(run),

@@ -27,13 +27,12 @@ PLAIN_CROP = 48
 
 def lesion_pairs(
     views: list[View], folder: Path, insert: RandInsertTumor, rng: np.random.RandomState
-) -> Iterator[tuple[LesionView, Insertion] | None]:  # fmt: skip
-    """A view's own tumor and one inserted into the same view; None where either is not to be had."""
+) -> Iterator[tuple[LesionView | None, Insertion | None]]:
+    """A view's own tumor and one inserted into the same view; None for what is not to be had."""
     for view in views:
         seed = int(rng.randint(2**31))
         real = real_lesion(view, folder, insert.weights)
-        made = None if real is None else insertion(view, folder, insert, seed)
-        yield None if real is None or made is None else (real, made)
+        yield real, None if real is None else insertion(view, folder, insert, seed)
 
 
 def spread(views: list[View], count: int, rng: np.random.RandomState) -> list[View]:

@@ -7,7 +7,7 @@ and nowhere used for training.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -48,7 +48,9 @@ class Material:
         training: real lesions of training patients, those that the generator may have learnt by heart.
         held_out: real lesions of held-out patients.
         insertions: one made in each view of `held_out`, in the same order.
+        without_insertion: held-out views with a lesion of a size that is inserted, into which nothing was.
         null_insertions: the generator passed over the same places with nothing inserted.
+        found: what `segment` finds in each of `insertions`, before and after.
         segment: a network trained on the training patients' real labels alone.
         crop_size: voxels to look at around a lesion.
     """
@@ -87,11 +89,15 @@ class Material:
 
     @property
     def held_out(self) -> list[LesionView]:
-        return [real for real, _ in self._pairs]
+        return [real for real, made in self._pairs if made is not None]
 
     @property
     def insertions(self) -> list[Insertion]:
-        return [made for _, made in self._pairs]
+        return [made for _, made in self._pairs if made is not None]
+
+    @property
+    def without_insertion(self) -> int:
+        return sum(made is None for _, made in self._pairs)
 
     @cached_property
     def null_insertions(self) -> list[Insertion]:
@@ -114,6 +120,15 @@ class Material:
 
         return segment
 
+    @cached_property
+    def found(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        with track("segment edited views", len(self.insertions)) as tracker:
+            predictions = []
+            for made in self.insertions:
+                predictions.append((self.segment(made.before), self.segment(made.image)))
+                tracker.advance()
+        return predictions
+
     def remove(self, image: np.ndarray, mask: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
         """A normalised image (*S) through the other generator: without what `mask` marks."""
         affine = torch.from_numpy(affine_of(spacing_mm))
@@ -121,17 +136,16 @@ class Material:
         return RemoveTumor(self.weights, seed=self.seed)(scan, mask[None].astype(np.float32), window=UNIT).numpy()[0]
 
     @cached_property
-    def _pairs(self) -> list[tuple[LesionView, Insertion]]:
-        return list(self._inserted(RandInsertTumor(self.weights, prob=1.0)))
-
-    def _inserted(self, insert: RandInsertTumor) -> Iterator[tuple[LesionView, Insertion]]:
+    def _pairs(self) -> list[tuple[LesionView, Insertion | None]]:
         views = self._chosen((*self.split.validation, *self.split.test))
-        made = lesion_pairs(views, self.run.prepared, insert, np.random.RandomState(self.seed))
+        insert, rng = RandInsertTumor(self.weights, prob=1.0), np.random.RandomState(self.seed)
+        found = []
         with track("insert into held-out views", len(views)) as tracker:
-            for pair in made:
-                if pair is not None:
-                    yield pair
+            for real, made in lesion_pairs(views, self.run.prepared, insert, rng):
+                if real is not None:
+                    found.append((real, made))
                 tracker.advance()
+        return found
 
     def _chosen(self, patients: Collection[str]) -> list[View]:
         """Views with a tumor, as many as are asked for and can be held at once."""

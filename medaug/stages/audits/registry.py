@@ -11,6 +11,8 @@ from collections.abc import Callable
 from medaug.quality.audits import Finding, Limits
 from medaug.stages.audits import behaviour
 from medaug.stages.audits.material import Material
+from medaug.stages.config import PipelineConfig
+from medaug.stages.runs import RunDir
 
 Look = Callable[[Material, Limits], tuple[Finding, bytes | None]]
 
@@ -25,3 +27,8 @@ AUDITS: dict[str, Look] = {
     "seams": behaviour.seams,
     "checkerboard": behaviour.checkerboard,
 }
+
+
+def audits_of(config: PipelineConfig, run: RunDir) -> tuple[Material, dict[str, Look]]:
+    """What a run's audits are given, and which there are for its domain."""
+    return Material(config, run), AUDITS

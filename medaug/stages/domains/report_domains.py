@@ -6,6 +6,7 @@ from typing import Any
 
 from medaug.io.atomic import read_json
 from medaug.report.page import Figure, ReportPage, Section, Table, Verdict, render
+from medaug.stages.audits.section import audits_section
 from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.audit_sections import audit_sections
 from medaug.stages.downstream.arms import ARMS
@@ -39,7 +40,8 @@ def report_domains(config: PipelineConfig, run: RunDir) -> bool:
         subtitle=SUBTITLES[task],
         verdict=domain_verdict(run),
         facts=_facts(config, run, weights),
-        sections=[*result_sections(run), *audit_sections(run), training_section(run), time_section(run)],
+        sections=[*result_sections(run), *audit_sections(run), *audits_section(run), training_section(run),
+                  time_section(run)],
         warnings=weights["warnings"] + domain_notes(run),
         left_out=[(item["path"], item["reason"]) for path in (run.datalist, run.datalist_b)
                   for item in read_json(path)["unreadable"]],

@@ -1,0 +1,51 @@
+"""The command that audits a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from medaug.cli.app import app
+
+FAILED = 3
+COLOURS = {"pass": "green", "warn": "yellow", "fail": "bold red", "skipped": "dim"}
+
+
+@app.command()
+def audit(
+    run: Annotated[Path, typer.Argument(help="Run folder with trained weights.")],
+    only: Annotated[list[str] | None, typer.Option(help="An audit's name; repeatable. A wrong one lists them.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="`audit.key=value`; repeatable.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Ask what can be wrong with a run's generator, on patients it never saw; exit code 3 if an audit fails.
+
+    Example: `medaug audit out/brats --only lost --only gained --set audit.limits.lost.fail=0.3`
+    """
+    from medaug.pipeline import audit_run
+
+    findings = audit_run(run, only or [], set_ or [])
+    _print_json(findings) if json else _print_table(findings)
+    if any(finding.verdict == "fail" for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+def _print_json(findings: list[Any]) -> None:
+    from medaug.io.atomic import to_json
+
+    typer.echo(to_json(findings), nl=False)
+
+
+def _print_table(findings: list[Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from medaug.stages.audits.section import limit_text, value_text
+
+    table = Table("audit", "figure (95 % interval)", "limits", "verdict", "finding")
+    for f in findings:
+        colour = COLOURS[f.verdict]
+        table.add_row(f.name, value_text(f), limit_text(f), f"[{colour}]{f.verdict}[/{colour}]", f.sentence)
+    Console().print(table)
