@@ -1,8 +1,8 @@
 """Radiomics features of a lesion (van Griethuysen 2017; definitions of PyRadiomics), by numpyradiomics.
 
-First-order statistics and grey-level co-occurrence, dependence, size-zone and neighbourhood matrices inside the mask, of
-the image itself. Intensities are shifted from [-1, 1] to [0, 2] and cut into 32 bins of equal, fixed width, so that a
-feature means the same in every lesion.
+First-order statistics and grey-level co-occurrence, dependence, size-zone and neighbourhood matrices inside the mask,
+of the image itself. Intensities are shifted from [-1, 1] to [0, 2] and cut into bins of one fixed width, 32 over the
+range, so that a feature means the same in every lesion.
 
 Run-length matrices are left out: numpyradiomics 0.0.5 cannot make them of a slice. Needs `medaug[radiomics]`.
 """

@@ -57,12 +57,10 @@ def scatter(
     return to_png(figure)
 
 
-def neighbour_pairs(rows: Sequence[tuple[Sequence[Crop], str]], *, columns: Sequence[str], title: str) -> bytes:
-    """Lesions beside their nearest neighbours; each row has its crops, one a column, and what is written beside it."""
-    pictures = [[_picture(*crop) for crop in crops] for crops, _ in rows]
-    return picture_grid(
-        pictures, column_titles=columns, row_titles=[beside for _, beside in rows], title=title, tile=TILE
-    )
+def crop_grid(rows: Sequence[Sequence[Crop]], beside: Sequence[str], *, columns: Sequence[str]) -> bytes:
+    """Lesions side by side, outlined; of a volume the slice with most of the mask. `beside` says what a row is."""
+    pictures = [[_picture(*crop) for crop in row] for row in rows]
+    return picture_grid(pictures, column_titles=columns, row_titles=beside, tile=TILE)
 
 
 def _picture(image: np.ndarray, mask: np.ndarray) -> Picture:

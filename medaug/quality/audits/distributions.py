@@ -16,9 +16,6 @@ from medaug.quality.audits.finding import Finding, judged, skipped
 from medaug.quality.audits.lesions import Lesions
 from medaug.quality.audits.resampling import against_halves, bootstrap_interval, group_size, too_few
 
-FLOORS = Limits(warn=1.0, fail=1.5)
-"""Multiples of the floor."""
-
 
 @dataclass(frozen=True)
 class Measure:
@@ -45,9 +42,7 @@ LOCATION = Measure("lesion_location", "locations", "place in the organ", "of the
 MEASURES = (SIZE, CONTRAST, LOCATION)
 
 
-def distribution_audit(
-    measure: Measure, real: Lesions, synthetic: Lesions, *, seed: int, limits: Limits = FLOORS
-) -> Finding:
+def distribution_audit(measure: Measure, real: Lesions, synthetic: Lesions, limits: Limits, *, seed: int) -> Finding:
     """Judges the distance of one measure between real held-out and synthetic lesions.
 
     Args:

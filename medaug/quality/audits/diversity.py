@@ -18,17 +18,13 @@ from medaug.quality.audits.intervals import over_patients
 from medaug.quality.audits.lesions import Lesions, standardised
 from medaug.quality.audits.resampling import group_size, halvings, too_few
 
-FLOORS = Limits(warn=1.0, fail=0.6)
-"""Multiples of the floor."""
-ONE_PLACE = Limits(warn=0.2, fail=0.05)
-"""Of the mean distance between real lesions."""
 NAME, NAME_ONE_PLACE = "diversity", "diversity_in_one_place"
 QUESTION = "Do synthetic lesions differ from one another as much as real ones do?"
 QUESTION_ONE_PLACE = "Does another seed or style give another lesion in the same place?"
 FLOOR_QUANTILE = 0.05
 
 
-def diversity_audit(real: Lesions, synthetic: Lesions, *, seed: int, limits: Limits = FLOORS) -> Finding:
+def diversity_audit(real: Lesions, synthetic: Lesions, limits: Limits, *, seed: int) -> Finding:
     """Judges the diversity of the set by that of groups of real patients; `limits` are multiples of that floor."""
     if (reason := too_few(real, synthetic)) is not None:
         return skipped(NAME, QUESTION, reason)
@@ -50,12 +46,15 @@ def diversity_audit(real: Lesions, synthetic: Lesions, *, seed: int, limits: Lim
     )  # fmt: skip
 
 
-def one_place_audit(
-    real: Lesions, places: Sequence[Lesions], *, seed: int, limits: Limits = ONE_PLACE
-) -> Finding:
-    """Judges how much lesions of one place differ; each of `places` holds several, made with other seeds or styles."""
+def one_place_audit(real: Lesions, places: Sequence[Lesions], limits: Limits, *, seed: int) -> Finding:
+    """Judges how much lesions of one place differ, as a share of the mean distance between real lesions.
+
+    Args:
+        places: several lesions each, made with other seeds or styles.
+    """
     if len(places) < 2 or min(len(place) for place in places) < 2:
-        return skipped(NAME_ONE_PLACE, QUESTION_ONE_PLACE, f"{len(places)} places; at least 2 with 2 lesions are needed")
+        reason = f"{len(places)} places to fill anew; at least 2 with 2 lesions each are needed"
+        return skipped(NAME_ONE_PLACE, QUESTION_ONE_PLACE, reason)
     whole = mean_distance(standardised(real.features, real.features))
     ratios = [mean_distance(standardised(place.features, real.features)) / whole for place in places]
     value = float(np.mean(ratios))

@@ -19,16 +19,14 @@ from medaug.quality.audits.finding import Finding, judged, skipped
 from medaug.quality.audits.lesions import Lesions, standardised
 from medaug.quality.audits.resampling import against_halves, group_size, too_few
 
-FLOORS = Limits(warn=1.0, fail=2.0)
-"""Multiples of the floor."""
 LESIONS_A_FEATURE = 10
 LEAST_COMPONENTS = 2
 QUESTION = "Do synthetic lesions have the {kind} features of real ones, their spread and correlations included?"
 
 
 def frechet_audit(
-    real: Lesions, synthetic: Lesions, features: tuple[np.ndarray, np.ndarray], *, name: str, kind: str, seed: int,
-    limits: Limits = FLOORS,
+    real: Lesions, synthetic: Lesions, features: tuple[np.ndarray, np.ndarray], limits: Limits, *, name: str, kind: str,
+    seed: int,
 ) -> Finding:  # fmt: skip
     """Judges the distance by that between groups of real patients.
 

@@ -2,7 +2,8 @@
 
 KID (Bińkowski 2018, 1801.01401) is the unbiased estimate of MMD² with the kernel k(x, y) = (x·y / F + 1)³, averaged
 over random subsets. Being unbiased it is right for small sets and may be negative, near 0 where nothing differs. Here
-on the repository's own features, z-scored by the real set; nothing is downloaded. It selects no model.
+on the repository's own features; nothing is downloaded. They are z-scored by both sets together: by the real set alone,
+outliers of the other set would weigh more in the cubic kernel than outliers among real lesions. It selects no model.
 """
 
 from __future__ import annotations
@@ -15,18 +16,17 @@ from medaug.quality.audits.finding import Finding, judged, skipped
 from medaug.quality.audits.lesions import Lesions, standardised
 from medaug.quality.audits.resampling import against_halves, group_size, too_few
 
-FLOORS = Limits(warn=1.0, fail=2.0)
-"""Multiples of the floor."""
 NAME = "kernel"
 QUESTION = "Do synthetic lesions have the features of real ones, by a kernel that needs no Gaussian?"
 
 
-def kernel_audit(real: Lesions, synthetic: Lesions, *, seed: int, limits: Limits = FLOORS) -> Finding:
+def kernel_audit(real: Lesions, synthetic: Lesions, limits: Limits, *, seed: int) -> Finding:
     """Judges MMD² by that between groups of real patients; `limits` are multiples of that floor."""
     if (reason := too_few(real, synthetic)) is not None:
         return skipped(NAME, QUESTION, reason)
     group = group_size(real, synthetic)
-    ours, theirs = (standardised(lesions.features, real.features) for lesions in (real, synthetic))
+    pooled = np.concatenate([real.features, synthetic.features])
+    ours, theirs = (standardised(lesions.features, pooled) for lesions in (real, synthetic))
     halves = against_halves(mmd2, ours, theirs, real.patients, group, np.random.RandomState(seed))
     floor, (low, high) = max(halves.floor, 0.0), halves.spread
     sentence = (

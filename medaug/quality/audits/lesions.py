@@ -34,7 +34,7 @@ class Lesions:
         patients: whose scan each lies in.
         sources: the patient whose training lesion each was drawn after; None where there is none, as for real lesions.
         pasted: whether a synthetic lesion is its source's own tissue, warped and worked over (reference content).
-        diameters_mm, contrasts, locations: (N,), (N,) in [-1, 1] units, (N, D) relative to the organ's box; None for
+        diameters_mm, contrasts, locations: (N,), (N,) in window units, (N, D) relative to the organ's box; None for
             lesions that only serve as neighbours.
     """
 
@@ -60,20 +60,18 @@ class Lesions:
         """Cut out and measured; sizes, contrasts and places come from the whole view.
 
         Raises:
-            DataError: if there is none, or one has no tissue around it.
+            DataError: if one has no tissue around it.
         """
-        if not views:
-            raise DataError("lesions: found none; expected at least one to compare")
         crops = [view.crop(crop_size) for view in views]
         measured = [lesion_statistics(v.image, v.mask, v.spacing_mm, organ=v.image > AIR) for v in views]
         return cls(
-            images=np.stack([image for image, _ in crops]),
-            masks=np.stack([mask for _, mask in crops]),
-            patients=np.array([view.patient for view in views]),
+            images=np.array([image for image, _ in crops], dtype=np.float32).reshape(-1, *crop_size),
+            masks=np.array([mask for _, mask in crops], dtype=bool).reshape(-1, *crop_size),
+            patients=np.array([view.patient for view in views], dtype=str),
             sources=tuple(view.reference_patient if isinstance(view, Insertion) else None for view in views),
             diameters_mm=np.array([found["diameter_mm"] for found in measured]),
             contrasts=np.array([found["contrast"] for found in measured]),
-            locations=np.array([relative_location(view.mask, view.organ) for view in views]),
+            locations=np.array([relative_location(v.mask, v.organ) for v in views]).reshape(-1, len(crop_size)),
             pasted=pasted,
         )
 

@@ -1,10 +1,10 @@
 """Are synthetic lesions copies of training lesions? Nearest training against nearest hold-out neighbour.
 
 Dar 2024 (2402.01054) calls a synthetic image a copy if it is nearer to a training image than real images of other
-patients are. Here that is asked twice: a lesion is a copy if it is nearer to its nearest training neighbour than 95 % of
-real held-out lesions are to theirs, *and* so in relation to its nearest hold-out neighbour: a smooth, average lesion is
-near to everything, but no nearer to training than to hold-out lesions. By features and by aligned crops; the worse one
-counts. Neighbours of the patient a lesion lies in, whose tissue surrounds it, are left out.
+patients are. Here that is asked twice: a lesion is a copy if it is nearer to its nearest training neighbour than 95 %
+of real held-out lesions are to theirs, *and* so in relation to its nearest hold-out neighbour: a smooth, average lesion
+is near to everything, but no nearer to training than to hold-out lesions. By features and by aligned crops; the worse
+one counts. Neighbours of the patient a lesion lies in, whose tissue surrounds it, are left out.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from medaug.quality.audits.lesions import Lesions
 from medaug.quality.audits.neighbours import Distances, correlation_distances, feature_distances
 from medaug.quality.audits.resampling import too_few
 
-COPIES = Limits(warn=0.15, fail=0.3)
-"""Shares of the synthetic lesions; of real held-out ones at most 0.05 count as copies."""
 RARE = 0.05
+"""The share of real held-out lesions that is nearer than a threshold."""
 NAME = "memorisation"
 QUESTION = "Are synthetic lesions copies of training lesions?"
 
@@ -69,7 +68,7 @@ class Copies:
 
 
 def memorisation_audit(
-    training: Lesions, held_out: Lesions, synthetic: Lesions, *, seed: int, limits: Limits = COPIES
+    training: Lesions, held_out: Lesions, synthetic: Lesions, limits: Limits, *, seed: int
 ) -> Finding:
     """Judges the share of copies among synthetic lesions, by the measure that finds more of them."""
     if (reason := too_few(held_out, synthetic) or _no_others(training, synthetic)) is not None:
@@ -112,7 +111,9 @@ def worst_of(found: list[Copies]) -> Copies:
     return max(found, key=lambda kind: kind.copied.mean())
 
 
-def _neighbours(lesions: Lesions, *, training: Lesions, held_out: Lesions, distances: Distances, own: bool = False) -> Neighbours:
+def _neighbours(
+    lesions: Lesions, *, training: Lesions, held_out: Lesions, distances: Distances, own: bool = False
+) -> Neighbours:
     """Of each lesion; with `own` the training lesions it was pasted from count as well."""
     to_training = distances(lesions, training)
     if lesions.pasted and not own:
@@ -136,5 +137,6 @@ def _details(kind: Copies) -> dict[str, float]:
         "copied_with_own_source": float(kind.own_copied.mean()), "nearer_than_95_percent_of_real": kind.near,
         "median_distance": float(np.median(kind.synthetic.training)),
         "median_distance_of_real": float(np.median(kind.real.training)),
-        "median_ratio": float(np.median(kind.synthetic.ratio)), "median_ratio_of_real": float(np.median(kind.real.ratio)),
+        "median_ratio": float(np.median(kind.synthetic.ratio)),
+        "median_ratio_of_real": float(np.median(kind.real.ratio)),
     }  # fmt: skip

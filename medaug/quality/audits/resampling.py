@@ -111,9 +111,7 @@ def bootstrap_interval(
     (2 × estimate − quantiles; Davison and Hinkley 1997, section 5.2) takes that off again; it is cut off at 0.
     """
     estimate = distance(real[0], synthetic[0])
-    draws = [
-        distance(*(rows[resampled(patients, rng)] for rows, patients in (real, synthetic))) for _ in range(DRAWS)
-    ]
+    draws = [distance(*(rows[resampled(patients, rng)] for rows, patients in (real, synthetic))) for _ in range(DRAWS)]
     low, high = 2 * estimate - np.quantile(draws, [0.975, 0.025])
     return max(0.0, float(low)), max(0.0, float(high))
 

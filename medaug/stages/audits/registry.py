@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from medaug.quality.audits import Finding, Limits
-from medaug.stages.audits import behaviour
+from medaug.stages.audits import behaviour, distributions
 from medaug.stages.audits.material import Material
 from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir
@@ -26,6 +26,15 @@ AUDITS: dict[str, Look] = {
     "steganography": behaviour.steganography,
     "seams": behaviour.seams,
     "checkerboard": behaviour.checkerboard,
+    "lesion_size": distributions.lesion_size,
+    "lesion_contrast": distributions.lesion_contrast,
+    "lesion_location": distributions.lesion_location,
+    "memorisation": distributions.memorisation,
+    "diversity": distributions.diversity,
+    "diversity_in_one_place": distributions.diversity_in_one_place,
+    "frechet": distributions.frechet,
+    "frechet_radiomics": distributions.frechet_radiomics,
+    "kernel": distributions.kernel,
 }
 
 
