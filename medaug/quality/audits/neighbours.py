@@ -16,7 +16,8 @@ from medaug.lesions.crops import CropBox, extract, resized, resized_mask
 from medaug.lesions.geometry import bounding_box
 from medaug.quality.audits.lesions import Lesions, standardised
 
-ROOM = 1.25
+ROOM = 0.125
+"""On either side, of the lesion's extent."""
 GRIDS = {2: 24, 3: 16}
 """Voxels a side of the aligned crops, by dimensions."""
 
@@ -51,8 +52,8 @@ def aligned(lesions: Lesions) -> tuple[np.ndarray, np.ndarray]:
     images, masks = [], []
     for image, mask in zip(lesions.images, lesions.masks, strict=True):
         corner, extent = bounding_box(mask)
-        size = np.ceil(extent * ROOM).astype(int)
-        box = CropBox(tuple(int(c) for c in corner - (size - extent) // 2), tuple(int(s) for s in size))
+        room = np.ceil(extent * ROOM).astype(int)
+        box = CropBox(tuple((corner - room).tolist()), tuple((extent + 2 * room).tolist()))
         images.append(resized(extract(image, box, -1.0), grid))
         masks.append(resized_mask(extract(mask, box, False), grid, keep=True))
     return np.array(images, dtype=np.float64), np.array(masks)

@@ -7,12 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from medaug.quality.audits import Insertion, LesionView
+from medaug.quality.audits import Insertion, LesionView, Limits
 from medaug.quality.audits.lesions import Lesions
+from medaug.stages.config.audits import LimitsConfig
 from medaug.volumes import Window
 
 SHAPE, CROP, SPACING_MM = (64, 64), (40, 40), (2.0, 2.0)
 GRID = np.stack(np.meshgrid(*[np.arange(n) for n in SHAPE], indexing="ij"))
+
+
+def limits_of(audit: str) -> Limits:
+    """The defaults."""
+    return Limits(**getattr(LimitsConfig(), audit).model_dump())
 
 
 @dataclass(frozen=True)
