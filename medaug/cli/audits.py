@@ -40,12 +40,15 @@ def _print_json(findings: list[Any]) -> None:
 
 def _print_table(findings: list[Any]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from medaug.stages.audits.section import limit_text, value_text
 
-    table = Table("audit", "figure (95 % interval)", "limits", "verdict", "finding")
+    table, console = Table("audit", "figure (95 % interval)", "limits", "verdict"), Console(highlight=False)
     for f in findings:
-        colour = COLOURS[f.verdict]
-        table.add_row(f.name, value_text(f), limit_text(f), f"[{colour}]{f.verdict}[/{colour}]", f.sentence)
-    Console().print(table)
+        table.add_row(f.name, value_text(f), limit_text(f), f"[{COLOURS[f.verdict]}]{f.verdict}")
+    console.print(table)
+    for f in findings:
+        if f.verdict != "pass":
+            console.print(f"[{COLOURS[f.verdict]}]{f.name}[/]: {escape(f.question)} {escape(f.sentence)}")

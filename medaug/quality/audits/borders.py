@@ -19,7 +19,7 @@ from medaug.quality.seams import checkerboard_ratio, seam_ratio
 
 SEAMS = "Is there a step at the border of what was edited?"
 CHECKERBOARD = "Does the generator leave a regular pattern?"
-SHELLS = np.arange(-3, 6)
+SHELLS = np.arange(-2, 6)
 """Between shells k and k + 1 of voxels around the mask's edge, which lies between 0 and 1."""
 MOST_STRIDE = 4
 """Frequencies of larger strides are those of anatomy."""
@@ -94,10 +94,13 @@ def usable(image: np.ndarray) -> bool:
 
 
 def _steps(view: LesionView) -> np.ndarray:
-    """(2, shells): sums of absolute steps between neighbouring shells around the mask, and how many there are."""
+    """(2, shells): sums of absolute steps between neighbouring shells around the mask, and how many there are.
+
+    Distances are those of a chessboard, in which soft masks grow (`networks.compositing`).
+    """
     mask = view.mask
-    inside, outside = (ndimage.distance_transform_edt(part) for part in (mask, ~mask))
-    shell = np.where(mask, 1 - np.rint(inside), np.rint(outside)).astype(int)
+    inside, outside = (ndimage.distance_transform_cdt(part, "chessboard") for part in (mask, ~mask))
+    shell = np.where(mask, 1 - inside, outside)
     found = np.zeros((2, len(SHELLS)))
     for axis in range(mask.ndim):
         near, far = (np.take(shell, range(s, mask.shape[axis] - 1 + s), axis=axis) for s in (0, 1))

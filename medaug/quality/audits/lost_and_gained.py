@@ -11,34 +11,42 @@ from typing import Any
 
 import numpy as np
 
-from medaug.quality.audits.cases import Insertion, Limits
+from medaug.quality.audits.cases import Insertion, LesionView, Limits
 from medaug.quality.audits.finding import Finding, judged, skipped
 from medaug.quality.audits.intervals import over_patients
 
 LOST = "Does a frozen segmenter find the inserted lesions?"
 GAINED = "Does a frozen segmenter find things beside the mask that were not there before?"
-MOST_MISSED = 0.5
-"""A segmenter that misses more of the real lesions than this is no judge."""
+MOST_WRONG = 0.5
+"""A segmenter that misses more of the real lesions, or marks more of the places before anything is there, is no judge.
+"""
 Count = Callable[[np.ndarray, np.ndarray], Any]
 """(prediction, truth), bool (*S) → counts with `lost` and `gained` (`evaluation.lost_and_gained`)."""
 
 
 def lost(
-    edited: Sequence[np.ndarray], inserted: Sequence[np.ndarray], original: Sequence[np.ndarray],
-    real: Sequence[np.ndarray], patients: Sequence[str], limits: Limits, *, seed: int,
+    insertions: Sequence[Insertion], real: Sequence[LesionView], before: Sequence[np.ndarray],
+    after: Sequence[np.ndarray], limits: Limits, *, seed: int,
 ) -> Finding:  # fmt: skip
-    """The share of inserted lesions that no predicted voxel touches, judged by how much it exceeds that of real ones.
+    """The share of inserted lesions in which nothing new is found, judged by how much it exceeds that of real ones.
 
     Args:
-        edited: predictions in the edited views; `inserted`: the lesions there.
-        original: predictions in views of the same patients before the edit; `real`: their lesions.
+        real: a lesion that each view has of its own.
+        before, after: predictions in the views, bool (*S).
     """
-    if not inserted:
+    if not insertions:
         return skipped("lost", LOST, "there is no lesion to look for")
-    missed, missed_real = _missed(edited, inserted), _missed(original, real)
+    patients = [i.patient for i in insertions]
+    missed = missed_lesions(insertions, before, after).astype(float)
+    missed_real = np.array([not (p & r.mask).any() for p, r in zip(before, real, strict=True)])
+    marked = np.array([(p & i.mask).any() for p, i in zip(before, insertions, strict=True)])
     share, floor = float(missed.mean()), float(missed_real.mean())
-    if floor > MOST_MISSED:
-        return skipped("lost", LOST, f"the segmenter misses {100 * floor:.0f} % of the real lesions: it cannot judge")
+    if max(floor, marked.mean()) > MOST_WRONG:
+        reason = (
+            f"the segmenter misses {100 * floor:.0f} % of the real lesions and marks {100 * marked.mean():.0f} % of "
+            "the places before anything is there: it cannot judge (segmenter.updates)"
+        )
+        return skipped("lost", LOST, reason)
     low, high = over_patients(missed, patients, seed=seed)
     sentence = (
         f"The segmenter misses {int(missed.sum())} of {len(missed)} inserted lesions and {int(missed_real.sum())} of "
@@ -71,14 +79,17 @@ def gained(
     )  # fmt: skip
 
 
+def missed_lesions(
+    insertions: Sequence[Insertion], before: Sequence[np.ndarray], after: Sequence[np.ndarray]
+) -> np.ndarray:
+    """(insertions,) bool: no voxel of the mask is found that was not before."""
+    found = zip(insertions, before, after, strict=True)
+    return np.array([not (new & ~old & i.mask).any() for i, old, new in found], dtype=bool)
+
+
 def gained_parts(
     insertions: Sequence[Insertion], before: Sequence[np.ndarray], after: Sequence[np.ndarray], count: Count
 ) -> np.ndarray:
     """(views,) how many."""
     known = [i.mask | i.label | found for i, found in zip(insertions, before, strict=True)]
     return np.array([count(found, truth).gained for found, truth in zip(after, known, strict=True)], dtype=int)
-
-
-def _missed(predictions: Sequence[np.ndarray], lesions: Sequence[np.ndarray]) -> np.ndarray:
-    """(lesions,) 1 where no voxel was found."""
-    return np.array([not (p & m).any() for p, m in zip(predictions, lesions, strict=True)], dtype=float)

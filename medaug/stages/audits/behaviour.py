@@ -22,7 +22,7 @@ Look = tuple[Finding, bytes | None]
 def outside(material: Material, limits: Limits) -> Look:
     made = material.insertions
     if material.prior is None:
-        plain = Limits(**material.config.audit.limits.outside_plain.model_dump())
+        plain = Limits(**material.config.audit.limits.outside_plain.model_dump())  # another figure, other limits
         finding = edits.change_outside_claim(made, plain, seed=material.seed)
         return finding, pictures.edited(made, edits.outside_shares(made))
     finding = edits.changed_outside(made, limits)
@@ -38,12 +38,8 @@ def unchanged(material: Material, limits: Limits) -> Look:
 def lost(material: Material, limits: Limits) -> Look:
     made, real = material.insertions, material.held_out
     before, after = ([pair[k] for pair in material.found] for k in (0, 1))
-    finding = segmenter.lost(
-        after, [i.mask for i in made], before, [r.mask for r in real], [i.patient for i in made], limits,
-        seed=material.seed,
-    )  # fmt: skip
-    unseen = np.array([not (p & i.mask).any() for p, i in zip(after, made, strict=True)])
-    return finding, pictures.segmented(made, before, after, unseen)
+    finding = segmenter.lost(made, real, before, after, limits, seed=material.seed)
+    return finding, pictures.segmented(made, before, after, segmenter.missed_lesions(made, before, after))
 
 
 def gained(material: Material, limits: Limits) -> Look:
@@ -69,10 +65,14 @@ def shortcut(material: Material, limits: Limits) -> Look:
 
 
 def steganography(material: Material, limits: Limits) -> Look:
-    """Mask-guided: what is removed again; plain methods: whole images there and back."""
+    """Mask-guided: what is removed again; plain methods: whole images there and back.
+
+    What the window clips is left out: beyond the window scans keep their own values.
+    """
+    guided = material.prior is not None
     made = [
         cycles.Cycle(
-            i.patient, i.before, i.image, i.mask if material.prior is not None else i.organ,
+            i.patient, i.before, i.image, (i.mask if guided else i.organ) & (np.abs(i.before) < 1),
             partial(material.remove, mask=i.mask, spacing_mm=i.spacing_mm),
         )
         for i in material.insertions
@@ -97,7 +97,7 @@ def seams(material: Material, limits: Limits) -> Look:
 
 
 def checkerboard(material: Material, limits: Limits) -> Look:
-    """Mask-guided: crops around lesions; plain methods: whole images, whose yardstick are other patients' ones."""
+    """Crops around lesions; those without any contrast have no spectrum."""
     crops = [
         (i.crop(material.crop_size)[0], i.crop_before(material.crop_size), r.crop(material.crop_size)[0], i)
         for i, r in zip(material.insertions, material.held_out, strict=True)

@@ -6,18 +6,21 @@ second call asks only what is new, and a stopped one goes on where it was.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import asdict, fields
-from typing import Any
+from dataclasses import asdict
 
 import medaug
 from medaug.errors import ConfigError
 from medaug.io.atomic import atomic_path, read_json, write_json
-from medaug.progress import track
 from medaug.quality.audits import Finding, Limits
+from medaug.quality.radiomics import radiomics_available
+from medaug.stages.audits.kept import finding_of, kept_rows
 from medaug.stages.audits.registry import audits_of
 from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir, essential, fingerprint
+
+logger = logging.getLogger(__name__)
 
 
 def asked_audits(config: PipelineConfig, run: RunDir, only: Sequence[str] = ()) -> list[Finding]:
@@ -33,27 +36,19 @@ def asked_audits(config: PipelineConfig, run: RunDir, only: Sequence[str] = ()) 
     made_of = {name: _made_of(name, config, run) for name in audits}
     known = {row["name"]: row for row in kept_rows(run) if row["made_of"] == made_of.get(row["name"])}
     asked = [name for name in audits if not only or name in only]
-    with track("audits", len(asked)) as tracker:
-        for name in asked:
-            if name not in known:
-                limits = Limits(**getattr(config.audit.limits, name).model_dump())
-                finding, picture = audits[name](material, limits)
-                _write_picture(run, name, picture)
-                known[name] = asdict(finding) | {"made_of": made_of[name]}
-                write_json(run.audit / "findings.json", {"findings": [known[n] for n in audits if n in known]})
-            tracker.advance(name)
+    for name in asked:
+        if name not in known:
+            logger.info("audit %s", name)
+            finding, picture = audits[name](material, limits_of(config, name))
+            _write_picture(run, name, picture)
+            known[name] = asdict(finding) | {"made_of": made_of[name]}
+            write_json(run.audit / "findings.json", {"findings": [known[n] for n in audits if n in known]})
     return [finding_of(known[name]) for name in asked]
 
 
-def kept_rows(run: RunDir) -> list[dict[str, Any]]:
-    """The findings as they were written; none where no audit was asked."""
-    path = run.audit / "findings.json"
-    return read_json(path)["findings"] if path.exists() else []
-
-
-def finding_of(row: dict[str, Any]) -> Finding:
-    """The inverse of writing it."""
-    return Finding(**{field.name: row[field.name] for field in fields(Finding)})
+def limits_of(config: PipelineConfig, name: str) -> Limits:
+    """As `audit.limits` says."""
+    return Limits(**getattr(config.audit.limits, name).model_dump())
 
 
 def _made_of(name: str, config: PipelineConfig, run: RunDir) -> str:
@@ -64,6 +59,7 @@ def _made_of(name: str, config: PipelineConfig, run: RunDir) -> str:
     return fingerprint([
         medaug.__version__, name, settings, limits, essential(config.segmenter), config.evaluation.patch_size,
         read_json(run.weights / "model.json")["sha256"], read_json(run.split)["hash"], *datalists,
+        *([radiomics_available()] if name.endswith("radiomics") else []),
     ])  # fmt: skip
 
 

@@ -124,10 +124,10 @@ class Material:
 
     @cached_property
     def found(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        segment, predictions = self.segment, []  # trained now, with a progress of its own
         with track("segment edited views", len(self.insertions)) as tracker:
-            predictions = []
             for made in self.insertions:
-                predictions.append((self.segment(made.before), self.segment(made.image)))
+                predictions.append((segment(made.before), segment(made.image)))
                 tracker.advance()
         return predictions
 

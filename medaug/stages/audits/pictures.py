@@ -12,6 +12,7 @@ from medaug.quality.audits.cases import cropped
 from medaug.quality.audits.steganography import Cycle, Reconstruction
 from medaug.report.figures import learning_curves
 from medaug.report.pictures import Picture, picture_grid
+from medaug.stages.domains.audit_scans import Scan
 
 ROWS = 6
 TILE = 150
@@ -88,6 +89,19 @@ def cycles(made: Sequence[Cycle], back: Sequence[Reconstruction]) -> bytes | Non
         ])  # fmt: skip
         titles.append(cycle.patient)
     return _grid(rows, ["source", "fake", "back", "back from the fake with noise", "what the noise changed"], titles)
+
+
+def translated(pairs: Sequence[tuple[str, Scan, Scan]]) -> bytes | None:
+    """Source, translation and their difference, each in its own window; of volumes the middle slice."""
+    rows, titles = [], []
+    for patient, source, fake in pairs[:ROWS]:
+        before, after = (
+            image[..., image.shape[-1] // 2] if image.ndim == 3 else image
+            for image in (source.normalized, fake.normalized)
+        )
+        rows.append([Picture(before, -1, 1), Picture(after, -1, 1), Picture(after - before, diverging=True)])
+        titles.append(patient)
+    return _grid(rows, ["source", "translated", "translated − source (each in its window)"], titles)
 
 
 def profiles(finding: Finding) -> bytes | None:

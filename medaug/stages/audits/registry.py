@@ -1,16 +1,19 @@
 """Which audits there are, in the order in which they are done and shown; a new one is one line here.
 
-An audit looks at `Material` and is told its limits; it answers with a `Finding` and, unless it was skipped, a picture
-(PNG). Its name is that of its limits in `audit.limits` and of `audit/<name>.png`.
+An audit looks at `Material` (between two kinds of image at `Translations`) and is told its limits; it answers with a
+`Finding` and, unless it was skipped, a picture (PNG). Its name is that of its limits in `audit.limits` and of
+`audit/<name>.png`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from medaug.quality.audits import Finding, Limits
-from medaug.stages.audits import behaviour, distributions
+from medaug.stages.audits import behaviour, distributions, translations
 from medaug.stages.audits.material import Material
+from medaug.stages.audits.translations import Translations
 from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir
 
@@ -36,8 +39,16 @@ AUDITS: dict[str, Look] = {
     "frechet_radiomics": distributions.frechet_radiomics,
     "kernel": distributions.kernel,
 }
+TRANSLATION_AUDITS: dict[str, Callable[[Translations, Limits], tuple[Finding, bytes | None]]] = {
+    "steganography": translations.steganography,
+    "seams": translations.seams,
+    "checkerboard": translations.checkerboard,
+}
+"""Lesions lost and gained are counted by the evaluation of two domains (arm `target-labels`)."""
 
 
-def audits_of(config: PipelineConfig, run: RunDir) -> tuple[Material, dict[str, Look]]:
+def audits_of(config: PipelineConfig, run: RunDir) -> tuple[Any, dict[str, Any]]:
     """What a run's audits are given, and which there are for its domain."""
-    return Material(config, run), AUDITS
+    if config.domain == "tumor":
+        return Material(config, run), AUDITS
+    return Translations(config, run), TRANSLATION_AUDITS

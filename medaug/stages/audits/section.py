@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from medaug.quality.audits import Finding
 from medaug.report.page import Figure, Section, Table
-from medaug.stages.audits.findings import finding_of, kept_rows
+from medaug.stages.audits.kept import finding_of, kept_rows
 from medaug.stages.runs import RunDir
 
 MARKS = {"pass": "✓ pass", "warn": "! warn", "fail": "✕ fail", "skipped": "– skipped"}
