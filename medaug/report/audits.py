@@ -57,10 +57,10 @@ def scatter(
     return to_png(figure)
 
 
-def crop_grid(rows: Sequence[Sequence[Crop]], beside: Sequence[str], *, columns: Sequence[str]) -> bytes:
+def crop_grid(rows: Sequence[Sequence[Crop]], beside: Sequence[str], *, columns: Sequence[str], title: str) -> bytes:
     """Lesions side by side, outlined; of a volume the slice with most of the mask. `beside` says what a row is."""
     pictures = [[_picture(*crop) for crop in row] for row in rows]
-    return picture_grid(pictures, column_titles=columns, row_titles=beside, tile=TILE)
+    return picture_grid(pictures, column_titles=columns, row_titles=beside, title=title, tile=TILE)
 
 
 def _picture(image: np.ndarray, mask: np.ndarray) -> Picture:
@@ -97,4 +97,4 @@ def _finish(ax: Axes, xlabel: str, ylabel: str) -> None:
     ax.tick_params(colors=SOFT, labelsize=8.5, color=LINE)
     ax.set_xlabel(xlabel, fontsize=9, color=INK)
     ax.set_ylabel(ylabel, fontsize=9, color=INK)
-    ax.legend(fontsize=8, frameon=False, labelcolor=INK)
+    ax.legend(fontsize=8, frameon=False, labelcolor=INK, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)

@@ -56,9 +56,10 @@ def memorisation(material: Material, limits: Limits) -> Look:
             _crop(made, mine), _crop(learnt, worst.synthetic.nearest[mine]), _crop(real, theirs),
             _crop(learnt, worst.real.nearest[theirs]),
         ])  # fmt: skip
-        beside.append(f"{worst.synthetic.training[mine]:.3f} | {worst.real.training[theirs]:.3f}")
+        beside.append(f"distance {worst.synthetic.training[mine]:.3f}, real {worst.real.training[theirs]:.3f}")
     columns = ["synthetic", "nearest training lesion", "real, held out", "nearest training lesion"]
-    return finding, crop_grid(rows, beside, columns=columns)
+    title = f"The nearest to training lesions, by {worst.measure}"
+    return finding, crop_grid(rows, beside, columns=columns, title=title)
 
 
 def diversity(material: Material, limits: Limits) -> Look:
@@ -84,7 +85,8 @@ def diversity_in_one_place(material: Material, limits: Limits) -> Look:
         return finding, None
     rows = [[_crop(place, i) for i in range(SEEDS)] for place in places[:ROWS]]
     names = [str(place.patients[0]) for place in places[:ROWS]]
-    return finding, crop_grid(rows, names, columns=[f"seed {i}" for i in range(SEEDS)])
+    columns, title = [f"seed {material.seed + i}" for i in range(SEEDS)], "One place, filled with other seeds"
+    return finding, crop_grid(rows, names, columns=columns, title=title)
 
 
 def frechet(material: Material, limits: Limits) -> Look:

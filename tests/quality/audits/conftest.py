@@ -1,4 +1,4 @@
-"""Insertions as arrays: smooth noisy tissue, a real lesion, and what a generator made of the same view; a population."""
+"""Insertions as arrays: noisy tissue, a real lesion, what a generator made of the same view; and a population."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from scipy import ndimage
 
 from medaug.quality.audits import Insertion, LesionView
+from medaug.quality.audits.lesions import Lesions
 from medaug.volumes import Window
 
 from .population import Study
@@ -60,3 +61,9 @@ def views() -> Callable[..., tuple[list[LesionView], list[Insertion]]]:
 def study() -> Study:
     """Patients with lesions, and faults to plant. New for each test, because every draw moves its random state on."""
     return Study(0)
+
+
+@pytest.fixture(scope="session")
+def honest() -> list[tuple[Study, Lesions]]:
+    """Three populations, each with lesions of its own that a generator without fault would make."""
+    return [(study, study.drawn()) for study in map(Study, range(3))]

@@ -4,7 +4,7 @@ import pytest
 
 from medaug.quality.audits.diversity import diversity_audit, mean_distance, one_place_audit
 
-from .population import Study, limits_of
+from .population import limits_of
 
 
 def look(study, made):
@@ -23,8 +23,8 @@ def test_one_lesion_everywhere_fails(study):
     assert not finding.higher_is_worse
 
 
-def test_honest_draws_pass():
-    assert [look(study, study.drawn()).verdict for study in map(Study, range(3))] == ["pass"] * 3
+def test_honest_draws_pass(honest):
+    assert [look(study, made).verdict for study, made in honest] == ["pass"] * 3
 
 
 def test_a_set_is_as_varied_as_itself(study):

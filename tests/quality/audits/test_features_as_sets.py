@@ -34,8 +34,8 @@ def test_another_texture_fails(study, audit, grain):
 
 
 @pytest.mark.parametrize("audit", [frechet, kernel])
-def test_honest_draws_pass(audit):
-    verdicts = [audit(study, study.drawn()).verdict for study in map(Study, range(3))]
+def test_honest_draws_pass(audit, honest):
+    verdicts = [audit(study, made).verdict for study, made in honest]
     assert "fail" not in verdicts
     assert verdicts.count("pass") >= 2
 

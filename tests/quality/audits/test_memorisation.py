@@ -26,8 +26,10 @@ def test_some_copies_among_new_lesions_fail_too(study):
     assert finding.low < 0.6 < finding.high + 0.15
 
 
-def test_honest_draws_pass():
-    assert [look(study, study.drawn()).verdict for study in map(Study, range(3))] == ["pass"] * 3
+def test_honest_draws_pass(honest):
+    verdicts = [look(study, made).verdict for study, made in honest]
+    assert "fail" not in verdicts
+    assert verdicts.count("pass") >= 2
 
 
 def test_blurred_lesions_are_no_copies(study):
