@@ -6,7 +6,7 @@ Crops are float32 in [-1, 1] with their masks, all of one size (*S), S = (X, Y) 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -99,12 +99,6 @@ class Lesions:
         own = table[:, _COLUMNS]
         own[:, _BRIGHTNESS] -= table[:, [_SURROUNDINGS]]
         return own
-
-    def chosen(self, rows: np.ndarray) -> Lesions:
-        """Those of these rows (numbers)."""
-        columns = ("images", "masks", "patients", "diameters_mm", "contrasts", "locations")
-        taken = {name: getattr(self, name)[rows] for name in columns if getattr(self, name) is not None}
-        return replace(self, **taken, sources=tuple(self.sources[row] for row in rows))
 
     def counts(self, name: str) -> dict[str, int]:
         """How many, as a finding's `n`."""

@@ -82,8 +82,10 @@ def halvings(patients: np.ndarray, group: int, rng: np.random.RandomState) -> It
         yield np.flatnonzero(~drawn), np.flatnonzero(drawn)
 
 
-def against_halves(distance: Distance, real: np.ndarray, synthetic: np.ndarray, patients: np.ndarray, group: int,
-                   rng: np.random.RandomState) -> Halves:  # fmt: skip
+def against_halves(
+    distance: Distance, real: np.ndarray, synthetic: np.ndarray, patients: np.ndarray, group: int,
+    rng: np.random.RandomState,
+) -> Halves:  # fmt: skip
     """Both distances between sets of equal sizes, so that what small sets add to a distance is in both.
 
     Args:

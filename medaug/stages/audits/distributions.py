@@ -13,7 +13,7 @@ from medaug.quality.audits import Finding, Insertion, Limits, skipped
 from medaug.quality.audits import diversity as spread
 from medaug.quality.audits import kernel as kernels
 from medaug.quality.audits import memorisation as memory
-from medaug.quality.audits.distributions import CONTRAST, LOCATION, SIZE, Measure, distribution_audit
+from medaug.quality.audits.distributions import MEASURES, Measure, distribution_audit
 from medaug.quality.audits.frechet import QUESTION, frechet_audit, principal
 from medaug.quality.audits.lesions import Lesions, standardised
 from medaug.quality.radiomics import radiomics_available, radiomics_table
@@ -41,7 +41,7 @@ def measured(measure: Measure, material: Material, limits: Limits) -> Look:
     return finding, histograms(ours, theirs, floors, finding.value, xlabels=xlabels, figure_label=label)
 
 
-lesion_size, lesion_contrast, lesion_location = (partial(measured, measure) for measure in (SIZE, CONTRAST, LOCATION))
+lesion_size, lesion_contrast, lesion_location = (partial(measured, measure) for measure in MEASURES)
 
 
 def memorisation(material: Material, limits: Limits) -> Look:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -19,6 +19,13 @@ GRID = np.stack(np.meshgrid(*[np.arange(n) for n in SHAPE], indexing="ij"))
 def limits_of(audit: str) -> Limits:
     """The defaults."""
     return Limits(**getattr(LimitsConfig(), audit).model_dump())
+
+
+def chosen(lesions: Lesions, rows: np.ndarray) -> Lesions:
+    """Those at these rows (numbers)."""
+    columns = ("images", "masks", "patients", "diameters_mm", "contrasts", "locations")
+    taken = {name: getattr(lesions, name)[rows] for name in columns}
+    return replace(lesions, **taken, sources=tuple(lesions.sources[row] for row in rows))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from medaug.quality.audits.distributions import CONTRAST, LOCATION, MEASURES, SIZE, distance, distribution_audit
 from medaug.quality.audits.resampling import against_halves, bootstrap_interval, halvings
 
-from .population import Study, limits_of
+from .population import Study, chosen, limits_of
 
 finite = st.floats(-100, 100, width=32)
 samples = arrays(np.float64, st.integers(1, 30), elements=finite)
@@ -68,7 +68,7 @@ def test_the_interval_covers_the_distance_of_the_populations():
 
 
 def test_few_patients_are_no_answer(study):
-    few = study.held_out.chosen(np.flatnonzero(np.isin(study.held_out.patients, ["h0", "h1", "h2"])))
+    few = chosen(study.held_out, np.flatnonzero(np.isin(study.held_out.patients, ["h0", "h1", "h2"])))
     finding = distribution_audit(SIZE, few, study.drawn(), limits_of("lesion_size"), seed=0)
     assert finding.verdict == "skipped"
     assert "3 held-out patients" in finding.sentence

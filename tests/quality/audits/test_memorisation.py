@@ -1,12 +1,14 @@
 """Copies of training lesions are caught, by whatever path; lesions that are only smooth or pasted by design are not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from medaug.quality.audits.memorisation import copies, memorisation_audit, worst_of
 from medaug.quality.audits.neighbours import aligned, correlation_distances
 
-from .population import Study, limits_of
+from .population import Study, chosen, limits_of
 
 
 def look(study, made):
@@ -47,7 +49,7 @@ def test_copies_of_another_patient_than_the_one_pasted_are_caught(study):
     made = study.copied(pasted=True)
     names = sorted(set(made.sources))
     moved = {name: names[(i + 1) % len(names)] for i, name in enumerate(names)}
-    blamed = type(made)(**vars(made) | {"sources": tuple(moved[source] for source in made.sources)})
+    blamed = replace(made, sources=tuple(moved[source] for source in made.sources))
     assert look(study, blamed).verdict == "fail"
 
 
@@ -66,17 +68,15 @@ def test_one_training_patient_leaves_nothing_to_compare_pasted_lesions_with():
 
 
 def test_aligned_crops_know_a_lesion_again_when_it_is_mirrored_and_brighter(study):
-    lesions = study.training.chosen(np.arange(4))
-    moved = type(lesions)(
-        **vars(lesions) | {"images": 0.8 * lesions.images[:, ::-1] + 0.1, "masks": lesions.masks[:, ::-1]}
-    )
+    lesions = chosen(study.training, np.arange(4))
+    moved = replace(lesions, images=0.8 * lesions.images[:, ::-1] + 0.1, masks=lesions.masks[:, ::-1])
     distances = correlation_distances(lesions, moved)
     assert np.diag(distances) == pytest.approx(0.0, abs=0.02)
     assert distances[~np.eye(4, dtype=bool)].min() > np.diag(distances).max()
 
 
 def test_correlation_is_pearsons_over_both_masks(study):
-    first, second = study.training.chosen(np.array([0])), study.training.chosen(np.array([5]))
+    first, second = chosen(study.training, np.array([0])), chosen(study.training, np.array([5]))
     (x,), (a,) = aligned(first)
     (y,), (b,) = aligned(second)
     flips = [np.s_[:, :], np.s_[::-1], np.s_[:, ::-1], np.s_[::-1, ::-1]]
