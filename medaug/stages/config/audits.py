@@ -46,7 +46,7 @@ class LimitsConfig(Section):
     )
     frechet: LimitConfig = Field(LimitConfig(warn=1, fail=2), description="squared distance, by that of real with real")
     frechet_radiomics: LimitConfig = Field(LimitConfig(warn=1, fail=2), description="as frechet, on radiomics features")
-    kernel: LimitConfig = Field(LimitConfig(warn=1, fail=2), description="squared distance, by that of real with real")
+    kernel: LimitConfig = Field(LimitConfig(warn=1, fail=3), description="squared distance, by that of real with real")
 
     @model_validator(mode="before")
     @classmethod
