@@ -1,7 +1,4 @@
-"""The frozen segmentation network that judges images: the downstream one, trained on real training labels alone.
-
-Read by the translators' segmentation terms and by the audits.
-"""
+"""The frozen segmentation network of a run: what translators and the quality gate look through (`segmenter`)."""
 
 from __future__ import annotations
 
@@ -11,15 +8,8 @@ from medaug.stages.config import PipelineConfig
 from medaug.training.loop import make_fabric
 
 
-def frozen_segmenter(
-    config: PipelineConfig, labelled: Source, *, patch_size: tuple[int, ...] | None
-) -> FrozenSegmenter:  # fmt: skip
-    """Trained as `config.segmenter` says, on the CPU and frozen.
-
-    Args:
-        labelled: views of training patients.
-        patch_size: of its samples; None takes whole views.
-    """
+def frozen_segmenter(config: PipelineConfig, labelled: Source, patch_size: tuple[int, ...] | None) -> FrozenSegmenter:
+    """Trains it on these real views alone; the same views and settings give the same network."""
     settings, training = config.segmenter, config.training
     network = SegmentationConfig(
         spatial_dims=config.data.spatial_dims, classes=len(config.data.class_names), channels=settings.channels,

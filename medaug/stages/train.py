@@ -20,7 +20,7 @@ from medaug.report.preview import Preview
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.two_domains import SEGMENTER_TERMS
-from medaug.stages.domains.material import Material, domain_material, domain_segmenter
+from medaug.stages.domains.material import Material, domain_material, domain_segmenter, needs_segmenter
 from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
 from medaug.training import fit
 from medaug.training.log import read_metrics
@@ -44,7 +44,9 @@ def train(config: PipelineConfig, run: RunDir) -> bool:
 
 def _train(config: PipelineConfig, run: RunDir) -> None:
     split = Split.from_dict(read_json(run.split))
-    material = _tumor_material(config, run, split) if config.target is None else domain_material(config, run, split)
+    segmenter = domain_segmenter(config, run, split) if needs_segmenter(config) else None
+    tumors = config.target is None
+    material = _tumor_material(config, run, split) if tumors else domain_material(config, run, split, segmenter)
     spacing_mm = common_spacing_mm(material.views)
     channels = {"channels": config.data.slices} if config.data.slices > 1 else {}
     translator = build_translator(
@@ -52,7 +54,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         seed=config.training.seed,
     )  # fmt: skip
     if any(getattr(translator.config, term, 0) for term in SEGMENTER_TERMS):
-        translator.attach_segmenter(domain_segmenter(config, run, split))
+        translator.attach_segmenter(segmenter)
     samples = material.samples
     _check_stride(translator.stride, samples)
     fit(translator, samples, config.training, run.train, preview=Preview(samples, run.previews))

@@ -7,7 +7,7 @@ samples put any view of A beside any view of B. Sample i depends on (seed, i) al
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,10 +25,14 @@ Pair = tuple[View, View]
 
 
 class Side(NamedTuple):
-    """One domain: its training views and the folder their arrays lie in."""
+    """One domain: its training views, the folder their arrays lie in, and whether each shows something labelled.
+
+    `shows` is by view: in A what its label says, in B what a network sees that was trained on A; None: not asked.
+    """
 
     views: list[View]
     folder: Path
+    shows: Sequence[bool] | None = None
 
 
 class DomainSamples(Dataset):
@@ -37,6 +41,8 @@ class DomainSamples(Dataset):
     Args:
         pairs: as from `registered_pairs`; may be empty.
         share: part of the samples that are pairs, if there are any.
+        tumor_share: part of the unpaired images of either domain that show something labelled (see `Side.shows`); None
+            draws all views alike, so that one domain may show more of them than the other.
         crop_size: patches around a random voxel of the body; None takes whole views, which must have one size.
         slices: neighbouring slices as channels (2.5-D).
         classes: of A's labels; samples then also hold `label_a`, (classes, *S) of 0 and 1. 0: no labels.
@@ -47,7 +53,7 @@ class DomainSamples(Dataset):
 
     def __init__(
         self, a: Side, b: Side, pairs: list[Pair], *, share: float, crop_size: tuple[int, ...] | None, seed: int,
-        classes: int = 0, slices: int = 1,
+        classes: int = 0, slices: int = 1, tumor_share: float | None = None,
     ):  # fmt: skip
         for name, side in (("data", a), ("target", b)):
             if not side.views:
@@ -55,6 +61,7 @@ class DomainSamples(Dataset):
         _check_sizes([*a.views, *b.views], crop_size)
         self.a, self.b, self.pairs, self.share = a, b, pairs, share
         self.crop_size, self.seed, self.classes, self.slices = crop_size, seed, classes, slices
+        self._kinds_a, self._kinds_b = (_kinds(name, s, tumor_share) for name, s in (("data", a), ("target", b)))
 
     def __len__(self) -> int:
         return ENDLESS
@@ -66,8 +73,7 @@ class DomainSamples(Dataset):
         if paired:
             view_a, view_b = self.pairs[int(first * len(self.pairs))]
         else:
-            view_a = self.a.views[int(first * len(self.a.views))]
-            view_b = self.b.views[int(second * len(self.b.views))]
+            view_a, view_b = _drawn(self._kinds_a, first), _drawn(self._kinds_b, second)
         box_a = self._box(view_a, self.a.folder, rng)
         box_b = box_a if paired else self._box(view_b, self.b.folder, rng)
         flip_a, flip_b = flip_a < 0.5, (flip_a if paired else flip_b) < 0.5
@@ -114,6 +120,31 @@ def registered_pairs(a: list[View], b: list[View], patients: Collection[str]) ->
             partners = {view.level: view for view in views_b}
             pairs += [(view, partners[view.level]) for view in views_a if view.level in partners]
     return pairs
+
+
+def _kinds(name: str, side: Side, tumor_share: float | None) -> list[tuple[float, list[View]]]:
+    """Views that are drawn alike, and the share of each kind of them."""
+    if tumor_share is None or side.shows is None:
+        return [(1.0, side.views)]
+    kinds = [
+        [v for v, shows in zip(side.views, side.shows, strict=True) if shows == wanted] for wanted in (True, False)
+    ]
+    if not all(kinds):
+        raise DataError(
+            f"{name}: found {len(kinds[0])} training images with and {len(kinds[1])} without a tumor; expected some of "
+            "both, to show as many in either domain. Leave pairing.tumor_share out, or change split.seed."
+        )
+    return [(tumor_share, kinds[0]), (1 - tumor_share, kinds[1])]
+
+
+def _drawn(kinds: list[tuple[float, list[View]]], draw: float) -> View:
+    """The view that a draw in [0, 1) means: each kind has its share of the range."""
+    for share, views in kinds[:-1]:
+        if draw < share:
+            return views[int(draw / share * len(views))]
+        draw = (draw - share) / (1 - share)
+    views = kinds[-1][1]
+    return views[min(int(draw * len(views)), len(views) - 1)]
 
 
 def _by_case(views: list[View], patients: Collection[str]) -> dict[str, dict[str, list[View]]]:

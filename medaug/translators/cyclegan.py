@@ -43,6 +43,9 @@ class CycleGANConfig:
     Off by default: `paired_weight` of the L1 on registered pairs, and the weights of the terms that keep the structure
     of the input (see `losses.structure`). `label_input` is the number of A's classes that `a2b` reads, 0 none.
     `round_trip_weight` is of the segmentation term on `b2a(a2b(a))`, which the segmenter, trained on A, can read.
+    `residual` generators give the change, not the image: for domains that look alike but for what is to change.
+    `change_weight` is of the L1 between an image and its translation, the self-regularization of SimGAN (Shrivastava
+    2017, arXiv 1612.07828, equation 3).
     """
 
     generator: str = "resnet"
@@ -61,6 +64,8 @@ class CycleGANConfig:
     round_trip_weight: NonNegativeFloat = 0.0
     label_input: NonNegativeInt = 0
     label_discriminator: bool = False
+    residual: bool = False
+    change_weight: NonNegativeFloat = 0.0
 
 
 class CycleGAN(Translator):
@@ -108,13 +113,17 @@ class CycleGAN(Translator):
         """
         self.check_input(x, mask)
         if direction == "b2a" or not self.config.label_input:
-            return torch.tanh(self.generators[direction](x))
+            return self._image(x, self.generators[direction](x))
         if mask is None or mask.shape[1] != self.config.label_input:
             found = "none" if mask is None else f"{mask.shape[1]}"
             raise ValueError(
                 f"a2b reads labels of {self.config.label_input} classes; found {found}: pass mask=(B, K, *S)"
             )
-        return torch.tanh(self.generators[direction](torch.cat([x, mask.to(x)], dim=1)))
+        return self._image(x, self.generators[direction](torch.cat([x, mask.to(x)], dim=1)))
+
+    def _image(self, x: Tensor, output: Tensor) -> Tensor:
+        """A generator's output as an image in [-1, 1]; a residual reaches from one end of the range to the other."""
+        return (x + 2 * torch.tanh(output)).clamp(-1, 1) if self.config.residual else torch.tanh(output)
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Equation 3 with least squares (section 4), plus the identity term of section 5.2."""
@@ -192,6 +201,8 @@ class CycleGAN(Translator):
     def _structure_losses(self, source: Tensor, fake: Tensor, direction: Direction, label: Tensor | None) -> Losses:
         """What the translation should keep of its source, term by term where weighted."""
         c, losses = self.config, {}
+        if c.change_weight:
+            losses[f"change_{direction}"] = c.change_weight * l1(fake, source)
         if c.gradient_weight:
             losses[f"gradient_{direction}"] = c.gradient_weight * gradient_difference(fake, source)
         if c.mutual_information_weight:

@@ -88,6 +88,22 @@ def test_labels_travel_with_their_image(a, b):
     assert "label_a" not in build(a, b)[1]
 
 
+@pytest.mark.parametrize("share", [0.2, 0.8])
+def test_both_domains_show_tumors_equally_often_however_rare_they_are_in_either(a, b, share):
+    shown_a, shown_b = [view.patient == "p1" for view in a.views], [view.patient != "p4" for view in b.views]
+    samples = build(a._replace(shows=shown_a), b._replace(shows=shown_b), patients=(), tumor_share=share)
+    drawn = [samples[i] for i in range(400)]
+    of_a, of_b = ([int((sample[side].mean() + 1) * 4) for sample in drawn] for side in "ab")
+    assert np.mean([patient == 1 for patient in of_a]) == pytest.approx(share, abs=0.07)
+    assert np.mean([patient != 4 for patient in of_b]) == pytest.approx(share, abs=0.07)
+    assert set(of_a) == {1, 2, 3} and set(of_b) == {2, 3, 4}
+
+
+def test_a_domain_that_shows_nothing_labelled_cannot_be_balanced(a, b):
+    with pytest.raises(DataError, match="target: found 0 training images with and 9 without a tumor"):
+        build(a._replace(shows=[True, False] * 4 + [True]), b._replace(shows=[False] * 9), tumor_share=0.5)
+
+
 def test_an_unlabelled_domain_will_do(tmp_path, a):
     unlabelled = side(tmp_path / "b", ["p2"], gain=5.0, label=False)
     assert len(unlabelled.views) == 3 and build(a, unlabelled)[0]["b"].shape == (1, *SHAPE[:2])

@@ -49,6 +49,25 @@ def test_noise_on_the_fake_reaches_the_cycle_only():
     assert changed == {"cycle_a", "cycle_b"}
 
 
+def test_a_residual_generator_of_zero_changes_nothing():
+    translator = build(residual=True, generator="unet")
+    for parameter in translator.generators["a2b"].head.parameters():
+        torch.nn.init.zeros_(parameter)
+    a = make_batch(2)["a"]
+    assert torch.equal(translator.translate(a, "a2b"), a)
+    with torch.no_grad():
+        translator.generators["a2b"].head.conv.bias.fill_(50.0)
+    assert torch.equal(translator.translate(a, "a2b"), torch.ones_like(a))
+
+
+def test_the_change_itself_can_cost():
+    batch, translator = make_batch(2), build(change_weight=3.0)
+    losses, fakes = translator.generator_losses(batch)
+    expected = 3 * (fakes["b"] - batch["a"]).abs().mean()
+    assert float(losses["change_a2b"].detach()) == pytest.approx(float(expected), rel=1e-5)
+    assert "change_b2a" in losses and "change_a2b" not in build().generator_losses(batch)[0]
+
+
 def test_several_channels_are_translated_together():
     translator = build(channels=2)
     x = torch.rand(1, 2, 16, 16, generator=torch.Generator().manual_seed(0))

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
-from medaug.quality.audits.cases import Insertion, LesionView, Limits
+from medaug.quality.audits.cases import Insertion, Limits
 from medaug.quality.audits.finding import Finding, judged, skipped
 from medaug.quality.audits.intervals import over_patients
 
@@ -20,41 +21,45 @@ GAINED = "Does a frozen segmenter find things beside the mask that were not ther
 MOST_WRONG = 0.5
 """A segmenter that misses more of the real lesions, or marks more of the places before anything is there, is no judge.
 """
+LIKE_SIZE = 10
+"""So many real lesions, the nearest in size, are what an inserted one is compared with."""
 Count = Callable[[np.ndarray, np.ndarray], Any]
 """(prediction, truth), bool (*S) → counts with `lost` and `gained` (`evaluation.lost_and_gained`)."""
 
 
 def lost(
-    insertions: Sequence[Insertion], real: Sequence[LesionView], before: Sequence[np.ndarray],
-    after: Sequence[np.ndarray], limits: Limits, *, seed: int,
+    insertions: Sequence[Insertion], before: Sequence[np.ndarray], after: Sequence[np.ndarray], limits: Limits, *,
+    seed: int,
 ) -> Finding:  # fmt: skip
     """The share of inserted lesions in which nothing new is found, judged by how much it exceeds that of real ones.
 
+    Small lesions are missed more often, so each inserted one is compared with the real ones nearest to it in size.
+
     Args:
-        real: a lesion that each view has of its own.
         before, after: predictions in the views, bool (*S).
     """
     if not insertions:
         return skipped("lost", LOST, "there is no lesion to look for")
-    patients = [i.patient for i in insertions]
-    missed = missed_lesions(insertions, before, after).astype(float)
-    missed_real = np.array([not (p & r.mask).any() for p, r in zip(before, real, strict=True)])
+    sizes, unseen = _real_parts(insertions, before)
     marked = np.array([(p & i.mask).any() for p, i in zip(before, insertions, strict=True)])
-    share, floor = float(missed.mean()), float(missed_real.mean())
-    if max(floor, marked.mean()) > MOST_WRONG:
+    if max(unseen.mean(), marked.mean()) > MOST_WRONG:
         reason = (
-            f"the segmenter misses {100 * floor:.0f} % of the real lesions and marks {100 * marked.mean():.0f} % of "
-            "the places before anything is there: it cannot judge (segmenter.updates)"
+            f"the segmenter misses {100 * unseen.mean():.0f} % of the real lesions and marks "
+            f"{100 * marked.mean():.0f} % of the places before anything is there: it cannot judge (segmenter.updates)"
         )
         return skipped("lost", LOST, reason)
-    low, high = over_patients(missed, patients, seed=seed)
+    missed = missed_lesions(insertions, before, after).astype(float)
+    nearest = [np.argsort(np.abs(np.log(sizes / i.mask.sum())), kind="stable")[:LIKE_SIZE] for i in insertions]
+    share, floor = float(missed.mean()), float(np.mean([unseen[k].mean() for k in nearest]))
+    low, high = over_patients(missed, [i.patient for i in insertions], seed=seed)
     sentence = (
-        f"The segmenter misses {int(missed.sum())} of {len(missed)} inserted lesions and {int(missed_real.sum())} of "
-        f"{len(missed_real)} real ones."
+        f"The segmenter misses {int(missed.sum())} of {len(missed)} inserted lesions, and {100 * floor:.0f} % of real "
+        "ones of their sizes."
     )
     return judged(
         "lost", LOST, sentence, value=share, low=low, high=high, warn=floor + limits.warn, fail=floor + limits.fail,
-        floor=floor, n={"inserted": len(missed), "real": len(missed_real), "patients": len(set(patients))},
+        floor=floor, n={"inserted": len(missed), "real": len(sizes), "patients": len({i.patient for i in insertions})},
+        details={"real_missed": float(unseen.mean())},
     )  # fmt: skip
 
 
@@ -93,3 +98,15 @@ def gained_parts(
     """(views,) how many."""
     known = [i.mask | i.label | found for i, found in zip(insertions, before, strict=True)]
     return np.array([count(found, truth).gained for found, truth in zip(after, known, strict=True)], dtype=int)
+
+
+def _real_parts(insertions: Sequence[Insertion], before: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """(parts,) voxels of each real tumor in the views, and 1 where no voxel of it is found."""
+    sizes: list[int] = []
+    unseen: list[float] = []
+    for i, prediction in zip(insertions, before, strict=True):
+        parts, count = ndimage.label(i.label, structure=np.ones((3,) * i.label.ndim))
+        seen = np.isin(np.arange(1, count + 1), parts[prediction])
+        sizes += np.bincount(parts.reshape(-1), minlength=count + 1)[1:].tolist()
+        unseen += (~seen).astype(float).tolist()
+    return np.array(sizes), np.array(unseen)

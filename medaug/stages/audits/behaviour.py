@@ -36,9 +36,9 @@ def unchanged(material: Material, limits: Limits) -> Look:
 
 
 def lost(material: Material, limits: Limits) -> Look:
-    made, real = material.insertions, material.held_out
+    made = material.insertions
     before, after = ([pair[k] for pair in material.found] for k in (0, 1))
-    finding = segmenter.lost(made, real, before, after, limits, seed=material.seed)
+    finding = segmenter.lost(made, before, after, limits, seed=material.seed)
     return finding, pictures.segmented(made, before, after, segmenter.missed_lesions(made, before, after))
 
 

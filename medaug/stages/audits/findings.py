@@ -40,7 +40,7 @@ def asked_audits(config: PipelineConfig, run: RunDir, only: Sequence[str] = ()) 
         if name not in known:
             logger.info("audit %s", name)
             finding, picture = audits[name](material, limits_of(config, name))
-            _write_picture(run, name, picture)
+            _write_picture(run, name, None if finding.verdict == "skipped" else picture)
             known[name] = asdict(finding) | {"made_of": made_of[name]}
             write_json(run.audit / "findings.json", {"findings": [known[n] for n in audits if n in known]})
     return [finding_of(known[name]) for name in asked]

@@ -110,9 +110,7 @@ class Material:
     @cached_property
     def segment(self) -> Segment:
         views = self._views(self.split.train)
-        frozen = frozen_segmenter(
-            self.config, Source(views, self.run.prepared), patch_size=self.config.evaluation.patch_size
-        )
+        frozen = frozen_segmenter(self.config, Source(views, self.run.prepared), self.config.evaluation.patch_size)
 
         def segment(image: np.ndarray) -> np.ndarray:
             x = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None]

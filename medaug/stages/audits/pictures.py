@@ -16,6 +16,7 @@ from medaug.stages.domains.audit_scans import Scan
 
 ROWS = 6
 TILE = 150
+NAME_LENGTH = 14
 
 
 def edited(made: Sequence[Insertion], worth: np.ndarray, size: Sequence[int] | None = None) -> bytes | None:
@@ -132,4 +133,5 @@ def _flat(mask: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
 
 
 def _grid(rows: list[list[Any]], columns: list[str], titles: list[str]) -> bytes | None:
-    return picture_grid(rows, column_titles=columns, row_titles=titles, tile=TILE) if rows else None
+    shown = [title if len(title) <= NAME_LENGTH else f"…{title[1 - NAME_LENGTH :]}" for title in titles]
+    return picture_grid(rows, column_titles=columns, row_titles=shown, tile=TILE) if rows else None

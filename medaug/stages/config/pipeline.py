@@ -74,12 +74,16 @@ class CropConfig(Section):
 
 
 class PairingConfig(Section):
-    """Two domains only: which training patients count as registered pairs; the others' images stay unpaired."""
+    """Two domains only: which training patients count as registered pairs, and how the others' images are drawn."""
 
     paired: NonNegativeInt | Literal["all"] | None = Field(
         None, description="how many patients (drawn by seed), or all; none: all for pix2pix, 0 otherwise"
     )
     share: float = Field(0.5, gt=0, le=1, description="part of the samples that are pairs, where there are both kinds")
+    tumor_share: float | None = Field(
+        None, gt=0, lt=1, description="part of the unpaired images of either domain that show something labelled; in "
+        "the target what a network trained on data sees; none: all images alike"
+    )  # fmt: skip
     seed: int = 0
 
 

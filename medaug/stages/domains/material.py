@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import nn
 from torch.utils.data import Dataset
 
 from medaug.errors import DataError
+from medaug.evaluation.detection import LEAST_VOXELS
 from medaug.evaluation.samples import Source
 from medaug.io.atomic import read_json
 from medaug.io.prepared import View, views_of, without_labels
@@ -37,8 +39,11 @@ class Material(NamedTuple):
     facts: dict[str, Any]
 
 
-def domain_material(config: PipelineConfig, run: RunDir, split: Split) -> Material:
+def domain_material(config: PipelineConfig, run: RunDir, split: Split, segmenter: nn.Module | None) -> Material:
     """Domain A from `data`, B from `target`, whose labels are not looked at.
+
+    Args:
+        segmenter: of `domain_segmenter`; what `pairing.tumor_share` looks at B's images with.
 
     Raises:
         DataError: if the pairs asked for are not there, or do not lie on one grid, or labels that are read are missing.
@@ -48,11 +53,14 @@ def domain_material(config: PipelineConfig, run: RunDir, split: Split) -> Materi
     a = _side(run.datalist, run.prepared, split, dims)
     b = _side(run.datalist_b, run.prepared_b, split, dims, labelled=False)
     needs_pairs = TRANSLATORS[config.translator.method][0].needs_pairs
+    if config.pairing.tumor_share is not None:
+        a = a._replace(shows=[view.tumor_voxels > 0 for view in a.views])
+        b = b._replace(shows=[_shows_tumor(view, b.folder, segmenter) for view in b.views])
     paired = _paired_patients(config, a, b, needs_pairs)
     samples = DomainSamples(
         a, b, registered_pairs(a.views, b.views, paired), share=1.0 if needs_pairs else config.pairing.share,
         crop_size=config.crop.size, seed=config.training.seed, classes=_classes(config, a),
-        slices=config.data.slices,
+        slices=config.data.slices, tumor_share=config.pairing.tumor_share,
     )  # fmt: skip
     facts = {"target_sequence": config.target.sequence, "paired_patients": paired, "body": "auto"}
     name_a, name_b = config.domain_names
@@ -61,7 +69,7 @@ def domain_material(config: PipelineConfig, run: RunDir, split: Split) -> Materi
 
 
 def domain_segmenter(config: PipelineConfig, run: RunDir, split: Split) -> nn.Module:
-    """The frozen network of segmentation terms and label input: the downstream one, trained on A's training labels.
+    """The frozen network of segmentation terms, label input and `tumor_share`, trained on A's training labels.
 
     Raises:
         DataError: if none of them has a labelled tumor.
@@ -70,16 +78,22 @@ def domain_segmenter(config: PipelineConfig, run: RunDir, split: Split) -> nn.Mo
     labelled = [view for view in side.views if "label" in view.entry["arrays"]]
     if not any(view.tumor_voxels for view in labelled):
         raise DataError(
-            f"translator.{', '.join(SEGMENTER_TERMS)}: no training patient of data has a label with anything in it; "
-            "expected labels to train the segmenter on. Add them, check data.tumor_labels and data.classes, or set "
-            "these to 0."
+            f"translator.{', '.join(SEGMENTER_TERMS)}, pairing.tumor_share: no training patient of data has a label "
+            "with anything in it; expected labels to train the segmenter on. Add them, check data.tumor_labels and "
+            "data.classes, or leave these out."
         )
-    return frozen_segmenter(config, Source(labelled, side.folder), patch_size=config.crop.size)
+    return frozen_segmenter(config, Source(labelled, side.folder), config.crop.size)
 
 
 def _side(datalist: Path, folder: Path, split: Split, spatial_dims: int, *, labelled: bool = True) -> Side:
     entries = [entry for entry in read_json(datalist)["cases"] if entry["patient"] in split.train]
     return Side(views_of(entries if labelled else without_labels(entries), folder, spatial_dims), folder)
+
+
+@torch.inference_mode()
+def _shows_tumor(view: View, folder: Path, segmenter: nn.Module) -> bool:
+    image = torch.from_numpy(view.normalized(folder).astype(np.float32))[None]
+    return int((segmenter(image) > 0).sum()) >= LEAST_VOXELS
 
 
 def _paired_patients(config: PipelineConfig, a: Side, b: Side, needs_pairs: bool) -> list[str]:
@@ -102,6 +116,12 @@ def _paired_patients(config: PipelineConfig, a: Side, b: Side, needs_pairs: bool
         )
     order = np.random.RandomState(config.pairing.seed).permutation(len(both))
     return sorted(both[i] for i in order[:count])
+
+
+def needs_segmenter(config: PipelineConfig) -> bool:
+    """Whether any setting looks through a frozen segmenter."""
+    terms = any(config.translator.settings.get(term, 0) for term in SEGMENTER_TERMS)
+    return config.target is not None and (terms or config.pairing.tumor_share is not None)
 
 
 def _classes(config: PipelineConfig, a: Side) -> int:

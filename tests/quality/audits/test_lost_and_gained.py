@@ -1,6 +1,7 @@
 """Lesions lost and gained, as a segmenter sees them that takes for tumor what is bright."""
 
 import numpy as np
+import pytest
 from scipy import ndimage
 
 from medaug.evaluation import lost_and_gained
@@ -17,10 +18,10 @@ def found(images, threshold=0.0):
 
 
 def asked(views, generator=with_lesion, threshold=0.0):
-    real, made = views(generator)
+    _, made = views(generator)
     before, after = found([i.before for i in made], threshold), found([i.image for i in made], threshold)
     return (
-        lost(made, real, before, after, LIMITS, seed=0),
+        lost(made, before, after, LIMITS, seed=0),
         gained(made, before, after, Limits(0.1, 0.3), count=lost_and_gained, seed=0),
     )
 
@@ -45,13 +46,28 @@ def test_what_was_found_before_the_edit_is_neither_found_nor_gained(views):
     def early(image, mask, rng):
         return image
 
-    real, made = views(early)
+    _, made = views(early)
     everything = [np.ones_like(i.mask) for i in made]
     assert gained(made, everything, everything, LIMITS, count=lost_and_gained, seed=0).value == 0
-    assert lost(made, real, found([i.before for i in made]), found([i.image for i in made]), LIMITS, seed=0).value == 1
+    assert lost(made, found([i.before for i in made]), found([i.image for i in made]), LIMITS, seed=0).value == 1
 
 
 def test_a_segmenter_that_marks_everything_or_nothing_is_no_judge(views):
     for threshold, reason in ((-2, "marks 100 %"), (2, "misses 100 %")):
         missing, _ = asked(views, threshold=threshold)
         assert missing.verdict == "skipped" and reason in missing.sentence
+
+
+def test_small_lesions_are_measured_against_small_real_ones(views):
+    """A segmenter that sees nothing small misses small insertions, and small real lesions as well."""
+
+    def blind(labels):
+        return [np.isin(parts, 1 + np.flatnonzero(ndimage.sum(mask, parts, range(1, n + 1)) >= 100))
+                for mask in labels for parts, n in [ndimage.label(mask)]]  # fmt: skip
+
+    _, made = views()
+    before = blind([i.label for i in made])
+    after = blind([i.label | i.mask for i in made])
+    missing = lost(made, before, after, Limits(0.2, 0.5), seed=0)
+    assert missing.verdict == "pass" and 0.2 < missing.value < 0.8
+    assert missing.floor == pytest.approx(missing.value, abs=0.2)

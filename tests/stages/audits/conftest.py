@@ -22,6 +22,18 @@ FINER = (
 """Voxels small enough that a lesion has an edge and a texture."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quicker() -> Iterator[None]:
+    """What makes intervals and pictures finer takes most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medaug.stages.audits.pictures.ROWS", 1)
+        patch.setattr("medaug.stages.audits.pictures.TILE", 60)
+        patch.setattr("medaug.quality.probe.REPEATS", 1)
+        patch.setattr("medaug.quality.probe.RESAMPLES", 100)
+        patch.setattr("medaug.quality.audits.intervals.RESAMPLES", 100)
+        yield
+
+
 @pytest.fixture(scope="session")
 def finer_config(tiny_config):
     return tiny_config(*FINER)
@@ -39,7 +51,7 @@ def finer_weights(trained) -> Weights:
 
 
 @pytest.fixture(scope="session")
-def ask(trained, finer_config) -> Iterator[Callable]:
+def ask(trained, finer_config) -> Callable:
     """`ask("seams", weights)`: what an audit says of these weights, whose insertions are made once."""
     made: dict[int, Material] = {}
 
@@ -51,9 +63,4 @@ def ask(trained, finer_config) -> Iterator[Callable]:
         assert finding.verdict == "skipped" or not finding.n["patients"] or picture[:4] == b"\x89PNG"
         return finding
 
-    with pytest.MonkeyPatch.context() as patch:  # what makes intervals and pictures finer takes most of the time
-        patch.setattr("medaug.stages.audits.pictures.ROWS", 1)
-        patch.setattr("medaug.quality.probe.REPEATS", 1)
-        patch.setattr("medaug.quality.probe.RESAMPLES", 100)
-        patch.setattr("medaug.quality.audits.intervals.RESAMPLES", 100)
-        yield ask
+    return ask

@@ -1,5 +1,7 @@
 """`train-cycle --domain ct`: two kinds of image from the folder, or phantoms, to weights."""
 
+import itertools
+
 import nibabel
 import numpy as np
 import pytest
@@ -154,6 +156,26 @@ def test_two_sequences_of_one_folder_train_a_semi_paired_cyclegan_with_structure
     assert all(f'"{term.split("_weight")[0]}_a2b"' in row for term in terms)
 
 
+def test_tumors_are_balanced_by_the_labels_of_data_and_by_what_a_network_sees_in_the_target(
+    brats, tmp_path, monkeypatch
+):
+    seen = {}
+
+    def look(translator, samples, settings, folder, **more):
+        folder.mkdir()
+        seen["samples"] = samples
+
+    monkeypatch.setattr(train_stage, "fit", look)
+    every_other = itertools.cycle([1.0, -1.0])
+    monkeypatch.setattr(train_stage, "domain_segmenter", lambda *_: lambda x: torch.full_like(x, next(every_other)))
+    settings = [*TINY, "split.train=2", "data.sequence=flair", "target.sequence=t2", "pairing.tumor_share=0.5"]
+    run_pipeline(load_config(None, settings, {"domain": "ct", "data.root": brats}), tmp_path / "run", until="train")
+    a, b = seen["samples"].a, seen["samples"].b
+    assert list(a.shows) == [view.tumor_voxels > 0 for view in a.views] and len(set(a.shows)) == 2
+    assert list(b.shows) == [number % 2 == 0 for number in range(len(b.views))]
+    assert all("label" not in view.entry["arrays"] for view in b.views)
+
+
 def test_volumes_train_in_three_dimensions(cli, brats, tmp_path):
     settings = sets("target.sequence=t2", "data.spatial_dims=3", "crop.size=[16,16,6]", "translator.type=pix2pix")
     result = cli("--data", brats, "--sequence", "flair", "--out", tmp_path / "run", *settings)
@@ -252,6 +274,7 @@ def test_a_resolved_config_is_read_back_as_it_is(tmp_path):
         (("translator.paired_weight=1", "pairing.paired=4"), "pairing.paired is 4; found 3 training patient(s)"),
         (("translator.segmentation_weight=1", "data.tumor_labels=[7]"), "labels to train the segmenter on"),
         (("crop.size=[30,30]", "translator.depth=1"), "every size must be a multiple of 4"),
+        (("pairing.tumor_share=0.5", "data.tumor_labels=[7]"), "labels to train the segmenter on"),
     ],
 )
 def test_data_that_does_not_fit_the_settings_is_refused(cli, phantom_run, tmp_path, settings, words):
