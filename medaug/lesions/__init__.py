@@ -9,6 +9,7 @@ from medaug.lesions.geometry import (
     equivalent_diameter_mm,
     grow,
     largest_component,
+    relative_location,
     ring,
     volume_ml,
 )
@@ -24,6 +25,6 @@ __all__ = [
     "CropBox", "Displacement", "GrowingLesion", "Growth", "GrowthPlan", "Lesion", "LesionExample", "LesionPrior",
     "MassEffect", "ReferenceLesion", "body_of", "box_around", "component_boxes", "components", "contrast",
     "displacement", "draw_growing", "draw_level", "equivalent_diameter_mm", "extract", "find_body", "find_foreground",
-    "find_organ", "grow", "largest_component", "lesion_for_mask", "let_grow", "match_surroundings", "ring", "sections",
-    "volume_ml",
+    "find_organ", "grow", "largest_component", "lesion_for_mask", "let_grow", "match_surroundings", "relative_location",
+    "ring", "sections", "volume_ml",
 ]  # fmt: skip

@@ -82,6 +82,13 @@ def bounding_box(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low, high - low + 1
 
 
+def relative_location(mask: np.ndarray, organ: np.ndarray) -> tuple[float, ...]:
+    """Centre of the mask's box in the organ's, 0 to 1 an axis inside it; in its own box where the organ is empty."""
+    corner, extent = bounding_box(mask)
+    organ_corner, organ_extent = bounding_box(organ if organ.any() else mask)
+    return tuple(float(x) for x in (corner + extent / 2 - organ_corner) / np.maximum(organ_extent, 1))
+
+
 def volume_ml(mask: np.ndarray, spacing_mm: Spacing) -> float:
     """Volume in ml of a 3-D mask.
 

@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from medaug.errors import DataError
 from medaug.lesions.crops import box_around, extract
-from medaug.lesions.geometry import bounding_box, components, equivalent_diameter_mm
+from medaug.lesions.geometry import bounding_box, components, equivalent_diameter_mm, relative_location
 from medaug.lesions.sampling import MARGIN_VOXELS, Lesion, Shape, draw_lesion
 
 SPACING_TOLERANCE = 0.1
@@ -174,14 +174,12 @@ def _reference(
     around = _dilated(mask, RING_VOXELS[1]) & ~others & (image > AIR)
     if not around.any():
         return "no tissue around it"
-    organ_corner, organ_extent = bounding_box(example.organ if example.organ.any() else part)
     surroundings = float(np.median(image[around]))
-    location = (corner + extent / 2 - organ_corner) / np.maximum(organ_extent, 1)
     level = None if example.level is None else int(example.level)
     return ReferenceLesion(
         image=image, mask=mask, patient=example.patient, case=example.case, level=level,
         diameter_mm=diameter_mm, contrast=float(image[mask].mean()) - surroundings, surroundings=surroundings,
-        location=tuple(float(x) for x in location),
+        location=relative_location(part, example.organ),
     )  # fmt: skip
 
 

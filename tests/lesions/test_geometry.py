@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medaug.lesions import components, contrast, equivalent_diameter_mm, grow, ring, volume_ml
+from medaug.lesions import components, contrast, equivalent_diameter_mm, grow, relative_location, ring, volume_ml
 from medaug.lesions.geometry import bounding_box, largest_component, voxels_of_diameter
 
 dims = st.sampled_from([2, 3])
@@ -185,3 +185,20 @@ def test_the_voxels_of_a_diameter_have_that_diameter(spacing_mm):
     mask = np.zeros((count + 5, 1, 1)[: len(spacing_mm)], bool)
     mask[:count] = True
     assert equivalent_diameter_mm(mask, spacing_mm) == pytest.approx(20.0, rel=0.01)
+
+
+@few
+@given(seeds, dims)
+def test_a_place_in_the_organ_is_the_same_on_a_finer_grid_and_after_a_shift(seed, spatial_dims):
+    mask = random_mask(seed, spatial_dims)
+    organ = grow(mask, 1.0, (1.0,) * spatial_dims)
+    location = relative_location(mask, organ)
+    assert all(0 < x < 1 for x in location)
+    assert relative_location(doubled(mask), doubled(organ)) == pytest.approx(location)
+    assert relative_location(np.pad(mask, [(3, 0)] * spatial_dims), np.pad(organ, [(3, 0)] * spatial_dims)) == location
+
+
+def test_a_place_without_an_organ_is_the_middle_of_the_mask_itself():
+    mask = np.zeros((9, 9), bool)
+    mask[2:5, 6] = True
+    assert relative_location(mask, np.zeros_like(mask)) == (0.5, 0.5)

@@ -14,6 +14,7 @@ import medaug
 from medaug.errors import ConfigError
 from medaug.io.atomic import atomic_path, read_json, write_json
 from medaug.quality.audits import Finding, Limits
+from medaug.quality.radiomics import radiomics_available
 from medaug.stages.audits.kept import finding_of, kept_rows
 from medaug.stages.audits.registry import audits_of
 from medaug.stages.config import PipelineConfig
@@ -58,6 +59,7 @@ def _made_of(name: str, config: PipelineConfig, run: RunDir) -> str:
     return fingerprint([
         medaug.__version__, name, settings, limits, essential(config.segmenter), config.evaluation.patch_size,
         read_json(run.weights / "model.json")["sha256"], read_json(run.split)["hash"], *datalists,
+        *([radiomics_available()] if name.endswith("radiomics") else []),
     ])  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from medaug.io.prepared import View, views_of
 from medaug.lesions import LesionPrior
 from medaug.progress import track
 from medaug.quality.audits import Insertion, LesionView, Segment
+from medaug.quality.audits.lesions import Lesions
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.audits.insertions import crop_size, lesion_pairs, null_insertion, real_lesion, spread
 from medaug.stages.config import PipelineConfig
@@ -53,6 +54,7 @@ class Material:
         found: what `segment` finds in each of `insertions`, before and after.
         segment: a network trained on the training patients' real labels alone.
         crop_size: voxels to look at around a lesion.
+        learnt, real, synthetic: lesions of training patients, of held-out patients, and inserted ones, measured.
     """
 
     config: PipelineConfig
@@ -126,6 +128,19 @@ class Material:
                 predictions.append((segment(made.before), segment(made.image)))
                 tracker.advance()
         return predictions
+
+    @cached_property
+    def learnt(self) -> Lesions:
+        """All that the weights hold; of plain methods, which hold none, those of `training`."""
+        return Lesions.of(self.training, self.crop_size) if self.prior is None else Lesions.of_prior(self.prior)
+
+    @cached_property
+    def real(self) -> Lesions:
+        return Lesions.of(self.held_out, self.crop_size)
+
+    @cached_property
+    def synthetic(self) -> Lesions:
+        return Lesions.of(self.insertions, self.crop_size, pasted=self.weights.uses_references)
 
     def remove(self, image: np.ndarray, mask: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
         """A normalised image (*S) through the other generator: without what `mask` marks."""

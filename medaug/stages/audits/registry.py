@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from medaug.quality.audits import Finding, Limits
-from medaug.stages.audits import behaviour, translations
+from medaug.stages.audits import behaviour, distributions, translations
 from medaug.stages.audits.material import Material
 from medaug.stages.audits.translations import Translations
 from medaug.stages.config import PipelineConfig
@@ -29,6 +29,15 @@ AUDITS: dict[str, Look] = {
     "steganography": behaviour.steganography,
     "seams": behaviour.seams,
     "checkerboard": behaviour.checkerboard,
+    "lesion_size": distributions.lesion_size,
+    "lesion_contrast": distributions.lesion_contrast,
+    "lesion_location": distributions.lesion_location,
+    "memorisation": distributions.memorisation,
+    "diversity": distributions.diversity,
+    "diversity_in_one_place": distributions.diversity_in_one_place,
+    "frechet": distributions.frechet,
+    "frechet_radiomics": distributions.frechet_radiomics,
+    "kernel": distributions.kernel,
 }
 TRANSLATION_AUDITS: dict[str, Callable[[Translations, Limits], tuple[Finding, bytes | None]]] = {
     "steganography": translations.steganography,

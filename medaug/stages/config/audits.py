@@ -36,6 +36,17 @@ class LimitsConfig(Section):
     steganography: LimitConfig = Field(LimitConfig(warn=1.5, fail=3), description="cycle error with over without noise")
     seams: LimitConfig = Field(LimitConfig(warn=1.5, fail=2.5), description="steps at the border over those of real")
     checkerboard: LimitConfig = Field(LimitConfig(warn=3, fail=10), description="energy at the stride's frequencies")
+    lesion_size: LimitConfig = Field(LimitConfig(warn=1, fail=1.5), description="distance, by that of real with real")
+    lesion_contrast: LimitConfig = Field(LimitConfig(warn=1, fail=1.5), description="distance, as in lesion_size")
+    lesion_location: LimitConfig = Field(LimitConfig(warn=1, fail=1.5), description="distance, as in lesion_size")
+    memorisation: LimitConfig = Field(LimitConfig(warn=0.15, fail=0.3), description="share of copied training lesions")
+    diversity: LimitConfig = Field(LimitConfig(warn=1, fail=0.7), description="difference, by that of real with real")
+    diversity_in_one_place: LimitConfig = Field(
+        LimitConfig(warn=0.2, fail=0.05), description="difference by seed or style, by that of two real lesions"
+    )
+    frechet: LimitConfig = Field(LimitConfig(warn=1, fail=2), description="squared distance, by that of real with real")
+    frechet_radiomics: LimitConfig = Field(LimitConfig(warn=1, fail=2), description="as frechet, on radiomics features")
+    kernel: LimitConfig = Field(LimitConfig(warn=1, fail=3), description="squared distance, by that of real with real")
 
     @model_validator(mode="before")
     @classmethod

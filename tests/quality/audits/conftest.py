@@ -1,4 +1,4 @@
-"""Insertions as arrays: smooth noisy tissue, a real lesion, and what a generator made of the same view."""
+"""Insertions as arrays: noisy tissue, a real lesion, what a generator made of the same view; and a population."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import pytest
 from scipy import ndimage
 
 from medaug.quality.audits import Insertion, LesionView
+from medaug.quality.audits.lesions import Lesions
 from medaug.volumes import Window
+
+from .population import Study
 
 SIZE = (48, 48)
 REAL, PLACE = (14, 14), (33, 33)
@@ -52,3 +55,15 @@ def views() -> Callable[..., tuple[list[LesionView], list[Insertion]]]:
         return real, made
 
     return make
+
+
+@pytest.fixture
+def study() -> Study:
+    """Patients with lesions, and faults to plant. New for each test, because every draw moves its random state on."""
+    return Study(0)
+
+
+@pytest.fixture(scope="session")
+def honest() -> list[tuple[Study, Lesions]]:
+    """Three populations, each with lesions of its own that a generator without fault would make."""
+    return [(study, study.drawn()) for study in map(Study, range(3))]
