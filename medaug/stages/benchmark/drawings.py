@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from medaug.report.benchmark import Estimate, grouped_bars, score_lines
@@ -11,7 +11,7 @@ from medaug.report.figures import Encode, to_png
 from medaug.report.page import Figure
 from medaug.stages.benchmark.reading import Group, Results
 from medaug.stages.benchmark.size_classes import sensitivities
-from medaug.stages.sections import forest_plot, main_comparisons, patient_plot
+from medaug.stages.sections import forest_plot, main_comparisons, main_metric, patient_plot
 
 NOTHING = Estimate(float("nan"), float("nan"), float("nan"))
 
@@ -34,10 +34,18 @@ class Drawing:
     def figure(self) -> Figure:
         return Figure(self.title, self.draw(to_png), self.caption, self.alt)
 
+    def named(self, name: str) -> Drawing:
+        return replace(self, name=name)
+
 
 def drawings_of(results: Results, group: Group) -> list[Drawing]:
     """Every plot that there is something to draw of; curves run through `group`, the setting of the headline."""
-    return [*differences(group), *by_patient(results, group), *curves(results, group), *size_bars(group)]
+    return [
+        *differences(group),
+        *by_patient(group, cells_of_group(results, group)),
+        *curves(results, group),
+        *size_bars(group),
+    ]
 
 
 def differences(summary: dict[str, Any]) -> list[Drawing]:
@@ -58,13 +66,13 @@ def differences(summary: dict[str, Any]) -> list[Drawing]:
     return found
 
 
-def by_patient(results: Results, group: Group) -> list[Drawing]:
+def by_patient(summary: dict[str, Any], cells: dict[str, Any]) -> list[Drawing]:
     """Every test patient's score in every arm."""
-    title, cells = group["metrics"][results.main]["title"], cells_of_group(results, group)
+    title = summary["metrics"][main_metric(summary)]["title"]
     return [
         Drawing(
             "patients", f"{title} by patient", "Each dot is a test patient alone, averaged over seeds.",
-            f"{title} of every test patient by arm", lambda encode: patient_plot(cells, group, encode),
+            f"{title} of every test patient by arm", lambda encode: patient_plot(cells, summary, encode),
         )
     ]  # fmt: skip
 

@@ -24,16 +24,6 @@ ALL = "all"
 """The name of the block with every labelled patient there is."""
 
 
-def results_of(run: RunDir) -> Path:
-    """Where a benchmark's results lie."""
-    return run.root / "results"
-
-
-def is_benchmark(run: RunDir) -> bool:
-    """Whether the folder is a benchmark's, finished or not, rather than a single run's."""
-    return results_of(run).exists() or any(run.root.glob("labelled-*"))
-
-
 @dataclass(frozen=True)
 class Results:
     """`results/summary.json` and `results/cells.csv`.
@@ -121,7 +111,7 @@ def read_results(run: RunDir) -> Results:
     Raises:
         RunError: naming what is missing.
     """
-    summary, table = results_of(run) / "summary.json", results_of(run) / "cells.csv"
+    summary, table = run.root / "results" / "summary.json", run.root / "results" / "cells.csv"
     missing = [str(path.relative_to(run.root)) for path in (summary, table) if not path.exists()]
     if missing:
         raise RunError(
