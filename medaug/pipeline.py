@@ -16,7 +16,10 @@ from typing import Any
 
 from medaug.errors import ConfigError, RunError
 from medaug.io.atomic import read_json
+from medaug.stages.benchmark.jobs import do
+from medaug.stages.benchmark.launch import run_benchmark
 from medaug.stages.benchmark.page import page as benchmark_page
+from medaug.stages.benchmark.plan import Job, blocks_of
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.files import load_config
 from medaug.stages.domains.evaluate_domains import check_labels
@@ -154,9 +157,12 @@ def draw_page(folder: Path) -> Path:
 
 
 def reproduce(
-    folder: Path, out: Path | None, *, on_stage: Callable[[StageResult], None] = lambda result: None
+    folder: Path, out: Path | None, *, jobs: int = 1, on_stage: Callable[[StageResult], None] = lambda result: None
 ) -> Reproduction:
     """Runs a finished run again in another folder (by default `<folder>-again`) and compares the two.
+
+    Args:
+        jobs: of a benchmark, the processes that work on it.
 
     Raises:
         RunError: if the run is unfinished, or the other folder holds something else.
@@ -166,12 +172,17 @@ def reproduce(
     if again.root.resolve() == folder.resolve():
         raise ConfigError(f"--out: found {again.root}, the run itself; expected another folder")
 
-    def checked(result: StageResult) -> None:
+    def check(result: StageResult) -> None:
         for name in before.splits:
             check_same_data(RunDir(folder / name), RunDir(again.root / name))
         on_stage(result)
 
-    run_pipeline(before.config, again.root, on_stage=checked)
+    if before.is_benchmark:
+        first = blocks_of(before.config, open_run(again.root, before.config))[0]
+        check(StageResult("prepare", do(Job(first, "prepare"), again)))
+        run_benchmark(before.config, again.root, jobs=jobs)
+    else:
+        run_pipeline(before.config, again.root, on_stage=check)
     return compared(before, finished_run(again.root))
 
 

@@ -8,27 +8,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, KFold
 
 from medaug.errors import DataError, LeakageError
 
+PARTS = ("train", "validation", "test", "unused")
+
 
 @dataclass(frozen=True)
 class Split:
-    """Patients by part, each sorted."""
+    """Patients by part, each sorted; those `unused` could train, and are left out to see what fewer do."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+    unused: tuple[str, ...] = ()
 
     @property
     def hash(self) -> str:
-        """SHA-256 over the parts."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """SHA-256 over the parts; over the first three where nobody is unused, as it was before there was a fourth."""
+        parts = {part: patients for part, patients in asdict(self).items() if part != "unused" or patients}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "hash": self.hash}
@@ -40,7 +46,8 @@ class Split:
         Raises:
             LeakageError: if a patient is in two parts, or the parts do not match the stored hash.
         """
-        split = cls(*(tuple(sorted(values[part])) for part in ("train", "validation", "test")))
+        parts = {"unused": (), **values}  # a file from before there were such patients
+        split = cls(*(tuple(sorted(parts[part])) for part in PARTS))
         twice = _shared(split)
         if twice:
             raise LeakageError(f"patients in more than one part of the split: {', '.join(twice)}", twice)
@@ -91,6 +98,24 @@ def fold_patients(patients: Iterable[str], folds: int, fold: int, validation: in
     return Split(tuple(training), tuple(validating), tuple(sorted(names[i] for i in tested)))
 
 
+def with_labelled(split: Split, labelled: int, seed: int) -> Split:
+    """The same split with the labels of only `labelled` training patients; the others are unused.
+
+    Subsets of one seed are nested: who is among two is also among five.
+
+    Raises:
+        DataError: if fewer patients train.
+    """
+    if not 1 <= labelled <= len(split.train):
+        raise DataError(
+            f"found {len(split.train)} training patient(s); expected at least 1 and at most as many to be labelled, "
+            f"and {labelled} are asked for. Lower split.labelled (benchmark.labelled), or raise split.train."
+        )
+    order = np.random.RandomState(seed).permutation(sorted(split.train)).tolist()
+    unused = (*split.unused, *order[labelled:])
+    return replace(split, train=tuple(sorted(order[:labelled])), unused=tuple(sorted(unused)))
+
+
 def refuse_leakage(training_patients: Iterable[str], split: Split, what: str) -> None:
     """Refuses weights or cases made from patients that this split validates or tests on.
 
@@ -120,5 +145,6 @@ def _count(part: int | float, total: int) -> int:
 
 
 def _shared(split: Split) -> list[str]:
-    parts = [set(split.train), set(split.validation), set(split.test)]
-    return sorted((parts[0] & parts[1]) | (parts[0] & parts[2]) | (parts[1] & parts[2]))
+    """Who is in more than one part."""
+    counts = Counter(patient for part in PARTS for patient in set(getattr(split, part)))
+    return sorted(patient for patient, parts in counts.items() if parts > 1)

@@ -1,9 +1,9 @@
 """The command line. A command parses, calls a stage, and prints; heavy imports stay inside the commands."""
 
-from medaug.cli import reports, runs, scans, translation  # the commands, in the order of the help
+from medaug.cli import benchmark, reports, runs, scans, translation  # the commands, in the order of the help
 from medaug.cli.app import app
 
-__all__ = ["app", "main", "reports", "runs", "scans", "translation"]
+__all__ = ["app", "benchmark", "main", "reports", "runs", "scans", "translation"]
 
 
 def main() -> None:

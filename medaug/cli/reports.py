@@ -43,6 +43,7 @@ def export(
 def reproduce(
     folder: RunFolder,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder; left out: `<folder>-again`.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Of a benchmark: processes that work on it.")] = 1,
 ) -> None:
     """Run a finished run or benchmark again, and say what differs; ends with 0 if all scores are identical, else 3.
 
@@ -50,6 +51,6 @@ def reproduce(
     """
     from medaug.pipeline import reproduce
 
-    found = reproduce(folder, out, on_stage=lambda result: sys.stderr.write(f"{result.name}: done\n"))
+    found = reproduce(folder, out, jobs=jobs, on_stage=lambda result: sys.stderr.write(f"{result.name}: done\n"))
     typer.echo(found.text())
     raise typer.Exit(0 if found.identical else NOT_IDENTICAL)

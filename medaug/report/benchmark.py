@@ -24,11 +24,15 @@ _DODGE = 0.5  # of the distance between two ticks: what the arms' intervals are 
 
 
 class Estimate(NamedTuple):
-    """A figure with its interval; NaN where there is none."""
+    """A figure with its interval."""
 
     mean: float
     low: float
     high: float
+
+
+NOTHING = Estimate(math.nan, math.nan, math.nan)
+"""Where there is no figure: nothing is drawn."""
 
 
 def score_lines(

@@ -7,6 +7,8 @@ is the task's (`downstream`).
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from medaug.evaluation.samples import Source
@@ -15,7 +17,8 @@ from medaug.io.prepared import views_of
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream.arms import ARMS, check_arms
-from medaug.stages.downstream.cells import made_of, trained_cells
+from medaug.stages.downstream.cells import Cell, made_of, trained_cells
+from medaug.stages.downstream.failures import failures_path, keep_failures
 from medaug.stages.downstream.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.stages.downstream.summary import write_summary
 from medaug.stages.downstream.tasks import TASKS, Task
@@ -47,6 +50,22 @@ def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any
     task = _task(config, run, split, held_out, synthetic)
     cells = trained_cells(run, settings, source, lambda arm, seed: task.cell(arm, ARMS[arm], seed))
     write_summary(run, cells, held_out, task)
+
+
+def evaluated_cell(config: PipelineConfig, run: RunDir, arm: str, seed: int, path: Path) -> Cell:
+    """One cell alone, as a benchmark asks for it. Arms without a GAN need no synthetic cases.
+
+    Args:
+        path: where the cell will be; it is not written here, but its worst patients are kept beside it.
+
+    Raises:
+        LeakageError: if the synthetic cases or the weights were made from validation or test patients.
+    """
+    split = Split.from_dict(read_json(run.split))
+    synthetic = read_json(run.synthetic / "datalist.json")["training"] if ARMS[arm].synthetic else []
+    check_provenance(synthetic, split)
+    task = _task(config, run, split, held_out_patients(config.evaluation, split), synthetic)
+    return task.cell(arm, ARMS[arm], seed, partial(keep_failures, failures_path(path), task))
 
 
 def check_patients(config: PipelineConfig, run: RunDir) -> None:

@@ -11,10 +11,8 @@ from medaug.errors import RunError
 from medaug.io.atomic import read_json
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.files import load_config
-from medaug.stages.runs import RunDir
+from medaug.stages.runs import INNER_RUNS, RunDir
 
-INNER = ("fold-*", "labelled-*", "labelled-*/fold-*")
-"""Run folders inside one with folds, or of a benchmark."""
 EVALUATIONS = ("evaluate", "evaluate_domains", "score_translation")
 """Stages that leave scores."""
 
@@ -53,7 +51,7 @@ class Finished:
 
 def is_benchmark(run: RunDir) -> bool:
     """Whether the folder is a benchmark's, finished or not, rather than a single run's."""
-    return (run.root / "results").exists() or any(run.root.glob("labelled-*"))
+    return run.results.exists() or any(run.root.glob("labelled-*"))
 
 
 def finished_run(folder: Path) -> Finished:
@@ -66,10 +64,12 @@ def finished_run(folder: Path) -> Finished:
     if not run.config.exists():
         raise RunError(f"{folder}: found no config.yaml; expected the folder of a medaug run. Check the path.")
     config = load_config(run.config, [])
-    results = run.root / "results" if is_benchmark(run) else run.evaluation
+    results = run.results if is_benchmark(run) else run.evaluation
     pattern = "cells.csv" if is_benchmark(run) else "scores*.csv"
     tables = {path.name: path for path in sorted(results.glob(pattern))}
-    blocks = {str(path.relative_to(folder)): RunDir(path) for pattern in INNER for path in sorted(folder.glob(pattern))}
+    blocks = {
+        str(path.relative_to(folder)): RunDir(path) for pattern in INNER_RUNS for path in sorted(folder.glob(pattern))
+    }
     leaves = {
         name: block for name, block in blocks.items() if not any(other.startswith(f"{name}/") for other in blocks)
     } or {"": run}
@@ -103,9 +103,18 @@ def _missing_cells(found: Finished) -> list[str]:
     """Arms and seeds that the settings ask for, and the results are not of."""
     if not found.summary.exists() or found.config.evaluation.task == "translation":
         return []
+    if found.is_benchmark and (missing := _missing_settings(found)):
+        return missing
     wanted = [(arm, seed) for arm in found.config.evaluation.arms for seed in found.config.evaluation.seeds]
     return [
         f"{arm}, seed {seed}{f' ({name})' if name else ''}"
         for name, summary in found.summaries() for arm, seed in wanted
         if arm not in summary["arms"] or seed not in summary["seeds"]
     ]  # fmt: skip
+
+
+def _missing_settings(found: Finished) -> list[str]:
+    """How many of a benchmark's settings have no results yet."""
+    asked = len(found.config.benchmark.labelled) * len(found.config.benchmark.ratios or (0,))
+    there = sum(1 for _ in found.summaries())
+    return [f"{asked - there} of {asked} settings in results/summary.json"] if there < asked else []

@@ -87,7 +87,7 @@ def _summarize(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> 
         left_out = united([summary["left_out"] for summary in summaries])
         write_translation_summary(run, cells, facts | {"left_out": left_out})
         return
-    settings, task = config.evaluation, _task(config, run.root)
+    settings, task = config.evaluation, task_of(config, run.root)
     cells = cells_of(run, settings)
     if config.domain == "ct":
         write_domain_summary(run, cells, dict.fromkeys(summaries[0]["tests"], task))
@@ -95,7 +95,7 @@ def _summarize(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> 
     write_summary(run, cells, sorted(patient for summary in summaries for patient in summary["patients"]), task)
 
 
-def _task(config: PipelineConfig, folder: Path) -> Task:
-    """Knows the metrics; there is nothing to train on."""
+def task_of(config: PipelineConfig, folder: Path) -> Task:
+    """The configured task with nothing to train on: it knows the metrics."""
     nobody = Source([], folder)
     return TASKS[config.evaluation.task](config, nobody, None, nobody, [], folder)

@@ -23,7 +23,7 @@ from medaug.io.cases import Case, source_stamps
 from medaug.io.layouts import find_cases
 from medaug.lesions import body_of, find_organ
 from medaug.progress import track
-from medaug.splits import Split, fold_patients, split_patients
+from medaug.splits import PARTS, Split, fold_patients, split_patients, with_labelled
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.data import DataConfig
 from medaug.stages.phantoms import write_phantoms
@@ -132,8 +132,10 @@ def _split(config: PipelineConfig, run: RunDir, entries: list[dict[str, Any]]) -
     s, patients = config.split, [entry["patient"] for entry in entries]
     try:
         if s.folds is not None:
-            return fold_patients(patients, s.folds, s.fold or 0, s.validation, s.seed)
-        return split_patients(patients, s.train, s.validation, s.seed)
+            split = fold_patients(patients, s.folds, s.fold or 0, s.validation, s.seed)
+        else:
+            split = split_patients(patients, s.train, s.validation, s.seed)
+        return split if s.labelled is None else with_labelled(split, s.labelled, s.seed)
     except DataError as error:
         raise DataError(f"{config.data.root or run.phantoms}: {error}") from None
 
@@ -142,7 +144,7 @@ def _refuse_edited_split(config: PipelineConfig, run: RunDir, sources: list[Sour
     entries = [entry for source in sources for entry in read_json(source.folder / run.datalist.name)["cases"]]
     made = _split(config, run, entries).to_dict()
     found = read_json(run.split)
-    moved = {p for part in ("train", "validation", "test") for p in set(made[part]) ^ set(found.get(part, ()))}
+    moved = {p for part in PARTS for p in set(made[part]) ^ set(found.get(part, ()))}
     if moved:
         patients = sorted(moved)
         raise LeakageError(

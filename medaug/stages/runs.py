@@ -7,6 +7,8 @@ train-gan/  the same of a GAN from noise, and pictures of its latent space
 synthetic/  paired examples and their datalist.json
 audit/  evaluation/  report.html
 fold-0/ ...  of a run with folds: one run a fold; evaluation/ and report.html beside them pool all
+labelled-5/ ...  of a benchmark: one run a number of labelled patients (and below it one a fold), its results/ beside
+them, claims/ of the processes that work on it, failed/ and jobs.jsonl
 anomaly/   of `medaug anomaly`: held-out slices scored by removal
 done/       a marker a finished stage, with the fingerprint of its inputs
 """
@@ -35,6 +37,9 @@ IDENTITY = ("domain", "data", "target", "pairing", "segmenter", "split", "transl
 """Sections that make a run what it is: with one of them changed, a folder holds a different run."""
 INCIDENTAL = {"workers", "log_every", "preview_every", "checkpoint_every", "skip_unreadable"}
 """Keys that do not change results, and so may change when a run is resumed."""
+
+INNER_RUNS = ("fold-*", "labelled-*", "labelled-*/fold-*")
+"""Run folders inside one with folds, or of a benchmark."""
 
 TIMED = (
     "prepare", "train", "synthesize", "translate", "audit", "audit_domains", "evaluate", "evaluate_domains",
@@ -118,12 +123,20 @@ class RunDir:
         return self.root / "evaluation"
 
     @property
+    def results(self) -> Path:
+        return self.root / "results"
+
+    @property
     def report(self) -> Path:
         return self.root / "report.html"
 
     def fold(self, number: int) -> RunDir:
         """The run of one fold, where there are several."""
         return RunDir(self.root / f"fold-{number}")
+
+    def labelled(self, number: int | str) -> RunDir:
+        """The run with so many labelled patients (or "all"), where there are several."""
+        return RunDir(self.root / f"labelled-{number}")
 
     def done(self, stage: str) -> Path:
         return self.root / "done" / f"{stage}.json"
@@ -229,7 +242,7 @@ def essential(section: Any) -> dict[str, Any]:
 
 
 def _check_same(run: RunDir, config: PipelineConfig) -> None:
-    """Refuses a folder whose GAN was begun with other settings; before that, the run starts afresh."""
+    """Refuses a folder in which something was trained with other settings; before that, the run starts afresh."""
     try:
         held = load_config(run.config, []).model_dump(mode="json")
     except ConfigError as error:
@@ -241,8 +254,10 @@ def _check_same(run: RunDir, config: PipelineConfig) -> None:
         for key, old, new in _differences(held[section], asked[section], section):
             if key.rsplit(".", 1)[-1] in INCIDENTAL:
                 continue
-            if not any(path.exists() for path in (run.train, run.train_gan, *run.root.glob("fold-*/train"))):
-                for path in (run.prepared, run.prepared_b, run.phantoms, run.root / "done", *run.root.glob("fold-*")):
+            inner = [path for pattern in INNER_RUNS for path in run.root.glob(pattern)]
+            trained = (folder / name for folder in (run.root, *inner) for name in ("train", "train-gan", "evaluation"))
+            if not any(path.exists() for path in trained):
+                for path in (run.prepared, run.prepared_b, run.phantoms, run.root / "done", *inner):
                     shutil.rmtree(path, ignore_errors=True)
                 return
             raise RunError(

@@ -1,1 +1,1 @@
-"""The benchmark: what it plans and runs, what it found, the page that shows it, and what is exported of it."""
+"""The benchmark: arms × seeds × folds × labelled patients × synthetic ratios, worked off by any number of processes."""

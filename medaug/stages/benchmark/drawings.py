@@ -6,14 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from medaug.report.benchmark import Estimate, grouped_bars, score_lines
+from medaug.report.benchmark import NOTHING, Estimate, grouped_bars, score_lines
 from medaug.report.figures import Encode, to_png
 from medaug.report.page import Figure
 from medaug.stages.benchmark.reading import Group, Results
 from medaug.stages.benchmark.size_classes import sensitivities
 from medaug.stages.sections import forest_plot, main_comparisons, main_metric, patient_plot
-
-NOTHING = Estimate(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)

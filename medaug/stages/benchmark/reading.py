@@ -111,7 +111,7 @@ def read_results(run: RunDir) -> Results:
     Raises:
         RunError: naming what is missing.
     """
-    summary, table = run.root / "results" / "summary.json", run.root / "results" / "cells.csv"
+    summary, table = run.results / "summary.json", run.results / "cells.csv"
     missing = [str(path.relative_to(run.root)) for path in (summary, table) if not path.exists()]
     if missing:
         raise RunError(

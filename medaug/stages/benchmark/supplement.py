@@ -23,6 +23,7 @@ from medaug.stages.config.files import dump_config
 from medaug.stages.finished import Finished, finished_run
 from medaug.stages.sections import cells_by_name
 
+README = "README.txt"
 EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The date of every file in a zip: that format knows none before."""
 
@@ -45,7 +46,7 @@ def export_results(folder: Path, out: Path) -> Path:
     if out.exists():
         raise RunError(f"{out}: exists already; nothing is written over it. Choose another name, or remove it.")
     parts = [*_facts(found), *_plots(found)]
-    parts = [Part("README.txt", _readme(found, parts).encode(), "this list"), *parts]
+    parts = [Part(README, _readme(found, parts).encode(), ""), *parts]
     with atomic_path(out) as temporary:
         (_write_zip if out.suffix == ".zip" else _write_folder)(temporary, parts)
     return out
@@ -96,7 +97,7 @@ def _readme(found: Finished, parts: list[Part]) -> str:
     width = max(len(part.name) for part in parts)
     lines = [
         f"Results of medaug {command}: {found.config.name}", "",
-        *(f"{part.name:<{width}}  {part.what}" for part in parts), "",
+        f"{README:<{width}}  this list", *(f"{part.name:<{width}}  {part.what}" for part in parts), "",
         "To make them again:", f"  medaug {command} config.yaml{settings} --out again",
         "  medaug export-results again results",
         "On the same machine, with the versions of environment.json, the tables are identical.", "",

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from medaug.generation.config import DCGANConfig
+from medaug.stages.config.benchmark import BenchmarkConfig
 from medaug.stages.config.data import DataConfig, Section
 from medaug.stages.config.two_domains import with_two_domains
 from medaug.training.config import TrainingConfig
@@ -27,6 +28,9 @@ class SplitConfig(Section):
 
     train: int | float = 0.6
     validation: int | float = 0.2
+    labelled: PositiveInt | None = Field(
+        None, description="only so many of the training patients, drawn by seed; the others are unused; none: all"
+    )
     seed: int = 0
     folds: int | None = Field(None, ge=2, description="parts; one tests, all others but split.validation train")
     fold: NonNegativeInt | None = Field(None, description="only this part, counted from 0; none: all, one by one")
@@ -169,6 +173,7 @@ class PipelineConfig(Section):
     audit: AuditConfig = AuditConfig()
     anomaly: AnomalyConfig = AnomalyConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    benchmark: BenchmarkConfig = BenchmarkConfig()
 
     @property
     def domain_names(self) -> tuple[str, str]:

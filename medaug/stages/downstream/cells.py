@@ -2,6 +2,7 @@
 
 `evaluation/cells/<arm>-seed<k>.json` holds {"arm", "seed", "made_of", ...}; `made_of` is a fingerprint of the data and
 of every setting but which arms and seeds there are. So an evaluation with more arms or seeds trains the new ones only.
+In a benchmark, which may ask for several synthetic ratios, a cell with one is `<arm>-seed<k>-ratio<r>.json`.
 """
 
 from __future__ import annotations
@@ -24,8 +25,18 @@ def made_of(settings: EvaluationConfig, *inputs: Any) -> str:
     return fingerprint([essential(settings) | {"arms": None, "seeds": None}, *inputs])
 
 
-def cell_path(run: RunDir, arm: str, seed: int) -> Path:
-    return run.evaluation / "cells" / f"{arm}-seed{seed}.json"
+def cell_path(run: RunDir, arm: str, seed: int, ratio: float | None = None) -> Path:
+    """Where a cell is; `ratio` only in a benchmark, and there of arms with synthetic samples."""
+    return run.evaluation / "cells" / f"{arm}-seed{seed}{'' if ratio is None else f'-ratio{ratio:g}'}.json"
+
+
+def is_kept(path: Path, source: str) -> bool:
+    """Whether there is a cell that was made of this."""
+    return path.exists() and read_json(path).get("made_of") == source
+
+
+def keep_cell(path: Path, source: str, cell: Cell) -> None:
+    write_json(path, cell | {"made_of": source})
 
 
 def trained_cells(
@@ -33,13 +44,13 @@ def trained_cells(
 ) -> dict[str, list[Cell]]:
     """`cells_of`, those that are missing trained first; what was made of something else than `source` is removed."""
     for path in (run.evaluation / "cells").glob("[!.]*.json"):
-        if read_json(path).get("made_of") != source:
+        if not is_kept(path, source):
             path.unlink()
     for seed in settings.seeds:
         for arm in settings.arms:
             path = cell_path(run, arm, seed)
             if not path.exists():
-                write_json(path, train(arm, seed) | {"made_of": source})
+                keep_cell(path, source, train(arm, seed))
     return cells_of(run, settings)
 
 

@@ -14,7 +14,7 @@ import torch
 
 from medaug.io.atomic import atomic_path
 from medaug.io.prepared import View
-from medaug.stages.downstream.tasks import Segmentation
+from medaug.stages.downstream.tasks import Segmentation, Task
 
 WORST = 6
 """Patients kept of a cell."""
@@ -37,12 +37,17 @@ def failures_path(cell: Path) -> Path:
     return cell.parent.parent / "failures" / f"{cell.stem}.npz"
 
 
-def keep_failures(path: Path, task: Segmentation, network: torch.nn.Module, scores: dict[str, dict[str, Any]]) -> None:
+def keep_failures(path: Path, task: Task, network: torch.nn.Module, results: dict[str, Any]) -> None:
     """Writes the worst patients by the main metric, each by the slice with most voxels outlined wrongly.
 
+    A task other than segmentation outlines nothing: of it nothing is kept.
+
     Args:
-        scores: by patient and metric, of this network.
+        results: of this network; "scores" by patient and metric.
     """
+    if not isinstance(task, Segmentation):
+        return
+    scores: dict[str, dict[str, Any]] = results["scores"]
     metric, rule = next(iter(task.metrics.items()))
     sign = 1 if rule.higher_is_better else -1
     worst = sorted(scores, key=lambda patient: (sign * scores[patient][metric], patient))[:WORST]

@@ -76,10 +76,19 @@ class Task(ABC):
     def metrics(self) -> Mapping[str, Metric | PooledMetric]:
         """The scores of a patient, the main one first."""
 
-    def cell(self, name: str, arm: Arm, seed: int) -> dict[str, Any]:
-        """Trains one network and scores it on every patient: "scores" by patient and metric, and the losses."""
+    def cell(
+        self, name: str, arm: Arm, seed: int, also: Callable[[torch.nn.Module, dict[str, Any]], None] | None = None
+    ) -> dict[str, Any]:
+        """Trains one network and scores it on every patient: "scores" by patient and metric, and the losses.
+
+        Args:
+            also: is given the network and its results before the network is forgotten.
+        """
         network, losses = self.fitted(name, arm, seed)
-        return {"arm": name, "seed": seed, **self.results(network), "losses": losses}
+        results = self.results(network)
+        if also is not None:
+            also(network, results)
+        return {"arm": name, "seed": seed, **results, "losses": losses}
 
     def fitted(self, name: str, arm: Arm, seed: int) -> tuple[torch.nn.Module, list[tuple[int, float]]]:
         """One trained network, and its loss now and then, (update, loss)."""

@@ -32,11 +32,15 @@ class DiceOnly:
 
 
 def planted_benchmark(
-    root: Path, config: PipelineConfig, gains: dict[str, float] = GAINS, *, labelled: Sequence[int] = (2, 5),
-    ratios: Sequence[float] = (0.25, 0.5), seeds: Sequence[int] = (0, 1), noise: float = 0.01,
+    root: Path, config: PipelineConfig, gains: dict[str, float] = GAINS, *, labelled: Sequence[int] = (5,),
+    ratios: Sequence[float] = (0.5,), seeds: Sequence[int] = (0, 1), noise: float = 0.01,
 ) -> RunDir:  # fmt: skip
     """Writes cells, results and what else a page reads; more labelled patients score 0.05 more each time."""
-    run, rng = open_run(root, config), np.random.RandomState(0)
+    chosen = {
+        "evaluation": config.evaluation.model_copy(update={"arms": tuple(gains), "seeds": tuple(seeds)}),
+        "benchmark": config.benchmark.model_copy(update={"labelled": tuple(labelled), "ratios": tuple(ratios)}),
+    }
+    run, rng = open_run(root, config.model_copy(update=chosen)), np.random.RandomState(0)
     base = rng.uniform(0.3, 0.6, len(PATIENTS))
     groups, rows = [], []
     for step, count in enumerate(labelled):
