@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medaug.errors import DataError, LeakageError
-from medaug.splits import Split, fold_patients, refuse_leakage, split_patients
+from medaug.splits import Split, fold_patients, refuse_leakage, split_patients, with_labelled
 
 NAMES = st.lists(st.text("abcdefg0123-_", min_size=1, max_size=6), min_size=4, max_size=40, unique=True)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -111,3 +111,39 @@ def test_every_patient_is_tested_in_one_fold(names, seed, data):
 def test_too_few_patients_for_the_folds_are_told(patients, folds, validation):
     with pytest.raises(DataError, match=rf"found {patients} patient\(s\) for {folds} folds .* lower split.folds"):
         fold_patients([f"p{i}" for i in range(patients)], folds, 0, validation, 0)
+
+
+@settings(deadline=None)
+@given(names=NAMES, seed=SEEDS, data=st.data())
+def test_fewer_labelled_patients_are_a_subset_and_leave_the_others_unused(names, seed, data):
+    split = split_patients(names, 0.5, 0.2, seed)
+    more = data.draw(st.integers(1, len(split.train)))
+    fewer = data.draw(st.integers(1, more))
+    small, large = (with_labelled(split, count, seed) for count in (fewer, more))
+    assert set(small.train) <= set(large.train) and (len(small.train), len(large.train)) == (fewer, more)
+    for part in (small, large):
+        assert (part.validation, part.test) == (split.validation, split.test)
+        assert sorted([*part.train, *part.unused]) == list(split.train)
+        assert Split.from_dict(part.to_dict()) == part
+    assert (small.hash == large.hash) == (fewer == more)
+
+
+@pytest.mark.parametrize("labelled", [0, 3])
+def test_more_labelled_patients_than_train_are_refused(labelled):
+    with pytest.raises(DataError, match=r"found 2 training patient.*and \d are asked for. Lower split.labelled"):
+        with_labelled(Split(("ann", "bob"), (), ("dora",)), labelled, 0)
+
+
+def test_a_split_from_before_there_were_unused_patients_still_loads():
+    split = Split(("ann", "bob"), ("cleo",), ("dora", "emil"))
+    old = {part: values for part, values in split.to_dict().items() if part != "unused"}
+    assert Split.from_dict(old) == split
+    assert split.hash == "c596c1195ba4d885582eb3780f147d1825a314861761f1c10c834271279c542b"
+
+
+def test_unused_patients_are_in_the_hash_and_in_no_other_part():
+    values = Split(("ann",), ("cleo",), ("dora",), ("bob",)).to_dict()
+    with pytest.raises(LeakageError, match="hash differs"):
+        Split.from_dict({**values, "unused": ()})
+    with pytest.raises(LeakageError, match="more than one part.*bob"):
+        Split.from_dict({**values, "test": ("bob", "dora")})

@@ -7,6 +7,7 @@ trained unless it is there, made of the same.
 from __future__ import annotations
 
 import time
+from glob import escape
 from typing import Any
 
 from medaug.errors import ConfigError, RunError
@@ -36,6 +37,8 @@ def do(job: Job, root: RunDir) -> bool:
         raise RunError(f"{job.block.run.root}: what {job.name} is made of was removed. Run the same command again.")
     cell = evaluated_cell(job.config, job.block.run, job.arm, job.seed, job.path)
     cell |= {"ratio": job.ratio, "seconds": round(time.monotonic() - started, 2)}
+    for half_written in job.path.parent.glob(f".tmp-*-{escape(job.path.name)}"):  # by somebody who was killed
+        half_written.unlink(missing_ok=True)
     keep_cell(job.path, source, cell)
     return True
 
@@ -46,15 +49,16 @@ def source_of(job: Job) -> str | None:
     None while that is not there. It is the same wherever the folder lies.
     """
     run, config = job.block.run, job.config
-    needed = [run.datalist, run.split] + ([run.synthetic / "datalist.json"] if job.ratio else [])
+    synthetic, weights = run.synthetic / "datalist.json", run.weights / "model.json"
+    needed = [run.datalist, run.split] + ([synthetic, weights] if job.ratio else [])
     if not all(path.exists() for path in needed):
         return None
     cases = [[e[key] for key in ("case", "patient", "content", "window")] for e in read_json(run.datalist)["cases"]]
     inputs: list[Any] = [read_json(run.split)["hash"], fingerprint(cases)]
     if job.ratio is None:
         return made_of(config.evaluation.model_copy(update={"synthetic_ratio": 0.0}), *inputs)
-    synthetic = read_json(run.synthetic / "datalist.json")["training"]
-    return made_of(config.evaluation, *inputs, essential(config.synthesis), fingerprint(synthetic))
+    made = [read_json(weights)["sha256"], fingerprint(read_json(synthetic)["training"])]
+    return made_of(config.evaluation, *inputs, essential(config.synthesis), *made)
 
 
 def _prepare(block: Block, root: RunDir) -> bool:

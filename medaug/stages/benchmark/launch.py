@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 import sys
 from contextlib import redirect_stderr
@@ -62,6 +63,7 @@ def _start_here(config: PipelineConfig, root: RunDir, jobs: int) -> None:
 
 def _work_quietly(config: PipelineConfig, root: RunDir, number: int) -> None:
     """Progress of one of several goes to a log of its own; what is done is said aloud."""
+    multiprocessing.set_start_method(None, force=True)  # loky sets its own, which data loaders cannot start with
     terminal, log = sys.stderr, root.root / "logs" / f"worker-{number}.log"
     log.parent.mkdir(exist_ok=True)
     with log.open("a") as file, redirect_stderr(file):
