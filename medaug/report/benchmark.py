@@ -20,7 +20,7 @@ _COLOURS = ("blue", "vermillion", "green", "orange", "purple", "sky", "black")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
 _STYLES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 _HATCHES = ("", "///", "...", "xxx", "\\\\\\", "---", "ooo", "+++")
-_DODGE = 0.5  # of the distance between two ticks: what the arms' intervals are spread over
+_DODGE = 0.08  # of the distance between two ticks: from one arm's interval to the next
 
 
 class Estimate(NamedTuple):
@@ -44,8 +44,9 @@ def score_lines(
         lines: arm → an estimate for each of `ticks`.
     """
     figure, ax = _axes(width_in=8.2, height_in=4.2)
+    spread = min(0.6, _DODGE * len(lines))
     for index, (arm, estimates) in enumerate(lines.items()):
-        x = np.arange(len(ticks)) + _offset(index, len(lines)) * _DODGE
+        x = np.arange(len(ticks)) + _offset(index, len(lines)) * spread
         values = np.array(estimates, dtype=float)  # (ticks, 3)
         colour = _colour(index)
         ax.plot(

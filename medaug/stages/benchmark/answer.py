@@ -90,7 +90,11 @@ def lost_to_holm(comparison: dict[str, Any]) -> bool:
 def setting_text(results: Results, group: Group) -> str:
     """The setting in words."""
     ratio = f" and {group['ratio']:.0%} of a GAN arm's samples synthetic" if results.gan_arms else ""
-    return f"With {_number(group['labelled'], 'labelled patient')}{ratio}"
+    return f"With {patients_text(group['labelled'])}{ratio}"
+
+
+def patients_text(labelled: int) -> str:
+    return _number(labelled, "labelled patient")
 
 
 def _tone(answer: Answer) -> Tone:

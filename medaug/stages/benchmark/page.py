@@ -11,7 +11,7 @@ from typing import Any
 from medaug.io.atomic import read_json
 from medaug.report.page import Figure, ReportPage, Section, Table, render
 from medaug.report.pictures import Picture, picture_grid
-from medaug.stages.benchmark.answer import MOST_PATIENTS, answer_of, lost_to_holm, verdict_of
+from medaug.stages.benchmark.answer import MOST_PATIENTS, answer_of, lost_to_holm, patients_text, verdict_of
 from medaug.stages.benchmark.drawings import Drawing, cells_of_group, curves, differences, size_bars
 from medaug.stages.benchmark.reading import CellFile, Group, Results, blocks, cell_files, read_results
 from medaug.stages.config import PipelineConfig
@@ -31,7 +31,7 @@ def page(config: PipelineConfig, run: RunDir) -> Path:
     made = read_json(run.environment)
     title = results.metrics[results.main]["title"]
     sections = [
-        downstream_section(group, cells_of_group(results, group), f"Scores with {group['labelled']} labelled"),
+        downstream_section(group, cells_of_group(results, group), f"Scores with {patients_text(group['labelled'])}"),
         *_drawn("Against the best arm without a GAN", differences(group)[1:]),
         _all_settings(results),
         *_drawn(f"{title} by setting", curves(results, group)),

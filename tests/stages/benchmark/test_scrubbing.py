@@ -25,5 +25,9 @@ def test_a_known_path_may_hold_blanks_and_be_relative():
     assert without_paths("--set data.root=my scans/lgg", [Path("my scans/lgg")]) == "--set data.root=<path>"
 
 
+def test_a_folder_named_by_one_word_takes_no_words_away():
+    assert without_paths("name: lgg, arm gan", [Path("lgg"), Path(".")]) == "name: lgg, arm gan"
+
+
 def test_texts_are_found_in_nested_values():
     assert without_paths({"a": ["/x/y", {"b": "/z/w"}], "n": 1}) == {"a": ["<path>", {"b": "<path>"}], "n": 1}
