@@ -16,12 +16,19 @@ from typing import Any
 
 from medaug.errors import ConfigError, RunError
 from medaug.io.atomic import read_json
+from medaug.stages.benchmark.jobs import do
+from medaug.stages.benchmark.launch import run_benchmark
+from medaug.stages.benchmark.page import page as benchmark_page
+from medaug.stages.benchmark.plan import Job, blocks_of
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.files import load_config
 from medaug.stages.domains.evaluate_domains import check_labels
 from medaug.stages.downstream.arms import check_arms
 from medaug.stages.downstream.tasks import check_network
 from medaug.stages.evaluate import check_patients
+from medaug.stages.finished import finished_run, is_benchmark
+from medaug.stages.report_folds import report_folds
+from medaug.stages.reproduce import Reproduction, check_same_data, compared
 from medaug.stages.runs import RunDir, open_run
 
 STAGES = {
@@ -142,6 +149,62 @@ def audit_run(root: Path, only: list[str], overrides: list[str]) -> list[Any]:
     if run.report.exists():
         _run_stage(stages_of(config, "report")[-1], config, run)
     return found
+
+
+def draw_page(folder: Path) -> Path:
+    """Draws the page of a finished run or benchmark again; returns its path.
+
+    Raises:
+        RunError: if there is nothing to draw it from, naming what is missing.
+    """
+    run = RunDir(folder)
+    if not run.config.exists():
+        raise RunError(f"{folder}: found no config.yaml; expected the folder of a medaug run. Check the path.")
+    config = load_config(run.config, [])
+    if is_benchmark(run):
+        return benchmark_page(config, run)
+    folds = [run.fold(fold) for fold in range(config.split.folds or 0)] if config.split.fold is None else []
+    *before, last = stages_of(config, "report")
+    missing = [
+        f"{part.root.name}: {name}" for part in folds or [run] for name in before if not part.done(name).exists()
+    ]
+    if missing:
+        raise RunError(f"{folder}: an unfinished run; missing: {', '.join(missing)}. Run the same command again first.")
+    if folds:
+        report_folds(config, run, folds)
+    else:
+        _run_stage(last, config, run)
+    return run.report
+
+
+def reproduce(
+    folder: Path, out: Path | None, *, jobs: int = 1, on_stage: Callable[[StageResult], None] = lambda result: None
+) -> Reproduction:
+    """Runs a finished run again in another folder (by default `<folder>-again`) and compares the two.
+
+    Args:
+        jobs: of a benchmark, the processes that work on it.
+
+    Raises:
+        RunError: if the run is unfinished, or the other folder holds something else.
+        DataError: if the data have changed since; nothing is trained then.
+    """
+    before, again = finished_run(folder), RunDir(out or folder.with_name(f"{folder.name}-again"))
+    if again.root.resolve() == folder.resolve():
+        raise ConfigError(f"--out: found {again.root}, the run itself; expected another folder")
+
+    def check(result: StageResult) -> None:
+        for name in before.splits:
+            check_same_data(RunDir(folder / name), RunDir(again.root / name))
+        on_stage(result)
+
+    if before.is_benchmark:
+        first = blocks_of(before.config, open_run(again.root, before.config))[0]
+        check(StageResult("prepare", do(Job(first, "prepare"), again)))
+        run_benchmark(before.config, again.root, jobs=jobs)
+    else:
+        run_pipeline(before.config, again.root, on_stage=check)
+    return compared(before, finished_run(again.root))
 
 
 def score_anomalies(

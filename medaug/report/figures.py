@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,6 +27,9 @@ _CYCLE = [OKABE_ITO[name] for name in ("blue", "vermillion", "green", "orange", 
 _STYLES = ["-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5))]
 _VERDICT_MARKS = {"helps": ("^", "#00795A"), "hurts": ("v", "#B84A00"), "inconclusive": ("o", "#5f6672")}
 _WIDTH_IN = 5.15  # two such plots stand side by side on the page
+
+Encode = Callable[[Figure], bytes]
+"""What makes a file of a drawn figure: `to_png`, or `vector.to_svg`."""
 
 
 def learning_curves(
@@ -66,11 +69,14 @@ def learning_curves(
     return to_png(figure)
 
 
-def difference_forest(rows: Sequence[tuple[str, float, float, float, str]], *, xlabel: str) -> bytes:
+def difference_forest(
+    rows: Sequence[tuple[str, float, float, float, str]], *, xlabel: str, encode: Encode | None = None
+) -> bytes:
     """One interval per arm against the zero line, with the numbers and the verdict written beside it.
 
     Args:
         rows: (label, mean, low, high, verdict); the verdict ('helps', 'hurts', 'inconclusive') sets colour and marker.
+        encode: the kind of file; a PNG unless given.
     """
     figure, ax = _axes(width_in=8.2, height_in=0.95 + 0.36 * max(len(rows), 1))
     ax.axvline(0, color=INK, linewidth=1, zorder=1)
@@ -93,14 +99,15 @@ def difference_forest(rows: Sequence[tuple[str, float, float, float, str]], *, x
     right.spines[:].set_visible(False)
     ax.spines["left"].set_visible(False)
     _label(ax, xlabel=xlabel)
-    return to_png(figure)
+    return (encode or to_png)(figure)
 
 
-def score_by_patient(scores: Mapping[str, Sequence[float]], *, ylabel: str) -> bytes:
+def score_by_patient(scores: Mapping[str, Sequence[float]], *, ylabel: str, encode: Encode | None = None) -> bytes:
     """Every patient's score in every arm: a box, the dots, and where the arms list the same patients a line for each.
 
     Args:
         scores: arm → one score per patient, in the same patient order in every arm; NaN means no score.
+        encode: the kind of file; a PNG unless given.
     """
     values = {arm: np.asarray(column, dtype=float) for arm, column in scores.items()}
     figure, ax = _axes(width_in=max(_WIDTH_IN, 0.9 + 1.15 * len(values)), height_in=3.6)
@@ -131,7 +138,7 @@ def score_by_patient(scores: Mapping[str, Sequence[float]], *, ylabel: str) -> b
     ax.tick_params(axis="x", length=0)
     ax.grid(axis="y", color=LINE, linewidth=0.6)
     _label(ax, ylabel=ylabel)
-    return to_png(figure)
+    return (encode or to_png)(figure)
 
 
 def distributions(real: Sequence[float], synthetic: Sequence[float], *, xlabel: str) -> bytes:

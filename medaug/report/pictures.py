@@ -170,7 +170,7 @@ class _Layout:
             self._write(self._x(i) + cell[0] / 2, self.head - 12, text, ha="center", va="bottom", size=9)
         for j, text in enumerate(beside):
             y = self.head + j * (cell[1] + self.gap) + cell[1] / 2
-            self._write(self.left - 20, y, textwrap.fill(text, 17), ha="right", va="center", size=8.5)
+            self._write(self.left - 20, y, textwrap.fill(text, 15), ha="right", va="center", size=8.5)
 
     def axes_for(self, column: int, row: int, size: tuple[int, int]) -> Axes:
         x = self._x(column) + (self.cell[0] - size[0]) // 2

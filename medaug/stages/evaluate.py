@@ -7,6 +7,8 @@ Reads: `prepared/`, `split.json`, `synthetic/datalist.json`, and `train/weights`
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from medaug.evaluation.samples import Source
@@ -16,6 +18,7 @@ from medaug.splits import Split, refuse_leakage
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream.arms import arms_of, check_arms, learns_online
 from medaug.stages.downstream.cells import Cell, made_of, trained_cells
+from medaug.stages.downstream.failures import failures_path, keep_failures
 from medaug.stages.downstream.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.stages.downstream.online import online_edits
 from medaug.stages.downstream.summary import write_summary
@@ -56,8 +59,11 @@ def _evaluate(config: PipelineConfig, run: RunDir, source: str) -> None:
     write_summary(run, cells, held_out, task)
 
 
-def evaluated_cell(config: PipelineConfig, run: RunDir, arm: str, seed: int) -> Cell:
-    """One cell alone, as a benchmark asks for it; it is not written. Arms without a GAN need no synthetic cases.
+def evaluated_cell(config: PipelineConfig, run: RunDir, arm: str, seed: int, path: Path) -> Cell:
+    """One cell alone, as a benchmark asks for it. Arms without a GAN need no synthetic cases.
+
+    Args:
+        path: where the cell will be; it is not written here, but its worst patients are kept beside it.
 
     Raises:
         LeakageError: if the synthetic cases or the weights were made from validation or test patients.
@@ -66,7 +72,8 @@ def evaluated_cell(config: PipelineConfig, run: RunDir, arm: str, seed: int) -> 
     kind, synthetic = arms_of(config.evaluation)[arm], []
     if kind.synthetic:
         synthetic = _checked_cases(run, split)
-    return _task(config, run, split, held_out_patients(config.evaluation, split), synthetic).cell(arm, kind, seed)
+    task = _task(config, run, split, held_out_patients(config.evaluation, split), synthetic)
+    return task.cell(arm, kind, seed, partial(keep_failures, failures_path(path), task))
 
 
 def _checked_cases(run: RunDir, split: Split) -> list[dict[str, Any]]:

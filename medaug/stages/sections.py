@@ -9,7 +9,7 @@ import numpy as np
 
 from medaug.evaluation.detection import LEAST_IOU, LEAST_VOXELS
 from medaug.io.atomic import read_json
-from medaug.report.figures import difference_forest, learning_curves, score_by_patient
+from medaug.report.figures import Encode, difference_forest, learning_curves, score_by_patient, to_png
 from medaug.report.page import MISSING, Figure, Section, Table, Verdict
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream.cells import cell_path
@@ -31,7 +31,7 @@ def verdict_of(summary: dict[str, Any], arm: str | None = None) -> Verdict:
     if not compared:
         return Verdict("info", "No comparison was made", "Only one arm was trained; add evaluation.arms to compare.")
     c = compared[0]
-    change = f"{summary['metrics'][main]['title']} {_change(c, summary)}"
+    change = f"{summary['metrics'][main]['title']} {change_text(c, summary)}"
     headlines = {
         "helps": f"GAN augmentation helps: {change}",
         "hurts": f"GAN augmentation hurts: {change}",
@@ -66,8 +66,8 @@ def downstream_section(
         "Paired by patient and seed; the interval resamples both.",
     )  # fmt: skip
     label = summary["metrics"][main]["title"]
-    by_patient = score_by_patient(_main_by_arm(cells, summary), ylabel=label)
-    figures = [Figure(f"{label} by patient", by_patient, "Each dot is a test patient alone, averaged over seeds.",
+    figures = [Figure(f"{label} by patient", patient_plot(cells, summary),
+                      "Each dot is a test patient alone, averaged over seeds.",
                       f"{label} of every test patient by arm")]  # fmt: skip
     if losses is not None:
         curves = {name: tuple(zip(*points, strict=True)) for name, points in losses.items()}
@@ -75,17 +75,34 @@ def downstream_section(
         drawn = learning_curves(curves, title=name, xlabel="update", ylabel="loss")
         figures.append(Figure(name, drawn, "Every arm gets the same number of updates.",
                               f"Training loss of each {summary['task']} network"))  # fmt: skip
-    compared = [c for c in summary["comparisons"] if c["metric"] == main]
+    compared = main_comparisons(summary)
     if compared:
-        forest = difference_forest(
-            [(c["arm"], c["difference"]["mean"], c["difference"]["low"], c["difference"]["high"], c["verdict"])
-             for c in compared], xlabel=f"difference in {label} to {compared[0]['reference']}",
-        )  # fmt: skip
         better = "Right" if summary["metrics"][main]["higher_is_better"] else "Left"
         figures.insert(
-            0, Figure(f"Difference in {label}", forest, f"{better} of zero helps.", "Differences with intervals")
-        )
+            0, Figure(f"Difference in {label}", forest_plot(summary, compared), f"{better} of zero helps.",
+                      "Differences with intervals")
+        )  # fmt: skip
     return Section(heading, NOTES[summary["task"]], [by_arm, differences, *_detection_tables(summary)], figures)
+
+
+def main_comparisons(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those of the main metric."""
+    return [c for c in summary["comparisons"] if c["metric"] == main_metric(summary)]
+
+
+def forest_plot(summary: dict[str, Any], compared: list[dict[str, Any]], encode: Encode = to_png) -> bytes:
+    """The differences of some comparisons that share a reference and a metric."""
+    first = compared[0]
+    label = summary["metrics"][first["metric"]]["title"]
+    rows = [(c["arm"], c["difference"]["mean"], c["difference"]["low"], c["difference"]["high"], c["verdict"])
+            for c in compared]  # fmt: skip
+    return difference_forest(rows, xlabel=f"difference in {label} to {first['reference']}", encode=encode)
+
+
+def patient_plot(cells: dict[str, Any], summary: dict[str, Any], encode: Encode = to_png) -> bytes:
+    """The main metric of every patient in every arm; cells as for `downstream_section`."""
+    label = summary["metrics"][main_metric(summary)]["title"]
+    return score_by_patient(_main_by_arm(cells, summary), ylabel=label, encode=encode)
 
 
 def cells_by_name(run: RunDir, summary: dict[str, Any]) -> dict[str, Any]:
@@ -123,6 +140,13 @@ def interval_text(values: dict[str, float], *, signed: bool = False) -> str:
     return f"{values['mean']:{sign}.3f} ({values['low']:{sign}.3f} to {values['high']:{sign}.3f})"
 
 
+def change_text(comparison: dict[str, Any], summary: dict[str, Any]) -> str:
+    """A mean difference, in the metric's unit or in points of a hundredth."""
+    mean = comparison["difference"]["mean"]
+    unit = summary["metrics"][comparison["metric"]]["unit"]
+    return f"{mean:+.2f} {unit}" if unit else f"{100 * mean:+.1f} points"
+
+
 def data_text(config: PipelineConfig) -> str:
     """Where the images come from."""
     return str(config.data.root or f"built-in {config.data.phantoms.anatomy} phantoms")
@@ -130,11 +154,12 @@ def data_text(config: PipelineConfig) -> str:
 
 def commands_of(run: RunDir) -> list[str]:
     """What made this run, and what makes it again."""
-    made = _command_text(read_json(run.environment)["command"])
+    made = command_text(read_json(run.environment)["command"])
     return [made, f"medaug run {run.config} --out <new folder>"]
 
 
-def _command_text(words: list[str]) -> str:
+def command_text(words: list[str]) -> str:
+    """A command as it was typed, but for the program's folder."""
     return " ".join(f"'{word}'" if " " in word else word for word in [Path(words[0]).name, *words[1:]])
 
 
@@ -175,12 +200,6 @@ def _shown(summary: dict[str, Any]) -> dict[str, Any]:
         name: metric for name, metric in summary["metrics"].items()
         if CLASS_SEPARATOR not in name or name.startswith(f"{main}{CLASS_SEPARATOR}")
     }  # fmt: skip
-
-
-def _change(comparison: dict[str, Any], summary: dict[str, Any]) -> str:
-    mean = comparison["difference"]["mean"]
-    unit = summary["metrics"][comparison["metric"]]["unit"]
-    return f"{mean:+.2f} {unit}" if unit else f"{100 * mean:+.1f} points"
 
 
 def _main_by_arm(cells: dict[str, Any], summary: dict[str, Any]) -> dict[str, list[float]]:

@@ -35,7 +35,7 @@ def do(job: Job, root: RunDir) -> bool:
     source, started = source_of(job), time.monotonic()
     if source is None:
         raise RunError(f"{job.block.run.root}: what {job.name} is made of was removed. Run the same command again.")
-    cell = evaluated_cell(job.config, job.block.run, job.arm, job.seed)
+    cell = evaluated_cell(job.config, job.block.run, job.arm, job.seed, job.path)
     cell |= {"ratio": job.ratio, "seconds": round(time.monotonic() - started, 2)}
     for half_written in job.path.parent.glob(f".tmp-*-{escape(job.path.name)}"):  # by somebody who was killed
         half_written.unlink(missing_ok=True)

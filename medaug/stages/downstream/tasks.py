@@ -83,13 +83,22 @@ class Task(ABC):
     def metrics(self) -> Mapping[str, Metric | PooledMetric]:
         """The scores of a patient, the main one first."""
 
-    def cell(self, name: str, arm: Arm, seed: int) -> dict[str, Any]:
-        """Trains one network and scores it on every patient: "scores" by patient and metric, and the losses."""
+    def cell(
+        self, name: str, arm: Arm, seed: int, also: Callable[[torch.nn.Module, dict[str, Any]], None] | None = None
+    ) -> dict[str, Any]:
+        """Trains one network and scores it on every patient: "scores" by patient and metric, and the losses.
+
+        Args:
+            also: is given the network and its results before the network is forgotten.
+        """
         insertion = self.synthetic_of(arm)
         before = insertion.without_room if isinstance(insertion, OnlineInsertion) else None
         network, losses = self.fitted(name, arm, seed)
+        results = self.results(network)
+        if also is not None:
+            also(network, results)
         counted = {} if before is None else {"without_room": insertion.without_room - before}
-        return {"arm": name, "seed": seed, **self.results(network), "losses": losses, **counted}
+        return {"arm": name, "seed": seed, **results, "losses": losses, **counted}
 
     @property
     def arms(self) -> dict[str, Arm]:
