@@ -46,10 +46,9 @@ def domain_material(config: PipelineConfig, run: RunDir, split: Split, segmenter
         segmenter: of `domain_segmenter`; what `pairing.tumor_share` looks at B's images with.
 
     Raises:
-        DataError: if the pairs asked for are not there, or do not lie on one grid, or labels that are read are missing.
+        DataError: if the pairs asked for are not there, or do not lie on one grid.
     """
     dims = config.data.spatial_dims
-    _check_label_input(config, read_json(run.datalist)["cases"])
     a = _side(run.datalist, run.prepared, split, dims)
     b = _side(run.datalist_b, run.prepared_b, split, dims, labelled=False)
     needs_pairs = TRANSLATORS[config.translator.method][0].needs_pairs
@@ -72,8 +71,9 @@ def domain_segmenter(config: PipelineConfig, run: RunDir, split: Split) -> nn.Mo
     """The frozen network of segmentation terms, label input and `tumor_share`, trained on A's training labels.
 
     Raises:
-        DataError: if none of them has a labelled tumor.
+        DataError: if none of them has a labelled tumor, or an image lacks the label that `label_input` reads.
     """
+    _check_label_input(config, read_json(run.datalist)["cases"])
     side = _side(run.datalist, run.prepared, split, config.data.spatial_dims)
     labelled = [view for view in side.views if "label" in view.entry["arrays"]]
     if not any(view.tumor_voxels for view in labelled):
