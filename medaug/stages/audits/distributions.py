@@ -84,7 +84,7 @@ def diversity_in_one_place(material: Material, limits: Limits) -> Look:
     if finding.verdict == "skipped":
         return finding, None
     rows = [[_crop(place, i) for i in range(SEEDS)] for place in places[:ROWS]]
-    names = [str(place.patients[0]) for place in places[:ROWS]]
+    names = [f"place {number}" for number in range(1, len(rows) + 1)]
     columns, title = [f"seed {material.seed + i}" for i in range(SEEDS)], "One place, filled with other seeds"
     return finding, crop_grid(rows, names, columns=columns, title=title)
 
