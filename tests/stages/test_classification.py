@@ -11,7 +11,7 @@ from medaug.errors import DataError
 from medaug.io.atomic import read_json
 from medaug.io.cache import open_array
 from medaug.pipeline import run_pipeline
-from medaug.stages.downstream import tasks
+from medaug.stages.downstream.tasks import classification as tasks
 from medaug.stages.evaluate import check_patients, evaluate
 from medaug.stages.runs import RunDir
 

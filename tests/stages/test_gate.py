@@ -11,7 +11,7 @@ from medaug.io.atomic import read_json
 from medaug.pipeline import run_pipeline
 from medaug.stages import edits
 from medaug.stages import synthesize as stage
-from medaug.stages.downstream import tasks
+from medaug.stages.downstream.tasks import segmentation as tasks
 from medaug.stages.evaluate import evaluate
 from medaug.stages.gate import accepted_cases
 from medaug.stages.runs import RunDir

@@ -23,7 +23,9 @@ Cell = dict[str, Any]
 
 def made_of(settings: EvaluationConfig, *inputs: Any) -> str:
     """The fingerprint of all that decides what a cell of a given arm and seed is."""
-    return fingerprint([essential(settings) | {"arms": None, "own_arms": None, "seeds": None}, *inputs])
+    return fingerprint(
+        [essential(settings) | {"arms": None, "own_arms": None, "seeds": None, "size_limits_mm": None}, *inputs]
+    )
 
 
 def of_arm(source: str, settings: EvaluationConfig, arm: str) -> str:

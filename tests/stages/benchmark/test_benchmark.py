@@ -15,7 +15,7 @@ from medaug.stages.benchmark import jobs
 from medaug.stages.benchmark.launch import run_benchmark
 from medaug.stages.benchmark.plan import blocks_of
 from medaug.stages.config.files import dump_config
-from medaug.stages.downstream import tasks
+from medaug.stages.downstream.tasks import segmentation as tasks
 from medaug.stages.evaluate import evaluate
 
 from .conftest import cells, identity

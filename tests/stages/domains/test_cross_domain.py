@@ -181,7 +181,7 @@ def forget_stage():
 
 
 def test_every_arm_has_the_seeds_network_and_only_the_ceiling_reads_the_target(run, monkeypatch):
-    from medaug.stages.downstream import tasks
+    from medaug.stages.downstream.tasks import segmentation as tasks
 
     seen = {}
     monkeypatch.setattr(

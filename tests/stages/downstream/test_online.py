@@ -10,8 +10,8 @@ from medaug.errors import LeakageError, WeightsError
 from medaug.evaluation.samples import SegmentationSamples, Source
 from medaug.io.atomic import read_json
 from medaug.io.prepared import views_of
-from medaug.stages.downstream import tasks
 from medaug.stages.downstream.online import online_edits
+from medaug.stages.downstream.tasks import segmentation as tasks
 from medaug.stages.evaluate import evaluate
 from medaug.stages.synthesize import synthesize
 
