@@ -19,8 +19,8 @@ from medaug.quality.audits.intervals import over_patients
 LOST = "Does a frozen segmenter find the inserted lesions?"
 GAINED = "Does a frozen segmenter find things beside the mask that were not there before?"
 MOST_WRONG = 0.5
-"""A segmenter that misses more of the real lesions, or marks more of the places before anything is there, is no judge.
-"""
+"""A segmenter that misses more of the real lesions of these sizes is no judge; nor is one that marks more of the places
+before anything is there."""
 LIKE_SIZE = 10
 """So many real lesions, the nearest in size, are what an inserted one is compared with."""
 Count = Callable[[np.ndarray, np.ndarray], Any]
@@ -42,15 +42,16 @@ def lost(
         return skipped("lost", LOST, "there is no lesion to look for")
     sizes, unseen = _real_parts(insertions, before)
     marked = np.array([(p & i.mask).any() for p, i in zip(before, insertions, strict=True)])
-    if max(unseen.mean(), marked.mean()) > MOST_WRONG:
+    nearest = [np.argsort(np.abs(np.log(sizes / i.mask.sum())), kind="stable")[:LIKE_SIZE] for i in insertions]
+    floor = float(np.mean([unseen[k].mean() for k in nearest]))
+    if max(floor, marked.mean()) > MOST_WRONG:
         reason = (
-            f"the segmenter misses {100 * unseen.mean():.0f} % of the real lesions and marks "
+            f"the segmenter misses {100 * floor:.0f} % of the real lesions of these sizes and marks "
             f"{100 * marked.mean():.0f} % of the places before anything is there: it cannot judge (segmenter.updates)"
         )
         return skipped("lost", LOST, reason)
     missed = missed_lesions(insertions, before, after).astype(float)
-    nearest = [np.argsort(np.abs(np.log(sizes / i.mask.sum())), kind="stable")[:LIKE_SIZE] for i in insertions]
-    share, floor = float(missed.mean()), float(np.mean([unseen[k].mean() for k in nearest]))
+    share = float(missed.mean())
     low, high = over_patients(missed, [i.patient for i in insertions], seed=seed)
     sentence = (
         f"The segmenter misses {int(missed.sum())} of {len(missed)} inserted lesions, and {100 * floor:.0f} % of real "
