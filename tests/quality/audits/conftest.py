@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -57,10 +58,17 @@ def views() -> Callable[..., tuple[list[LesionView], list[Insertion]]]:
     return make
 
 
+@pytest.fixture(scope="session")
+def untouched() -> Study:
+    study = Study(0)
+    assert len(study.held_out.features) == len(study.held_out)  # worked out once, for all copies
+    return study
+
+
 @pytest.fixture
-def study() -> Study:
-    """Patients with lesions, and faults to plant. New for each test, because every draw moves its random state on."""
-    return Study(0)
+def study(untouched) -> Study:
+    """Patients with lesions, and faults to plant. A copy for each test: every draw moves its random state on."""
+    return copy.deepcopy(untouched)
 
 
 @pytest.fixture(scope="session")
