@@ -19,13 +19,13 @@ from medaug.stages.config import EvaluationConfig
 from medaug.stages.runs import RunDir, essential, fingerprint
 
 Cell = dict[str, Any]
+NOT_OF_A_CELL = dict.fromkeys(("arms", "own_arms", "seeds", "size_limits_mm"))
+"""Settings that say which cells there are, and how they are summed up."""
 
 
 def made_of(settings: EvaluationConfig, *inputs: Any) -> str:
     """The fingerprint of all that decides what a cell of a given arm and seed is."""
-    return fingerprint(
-        [essential(settings) | {"arms": None, "own_arms": None, "seeds": None, "size_limits_mm": None}, *inputs]
-    )
+    return fingerprint([essential(settings) | NOT_OF_A_CELL, *inputs])
 
 
 def of_arm(source: str, settings: EvaluationConfig, arm: str) -> str:
