@@ -14,6 +14,9 @@ from typer.core import TyperGroup
 from medaug import __version__, errors
 from medaug.errors import MedaugError
 
+CHECK_FAILED = 8
+"""Exit code of a command that did its work, and found that something does not hold (errors have their own)."""
+
 RELAYED = re.compile(r".*\bmedaug\.errors\.(\w+): (.+)", re.DOTALL)
 """An expected error of a worker process comes back as text, at the end of a traceback."""
 

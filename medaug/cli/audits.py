@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from medaug.cli.app import app
+from medaug.cli.app import CHECK_FAILED, app
 
-FAILED = 3
 COLOURS = {"pass": "green", "warn": "yellow", "fail": "bold red", "skipped": "dim"}
 
 
@@ -20,7 +19,7 @@ def audit(
     set_: Annotated[list[str] | None, typer.Option("--set", help="`audit.key=value`; repeatable.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Ask what can be wrong with a run's generator, on patients it never saw; exit code 3 if an audit fails.
+    """Ask what can be wrong with a run's generator, on patients it never saw; exit code 8 if an audit fails.
 
     Example: `medaug audit out/brats --only lost --only gained --set audit.limits.lost.fail=0.3`
     """
@@ -29,7 +28,7 @@ def audit(
     findings = audit_run(run, only or [], set_ or [])
     _print_json(findings) if json else _print_table(findings)
     if any(finding.verdict == "fail" for finding in findings):
-        raise typer.Exit(FAILED)
+        raise typer.Exit(CHECK_FAILED)
 
 
 def _print_json(findings: list[Any]) -> None:

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from medaug.cli.app import app
+from medaug.cli.app import CHECK_FAILED, app
 
-NOT_IDENTICAL = 3
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished `medaug run` or `medaug benchmark`.")]
 
 
@@ -45,7 +44,7 @@ def reproduce(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder; left out: `<folder>-again`.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Of a benchmark: processes that work on it.")] = 1,
 ) -> None:
-    """Run a finished run or benchmark again, and say what differs; ends with 0 if all scores are identical, else 3.
+    """Run a finished run or benchmark again, and say what differs; ends with 0 if all scores are identical, else 8.
 
     Example: `medaug reproduce out/lgg --out out/lgg-again`
     """
@@ -53,4 +52,4 @@ def reproduce(
 
     found = reproduce(folder, out, jobs=jobs, on_stage=lambda result: sys.stderr.write(f"{result.name}: done\n"))
     typer.echo(found.text())
-    raise typer.Exit(0 if found.identical else NOT_IDENTICAL)
+    raise typer.Exit(0 if found.identical else CHECK_FAILED)

@@ -77,7 +77,7 @@ def test_a_known_answer_is_not_worked_out_again_and_another_limit_asks_one_audit
     assert when == {path.name: path.stat().st_mtime_ns for path in pageless.audit.glob("*.png")}
     result = cli(pageless.root, *QUICK, "--set", "audit.limits.unchanged.fail=-1", "--set",
                  "audit.limits.unchanged.warn=-1")  # fmt: skip
-    assert result.exit_code == 3 and "unchanged" in result.stdout and "│ fail" in result.stdout
+    assert result.exit_code == 8 and "unchanged" in result.stdout and "│ fail" in result.stdout
     again = {path.name: path.stat().st_mtime_ns for path in pageless.audit.glob("*.png")}
     assert [name for name in when if again[name] != when[name]] == ["unchanged.png"]
 

@@ -40,7 +40,7 @@ def test_an_edited_cell_of_a_benchmark_is_named(copied, again):
     values[names.index("dice")] = "0.987"
     table.write_text("\n".join([header, ",".join(values), *rest]) + "\n")
     result = command("reproduce", copied.root, "--out", again[1].root)
-    assert result.exit_code == 3
+    assert result.exit_code == 8
     assert "0.987" in result.stdout and "dice in 1 of" in result.stdout and "NOT identical" in result.stdout
 
 
