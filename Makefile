@@ -1,6 +1,6 @@
 # make demo   environment + the main job on built-in phantoms; prints the path of the report
 # make env    .venv with the development extras
-# make test   everything that CI runs (one thread: the tests' networks are tiny)
+# make test   everything that CI runs (two processes of one thread: the tests' networks are tiny)
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO_OUT ?= out/quickstart
@@ -16,7 +16,7 @@ test: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 # torch first, by its exact version: a range would let pip choose a newer build with CUDA.
 .venv/bin/python:

@@ -117,7 +117,7 @@ def test_the_command_ends_with_3_where_scores_differ(tiny_run, again, tmp_path):
 def test_changed_data_are_refused_before_training(copy_of_run, tmp_path, edit_json):
     edit_json(copy_of_run.datalist, lambda found: found["cases"][0].update(content="0" * 16))
     result = command("reproduce", copy_of_run.root, "--out", tmp_path / "again")
-    assert result.exit_code == 8
+    assert result.exit_code == 3
     assert "1 changed (" in result.output and not (tmp_path / "again" / "train").exists()
 
 

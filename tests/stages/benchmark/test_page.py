@@ -93,7 +93,8 @@ def test_lesions_by_size_are_drawn_where_they_were_counted(tmp_path, tiny_config
         for group in summary["groups"]:
             group["detection"] = {
                 "dimensions": [2],
-                "rates": {f"sensitivity: {size}": {"title": size, "of": "lesions", "count": 7, "patients": 3}
+                "rates": {f"sensitivity: {size}": {"title": size, "short": size, "of": "lesions", "count": 7,
+                                                   "patients": 3}
                           for size in ("under 10 mm", "10 mm and more")},
                 "arms": {arm: {"sensitivity: under 10 mm": {"mean": 0.5, "low": 0.4, "high": 0.6},
                                "sensitivity: 10 mm and more": None} for arm in group["arms"]},
