@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from monai.data import MetaTensor
 
 from medaug.errors import DataError
 from medaug.io.cache import open_array
@@ -77,6 +79,11 @@ class View:
         """The stored array of this view (`image` in the scan's own units, `label`, `organ`), not copied."""
         array = open_array(folder, self.entry["arrays"][kind])
         return array if self.level is None else array[..., self.level]
+
+    def tensor(self, folder: Path, kind: str = "image") -> MetaTensor:
+        """A stored array as transforms take it: (1, *S) float32, a copy, with the scan's affine."""
+        array = torch.from_numpy(np.array(self.raw(folder, kind), dtype=np.float32))[None]
+        return MetaTensor(array, affine=torch.tensor(self.entry["affine"], dtype=torch.float64))
 
     def classes(self, folder: Path) -> np.ndarray:
         """Class numbers (uint8, *S), 0 where there is none; all 0 in an unlabelled case."""

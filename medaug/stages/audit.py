@@ -21,7 +21,7 @@ from medaug.quality.audits import Insertion, LesionView
 from medaug.report.pictures import Picture, picture_grid
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.across_slices import across_slices
-from medaug.stages.audits.insertions import crop_size, lesion_pairs, scan_of, spread
+from medaug.stages.audits.insertions import crop_size, lesion_pairs, spread
 from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir, run_stage
 from medaug.transforms import RandInsertTumor, RemoveTumor
@@ -98,7 +98,7 @@ def _shown(made: Insertion, removed: np.ndarray) -> dict[str, np.ndarray]:
 def _removed(view: View, run: RunDir, remove: RemoveTumor) -> np.ndarray:
     """The view without its real tumors, normalised."""
     label = torch.from_numpy(view.read(run.prepared).label[None].astype(np.float32))
-    edited = remove(scan_of(view, run.prepared), label, window=view.window).numpy()[0]
+    edited = remove(view.tensor(run.prepared), label, window=view.window).numpy()[0]
     return view.window.normalize(edited)
 
 

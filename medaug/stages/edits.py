@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from monai.data import MetaTensor
 
@@ -45,7 +44,7 @@ class ViewEditor:
 
     def inserted(self, view: View, seed: int) -> Edited | None:
         """With new tumors; None where the view has no room for any."""
-        image, truth, organ = (self._tensor(view, kind) for kind in ("image", "label", "organ"))
+        image, truth, organ = (view.tensor(self.prepared, kind) for kind in ("image", "label", "organ"))
         with one_thread():
             self._insert.set_random_state(seed=seed)
             edited, label = self._insert(image, truth, organ, window=view.window)
@@ -53,7 +52,7 @@ class ViewEditor:
 
     def removed(self, view: View, seed: int = 0) -> Edited:
         """Without its tumors; the label is empty."""
-        image, truth = self._tensor(view, "image"), self._tensor(view, "label")
+        image, truth = view.tensor(self.prepared), view.tensor(self.prepared, "label")
         self._remove.seed = seed
         with one_thread():
             edited = self._remove(image, truth, window=view.window)
@@ -71,10 +70,6 @@ class ViewEditor:
     @cached_property
     def _remove(self) -> RemoveTumor:
         return RemoveTumor(self.weights)
-
-    def _tensor(self, view: View, kind: str) -> MetaTensor:
-        array = torch.from_numpy(np.array(view.raw(self.prepared, kind), dtype=np.float32))[None]
-        return MetaTensor(array, affine=torch.tensor(view.entry["affine"], dtype=torch.float64))
 
 
 @contextmanager

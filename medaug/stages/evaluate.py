@@ -44,14 +44,14 @@ def evaluate(config: PipelineConfig, run: RunDir) -> bool:
     source = made_of(config.evaluation, *inputs[1:])
 
     def work() -> None:
-        _evaluate(config, run, source)
+        _evaluate(config, run, synthetic["training"], source)
 
     return run_stage(run, "evaluate", inputs, [run.evaluation], work, keep=True)
 
 
-def _evaluate(config: PipelineConfig, run: RunDir, source: str) -> None:
+def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]], source: str) -> None:
     split = Split.from_dict(read_json(run.split))
-    synthetic = _checked_cases(run, split)
+    _check_leakage(run, split, synthetic)
     settings, arms = config.evaluation, arms_of(config.evaluation)
     held_out = held_out_patients(settings, split)
     task = _task(config, run, split, held_out, synthetic)
@@ -71,17 +71,16 @@ def evaluated_cell(config: PipelineConfig, run: RunDir, arm: str, seed: int, pat
     split = Split.from_dict(read_json(run.split))
     kind, synthetic = arms_of(config.evaluation)[arm], []
     if kind.synthetic:
-        synthetic = _checked_cases(run, split)
+        synthetic = read_json(run.synthetic / "datalist.json")["training"]
+        _check_leakage(run, split, synthetic)
     task = _task(config, run, split, held_out_patients(config.evaluation, split), synthetic)
     return task.cell(arm, kind, seed, partial(keep_failures, failures_path(path), task))
 
 
-def _checked_cases(run: RunDir, split: Split) -> list[dict[str, Any]]:
-    """The synthetic cases, none of which, as the weights, may come from a held-out patient."""
-    synthetic = read_json(run.synthetic / "datalist.json")["training"]
+def _check_leakage(run: RunDir, split: Split, synthetic: list[dict[str, Any]]) -> None:
+    """Neither the synthetic cases nor the weights, which insert online, may come from a held-out patient."""
     check_provenance(synthetic, split)
     refuse_leakage(read_json(run.weights / "model.json")["training_patients"], split, f"weights {run.weights} were")
-    return synthetic
 
 
 def check_patients(config: PipelineConfig, run: RunDir) -> None:

@@ -19,7 +19,7 @@ from medaug.progress import track
 from medaug.report.preview import Preview
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
-from medaug.stages.config.two_domains import SEGMENTER_TERMS
+from medaug.stages.config.two_domains import segmenter_terms
 from medaug.stages.domains.material import Material, domain_material, domain_segmenter, needs_segmenter
 from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
 from medaug.training import fit
@@ -53,7 +53,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         config.translator.method, config.translator.settings | channels, *material.domains, config.data.spatial_dims,
         seed=config.training.seed,
     )  # fmt: skip
-    if any(getattr(translator.config, term, 0) for term in SEGMENTER_TERMS):
+    if segmenter_terms(config.translator.settings):
         translator.attach_segmenter(segmenter)
     samples = material.samples
     _check_stride(translator.stride, samples)

@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from monai.data import MetaTensor
 from scipy import ndimage
 
 from medaug.io.prepared import View
@@ -61,7 +59,7 @@ def real_lesion(view: View, folder: Path, weights: Weights) -> LesionView | None
 def insertion(view: View, folder: Path, insert: RandInsertTumor, seed: int) -> Insertion | None:
     """One insertion into the view, away from its own tumors; None where nothing was inserted."""
     arrays = view.read(folder)
-    scan = scan_of(view, folder)
+    scan = view.tensor(folder)
     label, organ = arrays.label[None].astype(np.float32), arrays.organ[None]
     edited, marked = insert.set_random_state(seed=seed)(scan, label, organ, window=view.window)
     if not insert.lesions:
@@ -77,7 +75,7 @@ def insertion(view: View, folder: Path, insert: RandInsertTumor, seed: int) -> I
 
 def null_insertion(made: Insertion, view: View, folder: Path, null: RandInsertTumor) -> Insertion:
     """The same place of the same view through the generator, with nothing inserted."""
-    scan, arrays = scan_of(view, folder), view.read(folder)
+    scan, arrays = view.tensor(folder), view.read(folder)
     label, organ = arrays.label[None].astype(np.float32), arrays.organ[None]
     edited, _ = null.set_random_state(seed=made.seed)(scan, label, organ, window=view.window)
     after = edited.numpy()[0]
@@ -85,12 +83,6 @@ def null_insertion(made: Insertion, view: View, folder: Path, null: RandInsertTu
         made, image=view.window.normalize(after).astype(np.float32), changed=after != scan.numpy()[0],
         reference_patient=None,
     )  # fmt: skip
-
-
-def scan_of(view: View, folder: Path) -> MetaTensor:
-    """The view's image (1, *S) in the scan's own unit."""
-    array = torch.from_numpy(np.array(view.raw(folder, "image"), dtype=np.float32))[None]
-    return MetaTensor(array, affine=torch.tensor(view.entry["affine"], dtype=torch.float64))
 
 
 def crop_size(weights: Weights, spatial_dims: int) -> tuple[int, ...]:

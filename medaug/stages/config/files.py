@@ -19,7 +19,7 @@ from ruamel.yaml.error import YAMLError
 
 from medaug.errors import ConfigError
 from medaug.stages.config.pipeline import PipelineConfig
-from medaug.stages.config.two_domains import SEGMENTER_TERMS
+from medaug.stages.config.two_domains import segmenter_terms
 
 
 def load_config(
@@ -174,7 +174,7 @@ def _check_terms(config: PipelineConfig, needs_pairs: bool) -> None:
         wants = "translator.paired_weight" if weighted else f"translator.type '{method}'" if needs_pairs else ""
         if wants:
             raise ConfigError(f"{wants} learns from registered pairs, which domain '{config.domain}' does not have")
-        kept = [term for term in SEGMENTER_TERMS if config.translator.settings.get(term, 0) > 0]
+        kept = segmenter_terms(config.translator.settings)
         if kept:
             raise ConfigError(
                 f"translator.{kept[0]} keeps labelled structures; domain 'tumor' is there to change them: set it to 0"

@@ -16,6 +16,11 @@ SEGMENTER_TERMS = ("segmentation_weight", "round_trip_weight", "label_input")
 """Settings of a translator that look through a frozen segmenter."""
 
 
+def segmenter_terms(settings: dict[str, Any]) -> list[str]:
+    """Those that these settings of a translator ask for."""
+    return [term for term in SEGMENTER_TERMS if settings.get(term, 0) > 0]
+
+
 def with_two_domains(values: dict[str, Any]) -> dict[str, Any]:
     """Settings of a two-domain pipeline with everything filled in that follows from the rest.
 

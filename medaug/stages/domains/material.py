@@ -21,7 +21,7 @@ from medaug.io.prepared import View, views_of, without_labels
 from medaug.lesions import LesionPrior
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
-from medaug.stages.config.two_domains import SEGMENTER_TERMS
+from medaug.stages.config.two_domains import SEGMENTER_TERMS, segmenter_terms
 from medaug.stages.runs import RunDir
 from medaug.stages.segmenter import frozen_segmenter
 from medaug.training.domains import DomainSamples, Side, registered_pairs
@@ -120,14 +120,13 @@ def _paired_patients(config: PipelineConfig, a: Side, b: Side, needs_pairs: bool
 
 def needs_segmenter(config: PipelineConfig) -> bool:
     """Whether any setting looks through a frozen segmenter."""
-    terms = any(config.translator.settings.get(term, 0) for term in SEGMENTER_TERMS)
-    return config.target is not None and (terms or config.pairing.tumor_share is not None)
+    terms = segmenter_terms(config.translator.settings)
+    return config.target is not None and (bool(terms) or config.pairing.tumor_share is not None)
 
 
 def _classes(config: PipelineConfig, a: Side) -> int:
     """How many classes samples carry labels of; 0 where no term reads them, or not every image of A has one."""
-    settings = config.translator.settings
-    wanted = any(settings.get(term, 0) > 0 for term in SEGMENTER_TERMS)
+    wanted = segmenter_terms(config.translator.settings)
     return len(config.data.class_names) if wanted and all("label" in v.entry["arrays"] for v in a.views) else 0
 
 

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from monai.data import MetaTensor
 
 from medaug.errors import DataError
 from medaug.io.atomic import read_json
@@ -109,9 +107,7 @@ def translated_entry(
             entry["image"], "a scan without a label", "one, because the weights read labels (translator.label_input)",
             "Add the label, move the scan away, or train without translator.label_input.",
         )  # fmt: skip
-    affine = torch.tensor(entry["affine"], dtype=torch.float64)
-    image = MetaTensor(torch.from_numpy(np.array(view.raw(folder, "image"), dtype=np.float32))[None], affine=affine)
     body = np.array(view.raw(folder, "organ"))[None] if "organ" in entry["arrays"] else None
     label = view.classes(folder)[None] if translate.label_classes else None
-    result = translate(image, body, window=view.window, label=label)
+    result = translate(view.tensor(folder), body, window=view.window, label=label)
     return np.asarray(result.as_tensor())[0], translate.window_of_result(view.window).to_dict()
