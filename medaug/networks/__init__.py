@@ -8,14 +8,14 @@ from torch import nn
 
 from medaug.errors import ConfigError
 from medaug.networks.coding import Decoder, Encoder
-from medaug.networks.patchgan import patch_discriminator
+from medaug.networks.patchgan import least_size, patch_discriminator
 from medaug.networks.resnet import ResNetGenerator
 from medaug.networks.styles import AdaINDecoder, StyleEncoder
 from medaug.networks.unet import UNetGenerator
 
 __all__ = [
     "GENERATORS", "AdaINDecoder", "Decoder", "Encoder", "ResNetGenerator", "StyleEncoder", "UNetGenerator",
-    "build_generator", "patch_discriminator",
+    "build_generator", "least_size", "patch_discriminator",
 ]  # fmt: skip
 
 GENERATORS: dict[str, Callable[..., nn.Module]] = {"resnet": ResNetGenerator, "unet": UNetGenerator}

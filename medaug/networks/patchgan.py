@@ -37,3 +37,8 @@ def patch_discriminator(
             if isinstance(module, nn.Conv2d | nn.Conv3d):
                 spectral_norm(module)
     return _Scores(network)
+
+
+def least_size(layers: int) -> int:
+    """The smallest image that a discriminator of so many layers can score, in voxels: one patch is left of it."""
+    return 3 * 2**layers

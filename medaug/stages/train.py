@@ -26,7 +26,7 @@ from medaug.training import fit
 from medaug.training.log import read_metrics
 from medaug.training.monitors import warnings_of
 from medaug.training.samples import TumorCropSamples, WholeViewSamples, healthy_views
-from medaug.translators import build_translator
+from medaug.translators import Translator, build_translator
 from medaug.translators.weights import save_translator
 
 
@@ -56,7 +56,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     if segmenter_terms(config.translator.settings):
         translator.attach_segmenter(segmenter)
     samples = material.samples
-    _check_stride(translator.stride, samples)
+    _check_size(translator, samples)
     fit(translator, samples, config.training, run.train, preview=Preview(samples, run.previews))
     facts = {
         "domain": config.domain, "spacing_mm": list(spacing_mm), "training_patients": list(split.train),
@@ -114,10 +114,13 @@ def _samples(config: PipelineConfig, run: RunDir, views: list[View], prior: Lesi
     )  # fmt: skip
 
 
-def _check_stride(stride: int, samples: Dataset[Any]) -> None:
-    size = tuple(samples[0]["a"].shape[1:])
+def _check_size(translator: Translator, samples: Dataset[Any]) -> None:
+    size, stride, least = tuple(samples[0]["a"].shape[1:]), translator.stride, translator.least_size
+    remedy = "Set crop.size (or data.grid_size, where whole images are read) accordingly"
     if any(s % stride for s in size):
+        raise DataError(f"the network sees images of {size}; every size must be a multiple of {stride}. {remedy}.")
+    if min(size) < least:
         raise DataError(
-            f"the network sees images of {size}; every size must be a multiple of {stride}. Set crop.size "
-            "(or data.grid_size, where whole images are read) accordingly."
+            f"the network sees images of {size}; its discriminators of {translator.config.discriminator_layers} layers "
+            f"need {least} at least. {remedy}, or translator.discriminator_layers to fewer."
         )

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from medaug.losses import adversarial_discriminator
-from medaug.networks import build_generator, patch_discriminator
+from medaug.networks import build_generator, least_size, patch_discriminator
 from medaug.networks.initialization import isolated_rng
 from medaug.volumes import Domain
 
@@ -95,6 +95,11 @@ class Translator(AdversarialModel):
     @property
     def stride(self) -> int:
         return int(self.generators["a2b"].stride)
+
+    @property
+    def least_size(self) -> int:
+        """Along every axis, what the discriminators need to train, in voxels."""
+        return least_size(self.config.discriminator_layers)
 
     @property
     def style_dim(self) -> int:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from medaug.networks import patch_discriminator
+from medaug.networks import least_size, patch_discriminator
 from medaug.networks.initialization import initialize_normal, isolated_rng
 
 
@@ -16,6 +16,15 @@ def test_scores_are_one_map_a_sample(size, layers, spectral):
     scores = network(torch.zeros(3, 2, *size))
     expected = [n // 2**layers - 2 for n in size]
     assert scores.shape == (3, 1, *expected)
+
+
+@pytest.mark.parametrize("spectral", [False, True])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_one_patch_is_left_of_the_least_size_and_none_of_less(layers, spectral):
+    network, least = patch_discriminator(2, 1, width=4, layers=layers, spectral=spectral), least_size(layers)
+    assert network(torch.zeros(1, 1, least, least)).shape == (1, 1, 1, 1)
+    with pytest.raises((RuntimeError, ValueError), match="Kernel size|spatial element"):
+        network(torch.zeros(1, 1, least - 1, least - 1))
 
 
 def test_three_layers_judge_patches_of_70_voxels():

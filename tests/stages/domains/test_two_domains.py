@@ -274,6 +274,7 @@ def test_a_resolved_config_is_read_back_as_it_is(tmp_path):
         (("translator.paired_weight=1", "pairing.paired=4"), "pairing.paired is 4; found 3 training patient(s)"),
         (("translator.segmentation_weight=1", "data.tumor_labels=[7]"), "labels to train the segmenter on"),
         (("crop.size=[30,30]", "translator.depth=1"), "every size must be a multiple of 4"),
+        (("crop.size=[16,16]", "translator.discriminator_layers=3"), "discriminators of 3 layers need 24 at least"),
         (("pairing.tumor_share=0.5", "data.tumor_labels=[7]"), "labels to train the segmenter on"),
     ],
 )
