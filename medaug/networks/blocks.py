@@ -10,14 +10,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medaug.networks.convolutions import doubled_conv, pad_reflect, padded_conv
+
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
-
-
-def pad_reflect(x: Tensor, width: int) -> Tensor:
-    """Mirrors `width` voxels at every border; repeats the border where the image is too small to mirror."""
-    mode = "reflect" if min(x.shape[2:]) > width else "replicate"
-    return functional.pad(x, [width, width] * (x.ndim - 2), mode=mode)
 
 
 class ConvNormAct(nn.Module):
@@ -54,7 +50,20 @@ class ResizeConv(nn.Module):
         self.block = ConvNormAct(spatial_dims, in_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.block(functional.interpolate(x, scale_factor=2, mode="nearest"))
+        conv, norm = self.block.conv, self.block.norm
+        return functional.relu(norm(doubled_conv(x, conv.weight, conv.bias)), inplace=True)
+
+
+class Merge(ConvNormAct):
+    """Doubles the coarse (B, C, *S), puts the fine (B, C, *2S) beside it, and convolves both: (B, C, *2S)."""
+
+    def __init__(self, spatial_dims: int, channels: int):
+        super().__init__(spatial_dims, 2 * channels, channels)
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        of_coarse, of_fine = self.conv.weight.chunk(2, dim=1)
+        y = doubled_conv(coarse, of_coarse, self.conv.bias) + padded_conv(fine, of_fine, None)
+        return functional.relu(self.norm(y), inplace=True)
 
 
 class Head(nn.Module):
@@ -62,8 +71,7 @@ class Head(nn.Module):
 
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, kernel: int = 3):
         super().__init__()
-        self.padding = kernel // 2
         self.conv = CONV[spatial_dims](in_channels, out_channels, kernel)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(pad_reflect(x, self.padding))
+        return padded_conv(x, self.conv.weight, self.conv.bias)

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from medaug.networks.blocks import CONV, INSTANCE_NORM, Head, pad_reflect
+from medaug.networks.blocks import CONV, INSTANCE_NORM, Head
+from medaug.networks.convolutions import pad_reflect
 
 SLOPE = 0.2
 CLASS_SCALE = 0.3

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medaug.networks.blocks import CONV, Head, pad_reflect
+from medaug.networks.blocks import CONV, Head
 from medaug.networks.coding import code_channels
+from medaug.networks.convolutions import doubled_conv, pad_reflect
 
 GAIN = 8.0
 """Of the style encoder: from the first step on, styles of different images differ by about the prior's deviation."""
@@ -115,5 +116,4 @@ class _ResizeConvLayerNorm(nn.Module):
         self.norm = nn.GroupNorm(1, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        enlarged = functional.interpolate(x, scale_factor=2, mode="nearest")
-        return functional.relu(self.norm(self.conv(pad_reflect(enlarged, 1))), inplace=True)
+        return functional.relu(self.norm(doubled_conv(x, self.conv.weight, self.conv.bias)), inplace=True)

@@ -9,11 +9,9 @@ coarsest level.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from medaug.networks.blocks import ConvNormAct, Head, ResidualBlock
+from medaug.networks.blocks import ConvNormAct, Head, Merge, ResidualBlock
 
 
 class UNetGenerator(nn.Module):
@@ -31,7 +29,7 @@ class UNetGenerator(nn.Module):
         )
         self.middle = ResidualBlock(dims, widths[-1])
         self.narrow = nn.ModuleList(ConvNormAct(dims, coarse, fine) for fine, coarse in steps)
-        self.merge = nn.ModuleList(ConvNormAct(dims, 2 * fine, fine) for fine, _ in steps)
+        self.merge = nn.ModuleList(Merge(dims, fine) for fine, _ in steps)
         self.head = Head(dims, width, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,6 +38,5 @@ class UNetGenerator(nn.Module):
             skips.append(down(skips[-1]))
         x = self.middle(skips.pop())
         for narrow, merge in zip(reversed(self.narrow), reversed(self.merge), strict=True):
-            enlarged = functional.interpolate(narrow(x), scale_factor=2, mode="nearest")
-            x = merge(torch.cat([enlarged, skips.pop()], dim=1))
+            x = merge(narrow(x), skips.pop())
         return self.head(x)

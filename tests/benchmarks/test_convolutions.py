@@ -1,0 +1,61 @@
+"""The rewritten convolutions against the ordinary ones, forward and backward, in one thread."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from medaug.networks.convolutions import CONVOLUTION, doubled_conv, pad_reflect, padded_conv
+
+DOUBLED = [
+    (4, 128, 64, (16, 16)),
+    (4, 64, 32, (32, 32)),
+    (8, 48, 24, (24, 24)),
+    (1, 128, 64, (64, 64)),
+    (2, 48, 24, (16,) * 3),
+]
+SINGLE = [(8, 24, 3, (48, 48)), (4, 32, 7, (64, 64)), (1, 64, 7, (128, 128))]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("batch", "channels", "out", "size"), DOUBLED)
+def test_doubling_then_convolving(benchmark, batch, channels, out, size, seconds_in_turns, tell):
+    x, weight = drawn(batch, channels, *size), drawn(out, channels, *[3] * len(size))
+
+    def plain(x, weight):
+        return CONVOLUTION[len(size)](pad_reflect(functional.interpolate(x, scale_factor=2), 1), weight)
+
+    ratio = compared(benchmark, seconds_in_turns, plain, lambda x, weight: doubled_conv(x, weight, None), x, weight)
+    tell(f"doubled {batch}×{channels}×{size} → {out}: {ratio:.2f} times as fast")
+
+
+@pytest.mark.parametrize(("batch", "channels", "kernel", "size"), SINGLE)
+def test_convolving_to_one_channel(benchmark, batch, channels, kernel, size, seconds_in_turns, tell):
+    x, weight = drawn(batch, channels, *size), drawn(1, channels, kernel, kernel)
+
+    def plain(x, weight):
+        return CONVOLUTION[2](pad_reflect(x, kernel // 2), weight)
+
+    ratio = compared(benchmark, seconds_in_turns, plain, lambda x, weight: padded_conv(x, weight, None), x, weight)
+    tell(f"{batch}×{channels}×{size} to one channel, kernel {kernel}: {ratio:.2f} times as fast")
+
+
+def compared(benchmark, seconds_in_turns, plain, ours, x, weight) -> float:
+    pull = torch.ones_like(ours(x, weight))
+    steps = {"plain": lambda: plain(x, weight).backward(pull), "ours": lambda: ours(x, weight).backward(pull)}
+    seconds = seconds_in_turns(steps, rounds=10)
+    benchmark.extra_info["times_faster"] = seconds["plain"] / seconds["ours"]
+    benchmark.pedantic(steps["ours"], rounds=5)
+    return seconds["plain"] / seconds["ours"]
+
+
+def drawn(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
