@@ -112,8 +112,8 @@ class _State:
         self.fabric, self.config, self.folder = fabric, config, folder
         self.translator = translator.train()
         betas = (config.beta1, config.beta2)
-        generators = torch.optim.Adam(translator.generator_parameters(), config.learning_rate, betas)
-        discriminators = torch.optim.Adam(translator.discriminator_parameters(), config.learning_rate, betas)
+        groups = translator.generator_parameters(), translator.discriminator_parameters()
+        generators, discriminators = (torch.optim.Adam(g, config.learning_rate, betas, fused=True) for g in groups)
         self.module, *self.optimizers = fabric.setup(translator, generators, discriminators)
         for method in ("generator_losses", "discriminator_losses"):
             self.module.mark_forward_method(method)

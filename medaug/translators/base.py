@@ -143,12 +143,12 @@ class Translator(AdversarialModel):
 
     def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
         """Least squares, halved as in CycleGAN's section 7.1, on what `real_of` shows and on the fakes."""
-        return {
-            f"discriminator_{domain}": adversarial_discriminator(
-                self.discriminators[domain](self.real_of(batch, domain)), self.discriminators[domain](fakes[domain])
-            )
-            for domain in ("a", "b")
-        }
+        losses = {}
+        for domain in ("a", "b"):
+            real = self.real_of(batch, domain)
+            scores = self.discriminators[domain](torch.cat([real, fakes[domain].to(real.dtype)]))
+            losses[f"discriminator_{domain}"] = adversarial_discriminator(*scores.split([len(real), len(fakes[domain])]))
+        return losses
 
     def real_of(self, batch: Batch, domain: str) -> Tensor:
         """What this domain's discriminator is shown of the real images: the images themselves."""

@@ -129,8 +129,9 @@ class CycleGAN(Translator):
         """Equation 3 with least squares (section 4), plus the identity term of section 5.2."""
         a, b, c = batch["a"], batch["b"], self.config
         label_a = self._label_of(batch)
-        fake_b, fake_a = self.translate(a, "a2b", mask=label_a), self.translate(b, "b2a")
+        fake_a, same_a = self._with_identity(b, a, "b2a")
         label_b = self._seen_label(fake_a)
+        fake_b, same_b = self._with_identity(a, b, "a2b", label_a, label_b)
         noisy_b = fake_b + c.cycle_noise * seeded_noise(fake_b, batch["seed"], salt=1)
         noisy_a = fake_a + c.cycle_noise * seeded_noise(fake_a, batch["seed"], salt=2)
         reconstructed_a = self.translate(noisy_b, "b2a")
@@ -143,8 +144,7 @@ class CycleGAN(Translator):
         }
         if c.identity_weight:
             weight = c.cycle_weight * c.identity_weight
-            losses["identity_a"] = weight * l1(self.translate(a, "b2a"), a)
-            losses["identity_b"] = weight * l1(self.translate(b, "a2b", mask=label_b), b)
+            losses |= {"identity_a": weight * l1(same_a, a), "identity_b": weight * l1(same_b, b)}
         losses |= self._paired_losses(batch, fake_a, fake_b)
         losses |= self._structure_losses(a, fake_b, "a2b", batch.get("label_a"))
         losses |= self._structure_losses(b, fake_a, "b2a", batch.get("label_b"))
@@ -152,6 +152,18 @@ class CycleGAN(Translator):
             term = segmentation_consistency(self._segmenter(a), reconstructed_a, a, batch.get("label_a"))
             losses["segmentation_round_trip"] = c.round_trip_weight * term
         return losses, {domain: fake.detach() for domain, fake in shown.items()}
+
+    def _with_identity(
+        self, x: Tensor, other: Tensor, direction: Direction, label: Tensor | None = None,
+        label_other: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """The translation of `x`, and what the same generator makes of its own target domain's `other`: in one pass,
+        for no norm looks across samples. Without the identity term that is `other` itself."""
+        if not self.config.identity_weight:
+            return self.translate(x, direction, mask=label), other
+        labels = None if label is None or label_other is None else torch.cat([label.to(x), label_other.to(x)])
+        translated, same = self.translate(torch.cat([x, other]), direction, mask=labels).chunk(2)
+        return translated, same
 
     def real_of(self, batch: Batch, domain: str) -> Tensor:
         """With `label_discriminator` also the label: A's own, for B what the segmenter sees in its translation to A."""

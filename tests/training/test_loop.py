@@ -39,7 +39,7 @@ def test_loop_equals_a_hand_written_one(tmp_path):
     config = tiny_config(steps=4, pool_size=0, ema_decay=0.8)
     translator = tiny_translator()
     optimizers = [
-        torch.optim.Adam(parameters, config.learning_rate, (0.5, 0.99))
+        torch.optim.Adam(parameters, config.learning_rate, (0.5, 0.99), fused=True)
         for parameters in (translator.generator_parameters(), translator.discriminator_parameters())
     ]
     ema = AveragedModel(translator.generators, multi_avg_fn=get_ema_multi_avg_fn(0.8))
