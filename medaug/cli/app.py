@@ -24,7 +24,7 @@ RELAYED = re.compile(r".*\bmedaug\.errors\.(\w+): (.+)", re.DOTALL)
 class OneLineErrors(TyperGroup):
     """Ends expected errors of any command with one line on stderr and the error's exit code, without a traceback."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # the Context that typer passes
         try:
             return super().invoke(ctx)
         except MedaugError as error:

@@ -56,7 +56,7 @@ def dump_config(config: PipelineConfig) -> str:
 def _plain_yaml() -> YAML:
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = None
-    yaml.sort_base_mapping_type_on_output = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # declared as None
     return yaml
 
 
