@@ -40,7 +40,7 @@ class OneLineErrors(TyperGroup):
 app = typer.Typer(
     name="medaug", cls=OneLineErrors, no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False,
     help="GAN augmentation for medical images: insert and remove tumors, and measure whether it helps.\n\n"
-    "Start with: `medaug run pipelines/quickstart.yaml --out out/quickstart`",
+    "Start with: `medaug run quickstart --out out/quickstart`",
 )  # fmt: skip
 
 

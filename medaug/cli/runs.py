@@ -103,7 +103,7 @@ def sample(
 
 @app.command()
 def run(
-    pipeline: Annotated[Path, typer.Argument(help="Pipeline YAML, for example pipelines/quickstart.yaml.")],
+    pipeline: Annotated[Path, typer.Argument(help="Pipeline YAML, or the name of one that comes with medaug.")],
     out: Out = None,
     set_: Set = None,
     skip_unreadable: SkipUnreadable = False,
