@@ -1,11 +1,14 @@
 # make demo   environment + the main job on built-in phantoms; prints the path of the report
 # make env    .venv with the development extras
 # make test   everything that CI runs (two processes of one thread: the tests' networks are tiny)
+# make dist   the source distribution and the wheel, in dist/
+# make licences            docs/licences.md, from what is installed
+# make audit-dependencies  known vulnerabilities of the pins in constraints.txt; needs the package index's advisories
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO_OUT ?= out/quickstart
 
-.PHONY: demo env test clean
+.PHONY: demo env test dist licences audit-dependencies clean
 
 demo: .venv/.installed
 	$(BIN)/medaug run pipelines/quickstart.yaml --out $(DEMO_OUT)
@@ -15,8 +18,23 @@ env: .venv/.dev
 test: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+
+dist: .venv/.release
+	rm -rf dist
+	$(BIN)/python -m build
+
+licences: .venv/.dev
+	{ sed '/^|/,$$d' docs/licences.md; $(BIN)/pip-licenses --format=markdown --order=name --no-version --with-system \
+	    --packages $$(sed -n 's/==.*//p' constraints.txt); } > docs/licences.new
+	mv docs/licences.new docs/licences.md
+
+# --strict: where the advisories cannot be reached, nothing was audited, and that must not look like a clean result.
+audit-dependencies: .venv/.release
+	$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip || \
+	    { echo "audit-dependencies: vulnerable pins, or (\"could not be audited\") advisories out of reach" >&2; exit 1; }
 
 # torch first, by its exact version: a range would let pip choose a newer build with CUDA.
 .venv/bin/python:
@@ -31,5 +49,9 @@ test: .venv/.dev
 	$(BIN)/pip install -q -c constraints.txt -e ".[dev]"
 	touch $@
 
+.venv/.release: .venv/.dev
+	$(BIN)/pip install -q -c constraints.txt -e ".[release]"
+	touch $@
+
 clean:
-	rm -rf .venv out
+	rm -rf .venv out dist

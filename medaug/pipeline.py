@@ -53,7 +53,7 @@ class StageResult:
 
 def run_pipeline(
     config: PipelineConfig, out: Path, *, until: str = "report",
-    on_stage: Callable[[StageResult], None] = lambda result: None,
+    on_stage: Callable[[StageResult], object] = lambda result: None,
 ) -> RunDir:  # fmt: skip
     """Runs the pipeline in the folder `out`; with `split.folds` every fold in a folder of its own, and pools them.
 
@@ -116,7 +116,7 @@ def _check_folds(config: PipelineConfig, until: str) -> None:
         )
 
 
-def _run_folds(config: PipelineConfig, out: Path, on_stage: Callable[[StageResult], None]) -> RunDir:
+def _run_folds(config: PipelineConfig, out: Path, on_stage: Callable[[StageResult], object]) -> RunDir:
     run, folds = open_run(out, config), []
     for fold in range(config.split.folds or 0):
         split = config.split.model_copy(update={"fold": fold})
@@ -178,7 +178,7 @@ def draw_page(folder: Path) -> Path:
 
 
 def reproduce(
-    folder: Path, out: Path | None, *, jobs: int = 1, on_stage: Callable[[StageResult], None] = lambda result: None
+    folder: Path, out: Path | None, *, jobs: int = 1, on_stage: Callable[[StageResult], object] = lambda result: None
 ) -> Reproduction:
     """Runs a finished run again in another folder (by default `<folder>-again`) and compares the two.
 

@@ -16,6 +16,7 @@ from medaug.errors import DataError
 
 if TYPE_CHECKING:
     import torch
+    from monai.data import MetaTensor
 
 Unit = Literal["HU", "au"]
 HU_OF_AIR = -500.0
@@ -109,6 +110,19 @@ class Domain:
         window = values.get("window", {})
         kind = Window if "low" in window else Percentiles
         return cls(values["name"], values["modality"], kind(**window))
+
+
+def as_meta(image: np.ndarray | torch.Tensor) -> MetaTensor:
+    """The image itself, which is a MetaTensor: what a transform made of one, or tensor arithmetic did.
+
+    Raises:
+        TypeError: if it is none, and so has lost its affine.
+    """
+    from monai.data import MetaTensor  # seconds, which windows need not wait
+
+    if not isinstance(image, MetaTensor):
+        raise TypeError(f"found a {type(image).__name__}, which has no affine; expected a MetaTensor")
+    return image
 
 
 def spacing_of(affine: np.ndarray | torch.Tensor, spatial_dims: int) -> tuple[float, ...]:

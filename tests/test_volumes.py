@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from monai.data import MetaTensor
 
 from medaug.errors import DataError
 from medaug.volumes import (
@@ -14,6 +15,7 @@ from medaug.volumes import (
     Percentiles,
     Window,
     affine_of,
+    as_meta,
     check_finite,
     check_modality,
     check_same_grid,
@@ -168,6 +170,13 @@ AU = Domain("mr", "MR")
 )
 def test_intensities_that_the_modality_can_have_are_accepted(domain, low, high):
     check_modality(np.array([low, high], float), domain, "scan.nii")
+
+
+def test_an_image_that_lost_its_affine_is_no_volume():
+    image = MetaTensor(torch.zeros(1, 2, 2), affine=torch.eye(4))
+    assert as_meta(image) is image
+    with pytest.raises(TypeError, match="Tensor, which has no affine"):
+        as_meta(image.as_tensor())
 
 
 @pytest.mark.parametrize(("domain", "low", "high", "word"), [(AU, -1024, 1500, "MR"), (HU, 0, 255, "HU")])

@@ -24,7 +24,7 @@ RELAYED = re.compile(r".*\bmedaug\.errors\.(\w+): (.+)", re.DOTALL)
 class OneLineErrors(TyperGroup):
     """Ends expected errors of any command with one line on stderr and the error's exit code, without a traceback."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # the Context that typer passes
         try:
             return super().invoke(ctx)
         except MedaugError as error:
@@ -40,7 +40,7 @@ class OneLineErrors(TyperGroup):
 app = typer.Typer(
     name="medaug", cls=OneLineErrors, no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False,
     help="GAN augmentation for medical images: insert and remove tumors, and measure whether it helps.\n\n"
-    "Start with: `medaug run pipelines/quickstart.yaml --out out/quickstart`",
+    "Start with: `medaug run quickstart --out out/quickstart`",
 )  # fmt: skip
 
 

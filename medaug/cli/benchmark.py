@@ -13,7 +13,7 @@ from medaug.cli.runs import Out, Set
 
 @app.command()
 def benchmark(
-    pipeline: Annotated[Path, typer.Argument(help="Pipeline YAML, for example pipelines/benchmark_phantom.yaml.")],
+    pipeline: Annotated[Path, typer.Argument(help="Pipeline YAML, or the name of one that comes with medaug.")],
     out: Out = None,
     set_: Set = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes that work on it.")] = 1,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medaug.cli.app import app
+
+if TYPE_CHECKING:
+    from medaug.pipeline import StageResult
+    from medaug.stages.runs import RunDir
 
 Data = Annotated[Path | None, typer.Option("--data", help="Folder or datalist JSON; left out: built-in phantoms.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; left out: `out/<name>`.")]
@@ -98,7 +103,7 @@ def sample(
 
 @app.command()
 def run(
-    pipeline: Annotated[Path, typer.Argument(help="Pipeline YAML, for example pipelines/quickstart.yaml.")],
+    pipeline: Annotated[Path, typer.Argument(help="Pipeline YAML, or the name of one that comes with medaug.")],
     out: Out = None,
     set_: Set = None,
     skip_unreadable: SkipUnreadable = False,
@@ -132,9 +137,9 @@ def phantoms(
 
 
 def _run(
-    file: Path | None, chosen: dict[str, object], set_: list[str] | None, out: Path | None, name: str, *, until: str,
+    file: Path | None, chosen: Mapping[str, object], set_: list[str] | None, out: Path | None, name: str, *, until: str,
     dry_run: bool,
-):  # fmt: skip
+) -> RunDir | None:  # fmt: skip
     from medaug.stages.config.files import dump_config, load_config
 
     config = load_config(file, set_ or [], {key: value for key, value in chosen.items() if value is not None})
@@ -143,7 +148,7 @@ def _run(
         return None
     from medaug.pipeline import run_pipeline
 
-    def say(result) -> None:
+    def say(result: StageResult) -> None:
         sys.stderr.write(f"{result.name}: {'done' if result.ran else 'unchanged, not run again'}\n")
 
     return run_pipeline(config, out or Path("out") / name, until=until, on_stage=say)

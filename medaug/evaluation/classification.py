@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medaug.errors import ConfigError, DataError
-from medaug.evaluation.updates import OnUpdate, Samples, autocast, run_updates
+from medaug.evaluation.updates import OnUpdate, Precision, Samples, autocast, run_updates
 from medaug.networks.initialization import isolated_rng
 
 GROUPS = 4
@@ -44,7 +44,7 @@ class ClassificationConfig:
     batch_size: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 1e-5
-    precision: str = "32-true"
+    precision: Precision = "32-true"
 
     def __post_init__(self) -> None:
         if self.spatial_dims not in (2, 3):

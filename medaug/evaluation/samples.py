@@ -118,8 +118,9 @@ class SegmentationSamples(Dataset):
 
     def _view(self, with_tumor: bool, pick: float, other: float | None) -> tuple[View, Path]:
         """The view that these draws in [0, 1) mean, and its folder; `other` is None for a real one."""
-        invented = self._written is not None and other is not None
-        return _picked([self._pools[invented, with_tumor]], other if invented else pick)
+        if self._written is not None and other is not None:
+            return _picked([self._pools[True, with_tumor]], other)
+        return _picked([self._pools[False, with_tumor]], pick)
 
     def _patch(
         self, example: Example, rng: np.random.RandomState, *, around_tumor: bool

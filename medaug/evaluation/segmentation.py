@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import EllipsisType
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from torch.nn import functional as F
 
 from medaug.errors import ConfigError, DataError
 from medaug.evaluation.networks import NETWORKS, build_network
-from medaug.evaluation.updates import OnUpdate, Samples, autocast, run_updates
+from medaug.evaluation.updates import OnUpdate, Precision, Samples, autocast, run_updates
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class SegmentationConfig:
     batch_size: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 1e-5
-    precision: str = "32-true"
+    precision: Precision = "32-true"
     patch_size: tuple[int, ...] | None = None
     overlap: float = 0.5
 
@@ -126,12 +127,11 @@ def train_segmenter(
         TrainingError: if the loss becomes NaN or infinite.
     """
     network = build_segmenter(config, torch.Generator().manual_seed(seed))
-    kind = (
-        {"sigmoid": True}
-        if config.classes == 1
-        else {"softmax": True, "to_onehot_y": True, "include_background": False}
-    )
-    dice_and_entropy = DiceCELoss(batch=True, **kind)  # batch: a slice without tumor does not swamp the Dice term
+    several = config.classes > 1
+    dice_and_entropy = DiceCELoss(
+        batch=True,  # a slice without tumor does not swamp the Dice term
+        sigmoid=not several, softmax=several, to_onehot_y=several, include_background=not several,
+    )  # fmt: skip
 
     def loss_of(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         return dice_and_entropy(model(padded(images, config)).float(), padded(labels, config))  # (B, 1, *S)
@@ -183,10 +183,13 @@ def logits(network: nn.Module, image: Tensor, config: SegmentationConfig) -> Ten
         result = torch.cat(parts)
     else:
         large = padded(images.to(device), config, config.patch_size)
-        result = sliding_window_inference(
+        joined = sliding_window_inference(
             large, config.patch_size, config.batch_size, forward, overlap=config.overlap, mode="gaussian"
         )
-    result = result[(..., *(slice(n) for n in size))].float().to(image.device)
+        assert isinstance(joined, Tensor)  # as `forward` gives one
+        result = joined
+    own: tuple[EllipsisType | slice, ...] = (..., *(slice(n) for n in size))
+    result = result[own].float().to(image.device)
     return result if stack else result[0]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from lightning_fabric import Fabric
@@ -21,6 +21,10 @@ Stack = Callable[[Sequence[Mapping[str, Any]]], tuple[Tensor, Tensor]]
 OnUpdate = Callable[[int, float], None]
 
 
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+"""As Lightning Fabric names it."""
+
+
 class Samples(Protocol):
     """Training samples by number: `samples[i]` is the same sample whenever it is asked for."""
 
@@ -30,13 +34,22 @@ class Samples(Protocol):
 
 
 class Schedule(Protocol):
-    """What the loop needs of a network's settings; `precision` is Fabric's."""
+    """What the loop needs of a network's settings."""
 
-    updates: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    precision: str
+    @property
+    def updates(self) -> int: ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def learning_rate(self) -> float: ...
+
+    @property
+    def weight_decay(self) -> float: ...
+
+    @property
+    def precision(self) -> Precision: ...
 
 
 def run_updates(
@@ -110,6 +123,7 @@ def _loader(samples: Samples, stack: Stack, config: Schedule, seed: int, workers
     numbers = range(config.updates * config.batch_size)
     generator = torch.Generator().manual_seed(seed)  # without it, the loader draws from the global generator
     return DataLoader(
-        samples, config.batch_size, sampler=numbers, num_workers=workers, generator=generator, collate_fn=stack,
+        samples,  # type: ignore[arg-type]  # it needs no more than `Samples` has, and does not say so
+        config.batch_size, sampler=numbers, num_workers=workers, generator=generator, collate_fn=stack,
         pin_memory=torch.cuda.is_available(),
     )  # fmt: skip

@@ -52,9 +52,12 @@ def find_datalist(root: Path, sequence: str | int | None) -> list[Case]:
         images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
         index, channel = 0, entry.get("channel") if chosen is None else chosen
         if len(images) > 1:
-            index, channel = choose_channel(names or [str(i) for i in range(len(images))], sequence, str(source)), None
-            if index >= len(images):
-                raise _bad_entry(source, number, f"{len(images)} images", f"at least {index + 1}")
+            which = choose_channel(names or [str(i) for i in range(len(images))], sequence, str(source))
+            if which is None:
+                raise _bad_entry(source, number, f"{len(images)} images", "one, as the list names one sequence")
+            if which >= len(images):
+                raise _bad_entry(source, number, f"{len(images)} images", f"at least {which + 1}")
+            index, channel = which, None
         image = _inside(source, images[index])
         label = _inside(source, entry["label"]) if entry.get("label") else None
         patient = _text(entry.get("patient", entry.get("subject")))

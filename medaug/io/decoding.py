@@ -96,7 +96,7 @@ def _wanted_grid(options: Options, shape: tuple[int, ...], spacing_mm: tuple[flo
         raise ConfigError(f"{name} has {len(asked)} sizes; {path} is a picture. Give two sizes.")
     if options.resample_mm is not None:
         return grid_of_spacing(shape, spacing_mm, options.resample_mm)
-    return tuple(asked)
+    return options.grid_size or ()
 
 
 def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, dict[str, str]]:

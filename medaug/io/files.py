@@ -182,7 +182,8 @@ def _to_numpy(image: MetaTensor | torch.Tensor | np.ndarray) -> np.ndarray:
 def _to_dtype(array: np.ndarray, dtype: str | np.dtype | type | None, path: str) -> np.ndarray:
     """Rounds and clips to a whole-number type; without a type, 64-bit values are narrowed where they fit."""
     check_finite(array, path)
-    target = np.dtype(dtype) if dtype is not None else np.dtype(_STORABLE.get(array.dtype.name, array.dtype.name))
+    name = array.dtype.name
+    target: np.dtype = np.dtype(dtype if dtype is not None else _STORABLE.get(name, name))
     if not np.issubdtype(target, np.integer):
         return array.astype(target)
     limits = np.iinfo(target)

@@ -24,11 +24,10 @@ def resample_image(image: np.ndarray, grid_size: tuple[int, ...]) -> np.ndarray:
     slices = np.asarray(image, dtype=np.float32)
     slices = np.moveaxis(slices, 2, 0) if image.ndim == 3 else slices[None]
     batch = torch.from_numpy(np.ascontiguousarray(slices))[:, None]  # (Z, 1, X, Y)
-    options = {"mode": "bilinear", "align_corners": False, "antialias": True}
-    resampled = functional.interpolate(batch, size=grid_size[:2], **options)[:, 0]  # (Z, X, Y)
+    resampled = _bilinear(batch, grid_size[0], grid_size[1])[:, 0]  # (Z, X, Y)
     if len(grid_size) == 3:
         columns = resampled.reshape(1, 1, len(resampled), -1)
-        columns = functional.interpolate(columns, size=(grid_size[2], columns.shape[-1]), **options)
+        columns = _bilinear(columns, grid_size[2], columns.shape[-1])
         resampled = columns.reshape(grid_size[2], *resampled.shape[1:])
     result = resampled.numpy()
     return np.asfortranarray(np.moveaxis(result, 0, 2) if image.ndim == 3 else result[0])
@@ -79,6 +78,10 @@ def grid_of_spacing(
     """The size at which voxels come closest to `wanted_mm`, along as many axes, in the field of view as it is."""
     axes = zip(shape, spacing_mm, wanted_mm, strict=False)
     return tuple(max(1, round(size * spacing / wanted)) for size, spacing, wanted in axes)
+
+
+def _bilinear(batch: torch.Tensor, x: int, y: int) -> torch.Tensor:
+    return functional.interpolate(batch, size=(x, y), mode="bilinear", align_corners=False, antialias=True)
 
 
 def _overlap(old: int, new: int) -> np.ndarray:

@@ -173,10 +173,10 @@ def _decode_picture(path: Path, palette_as_index: bool) -> Decoded:
             )  # fmt: skip
         with _quiet_stderr():
             picture.load()
-        if picture.mode in ("P", "PA") and not palette_as_index:
-            picture = picture.convert("RGB")
-        array = np.asarray(picture)
-        if picture.mode in ("LA", "RGBA", "PA") and array[..., -1].min() == array[..., -1].max():
+        as_colours = picture.mode in ("P", "PA") and not palette_as_index
+        shown = picture.convert("RGB") if as_colours else picture
+        array = np.asarray(shown)
+        if shown.mode in ("LA", "RGBA", "PA") and array[..., -1].min() == array[..., -1].max():
             array = array[..., :-1]  # an alpha channel without content
     if array.dtype == bool:
         array = array.astype(np.uint8)

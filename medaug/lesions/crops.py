@@ -32,7 +32,7 @@ class CropBox:
         return extract(array, self, fill)
 
 
-def box_around(center: Sequence[int], size: Sequence[int]) -> CropBox:
+def box_around(center: Sequence[int] | np.ndarray, size: Sequence[int]) -> CropBox:
     """The box of this size around a voxel."""
     return CropBox(tuple(int(c) - s // 2 for c, s in zip(center, size, strict=True)), tuple(int(s) for s in size))
 

@@ -70,9 +70,9 @@ class Target:
         box = box_around(center, self.box_size)
         voxels = np.argwhere(region) + box.start
         total = len(voxels)
-        voxels = tuple(voxels[((voxels >= 0) & (voxels < self.organ.shape)).all(axis=1)].T)
-        inside = np.count_nonzero(self.organ[voxels])
-        if inside < INSIDE * total or (self.blocked is not None and self.blocked[voxels].any()):
+        at = tuple(voxels[((voxels >= 0) & (voxels < self.organ.shape)).all(axis=1)].T)
+        inside = np.count_nonzero(self.organ[at])
+        if inside < INSIDE * total or (self.blocked is not None and self.blocked[at].any()):
             return None
         if inside < total:
             mask = largest_component(mask & nearest_mask(extract(self.organ, box, False), mask.shape))

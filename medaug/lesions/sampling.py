@@ -87,7 +87,9 @@ def draw_lesion(
     for attempt in range(max_tries):
         late = max(0, attempt - max_tries // 2 + 1)
         drawn = _Drawn.of(prior, rng, size_mm, shape, reference, 0.85**late if size_mm is None else 1.0)
-        region = None if drawn is None else target.region(drawn.mask)
+        if drawn is None:
+            continue
+        region = target.region(drawn.mask)
         if region is None or not _has_size(region, spacing_mm, size_mm):
             continue
         for usual in PLACES:

@@ -66,7 +66,7 @@ def _translated(x: Tensor, shift: Tensor) -> Tensor:
 
 def _kept(x: Tensor, center: Tensor) -> Tensor:
     """(B, 1, *S): 0 inside a box of half the size around `center` (it may reach over the edge), 1 outside."""
-    dims, inside = x.ndim - 2, 1.0
+    dims, inside = x.ndim - 2, x.new_ones(())
     for axis, n in enumerate(x.shape[2:]):
         voxels = torch.arange(n, device=x.device) + 0.5
         near = ((voxels - n * center[:, axis, None]).abs() < CUTOUT * n / 2).to(x.dtype)  # (B, n)

@@ -30,13 +30,15 @@ class StyleEncoder(nn.Module):
     def __init__(self, spatial_dims: int, in_channels: int, style_dim: int, *, width: int, depth: int):
         super().__init__()
         widths = [in_channels, *[width * 2**level for level in range(depth)]]
-        self.convs = nn.ModuleList(
+        convs = [
             CONV[spatial_dims](before, after, 3, stride=1 if level == 0 else 2)
             for level, (before, after) in enumerate(zip(widths, widths[1:], strict=False))
-        )
-        for conv in self.convs:
+        ]
+        for conv in convs:
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-            nn.init.zeros_(conv.bias)
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
+        self.convs = nn.ModuleList(convs)
         self.linear = nn.Linear(widths[-1], style_dim)
         nn.init.zeros_(self.linear.bias)
 
@@ -105,8 +107,7 @@ def adaptive_instance_norm(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
 
 def pooled_mask(mask: Tensor, size: torch.Size) -> Tensor:
     """The share of each coarse voxel that the mask (B, 1, *S) covers: (B, 1, *size)."""
-    pool = functional.adaptive_avg_pool2d if mask.ndim == 4 else functional.adaptive_avg_pool3d
-    return pool(mask, size)
+    return functional.interpolate(mask, size=size, mode="area")
 
 
 class _ResizeConvLayerNorm(nn.Module):

@@ -7,7 +7,7 @@ No download and no files: numpy only, well under a second each. See `base.Phanto
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 from medaug.errors import ConfigError
 from medaug.phantoms.abdomen import abdomen_phantom
@@ -19,7 +19,7 @@ __all__ = ["ANATOMIES", "Phantom", "abdomen_phantom", "axial_slices", "head_phan
 ANATOMIES: dict[str, Callable[..., Phantom]] = {"head": head_phantom, "abdomen": abdomen_phantom}
 
 
-def phantoms(anatomy: Literal["head", "abdomen"], patients: int, *, seed: int = 0, **options: Any) -> Iterator[Phantom]:
+def phantoms(anatomy: str, patients: int, *, seed: int = 0, **options: Any) -> Iterator[Phantom]:
     """Yields patients 0 to `patients - 1`; patient i depends on (seed, i) and the options, not on the count.
 
     Args:

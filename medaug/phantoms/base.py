@@ -67,11 +67,12 @@ def grid_for(
     """
     if len(shape) != 3 or any(int(n) != n or n < 1 for n in shape):
         raise ConfigError(f"shape: found {shape!r}; expected three positive whole numbers (X, Y, Z)")
-    if spacing_mm is None:
-        spacing_mm = tuple(extent / n for extent, n in zip(field_of_view_mm, shape, strict=True))
-    if len(spacing_mm) != 3 or any(not (np.isfinite(s) and s > 0) for s in spacing_mm):
+    covering_mm = tuple(extent / n for extent, n in zip(field_of_view_mm, shape, strict=True))
+    sizes_mm = covering_mm if spacing_mm is None else spacing_mm
+    if len(sizes_mm) != 3 or any(not (np.isfinite(s) and s > 0) for s in sizes_mm):
         raise ConfigError(f"spacing_mm: found {spacing_mm!r}; expected three positive sizes in mm")
-    return Grid.centred(tuple(int(n) for n in shape), tuple(float(s) for s in spacing_mm))
+    (x, y, z), (r, a, s) = map(int, shape), map(float, sizes_mm)
+    return Grid.centred((x, y, z), (r, a, s))
 
 
 def check_draw(index: int, seed: int, tumors: int | None) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Points = tuple[np.ndarray, np.ndarray, np.ndarray]
-Vector = Sequence[float]
+Vector = Sequence[float] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,16 @@ class Grid:
     def centred(cls, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]) -> Grid:
         """The grid of this shape and spacing whose middle is the world's origin."""
         signs = (-1.0, -1.0, 1.0)
-        axes = tuple(
+        r, a, s = (
             (sign * step * (np.arange(n) - (n - 1) / 2)).astype(np.float32)
             for sign, step, n in zip(signs, spacing_mm, shape, strict=True)
         )
-        return cls(axes, spacing_mm)
+        return cls((r, a, s), spacing_mm)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return tuple(len(axis) for axis in self.axes)
+        r, a, s = self.axes
+        return len(r), len(a), len(s)
 
     @property
     def points(self) -> Points:
@@ -66,8 +67,8 @@ class Grid:
             if inside.size == 0:
                 return None
             slices.append(slice(int(inside[0]), int(inside[-1]) + 1))
-        axes = tuple(axis[part] for axis, part in zip(self.axes, slices, strict=True))
-        return tuple(slices), Grid(axes, self.spacing_mm)
+        (x, y, z), (r, a, s) = slices, self.axes
+        return (x, y, z), Grid((r[x], a[y], s[z]), self.spacing_mm)
 
 
 def white_noise(rng: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
@@ -99,8 +100,8 @@ def smooth_noise(
 
 def warped(rng: np.random.RandomState, grid: Grid, scale_mm: float, amplitude_mm: float, extent_mm: float) -> Points:
     """The grid's points, each axis moved by a smooth field of this standard deviation."""
-    moved = (p + np.float32(amplitude_mm) * smooth_noise(rng, grid, scale_mm, extent_mm) for p in grid.points)
-    return tuple(moved)
+    r, a, s = (p + np.float32(amplitude_mm) * smooth_noise(rng, grid, scale_mm, extent_mm) for p in grid.points)
+    return r, a, s
 
 
 def rotation(angles_rad: Vector) -> np.ndarray:
@@ -121,7 +122,8 @@ def ellipsoid(points: Points, centre_mm: Vector, radii_mm: Vector, turn: np.ndar
     if turn is not None:
         turn = turn.astype(np.float32)
         local = [turn[0, i] * local[0] + turn[1, i] * local[1] + turn[2, i] * local[2] for i in range(3)]
-    k = slope = np.float32(0.0)
+    k: np.ndarray = np.zeros((), dtype=np.float32)
+    slope = k
     for axis, radius in zip(local, radii_mm, strict=True):
         if np.isfinite(radius):
             squared = axis * np.float32(1.0 / radius)

@@ -147,7 +147,7 @@ def _spine(rng: np.random.RandomState, body: _Body, edge: float) -> tuple[np.nda
 
 def _kidneys(rng: np.random.RandomState, body: _Body, edge: float) -> tuple[np.ndarray, list[Layer]]:
     """Two beans with cortex, medulla and pelvis, in a bed of fat; the right one lies lower."""
-    distance = core = hilum = None
+    sides = []
     for side in (1.0, -1.0):
         z = (-34.0 if side > 0 else -22.0) + rng.uniform(-10, 10)
         centre = np.array([side * 0.50 * body.inner_r, -0.46 * body.inner_a, z])
@@ -156,8 +156,8 @@ def _kidneys(rng: np.random.RandomState, body: _Body, edge: float) -> tuple[np.n
         whole = ellipsoid(body.points, centre, radii, turn)
         sinus = ellipsoid(body.points, centre - turn @ [side * 18.0, 0, 0], (15, 9, 22), turn)
         inner = ellipsoid(body.points, centre, radii - 9.0, turn)
-        parts = np.maximum(whole, -sinus), inner, sinus
-        distance, core, hilum = parts if distance is None else map(union, (distance, core, hilum), parts)
+        sides.append((np.maximum(whole, -sinus), inner, sinus))
+    distance, core, hilum = map(union, *sides)
     layers = [
         Layer("fat", soft(distance - 5, edge)),
         Layer("pelvis", 0.5 * soft(hilum + 4, edge)),

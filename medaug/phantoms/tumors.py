@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial, reduce
 
 import numpy as np
 
@@ -44,15 +45,17 @@ def lesion(
     """
     half_mm = 2.2 * radius_mm + margin_mm
     box = grid.box(centre_mm, half_mm)
-    where, local = box if box else ((slice(0, 0),) * 3, Grid(tuple(axis[:0] for axis in grid.axes), grid.spacing_mm))
-    distance = None
+    r, a, s = grid.axes
+    where, local = box if box else ((slice(0, 0),) * 3, Grid((r[:0], a[:0], s[:0]), grid.spacing_mm))
+    lobes = []
     for lobe in range(rng.randint(2, 4)):
         size = radius_mm if lobe == 0 else radius_mm * rng.uniform(0.45, 0.75)
         radii = size * np.exp(rng.normal(0, 0.2, 3))
         direction = rng.normal(0, 1, 3)
         offset = direction / np.linalg.norm(direction) * (0.0 if lobe == 0 else 0.75 * radius_mm)
-        part = ellipsoid(local.points, np.add(centre_mm, offset), radii, rotation(rng.uniform(0, 2 * np.pi, 3)))
-        distance = part if distance is None else union(distance, part, 0.4 * radius_mm)
+        turn = rotation(rng.uniform(0, 2 * np.pi, 3))
+        lobes.append(ellipsoid(local.points, np.add(centre_mm, offset), radii, turn))
+    distance = reduce(partial(union, blend_mm=0.4 * radius_mm), lobes)
     surface = smooth_noise(rng, local, 0.6 * radius_mm, half_mm, centre_mm)
     texture = smooth_noise(rng, local, max(4.0, 0.35 * radius_mm), half_mm, centre_mm)
     spread = smooth_noise(rng, local, max(7.0, 0.7 * radius_mm), half_mm, centre_mm)

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from medaug.errors import ConfigError, DataError
-from medaug.lesions import CropBox, box_around, extract
+from medaug.lesions import CropBox, LesionPrior, box_around, extract
 from medaug.lesions.crops import resized
 from medaug.lesions.geometry import bounding_box
 from medaug.translators.weights import Weights
@@ -112,23 +112,24 @@ class RemovalScorer:
         translator, prior = self.weights.translator, self.weights.prior
         device = next(translator.parameters()).device
         generator = torch.Generator().manual_seed(self.seed)
-        if prior is None:
+        if prior is None or self.tile_mm is None:
             pads = [p for size in reversed(image.shape) for p in (0, -size % translator.stride)]
             padded = functional.pad(torch.from_numpy(image)[None, None], pads, mode="replicate").to(device)
             whole = translator.translate(padded, "b2a", generator=generator)[0, 0].cpu().numpy()
             return whole[tuple(slice(size) for size in image.shape)]
         for _ in range(self.passes):
-            image = self._filled(image, organ, generator, device)
+            image = self._filled(image, organ, prior, self.tile_mm, generator, device)
         return image
 
     def _filled(
-        self, image: np.ndarray, organ: np.ndarray, generator: torch.Generator, device: torch.device
-    ) -> np.ndarray:
+        self, image: np.ndarray, organ: np.ndarray, prior: LesionPrior, tile_mm: float, generator: torch.Generator,
+        device: torch.device,
+    ) -> np.ndarray:  # fmt: skip
         """Every tile filled from its surroundings in `image`; a voxel changes by the mean of its tiles' changes."""
-        translator, prior = self.weights.translator, self.weights.prior
-        tile = tile_mask(self.tile_mm, prior.crop_size, prior.spacing_mm)
+        translator = self.weights.translator
+        tile = tile_mask(tile_mm, prior.crop_size, prior.spacing_mm)
         total, times = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.float32)
-        for boxes, crops, regions in tiled_crops(image, organ, tile, self.tile_mm, prior.spacing_mm):
+        for boxes, crops, regions in tiled_crops(image, organ, tile, tile_mm, prior.spacing_mm):
             x, mask = crops.to(device), regions.to(device)
             fills = translator.translate(x, "b2a", mask=mask, generator=generator).cpu()
             _add(total, boxes, (fills - crops) * regions)

@@ -45,8 +45,9 @@ def z_ratio(image: np.ndarray, region: np.ndarray, spacing_mm: Sequence[float]) 
             f"found an image of shape {image.shape} and a region of {region.shape}; expected two volumes of one shape. "
             "Give both as (X, Y, Z)."
         )
-    steps = [_mean_step(image.astype(np.float64), region.astype(bool), axis) for axis in range(3)]
-    if any(step is None for step in steps):
+    found = (_mean_step(image.astype(np.float64), region.astype(bool), axis) for axis in range(3))
+    steps = [step for step in found if step is not None]
+    if len(steps) < 3:
         return None
     x, y, z = (step / mm for step, mm in zip(steps, spacing_mm, strict=True))
     return float(2 * z / (x + y)) if x + y > 0 else None

@@ -12,6 +12,7 @@ costal cartilage are taken for blood, so a CT without contrast agent has some to
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
@@ -62,7 +63,7 @@ def beside_blood(
     """Soft tissue, -30 to 130 HU, 3 to 15 mm from blood (bool): what contrast agent changes little."""
     in_plane = tuple(spacing_mm[:2])
     volume = np.asarray(blood).reshape(*blood.shape[:2], -1)
-    near, far = (by_plane(lambda plane, mm=mm: grow(plane, mm, in_plane), volume) for mm in BESIDE_MM)
+    near, far = (by_plane(partial(grow, margin_mm=mm, spacing_mm=in_plane), volume) for mm in BESIDE_MM)
     smooth = _smoothed(image_hu, spacing_mm)
     soft = (smooth >= SOFT_HU[0]) & (smooth < SOFT_HU[1]) & (np.asarray(body) > 0)
     return soft & (far & ~near).reshape(blood.shape)

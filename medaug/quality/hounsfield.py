@@ -71,7 +71,8 @@ def tissues_of(real_hu: np.ndarray) -> dict[str, np.ndarray]:
 def inside(pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
     """The real and the synthetic values at every voxel of the masks, (N,) each."""
     checked = checked_pairs(pairs)
-    return tuple(np.concatenate([pair[i][pair.mask] for pair in checked]) for i in (0, 1))
+    real, synthetic = (np.concatenate([pair[i][pair.mask] for pair in checked]) for i in (0, 1))
+    return real, synthetic
 
 
 def _errors(difference: np.ndarray) -> dict[str, float]:

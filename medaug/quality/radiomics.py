@@ -9,6 +9,8 @@ Run-length matrices are left out: numpyradiomics 0.0.5 cannot make them of a sli
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 
 from medaug.errors import ConfigError, DataError
@@ -60,7 +62,7 @@ def radiomics_available() -> bool:
     return True
 
 
-def _library():
+def _library() -> ModuleType:
     try:
         import numpyradiomics
     except ImportError as error:
@@ -70,7 +72,7 @@ def _library():
     return numpyradiomics
 
 
-def _family(radiomics, family: str, image: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+def _family(radiomics: ModuleType, family: str, image: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     options = {"extend": False} if family == "firstorder" else {}
     with np.errstate(divide="ignore", invalid="ignore"):
         return getattr(radiomics, family)(image, mask, binWidth=BIN_WIDTH, **options)

@@ -51,7 +51,8 @@ def scatter(
     looks = {"real": (real, REAL, "o"), "synthetic": (synthetic, SYNTHETIC, "^")}
     for name, (rows, colour, marker) in looks.items():
         label = f"{name} (n = {len(rows)})"
-        panels[0].scatter(*rows.T, s=18, color=colour, marker=marker, alpha=0.6, linewidths=0, label=label)
+        x, y = rows.T
+        panels[0].scatter(x, y, s=18, color=colour, marker=marker, alpha=0.6, linewidths=0, label=label)
     _finish(panels[0], *labels)
     _among_floors(panels[1], floors, value, figure_label)
     return to_png(figure)
@@ -78,7 +79,7 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
 def _histogram(ax: Axes, values: np.ndarray, edges: np.ndarray, name: str) -> None:
     colour, real = (REAL, True) if name == "real" else (SYNTHETIC, False)
     ax.hist(
-        values, edges, weights=np.full(len(values), 1 / len(values)), color=colour, alpha=0.38 if real else 1,
+        values, edges.tolist(), weights=np.full(len(values), 1 / len(values)), color=colour, alpha=0.38 if real else 1,
         histtype="stepfilled" if real else "step", linewidth=1.8, label=f"{name} (n = {len(values)})",
     )  # fmt: skip
     ax.axvline(float(np.median(values)), color=colour, linestyle=":", linewidth=1.6)
@@ -86,7 +87,7 @@ def _histogram(ax: Axes, values: np.ndarray, edges: np.ndarray, name: str) -> No
 
 def _among_floors(ax: Axes, floors: Sequence[float], value: float, label: str) -> None:
     edges = np.histogram_bin_edges([*floors, value], BINS)
-    ax.hist(floors, edges, color=SOFT, alpha=0.5, label="groups of real patients")
+    ax.hist(floors, edges.tolist(), color=SOFT, alpha=0.5, label="groups of real patients")
     ax.axvline(value, color=SYNTHETIC, linewidth=2, label="real and synthetic")
     _finish(ax, label, "draws")
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -147,7 +149,7 @@ def distributions(real: Sequence[float], synthetic: Sequence[float], *, xlabel: 
     samples = {"real": np.asarray(real, dtype=float), "synthetic": np.asarray(synthetic, dtype=float)}
     samples = {name: values[np.isfinite(values)] for name, values in samples.items()}
     together = np.concatenate(list(samples.values()))
-    looks = {
+    looks: dict[str, dict[str, Any]] = {
         "real": {"color": OKABE_ITO["blue"], "alpha": 0.38, "histtype": "stepfilled"},
         "synthetic": {"color": OKABE_ITO["vermillion"], "linewidth": 1.8, "histtype": "step"},
     }
@@ -158,7 +160,8 @@ def distributions(real: Sequence[float], synthetic: Sequence[float], *, xlabel: 
         handles = []
         for name, values in samples.items():
             share = np.full(values.size, 1 / max(values.size, 1))
-            handles.append(ax.hist(values, edges, weights=share, **looks[name])[2][0])
+            ax.hist(values, edges.tolist(), weights=share, **looks[name])
+            handles.append(ax.patches[-1])
             if values.size:
                 ax.axvline(float(np.median(values)), color=looks[name]["color"], linestyle=":", linewidth=1.6)
         _legend(ax, handles, [f"{name} (n = {values.size})" for name, values in samples.items()])
@@ -199,7 +202,7 @@ def _label(ax: Axes, *, title: str = "", xlabel: str = "", ylabel: str = "") -> 
     ax.set_ylabel(_plain(ylabel), fontsize=9, color=SOFT)
 
 
-def _legend(ax: Axes, handles: Sequence[object], names: list[str]) -> None:
+def _legend(ax: Axes, handles: Sequence[Artist], names: list[str]) -> None:
     # A label that begins with an underscore is skipped by matplotlib; the space keeps it.
     labels = [_plain(f" {name}" if name.startswith("_") else name) for name in names]
     columns = 3 if max(map(len, labels)) <= 18 else 2

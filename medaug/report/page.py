@@ -11,13 +11,13 @@ import base64
 import math
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import jinja2
 
@@ -62,7 +62,7 @@ class Table:
 
     title: str
     columns: list[str]
-    rows: list[list[Cell]]
+    rows: Sequence[Sequence[Cell]]
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -148,7 +148,7 @@ def numeric_columns(table: Table) -> list[bool]:
     """Which columns hold numbers (or text that starts like one, '0.74 [0.70, 0.78]') and are set flush right."""
     starts_like_number = re.compile(r"\s*([<>≤≥±~]\s*)?[+\-−]?[.\d]|\s*[–—-]?\s*$")
     return [
-        i > 0 and all(not isinstance(row[i], str) or bool(starts_like_number.match(row[i])) for row in table.rows)
+        i > 0 and all(not isinstance(cell := row[i], str) or starts_like_number.match(cell) for row in table.rows)
         for i in range(len(table.columns))
     ]
 
@@ -194,7 +194,7 @@ def _format_cell(cell: Cell | None, spec: str) -> str:
     return text.lstrip("−") if re.fullmatch(r"−[0.]+", text) else text
 
 
-def _is_float(cell: object) -> bool:
+def _is_float(cell: object) -> TypeGuard[float]:
     return isinstance(cell, Real) and not isinstance(cell, Integral)
 
 

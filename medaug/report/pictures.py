@@ -196,7 +196,7 @@ class _Layout:
         ax.set_axis_off()
         return ax
 
-    def _write(self, x: float, y: float, text: str, *, colour: str = INK, size: float, **style: str) -> None:
+    def _write(self, x: float, y: float, text: str, *, colour: str = INK, size: float, **style: Any) -> None:
         position = (x / self.width, 1 - y / self.height)
         self.figure.text(*position, text, fontsize=size, color=colour, parse_math=False, **style)
 
@@ -237,7 +237,7 @@ def _coloured(image: np.ndarray, low: float, high: float, name: str) -> np.ndarr
     table = np.rint(255 * colormaps[name](np.linspace(0, 1, 256))[:, :3]).astype(np.uint8)
     finite = np.isfinite(image)
     level = (np.where(finite, image, low).astype(np.float64) - low) * (255.0 / (high - low))
-    return np.where(finite[..., None], table[np.rint(level.clip(0, 255)).astype(int)], np.uint8(_NOT_FINITE))
+    return np.where(finite[..., None], table[np.rint(level.clip(0, 255)).astype(int)], np.array(_NOT_FINITE, np.uint8))
 
 
 def _reduced(image: np.ndarray, factor: float) -> np.ndarray:

@@ -108,7 +108,7 @@ def _scored(view: View, arrays: ViewArrays, scorer: Scorer, settings: AnomalyCon
 
 def _tumor_by_level(view: View, run: RunDir) -> np.ndarray:
     label = np.asarray(view.raw(run.prepared, "label"))
-    return label.reshape(*label.shape[:2], -1).any(axis=(0, 1))
+    return np.asarray(label.reshape(*label.shape[:2], -1).any(axis=(0, 1)))
 
 
 def _write_results(
@@ -190,8 +190,9 @@ def _pictures(
             found = scorer(arrays.image, arrays.organ, view.spacing_mm)
             if arrays.label.ndim == 3:
                 level = int(arrays.label.sum(axis=(0, 1)).argmax()) if level is None else level
-            planes = (arrays.image, found.healthy, found.residual, arrays.label)
-            rows.append([p[..., level] if p is not None and p.ndim == 3 else p for p in planes])
+            part = (..., level) if arrays.label.ndim == 3 else ...
+            healthy = None if found.healthy is None else found.healthy[part]
+            rows.append((arrays.image[part], healthy, found.residual[part], arrays.label[part]))
             shown = patient if len(patient) <= NAME_LENGTH else f"…{patient[1 - NAME_LENGTH :]}"
             titles.append(f"{shown} {'tumor' if rows[-1][3].any() else 'tumor-free'}")
     highest = max(float(row[2].max()) for row in rows) or 1.0

@@ -65,7 +65,8 @@ def _audit(config: PipelineConfig, run: RunDir) -> None:
         return
     rng = np.random.RandomState(config.audit.seed)
     chosen = spread(views, config.audit.lesions, rng)
-    real, inserted, pictures = _Lesions.empty(), _Lesions.empty(), []
+    real, inserted = _Lesions.empty(), _Lesions.empty()
+    pictures: list[dict[str, np.ndarray]] = []
     size = crop_size(weights, config.data.view_dims)
     pairs = lesion_pairs(chosen, run.prepared, RandInsertTumor(weights, prob=1.0), rng)
     remove = RemoveTumor(weights)

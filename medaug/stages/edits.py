@@ -18,6 +18,7 @@ from medaug.io.prepared import View
 from medaug.stages.config import SynthesisConfig
 from medaug.transforms import RandInsertTumor, RemoveTumor
 from medaug.translators.weights import Weights, load_weights
+from medaug.volumes import as_meta
 
 
 class Edited(NamedTuple):
@@ -48,7 +49,7 @@ class ViewEditor:
         with one_thread():
             self._insert.set_random_state(seed=seed)
             edited, label = self._insert(image, truth, organ, window=view.window)
-        return Edited(edited, label, image, truth, self._insert.lesions) if self._insert.lesions else None
+        return Edited(edited, as_meta(label), image, truth, self._insert.lesions) if self._insert.lesions else None
 
     def removed(self, view: View, seed: int = 0) -> Edited:
         """Without its tumors; the label is empty."""
@@ -56,7 +57,7 @@ class ViewEditor:
         self._remove.seed = seed
         with one_thread():
             edited = self._remove(image, truth, window=view.window)
-        return Edited(edited, torch.zeros_like(truth), image, truth, [])
+        return Edited(edited, as_meta(torch.zeros_like(truth)), image, truth, [])
 
     @cached_property
     def weights(self) -> Weights:

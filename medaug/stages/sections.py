@@ -70,7 +70,8 @@ def downstream_section(
                       "Each dot is a test patient alone, averaged over seeds.",
                       f"{label} of every test patient by arm")]  # fmt: skip
     if losses is not None:
-        curves = {name: tuple(zip(*points, strict=True)) for name, points in losses.items()}
+        curves = {name: ([update for update, _ in points], [loss for _, loss in points])
+                  for name, points in losses.items()}  # fmt: skip
         name = f"{summary['task'].capitalize()} loss"
         drawn = learning_curves(curves, title=name, xlabel="update", ylabel="loss")
         figures.append(Figure(name, drawn, "Every arm gets the same number of updates.",

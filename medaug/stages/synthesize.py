@@ -157,5 +157,5 @@ class SynthesisJobs(Dataset):
         }  # fmt: skip
 
 
-def _as_is(record: dict[str, Any]) -> dict[str, Any]:
+def _as_is(record: Any) -> Any:
     return record

@@ -54,6 +54,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         seed=config.training.seed,
     )  # fmt: skip
     if segmenter_terms(config.translator.settings):
+        assert segmenter is not None  # such terms are what it was trained for
         translator.attach_segmenter(segmenter)
     samples = material.samples
     _check_size(translator, samples)
@@ -98,6 +99,7 @@ def _prior(config: PipelineConfig, run: RunDir, views: list[View], spacing_mm: t
                 )  # fmt: skip
                 tracker.advance()
 
+    assert config.crop.size is not None  # the settings of mask-guided methods have it
     return LesionPrior.fit(examples(), config.crop.size, spacing_mm, min_diameter_mm=config.crop.min_diameter_mm)
 
 

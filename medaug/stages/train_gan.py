@@ -30,12 +30,7 @@ def train_gan(config: PipelineConfig, run: RunDir) -> bool:
 
 
 def _train(config: PipelineConfig, run: RunDir) -> None:
-    if len(config.crop.size) != config.data.spatial_dims:
-        raise ConfigError(
-            f"crop.size has {len(config.crop.size)} axes, data.spatial_dims is {config.data.spatial_dims}; give one "
-            "size an axis"
-        )
-    gan = build_dcgan(config.gan, config.crop.size, config.data.domain("crops"), seed=config.training.seed)
+    gan = build_dcgan(config.gan, _size(config), config.data.domain("crops"), seed=config.training.seed)
     split = Split.from_dict(read_json(run.split))
     entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in split.train]
     views = views_of(entries, run.prepared, config.data.spatial_dims)
@@ -50,9 +45,18 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     save_gan(run.gan_weights, gan, facts)
 
 
+def _size(config: PipelineConfig) -> tuple[int, ...]:
+    size = config.crop.size or ()
+    if len(size) != config.data.spatial_dims:
+        raise ConfigError(
+            f"crop.size has {len(size)} axes, data.spatial_dims is {config.data.spatial_dims}; give one size an axis"
+        )
+    return size
+
+
 def _samples(config: PipelineConfig, run: RunDir, views: list[View]) -> ClassCropSamples:
     return ClassCropSamples(
         healthy_views(views, config.crop.healthy, config.crop.level_tolerance),
         [view for view in views if view.tumor_voxels],
-        run.prepared, size=config.crop.size, min_diameter_mm=config.crop.min_diameter_mm, seed=config.training.seed,
+        run.prepared, size=_size(config), min_diameter_mm=config.crop.min_diameter_mm, seed=config.training.seed,
     )  # fmt: skip

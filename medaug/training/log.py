@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +48,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     return rows
 
 
-def _tensorboard(folder: Path, purge_step: int):
+def _tensorboard(folder: Path, purge_step: int) -> SummaryWriter | None:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -58,6 +58,7 @@ def fit(
     # Fabric gives each process its own copy of modules that are arguments, and cannot walk frozen dataclasses.
     stopped = fabric.launch(partial(_train, samples=samples, config=config, folder=folder, preview=preview), translator)
     state = load_checkpoint(folder / "checkpoints")
+    assert state is not None  # the last step was saved
     if stopped:
         raise Interrupted(f"stopped after step {state['step']} of {config.steps}; the same command resumes")
     translator.to("cpu").load_state_dict(state["translator"])
@@ -125,7 +126,8 @@ class _State:
     def save(self) -> None:
         """Writes a checkpoint, unless a gradient spoiled the weights: that would take the place of a good one."""
         parts = {"generators": self.translator.generators, "discriminators": self.translator.discriminators}
-        check_finite({f"weights of {k}": sum(p.sum() for p in v.parameters()) for k, v in parts.items()}, self.step)
+        sums = {f"weights of {k}": torch.stack([p.sum() for p in v.parameters()]).sum() for k, v in parts.items()}
+        check_finite(sums, self.step)
         state: dict[str, Any] = {"step": self.step, "pools": {k: pool.state_dict() for k, pool in self.pools.items()}}
         state["translator"] = self.translator.state_dict()
         state["ema"] = self.ema.module.state_dict()
@@ -214,7 +216,7 @@ def _loader(fabric: Fabric, samples: Dataset, config: TrainingConfig, start: int
         generator=own,
         worker_init_fn=_leave_signals_to_parent,
     )
-    return fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+    return fabric.setup_dataloaders(loader, use_distributed_sampler=False)  # type: ignore[return-value]  # one, as given
 
 
 def _leave_signals_to_parent(worker: int) -> None:
@@ -237,7 +239,8 @@ def _require_grad(parameters: Iterator[torch.nn.Parameter], required: bool) -> N
 def _any_rank(fabric: Fabric, flag: bool) -> bool:
     if fabric.world_size == 1:
         return flag
-    return bool(fabric.all_reduce(torch.tensor(float(flag), device=fabric.device), reduce_op="sum") > 0)
+    flags = fabric.all_reduce(torch.tensor(float(flag), device=fabric.device), reduce_op="sum")
+    return bool(torch.as_tensor(flags) > 0)
 
 
 class _StopRequest:

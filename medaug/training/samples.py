@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from medaug.errors import DataError
 from medaug.io.prepared import View
-from medaug.lesions import LesionPrior, extract, match_surroundings
+from medaug.lesions import Lesion, LesionPrior, extract, match_surroundings
 from medaug.training.patches import any_patch, holds_tissue, patch_around
 
 ENDLESS = 2**40
@@ -52,7 +52,7 @@ class TumorCropSamples(Dataset):
         crops = {"a": a, "mask_a": mask_a, "reference_a": reference_a, "b": b, "mask_b": mask_b}
         return {key: _channel(crop) for key, crop in crops.items()} | {"seed": torch.tensor(int(rng.randint(2**31)))}
 
-    def _healthy_crop(self, rng: np.random.RandomState):
+    def _healthy_crop(self, rng: np.random.RandomState) -> tuple[np.ndarray, Lesion]:
         for _ in range(TRIES):
             arrays = self.healthy[rng.randint(len(self.healthy))].read(self.folder)
             lesion = self.prior.sample(arrays.organ, arrays.label, rng)
@@ -139,7 +139,7 @@ def _gained(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
 
 def _moved(crops: list[np.ndarray], rng: np.random.RandomState) -> list[np.ndarray]:
     """Crops flipped and shifted together, borders repeated: few real lesions must not be learnt by heart."""
-    flips = [axis for axis in range(crops[0].ndim) if rng.random_sample() < 0.5]
+    flips = tuple(axis for axis in range(crops[0].ndim) if rng.random_sample() < 0.5)
     shift = rng.randint(0, 2 * SHIFT_VOXELS + 1, crops[0].ndim)
     window = tuple(slice(s, s + n) for s, n in zip(shift, crops[0].shape, strict=True))
     return [np.flip(np.pad(crop, SHIFT_VOXELS, mode="edge")[window], flips) for crop in crops]

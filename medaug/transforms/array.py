@@ -7,15 +7,17 @@ bits. All constructor arguments are JSON values (weights: a folder), so a MONAI 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.config.type_definitions import NdarrayOrTensor
+from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
 from monai.transforms import RandomizableTransform
 
 from medaug.errors import DataError
 from medaug.lesions import Lesion, draw_level, lesion_for_mask, sections
+from medaug.lesions.sampling import Shape
 from medaug.transforms.base import (
     Bounds,
     TumorTransform,
@@ -63,9 +65,9 @@ class InsertTumor(TumorTransform):
         self.seed, self.reference, self.style, self.null = seed, reference, check_style(style, self.weights), null
 
     def __call__(
-        self, img: NdarrayOrTensor, mask: NdarrayOrTensor, label: NdarrayOrTensor | None = None,
+        self, img: NdarrayTensor, mask: NdarrayOrTensor, label: NdarrayOrTensor | None = None,
         window: Window | None = None,
-    ) -> tuple[NdarrayOrTensor, NdarrayOrTensor]:  # fmt: skip
+    ) -> tuple[NdarrayTensor, NdarrayOrTensor]:  # fmt: skip
         """(image with the tumor, label with the mask's voxels set to 1); inputs are not changed.
 
         With `null` the label is as it was, or empty.
@@ -95,7 +97,7 @@ class InsertTumor(TumorTransform):
 
     def _lesion(self, region: np.ndarray, spacing_mm: tuple[float, ...]) -> Lesion:
         rng = np.random.RandomState(self.seed)
-        return lesion_for_mask(self.weights.prior, region, spacing_mm, rng, reference=self.reference)
+        return lesion_for_mask(self.weights.lesion_prior, region, spacing_mm, rng, reference=self.reference)
 
 
 class RandInsertTumor(RandomizableTransform, TumorTransform):
@@ -116,8 +118,8 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
     """
 
     def __init__(
-        self, weights: str | Path | Weights, prob: float = 0.5, count: tuple[int, int] = (1, 1),
-        size_mm: tuple[float, float] | None = None, shape: str = "bank", organ_margin_mm: float = ORGAN_MARGIN_MM,
+        self, weights: str | Path | Weights, prob: float = 0.5, count: Sequence[int] = (1, 1),
+        size_mm: tuple[float, float] | None = None, shape: Shape = "bank", organ_margin_mm: float = ORGAN_MARGIN_MM,
         window: Bounds | None = None, style: Style | None = None, null: bool = False,
     ):  # fmt: skip
         RandomizableTransform.__init__(self, prob)
@@ -137,9 +139,9 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
         self._seed = int(self.R.randint(2**31))
 
     def __call__(
-        self, img: NdarrayOrTensor, label: NdarrayOrTensor | None = None, organ: NdarrayOrTensor | None = None,
+        self, img: NdarrayTensor, label: NdarrayOrTensor | None = None, organ: NdarrayOrTensor | None = None,
         randomize: bool = True, window: Window | None = None,
-    ) -> tuple[NdarrayOrTensor, NdarrayOrTensor]:  # fmt: skip
+    ) -> tuple[NdarrayTensor, NdarrayOrTensor]:  # fmt: skip
         """(image, label): with tumors, or equal to the inputs.
 
         Args:
@@ -206,7 +208,7 @@ class RemoveTumor(TumorTransform):
         super().__init__(weights, window)
         self.seed = seed
 
-    def __call__(self, img: NdarrayOrTensor, mask: NdarrayOrTensor, window: Window | None = None) -> NdarrayOrTensor:
+    def __call__(self, img: NdarrayTensor, mask: NdarrayOrTensor, window: Window | None = None) -> NdarrayTensor:
         """The image without what `mask` (1, *S) marks; equal to the input where nothing is marked."""
         array = edited = self._to_array(img)
         region = region_of(mask, array.shape, "mask")
@@ -232,8 +234,8 @@ class RandRemoveTumor(RandomizableTransform, RemoveTumor):
         self.seed = int(self.R.randint(2**31))
 
     def __call__(
-        self, img: NdarrayOrTensor, mask: NdarrayOrTensor, randomize: bool = True
-    ) -> tuple[NdarrayOrTensor, NdarrayOrTensor]:
+        self, img: NdarrayTensor, mask: NdarrayOrTensor, randomize: bool = True
+    ) -> tuple[NdarrayTensor, NdarrayOrTensor]:
         """(image, label): without the tumor and an empty label, or equal to the inputs."""
         if randomize:
             self.randomize()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.config.type_definitions import NdarrayOrTensor
+from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
 from monai.data import MetaTensor, get_track_meta
 from monai.transforms import MapTransform, Transform
 from monai.utils import convert_to_dst_type, convert_to_tensor
@@ -59,7 +59,8 @@ class TumorTransform(WeightsTransform):
     def _window(self, array: np.ndarray) -> Window:
         domain = self.weights.translator.domain_a
         if self.window is not None:
-            return Window(*self.window, unit=domain.unit)
+            low, high = self.window
+            return Window(low, high, unit=domain.unit)
         return domain.window_of(array, "image")
 
     def _allowed(
@@ -161,7 +162,7 @@ def class_numbers(label: NdarrayOrTensor, shape: tuple[int, ...], name: str) -> 
     return array[0]
 
 
-def like_source(edited: np.ndarray, before: np.ndarray, source: NdarrayOrTensor) -> NdarrayOrTensor:
+def like_source(edited: np.ndarray, before: np.ndarray, source: NdarrayTensor) -> NdarrayTensor:
     """(*S) back as (1, *S) of the source's type, dtype, affine and meta.
 
     Voxels that `edited` has as `before` keep the source's bits; others are rounded and clipped for whole-number dtypes.
@@ -175,7 +176,7 @@ def like_source(edited: np.ndarray, before: np.ndarray, source: NdarrayOrTensor)
     return _as_source(array, source)
 
 
-def as_hu(values: np.ndarray, source: NdarrayOrTensor) -> NdarrayOrTensor:
+def as_hu(values: np.ndarray, source: NdarrayTensor) -> NdarrayTensor:
     """(*S) in HU, rounded, as (1, *S) int16 in the source's kind of container.
 
     Raises:
@@ -190,7 +191,7 @@ def as_hu(values: np.ndarray, source: NdarrayOrTensor) -> NdarrayOrTensor:
     return with_dtype(whole[None].astype(np.int16), source, np.int16)
 
 
-def marked_label(region: np.ndarray, source: NdarrayOrTensor, *, keep: bool) -> NdarrayOrTensor:
+def marked_label(region: np.ndarray, source: NdarrayTensor, *, keep: bool) -> NdarrayTensor:
     """A label of the source's type with 1 in `region`, and elsewhere the source's values (`keep`) or 0."""
     array = _plain(source).copy() if keep else np.zeros_like(_plain(source))
     array[0][region] = 1
@@ -205,16 +206,16 @@ def _plain(source: NdarrayOrTensor) -> np.ndarray:
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
-def _as_source(array: np.ndarray, source: NdarrayOrTensor) -> NdarrayOrTensor:
+def _as_source(array: np.ndarray, source: NdarrayTensor) -> NdarrayTensor:
     return with_dtype(array, source, None)
 
 
-def with_dtype(array: np.ndarray, source: NdarrayOrTensor, dtype: type[np.generic] | None) -> NdarrayOrTensor:
+def with_dtype(array: np.ndarray, source: NdarrayTensor, dtype: type[np.generic] | None) -> NdarrayTensor:
     """(1, *S) as the source's kind of container, with its affine and meta; `dtype` None is the source's own."""
     img = convert_to_tensor(source, track_meta=get_track_meta()) if torch.is_tensor(source) else source
     return convert_to_dst_type(array, img, dtype=dtype)[0]
 
 
-def empty_label(label: NdarrayOrTensor) -> NdarrayOrTensor:
+def empty_label(label: NdarrayTensor) -> NdarrayTensor:
     """A label of the same type without anything marked."""
     return _as_source(np.zeros_like(_plain(label)), label)

@@ -7,7 +7,7 @@ behave as with any MONAI transform. Deterministic ones are not `Randomizable`, s
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import RandomizableTransform
 
+from medaug.lesions.sampling import Shape
 from medaug.transforms.array import (
     ORGAN_MARGIN_MM,
     InsertTumor,
@@ -92,8 +93,8 @@ class RandInsertTumord(RandomizableTransform, OneImage):
 
     def __init__(
         self, keys: KeysCollection, weights: str | Path | Weights, label_key: str = "label",
-        organ_key: str | None = None, prob: float = 0.5, count: tuple[int, int] = (1, 1),
-        size_mm: tuple[float, float] | None = None, shape: str = "bank", organ_margin_mm: float = ORGAN_MARGIN_MM,
+        organ_key: str | None = None, prob: float = 0.5, count: Sequence[int] = (1, 1),
+        size_mm: tuple[float, float] | None = None, shape: Shape = "bank", organ_margin_mm: float = ORGAN_MARGIN_MM,
         window: Bounds | None = None, allow_missing_keys: bool = False, style: Style | None = None, null: bool = False,
     ):  # fmt: skip
         OneImage.__init__(self, keys, allow_missing_keys)

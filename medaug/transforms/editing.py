@@ -110,7 +110,7 @@ def lesion_crop(
     image: np.ndarray, mask: np.ndarray, window: Window, weights: Weights, part: tuple[slice, ...]
 ) -> tuple[np.ndarray, np.ndarray, CropBox]:
     """(crop in [-1, 1], mask bool) of the weights' crop size around `part`, and its box."""
-    size = tuple(weights.prior.crop_size)
+    size = tuple(weights.lesion_prior.crop_size)
     box = _box_for(part, size)
     crop = resized(window.normalize(extract(image, box, window.low)), size)
     return crop, resized(extract(mask, box, False).astype(np.float32), size) > COVERED, box

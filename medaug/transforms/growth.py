@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from monai.config.type_definitions import NdarrayOrTensor
+from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
 from monai.transforms import RandomizableTransform
+from monai.transforms.utils_pytorch_numpy_unification import concatenate
 from monai.utils import convert_to_numpy
 
 from medaug.lesions import (
@@ -90,19 +90,20 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         if randomize:
             self.randomize()
         images, labels = zip(*self.each_step(img, label, organ, window), strict=True)
-        return _channels(images), _channels(labels)
+        return concatenate(images), concatenate(labels)
 
     def each_step(
-        self, img: NdarrayOrTensor, label: NdarrayOrTensor | None = None, organ: NdarrayOrTensor | None = None,
+        self, img: NdarrayTensor, label: NdarrayOrTensor | None = None, organ: NdarrayOrTensor | None = None,
         window: Window | None = None,
-    ) -> Iterator[tuple[NdarrayOrTensor, NdarrayOrTensor]]:  # fmt: skip
+    ) -> Iterator[tuple[NdarrayTensor, NdarrayOrTensor]]:  # fmt: skip
         """The series drawn last, one (image, label) of (1, *S) after the other: a large scan needs no room for all."""
         array, rng = self._to_array(img), np.random.RandomState(self._seed)
         occupied, spacing_mm = region_of(label, array.shape, "label"), self._spacing_mm(img, array.ndim)
         window = window or self._window(array)
         allowed = self._allowed(organ, array, window, spacing_mm, self.organ_margin_mm)
         diameters_mm = self.plan.diameters_mm
-        drawn = draw_growing(self.weights.prior, diameters_mm[-1], allowed, occupied, rng, spacing_mm=spacing_mm)
+        prior = self.weights.lesion_prior
+        drawn = draw_growing(prior, diameters_mm[-1], allowed, occupied, rng, spacing_mm=spacing_mm)
         noise_seed = int(rng.randint(2**31))
         style = self.style or drawn_style(self.weights, rng)
         masks = drawn.growth.masks(diameters_mm, array.shape)
@@ -117,9 +118,10 @@ class GrowTumor(RandomizableTransform, TumorTransform):
     def _inserted(
         self, array: np.ndarray, parts: list[tuple[int | None, Lesion]], window: Window, seed: int, style: Style | None
     ) -> np.ndarray:
-        if parts[0][0] is None:
+        sections = [(level, section) for level, section in parts if level is not None]
+        if not sections:
             return insert_lesion(array, parts[0][1], window, self.weights, seed=seed, style=style).image
-        return insert_stack(array, parts, window, self.weights, seed=seed, style=style).image
+        return insert_stack(array, sections, window, self.weights, seed=seed, style=style).image
 
 
 def _moved_label(label: NdarrayOrTensor, moved: Displacement, mask: np.ndarray) -> NdarrayOrTensor:
@@ -134,7 +136,3 @@ def _measured(day: float, mask: np.ndarray, spacing_mm: Sequence[float]) -> dict
         else {"area_mm2": float(np.count_nonzero(mask) * np.prod(spacing_mm[:2]))}
     )  # fmt: skip
     return {"days": day, "diameter_mm": equivalent_diameter_mm(mask, spacing_mm), **size}
-
-
-def _channels(steps: Sequence[NdarrayOrTensor]) -> NdarrayOrTensor:
-    return torch.cat(list(steps)) if torch.is_tensor(steps[0]) else np.concatenate(steps)

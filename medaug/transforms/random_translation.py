@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from monai.config.type_definitions import NdarrayOrTensor
+from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
 from monai.transforms import RandomizableTransform
 
 from medaug.transforms.base import Bounds
@@ -34,7 +34,7 @@ class RandTranslateDomain(RandomizableTransform, TranslateDomain):
     ):  # fmt: skip
         RandomizableTransform.__init__(self, prob)
         self.draws_direction = direction == "random"
-        first = "a2b" if self.draws_direction else direction
+        first: Direction = "a2b" if direction == "random" else direction
         TranslateDomain.__init__(self, weights, first, window=window, style=style, body=body)
         self.drawn: dict[str, Any] | None = None
 
@@ -46,9 +46,9 @@ class RandTranslateDomain(RandomizableTransform, TranslateDomain):
             self.direction = get_args(Direction)[self.R.randint(2)]
 
     def __call__(
-        self, img: NdarrayOrTensor, body: NdarrayOrTensor | None = None, randomize: bool = True,
+        self, img: NdarrayTensor, body: NdarrayOrTensor | None = None, randomize: bool = True,
         window: Window | None = None, label: NdarrayOrTensor | None = None,
-    ) -> NdarrayOrTensor:  # fmt: skip
+    ) -> NdarrayTensor:  # fmt: skip
         """The image in the target domain, or the very input; body, window and label as in `TranslateDomain`."""
         if randomize:
             self.randomize()

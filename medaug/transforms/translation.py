@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from monai.config.type_definitions import NdarrayOrTensor
+from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
 from monai.data import MetaTensor
 
 from medaug.errors import ConfigError, DataError, WeightsError
@@ -115,9 +115,9 @@ class TranslateDomain(WeightsTransform):
 
     @torch.inference_mode()
     def __call__(
-        self, img: NdarrayOrTensor, body: NdarrayOrTensor | None = None, window: Window | None = None,
+        self, img: NdarrayTensor, body: NdarrayOrTensor | None = None, window: Window | None = None,
         label: NdarrayOrTensor | None = None,
-    ) -> NdarrayOrTensor:  # fmt: skip
+    ) -> NdarrayTensor:  # fmt: skip
         """The image in the target domain; the input is not changed.
 
         Args:
@@ -176,7 +176,8 @@ class TranslateDomain(WeightsTransform):
 
     def _window(self, array: np.ndarray) -> Window:
         if self.window is not None:
-            return Window(*self.window)
+            low, high = self.window
+            return Window(low, high)
         check_modality(array, self.source, "image")
         return self.source.window_of(array, "image")
 
@@ -201,8 +202,8 @@ class TranslateDomain(WeightsTransform):
         return resampling
 
     def _added(
-        self, img: NdarrayOrTensor, array: np.ndarray, before: np.ndarray, change: np.ndarray, source: Window
-    ) -> NdarrayOrTensor:
+        self, img: NdarrayTensor, array: np.ndarray, before: np.ndarray, change: np.ndarray, source: Window
+    ) -> NdarrayTensor:
         """The image plus the change, which is zero outside the body; all (*S)."""
         target = self.window_of_result(source)
         shift = change * np.float32((target.high - target.low) / 2)
@@ -214,7 +215,7 @@ class TranslateDomain(WeightsTransform):
             return as_hu(array + shift, img)
         return like_source(array + shift, array, img)
 
-    def _replaced(self, img: NdarrayOrTensor, translated: np.ndarray, window: Window) -> NdarrayOrTensor:
+    def _replaced(self, img: NdarrayTensor, translated: np.ndarray, window: Window) -> NdarrayTensor:
         """The translation (*S) in [-1, 1] in the target's unit, and its background outside the body."""
         values = window.denormalize(translated.clip(-1, 1))
         if self.body is not None:
@@ -244,7 +245,8 @@ class SynthesizeCT(TranslateDomain):
 
     def _towards_ct(self) -> Direction:
         a, b = self.weights.translator.domain_a, self.weights.translator.domain_b
-        to_ct = [way for way, domain in (("a2b", b), ("b2a", a)) if domain.modality == "CT"]
+        ways: dict[Direction, Domain] = {"a2b": b, "b2a": a}
+        to_ct = [way for way, domain in ways.items() if domain.modality == "CT"]
         if len(to_ct) != 1:
             remedy = "say direction='a2b' or 'b2a'" if to_ct else "give weights of a translation to CT"
             raise WeightsError(f"found weights between {_named(a)} and {_named(b)}; expected CT on one side: {remedy}")

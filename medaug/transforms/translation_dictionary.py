@@ -115,6 +115,8 @@ class RandTranslateDomaind(RandomizableTransform, _Translates):
         >>> RandTranslateDomaind("image", weights="out/ct/train/weights", label_keys="label")   # doctest: +SKIP
     """
 
+    transform: RandTranslateDomain
+
     def __init__(
         self, keys: KeysCollection, weights: str | Path | Weights, prob: float = 0.5,
         direction: Direction | Literal["random"] = "a2b", label_keys: KeysCollection | None = None,

@@ -98,7 +98,8 @@ class _Look:
         if self.patch_size is None:
             pads = [p for size in reversed(x.shape[1:]) for p in (0, -size % self.translator.stride)]
             change = self._of_windows(functional.pad(x[None], pads, mode="replicate").to(self.device))
-            return change[(0, slice(None), *(slice(size) for size in x.shape[1:]))].cpu()
+            own: tuple[int | slice, ...] = (0, slice(None), *(slice(size) for size in x.shape[1:]))
+            return change[own].cpu()
         return sliding_window_inference(
             x[None], tuple(self.patch_size), WINDOWS_AT_ONCE, self._of_windows, overlap=self.overlap, mode="gaussian",
             sigma_scale=SIGMA, padding_mode="replicate", sw_device=self.device, device="cpu",

@@ -94,7 +94,9 @@ class Translator(AdversarialModel):
 
     @property
     def stride(self) -> int:
-        return int(self.generators["a2b"].stride)
+        stride = self.generators["a2b"].stride
+        assert isinstance(stride, int)  # torch types a module's attributes as tensors and modules
+        return stride
 
     @property
     def least_size(self) -> int:
@@ -161,6 +163,22 @@ class Translator(AdversarialModel):
             ValueError: if the method knows no styles.
         """
         raise ValueError(f"'{self.name}' knows no styles; train translator.type=munit")
+
+    def paste(self, background: Tensor, lesion: Tensor, mask: Tensor) -> Tensor:
+        """The composite that "reference" content starts from, (B, 1, *S).
+
+        Raises:
+            ValueError: if the method starts from the image alone.
+        """
+        raise ValueError(f"'{self.name}' pastes no reference lesion; train translator.mask_guided=true")
+
+    def attach_segmenter(self, segmenter: nn.Module) -> None:
+        """Gives the method the frozen network that its segmentation terms look through.
+
+        Raises:
+            ValueError: if the method has no such terms.
+        """
+        raise ValueError(f"'{self.name}' looks through no segmenter; train translator.type=cyclegan")
 
     def start_of(self, batch: Batch, direction: Direction) -> Tensor:
         """What this direction's generator starts from: the batch's own image."""

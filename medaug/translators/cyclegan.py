@@ -196,7 +196,10 @@ class CycleGAN(Translator):
 
     def _with_label(self, image: Tensor, label: Tensor | None) -> Tensor:
         """What a discriminator is shown."""
-        return torch.cat([image, label.to(image)], dim=1) if self.config.label_discriminator else image
+        if not self.config.label_discriminator:
+            return image
+        assert label is not None  # the settings refuse label_discriminator without label_input
+        return torch.cat([image, label.to(image)], dim=1)
 
     def _paired_losses(self, batch: Batch, fake_a: Tensor, fake_b: Tensor) -> Losses:
         """L1 between translation and truth, the mean over the batch's registered pairs; 0 where it has none."""

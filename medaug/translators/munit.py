@@ -11,6 +11,7 @@ the fake before it is encoded (Chu 2017, arXiv 1712.02950); 2-D and 3-D.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
@@ -98,7 +99,8 @@ class MUNIT(Translator):
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Equations 1 (`reconstruction`), 2 (`content`), 3 (`style`), 4 (adversarial) and the cycle of section 4."""
-        c, seeds, content, style, fakes, losses = self.config, batch["seed"], {}, {}, {}, {}
+        c, seeds, content, style, fakes = self.config, batch["seed"], {}, {}, {}
+        losses: Losses = {}
         for domain in ("a", "b"):
             content[domain] = self.encode_content(batch[domain], domain)
             style[domain] = self.encode_style(batch[domain], domain)
@@ -125,9 +127,6 @@ class MUNIT(Translator):
         """`diversity_<domain>`: how different the outputs of a few fixed styles of that domain are."""
         figures = {}
         for domain, other in (("a", "b"), ("b", "a")):
-            content = self.encode_content(batch[domain], domain)
-            figures[f"diversity_{other}"] = diversity(
-                lambda style, content=content, other=other: self.decode(content, style, other),
-                batch[domain], self.style_dim,
-            )  # fmt: skip
+            decoded = partial(self.decode, self.encode_content(batch[domain], domain), domain=other)
+            figures[f"diversity_{other}"] = diversity(decoded, batch[domain], self.style_dim)
         return figures

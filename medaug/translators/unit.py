@@ -94,7 +94,8 @@ class UNIT(Translator):
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Section 3: the generators' part of L_VAE (`reconstruction`, `kl`), L_GAN and L_CC (`cycle`, `cycle_kl`)."""
-        c, seeds, x, mean, z, fakes, losses = self.config, batch["seed"], {}, {}, {}, {}, {}
+        c, seeds, x, mean, z, fakes = self.config, batch["seed"], {}, {}, {}, {}
+        losses: Losses = {}
         for salt, (domain, other) in enumerate((("a", "b"), ("b", "a"))):
             x[domain] = batch[domain]
             mean[domain] = self.encode(x[domain], domain)

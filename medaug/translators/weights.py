@@ -44,6 +44,20 @@ class Weights:
         return tuple(self.facts["spacing_mm"])
 
     @property
+    def lesion_prior(self) -> LesionPrior:
+        """The prior, which mask-guided weights have.
+
+        Raises:
+            WeightsError: for those of a plain translator.
+        """
+        if self.prior is None:
+            raise WeightsError(
+                f"found weights of a plain '{self.translator.name}', which know no lesions; expected mask-guided ones "
+                "(translator.mask_guided=true)"
+            )
+        return self.prior
+
+    @property
     def uses_references(self) -> bool:
         """Whether insertion starts from a pasted reference lesion ("reference" content)."""
         return getattr(self.translator.config, "content", None) == "reference"

@@ -185,6 +185,10 @@ def test_a_datalist_may_not_leave_its_folder(tmp_path, outside, key):
         ('{"training": [{"image": "missing.nii.gz"}]}', "missing.nii.gz listed"),
         ('{"training": [{"image": "a.nii.gz"}, {"image": "a.nii.gz"}]}', "two cases named a"),
         ('{"training": [{"image": "a.nii.gz",}]}', "line 1"),
+        (
+            '{"channel_names": {"0": "t1"}, "training": [{"image": ["a.nii.gz", "b.nii.gz"]}]}',
+            "entry 0: found 2 images",
+        ),
     ],
 )
 def test_a_bad_datalist_says_what_is_wrong(tmp_path, content, message):

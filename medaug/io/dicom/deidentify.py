@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pydicom import Dataset
-from pydicom.datadict import tag_for_keyword
 from pydicom.sr.codedict import codes
+from pydicom.tag import Tag
 
 from medaug.errors import ConfigError, DataError
 from medaug.io.dicom.taken_over import coded
@@ -75,7 +75,7 @@ def _clean(dataset: Dataset, rules: Rules) -> None:
     """One level by the library, then every item below it."""
     from dicomanonymizer import anonymize_dataset
 
-    present = {key: rule for key, rule in rules.items() if len(key) > 2 or key in dataset}
+    present = {key: rule for key, rule in rules.items() if len(key) > 2 or (key[0], key[1]) in dataset}
     anonymize_dataset(dataset, base_rules_gen=lambda: present)
     for element in dataset:
         if element.VR == "SQ":
@@ -87,5 +87,5 @@ def _clean(dataset: Dataset, rules: Rules) -> None:
 
 
 def _key(keyword: str) -> tuple[int, int]:
-    tag = tag_for_keyword(keyword)
-    return tag >> 16, tag & 0xFFFF
+    tag = Tag(keyword)
+    return tag.group, tag.element

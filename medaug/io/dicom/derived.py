@@ -33,7 +33,7 @@ LONGEST = 64
 """Of a SeriesDescription, in characters (PS3.5, LO)."""
 SERIES_NUMBERS_ON = 1000
 """Added to the source's series number, so that viewers list the derived series after the scanner's own."""
-TAGS = {
+TAGS: dict[str, dict[str, Any]] = {
     "CT": {
         "SOPClassUID": CTImageStorage, "ImageType": ["DERIVED", "SECONDARY", "AXIAL"], "KVP": None,
         "AcquisitionNumber": None, "RescaleIntercept": 0, "RescaleSlope": 1, "RescaleType": "HU",
@@ -142,7 +142,7 @@ def _shared(header: Dataset, stack: Stack, modality: str, description: str, deri
     """Patient, study, series, equipment, geometry: what all files of the series say."""
     shared, now = patient_and_study(header), datetime.datetime.now()
     number = header.get("SeriesNumber")
-    tags: dict[str, Any] = TAGS[modality] | {
+    tags = TAGS[modality] | {
         "SpecificCharacterSet": "ISO_IR 192", "Modality": modality, "SeriesInstanceUID": generate_uid(prefix=None),
         "SeriesNumber": (int(number) if number else 0) + SERIES_NUMBERS_ON,
         "SeriesDescription": description, "DerivationDescription": derivation,

@@ -158,11 +158,13 @@ def _read_header(file: str, size: int, modified_ns: int) -> _Header:
     try:
         found = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
         meta = found.file_meta
+        uid, study, patient = (
+            str(found.get(tag) or "").strip() for tag in ("SeriesInstanceUID", "StudyInstanceUID", "PatientID")
+        )
         return _Header(
             str(found.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or ""),
             str(found.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID") or ""),
-            *(str(found.get(tag) or "").strip() for tag in ("SeriesInstanceUID", "StudyInstanceUID", "PatientID")),
-            str(found.get("Modality") or "").upper(), str(found.get("SeriesDescription") or ""),
+            uid, study, patient, str(found.get("Modality") or "").upper(), str(found.get("SeriesDescription") or ""),
             bool(found.get("Rows")) and bool(found.get("Columns")),
         )  # fmt: skip
     except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, TypeError, NotImplementedError) as error:

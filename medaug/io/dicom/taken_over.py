@@ -11,7 +11,7 @@ import logging
 
 import numpy as np
 from pydicom import DataElement, Dataset, Sequence, config
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import UID, generate_uid
@@ -51,7 +51,7 @@ def patient_and_study(header: Dataset) -> Dataset:
     """
     taken = Dataset()
     for keyword in EMPTY_WHERE_MISSING:
-        taken.add(_valid(header, keyword) or DataElement(tag_for_keyword(keyword), dictionary_VR(keyword), None))
+        taken.add(_valid(header, keyword) or DataElement(keyword, dictionary_VR(keyword), None))
     for keyword in LEFT_OUT_WHERE_MISSING:
         element = _valid(header, keyword)
         if element is not None:
@@ -122,7 +122,7 @@ def _valid(header: Dataset, keyword: str) -> DataElement | None:
         if value is None or str(value) in ("", "[]"):
             return None
         plain = str(value) if isinstance(value, str) or header[keyword].VR == "PN" else value
-        element = DataElement(tag_for_keyword(keyword), dictionary_VR(keyword), plain, validation_mode=config.RAISE)
+        element = DataElement(keyword, dictionary_VR(keyword), plain, validation_mode=config.RAISE)
         if str(value) not in ALLOWED.get(keyword, {str(value)}):
             raise ValueError(keyword)
     except (ValueError, TypeError, AttributeError, OverflowError):

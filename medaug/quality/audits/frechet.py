@@ -42,7 +42,7 @@ def frechet_audit(
     rng, group = np.random.RandomState(seed), group_size(real, synthetic)
     scores = [standardised(rows, features[0]) for rows in features]
     count, kept = components_for(scores, real.patients, group), scores[0].shape[1]
-    ours, theirs, explained = principal(*scores, count)
+    ours, theirs, explained = principal(scores[0], scores[1], count)
     halves = against_halves(frechet_distance, ours, theirs, real.patients, group, rng)
     low, high = halves.spread
     sentence = (

@@ -101,8 +101,8 @@ def copies(training: Lesions, held_out: Lesions, synthetic: Lesions) -> list[Cop
         look = partial(_neighbours, training=training, held_out=held_out, distances=distances)
         made, own, real = look(synthetic), look(synthetic, own=True), look(held_out)
         near, ratio = (float(np.quantile(values, RARE)) for values in (real.training, real.ratio))
-        copied = [(kind.training < near) & (kind.ratio < ratio) for kind in (made, real, own)]
-        found.append(Copies(name, made, real, *copied, near, ratio))
+        copied, real_copied, own_copied = ((k.training < near) & (k.ratio < ratio) for k in (made, real, own))
+        found.append(Copies(name, made, real, copied, real_copied, own_copied, near, ratio))
     return found
 
 

@@ -78,8 +78,8 @@ def reconstructed(cycles: Sequence[Cycle], *, noise: float, seed: int) -> list[R
         disturbed = np.clip(cycle.fake + noise * rng.standard_normal(cycle.fake.shape), -1, 1).astype(np.float32)
         clean, noisy = cycle.back(cycle.fake), cycle.back(disturbed)
         differences = (clean - cycle.source, noisy - cycle.source, disturbed - cycle.fake)
-        squares = tuple(float(np.square(d[cycle.region], dtype=np.float64).mean()) for d in differences)
-        results.append(Reconstruction(clean, noisy, squares))
+        squares = [float(np.square(d[cycle.region], dtype=np.float64).mean()) for d in differences]
+        results.append(Reconstruction(clean, noisy, (squares[0], squares[1], squares[2])))
     return results
 
 

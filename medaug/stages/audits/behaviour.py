@@ -103,7 +103,8 @@ def checkerboard(material: Material, limits: Limits) -> Look:
         for i, r in zip(material.insertions, material.held_out, strict=True)
     ]  # fmt: skip
     kept = [crop for crop in crops if all(borders.usable(image) for image in crop[:3])]
-    fakes, references, real, made = ([crop[k] for crop in kept] for k in range(4))
+    fakes, references, real = ([images[k] for *images, _ in kept] for k in range(3))
+    made = [i for *_, i in kept]
     finding = borders.checkerboard(
         fakes, references, real, [i.patient for i in made], material.weights.translator.stride, limits,
         seed=material.seed,

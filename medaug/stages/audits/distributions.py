@@ -32,7 +32,7 @@ ROWS = 6
 def measured(measure: Measure, material: Material, limits: Limits) -> Look:
     real, made = material.real, material.synthetic
     finding = distribution_audit(measure, real, made, limits, seed=material.seed)
-    if finding.verdict == "skipped":
+    if finding.value is None:
         return finding, None
     ours, theirs = measure.of(real), measure.of(made)
     title = f"{measure.noun} ({measure.unit})"
@@ -65,7 +65,7 @@ def memorisation(material: Material, limits: Limits) -> Look:
 def diversity(material: Material, limits: Limits) -> Look:
     real, made = material.real, material.synthetic
     finding = spread.diversity_audit(real, made, limits, seed=material.seed)
-    if finding.verdict == "skipped":
+    if finding.value is None:
         return finding, None
     ours, theirs = (spread.pairwise(standardised(lesions.features, real.features)) for lesions in (real, made))
     picture = histograms(
@@ -98,8 +98,8 @@ def frechet_radiomics(material: Material, limits: Limits) -> Look:
     if not radiomics_available():
         reason = 'numpyradiomics is not installed: pip install "medaug[radiomics]"'
         return skipped(name, QUESTION.format(kind=kind), reason), None
-    tables = tuple(radiomics_table(lesions.images, lesions.masks) for lesions in (material.real, material.synthetic))
-    return _frechet(material, limits, tables, name, kind)
+    real, made = (radiomics_table(lesions.images, lesions.masks) for lesions in (material.real, material.synthetic))
+    return _frechet(material, limits, (real, made), name, kind)
 
 
 def kernel(material: Material, limits: Limits) -> Look:
@@ -117,9 +117,10 @@ def _frechet(
 
 def _components(finding: Finding, tables: tuple[np.ndarray, np.ndarray], figure: str) -> bytes | None:
     """Both sets in their first two principal components, beside the floor."""
-    if finding.verdict == "skipped":
+    if finding.value is None:
         return None
-    ours, theirs, share = principal(*(standardised(table, tables[0]) for table in tables), 2)
+    real, made = (standardised(table, tables[0]) for table in tables)
+    ours, theirs, share = principal(real, made, 2)
     labels = (f"first principal component (both: {share:.0%} of the variance)", "second principal component")
     return scatter(ours, theirs, finding.details["floors"], finding.value, labels=labels, figure_label=figure)
 

@@ -61,7 +61,8 @@ def insertion(view: View, folder: Path, insert: RandInsertTumor, seed: int) -> I
     arrays = view.read(folder)
     scan = view.tensor(folder)
     label, organ = arrays.label[None].astype(np.float32), arrays.organ[None]
-    edited, marked = insert.set_random_state(seed=seed)(scan, label, organ, window=view.window)
+    insert.set_random_state(seed=seed)
+    edited, marked = insert(scan, label, organ, window=view.window)
     if not insert.lesions:
         return None
     after, mask = edited.numpy()[0], (np.asarray(marked)[0] > 0) & ~arrays.label
@@ -77,7 +78,8 @@ def null_insertion(made: Insertion, view: View, folder: Path, null: RandInsertTu
     """The same place of the same view through the generator, with nothing inserted."""
     scan, arrays = view.tensor(folder), view.read(folder)
     label, organ = arrays.label[None].astype(np.float32), arrays.organ[None]
-    edited, _ = null.set_random_state(seed=made.seed)(scan, label, organ, window=view.window)
+    null.set_random_state(seed=made.seed)
+    edited, _ = null(scan, label, organ, window=view.window)
     after = edited.numpy()[0]
     return replace(
         made, image=view.window.normalize(after).astype(np.float32), changed=after != scan.numpy()[0],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from medaug.report.benchmark import NOTHING, Estimate, grouped_bars, score_lines
@@ -59,7 +60,7 @@ def differences(summary: dict[str, Any]) -> list[Drawing]:
                 f"{of_whom}{better} of zero helps. 95 % intervals over patients and seeds.",
                 f"Difference in {metric['title']} to {reference} with its interval: "
                 + "; ".join(f"{c['arm']} {c['difference']['mean']:+.3f}, {c['verdict']}" for c in compared),
-                lambda encode, compared=compared: forest_plot(summary, compared, encode),
+                partial(forest_plot, summary, compared),
             ))  # fmt: skip
     return found
 

@@ -9,6 +9,8 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import fields
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from io import StringIO
 from pathlib import Path
 from typing import Any, get_args
@@ -28,6 +30,7 @@ def load_config(
     """A pipeline file (or the defaults) with options and then `key.subkey=value` overrides on top, checked.
 
     Args:
+        path: a file, or the name of a pipeline that comes with medaug (`quickstart`).
         options: values by dotted key, as they are (a path named `2024` stays a path); overrides are read as YAML.
 
     Raises:
@@ -56,17 +59,26 @@ def dump_config(config: PipelineConfig) -> str:
 def _plain_yaml() -> YAML:
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = None
-    yaml.sort_base_mapping_type_on_output = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # declared as None
     return yaml
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+def _pipeline_file(path: Path) -> Path | Traversable:
+    """The file at this path, or the pipeline of this name that comes with medaug."""
+    if path.is_file():
+        return path
+    shipped = {file.name.removesuffix(".yaml"): file for file in files("medaug").joinpath("pipelines").iterdir()}
+    if str(path) not in shipped:
         raise ConfigError(
-            f"{path}: no such pipeline file. Give the path of a YAML file, for example pipelines/quickstart.yaml."
+            f"{path}: no such pipeline file. Give the path of a YAML file, or the name of a pipeline that comes with "
+            f"medaug: {', '.join(sorted(shipped))}."
         )
+    return shipped[str(path)]
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = _plain_yaml().load(path.read_text())
+        values = _plain_yaml().load(_pipeline_file(path).read_text())
     except (YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not readable as YAML: {error}") from None
     if values is None:

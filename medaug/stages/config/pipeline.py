@@ -205,7 +205,9 @@ class PipelineConfig(Section):
     def domain_names(self) -> tuple[str, str]:
         """Of two domains: what kind of image they are; one kind in two folders goes by the folders' names."""
         a, b = self.data, self.target or self.data
-        return (a.kind, b.kind) if a.kind != b.kind or a.root is None else (a.root.name, b.root.name)
+        if a.kind != b.kind or a.root is None or b.root is None:
+            return a.kind, b.kind
+        return a.root.name, b.root.name
 
     @model_validator(mode="before")
     @classmethod

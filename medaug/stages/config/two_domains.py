@@ -9,8 +9,8 @@ from typing import Any
 
 OF_THE_FILES = ("layout", "sequence")
 """Keys of `data` that say nothing about the files of another folder."""
-PHANTOMS_A = {"sequence": "mr"}
-PHANTOMS_B = {"sequence": "contrast", "modality": "CT"}
+PHANTOMS_A: dict[str, Any] = {"sequence": "mr"}
+PHANTOMS_B: dict[str, Any] = {"sequence": "contrast", "modality": "CT"}
 PHANTOMS = {"anatomy": "abdomen", "shape": [96, 96, 24], "spacing_mm": [4.0, 4.0, 8.0]}
 SEGMENTER_TERMS = ("segmentation_weight", "round_trip_weight", "label_input")
 """Settings of a translator that look through a frozen segmenter."""

@@ -70,6 +70,7 @@ def check_labels(config: PipelineConfig, run: RunDir) -> None:
     _check_classes(config, task.real, "data")
     arms = arms_of(config.evaluation)
     if any(arms[name].target for name in config.evaluation.arms):
+        assert task.target_labelled is not None  # `_tasks` sets it
         _check_classes(config, task.target_labelled, "target")
 
 
@@ -130,7 +131,7 @@ def _tasks(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]])
         (run.datalist, run.prepared), (run.datalist_b, run.prepared_b)
     ))  # fmt: skip
     invented = synthetic_source(synthetic, run, dims, len(config.data.class_names))
-    shared = {
+    shared: dict[str, Any] = {
         "config": config, "real": a.views(split.train, dims, labelled=True), "synthetic": invented,
         "counterparts": Source([], run.prepared), "target": b.views(split.train, dims, labelled=False),
         "target_labelled": b.views(split.train, dims, labelled=True),

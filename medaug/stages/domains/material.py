@@ -52,7 +52,9 @@ def domain_material(config: PipelineConfig, run: RunDir, split: Split, segmenter
     a = _side(run.datalist, run.prepared, split, dims)
     b = _side(run.datalist_b, run.prepared_b, split, dims, labelled=False)
     needs_pairs = TRANSLATORS[config.translator.method][0].needs_pairs
+    assert config.target is not None  # the settings of two domains have it
     if config.pairing.tumor_share is not None:
+        assert segmenter is not None  # `domain_segmenter` is asked for one then
         a = a._replace(shows=[view.tumor_voxels > 0 for view in a.views])
         b = b._replace(shows=[_shows_tumor(view, b.folder, segmenter) for view in b.views])
     paired = _paired_patients(config, a, b, needs_pairs)

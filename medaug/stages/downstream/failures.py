@@ -60,7 +60,7 @@ def keep_failures(path: Path, task: Task, network: torch.nn.Module, results: dic
         grey = np.rint((np.clip(image, -1, 1) + 1) / 2 * _LEVELS).astype(np.uint8)
         arrays |= {f"image{number}": grey, f"truth{number}": truth, f"prediction{number}": prediction}
     with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]  # the names are not those of its options
 
 
 def read_failures(path: Path) -> list[Failure]:

@@ -37,8 +37,8 @@ def compare_images(real: Path, synthetic: Path, mask: Path | None = None, out: P
     """
     first, second = read_scan(real), read_scan(synthetic)
     known = first.meta["spacing_known"] and second.meta["spacing_known"]
-    affine = second.affine if known else first.affine
-    check_same_grid(first.shape[1:], second.shape[1:], first.affine, affine, str(real), str(synthetic))
+    ours, theirs = first.affine.numpy(), (second if known else first).affine.numpy()
+    check_same_grid(first.shape[1:], second.shape[1:], ours, theirs, str(real), str(synthetic))
     scale = _scale(first, second, real, synthetic)
     values = as_array(first), as_array(second)
     marked = as_array(read_mask(mask, first, real)) > 0 if mask is not None else _body(values[0], scale, first)

@@ -20,6 +20,7 @@ from medaug.report.pictures import Picture, picture_grid
 from medaug.stages.scans.reading import output_suffix, read_mask, read_one, window_for
 from medaug.transforms import GrowTumor
 from medaug.translators.weights import load_weights
+from medaug.volumes import as_meta
 
 CLOSE_UP = 1.0
 """A close-up has this much of the largest lesion's extent on every side."""
@@ -51,7 +52,8 @@ def grow_in_scan(
     grow = GrowTumor(loaded, steps, start_mm, doubling_days, interval_days, mass_effect, reach_mm)
     image = read_one(scan, sequence, loaded)
     organ = read_mask(organ_mask, image, scan) if organ_mask is not None else None
-    grow.set_random_state(seed=seed).randomize()
+    grow.set_random_state(seed=seed)
+    grow.randomize()
     window, suffix = window_for(loaded, image, scan), output_suffix(scan, image)
     rows, shots, paths, level = [], [], [], None
     with track("grow", steps) as tracker:
@@ -59,9 +61,9 @@ def grow_in_scan(
             files = [out / f"{stem_of(scan)}_grown_{k:02d}{kind}{suffix}" for kind in ("", "_label")]
             write_scan(files[0], grown, image.affine.numpy(), image.meta["dtype"])
             write_scan(files[1], label, image.affine.numpy(), "uint8")
-            level = _widest(label) if level is None else level
+            level = _widest(as_meta(label)) if level is None else level
             rows.append(grow.series[k] | {"image": files[0].name, "label": files[1].name})
-            shots.append(_shot(grown, label, level, rows[k]))
+            shots.append(_shot(grown, as_meta(label), level, rows[k]))
             paths += files
             tracker.advance(shots[k].title)
     facts = {
@@ -102,12 +104,12 @@ def _summary(out: Path, stem: str, shots: list[_Shot], facts: dict[str, Any]) ->
 def _frames(shots: list[_Shot], title: str) -> list[bytes]:
     """Per step: the whole slice, a close-up, and the close-up with the label's outline, in one grey window."""
     low, high = np.percentile(np.concatenate([shot.image.ravel() for shot in shots]), [0.5, 99.8])
-    near, grey = _close_up(shots[-1].mask), {"vmin": float(low), "vmax": float(high)}
+    near, grey = _close_up(shots[-1].mask), (float(low), float(high))
     columns = ["slice", "close-up", "label"]
     return [
         picture_grid(
-            [[Picture(s.image, **grey), Picture(s.image[near], **grey), Picture(s.image[near], **grey,
-                                                                                contour=s.mask[near])]],
+            [[Picture(s.image, *grey), Picture(s.image[near], *grey), Picture(s.image[near], *grey,
+                                                                              contour=s.mask[near])]],
             column_titles=columns, title=f"{title}, {s.title}", tile=240,
         ) for s in shots
     ]  # fmt: skip

@@ -46,7 +46,7 @@ def score_scan(
         as_array(read_mask(organ_mask, image, scan)) > 0
     )  # fmt: skip
     if not organ.any():
-        raise DataError.about(organ_mask, "an empty mask", "the organ's voxels marked", "Mark where to look.")
+        raise DataError.about(organ_mask or scan, "an empty mask", "the organ's voxels marked", "Mark where to look.")
     found = judge.scorer(seen, organ, spacing_mm)
     scores = level_scores(found.residual, organ, settings.percentile)
     level = int(np.nanargmax(scores))

@@ -16,6 +16,7 @@ from medaug.stages.scans.reading import as_array, output_suffix, read_mask, read
 from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
 from medaug.transforms.styles import style_of
 from medaug.translators.weights import Weights, load_weights
+from medaug.volumes import as_meta
 
 Sizes = tuple[float, float]
 
@@ -51,14 +52,15 @@ def insert_into_scan(
     else:
         organ = read_mask(organ_mask, image, scan) if organ_mask is not None else None
         drawn = RandInsertTumor(loaded, prob=1.0, count=(count, count), size_mm=size_mm, style=style)
-        edited, label = drawn.set_random_state(seed=seed)(image, None, organ, window=window)
+        drawn.set_random_state(seed=seed)
+        edited, label = drawn(image, None, organ, window=window)
         facts["lesions"] = drawn.lesions
         if not drawn.lesions:
             raise DataError.about(
                 scan, "no room for a tumor", "an organ larger than the tumor",
                 "Give --organ-mask, smaller --size-mm, or another --seed.",
             )  # fmt: skip
-    return _write(out, stem_of(scan), "inserted", scan, image, edited, label, label, facts)
+    return _write(out, stem_of(scan), "inserted", scan, image, edited, as_meta(label), as_meta(label), facts)
 
 
 def remove_from_scan(
@@ -77,7 +79,7 @@ def remove_from_scan(
         raise DataError.about(mask, "an empty mask", "the tumor's voxels marked", "Mark what shall be removed.")
     edited = RemoveTumor(loaded, seed)(image, region, window=window_for(loaded, image, scan))
     facts = {"scan": scan.name, "mask": mask.name, "seed": seed, "weights": loaded.facts["sha256"]}
-    return _write(out, stem_of(scan), "removed", scan, image, edited, region * 0, region, facts)
+    return _write(out, stem_of(scan), "removed", scan, image, edited, as_meta(region * 0), region, facts)
 
 
 def _style(

@@ -64,7 +64,7 @@ def _variants(weights: Weights, region: np.ndarray, count: int, seed: int) -> li
     if not weights.translator.style_dim:
         return [InsertTumor(weights, int(rng.randint(2**31))) for _ in range(count)]
     widest = region if weights.translator.spatial_dims == region.ndim else _widest(region)
-    reference = lesion_for_mask(weights.prior, widest, weights.spacing_mm, rng).reference
+    reference = lesion_for_mask(weights.lesion_prior, widest, weights.spacing_mm, rng).reference
     return [InsertTumor(weights, seed, reference, style=drawn_style(weights, rng)) for _ in range(count)]
 
 
@@ -77,12 +77,12 @@ def _grid(image: np.ndarray, variants: list[np.ndarray], region: np.ndarray, ste
     low, high = where.min(axis=0), where.max(axis=0) + 1
     reach = int((high - low).max())
     view = tuple(slice(max(0, a - reach), b + reach) for a, b in zip(low, high, strict=True))
-    grey = {"vmin": float(image.min()), "vmax": float(np.percentile(image, 99.8))}
-    pictures = [Picture(v[view].astype(float), **grey) for v in variants]
+    grey = float(image.min()), float(np.percentile(image, 99.8))
+    pictures: list[Picture | None] = [Picture(v[view].astype(float), *grey) for v in variants]
     pictures += [None] * (-len(pictures) % COLUMNS)
-    rows = [pictures[i : i + COLUMNS] for i in range(0, len(pictures), COLUMNS)]
-    original = Picture(image[view].astype(float), contour=region[view], **grey)
-    rows = [[original if i == 0 else None, *row] for i, row in enumerate(rows)]
+    original = Picture(image[view].astype(float), *grey, contour=region[view])
+    starts = range(0, len(pictures), COLUMNS)
+    rows = [[original if i == 0 else None, *pictures[i : i + COLUMNS]] for i in starts]
     return picture_grid(
         rows, column_titles=["before, and the mask", *["inserted"] * COLUMNS], title=f"{stem}: one mask, many tumors"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from medaug.io.suffixes import PICTURES, is_dicom, stem_of, suffix_of
 from medaug.report.pictures import Picture, picture_grid
 from medaug.stages.scans.reading import as_array, read_for, read_mask
 from medaug.transforms import SynthesizeCT, TranslateDomain
+from medaug.translators import Direction
 from medaug.translators.weights import Weights, load_weights
 from medaug.volumes import check_modality
 
@@ -71,7 +72,8 @@ def translate_scan(
     """
     series_wanted = _checked_format(scan, output_format, series, segmentation, names)
     loaded = load_weights(weights)
-    translate = SynthesizeCT(loaded, seed=seed) if direction is None else TranslateDomain(loaded, direction, seed=seed)
+    way = _direction(direction)
+    translate = SynthesizeCT(loaded, seed=seed) if way is None else TranslateDomain(loaded, way, seed=seed)
     _check_label(translate, label)
     read = _read(scan, series, sequence, translate, loaded)
     stem = out / ("synthetic" if deidentify else f"{stem_of(scan.resolve())}_synthetic")
@@ -84,6 +86,7 @@ def translate_scan(
     result = translate(read.image, body, label=classes)
     facts = _facts(translate, loaded, seed, mask) | ({} if deidentify else {"scan": scan.name})
     if series_wanted:
+        assert read.volume is not None  # --format dicom is refused of other scans
         paths = _write_dicom(stem, result, read.volume, translate, facts, deidentify)
         if outlined is not None:
             path = stem.with_name(f"{stem.name}_seg.dcm")
@@ -116,6 +119,13 @@ def _checked_format(
         raise ConfigError("--name says what the values of --segmentation are; give that as well")
     _names(names)
     return output_format == "dicom"
+
+
+def _direction(given: str | None) -> Direction | None:
+    known: tuple[Direction, ...] = get_args(Direction)
+    if given is not None and given not in known:
+        raise ConfigError(f"--direction: found {given!r}; expected one of {', '.join(known)}")
+    return next((way for way in known if way == given), None)
 
 
 def _check_label(translate: TranslateDomain, label: Path | None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from monai.config import KeysCollection
@@ -28,6 +28,16 @@ RANGE_MOST = 1.5
 """Interpolation and noise lead out of [-1, 1]; what lies farther out was never normalised."""
 
 
+class RandArrayTransform(Protocol):
+    """What its dictionary twin needs of a random array transform."""
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Any: ...
+
+    def randomize(self, data: Any = None) -> None: ...
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
 class _RandTwinD(RandomizableTransform, MapTransform):
     """The dictionary twin of a random array transform: with probability `prob` one draw of it. See `_changed`.
 
@@ -36,7 +46,7 @@ class _RandTwinD(RandomizableTransform, MapTransform):
     """
 
     def __init__(
-        self, keys: KeysCollection, transform: RandomizableTransform, prob: float, allow_missing_keys: bool = False
+        self, keys: KeysCollection, transform: RandArrayTransform, prob: float, allow_missing_keys: bool = False
     ):
         MapTransform.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
@@ -79,7 +89,7 @@ class RandPasteD(_RandTwinD):
     """
 
     def __init__(
-        self, keys: KeysCollection, transform: RandomizableTransform, label_key: str, prob: float,
+        self, keys: KeysCollection, transform: RandArrayTransform, label_key: str, prob: float,
         organ_key: str | None = None, allow_missing_keys: bool = False,
     ):  # fmt: skip
         super().__init__(keys, transform, prob, allow_missing_keys)

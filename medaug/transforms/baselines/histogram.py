@@ -36,7 +36,7 @@ class RandHistogramMatch(RandomizableTransform):
         check_items("references", references, "Give images whose contrast shall be taken over.")
         if len(blend) != 2 or not 0 <= blend[0] <= blend[1] <= 1:
             raise ConfigError(f"blend: found {tuple(blend)}; expected (least, most) within 0 to 1")
-        self.references, self.blend = references, tuple(blend)
+        self.references, self.blend = references, (blend[0], blend[1])
         self._number, self._weight = 0, 1.0
 
     def randomize(self, data: Any = None) -> None:

@@ -22,6 +22,8 @@ from medaug.networks.compositing import composite, soft_mask
 from medaug.translators.base import Batch, Direction, Fakes, Translator, drawn_noise
 
 Content = Literal["reference", "free"]
+Pass = Direction | Literal["a2a", "b2b"]
+"""A direction, or from a domain back to itself."""
 
 
 class MaskGuidedTranslator(Translator):
@@ -48,6 +50,7 @@ class MaskGuidedTranslator(Translator):
         With reference content, `x` for "a2b" is the crop with the reference lesion already pasted (see `paste`).
         """
         self.check_input(x, mask)
+        assert mask is not None  # which check_input refuses
         return self.edit(x, mask, direction, drawn_noise(mask, generator), style)
 
     def edit(self, x: Tensor, mask: Tensor, direction: Direction, noise: Tensor, style: Tensor | None = None) -> Tensor:
@@ -55,17 +58,17 @@ class MaskGuidedTranslator(Translator):
         output = self.paint(self.seen(x, mask, direction), mask, noise, direction, style)
         return self.put(output, x, mask, direction)
 
-    def seen(self, x: Tensor, mask: Tensor, direction: Direction) -> Tensor:
+    def seen(self, x: Tensor, mask: Tensor, direction: Pass) -> Tensor:
         """What this direction is shown of `x`: all of it, or 0 in the region that it fills."""
         return torch.where(soft_mask(mask) > 0, torch.zeros_like(x), x) if self.empties(direction) else x
 
-    def put(self, output: Tensor, x: Tensor, mask: Tensor, direction: Direction) -> Tensor:
+    def put(self, output: Tensor, x: Tensor, mask: Tensor, direction: Pass) -> Tensor:
         """`x` with the painted `output` (before tanh) inside the soft mask."""
         change = torch.tanh(output)
         target = change if self.empties(direction) else (x + change).clamp(-1, 1)
         return composite(x, target.to(x.dtype), soft_mask(mask))
 
-    def empties(self, direction: Direction) -> bool:
+    def empties(self, direction: Pass) -> bool:
         """Whether this direction works on the crop without what the mask covers."""
         return direction == "b2a" or self.config.content == "free"
 

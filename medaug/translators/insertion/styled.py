@@ -52,6 +52,7 @@ class StyledInsertion(MaskGuidedTranslator):
             ValueError: if a style is given for removal, or one of another shape.
         """
         self.check_input(x, mask)
+        assert mask is not None  # which check_input refuses
         noise = drawn_noise(self.noise_like(mask), generator)
         if direction == "a2b":
             style = given_or_drawn(style, x, self.style_dim, generator)

@@ -24,7 +24,7 @@ from medaug.networks.coding import code_channels, residual_blocks
 from medaug.networks.compositing import soft_mask
 from medaug.networks.styles import pooled_mask
 from medaug.translators.base import Batch, Direction, Fakes, Losses, seeded_noise
-from medaug.translators.insertion.base import Content
+from medaug.translators.insertion.base import Content, Pass
 from medaug.translators.insertion.styled import StyledInsertion
 from medaug.volumes import Domain
 
@@ -80,7 +80,7 @@ class MaskGuidedUNIT(StyledInsertion):
         """As the latent code."""
         return mask.new_zeros(len(mask), self.code_channels, *[size // self.stride for size in mask.shape[2:]])
 
-    def empties(self, direction: str) -> bool:
+    def empties(self, direction: Pass) -> bool:
         """Also for the reconstructions "a2a" and "b2b"."""
         return direction[-1] == "a" or self.config.content == "free"
 
@@ -107,7 +107,7 @@ class MaskGuidedUNIT(StyledInsertion):
         drawn = seeded_noise(read, batch["seed"], salt=2).to(read)
         divergences: dict[str, Tensor] = {}
 
-        def passed(x: Tensor, mask: Tensor, direction: str, stream: str, style: Tensor | None = None) -> Tensor:
+        def passed(x: Tensor, mask: Tensor, direction: Pass, stream: str, style: Tensor | None = None) -> Tensor:
             mean = self.encode(self.seen(x, mask, direction), direction[0], mask)
             noise = seeded_noise(mean, batch["seed"], salt=20 + len(divergences))
             divergences[stream] = kl_to_standard_normal(mean)

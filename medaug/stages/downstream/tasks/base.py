@@ -69,12 +69,14 @@ class Task(ABC):
             also: is given the network and its results before the network is forgotten.
         """
         insertion = self.synthetic_of(arm)
-        before = insertion.without_room if isinstance(insertion, OnlineInsertion) else None
+        before = insertion.without_room if isinstance(insertion, OnlineInsertion) else 0
         network, losses = self.fitted(name, arm, seed)
         results = self.results(network)
         if also is not None:
             also(network, results)
-        counted = {} if before is None else {"without_room": insertion.without_room - before}
+        counted = {}
+        if isinstance(insertion, OnlineInsertion):
+            counted["without_room"] = insertion.without_room - before
         return {"arm": name, "seed": seed, **results, "losses": losses, **counted}
 
     @property

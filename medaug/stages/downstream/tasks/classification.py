@@ -52,8 +52,10 @@ class Classification(Task):
 
     def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
         s = self.config.evaluation
+        synthetic = self.synthetic_of(arm)
+        assert synthetic is None or isinstance(synthetic, Source)  # online is for segmentation, see `learns_online`
         samples = ClassificationSamples(
-            self.real, self.synthetic_of(arm), self.counterparts,
+            self.real, synthetic, self.counterparts,
             synthetic_ratio=s.synthetic_ratio, seed=seed, patch_size=s.patch_size, length=s.updates * s.batch_size,
             augmentation=arm.augmentation(self.config.data.spatial_dims, self.real, self.target),
         )  # fmt: skip

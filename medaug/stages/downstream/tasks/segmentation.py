@@ -58,8 +58,10 @@ class Segmentation(Task):
 
     def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
         s = self.config.evaluation
+        real = self.target_labelled if arm.target else self.real
+        assert real is not None  # arms of the target are refused where it has no labels
         samples = SegmentationSamples(
-            self.target_labelled if arm.target else self.real, self.synthetic_of(arm),
+            real, self.synthetic_of(arm),
             synthetic_ratio=s.synthetic_ratio, seed=seed, patch_size=s.patch_size, length=s.updates * s.batch_size,
             augmentation=arm.augmentation(self.config.data.spatial_dims, self.real, self.target),
         )  # fmt: skip
