@@ -89,7 +89,7 @@ def inside(source: Path, text: str, must_exist: bool = True) -> Path:
     outside = os.path.relpath(os.path.abspath(folder / text), os.path.abspath(folder)).split(os.sep)[0] == os.pardir
     if outside:
         raise DataError.about(
-            source, f"the path {_shortened(text)}, which leaves the folder", f"a path inside {folder}",
+            source, f"the path {text:.200}, which leaves the folder", f"a path inside {folder}",
             "Move the datalist to the data, or the data below it.",
         )  # fmt: skip
     path = Path(os.path.normpath(folder / text))
@@ -198,9 +198,7 @@ def _scans(folder: Path) -> list[Path]:
 
 
 def _missing(source: Path, text: str) -> DataError:
-    return DataError.about(
-        source, f"the file {_shortened(text)} listed, and it is not there", "every listed file", "Add it."
-    )
+    return DataError.about(source, f"the file {text:.200} listed, and it is not there", "every listed file", "Add it.")
 
 
 def _bad_entry(source: Path, number: int, found: str, expected: str) -> DataError:

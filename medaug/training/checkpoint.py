@@ -78,8 +78,8 @@ def load_checkpoint(folder: Path, *, rank: int = 0, processes: int | None = None
         return state
     except Exception as error:  # torch meets damaged bytes with every kind of exception
         raise RunError(
-            f"{path}: found a damaged or foreign checkpoint ({type(error).__name__}); expected tensors, numbers and "
-            f"texts. Remove {steps[-1].name} to resume from the checkpoint before it."
+            f"{path}: found a damaged or foreign checkpoint ({str(error).partition('.')[0]}); expected tensors, "
+            f"numbers and texts. Remove {steps[-1].name} to resume from the checkpoint before it."
         ) from error
 
 

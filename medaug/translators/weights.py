@@ -6,13 +6,15 @@ method, settings, domains and windows, grid, the split's hash and the training p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypeVar
 
 import torch
+from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
 
 import medaug
 from medaug.errors import WeightsError
@@ -25,6 +27,30 @@ from medaug.volumes import Domain
 GENERATORS_PREFIX = "generators."
 PRIOR_PREFIX = "prior."
 KIND = "translator"
+LARGEST_SETTING = 1024
+"""Of widths, depths, numbers of blocks and layers."""
+LARGEST_PARAMETER = 2**26
+"""Numbers in one parameter of a discriminator, which is built with the generators and not stored."""
+Model = TypeVar("Model", bound=AdversarialModel)
+
+Size = Annotated[int, Field(ge=1, le=4096)]
+Millimetres = Annotated[float, Field(gt=0, le=1000)]
+
+
+class Facts(TypedDict):
+    """What is read of the metadata after the translator is built; trainers may note more."""
+
+    sha256: str
+    spacing_mm: NotRequired[list[Millimetres]]
+    picture_spacing_mm: NotRequired[list[Millimetres] | None]
+    training_patients: NotRequired[list[str]]
+    split_hash: NotRequired[str]
+    patch_size: NotRequired[list[Size] | None]
+    overlap: NotRequired[Annotated[float, Field(ge=0, lt=1)]]
+    slices: NotRequired[Size]
+
+
+_FACTS = TypeAdapter(Facts)
 
 
 @dataclass(frozen=True)
@@ -71,11 +97,16 @@ def load_weights(folder: str | Path) -> Weights:
     """
     tensors, metadata = read_kind(folder, KIND, TRANSLATORS)
     with misfits_refused(folder):
-        translator = build_translator(
-            metadata["method"], metadata["settings"], Domain.from_dict(metadata["domain_a"]),
-            Domain.from_dict(metadata["domain_b"]), metadata["spatial_dims"],
-        )  # fmt: skip
-        load_generators(translator, tensors)
+        _FACTS.validate_python(metadata)
+        check_settings(metadata["settings"])
+
+        def build() -> Translator:
+            return build_translator(
+                metadata["method"], metadata["settings"], Domain.from_dict(metadata["domain_a"]),
+                Domain.from_dict(metadata["domain_b"]), metadata["spatial_dims"],
+            )  # fmt: skip
+
+        translator = load_generators(build, tensors)
         prior = None
         if metadata["prior"] is not None:
             prior = LesionPrior.from_parts(_with_prefix(tensors, PRIOR_PREFIX), metadata["prior"])
@@ -113,10 +144,37 @@ def read_kind(folder: str | Path, kind: str, methods: Iterable[str]) -> tuple[di
     return tensors, metadata
 
 
-def load_generators(model: AdversarialModel, tensors: dict[str, torch.Tensor]) -> None:
-    """Puts the generators of a weights folder into `model` and makes it ready for use."""
-    model.generators.load_state_dict(_with_prefix(tensors, GENERATORS_PREFIX))
-    model.eval().requires_grad_(False)
+def load_generators(build: Callable[[], Model], tensors: dict[str, torch.Tensor]) -> Model:
+    """The model that `build` makes, with the generators of a weights folder, ready for use.
+
+    Raises:
+        ValueError: if the model is of another size than these tensors (it is measured before it takes memory), or they
+            hold NaN or infinity.
+    """
+    stored = _with_prefix(tensors, GENERATORS_PREFIX)
+    with torch.device("meta"):
+        sketch = build()
+    sketch.generators.load_state_dict(stored, assign=True)
+    for name, tensor in sketch.state_dict().items():
+        if tensor.is_meta and tensor.numel() > LARGEST_PARAMETER:
+            raise ValueError(f"{name}: {tensor.numel():,} numbers, and not in the file")
+    for name, tensor in stored.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(f"{name}: NaN or infinity")
+    model = build()
+    model.generators.load_state_dict(stored)
+    return model.eval().requires_grad_(False)
+
+
+def check_settings(settings: dict[str, Any]) -> None:
+    """Refuses settings that no network has, before it is built layer by layer.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    for name, value in settings.items():
+        if isinstance(value, int) and not 0 <= value <= LARGEST_SETTING:
+            raise ValueError(f"{name}: {value:,}")
 
 
 @contextmanager
@@ -128,7 +186,7 @@ def misfits_refused(folder: str | Path) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # metadata may be anything, and any use of it may fail in its own way
         raise WeightsError(f"{folder}: these are not weights this version of medaug can use: {error}") from error
 
 

@@ -175,13 +175,13 @@ def _read_header(file: str, size: int, modified_ns: int) -> _Header:
         ) from error  # fmt: skip
 
 
-def _check_deflated(file: Path) -> None:
+def _check_deflated(file: str) -> None:
     """Refuses a deflated data set (PS3.5, A.5) that unpacks to far more than images do; pydicom unpacks all of it.
 
     Raises:
         ValueError: if it does.
     """
-    with file.open("rb") as stream:
+    with open(file, "rb") as stream:
         start = stream.read(1024)
         if DeflatedExplicitVRLittleEndian.encode() not in start:
             return

@@ -146,9 +146,8 @@ def _explain(error: ValidationError, source: str, section: tuple[str, ...] = ())
             lines.append(f"{problem['msg'].removeprefix('Value error, ')}")
         elif problem["type"] == "literal_error":
             expected = problem["ctx"]["expected"]
-            lines.append(
-                f"{where}: found {_shortened(problem['input'])}; expected {expected}{_meant(problem['input'], expected)}"
-            )
+            found = _shortened(problem["input"])
+            lines.append(f"{where}: found {found}; expected {expected}{_meant(problem['input'], expected)}")
         else:
             lines.append(f"{where}: found {_shortened(problem['input'])}; {problem['msg']}")
     return f"{source}: " + "; ".join(lines)
