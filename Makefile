@@ -28,7 +28,7 @@ fuzz: .venv/.dev
 	MEDAUG_FUZZ=$(FUZZ) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m hypothesis --hypothesis-seed=$(FUZZ_SEED)
 
 crash: .venv/.dev
-	MEDAUG_KILLS=$(KILLS) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --timeout 1800 tests/robustness/test_crashes.py tests/stages/benchmark/test_processes.py
+	MEDAUG_KILLS=$(KILLS) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --timeout 1800 tests/stages/test_crashes.py tests/stages/benchmark/test_processes.py
 
 # torch first, by its exact version: a range would let pip choose a newer build with CUDA.
 .venv/bin/python:

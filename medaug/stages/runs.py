@@ -17,15 +17,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 import medaug
 from medaug.errors import ConfigError, RunError
@@ -138,8 +142,60 @@ class RunDir:
         """The run with so many labelled patients (or "all"), where there are several."""
         return RunDir(self.root / f"labelled-{number}")
 
+    @property
+    def lock(self) -> Path:
+        """Held by the process that works in this folder."""
+        return self.root / "done" / "run.lock"
+
     def done(self, stage: str) -> Path:
         return self.root / "done" / f"{stage}.json"
+
+
+@contextmanager
+def held(run: RunDir) -> Iterator[None]:
+    """Keeps other processes out of a run folder while the block runs; the system frees it if this one dies.
+
+    The processes of one training (torchrun, SLURM) work on one folder together: their first one holds it for all.
+
+    Raises:
+        RunError: if another process is at work there.
+    """
+    ranks = (os.environ.get(name, "0") for name in ("RANK", "SLURM_PROCID"))
+    if any(rank != "0" for rank in ranks):
+        yield
+        return
+    lock = FileLock(run.lock, timeout=0)
+    try:
+        run.lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise RunError(
+            f"{run.root}: another process is at work in this folder; expected to be alone. Wait until it has ended, or "
+            "choose another --out."
+        ) from None
+    except OSError as error:
+        raise write_error(run.root, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_is_run(root: Path) -> None:
+    """Refuses a folder that holds something else.
+
+    Raises:
+        RunError: if it does, or is a file.
+    """
+    try:
+        if root.exists() and not root.is_dir():
+            raise RunError(f"{root}: found a file; expected a folder to write to. Choose another --out.")
+        if RunDir(root).config.exists() or not root.is_dir():
+            return
+        if any(not (path.name.startswith(".tmp-") or path.name == "done") for path in root.iterdir()):
+            raise RunError(f"{root}: holds files that are not a medaug run. Choose an empty or new folder as --out.")
+    except OSError as error:
+        raise write_error(root, error) from None
 
 
 def open_run(root: Path, config: PipelineConfig, command: list[str] | None = None) -> RunDir:
@@ -149,13 +205,10 @@ def open_run(root: Path, config: PipelineConfig, command: list[str] | None = Non
         RunError: if the folder cannot be written, holds something else, or a different run (naming what differs).
     """
     run = RunDir(root)
+    check_is_run(root)
     try:
-        if root.exists() and not root.is_dir():
-            raise RunError(f"{root}: found a file; expected a folder to write to. Choose another --out.")
         if run.config.exists():
             _check_same(run, config)
-        elif root.is_dir() and any(not path.name.startswith(".tmp-") for path in root.iterdir()):
-            raise RunError(f"{root}: holds files that are not a medaug run. Choose an empty or new folder as --out.")
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(root, error) from None
@@ -259,8 +312,10 @@ def _check_same(run: RunDir, config: PipelineConfig) -> None:
             inner = [path for pattern in INNER_RUNS for path in run.root.glob(pattern)]
             trained = (folder / name for folder in (run.root, *inner) for name in ("train", "train-gan", "evaluation"))
             if not any(path.exists() for path in trained):
-                for path in (run.prepared, run.prepared_b, run.phantoms, run.root / "done", *inner):
+                for path in (run.prepared, run.prepared_b, run.phantoms, *inner):
                     shutil.rmtree(path, ignore_errors=True)
+                for marker in (run.root / "done").glob("*.json"):
+                    marker.unlink()
                 return
             raise RunError(
                 f"{run.root}: holds a different run ({key} is {old!r} there and {new!r} here). "

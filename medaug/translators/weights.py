@@ -6,6 +6,7 @@ method, settings, domains and windows, grid, the split's hash and the training p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Annotated, Any, NotRequired, TypeVar
 
 import torch
 from pydantic import Field, TypeAdapter
+from torch.overrides import TorchFunctionMode
 from typing_extensions import TypedDict
 
 import medaug
@@ -29,8 +31,8 @@ PRIOR_PREFIX = "prior."
 KIND = "translator"
 LARGEST_SETTING = 1024
 """Of widths, depths, numbers of blocks and layers."""
-LARGEST_PARAMETER = 2**26
-"""Numbers in one parameter of a discriminator, which is built with the generators and not stored."""
+UNSTORED_NUMBERS = 2**27
+"""In the discriminators, which are built with the generators and not stored: a giant's."""
 Model = TypeVar("Model", bound=AdversarialModel)
 
 Size = Annotated[int, Field(ge=1, le=4096)]
@@ -107,6 +109,7 @@ def load_weights(folder: str | Path) -> Weights:
             )  # fmt: skip
 
         translator = load_generators(build, tensors)
+        TypeAdapter(TRANSLATORS[metadata["method"]][1]).validate_python(metadata["settings"])
         prior = None
         if metadata["prior"] is not None:
             prior = LesionPrior.from_parts(_with_prefix(tensors, PRIOR_PREFIX), metadata["prior"])
@@ -148,20 +151,15 @@ def load_generators(build: Callable[[], Model], tensors: dict[str, torch.Tensor]
     """The model that `build` makes, with the generators of a weights folder, ready for use.
 
     Raises:
-        ValueError: if the model is of another size than these tensors (it is measured before it takes memory), or they
-            hold NaN or infinity.
+        ValueError: if the model is out of proportion to these tensors, or they are no finite numbers.
+        RuntimeError: if it has other parameters than these.
     """
     stored = _with_prefix(tensors, GENERATORS_PREFIX)
-    with torch.device("meta"):
-        sketch = build()
-    sketch.generators.load_state_dict(stored, assign=True)
-    for name, tensor in sketch.state_dict().items():
-        if tensor.is_meta and tensor.numel() > LARGEST_PARAMETER:
-            raise ValueError(f"{name}: {tensor.numel():,} numbers, and not in the file")
     for name, tensor in stored.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ValueError(f"{name}: NaN or infinity")
-    model = build()
+        if tensor.is_complex() or (tensor.is_floating_point() and not tensor.isfinite().all()):
+            raise ValueError(f"{name}: numbers that are complex, NaN or infinite")
+    with _Budget(UNSTORED_NUMBERS + 4 * sum(tensor.numel() for tensor in stored.values())):
+        model = build()
     model.generators.load_state_dict(stored)
     return model.eval().requires_grad_(False)
 
@@ -175,6 +173,22 @@ def check_settings(settings: dict[str, Any]) -> None:
     for name, value in settings.items():
         if isinstance(value, int) and not 0 <= value <= LARGEST_SETTING:
             raise ValueError(f"{name}: {value:,}")
+
+
+class _Budget(TorchFunctionMode):
+    """Inside, no more than so many numbers can be allocated for parameters: settings are read from a file."""
+
+    def __init__(self, numbers: int):
+        super().__init__()
+        self.left = numbers
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn):
+            sizes = args[0] if args and isinstance(args[0], tuple | list) else args
+            self.left -= math.prod(int(size) for size in sizes)
+            if self.left < 0:
+                raise ValueError("settings of a network that is larger than its file")
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager

@@ -31,7 +31,8 @@ ODD = st.one_of(
 NUMBERS = st.sampled_from(
     [struct.pack(kind, value) for kind, values in {
         "<h": (0, -1, 32767), "<i": (0, -1, 2**31 - 1), "<q": (-1, 2**62),
-        "<f": (float("nan"), float("inf"), 1e38, -1.0), "<d": (float("nan"), 1e308), ">h": (1, 348), ">i": (348, 2**31 - 1),
+        "<f": (float("nan"), float("inf"), 1e38, -1.0), "<d": (float("nan"), 1e308),
+        ">h": (1, 348), ">i": (348, 2**31 - 1),
     }.items() for value in values]
 )  # fmt: skip
 
