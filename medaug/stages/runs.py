@@ -190,9 +190,11 @@ def check_is_run(root: Path) -> None:
     try:
         if root.exists() and not root.is_dir():
             raise RunError(f"{root}: found a file; expected a folder to write to. Choose another --out.")
-        if RunDir(root).config.exists() or not root.is_dir():
-            return
-        if any(not (path.name.startswith(".tmp-") or path.name == "done") for path in root.iterdir()):
+        if RunDir(root).config.exists():
+            _config_of(RunDir(root))
+        elif root.is_dir() and any(
+            not (path.name.startswith(".tmp-") or path.name == "done") for path in root.iterdir()
+        ):
             raise RunError(f"{root}: holds files that are not a medaug run. Choose an empty or new folder as --out.")
     except OSError as error:
         raise write_error(root, error) from None
@@ -294,19 +296,22 @@ def essential(section: Any) -> dict[str, Any]:
     return {key: value for key, value in section.model_dump(mode="json").items() if key not in INCIDENTAL}
 
 
-def _check_same(run: RunDir, config: PipelineConfig) -> None:
-    """Refuses a folder in which something was trained with other settings; before that, the run starts afresh."""
+def _config_of(run: RunDir) -> PipelineConfig:
     try:
-        held = load_config(run.config, []).model_dump(mode="json")
+        return load_config(run.config, [])
     except ConfigError as error:
         raise RunError(
             f"{run.root}: holds a config.yaml that this version of medaug cannot read ({error}). Choose another --out."
         ) from None
-    asked = config.model_dump(mode="json")
+
+
+def _check_same(run: RunDir, config: PipelineConfig) -> None:
+    """Refuses a folder in which something was trained with other settings; before that, the run starts afresh."""
+    made, asked = _config_of(run).model_dump(mode="json"), config.model_dump(mode="json")
     for section in IDENTITY:
         if section == "segmenter" and config.domain == "tumor":
             continue  # no translator looks through it there: the synthesis and what follows runs again
-        for key, old, new in _differences(held[section], asked[section], section):
+        for key, old, new in _differences(made[section], asked[section], section):
             if key.rsplit(".", 1)[-1] in INCIDENTAL:
                 continue
             inner = [path for pattern in INNER_RUNS for path in run.root.glob(pattern)]
