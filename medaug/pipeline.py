@@ -27,9 +27,10 @@ from medaug.stages.downstream.arms import check_arms
 from medaug.stages.downstream.tasks import check_network
 from medaug.stages.evaluate import check_patients
 from medaug.stages.finished import finished_run, is_benchmark
+from medaug.stages.holding import held
 from medaug.stages.report_folds import report_folds
 from medaug.stages.reproduce import Reproduction, check_same_data, compared
-from medaug.stages.runs import RunDir, check_is_run, held, open_run
+from medaug.stages.runs import RunDir, check_is_run, open_run
 
 STAGES = {
     "tumor": ("prepare", "train", "synthesize", "audit", "evaluate", "report"),

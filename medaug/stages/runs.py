@@ -17,19 +17,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 import medaug
 from medaug.errors import ConfigError, RunError
@@ -149,36 +145,6 @@ class RunDir:
 
     def done(self, stage: str) -> Path:
         return self.root / "done" / f"{stage}.json"
-
-
-@contextmanager
-def held(run: RunDir) -> Iterator[None]:
-    """Keeps other processes out of a run folder while the block runs; the system frees it if this one dies.
-
-    The processes of one training (torchrun, SLURM) work on one folder together: their first one holds it for all.
-
-    Raises:
-        RunError: if another process is at work there.
-    """
-    ranks = (os.environ.get(name, "0") for name in ("RANK", "SLURM_PROCID"))
-    if any(rank != "0" for rank in ranks):
-        yield
-        return
-    lock = FileLock(run.lock, timeout=0)
-    try:
-        run.lock.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise RunError(
-            f"{run.root}: another process is at work in this folder; expected to be alone. Wait until it has ended, or "
-            "choose another --out."
-        ) from None
-    except OSError as error:
-        raise write_error(run.root, error) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def check_is_run(root: Path) -> None:

@@ -17,7 +17,8 @@ from medaug.errors import RunError
 from medaug.io.atomic import read_json
 from medaug.io.files import read_scan
 from medaug.pipeline import run_pipeline
-from medaug.stages.runs import RunDir, held
+from medaug.stages.holding import held
+from medaug.stages.runs import RunDir
 from medaug.training import fit
 from medaug.training.checkpoint import load_checkpoint
 from medaug.translators.weights import load_weights
