@@ -1,4 +1,4 @@
-"""One process at a time in a run folder; a benchmark's, which many share, has claims of its own (`benchmark.worker`)."""
+"""One process at a time in a run folder; a benchmark's, which many share, has claims (`benchmark.worker`)."""
 
 from __future__ import annotations
 

@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
-from pydantic import Field, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 from torch.overrides import TorchFunctionMode
-from typing_extensions import TypedDict
 
 import medaug
 from medaug.errors import WeightsError
@@ -39,20 +38,17 @@ Size = Annotated[int, Field(ge=1, le=4096)]
 Millimetres = Annotated[float, Field(gt=0, le=1000)]
 
 
-class Facts(TypedDict):
-    """What is read of the metadata after the translator is built; trainers may note more."""
+class _Facts(BaseModel):
+    """What transforms and stages read of the metadata; trainers note more."""
 
     sha256: str
-    spacing_mm: NotRequired[list[Millimetres]]
-    picture_spacing_mm: NotRequired[list[Millimetres] | None]
-    training_patients: NotRequired[list[str]]
-    split_hash: NotRequired[str]
-    patch_size: NotRequired[list[Size] | None]
-    overlap: NotRequired[Annotated[float, Field(ge=0, lt=1)]]
-    slices: NotRequired[Size]
-
-
-_FACTS = TypeAdapter(Facts)
+    spacing_mm: list[Millimetres] = []
+    picture_spacing_mm: list[Millimetres] | None = None
+    training_patients: list[str] = []
+    split_hash: str = ""
+    patch_size: list[Size] | None = None
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    slices: Size = 1
 
 
 @dataclass(frozen=True)
@@ -99,7 +95,7 @@ def load_weights(folder: str | Path) -> Weights:
     """
     tensors, metadata = read_kind(folder, KIND, TRANSLATORS)
     with misfits_refused(folder):
-        _FACTS.validate_python(metadata)
+        _Facts.model_validate(metadata)
         check_settings(metadata["settings"])
 
         def build() -> Translator:
