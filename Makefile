@@ -4,11 +4,16 @@
 # make dist   the source distribution and the wheel, in dist/
 # make licences            docs/licences.md, from what is installed
 # make audit-dependencies  known vulnerabilities of the pins in constraints.txt; needs the package index's advisories
+# make fuzz   FUZZ damaged files for every reader, and all property tests with fresh examples (about 10 minutes)
+# make crash  kills train, synthesize and benchmark KILLS times each
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO_OUT ?= out/quickstart
+FUZZ ?= 700
+FUZZ_SEED ?= $(shell date +%s)
+KILLS ?= 12
 
-.PHONY: demo env test dist licences audit-dependencies clean
+.PHONY: demo env test dist licences audit-dependencies fuzz crash clean
 
 demo: .venv/.installed
 	$(BIN)/medaug run pipelines/quickstart.yaml --out $(DEMO_OUT)
@@ -35,6 +40,13 @@ licences: .venv/.dev
 audit-dependencies: .venv/.release
 	$(BIN)/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip || \
 	    { echo "audit-dependencies: vulnerable pins, or (\"could not be audited\") advisories out of reach" >&2; exit 1; }
+
+fuzz: .venv/.dev
+	@echo "again with: make fuzz FUZZ=$(FUZZ) FUZZ_SEED=$(FUZZ_SEED)"
+	MEDAUG_FUZZ=$(FUZZ) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m hypothesis --hypothesis-seed=$(FUZZ_SEED)
+
+crash: .venv/.dev
+	MEDAUG_KILLS=$(KILLS) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --timeout 1800 tests/stages/test_crashes.py tests/stages/benchmark/test_processes.py
 
 # torch first, by its exact version: a range would let pip choose a newer build with CUDA.
 .venv/bin/python:

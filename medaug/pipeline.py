@@ -27,9 +27,10 @@ from medaug.stages.downstream.arms import check_arms
 from medaug.stages.downstream.tasks import check_network
 from medaug.stages.evaluate import check_patients
 from medaug.stages.finished import finished_run, is_benchmark
+from medaug.stages.holding import held
 from medaug.stages.report_folds import report_folds
 from medaug.stages.reproduce import Reproduction, check_same_data, compared
-from medaug.stages.runs import RunDir, open_run
+from medaug.stages.runs import RunDir, check_is_run, open_run
 
 STAGES = {
     "tumor": ("prepare", "train", "synthesize", "audit", "evaluate", "report"),
@@ -62,20 +63,23 @@ def run_pipeline(
 
     Raises:
         ConfigError: if the config asks for what cannot be run.
+        RunError: if another process is at work in this folder, or it holds something else.
         MedaugError: whatever a stage refuses.
     """
     stages = stages_of(config, until)
     if "evaluate" in stages or "evaluate_domains" in stages:
         check_arms(config)
         check_network(config)
-    if config.split.folds is not None and config.split.fold is None:
-        _check_folds(config, until)
-        return _run_folds(config, out, on_stage)
-    run = open_run(out, config)
-    for name in stages:
-        on_stage(StageResult(name, _run_stage(name, config, run)))
-        if name == "prepare":  # not after an hour of training
-            _check_prepared(config, run, stages)
+    check_is_run(out)
+    with held(RunDir(out)):
+        if config.split.folds is not None and config.split.fold is None:
+            _check_folds(config, until)
+            return _run_folds(config, out, on_stage)
+        run = open_run(out, config)
+        for name in stages:
+            on_stage(StageResult(name, _run_stage(name, config, run)))
+            if name == "prepare":  # not after an hour of training
+                _check_prepared(config, run, stages)
     return run
 
 
@@ -145,9 +149,10 @@ def audit_run(root: Path, only: list[str], overrides: list[str]) -> list[Any]:
     _check_trained(run, run.weights, "an audit")
     config = load_config(run.config, overrides)
     findings: Any = import_module("medaug.stages.audits.findings")
-    found = findings.asked_audits(config, run, only)
-    if run.report.exists():
-        _run_stage(stages_of(config, "report")[-1], config, run)
+    with held(run):
+        found = findings.asked_audits(config, run, only)
+        if run.report.exists():
+            _run_stage(stages_of(config, "report")[-1], config, run)
     return found
 
 

@@ -44,9 +44,10 @@ class Split:
         """The inverse of `to_dict`.
 
         Raises:
+            DataError: if it is no split.
             LeakageError: if a patient is in two parts, or the parts do not match the stored hash.
         """
-        parts = {"unused": (), **values}  # a file from before there were such patients
+        parts = checked_parts(values)
         split = cls(*(tuple(sorted(parts[part])) for part in PARTS))
         twice = _shared(split)
         if twice:
@@ -54,6 +55,23 @@ class Split:
         if values.get("hash", split.hash) != split.hash:
             raise LeakageError("the split was changed after it was made (its hash differs); make a new run", [])
         return split
+
+
+def checked_parts(values: Any) -> dict[str, Any]:
+    """A stored split as it was read; a file from before there were unused patients has none.
+
+    Raises:
+        DataError: if a part is missing, or is no list of names.
+    """
+    parts = {"unused": [], **(values if isinstance(values, dict) else {})}
+    for part in PARTS:
+        patients = parts.get(part)
+        if not (isinstance(patients, list | tuple) and all(isinstance(name, str) for name in patients)):
+            raise DataError.about(
+                "split.json", f'no list of patients "{part}"', "the split as it was written",
+                "Put the file back as it was, or make a new run.",
+            )  # fmt: skip
+    return parts
 
 
 def split_patients(patients: Iterable[str], train: int | float, validation: int | float, seed: int) -> Split:

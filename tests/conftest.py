@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from medaug.pipeline import run_pipeline
 from medaug.stages.config import PipelineConfig
@@ -15,6 +17,11 @@ from medaug.stages.runs import RunDir
 from medaug.translators.weights import Weights, load_weights
 
 from .dicom_series import write_dicom_series
+
+settings.register_profile("suite", derandomize=True, database=None, deadline=None)
+settings.register_profile("fuzz", database=None, deadline=None, print_blob=True)
+settings.load_profile("fuzz" if "MEDAUG_FUZZ" in os.environ else "suite")
+"""The suite draws the same examples every time; `make fuzz` draws new ones (tests/robustness/fuzzing.py)."""
 
 TINY = (
     "data.phantoms.patients=8", "data.phantoms.shape=[32,32,8]", "data.phantoms.spacing_mm=[6,6,10]",

@@ -64,9 +64,11 @@ def _options(
 
 
 def _fail(message: str, exit_code: int) -> NoReturn:
-    """One line, whatever the message brings along (a library's words, a worker's traceback)."""
+    """One line, whatever the message brings along (a library's words, a worker's traceback, a file name's escapes)."""
     relayed = RELAYED.match(message)
-    typer.echo(f"medaug: {' '.join((relayed[2] if relayed else message).split())}", err=True)
+    line = " ".join((relayed[2] if relayed else message).split())
+    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
+    typer.echo(f"medaug: {shown}", err=True)
     raise typer.Exit(exit_code) from None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from medaug.generation.config import CLASSES, DCGANConfig
 from medaug.generation.dcgan import DCGAN, build_dcgan
-from medaug.translators.weights import load_generators, misfits_refused, read_kind, save_generators
+from medaug.translators.weights import check_settings, load_generators, misfits_refused, read_kind, save_generators
 from medaug.volumes import Domain
 
 KIND = "GAN from noise"
@@ -47,8 +47,11 @@ def load_gan(folder: str | Path) -> GanWeights:
     """
     tensors, metadata = read_kind(folder, KIND, [DCGAN.name])
     with misfits_refused(folder):
-        gan = build_dcgan(
-            DCGANConfig(**metadata["settings"]), tuple(metadata["size"]), Domain.from_dict(metadata["domain"])
-        )
-        load_generators(gan, tensors)
+        check_settings(metadata["settings"] | dict(enumerate(metadata["size"])))
+
+        def build() -> DCGAN:
+            config = DCGANConfig(**metadata["settings"])
+            return build_dcgan(config, tuple(metadata["size"]), Domain.from_dict(metadata["domain"]))
+
+        gan = load_generators(build, tensors)
     return GanWeights(gan, metadata)

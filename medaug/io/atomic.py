@@ -117,6 +117,10 @@ def read_json(path: str | Path) -> Any:
         raise DataError.about(
             path, f"bytes that are not UTF-8 text (at byte {error.start})", "a JSON file", "Save it as UTF-8."
         ) from error
+    except (RecursionError, ValueError) as error:  # nested without end, a number of thousands of digits
+        raise DataError.about(
+            path, f"JSON that cannot be read ({error})", "lists and numbers of ordinary size", "Write the file again."
+        ) from error
 
 
 def _sync(path: Path) -> None:

@@ -117,12 +117,17 @@ def open_array(folder: str | Path, relative: str) -> np.memmap:
     """Maps a stored array into memory, read-only.
 
     Raises:
-        DataError: if it is missing or damaged.
+        DataError: if it is missing or damaged, or in another folder.
     """
     path = Path(folder) / relative
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        if path.parent != Path(folder):
+            raise ValueError("in another folder")
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.memmap):
+            raise ValueError("an archive")
+        return array
+    except Exception as error:  # NumPy meets damaged headers with every kind of exception
         raise DataError.about(
             path, f"no usable array ({error})", "a prepared .npy file", "Delete the folder and prepare the data again."
         ) from error

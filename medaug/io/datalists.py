@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,8 @@ def find_datalist(root: Path, sequence: str | int | None) -> list[Case]:
             if which >= len(images):
                 raise _bad_entry(source, number, f"{len(images)} images", f"at least {which + 1}")
             index, channel = which, None
-        image = _inside(source, images[index])
-        label = _inside(source, entry["label"]) if entry.get("label") else None
+        image = inside(source, images[index])
+        label = inside(source, entry["label"]) if entry.get("label") else None
         patient = _text(entry.get("patient", entry.get("subject")))
         case = _text(entry.get("case")) or stem_of(image)
         cases.append(make_case(case, image, label, patient=patient, scan=_text(entry.get("scan")), channel=channel))
@@ -79,15 +80,34 @@ def find_msd(root: Path, sequence: str | int | None) -> list[Case]:
     return _nnunet_cases(source.parent, channel)
 
 
+def inside(source: Path, text: str, must_exist: bool = True) -> Path:
+    """The path of a datalist's or manifest's entry, which has to lie in its folder (links may lead elsewhere).
+
+    Raises:
+        DataError: if it leaves the folder, or there is no such file.
+    """
+    folder = source.parent
+    outside = os.path.relpath(os.path.abspath(folder / text), os.path.abspath(folder)).split(os.sep)[0] == os.pardir
+    if outside:
+        raise DataError.about(
+            source, f"the path {text:.200}, which leaves the folder", f"a path inside {folder}",
+            "Move the datalist to the data, or the data below it.",
+        )  # fmt: skip
+    path = Path(os.path.normpath(folder / text))
+    if must_exist and not _is_there(path):
+        raise _missing(source, text)
+    return path
+
+
 def _msd_case(source: Path, entry: dict[str, Any], channel: int | None) -> Case:
-    label = _inside(source, entry["label"]) if entry.get("label") else None
-    image = _inside(source, entry["image"], must_exist=False)
+    label = inside(source, entry["label"]) if entry.get("label") else None
+    image = inside(source, entry["image"], must_exist=False)
     case = stem_of(image)
-    if not image.exists():  # nnU-Net v1 lists `case.nii.gz` and stores `case_0000.nii.gz`
+    if not _is_there(image):  # nnU-Net v1 lists `case.nii.gz` and stores `case_0000.nii.gz`
         ending = image.name[len(case) :]
         image = image.with_name(f"{case}_{channel or 0:04d}{ending}")
         channel = None
-    if not image.exists():
+    if not _is_there(image):
         raise _missing(source, entry["image"])
     return make_case(case, image, label, patient=_text(entry.get("patient")), channel=channel)
 
@@ -130,9 +150,15 @@ def _entries(content: Any, source: Path) -> list[dict[str, Any]]:
         image = entry.get("image") if isinstance(entry, dict) else None
         paths = image if isinstance(image, list) else [image]
         if not paths or not all(isinstance(path, str) and path for path in paths):
-            raise _bad_entry(source, number, f"image {image!r}", "a path, or a list of paths")
+            raise _bad_entry(source, number, f"image {_shortened(image)}", "a path, or a list of paths")
         if entry.get("label") is not None and not isinstance(entry["label"], str):
-            raise _bad_entry(source, number, f"label {entry['label']!r}", "a path")
+            raise _bad_entry(source, number, f"label {_shortened(entry['label'])}", "a path")
+        for key in ("case", "patient", "subject", "scan"):
+            if not isinstance(entry.get(key), str | int | None):
+                raise _bad_entry(source, number, f"{key} {_shortened(entry[key])}", "a text or a number")
+        channel = entry.get("channel")
+        if isinstance(channel, bool) or not isinstance(channel, int | None):
+            raise _bad_entry(source, number, f"channel {_shortened(channel)}", "a channel's number, from 0")
     return entries
 
 
@@ -140,31 +166,32 @@ def _names(content: Any, source: Path) -> list[str]:
     """The sequences' names in order, from {"0": name} or a list; empty if there are none."""
     values = content.get("channel_names", content.get("modality", [])) if isinstance(content, dict) else []
     if isinstance(values, dict):
-        if not all(str(key).isdecimal() for key in values):
+        if not all(re.fullmatch(r"[0-9]{1,4}", key) for key in values):
             raise DataError.about(
-                source, f"channel names {values}", '{"0": name, "1": name, ...}', "Number the channels from 0."
+                source,
+                f"channel names {_shortened(values)}",
+                '{"0": name, "1": name, ...}',
+                "Number the channels from 0.",
             )
         values = [values[key] for key in sorted(values, key=int)]
     return [str(value) for value in (values if isinstance(values, list) else [values])]
 
 
-def _inside(source: Path, text: str, must_exist: bool = True) -> Path:
-    """The path of a datalist entry, which has to lie in the datalist's folder (links may lead elsewhere)."""
-    folder = source.parent
-    outside = os.path.relpath(os.path.abspath(folder / text), os.path.abspath(folder)).split(os.sep)[0] == os.pardir
-    if outside:
-        raise DataError.about(
-            source, f"the path {text}, which leaves the folder", f"a path inside {folder}",
-            "Move the datalist to the data, or the data below it.",
-        )  # fmt: skip
-    path = Path(os.path.normpath(folder / text))
-    if must_exist and not path.exists():
-        raise _missing(source, text)
-    return path
+def _is_there(path: Path) -> bool:
+    """Also of names that no disk takes: too long, with a zero byte, not to be encoded."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
+
+
+def _shortened(value: Any) -> str:
+    """For messages: what was found may be as long as its file."""
+    return reprlib.repr(value)
 
 
 def _scans(folder: Path) -> list[Path]:
@@ -172,7 +199,7 @@ def _scans(folder: Path) -> list[Path]:
 
 
 def _missing(source: Path, text: str) -> DataError:
-    return DataError.about(source, f"the file {text} listed, and it is not there", "every listed file", "Add it.")
+    return DataError.about(source, f"the file {text:.200} listed, and it is not there", "every listed file", "Add it.")
 
 
 def _bad_entry(source: Path, number: int, found: str, expected: str) -> DataError:

@@ -134,6 +134,8 @@ def _one_channel(decoded: Decoded, path: str | Path, channel: int | None) -> np.
     array = decoded.array
     if np.iscomplexobj(array):
         raise DataError.about(path, "complex values", "real intensities", "Save the magnitude image.")
+    if array.dtype.kind not in "biuf":
+        raise DataError.about(path, f"values of the type {array.dtype}", "numbers", "Save them as numbers.")
     count = array.shape[-1] if decoded.has_channels else 1
     if channel is not None and not 0 <= channel < count:
         raise DataError.about(

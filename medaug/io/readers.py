@@ -7,6 +7,7 @@ the result into a MetaTensor.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import tempfile
@@ -15,16 +16,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import nibabel
-import nrrd
 import numpy as np
-from isal import igzip
 from PIL import Image
 
 from medaug.errors import DataError
 from medaug.io.dicom.reading import read_series
+from medaug.io.nrrd_header import read_nrrd
 from medaug.io.suffixes import DICOM, META_IMAGE, NIFTI, NRRD, READABLE, is_dicom, suffix_of
+from medaug.io.unpacking import DEFLATE_MOST, check_declared, gunzipped, read_declared, voxels_of
 
 _STDERR_LOCK = threading.Lock()  # one decoder at a time may own file descriptor 2
 _DECODER_NOISE = re.compile(r"^(\w*(LZW|ZIP|Fax|TIFF|JPEG|Predictor)\w*:|tempfile\.tif:|MetaImage|\s+ideal = ).*")
@@ -93,14 +95,10 @@ def _decode_dicom(path: Path, series_uid: str | None) -> Decoded:
 
 
 def _decode_nifti(path: Path) -> Decoded:
-    data = path.read_bytes()
-    if data[:2] == b"\x1f\x8b":
-        data = igzip.decompress(data)
-    header_size = {int.from_bytes(data[:4], "little"), int.from_bytes(data[:4], "big")}
-    kind = nibabel.Nifti1Image if 348 in header_size else nibabel.Nifti2Image if 540 in header_size else None
-    if kind is None:
-        raise ValueError("no NIfTI header")
-    image = kind.from_bytes(data)
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        image = _nifti_of(gunzipped(file) if packed else file, file, DEFLATE_MOST if packed else 1)
     array = np.asanyarray(image.dataobj)
     while array.ndim > 3 and array.shape[3] == 1:  # (X, Y, Z, 1, C): no time, vector last
         array = array[:, :, :, 0]
@@ -110,38 +108,23 @@ def _decode_nifti(path: Path) -> Decoded:
     return Decoded(array, image.affine, has_channels=array.ndim > 3)
 
 
+def _nifti_of(stream: BinaryIO, file: BinaryIO, ratio: int) -> Any:
+    """The image of an unpacked stream, once its header declares no more than the file can hold."""
+    start = stream.read(540)
+    header_size = {int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big")}
+    kind = nibabel.Nifti1Image if 348 in header_size else nibabel.Nifti2Image if 540 in header_size else None
+    if kind is None:
+        raise ValueError("no NIfTI header")
+    header = kind.header_class.from_fileobj(io.BytesIO(start))
+    voxel_bytes = voxels_of(header.get_data_shape()) * header.get_data_dtype().itemsize
+    declared = int(header.get_data_offset()) + voxel_bytes
+    check_declared(declared, file, ratio)
+    return kind.from_bytes(read_declared(stream, declared, start))
+
+
 def _decode_nrrd(path: Path) -> Decoded:
-    array, header = nrrd.read(str(path))
-    space = str(header.get("space", "left-posterior-superior")).lower()
-    if "space directions" in header:
-        rows = [np.asarray(row, dtype=np.float64) for row in header["space directions"]]
-        axes = [i for i, row in enumerate(rows) if row.ndim == 1 and np.isfinite(row).all()]
-        directions = np.array([rows[i] for i in axes])
-    else:
-        axes = [i for i, kind in enumerate(header.get("kinds", ["domain"] * array.ndim)) if kind in ("domain", "space")]
-        spacings = np.asarray(header.get("spacings", np.ones(array.ndim)), dtype=np.float64)[axes]
-        directions = np.diag(np.where(np.isfinite(spacings), spacings, 1.0))
-    if array.ndim - len(axes) > 1 or not axes:
-        raise ValueError(f"{array.ndim} axes of which {len(axes)} are spatial")
-    others = [i for i in range(array.ndim) if i not in axes]
-    affine = np.eye(4)
-    affine[: directions.shape[1], : len(axes)] = directions.T
-    origin = np.asarray(header.get("space origin", np.zeros(directions.shape[1])), dtype=np.float64)
-    affine[: origin.size, 3] = origin
-    affine = np.diag([*_ras_signs(space), 1.0]) @ affine
-    known = "space directions" in header or "spacings" in header
-    return Decoded(array.transpose(*axes, *others), affine, has_channels=bool(others), spacing_known=known)
-
-
-def _ras_signs(space: str) -> tuple[float, float, float]:
-    """Signs that turn an NRRD `space` into RAS; without a space the file is taken as LPS, as MONAI and ITK do."""
-    named = {
-        "right-anterior-superior": "ras", "left-anterior-superior": "las", "left-posterior-superior": "lps",
-        "ras": "ras", "las": "las", "lps": "lps",
-    }.get(space)  # fmt: skip
-    if named is None:
-        raise ValueError(f"space {space!r}, which has no known orientation")
-    return (1.0 if named[0] == "r" else -1.0, 1.0 if named[1] == "a" else -1.0, 1.0)
+    array, affine, has_channels, spacing_known = read_nrrd(path)
+    return Decoded(array, affine, has_channels=has_channels, spacing_known=spacing_known)
 
 
 def _decode_meta_image(path: Path) -> Decoded:

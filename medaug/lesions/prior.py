@@ -150,7 +150,16 @@ class LesionPrior:
 
     @classmethod
     def from_parts(cls, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> LesionPrior:
-        """The inverse of `tensors` and `metadata`."""
+        """The inverse of `tensors` and `metadata`.
+
+        Raises:
+            ValueError: if they do not belong together, or hold NaN.
+        """
+        shape = (len(metadata["references"]), *metadata["crop_size"])
+        for name in ("images", "masks"):
+            found = tensors[name]
+            if tuple(found.shape) != shape or not shape[0] or not found.isfinite().all():
+                raise ValueError(f"{name} of shape {tuple(found.shape)}; expected {shape}, finite")
         references = [
             ReferenceLesion(image=image.numpy(), mask=mask.numpy() > 0, **{**row, "location": tuple(row["location"])})
             for image, mask, row in zip(tensors["images"], tensors["masks"], metadata["references"], strict=True)

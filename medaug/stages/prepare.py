@@ -23,7 +23,7 @@ from medaug.io.cases import Case, source_stamps
 from medaug.io.layouts import find_cases
 from medaug.lesions import body_of, find_organ
 from medaug.progress import track
-from medaug.splits import PARTS, Split, fold_patients, split_patients, with_labelled
+from medaug.splits import PARTS, Split, checked_parts, fold_patients, split_patients, with_labelled
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.data import DataConfig
 from medaug.stages.phantoms import write_phantoms
@@ -143,8 +143,8 @@ def _split(config: PipelineConfig, run: RunDir, entries: list[dict[str, Any]]) -
 def _refuse_edited_split(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None:
     entries = [entry for source in sources for entry in read_json(source.folder / run.datalist.name)["cases"]]
     made = _split(config, run, entries).to_dict()
-    found = read_json(run.split)
-    moved = {p for part in PARTS for p in set(made[part]) ^ set(found.get(part, ()))}
+    found = checked_parts(read_json(run.split))
+    moved = {p for part in PARTS for p in set(made[part]) ^ set(found[part])}
     if moved:
         patients = sorted(moved)
         raise LeakageError(

@@ -12,6 +12,7 @@ from medaug.report.page import Figure, ReportPage, Section, Table, render
 from medaug.stages.audits.section import audits_section
 from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir
+from medaug.stages.scrubbing import page_without_paths
 from medaug.stages.sections import (
     cells_by_name,
     commands_of,
@@ -45,10 +46,9 @@ def report(config: PipelineConfig, run: RunDir) -> bool:
         ],  # fmt: skip
         warnings=read_json(run.weights / "model.json")["warnings"] + _notes(realism, run),
         left_out=[(item["path"], item["reason"]) for item in read_json(run.datalist)["unreadable"]],
-        settings_yaml=run.config.read_text(),
         commands=commands_of(run),
     )
-    render(page, run.report)
+    render(page_without_paths(page, config, run), run.report)
     return True
 
 

@@ -10,6 +10,7 @@ from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.audit_sections import audit_sections
 from medaug.stages.domains.report_domains import NO_EVALUATION, domain_notes, domain_verdict, result_sections
 from medaug.stages.runs import RunDir, seconds_by_stage
+from medaug.stages.scrubbing import page_without_paths
 from medaug.stages.sections import cells_by_name, commands_of, data_text, downstream_section, verdict_of
 
 
@@ -38,10 +39,9 @@ def report_folds(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -
         ],
         sections=[*sections, *audit_sections(run), _folds(folds)],
         warnings=notes,
-        settings_yaml=run.config.read_text(),
         commands=commands_of(run),
     )  # fmt: skip
-    render(page, run.report)
+    render(page_without_paths(page, config, run), run.report)
 
 
 def _folds(folds: Sequence[RunDir]) -> Section:

@@ -138,8 +138,32 @@ class RunDir:
         """The run with so many labelled patients (or "all"), where there are several."""
         return RunDir(self.root / f"labelled-{number}")
 
+    @property
+    def lock(self) -> Path:
+        """Held by the process that works in this folder."""
+        return self.root / "done" / "run.lock"
+
     def done(self, stage: str) -> Path:
         return self.root / "done" / f"{stage}.json"
+
+
+def check_is_run(root: Path) -> None:
+    """Refuses a folder that holds something else.
+
+    Raises:
+        RunError: if it does, or is a file.
+    """
+    try:
+        if root.exists() and not root.is_dir():
+            raise RunError(f"{root}: found a file; expected a folder to write to. Choose another --out.")
+        if RunDir(root).config.exists():
+            _config_of(RunDir(root))
+        elif root.is_dir() and any(
+            not (path.name.startswith(".tmp-") or path.name == "done") for path in root.iterdir()
+        ):
+            raise RunError(f"{root}: holds files that are not a medaug run. Choose an empty or new folder as --out.")
+    except OSError as error:
+        raise write_error(root, error) from None
 
 
 def open_run(root: Path, config: PipelineConfig, command: list[str] | None = None) -> RunDir:
@@ -149,13 +173,10 @@ def open_run(root: Path, config: PipelineConfig, command: list[str] | None = Non
         RunError: if the folder cannot be written, holds something else, or a different run (naming what differs).
     """
     run = RunDir(root)
+    check_is_run(root)
     try:
-        if root.exists() and not root.is_dir():
-            raise RunError(f"{root}: found a file; expected a folder to write to. Choose another --out.")
         if run.config.exists():
             _check_same(run, config)
-        elif root.is_dir() and any(not path.name.startswith(".tmp-") for path in root.iterdir()):
-            raise RunError(f"{root}: holds files that are not a medaug run. Choose an empty or new folder as --out.")
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(root, error) from None
@@ -241,26 +262,31 @@ def essential(section: Any) -> dict[str, Any]:
     return {key: value for key, value in section.model_dump(mode="json").items() if key not in INCIDENTAL}
 
 
-def _check_same(run: RunDir, config: PipelineConfig) -> None:
-    """Refuses a folder in which something was trained with other settings; before that, the run starts afresh."""
+def _config_of(run: RunDir) -> PipelineConfig:
     try:
-        held = load_config(run.config, []).model_dump(mode="json")
+        return load_config(run.config, [])
     except ConfigError as error:
         raise RunError(
             f"{run.root}: holds a config.yaml that this version of medaug cannot read ({error}). Choose another --out."
         ) from None
-    asked = config.model_dump(mode="json")
+
+
+def _check_same(run: RunDir, config: PipelineConfig) -> None:
+    """Refuses a folder in which something was trained with other settings; before that, the run starts afresh."""
+    made, asked = _config_of(run).model_dump(mode="json"), config.model_dump(mode="json")
     for section in IDENTITY:
         if section == "segmenter" and config.domain == "tumor":
             continue  # no translator looks through it there: the synthesis and what follows runs again
-        for key, old, new in _differences(held[section], asked[section], section):
+        for key, old, new in _differences(made[section], asked[section], section):
             if key.rsplit(".", 1)[-1] in INCIDENTAL:
                 continue
             inner = [path for pattern in INNER_RUNS for path in run.root.glob(pattern)]
             trained = (folder / name for folder in (run.root, *inner) for name in ("train", "train-gan", "evaluation"))
             if not any(path.exists() for path in trained):
-                for path in (run.prepared, run.prepared_b, run.phantoms, run.root / "done", *inner):
+                for path in (run.prepared, run.prepared_b, run.phantoms, *inner):
                     shutil.rmtree(path, ignore_errors=True)
+                for marker in (run.root / "done").glob("*.json"):
+                    marker.unlink()
                 return
             raise RunError(
                 f"{run.root}: holds a different run ({key} is {old!r} there and {new!r} here). "

@@ -156,7 +156,7 @@ def data_text(config: PipelineConfig) -> str:
 def commands_of(run: RunDir) -> list[str]:
     """What made this run, and what makes it again."""
     made = command_text(read_json(run.environment)["command"])
-    return [made, f"medaug run {run.config} --out <new folder>"]
+    return [made, "medaug run <this folder>/config.yaml --out <new folder>"]
 
 
 def command_text(words: list[str]) -> str:

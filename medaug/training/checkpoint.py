@@ -60,7 +60,7 @@ def load_checkpoint(folder: Path, *, rank: int = 0, processes: int | None = None
     """This rank's part of the newest whole checkpoint, on the CPU, or None where there is none.
 
     Raises:
-        RunError: if the checkpoint was written by another number of processes than `processes`.
+        RunError: if the checkpoint is damaged, or was written by another number of processes than `processes`.
     """
     steps = _steps(folder)
     if not steps:
@@ -70,7 +70,17 @@ def load_checkpoint(folder: Path, *, rank: int = 0, processes: int | None = None
         raise RunError(
             f"{steps[-1]}: written by {written} process(es); found {processes}. Resume with --devices {written}."
         )
-    return torch.load(steps[-1] / f"rank-{rank}.pt", map_location="cpu", weights_only=True)
+    path = steps[-1] / f"rank-{rank}.pt"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise ValueError(f"a {type(state).__name__}")
+        return state
+    except Exception as error:  # torch meets damaged bytes with every kind of exception
+        raise RunError(
+            f"{path}: found a damaged or foreign checkpoint ({str(error).partition('.')[0]}); expected tensors, "
+            f"numbers and texts. Remove {steps[-1].name} to resume from the checkpoint before it."
+        ) from error
 
 
 def _reason(error: OSError | RuntimeError) -> str:

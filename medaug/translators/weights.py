@@ -6,13 +6,16 @@ method, settings, domains and windows, grid, the split's hash and the training p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import torch
+from pydantic import BaseModel, Field, TypeAdapter
+from torch.overrides import TorchFunctionMode
 
 import medaug
 from medaug.errors import WeightsError
@@ -25,6 +28,27 @@ from medaug.volumes import Domain
 GENERATORS_PREFIX = "generators."
 PRIOR_PREFIX = "prior."
 KIND = "translator"
+LARGEST_SETTING = 1024
+"""Of widths, depths, numbers of blocks and layers."""
+UNSTORED_NUMBERS = 2**27
+"""In the discriminators, which are built with the generators and not stored: a giant's."""
+Model = TypeVar("Model", bound=AdversarialModel)
+
+Size = Annotated[int, Field(ge=1, le=4096)]
+Millimetres = Annotated[float, Field(gt=0, le=1000)]
+
+
+class _Facts(BaseModel):
+    """What transforms and stages read of the metadata; trainers note more."""
+
+    sha256: str
+    spacing_mm: list[Millimetres] = []
+    picture_spacing_mm: list[Millimetres] | None = None
+    training_patients: list[str] = []
+    split_hash: str = ""
+    patch_size: list[Size] | None = None
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    slices: Size = 1
 
 
 @dataclass(frozen=True)
@@ -85,11 +109,17 @@ def load_weights(folder: str | Path) -> Weights:
     """
     tensors, metadata = read_kind(folder, KIND, TRANSLATORS)
     with misfits_refused(folder):
-        translator = build_translator(
-            metadata["method"], metadata["settings"], Domain.from_dict(metadata["domain_a"]),
-            Domain.from_dict(metadata["domain_b"]), metadata["spatial_dims"],
-        )  # fmt: skip
-        load_generators(translator, tensors)
+        _Facts.model_validate(metadata)
+        check_settings(metadata["settings"])
+
+        def build() -> Translator:
+            return build_translator(
+                metadata["method"], metadata["settings"], Domain.from_dict(metadata["domain_a"]),
+                Domain.from_dict(metadata["domain_b"]), metadata["spatial_dims"],
+            )  # fmt: skip
+
+        translator = load_generators(build, tensors)
+        TypeAdapter(TRANSLATORS[metadata["method"]][1]).validate_python(metadata["settings"])
         prior = None
         if metadata["prior"] is not None:
             prior = LesionPrior.from_parts(_with_prefix(tensors, PRIOR_PREFIX), metadata["prior"])
@@ -127,10 +157,48 @@ def read_kind(folder: str | Path, kind: str, methods: Iterable[str]) -> tuple[di
     return tensors, metadata
 
 
-def load_generators(model: AdversarialModel, tensors: dict[str, torch.Tensor]) -> None:
-    """Puts the generators of a weights folder into `model` and makes it ready for use."""
-    model.generators.load_state_dict(_with_prefix(tensors, GENERATORS_PREFIX))
-    model.eval().requires_grad_(False)
+def load_generators(build: Callable[[], Model], tensors: dict[str, torch.Tensor]) -> Model:
+    """The model that `build` makes, with the generators of a weights folder, ready for use.
+
+    Raises:
+        ValueError: if the model is out of proportion to these tensors, or they are no finite numbers.
+        RuntimeError: if it has other parameters than these.
+    """
+    stored = _with_prefix(tensors, GENERATORS_PREFIX)
+    for name, tensor in stored.items():
+        if tensor.is_complex() or (tensor.is_floating_point() and not tensor.isfinite().all()):
+            raise ValueError(f"{name}: numbers that are complex, NaN or infinite")
+    with _Budget(UNSTORED_NUMBERS + 4 * sum(tensor.numel() for tensor in stored.values())):
+        model = build()
+    model.generators.load_state_dict(stored)
+    return model.eval().requires_grad_(False)
+
+
+def check_settings(settings: dict[str, Any]) -> None:
+    """Refuses settings that no network has, before it is built layer by layer.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    for name, value in settings.items():
+        if isinstance(value, int) and not 0 <= value <= LARGEST_SETTING:
+            raise ValueError(f"{name}: {value:,}")
+
+
+class _Budget(TorchFunctionMode):
+    """Inside, no more than so many numbers can be allocated for parameters: settings are read from a file."""
+
+    def __init__(self, numbers: int):
+        super().__init__()
+        self.left = numbers
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn):
+            sizes = args[0] if args and isinstance(args[0], tuple | list) else args
+            self.left -= math.prod(int(size) for size in sizes)
+            if self.left < 0:
+                raise ValueError("settings of a network that is larger than its file")
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager
@@ -142,7 +210,7 @@ def misfits_refused(folder: str | Path) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # metadata may be anything, and any use of it may fail in its own way
         raise WeightsError(f"{folder}: these are not weights this version of medaug can use: {error}") from error
 
 

@@ -17,6 +17,7 @@ from medaug.io.dicom.geometry import sorted_stack
 from medaug.io.dicom.pixels import padding_of, rescaled, stored_frames, without_pixels
 from medaug.io.dicom.planes import Plane, read_planes
 from medaug.io.dicom.series import choose_series
+from medaug.volumes import check_finite
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def read_series(path: str | Path, *, series_uid: str | None = None) -> DicomVolu
     check_series(planes, where)
     stored = _stored(planes)
     array = _stacked([rescaled(stored[..., index], plane) for index, plane in enumerate(planes)])
+    check_finite(array, str(where))
     padding = padding_of(array, stored, planes, np.linalg.norm(affine[:3, :2], axis=0))
     modality = modality_of(planes[0])
     if modality == "CT":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import struct
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,16 +17,17 @@ from functools import lru_cache
 from pathlib import Path
 
 import pydicom
-from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from medaug.errors import DataError
 from medaug.io.cases import natural_key
 from medaug.io.suffixes import DICOM, is_dicom, suffix_of
+from medaug.io.unpacking import inflates_beyond
 
 log = logging.getLogger(__name__)
 
 NOT_SCANS = ("SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "RTIMAGE", "SR", "PR", "KO", "REG", "FID", "DOC", "ECG", "M3D")
+DEFLATED_RATIO, DEFLATED_AT_LEAST = 64, 2**26
 LISTED = 12  # series named in a message
 _TAGS = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Modality",
@@ -156,6 +158,7 @@ def _header_of(file: Path) -> _Header:
 def _read_header(file: str, size: int, modified_ns: int) -> _Header:
     """Size and time are there for the cache: a file that changed is read again."""
     try:
+        _check_deflated(file)
         found = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
         meta = found.file_meta
         uid, study, patient = (
@@ -167,11 +170,28 @@ def _read_header(file: str, size: int, modified_ns: int) -> _Header:
             uid, study, patient, str(found.get("Modality") or "").upper(), str(found.get("SeriesDescription") or ""),
             bool(found.get("Rows")) and bool(found.get("Columns")),
         )  # fmt: skip
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, TypeError, NotImplementedError) as error:
+    except Exception as error:  # pydicom meets damaged bytes with every kind of exception
         raise DataError.about(
             file, f"a damaged DICOM header ({type(error).__name__})", "a readable DICOM file",
             "Copy or export it again, or move it away.",
         ) from error  # fmt: skip
+
+
+def _check_deflated(file: str) -> None:
+    """Refuses a deflated data set (PS3.5, A.5) that unpacks to far more than images do; pydicom unpacks all of it.
+
+    Raises:
+        ValueError: if it does.
+    """
+    with open(file, "rb") as stream:
+        start = stream.read(1024)
+        if DeflatedExplicitVRLittleEndian.encode() not in start:
+            return
+        (length,) = struct.unpack("<L", start[140:144])  # (0002,0000): what follows it of the file's meta information
+        stream.seek(144 + length)
+        packed = stream.read()
+    if inflates_beyond(packed, DEFLATED_AT_LEAST + DEFLATED_RATIO * len(packed)):
+        raise ValueError("a deflated data set beyond all proportion")
 
 
 def _series(files: list[Path], headers: dict[Path, _Header]) -> Series:

@@ -17,6 +17,7 @@ from medaug.stages.benchmark.reading import CellFile, Group, Results, blocks, ce
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream.failures import WORST, Failure, failures_path, read_failures
 from medaug.stages.runs import RunDir, seconds_by_stage
+from medaug.stages.scrubbing import page_without_paths
 from medaug.stages.sections import command_text, data_text, downstream_section, interval_text
 
 
@@ -47,11 +48,10 @@ def page(config: PipelineConfig, run: RunDir) -> Path:
         facts=_facts(config, results, cells, made),
         sections=sections,
         warnings=_warnings(results, group),
-        settings_yaml=run.config.read_text(),
         commands=[command_text(made["command"]), "medaug report <this folder>",
                   "medaug reproduce <this folder> --out <new folder>"],
     )  # fmt: skip
-    return render(contents, run.report)
+    return render(page_without_paths(contents, config, run), run.report)
 
 
 def _drawn(heading: str, drawings: list[Drawing]) -> list[Section]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from medaug.errors import RunError
 from medaug.io.atomic import atomic_path, read_json, to_json
@@ -17,10 +17,9 @@ from medaug.report.figures import to_png
 from medaug.report.vector import to_svg
 from medaug.stages.benchmark.drawings import Drawing, by_patient, differences, drawings_of
 from medaug.stages.benchmark.reading import read_results
-from medaug.stages.benchmark.scrubbing import PLACEHOLDER, without_paths
-from medaug.stages.config import PipelineConfig
 from medaug.stages.config.files import dump_config
 from medaug.stages.finished import Finished, finished_run
+from medaug.stages.scrubbing import known_paths, without_paths, without_roots
 from medaug.stages.sections import cells_by_name
 
 README = "README.txt"
@@ -53,8 +52,8 @@ def export_results(folder: Path, out: Path) -> Path:
 
 
 def _facts(found: Finished) -> Iterator[Part]:
-    config, known = found.config, _known_paths(found)
-    text = without_paths(dump_config(_without_roots(config)), known)
+    config, known = found.config, known_paths(found.config, found.run)
+    text = without_paths(dump_config(without_roots(config)), known)
     yield Part("config.yaml", text.encode(), "every setting; a folder of data stands in it as a placeholder")
     made = without_paths(read_json(found.run.environment), known)
     yield Part("environment.json", to_json(made).encode(), "versions, machine, and the command")
@@ -105,20 +104,6 @@ def _readme(found: Finished, parts: list[Part]) -> str:
         "pseudonyms, replace them before you pass the folder on.",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
-
-
-def _without_roots(config: PipelineConfig) -> PipelineConfig:
-    sections: dict[str, Any] = {"data": config.data, "target": config.target}
-    changed = {
-        key: section.model_copy(update={"root": Path(PLACEHOLDER)})
-        for key, section in sections.items() if section is not None and section.root is not None
-    }  # fmt: skip
-    return config.model_copy(update=changed)
-
-
-def _known_paths(found: Finished) -> list[Path]:
-    sections = (found.config.data, found.config.target)
-    return [found.run.root, Path.cwd(), *(s.root for s in sections if s is not None and s.root is not None)]
 
 
 def _write_zip(path: Path, parts: list[Part]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib.resources import files
@@ -22,6 +23,11 @@ from ruamel.yaml.error import YAMLError
 from medaug.errors import ConfigError
 from medaug.stages.config.pipeline import PipelineConfig
 from medaug.stages.config.two_domains import segmenter_terms
+
+LARGEST_BYTES = 200_000
+"""Of a pipeline file, and of the values in it: the longest in `pipelines/` has a hundredth of that."""
+
+PROBLEMS_SHOWN = 20
 
 
 def load_config(
@@ -78,8 +84,12 @@ def _pipeline_file(path: Path) -> Path | Traversable:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = _plain_yaml().load(_pipeline_file(path).read_text())
-    except (YAMLError, UnicodeDecodeError) as error:
+        with _pipeline_file(path).open("rb") as file:
+            text = file.read(LARGEST_BYTES + 1)
+        if len(text) > LARGEST_BYTES:
+            raise ValueError(f"more than {LARGEST_BYTES:,} bytes, which no pipeline has")
+        values = _loaded(text.decode())
+    except (YAMLError, ValueError, OSError) as error:
         raise ConfigError(f"{path}: not readable as YAML: {error}") from None
     if values is None:
         return {}
@@ -88,14 +98,44 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+def _loaded(text: str) -> Any:
+    """The values of a YAML text.
+
+    Raises:
+        YAMLError, ValueError: if it is malformed, nested without end, or its aliases stand for more than a few values.
+    """
+    try:
+        values = _plain_yaml().load(text)
+        if _count(values) > LARGEST_BYTES:
+            raise ValueError("aliases (*) that stand for more values than a pipeline has")
+    except RecursionError:
+        raise ValueError("sections nested in each other without end") from None
+    return values
+
+
+def _count(value: Any) -> int:
+    """How many values there are with every alias written out; an alias inside itself never ends (RecursionError)."""
+    counted: dict[int, int] = {}
+
+    def count(part: Any) -> int:
+        if not isinstance(part, dict | list):
+            return 1
+        if id(part) not in counted:
+            counted[id(part)] = 1 + sum(map(count, part.values() if isinstance(part, dict) else part))
+        return counted[id(part)]
+
+    return count(value)
+
+
 def _apply(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {override}: expected key=value, for example --set training.steps=500")
     try:
-        _put(values, key.strip(), _plain_yaml().load(text))
-    except YAMLError as error:
+        value = _loaded(text)
+    except (YAMLError, ValueError) as error:
         raise ConfigError(f"--set {override}: the value is not readable as YAML: {error}") from None
+    _put(values, key.strip(), value)
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:
@@ -109,7 +149,7 @@ def _put(values: dict[str, Any], key: str, value: Any) -> None:
 
 def _explain(error: ValidationError, source: str, section: tuple[str, ...] = ()) -> str:
     lines = []
-    for problem in error.errors():
+    for problem in error.errors()[:PROBLEMS_SHOWN]:
         location = [*section, *(str(part) for part in problem["loc"])]
         where = ".".join(location) or "settings"
         if problem["type"] == "extra_forbidden":
@@ -118,12 +158,18 @@ def _explain(error: ValidationError, source: str, section: tuple[str, ...] = ())
             lines.append(f"{problem['msg'].removeprefix('Value error, ')}")
         elif problem["type"] == "literal_error":
             expected = problem["ctx"]["expected"]
-            lines.append(
-                f"{where}: found {problem['input']!r}; expected {expected}{_meant(problem['input'], expected)}"
-            )
+            found = _shortened(problem["input"])
+            lines.append(f"{where}: found {found}; expected {expected}{_meant(problem['input'], expected)}")
         else:
-            lines.append(f"{where}: found {problem['input']!r}; {problem['msg']}")
+            lines.append(f"{where}: found {_shortened(problem['input'])}; {problem['msg']}")
     return f"{source}: " + "; ".join(lines)
+
+
+def _shortened(value: Any) -> str:
+    """For messages: what was found may be as long as its file."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 200
+    return short.repr(value)
 
 
 def _meant(found: Any, expected: str) -> str:

@@ -11,6 +11,7 @@ from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.audit_sections import audit_sections
 from medaug.stages.downstream.arms import ARMS
 from medaug.stages.runs import RunDir
+from medaug.stages.scrubbing import page_without_paths
 from medaug.stages.sections import (
     cells_by_name,
     commands_of,
@@ -45,10 +46,9 @@ def report_domains(config: PipelineConfig, run: RunDir) -> bool:
         warnings=weights["warnings"] + domain_notes(run),
         left_out=[(item["path"], item["reason"]) for path in (run.datalist, run.datalist_b)
                   for item in read_json(path)["unreadable"]],
-        settings_yaml=run.config.read_text(),
         commands=commands_of(run),
     )  # fmt: skip
-    render(page, run.report)
+    render(page_without_paths(page, config, run), run.report)
     return True
 
 

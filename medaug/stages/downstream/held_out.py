@@ -7,6 +7,7 @@ from typing import Any
 from medaug.errors import DataError
 from medaug.evaluation.samples import Source
 from medaug.io.cache import prepare_cases
+from medaug.io.datalists import inside
 from medaug.io.prepared import views_of
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.config import EvaluationConfig
@@ -42,10 +43,8 @@ def check_provenance(synthetic: list[dict[str, Any]], split: Split) -> None:
 
 def synthetic_source(records: list[dict[str, Any]], run: RunDir, spatial_dims: int, classes: int = 1) -> Source | None:
     """The cases, decoded; each keeps the window it was written with. Labels hold the numbers of `classes` classes."""
-    cases = [
-        {**record, "image": str(run.synthetic / record["image"]), "label": str(run.synthetic / record["label"])}
-        for record in records
-    ]
+    manifest = run.synthetic / "datalist.json"
+    cases = [record | {key: str(inside(manifest, record[key])) for key in ("image", "label")} for record in records]
     if not cases:
         return None
     folder = run.evaluation / "prepared"

@@ -1,0 +1,81 @@
+"""NRRD by pynrrd: its array, and the affine that its header stands for."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import nrrd
+import numpy as np
+
+from medaug.io.unpacking import BZIP2_MOST, DEFLATE_MOST, bunzipped, check_declared, gunzipped, read_declared, voxels_of
+
+LARGEST_VOXEL_BYTES = 8
+
+
+def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray, bool, bool]:
+    """Reads one file.
+
+    Returns:
+        The array (X, Y[, Z][, C]), its affine (4, 4) in mm (RAS), whether it has channels, and whether the header gives
+        a voxel size.
+
+    Raises:
+        ValueError, or what pynrrd raises: for a damaged or foreign file.
+    """
+    with path.open("rb") as file:
+        header = nrrd.read_header(file)
+        array = nrrd.read_data(header, _data_of(header, file))
+    space = str(header.get("space", "left-posterior-superior")).lower()
+    if "space directions" in header:
+        rows = [np.asarray(row, dtype=np.float64) for row in header["space directions"]]
+        axes = [i for i, row in enumerate(rows) if row.ndim == 1 and np.isfinite(row).all()]
+        directions = np.array([rows[i] for i in axes])
+    else:
+        axes = [i for i, kind in enumerate(header.get("kinds", ["domain"] * array.ndim)) if kind in ("domain", "space")]
+        spacings = np.asarray(header.get("spacings", np.ones(array.ndim)), dtype=np.float64)[axes]
+        directions = np.diag(np.where(np.isfinite(spacings), spacings, 1.0))
+    if array.ndim - len(axes) > 1 or not axes:
+        raise ValueError(f"{array.ndim} axes of which {len(axes)} are spatial")
+    others = [i for i in range(array.ndim) if i not in axes]
+    affine = np.eye(4)
+    affine[: directions.shape[1], : len(axes)] = directions.T
+    origin = np.asarray(header.get("space origin", np.zeros(directions.shape[1])), dtype=np.float64)
+    affine[: origin.size, 3] = origin
+    affine = np.diag([*_ras_signs(space), 1.0]) @ affine
+    known = "space directions" in header or "spacings" in header
+    return array.transpose(*axes, *others), affine, bool(others), known
+
+
+def _data_of(header: dict[str, Any], file: BinaryIO) -> BinaryIO:
+    """Where the data begin, unpacked; `header` then describes them raw.
+
+    Raises:
+        ValueError: if they are in another file, or more than this one can hold.
+    """
+    if "datafile" in header or "data file" in header:
+        raise ValueError("a header whose data are in another file; expected both in one")
+    voxels, encoding = voxels_of(header["sizes"]), header["encoding"]
+    skipped = int(header.get("lineskip", header.get("line skip", 0)))
+    check_declared(max(skipped, 1), file)
+    if encoding not in ("gzip", "gz", "bzip2", "bz2"):
+        check_declared(voxels, file)  # a byte a voxel, at the least
+        return file
+    for _ in range(skipped):
+        file.readline()
+    packed = encoding in ("gzip", "gz")
+    check_declared(voxels, file, DEFLATE_MOST if packed else BZIP2_MOST)
+    header |= {"encoding": "raw", "lineskip": 0}
+    return io.BytesIO(read_declared(gunzipped(file) if packed else bunzipped(file), LARGEST_VOXEL_BYTES * voxels))
+
+
+def _ras_signs(space: str) -> tuple[float, float, float]:
+    """Signs that turn an NRRD `space` into RAS; without a space the file is taken as LPS, as MONAI and ITK do."""
+    named = {
+        "right-anterior-superior": "ras", "left-anterior-superior": "las", "left-posterior-superior": "lps",
+        "ras": "ras", "las": "las", "lps": "lps",
+    }.get(space)  # fmt: skip
+    if named is None:
+        raise ValueError(f"space {space!r}, which has no known orientation")
+    return (1.0 if named[0] == "r" else -1.0, 1.0 if named[1] == "a" else -1.0, 1.0)

@@ -1,0 +1,219 @@
+"""Damaged and hostile image files: read, or refused by name; never another exception, never more memory than theirs."""
+
+import bz2
+import gzip
+import io
+import os
+import struct
+import time
+import zlib
+
+import nibabel
+import nrrd
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from isal import igzip
+from PIL import Image
+
+from medaug.errors import DataError
+from medaug.io.cache import open_array
+from medaug.io.dicom.reading import read_series
+from medaug.io.files import read_label, read_scan
+
+from .fuzzing import damaged, fuzzed, refused, written
+
+VALUES = np.random.RandomState(0).randint(0, 200, size=(6, 5, 4)).astype(np.int16)
+
+
+def nifti(kind=nibabel.Nifti1Image):
+    return kind(VALUES, np.diag([1.0, 2.0, 3.0, 1.0])).to_bytes()
+
+
+def nrrd_of(**options):
+    stream = io.BytesIO()
+    header = {"space": "left-posterior-superior", "space directions": np.eye(3), "space origin": np.zeros(3)}
+    nrrd.write(stream, VALUES, header | options)
+    return stream.getvalue()
+
+
+def picture(format_name, **options):
+    stream = io.BytesIO()
+    Image.fromarray(VALUES[..., 0].astype(np.uint8)).save(stream, format_name, **options)
+    return stream.getvalue()
+
+
+FILES = {
+    "a.nii": (nifti(), 360),
+    "b.nii": (nifti(nibabel.Nifti2Image), 550),
+    "a.nii.gz": (gzip.compress(nifti()), 400),
+    "raw.nrrd": (nrrd_of(encoding="raw"), 400),
+    "text.nrrd": (nrrd_of(encoding="ascii"), 400),
+    "gzip.nrrd": (nrrd_of(encoding="gzip"), 500),
+    "bzip2.nrrd": (nrrd_of(encoding="bzip2"), 500),
+    "a.png": (picture("PNG"), 60),
+    "a.jpg": (picture("JPEG"), 700),
+    "a.tif": (picture("TIFF"), 400),
+    "lzw.tif": (picture("TIFF", compression="tiff_lzw"), 400),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@fuzzed
+@given(data=st.data())
+def test_a_damaged_file_is_read_or_refused_by_name(tmp_path, name, data):
+    path = written(tmp_path / name, data.draw(damaged(*FILES[name])))
+    refused(lambda: read_scan(path), name)
+    refused(lambda: read_label(path), name)
+
+
+@fuzzed
+@given(data=st.data())
+def test_a_header_that_is_damaged_before_it_is_packed_is_read_or_refused(tmp_path, data):
+    path = written(tmp_path / "a.nii.gz", igzip.compress(data.draw(damaged(nifti(), 360)), 1))
+    refused(lambda: read_scan(path), "a.nii.gz")
+
+
+@fuzzed
+@given(data=st.data())
+def test_a_damaged_series_is_read_or_refused(dicom, tmp_path, data):
+    whole = dicom.read_bytes()
+    path = written(tmp_path / "one.dcm", data.draw(damaged(whole, len(whole) - 40)))
+    refused(lambda: read_scan(path), "one.dcm")
+    written(tmp_path / "series" / "1.dcm", whole)
+    written(tmp_path / "series" / "2.dcm", path.read_bytes())
+    refused(lambda: read_series(tmp_path / "series"), "series", "2.dcm")
+
+
+@fuzzed
+@given(data=st.data())
+def test_a_damaged_prepared_array_is_mapped_or_refused(tmp_path, data):
+    stream = io.BytesIO()
+    np.save(stream, np.asfortranarray(VALUES))
+    written(tmp_path / "a.npy", data.draw(damaged(stream.getvalue(), 128)))
+    refused(lambda: open_array(tmp_path, "a.npy").sum(), "a.npy")
+
+
+@pytest.fixture(scope="module")
+def dicom(dicom_series, tmp_path_factory):
+    return dicom_series(tmp_path_factory.mktemp("dicom") / "s", VALUES[..., :1].astype(int))[0]
+
+
+def huge_nifti(packed):
+    header = bytearray(nifti())
+    struct.pack_into("<8h", header, 40, 3, 10000, 10000, 10000, 1, 1, 1, 1)
+    return gzip.compress(bytes(header)) if packed else bytes(header)
+
+
+def bomb(declared, unpacked):
+    """A .nii.gz that declares so many bytes of voxels and unpacks to so many."""
+    header = bytearray(nifti()[:352])
+    struct.pack_into("<8h", header, 40, 2, declared // 1000, 1000, 1, 1, 1, 1, 1)
+    struct.pack_into("<hh", header, 70, 2, 8)
+    return gzip.compress(bytes(header) + bytes(unpacked))
+
+
+def huge_nrrd(encoding, data):
+    sizes = b"10000 10000 10000"
+    return b"NRRD0005\ntype: uint8\ndimension: 3\nsizes: " + sizes + b"\nencoding: " + encoding + b"\n\n" + data
+
+
+def huge_png():
+    """A kilobyte that declares 60,000 × 60,000."""
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    sizes = struct.pack(">IIBBBBB", 60000, 60000, 16, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", sizes) + chunk(b"IDAT", zlib.compress(bytes(900))) + chunk(b"IEND", b"")
+    )
+
+
+def deflated_dicom(whole):
+    """A DICOM file of a deflated data set that unpacks to 200 MB."""
+    plain, deflated = b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.1.99"
+    (length,) = struct.unpack("<L", whole[140:144])
+    meta = whole[144 : 144 + length].replace(struct.pack("<H", len(plain)) + plain, struct.pack("<H", 22) + deflated)
+    packer = zlib.compressobj(wbits=-15)
+    return whole[:140] + struct.pack("<L", len(meta)) + meta + packer.compress(bytes(200 * 2**20)) + packer.flush()
+
+
+BOMBS = {
+    "plain.nii": lambda: huge_nifti(packed=False),
+    "packed.nii.gz": lambda: huge_nifti(packed=True),
+    "longer.nii.gz": lambda: bomb(declared=10**6, unpacked=200 * 2**20),
+    "huge-raw.nrrd": lambda: huge_nrrd(b"raw", b"x" * 500),
+    "huge-gzip.nrrd": lambda: huge_nrrd(b"gzip", gzip.compress(bytes(10**5))),
+    "longer-bzip2.nrrd": lambda: huge_nrrd(b"bzip2", bz2.compress(bytes(200 * 2**20))).replace(b"10000", b"50"),
+    "skipping.nrrd": lambda: huge_nrrd(b"raw", b"x" * 500).replace(b"\n\n", b"\nline skip: 999999999999\n\n"),
+    "huge.png": huge_png,
+    "deflated.dcm": None,
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="measures a forked process")
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused_in_little_time_and_memory(tmp_path, dicom, name):
+    make = BOMBS[name]
+    path = written(tmp_path / name, deflated_dicom(dicom.read_bytes()) if make is None else make())
+    assert path.stat().st_size < 2**20
+    message, megabytes, seconds = measured(lambda: read_scan(path))
+    assert name in message
+    assert megabytes < 100 and seconds < 5, (megabytes, seconds)
+
+
+def measured(work):
+    """(the DataError's message, by how many MB the peak memory grew, seconds), in a process of its own."""
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        before, started = peak_mb(), time.monotonic()
+        try:
+            work()
+            message = "read"
+        except DataError as error:
+            message = str(error)
+        except BaseException as error:
+            message = f"traceback: {error!r}"
+        os.write(writing, f"{peak_mb() - before:.0f} {time.monotonic() - started:.2f} {message}".encode()[:4000])
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as stream:
+        megabytes, seconds, message = stream.read().decode().split(" ", 2)
+    os.waitpid(child, 0)
+    return message, float(megabytes), float(seconds)
+
+
+def peak_mb():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
+
+
+def test_a_nrrd_header_cannot_read_another_file(tmp_path):
+    secret = written(tmp_path / "secret.raw", bytes(range(120)))
+    for field in (b"data file: ", b"datafile: "):
+        header = b"NRRD0005\ntype: uint8\ndimension: 3\nsizes: 6 5 4\nencoding: raw\n" + field + str(secret).encode()
+        with pytest.raises(DataError, match=r"a\.nrrd.*in another file"):
+            read_scan(written(tmp_path / "a.nrrd", header + b"\n\n"))
+
+
+@pytest.mark.parametrize("encoding", ["raw", "ascii", "gzip", "bzip2"])
+def test_every_encoding_of_nrrd_gives_the_same_values(tmp_path, encoding):
+    scan = read_scan(written(tmp_path / "a.nrrd", nrrd_of(encoding=encoding)))
+    np.testing.assert_array_equal(scan.as_tensor()[0].numpy(), VALUES)
+
+
+def test_a_gzip_of_several_members_and_a_padded_one_are_read(tmp_path):
+    whole = nifti()
+    for data in (gzip.compress(whole[:300]) + gzip.compress(whole[300:]), gzip.compress(whole + bytes(512))):
+        scan = read_scan(written(tmp_path / "a.nii.gz", data))
+        np.testing.assert_array_equal(scan.as_tensor()[0].numpy(), VALUES)
+
+
+def test_an_array_of_another_folder_is_not_opened(tmp_path):
+    np.save(tmp_path / "secret.npy", VALUES)
+    (tmp_path / "prepared").mkdir()
+    for relative in ("../secret.npy", str(tmp_path / "secret.npy")):
+        with pytest.raises(DataError, match="another folder"):
+            open_array(tmp_path / "prepared", relative)
