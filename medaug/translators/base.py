@@ -147,9 +147,9 @@ class Translator(AdversarialModel):
         """Least squares, halved as in CycleGAN's section 7.1, on what `real_of` shows and on the fakes."""
         losses = {}
         for domain in ("a", "b"):
-            real = self.real_of(batch, domain)
-            scores = self.discriminators[domain](torch.cat([real, fakes[domain].to(real.dtype)]))
-            losses[f"discriminator_{domain}"] = adversarial_discriminator(*scores.split([len(real), len(fakes[domain])]))
+            real, fake = self.real_of(batch, domain), fakes[domain]
+            scores = self.discriminators[domain](torch.cat([real, fake.to(real.dtype)]))
+            losses[f"discriminator_{domain}"] = adversarial_discriminator(*scores.split([len(real), len(fake)]))
         return losses
 
     def real_of(self, batch: Batch, domain: str) -> Tensor:
