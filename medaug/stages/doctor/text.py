@@ -45,7 +45,7 @@ def _figures(s: DataSummary) -> Table:
     rows = {
         "layout": f"{s.layout} ({s.looks_like})",
         "sequence": "–" if s.sequence is None else str(s.sequence),
-        "cases": f"{s.cases}, {s.labelled} with a label; {s.patients} patients with {_spread(s.cases_per_patient)} each",
+        "cases": f"{s.cases}, {s.labelled} with a label; {_spread(s.cases_per_patient)} a patient, of {s.patients}",
         "shape": _groups(s.shapes),
         "voxel size": _groups(s.spacings_mm),
         "orientation": _groups(s.orientations),
