@@ -20,8 +20,8 @@ CHECK_FAILED = 8
 EXIT_CODES = (
     f"Exit codes: 0 done, {errors.ConfigError.exit_code} settings, {errors.DataError.exit_code} data, "
     f"{errors.LeakageError.exit_code} leakage, {errors.WeightsError.exit_code} weights, "
-    f"{errors.RunError.exit_code} run folder, {errors.TrainingError.exit_code} training, {CHECK_FAILED} a check failed, "
-    f"{errors.Interrupted.exit_code} stopped, 1 a bug."
+    f"{errors.RunError.exit_code} run folder, {errors.TrainingError.exit_code} training, "
+    f"{CHECK_FAILED} a check failed, {errors.Interrupted.exit_code} stopped, 1 a bug."
 )
 """docs/cli.md has them in a table."""
 

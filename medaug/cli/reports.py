@@ -51,9 +51,7 @@ def reproduce(
     """
     from medaug import api
 
-    found = api.reproduce(
-        folder, out=out, jobs=jobs, on_stage=lambda result: typer.echo(f"{result.name}: done", err=True)
-    )
+    found = api.reproduce(folder, out=out, jobs=jobs, on_stage=say_stage)
     if json:
         print_json({"identical": found.identical, "found": found})
     else:

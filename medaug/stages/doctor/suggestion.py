@@ -188,8 +188,9 @@ def _working_mm(facts: list[ScanFacts]) -> float | None:
 def _task(look: Look, target: Look | None) -> str:
     if target is None or (look.labelled and target.labelled):
         return "segmentation"
-    both = {fact.patient for fact in look.facts} & {fact.patient for fact in target.facts}
-    return "translation" if len(both) > LEAST_TESTED else "none"
+    there = {(fact.patient, fact.case, fact.shape) for fact in target.facts}
+    both = {fact.patient for fact in look.facts if (fact.patient, fact.case, fact.shape) in there}
+    return "translation" if len(both) > LEAST_TESTED else "none"  # equal names and shapes: a registered pair
 
 
 def _commented(settings: list[Setting], file: str) -> str:
