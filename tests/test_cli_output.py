@@ -145,6 +145,7 @@ def test_every_offered_key_is_a_setting():
     keys = [key for key, _ in complete.settings("")]
     assert "split.labelled=" in keys and "data.root=" in keys and len(keys) > 80
     for key in keys:
-        with pytest.raises(errors.ConfigError) as refused:
-            load_config(None, [f"{key}{{not: a value}}"])
-        assert "unknown key" not in str(refused.value) or "not" in str(refused.value)
+        try:
+            load_config(None, [f"{key}null"])
+        except errors.ConfigError as refused:
+            assert "unknown key" not in str(refused)
