@@ -32,6 +32,14 @@ class ConfigError(MedaugError, ValueError):
     exit_code = 2
 
 
+class SequenceError(ConfigError):
+    """A data set holds several sequences and none is chosen; `names` lists them."""
+
+    def __init__(self, message: str, names: list[str]):
+        super().__init__(message)
+        self.names = names
+
+
 class LeakageError(MedaugError, ValueError):
     """A validation or test patient would reach training; `patients` names them."""
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from medaug.errors import ConfigError, RunError
-from medaug.io.atomic import read_json
 from medaug.stages.benchmark.jobs import do
 from medaug.stages.benchmark.launch import run_benchmark
 from medaug.stages.benchmark.page import page as benchmark_page
@@ -215,8 +214,8 @@ def reproduce(
 def score_anomalies(
     source: Path, weights: Path | None, out: Path | None, *, organ_mask: Path | None = None,
     sequence: str | None = None, overrides: list[str],
-) -> list[str]:  # fmt: skip
-    """Scores a scan, or the held-out slices of a run folder, by removal; what there is to say, and the paths written.
+) -> list[Path]:  # fmt: skip
+    """Scores a scan, or the held-out slices of a run folder, by removal; the paths written, that of the scores last.
 
     Args:
         overrides: `anomaly.key=value`, over the defaults or over the run's settings.
@@ -236,14 +235,13 @@ def score_anomalies(
         raise ConfigError(f"{source}: a single scan (or no folder); expected --weights and --out with it.")
     config = load_config(None, overrides)
     score: Any = import_module("medaug.stages.scans.score")
-    paths = score.score_scan(
+    return score.score_scan(
         source, weights, out, settings=config.anomaly, organ_mask=organ_mask, sequence=sequence,
         organ_margin_mm=config.data.organ_margin_mm,
     )  # fmt: skip
-    return [str(path) for path in paths]
 
 
-def _score_run(run: RunDir, weights: Path | None, overrides: list[str]) -> list[str]:
+def _score_run(run: RunDir, weights: Path | None, overrides: list[str]) -> list[Path]:
     """Also puts the result on the run's page, if it has one."""
     _check_trained(run, weights or run.weights, "scoring")
     config = load_config(run.config, overrides)
@@ -252,8 +250,7 @@ def _score_run(run: RunDir, weights: Path | None, overrides: list[str]) -> list[
     if run.report.exists():
         page: Any = import_module("medaug.stages.report")
         page.report(config, run)
-    summary = run.anomaly / "summary.json"
-    return [read_json(summary)["sentence"], str(summary)]
+    return [run.anomaly / "summary.json"]
 
 
 def _check_trained(run: RunDir, weights: Path, what: str) -> None:

@@ -17,6 +17,14 @@ from medaug.errors import MedaugError
 CHECK_FAILED = 8
 """Exit code of a command that did its work, and found that something does not hold (errors have their own)."""
 
+EXIT_CODES = (
+    f"Exit codes: 0 done, {errors.ConfigError.exit_code} settings, {errors.DataError.exit_code} data, "
+    f"{errors.LeakageError.exit_code} leakage, {errors.WeightsError.exit_code} weights, "
+    f"{errors.RunError.exit_code} run folder, {errors.TrainingError.exit_code} training, "
+    f"{CHECK_FAILED} a check failed, {errors.Interrupted.exit_code} stopped, 1 a bug."
+)
+"""docs/cli.md has them in a table."""
+
 RELAYED = re.compile(r".*\bmedaug\.errors\.(\w+): (.+)", re.DOTALL)
 """An expected error of a worker process comes back as text, at the end of a traceback."""
 
@@ -39,6 +47,7 @@ class OneLineErrors(TyperGroup):
 
 app = typer.Typer(
     name="medaug", cls=OneLineErrors, no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False,
+    epilog=EXIT_CODES,
     help="GAN augmentation for medical images: insert and remove tumors, and measure whether it helps.\n\n"
     "Start with: `medaug run quickstart --out out/quickstart`",
 )  # fmt: skip

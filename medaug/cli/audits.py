@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from medaug.cli.app import CHECK_FAILED, app
+from medaug.cli.output import Json, print_json
 
 COLOURS = {"pass": "green", "warn": "yellow", "fail": "bold red", "skipped": "dim"}
 
@@ -17,24 +18,21 @@ def audit(
     run: Annotated[Path, typer.Argument(help="Run folder with trained weights.")],
     only: Annotated[list[str] | None, typer.Option(help="An audit's name; repeatable. A wrong one lists them.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="`audit.key=value`; repeatable.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Ask what can be wrong with a run's generator, on patients it never saw; exit code 8 if an audit fails.
 
     Example: `medaug audit out/brats --only lost --only gained --set audit.limits.lost.fail=0.3`
     """
-    from medaug.pipeline import audit_run
+    from medaug import api
 
-    findings = audit_run(run, only or [], set_ or [])
-    _print_json(findings) if json else _print_table(findings)
+    findings = api.audit(run, only=only, set_=set_)
+    if json:
+        print_json(findings)
+    else:
+        _print_table(findings)
     if any(finding.verdict == "fail" for finding in findings):
         raise typer.Exit(CHECK_FAILED)
-
-
-def _print_json(findings: list[Any]) -> None:
-    from medaug.io.atomic import to_json
-
-    typer.echo(to_json(findings), nl=False)
 
 
 def _print_table(findings: list[Any]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from medaug.cli.app import CHECK_FAILED, app
+from medaug.cli.output import Json, print_json, say_stage
 
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished `medaug run` or `medaug benchmark`.")]
 
@@ -19,13 +19,13 @@ def report(folder: RunFolder) -> None:
 
     Example: `medaug report out/lgg`
     """
-    from medaug.pipeline import draw_page
+    from medaug import api
 
-    typer.echo(draw_page(folder))
+    typer.echo(api.report(folder))
 
 
 @app.command("export-results")
-def export(
+def export_results(
     folder: RunFolder,
     out: Annotated[Path, typer.Argument(help="New folder, or a zip where the name ends in .zip.")],
 ) -> None:
@@ -33,9 +33,9 @@ def export(
 
     Example: `medaug export-results out/lgg supplement.zip`
     """
-    from medaug.stages.benchmark.supplement import export_results
+    from medaug import api
 
-    typer.echo(export_results(folder, out))
+    typer.echo(api.export_results(folder, out))
 
 
 @app.command()
@@ -43,13 +43,17 @@ def reproduce(
     folder: RunFolder,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder; left out: `<folder>-again`.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Of a benchmark: processes that work on it.")] = 1,
+    json: Json = False,
 ) -> None:
     """Run a finished run or benchmark again, and say what differs; ends with 0 if all scores are identical, else 8.
 
     Example: `medaug reproduce out/lgg --out out/lgg-again`
     """
-    from medaug.pipeline import reproduce
+    from medaug import api
 
-    found = reproduce(folder, out, jobs=jobs, on_stage=lambda result: sys.stderr.write(f"{result.name}: done\n"))
-    typer.echo(found.text())
+    found = api.reproduce(folder, out=out, jobs=jobs, on_stage=say_stage)
+    if json:
+        print_json({"identical": found.identical, "found": found})
+    else:
+        typer.echo(found.text())
     raise typer.Exit(0 if found.identical else CHECK_FAILED)

@@ -1,26 +1,31 @@
-"""Commands on runs: train, run a pipeline, and what a run's weights or the phantoms write as data sets."""
+"""Commands on runs: train, run a pipeline, and what the weights of a GAN from noise write as a data set."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from medaug.cli.app import app
-
-if TYPE_CHECKING:
-    from medaug.pipeline import StageResult
-    from medaug.stages.runs import RunDir
+from medaug.cli.complete import models, pipelines, settings
+from medaug.cli.output import say_stage
 
 Data = Annotated[Path | None, typer.Option("--data", help="Folder or datalist JSON; left out: built-in phantoms.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; left out: `out/<name>`.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="`key=value` over the pipeline file; repeatable.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", autocompletion=settings, help="`key=value` over the pipeline file; repeatable."),
+]
+PipelineFile = Annotated[
+    Path,
+    typer.Argument(autocompletion=pipelines, help="Pipeline YAML, or the name of one that comes with medaug."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved settings and stop.")]
 SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="List unreadable files and go on without.")]
-Config = Annotated[Path | None, typer.Option("--config", "-c", help="Pipeline YAML to start from.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", "-c", autocompletion=pipelines, help="Pipeline YAML to start from.")
+]
 MaxSteps = Annotated[int | None, typer.Option(help="Training steps.")]
 Seed = Annotated[int | None, typer.Option(help="Of initial weights and samples.")]
 Sequence = Annotated[str | None, typer.Option(help="Sequence or channel, by name or number.")]
@@ -31,7 +36,9 @@ def train_cycle(
     domain: Annotated[
         str | None, typer.Option(help="`tumor` (insert and remove; the default) or `ct` (two kinds of image).")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Method, for example `cyclegan`; a wrong name lists them.")] = None,
+    model: Annotated[
+        str | None, typer.Option(autocompletion=models, help="Method, for example `cyclegan`; a wrong name lists them.")
+    ] = None,
     data: Data = None,
     out: Out = None,
     config: Config = None,
@@ -48,15 +55,13 @@ def train_cycle(
 
     Example: `medaug train-cycle --domain tumor --data BraTS/ --sequence flair --out out/brats --max-steps 2000`
     """
-    chosen = {
-        "domain": domain, "translator.type": model, "data.root": data, "data.sequence": sequence,
-        "training.devices": devices, "training.precision": precision, "training.steps": max_steps,
-        "training.seed": seed, "data.skip_unreadable": skip_unreadable or None,
-    }  # fmt: skip
-    name = f"train-{domain or (config.stem if config else 'tumor')}"
-    run = _run(config, chosen, set_, out, name, until="train", dry_run=dry_run)
-    if run is not None:
-        typer.echo(run.weights)
+    from medaug import api
+
+    _print_result(api.train_cycle(
+        domain=domain, model=model, data=data, out=out, config=config, set_=set_, devices=devices, precision=precision,
+        max_steps=max_steps, seed=seed, sequence=sequence, skip_unreadable=skip_unreadable, dry_run=dry_run,
+        on_stage=say_stage,
+    ))  # fmt: skip
 
 
 @app.command("train-gan")
@@ -75,13 +80,12 @@ def train_gan(
 
     Example: `medaug train-gan --data LGG/ --sequence flair --out out/gan --max-steps 3000 --set crop.size=[32,32]`
     """
-    chosen = {
-        "data.root": data, "data.sequence": sequence, "training.steps": max_steps, "training.seed": seed,
-        "data.skip_unreadable": skip_unreadable or None,
-    }  # fmt: skip
-    finished = _run(config, chosen, set_, out, "train-gan", until="train_gan", dry_run=dry_run)
-    if finished is not None:
-        typer.echo(finished.gan_weights)
+    from medaug import api
+
+    _print_result(api.train_gan(
+        data=data, out=out, config=config, set_=set_, max_steps=max_steps, seed=seed, sequence=sequence,
+        skip_unreadable=skip_unreadable, dry_run=dry_run, on_stage=say_stage,
+    ))  # fmt: skip
 
 
 @app.command()
@@ -96,14 +100,14 @@ def sample(
 
     Example: `medaug sample out/gan/train-gan/weights --label tumor --count 200 --out synthetic-tumors --seed 1`
     """
-    from medaug.stages.sample import write_samples
+    from medaug import api
 
-    typer.echo(write_samples(weights, out, label=label, count=count, seed=seed))
+    typer.echo(api.sample(weights, out=out, label=label, count=count, seed=seed))
 
 
 @app.command()
 def run(
-    pipeline: Annotated[Path, typer.Argument(help="Pipeline YAML, or the name of one that comes with medaug.")],
+    pipeline: PipelineFile,
     out: Out = None,
     set_: Set = None,
     skip_unreadable: SkipUnreadable = False,
@@ -113,42 +117,18 @@ def run(
 
     Example: `medaug run pipelines/lgg_tumor.yaml --set data.root=data/lgg --out out/lgg`
     """
-    chosen = {"data.skip_unreadable": skip_unreadable or None}
-    finished = _run(pipeline, chosen, set_, out, pipeline.stem, until="report", dry_run=dry_run)
-    if finished is not None:
-        typer.echo(finished.report)
+    from medaug import api
+
+    _print_result(api.run(
+        pipeline, out=out, set_=set_, skip_unreadable=skip_unreadable, dry_run=dry_run, on_stage=say_stage
+    ))  # fmt: skip
 
 
-@app.command()
-def phantoms(
-    out: Annotated[Path, typer.Argument(help="Folder to write to.")],
-    layout: Annotated[str, typer.Option(help="brats, kaggle-lgg, msd, datalist or images-labels.")] = "brats",
-    patients: Annotated[int, typer.Option(min=1, help="How many.")] = 12,
-    anatomy: Annotated[str, typer.Option(help="`head` (MR) or `abdomen` (CT).")] = "head",
-    seed: Annotated[int, typer.Option(help="Which family of patients.")] = 0,
-) -> None:
-    """Write procedural patients (image and label) to disk, in a layout that medaug reads.
+def _print_result(found: Any) -> None:
+    """A path, or the settings of a dry run as a pipeline file."""
+    if isinstance(found, Path):
+        typer.echo(found)
+        return
+    from medaug.stages.config.files import dump_config
 
-    Example: `medaug phantoms data/phantoms --layout brats --patients 12`
-    """
-    from medaug.stages.phantoms import write_phantoms
-
-    typer.echo(f"{write_phantoms(out, layout, patients=patients, anatomy=anatomy, seed=seed)} scans in {out}")
-
-
-def _run(
-    file: Path | None, chosen: Mapping[str, object], set_: list[str] | None, out: Path | None, name: str, *, until: str,
-    dry_run: bool,
-) -> RunDir | None:  # fmt: skip
-    from medaug.stages.config.files import dump_config, load_config
-
-    config = load_config(file, set_ or [], {key: value for key, value in chosen.items() if value is not None})
-    if dry_run:
-        typer.echo(dump_config(config), nl=False)
-        return None
-    from medaug.pipeline import run_pipeline
-
-    def say(result: StageResult) -> None:
-        sys.stderr.write(f"{result.name}: {'done' if result.ran else 'unchanged, not run again'}\n")
-
-    return run_pipeline(config, out or Path("out") / name, until=until, on_stage=say)
+    typer.echo(dump_config(found), nl=False)

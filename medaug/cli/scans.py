@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from medaug.cli.app import app
+from medaug.cli.output import Json, print_json
 
 WeightsDir = Annotated[Path, typer.Option("--weights", "-w", help="Weights folder, for example `out/x/train/weights`.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="`key=value` over the settings; repeatable.")]
@@ -33,10 +34,10 @@ def insert(
 
     Example: `medaug insert scan.nii.gz --weights out/brats/train/weights --out inserted --size-mm 10 25 --seed 3`
     """
-    from medaug.stages.scans.single import insert_into_scan
+    from medaug import api
 
-    for path in insert_into_scan(
-        scan, weights, out, count=count, seed=seed, size_mm=size_mm, organ_mask=organ_mask, mask=mask,
+    for path in api.insert(
+        scan, weights=weights, out=out, count=count, seed=seed, size_mm=size_mm, organ_mask=organ_mask, mask=mask,
         style_from=style_from, style_mask=style_mask, sequence=sequence,
     ):  # fmt: skip
         typer.echo(path)
@@ -56,9 +57,9 @@ def styles(
 
     Example: `medaug styles scan.nii.gz --mask where.nii.gz --weights out/munit/train/weights --out styles --count 10`
     """
-    from medaug.stages.scans.styles import insert_styles
+    from medaug import api
 
-    for path in insert_styles(scan, mask, weights, out, count=count, seed=seed, sequence=sequence):
+    for path in api.styles(scan, mask=mask, weights=weights, out=out, count=count, seed=seed, sequence=sequence):
         typer.echo(path)
 
 
@@ -75,9 +76,9 @@ def remove(
 
     Example: `medaug remove scan.nii.gz --mask tumor.nii.gz --weights out/brats/train/weights --out removed`
     """
-    from medaug.stages.scans.single import remove_from_scan
+    from medaug import api
 
-    for path in remove_from_scan(scan, mask, weights, out, seed=seed, sequence=sequence):
+    for path in api.remove(scan, mask=mask, weights=weights, out=out, seed=seed, sequence=sequence):
         typer.echo(path)
 
 
@@ -100,11 +101,13 @@ def grow(
 
     Example: `medaug grow scan.nii.gz --weights out/brats/train/weights --out grown --start-mm 8 --mass-effect 0.5`
     """
-    from medaug.stages.scans.grow import grow_in_scan
+    from medaug import api
 
-    for path in grow_in_scan(scan, weights, out, steps=steps, start_mm=start_mm, doubling_days=doubling_days,
-                             interval_days=interval_days, mass_effect=mass_effect, reach_mm=reach_mm, seed=seed,
-                             organ_mask=organ_mask, sequence=sequence):  # fmt: skip
+    for path in api.grow(
+        scan, weights=weights, out=out, steps=steps, start_mm=start_mm, doubling_days=doubling_days,
+        interval_days=interval_days, mass_effect=mass_effect, reach_mm=reach_mm, seed=seed, organ_mask=organ_mask,
+        sequence=sequence,
+    ):  # fmt: skip
         typer.echo(path)
 
 
@@ -120,12 +123,17 @@ def anomaly(
     organ_mask: Annotated[Path | None, typer.Option(help="Of a scan: where to look; left out: found.")] = None,
     sequence: Channel = None,
     set_: Set = None,
+    json: Json = False,
 ) -> None:
     """Score a scan by its distance from its pseudo-healthy version; of a run folder, all held-out slices (AUC).
 
     Example: `medaug anomaly scan.nii.gz --weights out/brats/train/weights --out anomaly`
     """
-    from medaug.pipeline import score_anomalies
+    from medaug import api
 
-    for line in score_anomalies(source, weights, out, organ_mask=organ_mask, sequence=sequence, overrides=set_ or []):
+    found = api.anomaly(source, weights=weights, out=out, organ_mask=organ_mask, sequence=sequence, set_=set_)
+    if json:
+        print_json(found)
+        return
+    for line in [*([found.summary["sentence"]] if "sentence" in found.summary else []), *found.files]:
         typer.echo(line)

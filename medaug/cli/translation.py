@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from medaug.cli.app import app
+from medaug.cli.output import Json, print_json
 from medaug.cli.scans import Channel, WeightsDir
 
 
@@ -33,11 +34,11 @@ def synth_ct(
 
     Example: `medaug synth-ct MR/series --weights out/ct/train/weights --out synthetic --deidentify`
     """
-    from medaug.stages.scans.synth_ct import translate_scan
+    from medaug import api
 
-    for path in translate_scan(
-        scan, weights, out, direction=direction, series=series, mask=mask, label=label, segmentation=segmentation,
-        names=name or (), output_format=output_format, deidentify=deidentify, seed=seed, sequence=sequence,
+    for path in api.synth_ct(
+        scan, weights=weights, out=out, series=series, mask=mask, direction=direction, output_format=output_format,
+        label=label, segmentation=segmentation, name=name, deidentify=deidentify, seed=seed, sequence=sequence,
     ):  # fmt: skip
         typer.echo(path)
 
@@ -48,15 +49,17 @@ def compare(
     synthetic: Annotated[Path, typer.Argument(help="The synthetic image, on the same grid.")],
     mask: Annotated[Path | None, typer.Option("--mask", "-m", help="Where to compare; left out: the body.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for comparison.json and pictures.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON in place of the table.")] = False,
+    json: Json = False,
 ) -> None:
     """Compare a synthetic image with the real one: MAE, PSNR, SSIM, MS-SSIM, and in HU the bias by tissue.
 
     Example: `medaug compare ct.nii.gz synthetic_ct.nii.gz --mask body.nii.gz --out compared`
     """
-    from medaug.io.atomic import to_json
+    from medaug import api
     from medaug.report.comparison import comparison_text
-    from medaug.stages.scans.compare import compare_images
 
-    found = compare_images(real, synthetic, mask, out)
-    typer.echo(to_json(found).rstrip() if json else comparison_text(found))
+    found = api.compare(real, synthetic, mask=mask, out=out)
+    if json:
+        print_json(found)
+    else:
+        typer.echo(comparison_text(found))

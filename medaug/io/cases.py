@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from medaug.errors import ConfigError
+from medaug.errors import ConfigError, SequenceError
 
 Case = dict[str, Any]
 
@@ -45,7 +45,8 @@ def choose_sequence(names: Sequence[str], sequence: str | int | None, where: str
     """The chosen name; without a choice, the only one.
 
     Raises:
-        ConfigError: if there are several and none is chosen, or the choice is not among them.
+        SequenceError: if there are several and none is chosen.
+        ConfigError: if the choice is not among them.
     """
     index = choose_channel(names, sequence, where)
     return names[index or 0]
@@ -60,11 +61,12 @@ def choose_channel(names: Sequence[str], sequence: str | int | None, where: str)
         where: the data set, for messages.
 
     Raises:
-        ConfigError: as `choose_sequence`.
+        SequenceError, ConfigError: as `choose_sequence`.
     """
     if sequence is None:
         if len(names) > 1:
-            raise ConfigError(f"{where}: holds several sequences; choose one with `--sequence`: {_listed(names)}")
+            message = f"{where}: holds several sequences; choose one with `--sequence`: {_listed(names)}"
+            raise SequenceError(message, list(names))
         return None
     lowered = [name.lower() for name in names]
     if str(sequence).lower() in lowered:

@@ -66,6 +66,12 @@ def component_boxes(mask: np.ndarray) -> list[tuple[slice, ...]]:
     return [boxes[index] for index in np.argsort(-sizes, kind="stable")]
 
 
+def component_voxels(mask: np.ndarray) -> np.ndarray:
+    """How many voxels each of `components` has, in their order."""
+    labels, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
+    return -np.sort(-np.bincount(labels.reshape(-1), minlength=count + 1)[1:])
+
+
 def largest_component(mask: np.ndarray) -> np.ndarray:
     """The first of `components`; an empty mask as it is."""
     labels, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
@@ -102,8 +108,13 @@ def volume_ml(mask: np.ndarray, spacing_mm: Spacing) -> float:
 
 def equivalent_diameter_mm(mask: np.ndarray, spacing_mm: Spacing) -> float:
     """Diameter of the circle (2-D) of equal area or the sphere (3-D) of equal volume."""
-    size = float(np.count_nonzero(mask) * np.prod(spacing_mm[: mask.ndim]))
-    return 2 * (size / np.pi) ** 0.5 if mask.ndim == 2 else 2 * (size * 3 / (4 * np.pi)) ** (1 / 3)
+    return diameter_of_voxels(np.count_nonzero(mask), tuple(spacing_mm)[: mask.ndim])
+
+
+def diameter_of_voxels(voxels: int, spacing_mm: Spacing) -> float:
+    """The inverse of `voxels_of_diameter`: in mm, of a circle (two spacings) or sphere (three) of so many voxels."""
+    size = float(voxels * np.prod(spacing_mm))
+    return 2 * (size / np.pi) ** 0.5 if len(spacing_mm) == 2 else 2 * (size * 3 / (4 * np.pi)) ** (1 / 3)
 
 
 def voxels_of_diameter(diameter_mm: float, spacing_mm: Spacing) -> int:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from medaug.errors import ConfigError, DataError, LeakageError
+from medaug.errors import DataError, LeakageError
 from medaug.io.atomic import read_json, write_json
 from medaug.io.cache import Unreadable, open_array, prepare_cases, store_array
 from medaug.io.cases import Case, source_stamps
@@ -26,6 +26,7 @@ from medaug.progress import track
 from medaug.splits import PARTS, Split, checked_parts, fold_patients, split_patients, with_labelled
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.data import DataConfig
+from medaug.stages.modality import check_modality_setting
 from medaug.stages.phantoms import write_phantoms
 from medaug.stages.runs import RunDir, essential, run_stage
 from medaug.volumes import Window
@@ -162,21 +163,12 @@ def _add_windows(source: Source, entries: list[dict[str, Any]]) -> None:
     for members in scans.values():
         arrays = [np.asarray(open_array(source.folder, e["arrays"]["image"])) for e in members]
         window = domain.window_of(np.concatenate([a.reshape(-1) for a in arrays]), members[0]["image"])
-        _check_modality(source, arrays, members[0])
+        lowest = min(float(array.min()) for array in arrays)
+        check_modality_setting(
+            source.name, source.data.modality, members[0]["image"], lowest, members[0].get("source_modality")
+        )
         for entry in members:
             entry["window"] = window.to_dict()
-
-
-def _check_modality(source: Source, arrays: list[np.ndarray], entry: dict[str, Any]) -> None:
-    """What the file says (DICOM), else how dark the scan is, has to fit the configured modality."""
-    key, wanted = f"{source.name}.modality", source.data.modality
-    said = entry.get("source_modality", wanted)
-    lowest = min(float(array.min()) for array in arrays)
-    if said != wanted and "CT" in (said, wanted):
-        raise ConfigError(f"{entry['image']}: found the DICOM Modality {said}; {key} is {wanted}. Correct {key}.")
-    if wanted == "MR" and lowest < -500:
-        found = f"intensities down to {lowest:g}, as in CT (HU)"
-        raise ConfigError(f"{entry['image']}: found {found}; {key} is MR. Set {key}=CT.")
 
 
 def _add_organs(source: Source, entries: list[dict[str, Any]], *, whole_body: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -25,37 +26,74 @@ WIDTH = 140
 COLUMNS = ["Arm", "Score", "Difference to standard", "Verdict", "Against the best arm without a GAN", "Verdict there"]
 
 
-def plan_text(config: PipelineConfig, out: Path, jobs: int) -> str:
-    """Every cell and whether it is done, and how long the others may take; nothing is written.
+@dataclass(frozen=True)
+class PlannedCell:
+    """One cell of a benchmark; a field is None where the benchmark does not vary it."""
+
+    labelled: int | str
+    fold: int | None
+    arm: str
+    seed: int
+    ratio: float | None
+    done: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every cell of a benchmark and whether it is done, and in words how long the others may take."""
+
+    cells: list[PlannedCell]
+    eta: str
+
+    def text(self) -> str:
+        """For the terminal."""
+        table = Table("labelled", "fold", "arm", "seed", "ratio", "state")
+        for cell in self.cells:
+            facts = (cell.labelled, cell.fold, cell.arm, cell.seed, cell.ratio)
+            table.add_row(*("" if fact is None else str(fact) for fact in facts), "done" if cell.done else "missing")
+        finished = sum(cell.done for cell in self.cells)
+        return "\n".join([_text(table), f"{finished} of {len(self.cells)} cells done", self.eta])
+
+
+@dataclass(frozen=True)
+class BenchmarkResults:
+    """What a benchmark found: the groups of its `results/summary.json`, and the path of its page."""
+
+    groups: list[dict[str, Any]]
+    report: Path
+
+    def text(self) -> str:
+        """For the terminal: every group's arms with their verdicts, and the path."""
+        parts = []
+        for group in self.groups:
+            main = group["metrics"][main_metric(group)]
+            score = f"{main['title']} ({main['unit']})" if main["unit"] else main["title"]
+            table = Table(*(score if column == "Score" else column for column in COLUMNS))
+            for row in rows_of(group):
+                table.add_row(*row)
+            parts += [heading(group), _text(table)]
+        return "\n".join([*parts, str(self.report)])
+
+
+def plan_of(config: PipelineConfig, out: Path, jobs: int) -> Plan:
+    """What there is to do of a benchmark in the folder `out`; nothing is written.
 
     Raises:
         ConfigError: if the config asks for what cannot be run.
     """
     check_benchmark(config)
-    root = RunDir(out)
-    every = jobs_of(config, root)
+    every = jobs_of(config, RunDir(out))
     done = {job.name for job in every if _is_done(job)}
-    table = Table("labelled", "fold", "arm", "seed", "ratio", "state")
-    cells = [job for job in every if job.kind == "cell"]
-    for job in cells:
-        facts = (job.block.labelled, job.block.fold, job.arm, job.seed, job.ratio)
-        table.add_row(*("" if fact is None else str(fact) for fact in facts), _state(job.name in done))
-    finished = sum(job.name in done for job in cells)
-    lines = [_text(table), f"{finished} of {len(cells)} cells done", _eta(every, done, jobs)]
-    return "\n".join(lines)
+    cells = [
+        PlannedCell(job.block.labelled, job.block.fold, job.arm, job.seed, job.ratio, job.name in done)
+        for job in every if job.kind == "cell"
+    ]  # fmt: skip
+    return Plan(cells, _eta(every, done, jobs))
 
 
-def results_text(run: RunDir) -> str:
-    """Every group's arms with their verdicts."""
-    parts = []
-    for group in read_json(run.results / "summary.json")["groups"]:
-        main = group["metrics"][main_metric(group)]
-        score = f"{main['title']} ({main['unit']})" if main["unit"] else main["title"]
-        table = Table(*(score if column == "Score" else column for column in COLUMNS))
-        for row in rows_of(group):
-            table.add_row(*row)
-        parts += [heading(group), _text(table)]
-    return "\n".join(parts)
+def results_of(run: RunDir) -> BenchmarkResults:
+    """Of a finished benchmark."""
+    return BenchmarkResults(read_json(run.results / "summary.json")["groups"], run.report)
 
 
 def heading(group: dict[str, Any]) -> str:
@@ -120,10 +158,6 @@ def _seconds(job: Job) -> float:
         return float(read_json(job.path)["seconds"])
     stages = seconds_by_stage(job.block.run)
     return stages["train"] + stages["synthesize"]
-
-
-def _state(done: bool) -> str:
-    return "done" if done else "missing"
 
 
 def _text(table: Table) -> str:

@@ -1,0 +1,17 @@
+"""The commands as functions: the same names (dashes are underscores), the same options, and results in place of print.
+
+`medaug train-cycle --data BraTS/ --max-steps 2000` is `medaug.train_cycle(data="BraTS/", max_steps=2000)`. The command
+line calls exactly these. Nothing heavy is imported before a function is called. Two of the names are also packages:
+`medaug.api.report` and `medaug.api.phantoms` are reached through here only.
+"""
+
+from medaug.api.data import doctor, init, phantoms
+from medaug.api.finished import audit, export_results, report, reproduce
+from medaug.api.runs import benchmark, run, sample, train_cycle, train_gan
+from medaug.api.scans import anomaly, grow, insert, remove, styles
+from medaug.api.translation import compare, synth_ct
+
+__all__ = [
+    "anomaly", "audit", "benchmark", "compare", "doctor", "export_results", "grow", "init", "insert", "phantoms",
+    "remove", "report", "reproduce", "run", "sample", "styles", "synth_ct", "train_cycle", "train_gan",
+]  # fmt: skip

@@ -1,0 +1,60 @@
+"""What comes before training: a look at a data set, a pipeline for it, and procedural patients to try on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from medaug.stages.doctor.examination import Examination
+
+AnyPath = str | Path
+
+
+def doctor(
+    data: AnyPath, *, sequence: str | None = None, layout: str = "auto", target: AnyPath | None = None,
+    target_sequence: str | None = None, out: AnyPath | None = None,
+) -> Examination:  # fmt: skip
+    """Looks at a data set before training: what it holds, what would be refused, and a pipeline for it.
+
+    Raises:
+        MedaugError: if nothing can be looked at, or `out` is there already.
+    """
+    from medaug.stages.doctor.examination import examine
+
+    return examine(
+        Path(data), sequence=sequence, layout=layout, target=None if target is None else Path(target),
+        target_sequence=target_sequence, out=None if out is None else Path(out),
+    )  # fmt: skip
+
+
+def init(
+    data: AnyPath, *, out: AnyPath = "pipeline.yaml", task: str | None = None, sequence: str | None = None,
+    layout: str = "auto", target: AnyPath | None = None, target_sequence: str | None = None,
+) -> Path:  # fmt: skip
+    """Writes the commented pipeline that `doctor` suggests to a new file; returns its path.
+
+    Args:
+        task: `evaluation.task`; None: what labels and pairs allow.
+
+    Raises:
+        MedaugError: if nothing can be looked at, or `out` is there already.
+    """
+    from medaug.stages.doctor.examination import examine
+
+    examine(
+        Path(data), sequence=sequence, layout=layout, target=None if target is None else Path(target),
+        target_sequence=target_sequence, task=task, out=Path(out),
+    )  # fmt: skip
+    return Path(out)
+
+
+def phantoms(out: AnyPath, *, layout: str = "brats", patients: int = 12, anatomy: str = "head", seed: int = 0) -> int:
+    """Writes procedural patients to disk; returns how many scans.
+
+    Raises:
+        MedaugError: for an unknown layout or anatomy, or a folder that cannot be written.
+    """
+    from medaug.stages.phantoms import write_phantoms
+
+    return write_phantoms(Path(out), layout, patients=patients, anatomy=anatomy, seed=seed)

@@ -1,0 +1,64 @@
+"""Questions to a folder that a run or a benchmark has finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from medaug.pipeline import StageResult
+    from medaug.quality.audits import Finding
+    from medaug.stages.reproduce import Reproduction
+
+AnyPath = str | Path
+
+
+def report(folder: AnyPath) -> Path:
+    """Draws the page of a run or a benchmark again; returns its path.
+
+    Raises:
+        RunError: if there is nothing to draw it from, naming what is missing.
+    """
+    from medaug.pipeline import draw_page
+
+    return draw_page(Path(folder))
+
+
+def export_results(folder: AnyPath, out: AnyPath) -> Path:
+    """Writes results for a paper's supplement into a new folder or zip; returns its path.
+
+    Raises:
+        RunError: if the run is unfinished, or `out` is there.
+    """
+    from medaug.stages.benchmark.supplement import export_results
+
+    return export_results(Path(folder), Path(out))
+
+
+def reproduce(
+    folder: AnyPath, *, out: AnyPath | None = None, jobs: int = 1,
+    on_stage: Callable[[StageResult], None] | None = None,
+) -> Reproduction:  # fmt: skip
+    """Runs a finished run or benchmark again; returns what differs.
+
+    Raises:
+        MedaugError: if the run is unfinished, or the data have changed.
+    """
+    from medaug.pipeline import reproduce
+
+    return reproduce(Path(folder), None if out is None else Path(out), jobs=jobs, on_stage=on_stage or (lambda _: None))
+
+
+def audit(run: AnyPath, *, only: Sequence[str] | None = None, set_: Sequence[str] | None = None) -> list[Finding]:
+    """Asks audits (all, or `only` these) of a finished run.
+
+    Args:
+        set_: `audit.key=value`.
+
+    Raises:
+        MedaugError: whatever is refused.
+    """
+    from medaug.pipeline import audit_run
+
+    return audit_run(Path(run), list(only or []), list(set_ or []))

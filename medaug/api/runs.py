@@ -1,0 +1,121 @@
+"""Training, whole pipelines, benchmarks, and crops from trained weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from medaug.pipeline import StageResult
+    from medaug.stages.benchmark.tables import BenchmarkResults, Plan
+    from medaug.stages.config import PipelineConfig
+    from medaug.stages.runs import RunDir
+
+AnyPath = str | Path
+OnStage = Callable[["StageResult"], None]
+
+
+def train_cycle(
+    *, domain: str | None = None, model: str | None = None, data: AnyPath | None = None, out: AnyPath | None = None,
+    config: AnyPath | None = None, set_: Sequence[str] | None = None, devices: int | None = None,
+    precision: str | None = None, max_steps: int | None = None, seed: int | None = None, sequence: str | None = None,
+    skip_unreadable: bool = False, dry_run: bool = False, on_stage: OnStage | None = None,
+) -> Path | PipelineConfig:  # fmt: skip
+    """Trains a translator; the same call resumes.
+
+    Args:
+        set_: `key=value` over the pipeline file.
+        on_stage: called after each stage.
+
+    Returns:
+        The weights folder; with `dry_run` the resolved settings.
+
+    Raises:
+        MedaugError: whatever is refused.
+    """
+    chosen = {
+        "domain": domain, "translator.type": model, "data.root": data, "data.sequence": sequence,
+        "training.devices": devices, "training.precision": precision, "training.steps": max_steps,
+        "training.seed": seed, "data.skip_unreadable": skip_unreadable or None,
+    }  # fmt: skip
+    settings = _settings(config, set_, chosen)
+    if dry_run:
+        return settings
+    name = f"train-{domain or (Path(config).stem if config else 'tumor')}"
+    return _run(settings, out, name, "train", on_stage).weights
+
+
+def train_gan(
+    *, data: AnyPath | None = None, out: AnyPath | None = None, config: AnyPath | None = None,
+    set_: Sequence[str] | None = None, max_steps: int | None = None, seed: int | None = None,
+    sequence: str | None = None, skip_unreadable: bool = False, dry_run: bool = False, on_stage: OnStage | None = None,
+) -> Path | PipelineConfig:  # fmt: skip
+    """Trains a GAN that makes crops from noise; arguments, result and errors as in `train_cycle`."""
+    chosen = {
+        "data.root": data, "data.sequence": sequence, "training.steps": max_steps, "training.seed": seed,
+        "data.skip_unreadable": skip_unreadable or None,
+    }  # fmt: skip
+    settings = _settings(config, set_, chosen)
+    return settings if dry_run else _run(settings, out, "train-gan", "train_gan", on_stage).gan_weights
+
+
+def run(
+    pipeline: AnyPath, *, out: AnyPath | None = None, set_: Sequence[str] | None = None, skip_unreadable: bool = False,
+    dry_run: bool = False, on_stage: OnStage | None = None,
+) -> Path | PipelineConfig:  # fmt: skip
+    """Runs a whole pipeline; the same call resumes.
+
+    Returns:
+        The path of the report; with `dry_run` the resolved settings.
+
+    Raises:
+        MedaugError: whatever is refused.
+    """
+    settings = _settings(pipeline, set_, {"data.skip_unreadable": skip_unreadable or None})
+    return settings if dry_run else _run(settings, out, Path(pipeline).stem, "report", on_stage).report
+
+
+def benchmark(
+    pipeline: AnyPath, *, out: AnyPath | None = None, set_: Sequence[str] | None = None, jobs: int = 1,
+    executor: str | None = None, dry_run: bool = False,
+) -> BenchmarkResults | Plan:  # fmt: skip
+    """Compares arms over seeds, folds, labelled patients and synthetic ratios; the same call goes on where it was.
+
+    Returns:
+        The results of every group and the path of the page; with `dry_run` the cells and how long is left.
+
+    Raises:
+        MedaugError: whatever is refused.
+    """
+    from medaug.stages.benchmark.launch import run_benchmark
+    from medaug.stages.benchmark.tables import plan_of, results_of
+
+    settings, folder = _settings(pipeline, set_, {}), Path(out or Path("out") / Path(pipeline).stem)
+    if dry_run:
+        return plan_of(settings, folder, jobs)
+    return results_of(run_benchmark(settings, folder, jobs=jobs, executor=executor))
+
+
+def sample(weights: AnyPath, *, out: AnyPath, label: str = "both", count: int = 100, seed: int = 0) -> Path:
+    """Writes synthetic crops of a class; returns the path of their datalist.
+
+    Raises:
+        MedaugError: whatever is refused.
+    """
+    from medaug.stages.sample import write_samples
+
+    return write_samples(Path(weights), Path(out), label=label, count=count, seed=seed)
+
+
+def _settings(file: AnyPath | None, set_: Sequence[str] | None, chosen: dict[str, object]) -> PipelineConfig:
+    from medaug.stages.config.files import load_config
+
+    given = {key: value for key, value in chosen.items() if value is not None}
+    return load_config(None if file is None else Path(file), list(set_ or []), given)
+
+
+def _run(settings: PipelineConfig, out: AnyPath | None, name: str, until: str, on_stage: OnStage | None) -> RunDir:
+    from medaug.pipeline import run_pipeline
+
+    return run_pipeline(settings, Path(out or Path("out") / name), until=until, on_stage=on_stage or (lambda _: None))

@@ -1,0 +1,86 @@
+"""Single scans: insert, remove, vary and grow tumors in one, and score it; MedaugError for what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+AnyPath = str | Path
+
+
+@dataclass(frozen=True)
+class AnomalyScores:
+    """Of a scan its score and slices, of a run the figures of its held-out slices; and the files written."""
+
+    summary: dict[str, Any]
+    files: list[Path]
+
+
+def insert(
+    scan: AnyPath, *, weights: AnyPath, out: AnyPath, count: int = 1, seed: int = 0,
+    size_mm: tuple[float, float] | None = None, organ_mask: AnyPath | None = None, mask: AnyPath | None = None,
+    style_from: AnyPath | None = None, style_mask: AnyPath | None = None, sequence: str | None = None,
+) -> list[Path]:  # fmt: skip
+    """Inserts tumors into one scan; returns the paths of image, label, picture and manifest."""
+    from medaug.stages.scans.single import insert_into_scan
+
+    return insert_into_scan(
+        Path(scan), Path(weights), Path(out), count=count, seed=seed, size_mm=size_mm, organ_mask=_path(organ_mask),
+        mask=_path(mask), style_from=_path(style_from), style_mask=_path(style_mask), sequence=sequence,
+    )  # fmt: skip
+
+
+def styles(
+    scan: AnyPath, *, mask: AnyPath, weights: AnyPath, out: AnyPath, count: int = 10, seed: int = 0,
+    sequence: str | None = None,
+) -> list[Path]:  # fmt: skip
+    """Fills one mask with many different tumors; returns the paths of images, label and picture."""
+    from medaug.stages.scans.styles import insert_styles
+
+    where = Path(scan), Path(mask), Path(weights), Path(out)
+    return insert_styles(*where, count=count, seed=seed, sequence=sequence)
+
+
+def remove(
+    scan: AnyPath, *, mask: AnyPath, weights: AnyPath, out: AnyPath, seed: int = 0, sequence: str | None = None
+) -> list[Path]:
+    """Removes a marked tumor from one scan; returns the paths of image, label, picture and manifest."""
+    from medaug.stages.scans.single import remove_from_scan
+
+    return remove_from_scan(Path(scan), Path(mask), Path(weights), Path(out), seed=seed, sequence=sequence)
+
+
+def grow(
+    scan: AnyPath, *, weights: AnyPath, out: AnyPath, steps: int = 6, start_mm: float = 4.0,
+    doubling_days: float = 60.0, interval_days: float = 30.0, mass_effect: float = 0.0, reach_mm: float = 20.0,
+    seed: int = 0, organ_mask: AnyPath | None = None, sequence: str | None = None,
+) -> list[Path]:  # fmt: skip
+    """Grows one tumor in one scan; returns the paths of images, labels, animation and page."""
+    from medaug.stages.scans.grow import grow_in_scan
+
+    return grow_in_scan(
+        Path(scan), Path(weights), Path(out), steps=steps, start_mm=start_mm, doubling_days=doubling_days,
+        interval_days=interval_days, mass_effect=mass_effect, reach_mm=reach_mm, seed=seed,
+        organ_mask=_path(organ_mask), sequence=sequence,
+    )  # fmt: skip
+
+
+def anomaly(
+    source: AnyPath, *, weights: AnyPath | None = None, out: AnyPath | None = None, organ_mask: AnyPath | None = None,
+    sequence: str | None = None, set_: Sequence[str] | None = None,
+) -> AnomalyScores:  # fmt: skip
+    """Scores a scan by its distance from its pseudo-healthy version; of a run folder, all held-out slices."""
+    from medaug.io.atomic import read_json
+    from medaug.pipeline import score_anomalies
+
+    files = score_anomalies(
+        Path(source), _path(weights), _path(out), organ_mask=_path(organ_mask), sequence=sequence,
+        overrides=list(set_ or []),
+    )  # fmt: skip
+    return AnomalyScores(read_json(files[-1]), files)
+
+
+def _path(path: AnyPath | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -1,0 +1,50 @@
+"""Translation of a scan to another kind of image, and the comparison of a synthetic image with the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+AnyPath = str | Path
+
+
+def synth_ct(
+    scan: AnyPath, *, weights: AnyPath, out: AnyPath, series: str | None = None, mask: AnyPath | None = None,
+    direction: str | None = None, output_format: str | None = None, label: AnyPath | None = None,
+    segmentation: AnyPath | None = None, name: Sequence[str] | None = None, deidentify: bool = False, seed: int = 0,
+    sequence: str | None = None,
+) -> list[Path]:  # fmt: skip
+    """Makes a synthetic CT (or the weights' other kind of image) of a scan; returns the paths of what was written.
+
+    Args:
+        output_format: `--format`: "nifti" or "dicom"; None: as the scan.
+        name: a label value's name each, `1=liver`.
+
+    Raises:
+        MedaugError: whatever is refused.
+    """
+    from medaug.stages.scans.synth_ct import translate_scan
+
+    return translate_scan(
+        Path(scan), Path(weights), Path(out), direction=direction, series=series, mask=_path(mask), label=_path(label),
+        segmentation=_path(segmentation), names=name or (), output_format=output_format, deidentify=deidentify,
+        seed=seed, sequence=sequence,
+    )  # fmt: skip
+
+
+def compare(
+    real: AnyPath, synthetic: AnyPath, *, mask: AnyPath | None = None, out: AnyPath | None = None
+) -> dict[str, Any]:
+    """Compares a synthetic image with the real one; see `stages.scans.compare`.
+
+    Raises:
+        DataError: if the two are not of one grid and unit.
+    """
+    from medaug.stages.scans.compare import compare_images
+
+    return compare_images(Path(real), Path(synthetic), _path(mask), _path(out))
+
+
+def _path(path: AnyPath | None) -> Path | None:
+    return None if path is None else Path(path)

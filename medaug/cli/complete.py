@@ -1,0 +1,61 @@
+"""What the shell may offer for an option's value (`medaug --install-completion`); nothing here waits for torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+METHODS = ("cyclegan", "munit", "pix2pix", "unit")
+"""Those of `translators.TRANSLATORS`, which would import torch; a test compares the two."""
+
+
+def models(incomplete: str) -> list[str]:
+    """Methods, for `--model`."""
+    return [name for name in METHODS if name.startswith(incomplete)]
+
+
+def layouts(incomplete: str) -> list[tuple[str, str]]:
+    """Layouts that are read, with what they look like."""
+    from medaug.io.layouts import LAYOUTS
+
+    known = [("auto", "recognised by looking"), *((layout.name, layout.looks_like) for layout in LAYOUTS.values())]
+    return [(name, text) for name, text in known if name.startswith(incomplete)]
+
+
+def written_layouts(incomplete: str) -> list[str]:
+    """Layouts that `medaug phantoms` writes; `io.writers.WRITERS` would import torch, a test compares the two."""
+    return [name for name in ("brats", "datalist", "images-labels", "kaggle-lgg", "msd") if name.startswith(incomplete)]
+
+
+def pipelines(incomplete: str) -> list[str]:
+    """YAML files and folders here, or below what is typed, and before that those of `pipelines/`."""
+    folder = Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent
+    found = [*folder.glob("*.yaml"), *folder.glob("*.yml")]
+    if not incomplete:
+        found = [*Path("pipelines").glob("*.yaml"), *found]
+    folders = [f"{path}/" for path in folder.glob("*/") if not path.name.startswith(".")]
+    return [name for name in [*map(str, sorted(found)), *sorted(folders)] if name.startswith(incomplete)]
+
+
+def settings(incomplete: str) -> list[tuple[str, str]]:
+    """`key=` for `--set`, with the default; sections first, so that what a key is part of can be chosen."""
+    from medaug.stages.config.pipeline import PipelineConfig
+
+    return [(f"{key}=", f"default {default}") for key, default in _fields(PipelineConfig) if key.startswith(incomplete)]
+
+
+def _fields(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys of all values of a settings model, sections inside."""
+    for name, field in model.model_fields.items():
+        section = next((kind for kind in _optional(field.annotation) if hasattr(kind, "model_fields")), None)
+        if section is None:
+            yield f"{prefix}{name}", field.get_default(call_default_factory=True)
+        else:
+            yield from _fields(section, f"{prefix}{name}.")
+
+
+def _optional(annotation: Any) -> tuple[Any, ...]:
+    """The types of `X | None`; any other type alone."""
+    return get_args(annotation) if get_origin(annotation) in (UnionType, Union) else (annotation,)

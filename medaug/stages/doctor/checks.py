@@ -1,0 +1,246 @@
+"""What could go wrong with a data set before anything is trained: one answer a question, with the cases it is about.
+
+"fail": `prepare`, or what follows it, would refuse something, or a test patient would leak. "warn": it runs, and you
+should know. The limits are named here; docs/doctor.md says why they are what they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from medaug.errors import ConfigError, DataError, MedaugError
+from medaug.io.decoding import Options, decode
+from medaug.splits import split_patients
+from medaug.stages.config import PipelineConfig
+from medaug.stages.config.data import DataConfig
+from medaug.stages.doctor.duplicates import Pair, equal_pairs, similar_pairs
+from medaug.stages.doctor.looking import Look, grouped, spacing_text, summary_of
+from medaug.stages.doctor.scans import Refusal, ScanFacts
+from medaug.stages.doctor.suggestion import LEAST_TESTED, differ, plane_spacings_mm, rare_values
+from medaug.stages.modality import check_modality_setting
+
+PREVALENCE_LIMIT = 0.1
+"""Difference, in the share of slices with something labelled, from which two domains are a risk (docs/doctor.md)."""
+INTENSITY_LIMIT = 10.0
+"""Times the median of the scans' 99.5th percentiles, or its inverse."""
+LEAST_PATIENTS = 10
+"""Labelled patients below whom intervals are wide."""
+
+Verdict = Literal["pass", "warn", "fail"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """The answer to one question; `named` lists files, cases or patients."""
+
+    name: str
+    verdict: Verdict
+    sentence: str
+    named: list[str]
+
+
+def refusals_of(look: Look, data: DataConfig, section: str, *, tumors: bool) -> list[Refusal]:
+    """Everything `prepare` would refuse of this data set with these settings, in the order of the cases.
+
+    Args:
+        tumors: only labelled cases are read.
+    """
+    if tumors:
+        kept = {case["image"] for case in look.cases if case["label"] is not None}
+        kept |= {case["label"] for case in look.cases if case["label"] is not None}
+        found = [refusal for refusal in look.refusals if refusal.path in kept]
+    else:
+        found = list(look.refusals)
+    needs_window = not look.looks_like_hu and data.window is None
+    found = [r for r in found if needs_window or "almost constant" not in r.reason]
+    return found + _undeclared(look, data) + _of_other_modality(look, data, section)
+
+
+def checks_of(look: Look, data: DataConfig, refusals: list[Refusal], *, tumors: bool) -> list[Check]:
+    """The checks of one data set.
+
+    Args:
+        data: the suggested settings.
+        refusals: from `refusals_of`.
+    """
+    checks = [_layout(look), _readable(look, refusals), _intensity(look), _grid(look, data), _orientation(look)]
+    if tumors:
+        checks += [_labels(look), _lesions(look)]
+    return [*checks, *_duplicates(look.facts)]
+
+
+def patients_check(config: PipelineConfig, look: Look, target: Look | None) -> Check:
+    """Whether the suggested split has enough patients."""
+    facts = look.labelled if target is None else look.facts + target.facts
+    patients = {fact.patient for fact in facts}
+    try:
+        split = split_patients(patients, config.split.train, config.split.validation, config.split.seed)
+    except DataError as error:
+        return Check("patients", "fail", str(error), [])
+    sentence = f"{len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test"
+    if len(split.test) < LEAST_TESTED:
+        least = f"; found {len(split.test)} to test, expected at least {LEAST_TESTED} for an interval. Add patients."
+        return Check("patients", "fail", sentence + least, [])
+    few = len(patients) < LEAST_PATIENTS
+    return Check("patients", "warn" if few else "pass", sentence + ("; intervals will be wide" if few else ""), [])
+
+
+def prevalence_check(look: Look, target: Look | None) -> Check:
+    """The risk that a translation adds or removes tumors because one domain shows more of them (Cohen 2018)."""
+    of_a = summary_of(look).prevalence
+    if target is None:
+        sentence = "no label" if of_a is None else (
+            f"{of_a.by_slice:.0%} of slices show a tumor; insertion changes nothing outside its mask"
+        )  # fmt: skip
+        return Check("prevalence", "pass", sentence, [])
+    of_b = summary_of(target).prevalence
+    if of_a is None or of_b is None:
+        side = "data" if of_a is None else "target"
+        return Check("prevalence", "warn", f"unknown: {side} has no label. A translation may add or remove tumors if "
+                     "one kind of image shows more of them; audit it with `medaug audit`.", [])  # fmt: skip
+    found = f"{of_a.by_slice:.0%} of the slices of data show something labelled, {of_b.by_slice:.0%} of target"
+    if abs(of_a.by_slice - of_b.by_slice) <= PREVALENCE_LIMIT:
+        return Check("prevalence", "pass", found, [])
+    return Check(
+        "prevalence", "warn", f"{found}: they differ by more than {PREVALENCE_LIMIT:.0%}, and a translation may add or "
+        "remove tumors to even that out. Balance the two, or set pairing.tumor_share.", [],
+    )  # fmt: skip
+
+
+def _undeclared(look: Look, data: DataConfig) -> list[Refusal]:
+    """Labels with values that the suggestion does not declare, in `prepare`'s words."""
+    rare, cases = set(rare_values(look)), {case["case"]: case for case in look.cases}
+    found = []
+    for fact in look.labelled:
+        if data.known_labels is not None and rare & fact.label.voxels.keys():
+            case = cases[fact.case]
+            try:
+                decode(case, Options(spatial_dims=2, known_labels=data.known_labels))
+            except MedaugError as error:
+                found.append(Refusal(case["label"], str(error)))
+    return found
+
+
+def _of_other_modality(look: Look, data: DataConfig, section: str) -> list[Refusal]:
+    found = []
+    for fact in look.facts:
+        try:
+            check_modality_setting(section, data.modality, fact.image, fact.lowest, fact.modality)
+        except ConfigError as error:
+            found.append(Refusal(fact.image, str(error)))
+    return found
+
+
+def _layout(look: Look) -> Check:
+    if look.sequences:
+        others = ", ".join(name for name in look.sequences if name != look.sequence)
+        sentence = f"{look.layout}; {look.sequence} was looked at. Choose another with `--sequence`: {others}."
+        return Check("layout", "warn", sentence, [])
+    return Check("layout", "pass", look.layout, [])
+
+
+def _readable(look: Look, refusals: list[Refusal]) -> Check:
+    if not refusals:
+        return Check("readable", "pass", f"all {len(look.cases)} cases", [])
+    sentence = f"{len(refusals)} would be refused; `--skip-unreadable` goes on without files that cannot be read"
+    return Check("readable", "fail", sentence, [refusal.reason for refusal in refusals])
+
+
+def _intensity(look: Look) -> Check:
+    if not look.facts:
+        return Check("intensity", "fail", "nothing could be read", [])
+    if look.modality == "CT" and not look.looks_like_hu:
+        return Check("intensity", "warn", "called CT, and nothing is as dark as air in HU: grey levels, not HU", [])
+    highs = np.array([fact.percentiles[2] - min(fact.percentiles[0], 0) for fact in look.facts])
+    ratio = highs / max(float(np.median(highs)), 1e-12)
+    odd = [
+        fact.case for fact, r in zip(look.facts, ratio, strict=True) if not 1 / INTENSITY_LIMIT <= r <= INTENSITY_LIMIT
+    ]
+    if odd:
+        return Check("intensity", "warn", f"{len(odd)} scan(s) more than {INTENSITY_LIMIT:g} times brighter or darker "
+                     "than most; each MR scan has its own window, so this does no harm by itself", odd)  # fmt: skip
+    return Check(
+        "intensity", "pass", "HU" if look.looks_like_hu else "no absolute unit; each scan has its own window", []
+    )
+
+
+def _grid(look: Look, data: DataConfig) -> Check:
+    """In 2-D work only the plane has to be shared; the suggestion resamples where it is not."""
+    if not look.facts:
+        return Check("grid", "pass", "nothing to compare", [])
+    largest = grouped(look.facts, [spacing_text(fact) for fact in look.facts])[0].value
+    off = differ(plane_spacings_mm(look.facts))
+    if off.any():
+        odd = [f"{fact.case} ({spacing_text(fact)})" for fact, is_off in zip(look.facts, off, strict=True) if is_off]
+        remedy = f"data.resample_mm={list(data.resample_mm or ())} brings all to one"
+        return Check("grid", "warn", f"{len(odd)} scan(s) have another voxel size than {largest}; {remedy}", odd)
+    if any(fact.spacing_mm is None for fact in look.facts):
+        return Check("grid", "warn", "no voxel size stored: 1 mm is assumed, and sizes in mm are only as true as that. "
+                     "Set data.spacing_mm.", [])  # fmt: skip
+    return Check("grid", "pass", f"one voxel size: {largest}", [])
+
+
+def _orientation(look: Look) -> Check:
+    facts = [fact for fact in look.facts if fact.orientation is not None]
+    if not facts:
+        return Check("orientation", "pass", "not stored (2-D)", [])
+    first, *others = grouped(facts, [fact.orientation or "" for fact in facts])
+    if not others:
+        return Check("orientation", "pass", first.value, [])
+    odd = [f"{case} ({group.value})" for group in others for case in group.cases]
+    turned = any(group.value[2] not in _axis(first.value[2]) for group in others)
+    effect = "slices are cut in another direction" if turned else "slices come mirrored"
+    return Check("orientation", "warn", f"{len(odd)} scan(s) are stored in another orientation than {first.value}: "
+                 f"{effect}. Store all of them alike.", odd)  # fmt: skip
+
+
+def _axis(letter: str) -> str:
+    """Both ends of an axis."""
+    return next(axis for axis in ("LR", "AP", "IS") if letter in axis)
+
+
+def _labels(look: Look) -> Check:
+    missing = [case["case"] for case in look.cases if case["label"] is None]
+    if len(missing) == len(look.cases):
+        return Check("labels", "fail", f"{len(missing)} images and no label; expected a label beside every training "
+                     "image. Add the labels, or translate to a second kind of image (`--target`).", [])  # fmt: skip
+    if missing:
+        return Check("labels", "warn", f"{len(missing)} case(s) have no label and are left out", missing)
+    empty = [fact.case for fact in look.labelled if not fact.label.voxels]
+    note = f"; {len(empty)} of them empty" if empty else ""
+    return Check("labels", "pass", f"every case has one{note}", [])
+
+
+def _lesions(look: Look) -> Check:
+    found = summary_of(look).lesions
+    if found is None:
+        return Check("lesions", "fail", "no labelled part of 5 mm or more; expected tumors to learn from. Check the "
+                     "labels' values and the voxel size.", [])  # fmt: skip
+    without = sorted(
+        {fact.patient for fact in look.labelled} - {fact.patient for fact in look.labelled if fact.label.voxels}
+    )
+    note = f"; {len(without)} patient(s) have none" if without else ""
+    return Check("lesions", "pass", f"{found.count}, {found.per_patient.median:g} a patient{note}", without)
+
+
+def _duplicates(facts: list[ScanFacts]) -> Iterator[Check]:
+    equal, similar = equal_pairs(facts), similar_pairs(facts) if facts else []
+    across = [pair for pair in equal if pair[0].patient != pair[1].patient]
+    if across:
+        sentence = f"{len(across)} pair(s) of identical images under two patients: a test patient would be trained on."
+        yield Check("duplicates", "fail", f"{sentence} Give them one patient name, or remove one.", _named(across))
+    elif equal:
+        yield Check("duplicates", "warn", f"{len(equal)} pair(s) of identical images of one patient", _named(equal))
+    else:
+        yield Check("duplicates", "pass", "no two images are identical", [])
+    if similar:
+        yield Check("near-duplicates", "warn", f"{len(similar)} pair(s) of nearly identical images under two patients: "
+                    "look at them; one scan may be there twice", _named(similar))  # fmt: skip
+
+
+def _named(pairs: list[Pair]) -> list[str]:
+    return [f"{a.case} ({a.patient}) and {b.case} ({b.patient})" for a, b in pairs]

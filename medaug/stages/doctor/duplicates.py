@@ -1,0 +1,46 @@
+"""Images that are there twice: the same voxels, or the same but for intensities, noise or compression.
+
+A scan that two patients share would be on both sides of a split.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from medaug.stages.doctor.scans import ScanFacts
+
+ALIKE = 0.998
+"""Correlation of two thumbnails from which on they count as the same picture."""
+ROWS = 512
+"""Thumbnails compared with all others at once: memory grows linearly."""
+
+Pair = tuple[ScanFacts, ScanFacts]
+
+
+def equal_pairs(facts: Sequence[ScanFacts]) -> list[Pair]:
+    """Pairs of cases with identical voxels."""
+    by_content: dict[str, list[ScanFacts]] = defaultdict(list)
+    for fact in facts:
+        by_content[fact.content].append(fact)
+    return [pair for same in by_content.values() for pair in combinations(same, 2)]
+
+
+def similar_pairs(facts: Sequence[ScanFacts]) -> list[Pair]:
+    """Pairs of different patients whose images have one shape and correlate above `ALIKE`, but are not identical."""
+    by_shape: dict[tuple[int, ...], list[ScanFacts]] = defaultdict(list)
+    for fact in facts:
+        by_shape[fact.shape].append(fact)
+    return [pair for same in by_shape.values() for pair in _similar(same)]
+
+
+def _similar(facts: list[ScanFacts]) -> list[Pair]:
+    thumbnails = np.stack([fact.thumbnail for fact in facts])
+    pairs = []
+    for start in range(0, len(facts), ROWS):
+        alike = thumbnails[start : start + ROWS] @ thumbnails.T / thumbnails.shape[1] > ALIKE
+        pairs += [(facts[start + row], facts[column]) for row, column in np.argwhere(alike) if start + row < column]
+    return [(a, b) for a, b in pairs if a.patient != b.patient and a.content != b.content]

@@ -1,0 +1,248 @@
+"""One data set, looked at whole: its layout, its cases, and the figures over all of them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from medaug.errors import SequenceError
+from medaug.io.cases import Case
+from medaug.io.layouts import LAYOUTS, find_cases, recognise
+from medaug.progress import track
+from medaug.stages.doctor.scans import Refusal, ScanFacts, look_at
+from medaug.volumes import HU_OF_AIR
+
+SPECK_MM = 5.0
+"""Parts of a label below this diameter (the default of crop.min_diameter_mm) are counted apart."""
+PREFERRED = "flair"
+"""The sequence that is taken where none is chosen and there is one of this name."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Least, median and most of some figures."""
+
+    least: float
+    median: float
+    most: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cases that share a shape, a voxel size or an orientation."""
+
+    value: str
+    cases: list[str]
+
+
+@dataclass(frozen=True)
+class LabelValue:
+    """A value above 0: in how many labels and patients it occurs, and its volume in those (ml; None in 2-D)."""
+
+    value: int
+    cases: int
+    patients: int
+    volume_ml: Spread | None
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """Connected parts of the labels (sections of lesions in single slices); `specks` are smaller than `SPECK_MM`."""
+
+    count: int
+    specks: int
+    per_patient: Spread
+    diameter_mm: Spread
+    volume_ml: Spread | None
+
+
+@dataclass(frozen=True)
+class Prevalence:
+    """How often anything is labelled, among what is labelled at all."""
+
+    slices: int
+    tumor_slices: int
+    patients: int
+    tumor_patients: int
+
+    @property
+    def by_slice(self) -> float:
+        return self.tumor_slices / self.slices
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """What `medaug doctor` says of one data set; groups come largest first.
+
+    Attributes:
+        looks_like: what a folder of this layout holds.
+        sequence: the one that was looked at, of `sequences` where the data set names several.
+        modality: "CT" where the files say so, reach down to air in HU, or the sequence is called CT; else "MR".
+        looks_like_hu: some voxels are below -500.
+        percentiles: median over the scans of their 0.5th, 50th and 99.5th.
+        megabytes: of what `prepare` writes on this grid.
+        seconds: what reading and looking took.
+    """
+
+    root: str
+    layout: str
+    looks_like: str
+    sequence: str | int | None
+    sequences: list[str]
+    cases: int
+    patients: int
+    cases_per_patient: Spread
+    labelled: int
+    shapes: list[Group]
+    spacings_mm: list[Group]
+    orientations: list[Group]
+    dtypes: list[str]
+    modality: str
+    looks_like_hu: bool
+    lowest: float
+    highest: float
+    percentiles: tuple[float, float, float]
+    label_values: list[LabelValue]
+    lesions: Lesions | None
+    prevalence: Prevalence | None
+    megabytes: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was found of one data set; `facts` holds the readable cases, `refusals` the others."""
+
+    root: Path
+    layout: str
+    sequence: str | int | None
+    sequences: list[str]
+    cases: list[Case]
+    facts: list[ScanFacts] = field(repr=False)
+    refusals: list[Refusal]
+    seconds: float
+
+    @property
+    def modality(self) -> str:
+        return "CT" if self.is_ct_by_header or self.looks_like_hu or str(self.sequence).lower() == "ct" else "MR"
+
+    @property
+    def is_ct_by_header(self) -> bool:
+        return 2 * sum(fact.modality == "CT" for fact in self.facts) > len(self.facts)
+
+    @property
+    def looks_like_hu(self) -> bool:
+        """Most scans reach down to air."""
+        return 2 * sum(fact.lowest < HU_OF_AIR for fact in self.facts) > len(self.facts)
+
+    @property
+    def labelled(self) -> list[ScanFacts]:
+        return [fact for fact in self.facts if fact.label is not None]
+
+
+def take_look(root: Path, layout: str = "auto", sequence: str | int | None = None) -> Look:
+    """Finds and reads all cases; where several sequences are there and none is chosen, FLAIR or the first is taken.
+
+    Raises:
+        DataError: if no layout is recognised, or the folder is not complete in its layout.
+        ConfigError: for an unknown layout or sequence.
+    """
+    began, sequences = time.monotonic(), []
+    try:
+        cases = find_cases(root, layout=layout, sequence=sequence)
+    except SequenceError as error:
+        sequences = error.names
+        sequence = next((name for name in sequences if name.lower() == PREFERRED), sequences[0])
+        cases = find_cases(root, layout=layout, sequence=sequence)
+    with track("look at scans", len(cases)) as tracker:
+        facts, refusals = look_at(cases, tracker.advance)
+    name = recognise(root) if layout == "auto" else layout
+    return Look(root, name, sequence, sequences, cases, facts, refusals, time.monotonic() - began)
+
+
+def summary_of(look: Look) -> DataSummary:
+    """The figures over all readable cases."""
+    facts, labelled = look.facts, look.labelled
+    cases_by_patient = Counter(case["patient"] for case in look.cases)
+    middle = np.median([fact.percentiles for fact in facts] or [(0.0, 0.0, 0.0)], axis=0).tolist()
+    voxels = sum(int(np.prod(fact.shape)) for fact in facts)
+    return DataSummary(
+        root=str(look.root), layout=look.layout, looks_like=LAYOUTS[look.layout].looks_like, sequence=look.sequence,
+        sequences=look.sequences, cases=len(look.cases), patients=len(cases_by_patient),
+        cases_per_patient=_spread(list(cases_by_patient.values())),
+        labelled=sum(case["label"] is not None for case in look.cases),
+        shapes=grouped(facts, [by_text(fact.shape) for fact in facts]),
+        spacings_mm=grouped(facts, [spacing_text(fact) for fact in facts]),
+        orientations=grouped(facts, [fact.orientation or "not stored" for fact in facts]),
+        dtypes=sorted({fact.dtype for fact in facts}), modality=look.modality, looks_like_hu=look.looks_like_hu,
+        lowest=min((fact.lowest for fact in facts), default=0.0),
+        highest=max((fact.highest for fact in facts), default=0.0),
+        percentiles=(middle[0], middle[1], middle[2]),
+        label_values=_label_values(labelled), lesions=_lesions(labelled), prevalence=_prevalence(labelled),
+        megabytes=voxels * (4 + 1 + 1) / 1e6,  # image float32, label and organ one byte each
+        seconds=round(look.seconds, 1),
+    )  # fmt: skip
+
+
+def grouped(facts: Sequence[ScanFacts], values: Sequence[str]) -> list[Group]:
+    """Cases by value, the largest group first."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for fact, value in zip(facts, values, strict=True):
+        groups[value].append(fact.case)
+    return [Group(value, groups[value]) for value in sorted(groups, key=lambda v: (-len(groups[v]), v))]
+
+
+def by_text(sizes: Sequence[float]) -> str:
+    return " × ".join(f"{size:.3g}" for size in sizes)
+
+
+def spacing_text(fact: ScanFacts) -> str:
+    return "not stored" if fact.spacing_mm is None else f"{by_text(fact.spacing_mm)} mm"
+
+
+def _label_values(labelled: list[ScanFacts]) -> list[LabelValue]:
+    found = []
+    for value in sorted({value for fact in labelled for value in fact.label.voxels}):
+        holders = [fact for fact in labelled if value in fact.label.voxels]
+        solid = [fact for fact in holders if len(fact.shape) == 3 and fact.spacing_mm is not None]
+        volumes = [fact.label.voxels[value] * float(np.prod(fact.spacing_mm)) / 1000 for fact in solid]
+        found.append(
+            LabelValue(value, len(holders), len({f.patient for f in holders}), _spread(volumes) if volumes else None)
+        )
+    return found
+
+
+def _lesions(labelled: list[ScanFacts]) -> Lesions | None:
+    diameters = [d for fact in labelled for d in fact.label.diameters_mm]
+    large = [d for d in diameters if d >= SPECK_MM]
+    if not large:
+        return None
+    by_patient = {fact.patient: 0 for fact in labelled}
+    volumes = []
+    for fact in labelled:
+        by_patient[fact.patient] += sum(d >= SPECK_MM for d in fact.label.diameters_mm)
+        pairs = zip(fact.label.diameters_mm, fact.label.volumes_ml, strict=False)
+        volumes += [volume for diameter, volume in pairs if diameter >= SPECK_MM]
+    return Lesions(
+        len(large), len(diameters) - len(large), _spread(list(by_patient.values())), _spread(large),
+        _spread(volumes) if volumes else None,
+    )  # fmt: skip
+
+
+def _prevalence(labelled: list[ScanFacts]) -> Prevalence | None:
+    if not labelled:
+        return None
+    ill = {fact.patient for fact in labelled if fact.label.tumor_slices}
+    return Prevalence(
+        sum(fact.slices for fact in labelled), sum(fact.label.tumor_slices for fact in labelled),
+        len({fact.patient for fact in labelled}), len(ill),
+    )  # fmt: skip
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    return Spread(*(float(value) for value in (min(values), np.median(values), max(values))))

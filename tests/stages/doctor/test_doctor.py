@@ -1,0 +1,256 @@
+"""`medaug doctor` and `medaug init` on phantoms with planted faults: each is found and named, and `prepare` agrees."""
+
+import json
+import shutil
+
+import nibabel
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from medaug.cli import app
+from medaug.errors import ConfigError, DataError, RunError
+from medaug.io.atomic import read_json
+from medaug.io.writers import ScanRecord, write_layout
+from medaug.phantoms import phantoms
+from medaug.stages.config.files import load_config
+from medaug.stages.doctor.examination import examine
+from medaug.stages.prepare import prepare
+from medaug.stages.runs import RunDir
+
+SHAPE, SPACING_MM = (32, 32, 8), (6.0, 6.0, 10.0)
+
+
+@pytest.fixture(scope="module")
+def heads():
+    drawn = phantoms("head", 6, seed=4, shape=SHAPE, spacing_mm=SPACING_MM)
+    return [ScanRecord(p.patient, p.images, p.label, p.affine) for p in drawn]
+
+
+@pytest.fixture
+def folder(heads, tmp_path):
+    """Six patients in images/ and labels/, FLAIR, to be spoilt."""
+    records = [ScanRecord(head.patient, {"flair": head.images["flair"]}, head.label, head.affine) for head in heads]
+    write_layout(records, tmp_path / "data", "images-labels")
+    (tmp_path / "data" / "patients.json").unlink()  # a patient is named as the file
+    return tmp_path / "data"
+
+
+@pytest.fixture(scope="module")
+def cli():
+    runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+    return lambda *arguments: runner.invoke(app, [str(argument) for argument in arguments])
+
+
+def edit(path, change, affine=None):
+    image = nibabel.load(path)
+    array, old = np.asarray(image.dataobj), image.affine
+    nibabel.save(nibabel.Nifti1Image(change(array.copy()), old if affine is None else affine @ old), path)
+
+
+def check(found, name):
+    return next(check for check in found.checks if check.name == name)
+
+
+def with_nan(array):
+    array = array.astype(np.float32)
+    array[3, 3, 3] = np.nan
+    return array
+
+
+def test_a_good_folder_is_usable_and_described(folder):
+    found = examine(folder)
+    assert found.usable and not found.refusals
+    data = found.data
+    assert (data.layout, data.cases, data.patients, data.labelled) == ("images-labels", 6, 6, 6)
+    assert [group.value for group in data.shapes] == ["32 × 32 × 8"]
+    assert [group.value for group in data.spacings_mm] == ["6 × 6 × 10 mm"]
+    assert data.modality == "MR" and not data.looks_like_hu
+    assert {check.verdict for check in found.checks} <= {"pass", "warn"}
+
+
+def test_lesions_are_measured_in_mm_and_ml(folder, heads):
+    first = folder / "labels" / f"{heads[0].patient}.nii.gz"
+    for path in (folder / "labels").iterdir():
+        edit(path, np.zeros_like)
+
+    def cube(array):
+        array[4:8, 4:8, 2:4] = 1  # 32 voxels of 0.36 ml
+        return array
+
+    edit(first, cube)
+    found = examine(folder)
+    assert found.data.lesions.count == 1
+    assert found.data.lesions.volume_ml.most == pytest.approx(32 * 0.36)
+    assert found.data.lesions.diameter_mm.most == pytest.approx((6 * 32 * 360 / np.pi) ** (1 / 3))
+    prevalence = found.data.prevalence
+    assert (prevalence.tumor_slices, prevalence.slices, prevalence.tumor_patients) == (2, 48, 1)
+
+
+@pytest.mark.parametrize("fault", ["nan", "4-d", "other grid", "cut off", "rare value"])
+def test_what_prepare_refuses_is_named_before(folder, heads, tmp_path, fault):
+    names = [f"{head.patient}.nii.gz" for head in heads]
+    if fault == "nan":
+        edit(folder / "images" / names[1], with_nan)
+        edit(folder / "images" / names[4], with_nan)
+    elif fault == "4-d":
+        edit(folder / "images" / names[2], lambda array: np.stack([array, array + 1], axis=-1))
+    elif fault == "other grid":
+        edit(folder / "labels" / names[3], lambda array: array[:-2])
+    elif fault == "cut off":
+        path = folder / "images" / names[0]
+        path.write_bytes(path.read_bytes()[:500])
+    else:
+        edit(folder / "labels" / names[5], lambda array: np.where(array > 0, 7, 0).astype(np.uint8))
+    found = examine(folder, out=tmp_path / "pipeline.yaml")
+    assert not found.usable and check(found, "readable").verdict == "fail"
+    config = load_config(tmp_path / "pipeline.yaml", ["data.skip_unreadable=true"])
+    run = RunDir(tmp_path / "run")
+    prepare(config, run)
+    refused = {(item["path"], item["reason"]) for item in read_json(run.datalist)["unreadable"]}
+    assert {(refusal.path, refusal.reason) for refusal in found.refusals} == refused != set()
+
+
+def test_a_label_is_looked_at_too_where_its_image_is_refused(folder, heads):
+    name = f"{heads[1].patient}.nii.gz"
+    edit(folder / "images" / name, with_nan)
+    edit(folder / "labels" / name, lambda array: array + np.float32(0.4))
+    paths = {refusal.path for refusal in examine(folder).refusals}
+    assert paths == {str(folder / "images" / name), str(folder / "labels" / name)}
+
+
+def test_a_patient_who_is_there_twice_is_a_leak(folder, heads):
+    for kind in ("images", "labels"):
+        shutil.copy(folder / kind / f"{heads[2].patient}.nii.gz", folder / kind / "copy.nii.gz")
+    found = examine(folder)
+    twice = check(found, "duplicates")
+    assert twice.verdict == "fail" and not found.usable
+    assert len(twice.named) == 1 and heads[2].patient in twice.named[0] and "copy" in twice.named[0]
+
+
+def test_a_copy_with_other_intensities_is_nearly_identical(folder, heads):
+    shutil.copy(folder / "labels" / f"{heads[2].patient}.nii.gz", folder / "labels" / "copy.nii.gz")
+    shutil.copy(folder / "images" / f"{heads[2].patient}.nii.gz", folder / "images" / "copy.nii.gz")
+    edit(folder / "images" / "copy.nii.gz", lambda array: array * np.float32(1.7) + 3)
+    found = examine(folder)
+    near = check(found, "near-duplicates")
+    assert near.verdict == "warn" and len(near.named) == 1 and "copy" in near.named[0]
+    assert check(found, "duplicates").verdict == "pass"
+
+
+def test_an_unlabelled_case_is_left_out_and_named(folder, heads):
+    (folder / "labels" / f"{heads[0].patient}.nii.gz").unlink()
+    labels = check(examine(folder), "labels")
+    assert labels.verdict == "warn" and labels.named == [heads[0].patient]
+
+
+def test_no_label_at_all_is_refused(folder):
+    for path in (folder / "labels").iterdir():
+        path.unlink()
+    found = examine(folder)
+    assert check(found, "labels").verdict == "fail" and not found.usable
+
+
+def test_mixed_voxel_sizes_are_named_and_the_suggestion_resamples(folder, heads):
+    name = heads[1].patient
+    for kind in ("images", "labels"):
+        edit(folder / kind / f"{name}.nii.gz", lambda array: array, np.diag([0.5, 0.5, 1, 1]))
+    found = examine(folder)
+    grid = check(found, "grid")
+    assert grid.verdict == "warn" and grid.named == [f"{name} (3 × 3 × 10 mm)"]
+    assert "resample_mm: [6.0, 6.0]" in found.suggestion
+
+
+def test_a_flipped_orientation_is_named(folder, heads):
+    name = heads[3].patient
+    for kind in ("images", "labels"):
+        edit(folder / kind / f"{name}.nii.gz", lambda array: array, np.diag([-1, 1, 1, 1]))
+    odd = check(examine(folder), "orientation")
+    assert odd.verdict == "warn" and len(odd.named) == 1 and odd.named[0].startswith(name)
+    assert "mirrored" in odd.sentence
+
+
+def test_a_ct_is_known_by_its_air(tmp_path):
+    drawn = phantoms("abdomen", 3, seed=1, shape=SHAPE, spacing_mm=(10.0, 10.0, 12.0))
+    records = [ScanRecord(p.patient, {"contrast": p.images["contrast"]}, p.label, p.affine) for p in drawn]
+    write_layout(records, tmp_path / "ct", "images-labels")
+    found = examine(tmp_path / "ct")
+    assert found.data.modality == "CT" and found.data.looks_like_hu
+    assert "modality: CT" in found.suggestion and "window_hu:" in found.suggestion
+
+
+def test_a_ct_among_mr_is_refused(folder, heads):
+    name = heads[0].patient
+    edit(folder / "images" / f"{name}.nii.gz", lambda array: array - np.float32(1000))
+    found = examine(folder)
+    assert [refusal.path for refusal in found.refusals] == [str(folder / "images" / f"{name}.nii.gz")]
+    assert "data.modality is MR" in found.refusals[0].reason
+
+
+def test_too_few_patients_to_test_are_said(folder, heads):
+    for head in heads[2:]:
+        for kind in ("images", "labels"):
+            (folder / kind / f"{head.patient}.nii.gz").unlink()
+    found = examine(folder)
+    assert check(found, "patients").verdict == "fail"
+
+
+def test_a_sequence_is_chosen_where_none_is(heads, tmp_path):
+    write_layout(heads, tmp_path / "brats", "brats")
+    found = examine(tmp_path / "brats")
+    assert found.data.sequence == "flair" and "t1" in found.data.sequences
+    assert "sequence: flair" in found.suggestion
+    assert examine(tmp_path / "brats", sequence="t1").data.sequence == "t1"
+
+
+def test_domains_of_different_prevalence_are_warned_about(folder, heads, tmp_path):
+    healthy = tmp_path / "healthy"
+    shutil.copytree(folder, healthy)
+    assert check(examine(folder, target=healthy, task="segmentation"), "prevalence").verdict == "pass"
+    for path in (healthy / "labels").iterdir():
+        edit(path, np.zeros_like)
+    found = examine(folder, target=healthy)
+    prevalence = check(found, "prevalence")
+    assert prevalence.verdict == "warn" and "0% of target" in prevalence.sentence
+    assert "domain: ct" in found.suggestion
+
+
+def test_a_folder_of_no_layout_and_a_wrong_task_are_refused(folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="expected one of: msd"):
+        examine(tmp_path / "empty")
+    with pytest.raises(ConfigError, match="--task: found translation"):
+        examine(folder, task="translation")
+
+
+def test_the_command_prints_tables_and_ends_with_8_where_something_would_be_refused(cli, folder, heads):
+    good = cli("doctor", folder)
+    assert good.exit_code == 0, good.output
+    assert "usable" in good.stdout and "prevalence" in good.stdout and "A pipeline for it" in good.stdout
+    edit(folder / "images" / f"{heads[1].patient}.nii.gz", with_nan)
+    bad = cli("doctor", folder)
+    assert bad.exit_code == 8 and "NOT usable" in bad.stdout and "NaN" in bad.stdout
+    as_json = cli("doctor", folder, "--json")
+    assert as_json.exit_code == 8 and json.loads(as_json.stdout)["usable"] is False
+
+
+def test_init_writes_a_pipeline_that_runs(cli, folder, tmp_path, tiny_settings):
+    file = tmp_path / "mine.yaml"
+    made = cli("init", folder, "--out", file, "--task", "segmentation")
+    assert made.exit_code == 0, made.output
+    assert made.stdout.strip() == str(file) and f"medaug run {file}" in made.stderr
+    assert file.read_text().count("#") > 5
+    assert cli("run", file, "--dry-run").exit_code == 0
+    tiny = [argument for setting in tiny_settings if not setting.startswith(("data.", "split."))
+            for argument in ("--set", setting)]  # fmt: skip
+    arms = ("--set", "evaluation.arms=[standard,standard+gan]")
+    done = cli("run", file, "--out", tmp_path / "out", *tiny, *arms)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_init_overwrites_nothing(cli, folder, tmp_path):
+    (tmp_path / "there.yaml").write_text("name: mine\n")
+    refused = cli("init", folder, "--out", tmp_path / "there.yaml")
+    assert refused.exit_code == RunError.exit_code and "is not overwritten" in refused.stderr
+    assert (tmp_path / "there.yaml").read_text() == "name: mine\n"
