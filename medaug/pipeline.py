@@ -30,6 +30,7 @@ from medaug.stages.finished import finished_run, is_benchmark
 from medaug.stages.report_folds import report_folds
 from medaug.stages.reproduce import Reproduction, check_same_data, compared
 from medaug.stages.runs import RunDir, open_run
+from medaug.stages.shards import Shard, ShardResult, synthesize_shard
 
 STAGES = {
     "tumor": ("prepare", "train", "synthesize", "audit", "evaluate", "report"),
@@ -149,6 +150,19 @@ def audit_run(root: Path, only: list[str], overrides: list[str]) -> list[Any]:
     if run.report.exists():
         _run_stage(stages_of(config, "report")[-1], config, run)
     return found
+
+
+def synthesize_share(root: Path, share: str) -> ShardResult:
+    """Makes one share of a run's synthetic cases, with the settings in its folder: all shares have the same.
+
+    Raises:
+        ConfigError: if `share` is not like "1/4", or the run inserts no tumors.
+        RunError: if it has no trained weights, or another process makes this share.
+        LeakageError: if the weights were trained on validation or test patients of this run.
+    """
+    run, shard = RunDir(root), Shard.parse(share)
+    _check_trained(run, run.weights, "synthesis")
+    return synthesize_shard(load_config(run.config, []), run, shard)
 
 
 def draw_page(folder: Path) -> Path:

@@ -115,6 +115,22 @@ def run(
 
 
 @app.command()
+def synthesize(
+    folder: Annotated[Path, typer.Argument(help="Run folder with trained weights; its settings count.")],
+    shard: Annotated[
+        str, typer.Option(help="Make share i of n, for example 1/4; each by a process of its own.")
+    ] = "1/1",
+) -> None:
+    """Write a run's synthetic cases, or one share of them; the last share to end writes their datalist.
+
+    Example: `medaug synthesize out/lgg --shard 1/2`
+    """
+    from medaug.pipeline import synthesize_share
+
+    typer.echo(synthesize_share(folder, shard).text())
+
+
+@app.command()
 def phantoms(
     out: Annotated[Path, typer.Argument(help="Folder to write to.")],
     layout: Annotated[str, typer.Option(help="brats, kaggle-lgg, msd, datalist or images-labels.")] = "brats",
