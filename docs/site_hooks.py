@@ -1,8 +1,8 @@
 """What the site takes from elsewhere, at build time: the README's first screen and rooms, and the commands' help.
 
-Called by mkdocs (`hooks` in mkdocs.yml). A page asks by a comment on a line of its own: `<!-- README: first screen -->`,
-`<!-- README: The rooms -->` (a section by its heading), `<!-- commands -->`. Links to code, which is not on the site,
-keep their text.
+Called by mkdocs (`hooks` in mkdocs.yml). A page asks by a comment on a line of its own: `<!-- commands -->`,
+`<!-- README: first screen -->`, `<!-- README: The rooms -->` (a section by its heading). Links to code, which is not on
+the site, keep their text.
 """
 
 from __future__ import annotations

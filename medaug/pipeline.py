@@ -31,6 +31,8 @@ from medaug.stages.report_folds import report_folds
 from medaug.stages.reproduce import Reproduction, check_same_data, compared
 from medaug.stages.runs import RunDir, open_run
 from medaug.stages.shards import Shard, ShardResult, synthesize_shard
+from medaug.training.loop import wait_for_all
+from medaug.training.processes import is_helper, is_launched
 
 STAGES = {
     "tumor": ("prepare", "train", "synthesize", "audit", "evaluate", "report"),
@@ -42,6 +44,8 @@ STAGES = {
 IN_DOMAINS = {"translate", "audit_domains", "evaluate_domains", "score_translation", "report_domains"}
 """Those that live in `stages/domains/`."""
 GAN_STAGES = ("prepare", "train_gan")
+TRAINING = ("train", "train_gan")
+"""What all processes do that torchrun or srun started; the rest is the first one's."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,25 @@ def run_pipeline(
     if config.split.folds is not None and config.split.fold is None:
         _check_folds(config, until)
         return _run_folds(config, out, on_stage)
+    if is_helper(config.training):
+        return _help(config, out, stages)
     run = open_run(out, config)
     for name in stages:
+        if name in TRAINING:
+            wait_for_all(config.training)
         on_stage(StageResult(name, _run_stage(name, config, run)))
         if name == "prepare":  # not after an hour of training
             _check_prepared(config, run, stages)
+    return run
+
+
+def _help(config: PipelineConfig, out: Path, stages: tuple[str, ...]) -> RunDir:
+    """Takes part in the training, once the first process has prepared it."""
+    run = RunDir(out)
+    wait_for_all(config.training)
+    for name in stages:
+        if name in TRAINING:
+            _run_stage(name, config, run)
     return run
 
 
@@ -105,6 +123,11 @@ def _check_prepared(config: PipelineConfig, run: RunDir, stages: tuple[str, ...]
 def _check_folds(config: PipelineConfig, until: str) -> None:
     """Folds are pooled: there is one run to do for each, and every patient has to count once."""
     folds = config.split.folds
+    if is_launched(config.training):
+        raise ConfigError(
+            f"split.folds: found {folds} and no split.fold, in processes that torchrun or srun started; expected one "
+            f"fold for all of them. Set split.fold to one from 0 to {(folds or 1) - 1}, or start one process."
+        )
     if until != "report":
         raise ConfigError(
             f"split.folds: found {folds} and no split.fold; a training has one fold. Set split.fold to one from 0 to "

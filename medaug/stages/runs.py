@@ -181,17 +181,22 @@ def environment(command: list[str] | None) -> dict[str, Any]:
 
 
 def run_stage(
-    run: RunDir, stage: str, inputs: Any, outputs: list[Path], work: Callable[[], None], *, keep: bool = False
-) -> bool:
+    run: RunDir, stage: str, inputs: Any, outputs: list[Path], work: Callable[[], None], *, keep: bool = False,
+    helper: bool = False,
+) -> bool:  # fmt: skip
     """Runs `work` unless this stage is done with the same `inputs`; says whether it ran.
 
     A stage that was done with other inputs starts afresh: its `outputs` are removed first. An unfinished one goes on
     where it was if its inputs are the same. One whose outputs somebody removed runs again. With `keep` outputs stay
-    whatever the inputs: of work that knows by itself what of them still holds.
+    whatever the inputs: of work that knows by itself what of them still holds. A `helper` takes part in the work of
+    another process, which sees to outputs and markers.
     """
     marker, begun = run.done(stage), run.begun(stage)
     if is_done(run, stage, inputs) and all(path.exists() for path in outputs):
         return False
+    if helper:
+        work()
+        return True
     spent = begin_stage(run, stage, inputs, outputs, keep=keep)
     print_of = read_json(begun)["fingerprint"]
     started = time.monotonic()

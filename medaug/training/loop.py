@@ -8,11 +8,11 @@ lived: a run killed at any step and resumed ends with the weights of the run tha
 from __future__ import annotations
 
 import copy
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -31,9 +31,12 @@ from medaug.training.config import TrainingConfig
 from medaug.training.log import MetricsLog
 from medaug.training.monitors import check_finite, measure
 from medaug.training.pool import ImagePool
+from medaug.training.processes import is_launched, nodes
 from medaug.translators.base import AdversarialModel, Batch
 
 Model = TypeVar("Model", bound=AdversarialModel)
+A_DAY = timedelta(days=1)
+"""How long processes wait for each other: the first reads all scans before the others have anything to do."""
 Preview = Callable[[Any, int], None]
 """Draws what the model does at a step; must be picklable for training on several processes."""
 
@@ -69,10 +72,22 @@ def fit(
 def make_fabric(config: TrainingConfig) -> Fabric:
     """Fabric for this config: plain on one device, DDP on several (spawned here, or as torchrun / SLURM laid out)."""
     strategy: Any = "auto"
-    if config.devices > 1:
-        launched = any(name in os.environ for name in ("TORCHELASTIC_RUN_ID", "SLURM_PROCID"))
-        strategy = DDPStrategy(start_method="popen" if launched else "spawn", find_unused_parameters=True)
-    return Fabric(accelerator=config.accelerator, devices=config.devices, strategy=strategy, precision=config.precision)
+    launched = is_launched(config)
+    if launched or config.devices > 1:
+        start_method: Any = "popen" if launched else "spawn"
+        strategy = DDPStrategy(start_method=start_method, find_unused_parameters=True, timeout=A_DAY)
+    return Fabric(
+        accelerator=config.accelerator, devices=config.devices, num_nodes=nodes() if launched else 1,
+        strategy=strategy, precision=config.precision,
+    )  # fmt: skip
+
+
+def wait_for_all(config: TrainingConfig) -> None:
+    """Waits until every process that torchrun or srun started is here; there are no others to wait for."""
+    if is_launched(config):
+        fabric = make_fabric(config)
+        fabric.launch()
+        fabric.barrier()
 
 
 def _train(
@@ -80,6 +95,7 @@ def _train(
     preview: Preview | None,
 ) -> bool:  # fmt: skip
     """Runs in every process; returns whether a signal stopped it (what is raised in a spawned one loses its type)."""
+    fabric.barrier()  # the first may have had something to clear away before
     state = _State(fabric, translator, config, folder / "checkpoints")
     if state.step >= config.steps:
         return False
