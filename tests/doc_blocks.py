@@ -14,7 +14,7 @@ NOT_RUN = re.compile(r"^<!-- not run: (.+) -->$")
 
 @dataclass(frozen=True)
 class Block:
-    """Of `language` bash, python or yaml, from `line` (from 1) of a page; `excluded` is the reason, where there is one."""
+    """Of `language` bash, python or yaml, from `line` (from 1) of a page; `excluded` is the reason, if there is one."""
 
     page: str
     line: int

@@ -1,7 +1,8 @@
 """Every code block of README.md and docs/ does what it says, or at least can be said.
 
-`medaug` lines are parsed by the command line itself, and where a command has `--dry-run` its settings are read; YAML goes
-through the schema; Python runs in the folder of a reader who has finished the demo and trained some weights (all tiny).
+`medaug` lines are parsed by the command line itself, and where a command has `--dry-run` its settings are read; YAML
+goes through the schema; Python runs in the folder of a reader who has finished the demo and trained some weights (all
+tiny).
 """
 
 import io
@@ -10,13 +11,11 @@ import shlex
 import shutil
 import tomllib
 from contextlib import redirect_stdout
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import typer
-from click.exceptions import ClickException
 from monai.data import MetaTensor
 from typer.testing import CliRunner
 
@@ -28,7 +27,7 @@ from medaug.io.atomic import read_json
 from medaug.io.cache import open_array
 from medaug.stages.config.files import load_config
 from medaug.translators import build_translator
-from medaug.translators.weights import load_weights, save_translator
+from medaug.translators.weights import save_translator
 from medaug.volumes import Domain, Percentiles, Window
 
 from .doc_blocks import ROOT, blocks_of, pages
@@ -128,10 +127,10 @@ def _problem_of(arguments):
     command = group.commands[name]
     try:
         command.make_context(name, list(options), parent=typer.Context(group, info_name="medaug"))
-    except ClickException as error:
-        return error.format_message()
     except typer.Exit:  # --help
         return None
+    except Exception as error:  # of the click that is installed, or of the one that typer brings
+        return error.format_message() if hasattr(error, "format_message") else repr(error)
     if not any("--dry-run" in parameter.opts for parameter in command.params):
         return None
     result = CliRunner().invoke(app, [*arguments, "--dry-run"])
@@ -168,13 +167,15 @@ def names(reader, tiny_run, weights):
 
     split, cases = read_json(tiny_run.split), read_json(tiny_run.datalist)["cases"]
     case = next(case for case in cases if case["patient"] in split["test"])
+    domain = weights.translator.domain_a
     image, organ = (np.array(open_array(tiny_run.prepared, case["arrays"][key])) for key in ("image", "organ"))
     unit = build_translator("unit", {"width": 4, "depth": 2, "blocks": 1}, Domain("a", "MR"), Domain("b", "MR"), 2)
     return {
         **{name: getattr(medaug.transforms, name) for name in medaug.transforms.__all__},
         "training_cases": [{"image": c["image"], "label": c["label"]} for c in cases if c["patient"] in split["train"]],
         "weights": weights, "spacing_mm": case["spacing_mm"],
-        "image": load_weights(tiny_run.weights).translator.domain_a.window_of(image).normalize(image), "organ": organ > 0,
+        "image": domain.window_of(image).normalize(image), "organ": organ > 0,
         "mr": MetaTensor(torch.from_numpy(image)[None]), "translator": unit, "x": torch.zeros(1, 1, 16, 16),
-        "translate": lambda array: np.rint(array).astype(np.int16), "label": np.ones((16, 16, 3), np.uint8),
+        "translate": lambda array: np.rint(array).astype(np.int16),
+        "label": np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3) % 3,
     }  # fmt: skip

@@ -50,7 +50,7 @@ def test_an_arm_of_ones_own_is_compared_with_standard(tmp_path, tiny_settings):
 
 
 def test_synthetic_ct_is_written_in_hu(tmp_path):
-    settings = (*TINY_DOMAINS, "translator.width=4", "translator.depth=2")
+    settings = (*TINY_DOMAINS, "translator.width=4", "translator.depth=2", "translator.discriminator_layers=1")
     assert "HU" in example("04", "--out", tmp_path / "run", settings=settings)
     (path,) = (tmp_path / "run" / "synthetic").glob("*.nii.gz")
     ct = read_scan(path)

@@ -19,5 +19,5 @@ def frozen_segmenter(config: PipelineConfig, labelled: Source, patch_size: tuple
         labelled, None, synthetic_ratio=0.0, seed=training.seed, length=settings.updates * settings.batch_size,
         patch_size=patch_size,
     )  # fmt: skip
-    alone = training.model_copy(update={"devices": 1, "precision": "32-true"})
-    return train_frozen_segmenter(samples, network, seed=training.seed, fabric=make_fabric(alone))
+    exact = training.model_copy(update={"precision": "32-true"})
+    return train_frozen_segmenter(samples, network, seed=training.seed, fabric=make_fabric(exact, alone=True))

@@ -69,9 +69,15 @@ def fit(
     return translator.eval()
 
 
-def make_fabric(config: TrainingConfig) -> Fabric:
-    """Fabric for this config: plain on one device, DDP on several (spawned here, or as torchrun / SLURM laid out)."""
+def make_fabric(config: TrainingConfig, *, alone: bool = False) -> Fabric:
+    """Fabric for this config: plain on one device, DDP on several (spawned here, or as torchrun / SLURM laid out).
+
+    Args:
+        alone: for one process by itself, whatever others there are.
+    """
     strategy: Any = "auto"
+    if alone:
+        return Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)
     launched = is_launched(config)
     if launched or config.devices > 1:
         start_method: Any = "popen" if launched else "spawn"
