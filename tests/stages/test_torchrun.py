@@ -13,7 +13,7 @@ import medaug
 from medaug.errors import ConfigError
 from medaug.io.atomic import read_json
 from medaug.pipeline import run_pipeline
-from medaug.stages.config.files import dump_config
+from medaug.stages.config.files import dump_config, load_config
 from medaug.training import TrainingConfig
 from medaug.training.processes import is_helper, is_launched
 
@@ -22,7 +22,8 @@ def torchrun(node: int, port: int, *arguments: object) -> subprocess.Popen:
     """One process on "machine" `node` of two."""
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--node-rank", node, "--nproc-per-node", "1",
-        "--master-addr", "127.0.0.1", "--master-port", port, "--no-python", Path(sys.executable).with_name("medaug"), *arguments,
+        "--master-addr", "127.0.0.1", "--master-port", port, "--no-python",
+        Path(sys.executable).with_name("medaug"), *arguments,
     ]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(Path(medaug.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
@@ -68,6 +69,6 @@ def test_a_job_of_slurm_with_one_task_is_not_several_processes(monkeypatch):
     assert not is_launched(TrainingConfig()) and is_launched(TrainingConfig(devices=2))
 
 
-def test_folds_are_refused_in_several_processes(second_of_two, tiny_config, tmp_path):
+def test_folds_are_refused_in_several_processes(second_of_two, tmp_path):
     with pytest.raises(ConfigError, match=r"processes that torchrun or srun started.*Set split.fold"):
-        run_pipeline(tiny_config("split.folds=2", "split.validation=0"), tmp_path / "run")
+        run_pipeline(load_config(None, ["split.folds=2"]), tmp_path / "run")
