@@ -31,8 +31,7 @@ from medaug.stages.report_folds import report_folds
 from medaug.stages.reproduce import Reproduction, check_same_data, compared
 from medaug.stages.runs import RunDir, open_run
 from medaug.stages.shards import Shard, ShardResult, synthesize_shard
-from medaug.training.loop import wait_for_all
-from medaug.training.processes import is_helper, is_launched
+from medaug.training.processes import is_helper, is_launched, wait_for_all
 
 STAGES = {
     "tumor": ("prepare", "train", "synthesize", "audit", "evaluate", "report"),

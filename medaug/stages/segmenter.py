@@ -5,7 +5,7 @@ from __future__ import annotations
 from medaug.evaluation import FrozenSegmenter, SegmentationConfig, train_frozen_segmenter
 from medaug.evaluation.samples import SegmentationSamples, Source
 from medaug.stages.config import PipelineConfig
-from medaug.training.loop import make_fabric
+from medaug.training.processes import make_fabric
 
 
 def frozen_segmenter(config: PipelineConfig, labelled: Source, patch_size: tuple[int, ...] | None) -> FrozenSegmenter:

@@ -12,7 +12,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -20,7 +19,6 @@ from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -31,12 +29,10 @@ from medaug.training.config import TrainingConfig
 from medaug.training.log import MetricsLog
 from medaug.training.monitors import check_finite, measure
 from medaug.training.pool import ImagePool
-from medaug.training.processes import is_launched, nodes
+from medaug.training.processes import make_fabric
 from medaug.translators.base import AdversarialModel, Batch
 
 Model = TypeVar("Model", bound=AdversarialModel)
-A_DAY = timedelta(days=1)
-"""How long processes wait for each other: the first reads all scans before the others have anything to do."""
 Preview = Callable[[Any, int], None]
 """Draws what the model does at a step; must be picklable for training on several processes."""
 
@@ -67,33 +63,6 @@ def fit(
     if config.ema_decay:
         translator.generators.load_state_dict(state["ema"])
     return translator.eval()
-
-
-def make_fabric(config: TrainingConfig, *, alone: bool = False) -> Fabric:
-    """Fabric for this config: plain on one device, DDP on several (spawned here, or as torchrun / SLURM laid out).
-
-    Args:
-        alone: for one process by itself, whatever others there are.
-    """
-    strategy: Any = "auto"
-    if alone:
-        return Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)
-    launched = is_launched(config)
-    if launched or config.devices > 1:
-        start_method: Any = "popen" if launched else "spawn"
-        strategy = DDPStrategy(start_method=start_method, find_unused_parameters=True, timeout=A_DAY)
-    return Fabric(
-        accelerator=config.accelerator, devices=config.devices, num_nodes=nodes() if launched else 1,
-        strategy=strategy, precision=config.precision,
-    )  # fmt: skip
-
-
-def wait_for_all(config: TrainingConfig) -> None:
-    """Waits until every process that torchrun or srun started is here; there are no others to wait for."""
-    if is_launched(config):
-        fabric = make_fabric(config)
-        fabric.launch()
-        fabric.barrier()
 
 
 def _train(
