@@ -1,5 +1,6 @@
 # make demo   environment + the main job on built-in phantoms; prints the path of the report
 # make env    .venv with the development extras
+# make docs   the site in out/site; every warning is an error
 # make test   everything that CI runs (two processes of one thread: the tests' networks are tiny)
 # make dist   the source distribution and the wheel, in dist/
 # make licences            docs/licences.md, from what is installed
@@ -13,14 +14,17 @@ FUZZ ?= 700
 FUZZ_SEED ?= $(shell date +%s)
 KILLS ?= 12
 
-.PHONY: demo env test dist licences audit-dependencies fuzz crash clean
+.PHONY: demo docs env test dist licences audit-dependencies fuzz crash clean
 
 demo: .venv/.installed
 	$(BIN)/medaug run pipelines/quickstart.yaml --out $(DEMO_OUT)
 
 env: .venv/.dev
 
-test: .venv/.dev
+docs: .venv/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+test: .venv/.dev docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

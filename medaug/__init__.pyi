@@ -14,6 +14,7 @@ from medaug.api import run as run
 from medaug.api import sample as sample
 from medaug.api import styles as styles
 from medaug.api import synth_ct as synth_ct
+from medaug.api import synthesize as synthesize
 from medaug.api import train_cycle as train_cycle
 from medaug.api import train_gan as train_gan
 

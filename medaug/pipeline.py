@@ -9,6 +9,7 @@ from noise is a branch of its own: prepare → train_gan. Anomaly scoring is a q
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -30,6 +31,8 @@ from medaug.stages.holding import held
 from medaug.stages.report_folds import report_folds
 from medaug.stages.reproduce import Reproduction, check_same_data, compared
 from medaug.stages.runs import RunDir, check_is_run, open_run
+from medaug.stages.shards import Shard, ShardResult, synthesize_shard
+from medaug.training.processes import is_helper, is_launched, wait_for_all
 
 STAGES = {
     "tumor": ("prepare", "train", "synthesize", "audit", "evaluate", "report"),
@@ -41,6 +44,8 @@ STAGES = {
 IN_DOMAINS = {"translate", "audit_domains", "evaluate_domains", "score_translation", "report_domains"}
 """Those that live in `stages/domains/`."""
 GAN_STAGES = ("prepare", "train_gan")
+TRAINING = ("train", "train_gan")
+"""What all processes do that torchrun or srun started; the rest is the first one's."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +75,30 @@ def run_pipeline(
         check_arms(config)
         check_network(config)
     check_is_run(out)
-    with held(RunDir(out)):
+    helps = is_helper(config.training)
+    with nullcontext() if helps else held(RunDir(out)):
         if config.split.folds is not None and config.split.fold is None:
             _check_folds(config, until)
             return _run_folds(config, out, on_stage)
+        if helps:
+            return _help(config, out, stages)
         run = open_run(out, config)
         for name in stages:
+            if name in TRAINING:
+                wait_for_all(config.training)
             on_stage(StageResult(name, _run_stage(name, config, run)))
             if name == "prepare":  # not after an hour of training
                 _check_prepared(config, run, stages)
+    return run
+
+
+def _help(config: PipelineConfig, out: Path, stages: tuple[str, ...]) -> RunDir:
+    """Takes part in the training, once the first process has prepared it."""
+    run = RunDir(out)
+    wait_for_all(config.training)
+    for name in stages:
+        if name in TRAINING:
+            _run_stage(name, config, run)
     return run
 
 
@@ -107,6 +127,11 @@ def _check_prepared(config: PipelineConfig, run: RunDir, stages: tuple[str, ...]
 def _check_folds(config: PipelineConfig, until: str) -> None:
     """Folds are pooled: there is one run to do for each, and every patient has to count once."""
     folds = config.split.folds
+    if is_launched(config.training):
+        raise ConfigError(
+            f"split.folds: found {folds} and no split.fold, in processes that torchrun or srun started; expected one "
+            f"fold for all of them. Set split.fold to one from 0 to {(folds or 1) - 1}, or start one process."
+        )
     if until != "report":
         raise ConfigError(
             f"split.folds: found {folds} and no split.fold; a training has one fold. Set split.fold to one from 0 to "
@@ -153,6 +178,19 @@ def audit_run(root: Path, only: list[str], overrides: list[str]) -> list[Any]:
         if run.report.exists():
             _run_stage(stages_of(config, "report")[-1], config, run)
     return found
+
+
+def synthesize_share(root: Path, share: str) -> ShardResult:
+    """Makes one share of a run's synthetic cases, with the settings in its folder: all shares have the same.
+
+    Raises:
+        ConfigError: if `share` is not like "1/4", or the run inserts no tumors.
+        RunError: if it has no trained weights, or another process makes this share.
+        LeakageError: if the weights were trained on validation or test patients of this run.
+    """
+    run, shard = RunDir(root), Shard.parse(share)
+    _check_trained(run, run.weights, "synthesis")
+    return synthesize_shard(load_config(run.config, []), run, shard)
 
 
 def draw_page(folder: Path) -> Path:

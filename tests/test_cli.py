@@ -27,8 +27,8 @@ from medaug.stages.config.files import dump_config
 
 MEDAUG = Path(sys.executable).with_name("medaug")
 COMMANDS = (
-    "train-cycle", "train-gan", "sample", "run", "benchmark", "report", "export-results", "reproduce", "audit",
-    "insert", "styles", "grow", "remove", "anomaly", "compare", "doctor", "init", "phantoms", "synth-ct",
+    "train-cycle", "train-gan", "sample", "run", "synthesize", "benchmark", "report", "export-results", "reproduce",
+    "audit", "insert", "styles", "grow", "remove", "anomaly", "compare", "doctor", "init", "phantoms", "synth-ct",
 )  # fmt: skip
 HEAVY = ("torch", "monai", "pydantic", "numpy", "scipy", "sklearn", "nibabel", "lightning_fabric", "matplotlib")
 

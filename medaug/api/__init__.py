@@ -7,11 +7,11 @@ line calls exactly these. Nothing heavy is imported before a function is called.
 
 from medaug.api.data import doctor, init, phantoms
 from medaug.api.finished import audit, export_results, report, reproduce
-from medaug.api.runs import benchmark, run, sample, train_cycle, train_gan
+from medaug.api.runs import benchmark, run, sample, synthesize, train_cycle, train_gan
 from medaug.api.scans import anomaly, grow, insert, remove, styles
 from medaug.api.translation import compare, synth_ct
 
 __all__ = [
     "anomaly", "audit", "benchmark", "compare", "doctor", "export_results", "grow", "init", "insert", "phantoms",
-    "remove", "report", "reproduce", "run", "sample", "styles", "synth_ct", "train_cycle", "train_gan",
+    "remove", "report", "reproduce", "run", "sample", "styles", "synth_ct", "synthesize", "train_cycle", "train_gan",
 ]  # fmt: skip

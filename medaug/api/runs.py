@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from medaug.stages.benchmark.tables import BenchmarkResults, Plan
     from medaug.stages.config import PipelineConfig
     from medaug.stages.runs import RunDir
+    from medaug.stages.shards import ShardResult
 
 AnyPath = str | Path
 OnStage = Callable[["StageResult"], None]
@@ -74,6 +75,20 @@ def run(
     """
     settings = _settings(pipeline, set_, {"data.skip_unreadable": skip_unreadable or None})
     return settings if dry_run else _run(settings, out, Path(pipeline).stem, "report", on_stage).report
+
+
+def synthesize(run: AnyPath, *, shard: str = "1/1") -> ShardResult:
+    """Writes the synthetic cases of a run that has trained, or share i of n of them ("i/n").
+
+    Returns:
+        How many cases are there, and the path of their datalist once all are.
+
+    Raises:
+        MedaugError: whatever is refused.
+    """
+    from medaug.pipeline import synthesize_share
+
+    return synthesize_share(Path(run), shard)
 
 
 def benchmark(

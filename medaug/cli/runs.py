@@ -124,6 +124,22 @@ def run(
     ))  # fmt: skip
 
 
+@app.command()
+def synthesize(
+    run: Annotated[Path, typer.Argument(help="Run folder with trained weights; its settings count.")],
+    shard: Annotated[
+        str, typer.Option(help="Make share i of n, for example 1/4; each by a process of its own.")
+    ] = "1/1",
+) -> None:
+    """Write a run's synthetic cases, or one share of them; the last share to end writes their datalist.
+
+    Example: `medaug synthesize out/lgg --shard 1/2`
+    """
+    from medaug import api
+
+    typer.echo(api.synthesize(run, shard=shard).text())
+
+
 def _print_result(found: Any) -> None:
     """A path, or the settings of a dry run as a pipeline file."""
     if isinstance(found, Path):

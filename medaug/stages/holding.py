@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,15 +16,9 @@ from medaug.stages.runs import RunDir
 def held(run: RunDir) -> Iterator[None]:
     """Keeps other processes out of a run folder while the block runs; the system frees it if this one dies.
 
-    The processes of one training (torchrun, SLURM) work on one folder together: their first one holds it for all.
-
     Raises:
         RunError: if another process is at work there.
     """
-    ranks = (os.environ.get(name, "0") for name in ("RANK", "SLURM_PROCID"))
-    if any(rank != "0" for rank in ranks):
-        yield
-        return
     lock = FileLock(run.lock, timeout=0)
     try:
         run.lock.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,8 @@ synthetic/  paired examples and their datalist.json
 audit/  evaluation/  report.html
 fold-0/ ...  of a run with folds: one run a fold; evaluation/ and report.html beside them pool all
 labelled-5/ ...  of a benchmark: one run a number of labelled patients (and below it one a fold), its results/ beside
-them, claims/ of the processes that work on it, failed/ and jobs.jsonl
+them, failed/ and jobs.jsonl
+claims/     locks of the processes that work on it, where there may be several
 anomaly/   of `medaug anomaly`: held-out slices scored by removal
 done/       a marker a finished stage, with the fingerprint of its inputs
 """
@@ -146,6 +147,9 @@ class RunDir:
     def done(self, stage: str) -> Path:
         return self.root / "done" / f"{stage}.json"
 
+    def begun(self, stage: str) -> Path:
+        return self.root / "done" / f"{stage}.begun.json"
+
 
 def check_is_run(root: Path) -> None:
     """Refuses a folder that holds something else.
@@ -198,25 +202,24 @@ def environment(command: list[str] | None) -> dict[str, Any]:
 
 
 def run_stage(
-    run: RunDir, stage: str, inputs: Any, outputs: list[Path], work: Callable[[], None], *, keep: bool = False
-) -> bool:
+    run: RunDir, stage: str, inputs: Any, outputs: list[Path], work: Callable[[], None], *, keep: bool = False,
+    helper: bool = False,
+) -> bool:  # fmt: skip
     """Runs `work` unless this stage is done with the same `inputs`; says whether it ran.
 
     A stage that was done with other inputs starts afresh: its `outputs` are removed first. An unfinished one goes on
     where it was if its inputs are the same. One whose outputs somebody removed runs again. With `keep` outputs stay
-    whatever the inputs: of work that knows by itself what of them still holds.
+    whatever the inputs: of work that knows by itself what of them still holds. A `helper` takes part in the work of
+    another process, which sees to outputs and markers.
     """
-    print_of = fingerprint([stage, medaug.__version__, inputs])
-    marker, begun = run.done(stage), run.root / "done" / f"{stage}.begun.json"
+    marker, begun = run.done(stage), run.begun(stage)
     if is_done(run, stage, inputs) and all(path.exists() for path in outputs):
         return False
-    marker.unlink(missing_ok=True)
-    if not begun.exists() or read_json(begun)["fingerprint"] != print_of:
-        begun.unlink(missing_ok=True)  # a kill from here on must not leave a marker beside half of the outputs
-        for path in [] if keep else outputs:
-            shutil.rmtree(path, ignore_errors=True)
-    spent = read_json(begun).get("seconds", 0.0) if begun.exists() and outputs and outputs[0].exists() else 0.0
-    write_json(begun, {"fingerprint": print_of, "seconds": spent})
+    if helper:
+        work()
+        return True
+    spent = begin_stage(run, stage, inputs, outputs, keep=keep)
+    print_of = read_json(begun)["fingerprint"]
     started = time.monotonic()
     _clear_half_written(outputs)
     try:
@@ -233,6 +236,25 @@ def run_stage(
     return True
 
 
+def begin_stage(run: RunDir, stage: str, inputs: Any, outputs: list[Path], *, keep: bool = False) -> float:
+    """Makes ready for the work of `run_stage`, and returns the seconds spent on it before, by whom it may have been."""
+    begun = run.begun(stage)
+    run.done(stage).unlink(missing_ok=True)
+    if not is_begun(run, stage, inputs):
+        begun.unlink(missing_ok=True)  # a kill from here on must not leave a marker beside half of the outputs
+        for path in [] if keep else outputs:
+            shutil.rmtree(path, ignore_errors=True)
+    spent = read_json(begun).get("seconds", 0.0) if begun.exists() and outputs and outputs[0].exists() else 0.0
+    write_json(begun, {"fingerprint": _fingerprint_of(stage, inputs), "seconds": spent})
+    return spent
+
+
+def add_seconds(run: RunDir, stage: str, seconds: float) -> None:
+    """Adds work of another process to the time of a stage that is begun."""
+    values = read_json(run.begun(stage))
+    write_json(run.begun(stage), values | {"seconds": round(values["seconds"] + seconds, 1)})
+
+
 def _clear_half_written(outputs: list[Path]) -> None:
     """Temporary files of writers that were stopped (see `io.atomic`)."""
     for folder in outputs:
@@ -242,9 +264,20 @@ def _clear_half_written(outputs: list[Path]) -> None:
 
 def is_done(run: RunDir, stage: str, inputs: Any) -> bool:
     """Whether the stage is finished with these inputs."""
-    marker = run.done(stage)
-    wanted = fingerprint([stage, medaug.__version__, inputs])
-    return marker.exists() and read_json(marker).get("fingerprint") == wanted
+    return _bears(run.done(stage), stage, inputs)
+
+
+def is_begun(run: RunDir, stage: str, inputs: Any) -> bool:
+    """Whether the stage was begun with these inputs and not finished."""
+    return _bears(run.begun(stage), stage, inputs)
+
+
+def _bears(marker: Path, stage: str, inputs: Any) -> bool:
+    return marker.exists() and read_json(marker).get("fingerprint") == _fingerprint_of(stage, inputs)
+
+
+def _fingerprint_of(stage: str, inputs: Any) -> str:
+    return fingerprint([stage, medaug.__version__, inputs])
 
 
 def seconds_by_stage(run: RunDir) -> dict[str, float]:

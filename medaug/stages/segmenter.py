@@ -5,7 +5,7 @@ from __future__ import annotations
 from medaug.evaluation import FrozenSegmenter, SegmentationConfig, train_frozen_segmenter
 from medaug.evaluation.samples import SegmentationSamples, Source
 from medaug.stages.config import PipelineConfig
-from medaug.training.loop import make_fabric
+from medaug.training.processes import make_fabric
 
 
 def frozen_segmenter(config: PipelineConfig, labelled: Source, patch_size: tuple[int, ...] | None) -> FrozenSegmenter:
@@ -19,5 +19,5 @@ def frozen_segmenter(config: PipelineConfig, labelled: Source, patch_size: tuple
         labelled, None, synthetic_ratio=0.0, seed=training.seed, length=settings.updates * settings.batch_size,
         patch_size=patch_size,
     )  # fmt: skip
-    alone = training.model_copy(update={"devices": 1, "precision": "32-true"})
-    return train_frozen_segmenter(samples, network, seed=training.seed, fabric=make_fabric(alone))
+    exact = training.model_copy(update={"precision": "32-true"})
+    return train_frozen_segmenter(samples, network, seed=training.seed, fabric=make_fabric(exact, alone=True))

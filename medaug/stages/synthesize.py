@@ -3,7 +3,8 @@
 Reads: `prepared/`, `split.json`, `train/weights`. Writes `synthetic/`: `images/`, `labels/`, `originals/` (the same
 view before the edit: the other half of the pair), one record a case in `records/`, and `datalist.json` with parent,
 seed, lesions and weights hash. A case depends on its seed alone: any one can be made again, here or online by
-`RandInsertTumor` with that random state. A stopped synthesis goes on where it was.
+`RandInsertTumor` with that random state. A stopped synthesis goes on where it was, and several processes can make a
+share of the cases each (see `shards`).
 
 Where the quality gate is asked (see `gate`), a record of an insertion has its `agreement` and how many `draws` it took,
 and `datalist.json` the accept rate; with `synthesis.gate` what is rejected is drawn again and not written.
@@ -11,24 +12,27 @@ and `datalist.json` the accept rate; with `synthesis.gate` what is rejected is d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from medaug.errors import DataError
+from medaug.errors import DataError, RunError
 from medaug.evaluation.samples import Source
 from medaug.io.atomic import read_json, write_json
 from medaug.io.files import write_scan
 from medaug.io.prepared import View, views_of
 from medaug.progress import track
 from medaug.splits import Split, refuse_leakage
+from medaug.stages.claims import claimed, claims_held
 from medaug.stages.config import PipelineConfig, SynthesisConfig
 from medaug.stages.edits import Edited, ViewEditor
 from medaug.stages.gate import DRAWS, Judge, gate_figures, is_judged, judge_of
 from medaug.stages.runs import RunDir, essential, run_stage
 
+STAGE = "synthesize"
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 TRIES = 20
 """How many views without room end the search for one that has some."""
@@ -36,39 +40,68 @@ REMOVAL_SEED = 0
 
 
 def synthesize(config: PipelineConfig, run: RunDir) -> bool:
-    """The stage; says whether it had anything to do.
+    """The stage; says whether it had anything to do. It waits for another process that does the same in this run.
 
     Raises:
         LeakageError: if the weights were trained on validation or test patients of this run.
+        RunError: if shares of the cases are being made elsewhere (see `shards`).
     """
+    with claimed(run, STAGE, wait=True):
+        refuse_at_work(run)
+        return finish(config, run)
+
+
+def finish(config: PipelineConfig, run: RunDir) -> bool:
+    """Makes the cases that are not there, and writes the datalist of all; for whoever holds the claim to the stage."""
+    return run_stage(run, STAGE, inputs_of(config, run), [run.synthetic], lambda: _synthesize(config, run))
+
+
+def inputs_of(config: PipelineConfig, run: RunDir) -> list[Any]:
+    """What decides the cases; refuses weights that were trained on others than the training patients."""
     weights = read_json(run.weights / "model.json")
     split = Split.from_dict(read_json(run.split))
     refuse_leakage(weights["training_patients"], split, f"weights {run.weights} were")
     inputs = [essential(config.synthesis), weights["sha256"], split.hash]
     if is_judged(config):
         inputs += [essential(config.segmenter), config.evaluation.patch_size]
-    return run_stage(run, "synthesize", inputs, [run.synthetic], lambda: _synthesize(config, run, split))
+    return inputs
 
 
-def _synthesize(config: PipelineConfig, run: RunDir, split: Split) -> None:
-    settings, judged = config.synthesis, is_judged(config)
-    entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in split.train]
-    views = views_of(entries, run.prepared, config.data.view_dims)
-    real = Source(views_of(entries, run.prepared, config.data.spatial_dims), run.prepared)
-    judge = judge_of(config, real) if judged else None
-    records = _all_records(SynthesisJobs(views, run, settings, judge), settings.workers)
-    figures = {"gate": gate_figures(config, records)} if judged else {}
+def refuse_at_work(run: RunDir) -> None:
+    """Refuses while processes hold the claim to a share: what they are writing would be taken from them."""
+    if held := claims_held(run, f"{STAGE}-"):
+        shares = ", ".join(name.removeprefix(f"{STAGE}-").replace("-of-", "/") for name in held)
+        raise RunError(
+            f"{run.synthetic}: found processes that write shares of the cases (--shard {shares}); expected none. Wait "
+            "for them, or end them: what they have written counts."
+        )
+
+
+def _synthesize(config: PipelineConfig, run: RunDir) -> None:
+    jobs = synthesis_jobs(config, run)
+    records = records_of(config, jobs, range(len(jobs)))
+    figures = {"gate": gate_figures(config, records)} if is_judged(config) else {}
     write_json(run.synthetic / "datalist.json", {"training": records, **figures})
 
 
-def _all_records(jobs: SynthesisJobs, workers: int) -> list[dict[str, Any]]:
-    """Every case's record, in order.
+def synthesis_jobs(config: PipelineConfig, run: RunDir) -> SynthesisJobs:
+    """All cases of the run, made or not."""
+    return SynthesisJobs(views_of(_training_entries(run), run.prepared, config.data.view_dims), run, config.synthesis)
+
+
+def records_of(config: PipelineConfig, jobs: SynthesisJobs, numbers: Sequence[int]) -> list[dict[str, Any]]:
+    """The records of these cases, in order; those that are not there are made.
 
     An error is raised only after its traceback is gone, and with it the loader: its workers have then stopped writing.
     """
-    loader = DataLoader(jobs, batch_size=None, num_workers=workers, collate_fn=_as_is)
+    if is_judged(config) and not all(jobs.is_there(number) for number in numbers):
+        run = jobs.run
+        real = Source(views_of(_training_entries(run), run.prepared, config.data.spatial_dims), run.prepared)
+        jobs.judge = judge_of(config, real)
+    workers = config.synthesis.workers
+    loader = DataLoader(jobs, batch_size=None, sampler=numbers, num_workers=workers, collate_fn=_as_is)
     try:
-        with track("synthesize", len(jobs)) as tracker:
+        with track(STAGE, len(numbers)) as tracker:
             records = []
             for record in loader:
                 records.append(record)
@@ -79,11 +112,18 @@ def _all_records(jobs: SynthesisJobs, workers: int) -> list[dict[str, Any]]:
     raise failure
 
 
+def _training_entries(run: RunDir) -> list[dict[str, Any]]:
+    patients = read_json(run.split)["train"]
+    return [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in patients]
+
+
 class SynthesisJobs(Dataset):
     """`jobs[i]` makes case i, writes it, and returns its record; a case that is there already is only read."""
 
-    def __init__(self, views: list[View], run: RunDir, settings: SynthesisConfig, judge: Judge | None):
-        self.views, self.run, self.settings, self.judge = views, run, settings, judge
+    judge: Judge | None = None
+
+    def __init__(self, views: list[View], run: RunDir, settings: SynthesisConfig):
+        self.views, self.run, self.settings = views, run, settings
         self.with_tumor = [view for view in views if view.tumor_voxels]
         self.removals = min(settings.removals, len(self.with_tumor))
         self.editor = ViewEditor(run.weights, run.prepared, settings)
@@ -92,15 +132,22 @@ class SynthesisJobs(Dataset):
         return self.settings.insertions + self.removals
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        inserting = index < self.settings.insertions
-        number = index if inserting else index - self.settings.insertions
-        name = f"{'inserted' if inserting else 'removed'}-{number:05d}"
-        record_path = self.run.synthetic / "records" / f"{name}.json"
-        if record_path.exists():
-            return read_json(record_path)
-        record = self._inserted(name, index) if inserting else self._removed(name, number)
-        write_json(record_path, record)
+        kind, number, path = self._case(index)
+        if path.exists():
+            return read_json(path)
+        record = self._inserted(path.stem, index) if kind == "inserted" else self._removed(path.stem, number)
+        write_json(path, record)
         return record
+
+    def is_there(self, index: int) -> bool:
+        """Whether the case was made."""
+        return self._case(index)[2].exists()
+
+    def _case(self, index: int) -> tuple[str, int, Path]:
+        """What is done to make it, its number among those, and where its record lies."""
+        inserting = index < self.settings.insertions
+        kind, number = ("inserted", index) if inserting else ("removed", index - self.settings.insertions)
+        return kind, number, self.run.synthetic / "records" / f"{kind}-{number:05d}.json"
 
     def _inserted(self, name: str, index: int) -> dict[str, Any]:
         """A draw that finds no room, or is rejected, moves on to the next view; the record says which was used."""

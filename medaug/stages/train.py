@@ -25,6 +25,7 @@ from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
 from medaug.training import fit
 from medaug.training.log import read_metrics
 from medaug.training.monitors import warnings_of
+from medaug.training.processes import is_helper
 from medaug.training.samples import TumorCropSamples, WholeViewSamples, healthy_views
 from medaug.translators import Translator, build_translator
 from medaug.translators.weights import save_translator
@@ -39,7 +40,8 @@ def train(config: PipelineConfig, run: RunDir) -> bool:
         datalists.append(fingerprint(read_json(run.datalist_b)))
     sections = [essential(getattr(config, name)) for name in names]
     inputs = [sections, *datalists, read_json(run.split)["hash"]]
-    return run_stage(run, "train", inputs, [run.train], lambda: _train(config, run))
+    helper = is_helper(config.training)
+    return run_stage(run, "train", inputs, [run.train], lambda: _train(config, run), helper=helper)
 
 
 def _train(config: PipelineConfig, run: RunDir) -> None:
@@ -59,6 +61,8 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     samples = material.samples
     _check_size(translator, samples)
     fit(translator, samples, config.training, run.train, preview=Preview(samples, run.previews))
+    if is_helper(config.training):
+        return
     facts = {
         "domain": config.domain, "spacing_mm": list(spacing_mm), "training_patients": list(split.train),
         "split_hash": split.hash, "picture_spacing_mm": config.data.spacing_mm, "sequence": config.data.sequence,

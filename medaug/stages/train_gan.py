@@ -19,6 +19,7 @@ from medaug.training import fit
 from medaug.training.classes import ClassCropSamples
 from medaug.training.log import read_metrics
 from medaug.training.monitors import warnings_of
+from medaug.training.processes import is_helper
 from medaug.training.samples import healthy_views
 
 
@@ -26,7 +27,8 @@ def train_gan(config: PipelineConfig, run: RunDir) -> bool:
     """The stage; says whether it had anything to do."""
     sections = [essential(getattr(config, name)) for name in ("data", "split", "gan", "crop", "training")]
     inputs = [sections, fingerprint(read_json(run.datalist)), read_json(run.split)["hash"]]
-    return run_stage(run, "train-gan", inputs, [run.train_gan], lambda: _train(config, run))
+    helper = is_helper(config.training)
+    return run_stage(run, "train-gan", inputs, [run.train_gan], lambda: _train(config, run), helper=helper)
 
 
 def _train(config: PipelineConfig, run: RunDir) -> None:
@@ -36,6 +38,8 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     views = views_of(entries, run.prepared, config.data.spatial_dims)
     spacing_mm = common_spacing_mm(views)
     fit(gan, _samples(config, run, views), config.training, run.train_gan, preview=GanPreview(run.train_gan))
+    if is_helper(config.training):
+        return
     draw_latent_space(gan, run.train_gan)
     facts = {
         "spacing_mm": list(spacing_mm), "training_patients": list(split.train), "split_hash": split.hash,

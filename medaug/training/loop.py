@@ -8,7 +8,6 @@ lived: a run killed at any step and resumed ends with the weights of the run tha
 from __future__ import annotations
 
 import copy
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +19,6 @@ from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -31,6 +29,7 @@ from medaug.training.config import TrainingConfig
 from medaug.training.log import MetricsLog
 from medaug.training.monitors import check_finite, measure
 from medaug.training.pool import ImagePool
+from medaug.training.processes import make_fabric
 from medaug.translators.base import AdversarialModel, Batch
 
 Model = TypeVar("Model", bound=AdversarialModel)
@@ -67,20 +66,12 @@ def fit(
     return translator.eval()
 
 
-def make_fabric(config: TrainingConfig) -> Fabric:
-    """Fabric for this config: plain on one device, DDP on several (spawned here, or as torchrun / SLURM laid out)."""
-    strategy: Any = "auto"
-    if config.devices > 1:
-        launched = any(name in os.environ for name in ("TORCHELASTIC_RUN_ID", "SLURM_PROCID"))
-        strategy = DDPStrategy(start_method="popen" if launched else "spawn", find_unused_parameters=True)
-    return Fabric(accelerator=config.accelerator, devices=config.devices, strategy=strategy, precision=config.precision)
-
-
 def _train(
     fabric: Fabric, translator: AdversarialModel, *, samples: Dataset, config: TrainingConfig, folder: Path,
     preview: Preview | None,
 ) -> bool:  # fmt: skip
     """Runs in every process; returns whether a signal stopped it (what is raised in a spawned one loses its type)."""
+    fabric.barrier()  # the first may have had something to clear away before
     state = _State(fabric, translator, config, folder / "checkpoints")
     if state.step >= config.steps:
         return False

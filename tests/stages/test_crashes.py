@@ -146,13 +146,6 @@ def test_a_folder_is_free_again_when_its_process_is_killed(tmp_path):
         pass
 
 
-def test_the_ranks_of_one_training_share_the_folder_that_the_first_holds(tmp_path, monkeypatch):
-    with held(RunDir(tmp_path)):
-        monkeypatch.setenv("RANK", "1")
-        with held(RunDir(tmp_path)):
-            pass
-
-
 def test_the_second_press_of_ctrl_c_stops_training_at_once_and_resumes_the_same(tmp_path):
     fit(tiny_translator(), Crops(), tiny_training(), tmp_path / "unbroken")
 

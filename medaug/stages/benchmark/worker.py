@@ -13,18 +13,16 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from medaug.errors import Interrupted, MedaugError
 from medaug.io.atomic import write_json
 from medaug.stages.benchmark.jobs import do, source_of
 from medaug.stages.benchmark.plan import Job, jobs_of
 from medaug.stages.benchmark.results import write_results
+from medaug.stages.claims import claim_key, claimed
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream.cells import is_kept
 from medaug.stages.runs import RunDir
@@ -51,23 +49,6 @@ def work(config: PipelineConfig, root: RunDir, say: Callable[[str], None] | None
 def failures(root: RunDir) -> list[Path]:
     """A file a job that failed: {"job", "error"}."""
     return sorted((root.root / "failed").glob("[!.]*.json"))
-
-
-@contextmanager
-def claimed(root: RunDir, name: str, *, wait: bool = False) -> Iterator[bool]:
-    """Holds the claim to a job while the block runs; whether it is ours: another process may have it."""
-    path = root.root / "claims" / f"{_key(name)}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, timeout=-1 if wait else 0)
-    try:
-        lock.acquire()
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
 
 
 class Worker:
@@ -131,8 +112,4 @@ class Worker:
 
 
 def _failed(root: RunDir, name: str) -> Path:
-    return root.root / "failed" / f"{_key(name)}.json"
-
-
-def _key(name: str) -> str:
-    return name.replace("/", ".")
+    return root.root / "failed" / f"{claim_key(name)}.json"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from medaug.stages.benchmark.launch import run_benchmark
-from medaug.stages.benchmark.worker import claimed
+from medaug.stages.claims import claimed
 from medaug.stages.runs import RunDir
 
 from .conftest import cells, identity, made_of, same_results
