@@ -28,7 +28,8 @@ from medaug.stages.config.files import dump_config
 MEDAUG = Path(sys.executable).with_name("medaug")
 COMMANDS = (
     "train-cycle", "train-gan", "sample", "run", "benchmark", "report", "export-results", "reproduce", "audit",
-    "insert", "styles", "grow", "remove", "anomaly", "compare", "phantoms", "synth-ct",
+    "insert", "styles", "grow", "remove", "anomaly", "compare", "phantoms", "synth-ct", "export", "export-bundle",
+    "export-onnx", "model-card",
 )  # fmt: skip
 HEAVY = ("torch", "monai", "pydantic", "numpy", "scipy", "sklearn", "nibabel", "lightning_fabric", "matplotlib")
 
