@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import metadata as packages
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def export_bundle(folder: Path, out: Path) -> Path:
     weights = load_weights(folder)
     if getattr(weights.translator.config, "label_input", 0):
         raise WeightsError(
-            f"{folder}: found weights that read labels beside the image (translator.label_input); expected weights that "
+            f"{folder}: found weights that read labels beside the image (translator.label_input); expected some that "
             "read images alone, which is what a bundle's inference gets. Use medaug.transforms.TranslateDomaind."
         )
     card = model_card(weights)
@@ -70,24 +71,21 @@ def inference_config(weights: Weights) -> dict[str, Any]:
         "network_def": {
             "_target_": "medaug.translators.network.direction_network", "weights": "@weights", "direction": "a2b",
         },
-        "preprocessing": {"_target_": "Compose", "transforms": [
+        "transforms": {"_target_": "Compose", "transforms": [
             {"_target_": "LoadImaged", "keys": "image", "reader": "NibabelReader"},
             {"_target_": "EnsureChannelFirstd", "keys": "image"},
             editing,
-        ]},
-        "postprocessing": {"_target_": "Compose", "transforms": [
-            {
+            *({
                 "_target_": "SaveImaged", "keys": key, "output_dir": "@output_dir", "output_postfix": postfix,
                 "output_dtype": dtype, "separate_folder": False, "resample": False, "print_log": False,
-            }
-            for key, postfix, dtype in outputs
+            } for key, postfix, dtype in outputs),
         ]},
         "dataset": {
             "_target_": "Dataset",
             "data": "$[{'image': path} for path in sorted(glob.glob(@dataset_dir + '/*.nii*'))]",
-            "transform": {"_target_": "Compose", "transforms": ["@preprocessing", "@postprocessing"]},
+            "transform": "@transforms",
         },
-        "initialize": ["$@preprocessing.set_random_state(seed=@seed)"],
+        "initialize": ["$@transforms.set_random_state(seed=@seed)"],
         "run": ["$[None for _ in @dataset]"],
     }  # fmt: skip
 
@@ -139,16 +137,20 @@ def _metadata(weights: Weights) -> dict[str, Any]:
         "network_data_format": {
             "inputs": {"image": described | {
                 "modality": a.modality, "num_channels": len(network.channels), "value_range": [-1, 1],
-                "channel_def": {str(number): name for number, name in enumerate(network.channels)},
+                "channel_def": _numbered(network.channels),
             }},
             "outputs": {"pred": described | {
                 "modality": b.modality, "num_channels": network.out_channels, "value_range": [-1, 1],
-                "channel_def": {str(number): name for number, name in enumerate(network.channels[: network.out_channels])},
+                "channel_def": _numbered(network.channels[: network.out_channels]),
             }},
         },
         "medaug": {"window_a": _window(a), "window_b": _window(b), "split_hash": weights.facts["split_hash"],
                    "weights_sha256": weights.facts["sha256"]},
     }  # fmt: skip
+
+
+def _numbered(channels: Sequence[str]) -> dict[str, str]:
+    return {str(number): name for number, name in enumerate(channels)}
 
 
 def _window(domain: Domain) -> dict[str, Any]:

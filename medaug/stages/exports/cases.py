@@ -108,8 +108,8 @@ class ExportSet:
         counts = Counter(case.kind for case in self.training)
         listed = ", ".join(f"{count} {kind}" for kind, count in counts.items())
         return (
-            f"Training cases: {listed}; {len(self.held_out)} real cases of held-out patients. Synthetic cases were made "
-            "by medaug from training patients. For research, not for diagnosis."
+            f"Training cases: {listed}; {len(self.held_out)} real cases of held-out patients. Synthetic cases were "
+            "made by medaug from training patients. For research, not for diagnosis."
         )
 
 

@@ -22,8 +22,10 @@ def write_datalist(found: ExportSet, out: Path) -> None:
     for case in found.cases:
         case.write(out / image_path(case), out / label_path(case))
     by_part = {part: [_entry(case) for case in found.held_out if case.part == part] for part in ("validation", "test")}
-    head = {"name": found.name, "description": found.description, "channel_names": {"0": found.channel},
-            "labels": {"0": "background"} | {str(n): name for n, name in enumerate(found.classes, start=1)}}  # fmt: skip
+    classes = {"0": "background"} | {str(number): name for number, name in enumerate(found.classes, start=1)}
+    head = {
+        "name": found.name, "description": found.description, "channel_names": {"0": found.channel}, "labels": classes,
+    }  # fmt: skip
     training = [_entry(case) for case in found.training]
     write_json(
         out / "datalist.json",

@@ -20,12 +20,12 @@ from medaug.volumes import Domain, Window
 
 INTENDED = """\
 Research on data augmentation: training images for segmentation or classification networks, whose benefit has to be
-measured on real held-out patients. **Not for diagnosis**, nor for any decision about a patient: what the images show was
-never there."""
+measured on real held-out patients. **Not for diagnosis**, nor for any decision about a patient: what the images show
+was never there."""
 LIMITS = """\
-- Trained on the patients counted above and on nobody else: other scanners, sequences, ages and diseases are unknown to it.
-- Whoever is among its training patients must not be in a test set; `split_hash` and the hashed patients in `model.json`
-  let medaug refuse that.
+- Trained on the patients counted above and on nobody else: it does not know other scanners, sequences or diseases.
+- Whoever is among its training patients must not be in a test set; `model.json` has their names, or in a bundle hashes
+  of them, so that medaug can refuse it.
 - A network trained on synthetic images can learn what gives them away. Compare with training without them.
 - Weights that insert tumors hold crops of real lesions: treat them like the scans themselves."""
 
@@ -65,8 +65,8 @@ def model_card(weights: Weights, run: Path | None = None) -> str:
         "Audits": "Not asked." if found is None else _audits(found),
         "Intended use": INTENDED,
         "Limits": "\n".join([LIMITS, *(f"- {warning}" for warning in facts.get("warnings", []))]),
-        "Licence": "The code is medaug's (Apache-2.0). The weights derive from the training data: whoever passes them on "
-        "states their licence here.",
+        "Licence": "The code is medaug's (Apache-2.0). The weights derive from the training data: whoever passes them "
+        "on states their licence here.",
     }
     title = f"{weights.translator.domain_a.name} and {weights.translator.domain_b.name}: {weights.translator.name}"
     body = "\n\n".join(f"## {heading}\n\n{text}" for heading, text in sections.items())
@@ -149,7 +149,7 @@ def _results(run: RunDir) -> str:
         scores = [[arm, interval_text(values[metric])] for arm, values in test["arms"].items()]
         about = f"{len(test['patients'])} held-out patients, {len(test['seeds'])} seed(s), 95 % intervals."
         texts.append(
-            f"{f'### {name}' if name else ''}\n\n**{verdict.headline}** {verdict.sentence}\n\n"
+            f"{f'### {name}' if name else ''}\n\n**{verdict.headline}.** {verdict.sentence}\n\n"
             f"{_table(['arm', f'{title} (interval)'], scores)}\n\n{about}"
         )
     return "\n\n".join(text.strip() for text in texts)
