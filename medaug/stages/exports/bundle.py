@@ -124,7 +124,6 @@ def _metadata(weights: Weights) -> dict[str, Any]:
         "monai_version": packages.version("monai"), "pytorch_version": packages.version("torch").split("+")[0],
         "numpy_version": packages.version("numpy"),
         "required_packages_version": {"medaug": medaug.__version__, "nibabel": packages.version("nibabel")},
-        "optional_packages_version": {},
         "name": f"medaug {weights.translator.name}: {a.name} to {b.name}",
         "task": "Data augmentation: tumor insertion" if weights.prior is not None else "Image translation",
         "description": "Inference writes synthetic images; the network definition is the generator on crops.",

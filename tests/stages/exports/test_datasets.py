@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import mlcroissant
 import numpy as np
@@ -44,9 +45,9 @@ def nnunet(exported):
 def pairs(name, folder):
     """(case, image, label) of every exported pair that a format has a name for."""
     if name == "bids":
-        for sidecar in folder.rglob("*_FLAIR.json"):
-            stem = str(sidecar).removesuffix("_FLAIR.json")
-            yield read_json(sidecar)["Case"], f"{stem}_FLAIR.nii.gz", f"{stem}_dseg.nii.gz"
+        for sidecar in folder.rglob("*_image.json"):
+            stem = str(sidecar).removesuffix("_image.json")
+            yield read_json(sidecar)["Case"], f"{stem}_image.nii.gz", f"{stem}_dseg.nii.gz"
         return
     ending = "_0000.nii.gz" if name == "nnunet" else ".nii.gz"
     for image in [*folder.rglob("images*/*.nii.gz")]:
@@ -101,7 +102,7 @@ def test_held_out_patients_are_in_imagests_alone(exported, nnunet, tiny_run):
 
 def test_nnunets_description_fits_its_folder(nnunet):
     description = read_json(nnunet / "dataset.json")
-    assert description["channel_names"] == {"0": "flair"} and description["labels"] == {"background": 0, "tumor": 1}
+    assert description["channel_names"] == {"0": "mr"} and description["labels"] == {"background": 0, "tumor": 1}
     images = sorted(path.name for path in (nnunet / "imagesTr").iterdir())
     labels = sorted(path.name for path in (nnunet / "labelsTr").iterdir())
     assert description["numTraining"] == len(images) == 10 and description["file_ending"] == ".nii.gz"
@@ -156,12 +157,12 @@ def test_monai_reads_the_folds_of_the_datalist(exported, tiny_run):
     folder, validated = exported["datalist"], []
     for number in range(4):
         train, validation = datafold_read(str(folder / f"datalist_fold{number}.json"), str(folder), fold=number)
-        patients = {item["patient"] for item in validation}
+        patients = {Path(item["patient"]).name for item in validation}  # MONAI takes every text for a path
         assert not any("synthetic" in item for item in validation)
         for item in train:
-            sources = item.get("synthetic", {}).get("made_from_patients", [item["patient"]])
+            sources = item.get("synthetic", {}).get("made_from_patients", [Path(item["patient"]).name])
             assert not patients & set(sources)
-        validated += [item["case"] for item in validation]
+        validated += [Path(item["case"]).name for item in validation]
     assert sorted(validated) == read_json(tiny_run.split)["train"]
 
 
@@ -169,11 +170,11 @@ def test_bids_names_parse_and_sidecars_say_where_a_case_comes_from(exported, tin
     root = exported["bids"] / "derivatives" / "medaug"
     description = read_json(root / "dataset_description.json")
     assert description["DatasetType"] == "derivative" and description["GeneratedBy"][0]["Name"] == "medaug"
-    name = re.compile(r"sub-(\d{3})_run-\d{3}_desc-(real|synthetic)_(FLAIR|dseg)\.(nii\.gz|json)")
+    name = re.compile(r"sub-(\d{3})_run-\d{3}_desc-(real|synthetic)_(image|dseg)\.(nii\.gz|json)")
     files = [path for path in root.rglob("sub-*") if path.is_file()]
     assert files and all(name.fullmatch(path.name)[1] in path.parent.parent.name for path in files)
     records = {f"synthetic-{r['case']}": r for r in read_json(tiny_run.synthetic / "datalist.json")["training"]}
-    sidecars = [read_json(path) for path in root.rglob("*desc-synthetic_FLAIR.json")]
+    sidecars = [read_json(path) for path in root.rglob("*desc-synthetic_image.json")]
     assert len(sidecars) == len(records)
     for sidecar in sidecars:
         record, provenance = records[sidecar["Case"]], sidecar["Provenance"]
@@ -187,7 +188,9 @@ def test_bids_names_parse_and_sidecars_say_where_a_case_comes_from(exported, tin
 def test_croissant_reads_its_own_records_back(exported):
     dataset = mlcroissant.Dataset(jsonld=str(exported["croissant"] / "croissant.json"))
     assert not dataset.metadata.issues.errors
-    records = [{key.split("/")[1]: value.decode() for key, value in row.items()} for row in dataset.records("cases")]
+    records = [
+        {key.split("/")[1]: value and value.decode() for key, value in row.items()} for row in dataset.records("cases")
+    ]
     assert len(records) == 14
     for record in records:
         assert (exported["croissant"] / record["image"]).exists() and (exported["croissant"] / record["label"]).exists()
@@ -246,6 +249,9 @@ def test_pictures_become_volumes_of_one_slice_with_their_voxel_size(tiny_config,
     scan = read_scan(folder / "imagesTr" / "synthetic-inserted-00000_0000.nii.gz")
     np.testing.assert_array_equal(scan.numpy(), picture.numpy())
     assert spacing_of(scan.affine, 2) == (6.0, 6.0) and scan.meta["dtype"] == "uint8"
+    assert read_json(folder / "dataset.json")["channel_names"] == {"0": "flair"}
+    export_dataset(run.root, tmp_path / "bids", "bids")
+    assert len([*(tmp_path / "bids").rglob("*_desc-synthetic_FLAIR.nii.gz")]) == 2
 
 
 def test_what_cannot_be_exported_is_refused(tiny_run, copy_of_run, tmp_path, exported):
