@@ -19,6 +19,7 @@ from sklearn.model_selection import GroupShuffleSplit, KFold
 from medaug.errors import DataError, LeakageError
 
 PARTS = ("train", "validation", "test", "unused")
+HASHED = "sha256:"
 
 
 @dataclass(frozen=True)
@@ -134,13 +135,27 @@ def with_labelled(split: Split, labelled: int, seed: int) -> Split:
     return replace(split, train=tuple(sorted(order[:labelled])), unused=tuple(sorted(unused)))
 
 
+def pseudonym(patient: str) -> str:
+    """A patient's name as a hash, for weights that are passed on; `refuse_leakage` knows the patient by it.
+
+    It hides a name from readers, not from somebody who tries all names of a list.
+    """
+    if patient.startswith(HASHED):
+        return patient
+    return f"{HASHED}{hashlib.sha256(patient.encode()).hexdigest()[:32]}"
+
+
 def refuse_leakage(training_patients: Iterable[str], split: Split, what: str) -> None:
     """Refuses weights or cases made from patients that this split validates or tests on.
+
+    Args:
+        training_patients: names, or pseudonyms of them.
 
     Raises:
         LeakageError: naming the patients.
     """
-    leaked = sorted(set(training_patients) & (set(split.validation) | set(split.test)))
+    known, held_out = set(training_patients), {*split.validation, *split.test}
+    leaked = sorted(patient for patient in held_out if patient in known or pseudonym(patient) in known)
     if leaked:
         raise LeakageError(
             f"{what} made from validation or test patients: {', '.join(leaked)}. Results on them would be inflated; "

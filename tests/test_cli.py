@@ -29,6 +29,7 @@ MEDAUG = Path(sys.executable).with_name("medaug")
 COMMANDS = (
     "train-cycle", "train-gan", "sample", "run", "synthesize", "benchmark", "report", "export-results", "reproduce",
     "audit", "insert", "styles", "grow", "remove", "anomaly", "compare", "doctor", "init", "phantoms", "synth-ct",
+    "export", "export-bundle", "export-onnx", "model-card",
 )  # fmt: skip
 HEAVY = ("torch", "monai", "pydantic", "numpy", "scipy", "sklearn", "nibabel", "lightning_fabric", "matplotlib")
 

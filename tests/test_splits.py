@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medaug.errors import DataError, LeakageError
-from medaug.splits import Split, fold_patients, refuse_leakage, split_patients, with_labelled
+from medaug.splits import Split, fold_patients, pseudonym, refuse_leakage, split_patients, with_labelled
 
 NAMES = st.lists(st.text("abcdefg0123-_", min_size=1, max_size=6), min_size=4, max_size=40, unique=True)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -147,3 +147,13 @@ def test_unused_patients_are_in_the_hash_and_in_no_other_part():
         Split.from_dict({**values, "unused": ()})
     with pytest.raises(LeakageError, match="more than one part.*bob"):
         Split.from_dict({**values, "test": ("bob", "dora")})
+
+
+def test_a_patient_behind_a_pseudonym_is_refused_by_name():
+    split = Split(("Ada",), ("Grace",), ("Mary",))
+    shared = [pseudonym("Mary"), pseudonym("Ada")]
+    assert not any("Mary" in name for name in shared) and pseudonym(shared[0]) == shared[0]
+    with pytest.raises(LeakageError, match="Mary") as refused:
+        refuse_leakage(shared, split, "weights were")
+    assert refused.value.patients == ["Mary"]
+    refuse_leakage([pseudonym("Ada")], split, "weights were")

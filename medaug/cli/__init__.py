@@ -4,6 +4,7 @@ from medaug.cli import (  # the commands, in the order of the help
     audits,
     benchmark,
     data,
+    exports,
     reports,
     runs,
     scans,
@@ -11,7 +12,7 @@ from medaug.cli import (  # the commands, in the order of the help
 )
 from medaug.cli.app import app
 
-__all__ = ["app", "audits", "benchmark", "data", "main", "reports", "runs", "scans", "translation"]
+__all__ = ["app", "audits", "benchmark", "data", "exports", "main", "reports", "runs", "scans", "translation"]
 
 
 def main() -> None:

@@ -107,7 +107,7 @@ def store_array(folder: str | Path, name: str, array: np.ndarray) -> str:
     Raises:
         RunError: if it cannot be written.
     """
-    relative = f"{_file_name(name)}.npy"
+    relative = f"{file_name(name)}.npy"
     with atomic_path(Path(folder) / relative, durable=False) as temporary, temporary.open("wb") as file:
         np.save(file, np.asfortranarray(array), allow_pickle=False)
     return relative
@@ -139,7 +139,7 @@ def _prepare(case: Case, folder: Path, options: Options) -> dict[str, Any]:
         return stored
     fingerprint = _fingerprint(case, options)  # before reading: a file that changes meanwhile is decoded again
     decoded = decode(case, options)
-    sidecar = folder / f"{_file_name(case['case'])}.source.json"
+    sidecar = folder / f"{file_name(case['case'])}.source.json"
     try:
         sidecar.unlink(missing_ok=True)  # no fingerprint may describe arrays that are being replaced
     except OSError as error:
@@ -161,7 +161,7 @@ def _prepare(case: Case, folder: Path, options: Options) -> dict[str, Any]:
 
 
 def _stored_entry(case: Case, folder: Path, options: Options) -> dict[str, Any] | None:
-    sidecar = folder / f"{_file_name(case['case'])}.source.json"
+    sidecar = folder / f"{file_name(case['case'])}.source.json"
     if not sidecar.is_file():
         return None
     try:
@@ -177,7 +177,7 @@ def _fingerprint(case: Case, options: Options) -> dict[str, Any]:
     return {"format": FORMAT, "case": dict(case), "sources": source_stamps(case), "options": options.to_dict()}
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """A name that any disk takes; where characters had to go, a hash keeps it unique."""
     safe = re.sub(r"[^\w.-]", "_", name).lstrip(".")[:150]
     return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -1,0 +1,1 @@
+"""What medaug makes, as the files that others' tools read."""
