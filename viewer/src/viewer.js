@@ -13,6 +13,8 @@ const OPTIONS = {
   backColor: [0, 0, 0, 1],
   crosshairColor: [0.34, 0.71, 0.91, 0.8],
   fontColor: [0.85, 0.88, 0.91, 1],
+  crosshairWidthUnit: 'mm',
+  crosshairGap: 2,
   show3Dcrosshair: false,
   isOrientCube: false,
   dragAndDropEnabled: false,
@@ -87,7 +89,7 @@ class Viewer {
     if (flat) this.choose('view', 'axial')
     nv.setRadiologicalConvention(loaded.facts.oriented)
     nv.opts.isOrientationTextVisible = loaded.facts.oriented
-    nv.opts.crosshairWidth = flat ? 0 : 1
+    nv.opts.crosshairWidth = flat ? 0 : 0.6
     nv.scene.pan2Dxyzmm = [0, 0, 0, 1]
     this.control('zoom').value = 1
     this.setImage()
@@ -102,8 +104,8 @@ class Viewer {
   describe() {
     const { facts } = this.case
     const flat = facts.dims === 2
-    this.root.querySelector('[data-says=before]').textContent = facts.before.name
-    this.root.querySelector('[data-says=after]').textContent = facts.after.name
+    this.root.querySelector('[data-says=before]').textContent = capital(facts.before.name)
+    this.root.querySelector('[data-says=after]').textContent = capital(facts.after.name)
     for (const element of this.root.querySelectorAll('[data-only=volume]')) element.hidden = flat
     for (const element of this.root.querySelectorAll('[data-only=label]')) element.hidden = !facts.label
     for (const element of this.root.querySelectorAll('[data-only=difference]')) element.hidden = !facts.difference
@@ -140,13 +142,15 @@ class Viewer {
   setImage() {
     const image = this.chosen('image')
     const blend = { before: 0, after: 100 }[image] ?? Number(this.control('blend').value)
+    const solid = this.chosen('view') === 'render' ? '-solid' : ''
+    const colours = (image === 'difference' ? 'difference' : 'grey') + solid
+    const { shown } = this.case
+    if (shown.colormap !== colours) shown.colormap = colours // first: NiiVue then chooses a window of its own
     if (image === 'difference') this.case.showDifference()
     else this.case.showBlend(blend / 100)
-    const solid = this.chosen('view') === 'render' ? '-solid' : ''
-    this.case.shown.colormap = (image === 'difference' ? 'difference' : 'grey') + solid
     const label = Number(this.control('label').value)
     if (this.case.label) this.case.label.opacity = label / 100
-    if (image !== 'difference') this.say('blend', blend, `${100 - blend} % before, ${blend} % after`)
+    if (image !== 'difference') this.say('blend', blend, `${blend} % ${this.case.facts.after.name}`)
     this.root.querySelector('.viewer-bar-difference').classList.toggle('faint', image !== 'difference')
     this.say('label', label, `${label} %`)
   }
@@ -190,7 +194,7 @@ class Viewer {
     const { before, after, facts } = this.case
     const mm = nv.frac2mm(nv.scene.crosshairPos)
     const values = [before, after].map((image) => image.getValue(...image.mm2vox([...mm.slice(0, 3)])))
-    const place = [...mm.slice(0, facts.dims)].map((x) => x.toFixed(1)).join(', ')
+    const place = [...mm.slice(0, facts.dims)].map((x) => round(Number(x.toFixed(1)))).join(', ')
     const named = [facts.before, facts.after].map(({ name, unit }, i) => `${name} ${round(values[i])} ${unit}`)
     if (facts.difference) named.push(`difference ${round(values[1] - values[0])} ${facts.unit}`)
     this.root.querySelector('[data-says=place]').textContent = `At (${place}) mm: ${named.join(' · ')}`
@@ -236,6 +240,10 @@ function swatch({ rgb, name }) {
   item.className = 'viewer-class'
   item.append(square, name)
   return item
+}
+
+function capital(name) {
+  return name[0].toUpperCase() + name.slice(1)
 }
 
 /** Three significant digits, with a true minus sign. */
