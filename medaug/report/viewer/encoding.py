@@ -34,10 +34,10 @@ GUESS_BYTES = 0.4
 """Of text, for a voxel of one image: fewer than most need, so that the first try of a large case is not too small."""
 SATURATION = 99.9
 """Percentile of the differences that are not zero which the colours end at."""
-CLASS_COLOURS = tuple(
-    tuple(int(OKABE_ITO[name][i : i + 2], 16) for i in (1, 3, 5))
+CLASS_COLOURS = [
+    [int(OKABE_ITO[name][i : i + 2], 16) for i in (1, 3, 5)]
     for name in ("orange", "sky", "green", "yellow", "purple", "vermillion", "blue")
-)
+]
 
 
 @dataclass(frozen=True)

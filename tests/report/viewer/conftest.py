@@ -15,7 +15,7 @@ AFFINE = np.array([[2.0, 0, 0, -20], [0, 2.0, 0, -30], [0, 0, 4.0, 5], [0, 0, 0,
 
 @pytest.fixture(scope="session")
 def ball() -> Callable[..., ViewerCase]:
-    """`ball("title", (24, 20, 6), group="Removed")`: tissue of 100 HU in noise, of which a ball is -50 HU afterwards."""
+    """`ball("title", (24, 20, 6), group="Removed")`: noise of 100 to 160 HU, of which a ball is 150 HU darker after."""
 
     def make(title: str, shape: tuple[int, ...] = (24, 20, 6), **options) -> ViewerCase:
         rng = np.random.RandomState(0)
