@@ -64,9 +64,8 @@ class EncodedCase:
 def encode(case: ViewerCase, limit_bytes: int = CASE_LIMIT_BYTES) -> EncodedCase:
     """The case, cut to what fits."""
     case = _without_border(case)
-    depth = case.before.image.shape[2] if case.before.image.ndim == 3 else 1
-    plane = case.before.image[..., 0].size if depth > 1 else case.before.image.size
-    kept = min(depth, max(1, int(limit_bytes / (2 * GUESS_BYTES * plane))))
+    width, height, depth = (*case.before.image.shape, 1)[:3]
+    kept = min(depth, max(1, int(limit_bytes / (2 * GUESS_BYTES * width * height))))
     while True:
         part, note = _slab(case, kept)
         encoded = _encoded(part, note)
@@ -86,29 +85,40 @@ def read_cases(path: Path) -> list[EncodedCase]:
 
 
 def _encoded(case: ViewerCase, note: str) -> EncodedCase:
-    stored = _stored([case.before.image, case.after.image] if case.comparable else [case.before.image])
-    stored += [] if case.comparable else _stored([case.after.image])
+    images = [case.before.image, case.after.image]
+    stored = _stored(images) if case.comparable else [part for image in images for part in _stored([image])]
     affine = case.affine if case.oriented else _picture_affine(case)
-    files = [nifti_bytes(_volume(array), affine, slope=slope, intercept=low) for array, slope, low in stored]
-    classes: list[int] = []
-    if case.label is not None:
-        files.append(nifti_bytes(_volume(case.label.astype(np.uint8)), affine))
-        classes = [int(value) for value in np.unique(case.label) if value]
-    named = {hashlib.sha256(data).hexdigest()[:16]: base64.b64encode(data).decode("ascii") for data in files}
-    names = [hashlib.sha256(data).hexdigest()[:16] for data in files]
+    data = [nifti_bytes(_volume(array), affine, slope=slope, intercept=low) for array, slope, low in stored]
+    classes = _classes(case)
+    if case.label is not None and classes:
+        kind = np.uint8 if classes[-1]["value"] <= np.iinfo(np.uint8).max else np.int16
+        data.append(nifti_bytes(_volume(case.label.astype(kind)), affine))
+    names = [hashlib.sha256(content).hexdigest()[:16] for content in data]
     start, limit = case.start(), _difference_limit(case) if case.comparable else None
     facts = {
         "title": case.title, "group": case.group, "note": note, "dims": case.before.image.ndim,
         "oriented": case.oriented, "start_mm": (affine @ [*start, *(0,) * (3 - len(start)), 1])[:3].tolist(),
         "unit": case.before.window.unit, "difference": limit,
         "before": _facts(case.before, names[0]), "after": _facts(case.after, names[1]),
-        "label": names[2] if case.label is not None else None,
-        "classes": [{"value": value, "name": case.class_names.get(value, f"class {value}" if len(classes) > 1 else
-                                                                  "label"),
-                     "rgb": CLASS_COLOURS[(value - 1) % len(CLASS_COLOURS)]} for value in classes],
+        "label": names[2] if classes else None, "classes": classes,
     }  # fmt: skip
     still, alt = _still(case, start, limit)
-    return EncodedCase(facts, named, base64.b64encode(still).decode("ascii"), alt)
+    volumes = {name: _text(content) for name, content in zip(names, data, strict=True)}
+    return EncodedCase(facts, volumes, _text(still), alt)
+
+
+def _classes(case: ViewerCase) -> list[dict[str, Any]]:
+    """What is marked, by value; a single class without a name is the label."""
+    values = [] if case.label is None else [int(value) for value in np.unique(case.label) if value]
+    return [
+        {"value": value, "name": case.class_names.get(value, f"class {value}" if len(values) > 1 else "label"),
+         "rgb": CLASS_COLOURS[(value - 1) % len(CLASS_COLOURS)]}
+        for value in values
+    ]  # fmt: skip
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
 
 
 def _facts(shown: Shown, volume: str) -> dict[str, Any]:
