@@ -46,11 +46,13 @@ def case_of_view(
         before, after: a name and the image (*S) in [-1, 1] of the view's window.
     """
     window = view.window
-    shown = [Shown(name, window.denormalize(image.astype(np.float32)), window) for name, image in (before, after)]
+    first, second = (
+        Shown(name, window.denormalize(image.astype(np.float32)), window) for name, image in (before, after)
+    )
     affine = np.array(view.entry["affine"], dtype=np.float64)
     if view.level is not None:
         affine[:3, 3] += view.level * affine[:3, 2]
-    return ViewerCase(view.name, *shown, affine, label, oriented=is_oriented(view.entry["image"]), group=group)
+    return ViewerCase(view.name, first, second, affine, label, oriented=is_oriented(view.entry["image"]), group=group)
 
 
 def case_of_scan(
@@ -66,10 +68,10 @@ def case_of_scan(
     images = [np.asarray(x.as_tensor())[0] for x in (scan, edited)]
     if comparable and np.issubdtype(np.dtype(scan.meta["dtype"]), np.integer):
         images = [np.rint(image) for image in images]
-    shown = [Shown(*values) for values in zip(names, images, windows, strict=True)]
+    before, after = (Shown(*values) for values in zip(names, images, windows, strict=True))
     marked = None if label is None else np.asarray(label.as_tensor())[0]
     oriented = scan.meta["spacing_known"] and is_oriented(scan.meta["path"])
-    return ViewerCase(title, *shown, scan.affine.numpy(), marked, oriented=oriented, comparable=comparable)
+    return ViewerCase(title, before, after, scan.affine.numpy(), marked, oriented=oriented, comparable=comparable)
 
 
 def synthetic_cases(run: RunDir, groups: Mapping[str, str], names: tuple[str, str]) -> list[EncodedCase]:
@@ -98,10 +100,11 @@ def is_oriented(path: str | Path) -> bool:
 
 def _synthetic_case(record: dict[str, Any], folder: Path, group: str, names: tuple[str, str]) -> ViewerCase:
     scans = [read_scan(folder / record[key]) for key in ("original", "image")]
-    shown = [Shown(name, scan.numpy()[0], Window(**record["window"])) for name, scan in zip(names, scans, strict=True)]
+    window = Window(**record["window"])
+    before, after = (Shown(name, scan.numpy()[0], window) for name, scan in zip(names, scans, strict=True))
     parent = record["parent"]
     level = "" if parent["level"] is None else f", slice {parent['level'] + 1}"
     return ViewerCase(
-        f"{record['case']}, made from {parent['case']}{level}", *shown, scans[0].affine.numpy(),
+        f"{record['case']}, made from {parent['case']}{level}", before, after, scans[0].affine.numpy(),
         read_label(folder / record["label"]).numpy()[0], oriented=is_oriented(record["image"]), group=group,
     )  # fmt: skip

@@ -166,7 +166,7 @@ def _without_border(case: ViewerCase) -> ViewerCase:
 
 
 def _over_slices(mask: np.ndarray) -> np.ndarray:
-    return mask.any(axis=2) if mask.ndim == 3 else mask
+    return np.asarray(mask.any(axis=2)) if mask.ndim == 3 else mask
 
 
 def _slab(case: ViewerCase, kept: int) -> tuple[ViewerCase, str]:

@@ -113,10 +113,10 @@ class _Patients:
     def _case(self, entry: Entry, source: Scan, fake: Scan) -> ViewerCase:
         """Differences only where both domains have one unit."""
         names = (self.translate.source.name, f"translated to {self.translate.target.name}")
-        shown = [Shown(name, scan.image, scan.window) for name, scan in zip(names, (source, fake), strict=True)]
+        before, after = (Shown(name, x.image, x.window) for name, x in zip(names, (source, fake), strict=True))
         return ViewerCase(
-            entry["case"], *shown, np.asarray(entry["affine"]), source.classes, oriented=is_oriented(entry["image"]),
-            comparable=self.translate.shares_unit, group="Held-out patients, translated",
+            entry["case"], before, after, np.asarray(entry["affine"]), source.classes,
+            oriented=is_oriented(entry["image"]), comparable=self.translate.shares_unit, group="Held-out patients, translated",
             class_names=dict(enumerate(self.class_names, start=1)),
         )  # fmt: skip
 
