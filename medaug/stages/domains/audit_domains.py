@@ -116,8 +116,8 @@ class _Patients:
         before, after = (Shown(name, x.image, x.window) for name, x in zip(names, (source, fake), strict=True))
         return ViewerCase(
             entry["case"], before, after, np.asarray(entry["affine"]), source.classes,
-            oriented=is_oriented(entry["image"]), comparable=self.translate.shares_unit, group="Held-out patients, translated",
-            class_names=dict(enumerate(self.class_names, start=1)),
+            oriented=is_oriented(entry["image"]), comparable=self.translate.shares_unit,
+            group="Held-out patients, translated", class_names=dict(enumerate(self.class_names, start=1)),
         )  # fmt: skip
 
     def _add_contrasts(self, patient: str, kind: str, scans: list[Scan]) -> None:
