@@ -102,7 +102,8 @@ def _look(run: RunDir) -> list[Section]:
     cases = read_cases(run.audit / "viewer.json") + synthetic_cases(run, SYNTHETIC, ("original", "synthetic"))
     text = (
         "Held-out patients are those the GAN never saw, seen through its intensity window; synthetic cases are the "
-        "files that networks train on. The label marks what was inserted, or what was there before."
+        "files that networks train on, with their labels. The label of a held-out patient marks what was inserted, or "
+        "what was there before."
     )
     return look_section(cases, text)
 
