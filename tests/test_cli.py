@@ -249,7 +249,7 @@ def test_insert_writes_image_label_picture_and_manifest(cli, tmp_path, weights_f
     before = path.read_bytes()
     result = cli("insert", path, "--weights", weights_folder, "--out", tmp_path / "out", "--seed", "3")
     assert result.exit_code == 0, result.output
-    image_path, label_path, picture, manifest = map(Path, result.stdout.split())
+    image_path, label_path, picture, manifest, page = map(Path, result.stdout.split())
     image, edited, label = read_scan(path), read_scan(image_path), read_label(label_path)
     assert image_path.name.endswith("".join(path.suffixes)) and path.read_bytes() == before
     assert edited.shape == image.shape == label.shape and edited.meta["dtype"] == dtype
@@ -257,6 +257,7 @@ def test_insert_writes_image_label_picture_and_manifest(cli, tmp_path, weights_f
     changed = (edited != image).as_tensor().numpy()
     assert label.any() and changed[label.as_tensor().numpy() > 0].mean() > 0.5
     assert picture.read_bytes()[:4] == b"\x89PNG"
+    assert 'class="viewer"' in page.read_text()
     facts = json.loads(manifest.read_text())
     assert facts["seed"] == 3 and facts["weights"] == read_json(weights_folder / "model.json")["sha256"]
     assert len(facts["lesions"]) == 1
@@ -267,12 +268,13 @@ def test_remove_writes_image_label_picture_and_manifest(cli, tmp_path, weights_f
     path, mask = write_head(tmp_path / "in", name, dtype)
     result = cli("remove", path, "--mask", mask, "--weights", weights_folder, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    image_path, label_path, picture, manifest = map(Path, result.stdout.split())
+    image_path, label_path, picture, manifest, page = map(Path, result.stdout.split())
     image, edited, region = read_scan(path), read_scan(image_path), read_label(mask)
     assert edited.meta["dtype"] == dtype and not read_label(label_path).any()
     changed = (edited != image).as_tensor().numpy()
     assert changed[region.as_tensor().numpy() > 0].any()
     assert picture.exists() and json.loads(manifest.read_text())["mask"] == mask.name
+    assert mask.name in page.read_text()
 
 
 def test_insert_obeys_count_size_seed_and_organ_mask(cli, tmp_path, weights_folder, write_head, scan):
@@ -333,7 +335,7 @@ def test_styles_fill_one_mask_in_many_ways_and_change_nothing_far_from_it(
     path, mask = write_head(tmp_path / "in", name, "uint8")
     result = cli("styles", path, "--mask", mask, "-w", picture_weights, "-o", tmp_path / "out", "--count", "4")
     assert result.exit_code == 0, result.output
-    *images, picture, manifest = map(Path, result.stdout.split())
+    *images, picture, manifest, page = map(Path, result.stdout.split())
     scans = [read_scan(image).as_tensor().numpy()[0] for image in images]
     before, region = read_scan(path).as_tensor().numpy()[0], read_label(mask).as_tensor().numpy()[0] > 0
     far = ~ndimage.binary_dilation(region, iterations=20)
@@ -341,4 +343,5 @@ def test_styles_fill_one_mask_in_many_ways_and_change_nothing_far_from_it(
         assert (scan_i[far] == before[far]).all() and (scan_i[region] != before[region]).any()
         assert all((scan_i[region] != other[region]).any() for other in scans[:i])
     assert len(images) == 4 and picture.read_bytes()[:4] == b"\x89PNG"
+    assert page.read_text().count("<option") == 4
     assert json.loads(manifest.read_text())["images"] == [image.name for image in images]

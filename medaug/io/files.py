@@ -129,6 +129,19 @@ def write_channels(
     _write(Path(path), np.moveaxis(array, 0, -1), _affine_to_write(image, affine), dtype, colour=picture)
 
 
+def nifti_bytes(
+    array: np.ndarray, affine: np.ndarray, *, slope: float = 1.0, intercept: float = 0.0, compress: bool = True
+) -> bytes:
+    """A NIfTI-1 file of an array (*S) as it is; readers see `array * slope + intercept`. Equal input, equal bytes."""
+    image = nibabel.Nifti1Image(array, affine)
+    image.set_sform(affine, code="scanner")
+    image.set_qform(affine, code="scanner")
+    image.header.set_xyzt_units("mm")
+    image.header.set_slope_inter(slope, intercept)
+    data = image.to_bytes()
+    return igzip.compress(data, GZIP_LEVEL, mtime=0) if compress else data
+
+
 def _one_channel(decoded: Decoded, path: str | Path, channel: int | None) -> np.ndarray:
     """The chosen channel as (X, Y) or (X, Y, Z); trailing axes of length one are dropped."""
     array = decoded.array
@@ -219,13 +232,9 @@ def _write(
 
 
 def _write_nifti(path: Path, array: np.ndarray, affine: np.ndarray, compress: bool) -> None:
-    image = nibabel.Nifti1Image(array, affine)
-    image.set_sform(affine, code="scanner")
-    image.set_qform(affine, code="scanner")
-    image.header.set_xyzt_units("mm")
-    data = image.to_bytes()
+    data = nifti_bytes(array, affine, compress=compress)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(igzip.compress(data, GZIP_LEVEL, mtime=0) if compress else data)
+        temporary.write_bytes(data)
 
 
 def _write_picture(path: Path, array: np.ndarray, suffix: str, colour: bool) -> None:

@@ -1,4 +1,5 @@
-"""A run's report as plain data, and its rendering to one HTML file that needs no network and no JavaScript.
+"""A run's report as plain data, and its rendering to one HTML file that needs no network, and JavaScript only to look
+around in images (`report.viewer`).
 
 The page puts the verdict first, then what was run, the sections (text, tables, figures), the settings, warnings and
 files left out, and the commands that make it again. The stages fill a `ReportPage`; nothing here knows the run folder.
@@ -14,7 +15,6 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Literal, TypeGuard
@@ -23,6 +23,7 @@ import jinja2
 
 from medaug import __version__
 from medaug.io.atomic import write_text
+from medaug.report.viewer import Viewer, script, script_source
 
 Tone = Literal["helps", "hurts", "inconclusive", "info"]
 Cell = str | float
@@ -95,12 +96,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A headed part of the page; blank lines in `text` separate paragraphs."""
+    """A headed part of the page; blank lines in `text` separate paragraphs. A viewer stands before the figures."""
 
     title: str
     text: str = ""
     tables: list[Table] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
+    viewer: Viewer | None = None
 
 
 @dataclass(frozen=True)
@@ -128,11 +130,14 @@ def render(page: ReportPage, path: Path) -> Path:
 def to_html(page: ReportPage) -> str:
     """The page as one self-contained HTML document."""
     anchors = _Anchors()
+    looks = any(section.viewer for section in page.sections)
     html = _template().render(
         page=page,
         icon=ICONS[page.verdict.tone] if page.verdict else "",
         label=LABELS[page.verdict.tone] if page.verdict else "",
         sections=[(anchors.of(section.title), section) for section in page.sections],
+        script=script() if looks else "",
+        script_source=script_source() if looks else "",
     )
     # A file name that is not UTF-8 reaches us as lone surrogates, which cannot be written.
     return html.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -228,13 +233,18 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("medaug", "report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "paragraphs": _paragraphs,
         "data_uri": _data_uri,
         "css_size": _css_size,
+        "css_size_of_text": lambda text: _css_size(base64.b64decode(text)),
         "format_columns": format_columns,
         "numeric_columns": numeric_columns,
     }
-    return environment.from_string(files("medaug.report").joinpath("page.html").read_text(encoding="utf-8"))
+    return environment.get_template("page.html")

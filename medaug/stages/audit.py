@@ -1,8 +1,8 @@
 """How real are the tumors? Insertions into held-out patients, compared with those patients' own tumors.
 
 Reads: `prepared/`, `split.json`, `train/weights`. Writes `audit/`: `realism.json` (contrast and size of real and
-inserted lesions, AUC of a real-vs-synthetic probe by patient, continuity across slices) and `pictures.png`. Held-out
-patients are looked at here and nowhere used for training.
+inserted lesions, AUC of a real-vs-synthetic probe by patient, continuity across slices), `pictures.png`, and
+`viewer.json`, the cases to look around in. Held-out patients are looked at here and nowhere used for training.
 """
 
 from __future__ import annotations
@@ -19,15 +19,18 @@ from medaug.progress import track
 from medaug.quality import lesion_features, lesion_statistics, probe_auc
 from medaug.quality.audits import Insertion, LesionView
 from medaug.report.pictures import Picture, picture_grid
+from medaug.report.viewer import EncodedCase, encode, write_cases
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.across_slices import across_slices
 from medaug.stages.audits.insertions import crop_size, lesion_pairs, spread
 from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir, run_stage
+from medaug.stages.viewing import SHOWN, case_of_view
 from medaug.transforms import RandInsertTumor, RemoveTumor
 from medaug.translators.weights import load_weights
 
 PICTURES = 8
+INSERTED, REMOVED = "Held-out patients, a tumor inserted", "Held-out patients, their tumors removed"
 LEAST_PATIENTS = 4
 SETTINGS = {"lesions", "volumes", "seed"}
 """Of the section `audit`: those that realism depends on; the others are of `medaug audit`."""
@@ -67,6 +70,7 @@ def _audit(config: PipelineConfig, run: RunDir) -> None:
     chosen = spread(views, config.audit.lesions, rng)
     real, inserted = _Lesions.empty(), _Lesions.empty()
     pictures: list[dict[str, np.ndarray]] = []
+    cases: list[EncodedCase] = []
     size = crop_size(weights, config.data.view_dims)
     pairs = lesion_pairs(chosen, run.prepared, RandInsertTumor(weights, prob=1.0), rng)
     remove = RemoveTumor(weights)
@@ -76,8 +80,10 @@ def _audit(config: PipelineConfig, run: RunDir) -> None:
                 _look(own, made, size, (real, inserted))
                 if len(pictures) < PICTURES:
                     pictures.append(_shown(made, _removed(view, run, remove)))
+                    cases += _cases(view, pictures[-1]) if len(pictures) <= SHOWN else []
             tracker.advance()
     _save_pictures(run, pictures)
+    write_cases(run.audit / "viewer.json", cases)
     figures = _figures(real, inserted, config.audit.seed)
     if (continuity := across_slices(config.audit, entries, run.prepared, weights)) is not None:
         figures["z_consistency"] = continuity
@@ -94,6 +100,14 @@ def _look(real: LesionView, made: Insertion, size: tuple[int, ...], lesions: tup
 
 def _shown(made: Insertion, removed: np.ndarray) -> dict[str, np.ndarray]:
     return {"original": made.before, "label": made.label, "inserted": made.image, "mask": made.mask, "removed": removed}
+
+
+def _cases(view: View, shown: dict[str, np.ndarray]) -> list[EncodedCase]:
+    """One with the inserted tumor, one without the real ones."""
+    original = ("original", shown["original"])
+    inserted = case_of_view(view, original, ("inserted", shown["inserted"]), shown["mask"], INSERTED)
+    removed = case_of_view(view, original, ("removed", shown["removed"]), shown["label"], REMOVED)
+    return [encode(inserted), encode(removed)]
 
 
 def _removed(view: View, run: RunDir, remove: RemoveTumor) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from medaug.io.atomic import read_json
 from medaug.report.figures import distributions
 from medaug.report.page import Figure, ReportPage, Section, Table, render
+from medaug.report.viewer import read_cases
 from medaug.stages.audits.section import audits_section
 from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir
@@ -24,6 +25,9 @@ from medaug.stages.sections import (
     training_section,
     verdict_of,
 )  # fmt: skip
+from medaug.stages.viewing import look_section, synthetic_cases
+
+SYNTHETIC = {"inserted": "Synthetic set, tumors inserted", "removed": "Synthetic set, tumors removed"}
 
 
 def report(config: PipelineConfig, run: RunDir) -> bool:
@@ -38,6 +42,7 @@ def report(config: PipelineConfig, run: RunDir) -> bool:
         sections=[
             downstream_section(summary, cells, summary["task"].capitalize(), losses_of(cells)),
             _pictures(run),
+            *_look(run),
             _realism(realism),
             *audits_section(run),
             *_anomaly(run),
@@ -91,6 +96,16 @@ def _pictures(run: RunDir) -> Section:
         "Slices with a real, an inserted and a removed tumor, and the differences",
     )  # fmt: skip
     return Section("Real, inserted, removed", figures=[figure])
+
+
+def _look(run: RunDir) -> list[Section]:
+    cases = read_cases(run.audit / "viewer.json") + synthetic_cases(run, SYNTHETIC, ("original", "synthetic"))
+    text = (
+        "Held-out patients are those the GAN never saw, seen through its intensity window; synthetic cases are the "
+        "files that networks train on, with their labels. The label of a held-out patient marks what was inserted, or "
+        "what was there before."
+    )
+    return look_section(cases, text)
 
 
 def _realism(realism: dict[str, Any]) -> Section:

@@ -1,6 +1,7 @@
 """What a translation does to patients it never saw: pictures, windows, HU by tissue, contrast of what is labelled.
 
-Reads: `prepared/`, `prepared_b/`, `split.json`, `train/weights`. Writes `audit/pictures.png`, `audit/translation.json`:
+Reads: `prepared/`, `prepared_b/`, `split.json`, `train/weights`. Writes `audit/pictures.png`, `audit/viewer.json`
+(cases to look around in), and `audit/translation.json`:
 
 {"patients": {"source": [...], "target": [...]}, "tiling": {...} or null, "by_patient": {patient: figures}, "shift",
 "levels", "contrast": means over patients with intervals, "left_out": {case: reason}}. `shift` and `levels` are there
@@ -12,9 +13,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from medaug.io.atomic import atomic_path, read_json, write_json
 from medaug.progress import track
 from medaug.report.pictures import Picture, picture_grid
+from medaug.report.viewer import EncodedCase, Shown, ViewerCase, encode, write_cases
 from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.audit_contrast import contrasts_of
 from medaug.stages.domains.audit_scans import (
@@ -29,6 +33,7 @@ from medaug.stages.domains.audit_scans import (
 from medaug.stages.domains.audit_tiling import tiling_of
 from medaug.stages.domains.audit_tissues import figures_of, levels
 from medaug.stages.runs import RunDir, fingerprint, run_stage
+from medaug.stages.viewing import SHOWN, is_oriented
 from medaug.transforms import TranslateDomain
 from medaug.translators.weights import load_weights
 
@@ -77,12 +82,16 @@ class _Patients:
         self.figures: dict[str, dict[str, Any]] = {}
         self.left_out: dict[str, str] = {}
         self.rows: list[list[Picture]] = []
+        self.cases: list[EncodedCase] = []
 
     def look_at_source(self, patient: str, entries: list[Entry]) -> None:
         sources = [read_scan_of(entry, self.run.prepared) for entry in entries]
         fakes = [translated_scan(entry, self.run.prepared, self.translate) for entry in entries]
         if len(self.rows) < PICTURES:
-            self.rows.append(_row(sources[len(sources) // 2], fakes[len(fakes) // 2]))
+            middle = len(entries) // 2
+            self.rows.append(_row(sources[middle], fakes[middle]))
+            if len(self.rows) <= SHOWN:
+                self.cases.append(encode(self._case(entries[middle], sources[middle], fakes[middle])))
         if self.in_hu:
             self._add(patient, figures_of(sources, fakes))
         self._add_contrasts(patient, "source", sources)
@@ -99,6 +108,17 @@ class _Patients:
             titles = ["source (label outlined)", "translated", "the same, outlined", "translated − source"]
             with atomic_path(self.run.audit / "pictures.png") as temporary:
                 temporary.write_bytes(picture_grid(self.rows, column_titles=titles, tile=170))
+        write_cases(self.run.audit / "viewer.json", self.cases)
+
+    def _case(self, entry: Entry, source: Scan, fake: Scan) -> ViewerCase:
+        """Differences only where both domains have one unit."""
+        names = (self.translate.source.name, f"translated to {self.translate.target.name}")
+        before, after = (Shown(name, x.image, x.window) for name, x in zip(names, (source, fake), strict=True))
+        return ViewerCase(
+            entry["case"], before, after, np.asarray(entry["affine"]), source.classes,
+            oriented=is_oriented(entry["image"]), comparable=self.translate.shares_unit,
+            group="Held-out patients, translated", class_names=dict(enumerate(self.class_names, start=1)),
+        )  # fmt: skip
 
     def _add_contrasts(self, patient: str, kind: str, scans: list[Scan]) -> None:
         contrasts = contrasts_of(scans, self.class_names)

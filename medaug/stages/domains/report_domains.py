@@ -6,6 +6,7 @@ from typing import Any
 
 from medaug.io.atomic import read_json
 from medaug.report.page import Figure, ReportPage, Section, Table, Verdict, render
+from medaug.report.viewer import read_cases
 from medaug.stages.audits.section import audits_section
 from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.audit_sections import audit_sections
@@ -23,6 +24,7 @@ from medaug.stages.sections import (
     training_section,
     verdict_of,
 )  # fmt: skip
+from medaug.stages.viewing import look_section
 
 TITLES = {"source": "Tested on the source domain (in distribution)", "target": "Tested on the target domain"}
 SUBTITLES = {
@@ -41,7 +43,7 @@ def report_domains(config: PipelineConfig, run: RunDir) -> bool:
         subtitle=SUBTITLES[task],
         verdict=domain_verdict(run),
         facts=_facts(config, run, weights),
-        sections=[*result_sections(run), *audit_sections(run), *audits_section(run), training_section(run),
+        sections=[*result_sections(run), *_look(run), *audit_sections(run), *audits_section(run), training_section(run),
                   time_section(run)],
         warnings=weights["warnings"] + domain_notes(run),
         left_out=[(item["path"], item["reason"]) for path in (run.datalist, run.datalist_b)
@@ -105,6 +107,11 @@ def result_sections(run: RunDir) -> list[Section]:
         losses = losses_of(cells) if test == "source" else None
         sections.append(downstream_section(found, of_test, TITLES[test], losses))
     return [*reversed(sections), *_lesions(summary)]
+
+
+def _look(run: RunDir) -> list[Section]:
+    cases = read_cases(run.evaluation / "viewer.json") + read_cases(run.audit / "viewer.json")
+    return look_section(cases, "Patients the method never saw.")
 
 
 def _lesions(summary: dict[str, Any]) -> list[Section]:

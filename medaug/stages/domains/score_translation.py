@@ -1,9 +1,9 @@
 """How near is a translated image to the real one? Held-out registered patients, against two trivial translations.
 
 Reads: `prepared/`, `prepared_b/`, `split.json`, `train/weights`. Writes `evaluation/`: `cells/<arm>-seed<k>.json`,
-`scores.csv`, `summary.json` (as the stage `evaluate` writes them) and `pictures.png`. The arms are the trained method,
-`mean` and, where training patients have registered pairs, `regression` (see `quality.baselines`). Metrics are those of
-`quality.similarity`, inside the real image's body; in HU the cells also hold errors by tissue.
+`scores.csv`, `summary.json` (as the stage `evaluate` writes them), `pictures.png` and `viewer.json`. The arms are the
+trained method, `mean` and, where training patients have registered pairs, `regression` (see `quality.baselines`).
+Metrics are those of `quality.similarity`, inside the real image's body; in HU the cells also hold errors by tissue.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from medaug.io.prepared import View
 from medaug.progress import track
 from medaug.quality import HOUNSFIELD, Pair, Scale, bone_dice, similarity, tissue_errors
 from medaug.quality.baselines import Example, IntensityRegression, MeanImage
-from medaug.report.translation import translation_grid
+from medaug.report.translation import shown_range, translation_grid
+from medaug.report.viewer import Shown, ViewerCase, encode, write_cases
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.registered import read_case, read_target, registered, scale_of, translated, whole_views
 from medaug.stages.downstream.cells import cell_path
 from medaug.stages.downstream.summary import write_translation_summary
 from medaug.stages.runs import RunDir, fingerprint, run_stage
+from medaug.stages.viewing import SHOWN, is_oriented
 from medaug.transforms import TranslateDomain
 from medaug.translators.weights import load_weights
+from medaug.volumes import Window
 
 PICTURES = 6
 MEAN, REGRESSION = "mean", "regression"
@@ -127,10 +130,24 @@ def _baselines(
 def _write_pictures(held: _Held, arms: dict[str, Translation], method: str) -> None:
     """The middle case of the first patients."""
     rival = REGRESSION if REGRESSION in arms else MEAN
-    rows = {}
+    rows, cases = {}, []
     for patient, views in list(held.pairs.items())[:PICTURES]:
         middle = views[len(views) // 2]
         source = middle[0].read(held.run.prepared).image
         rows[patient] = (source, held.compared(middle, arms[method]), arms[rival](middle[0], source))
+        if len(cases) < SHOWN:
+            cases.append(encode(_viewed(middle[1], rows[patient][1], held.scale)))
     with atomic_path(held.run.evaluation / "pictures.png") as temporary:
         temporary.write_bytes(translation_grid(rows, held.scale, rival=rival))
+    write_cases(held.run.evaluation / "viewer.json", cases)
+
+
+def _viewed(target: View, pair: Pair, scale: Scale) -> ViewerCase:
+    """Both outside of the compared mask too."""
+    low, high, _ = shown_range(scale)
+    window = Window(low, high, "HU" if scale == HOUNSFIELD else "au")
+    real, made = Shown("real", pair.real, window), Shown("translated", pair.synthetic, window)
+    return ViewerCase(
+        target.entry["case"], real, made, np.asarray(target.entry["affine"]),
+        oriented=is_oriented(target.entry["image"]), group="Held-out patients, real and translated",
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Compare a synthetic image with the real one on the same grid: scores, errors by tissue, and pictures.
+"""Compare a synthetic image with the real one on the same grid: scores, errors by tissue, pictures, and a page.
 
 The unit follows from the real image: Hounsfield units for a DICOM CT and for anything that reaches below -500, grey
 levels for 8-bit pictures, else arbitrary units, whose range is then the real image's own window.
@@ -19,8 +19,10 @@ from medaug.io.files import read_scan
 from medaug.lesions import body_of
 from medaug.quality.hounsfield import bone_dice, tissue_errors, tissues_of
 from medaug.quality.similarity import GREY_LEVELS, HOUNSFIELD, Pair, Scale, similarity
-from medaug.report.translation import bland_altman, difference_panel, joint_histogram
+from medaug.report.translation import bland_altman, difference_panel, joint_histogram, shown_range
+from medaug.report.viewer import encode
 from medaug.stages.scans.reading import as_array, read_mask
+from medaug.stages.viewing import case_of_scan, view_page
 from medaug.volumes import HU_OF_AIR, Percentiles, Window, check_same_grid, spacing_of
 
 
@@ -30,7 +32,7 @@ def compare_images(real: Path, synthetic: Path, mask: Path | None = None, out: P
     Returns:
         real, synthetic, mask (paths), unit, scale, voxels, scores (PSNR of equal images: None), bias (mean of
         synthetic − real, in `unit`) and, in HU, tissues. With `out` it is also written there as `comparison.json`,
-        with pictures beside it.
+        with pictures and `view.html` beside it.
 
     Raises:
         DataError: if a file cannot be read, the grids differ, or the two cannot be in one unit.
@@ -54,6 +56,7 @@ def compare_images(real: Path, synthetic: Path, mask: Path | None = None, out: P
         found["tissues"] = tissue_errors([pair])
     if out is not None:
         _write(out, found, pair, scale)
+        _write_page(out, found, first, second, scale)
     return found
 
 
@@ -99,3 +102,10 @@ def _write(out: Path, found: dict[str, Any], pair: Pair, scale: Scale) -> None:
         with atomic_path(out / f"{name}.png") as temporary:
             temporary.write_bytes(png)
     write_json(out / "comparison.json", found)
+
+
+def _write_page(out: Path, found: dict[str, Any], real: MetaTensor, synthetic: MetaTensor, scale: Scale) -> None:
+    low, high, _ = shown_range(scale)
+    window = Window(low, high, "HU" if scale == HOUNSFIELD else "au")
+    case = case_of_scan("real and synthetic", real, synthetic, ("real", "synthetic"), (window, window))
+    view_page(out / "view.html", "Real and synthetic", [encode(case)], {"unit": found["unit"]})

@@ -17,7 +17,9 @@ from medaug.report import Figure, ReportPage, Section, Table, render
 from medaug.report.animation import animated
 from medaug.report.figures import learning_curves
 from medaug.report.pictures import Picture, picture_grid
+from medaug.report.viewer import EncodedCase, encode
 from medaug.stages.scans.reading import output_suffix, read_mask, read_one, window_for
+from medaug.stages.viewing import case_of_scan, look_section
 from medaug.transforms import GrowTumor
 from medaug.translators.weights import load_weights
 from medaug.volumes import as_meta
@@ -55,7 +57,7 @@ def grow_in_scan(
     grow.set_random_state(seed=seed)
     grow.randomize()
     window, suffix = window_for(loaded, image, scan), output_suffix(scan, image)
-    rows, shots, paths, level = [], [], [], None
+    rows, shots, cases, paths, level = [], [], [], [], None
     with track("grow", steps) as tracker:
         for k, (grown, label) in enumerate(grow.each_step(image, None, organ, window)):
             files = [out / f"{stem_of(scan)}_grown_{k:02d}{kind}{suffix}" for kind in ("", "_label")]
@@ -65,12 +67,14 @@ def grow_in_scan(
             rows.append(grow.series[k] | {"image": files[0].name, "label": files[1].name})
             shots.append(_shot(grown, as_meta(label), level, rows[k]))
             paths += files
+            names = ("original", shots[k].title.partition(":")[0])
+            cases.append(encode(case_of_scan(shots[k].title, image, grown, names, (window, window), label)))
             tracker.advance(shots[k].title)
     facts = {
         "scan": scan.name, "seed": seed, "weights": loaded.facts["sha256"], **asdict(grow.plan),
         "mass_effect": mass_effect, "reach_mm": reach_mm, "lesion": grow.lesion, "slice": level, "steps_made": rows,
     }  # fmt: skip
-    return [*paths, *_summary(out, stem_of(scan), shots, facts)]
+    return [*paths, *_summary(out, stem_of(scan), shots, cases, facts)]
 
 
 def _widest(label: MetaTensor) -> int | None:
@@ -90,14 +94,16 @@ def _size_text(row: dict[str, Any]) -> str:
     return f"{row['diameter_mm']:.1f} mm, {size}"
 
 
-def _summary(out: Path, stem: str, shots: list[_Shot], facts: dict[str, Any]) -> list[Path]:
+def _summary(out: Path, stem: str, shots: list[_Shot], cases: list[EncodedCase], facts: dict[str, Any]) -> list[Path]:
     """Manifest, animation and page."""
     paths = [out / f"{stem}_growth{suffix}" for suffix in (".json", ".gif", ".html")]
     frames = _frames(shots, stem if facts["slice"] is None else f"{stem}, slice z = {facts['slice']}")
     write_json(paths[0], facts)
     with atomic_path(paths[1]) as temporary:
         temporary.write_bytes(animated(frames, "GIF"))
-    render(_page(stem, shots, frames, facts), paths[2])
+    page = _page(stem, shots, frames, facts)
+    page.sections.extend(look_section(cases))
+    render(page, paths[2])
     return paths
 
 

@@ -1,4 +1,4 @@
-"""Insert tumors into, or remove one from, a single scan: image, label and a picture beside each other in a folder."""
+"""Insert tumors into, or remove one from, a single scan: image, label, picture, manifest and a page in a folder."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from medaug.io.atomic import atomic_path, write_json
 from medaug.io.files import write_scan
 from medaug.io.suffixes import stem_of
 from medaug.report.pictures import before_after
+from medaug.report.viewer import encode
 from medaug.stages.scans.reading import as_array, output_suffix, read_mask, read_one, window_for
+from medaug.stages.viewing import case_of_scan, view_page
 from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
 from medaug.transforms.styles import style_of
 from medaug.translators.weights import Weights, load_weights
-from medaug.volumes import as_meta
+from medaug.volumes import Window, as_meta
 
 Sizes = tuple[float, float]
 
@@ -32,7 +34,7 @@ def insert_into_scan(
         style_from, style_mask: a scan and the tumor in it whose style the new ones get (methods that know styles).
 
     Returns:
-        The paths of image, label, picture and manifest.
+        The paths of image, label, picture, manifest and page.
 
     Raises:
         ConfigError: if the options contradict each other.
@@ -60,13 +62,13 @@ def insert_into_scan(
                 scan, "no room for a tumor", "an organ larger than the tumor",
                 "Give --organ-mask, smaller --size-mm, or another --seed.",
             )  # fmt: skip
-    return _write(out, stem_of(scan), "inserted", scan, image, edited, as_meta(label), as_meta(label), facts)
+    return _write(out, stem_of(scan), "inserted", scan, image, edited, as_meta(label), as_meta(label), window, facts)
 
 
 def remove_from_scan(
     scan: Path, mask: Path, weights: Path, out: Path, *, seed: int = 0, sequence: str | None = None
 ) -> list[Path]:
-    """Removes what `mask` marks; returns the paths of image, (empty) label, picture and manifest.
+    """Removes what `mask` marks; returns the paths of image, (empty) label, picture, manifest, page.
 
     Raises:
         DataError: if scan and mask do not lie on one grid, or the mask is empty.
@@ -77,9 +79,10 @@ def remove_from_scan(
     region = read_mask(mask, image, scan)
     if not bool((region > 0).any()):
         raise DataError.about(mask, "an empty mask", "the tumor's voxels marked", "Mark what shall be removed.")
-    edited = RemoveTumor(loaded, seed)(image, region, window=window_for(loaded, image, scan))
+    window = window_for(loaded, image, scan)
+    edited = RemoveTumor(loaded, seed)(image, region, window=window)
     facts = {"scan": scan.name, "mask": mask.name, "seed": seed, "weights": loaded.facts["sha256"]}
-    return _write(out, stem_of(scan), "removed", scan, image, edited, as_meta(region * 0), region, facts)
+    return _write(out, stem_of(scan), "removed", scan, image, edited, as_meta(region * 0), region, window, facts)
 
 
 def _style(
@@ -97,13 +100,13 @@ def _style(
 
 def _write(
     out: Path, stem: str, kind: str, scan: Path, image: MetaTensor, edited: MetaTensor, label: MetaTensor,
-    shown: MetaTensor, facts: dict[str, Any],
+    shown: MetaTensor, window: Window, facts: dict[str, Any],
 ) -> list[Path]:  # fmt: skip
     """Image in the scan's own units and dtype, label, picture, manifest."""
     suffix = output_suffix(scan, image)
     paths = [
         out / f"{stem}_{kind}{suffix}", out / f"{stem}_{kind}_label{suffix}", out / f"{stem}_{kind}.png",
-        out / f"{stem}_{kind}.json",
+        out / f"{stem}_{kind}.json", out / f"{stem}_{kind}.html",
     ]  # fmt: skip
     if suffix == ".png":
         paths[2] = out / f"{stem}_{kind}_compared.png"
@@ -113,4 +116,6 @@ def _write(
     with atomic_path(paths[2]) as temporary:
         temporary.write_bytes(before_after(*map(as_array, (image, edited, shown)), title=f"{stem}: {kind}"))
     write_json(paths[3], facts)
+    case = case_of_scan(stem, image, edited, ("original", kind), (window, window), shown)
+    view_page(paths[4], f"{stem}: {kind}", [encode(case)], facts)
     return paths

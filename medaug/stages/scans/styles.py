@@ -1,4 +1,4 @@
-"""One mask, many tumors: the same place filled in several styles, as images and as one picture to compare them.
+"""One mask, many tumors: the same place filled in several styles, as images, and a picture and a page to compare them.
 
 Where the method knows styles (MUNIT) each is drawn from N(0, I) for one reference lesion; elsewhere each variant has
 another reference lesion and other noise.
@@ -17,7 +17,9 @@ from medaug.io.suffixes import stem_of
 from medaug.lesions import lesion_for_mask
 from medaug.progress import track
 from medaug.report.pictures import Picture, picture_grid
+from medaug.report.viewer import encode
 from medaug.stages.scans.reading import as_array, output_suffix, read_mask, read_one, window_for
+from medaug.stages.viewing import case_of_scan, view_page
 from medaug.transforms import InsertTumor
 from medaug.transforms.base import check_inserts
 from medaug.transforms.styles import drawn_style
@@ -29,7 +31,7 @@ COLUMNS = 5
 def insert_styles(
     scan: Path, mask: Path, weights: Path, out: Path, *, count: int = 10, seed: int = 0, sequence: str | None = None
 ) -> list[Path]:
-    """Writes `count` variants of the tumor at `mask`; returns the paths of the images, the picture and the manifest.
+    """Writes `count` variants of the tumor at `mask`; returns the paths of images, picture, manifest and page.
 
     Raises:
         DataError: if scan and mask do not lie on one grid, or the mask is empty.
@@ -42,20 +44,24 @@ def insert_styles(
     if not bool((region > 0).any()):
         raise DataError.about(mask, "an empty mask", "voxels marked", "Mark where the tumor shall be.")
     stem, suffix = stem_of(scan), output_suffix(scan, image)
-    paths, variants, affine = [], [], image.affine.numpy()
+    paths, variants, cases, affine = [], [], [], image.affine.numpy()
     with track("insert styles", count) as tracker:
         for number, insert in enumerate(_variants(loaded, as_array(region) > 0, count, seed)):
             edited, label = insert(image, region, window=window)
             variants.append(as_array(edited))
             paths.append(out / f"{stem}_style-{number:02d}{suffix}")
+            names = ("original", f"style {number}")
+            cases.append(encode(case_of_scan(names[1], image, edited, names, (window, window), region)))
             write_scan(paths[-1], edited, affine, image.meta["dtype"])
             tracker.advance()
     write_scan(out / f"{stem}_label{suffix}", label, affine, "uint8")
     picture, manifest = out / f"{stem}_styles.png", out / f"{stem}_styles.json"
     with atomic_path(picture) as temporary:
         temporary.write_bytes(_grid(as_array(image), variants, as_array(region) > 0, stem))
-    write_json(manifest, _facts(scan, mask, loaded, seed, paths))
-    return [*paths, picture, manifest]
+    facts = _facts(scan, mask, loaded, seed, paths)
+    write_json(manifest, facts)
+    page = view_page(manifest.with_suffix(".html"), f"{stem}: one mask, many tumors", cases, facts)
+    return [*paths, picture, manifest, page]
 
 
 def _variants(weights: Weights, region: np.ndarray, count: int, seed: int) -> list[InsertTumor]:

@@ -1,6 +1,7 @@
 """Translate a single scan, to synthetic CT above all: from NIfTI to NIfTI, from a DICOM series to a DICOM series.
 
-Beside the result lie a picture and a manifest; a DICOM series gets its labels as DICOM SEG on request.
+Beside the result lie a picture, a manifest and a page to look around in; a DICOM series gets its labels as DICOM SEG
+on request.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ from medaug.io.dicom.segmentation import write_segmentation
 from medaug.io.files import write_scan
 from medaug.io.suffixes import PICTURES, is_dicom, stem_of, suffix_of
 from medaug.report.pictures import Picture, picture_grid
+from medaug.report.viewer import ViewerCase, encode
 from medaug.stages.scans.reading import as_array, read_for, read_mask
+from medaug.stages.viewing import case_of_scan, view_page
 from medaug.transforms import SynthesizeCT, TranslateDomain
 from medaug.translators import Direction
 from medaug.translators.weights import Weights, load_weights
-from medaug.volumes import check_modality
+from medaug.volumes import Window, check_modality
 
 FORMATS = ("nifti", "dicom")
 STORED_HIGH = 4095
@@ -62,7 +65,8 @@ def translate_scan(
         deidentify: removes identity from what is written, and from the names of the files.
 
     Returns:
-        The paths of the image (NIfTI, or the folder of the series), the segmentation if asked for, picture, manifest.
+        The paths of the image (NIfTI, or the folder of the series), the segmentation if asked for, picture, manifest,
+        page.
 
     Raises:
         ConfigError: if the options contradict each other.
@@ -202,13 +206,25 @@ def _write_dicom(
 def _write_beside(
     stem: Path, image: MetaTensor, result: MetaTensor, translate: TranslateDomain, facts: dict[str, Any]
 ) -> list[Path]:
-    """Picture and manifest."""
+    """Picture, manifest and page."""
     picture = stem.with_name(f"{stem.name}.png")
     with atomic_path(picture) as temporary:
         temporary.write_bytes(_picture(as_array(image), as_array(result), translate))
     manifest = stem.with_name(f"{stem.name}.json")
     write_json(manifest, facts)
-    return [picture, manifest]
+    page = view_page(stem.with_name(f"{stem.name}.html"), stem.name, [encode(_case(image, result, translate))], facts)
+    return [picture, manifest, page]
+
+
+def _case(image: MetaTensor, result: MetaTensor, translate: TranslateDomain) -> ViewerCase:
+    names = (translate.source.name, f"synthetic {translate.target.name}")
+    body = np.ones(image.shape[1:], dtype=bool) if translate.body is None else translate.body
+    windows = [
+        Window(*_shown(as_array(scan), body), domain.unit)
+        for scan, domain in ((image, translate.source), (result, translate.target))
+    ]
+    comparable = translate.shares_unit
+    return case_of_scan(names[1], image, result, names, (windows[0], windows[1]), comparable=comparable)
 
 
 def _picture(before: np.ndarray, after: np.ndarray, translate: TranslateDomain) -> bytes:

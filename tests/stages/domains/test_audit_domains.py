@@ -11,6 +11,7 @@ from medaug.io.atomic import read_json
 from medaug.io.cache import open_array
 from medaug.io.layouts import find_cases
 from medaug.pipeline import run_pipeline
+from medaug.report.viewer import read_cases
 from medaug.stages.config.files import load_config
 from medaug.stages.domains import audit_domains as stage
 from medaug.stages.domains.audit_contrast import contrasts_of
@@ -82,6 +83,8 @@ def test_held_out_patients_are_audited_by_tissue_in_windows_and_by_their_labels(
         assert errors["bias_hu"]["patients"] == len(by_patient) and errors["share"]["mean"] > 0
         assert len(by_patient) == 1 or (errors["mae_hu"]["low"] >= 0 and errors["share"]["high"] <= 1)
     assert (run.audit / "pictures.png").read_bytes()[:4] == b"\x89PNG"
+    (case, *_) = read_cases(run.audit / "viewer.json")
+    assert case.facts["unit"] == "HU" and "kidneys" in [found["name"] for found in case.facts["classes"]]
     assert not audit_domains(config, run)
 
 

@@ -16,6 +16,7 @@ from medaug.io.writers import ScanRecord, write_layout
 from medaug.phantoms import phantoms
 from medaug.pipeline import run_pipeline
 from medaug.quality.similarity import IMAGE_METRICS
+from medaug.report.viewer import read_cases
 from medaug.splits import Split
 from medaug.stages.config.files import load_config
 from medaug.stages.domains import score_translation as stage
@@ -87,6 +88,9 @@ def test_every_held_out_patient_has_every_metric_of_every_arm(in_hu):
     rows = list(csv.DictReader((run.evaluation / "scores.csv").open()))
     assert len(rows) == 9 and set(rows[0]) == {"arm", "seed", "patient", *IMAGE_METRICS}
     assert (run.evaluation / "pictures.png").read_bytes()[:4] == b"\x89PNG"
+    cases = read_cases(run.evaluation / "viewer.json")
+    assert [case.facts["after"]["name"] for case in cases] == ["translated"] * 3
+    assert all(case.facts["difference"] and case.facts["before"]["unit"] == "HU" for case in cases)
 
 
 def test_a_ct_in_hu_is_scored_in_hu_by_tissue_and_against_the_better_trivial_translation(in_hu):

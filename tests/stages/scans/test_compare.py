@@ -61,6 +61,7 @@ def test_a_ct_is_compared_in_hu_inside_its_body_with_tissues_and_pictures(cli, w
     assert all(row["bias_hu"] == pytest.approx(20) for row in found["tissues"].values())
     for name in ("histogram", "bland_altman", "panel"):
         assert (tmp_path / "out" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+    assert 'class="viewer"' in (tmp_path / "out" / "view.html").read_text()
 
 
 def test_a_mask_says_where_and_json_is_printed_on_request(cli, write, ct, tmp_path):

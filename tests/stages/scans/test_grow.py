@@ -56,7 +56,7 @@ def test_a_series_is_written_with_manifest_animation_and_page(cli, head, weights
     with Image.open(tmp_path / "head_growth.gif") as animation:
         assert animation.n_frames == 3
     page = (tmp_path / "head_growth.html").read_text()
-    assert "://" not in page and page.count("data:image/png;base64,") == 3
+    assert "://" not in page and page.count('src="data:image/png;base64,') == 3 + 3  # figures and steps
     assert all(row["label"] in page for row in facts["steps_made"])
     assert 'class="verdict' not in page
 

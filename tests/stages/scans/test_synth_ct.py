@@ -91,7 +91,7 @@ def succeeded(result):
 def test_a_nifti_becomes_a_ct_in_hu_on_the_same_grid(cli, mr_nifti, weights, tmp_path):
     paths = succeeded(cli(mr_nifti, "--weights", weights, "--out", tmp_path / "out"))
     assert [path.rpartition("/")[2] for path in paths] == [
-        "scan_synthetic.nii.gz", "scan_synthetic.png", "scan_synthetic.json",
+        "scan_synthetic.nii.gz", "scan_synthetic.png", "scan_synthetic.json", "scan_synthetic.html",
     ]  # fmt: skip
     made, before = nibabel.load(paths[0]), nibabel.load(mr_nifti)
     assert made.get_data_dtype() == np.int16 and np.asarray(made.dataobj).min() == -1024
@@ -102,7 +102,7 @@ def test_a_nifti_becomes_a_ct_in_hu_on_the_same_grid(cli, mr_nifti, weights, tmp
 
 
 def test_a_dicom_series_becomes_a_dicom_series_in_the_same_study(cli, mr_series, weights, tmp_path):
-    folder, picture, manifest = succeeded(cli(mr_series, "--weights", weights, "--out", tmp_path / "out"))
+    folder, picture, manifest, page = succeeded(cli(mr_series, "--weights", weights, "--out", tmp_path / "out"))
     made, before = read_series(folder), read_series(mr_series)
     assert (made.modality, made.array.dtype, made.array.shape) == ("CT", np.int16, before.array.shape)
     np.testing.assert_allclose(made.affine, before.affine, atol=1e-9)
@@ -111,6 +111,7 @@ def test_a_dicom_series_becomes_a_dicom_series_in_the_same_study(cli, mr_series,
     assert header.SeriesDescription == "CT from MR, synthetic, not for diagnosis"
     assert read_json(manifest)["weights"] in header.DerivationDescription
     assert Path(picture).read_bytes().startswith(b"\x89PNG")
+    assert "patient-4711" not in Path(page).read_text()
 
 
 def test_dicom_and_nifti_hold_the_same_voxels(cli, mr_series, weights, tmp_path):
@@ -142,7 +143,7 @@ def test_ct_to_ct_keeps_what_lies_outside_the_body(cli, ct_series, ct_weights, p
 
 
 def test_mr_from_ct_is_stored_by_a_scale_that_the_manifest_tells(cli, ct_series, weights, tmp_path):
-    folder, _, manifest = succeeded(
+    folder, _, manifest, _ = succeeded(
         cli(ct_series, "--weights", weights, "--out", tmp_path / "out", "--direction", "b2a")
     )
     made, scale = read_series(folder), read_json(manifest)["stored_scale"]

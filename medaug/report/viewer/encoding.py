@@ -1,0 +1,215 @@
+"""Cases as text that fits into a page: cut to what is not background, as NIfTI (gzip, base64), with a still picture.
+
+Whole numbers of up to 16 bits keep their values. Others are stored in `LEVELS` steps over the range of both images, as
+fine as a scanner stores them, so that equal values stay equal. Cases that would be larger than `CASE_LIMIT_BYTES` keep
+the slices around the one to look at first, and say so.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medaug.io.atomic import read_json, write_json
+from medaug.io.files import nifti_bytes
+from medaug.report.figures import OKABE_ITO
+from medaug.report.pictures import Picture, picture_grid
+from medaug.report.viewer.case import Shown, ViewerCase
+from medaug.volumes import spacing_of
+
+CASE_LIMIT_BYTES = 6 * 2**20
+"""Of text, for one case."""
+LEVELS = 4095
+BACKGROUND = 0.02
+"""Of the grey window: what is darker at the borders of all slices is cut off."""
+MARGIN = 4
+"""Voxels kept around what is not background."""
+GUESS_BYTES = 0.4
+"""Of text, for a voxel of one image: fewer than most need, so that the first try of a large case is not too small."""
+SATURATION = 99.9
+"""Percentile of the differences that are not zero which the colours end at."""
+CLASS_COLOURS = [
+    [int(OKABE_ITO[name][i : i + 2], 16) for i in (1, 3, 5)]
+    for name in ("orange", "sky", "green", "yellow", "purple", "vermillion", "blue")
+]
+
+
+@dataclass(frozen=True)
+class EncodedCase:
+    """A case as plain text.
+
+    Attributes:
+        facts: what the viewer's script reads of it.
+        volumes: NIfTI files, gzip and base64, by the names that `facts` gives; equal ones have equal names.
+        still: a PNG, base64, of the slice to look at first; `alt` says what it shows.
+    """
+
+    facts: dict[str, Any]
+    volumes: dict[str, str]
+    still: str
+    alt: str
+
+    @property
+    def size(self) -> int:
+        """Bytes on the page."""
+        return sum(map(len, self.volumes.values())) + len(self.still)
+
+
+def encode(case: ViewerCase, limit_bytes: int = CASE_LIMIT_BYTES) -> EncodedCase:
+    """The case, cut to what fits."""
+    case = _without_border(case)
+    width, height, depth = (*case.before.image.shape, 1)[:3]
+    kept = min(depth, max(1, int(limit_bytes / (2 * GUESS_BYTES * width * height))))
+    while True:
+        part, note = _slab(case, kept)
+        encoded = _encoded(part, note)
+        if encoded.size <= limit_bytes or kept == 1:
+            return encoded
+        kept = max(1, min(kept - 1, int(0.95 * kept * limit_bytes / encoded.size)))
+
+
+def write_cases(path: Path, cases: Sequence[EncodedCase]) -> None:
+    """Keeps cases in a run folder, for a later page."""
+    write_json(path, [asdict(case) for case in cases], indent=None)
+
+
+def read_cases(path: Path) -> list[EncodedCase]:
+    """What `write_cases` wrote; none where it wrote nothing."""
+    return [EncodedCase(**values) for values in read_json(path)] if path.exists() else []
+
+
+def _encoded(case: ViewerCase, note: str) -> EncodedCase:
+    images = [case.before.image, case.after.image]
+    stored = _stored(images) if case.comparable else [part for image in images for part in _stored([image])]
+    affine = case.affine if case.oriented else _picture_affine(case)
+    data = [nifti_bytes(_volume(array), affine, slope=slope, intercept=low) for array, slope, low in stored]
+    classes = _classes(case)
+    if case.label is not None and classes:
+        kind = np.uint8 if classes[-1]["value"] <= np.iinfo(np.uint8).max else np.int16
+        data.append(nifti_bytes(_volume(case.label.astype(kind)), affine))
+    names = [hashlib.sha256(content).hexdigest()[:16] for content in data]
+    start, limit = case.start(), _difference_limit(case) if case.comparable else None
+    facts = {
+        "title": case.title, "group": case.group, "note": note, "dims": case.before.image.ndim,
+        "oriented": case.oriented, "start_mm": (affine @ [*start, *(0,) * (3 - len(start)), 1])[:3].tolist(),
+        "unit": case.before.window.unit, "difference": limit,
+        "before": _facts(case.before, names[0]), "after": _facts(case.after, names[1]),
+        "label": names[2] if classes else None, "classes": classes,
+    }  # fmt: skip
+    still, alt = _still(case, start, limit)
+    volumes = {name: _text(content) for name, content in zip(names, data, strict=True)}
+    return EncodedCase(facts, volumes, _text(still), alt)
+
+
+def _classes(case: ViewerCase) -> list[dict[str, Any]]:
+    """What is marked, by value; a single class without a name is the label."""
+    values = [] if case.label is None else [int(value) for value in np.unique(case.label) if value]
+    return [
+        {"value": value, "name": case.class_names.get(value, f"class {value}" if len(values) > 1 else "label"),
+         "rgb": CLASS_COLOURS[(value - 1) % len(CLASS_COLOURS)]}
+        for value in values
+    ]  # fmt: skip
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _facts(shown: Shown, volume: str) -> dict[str, Any]:
+    window = shown.window
+    return {"name": shown.name, "volume": volume, "low": window.low, "high": window.high, "unit": window.unit}
+
+
+def _stored(images: Sequence[np.ndarray]) -> list[tuple[np.ndarray, float, float]]:
+    """Each image as (whole numbers, slope, intercept), with one slope and intercept for all of them."""
+    low, high = min(float(image.min()) for image in images), max(float(image.max()) for image in images)
+    limits = np.iinfo(np.int16)
+    whole = all(np.issubdtype(image.dtype, np.integer) or np.array_equal(image, np.rint(image)) for image in images)
+    if whole and limits.min <= low and high <= limits.max:
+        kind = np.uint8 if low >= 0 and high <= np.iinfo(np.uint8).max else np.int16
+        return [(image.astype(kind), 1.0, 0.0) for image in images]
+    slope = (high - low) / LEVELS or 1.0
+    return [(np.rint((image.astype(np.float64) - low) / slope).astype(np.int16), slope, low) for image in images]
+
+
+def _volume(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array if array.ndim == 3 else array[..., None])
+
+
+def _picture_affine(case: ViewerCase) -> np.ndarray:
+    """X to the right, Y downwards."""
+    x, y, z = spacing_of(case.affine, 3)
+    return np.diag([x, -y, z, 1.0])
+
+
+def _without_border(case: ViewerCase) -> ViewerCase:
+    """Cut in the plane, so that slices keep their numbers."""
+    marked = np.zeros(case.before.image.shape[:2], dtype=bool)
+    for shown in (case.before, case.after):
+        least = shown.window.low + BACKGROUND * (shown.window.high - shown.window.low)
+        marked |= _over_slices(shown.image > least)
+    if case.label is not None:
+        marked |= _over_slices(case.label > 0)
+    if not marked.any():
+        return case
+    box = []
+    for axis in (1, 0):
+        where = np.flatnonzero(marked.any(axis=axis))
+        box.append(slice(max(0, int(where[0]) - MARGIN), int(where[-1]) + 1 + MARGIN))
+    return _cut(case, tuple(box))
+
+
+def _over_slices(mask: np.ndarray) -> np.ndarray:
+    return np.asarray(mask.any(axis=2)) if mask.ndim == 3 else mask
+
+
+def _slab(case: ViewerCase, kept: int) -> tuple[ViewerCase, str]:
+    """So many slices around the one to look at first, and what to say of it."""
+    depth = case.before.image.shape[2] if case.before.image.ndim == 3 else 1
+    if kept >= depth:
+        return case, ""
+    first = min(max(case.start()[2] - kept // 2, 0), depth - kept)
+    note = f"Slices {first + 1} to {first + kept} of {depth} are here: all of them would not fit on the page."
+    return _cut(case, (slice(None), slice(None), slice(first, first + kept))), note
+
+
+def _cut(case: ViewerCase, box: tuple[slice, ...]) -> ViewerCase:
+    affine = np.array(case.affine, dtype=np.float64)
+    offset = [(part.start or 0) for part in box] + [0] * (3 - len(box))
+    affine[:3, 3] += affine[:3, :3] @ offset
+    return replace(
+        case, affine=affine, label=None if case.label is None else case.label[box],
+        before=replace(case.before, image=case.before.image[box]),
+        after=replace(case.after, image=case.after.image[box]),
+    )  # fmt: skip
+
+
+def _difference_limit(case: ViewerCase) -> float:
+    changes = np.abs(case.difference)
+    changes = changes[changes > 0]
+    return float(np.percentile(changes, SATURATION)) if changes.size else 1.0
+
+
+def _still(case: ViewerCase, start: tuple[int, ...], limit: float | None) -> tuple[bytes, str]:
+    """Before, after, the difference and the label, of a volume in the slice to look at first."""
+    at = (..., start[2]) if len(start) == 3 else (...,)
+    before, after = case.before, case.after
+    label = None if case.label is None else case.label[at] > 0
+    row = [
+        (before.name, Picture(before.image[at], before.window.low, before.window.high)),
+        (after.name, Picture(after.image[at], after.window.low, after.window.high)),
+    ]
+    if limit is not None:
+        shown = Picture(case.difference[at], -limit, limit, diverging=True)
+        row.append((f"difference ({before.window.unit})", shown))
+    if label is not None:
+        row.append(("label outlined", Picture(after.image[at], after.window.low, after.window.high, contour=label)))
+    title = f"{case.group}: {case.title}" if case.group else case.title
+    png = picture_grid([[p for _, p in row]], column_titles=[name for name, _ in row], title=title, tile=210)
+    return png, f"{title}: {', '.join(name for name, _ in row)}"

@@ -1,0 +1,110 @@
+"""What the viewer of a page shows: views of a run before and after an edit, synthetic cases beside their parents, and
+single scans on a page of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.data import MetaTensor
+
+from medaug.io.atomic import read_json
+from medaug.io.files import read_label, read_scan
+from medaug.io.prepared import View
+from medaug.io.suffixes import PICTURES, suffix_of
+from medaug.report import ReportPage, Section, render
+from medaug.report.viewer import EncodedCase, Shown, Viewer, ViewerCase, encode
+from medaug.stages.runs import RunDir
+from medaug.volumes import Window
+
+SHOWN = 3
+"""Cases of each kind on a page."""
+LOOK = "Look around"
+NAMED = {
+    "scan": "Scan", "mask": "Mask", "seed": "Seed", "method": "Method", "weights": "Weights", "unit": "Unit",
+    "from": "From", "to": "To",
+}  # fmt: skip
+"""Facts of a manifest that its page shows."""
+NAME_LENGTH = 48
+
+
+def look_section(cases: Sequence[EncodedCase], text: str = "") -> list[Section]:
+    """A section with a viewer; none without cases."""
+    viewer = Viewer.of(cases)
+    return [] if viewer is None else [Section(LOOK, text, viewer=viewer)]
+
+
+def case_of_view(
+    view: View, before: tuple[str, np.ndarray], after: tuple[str, np.ndarray], label: np.ndarray, group: str
+) -> ViewerCase:
+    """A view of prepared data before and after an edit.
+
+    Args:
+        before, after: a name and the image (*S) in [-1, 1] of the view's window.
+    """
+    window = view.window
+    first, second = (
+        Shown(name, window.denormalize(image.astype(np.float32)), window) for name, image in (before, after)
+    )
+    affine = np.array(view.entry["affine"], dtype=np.float64)
+    if view.level is not None:
+        affine[:3, 3] += view.level * affine[:3, 2]
+    return ViewerCase(view.name, first, second, affine, label, oriented=is_oriented(view.entry["image"]), group=group)
+
+
+def case_of_scan(
+    title: str, scan: MetaTensor, edited: MetaTensor, names: tuple[str, str], windows: tuple[Window, Window],
+    label: MetaTensor | None = None, *, comparable: bool = True,
+) -> ViewerCase:  # fmt: skip
+    """A single scan (1, *S) and what was made of it, rounded where whole numbers are written.
+
+    Args:
+        names, windows: of the scan and of what was made.
+        comparable: whether both have one unit.
+    """
+    images = [np.asarray(x.as_tensor())[0] for x in (scan, edited)]
+    if comparable and np.issubdtype(np.dtype(scan.meta["dtype"]), np.integer):
+        images = [np.rint(image) for image in images]
+    before, after = (Shown(*values) for values in zip(names, images, windows, strict=True))
+    marked = None if label is None else np.asarray(label.as_tensor())[0]
+    oriented = scan.meta["spacing_known"] and is_oriented(scan.meta["path"])
+    return ViewerCase(title, before, after, scan.affine.numpy(), marked, oriented=oriented, comparable=comparable)
+
+
+def synthetic_cases(run: RunDir, groups: Mapping[str, str], names: tuple[str, str]) -> list[EncodedCase]:
+    """The first synthetic cases of each kind beside their parents, where the run wrote both.
+
+    Args:
+        groups: kind of a record → heading.
+        names: of the parent and of the case.
+    """
+    records = read_json(run.synthetic / "datalist.json")["training"]
+    chosen = [r for kind in groups for r in [r for r in records if r["kind"] == kind and "original" in r][:SHOWN]]
+    return [encode(_synthetic_case(record, run.synthetic, groups[record["kind"]], names)) for record in chosen]
+
+
+def view_page(path: Path, title: str, cases: Sequence[EncodedCase], facts: Mapping[str, Any]) -> Path:
+    """Writes a page with a viewer of single scans and what their manifest says of them; returns its path."""
+    rows = [(NAMED[key], str(facts[key])[:NAME_LENGTH]) for key in NAMED if facts.get(key) is not None]
+    page = ReportPage(title, "Before and after, to look around in", None, rows, look_section(cases))
+    return render(page, path)
+
+
+def is_oriented(path: str | Path) -> bool:
+    """Whether a file says how the patient lies: pictures do not."""
+    return suffix_of(path) not in PICTURES
+
+
+def _synthetic_case(record: dict[str, Any], folder: Path, group: str, names: tuple[str, str]) -> ViewerCase:
+    scans = [read_scan(folder / record[key]) for key in ("original", "image")]
+    window = Window(**record["window"])
+    before, after = (Shown(name, scan.numpy()[0], window) for name, scan in zip(names, scans, strict=True))
+    parent = record["parent"]
+    level = "" if parent["level"] is None else f", slice {parent['level'] + 1}"
+    return ViewerCase(
+        f"{record['case']}, made from {parent['case']}{level}", before, after, scans[0].affine.numpy(),
+        read_label(folder / record["label"]).numpy()[0], oriented=is_oriented(record["image"]), group=group,
+    )  # fmt: skip

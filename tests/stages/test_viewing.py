@@ -1,0 +1,63 @@
+"""What a run's page lets one look around in: the very files and edits of the run."""
+
+import base64
+import gzip
+import json
+import re
+
+import nibabel
+import numpy as np
+import pytest
+
+from medaug.io.atomic import read_json
+from medaug.io.files import read_scan
+from medaug.stages.runs import RunDir
+from medaug.stages.viewing import SHOWN
+
+
+def shown_in(run: RunDir) -> dict:
+    return json.loads(re.search(r'class="viewer-data">(.*?)</script>', run.report.read_text(), re.S)[1])
+
+
+def image_of(data: dict, name: str) -> nibabel.Nifti1Image:
+    return nibabel.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(data["volumes"][name])))
+
+
+@pytest.mark.parametrize(("fixture", "dims"), [("tiny_run", 2), ("volume_run", 3)])
+def test_the_page_of_a_run_shows_edits_of_held_out_patients_and_the_synthetic_set(fixture, dims, request):
+    run = request.getfixturevalue(fixture)
+    data = shown_in(run)
+    groups = [case["group"] for case in data["cases"]]
+    assert {name.partition(",")[0] for name in groups} == {"Held-out patients", "Synthetic set"}
+    assert all(case["dims"] == dims and case["oriented"] for case in data["cases"])
+    unlabelled = {case["group"] for case in data["cases"] if case["label"] is None}
+    assert unlabelled == {"Synthetic set, tumors removed"}, "nothing is left to mark there"
+    assert max(groups.count(name) for name in groups) <= SHOWN
+    held_out = {*read_json(run.split)["test"], *read_json(run.split)["validation"]}
+    assert all(
+        any(case["title"].startswith(patient) for patient in held_out)
+        for case in data["cases"] if case["group"].startswith("Held-out")
+    )  # fmt: skip
+
+
+def test_a_synthetic_case_is_shown_as_the_file_that_networks_train_on(volume_run):
+    data = shown_in(volume_run)
+    case = next(case for case in data["cases"] if case["title"].startswith("inserted-00000"))
+    for key, folder in (("after", "images"), ("before", "originals")):
+        scan, shown = (
+            read_scan(volume_run.synthetic / folder / "inserted-00000.nii.gz"),
+            image_of(data, case[key]["volume"]),
+        )
+        array, file = np.asarray(shown.dataobj), scan.numpy()[0]
+        first = np.linalg.solve(scan.affine.numpy(), shown.affine[:, 3])[:3].round().astype(int)
+        part = file[tuple(slice(a, a + n) for a, n in zip(first, array.shape, strict=True))]
+        np.testing.assert_allclose(array, part, atol=np.ptp(file) / 4000)
+
+
+def test_a_run_from_before_there_were_viewers_still_gets_its_page(copy_of_run):
+    from medaug.stages.config.files import load_config
+    from medaug.stages.report import report
+
+    (copy_of_run.audit / "viewer.json").unlink()
+    report(load_config(copy_of_run.config, []), copy_of_run)
+    assert all(case["group"].startswith("Synthetic set") for case in shown_in(copy_of_run)["cases"])
