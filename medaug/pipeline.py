@@ -74,11 +74,13 @@ def run_pipeline(
     if "evaluate" in stages or "evaluate_domains" in stages:
         check_arms(config)
         check_network(config)
+    in_folds = config.split.folds is not None and config.split.fold is None
+    if in_folds:
+        _check_folds(config, until)
     check_is_run(out)
     helps = is_helper(config.training)
     with nullcontext() if helps else held(RunDir(out)):
-        if config.split.folds is not None and config.split.fold is None:
-            _check_folds(config, until)
+        if in_folds:
             return _run_folds(config, out, on_stage)
         if helps:
             return _help(config, out, stages)

@@ -22,9 +22,9 @@ def export(
 
     Example: `medaug export out/brats nnUNet_raw --to nnunet`
     """
-    from medaug.stages.exports.dataset import export_dataset
+    from medaug import api
 
-    typer.echo(f"{out}: {export_dataset(run, out, to)}")
+    typer.echo(f"{out}: {api.export(run, out, to=to)}")
 
 
 @app.command("export-bundle")
@@ -33,9 +33,9 @@ def export_bundle(weights: Weights, out: Annotated[Path, typer.Argument(help="Ne
 
     Example: `medaug export-bundle out/brats/train/weights bundle`
     """
-    from medaug.stages.exports.bundle import export_bundle
+    from medaug import api
 
-    typer.echo(export_bundle(weights, out))
+    typer.echo(api.export_bundle(weights, out))
 
 
 @app.command("export-onnx")
@@ -48,9 +48,9 @@ def export_onnx(
 
     Example: `medaug export-onnx out/brats/train/weights insert.onnx --direction a2b`
     """
-    from medaug.stages.exports.onnx import export_onnx
+    from medaug import api
 
-    typer.echo(export_onnx(weights, out, direction))
+    typer.echo(api.export_onnx(weights, out, direction=direction))
 
 
 @app.command("model-card")
@@ -63,6 +63,6 @@ def model_card(
 
     Example: `medaug model-card out/brats/train/weights README.md --run out/brats`
     """
-    from medaug.stages.exports.model_card import write_model_card
+    from medaug import api
 
-    typer.echo(write_model_card(weights, out, run))
+    typer.echo(api.model_card(weights, out, run=run))
