@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,7 +123,7 @@ def sample(weights: AnyPath, *, out: AnyPath, label: str = "both", count: int = 
     return write_samples(Path(weights), Path(out), label=label, count=count, seed=seed)
 
 
-def _settings(file: AnyPath | None, set_: Sequence[str] | None, chosen: dict[str, object]) -> PipelineConfig:
+def _settings(file: AnyPath | None, set_: Sequence[str] | None, chosen: Mapping[str, object]) -> PipelineConfig:
     from medaug.stages.config.files import load_config
 
     given = {key: value for key, value in chosen.items() if value is not None}

@@ -9,7 +9,16 @@ from typing import Any, BinaryIO
 import nrrd
 import numpy as np
 
-from medaug.io.unpacking import BZIP2_MOST, DEFLATE_MOST, bunzipped, check_declared, gunzipped, read_declared, voxels_of
+from medaug.io.unpacking import (
+    BZIP2_MOST,
+    DEFLATE_MOST,
+    Stream,
+    bunzipped,
+    check_declared,
+    gunzipped,
+    read_declared,
+    voxels_of,
+)
 
 LARGEST_VOXEL_BYTES = 8
 
@@ -48,7 +57,7 @@ def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray, bool, bool]:
     return array.transpose(*axes, *others), affine, bool(others), known
 
 
-def _data_of(header: dict[str, Any], file: BinaryIO) -> BinaryIO:
+def _data_of(header: dict[str, Any], file: BinaryIO) -> Stream:
     """Where the data begin, unpacked; `header` then describes them raw.
 
     Raises:

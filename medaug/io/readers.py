@@ -26,7 +26,7 @@ from medaug.errors import DataError
 from medaug.io.dicom.reading import read_series
 from medaug.io.nrrd_header import read_nrrd
 from medaug.io.suffixes import DICOM, META_IMAGE, NIFTI, NRRD, READABLE, is_dicom, suffix_of
-from medaug.io.unpacking import DEFLATE_MOST, check_declared, gunzipped, read_declared, voxels_of
+from medaug.io.unpacking import DEFLATE_MOST, Stream, check_declared, gunzipped, read_declared, voxels_of
 
 _STDERR_LOCK = threading.Lock()  # one decoder at a time may own file descriptor 2
 _DECODER_NOISE = re.compile(r"^(\w*(LZW|ZIP|Fax|TIFF|JPEG|Predictor)\w*:|tempfile\.tif:|MetaImage|\s+ideal = ).*")
@@ -108,7 +108,7 @@ def _decode_nifti(path: Path) -> Decoded:
     return Decoded(array, image.affine, has_channels=array.ndim > 3)
 
 
-def _nifti_of(stream: BinaryIO, file: BinaryIO, ratio: int) -> Any:
+def _nifti_of(stream: Stream, file: BinaryIO, ratio: int) -> Any:
     """The image of an unpacked stream, once its header declares no more than the file can hold."""
     start = stream.read(540)
     header_size = {int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big")}

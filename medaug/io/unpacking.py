@@ -11,7 +11,7 @@ import io
 import math
 import os
 from collections.abc import Sequence
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from isal import igzip, isal_zlib
 
@@ -35,6 +35,12 @@ def voxels_of(sizes: Sequence[int]) -> int:
     return math.prod(map(int, sizes))
 
 
+class Stream(Protocol):
+    """What gives bytes in order."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
 def check_declared(declared: int, file: BinaryIO, ratio: int = 1) -> None:
     """Refuses a header that declares more than the file can hold.
 
@@ -50,7 +56,7 @@ def check_declared(declared: int, file: BinaryIO, ratio: int = 1) -> None:
         raise ValueError(f"a header that declares {declared:,} bytes in a file of {size:,}")
 
 
-def read_declared(stream: BinaryIO, declared: int, start: bytes = b"") -> bytes:
+def read_declared(stream: Stream, declared: int, start: bytes = b"") -> bytes:
     """`start` and what follows it in an unpacked stream, to its end.
 
     Raises:
@@ -62,12 +68,12 @@ def read_declared(stream: BinaryIO, declared: int, start: bytes = b"") -> bytes:
     return data
 
 
-def gunzipped(file: BinaryIO) -> BinaryIO:
+def gunzipped(file: BinaryIO) -> Stream:
     """The unpacked stream of a gzip file that stands at its start."""
     return igzip.GzipFile(fileobj=file)
 
 
-def bunzipped(file: BinaryIO) -> BinaryIO:
+def bunzipped(file: BinaryIO) -> Stream:
     """The same of bzip2."""
     return bz2.BZ2File(io.BytesIO(file.read()))
 

@@ -108,7 +108,7 @@ def volume_ml(mask: np.ndarray, spacing_mm: Spacing) -> float:
 
 def equivalent_diameter_mm(mask: np.ndarray, spacing_mm: Spacing) -> float:
     """Diameter of the circle (2-D) of equal area or the sphere (3-D) of equal volume."""
-    return diameter_of_voxels(np.count_nonzero(mask), tuple(spacing_mm)[: mask.ndim])
+    return diameter_of_voxels(int(np.count_nonzero(mask)), tuple(spacing_mm)[: mask.ndim])
 
 
 def diameter_of_voxels(voxels: int, spacing_mm: Spacing) -> float:

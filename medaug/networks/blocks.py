@@ -54,11 +54,13 @@ class ResizeConv(nn.Module):
         return functional.relu(norm(doubled_conv(x, conv.weight, conv.bias)), inplace=True)
 
 
-class Merge(ConvNormAct):
+class Merge(nn.Module):
     """Doubles the coarse (B, C, *S), puts the fine (B, C, *2S) beside it, and convolves both: (B, C, *2S)."""
 
     def __init__(self, spatial_dims: int, channels: int):
-        super().__init__(spatial_dims, 2 * channels, channels)
+        super().__init__()
+        self.conv = CONV[spatial_dims](2 * channels, channels, 3)
+        self.norm = INSTANCE_NORM[spatial_dims](channels, affine=True)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         of_coarse, of_fine = self.conv.weight.chunk(2, dim=1)

@@ -40,8 +40,8 @@ class SubjectTransform(tio.MonaiAdapter):
         before = set(subject)
         edited = super().apply_transform(subject)
         label_key = getattr(self.monai_transform, "label_key", None)
-        if label_key in edited and label_key not in before:
-            image = edited[label_key]
+        if label_key is not None and label_key in edited and label_key not in before:
+            image: tio.Image = edited[label_key]
             edited[label_key] = tio.LabelMap(tensor=image.data.to(torch.uint8), affine=image.affine)
             edited.update_attributes()
         return edited

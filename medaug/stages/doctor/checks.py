@@ -116,7 +116,7 @@ def _undeclared(look: Look, data: DataConfig) -> list[Refusal]:
     rare, cases = set(rare_values(look)), {case["case"]: case for case in look.cases}
     found = []
     for fact in look.labelled:
-        if data.known_labels is not None and rare & fact.label.voxels.keys():
+        if data.known_labels is not None and rare & fact.marked.voxels.keys():
             case = cases[fact.case]
             try:
                 decode(case, Options(spatial_dims=2, known_labels=data.known_labels))
@@ -210,7 +210,7 @@ def _labels(look: Look) -> Check:
                      "image. Add the labels, or translate to a second kind of image (`--target`).", [])  # fmt: skip
     if missing:
         return Check("labels", "warn", f"{len(missing)} case(s) have no label and are left out", missing)
-    empty = [fact.case for fact in look.labelled if not fact.label.voxels]
+    empty = [fact.case for fact in look.labelled if not fact.marked.voxels]
     note = f"; {len(empty)} of them empty" if empty else ""
     return Check("labels", "pass", f"every case has one{note}", [])
 
@@ -221,7 +221,7 @@ def _lesions(look: Look) -> Check:
         return Check("lesions", "fail", "no labelled part of 5 mm or more; expected tumors to learn from. Check the "
                      "labels' values and the voxel size.", [])  # fmt: skip
     without = sorted(
-        {fact.patient for fact in look.labelled} - {fact.patient for fact in look.labelled if fact.label.voxels}
+        {fact.patient for fact in look.labelled} - {fact.patient for fact in look.labelled if fact.marked.voxels}
     )
     note = f"; {len(without)} patient(s) have none" if without else ""
     return Check("lesions", "pass", f"{found.count}, {found.per_patient.median:g} a patient{note}", without)

@@ -207,10 +207,13 @@ def spacing_text(fact: ScanFacts) -> str:
 
 def _label_values(labelled: list[ScanFacts]) -> list[LabelValue]:
     found = []
-    for value in sorted({value for fact in labelled for value in fact.label.voxels}):
-        holders = [fact for fact in labelled if value in fact.label.voxels]
-        solid = [fact for fact in holders if len(fact.shape) == 3 and fact.spacing_mm is not None]
-        volumes = [fact.label.voxels[value] * float(np.prod(fact.spacing_mm)) / 1000 for fact in solid]
+    for value in sorted({value for fact in labelled for value in fact.marked.voxels}):
+        holders = [fact for fact in labelled if value in fact.marked.voxels]
+        volumes = [
+            fact.marked.voxels[value] * float(np.prod(fact.spacing_mm)) / 1000
+            for fact in holders
+            if len(fact.shape) == 3 and fact.spacing_mm is not None
+        ]
         found.append(
             LabelValue(value, len(holders), len({f.patient for f in holders}), _spread(volumes) if volumes else None)
         )
@@ -218,15 +221,15 @@ def _label_values(labelled: list[ScanFacts]) -> list[LabelValue]:
 
 
 def _lesions(labelled: list[ScanFacts]) -> Lesions | None:
-    diameters = [d for fact in labelled for d in fact.label.diameters_mm]
+    diameters = [d for fact in labelled for d in fact.marked.diameters_mm]
     large = [d for d in diameters if d >= SPECK_MM]
     if not large:
         return None
     by_patient = {fact.patient: 0 for fact in labelled}
     volumes = []
     for fact in labelled:
-        by_patient[fact.patient] += sum(d >= SPECK_MM for d in fact.label.diameters_mm)
-        pairs = zip(fact.label.diameters_mm, fact.label.volumes_ml, strict=False)
+        by_patient[fact.patient] += sum(d >= SPECK_MM for d in fact.marked.diameters_mm)
+        pairs = zip(fact.marked.diameters_mm, fact.marked.volumes_ml, strict=False)
         volumes += [volume for diameter, volume in pairs if diameter >= SPECK_MM]
     return Lesions(
         len(large), len(diameters) - len(large), _spread(list(by_patient.values())), _spread(large),
@@ -237,9 +240,9 @@ def _lesions(labelled: list[ScanFacts]) -> Lesions | None:
 def _prevalence(labelled: list[ScanFacts]) -> Prevalence | None:
     if not labelled:
         return None
-    ill = {fact.patient for fact in labelled if fact.label.tumor_slices}
+    ill = {fact.patient for fact in labelled if fact.marked.tumor_slices}
     return Prevalence(
-        sum(fact.slices for fact in labelled), sum(fact.label.tumor_slices for fact in labelled),
+        sum(fact.slices for fact in labelled), sum(fact.marked.tumor_slices for fact in labelled),
         len({fact.patient for fact in labelled}), len(ill),
     )  # fmt: skip
 

@@ -80,6 +80,11 @@ class ScanFacts:
     label: LabelFacts | None
 
     @property
+    def marked(self) -> LabelFacts:
+        """What the label marks: nothing, where there is none."""
+        return self.label or LabelFacts({}, [], [], 0)
+
+    @property
     def slices(self) -> int:
         return self.shape[2] if len(self.shape) == 3 else 1
 

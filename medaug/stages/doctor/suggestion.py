@@ -65,7 +65,7 @@ def rare_values(look: Look) -> dict[int, str]:
     """Label values of one patient alone where half of at least five labelled patients share another one."""
     patients: dict[int, set[str]] = {}
     for fact in look.labelled:
-        for value in fact.label.voxels:
+        for value in fact.marked.voxels:
             patients.setdefault(value, set()).add(fact.patient)
     everybody = len({fact.patient for fact in look.labelled})
     common = any(2 * len(who) >= everybody for who in patients.values())
@@ -143,7 +143,7 @@ def _window(look: Look) -> tuple[str, list[float], str] | None:
 
 
 def _labels(section: str, look: Look) -> Iterator[Setting]:
-    counts = Counter(value for fact in look.labelled for value in fact.label.voxels)
+    counts = Counter(value for fact in look.labelled for value in fact.marked.voxels)
     if not counts or len(counts) > MOST_LABEL_VALUES:
         return
     rare = rare_values(look)
@@ -165,7 +165,7 @@ def _split(look: Look, target: Look | None) -> Iterator[Setting]:
 
 
 def _crop(look: Look, working_mm: float | None) -> Iterator[Setting]:
-    diameters = [d for fact in look.labelled for d in fact.label.diameters_mm if d >= SPECK_MM]
+    diameters = [d for fact in look.labelled for d in fact.marked.diameters_mm if d >= SPECK_MM]
     voxel_mm = working_mm or (float(np.median(plane_spacings_mm(look.facts))) if look.facts else 1.0)
     wanted = 2 * float(np.percentile(diameters, 90)) / voxel_mm if diameters else CROPS[1]
     size = next((crop for crop in CROPS if crop >= wanted), CROPS[-1])

@@ -21,7 +21,7 @@ from medaug.progress import track
 from medaug.quality import HOUNSFIELD, Pair, Scale, bone_dice, similarity, tissue_errors
 from medaug.quality.baselines import Example, IntensityRegression, MeanImage
 from medaug.report.translation import shown_range, translation_grid
-from medaug.report.viewer import Shown, ViewerCase, encode, write_cases
+from medaug.report.viewer import EncodedCase, Shown, ViewerCase, encode, write_cases
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.registered import read_case, read_target, registered, scale_of, translated, whole_views
@@ -130,7 +130,8 @@ def _baselines(
 def _write_pictures(held: _Held, arms: dict[str, Translation], method: str) -> None:
     """The middle case of the first patients."""
     rival = REGRESSION if REGRESSION in arms else MEAN
-    rows, cases = {}, []
+    rows: dict[str, tuple[np.ndarray, Pair, np.ndarray]] = {}
+    cases: list[EncodedCase] = []
     for patient, views in list(held.pairs.items())[:PICTURES]:
         middle = views[len(views) // 2]
         source = middle[0].read(held.run.prepared).image

@@ -151,7 +151,8 @@ def _check_synthesized(run: RunDir) -> None:
 def _real_cases(run: RunDir, split: Split, numbers: dict[str, str]) -> Iterator[ExportCase]:
     """Of the source domain all patients, of a target domain those held out: its training images have no labels."""
     parts: dict[str, Part] = dict.fromkeys(split.train, "train")
-    parts |= dict.fromkeys(split.validation, "validation") | dict.fromkeys(split.test, "test")
+    parts.update(dict.fromkeys(split.validation, "validation"))
+    parts.update(dict.fromkeys(split.test, "test"))
     for prefix, datalist, folder in (("", run.datalist, run.prepared), ("target-", run.datalist_b, run.prepared_b)):
         entries = read_json(datalist)["cases"] if datalist.exists() else []
         unused = [entry["case"] for entry in entries if entry["patient"] not in parts]

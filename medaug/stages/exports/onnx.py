@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
@@ -60,7 +60,7 @@ def export_onnx(folder: Path, out: Path, direction: str = "a2b") -> Exported:
     if out.exists():
         raise RunError(f"{out}: exists already; nothing is written over it. Choose another name, or remove it.")
     weights = load_weights(folder)
-    network = DirectionNetwork(weights.translator, direction).eval()
+    network = DirectionNetwork(weights.translator, cast(Direction, direction)).eval()
     model = _converted(network, _size(weights))
     onnx.helper.set_model_props(model, _about(network, weights))
     onnx.checker.check_model(model)

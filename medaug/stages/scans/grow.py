@@ -68,7 +68,7 @@ def grow_in_scan(
             shots.append(_shot(grown, as_meta(label), level, rows[k]))
             paths += files
             names = ("original", shots[k].title.partition(":")[0])
-            cases.append(encode(case_of_scan(shots[k].title, image, grown, names, (window, window), label)))
+            cases.append(encode(case_of_scan(shots[k].title, image, grown, names, (window, window), as_meta(label))))
             tracker.advance(shots[k].title)
     facts = {
         "scan": scan.name, "seed": seed, "weights": loaded.facts["sha256"], **asdict(grow.plan),
