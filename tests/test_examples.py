@@ -55,3 +55,16 @@ def test_synthetic_ct_is_written_in_hu(tmp_path):
     (path,) = (tmp_path / "run" / "synthetic").glob("*.nii.gz")
     ct = read_scan(path)
     assert ct.shape == (1, 32, 32, 6) and -1024 <= float(ct.min()) < float(ct.max()) <= 1000
+
+
+def test_a_bundle_is_run_by_monai(tiny_run, tmp_path):
+    assert "4 files" in example("05", "--run", tiny_run.root, "--out", tmp_path / "bundle")  # 2 images, 2 labels
+
+
+def test_torchio_gets_tumors(tiny_run):
+    assert "tumor voxels: [" in example("06", "--run", tiny_run.root)
+
+
+def test_nnunet_gets_synthetic_cases_for_training_only(tiny_run, tmp_path):
+    said = example("07", "--run", tiny_run.root, "--out", tmp_path / "raw")
+    assert "training cases, labels {'background': 0, 'tumor': 1}" in said and "validate, all real" in said
