@@ -6,6 +6,7 @@
 # make licences            docs/licences.md, from what is installed
 # make audit-dependencies  known vulnerabilities of the pins in constraints.txt; needs the package index's advisories
 # make fuzz   FUZZ damaged files for every reader, and all property tests with fresh examples (about 10 minutes)
+# make bench  speed, memory and ratios to plain implementations, on an idle machine
 # make crash  kills train, synthesize and benchmark KILLS times each
 PYTHON ?= python3
 BIN := .venv/bin
@@ -14,7 +15,7 @@ FUZZ ?= 700
 FUZZ_SEED ?= $(shell date +%s)
 KILLS ?= 12
 
-.PHONY: demo docs env test dist licences audit-dependencies fuzz crash clean
+.PHONY: demo docs env test dist licences audit-dependencies fuzz crash bench clean
 
 demo: .venv/.installed
 	$(BIN)/medaug run pipelines/quickstart.yaml --out $(DEMO_OUT)
@@ -51,6 +52,9 @@ fuzz: .venv/.dev
 
 crash: .venv/.dev
 	MEDAUG_KILLS=$(KILLS) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --timeout 1800 tests/stages/test_crashes.py tests/stages/benchmark/test_processes.py
+
+bench: .venv/.dev
+	$(BIN)/pytest -o addopts="--import-mode=importlib" -q tests/benchmarks
 
 # torch first, by its exact version: a range would let pip choose a newer build with CUDA.
 .venv/bin/python:

@@ -3,6 +3,7 @@
 import gzip
 import os
 import sys
+from pathlib import Path
 
 import nibabel
 import nrrd
@@ -14,6 +15,8 @@ from PIL import Image, TiffImagePlugin
 
 from medaug.errors import DataError, RunError
 from medaug.io.files import read_label, read_scan, write_channels, write_scan
+
+BRATS = Path(os.environ.get("MEDAUG_DATA", Path(__file__).parents[3] / "shared" / "data")) / "brats"
 
 AFFINE = np.array([[-1.5, 0.1, 0, 12.0], [0.1, -2.0, 0, -7.5], [0, 0, 3.0, 4.25], [0, 0, 0, 1.0]])
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS to LPS and back
@@ -95,6 +98,19 @@ def test_scaled_nifti_values_are_in_the_scans_unit(tmp_path, volume):
     nibabel.save(image, tmp_path / "a.nii.gz")
     stored = nibabel.load(tmp_path / "a.nii.gz").get_fdata()
     np.testing.assert_allclose(read_scan(tmp_path / "a.nii.gz").as_tensor()[0].numpy(), stored)
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_nifti_header_with_a_history_of_any_length_is_read(tmp_path, volume, kind, ending):
+    """As AFNI writes it, into the scans of BraTS for example."""
+    image = kind(volume, np.diag([1.0, 2.0, 3.0, 1.0]))
+    for length in (3, 5000):
+        image.header.extensions.append(nibabel.nifti1.Nifti1Extension("afni", b"h" * length))
+    image.to_filename(tmp_path / f"scan{ending}")
+    scan = read_scan(tmp_path / f"scan{ending}")
+    np.testing.assert_array_equal(scan[0].numpy(), volume)
+    np.testing.assert_array_equal(scan.affine.numpy(), image.affine)
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.98])
@@ -297,3 +313,13 @@ def test_a_failed_write_keeps_the_earlier_scan(tmp_path, volume, monkeypatch):
         write_scan(tmp_path / "a.nii.gz", volume[None] + 1)
     assert (tmp_path / "a.nii.gz").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["a.nii.gz"]
+
+
+def test_real_scans_are_read_as_nibabel_reads_them():
+    scans = sorted(BRATS.glob("*_20_1/*.nii.gz"))
+    if not scans:
+        pytest.skip("no BraTS scans; set MEDAUG_DATA to a folder with brats/")
+    for path in scans:
+        scan, expected = read_scan(path), nibabel.load(path)
+        np.testing.assert_array_equal(scan[0].numpy(), expected.get_fdata(dtype=np.float32))
+        np.testing.assert_array_equal(scan.affine.numpy(), expected.affine)
