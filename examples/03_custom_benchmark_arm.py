@@ -6,14 +6,11 @@ python examples/03_custom_benchmark_arm.py --out out/own-arm        # about as l
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from monai.transforms import MapTransform, RandomizableTransform
 
-from medaug.stages.benchmark.launch import run_benchmark
-from medaug.stages.benchmark.tables import results_text
-from medaug.stages.config.files import load_config
+import medaug
 
 PIPELINE = """
 name: own-arm
@@ -54,5 +51,4 @@ if __name__ == "__main__":
     args.out.parent.mkdir(parents=True, exist_ok=True)
     pipeline = args.out.with_suffix(".yaml")
     pipeline.write_text(PIPELINE)
-    run = run_benchmark(load_config(pipeline, args.set), args.out)
-    sys.stdout.write(f"{results_text(run)}\n{run.report}\n")
+    print(medaug.benchmark(pipeline, out=args.out, set_=args.set).text())

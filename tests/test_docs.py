@@ -26,6 +26,7 @@ from medaug.generation.weights import save_gan
 from medaug.io.atomic import read_json
 from medaug.io.cache import open_array
 from medaug.stages.config.files import load_config
+from medaug.stages.exports.bundle import export_bundle
 from medaug.translators import build_translator
 from medaug.translators.weights import save_translator
 from medaug.volumes import Domain, Percentiles, Window
@@ -157,6 +158,10 @@ def reader(tmp_path_factory, tiny_run, tiny_config, dicom_series):
     dicom_series(folder / "MR" / "series", values, modality="MR", slope=1.0, intercept=0.0)
     scan = next((tiny_run.phantoms / "imagesTr").glob("*_0000.nii.gz"))
     shutil.copy(scan, folder / "scan.nii.gz")
+    shutil.copy(scan.parents[1] / "labelsTr" / scan.name.replace("_0000", ""), folder / "tumor.nii.gz")
+    (folder / "scans").mkdir()
+    shutil.copy(scan, folder / "scans")
+    export_bundle(tiny_run.weights, folder / "bundle")
     return folder
 
 

@@ -100,7 +100,7 @@ def test_a_tumors_style_is_transplanted_by_the_command(styled, head, tmp_path):
     for name, extra in (("own", []), ("given", ["--style-from", paths["reference"], "--style-mask", paths["mask"]])):
         done = CliRunner().invoke(app, [str(a) for a in [*base, tmp_path / name, *extra]])
         assert done.exit_code == 0, done.output
-        edited, label, _, manifest = map(Path, done.stdout.split())
+        edited, label, _, manifest, _ = map(Path, done.stdout.split())
         np.testing.assert_array_equal(read_label(label), read_label(paths["mask"]))
         results.append((read_scan(edited).as_tensor().numpy(), read_json(manifest)["lesions"][0]))
     assert "style" not in results[0][1] and len(results[1][1]["style"]) == 3

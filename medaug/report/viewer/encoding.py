@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from medaug.io.atomic import read_json, write_json
-from medaug.io.files import nifti_bytes
 from medaug.report.figures import OKABE_ITO
 from medaug.report.pictures import Picture, picture_grid
 from medaug.report.viewer.case import Shown, ViewerCase
@@ -86,6 +85,8 @@ def read_cases(path: Path) -> list[EncodedCase]:
 
 def _encoded(case: ViewerCase, note: str) -> EncodedCase:
     images = [case.before.image, case.after.image]
+    from medaug.io.files import nifti_bytes  # brings MONAI, which plots need not wait for
+
     stored = _stored(images) if case.comparable else [part for image in images for part in _stored([image])]
     affine = case.affine if case.oriented else _picture_affine(case)
     data = [nifti_bytes(_volume(array), affine, slope=slope, intercept=low) for array, slope, low in stored]
