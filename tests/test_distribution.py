@@ -87,7 +87,8 @@ def test_every_data_file_of_the_package_is_in_the_wheel():
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     listed = [f"{package.replace('.', '/')}/{pattern}" for package, found in patterns.items() for pattern in found]
     files = [path for path in (*PACKAGE.rglob("*"), *(PACKAGE / "pipelines").iterdir()) if path.is_file()]
-    data = {str(path.relative_to(ROOT)) for path in files if path.suffix not in (".py", ".pyc")}
+    named = (path.relative_to(ROOT) for path in files if path.suffix not in (".py", ".pyc"))
+    data = {str(path) for path in named if not any(part.startswith(".") for part in path.parts)}  # no tool's cache
     assert {name for name in data if not any(fnmatch(name, pattern) for pattern in listed)} == set()
     assert "medaug/pipelines/quickstart.yaml" in data and "medaug/py.typed" in data
 
