@@ -41,7 +41,7 @@ def test_the_first_epoch_against_bare_decoding(benchmark, folder, tmp_path, seco
                 np.asanyarray(nib.load(case[key]).dataobj)
 
     def prepare(workers: int) -> None:
-        prepare_cases(cases, tmp_path / f"{next(folders)}", workers=workers)
+        prepare_cases(cases, tmp_path / f"{next(folders)}", workers=workers, spatial_dims=2)
 
     functions = {"decode": decode, "prepare": lambda: prepare(1), "two threads": lambda: prepare(2)}
     seconds = seconds_in_turns(functions, rounds=3)
@@ -56,7 +56,7 @@ def test_the_first_epoch_against_bare_decoding(benchmark, folder, tmp_path, seco
 
 def test_a_second_epoch_never_decodes_gzip(benchmark, folder, tmp_path, monkeypatch, tell):
     prepared = tmp_path / "prepared"
-    entries, _ = prepare_cases(find_cases(folder), prepared)
+    entries, _ = prepare_cases(find_cases(folder), prepared, spatial_dims=2)
     for entry in entries:
         entry["window"] = {"low": 0.0, "high": 1000.0, "unit": "au"}
     views = views_of(entries, prepared, 2)
@@ -67,7 +67,7 @@ def test_a_second_epoch_never_decodes_gzip(benchmark, folder, tmp_path, monkeypa
 
     monkeypatch.setattr(gzip, "open", refused)
     monkeypatch.setattr(nib, "load", refused)
-    prepare_cases(find_cases(folder), prepared)
+    prepare_cases(find_cases(folder), prepared, spatial_dims=2)
     benchmark(read_all, views[:50], prepared)
     each = benchmark.stats.stats.median / 50
     tell(f"a slice of a prepared scan: {1e3 * each:.2f} ms; decoding its scan: {1e3 * decode:.0f} ms")
