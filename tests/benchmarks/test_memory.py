@@ -15,9 +15,9 @@ from medaug.phantoms import abdomen_phantom, head_phantom
 SHAPE = (512, 512, 300)
 LIMIT_GB = 4.0
 MEASURED = (
-    "import resource, sys; from medaug.cli import app\n"
+    "import sys; from medaug.cli import app\n"
     "try: app(sys.argv[1:])\n"
-    "finally: print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+    "finally: print('peak', open('/proc/self/status').read().partition('VmHWM:')[2].split()[0], file=sys.stderr)"
 )
 
 
