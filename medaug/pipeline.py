@@ -20,6 +20,7 @@ from medaug.stages.benchmark.jobs import do
 from medaug.stages.benchmark.launch import run_benchmark
 from medaug.stages.benchmark.page import page as benchmark_page
 from medaug.stages.benchmark.plan import Job, blocks_of
+from medaug.stages.claims import held
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.files import load_config
 from medaug.stages.domains.evaluate_domains import check_labels
@@ -27,7 +28,6 @@ from medaug.stages.downstream.arms import check_arms
 from medaug.stages.downstream.tasks import check_network
 from medaug.stages.evaluate import check_patients
 from medaug.stages.finished import finished_run, is_benchmark
-from medaug.stages.holding import held
 from medaug.stages.report_folds import report_folds
 from medaug.stages.reproduce import Reproduction, check_same_data, compared
 from medaug.stages.runs import RunDir, check_is_run, open_run

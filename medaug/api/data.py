@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medaug.api.paths import AnyPath, path_of
+
 if TYPE_CHECKING:
     from medaug.stages.doctor.examination import Examination
-
-AnyPath = str | Path
 
 
 def doctor(
@@ -23,8 +23,8 @@ def doctor(
     from medaug.stages.doctor.examination import examine
 
     return examine(
-        Path(data), sequence=sequence, layout=layout, target=None if target is None else Path(target),
-        target_sequence=target_sequence, out=None if out is None else Path(out),
+        Path(data), sequence=sequence, layout=layout, target=path_of(target),
+        target_sequence=target_sequence, out=path_of(out),
     )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def init(
     from medaug.stages.doctor.examination import examine
 
     examine(
-        Path(data), sequence=sequence, layout=layout, target=None if target is None else Path(target),
+        Path(data), sequence=sequence, layout=layout, target=path_of(target),
         target_sequence=target_sequence, task=task, out=Path(out),
     )  # fmt: skip
     return Path(out)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medaug.api.paths import AnyPath, path_of
+
 if TYPE_CHECKING:
     from medaug.stages.exports.onnx import Exported
-
-AnyPath = str | Path
 
 
 def export(run: AnyPath, out: AnyPath, *, to: str) -> str:
@@ -36,4 +36,4 @@ def model_card(weights: AnyPath, out: AnyPath, *, run: AnyPath | None = None) ->
     """Writes a Hugging Face model card, with the scores and audits of the run that trained them; returns its path."""
     from medaug.stages.exports.model_card import write_model_card
 
-    return write_model_card(Path(weights), Path(out), None if run is None else Path(run))
+    return write_model_card(Path(weights), Path(out), path_of(run))

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medaug.api.paths import AnyPath, path_of
+
 if TYPE_CHECKING:
     from medaug.pipeline import StageResult
     from medaug.quality.audits import Finding
     from medaug.stages.reproduce import Reproduction
-
-AnyPath = str | Path
 
 
 def report(folder: AnyPath) -> Path:
@@ -47,7 +47,7 @@ def reproduce(
     """
     from medaug.pipeline import reproduce
 
-    return reproduce(Path(folder), None if out is None else Path(out), jobs=jobs, on_stage=on_stage or (lambda _: None))
+    return reproduce(Path(folder), path_of(out), jobs=jobs, on_stage=on_stage or (lambda _: None))
 
 
 def audit(run: AnyPath, *, only: Sequence[str] | None = None, set_: Sequence[str] | None = None) -> list[Finding]:

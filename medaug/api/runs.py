@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medaug.api.paths import AnyPath, path_of
+
 if TYPE_CHECKING:
     from medaug.pipeline import StageResult
     from medaug.stages.benchmark.tables import BenchmarkResults, Plan
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
     from medaug.stages.runs import RunDir
     from medaug.stages.shards import ShardResult
 
-AnyPath = str | Path
 OnStage = Callable[["StageResult"], None]
 
 
@@ -127,7 +128,7 @@ def _settings(file: AnyPath | None, set_: Sequence[str] | None, chosen: Mapping[
     from medaug.stages.config.files import load_config
 
     given = {key: value for key, value in chosen.items() if value is not None}
-    return load_config(None if file is None else Path(file), list(set_ or []), given)
+    return load_config(path_of(file), list(set_ or []), given)
 
 
 def _run(settings: PipelineConfig, out: AnyPath | None, name: str, until: str, on_stage: OnStage | None) -> RunDir:

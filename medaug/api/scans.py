@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-AnyPath = str | Path
+from medaug.api.paths import AnyPath, path_of
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ def insert(
     from medaug.stages.scans.single import insert_into_scan
 
     return insert_into_scan(
-        Path(scan), Path(weights), Path(out), count=count, seed=seed, size_mm=size_mm, organ_mask=_path(organ_mask),
-        mask=_path(mask), style_from=_path(style_from), style_mask=_path(style_mask), sequence=sequence,
+        Path(scan), Path(weights), Path(out), count=count, seed=seed, size_mm=size_mm, organ_mask=path_of(organ_mask),
+        mask=path_of(mask), style_from=path_of(style_from), style_mask=path_of(style_mask), sequence=sequence,
     )  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def grow(
     return grow_in_scan(
         Path(scan), Path(weights), Path(out), steps=steps, start_mm=start_mm, doubling_days=doubling_days,
         interval_days=interval_days, mass_effect=mass_effect, reach_mm=reach_mm, seed=seed,
-        organ_mask=_path(organ_mask), sequence=sequence,
+        organ_mask=path_of(organ_mask), sequence=sequence,
     )  # fmt: skip
 
 
@@ -76,11 +76,7 @@ def anomaly(
     from medaug.pipeline import score_anomalies
 
     files = score_anomalies(
-        Path(source), _path(weights), _path(out), organ_mask=_path(organ_mask), sequence=sequence,
+        Path(source), path_of(weights), path_of(out), organ_mask=path_of(organ_mask), sequence=sequence,
         overrides=list(set_ or []),
     )  # fmt: skip
     return AnomalyScores(read_json(files[-1]), files)
-
-
-def _path(path: AnyPath | None) -> Path | None:
-    return None if path is None else Path(path)

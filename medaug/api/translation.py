@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-AnyPath = str | Path
+from medaug.api.paths import AnyPath, path_of
 
 
 def synth_ct(
@@ -27,9 +27,9 @@ def synth_ct(
     from medaug.stages.scans.synth_ct import translate_scan
 
     return translate_scan(
-        Path(scan), Path(weights), Path(out), direction=direction, series=series, mask=_path(mask), label=_path(label),
-        segmentation=_path(segmentation), names=name or (), output_format=output_format, deidentify=deidentify,
-        seed=seed, sequence=sequence,
+        Path(scan), Path(weights), Path(out), direction=direction, series=series, mask=path_of(mask),
+        label=path_of(label), segmentation=path_of(segmentation), names=name or (), output_format=output_format,
+        deidentify=deidentify, seed=seed, sequence=sequence,
     )  # fmt: skip
 
 
@@ -43,8 +43,4 @@ def compare(
     """
     from medaug.stages.scans.compare import compare_images
 
-    return compare_images(Path(real), Path(synthetic), _path(mask), _path(out))
-
-
-def _path(path: AnyPath | None) -> Path | None:
-    return None if path is None else Path(path)
+    return compare_images(Path(real), Path(synthetic), path_of(mask), path_of(out))

@@ -17,12 +17,13 @@ from medaug.errors import RunError
 from medaug.io.atomic import read_json
 from medaug.io.files import read_scan
 from medaug.pipeline import run_pipeline
-from medaug.stages.holding import held
+from medaug.stages.claims import held
 from medaug.stages.runs import RunDir
 from medaug.training import fit
 from medaug.training.checkpoint import load_checkpoint
 from medaug.translators.weights import load_weights
 
+from ..killing import killed_after
 from ..training.tiny import Crops, assert_same_state, tiny_translator
 from ..training.tiny import tiny_config as tiny_training
 
@@ -42,16 +43,6 @@ def started(work):
     process = multiprocessing.get_context("fork").Process(target=child)
     process.start()
     return process
-
-
-def killed_after(process, seconds):
-    """Whether SIGKILL still met it."""
-    process.join(seconds)
-    if process.exitcode is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.join()
-    assert process.exitcode in (0, -signal.SIGKILL)
-    return process.exitcode != 0
 
 
 def check_whole(root):

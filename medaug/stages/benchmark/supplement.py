@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from medaug.errors import RunError
 from medaug.io.atomic import atomic_path, read_json, to_json
 from medaug.report.figures import to_png
 from medaug.report.vector import to_svg
 from medaug.stages.benchmark.drawings import Drawing, by_patient, differences, drawings_of
 from medaug.stages.benchmark.reading import read_results
 from medaug.stages.config.files import dump_config
+from medaug.stages.exports.output import check_free
 from medaug.stages.finished import Finished, finished_run
 from medaug.stages.scrubbing import known_paths, without_paths, without_roots
 from medaug.stages.sections import cells_by_name
@@ -42,8 +42,7 @@ def export_results(folder: Path, out: Path) -> Path:
         RunError: if the run is unfinished, naming what is missing, or `out` exists.
     """
     found = finished_run(folder)
-    if out.exists():
-        raise RunError(f"{out}: exists already; nothing is written over it. Choose another name, or remove it.")
+    check_free(out)
     parts = [*_facts(found), *_plots(found)]
     parts = [Part(README, _readme(found, parts).encode(), ""), *parts]
     with atomic_path(out) as temporary:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from medaug.errors import ConfigError, RunError
+from medaug.errors import ConfigError
 from medaug.io.atomic import read_json, write_text
 from medaug.stages.audits.kept import finding_of, kept_rows
 from medaug.stages.audits.section import limit_text, value_text
 from medaug.stages.config.files import load_config
+from medaug.stages.exports.output import check_free
 from medaug.stages.runs import RunDir
 from medaug.stages.sections import interval_text, main_metric, verdict_of
 from medaug.translators.weights import Weights, load_weights
@@ -41,8 +42,7 @@ def write_model_card(weights: Path, out: Path, run: Path | None = None) -> Path:
         RunError: if `out` is there already.
         WeightsError: if the weights cannot be used.
     """
-    if out.exists():
-        raise RunError(f"{out}: exists already; nothing is written over it. Choose another name, or remove it.")
+    check_free(out)
     write_text(out, model_card(load_weights(weights), run))
     return out
 

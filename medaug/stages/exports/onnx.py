@@ -19,8 +19,9 @@ import numpy as np
 import torch
 
 import medaug
-from medaug.errors import ConfigError, RunError, WeightsError
+from medaug.errors import ConfigError, WeightsError
 from medaug.io.atomic import atomic_path
+from medaug.stages.exports.output import check_free
 from medaug.translators import Direction
 from medaug.translators.network import DirectionNetwork
 from medaug.translators.weights import Weights, load_weights
@@ -57,8 +58,7 @@ def export_onnx(folder: Path, out: Path, direction: str = "a2b") -> Exported:
     onnx, runtime = _libraries()
     if direction not in get_args(Direction):
         raise ConfigError(f"--direction: found {direction!r}; expected one of {', '.join(get_args(Direction))}")
-    if out.exists():
-        raise RunError(f"{out}: exists already; nothing is written over it. Choose another name, or remove it.")
+    check_free(out)
     weights = load_weights(folder)
     network = DirectionNetwork(weights.translator, cast(Direction, direction)).eval()
     model = _converted(network, _size(weights))

@@ -15,5 +15,14 @@ def check_new(out: Path) -> None:
     """
     if out.is_dir() and not any(out.iterdir()):
         return
+    check_free(out)
+
+
+def check_free(out: Path) -> None:
+    """Refuses a path that anything is at.
+
+    Raises:
+        RunError: naming it.
+    """
     if out.exists():
         raise RunError(f"{out}: exists already; nothing is written over it. Choose another name, or remove it.")

@@ -17,6 +17,7 @@ from medaug.stages.benchmark.launch import run_benchmark
 from medaug.stages.claims import claimed
 from medaug.stages.runs import RunDir
 
+from ...killing import killed_after
 from .conftest import cells, identity, made_of, same_results
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks the processes it kills")
@@ -28,16 +29,6 @@ def trained(run):
     rows = [json.loads(line) for line in (run.root / "jobs.jsonl").read_text().splitlines()]
     of_cells = [row for row in rows if "-seed" in row["job"]]
     return Counter(row["job"] for row in of_cells), {row["pid"] for row in of_cells}
-
-
-def killed_after(process, seconds):
-    """Whether SIGKILL still met it; its data loaders' workers too."""
-    process.join(seconds)
-    if process.exitcode is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.join()
-    assert process.exitcode in (0, -signal.SIGKILL)
-    return process.exitcode != 0
 
 
 @pytest.mark.timeout(900)
