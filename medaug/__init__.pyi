@@ -3,6 +3,7 @@ from medaug.api import anomaly as anomaly
 from medaug.api import audit as audit
 from medaug.api import benchmark as benchmark
 from medaug.api import compare as compare
+from medaug.api import compare_runs as compare_runs
 from medaug.api import doctor as doctor
 from medaug.api import export as export
 from medaug.api import export_bundle as export_bundle

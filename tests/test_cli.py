@@ -27,7 +27,8 @@ from medaug.stages.config.files import dump_config
 
 MEDAUG = Path(sys.executable).with_name("medaug")
 COMMANDS = (
-    "train-cycle", "train-gan", "sample", "run", "synthesize", "benchmark", "report", "export-results", "reproduce",
+    "train-cycle", "train-gan", "sample", "run", "synthesize", "benchmark", "report", "export-results",
+    "compare-runs", "reproduce",
     "audit", "insert", "styles", "grow", "remove", "anomaly", "compare", "doctor", "init", "phantoms", "synth-ct",
     "export", "export-bundle", "export-onnx", "model-card",
 )  # fmt: skip

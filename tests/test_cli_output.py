@@ -85,10 +85,16 @@ def test_reproduce_prints_json(as_json, tmp_path, monkeypatch):
     assert as_json("reproduce", tmp_path)["identical"] is True
 
 
+def test_compare_runs_prints_json(as_json, tiny_run, copy_of_run):
+    found = as_json("compare-runs", tiny_run.root, copy_of_run.root)
+    assert {d["arm"] for d in found["differences"]} == {"standard", "standard+gan"}
+    assert {d["comparison"]["difference"]["mean"] for d in found["differences"]} == {0}
+
+
 def test_every_command_with_a_table_has_the_option():
     commands = typer.main.get_command(app).commands
     having = {name for name, command in commands.items() if any(p.name == "json" for p in command.params)}
-    assert having == {"audit", "anomaly", "benchmark", "compare", "doctor", "reproduce"}
+    assert having == {"audit", "anomaly", "benchmark", "compare", "compare-runs", "doctor", "reproduce"}
 
 
 def test_the_documented_exit_codes_are_those_of_the_errors():

@@ -7,13 +7,13 @@ line calls exactly these. Nothing heavy is imported before a function is called.
 
 from medaug.api.data import doctor, init, phantoms
 from medaug.api.exports import export, export_bundle, export_onnx, model_card
-from medaug.api.finished import audit, export_results, report, reproduce
+from medaug.api.finished import audit, compare_runs, export_results, report, reproduce
 from medaug.api.runs import benchmark, run, sample, synthesize, train_cycle, train_gan
 from medaug.api.scans import anomaly, grow, insert, remove, styles
 from medaug.api.translation import compare, synth_ct
 
 __all__ = [
-    "anomaly", "audit", "benchmark", "compare", "doctor", "export", "export_bundle", "export_onnx", "export_results",
-    "grow", "init", "insert", "model_card", "phantoms", "remove", "report", "reproduce", "run", "sample", "styles",
-    "synth_ct", "synthesize", "train_cycle", "train_gan",
+    "anomaly", "audit", "benchmark", "compare", "compare_runs", "doctor", "export", "export_bundle", "export_onnx",
+    "export_results", "grow", "init", "insert", "model_card", "phantoms", "remove", "report", "reproduce", "run",
+    "sample", "styles", "synth_ct", "synthesize", "train_cycle", "train_gan",
 ]  # fmt: skip

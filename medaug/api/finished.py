@@ -11,6 +11,7 @@ from medaug.api.paths import AnyPath, path_of
 if TYPE_CHECKING:
     from medaug.pipeline import StageResult
     from medaug.quality.audits import Finding
+    from medaug.stages.compare_runs import RunComparison
     from medaug.stages.reproduce import Reproduction
 
 
@@ -48,6 +49,20 @@ def reproduce(
     from medaug.pipeline import reproduce
 
     return reproduce(Path(folder), path_of(out), jobs=jobs, on_stage=on_stage or (lambda _: None))
+
+
+def compare_runs(reference: AnyPath, others: Sequence[AnyPath], *, arm: Sequence[str] | None = None) -> RunComparison:
+    """Compares the arms of finished runs, scored on the same patients and seeds, with those of `reference`.
+
+    Args:
+        arm: only these; not given: all that every run has.
+
+    Raises:
+        MedaugError: if a run is unfinished, or they cannot be paired.
+    """
+    from medaug.stages.compare_runs import compared_runs
+
+    return compared_runs([Path(reference), *map(Path, others)], list(arm or []))
 
 
 def audit(run: AnyPath, *, only: Sequence[str] | None = None, set_: Sequence[str] | None = None) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""Commands on a folder that a run or a benchmark has finished: its page again, its results to pass on, itself again."""
+"""Commands on folders that runs have finished: the page again, results to pass on, side by side, the run again."""
 
 from __future__ import annotations
 
@@ -36,6 +36,28 @@ def export_results(
     from medaug import api
 
     typer.echo(api.export_results(folder, out))
+
+
+@app.command("compare-runs")
+def compare_runs(
+    reference: RunFolder,
+    others: Annotated[list[Path], typer.Argument(help="Other finished runs, scored on the same patients and seeds.")],
+    arm: Annotated[
+        list[str] | None, typer.Option(help="Only this arm; may be given several times. [default: all they share]")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Did a setting help? Compare the arms of runs with those of a first one, with intervals over patients and seeds.
+
+    Example: `medaug compare-runs out/lgg out/lgg-large-crops out/lgg-munit --arm standard+gan`
+    """
+    from medaug import api
+
+    found = api.compare_runs(reference, others, arm=arm)
+    if json:
+        print_json(found)
+    else:
+        typer.echo(found.text())
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from medaug.errors import RunError
 from medaug.io.atomic import read_json
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.files import load_config
-from medaug.stages.runs import INNER_RUNS, RunDir
+from medaug.stages.runs import INCIDENTAL, INNER_RUNS, RunDir
 
 EVALUATIONS = ("evaluate", "evaluate_domains", "score_translation")
 """Stages that leave scores."""
@@ -36,6 +36,12 @@ class Finished:
     @property
     def is_benchmark(self) -> bool:
         return is_benchmark(self.run)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those that can change results, by dotted name."""
+        flat = _flat(self.config.model_dump(mode="json"))
+        return {name: value for name, value in flat.items() if name.rsplit(".", 1)[-1] not in INCIDENTAL}
 
     def summaries(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Every summary of arms in the file, by what sets it apart: a test set's name, a benchmark's setting, or ""."""
@@ -83,6 +89,13 @@ def finished_run(folder: Path) -> Finished:
             "(environment.json holds it)."
         )
     return found
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _missing_files(found: Finished, tables: str) -> list[str]:

@@ -18,7 +18,7 @@ from rich.table import Table
 from medaug.errors import DataError
 from medaug.io.atomic import read_json, write_json
 from medaug.stages.finished import Finished
-from medaug.stages.runs import INCIDENTAL, RunDir
+from medaug.stages.runs import RunDir
 
 WIDTH = 140
 NAMED = 5
@@ -103,7 +103,7 @@ def compared(before: Finished, again: Finished) -> Reproduction:
     verdicts = [_verdicts(run) for run in (before, again)]
     differences = [
         *_flat_differences("environment", *(_environment(run) for run in (before, again))),
-        *_flat_differences("settings", *(_settings(run) for run in (before, again))),
+        *_flat_differences("settings", before.settings, again.settings),
         *_split_differences(before, again),
         *_flat_differences("weights", *(_hashes(run) for run in (before, again))),
         *(difference for table in tables for difference in _score_differences(*table)),
@@ -117,12 +117,6 @@ def compared(before: Finished, again: Finished) -> Reproduction:
 def _environment(found: Finished) -> dict[str, Any]:
     made = read_json(found.run.environment)
     return made["packages"] | {key: made[key] for key in ("medaug", "python", "machine")}
-
-
-def _settings(found: Finished) -> dict[str, Any]:
-    """Those that change results, by dotted name."""
-    flat = _flat(found.config.model_dump(mode="json"))
-    return {name: value for name, value in flat.items() if name.rsplit(".", 1)[-1] not in INCIDENTAL}
 
 
 def _hashes(found: Finished) -> dict[str, Any]:
@@ -206,13 +200,6 @@ def _flat_differences(kind: Any, old: Mapping[str, Any], new: Mapping[str, Any])
         before, again = (str(values.get(name, "none")) for values in (old, new))
         if before != again:
             yield Difference(kind, name, before, again)
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _listed(names: list[str]) -> str:

@@ -14,6 +14,7 @@ from medaug.evaluation.sample_size import patients_needed, seed_share
 from medaug.report.page import Tone, Verdict
 from medaug.stages.benchmark.reading import Group, Results, best_of
 from medaug.stages.downstream.arms import REFERENCE
+from medaug.stages.downstream.summary import best_rivals
 from medaug.stages.sections import change_text
 
 MOST_PATIENTS = 10_000
@@ -39,7 +40,8 @@ class Answer:
 def answer_of(results: Results, group: Group) -> Answer | None:
     """The answer of one setting; None without a GAN arm, or with nothing to compare it with."""
     arm = best_of(group, [name for name in group["arms"] if name in results.gan_arms], results.main)
-    compared = [c for c in [*group["comparisons"], *group["rivals"]] if c["arm"] == arm and c["metric"] == results.main]
+    asked = [*group["comparisons"], *best_rivals(group)]
+    compared = [c for c in asked if c["arm"] == arm and c["metric"] == results.main]
     if arm is None or not compared:
         return None
     return Answer(arm, compared, [_needed(results, group, c) for c in compared])
@@ -54,7 +56,7 @@ def verdict_of(results: Results, group: Group) -> Verdict:
     sentences = [f"{setting_text(results, group)}, on {_number(len(group['patients']), 'test patient')} and "
                  f"{_number(len(group['seeds']), 'seed')}:"]  # fmt: skip
     sentences += [_in_words(c, group) for c in answer.comparisons]
-    if not group["rivals"] and answer.comparisons[0]["reference"] == REFERENCE:
+    if not best_rivals(group) and answer.comparisons[0]["reference"] == REFERENCE:
         sentences.append("No arm without a GAN does better than standard.")
     for comparison, needed in zip(answer.comparisons, answer.needed, strict=True):
         if comparison["verdict"] == "inconclusive":

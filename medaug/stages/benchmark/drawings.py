@@ -12,6 +12,7 @@ from medaug.report.figures import Encode, to_png
 from medaug.report.page import Figure
 from medaug.stages.benchmark.reading import Group, Results
 from medaug.stages.benchmark.size_classes import sensitivities
+from medaug.stages.downstream.summary import best_rivals
 from medaug.stages.sections import forest_plot, main_comparisons, main_metric, patient_plot
 
 
@@ -50,7 +51,7 @@ def drawings_of(results: Results, group: Group) -> list[Drawing]:
 def differences(summary: dict[str, Any]) -> list[Drawing]:
     """All arms to `standard`, and GAN arms to the best arm without a GAN where that is another one."""
     found = []
-    for name, compared in (("differences", main_comparisons(summary)), ("rivals", summary["rivals"])):
+    for name, compared in (("differences", main_comparisons(summary)), ("rivals", best_rivals(summary))):
         if compared:
             reference, metric = compared[0]["reference"], summary["metrics"][compared[0]["metric"]]
             better = "Right" if metric["higher_is_better"] else "Left"

@@ -19,6 +19,7 @@ from medaug.stages.benchmark.jobs import source_of
 from medaug.stages.benchmark.plan import Job, check_benchmark, jobs_of
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream.cells import is_kept
+from medaug.stages.downstream.summary import best_rivals
 from medaug.stages.runs import RunDir, seconds_by_stage
 from medaug.stages.sections import interval_text, main_metric
 
@@ -108,7 +109,7 @@ def rows_of(group: dict[str, Any]) -> list[list[str]]:
     """A row an arm, by the main metric; `COLUMNS` says of what."""
     main = main_metric(group)
     to_standard = {c["arm"]: c for c in group["comparisons"] if c["metric"] == main}
-    to_rival = {c["arm"]: c for c in group["rivals"]}
+    to_rival = {c["arm"]: c for c in best_rivals(group)}
 
     def compared(comparison: dict[str, Any] | None, *, named: bool) -> list[str]:
         if comparison is None:

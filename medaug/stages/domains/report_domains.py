@@ -11,6 +11,7 @@ from medaug.stages.audits.section import audits_section
 from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.audit_sections import audit_sections
 from medaug.stages.downstream.arms import ARMS
+from medaug.stages.downstream.summary import best_rivals
 from medaug.stages.runs import RunDir
 from medaug.stages.scrubbing import page_without_paths
 from medaug.stages.sections import (
@@ -76,7 +77,7 @@ def domain_notes(run: RunDir) -> list[str]:
     summary = read_json(path) if path.exists() else {}
     notes = []
     for test, found in summary.get("tests", {}).items():
-        for c in found["rivals"]:
+        for c in best_rivals(found):
             if c["verdict"] != "helps":
                 does = "does better than" if c["verdict"] == "hurts" else "does as well as"
                 notes.append(

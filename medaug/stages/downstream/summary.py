@@ -5,8 +5,8 @@ evaluation has one summary:
 
 {"task", "patients", "seeds", "metrics": {metric: {"title", "unit", "higher_is_better"}}, "arms": {arm: {metric:
 interval}}, "comparisons": [...], "rivals": [...]}: `comparisons` are of every arm against the reference, `rivals` of
-every GAN arm against the best arm that needs no GAN, where that is not the reference itself. Where the cells counted
-lesions there is "detection" too (see `detection`).
+every GAN arm against every other arm that needs no GAN, with "best" for the best of those where it is better than the
+reference (see `best_rivals`). Where the cells counted lesions there is "detection" too (see `detection`).
 """
 
 from __future__ import annotations
@@ -122,6 +122,11 @@ def summarized(
     } | _detection(cells, patients, task)  # fmt: skip
 
 
+def best_rivals(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of every GAN arm against the best arm without one; none where that is the reference."""
+    return [c for c in summary["rivals"] if c.get("best", True)]  # older summaries hold no others
+
+
 def scores_csv(cells: Cells, patients: Sequence[str], task: Scoring) -> str:
     """A row a patient and cell; blank where a metric is not defined for a patient alone."""
     stream = StringIO()
@@ -163,15 +168,17 @@ class _ImageScoring:
 
 
 def _rivals(task: Scoring, tables: Tables) -> list[dict[str, Any]]:
-    """By the main metric: GAN arms against the best of the others (a ceiling is no rival)."""
+    """By the main metric: every GAN arm against each of the others (a ceiling is no rival)."""
     main = next(iter(task.metrics))
     sign = 1 if task.metrics[main].higher_is_better else -1
     known = getattr(task, "arms", ARMS)  # with the user's own, where there can be any
     plain = [arm for arm in tables if arm in known and not (known[arm].synthetic or _is_ceiling(arm))]
     best = max(plain, key=lambda arm: sign * float(tables[arm][main].mean()), default=REFERENCE)
-    if best == REFERENCE:
-        return []
-    return [asdict(_compare(task, tables, main, arm, best)) for arm in tables if arm in known and known[arm].synthetic]
+    return [
+        asdict(_compare(task, tables, main, arm, other)) | {"best": other == best}
+        for arm in tables if arm in known and known[arm].synthetic
+        for other in plain if other != REFERENCE
+    ]  # fmt: skip
 
 
 def _is_ceiling(arm: str) -> bool:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medaug.evaluation import METRICS
-from medaug.stages.downstream.summary import summarized
+from medaug.stages.downstream.summary import best_rivals, summarized
 
 PATIENTS = [f"p{number}" for number in range(8)]
 
@@ -44,8 +44,17 @@ def test_a_ceiling_is_none_of_the_arms_that_the_correction_is_over():
 
 def test_gan_arms_meet_the_best_arm_without_one_and_no_ceiling():
     gains = {"standard": 0.0, "histogram-match": 0.1, "standard+gan": 0.05, "target-labels": 0.3}
-    (rival,) = summarized(cells_of(gains), PATIENTS, DiceOnly())["rivals"]
+    (rival,) = best_rivals(summarized(cells_of(gains), PATIENTS, DiceOnly()))
     assert (rival["arm"], rival["reference"], rival["verdict"]) == ("standard+gan", "histogram-match", "hurts")
-    assert (
-        summarized(cells_of({"standard": 0.1, "standard+gan": 0.2, "none": 0.0}), PATIENTS, DiceOnly())["rivals"] == []
-    )
+    nothing_better = summarized(cells_of({"standard": 0.1, "standard+gan": 0.2, "none": 0.0}), PATIENTS, DiceOnly())
+    assert best_rivals(nothing_better) == []
+
+
+def test_gan_arms_meet_every_arm_without_one():
+    gains = {"standard": 0.0, "copy-paste": 0.05, "histogram-match": 0.1, "gan": 0.0, "standard+gan": 0.2}
+    rivals = summarized(cells_of(gains), PATIENTS, DiceOnly())["rivals"]
+    found = {(c["arm"], c["reference"]): (c["verdict"], c["best"]) for c in rivals}
+    assert found == {
+        ("gan", "copy-paste"): ("hurts", False), ("gan", "histogram-match"): ("hurts", True),
+        ("standard+gan", "copy-paste"): ("helps", False), ("standard+gan", "histogram-match"): ("helps", True),
+    }  # fmt: skip
