@@ -44,13 +44,16 @@ def without_roots(config: PipelineConfig) -> PipelineConfig:
         key: section.model_copy(update={"root": Path(PLACEHOLDER)})
         for key, section in sections.items() if section is not None and section.root is not None
     }  # fmt: skip
+    if config.translator.warm_start is not None:
+        changed["translator"] = config.translator.model_copy(update={"warm_start": Path(PLACEHOLDER)})
     return config.model_copy(update=changed)
 
 
 def known_paths(config: PipelineConfig, run: RunDir) -> list[Path]:
     """What a run's texts may name: its own folder, where it was started, and its data."""
     sections = (config.data, config.target)
-    return [run.root, Path.cwd(), *(s.root for s in sections if s is not None and s.root is not None)]
+    given = [*(s.root for s in sections if s is not None), config.translator.warm_start]
+    return [run.root, Path.cwd(), *(path for path in given if path is not None)]
 
 
 def page_without_paths(page: ReportPage, config: PipelineConfig, run: RunDir) -> ReportPage:

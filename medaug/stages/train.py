@@ -22,6 +22,7 @@ from medaug.stages.config import PipelineConfig
 from medaug.stages.config.two_domains import segmenter_terms
 from medaug.stages.domains.material import Material, domain_material, domain_segmenter, needs_segmenter
 from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
+from medaug.stages.warm_start import start_from, weights_hash
 from medaug.training import fit
 from medaug.training.log import read_metrics
 from medaug.training.monitors import warnings_of
@@ -39,7 +40,7 @@ def train(config: PipelineConfig, run: RunDir) -> bool:
         names += ["target", "pairing", "segmenter"]
         datalists.append(fingerprint(read_json(run.datalist_b)))
     sections = [essential(getattr(config, name)) for name in names]
-    inputs = [sections, *datalists, read_json(run.split)["hash"]]
+    inputs = [sections, *datalists, read_json(run.split)["hash"], *weights_hash(config.translator.warm_start)]
     helper = is_helper(config.training)
     return run_stage(run, "train", inputs, [run.train], lambda: _train(config, run), helper=helper)
 
@@ -55,6 +56,8 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         config.translator.method, config.translator.settings | channels, *material.domains, config.data.spatial_dims,
         seed=config.training.seed,
     )  # fmt: skip
+    start = config.translator.warm_start
+    known = [] if start is None else start_from(start, translator, split)
     if segmenter_terms(config.translator.settings):
         assert segmenter is not None  # such terms are what it was trained for
         translator.attach_segmenter(segmenter)
@@ -64,7 +67,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     if is_helper(config.training):
         return
     facts = {
-        "domain": config.domain, "spacing_mm": list(spacing_mm), "training_patients": list(split.train),
+        "domain": config.domain, "spacing_mm": list(spacing_mm), "training_patients": sorted({*split.train, *known}),
         "split_hash": split.hash, "picture_spacing_mm": config.data.spacing_mm, "sequence": config.data.sequence,
         "steps": config.training.steps, "seed": config.training.seed, "patch_size": config.crop.size,
         "slices": config.data.slices, "overlap": config.crop.overlap,

@@ -7,6 +7,7 @@ method's own config dataclass.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
@@ -53,6 +54,10 @@ class TranslatorConfig(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
     type: str = "cyclegan"
     mask_guided: bool = True
+    warm_start: Path | None = Field(
+        None, exclude_if=lambda folder: folder is None, description="weights folder of the same method and sizes that "
+        "the generators start from (discriminators start anew)"
+    )  # fmt: skip
 
     @property
     def method(self) -> str:

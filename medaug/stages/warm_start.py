@@ -1,0 +1,50 @@
+"""Fine-tuning: a translator starts from the generators of a finished training, of this data or of other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medaug.errors import WeightsError
+from medaug.splits import Split, refuse_leakage
+from medaug.translators import Translator
+from medaug.translators.weights import load_weights
+
+
+def weights_hash(folder: Path | None) -> list[str]:
+    """The SHA-256 of the weights, as a part of what a training is made of; nothing without them.
+
+    Raises:
+        WeightsError: if they are missing or altered.
+    """
+    return [] if folder is None else [load_weights(folder).facts["sha256"]]
+
+
+def start_from(folder: Path, translator: Translator, split: Split) -> list[str]:
+    """Puts the generators of a weights folder into `translator`, and returns the patients that they know.
+
+    Raises:
+        WeightsError: if they are of another method, content or size.
+        LeakageError: if they were trained on a patient that this split validates or tests on.
+    """
+    weights = load_weights(folder)
+    known: list[str] = weights.facts["training_patients"]
+    refuse_leakage(known, split, f"translator.warm_start: weights {folder} were")
+    found, wanted = _kind(weights.translator), _kind(translator)
+    if found != wanted:
+        raise WeightsError(
+            f"translator.warm_start: {folder}: found {found}; expected {wanted}, as the settings say. Set the same, or "
+            "leave warm_start out."
+        )
+    try:
+        translator.generators.load_state_dict(weights.translator.generators.state_dict())
+    except RuntimeError as error:
+        raise WeightsError(
+            f"translator.warm_start: {folder}: found generators of other sizes; expected those of {translator.config}. "
+            "Set translator.* as in the first training (its config.yaml), or leave warm_start out."
+        ) from error
+    return known
+
+
+def _kind(translator: Translator) -> str:
+    content = getattr(translator.config, "content", None)
+    return translator.name + (f" with {content} content" if content else "")

@@ -1,0 +1,68 @@
+"""A training that starts from the weights of another: what it begins with, what it knows, and what is refused."""
+
+import pytest
+import torch
+
+from medaug.errors import LeakageError, WeightsError
+from medaug.pipeline import run_pipeline
+from medaug.splits import Split
+from medaug.stages.config.files import dump_config
+from medaug.stages.warm_start import start_from
+from medaug.translators import build_translator, settings_of
+from medaug.translators.weights import load_weights
+
+
+@pytest.fixture
+def other(weights):
+    """A translator of the same kind, not trained."""
+
+    def other(**settings):
+        trained = weights.translator
+        domains = trained.domain_a, trained.domain_b
+        return build_translator(trained.name, settings_of(trained) | settings, *domains, trained.spatial_dims, seed=7)
+
+    return other
+
+
+def split(train=("new-1", "new-2"), validation=("new-3",), test=("new-4",)):
+    return Split(train, validation, test)
+
+
+def test_generators_start_where_the_others_ended_and_discriminators_anew(weights_folder, weights, other):
+    fresh, started = other(), other()
+    known = start_from(weights_folder, started, split())
+    assert known == weights.facts["training_patients"]
+    for name, tensor in started.generators.state_dict().items():
+        assert torch.equal(tensor, weights.translator.generators.state_dict()[name])
+    for name, tensor in started.discriminators.state_dict().items():
+        assert torch.equal(tensor, fresh.discriminators.state_dict()[name])
+
+
+def test_loss_weights_may_differ_and_sizes_may_not(weights_folder, other):
+    start_from(weights_folder, other(adversarial_weight=1.0), split())
+    with pytest.raises(WeightsError, match="found generators of other sizes"):
+        start_from(weights_folder, other(width=6), split())
+    with pytest.raises(WeightsError, match="found .*reference content; expected .*free content"):
+        start_from(weights_folder, other(content="free"), split())
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_weights_that_know_a_held_out_patient_are_refused(weights_folder, weights, other, part):
+    patient = weights.facts["training_patients"][0]
+    with pytest.raises(LeakageError, match=patient):
+        start_from(weights_folder, other(), split(**{part: (patient,)}))
+
+
+def test_a_run_starts_from_weights_and_hands_on_whom_they_know(tiny_config, weights_folder, weights, tmp_path):
+    two = ("training.steps=1", "split.labelled=2")
+    run = run_pipeline(tiny_config(f"translator.warm_start={weights_folder}", *two), tmp_path / "run", until="train")
+    cold = run_pipeline(tiny_config(*two), tmp_path / "cold", until="train")
+    warm_facts, cold_facts = (load_weights(made.weights).facts for made in (run, cold))
+    assert len(cold_facts["training_patients"]) == 2
+    assert warm_facts["training_patients"] == weights.facts["training_patients"]
+    assert warm_facts["sha256"] != cold_facts["sha256"]
+
+
+def test_without_it_the_settings_are_written_as_before(tiny_config, weights_folder):
+    assert "warm_start" not in dump_config(tiny_config())
+    assert str(weights_folder) in dump_config(tiny_config(f"translator.warm_start={weights_folder}"))
