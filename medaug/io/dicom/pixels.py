@@ -13,6 +13,7 @@ from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import UID
 
 from medaug.errors import DataError
+from medaug.io.dicom.codestreams import oversized
 from medaug.io.dicom.planes import Plane
 
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -25,17 +26,24 @@ def stored_frames(plane: Plane) -> np.ndarray:
     """The stored values of a plane's file: (frames, Rows, Columns), also of a single frame.
 
     Raises:
-        DataError: if the codec is not installed, or the pixel data are cut off or damaged.
+        DataError: if the codec is not installed, or the pixel data are cut off, damaged or of another size.
     """
     _check_codec(plane)
     try:
-        array = pixel_array(plane.header)
+        other = oversized(plane.header)
+        array = None if other else pixel_array(plane.header)
     except Exception as error:  # the codecs meet damaged bytes with every kind of exception
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError.about(
             plane.file, f"pixel data that cannot be decoded ({reason[0]})", "complete pixel data",
             "The file is cut off or damaged: copy or export it again.",
         ) from error  # fmt: skip
+    if array is None:
+        rows, columns = plane.header.Rows, plane.header.Columns
+        raise DataError.about(
+            plane.file, f"compressed pixel data of {other} pixels", f"({rows}, {columns}), its Rows and Columns",
+            "The file is damaged or was made to exhaust memory: export it again.",
+        )  # fmt: skip
     return array if array.ndim == 3 else array[None]
 
 

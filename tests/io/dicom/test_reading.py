@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pydicom import uid as uids
 from pydicom.uid import generate_uid
 
 from medaug.errors import DataError
+from medaug.io.dicom import pixels
 from medaug.io.dicom.reading import read_series
 from medaug.io.files import read_label, read_scan
 
@@ -179,6 +181,26 @@ def compress(paths: list[Path], syntax: str) -> None:
         header = pydicom.dcmread(path)
         header.compress(syntax, generate_instance_uid=False)
         header.save_as(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "size", "larger"),
+    [
+        ("JPEG 2000", b"\xff\x51", struct.pack(">II", 64, 48), struct.pack(">II", 60_000, 60_000)),
+        ("JPEG-LS", b"\xff\xf7", struct.pack(">HH", 48, 64), struct.pack(">HH", 60_000, 60_000)),
+    ],
+)
+def test_a_stream_that_declares_another_size_is_never_decoded(
+    tmp_path, dicom_series, monkeypatch, name, before, size, larger
+):
+    (path,) = dicom_series(tmp_path, ct((64, 48, 1)))
+    compress([path], LOSSLESS[name])
+    data = path.read_bytes()
+    place = data.index(size, data.index(before))
+    path.write_bytes(data[:place] + larger + data[place + len(larger) :])
+    monkeypatch.setattr(pixels, "pixel_array", lambda header: pytest.fail("decoded"))
+    with pytest.raises(DataError, match=r"compressed pixel data of \(60000, 60000\) pixels; expected \(48, 64\)"):
+        read_series(tmp_path)
 
 
 @pytest.mark.parametrize(

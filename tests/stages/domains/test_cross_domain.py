@@ -19,6 +19,7 @@ from medaug.stages.domains.evaluate_domains import check_labels, evaluate_domain
 from medaug.stages.domains.registered import translated_entry
 from medaug.stages.domains.report_domains import domain_notes
 from medaug.stages.domains.translate import translate
+from medaug.stages.exports.dataset import export_dataset
 from medaug.stages.runs import RunDir
 from medaug.stages.train import train
 from medaug.transforms import TranslateDomain
@@ -351,3 +352,18 @@ def test_pictures_of_eight_bits_are_translated_with_their_labels(tmp_path):
         assert values.shape == (32, 32) and values.min() >= 0 and values.max() <= 255
         stored = open_array(run.prepared, entries[record["parent"]["case"]]["arrays"]["label"])
         np.testing.assert_array_equal(read_label(label).as_tensor()[0].numpy(), stored)
+
+
+def test_a_translated_set_is_exported_with_the_held_out_patients_of_both_domains(run, tmp_path):
+    fold, out = run.fold(0), tmp_path / "out"
+    export_dataset(fold.root, out, "msd")
+    split, translated = read_json(fold.split), read_json(fold.synthetic / "datalist.json")["training"]
+    tested = {path.name.removesuffix(".nii.gz") for path in (out / "imagesTs").iterdir()}
+    held_out = {*split["validation"], *split["test"]}
+    both = [(read_json(path)["cases"], prefix) for path, prefix in ((fold.datalist, ""), (fold.datalist_b, "target-"))]
+    assert tested == {f"{prefix}{c['case']}" for cases, prefix in both for c in cases if c["patient"] in held_out}
+    assert read_json(out / "dataset.json")["modality"] == {"0": "CT"}
+    for record in translated:
+        image, label = (out / f"{kind}sTr" / f"synthetic-{record['case']}.nii.gz" for kind in ("image", "label"))
+        np.testing.assert_array_equal(read_scan(image), read_scan(fold.synthetic / record["image"]))
+        np.testing.assert_array_equal(read_label(label), read_label(fold.synthetic / record["label"]))

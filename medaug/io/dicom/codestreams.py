@@ -1,0 +1,54 @@
+"""The size that compressed pixel data declare for themselves, checked against the header's before anything is decoded.
+
+A codec allocates what its own stream declares, not what Rows and Columns say: a few bytes can ask for gigabytes.
+"""
+
+from __future__ import annotations
+
+from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
+from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
+
+J2K_START = b"\xff\x4f\xff\x51"  # SOC, SIZ (ISO/IEC 15444-1, annex A)
+J2K_BOXES = 1024  # within so many bytes the codestream begins where a file has JP2's boxes around it
+JPEG_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF of JPEG and of JPEG-LS
+
+
+def oversized(header: Dataset) -> tuple[int, int] | None:
+    """(rows, columns) of the first frame that declares others than the header; None if none does, or none says."""
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    if syntax in JPEG2000TransferSyntaxes:
+        size_of = _j2k_size
+    elif syntax in [*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes]:
+        size_of = _jpeg_size
+    else:
+        return None
+    expected, count = (header.Rows, header.Columns), int(header.get("NumberOfFrames") or 1)
+    for frame in generate_frames(header.PixelData, number_of_frames=count):
+        found = size_of(frame)
+        if found is not None and found != expected:
+            return found
+    return None
+
+
+def _j2k_size(frame: bytes) -> tuple[int, int] | None:
+    """Ysiz − YOsiz and Xsiz − XOsiz of the SIZ segment."""
+    start = frame[:J2K_BOXES].find(J2K_START)
+    if start < 0 or len(frame) < start + 24:
+        return None
+    fields = frame[start + 8 : start + 24]  # behind Lsiz and Rsiz
+    x, y, left, top = (int.from_bytes(fields[i : i + 4], "big") for i in range(0, 16, 4))
+    return y - top, x - left
+
+
+def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
+    """Of the first start-of-frame segment."""
+    place = 2  # behind SOI
+    while place + 9 <= len(frame) and frame[place] == 0xFF:
+        marker = frame[place + 1]
+        if marker in JPEG_FRAMES:
+            return int.from_bytes(frame[place + 5 : place + 7], "big"), int.from_bytes(
+                frame[place + 7 : place + 9], "big"
+            )
+        place += 1 if marker == 0xFF else 2 + int.from_bytes(frame[place + 2 : place + 4], "big")
+    return None
