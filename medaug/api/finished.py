@@ -21,7 +21,7 @@ def report(folder: AnyPath) -> Path:
     Raises:
         RunError: if there is nothing to draw it from, naming what is missing.
     """
-    from medaug.pipeline import draw_page
+    from medaug.revisit import draw_page
 
     return draw_page(Path(folder))
 
@@ -46,7 +46,7 @@ def reproduce(
     Raises:
         MedaugError: if the run is unfinished, or the data have changed.
     """
-    from medaug.pipeline import reproduce
+    from medaug.revisit import reproduce
 
     return reproduce(Path(folder), path_of(out), jobs=jobs, on_stage=on_stage or (lambda _: None))
 
@@ -74,6 +74,6 @@ def audit(run: AnyPath, *, only: Sequence[str] | None = None, set_: Sequence[str
     Raises:
         MedaugError: whatever is refused.
     """
-    from medaug.pipeline import audit_run
+    from medaug.revisit import audit_run
 
     return audit_run(Path(run), list(only or []), list(set_ or []))

@@ -87,7 +87,7 @@ def synthesize(run: AnyPath, *, shard: str = "1/1") -> ShardResult:
     Raises:
         MedaugError: whatever is refused.
     """
-    from medaug.pipeline import synthesize_share
+    from medaug.revisit import synthesize_share
 
     return synthesize_share(Path(run), shard)
 

@@ -73,7 +73,7 @@ def anomaly(
 ) -> AnomalyScores:  # fmt: skip
     """Scores a scan by its distance from its pseudo-healthy version; of a run folder, all held-out slices."""
     from medaug.io.atomic import read_json
-    from medaug.pipeline import score_anomalies
+    from medaug.revisit import score_anomalies
 
     files = score_anomalies(
         Path(source), path_of(weights), path_of(out), organ_mask=path_of(organ_mask), sequence=sequence,

@@ -12,7 +12,8 @@ import medaug
 from medaug.cli import app
 from medaug.errors import ConfigError, RunError
 from medaug.io.atomic import read_json, write_json
-from medaug.pipeline import run_pipeline, synthesize_share
+from medaug.pipeline import run_pipeline
+from medaug.revisit import synthesize_share
 from medaug.stages.claims import claimed
 from medaug.stages.runs import RunDir, seconds_by_stage
 from medaug.stages.shards import Shard

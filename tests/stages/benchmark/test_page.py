@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from medaug.errors import RunError
-from medaug.pipeline import draw_page
+from medaug.revisit import draw_page
 from medaug.stages.benchmark.reading import read_results
 from medaug.stages.downstream.cells import cell_path
 from medaug.stages.downstream.failures import failures_path
