@@ -7,6 +7,8 @@ once. The moments come from a seeded generator, what is caught at them from the 
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -18,6 +20,7 @@ from medaug.io.atomic import read_json
 from medaug.io.files import read_scan
 from medaug.pipeline import run_pipeline
 from medaug.stages.claims import held
+from medaug.stages.config.files import dump_config
 from medaug.stages.runs import RunDir
 from medaug.training import fit
 from medaug.training.checkpoint import load_checkpoint
@@ -135,6 +138,29 @@ def test_a_folder_is_free_again_when_its_process_is_killed(tmp_path):
     assert killed_after(process, 0)
     with held(run):
         pass
+
+
+@pytest.mark.parametrize(("stage", "folder", "result"), [
+    ("synthesize", "synthetic", "synthetic/datalist.json"), ("evaluate", "evaluation", "evaluation/scores.csv"),
+])  # fmt: skip
+def test_ctrl_c_outside_training_ends_in_one_line_and_the_same_command_goes_on(
+    tiny_config, tiny_run, copy_of_run, forget, tmp_path, stage, folder, result
+):
+    forget(copy_of_run, stage)
+    (tmp_path / "tiny.yaml").write_text(dump_config(tiny_config()))
+    command = [sys.executable, "-m", "medaug", "run", tmp_path / "tiny.yaml", "--out", copy_of_run.root]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not (copy_of_run.root / folder).exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGINT)
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 130, messages
+    assert "stopped; the same command resumes where it was" in messages and "Traceback" not in messages
+    check_whole(copy_of_run.root)
+    assert not copy_of_run.done(stage).exists()
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert (copy_of_run.root / result).read_bytes() == (tiny_run.root / result).read_bytes()
 
 
 def test_the_second_press_of_ctrl_c_stops_training_at_once_and_resumes_the_same(tmp_path):

@@ -1,0 +1,5 @@
+"""`python -m medaug` is the command line."""
+
+from medaug.cli import main
+
+main()
