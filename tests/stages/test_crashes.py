@@ -140,6 +140,11 @@ def test_a_folder_is_free_again_when_its_process_is_killed(tmp_path):
         pass
 
 
+def _listens_to_ctrl_c():
+    """As at a terminal: where the tests run in the background, their children inherit that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(("stage", "folder", "result"), [
     ("synthesize", "synthetic", "synthetic/datalist.json"), ("evaluate", "evaluation", "evaluation/scores.csv"),
 ])  # fmt: skip
@@ -149,7 +154,9 @@ def test_ctrl_c_outside_training_ends_in_one_line_and_the_same_command_goes_on(
     forget(copy_of_run, stage)
     (tmp_path / "tiny.yaml").write_text(dump_config(tiny_config()))
     command = [sys.executable, "-m", "medaug", "run", tmp_path / "tiny.yaml", "--out", copy_of_run.root]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=_listens_to_ctrl_c
+    )
     while not (copy_of_run.root / folder).exists():
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.005)
