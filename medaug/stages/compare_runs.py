@@ -9,16 +9,15 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from medaug.errors import DataError
 from medaug.evaluation import Comparison, compare, holm
+from medaug.report.terminal import table_text
 from medaug.stages.finished import Finished, finished_run
 from medaug.stages.sections import interval_text, main_metric
 
@@ -66,13 +65,11 @@ class RunComparison:
             arm = f"{d.arm} ({d.test_set})" if d.test_set else d.arm
             change = interval_text(vars(d.comparison.difference), signed=True)
             table.add_row(d.run, arm, f"{d.mean:.3f}", change, d.comparison.verdict)
-        stream = StringIO()
-        Console(file=stream, width=WIDTH, color_system=None, highlight=False).print(table)
         lines = [f"{run}: {', '.join(changed) or 'the same settings'}" for run, changed in self.settings.items()]
         first = self.differences[0].comparison
         counted = f"{first.n_patients} patients, {first.n_seeds} seeds; verdicts after Holm's correction for " \
                   f"{len(self.differences)} comparisons"  # fmt: skip
-        return "\n".join([stream.getvalue().rstrip(), counted, *lines])
+        return "\n".join([table_text(table, WIDTH), counted, *lines])
 
 
 def compared_runs(folders: Sequence[Path], arms: Sequence[str] = ()) -> RunComparison:

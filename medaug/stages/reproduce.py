@@ -9,18 +9,16 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from io import StringIO
 from typing import Any, Literal
 
-from rich.console import Console
 from rich.table import Table
 
 from medaug.errors import DataError
 from medaug.io.atomic import read_json, write_json
+from medaug.report.terminal import table_text
 from medaug.stages.finished import Finished
 from medaug.stages.runs import RunDir
 
-WIDTH = 140
 NAMED = 5
 """Of what differs in a list, how many are named."""
 RESULTS = ("scores", "verdict")
@@ -60,16 +58,14 @@ class Reproduction:
 
     def text(self) -> str:
         """For the terminal: a table of what differs, and the answer."""
-        stream = StringIO()
-        console = Console(file=stream, width=WIDTH, color_system=None, highlight=False)
-        if self.differences:
-            table = Table("what", "where", "before", "again")
-            for d in self.differences:
-                table.add_row(d.kind, d.where, d.before, d.again)
-            console.print(table)
         answer = "identical" if self.identical else "NOT identical"
-        console.print(f"{answer}: {self.scores} scores and {self.verdicts} verdicts compared", soft_wrap=True)
-        return stream.getvalue().rstrip()
+        counted = f"{answer}: {self.scores} scores and {self.verdicts} verdicts compared"
+        if not self.differences:
+            return counted
+        table = Table("what", "where", "before", "again")
+        for d in self.differences:
+            table.add_row(d.kind, d.where, d.before, d.again)
+        return f"{table_text(table)}\n{counted}"
 
 
 def check_same_data(before: RunDir, again: RunDir) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from medaug.errors import WeightsError
+from medaug.io.weights import read_weights
 from medaug.splits import Split, refuse_leakage
 from medaug.translators import Translator
 from medaug.translators.weights import load_weights
@@ -16,7 +17,7 @@ def weights_hash(folder: Path | None) -> list[str]:
     Raises:
         WeightsError: if they are missing or altered.
     """
-    return [] if folder is None else [load_weights(folder).facts["sha256"]]
+    return [] if folder is None else [read_weights(folder)[1]["sha256"]]
 
 
 def start_from(folder: Path, translator: Translator, split: Split) -> list[str]:

@@ -6,15 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from io import StringIO
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from medaug.io.atomic import read_json
+from medaug.report.terminal import table_text
 from medaug.stages.benchmark.jobs import source_of
 from medaug.stages.benchmark.plan import Job, check_benchmark, jobs_of
 from medaug.stages.config import PipelineConfig
@@ -23,7 +22,6 @@ from medaug.stages.downstream.summary import best_rivals
 from medaug.stages.runs import RunDir, seconds_by_stage
 from medaug.stages.sections import interval_text, main_metric
 
-WIDTH = 140
 COLUMNS = ["Arm", "Score", "Difference to standard", "Verdict", "Against the best arm without a GAN", "Verdict there"]
 
 
@@ -53,7 +51,7 @@ class Plan:
             facts = (cell.labelled, cell.fold, cell.arm, cell.seed, cell.ratio)
             table.add_row(*("" if fact is None else str(fact) for fact in facts), "done" if cell.done else "missing")
         finished = sum(cell.done for cell in self.cells)
-        return "\n".join([_text(table), f"{finished} of {len(self.cells)} cells done", self.eta])
+        return "\n".join([table_text(table), f"{finished} of {len(self.cells)} cells done", self.eta])
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class BenchmarkResults:
             table = Table(*(score if column == "Score" else column for column in COLUMNS))
             for row in rows_of(group):
                 table.add_row(*row)
-            parts += [heading(group), _text(table)]
+            parts += [heading(group), table_text(table)]
         return "\n".join([*parts, str(self.report)])
 
 
@@ -159,9 +157,3 @@ def _seconds(job: Job) -> float:
         return float(read_json(job.path)["seconds"])
     stages = seconds_by_stage(job.block.run)
     return stages["train"] + stages["synthesize"]
-
-
-def _text(table: Table) -> str:
-    stream = StringIO()
-    Console(file=stream, width=WIDTH, color_system=None, highlight=False).print(table)
-    return stream.getvalue().rstrip()
