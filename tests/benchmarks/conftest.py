@@ -45,6 +45,12 @@ def trained(trained_folder: Callable[..., Path]) -> Callable[..., Weights]:
 
 
 @pytest.fixture(scope="session")
+def ct_to_ct() -> tuple[str, ...]:
+    """Settings of a translation from CT without to CT with contrast agent, on phantoms."""
+    return ("domain=ct", "data.phantoms.anatomy=abdomen", "data.sequence=noncontrast", "data.modality=CT")
+
+
+@pytest.fixture(scope="session")
 def slice_weights(trained: Callable[..., Weights]) -> Weights:
     """2-D, mask-guided."""
     return trained()

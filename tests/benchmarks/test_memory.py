@@ -49,14 +49,14 @@ def test_inserting_into_a_large_scan_stays_within_the_limit(trained_folder, tmp_
 
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("dims", ["slices", "windows"])
-def test_translating_a_large_scan_stays_within_the_limit(trained_folder, tmp_path, dims, tell):
+def test_translating_a_large_scan_stays_within_the_limit(trained_folder, ct_to_ct, tmp_path, dims, tell):
     """Narrow networks: their width costs time, and memory of a few windows at once only."""
     image = abdomen_phantom(0, shape=(128, 128, 50), spacing_mm=(2, 2, 6)).images["contrast"]
     scan = large(image, tmp_path / "s.nii.gz")
     volumes = ("data.spatial_dims=3", "crop.size=[64,64,48]", "data.phantoms.shape=[96,96,48]")
     weights = trained_folder(
-        "domain=ct", "data.phantoms.anatomy=abdomen", "translator.generator=unet", "translator.width=4",
-        "translator.depth=3", "crop.overlap=0.25", *(volumes if dims == "windows" else ()),
+        *ct_to_ct, "translator.generator=unet", "translator.width=4", "translator.depth=3", "crop.overlap=0.25",
+        *(volumes if dims == "windows" else ()),
     )  # fmt: skip
     peak = peak_gb("synth-ct", scan, "--weights", weights, "--out", tmp_path / "out", "--direction", "a2b")
     tell(f"medaug synth-ct by {dims}, {SHAPE}: {peak:.2f} GB at its peak")

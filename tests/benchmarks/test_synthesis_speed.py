@@ -11,7 +11,6 @@ from monai.inferers import sliding_window_inference
 from medaug.phantoms import abdomen_phantom, head_phantom
 from medaug.transforms import RandInsertTumor, TranslateDomain
 
-TRANSLATION = ("domain=ct", "translator.type=cyclegan", "translator.mask_guided=false")
 SHAPE, SPACING_MM = (160, 160, 96), (1.5, 1.5, 2.0)
 
 
@@ -46,8 +45,8 @@ def test_insertion_touches_only_the_tiles_that_change(benchmark, head, volume_we
     )
 
 
-def test_translation_of_slices_against_a_plain_loop(benchmark, abdomen, trained, seconds_in_turns, tell):
-    weights = trained(*TRANSLATION, "data.phantoms.anatomy=abdomen")
+def test_translation_of_slices_against_a_plain_loop(benchmark, abdomen, trained, ct_to_ct, seconds_in_turns, tell):
+    weights = trained(*ct_to_ct)
     translate = TranslateDomain(weights, "a2b")
     network = weights.translator.generators["a2b"]
 
