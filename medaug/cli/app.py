@@ -29,8 +29,14 @@ RELAYED = re.compile(r".*\bmedaug\.errors\.(\w+): (.+)", re.DOTALL)
 """An expected error of a worker process comes back as text, at the end of a traceback."""
 
 
-class OneLineErrors(TyperGroup):
-    """Ends expected errors of any command with one line on stderr and the error's exit code, without a traceback."""
+class Commands(TyperGroup):
+    """Lists every command with its whole first sentence; ends expected errors of any of them with one line on stderr
+    and the error's exit code, without a traceback."""
+
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # as in `invoke`
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, c.get_short_help_str(limit=200)) for name, c in commands if c is not None])
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # the Context that typer passes
         try:
@@ -46,8 +52,8 @@ class OneLineErrors(TyperGroup):
 
 
 app = typer.Typer(
-    name="medaug", cls=OneLineErrors, no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False,
-    epilog=EXIT_CODES,
+    name="medaug", cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXIT_CODES,
+    rich_markup_mode=None,  # plain help: rich's takes as long to import as all the rest
     help="GAN augmentation for medical images: insert and remove tumors, and measure whether it helps.\n\n"
     "Start with: `medaug run quickstart --out out/quickstart`",
 )  # fmt: skip

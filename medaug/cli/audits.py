@@ -22,7 +22,7 @@ def audit(
 ) -> None:
     """Ask what can be wrong with a run's generator, on patients it never saw; exit code 8 if an audit fails.
 
-    Example: `medaug audit out/brats --only lost --only gained --set audit.limits.lost.fail=0.3`
+    Example: medaug audit out/brats --only lost --only gained --set audit.limits.lost.fail=0.3
     """
     from medaug import api
 

@@ -23,7 +23,7 @@ def benchmark(
 ) -> None:
     """Compare arms over seeds, folds, labelled patients and synthetic ratios; the same command goes on where it was.
 
-    Example: `medaug benchmark pipelines/benchmark_phantom.yaml --out out/benchmark --jobs 2`
+    Example: medaug benchmark pipelines/benchmark_phantom.yaml --out out/benchmark --jobs 2
     """
     from medaug import api
 

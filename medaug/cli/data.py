@@ -30,7 +30,7 @@ def doctor(
 ) -> None:
     """Look at a data set before training: what it holds, what would be refused; exit code 8 if something would.
 
-    Example: `medaug doctor BraTS/ --sequence flair`
+    Example: medaug doctor BraTS/ --sequence flair
     """
     from medaug import api
     from medaug.stages.doctor.text import examination_text
@@ -57,7 +57,7 @@ def init(
 ) -> None:
     """Write a commented pipeline for a data set, as `doctor` suggests it, and say how to run it.
 
-    Example: `medaug init BraTS/ --sequence flair --out brats.yaml`
+    Example: medaug init BraTS/ --sequence flair --out brats.yaml
     """
     from medaug import api
 
@@ -79,7 +79,7 @@ def phantoms(
 ) -> None:
     """Write procedural patients (image and label) to disk, in a layout that medaug reads.
 
-    Example: `medaug phantoms data/phantoms --layout brats --patients 12`
+    Example: medaug phantoms data/phantoms --layout brats --patients 12
     """
     from medaug import api
 

@@ -20,7 +20,7 @@ def export(
 ) -> None:
     """Write a run's synthetic cases together with its real ones, in the format of another tool.
 
-    Example: `medaug export out/brats nnUNet_raw --to nnunet`
+    Example: medaug export out/brats nnUNet_raw --to nnunet
     """
     from medaug import api
 
@@ -31,7 +31,7 @@ def export(
 def export_bundle(weights: Weights, out: Annotated[Path, typer.Argument(help="New folder.")]) -> None:
     """Write weights as a MONAI bundle, which `python -m monai.bundle run` runs.
 
-    Example: `medaug export-bundle out/brats/train/weights bundle`
+    Example: medaug export-bundle out/brats/train/weights bundle
     """
     from medaug import api
 
@@ -46,7 +46,7 @@ def export_onnx(
 ) -> None:
     """Write one direction of a generator as ONNX, and check it against torch with onnxruntime.
 
-    Example: `medaug export-onnx out/brats/train/weights insert.onnx --direction a2b`
+    Example: medaug export-onnx out/brats/train/weights insert.onnx --direction a2b
     """
     from medaug import api
 
@@ -61,7 +61,7 @@ def model_card(
 ) -> None:
     """Write a Hugging Face model card of weights: data, scores, audits, limits; no patient is named.
 
-    Example: `medaug model-card out/brats/train/weights README.md --run out/brats`
+    Example: medaug model-card out/brats/train/weights README.md --run out/brats
     """
     from medaug import api
 

@@ -17,7 +17,7 @@ RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished `medaug ru
 def report(folder: RunFolder) -> None:
     """Draw the page of a run or a benchmark again, from what its folder holds; nothing is trained.
 
-    Example: `medaug report out/lgg`
+    Example: medaug report out/lgg
     """
     from medaug import api
 
@@ -31,7 +31,7 @@ def export_results(
 ) -> None:
     """Write results for a paper's supplement: settings, splits, scores, environment, plots; no images, no paths.
 
-    Example: `medaug export-results out/lgg supplement.zip`
+    Example: medaug export-results out/lgg supplement.zip
     """
     from medaug import api
 
@@ -49,7 +49,7 @@ def compare_runs(
 ) -> None:
     """Did a setting help? Compare the arms of runs with those of a first one, with intervals over patients and seeds.
 
-    Example: `medaug compare-runs out/lgg out/lgg-large-crops out/lgg-munit --arm standard+gan`
+    Example: medaug compare-runs out/lgg out/lgg-large-crops out/lgg-munit --arm standard+gan
     """
     from medaug import api
 
@@ -69,7 +69,7 @@ def reproduce(
 ) -> None:
     """Run a finished run or benchmark again, and say what differs; ends with 0 if all scores are identical, else 8.
 
-    Example: `medaug reproduce out/lgg --out out/lgg-again`
+    Example: medaug reproduce out/lgg --out out/lgg-again
     """
     from medaug import api
 

@@ -53,7 +53,7 @@ def train_cycle(
 ) -> None:
     """Train a translator (CycleGAN, or --model) and leave its weights in OUT/train/weights; the same command resumes.
 
-    Example: `medaug train-cycle --domain tumor --data BraTS/ --sequence flair --out out/brats --max-steps 2000`
+    Example: medaug train-cycle --domain tumor --data BraTS/ --sequence flair --out out/brats --max-steps 2000
     """
     from medaug import api
 
@@ -78,7 +78,7 @@ def train_gan(
 ) -> None:
     """Train a GAN that makes healthy and tumor crops from noise; weights in OUT/train-gan/weights; it resumes.
 
-    Example: `medaug train-gan --data LGG/ --sequence flair --out out/gan --max-steps 3000 --set crop.size=[32,32]`
+    Example: medaug train-gan --data LGG/ --sequence flair --out out/gan --max-steps 3000 --set crop.size=[32,32]
     """
     from medaug import api
 
@@ -98,7 +98,7 @@ def sample(
 ) -> None:
     """Write synthetic crops of a class, to balance a classifier's data set; the datalist says where they come from.
 
-    Example: `medaug sample out/gan/train-gan/weights --label tumor --count 200 --out synthetic-tumors --seed 1`
+    Example: medaug sample out/gan/train-gan/weights --label tumor --count 200 --out synthetic-tumors --seed 1
     """
     from medaug import api
 
@@ -115,7 +115,7 @@ def run(
 ) -> None:
     """Run a whole pipeline: split, train, synthesize, audit, evaluate, report; the same command resumes.
 
-    Example: `medaug run pipelines/lgg_tumor.yaml --set data.root=data/lgg --out out/lgg`
+    Example: medaug run pipelines/lgg_tumor.yaml --set data.root=data/lgg --out out/lgg
     """
     from medaug import api
 
@@ -133,7 +133,7 @@ def synthesize(
 ) -> None:
     """Write a run's synthetic cases, or one share of them; the last share to end writes their datalist.
 
-    Example: `medaug synthesize out/lgg --shard 1/2`
+    Example: medaug synthesize out/lgg --shard 1/2
     """
     from medaug import api
 

@@ -32,7 +32,7 @@ def insert(
 ) -> None:
     """Insert tumors into one scan; writes image, label, and a before / after picture.
 
-    Example: `medaug insert scan.nii.gz --weights out/brats/train/weights --out inserted --size-mm 10 25 --seed 3`
+    Example: medaug insert scan.nii.gz --weights out/brats/train/weights --out inserted --size-mm 10 25 --seed 3
     """
     from medaug import api
 
@@ -55,7 +55,7 @@ def styles(
 ) -> None:
     """Fill one mask with many different tumors; writes the images and a picture to compare them.
 
-    Example: `medaug styles scan.nii.gz --mask where.nii.gz --weights out/munit/train/weights --out styles --count 10`
+    Example: medaug styles scan.nii.gz --mask where.nii.gz --weights out/munit/train/weights --out styles --count 10
     """
     from medaug import api
 
@@ -74,7 +74,7 @@ def remove(
 ) -> None:
     """Remove a marked tumor from one scan; writes image, label, and a before / after picture.
 
-    Example: `medaug remove scan.nii.gz --mask tumor.nii.gz --weights out/brats/train/weights --out removed`
+    Example: medaug remove scan.nii.gz --mask tumor.nii.gz --weights out/brats/train/weights --out removed
     """
     from medaug import api
 
@@ -99,7 +99,7 @@ def grow(
 ) -> None:
     """Grow one tumor in one scan; writes image and label at each step, an animation, and a page.
 
-    Example: `medaug grow scan.nii.gz --weights out/brats/train/weights --out grown --start-mm 8 --mass-effect 0.5`
+    Example: medaug grow scan.nii.gz --weights out/brats/train/weights --out grown --start-mm 8 --mass-effect 0.5
     """
     from medaug import api
 
@@ -127,7 +127,7 @@ def anomaly(
 ) -> None:
     """Score a scan by its distance from its pseudo-healthy version; of a run folder, all held-out slices (AUC).
 
-    Example: `medaug anomaly scan.nii.gz --weights out/brats/train/weights --out anomaly`
+    Example: medaug anomaly scan.nii.gz --weights out/brats/train/weights --out anomaly
     """
     from medaug import api
 

@@ -32,7 +32,7 @@ def synth_ct(
 ) -> None:
     """Make a synthetic CT (or the weights' other kind of image) of a scan: NIfTI, or a DICOM series in its study.
 
-    Example: `medaug synth-ct MR/series --weights out/ct/train/weights --out synthetic --deidentify`
+    Example: medaug synth-ct MR/series --weights out/ct/train/weights --out synthetic --deidentify
     """
     from medaug import api
 
@@ -53,7 +53,7 @@ def compare(
 ) -> None:
     """Compare a synthetic image with the real one: MAE, PSNR, SSIM, MS-SSIM, and in HU the bias by tissue.
 
-    Example: `medaug compare ct.nii.gz synthetic_ct.nii.gz --mask body.nii.gz --out compared`
+    Example: medaug compare ct.nii.gz synthetic_ct.nii.gz --mask body.nii.gz --out compared
     """
     from medaug import api
     from medaug.report.comparison import comparison_text

@@ -1,11 +1,15 @@
 """Tumor insertion, growth and removal, and translation between two kinds of image, as MONAI transforms.
 
-Array transforms (`InsertTumor`, `RandInsertTumor`, `GrowTumor`, `RemoveTumor`, `RandRemoveTumor`, `TranslateDomain`,
-`SynthesizeCT`, `RandTranslateDomain`) and their dictionary twins with a trailing d / D / Dict, as MONAI names them.
+Array transforms (`FindOrgan`, `InsertTumor`, `RandInsertTumor`, `GrowTumor`, `RemoveTumor`, `RandRemoveTumor`,
+`TranslateDomain`, `SynthesizeCT`, `RandTranslateDomain`) and their dictionary twins with a trailing d / D / Dict, as
+MONAI names them.
 """
 
 from medaug.transforms.array import InsertTumor, RandInsertTumor, RandRemoveTumor, RemoveTumor
 from medaug.transforms.dictionary import (
+    FindOrganD,
+    FindOrgand,
+    FindOrganDict,
     GrowTumorD,
     GrowTumord,
     GrowTumorDict,
@@ -23,6 +27,7 @@ from medaug.transforms.dictionary import (
     RemoveTumorDict,
 )  # fmt: skip
 from medaug.transforms.growth import GrowTumor
+from medaug.transforms.organ import FindOrgan
 from medaug.transforms.random_translation import RandTranslateDomain
 from medaug.transforms.translation import SynthesizeCT, TranslateDomain
 from medaug.transforms.translation_dictionary import (
@@ -38,6 +43,7 @@ from medaug.transforms.translation_dictionary import (
 )  # fmt: skip
 
 __all__ = [
+    "FindOrgan", "FindOrganD", "FindOrganDict", "FindOrgand",
     "GrowTumor", "GrowTumorD", "GrowTumorDict", "GrowTumord",
     "InsertTumor", "InsertTumorD", "InsertTumorDict", "InsertTumord",
     "RandInsertTumor", "RandInsertTumorD", "RandInsertTumorDict", "RandInsertTumord",

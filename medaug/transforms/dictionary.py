@@ -26,6 +26,7 @@ from medaug.transforms.array import (
 )
 from medaug.transforms.base import Bounds, OneImage, empty_label
 from medaug.transforms.growth import GrowTumor
+from medaug.transforms.organ import FindOrgan
 from medaug.transforms.styles import Style
 from medaug.translators.weights import Weights
 
@@ -75,6 +76,34 @@ class RemoveTumord(OneImage):
         for key in self.key_iterator(d):
             d[key] = self.transform(d[key], data[self.label_key])
             d[self.label_key] = empty_label(data[self.label_key])
+        return d
+
+
+class FindOrgand(OneImage):
+    """Dictionary twin of `FindOrgan`: writes `organ_key`, for the transforms with an `organ_key` to read.
+
+    A case that has an organ keeps it. Put it before the first random transform, and name the organ beside the label in
+    spatial ones.
+
+    Args:
+        keys: the image.
+        weights: a weights folder, or loaded `Weights`.
+        organ_key: receives the organ.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, weights: str | Path | Weights, organ_key: str = "organ",
+        organ_margin_mm: float = ORGAN_MARGIN_MM, window: Bounds | None = None, allow_missing_keys: bool = False,
+    ):  # fmt: skip
+        super().__init__(keys, allow_missing_keys)
+        self.transform = FindOrgan(weights, organ_margin_mm, window)
+        self.organ_key = organ_key
+
+    def __call__(self, data: Data) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            if self.organ_key not in d:
+                d[self.organ_key] = self.transform(d[key])
         return d
 
 
@@ -196,6 +225,7 @@ class GrowTumord(RandomizableTransform, OneImage):
         return d
 
 
+FindOrganD = FindOrganDict = FindOrgand
 InsertTumorD = InsertTumorDict = InsertTumord
 RemoveTumorD = RemoveTumorDict = RemoveTumord
 RandInsertTumorD = RandInsertTumorDict = RandInsertTumord
