@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from medaug.networks.blocks import CONV, INSTANCE_NORM, Head
+from medaug.networks.blocks import CONV, Head, instance_norm
 from medaug.networks.convolutions import pad_reflect
 
 SLOPE = 0.2
@@ -88,7 +88,7 @@ class _StyledConv(nn.Module):
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, code_dim: int):
         super().__init__()
         self.conv = CONV[spatial_dims](in_channels, out_channels, 3)
-        self.norm = INSTANCE_NORM[spatial_dims](out_channels)
+        self.norm = instance_norm(out_channels, affine=False)
         self.style = nn.Linear(code_dim, 2 * out_channels)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
