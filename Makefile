@@ -11,7 +11,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO_OUT ?= out/quickstart
-FUZZ ?= 700
+FUZZ ?= 800
 FUZZ_SEED ?= $(shell date +%s)
 KILLS ?= 12
 

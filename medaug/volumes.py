@@ -42,6 +42,11 @@ class Window:
         if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
             raise ValueError(f"a window needs finite low < high; found low={self.low}, high={self.high}")
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Window:
+        """The inverse of `to_dict`."""
+        return cls(values["low"], values["high"], values["unit"])
+
     def normalize(self, x: Array) -> Array:
         """Maps the scan's unit to [-1, 1]; values outside the window are clipped to it."""
         scaled = (x - self.low) * (2.0 / (self.high - self.low)) - 1.0

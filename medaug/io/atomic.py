@@ -10,11 +10,13 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NoReturn
 
 from medaug.errors import DataError, RunError
 
@@ -96,14 +98,45 @@ def to_json(obj: Any, indent: int | None = 1) -> str:
     return json.dumps(obj, indent=indent, default=_plain) + "\n"
 
 
-def read_json(path: str | Path) -> Any:
+class JsonObject(dict[str, Any]):
+    """An object of a JSON file. To ask for a key that it lacks is an error that names the file."""
+
+    def __init__(self, values: Mapping[str, Any] = MappingProxyType({}), source: str = ""):
+        super().__init__(values)
+        self.source = source
+
+    def __missing__(self, key: str) -> NoReturn:
+        raise DataError.about(
+            self.source, f"no '{key}' where it belongs", "what was once written there",
+            "Restore the file from a copy, or delete it and run the command that writes it again.",
+        )  # fmt: skip
+
+
+def read_json(path: str | Path, kind: type = dict) -> Any:
     """Reads a JSON file.
 
+    Args:
+        kind: what it holds: `dict`, `list`, or `object` for either.
+
+    Returns:
+        every object of it as a `JsonObject`.
+
     Raises:
-        DataError: if it is missing or unreadable, or malformed (naming the line).
+        DataError: if it is missing or unreadable, malformed (naming the line), or holds something else.
     """
+    content = _read_json(path)
+    if not isinstance(content, kind):
+        raise DataError.about(
+            path, f"a JSON {type(content).__name__}", f"a {kind.__name__}",
+            "Restore the file from a copy, or write it again.",
+        )  # fmt: skip
+    return content
+
+
+def _read_json(path: str | Path) -> Any:
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        text = Path(path).read_text(encoding="utf-8-sig")
+        return json.loads(text, object_hook=partial(JsonObject, source=str(path)))
     except OSError as error:
         raise DataError.about(
             path, f"no readable file ({error.strerror})", "a JSON file", "Check the path and its permissions."

@@ -41,7 +41,7 @@ def find_datalist(root: Path, sequence: str | int | None) -> list[Case]:
     "case", "scan" and "channel". Names of the sequences may stand in "channel_names" beside the list.
     """
     source = root if root.is_file() else root / "datalist.json"
-    content = read_json(source)
+    content = read_json(source, object)
     entries, names = _entries(content, source), _names(content, source)
     if isinstance(content, dict):
         others = [key for key, value in content.items() if isinstance(value, list) and key != "training" and value]
@@ -73,7 +73,7 @@ def find_msd(root: Path, sequence: str | int | None) -> list[Case]:
     The sequences' names are "channel_names" (nnU-Net v2) or "modality" (Decathlon, nnU-Net v1).
     """
     source = root if root.is_file() else root / "dataset.json"
-    content = read_json(source)
+    content = read_json(source, object)
     channel = choose_channel(_names(content, source), sequence, str(source))
     if isinstance(content, dict) and "training" in content:
         return [_msd_case(source, entry, channel) for entry in _entries(content, source)]

@@ -198,7 +198,7 @@ def _optional_json(path: Path, kind: type[Json]) -> Json | None:
     """The content of a JSON file that may be absent."""
     if not path.is_file():
         return None
-    content = read_json(path)
+    content = read_json(path, object)
     if not isinstance(content, kind):
         raise DataError.about(
             path, f"a JSON {type(content).__name__}", f"a JSON {kind.__name__}",

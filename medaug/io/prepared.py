@@ -59,7 +59,7 @@ class View:
 
     @property
     def window(self) -> Window:
-        return Window(**self.entry["window"])
+        return Window.from_dict(self.entry["window"])
 
     @property
     def name(self) -> str:

@@ -66,7 +66,7 @@ def read_weights(folder: str | Path) -> tuple[dict[str, torch.Tensor], dict[str,
         data = (folder / TENSORS).read_bytes()
     except (DataError, OSError) as error:
         raise WeightsError(f"{folder}: cannot be read ({error}). Copy the weights again.") from error
-    expected = metadata.get("sha256") if isinstance(metadata, dict) else None
+    expected = metadata.get("sha256")
     found = hashlib.sha256(data).hexdigest()
     if found != expected:
         raise WeightsError(

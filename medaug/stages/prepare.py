@@ -176,7 +176,7 @@ def _add_organs(source: Source, entries: list[dict[str, Any]], *, whole_body: bo
     with track("find bodies" if whole_body else "find organs", len(entries)) as tracker:
         for entry in entries:
             image = np.asarray(open_array(source.folder, entry["arrays"]["image"]), dtype=np.float32)
-            window, spacing_mm = Window(**entry["window"]), tuple(entry["spacing_mm"])[: image.ndim]
+            window, spacing_mm = Window.from_dict(entry["window"]), tuple(entry["spacing_mm"])[: image.ndim]
             organ = (
                 body_of(image, window, spacing_mm) if whole_body
                 else find_organ(window.normalize(image), spacing_mm, margin_mm=source.data.organ_margin_mm)

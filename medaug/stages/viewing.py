@@ -100,7 +100,7 @@ def is_oriented(path: str | Path) -> bool:
 
 def _synthetic_case(record: dict[str, Any], folder: Path, group: str, names: tuple[str, str]) -> ViewerCase:
     scans = [read_scan(folder / record[key]) for key in ("original", "image")]
-    window = Window(**record["window"])
+    window = Window.from_dict(record["window"])
     before, after = (Shown(name, scan.numpy()[0], window) for name, scan in zip(names, scans, strict=True))
     parent = record["parent"]
     level = "" if parent["level"] is None else f", slice {parent['level'] + 1}"

@@ -1,6 +1,6 @@
 """What hostile input is drawn from: bytes that are cut, flipped and overwritten, JSON with odd values in odd places.
 
-`MEDAUG_FUZZ=700` draws so many examples a test (`make fuzz`); the suite draws `EXAMPLES`, the same every time.
+`MEDAUG_FUZZ=800` draws so many examples a test (`make fuzz`); the suite draws `EXAMPLES`, the same every time.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def altered(draw: Any, value: Any, odd: Any = ODD) -> Any:
     """A JSON value with one to three of its values replaced by odd ones, or taken out."""
     changed = copy.deepcopy(value)
     for _ in range(draw(st.integers(1, 3))):
-        holders = [part for part in _parts(changed) if part]
+        holders = [part for part in parts(changed) if part]
         if not holders:
             return draw(odd)
         holder = draw(st.sampled_from(holders))
@@ -89,7 +89,8 @@ def written(path: Path, data: bytes) -> Path:
     return path
 
 
-def _parts(value: Any) -> list[Any]:
+def parts(value: Any) -> list[Any]:
+    """All lists and objects of a JSON value, itself included."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     found = [value] if isinstance(value, dict | list) else []
-    return found + [part for item in inner for part in _parts(item)]
+    return found + [part for item in inner for part in parts(item)]

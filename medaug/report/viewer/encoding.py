@@ -80,7 +80,7 @@ def write_cases(path: Path, cases: Sequence[EncodedCase]) -> None:
 
 def read_cases(path: Path) -> list[EncodedCase]:
     """What `write_cases` wrote; none where it wrote nothing."""
-    return [EncodedCase(**values) for values in read_json(path)] if path.exists() else []
+    return [EncodedCase(**values) for values in read_json(path, list)] if path.exists() else []
 
 
 def _encoded(case: ViewerCase, note: str) -> EncodedCase:

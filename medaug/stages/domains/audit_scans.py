@@ -61,7 +61,7 @@ def read_scan_of(entry: Entry, folder: Path) -> Scan:
 def translated_scan(entry: Entry, folder: Path, translate: TranslateDomain) -> Scan:
     """The same case as `read_scan_of` reads it, with the translation as its image."""
     image, window = translated_entry(entry, folder, translate)
-    return read_scan_of(entry, folder)._replace(image=image.astype(np.float32), window=Window(**window))
+    return read_scan_of(entry, folder)._replace(image=image.astype(np.float32), window=Window.from_dict(window))
 
 
 def averaged(by_patient: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def _lesions(
 
     def of_translated(entry: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         image, window = translated_entry(entry, run.prepared, translate)
-        seen = Window(**window).normalize(image.astype(np.float32))
+        seen = Window.from_dict(window).normalize(image.astype(np.float32))
         return task.predicted(network, seen), View(entry, None, 0).classes(run.prepared)
 
     return {

@@ -90,7 +90,7 @@ def read_target(run: RunDir, view: View, scale: Scale) -> tuple[np.ndarray, np.n
 def translated(run: RunDir, view: View, translate: TranslateDomain, scale: Scale) -> np.ndarray:
     """What a translation makes of a source, in the target's scale."""
     result, window = translated_entry(view.entry, run.prepared, translate)
-    return Window(**window).normalize(result) if scale == WINDOW_UNITS else result
+    return Window.from_dict(window).normalize(result) if scale == WINDOW_UNITS else result
 
 
 def translated_entry(

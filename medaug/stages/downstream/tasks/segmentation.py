@@ -104,7 +104,7 @@ class Segmentation(Task):
         """(prediction, truth) of one case, class numbers at the shape it is stored in."""
         view = View(entry, None, 0)
         raw = np.array(view.raw(self.folder, "image"), np.float32)
-        return self.predicted(network, Window(**entry["window"]).normalize(raw)), view.classes(self.folder)
+        return self.predicted(network, Window.from_dict(entry["window"]).normalize(raw)), view.classes(self.folder)
 
     def predicted(self, network: torch.nn.Module, normalized: np.ndarray) -> np.ndarray:
         """Class numbers of an image (*S) in [-1, 1]; a volume goes through a 2-D network slice by slice."""
