@@ -26,7 +26,8 @@ from medaug.report.pictures import Picture, picture_grid
 from medaug.report.roc import roc_and_histogram
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.config import AnomalyConfig, PipelineConfig
-from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
+from medaug.stages.markers import essential, fingerprint, run_stage
+from medaug.stages.runs import RunDir
 from medaug.stages.scorers import Judge, judge_of
 
 SCORES = {

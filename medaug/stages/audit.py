@@ -24,7 +24,8 @@ from medaug.splits import Split, refuse_leakage
 from medaug.stages.across_slices import across_slices
 from medaug.stages.audits.insertions import crop_size, lesion_pairs, spread
 from medaug.stages.config import PipelineConfig
-from medaug.stages.runs import RunDir, run_stage
+from medaug.stages.markers import run_stage
+from medaug.stages.runs import RunDir
 from medaug.stages.viewing import SHOWN, case_of_view
 from medaug.transforms import RandInsertTumor, RemoveTumor
 from medaug.translators.weights import load_weights

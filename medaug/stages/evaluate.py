@@ -24,7 +24,8 @@ from medaug.stages.downstream.online import online_edits
 from medaug.stages.downstream.summary import write_summary
 from medaug.stages.downstream.tasks import TASKS, Task
 from medaug.stages.gate import accepted_cases, is_judged
-from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
+from medaug.stages.markers import essential, fingerprint, run_stage
+from medaug.stages.runs import RunDir
 
 INSERTED = {"lesions", "size_mm", "shape"}
 """Settings of `synthesis` that decide what is inserted online."""

@@ -26,9 +26,10 @@ from medaug.progress import track
 from medaug.splits import PARTS, Split, checked_parts, fold_patients, split_patients, with_labelled
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.data import DataConfig
+from medaug.stages.markers import essential, run_stage
 from medaug.stages.modality import check_modality_setting
 from medaug.stages.phantoms import write_phantoms
-from medaug.stages.runs import RunDir, essential, run_stage
+from medaug.stages.runs import RunDir
 from medaug.volumes import Window
 
 logger = logging.getLogger(__name__)

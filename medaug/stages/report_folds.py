@@ -9,7 +9,8 @@ from medaug.report.page import ReportPage, Section, Table, render
 from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.audit_sections import audit_sections
 from medaug.stages.domains.report_domains import NO_EVALUATION, domain_notes, domain_verdict, result_sections
-from medaug.stages.runs import RunDir, seconds_by_stage
+from medaug.stages.markers import seconds_by_stage
+from medaug.stages.runs import RunDir
 from medaug.stages.scrubbing import page_without_paths
 from medaug.stages.sections import cells_by_name, commands_of, data_text, downstream_section, verdict_of
 

@@ -14,7 +14,8 @@ from medaug.report.page import MISSING, Figure, Section, Table, Verdict
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream.cells import cell_path
 from medaug.stages.downstream.tasks import CLASS_SEPARATOR
-from medaug.stages.runs import RunDir, seconds_by_stage
+from medaug.stages.markers import seconds_by_stage
+from medaug.stages.runs import RunDir
 from medaug.training.log import read_metrics
 
 NOTES = {

@@ -18,7 +18,8 @@ from typing import Any
 from medaug.errors import ConfigError, RunError
 from medaug.stages.claims import claimed, claims_held
 from medaug.stages.config import PipelineConfig
-from medaug.stages.runs import RunDir, add_seconds, begin_stage, is_begun, is_done
+from medaug.stages.markers import add_seconds, begin_stage, is_begun, is_done
+from medaug.stages.runs import RunDir
 from medaug.stages.synthesize import STAGE, SynthesisJobs, finish, inputs_of, records_of, refuse_at_work, synthesis_jobs
 
 

@@ -30,7 +30,8 @@ from medaug.stages.claims import claimed, claims_held
 from medaug.stages.config import PipelineConfig, SynthesisConfig
 from medaug.stages.edits import Edited, ViewEditor
 from medaug.stages.gate import DRAWS, Judge, gate_figures, is_judged, judge_of
-from medaug.stages.runs import RunDir, essential, run_stage
+from medaug.stages.markers import essential, run_stage
+from medaug.stages.runs import RunDir
 
 STAGE = "synthesize"
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")

@@ -21,7 +21,8 @@ from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.two_domains import segmenter_terms
 from medaug.stages.domains.material import Material, domain_material, domain_segmenter, needs_segmenter
-from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
+from medaug.stages.markers import essential, fingerprint, run_stage
+from medaug.stages.runs import RunDir
 from medaug.stages.warm_start import start_from, weights_hash
 from medaug.training import fit
 from medaug.training.log import read_metrics

@@ -14,7 +14,8 @@ from medaug.io.prepared import View, common_spacing_mm, views_of
 from medaug.report.latent import GanPreview, draw_latent_space
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
-from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
+from medaug.stages.markers import essential, fingerprint, run_stage
+from medaug.stages.runs import RunDir
 from medaug.training import fit
 from medaug.training.classes import ClassCropSamples
 from medaug.training.log import read_metrics

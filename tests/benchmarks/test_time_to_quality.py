@@ -4,7 +4,7 @@ Both translators are trained on the same patients and asked the same two audits 
 probe tells inserted from real lesions (AUC; 0.5 is best), and how far apart their contrasts are (by the distance of
 real from real; 1 is best). The whole-image CycleGAN is the paper's (Zhu 2017: ResNet-9 of width 64, batch 1, learning
 rate 2e-4) and is given one time and ten times the CPU seconds of the crops' training, its learning rate falling to zero
-at each. On `lgg`, whose slices all show a tumor, it sees patches of 64 × 64 instead, which can be found without one.
+at each. On `lgg`, whose slices all show a tumor, it sees patches of 48 × 48 instead, which can be found without one.
 
 Run: MEDAUG_LGG=<folder> pytest -o addopts="--import-mode=importlib" -s tests/benchmarks/test_time_to_quality.py; an
 hour or more on one core.
@@ -41,7 +41,7 @@ PHANTOMS = (
 )  # fmt: skip
 LESS = ("training.steps=200",)
 """Of `lgg`: a third of the pipeline's, so that ten times as long is an hour at most."""
-SEEN = {"phantoms": "crop.size=null", "lgg": "crop.size=[64,64]"}
+SEEN = {"phantoms": "crop.size=null", "lgg": "crop.size=[48,48]"}
 
 
 @pytest.mark.timeout(0)

@@ -11,7 +11,8 @@ from medaug.io.prepared import views_of
 from medaug.lesions import LesionPrior
 from medaug.pipeline import STAGES, run_pipeline
 from medaug.stages import train as train_stage
-from medaug.stages.runs import RunDir, seconds_by_stage
+from medaug.stages.markers import seconds_by_stage
+from medaug.stages.runs import RunDir
 from medaug.training.log import read_metrics
 from medaug.translators.weights import load_weights
 

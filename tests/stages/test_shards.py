@@ -15,7 +15,8 @@ from medaug.io.atomic import read_json, write_json
 from medaug.pipeline import run_pipeline
 from medaug.revisit import synthesize_share
 from medaug.stages.claims import claimed
-from medaug.stages.runs import RunDir, seconds_by_stage
+from medaug.stages.markers import seconds_by_stage
+from medaug.stages.runs import RunDir
 from medaug.stages.shards import Shard
 
 

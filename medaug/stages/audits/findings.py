@@ -18,7 +18,8 @@ from medaug.quality.radiomics import radiomics_available
 from medaug.stages.audits.kept import finding_of, kept_rows
 from medaug.stages.audits.registry import audits_of
 from medaug.stages.config import PipelineConfig
-from medaug.stages.runs import RunDir, essential, fingerprint
+from medaug.stages.markers import essential, fingerprint
+from medaug.stages.runs import RunDir
 
 logger = logging.getLogger(__name__)
 

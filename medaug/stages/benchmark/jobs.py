@@ -16,8 +16,9 @@ from medaug.stages.benchmark.plan import Block, Job
 from medaug.stages.downstream.cells import keep_cell, made_of, of_arm
 from medaug.stages.downstream.held_out import synthetic_source
 from medaug.stages.evaluate import check_patients, evaluated_cell
+from medaug.stages.markers import essential, fingerprint
 from medaug.stages.prepare import prepare
-from medaug.stages.runs import RunDir, essential, fingerprint, open_run
+from medaug.stages.runs import RunDir, open_run
 from medaug.stages.synthesize import synthesize
 from medaug.stages.train import train
 

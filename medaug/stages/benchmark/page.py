@@ -16,7 +16,8 @@ from medaug.stages.benchmark.drawings import Drawing, cells_of_group, curves, di
 from medaug.stages.benchmark.reading import CellFile, Group, Results, blocks, cell_files, read_results
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream.failures import WORST, Failure, failures_path, read_failures
-from medaug.stages.runs import RunDir, seconds_by_stage
+from medaug.stages.markers import seconds_by_stage
+from medaug.stages.runs import RunDir
 from medaug.stages.scrubbing import page_without_paths
 from medaug.stages.sections import command_text, data_text, downstream_section, interval_text
 

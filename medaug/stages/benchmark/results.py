@@ -23,8 +23,9 @@ from medaug.stages.downstream.cells import is_kept
 from medaug.stages.downstream.held_out import held_out_patients
 from medaug.stages.downstream.summary import summarized
 from medaug.stages.downstream.tasks import Task
+from medaug.stages.markers import essential, run_stage
 from medaug.stages.pool import task_of, united
-from medaug.stages.runs import RunDir, essential, run_stage
+from medaug.stages.runs import RunDir
 
 
 def write_results(config: PipelineConfig, root: RunDir) -> bool:

@@ -19,7 +19,8 @@ from medaug.stages.benchmark.plan import Job, check_benchmark, jobs_of
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream.cells import is_kept
 from medaug.stages.downstream.summary import best_rivals
-from medaug.stages.runs import RunDir, seconds_by_stage
+from medaug.stages.markers import seconds_by_stage
+from medaug.stages.runs import RunDir
 from medaug.stages.sections import interval_text, main_metric
 
 COLUMNS = ["Arm", "Score", "Difference to standard", "Verdict", "Against the best arm without a GAN", "Verdict there"]

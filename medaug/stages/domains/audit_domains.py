@@ -32,7 +32,8 @@ from medaug.stages.domains.audit_scans import (
 )
 from medaug.stages.domains.audit_tiling import tiling_of
 from medaug.stages.domains.audit_tissues import figures_of, levels
-from medaug.stages.runs import RunDir, fingerprint, run_stage
+from medaug.stages.markers import fingerprint, run_stage
+from medaug.stages.runs import RunDir
 from medaug.stages.viewing import SHOWN, is_oriented
 from medaug.transforms import TranslateDomain
 from medaug.translators.weights import load_weights

@@ -31,7 +31,8 @@ from medaug.stages.downstream.cells import Cell, made_of, trained_cells
 from medaug.stages.downstream.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.stages.downstream.summary import write_domain_summary
 from medaug.stages.downstream.tasks import Segmentation
-from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
+from medaug.stages.markers import essential, fingerprint, run_stage
+from medaug.stages.runs import RunDir
 from medaug.transforms import TranslateDomain
 from medaug.translators.weights import load_weights
 from medaug.volumes import Window

@@ -27,7 +27,8 @@ from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.registered import read_case, read_target, registered, scale_of, translated, whole_views
 from medaug.stages.downstream.cells import cell_path
 from medaug.stages.downstream.summary import write_translation_summary
-from medaug.stages.runs import RunDir, fingerprint, run_stage
+from medaug.stages.markers import fingerprint, run_stage
+from medaug.stages.runs import RunDir
 from medaug.stages.viewing import SHOWN, is_oriented
 from medaug.transforms import TranslateDomain
 from medaug.translators.weights import load_weights

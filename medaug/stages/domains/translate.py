@@ -19,7 +19,8 @@ from medaug.progress import track
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.registered import translated_entry
-from medaug.stages.runs import RunDir, essential, fingerprint, run_stage
+from medaug.stages.markers import essential, fingerprint, run_stage
+from medaug.stages.runs import RunDir
 from medaug.transforms import TranslateDomain
 from medaug.translators.weights import Weights, load_weights
 

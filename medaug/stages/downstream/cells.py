@@ -16,7 +16,8 @@ import numpy as np
 
 from medaug.io.atomic import read_json, write_json
 from medaug.stages.config import EvaluationConfig
-from medaug.stages.runs import RunDir, essential, fingerprint
+from medaug.stages.markers import essential, fingerprint
+from medaug.stages.runs import RunDir
 
 Cell = dict[str, Any]
 NOT_OF_A_CELL = dict.fromkeys(("arms", "own_arms", "seeds", "size_limits_mm"))
