@@ -23,6 +23,7 @@ from PIL import Image
 
 from medaug.errors import DataError
 from medaug.io.dicom.reading import read_series
+from medaug.io.meta_image import read_meta_image
 from medaug.io.nrrd_header import read_nrrd
 from medaug.io.suffixes import DICOM, META_IMAGE, NIFTI, NRRD, READABLE, is_dicom, suffix_of
 from medaug.io.unpacking import DEFLATE_MOST, Stream, check_declared, gunzipped, read_declared, voxels_of
@@ -128,21 +129,14 @@ def _decode_nrrd(path: Path) -> Decoded:
 
 def _decode_meta_image(path: Path) -> Decoded:
     try:
-        import itk  # noqa: F401
-        from monai.data import ITKReader
+        with _quiet_stderr():
+            array, affine, has_channels = read_meta_image(path)
     except ImportError as error:
         raise DataError.about(
             path, "a MetaImage file, and the package itk is not installed", "itk to read it",
             'Run `pip install "medaug[itk]"`, or convert the file to NIfTI.',
         ) from error  # fmt: skip
-    reader = ITKReader()
-    with _quiet_stderr():
-        array, meta = reader.get_data(reader.read(path))
-    small = np.asarray(meta["affine"], dtype=np.float64)  # (3, 3) for 2-D files
-    dims = small.shape[0] - 1
-    affine = np.eye(4)
-    affine[:dims, :dims], affine[:dims, 3] = small[:dims, :dims], small[:dims, dims]
-    return Decoded(np.array(array), affine, has_channels=array.ndim > dims)
+    return Decoded(array, affine, has_channels=has_channels)
 
 
 def _decode_picture(path: Path, palette_as_index: bool) -> Decoded:

@@ -38,6 +38,17 @@ def nrrd_of(**options):
     return stream.getvalue()
 
 
+def meta_image(data=None, **changed):
+    header = {
+        "ObjectType": "Image", "NDims": 3, "BinaryData": True, "BinaryDataByteOrderMSB": False, "CompressedData": False,
+        "Offset": "0 0 0", "ElementSpacing": "1 1 1", "DimSize": "6 5 4", "ElementType": "MET_SHORT",
+    }  # fmt: skip
+    header |= {"ElementDataFile": "LOCAL"} | changed
+    header["ElementDataFile"] = header.pop("ElementDataFile")  # the last field
+    text = "".join(f"{key} = {value}\n" for key, value in header.items())
+    return text.encode() + (VALUES.tobytes(order="F") if data is None else data)
+
+
 def picture(format_name, **options):
     stream = io.BytesIO()
     Image.fromarray(VALUES[..., 0].astype(np.uint8)).save(stream, format_name, **options)
@@ -52,6 +63,7 @@ FILES = {
     "text.nrrd": (nrrd_of(encoding="ascii"), 400),
     "gzip.nrrd": (nrrd_of(encoding="gzip"), 500),
     "bzip2.nrrd": (nrrd_of(encoding="bzip2"), 500),
+    "a.mha": (meta_image(), 260),
     "a.png": (picture("PNG"), 60),
     "a.jpg": (picture("JPEG"), 700),
     "a.tif": (picture("TIFF"), 400),
@@ -148,6 +160,10 @@ BOMBS = {
     "huge-gzip.nrrd": lambda: huge_nrrd(b"gzip", gzip.compress(bytes(10**5))),
     "longer-bzip2.nrrd": lambda: huge_nrrd(b"bzip2", bz2.compress(bytes(200 * 2**20))).replace(b"10000", b"50"),
     "skipping.nrrd": lambda: huge_nrrd(b"raw", b"x" * 500).replace(b"\n\n", b"\nline skip: 999999999999\n\n"),
+    "huge.mha": lambda: meta_image(DimSize="100000 100000 100"),
+    "packed.mha": lambda: meta_image(DimSize="100000 100000 100", CompressedData=True),
+    "twice.mha": lambda: meta_image(DimSize="6 5 4\nDimSize = 100000 100000 100"),
+    "channels.mha": lambda: meta_image(ElementNumberOfChannels=10**10),
     "huge.png": huge_png,
     "deflated.dcm": None,
 }
@@ -196,6 +212,24 @@ def test_a_nrrd_header_cannot_read_another_file(tmp_path):
         header = b"NRRD0005\ntype: uint8\ndimension: 3\nsizes: 6 5 4\nencoding: raw\n" + field + str(secret).encode()
         with pytest.raises(DataError, match=r"a\.nrrd.*in another file"):
             read_scan(written(tmp_path / "a.nrrd", header + b"\n\n"))
+
+
+@pytest.mark.parametrize(
+    "name", ["{folder}/secret.raw", "../scans/secret.raw", "secret%d.raw 1 4 1", "LIST", "LIST 2D"]
+)
+def test_a_meta_image_header_cannot_read_another_file(tmp_path, name):
+    pytest.importorskip("itk")
+    written(tmp_path / "scans" / "secret.raw", VALUES.tobytes())
+    header = meta_image(b"secret.raw\n" * 4, ElementDataFile=name.format(folder=tmp_path / "scans"))
+    with pytest.raises(DataError, match=r"a\.mhd.*expected LOCAL, or one file beside it"):
+        read_scan(written(tmp_path / "scans" / "a.mhd", header))
+
+
+def test_a_meta_image_header_reads_the_file_beside_it(tmp_path):
+    pytest.importorskip("itk")
+    written(tmp_path / "a.raw", VALUES.tobytes(order="F"))
+    scan = read_scan(written(tmp_path / "a.mhd", meta_image(b"", ElementDataFile="a.raw")))
+    np.testing.assert_array_equal(scan.as_tensor()[0].numpy(), VALUES)
 
 
 @pytest.mark.parametrize("encoding", ["raw", "ascii", "gzip", "bzip2"])
