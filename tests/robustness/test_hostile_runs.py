@@ -18,7 +18,7 @@ FILES = (
 )  # fmt: skip
 
 
-@settings(fuzzed, max_examples=max(6, fuzzed.max_examples // 20))  # each draws a page
+@settings(fuzzed, max_examples=max(4, fuzzed.max_examples // 20))  # each draws a page
 @given(data=st.data(), name=st.sampled_from(FILES))
 def test_a_key_that_a_run_s_file_lacks_is_not_missed_or_named(copy_of_run, data, name):
     path = copy_of_run.root / name

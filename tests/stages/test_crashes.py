@@ -54,7 +54,7 @@ def check_whole(root):
         if path.name.startswith(".") or any(part.startswith(".") for part in path.relative_to(root).parts):
             continue
         if path.suffix == ".json":
-            read_json(path)
+            read_json(path, object)
         elif path.name.endswith(".nii.gz"):
             read_scan(path)
         elif path.suffix == ".npy":

@@ -111,7 +111,7 @@ def test_nnunets_description_fits_its_folder(nnunet):
 
 def test_a_synthetic_case_never_trains_in_a_fold_that_validates_a_patient_it_was_made_from(nnunet, tiny_run):
     records = {f"synthetic-{r['case']}": r for r in read_json(tiny_run.synthetic / "datalist.json")["training"]}
-    folds, validated, left_out = read_json(nnunet / "splits_final.json"), [], 0
+    folds, validated, left_out = read_json(nnunet / "splits_final.json", list), [], 0
     for fold in folds:
         assert not set(fold["val"]) & set(records), "only real cases validate"
         assert not set(fold["val"]) & set(fold["train"])
