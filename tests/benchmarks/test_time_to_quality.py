@@ -6,8 +6,7 @@ real from real; 1 is best). The whole-image CycleGAN is the paper's (Zhu 2017: R
 rate 2e-4) and is given one time and ten times the CPU seconds of the crops' training, its learning rate falling to zero
 at each. On `lgg`, whose slices all show a tumor, it sees patches of 48 × 48 instead, which can be found without one.
 
-Run: MEDAUG_LGG=<folder> pytest -o addopts="--import-mode=importlib" -s tests/benchmarks/test_time_to_quality.py; an
-hour or more on one core.
+Run: make time-to-quality LGG=<folder>; an hour or more on one core.
 """
 
 from __future__ import annotations
