@@ -99,6 +99,12 @@ def test_a_line_that_is_wrong_is_found(line, tmp_path, monkeypatch):
         _check("page.md:1", line)
 
 
+def _is_made(word):
+    """Whether the Makefile has this target, or reads the variable of NAME=value."""
+    name, given, _ = word.partition("=")
+    return (f"$({name})" if given else f"\n{name}:") in (ROOT / "Makefile").read_text()
+
+
 def _check(place, command):
     """Fails, naming file, line and command, where the command cannot be meant."""
     program, *arguments = shlex.split(STARTERS.sub("", command)) or [""]
@@ -106,7 +112,7 @@ def _check(place, command):
     if program == "medaug":
         problem = _problem_of(arguments)
     elif program == "make":
-        problem = next((f"no target {a}" for a in arguments if f"\n{a}:" not in (ROOT / "Makefile").read_text()), None)
+        problem = next((f"no target or variable {a}" for a in arguments if not _is_made(a)), None)
     elif program in ("python", "python3"):
         problem = None if (ROOT / arguments[0]).exists() or arguments[0] == "-m" else f"no file {arguments[0]}"
     elif program == "pip":

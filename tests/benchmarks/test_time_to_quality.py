@@ -1,8 +1,8 @@
 """How soon inserted tumors look like real ones: crops, as by default, against whole images, as in the paper.
 
 Both translators are trained on the same patients and asked the same two audits on the patients held out: how well a
-probe tells inserted from real lesions (AUC; 0.5 is best), and how far apart their contrasts are (by the distance of
-real from real; 1 is best). The whole-image CycleGAN is the paper's (Zhu 2017: ResNet-9 of width 64, batch 1, learning
+probe tells inserted from real lesions (AUC; 0.5 is best), and how far apart their contrasts are (in window units; 0 is
+best). The whole-image CycleGAN is the paper's (Zhu 2017: ResNet-9 of width 64, batch 1, learning
 rate 2e-4) and is given one time and ten times the CPU seconds of the crops' training, its learning rate falling to zero
 at each. On `lgg`, whose slices all show a tumor, it sees patches of 48 × 48 instead, which can be found without one.
 
@@ -39,7 +39,7 @@ PHANTOMS = (
     "crop.size=[48,48]",
 )  # fmt: skip
 LESS = ("training.steps=200",)
-"""Of `lgg`: a third of the pipeline's, so that ten times as long is an hour at most."""
+"""Of `lgg`: a third of the pipeline's, so that ten times as long is half an hour."""
 SEEN = {"phantoms": "crop.size=null", "lgg": "crop.size=[48,48]"}
 
 
