@@ -32,6 +32,8 @@ REMEDIES = {
     errno.ENAMETOOLONG: "The name is too long for this disk: shorten the case name or the output folder.",
 }
 
+WRITE_AGAIN = "Restore the file from a copy, or delete it and run the command that writes it again."
+
 
 @contextmanager
 def atomic_path(path: str | Path, durable: bool = True) -> Iterator[Path]:
@@ -106,17 +108,15 @@ class JsonObject(dict[str, Any]):
         self.source = source
 
     def __missing__(self, key: str) -> NoReturn:
-        raise DataError.about(
-            self.source, f"no '{key}' where it belongs", "what was once written there",
-            "Restore the file from a copy, or delete it and run the command that writes it again.",
-        )  # fmt: skip
+        raise DataError.about(self.source, f"no '{key}' where it belongs", "what was once written there", WRITE_AGAIN)
 
 
-def read_json(path: str | Path, kind: type = dict) -> Any:
+def read_json(path: str | Path, kind: type = dict, remedy: str = WRITE_AGAIN) -> Any:
     """Reads a JSON file.
 
     Args:
         kind: what it holds: `dict`, `list`, or `object` for either.
+        remedy: what to do where it holds something else.
 
     Returns:
         every object of it as a `JsonObject`.
@@ -126,10 +126,7 @@ def read_json(path: str | Path, kind: type = dict) -> Any:
     """
     content = _read_json(path)
     if not isinstance(content, kind):
-        raise DataError.about(
-            path, f"a JSON {type(content).__name__}", f"a {kind.__name__}",
-            "Restore the file from a copy, or write it again.",
-        )  # fmt: skip
+        raise DataError.about(path, f"a JSON {type(content).__name__}", f"a JSON {kind.__name__}", remedy)
     return content
 
 

@@ -169,7 +169,7 @@ def _stored_entry(case: Case, folder: Path, options: Options) -> dict[str, Any] 
         sizes = {relative: (folder / relative).stat().st_size for relative in stored["sizes"]}
         same = stored["fingerprint"] == _fingerprint(case, options) and stored["sizes"] == sizes
         return stored["entry"] if same else None
-    except (DataError, OSError, KeyError, TypeError):
+    except (DataError, OSError, TypeError):
         return None
 
 

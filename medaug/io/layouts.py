@@ -34,6 +34,7 @@ BRATS_NAME = re.compile(
 )
 BRATS_VISIT = re.compile(r"^(?P<patient>BraTS-[A-Z]+-\d{5})-\d{3}$")  # BraTS 2023 on: the last number is the visit
 LGG_CHANNELS = ("pre", "flair", "post")
+BESIDE_THE_FOLDERS = 'patients.json is {"<file name without ending>": "<patient>"}, channels.json is ["<name>", ...].'
 
 
 @dataclass(frozen=True)
@@ -196,15 +197,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 def _optional_json(path: Path, kind: type[Json]) -> Json | None:
     """The content of a JSON file that may be absent."""
-    if not path.is_file():
-        return None
-    content = read_json(path, object)
-    if not isinstance(content, kind):
-        raise DataError.about(
-            path, f"a JSON {type(content).__name__}", f"a JSON {kind.__name__}",
-            'patients.json is {"<file name without ending>": "<patient>"}, channels.json is ["<name>", ...].',
-        )  # fmt: skip
-    return content
+    return read_json(path, kind, BESIDE_THE_FOLDERS) if path.is_file() else None
 
 
 def _warn_of_slices(root: Path, stems: list[str]) -> None:
