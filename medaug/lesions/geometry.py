@@ -82,10 +82,14 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
 
 def bounding_box(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(first voxel, extent) of a mask that is not empty."""
-    axes = range(mask.ndim)
-    spans = [np.flatnonzero(mask.any(axis=tuple(other for other in axes if other != axis))) for axis in axes]
-    low, high = np.array([span[0] for span in spans]), np.array([span[-1] for span in spans])
-    return low, high - low + 1
+    low, extent, part = [], [], mask
+    for axis in range(mask.ndim):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        span = np.flatnonzero(part.any(axis=others))
+        low.append(span[0])
+        extent.append(span[-1] - span[0] + 1)
+        part = part[(*[slice(None)] * axis, slice(span[0], span[-1] + 1))]  # the next axis looks at less
+    return np.array(low), np.array(extent)
 
 
 def relative_location(mask: np.ndarray, organ: np.ndarray) -> tuple[float, ...]:

@@ -189,14 +189,15 @@ def _warped(
     for _ in range(WARPS):
         warp = warp or draw_warp(rng, len(prior.crop_size), scale=diameter / chosen.diameter_mm)
         points = warp_points(warp, chosen.mask.shape)
-        mask = largest_component(sampled(chosen.mask, points) >= 0.5)
+        inside, texture = sampled([chosen.mask, chosen.image], points)
+        mask = largest_component(inside >= 0.5)
         voxels = np.count_nonzero(mask)
         if not voxels:
             warp = None
         elif abs(voxels - wanted) > max(1, VOXELS_TOLERANCE * wanted):
             warp = warp.enlarged((wanted / voxels) ** (1 / mask.ndim))
         elif clear_of_edge(mask, MARGIN_VOXELS):
-            return mask, sampled(chosen.image, points).clip(-1, 1)
+            return mask, texture.clip(-1, 1)
         else:
             warp = None
     return None

@@ -56,13 +56,14 @@ def warp_points(warp: Warp, size: tuple[int, ...]) -> Tensor:
     bend = torch.from_numpy(warp.displacement[::-1].astype(np.float32))
     for weight in weights:  # each turn consumes the first control axis and appends a voxel axis
         bend = torch.tensordot(bend, weight, dims=([1], [1]))  # (d, COARSE.., *S)
-    return grid @ torch.from_numpy(warp.matrix[::-1].T.astype(np.float32)) + bend.movedim(0, -1)
+    turned = torch.from_numpy(warp.matrix[::-1].astype(np.float32)) @ grid.flatten(1)
+    return (turned.view_as(grid) + bend).movedim(0, -1)
 
 
-def sampled(array: np.ndarray, points: Tensor) -> np.ndarray:
-    """A crop (*S) at these points, linear, borders repeated; float32."""
-    x = torch.from_numpy(array.astype(np.float32))[None, None]
-    return functional.grid_sample(x, points[None], padding_mode="border", align_corners=True)[0, 0].numpy()
+def sampled(crops: Sequence[np.ndarray], points: Tensor) -> np.ndarray:
+    """Crops of one size (*S) at these points, linear, borders repeated; (N, *S), float32."""
+    x = torch.from_numpy(np.array(crops, dtype=np.float32))[None]
+    return functional.grid_sample(x, points[None], padding_mode="border", align_corners=True)[0].numpy()
 
 
 def procedural_blob(
@@ -78,7 +79,7 @@ def procedural_blob(
     noise = ndimage.gaussian_filter(rng.standard_normal(size), sigma)
     field = _radius_mm(size, spacing_mm, squash) / (diameter_mm / 2) + 0.35 * noise / max(float(noise.std()), 1e-9)
     wanted = voxels_of_diameter(diameter_mm, spacing_mm)
-    mask = ndimage.binary_fill_holes(largest_component(_lowest(field, wanted)))
+    mask = _in_one_piece(_lowest(field, wanted))
     off = abs(equivalent_diameter_mm(mask, spacing_mm) / diameter_mm - 1)
     return mask if off <= 0.1 and clear_of_edge(mask, margin) else _lowest(_radius_mm(size, spacing_mm), wanted)
 
@@ -91,22 +92,38 @@ def clear_of_edge(mask: np.ndarray, margin: int) -> bool:
 
 def stretched(image: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The image inside `source`, scaled so that its bounding box covers `target`'s, and continued beyond its edge."""
-    nearest = ndimage.distance_transform_edt(~source, return_distances=False, return_indices=True)
-    filled = image[tuple(nearest)]
     (low_s, extent_s), (low_t, extent_t) = bounding_box(source), bounding_box(target)
-    scale = extent_s / extent_t
-    offset = low_s + (extent_s - 1) / 2 - scale * (low_t + (extent_t - 1) / 2)
-    return ndimage.affine_transform(filled, scale, offset, order=1, mode="nearest").astype(np.float32)
+    box = _slices(low_s, extent_s)
+    nearest = ndimage.distance_transform_edt(~source[box], return_distances=False, return_indices=True)
+    texture = image[box][tuple(nearest)].astype(np.float32)
+    for low, have, want, length in zip(low_t, extent_s, extent_t, target.shape, strict=True):
+        place = (have - 1) / 2 + (np.arange(length) - low - (want - 1) / 2) * have / want
+        place = place.clip(0, have - 1)  # the box's edge is repeated
+        linear = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(have)))
+        texture = np.tensordot(texture, linear.astype(np.float32), ([0], [1]))  # the first axis becomes the last
+    return texture
 
 
 @lru_cache(maxsize=8)
 def _grid(size: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:
-    """(points of the identity (*S, d) in array order, per axis the weights (n, COARSE) of the control points)."""
+    """(points of the identity (d, *S) in array order, per axis the weights (n, COARSE) of the control points)."""
     axes = [torch.linspace(-1, 1, n) for n in size]
-    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))
     units = torch.eye(COARSE)[None, :, :, None]  # (1, COARSE channels, COARSE points, 1)
     mode = "bicubic" if len(size) == 2 else "bilinear"
     return grid, [functional.interpolate(units, (n, 1), mode=mode, align_corners=True)[0, ..., 0].T for n in size]
+
+
+def _in_one_piece(mask: np.ndarray) -> np.ndarray:
+    """The largest component of a mask that is not empty, its holes filled."""
+    box = _slices(*bounding_box(mask))
+    solid = np.zeros_like(mask)
+    solid[box] = ndimage.binary_fill_holes(largest_component(mask[box]))
+    return solid
+
+
+def _slices(low: np.ndarray, extent: np.ndarray) -> tuple[slice, ...]:
+    return tuple(slice(start, start + length) for start, length in zip(low, extent, strict=True))
 
 
 def _radius_mm(size: Sequence[int], spacing_mm: Sequence[float], squash: np.ndarray | float = 1.0) -> np.ndarray:

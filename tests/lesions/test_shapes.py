@@ -26,7 +26,7 @@ dims = pytest.mark.parametrize("spatial_dims", [2, 3])
 
 def apply_warp(crops, warp):
     points = warp_points(warp, crops[0].shape)
-    return [sampled(crop, points) for crop in crops]
+    return list(sampled(crops, points))
 
 
 def crop_of(spatial_dims: int) -> np.ndarray:
