@@ -9,7 +9,6 @@ import numpy as np
 from medaug.io.atomic import read_json
 from medaug.report.figures import distributions
 from medaug.report.page import Figure, ReportPage, Section, Table, render
-from medaug.report.viewer import read_cases
 from medaug.stages.audits.section import audits_section
 from medaug.stages.config import PipelineConfig
 from medaug.stages.runs import RunDir
@@ -25,9 +24,7 @@ from medaug.stages.sections import (
     training_section,
     verdict_of,
 )  # fmt: skip
-from medaug.stages.viewing import look_section, synthetic_cases
-
-SYNTHETIC = {"inserted": "Synthetic set, tumors inserted", "removed": "Synthetic set, tumors removed"}
+from medaug.stages.viewing import HELD_OUT, SYNTHETIC_TEXT, look_section, run_cases
 
 
 def report(config: PipelineConfig, run: RunDir) -> bool:
@@ -99,13 +96,8 @@ def _pictures(run: RunDir) -> Section:
 
 
 def _look(run: RunDir) -> list[Section]:
-    cases = read_cases(run.audit / "viewer.json") + synthetic_cases(run, SYNTHETIC, ("original", "synthetic"))
-    text = (
-        "Held-out patients are those the GAN never saw, seen through its intensity window; synthetic cases are the "
-        "files that networks train on, with their labels. The label of a held-out patient marks what was inserted, or "
-        "what was there before."
-    )
-    return look_section(cases, text)
+    text = "The label of a held-out patient marks what was inserted, or what was there before."
+    return look_section(run_cases(run), f"{HELD_OUT}{SYNTHETIC_TEXT} {text}")
 
 
 def _realism(realism: dict[str, Any]) -> Section:

@@ -13,6 +13,7 @@ from medaug.stages.markers import seconds_by_stage
 from medaug.stages.runs import RunDir
 from medaug.stages.scrubbing import page_without_paths
 from medaug.stages.sections import cells_by_name, commands_of, data_text, downstream_section, verdict_of
+from medaug.stages.viewing import look_section, part_cases
 
 
 def report_folds(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> None:
@@ -38,11 +39,15 @@ def report_folds(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -
                          "validate in the first fold"),
             ("Made with", f"medaug {read_json(run.environment)['medaug']}, {read_json(run.environment)['machine']}"),
         ],
-        sections=[*sections, *audit_sections(run), _folds(folds)],
+        sections=[*sections, *audit_sections(run), *_look(folds), _folds(folds)],
         warnings=notes,
         commands=commands_of(run),
     )  # fmt: skip
     render(page_without_paths(page, config, run), run.report)
+
+
+def _look(folds: Sequence[RunDir]) -> list[Section]:
+    return look_section(part_cases({fold.root.name: fold for fold in folds}), "More of each fold is on its own page.")
 
 
 def _folds(folds: Sequence[RunDir]) -> Section:

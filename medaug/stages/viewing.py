@@ -1,10 +1,11 @@
-"""What the viewer of a page shows: views of a run before and after an edit, synthetic cases beside their parents, and
-single scans on a page of their own.
+"""What the viewer of a page shows: views of a run before and after an edit, synthetic cases beside their parents, the
+first of both of a run's folds or blocks, and single scans on a page of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,17 @@ from medaug.io.files import read_label, read_scan
 from medaug.io.prepared import View
 from medaug.io.suffixes import PICTURES, suffix_of
 from medaug.report import ReportPage, Section, render
-from medaug.report.viewer import EncodedCase, Shown, Viewer, ViewerCase, encode
+from medaug.report.viewer import EncodedCase, Shown, Viewer, ViewerCase, encode, read_cases
 from medaug.stages.runs import RunDir
 from medaug.volumes import Window
 
 SHOWN = 3
 """Cases of each kind on a page."""
 LOOK = "Look around"
+HELD_OUT = "Held-out patients are those the GAN never saw, seen through its intensity window; "
+SYNTHETIC_TEXT = "synthetic cases are the files that networks train on, with their labels."
+SYNTHETIC = {"inserted": "Synthetic set, tumors inserted", "removed": "Synthetic set, tumors removed"}
+"""Kind of a record → its heading."""
 NAMED = {
     "scan": "Scan", "mask": "Mask", "seed": "Seed", "method": "Method", "weights": "Weights", "unit": "Unit",
     "from": "From", "to": "To",
@@ -74,16 +79,21 @@ def case_of_scan(
     return ViewerCase(title, before, after, scan.affine.numpy(), marked, oriented=oriented, comparable=comparable)
 
 
-def synthetic_cases(run: RunDir, groups: Mapping[str, str], names: tuple[str, str]) -> list[EncodedCase]:
-    """The first synthetic cases of each kind beside their parents, where the run wrote both.
+def run_cases(run: RunDir, most: int = SHOWN) -> list[EncodedCase]:
+    """What a run kept of held-out patients and of its synthetic set: at most so many cases a heading."""
+    kept = read_cases(run.evaluation / "viewer.json") + read_cases(run.audit / "viewer.json")
+    by_group: dict[str, list[EncodedCase]] = {}
+    for case in kept:
+        by_group.setdefault(case.facts["group"], []).append(case)
+    return [case for cases in by_group.values() for case in cases[:most]] + _synthetic_cases(run, most)
 
-    Args:
-        groups: kind of a record → heading.
-        names: of the parent and of the case.
-    """
-    records = read_json(run.synthetic / "datalist.json")["training"]
-    chosen = [r for kind in groups for r in [r for r in records if r["kind"] == kind and "original" in r][:SHOWN]]
-    return [encode(_synthetic_case(record, run.synthetic, groups[record["kind"]], names)) for record in chosen]
+
+def part_cases(parts: Mapping[str, RunDir]) -> list[EncodedCase]:
+    """The first case of every heading of each part, under the part's name."""
+    return [
+        replace(case, facts=case.facts | {"group": f"{name}: {case.facts['group']}"})
+        for name, run in parts.items() for case in run_cases(run, most=1)
+    ]  # fmt: skip
 
 
 def view_page(path: Path, title: str, cases: Sequence[EncodedCase], facts: Mapping[str, Any]) -> Path:
@@ -98,13 +108,25 @@ def is_oriented(path: str | Path) -> bool:
     return suffix_of(path) not in PICTURES
 
 
-def _synthetic_case(record: dict[str, Any], folder: Path, group: str, names: tuple[str, str]) -> ViewerCase:
+def _synthetic_cases(run: RunDir, most: int) -> list[EncodedCase]:
+    """The first synthetic cases of each kind beside their parents, where both are there."""
+    path = run.synthetic / "datalist.json"
+    records = read_json(path)["training"] if path.exists() else []
+    shown = [r for r in records if "original" in r and (run.synthetic / r["original"]).exists()]
+    chosen = [r for kind in SYNTHETIC for r in [r for r in shown if r["kind"] == kind][:most]]
+    return [encode(_synthetic_case(record, run.synthetic)) for record in chosen]
+
+
+def _synthetic_case(record: dict[str, Any], folder: Path) -> ViewerCase:
     scans = [read_scan(folder / record[key]) for key in ("original", "image")]
     window = Window.from_dict(record["window"])
-    before, after = (Shown(name, scan.numpy()[0], window) for name, scan in zip(names, scans, strict=True))
+    before, after = (
+        Shown(name, scan.numpy()[0], window) for name, scan in zip(("original", "synthetic"), scans, strict=True)
+    )
     parent = record["parent"]
     level = "" if parent["level"] is None else f", slice {parent['level'] + 1}"
     return ViewerCase(
         f"{record['case']}, made from {parent['case']}{level}", before, after, scans[0].affine.numpy(),
-        read_label(folder / record["label"]).numpy()[0], oriented=is_oriented(record["image"]), group=group,
+        read_label(folder / record["label"]).numpy()[0], oriented=is_oriented(record["image"]),
+        group=SYNTHETIC[record["kind"]],
     )  # fmt: skip

@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import re
+import shutil
 
 import nibabel
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from medaug.io.atomic import read_json
 from medaug.io.files import read_scan
 from medaug.stages.runs import RunDir
-from medaug.stages.viewing import SHOWN
+from medaug.stages.viewing import SHOWN, part_cases
 
 
 def shown_in(run: RunDir) -> dict:
@@ -61,3 +62,19 @@ def test_a_run_from_before_there_were_viewers_still_gets_its_page(copy_of_run):
     (copy_of_run.audit / "viewer.json").unlink()
     report(load_config(copy_of_run.config, []), copy_of_run)
     assert all(case["group"].startswith("Synthetic set") for case in shown_in(copy_of_run)["cases"])
+
+
+def test_a_page_of_parts_shows_the_first_case_of_every_heading_of_each(tiny_run, volume_run):
+    cases = part_cases({"one": tiny_run, "two": volume_run})
+    groups = [case.facts["group"] for case in cases]
+    assert len(groups) == len(set(groups)), "one case a heading"
+    assert groups == [f"one: {name}" for name in headings(tiny_run)] + [f"two: {name}" for name in headings(volume_run)]
+
+
+def test_synthetic_cases_that_were_deleted_are_not_shown(copy_of_run):
+    shutil.rmtree(copy_of_run.synthetic / "originals")
+    assert all("Held-out" in case.facts["group"] for case in part_cases({"": copy_of_run}))
+
+
+def headings(run: RunDir) -> list[str]:
+    return list(dict.fromkeys(case["group"] for case in shown_in(run)["cases"]))

@@ -20,6 +20,7 @@ from medaug.stages.markers import seconds_by_stage
 from medaug.stages.runs import RunDir
 from medaug.stages.scrubbing import page_without_paths
 from medaug.stages.sections import command_text, data_text, downstream_section, interval_text
+from medaug.stages.viewing import SYNTHETIC_TEXT, look_section, part_cases
 
 
 def page(config: PipelineConfig, run: RunDir) -> Path:
@@ -39,6 +40,7 @@ def page(config: PipelineConfig, run: RunDir) -> Path:
         *_drawn(f"{title} by setting", curves(results, group)),
         *_drawn("Lesions by size", size_bars(group)),
         *_failures(results, group, cells),
+        *_look(run),
         _cells(results, cells),
         _time(run, cells),
     ]
@@ -157,6 +159,11 @@ def _failures(results: Results, group: Group, cells: list[CellFile]) -> list[Sec
     return [Section("Failures", figures=[figure])]
 
 
+def _look(run: RunDir) -> list[Section]:
+    blocks_of_run = {_block(folder, fold): RunDir(folder) for folder, _, fold in blocks(run)}
+    return look_section(part_cases(blocks_of_run), f"Of every block's own translator: {SYNTHETIC_TEXT}")
+
+
 def _cells(results: Results, cells: list[CellFile]) -> Section:
     title = results.metrics[results.main]["title"]
     rows: list[list[str | float]] = [
@@ -179,12 +186,16 @@ def _time(run: RunDir, cells: list[CellFile]) -> Section:
         for arm, seconds in by_arm.items()
     ]
     stages: list[list[str | float]] = [
-        [f"{folder.parent.name}/{folder.name}" if fold else folder.name, stage, round(seconds)]
+        [_block(folder, fold), stage, round(seconds)]
         for folder, _, fold in blocks(run) for stage, seconds in seconds_by_stage(RunDir(folder)).items()
     ]  # fmt: skip
     tables = [Table("Networks by arm", ["Arm", "Networks", "Seconds each", "Seconds in all"], trained),
               Table("Before them", ["Block", "Stage", "Seconds"], stages)]  # fmt: skip
     return Section("Time", tables=[table for table in tables if table.rows])
+
+
+def _block(folder: Path, fold: str) -> str:
+    return f"{folder.parent.name}/{folder.name}" if fold else folder.name
 
 
 def _warnings(results: Results, group: Group) -> list[str]:

@@ -6,7 +6,6 @@ from typing import Any
 
 from medaug.io.atomic import read_json
 from medaug.report.page import Figure, ReportPage, Section, Table, Verdict, render
-from medaug.report.viewer import read_cases
 from medaug.stages.audits.section import audits_section
 from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.audit_sections import audit_sections
@@ -25,7 +24,7 @@ from medaug.stages.sections import (
     training_section,
     verdict_of,
 )  # fmt: skip
-from medaug.stages.viewing import look_section
+from medaug.stages.viewing import look_section, run_cases
 
 TITLES = {"source": "Tested on the source domain (in distribution)", "target": "Tested on the target domain"}
 SUBTITLES = {
@@ -111,8 +110,7 @@ def result_sections(run: RunDir) -> list[Section]:
 
 
 def _look(run: RunDir) -> list[Section]:
-    cases = read_cases(run.evaluation / "viewer.json") + read_cases(run.audit / "viewer.json")
-    return look_section(cases, "Patients the method never saw.")
+    return look_section(run_cases(run), "Patients the method never saw.")
 
 
 def _lesions(summary: dict[str, Any]) -> list[Section]:

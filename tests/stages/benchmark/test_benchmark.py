@@ -56,6 +56,13 @@ def test_the_table_of_cells_has_a_row_a_scored_patient(benchmarked):
     assert float(row["dice"]) == pytest.approx(cell["scores"][test[0]]["dice"], abs=1e-5)
 
 
+def test_the_page_shows_synthetic_cases_of_every_translator(benchmarked):
+    page = benchmarked.report.read_text()
+    blocks = [folder.name for folder in benchmarked.root.glob("labelled-*")]
+    assert len(blocks) == 2
+    assert all(f'<optgroup label="{block}: Synthetic set, tumors inserted">' in page for block in blocks)
+
+
 def test_subsets_of_labelled_patients_are_nested_and_nobody_else_is_seen(benchmarked):
     few, all_ = (read_json(benchmarked.labelled(number).split) for number in (2, "all"))
     assert len(few["train"]) == 2 and set(few["train"]) < set(all_["train"])

@@ -200,4 +200,6 @@ def test_folds_are_pooled_each_patient_from_the_fold_that_tested_it(tmp_path):
         alone, tested = read_json(run.fold(fold).audit / "translation.json"), read_json(run.fold(fold).split)["test"]
         assert len(alone["by_patient"]) == len(tested) + 1
         assert all(pooled["by_patient"][patient] == alone["by_patient"][patient] for patient in tested)
-    assert "Where the translation goes" in run.report.read_text()
+    page = run.report.read_text()
+    assert "Where the translation goes" in page
+    assert all(f'label="fold-{fold}: Held-out patients, translated"' in page for fold in range(2)), "to look around in"
