@@ -104,10 +104,12 @@ def benchmark(
     Raises:
         MedaugError: whatever is refused.
     """
+    settings, folder = _settings(pipeline, set_, {}), Path(out or Path("out") / Path(pipeline).stem)
+    if not dry_run:
+        _check_roots(settings)
     from medaug.stages.benchmark.launch import run_benchmark
     from medaug.stages.benchmark.tables import plan_of, results_of
 
-    settings, folder = _settings(pipeline, set_, {}), Path(out or Path("out") / Path(pipeline).stem)
     if dry_run:
         return plan_of(settings, folder, jobs)
     return results_of(run_benchmark(settings, folder, jobs=jobs, executor=executor))
@@ -132,6 +134,16 @@ def _settings(file: AnyPath | None, set_: Sequence[str] | None, chosen: Mapping[
 
 
 def _run(settings: PipelineConfig, out: AnyPath | None, name: str, until: str, on_stage: OnStage | None) -> RunDir:
+    _check_roots(settings)
     from medaug.pipeline import run_pipeline
 
     return run_pipeline(settings, Path(out or Path("out") / name), until=until, on_stage=on_stage or (lambda _: None))
+
+
+def _check_roots(settings: PipelineConfig) -> None:
+    """A mistyped path is told at once, not after the seconds that importing torch and MONAI takes."""
+    from medaug.io.layouts import check_root
+
+    for section in (settings.data, settings.target):
+        if section is not None and section.root is not None:
+            check_root(section.root)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -59,12 +60,19 @@ def find_cases(root: str | Path, *, layout: str = "auto", sequence: Sequence = N
         DataError: if the folder is missing, empty or incomplete, or a path of a datalist leaves its folder.
         ConfigError: for an unknown layout or sequence, or none chosen where there are several.
     """
-    try:
+    with _readable(root):
         return _find_cases(Path(root), layout, sequence)
-    except PermissionError as error:
-        raise DataError.about(
-            error.filename or root, "a folder that may not be read", "a readable data set", "Check its permissions."
-        ) from error
+
+
+def check_root(root: str | Path) -> None:
+    """Refuses a path with nothing there: what `find_cases` checks first, at no cost.
+
+    Raises:
+        DataError: if there is neither a folder nor a file, or it may not be looked for.
+    """
+    with _readable(root):
+        if not Path(root).exists():
+            raise DataError.about(root, "no such folder", "a data set", "Check the path.")
 
 
 def recognise(root: str | Path) -> str:
@@ -82,9 +90,18 @@ def recognise(root: str | Path) -> str:
     return found
 
 
+@contextmanager
+def _readable(root: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise DataError.about(
+            error.filename or root, "a folder that may not be read", "a readable data set", "Check its permissions."
+        ) from error
+
+
 def _find_cases(root: Path, layout: str, sequence: Sequence) -> list[Case]:
-    if not root.exists():
-        raise DataError.about(root, "no such folder", "a data set", "Check the path.")
+    check_root(root)
     name = recognise(root) if layout == "auto" else layout
     if name not in LAYOUTS:
         raise ConfigError(f"unknown layout {name!r}; choose one of auto, {', '.join(LAYOUTS)}")
