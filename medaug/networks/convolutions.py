@@ -1,10 +1,12 @@
-"""Convolutions that processors are slow at, put as others with the same result up to rounding.
+"""Convolutions and their padding that processors are slow at, put as others with the same result up to rounding.
 
 Nothing here has weights: each function takes those of an ordinary convolution, so files of weights do not know of it.
 Speeds are in `tests/benchmarks/test_convolutions.py`.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +22,8 @@ which of the weights meet which of the two."""
 def pad_reflect(x: Tensor, width: int) -> Tensor:
     """Mirrors `width` voxels at every border; repeats the border where the image is too small to mirror."""
     mode = "reflect" if min(x.shape[2:]) > width else "replicate"
+    if mode == "reflect" and width and x.ndim == 4 and x.requires_grad and torch.is_grad_enabled():
+        return _Mirrored.apply(x, width)
     return functional.pad(x, [width, width] * (x.ndim - 2), mode=mode)
 
 
@@ -63,3 +67,23 @@ def padded_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     summed = functional.fold(taps.flatten(2), (height + reach, width + reach), kernel)
     y = summed[..., reach:height, reach:width]
     return y if bias is None else y + bias.view(1, 1, 1, 1)
+
+
+class _Mirrored(torch.autograd.Function):
+    """Reflect-padding of an image whose gradient folds whole lines back: torch's goes voxel by voxel."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, width: int) -> Tensor:
+        ctx.width = width
+        return functional.pad(x, [width] * 4, mode="reflect")
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        width = ctx.width
+        for axis in (2, 3):
+            size = grad.shape[axis] - 2 * width
+            inside = grad.narrow(axis, width, size).clone(memory_format=torch.contiguous_format)
+            inside.narrow(axis, 1, width).add_(grad.narrow(axis, 0, width).flip(axis))
+            inside.narrow(axis, size - 1 - width, width).add_(grad.narrow(axis, size + width, width).flip(axis))
+            grad = inside
+        return grad, None
