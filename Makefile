@@ -55,10 +55,10 @@ crash: .venv/.dev
 	MEDAUG_KILLS=$(KILLS) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --timeout 1800 tests/stages/test_crashes.py tests/stages/benchmark/test_processes.py
 
 bench: .venv/.dev
-	$(BIN)/pytest -o addopts="--import-mode=importlib" -q tests/benchmarks --ignore tests/benchmarks/test_time_to_quality.py
+	OMP_NUM_THREADS=1 $(BIN)/pytest -o addopts="--import-mode=importlib" -q tests/benchmarks --ignore tests/benchmarks/test_time_to_quality.py
 
 time-to-quality: .venv/.dev
-	MEDAUG_LGG="$(LGG)" $(BIN)/pytest -o addopts="--import-mode=importlib" -q -s --show-capture=no tests/benchmarks/test_time_to_quality.py
+	MEDAUG_LGG="$(LGG)" OMP_NUM_THREADS=1 $(BIN)/pytest -o addopts="--import-mode=importlib" -q -s --show-capture=no tests/benchmarks/test_time_to_quality.py
 
 # torch first, by its exact version: a range would let pip choose a newer build with CUDA.
 .venv/bin/python:
