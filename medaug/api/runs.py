@@ -105,13 +105,14 @@ def benchmark(
         MedaugError: whatever is refused.
     """
     settings, folder = _settings(pipeline, set_, {}), Path(out or Path("out") / Path(pipeline).stem)
-    if not dry_run:
-        _check_roots(settings)
-    from medaug.stages.benchmark.launch import run_benchmark
-    from medaug.stages.benchmark.tables import plan_of, results_of
-
     if dry_run:
+        from medaug.stages.benchmark.tables import plan_of
+
         return plan_of(settings, folder, jobs)
+    _check_roots(settings)
+    from medaug.stages.benchmark.launch import run_benchmark
+    from medaug.stages.benchmark.tables import results_of
+
     return results_of(run_benchmark(settings, folder, jobs=jobs, executor=executor))
 
 

@@ -24,7 +24,7 @@ from medaug.stages.sections import (
     training_section,
     verdict_of,
 )  # fmt: skip
-from medaug.stages.viewing import HELD_OUT, SYNTHETIC_TEXT, look_section, run_cases
+from medaug.stages.viewing import SYNTHETIC_TEXT, look_section, run_cases
 
 
 def report(config: PipelineConfig, run: RunDir) -> bool:
@@ -96,8 +96,11 @@ def _pictures(run: RunDir) -> Section:
 
 
 def _look(run: RunDir) -> list[Section]:
-    text = "The label of a held-out patient marks what was inserted, or what was there before."
-    return look_section(run_cases(run), f"{HELD_OUT}{SYNTHETIC_TEXT} {text}")
+    text = (
+        f"Held-out patients are those the GAN never saw, seen through its intensity window; {SYNTHETIC_TEXT} The label "
+        "of a held-out patient marks what was inserted, or what was there before."
+    )
+    return look_section(run_cases(run), text)
 
 
 def _realism(realism: dict[str, Any]) -> Section:

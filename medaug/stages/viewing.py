@@ -24,7 +24,6 @@ from medaug.volumes import Window
 SHOWN = 3
 """Cases of each kind on a page."""
 LOOK = "Look around"
-HELD_OUT = "Held-out patients are those the GAN never saw, seen through its intensity window; "
 SYNTHETIC_TEXT = "synthetic cases are the files that networks train on, with their labels."
 SYNTHETIC = {"inserted": "Synthetic set, tumors inserted", "removed": "Synthetic set, tumors removed"}
 """Kind of a record → its heading."""
