@@ -70,7 +70,10 @@ def padded_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class _Mirrored(torch.autograd.Function):
-    """Reflect-padding of an image whose gradient folds whole lines back: torch's goes voxel by voxel."""
+    """Reflect-padding of an image whose gradient folds whole lines back: torch's goes voxel by voxel.
+
+    Only where a gradient is asked for, so that an exported network holds torch's own padding.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, width: int) -> Tensor:

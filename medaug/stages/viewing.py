@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +112,14 @@ def _synthetic_cases(run: RunDir, most: int) -> list[EncodedCase]:
     """The first synthetic cases of each kind beside their parents, where both are there."""
     path = run.synthetic / "datalist.json"
     records = read_json(path)["training"] if path.exists() else []
-    shown = [r for r in records if "original" in r and (run.synthetic / r["original"]).exists()]
-    chosen = [r for kind in SYNTHETIC for r in [r for r in shown if r["kind"] == kind][:most]]
-    return [encode(_synthetic_case(record, run.synthetic)) for record in chosen]
+    shown = [r for r in records if "original" in r]
+    return [
+        encode(_synthetic_case(record, run.synthetic))
+        for kind in SYNTHETIC
+        for record in islice(
+            (r for r in shown if r["kind"] == kind and (run.synthetic / r["original"]).exists()), most
+        )
+    ]  # fmt: skip
 
 
 def _synthetic_case(record: dict[str, Any], folder: Path) -> ViewerCase:

@@ -1,4 +1,4 @@
-"""The rewritten convolutions against the ordinary ones, forward and backward, in one thread."""
+"""The rewritten convolutions and their padding against the ordinary ones, forward and backward, in one thread."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ DOUBLED = [
     (1, 128, 64, (64, 64)),
     (2, 48, 24, (16,) * 3),
 ]
+PADDED = [(8, 128, 1, (16, 16)), (8, 32, 1, (64, 64)), (8, 32, 3, (64, 64))]
 SINGLE = [(8, 24, 3, (48, 48)), (4, 32, 7, (64, 64)), (1, 64, 7, (128, 128))]
 
 
@@ -31,7 +32,7 @@ def test_doubling_then_convolving(benchmark, batch, channels, out, size, seconds
     x, weight = drawn(batch, channels, *size), drawn(out, channels, *[3] * len(size))
 
     def plain(x, weight):
-        return CONVOLUTION[len(size)](pad_reflect(functional.interpolate(x, scale_factor=2), 1), weight)
+        return CONVOLUTION[len(size)](mirrored(functional.interpolate(x, scale_factor=2), 1), weight)
 
     ratio = compared(benchmark, seconds_in_turns, plain, lambda x, weight: doubled_conv(x, weight, None), x, weight)
     tell(f"doubled {batch}×{channels}×{size} → {out}: {ratio:.2f} times as fast")
@@ -42,15 +43,27 @@ def test_convolving_to_one_channel(benchmark, batch, channels, kernel, size, sec
     x, weight = drawn(batch, channels, *size), drawn(1, channels, kernel, kernel)
 
     def plain(x, weight):
-        return CONVOLUTION[2](pad_reflect(x, kernel // 2), weight)
+        return CONVOLUTION[2](mirrored(x, kernel // 2), weight)
 
     ratio = compared(benchmark, seconds_in_turns, plain, lambda x, weight: padded_conv(x, weight, None), x, weight)
     tell(f"{batch}×{channels}×{size} to one channel, kernel {kernel}: {ratio:.2f} times as fast")
 
 
-def compared(benchmark, seconds_in_turns, plain, ours, x, weight) -> float:
-    pull = torch.ones_like(ours(x, weight))
-    steps = {"plain": lambda: plain(x, weight).backward(pull), "ours": lambda: ours(x, weight).backward(pull)}
+@pytest.mark.parametrize(("batch", "channels", "width", "size"), PADDED)
+def test_padding(benchmark, batch, channels, width, size, seconds_in_turns, tell):
+    x = drawn(batch, channels, *size)
+    ratio = compared(benchmark, seconds_in_turns, lambda x: mirrored(x, width), lambda x: pad_reflect(x, width), x)
+    tell(f"{batch}×{channels}×{size} padded by {width}: {ratio:.2f} times as fast")
+
+
+def mirrored(x: torch.Tensor, width: int) -> torch.Tensor:
+    """Reflect-padding as torch has it."""
+    return functional.pad(x, [width] * 2 * (x.ndim - 2), mode="reflect")
+
+
+def compared(benchmark, seconds_in_turns, plain, ours, *inputs: torch.Tensor) -> float:
+    pull = torch.ones_like(ours(*inputs))
+    steps = {"plain": lambda: plain(*inputs).backward(pull), "ours": lambda: ours(*inputs).backward(pull)}
     seconds = seconds_in_turns(steps, rounds=10)
     benchmark.extra_info["times_faster"] = seconds["plain"] / seconds["ours"]
     benchmark.pedantic(steps["ours"], rounds=5)
