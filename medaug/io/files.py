@@ -29,7 +29,7 @@ def read_scan(path: str | Path, *, channel: int | None = None, series_uid: str |
     """Reads one image.
 
     Args:
-        path: NIfTI, NRRD, MetaImage (needs `medaug[itk]`), PNG, JPEG, TIFF or DICOM; or the folder of a DICOM series.
+        path: NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF or DICOM; or the folder of a DICOM series.
         channel: which channel or volume of a file that has several; not needed where all channels are equal.
         series_uid: which DICOM series of a folder that holds several.
 

@@ -1,6 +1,6 @@
 """Decoders, one for each family of formats: bytes on disk to an array, its affine in mm (RAS), and its channels.
 
-NIfTI (gzip by isal, then nibabel), NRRD (pynrrd), MetaImage (MONAI's ITKReader), PNG/JPEG/TIFF (Pillow), DICOM files
+NIfTI (gzip by isal, then nibabel), NRRD (pynrrd), MetaImage (read here), PNG/JPEG/TIFF (Pillow), DICOM files
 and folders (`dicom/`). Anything a decoder refuses becomes a DataError; nothing is repaired silently. `files.py` turns
 the result into a MetaTensor.
 """
@@ -29,7 +29,7 @@ from medaug.io.suffixes import DICOM, META_IMAGE, NIFTI, NRRD, READABLE, is_dico
 from medaug.io.unpacking import DEFLATE_MOST, Stream, check_declared, gunzipped, read_declared, voxels_of
 
 _STDERR_LOCK = threading.Lock()  # one decoder at a time may own file descriptor 2
-_DECODER_NOISE = re.compile(r"^(\w*(LZW|ZIP|Fax|TIFF|JPEG|Predictor)\w*:|tempfile\.tif:|MetaImage|\s+ideal = ).*")
+_DECODER_NOISE = re.compile(r"^(\w*(LZW|ZIP|Fax|TIFF|JPEG|Predictor)\w*:|tempfile\.tif:|\s+ideal = ).*")
 
 
 @dataclass(frozen=True)
@@ -128,14 +128,7 @@ def _decode_nrrd(path: Path) -> Decoded:
 
 
 def _decode_meta_image(path: Path) -> Decoded:
-    try:
-        with _quiet_stderr():
-            array, affine, has_channels = read_meta_image(path)
-    except ImportError as error:
-        raise DataError.about(
-            path, "a MetaImage file, and the package itk is not installed", "itk to read it",
-            'Run `pip install "medaug[itk]"`, or convert the file to NIfTI.',
-        ) from error  # fmt: skip
+    array, affine, has_channels = read_meta_image(path)
     return Decoded(array, affine, has_channels=has_channels)
 
 

@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import sys
 from pathlib import Path
 
 import nibabel
@@ -65,7 +64,6 @@ def test_nrrd_and_metaimage_agree_with_nifti(tmp_path, volume, writer):
     write_scan(tmp_path / "a.nii.gz", volume[None], affine)
     path = tmp_path / writer
     if writer == "a.mha":
-        pytest.importorskip("itk")
         write_mha(path, volume, affine)
     else:
         write_nrrd(path, volume, affine, "right-anterior-superior" if writer[0] == "r" else "left-posterior-superior")
@@ -83,13 +81,6 @@ def test_an_oblique_nrrd_keeps_its_affine(tmp_path, volume):
 def test_a_nrrd_without_geometry_has_no_known_spacing(tmp_path, volume):
     nrrd.write(str(tmp_path / "a.nrrd"), volume)
     assert read_scan(tmp_path / "a.nrrd").meta["spacing_known"] is False
-
-
-def test_a_missing_itk_is_named_with_the_command_that_installs_it(tmp_path, volume, monkeypatch):
-    write_mha(tmp_path / "a.mha", volume, np.eye(4))
-    monkeypatch.setitem(sys.modules, "itk", None)
-    with pytest.raises(DataError, match=r'pip install "medaug\[itk\]"'):
-        read_scan(tmp_path / "a.mha")
 
 
 def test_scaled_nifti_values_are_in_the_scans_unit(tmp_path, volume):
@@ -132,14 +123,6 @@ def test_other_damaged_nifti_files_are_data_errors(tmp_path, volume):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=name):
             read_scan(tmp_path / name)
-
-
-def test_a_truncated_metaimage_is_a_data_error_and_prints_nothing(tmp_path, volume, capfd):
-    pytest.importorskip("itk")
-    write_mha(tmp_path / "a.mha", volume, np.eye(4), cut=60)
-    with pytest.raises(DataError, match=r"a\.mha"):
-        read_scan(tmp_path / "a.mha")
-    assert capfd.readouterr().err == ""
 
 
 def test_a_file_of_several_volumes_needs_a_channel(tmp_path, volume):

@@ -64,6 +64,7 @@ FILES = {
     "gzip.nrrd": (nrrd_of(encoding="gzip"), 500),
     "bzip2.nrrd": (nrrd_of(encoding="bzip2"), 500),
     "a.mha": (meta_image(), 260),
+    "zlib.mha": (meta_image(zlib.compress(VALUES.tobytes(order="F")), CompressedData=True), 260),
     "a.png": (picture("PNG"), 60),
     "a.jpg": (picture("JPEG"), 700),
     "a.tif": (picture("TIFF"), 400),
@@ -163,6 +164,7 @@ BOMBS = {
     "huge.mha": lambda: meta_image(DimSize="100000 100000 100"),
     "packed.mha": lambda: meta_image(DimSize="100000 100000 100", CompressedData=True),
     "twice.mha": lambda: meta_image(DimSize="6 5 4\nDimSize = 100000 100000 100"),
+    "zeros.mha": lambda: meta_image(zlib.compress(bytes(200 * 2**20)), CompressedData=True),
     "channels.mha": lambda: meta_image(ElementNumberOfChannels=10**10),
     "huge.png": huge_png,
     "deflated.dcm": None,
@@ -218,7 +220,6 @@ def test_a_nrrd_header_cannot_read_another_file(tmp_path):
     "name", ["{folder}/secret.raw", "../scans/secret.raw", "secret%d.raw 1 4 1", "LIST", "LIST 2D"]
 )
 def test_a_meta_image_header_cannot_read_another_file(tmp_path, name):
-    pytest.importorskip("itk")
     written(tmp_path / "scans" / "secret.raw", VALUES.tobytes())
     header = meta_image(b"secret.raw\n" * 4, ElementDataFile=name.format(folder=tmp_path / "scans"))
     with pytest.raises(DataError, match=r"a\.mhd.*expected LOCAL, or one file beside it"):
@@ -226,10 +227,55 @@ def test_a_meta_image_header_cannot_read_another_file(tmp_path, name):
 
 
 def test_a_meta_image_header_reads_the_file_beside_it(tmp_path):
-    pytest.importorskip("itk")
     written(tmp_path / "a.raw", VALUES.tobytes(order="F"))
     scan = read_scan(written(tmp_path / "a.mhd", meta_image(b"", ElementDataFile="a.raw")))
     np.testing.assert_array_equal(scan.as_tensor()[0].numpy(), VALUES)
+
+
+def test_a_packed_meta_image_of_any_type_byte_order_and_channels_is_read(tmp_path):
+    for kind, name, packing in (
+        ("<i2", "SHORT", zlib.compress),
+        (">u4", "ULONG", gzip.compress),
+        (">f8", "DOUBLE", bytes),
+    ):
+        data = np.stack([VALUES, VALUES + 1]).astype(kind).tobytes(order="F")
+        header = {"ElementType": f"MET_{name}", "ElementNumberOfChannels": 2, "BinaryDataByteOrderMSB": kind[0] == ">"}
+        packed = packing is not bytes
+        scan = read_scan(
+            written(tmp_path / "a.mha", meta_image(packing(data), CompressedData=packed, **header)), channel=1
+        )
+        np.testing.assert_array_equal(scan.as_tensor()[0].numpy(), VALUES + 1)
+
+
+RAW = VALUES.tobytes(order="F")
+PACKED = zlib.compress(np.random.RandomState(1).bytes(len(RAW)))
+BROKEN_META_IMAGES = {
+    "no dimensions": (RAW, {"NDims": -1}),
+    "99 dimensions": (RAW, {"NDims": 99}),
+    "more than there is memory for": (RAW, {"NDims": 10**9}),
+    "more dimensions than sizes": (RAW, {"DimSize": "6 20"}),
+    "a size below one": (RAW, {"DimSize": "6 -5 -4"}),
+    "an unknown type": (RAW, {"ElementType": "MET_SHORT_ARRAY"}),
+    "no channels": (RAW, {"ElementNumberOfChannels": 0}),
+    "an axis of two numbers": (RAW, {"TransformMatrix": "1 0 0 1"}),
+    "no voxel size": (RAW, {"ElementSpacing": "1 0 1"}),
+    "text": (RAW, {"BinaryData": False}),
+    "a longer type": (RAW, {"ElementType": "MET_INT"}),
+    "raw data cut off": (RAW[:-1], {}),
+    "packed data cut off": (PACKED[:-8], {"CompressedData": True}),
+    "packed data without a checksum": (PACKED[:-4], {"CompressedData": True}),
+    "damaged packed data": (PACKED[:60] + b"\0\xff" + PACKED[62:], {"CompressedData": True}),
+    "a packed size that cuts": (PACKED, {"CompressedData": True, "CompressedDataSize": len(PACKED) - 9}),
+    "packed data of a smaller image": (PACKED, {"CompressedData": True, "DimSize": "6 5 5"}),
+    "packed data of a larger image": (PACKED, {"CompressedData": True, "DimSize": "6 5 3"}),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN_META_IMAGES)
+def test_a_meta_image_is_never_filled_in_part(tmp_path, broken):
+    data, changed = BROKEN_META_IMAGES[broken]
+    with pytest.raises(DataError, match=r"a\.mha: found a damaged or foreign file"):
+        read_scan(written(tmp_path / "a.mha", meta_image(data, **changed)))
 
 
 @pytest.mark.parametrize("encoding", ["raw", "ascii", "gzip", "bzip2"])
