@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from medaug.errors import DataError, RunError
+from medaug.io.opening import read_file
 
 REMEDIES = {
     errno.ENOSPC: "Free some space, or choose another output folder, then run the same command again.",
@@ -132,12 +133,14 @@ def read_json(path: str | Path, kind: type = dict, remedy: str = WRITE_AGAIN) ->
 
 def _read_json(path: str | Path) -> Any:
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_file(path).decode("utf-8-sig")
         return json.loads(text, object_hook=partial(JsonObject, source=str(path)))
     except OSError as error:
         raise DataError.about(
             path, f"no readable file ({error.strerror})", "a JSON file", "Check the path and its permissions."
         ) from error
+    except DataError:
+        raise
     except json.JSONDecodeError as error:
         raise DataError.about(
             f"{path}, line {error.lineno}, column {error.colno}", f"malformed JSON ({error.msg})", "valid JSON",

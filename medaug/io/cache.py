@@ -21,6 +21,7 @@ from medaug.errors import DataError
 from medaug.io.atomic import atomic_path, read_json, to_json, write_error
 from medaug.io.cases import Case, source_stamps
 from medaug.io.decoding import Options, decode
+from medaug.io.opening import check_regular
 from medaug.volumes import spacing_of
 
 FORMAT = 2  # part of the fingerprint: raise it when prepared files change their meaning
@@ -123,7 +124,7 @@ def open_array(folder: str | Path, relative: str) -> np.memmap:
     try:
         if path.parent != Path(folder):
             raise ValueError("in another folder")
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(check_regular(path), mmap_mode="r", allow_pickle=False)
         if not isinstance(array, np.memmap):
             raise ValueError("an archive")
         return array

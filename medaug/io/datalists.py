@@ -25,13 +25,13 @@ NNUNET_NAME = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
 
 def is_datalist(root: Path) -> bool:
     """Whether this is a datalist file or a folder that holds one (`datalist.json`)."""
-    return root.suffix == ".json" if root.is_file() else (root / "datalist.json").is_file()
+    return root.suffix == ".json" if root.is_file() else (root / "datalist.json").exists()
 
 
 def is_msd(root: Path) -> bool:
     """Whether this is a folder with `dataset.json` and `imagesTr/`, or that JSON file itself."""
     folder = root.parent if root.name == "dataset.json" else root
-    return (folder / "dataset.json").is_file() and (folder / "imagesTr").is_dir()
+    return (folder / "dataset.json").exists() and (folder / "imagesTr").is_dir()
 
 
 def find_datalist(root: Path, sequence: str | int | None) -> list[Case]:
@@ -181,7 +181,7 @@ def _is_there(path: Path) -> bool:
     """Also of names that no disk takes: too long, with a zero byte, not to be encoded."""
     try:
         return path.exists()
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 

@@ -214,7 +214,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 def _optional_json(path: Path, kind: type[Json]) -> Json | None:
     """The content of a JSON file that may be absent."""
-    return read_json(path, kind, BESIDE_THE_FOLDERS) if path.is_file() else None
+    return read_json(path, kind, BESIDE_THE_FOLDERS) if path.exists() else None
 
 
 def _warn_of_slices(root: Path, stems: list[str]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from medaug.io.dicom.geometry import LPS_TO_RAS
+from medaug.io.opening import open_file
 from medaug.io.unpacking import DEFLATE_MOST, check_declared, voxels_of
 
 MOST_HEADER_BYTES = 2**16
@@ -59,7 +60,7 @@ def _header_of(path: Path) -> tuple[dict[str, str], int]:
     Raises:
         ValueError: if it has lines that are no fields, a field twice (programs differ in which they take), or no end.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         lines = file.read(MOST_HEADER_BYTES).split(b"\n")
     fields: dict[str, str] = {}
     length = 0
@@ -84,7 +85,7 @@ def _data_of(path: Path, fields: dict[str, str], start: int, declared: int) -> b
     skipped = _whole(fields, "HeaderSize", 1, "0")[0]
     if skipped < -1 or (skipped and (local or packed)):
         raise ValueError(f"a HeaderSize of {skipped}; expected 0, or the length of a header before raw data")
-    with (path if local else path.with_name(name)).open("rb") as file:
+    with open_file(path if local else path.with_name(name)) as file:
         check_declared(declared, file, DEFLATE_MOST if packed else 1)
         if skipped == -1:  # the data are what the file ends with
             file.seek(-declared, 2)

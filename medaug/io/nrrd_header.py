@@ -8,13 +8,16 @@ from typing import Any, BinaryIO
 
 import nrrd
 import numpy as np
+from nrrd.reader import _TYPEMAP_NRRD2NUMPY
 
+from medaug.io.opening import open_file
 from medaug.io.unpacking import (
     BZIP2_MOST,
     DEFLATE_MOST,
     Stream,
     bunzipped,
     check_declared,
+    check_within_limit,
     gunzipped,
     read_declared,
     voxels_of,
@@ -33,7 +36,7 @@ def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray, bool, bool]:
     Raises:
         ValueError, or what pynrrd raises: for a damaged or foreign file.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         header = nrrd.read_header(file)
         array = nrrd.read_data(header, _data_of(header, file))
     space = str(header.get("space", "left-posterior-superior")).lower()
@@ -66,17 +69,23 @@ def _data_of(header: dict[str, Any], file: BinaryIO) -> Stream:
     if "datafile" in header or "data file" in header:
         raise ValueError("a header whose data are in another file; expected both in one")
     voxels, encoding = voxels_of(header["sizes"]), header["encoding"]
+    kind = _TYPEMAP_NRRD2NUMPY.get(header["type"])
+    if kind is None or np.dtype(kind).itemsize > LARGEST_VOXEL_BYTES:
+        raise ValueError(f"voxels of the type {header['type']!r}")
+    stored = voxels * np.dtype(kind).itemsize
     skipped = int(header.get("lineskip", header.get("line skip", 0)))
     check_declared(max(skipped, 1), file)
     if encoding not in ("gzip", "gz", "bzip2", "bz2"):
-        check_declared(voxels, file)  # a byte a voxel, at the least
+        is_text = encoding not in ("raw",)  # of which a voxel takes a byte at the least
+        check_declared(voxels if is_text else stored, file)
+        check_within_limit(stored, file.name)
         return file
     for _ in range(skipped):
         file.readline()
     packed = encoding in ("gzip", "gz")
-    check_declared(voxels, file, DEFLATE_MOST if packed else BZIP2_MOST)
+    check_declared(stored, file, DEFLATE_MOST if packed else BZIP2_MOST)
     header |= {"encoding": "raw", "lineskip": 0}
-    return io.BytesIO(read_declared(gunzipped(file) if packed else bunzipped(file), LARGEST_VOXEL_BYTES * voxels))
+    return io.BytesIO(read_declared(gunzipped(file) if packed else bunzipped(file), stored))
 
 
 def _ras_signs(space: str) -> tuple[float, float, float]:

@@ -21,13 +21,29 @@ import nibabel
 import numpy as np
 from PIL import Image
 
-from medaug.errors import DataError
+from medaug.errors import DataError, MedaugError
 from medaug.io.dicom.reading import read_series
 from medaug.io.meta_image import read_meta_image
 from medaug.io.nrrd_header import read_nrrd
+from medaug.io.opening import check_regular, open_file
 from medaug.io.suffixes import DICOM, META_IMAGE, NIFTI, NRRD, READABLE, is_dicom, suffix_of
-from medaug.io.unpacking import DEFLATE_MOST, Stream, check_declared, gunzipped, read_declared, voxels_of
+from medaug.io.unpacking import (
+    DEFLATE_MOST,
+    Stream,
+    check_declared,
+    check_within_limit,
+    gunzipped,
+    read_declared,
+    voxels_of,
+)
 
+PICTURE_BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I": 32, "F": 32}
+"""A pixel, by mode; 8 bits a channel where none is named."""
+PICTURE_MOST = {
+    "PNG": DEFLATE_MOST, "JPEG": 2048, "raw": 1, "packbits": 64, "tiff_lzw": 4096, "jpeg": 2048,
+    "tiff_deflate": DEFLATE_MOST, "tiff_adobe_deflate": DEFLATE_MOST,
+}  # fmt: skip
+"""Bytes that one byte can stand for at the most, by format, of TIFF by compression; others have no such bound."""
 _STDERR_LOCK = threading.Lock()  # one decoder at a time may own file descriptor 2
 _DECODER_NOISE = re.compile(r"^(\w*(LZW|ZIP|Fax|TIFF|JPEG|Predictor)\w*:|tempfile\.tif:|\s+ideal = ).*")
 
@@ -67,7 +83,7 @@ def decode(path: str | Path, palette_as_index: bool = False, series_uid: str | N
         if suffix in META_IMAGE:
             return _decode_meta_image(path)
         return _decode_picture(path, palette_as_index)
-    except DataError:
+    except MedaugError:
         raise
     except Exception as error:  # third-party decoders meet damaged bytes with every kind of exception
         reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -85,7 +101,7 @@ def _check_file(path: Path, suffix: str) -> None:
             path, f"an unknown file ending {path.suffix!r}", f"one of {', '.join(READABLE)}",
             "Convert it, for example to NIfTI.",
         )  # fmt: skip
-    if path.stat().st_size == 0:
+    if check_regular(path).stat().st_size == 0:
         raise DataError.about(path, "an empty file (0 bytes)", f"a {suffix} image", "Copy or download it again.")
 
 
@@ -95,7 +111,7 @@ def _decode_dicom(path: Path, series_uid: str | None) -> Decoded:
 
 
 def _decode_nifti(path: Path) -> Decoded:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         image = _nifti_of(gunzipped(file) if packed else file, file, DEFLATE_MOST if packed else 1)
@@ -133,7 +149,8 @@ def _decode_meta_image(path: Path) -> Decoded:
 
 
 def _decode_picture(path: Path, palette_as_index: bool) -> Decoded:
-    with Image.open(path) as picture:
+    with open_file(path) as file, Image.open(file) as picture:
+        _check_picture(picture, file)
         pages = getattr(picture, "n_frames", 1)
         if pages > 1:
             raise DataError.about(
@@ -153,6 +170,21 @@ def _decode_picture(path: Path, palette_as_index: bool) -> Decoded:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     return Decoded(array, np.eye(4), has_channels=array.ndim == 3, spacing_known=False)
+
+
+def _check_picture(picture: Image.Image, file: BinaryIO) -> None:
+    """Compares the size that a picture declares with its file; grey levels and palettes may take a bit a pixel.
+
+    Raises:
+        ValueError: if the file cannot hold it, or it is beyond the limit.
+    """
+    bits = sum(PICTURE_BITS.get(band, 8) for band in [picture.mode, *picture.getbands()[1:]])
+    declared = picture.width * picture.height * bits // 8
+    packing = str(picture.info.get("compression", picture.format)) if picture.format == "TIFF" else picture.format
+    ratio = PICTURE_MOST.get(packing or "")
+    if ratio is not None:
+        check_declared(max(1, declared // (8 if bits == 8 else 1)), file, ratio)
+    check_within_limit(declared, file.name)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from medaug.io.opening import open_file
+
 NIFTI = (".nii.gz", ".nii")
 NRRD = (".nrrd",)
 META_IMAGE = (".mha", ".mhd")
@@ -36,9 +38,13 @@ def is_scan(path: str | Path) -> bool:
 
 
 def is_dicom(path: str | Path) -> bool:
-    """Whether a file holds DICOM, whatever its name."""
+    """Whether a file holds DICOM, whatever its name.
+
+    Raises:
+        DataError: if it is a pipe, a socket or a device.
+    """
     try:
-        with Path(path).open("rb") as file:
+        with open_file(path) as file:
             return file.read(132)[128:] == b"DICM"
     except OSError:
         return False

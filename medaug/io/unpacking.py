@@ -1,7 +1,8 @@
-"""How much memory a file may ask for: what its header declares, which is no more than the file can hold.
+"""How much memory a file may ask for: what its header declares, which is no more than the file can hold, and no more
+than `MEDAUG_MAX_IMAGE_BYTES` (4 GiB where it is not set).
 
 A kilobyte can claim 10¹² voxels, and a megabyte of gzip can unpack to a gigabyte; both are found out before anything
-is allocated. The decoders of `readers.py` call this.
+is allocated. All counts are bytes as stored, unpacked. The decoders of `readers.py` call this.
 """
 
 from __future__ import annotations
@@ -11,10 +12,17 @@ import io
 import math
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from isal import igzip, isal_zlib
 
+from medaug.errors import ConfigError, DataError
+
+LIMIT = "MEDAUG_MAX_IMAGE_BYTES"
+"""The environment variable that sets the limit."""
+DEFAULT_LIMIT = 4 * 2**30
+"""A CT of 512 × 512 × 4000 voxels in 32 bits."""
 DEFLATE_MOST = 1032
 """Bytes that one byte of deflate can stand for at the most (zlib's technical details: 258 bytes for two bits)."""
 BZIP2_MOST = 2**20
@@ -41,19 +49,49 @@ class Stream(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
 
 
-def check_declared(declared: int, file: BinaryIO, ratio: int = 1) -> None:
-    """Refuses a header that declares more than the file can hold.
+def most_bytes() -> int:
+    """The limit of one image, in bytes.
+
+    Raises:
+        ConfigError: if the setting is no number of bytes.
+    """
+    text = os.environ.get(LIMIT, "").strip() or str(DEFAULT_LIMIT)
+    if not text.isdecimal() or len(text) > 18 or int(text) < 1:
+        raise ConfigError(f"{LIMIT}: found {text:.40}; expected a number of bytes, such as {DEFAULT_LIMIT}")
+    return int(text)
+
+
+def check_declared(declared: int, file: BinaryIO | int, ratio: int = 1, at_least: int = 0) -> None:
+    """Refuses a header that declares more than the file can hold, or (of a file) more than the limit.
 
     Args:
         declared: bytes, once unpacked.
-        ratio: how many of them one byte of the file can stand for.
+        file: the file, or how many bytes of one hold the data.
+        ratio: how many bytes one byte of the file can stand for.
+        at_least: bytes that any file may declare.
 
     Raises:
         ValueError: with both numbers.
+        DataError: if it is beyond the limit.
     """
-    size = os.fstat(file.fileno()).st_size
-    if not 0 < declared <= size * ratio:
+    size = file if isinstance(file, int) else os.fstat(file.fileno()).st_size
+    if not 0 < declared <= max(size * ratio, at_least):
         raise ValueError(f"a header that declares {declared:,} bytes in a file of {size:,}")
+    if not isinstance(file, int):
+        check_within_limit(declared, file.name)
+
+
+def check_within_limit(declared: int, path: str | Path) -> None:
+    """Refuses an image of more bytes than the limit.
+
+    Raises:
+        DataError: with both numbers, and how to raise the limit.
+    """
+    if declared > (most := most_bytes()):
+        raise DataError.about(
+            path, f"an image of {declared:,} bytes", f"at most {most:,}",
+            f"If the file is sound, set the environment variable {LIMIT} higher; it needs a few times that memory.",
+        )  # fmt: skip
 
 
 def read_declared(stream: Stream, declared: int, start: bytes = b"") -> bytes:

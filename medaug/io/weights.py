@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 
 from medaug.errors import DataError, WeightsError
 from medaug.io.atomic import atomic_path, read_json, to_json
+from medaug.io.opening import read_file
 
 TENSORS, METADATA = "model.safetensors", "model.json"
 
@@ -63,7 +64,7 @@ def read_weights(folder: str | Path) -> tuple[dict[str, torch.Tensor], dict[str,
             raise WeightsError(f"{path}: missing; a weights folder holds {TENSORS} and {METADATA}. Check the path.")
     try:
         metadata = read_json(folder / METADATA)
-        data = (folder / TENSORS).read_bytes()
+        data = read_file(folder / TENSORS)
     except (DataError, OSError) as error:
         raise WeightsError(f"{folder}: cannot be read ({error}). Copy the weights again.") from error
     expected = metadata.get("sha256")

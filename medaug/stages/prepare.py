@@ -21,6 +21,7 @@ from medaug.io.atomic import read_json, write_json
 from medaug.io.cache import Unreadable, open_array, prepare_cases, store_array
 from medaug.io.cases import Case, source_stamps
 from medaug.io.layouts import find_cases
+from medaug.io.opening import read_file
 from medaug.lesions import body_of, find_organ
 from medaug.progress import track
 from medaug.splits import PARTS, Split, checked_parts, fold_patients, split_patients, with_labelled
@@ -99,7 +100,7 @@ def _content_hash(entry: dict[str, Any], folder: Path) -> str:
     """Of the prepared arrays: what was made from a scan or label that has changed since is made again."""
     digest = hashlib.sha256()
     for name in sorted(entry["arrays"]):
-        digest.update((folder / entry["arrays"][name]).read_bytes())
+        digest.update(read_file(folder / entry["arrays"][name]))
     return digest.hexdigest()[:16]
 
 

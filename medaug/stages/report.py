@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from medaug.io.atomic import read_json
+from medaug.io.opening import read_png
 from medaug.report.figures import distributions
 from medaug.report.page import Figure, ReportPage, Section, Table, render
 from medaug.stages.audits.section import audits_section
@@ -88,7 +89,7 @@ def _pictures(run: RunDir) -> Section:
     if not path.exists():
         return Section("Pictures", "No held-out patient had a tumor to show beside an inserted one.")
     figure = Figure(
-        "Held-out patients", path.read_bytes(),
+        "Held-out patients", read_png(path),
         "Patients the GAN never saw. Differences are in window units [-1, 1].",
         "Slices with a real, an inserted and a removed tumor, and the differences",
     )  # fmt: skip
@@ -159,9 +160,9 @@ def _anomaly(run: RunDir) -> list[Section]:
                            *(f"AUC, {name}" for name in found["auc"])], by_patient),
     ]  # fmt: skip
     figures = [
-        Figure("Scores and ROC curves", (run.anomaly / "roc.png").read_bytes(), "Slices of held-out patients.",
+        Figure("Scores and ROC curves", read_png(run.anomaly / "roc.png"), "Slices of held-out patients.",
                "Histogram of anomaly scores of tumor and tumor-free slices, and ROC curves"),
-        Figure("Pseudo-healthy versions", (run.anomaly / "pictures.png").read_bytes(),
+        Figure("Pseudo-healthy versions", read_png(run.anomaly / "pictures.png"),
                "Removal was not told where the tumor is. Tumor-free slices are those that scored highest.",
                "Slices, their pseudo-healthy versions, the differences and the anomaly maps"),
     ]  # fmt: skip

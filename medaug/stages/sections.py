@@ -9,6 +9,7 @@ import numpy as np
 
 from medaug.evaluation.detection import LEAST_IOU, LEAST_VOXELS
 from medaug.io.atomic import read_json
+from medaug.io.opening import read_png
 from medaug.report.figures import Encode, difference_forest, learning_curves, score_by_patient, to_png
 from medaug.report.page import MISSING, Figure, Section, Table, Verdict
 from medaug.stages.config import PipelineConfig
@@ -127,7 +128,7 @@ def training_section(run: RunDir) -> Section:
                       "Losses of generators and discriminators over the steps")]  # fmt: skip
     previews = sorted(run.previews.glob("step-*.png"))
     if previews:
-        figures.append(Figure("Training crops at the end", previews[-1].read_bytes(), "",
+        figures.append(Figure("Training crops at the end", read_png(previews[-1]), "",
                               "Crops of training patients through both generators"))  # fmt: skip
     return Section("GAN training", figures=figures)
 

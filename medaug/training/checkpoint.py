@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from medaug.errors import RunError
+from medaug.io.opening import check_regular
 
 KEPT = 2
 
@@ -72,7 +73,7 @@ def load_checkpoint(folder: Path, *, rank: int = 0, processes: int | None = None
         )
     path = steps[-1] / f"rank-{rank}.pt"
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(check_regular(path), map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
             raise ValueError(f"a {type(state).__name__}")
         return state

@@ -11,13 +11,16 @@ import zlib
 import nibabel
 import nrrd
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from isal import igzip
 from PIL import Image
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000Lossless, RLELossless
 
-from medaug.errors import DataError
+from medaug.errors import ConfigError, DataError
 from medaug.io.cache import open_array
 from medaug.io.dicom.reading import read_series
 from medaug.io.files import read_label, read_scan
@@ -153,6 +156,27 @@ def deflated_dicom(whole):
     return whole[:140] + struct.pack("<L", len(meta)) + meta + packer.compress(bytes(200 * 2**20)) + packer.flush()
 
 
+def huge_dicom(syntax=RLELossless, **declared):
+    """A compressed frame of a few bytes that declares more; a codec would allocate it first."""
+
+    def made(whole):
+        data = pydicom.dcmread(io.BytesIO(whole))
+        if "NumberOfFrames" in declared:
+            data.PerFrameFunctionalGroupsSequence = [pydicom.Dataset() for _ in range(declared["NumberOfFrames"])]
+        sizes = [declared.get("Rows", data.Rows), declared.get("Columns", data.Columns)]
+        stream = b"\xff\x4f\xff\x51" + struct.pack(">HHIIII", 41, 0, *sizes[::-1], 0, 0) + bytes(80)
+        data.PixelData = encapsulate([stream])
+        data["PixelData"].is_undefined_length = True
+        data.file_meta.TransferSyntaxUID = syntax
+        for keyword, value in declared.items():
+            setattr(data, keyword, value)
+        file = io.BytesIO()
+        data.save_as(file)
+        return file.getvalue()
+
+    return made
+
+
 BOMBS = {
     "plain.nii": lambda: huge_nifti(packed=False),
     "packed.nii.gz": lambda: huge_nifti(packed=True),
@@ -167,19 +191,59 @@ BOMBS = {
     "zeros.mha": lambda: meta_image(zlib.compress(bytes(200 * 2**20)), CompressedData=True),
     "channels.mha": lambda: meta_image(ElementNumberOfChannels=10**10),
     "huge.png": huge_png,
-    "deflated.dcm": None,
+    "doubles.nrrd": lambda: (
+        huge_nrrd(b"gzip", gzip.compress(os.urandom(2000)))
+        .replace(b"10000 10000 10000", b"600 600 5")
+        .replace(b"uint8", b"double\nendian: little")
+    ),
+    "deflated.dcm": lambda: deflated_dicom,
+    "frames.dcm": lambda: huge_dicom(NumberOfFrames=5_000),
+    "rle.dcm": lambda: huge_dicom(Rows=30_000, Columns=30_000),
+    "j2k.dcm": lambda: huge_dicom(JPEG2000Lossless, Rows=30_000, Columns=30_000),
 }
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="measures a forked process")
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_in_little_time_and_memory(tmp_path, dicom, name):
-    make = BOMBS[name]
-    path = written(tmp_path / name, deflated_dicom(dicom.read_bytes()) if make is None else make())
+    data = BOMBS[name]()
+    path = written(tmp_path / name, data(dicom.read_bytes()) if callable(data) else data)
     assert path.stat().st_size < 2**20
     message, megabytes, seconds = measured(lambda: read_scan(path))
     assert name in message
     assert megabytes < 100 and seconds < 5, (megabytes, seconds)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="measures a forked process")
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "a.png", "a.tif", "slices"])
+def test_an_image_beyond_the_limit_is_refused_before_it_takes_memory(tmp_path, dicom, monkeypatch, name):
+    """Each holds the 64 MB that it declares; the limit is a setting, and without one the same files are read."""
+    values, stream = np.zeros((4000, 4000), np.int32), io.BytesIO()
+    if name == "a.nii.gz":
+        stream.write(igzip.compress(nibabel.Nifti1Image(values, np.eye(4)).to_bytes(), 1))
+    elif name == "a.nrrd":
+        stream.write(huge_nrrd(b"gzip", igzip.compress(values, 1)).replace(b"10000 10000 10000", b"4000 4000 4"))
+    else:
+        Image.fromarray(values.astype(np.uint8)).save(stream, "PNG" if name == "a.png" else "TIFF")
+    path = written(tmp_path / name, stream.getvalue())
+    if name == "slices":
+        path.unlink()
+        written(path / "1.dcm", dicom.read_bytes())
+    monkeypatch.setenv("MEDAUG_MAX_IMAGE_BYTES", "59" if name == "slices" else "10000000")
+    message, megabytes, _ = measured(lambda: read_scan(path))
+    assert name in message and "set the environment variable MEDAUG_MAX_IMAGE_BYTES" in message, message
+    assert megabytes < 20
+    monkeypatch.setenv("MEDAUG_MAX_IMAGE_BYTES", "4 GB")
+    with pytest.raises(ConfigError, match=r"MEDAUG_MAX_IMAGE_BYTES: found 4 GB; expected a number of bytes"):
+        read_scan(path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
+@pytest.mark.parametrize("name", ["a.nii", "b.nrrd", "c.mha", "d.png", "e.dcm", "no-ending", "labels/a.nii"])
+def test_pipes_sockets_and_devices_are_refused_at_once(special, tmp_path, kind, name):
+    path = special(kind, tmp_path / name)
+    with pytest.raises(DataError, match=rf"{name}: found a .*{kind}; expected a file on the disk"):
+        (read_label if "label" in name else read_scan)(path)
 
 
 def measured(work):

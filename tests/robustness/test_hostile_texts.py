@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -121,6 +122,41 @@ def test_a_datalist_that_points_elsewhere_ends_in_one_plain_line(scans, tmp_path
     assert result.exit_code == DataError.exit_code, result.output
     lines = [line for line in result.stderr.splitlines() if line.startswith("medaug: ")]
     assert len(lines) == 1 and "elsewhere.json" in lines[0] and lines[0].isprintable()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
+@pytest.mark.parametrize(
+    ("place", "command"),
+    [
+        ("data/noise", "doctor data"),
+        ("data/images/a.nii.gz", "doctor data"),
+        ("data/labels/a.nii.gz", "doctor data"),
+        ("data/patients.json", "doctor data"),
+        ("data/datalist.json", "doctor data"),
+        ("data/dataset.json", "doctor data"),
+        ("data", "doctor data"),
+        ("a.yaml", "run a.yaml --dry-run"),
+        ("a.nii.gz", "insert a.nii.gz --weights w --out o"),
+        ("w/model.json", "insert data/images/a.nii.gz --weights w --out o"),
+        ("w/model.safetensors", "insert data/images/a.nii.gz --weights w --out o"),
+        ("run/config.yaml", "report run"),
+    ],
+)
+def test_a_pipe_or_device_in_place_of_any_file_is_told_at_once(
+    scans, weights_folder, special, tmp_path, monkeypatch, place, command, kind
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("images/a.nii.gz", "labels/a.nii.gz"):
+        if not place.startswith("data") or place.startswith(("data/images", "data/labels", "data/patients")):
+            (tmp_path / "data" / name).parent.mkdir(parents=True)
+            shutil.copy(scans / name, tmp_path / "data" / name)
+    shutil.copytree(weights_folder, tmp_path / "w")
+    written(tmp_path / "run" / "config.yaml", PIPELINE.encode())
+    special(kind, tmp_path / place)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, command.split())
+    assert result.exit_code in (2, 3, 5, 6, 8), (result.output, result.exception)
+    assert place.rsplit("/")[-1] in result.output, result.output
 
 
 PIPELINE = dump_config(load_config(None, ["data.classes={liver: [1]}", "arms={x: {augment: standard}}"][:1]))

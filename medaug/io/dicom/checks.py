@@ -10,8 +10,8 @@ import numpy as np
 from pydicom.uid import UID
 
 from medaug.errors import DataError
+from medaug.io.dicom.codestreams import PIXELS
 from medaug.io.dicom.geometry import telling_tags
-from medaug.io.dicom.pixels import PIXELS
 from medaug.io.dicom.planes import Plane
 from medaug.io.dicom.series import NOT_SCANS
 

@@ -1,4 +1,4 @@
-"""The size that compressed pixel data declare for themselves, checked against the header's before anything is decoded.
+"""What pixel data take once decoded, by the header and by their own streams, checked before anything is decoded.
 
 A codec allocates what its own stream declares, not what Rows and Columns say: a few bytes can ask for gigabytes.
 """
@@ -6,12 +6,45 @@ A codec allocates what its own stream declares, not what Rows and Columns say: a
 from __future__ import annotations
 
 from pydicom.dataset import Dataset
-from pydicom.encaps import generate_frames
+from pydicom.encaps import generate_fragments, generate_frames
 from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
+
+from medaug.io.unpacking import check_declared
 
 J2K_START = b"\xff\x4f\xff\x51"  # SOC, SIZ (ISO/IEC 15444-1, annex A)
 J2K_BOXES = 1024  # within so many bytes the codestream begins where a file has JP2's boxes around it
 JPEG_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF of JPEG and of JPEG-LS
+
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+PACKED_RATIO, PACKED_AT_LEAST = 1032, 2**26
+"""Decoded bytes that one byte of compressed pixels may stand for, and what any file may: empty slices pack well."""
+
+
+def declared_bytes(header: Dataset) -> int:
+    """What the pixels of all frames take once decoded, by the header.
+
+    Raises:
+        Exception: any kind, where the header holds something else than numbers.
+    """
+    frames, samples = int(header.get("NumberOfFrames") or 1), int(header.get("SamplesPerPixel") or 1)
+    return frames * samples * int(header.Rows) * int(header.Columns) * int(header.BitsAllocated) // 8
+
+
+def check_proportion(header: Dataset) -> None:
+    """Refuses more pixels than the file's data can stand for, and frames that have no data.
+
+    Raises:
+        ValueError: with the numbers.
+    """
+    data = next((header[keyword].value for keyword in PIXELS if keyword in header), None)
+    if data is None or not (header.get("Rows") and header.get("Columns")):
+        return  # which is told later
+    packed = header.file_meta.TransferSyntaxUID.is_encapsulated
+    ratio, at_least = (PACKED_RATIO, PACKED_AT_LEAST) if packed else (1, 0)
+    check_declared(declared_bytes(header), len(data), ratio, at_least)
+    frames = int(header.get("NumberOfFrames") or 1)
+    if packed and frames > 1 and sum(1 for _ in generate_fragments(data)) < frames:
+        raise ValueError(f"a header that declares {frames} frames, and fewer pieces of pixel data")
 
 
 def oversized(header: Dataset) -> tuple[int, int] | None:

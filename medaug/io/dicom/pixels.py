@@ -13,10 +13,9 @@ from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import UID
 
 from medaug.errors import DataError
-from medaug.io.dicom.codestreams import oversized
+from medaug.io.dicom.codestreams import PIXELS, oversized
 from medaug.io.dicom.planes import Plane
 
-PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 INT16 = np.iinfo(np.int16)
 LOWEST_HU = -1024.0  # air is at -1000; scanners store nothing below this but padding and noise
 NEVER_MEASURED_HU = -2000.0  # -2000, -2048 and -3024 are what scanners put where they did not measure

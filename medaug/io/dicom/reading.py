@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
+from medaug.errors import DataError
 from medaug.io.dicom.checks import check_hounsfield, check_plane, check_series, modality_of
+from medaug.io.dicom.codestreams import declared_bytes
 from medaug.io.dicom.geometry import sorted_stack
 from medaug.io.dicom.pixels import padding_of, rescaled, stored_frames, without_pixels
 from medaug.io.dicom.planes import Plane, read_planes
 from medaug.io.dicom.series import choose_series
+from medaug.io.unpacking import check_within_limit
 from medaug.volumes import check_finite
 
 
@@ -63,6 +66,7 @@ def read_series(path: str | Path, *, series_uid: str | None = None) -> DicomVolu
         check_plane(plane)
     planes, affine = sorted_stack(planes, where)
     check_series(planes, where)
+    _check_total(planes, where)
     stored = _stored(planes)
     array = _stacked([rescaled(stored[..., index], plane) for index, plane in enumerate(planes)])
     check_finite(array, str(where))
@@ -74,6 +78,24 @@ def read_series(path: str | Path, *, series_uid: str | None = None) -> DicomVolu
         array, padding = array[..., 0], padding[..., 0]
     headers = [plane.header for plane in planes[: None if planes[0].frame is None else 1]]
     return DicomVolume(array, affine, headers, modality, padding if padding.any() else None)
+
+
+def _check_total(planes: Sequence[Plane], where: Path) -> None:
+    """Refuses a series beyond the limit of one image, before any of it is decoded.
+
+    Raises:
+        DataError: with both numbers.
+    """
+    try:
+        total = sum(declared_bytes(header) for header in {plane.file: plane.header for plane in planes}.values())
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError.about(
+            where,
+            f"no valid size of its pixels ({type(error).__name__})",
+            "Rows, Columns and BitsAllocated",
+            "Export it again.",
+        ) from error
+    check_within_limit(total, where)
 
 
 def _stored(planes: Sequence[Plane]) -> np.ndarray:

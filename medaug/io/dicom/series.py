@@ -21,6 +21,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from medaug.errors import DataError
 from medaug.io.cases import natural_key
+from medaug.io.opening import open_file, read_file
 from medaug.io.suffixes import DICOM, is_dicom, suffix_of
 from medaug.io.unpacking import inflates_beyond
 
@@ -134,12 +135,12 @@ def _dicom_files(path: Path) -> Iterator[Path]:
                 if not name.startswith(".") and name != "DICOMDIR" and (suffix_of(file) in DICOM or is_dicom(file)):
                     yield _checked(file)
         return
-    if not path.exists():
-        raise DataError.about(path, "no such file", "a DICOM file or folder", "Check the path.")
     yield _checked(path)
 
 
 def _checked(file: Path) -> Path:
+    if not file.exists():
+        raise DataError.about(file, "no such file", "a DICOM file or folder", "Check the path, or mend the link.")
     if not is_dicom(file):
         size = file.stat().st_size
         raise DataError.about(
@@ -183,7 +184,7 @@ def _check_deflated(file: str) -> None:
     Raises:
         ValueError: if it does.
     """
-    with open(file, "rb") as stream:
+    with open_file(file) as stream:
         start = stream.read(1024)
         if DeflatedExplicitVRLittleEndian.encode() not in start:
             return
@@ -209,7 +210,7 @@ def _without_copies(files: list[Path], headers: dict[Path, _Header]) -> list[Pat
     for uid, members in same.items():
         first: dict[str, Path] = {}
         for file in members if uid and len(members) > 1 else ():
-            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            digest = hashlib.sha256(read_file(file)).hexdigest()
             if digest in first:
                 log.warning("%s: a copy of %s, byte for byte; it is read once", file, first[digest].name)
                 copies.add(file)

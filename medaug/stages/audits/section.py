@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medaug.io.opening import read_png
 from medaug.quality.audits import Finding
 from medaug.report.page import Figure, Section, Table
 from medaug.stages.audits.kept import finding_of, kept_rows
@@ -25,7 +26,7 @@ def audits_section(run: RunDir) -> list[Section]:
     ]  # fmt: skip
     table = Table("Audits", ["Audit", "Question", "Figure", "Floor", "Limits", "Verdict"], rows, NOTE)
     figures = [
-        Figure(f"{f.name}: {f.verdict}", path.read_bytes(), f.sentence, f"Pictures of the audit {f.name}")
+        Figure(f"{f.name}: {f.verdict}", read_png(path), f.sentence, f"Pictures of the audit {f.name}")
         for f in findings if (path := run.audit / f"{f.name}.png").exists()
     ]  # fmt: skip
     counts = {verdict: sum(f.verdict == verdict for f in findings) for verdict in MARKS}

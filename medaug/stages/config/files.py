@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from medaug.errors import ConfigError
+from medaug.io.opening import check_regular
 from medaug.stages.config.pipeline import PipelineConfig
 from medaug.stages.config.two_domains import segmenter_terms
 
@@ -71,8 +72,8 @@ def _plain_yaml() -> YAML:
 
 def _pipeline_file(path: Path) -> Path | Traversable:
     """The file at this path, or the pipeline of this name that comes with medaug."""
-    if path.is_file():
-        return path
+    if path.exists() and not path.is_dir():
+        return check_regular(path)
     shipped = {file.name.removesuffix(".yaml"): file for file in files("medaug").joinpath("pipelines").iterdir()}
     if str(path) not in shipped:
         raise ConfigError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from medaug.io.atomic import read_json
+from medaug.io.opening import read_png
 from medaug.report.page import Figure, Section, Table
 from medaug.stages.runs import RunDir
 
@@ -20,7 +21,7 @@ def audit_sections(run: RunDir) -> list[Section]:
         return []
     figures = []
     if pictures.exists():
-        figures.append(Figure("Held-out patients", pictures.read_bytes(), "Patients the translator never saw.",
+        figures.append(Figure("Held-out patients", read_png(pictures), "Patients the translator never saw.",
                               "Source images, their translations, and the differences"))  # fmt: skip
     audit = read_json(path)
     tables = [*_tissues(audit), *_contrasts(audit), *_tiling(audit)]

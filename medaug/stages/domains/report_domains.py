@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from medaug.io.atomic import read_json
+from medaug.io.opening import read_png
 from medaug.report.page import Figure, ReportPage, Section, Table, Verdict, render
 from medaug.stages.audits.section import audits_section
 from medaug.stages.config import PipelineConfig
@@ -96,7 +97,7 @@ def result_sections(run: RunDir) -> list[Section]:
         section = downstream_section(summary, cells_by_name(run, summary), "Translated and real")
         pictures = run.evaluation / "pictures.png"
         if pictures.exists():
-            figure = Figure("Held-out patients", pictures.read_bytes(), "Of patients the method never saw.",
+            figure = Figure("Held-out patients", read_png(pictures), "Of patients the method never saw.",
                             "Source, real target, translation, difference, and the trivial translation")  # fmt: skip
             section.figures.append(figure)
         return [section]

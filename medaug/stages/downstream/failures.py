@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from medaug.errors import DataError
 from medaug.io.atomic import atomic_path
+from medaug.io.opening import check_regular
 from medaug.io.prepared import View
 from medaug.stages.downstream.tasks import Segmentation, Task
 
@@ -67,14 +69,19 @@ def read_failures(path: Path) -> list[Failure]:
     """What `keep_failures` wrote, the worst first; nothing if there is no such file."""
     if not path.exists():
         return []
-    with np.load(path, allow_pickle=False) as kept:
-        return [
-            Failure(
-                str(patient), float(score), kept[f"image{number}"].astype(np.float32) / _LEVELS * 2 - 1,
-                kept[f"truth{number}"], kept[f"prediction{number}"],
-            )
-            for number, (patient, score) in enumerate(zip(kept["patients"], kept["scores"], strict=True))
-        ]  # fmt: skip
+    try:
+        with np.load(check_regular(path), allow_pickle=False) as kept:
+            return [
+                Failure(
+                    str(patient), float(score), kept[f"image{number}"].astype(np.float32) / _LEVELS * 2 - 1,
+                    kept[f"truth{number}"], kept[f"prediction{number}"],
+                )
+                for number, (patient, score) in enumerate(zip(kept["patients"], kept["scores"], strict=True))
+            ]  # fmt: skip
+    except Exception as error:  # NumPy and zipfile meet damaged bytes with every kind of exception
+        raise DataError.about(
+            path, f"no usable pictures ({error})", "an archive of the worst patients", "Delete it: it is not needed."
+        ) from error
 
 
 def _worst_slice(task: Segmentation, network: torch.nn.Module, patient: str) -> tuple[np.ndarray, ...]:
