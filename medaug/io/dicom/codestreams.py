@@ -5,10 +5,13 @@ A codec allocates what its own stream declares, not what Rows and Columns say: a
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_fragments, generate_frames
 from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
 
+from medaug.errors import DataError
 from medaug.io.unpacking import check_declared
 
 J2K_START = b"\xff\x4f\xff\x51"  # SOC, SIZ (ISO/IEC 15444-1, annex A)
@@ -30,12 +33,22 @@ def declared_bytes(header: Dataset) -> int:
     return frames * samples * int(header.Rows) * int(header.Columns) * int(header.BitsAllocated) // 8
 
 
-def check_proportion(header: Dataset) -> None:
+def check_proportion(header: Dataset, file: Path) -> None:
     """Refuses more pixels than the file's data can stand for, and frames that have no data.
 
     Raises:
-        ValueError: with the numbers.
+        DataError: with the numbers.
     """
+    try:
+        _check_proportion(header)
+    except Exception as error:  # pydicom meets damaged bytes with every kind of exception
+        raise DataError.about(
+            file, f"pixel data that cannot be decoded ({error})", "complete pixel data",
+            "The file is cut off or damaged: copy or export it again.",
+        ) from error  # fmt: skip
+
+
+def _check_proportion(header: Dataset) -> None:
     data = next((header[keyword].value for keyword in PIXELS if keyword in header), None)
     if data is None or not (header.get("Rows") and header.get("Columns")):
         return  # which is told later

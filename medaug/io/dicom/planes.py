@@ -104,14 +104,14 @@ def read_planes(file: Path) -> list[Plane]:
     """
     try:
         header = pydicom.dcmread(check_regular(file))
-        check_proportion(header)
         frames = int(header.get("NumberOfFrames") or 1)
         per_frame = list(header.get("PerFrameFunctionalGroupsSequence") or ())
         shared = list(header.get("SharedFunctionalGroupsSequence") or ())
     except Exception as error:  # pydicom meets damaged bytes with every kind of exception
         raise DataError.about(
-            file, f"a damaged DICOM file ({_reason(error)})", "a readable DICOM file", "Copy or export it again."
+            file, f"a damaged DICOM file ({type(error).__name__})", "a readable DICOM file", "Copy or export it again."
         ) from error
+    check_proportion(header, file)
     if not per_frame and frames == 1:
         return [Plane(file, None, header, (header,))]
     if len(per_frame) != frames:
@@ -122,11 +122,6 @@ def read_planes(file: Path) -> list[Plane]:
         )  # fmt: skip
     common = [item for group in shared for item in _items(group)]
     return [Plane(file, index, header, (*_items(group), *common, header)) for index, group in enumerate(per_frame)]
-
-
-def _reason(error: Exception) -> str:
-    """Our own words, or the kind of pydicom's error, whose words hold values of tags."""
-    return str(error) if type(error) is ValueError and "bytes" in str(error) else type(error).__name__
 
 
 def _items(group: Dataset) -> list[Dataset]:
