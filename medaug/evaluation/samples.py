@@ -2,13 +2,14 @@
 
 Sample i depends on (seed, i) alone. The draw of real views is the same in every arm of a seed; a GAN arm replaces a
 share of them by synthetic ones, so arms differ in nothing else. Synthetic samples are read (a `Source` of written
-cases) or made while a network trains (`Online`).
+cases) or made while a network trains (`Online`). What pastes acts where insertion does: on whole views with their
+organ and affine, before a patch is cut.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from monai.config.type_definitions import NdarrayOrTensor
+from monai.data import MetaTensor
 from monai.transforms import Compose, RandAdjustContrastd, RandAffined, RandFlipd, RandGaussianNoised
 from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
@@ -32,14 +34,23 @@ PATCH_ORGAN_LEAST = 0.25
 
 @dataclass(frozen=True)
 class Source:
-    """Views and the folder their arrays lie in."""
+    """Views and the folder their arrays lie in; `organs` says whether those hold where tumors may lie."""
 
     views: list[View]
     folder: Path
+    organs: bool = True
+
+    def sample(self, view: View) -> dict[str, MetaTensor]:
+        """A view as augmentations take it, (1, *S) each with its affine.
+
+        Returns:
+            {"image": float32 in [-1, 1], "label": class numbers, "organ": where tumors may lie, if that is known}.
+        """
+        return as_sample(view, view.normalized(self.folder)[0], view.classes(self.folder), self)
 
 
 class Example(NamedTuple):
-    """A sample before its augmentation: image in [-1, 1] (float32) and label of class numbers, each (*S).
+    """A synthetic sample on its view's grid: image in [-1, 1] (float32) and label of class numbers, each (*S).
 
     `around`: what patches with a tumor are put around (bool); None is the label.
     """
@@ -72,12 +83,13 @@ class SegmentationSamples(Dataset):
         synthetic_ratio: the probability that a sample is synthetic.
         patch_size: 3-D: size of the patches; None takes whole views.
         length: how many samples there are.
-        augmentation: of {"image", "label"}; None is the standard one.
+        pasting: of whole views {"image", "label", "organ"}, before a patch is cut; None pastes nothing.
+        augmentation: of {"image", "label"} (and "organ"), MetaTensors; None is the standard one.
     """
 
     def __init__(
         self, real: Source, synthetic: Source | Online | None, *, synthetic_ratio: float, seed: int, length: int,
-        patch_size: tuple[int, ...] | None = None, augmentation: Compose | None = None,
+        patch_size: tuple[int, ...] | None = None, pasting: Compose | None = None, augmentation: Compose | None = None,
     ):  # fmt: skip
         self.real, self.synthetic, self.ratio = real, synthetic, synthetic_ratio
         self.seed, self.length, self.patch_size = seed, length, patch_size
@@ -89,58 +101,59 @@ class SegmentationSamples(Dataset):
             for with_tumor in (False, True)
         }  # fmt: skip
         self._tumor_share = TUMOR_SHARE
-        self._augment = augmentation
+        self._paste, self._augment = pasting, augmentation
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         rng = np.random.RandomState((self.seed * 1_000_003 + index) % 2**32)
-        tumor, pick, replace, other = rng.random_sample(4)
+        tumor, pick, exchange, other = rng.random_sample(4)
         with_tumor = tumor < self._tumor_share
-        example = self._example(index, with_tumor, pick, other if replace < self.ratio else None)
-        image, label = self._patch(example, rng, around_tumor=with_tumor)
-        sample = {"image": torch.from_numpy(image.copy())[None], "label": torch.from_numpy(label.copy())[None].float()}
-        augment = self._augmentation(image.ndim)
+        own = np.random.RandomState([self.seed % 2**32, index])  # no draw of a real sample's
+        edit_seed, paste_seed = (int(own.randint(2**31)) for _ in range(2))
+        sample, around = self._drawn(with_tumor, pick, other if exchange < self.ratio else None, edit_seed)
+        if self._paste is not None:
+            self._paste.set_random_state(seed=paste_seed)
+            sample = self._paste(sample)
+        sample = self._patch(sample, around, rng, around_tumor=with_tumor)
+        augment = self._augmentation(sample["image"].ndim - 1)
         augment.set_random_state(seed=int(rng.randint(2**31)))
         sample = augment(sample)
         return {"image": _plain(sample["image"]).clamp(-1, 1), "label": _class_numbers(sample["label"])}
 
-    def _example(self, index: int, with_tumor: bool, pick: float, other: float | None) -> Example:
-        """The sample that these draws in [0, 1) mean; `other` is None for a real one."""
+    def _drawn(
+        self, with_tumor: bool, pick: float, other: float | None, edit_seed: int
+    ) -> tuple[dict[str, Any], np.ndarray | None]:
+        """The sample of these draws in [0, 1), and what its patch lies around; `other` is None for a real one."""
         if self._online is not None and other is not None:
-            view, _ = _picked([self._pools[False, self._online.with_tumor]], other)
-            seed = np.random.RandomState([self.seed % 2**32, index]).randint(2**31)  # no draw of a real sample's
-            if (example := self._online(view, int(seed))) is not None:
-                return example
-        view, folder = self._view(with_tumor, pick, other)
-        return Example(view.normalized(folder)[0], view.classes(folder))
+            view, source = _picked([self._pools[False, self._online.with_tumor]], other)
+            if (made := self._online(view, edit_seed)) is not None:
+                return as_sample(view, made.image, made.label, source), made.around
+        view, source = self._view(with_tumor, pick, other)
+        return source.sample(view), None
 
-    def _view(self, with_tumor: bool, pick: float, other: float | None) -> tuple[View, Path]:
-        """The view that these draws in [0, 1) mean, and its folder; `other` is None for a real one."""
+    def _view(self, with_tumor: bool, pick: float, other: float | None) -> tuple[View, Source]:
+        """The view that these draws in [0, 1) mean, and its source; `other` is None for a real one."""
         if self._written is not None and other is not None:
             return _picked([self._pools[True, with_tumor]], other)
         return _picked([self._pools[False, with_tumor]], pick)
 
     def _patch(
-        self, example: Example, rng: np.random.RandomState, *, around_tumor: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
-        image, label, around = example
+        self, sample: dict[str, Any], around: np.ndarray | None, rng: np.random.RandomState, *, around_tumor: bool
+    ) -> dict[str, Any]:
         if self.patch_size is None:
-            return image, label
-        size = tuple(self.patch_size)
-        missing = [(0, max(0, want - have)) for want, have in zip(size, image.shape, strict=True)]
-        image, label = np.pad(image, missing, constant_values=-1.0), np.pad(label, missing)
-        around = label if around is None else np.pad(around, missing)
-        room = [have - want for have, want in zip(image.shape, size, strict=True)]
+            return sample
+        size, shape = tuple(self.patch_size), sample["image"].shape[1:]
+        around = sample["label"][0].numpy() if around is None else around
+        room = [max(0, have - want) for want, have in zip(size, shape, strict=True)]
         start = [int(rng.randint(r + 1)) for r in room]
         if around_tumor and around.any():
             inside = np.argwhere(around)
             center = inside[rng.randint(len(inside))]
             jitter = [rng.randint(-(s // 4), s // 4 + 1) for s in size]
             start = [int(np.clip(c + j - s // 2, 0, r)) for c, j, s, r in zip(center, jitter, size, room, strict=True)]
-        box = tuple(slice(s, s + n) for s, n in zip(start, size, strict=True))
-        return image[box], label[box]
+        return {key: _cut(array, start, size, -1.0 if key == "image" else 0.0) for key, array in sample.items()}
 
     def _augmentation(self, spatial_dims: int) -> Compose:
         if self._augment is None:
@@ -165,11 +178,12 @@ class ClassificationSamples(SegmentationSamples):
 
     def __init__(
         self, real: Source, synthetic: Source | None, counterparts: Source | None, *, synthetic_ratio: float, seed: int,
-        length: int, patch_size: tuple[int, ...] | None = None, augmentation: Compose | None = None,
+        length: int, patch_size: tuple[int, ...] | None = None, pasting: Compose | None = None,
+        augmentation: Compose | None = None,
     ):  # fmt: skip
         super().__init__(
             real, synthetic, synthetic_ratio=synthetic_ratio, seed=seed, length=length, patch_size=patch_size,
-            augmentation=augmentation,
+            pasting=pasting, augmentation=augmentation,
         )  # fmt: skip
         self._tumor_share = 0.5
         self._real = {kind: [_of_kind(real, kind, patch_size)] for kind in (True, False)}
@@ -183,18 +197,18 @@ class ClassificationSamples(SegmentationSamples):
         sample = super().__getitem__(index)
         return {"image": sample["image"], "label": sample["label"].amax().clamp(max=1).reshape(1)}
 
-    def _view(self, with_tumor: bool, pick: float, other: float | None) -> tuple[View, Path]:
+    def _view(self, with_tumor: bool, pick: float, other: float | None) -> tuple[View, Source]:
         if self.synthetic is not None and other is not None:
             return _picked(self._invented[with_tumor], other)
         return _picked(self._real[with_tumor], pick)
 
     def _patch(
-        self, example: Example, rng: np.random.RandomState, *, around_tumor: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, sample: dict[str, Any], around: np.ndarray | None, rng: np.random.RandomState, *, around_tumor: bool
+    ) -> dict[str, Any]:
         """A place without tumor is looked for a few times; what is found is labelled as what it is."""
         for _ in range(PATCH_TRIES):
-            patch = super()._patch(example, rng, around_tumor=around_tumor)
-            if patch[1].any() == around_tumor:
+            patch = super()._patch(sample, around, rng, around_tumor=around_tumor)
+            if bool(patch["label"].any()) == around_tumor:
                 break
         return patch
 
@@ -214,12 +228,30 @@ def patches_of(arrays: ViewArrays, patch_size: tuple[int, ...] | None) -> Iterat
             yield image[box], label[box]
 
 
-def _picked(sources: list[Source], draw: float) -> tuple[View, Path]:
+def as_sample(view: View, image: np.ndarray, label: np.ndarray, source: Source) -> dict[str, MetaTensor]:
+    """Image in [-1, 1] and class numbers (*S) on the grid of a view of `source`, as `Source.sample` gives them."""
+    arrays = {"image": image, "label": label.astype(np.float32)}
+    if source.organs:
+        arrays["organ"] = view.organ(source.folder).astype(np.float32)
+    return {key: view.placed(array.copy()) for key, array in arrays.items()}
+
+
+def _cut(array: MetaTensor, start: Sequence[int], size: Sequence[int], fill: float) -> MetaTensor:
+    """A patch (1, *size) of an array (1, *S) with the affine of its place; what lies beyond the array is `fill`."""
+    part = array.as_tensor()[(slice(None), *(slice(s, s + n) for s, n in zip(start, size, strict=True)))]
+    missing = [n - have for n, have in zip(size, part.shape[1:], strict=True)]
+    part = torch.nn.functional.pad(part, [x for m in reversed(missing) for x in (0, m)], value=fill)
+    affine = array.affine.clone()
+    affine[:3, 3] += affine[:3, : len(start)] @ torch.tensor(start, dtype=affine.dtype)
+    return MetaTensor(part, affine=affine)
+
+
+def _picked(sources: list[Source], draw: float) -> tuple[View, Source]:
     """The view at this part, in [0, 1), of the sources one after the other."""
     place = int(draw * sum(len(source.views) for source in sources))
     for source in sources:
         if place < len(source.views):
-            return source.views[place], source.folder
+            return source.views[place], source
         place -= len(source.views)
     raise IndexError(draw)
 
@@ -227,14 +259,14 @@ def _picked(sources: list[Source], draw: float) -> tuple[View, Path]:
 def _with_tumor(source: Source) -> Source:
     """The views with a tumor, or where there is none all of them."""
     views = [view for view in source.views if view.tumor_voxels]
-    return Source(views or source.views, source.folder)
+    return replace(source, views=views or source.views)
 
 
 def _of_kind(source: Source, with_tumor: bool, patch_size: tuple[int, ...] | None) -> Source:
     """The views with, or without a tumor; patches without one may come from any view."""
     if patch_size is not None and not with_tumor:
         return source
-    return Source([view for view in source.views if bool(view.tumor_voxels) == with_tumor], source.folder)
+    return replace(source, views=[view for view in source.views if bool(view.tumor_voxels) == with_tumor])
 
 
 def _check_kinds(pools: dict[bool, list[Source]], what: str, remedy: str) -> None:

@@ -80,10 +80,27 @@ class View:
         array = open_array(folder, self.entry["arrays"][kind])
         return array if self.level is None else array[..., self.level]
 
+    @property
+    def affine(self) -> np.ndarray:
+        """(4, 4), voxels of this view to mm; a slice lies where its level does."""
+        affine = np.array(self.entry["affine"], dtype=np.float64)
+        if self.level is not None:
+            affine[:3, 3] += affine[:3, 2] * self.level
+        return affine
+
     def tensor(self, folder: Path, kind: str = "image") -> MetaTensor:
-        """A stored array as transforms take it: (1, *S) float32, a copy, with the scan's affine."""
-        array = torch.from_numpy(np.array(self.raw(folder, kind), dtype=np.float32))[None]
-        return MetaTensor(array, affine=torch.tensor(self.entry["affine"], dtype=torch.float64))
+        """A stored array as transforms take it: (1, *S) float32, a copy, with the view's affine."""
+        return self.placed(np.array(self.raw(folder, kind), dtype=np.float32))
+
+    def placed(self, array: np.ndarray) -> MetaTensor:
+        """An array (*S) on this view's grid as transforms take it: (1, *S) with the view's affine."""
+        return MetaTensor(torch.from_numpy(np.ascontiguousarray(array))[None], affine=torch.from_numpy(self.affine))
+
+    def organ(self, folder: Path) -> np.ndarray:
+        """Where tumors may lie (bool, *S); everywhere in a case without an organ."""
+        if "organ" not in self.entry["arrays"]:
+            return np.ones(self.shape, dtype=bool)
+        return np.asarray(self.raw(folder, "organ")) > 0
 
     def classes(self, folder: Path) -> np.ndarray:
         """Class numbers (uint8, *S), 0 where there is none; all 0 in an unlabelled case."""
@@ -94,9 +111,7 @@ class View:
     def read(self, folder: Path) -> ViewArrays:
         """The view, normalised."""
         image = self.window.normalize(np.asarray(self.raw(folder, "image"), dtype=np.float32)).astype(np.float32)
-        label = self.classes(folder) > 0
-        organ = np.asarray(self.raw(folder, "organ")) > 0 if "organ" in self.entry["arrays"] else np.ones_like(label)
-        return ViewArrays(image, label, organ)
+        return ViewArrays(image, self.classes(folder) > 0, self.organ(folder))
 
     def part(self, folder: Path, kind: str, region: Region | None = None, slices: int = 1) -> np.ndarray:
         """A part of a stored array, (slices, *S); nothing else is read from the disk.

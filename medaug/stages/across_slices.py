@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from monai.data import MetaTensor
 
 from medaug.io.prepared import View, views_of
 from medaug.progress import track
@@ -44,6 +42,5 @@ def across_slices(
 def _inserted_ratio(
     view: View, image: np.ndarray, label: np.ndarray, organ: np.ndarray, insert: RandInsertTumor
 ) -> float | None:
-    scan = MetaTensor(torch.from_numpy(image[None]), affine=torch.tensor(view.entry["affine"], dtype=torch.float64))
-    edited, truth = insert(scan, label[None].astype(np.float32), organ[None], window=UNIT)
+    edited, truth = insert(view.placed(image), label[None].astype(np.float32), organ[None], window=UNIT)
     return z_ratio(edited.numpy()[0], (truth[0] > 0) & ~label, view.spacing_mm)

@@ -16,7 +16,7 @@ from medaug.io.atomic import read_json
 from medaug.io.prepared import views_of
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.config import PipelineConfig
-from medaug.stages.downstream.arms import arms_of, check_arms, learns_online
+from medaug.stages.downstream.arms import arms_of, check_arms
 from medaug.stages.downstream.cells import Cell, made_of, trained_cells
 from medaug.stages.downstream.failures import failures_path, keep_failures
 from medaug.stages.downstream.held_out import check_provenance, held_out_patients, synthetic_source
@@ -113,7 +113,7 @@ def _task(
         config, real, written, Source(counterparts, run.prepared),
         [e for e in entries if e["patient"] in held_out], run.prepared,
         accepted=_accepted(config, synthetic, written),
-        online=online_edits(config, run) if learns_online(config) else {},
+        online=online_edits(config, run) if config.learns_online else {},
     )  # fmt: skip
 
 

@@ -190,7 +190,7 @@ class SynthesisJobs(Dataset):
     ) -> dict[str, Any]:
         suffix = Path(view.entry["image"]).suffix.lower()
         suffix = ".png" if suffix in PICTURES else ".nii.gz"
-        affine, dtype = np.asarray(view.entry["affine"]), view.entry["source_dtype"]
+        affine, dtype = view.affine, view.entry["source_dtype"]
         paths = {folder: f"{folder}/{name}{suffix}" for folder in ("images", "labels", "originals")}
         write_scan(self.run.synthetic / paths["images"], edited.image, affine, dtype)
         write_scan(self.run.synthetic / paths["labels"], edited.label, affine, "uint8")

@@ -54,10 +54,8 @@ def case_of_view(
     first, second = (
         Shown(name, window.denormalize(image.astype(np.float32)), window) for name, image in (before, after)
     )
-    affine = np.array(view.entry["affine"], dtype=np.float64)
-    if view.level is not None:
-        affine[:3, 3] += view.level * affine[:3, 2]
-    return ViewerCase(view.name, first, second, affine, label, oriented=is_oriented(view.entry["image"]), group=group)
+    oriented = is_oriented(view.entry["image"])
+    return ViewerCase(view.name, first, second, view.affine, label, oriented=oriented, group=group)
 
 
 def case_of_scan(

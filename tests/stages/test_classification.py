@@ -27,7 +27,7 @@ def classified(tmp_path_factory, tiny_run, tiny_config):
 
 def test_both_arms_are_compared_by_pooled_metrics_with_a_verdict(classified):
     summary = read_json(classified.evaluation / "summary.json")
-    assert summary["task"] == "classification" and set(summary["arms"]) == {"standard", "standard+gan"}
+    assert summary["task"] == "classification" and set(summary["arms"]) == {"standard", "standard+gan-offline"}
     assert [c["metric"] for c in summary["comparisons"]] == [
         "auc", "balanced_accuracy", "sensitivity", "specificity",
     ]  # fmt: skip
@@ -67,7 +67,7 @@ def test_every_arm_gets_the_same_updates_seed_and_settings(copy_of_run, tiny_con
 def test_killed_classification_goes_on_at_its_cell(copy_of_run, classified, tiny_config, forget, killed_at, contents):
     config = tiny_config(*CLASSIFY)
     forget(copy_of_run, "evaluate")
-    killed_at(22, lambda: evaluate(config, copy_of_run))
+    killed_at(28, lambda: evaluate(config, copy_of_run))
     cells = copy_of_run.evaluation / "cells"
     there = {p: p.stat().st_mtime_ns for p in cells.glob("[!.]*.json")}
     assert 0 < len(there) < 4

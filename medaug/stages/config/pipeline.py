@@ -133,7 +133,10 @@ class EvaluationConfig(Section):
         "segmentation", description="of the downstream network: outline the tumor, or tell whether there is one; "
         "domain ct: segmentation in both domains, translation (compared with registered images), or none"
     )  # fmt: skip
-    arms: tuple[str, ...] = ("standard", "standard+gan")
+    arms: tuple[str, ...] = Field(
+        ("standard", "standard+gan"), description="(not given, where nothing is inserted online, in domain ct, for "
+        "classification and with data.slices above 1: standard, standard+gan-offline)"
+    )  # fmt: skip
     own_arms: dict[ArmName, OwnArmConfig] = Field({}, description="a user's, by name; trained after `arms`")
     seeds: tuple[int, ...] = (0, 1, 2)
     synthetic_ratio: float = Field(0.5, ge=0, le=1, description="part of a batch that is synthetic in GAN arms")
@@ -249,7 +252,15 @@ class PipelineConfig(Section):
         if self.crop.size is not None and len(self.crop.size) != dims:
             raise ValueError(f"crop.size has {len(self.crop.size)} axes, data.spatial_dims is {dims}")
         self._check_slices()
+        if "arms" not in self.evaluation.model_fields_set and not self.learns_online:
+            arms = self.evaluation.model_copy(update={"arms": ("standard", "standard+gan-offline")})
+            object.__setattr__(self, "evaluation", arms)
         return self
+
+    @property
+    def learns_online(self) -> bool:
+        """Whether synthetic samples can be made while the network of the configured task trains."""
+        return self.domain == "tumor" and self.evaluation.task == "segmentation" and self.data.slices == 1
 
     def _check_two_domains(self) -> None:
         if self.translator.mask_guided:

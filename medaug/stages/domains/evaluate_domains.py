@@ -131,7 +131,7 @@ def _tasks(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]])
     a, b = (_Domain(read_json(path)["cases"], folder) for path, folder in (
         (run.datalist, run.prepared), (run.datalist_b, run.prepared_b)
     ))  # fmt: skip
-    invented = synthetic_source(synthetic, run, dims, len(config.data.class_names))
+    invented = synthetic_source(synthetic, run, dims, len(config.data.class_names), organs=False)
     shared: dict[str, Any] = {
         "config": config, "real": a.views(split.train, dims, labelled=True), "synthetic": invented,
         "counterparts": Source([], run.prepared), "target": b.views(split.train, dims, labelled=False),
@@ -150,10 +150,13 @@ class _Domain(NamedTuple):
     folder: Path
 
     def views(self, patients: Collection[str], spatial_dims: int, *, labelled: bool) -> Source:
-        """Views of the labelled cases of these patients, or of all of them without their labels."""
+        """Views of the labelled cases of these patients, or of all of them without their labels.
+
+        What is stored of them as an organ is the whole body.
+        """
         chosen = [e for e in self.entries if e["patient"] in patients]
         chosen = [e for e in chosen if "label" in e["arrays"]] if labelled else without_labels(chosen)
-        return Source(views_of(chosen, self.folder, spatial_dims), self.folder)
+        return Source(views_of(chosen, self.folder, spatial_dims), self.folder, organs=False)
 
     def labelled(self, patients: Collection[str], what: str) -> list[dict[str, Any]]:
         """Of the patients to score, those cases that can be."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 from monai.transforms import Compose, Transform
 
 from medaug.errors import ConfigError
@@ -19,11 +18,11 @@ from medaug.evaluation.samples import Source, standard_augmentation
 from medaug.stages.config import EvaluationConfig, PipelineConfig
 from medaug.stages.config.arms import Synthetic
 from medaug.stages.downstream.own_arms import build_own
-from medaug.transforms.baselines import build_baseline
+from medaug.transforms.baselines import NEEDS, build_baseline
 
 REFERENCE = "standard"
-TUMOR_ONLY: tuple[Synthetic, ...] = ("removed", "accepted")
-"""What there is in domain `tumor` alone."""
+ONLINE: tuple[Synthetic, ...] = ("online", "removed")
+"""What is made while a network trains."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,8 @@ class Arm:
         synthetic: where the share `evaluation.synthetic_ratio` of the samples comes from, None for none: `online` (a
             training view with freshly inserted lesions, never twice the same), `written` (the cases that `synthesize`
             or `translate` wrote), `accepted` (those of them that pass the quality gate), or `removed` (a training view
-            with its tumors removed online and an empty label). Online insertion is defined for segmentation in domain
-            `tumor`; with task classification, in domain `ct` and with `data.slices` above 1 (whose weights edit whole
-            volumes) `online` means the written cases.
+            with its tumors removed online and an empty label). `online` and `removed` are only where
+            `PipelineConfig.learns_online` says so; elsewhere the offline arms ask the same.
         baseline: the cheap augmentation (see `transforms.baselines`) applied first.
         target: whether it trains on the target domain with its own labels, which only a ceiling may do.
         own: builds a user's own transform, applied before the standard augmentation.
@@ -49,16 +47,25 @@ class Arm:
     target: bool = False
     own: Callable[[], Transform] | None = None
 
-    def augmentation(self, spatial_dims: int, real: Source, target: Source | None) -> Compose:
-        """What samples {"image", "label"} go through.
+    def pasting(self, real: Source) -> Compose | None:
+        """What whole views {"image", "label", "organ"} go through, before a patch is cut; None in most arms.
 
         Args:
             real: the labelled training views: what is pasted from.
-            target: the training views of the other domain, used without labels: whose histograms are matched.
+        """
+        if self.baseline is None or NEEDS.get(self.baseline) != "bank":
+            return None
+        return Compose([build_baseline(self.baseline, bank=_Bank(real))])
+
+    def augmentation(self, spatial_dims: int, references: Source) -> Compose:
+        """What samples {"image", "label"} go through.
+
+        Args:
+            references: training views whose histograms are matched: of the other domain, where there is one.
         """
         steps: list[Any] = []
-        if self.baseline is not None:
-            steps.append(build_baseline(self.baseline, bank=_Bank(real), references=_Images(target or real)))
+        if self.baseline is not None and NEEDS.get(self.baseline) != "bank":
+            steps.append(build_baseline(self.baseline, references=_Images(references)))
         if self.own is not None:
             steps.append(self.own())
         if self.standard:
@@ -80,6 +87,8 @@ ARMS: dict[str, Arm] = {
     "gan+strong-intensity": Arm(synthetic="online", baseline="strong-intensity"),
     "gan-offline": Arm(standard=False, synthetic="written"),
     "standard+gan-offline": Arm(synthetic="written"),
+    "gan-offline+copy-paste": Arm(synthetic="written", baseline="copy-paste"),
+    "gan-offline+strong-intensity": Arm(synthetic="written", baseline="strong-intensity"),
     "standard+gan-gated": Arm(synthetic="accepted"),
     "removal": Arm(synthetic="removed"),
     "target-labels": Arm(target=True),
@@ -111,9 +120,11 @@ def check_arms(config: PipelineConfig) -> None:
     possible = [name for name, arm in arms.items() if _is_possible(arm, config)]
     unknown = [name for name in names if name not in possible]
     if unknown:
+        online = any(name in arms and arms[name].synthetic == "online" for name in unknown)
+        remedy = ". Nothing is inserted online here: name the arms that learn from written cases (gan-offline)"
         raise ConfigError(
             f"evaluation.arms: found {', '.join(unknown)}; expected some of: {', '.join(possible)} (domain "
-            f"{config.domain}, task {config.evaluation.task})"
+            f"{config.domain}, task {config.evaluation.task}, data.slices {config.data.slices}){remedy * online}"
         )
     pasting, classes = [name for name in names if arms[name].baseline == "copy-paste"], len(config.data.class_names)
     if pasting and classes > 1:
@@ -125,29 +136,23 @@ def check_arms(config: PipelineConfig) -> None:
             build()
 
 
-def learns_online(config: PipelineConfig) -> bool:
-    """Whether synthetic samples can be made while the network of the configured task trains."""
-    return config.domain == "tumor" and config.evaluation.task == "segmentation" and config.data.slices == 1
-
-
 def _is_possible(arm: Arm, config: PipelineConfig) -> bool:
     if config.domain == "ct":
-        return arm.synthetic not in TUMOR_ONLY
-    return not arm.target and (arm.synthetic != "removed" or learns_online(config))
+        return arm.synthetic in (None, "written")
+    return not arm.target and (arm.synthetic not in ONLINE or config.learns_online)
 
 
 class _Bank(Sequence):
-    """Views with something labelled, read when asked for: {"image": (1, *S) in [-1, 1], "label": (1, *S)}."""
+    """Views with something labelled, read when asked for: as `Source.sample` gives them."""
 
     def __init__(self, source: Source):
-        self.source = Source([view for view in source.views if view.tumor_voxels], source.folder)
+        self.source, self.views = source, [view for view in source.views if view.tumor_voxels]
 
     def __len__(self) -> int:
-        return len(self.source.views)
+        return len(self.views)
 
     def __getitem__(self, index: int) -> dict[str, Any]:  # type: ignore[override]
-        view, folder = self.source.views[index], self.source.folder
-        return {"image": view.normalized(folder), "label": view.classes(folder)[None].astype(np.float32)}
+        return self.source.sample(self.views[index])
 
 
 class _Images(Sequence):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from medaug.errors import DataError
 from medaug.evaluation.samples import Source
-from medaug.io.cache import prepare_cases
+from medaug.io.atomic import read_json
+from medaug.io.cache import file_name, prepare_cases, store_array
 from medaug.io.datalists import inside
-from medaug.io.prepared import views_of
+from medaug.io.prepared import View, views_of
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.config import EvaluationConfig
 from medaug.stages.runs import RunDir
@@ -41,8 +43,14 @@ def check_provenance(synthetic: list[dict[str, Any]], split: Split) -> None:
         refuse_leakage(record["training_patients"], split, f"the weights behind {record['case']} were")
 
 
-def synthetic_source(records: list[dict[str, Any]], run: RunDir, spatial_dims: int, classes: int = 1) -> Source | None:
-    """The cases, decoded; each keeps the window it was written with. Labels hold the numbers of `classes` classes."""
+def synthetic_source(
+    records: list[dict[str, Any]], run: RunDir, spatial_dims: int, classes: int = 1, *, organs: bool = True
+) -> Source | None:
+    """The cases, decoded; each keeps the window it was written with. Labels hold the numbers of `classes` classes.
+
+    Args:
+        organs: whether a case has the organ of the view that it was made from.
+    """
     manifest = run.synthetic / "datalist.json"
     cases = [record | {key: str(inside(manifest, record[key])) for key in ("image", "label")} for record in records]
     if not cases:
@@ -50,4 +58,18 @@ def synthetic_source(records: list[dict[str, Any]], run: RunDir, spatial_dims: i
     folder = run.evaluation / "prepared"
     numbers = tuple((number,) for number in range(1, classes + 1))
     entries, _ = prepare_cases(cases, folder, spatial_dims=spatial_dims, classes=numbers)
-    return Source(views_of(entries, folder, spatial_dims), folder)
+    if organs:
+        _add_organs(entries, folder, run)
+    return Source(views_of(entries, folder, spatial_dims), folder, organs)
+
+
+def _add_organs(entries: list[dict[str, Any]], folder: Path, run: RunDir) -> None:
+    """Gives each written case the organ of its parent, which `prepare` found."""
+    parents = {entry["case"]: entry for entry in read_json(run.datalist)["cases"]}
+    for entry in entries:
+        parent, name = entry["parent"], f"{entry['case']}.organ"
+        stored = run.prepared / parents[parent["case"]]["arrays"]["organ"]
+        copied = folder / f"{file_name(name)}.npy"
+        if not copied.is_file() or copied.stat().st_mtime_ns < stored.stat().st_mtime_ns:
+            store_array(folder, name, View(parents[parent["case"]], parent["level"], 0).raw(run.prepared, "organ"))
+        entry["arrays"]["organ"] = copied.name

@@ -1,12 +1,14 @@
 """CarveMix and CutMix: a part of another case replaces the same place of this one, image and label, with hard edges.
 
 CarveMix: Zhang 2021 (MICCAI, arXiv 2108.06883). CutMix: Yun 2019 (ICCV, arXiv 1905.04899), here with label maps in
-place of class probabilities. Both need cases of one shape, and make most sense where those lie on one another.
+place of class probabilities. Both need cases of one voxel size, and make most sense where those lie on one another;
+cases of different shapes are laid centre on centre.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ from monai.transforms import RandomizableTransform
 from scipy import ndimage
 
 from medaug.errors import ConfigError, DataError
+from medaug.lesions.crops import CropBox, box_around, extract
+from medaug.lesions.prior import SPACING_TOLERANCE
 from medaug.transforms.base import like_source
 from medaug.transforms.baselines.base import (
     Bank,
@@ -25,6 +29,7 @@ from medaug.transforms.baselines.base import (
     donor_with_lesion,
     image_array,
     label_array,
+    voxel_size_mm,
 )
 
 
@@ -48,7 +53,7 @@ class _RandMix(RandomizableTransform):
         """(image, label), mixed or as they are.
 
         Raises:
-            DataError: if the donor has another shape, or no item of the bank can be one.
+            DataError: if the donor has another voxel size, or no item of the bank can be one.
         """
         if randomize:
             self.randomize()
@@ -57,19 +62,20 @@ class _RandMix(RandomizableTransform):
         image = image_array(img)
         truth = label_array(label, image.shape)
         donor, region = self._drawn(np.random.RandomState(self._seed), image.shape)
+        _check_sizes(donor, voxel_size_mm(img, image.ndim))
         mixed = like_source(np.where(region, donor.image, image), image, img)
         return mixed, like_source(np.where(region, donor.label, truth).astype(truth.dtype), truth, label)
 
     @abstractmethod
     def _drawn(self, rng: np.random.RandomState, shape: tuple[int, ...]) -> tuple[Donor, np.ndarray]:
-        """The donor, of this shape, and what is taken from it (*S), bool."""
+        """The donor on a grid of this shape, and what is taken from it (*S), bool."""
 
 
 class RandCarveMix(_RandMix):
     """With probability `prob`, carves the lesions of another case, with a rim or without their edge, into this one.
 
     Args:
-        bank: cases with `image` (1, *S) in [-1, 1] and `label` (1, *S), of the images' shape; read when drawn.
+        bank: cases with `image` (1, *S) in [-1, 1] and `label` (1, *S), of the images' voxel size; read when drawn.
         prob: probability of mixing.
     """
 
@@ -77,8 +83,9 @@ class RandCarveMix(_RandMix):
         super().__init__(bank, prob)
 
     def _drawn(self, rng: np.random.RandomState, shape: tuple[int, ...]) -> tuple[Donor, np.ndarray]:
-        donor = _of_shape(donor_with_lesion(self.bank, rng), shape)
-        return donor, carved_region(donor.label > 0, donor.spacing_mm, rng)
+        donor = donor_with_lesion(self.bank, rng)
+        region = carved_region(donor.label > 0, donor.spacing_mm, rng)
+        return _centred(donor, shape), extract(region, _box(region.shape, shape), False)
 
 
 class RandCutMix(_RandMix):
@@ -97,7 +104,7 @@ class RandCutMix(_RandMix):
         self.alpha = alpha
 
     def _drawn(self, rng: np.random.RandomState, shape: tuple[int, ...]) -> tuple[Donor, np.ndarray]:
-        donor = _of_shape(Donor.of(self.bank, int(rng.randint(len(self.bank)))), shape)
+        donor = _centred(Donor.of(self.bank, int(rng.randint(len(self.bank)))), shape)
         return donor, cut_box(shape, self.alpha, rng)
 
 
@@ -168,10 +175,21 @@ def cut_box(shape: tuple[int, ...], alpha: float, rng: np.random.RandomState) ->
     return region
 
 
-def _of_shape(donor: Donor, shape: tuple[int, ...]) -> Donor:
-    if donor.image.shape != shape:
+def _box(shape: tuple[int, ...], wanted: tuple[int, ...]) -> CropBox:
+    """The box of the wanted shape around the middle of an array of this shape."""
+    return box_around([n // 2 for n in shape], wanted)
+
+
+def _centred(donor: Donor, shape: tuple[int, ...]) -> Donor:
+    """The donor on a grid of this shape, centre on centre; -1 and no label where it does not reach."""
+    box = _box(donor.image.shape, shape)
+    return replace(donor, image=extract(donor.image, box, -1.0), label=extract(donor.label, box, 0), organ=None)
+
+
+def _check_sizes(donor: Donor, spacing_mm: tuple[float, ...]) -> None:
+    if not np.allclose(donor.spacing_mm, spacing_mm, rtol=SPACING_TOLERANCE):
+        own, wanted = (" × ".join(f"{s:.3g}" for s in size) + " mm" for size in (donor.spacing_mm, spacing_mm))
         raise DataError(
-            f"{donor.name}: found shape {donor.image.shape}; expected {shape}, the image's. Bring all cases to one "
-            "shape (SpatialPadd, then a crop), or use copy-paste, which needs none."
+            f"{donor.name}: found voxels of {own}; expected those of the image, {wanted}: its voxels replace the "
+            "image's. Bring all cases to one voxel size (Spacingd), or use copy-paste, which works in mm."
         )
-    return donor

@@ -24,7 +24,7 @@ from medaug.stages.runs import RunDir
 from medaug.stages.train import train
 from medaug.transforms import TranslateDomain
 
-ARMS = ("standard", "histogram-match", "standard+gan", "target-labels")
+ARMS = ("standard", "histogram-match", "standard+gan-offline", "target-labels")
 TINY = (
     "data.sequence=contrast", "data.modality=CT", "target.sequence=noncontrast",
     "data.classes={liver: [1], kidney: [2]}", "data.phantoms.label=organs", "data.phantoms.patients=6",
@@ -197,7 +197,7 @@ def test_every_arm_has_the_seeds_network_and_only_the_ceiling_reads_the_target(r
     assert len({config for _, config, _ in calls.values()}) == 1 and {seed for *_, seed in calls.values()} == {5}
     for arm, (samples, *_) in calls.items():
         assert (samples.real.folder == run.fold(0).prepared_b) == (arm == "target-labels")
-        assert (samples.synthetic is not None) == (arm == "standard+gan")
+        assert (samples.synthetic is not None) == (arm == "standard+gan-offline")
     assert not calls["none"][0]._augment.transforms and calls["standard"][0]._augment.transforms
     assert all("label" not in view.entry["arrays"] for view in task.target.views)
 
@@ -219,7 +219,7 @@ def test_training_labels_that_an_arm_needs_are_asked_for_before_the_training(fol
     with pytest.raises(DataError, match=words):
         check_labels(of_fold, fold)
     if side == "target":
-        check_labels(config_of("split.fold=0", "evaluation.arms=[standard, standard+gan]"), fold)
+        check_labels(config_of("split.fold=0", "evaluation.arms=[standard, standard+gan-offline]"), fold)
     else:
         with pytest.raises(DataError, match="translator.label_input reads it"):
             train(of_fold, fold)
@@ -279,7 +279,7 @@ def test_an_edited_split_of_a_fold_is_refused(run, tmp_path, edit_json):
 @pytest.mark.parametrize(("verdict", "words"), [("helps", None), ("inconclusive", "does as well as"),
                                                 ("hurts", "does better than")])  # fmt: skip
 def test_the_page_says_so_when_an_arm_without_a_gan_does_as_well(tmp_path, verdict, words):
-    rival = {"arm": "standard+gan", "reference": "strong-intensity", "verdict": verdict,
+    rival = {"arm": "standard+gan-offline", "reference": "strong-intensity", "verdict": verdict,
              "difference": {"mean": -0.1, "low": -0.2, "high": 0.1}}  # fmt: skip
     run = RunDir(tmp_path)
     run.evaluation.mkdir()
@@ -287,7 +287,8 @@ def test_the_page_says_so_when_an_arm_without_a_gan_does_as_well(tmp_path, verdi
     notes = domain_notes(run)
     assert len(notes) == (words is not None)
     assert (
-        words is None or f"On the target domain strong-intensity, which needs no GAN, {words} standard+gan" in notes[0]
+        words is None
+        or f"On the target domain strong-intensity, which needs no GAN, {words} standard+gan-offline" in notes[0]
     )
 
 
@@ -296,7 +297,11 @@ def test_the_page_says_so_when_an_arm_without_a_gan_does_as_well(tmp_path, verdi
     [
         ((), "train", "Set split.fold to one from 0 to 1"),
         (("evaluation.patients=validation",), "report", "expected test, the patients of whom each is in one fold"),
-        (("evaluation.arms=[standard, gan+copy-paste]",), "report", r"found gan\+copy-paste with 2 classes"),
+        (
+            ("evaluation.arms=[standard, gan-offline+copy-paste]",),
+            "report",
+            r"found gan-offline\+copy-paste with 2 classes",
+        ),
         (("split.folds=9",), "report", r"found 6 patient\(s\) for 9 folds"),
     ],
 )
@@ -338,7 +343,7 @@ def test_pictures_of_eight_bits_are_translated_with_their_labels(tmp_path):
     config = load_config(
         None,
         [*settings, "data.window=[0,255]", "data.sequence=flair", "target.sequence=post", "split.train=2",
-         "split.validation=1", "evaluation.arms=[standard+gan]"],
+         "split.validation=1", "evaluation.arms=[standard+gan-offline]"],
         {"domain": "ct", "data.root": tmp_path / "lgg"},
     )  # fmt: skip
     run = run_pipeline(config, tmp_path / "run")

@@ -287,12 +287,12 @@ def test_a_full_run_of_two_domains_trains_translates_and_tests_in_both(tmp_path)
     settings = (
         *TINY, "data.phantoms.patients=6", "split.train=3", "split.validation=1", "evaluation.seeds=[0]",
         "evaluation.updates=2", "evaluation.channels=[4,8]", "evaluation.batch_size=2", "data.phantoms.label=organs",
-        "evaluation.arms=[standard, standard+gan]",
+        "evaluation.arms=[standard, standard+gan-offline]",
     )  # fmt: skip
     run = run_pipeline(load_config(None, list(settings), {"domain": "ct"}), tmp_path / "run")
     summary = read_json(run.evaluation / "summary.json")
     assert set(summary["tests"]) == {"source", "target"}
     for found in summary["tests"].values():
-        assert set(found["arms"]) == {"standard", "standard+gan"} and len(found["patients"]) == 2
+        assert set(found["arms"]) == {"standard", "standard+gan-offline"} and len(found["patients"]) == 2
     page = run.report.read_text()
     assert "Tested on the target domain" in page

@@ -14,6 +14,7 @@ from medaug.stages.config.files import dump_config, load_config
 from medaug.stages.downstream.arms import ARMS, arms_of, check_arms
 from medaug.stages.evaluate import evaluate
 
+ONLINE = ("gan", "standard+gan", "gan+copy-paste", "gan+strong-intensity", "removal")
 MODULE = '''
 from monai.transforms import MapTransform, RandomizableTransform
 
@@ -89,7 +90,7 @@ def samples_of(run, config, arm, seed=0):
     patients = read_json(run.split)["train"]
     entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in patients]
     real = Source(views_of(entries, run.prepared, 2), run.prepared)
-    augment = arms_of(config.evaluation)[arm].augmentation(2, real, None)
+    augment = arms_of(config.evaluation)[arm].augmentation(2, real)
     return SegmentationSamples(real, None, synthetic_ratio=0, seed=seed, length=50, augmentation=augment)
 
 
@@ -158,8 +159,9 @@ def test_names_that_are_taken_or_no_file_names_are_refused(tiny_config):
     ("settings", "refused"),
     [
         ((), {"target-labels"}),
-        (("evaluation.task=classification",), {"target-labels", "removal"}),
-        (("domain=ct",), {"removal", "standard+gan-gated"}),
+        (("evaluation.task=classification",), {"target-labels", *ONLINE}),
+        (("domain=ct",), {*ONLINE, "standard+gan-gated"}),
+        (("data.slices=3", "translator.mask_guided=false"), {"target-labels", *ONLINE}),
     ],
 )
 def test_arms_that_are_not_defined_somewhere_are_refused_there(settings, refused):
@@ -168,6 +170,7 @@ def test_arms_that_are_not_defined_somewhere_are_refused_there(settings, refused
             check_arms(load_config(None, [*settings, f"evaluation.arms=[{arm}]"]))
         except ConfigError as error:
             assert f"found {arm}; expected some of: none, standard" in str(error)
+            assert ("name the arms that learn from written cases" in str(error)) == (arm in ONLINE[:-1])
             return False
         return True
 

@@ -262,8 +262,20 @@ def test_a_bank_that_cannot_be_used_is_refused(sample_of):
             with pytest.raises(DataError, match="no lesion in 1 items"):
                 transform([{"image": image, "label": 0 * label}], prob=1.0)(image, label)
         if kind != "copy-paste":
-            with pytest.raises(DataError, match=r"shape \(20, 40\); expected \(40, 40\)"):
-                transform([{"image": image[:, 10:30], "label": label[:, 10:30] + 1}], prob=1.0)(image, label)
+            coarse = {key: MetaTensor(case[key], affine=np.diag([2.0, 2, 2, 1])) for key in ("image", "label")}
+            with pytest.raises(DataError, match="found voxels of 2 × 2 mm; expected those of the image, 1 × 1 mm"):
+                transform([coarse], prob=1.0)(image, label)
+
+
+@pytest.mark.parametrize("kind", ["carvemix", "cutmix"])
+def test_cases_of_other_shapes_are_laid_centre_on_centre(sample_of, kind):
+    case, other = sample_of(0, 2), sample_of(1, 2)
+    inner = {key: array[:, 5:35, 8:32] for key, array in other.items()}
+    whole, cut = (ARRAYS[kind]([bank], prob=1.0).set_random_state(seed=4) for bank in (other, inner))
+    (image, label), (image_cut, label_cut) = (mix(case["image"], case["label"]) for mix in (whole, cut))
+    same = (slice(None), slice(5, 35), slice(8, 32))
+    np.testing.assert_array_equal(image[same], image_cut[same])
+    np.testing.assert_array_equal(label[same], label_cut[same])
 
 
 def test_a_case_without_lesion_in_the_bank_is_passed_over(sample_of):

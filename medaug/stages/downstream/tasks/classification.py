@@ -53,11 +53,12 @@ class Classification(Task):
     def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
         s = self.config.evaluation
         synthetic = self.synthetic_of(arm)
-        assert synthetic is None or isinstance(synthetic, Source)  # online is for segmentation, see `learns_online`
+        assert synthetic is None or isinstance(synthetic, Source)  # nothing is made online for it
         samples = ClassificationSamples(
             self.real, synthetic, self.counterparts,
             synthetic_ratio=s.synthetic_ratio, seed=seed, patch_size=s.patch_size, length=s.updates * s.batch_size,
-            augmentation=arm.augmentation(self.config.data.spatial_dims, self.real, self.target),
+            pasting=arm.pasting(self.real),
+            augmentation=arm.augmentation(self.config.data.spatial_dims, self.target or self.real),
         )  # fmt: skip
         return train_classifier(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
 

@@ -63,7 +63,8 @@ class Segmentation(Task):
         samples = SegmentationSamples(
             real, self.synthetic_of(arm),
             synthetic_ratio=s.synthetic_ratio, seed=seed, patch_size=s.patch_size, length=s.updates * s.batch_size,
-            augmentation=arm.augmentation(self.config.data.spatial_dims, self.real, self.target),
+            pasting=arm.pasting(self.real),
+            augmentation=arm.augmentation(self.config.data.spatial_dims, self.target or self.real),
         )  # fmt: skip
         return train_segmenter(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
 
