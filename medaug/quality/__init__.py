@@ -13,20 +13,18 @@ from medaug.quality.seams import (
     Difference,
     Drift,
     Tile,
-    TilingReport,
     brightness_drift,
     checkerboard_ratio,
     seam_ratio,
     tiles_of,
     tiling_difference,
-    tiling_report,
 )  # fmt: skip
 from medaug.quality.similarity import GREY_LEVELS, HOUNSFIELD, IMAGE_METRICS, Pair, Scale, similarity
 
 __all__ = [
     "FEATURE_NAMES", "GREY_LEVELS", "HOUNSFIELD", "IMAGE_METRICS", "Anomaly", "CropScorer", "Difference", "Drift",
-    "Pair", "ProbeResult", "RemovalScorer", "Scale", "Scorer", "Tile", "TilingReport", "ZConsistency", "bone_dice",
+    "Pair", "ProbeResult", "RemovalScorer", "Scale", "Scorer", "Tile", "ZConsistency", "bone_dice",
     "brightness_drift", "checkerboard_ratio", "lesion_features", "lesion_statistics", "level_scores", "probe_auc",
-    "seam_ratio", "similarity", "smoothed_inside", "tiles_of", "tiling_difference", "tiling_report", "tissue_errors",
+    "seam_ratio", "similarity", "smoothed_inside", "tiles_of", "tiling_difference", "tissue_errors",
     "z_consistency", "z_ratio",
 ]  # fmt: skip

@@ -9,7 +9,6 @@ arrays (X, Y[, Z]) in the target's unit; differences are in that unit, ratios ar
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -51,42 +50,6 @@ class Drift(NamedTuple):
     offsets: np.ndarray
     spread: float
     slope: float
-
-
-@dataclass(frozen=True)
-class TilingReport:
-    """All four for one scan; `checkerboard` is None without a reference."""
-
-    seams: float
-    checkerboard: float | None
-    difference: Difference
-    drift: Drift
-
-
-def tiling_report(
-    whole: np.ndarray, tiled: np.ndarray, tiles: Sequence[Tile], *, patch_size: Sequence[int], overlap: float,
-    reference: np.ndarray | None = None, stride: int = 2, mask: np.ndarray | None = None,
-) -> TilingReport:  # fmt: skip
-    """How a scan translated in windows differs from the same scan translated whole.
-
-    Args:
-        whole: the scan translated at once.
-        tiled: the scan translated in windows and joined.
-        tiles: the windows of `tiles_of`, each translated alone.
-        patch_size, overlap: of the windows.
-        reference: a real image of the target domain, or the source, for the checkerboard.
-        stride: of the network.
-        mask: where differences and drift are looked at (the body); None is everywhere.
-
-    Raises:
-        DataError: if shapes do not fit.
-    """
-    return TilingReport(
-        seam_ratio(tiled, patch_size, overlap),
-        None if reference is None else checkerboard_ratio(tiled, reference, stride),
-        tiling_difference(whole, tiled, mask),
-        brightness_drift(whole, tiles, mask),
-    )
 
 
 def tiles_of(shape: Sequence[int], patch_size: Sequence[int], overlap: float) -> list[Region]:

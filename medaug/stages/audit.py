@@ -2,37 +2,36 @@
 
 Reads: `prepared/`, `split.json`, `train/weights`. Writes `audit/`: `realism.json` (contrast and size of real and
 inserted lesions, AUC of a real-vs-synthetic probe by patient, continuity across slices), `pictures.png`, and
-`viewer.json`, the cases to look around in. Held-out patients are looked at here and nowhere used for training.
+`viewer.json`, the cases to look around in. The insertions are those of `medaug audit`, and so is the probe. Held-out
+patients are looked at here and nowhere used for training.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 
 from medaug.io.atomic import atomic_path, read_json, write_json
-from medaug.io.prepared import View, views_of
-from medaug.progress import track
-from medaug.quality import lesion_features, lesion_statistics, probe_auc
-from medaug.quality.audits import Insertion, LesionView
+from medaug.io.prepared import View
+from medaug.quality import lesion_statistics
+from medaug.quality.audits import Insertion
+from medaug.quality.audits.shortcut import lesion_probe
+from medaug.quality.probe import MIN_PATIENTS
 from medaug.report.pictures import Picture, picture_grid
 from medaug.report.viewer import EncodedCase, encode, write_cases
-from medaug.splits import Split, refuse_leakage
 from medaug.stages.across_slices import across_slices
-from medaug.stages.audits.insertions import crop_size, lesion_pairs, spread
+from medaug.stages.audits.material import Material
 from medaug.stages.config import PipelineConfig
 from medaug.stages.markers import run_stage
 from medaug.stages.runs import RunDir
 from medaug.stages.viewing import SHOWN, case_of_view
-from medaug.transforms import RandInsertTumor, RemoveTumor
-from medaug.translators.weights import load_weights
+from medaug.transforms import RemoveTumor
 
 PICTURES = 8
 INSERTED, REMOVED = "Held-out patients, a tumor inserted", "Held-out patients, their tumors removed"
-LEAST_PATIENTS = 4
 SETTINGS = {"lesions", "volumes", "seed"}
 """Of the section `audit`: those that realism depends on; the others are of `medaug audit`."""
 STATISTICS = ("contrast", "std_inside", "edge_gradient_per_mm", "texture_gradient_per_mm", "diameter_mm")
@@ -45,58 +44,26 @@ def audit(config: PipelineConfig, run: RunDir) -> bool:
     return run_stage(run, "audit", inputs, [run.audit], lambda: _audit(config, run))
 
 
-@dataclass
-class _Lesions:
-    """Features, statistics and patients of one kind of lesion."""
-
-    features: list[np.ndarray]
-    statistics: list[dict[str, float]]
-    patients: list[str]
-
-    @classmethod
-    def empty(cls) -> _Lesions:
-        return cls([], [], [])
-
-
 def _audit(config: PipelineConfig, run: RunDir) -> None:
-    split, weights = Split.from_dict(read_json(run.split)), load_weights(run.weights)
-    refuse_leakage(weights.facts["training_patients"], split, f"weights {run.weights} were")
-    held_out = {*split.validation, *split.test}
-    entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in held_out]
-    views = [view for view in views_of(entries, run.prepared, config.data.view_dims) if view.tumor_voxels]
-    if not views:
+    material = Material(config, run)
+    views = material.held_out_views
+    if not any(view.tumor_voxels for view in views.values()):
         write_json(run.audit / "realism.json", {"note": "no held-out patient has a tumor"})
         return
-    rng = np.random.RandomState(config.audit.seed)
-    chosen = spread(views, config.audit.lesions, rng)
-    real, inserted = _Lesions.empty(), _Lesions.empty()
     pictures: list[dict[str, np.ndarray]] = []
     cases: list[EncodedCase] = []
-    size = crop_size(weights, config.data.view_dims)
-    pairs = lesion_pairs(chosen, run.prepared, RandInsertTumor(weights, prob=1.0), rng)
-    remove = RemoveTumor(weights)
-    with track("audit realism", len(chosen)) as tracker:
-        for view, (own, made) in zip(chosen, pairs, strict=True):
-            if own is not None and made is not None:
-                _look(own, made, size, (real, inserted))
-                if len(pictures) < PICTURES:
-                    pictures.append(_shown(made, _removed(view, run, remove)))
-                    cases += _cases(view, pictures[-1]) if len(pictures) <= SHOWN else []
-            tracker.advance()
+    remove = RemoveTumor(material.weights)
+    for made in material.insertions[:PICTURES]:
+        pictures.append(_shown(made, _removed(views[made.name], run, remove)))
+        cases += _cases(views[made.name], pictures[-1]) if len(pictures) <= SHOWN else []
     _save_pictures(run, pictures)
     write_cases(run.audit / "viewer.json", cases)
-    figures = _figures(real, inserted, config.audit.seed)
-    if (continuity := across_slices(config.audit, entries, run.prepared, weights)) is not None:
+    figures = _figures(material)
+    held_out = {*material.split.validation, *material.split.test}
+    entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in held_out]
+    if (continuity := across_slices(config.audit, entries, run.prepared, material.weights)) is not None:
         figures["z_consistency"] = continuity
     write_json(run.audit / "realism.json", figures)
-
-
-def _look(real: LesionView, made: Insertion, size: tuple[int, ...], lesions: tuple[_Lesions, _Lesions]) -> None:
-    """Measures the view's largest real lesion, and the one inserted into the same view away from it."""
-    for kind, view in zip(lesions, (real, made), strict=True):
-        kind.features.append(lesion_features(*view.crop(size)))
-        kind.statistics.append(lesion_statistics(view.image, view.mask, view.spacing_mm, organ=view.image > -0.98))
-        kind.patients.append(view.patient)
 
 
 def _shown(made: Insertion, removed: np.ndarray) -> dict[str, np.ndarray]:
@@ -118,18 +85,21 @@ def _removed(view: View, run: RunDir, remove: RemoveTumor) -> np.ndarray:
     return view.window.normalize(edited)
 
 
-def _figures(real: _Lesions, inserted: _Lesions, seed: int) -> dict[str, Any]:
-    """What `realism.json` holds."""
-    figures: dict[str, Any] = {
-        "n": len(real.statistics),
-        "real": {name: [s[name] for s in real.statistics] for name in STATISTICS},
-        "inserted": {name: [s[name] for s in inserted.statistics] for name in STATISTICS},
+def _figures(material: Material) -> dict[str, Any]:
+    """What `realism.json` holds: each view's largest real lesion, and the one inserted into it away from that."""
+    kinds: dict[str, list[Any]] = {"real": material.held_out, "inserted": material.insertions}
+    statistics = {
+        kind: [lesion_statistics(v.image, v.mask, v.spacing_mm, organ=v.image > -0.98) for v in views]
+        for kind, views in kinds.items()
     }
-    patients = len(set(real.patients))
-    if patients < LEAST_PATIENTS:
-        figures["note"] = f"{patients} held-out patients with a measurable tumor; the probe needs {LEAST_PATIENTS}"
+    figures: dict[str, Any] = {"n": len(material.insertions)} | {
+        kind: {name: [s[name] for s in found] for name in STATISTICS} for kind, found in statistics.items()
+    }
+    patients = len({view.patient for view in material.held_out})
+    if patients < MIN_PATIENTS:
+        figures["note"] = f"{patients} held-out patients with a measurable tumor; the probe needs {MIN_PATIENTS}"
         return figures
-    probe = probe_auc(np.array(real.features), real.patients, np.array(inserted.features), inserted.patients, seed=seed)
+    probe = lesion_probe(material.held_out, material.insertions, material.crop_size, seed=material.seed)
     return figures | {"probe": asdict(probe)}
 
 

@@ -30,9 +30,21 @@ def null_shortcut(nulls: Sequence[Insertion], size: Sequence[int], limits: Limit
     if reason := _too_few(nulls):
         return skipped("null_shortcut", NULL, reason)
     untouched = np.array([lesion_features(i.crop_before(size), i.crop(size)[1]) for i in nulls])
-    passed = np.array([lesion_features(*i.crop(size)) for i in nulls])
+    passed = _features(nulls, size)
     what = "null insertions from untouched crops"
     return _judged("null_shortcut", NULL, what, untouched, passed, nulls, limits, seed)
+
+
+def lesion_probe(
+    real: Sequence[LesionView], inserted: Sequence[Insertion], size: Sequence[int], *, seed: int
+) -> ProbeResult:
+    """How well inserted lesions are told from real ones, one of each a view.
+
+    Raises:
+        DataError: for fewer than `MIN_PATIENTS` patients.
+    """
+    patients = [view.patient for view in real]
+    return probe_auc(_features(real, size), patients, _features(inserted, size), patients, seed=seed)
 
 
 def shortcut(
@@ -41,8 +53,12 @@ def shortcut(
     """AUC of inserted lesions against real ones, one of each a view."""
     if reason := _too_few(real):
         return skipped("shortcut", REAL, reason)
-    own, made = (np.array([lesion_features(*lesion.crop(size)) for lesion in kind]) for kind in (real, inserted))
+    own, made = (_features(kind, size) for kind in (real, inserted))
     return _judged("shortcut", REAL, "inserted from real lesions", own, made, real, limits, seed)
+
+
+def _features(lesions: Sequence[LesionView], size: Sequence[int]) -> np.ndarray:
+    return np.array([lesion_features(*lesion.crop(size)) for lesion in lesions])
 
 
 def _judged(

@@ -91,21 +91,25 @@ class Material:
 
     @property
     def held_out(self) -> list[LesionView]:
-        return [real for real, made in self._pairs if made is not None]
+        return [real for real, made in self.pairs if made is not None]
 
     @property
     def insertions(self) -> list[Insertion]:
-        return [made for _, made in self._pairs if made is not None]
+        return [made for _, made in self.pairs if made is not None]
 
     @property
     def without_insertion(self) -> int:
-        return sum(made is None for _, made in self._pairs)
+        return sum(made is None for _, made in self.pairs)
 
     @cached_property
     def null_insertions(self) -> list[Insertion]:
-        null = RandInsertTumor(self.weights, prob=1.0, null=True)
-        views = {view.name: view for view in self._views((*self.split.validation, *self.split.test))}
+        null, views = RandInsertTumor(self.weights, prob=1.0, null=True), self.held_out_views
         return [null_insertion(made, views[made.name], self.run.prepared, null) for made in self.insertions]
+
+    @cached_property
+    def held_out_views(self) -> dict[str, View]:
+        """By name."""
+        return {view.name: view for view in self._views((*self.split.validation, *self.split.test))}
 
     @cached_property
     def segment(self) -> Segment:
@@ -149,7 +153,8 @@ class Material:
         return RemoveTumor(self.weights, seed=self.seed)(scan, mask[None].astype(np.float32), window=UNIT).numpy()[0]
 
     @cached_property
-    def _pairs(self) -> list[tuple[LesionView, Insertion | None]]:
+    def pairs(self) -> list[tuple[LesionView, Insertion | None]]:
+        """Each real lesion of a held-out view, and what was inserted into the same view."""
         views = self._chosen((*self.split.validation, *self.split.test))
         insert, rng = RandInsertTumor(self.weights, prob=1.0), np.random.RandomState(self.seed)
         found = []

@@ -3,22 +3,27 @@
 Reads: `prepared/`, `prepared_b/`, `split.json`, `train/weights`. Writes `audit/pictures.png`, `audit/viewer.json`
 (cases to look around in), and `audit/translation.json`:
 
-{"patients": {"source": [...], "target": [...]}, "tiling": {...} or null, "by_patient": {patient: figures}, "shift",
-"levels", "contrast": means over patients with intervals, "left_out": {case: reason}}. `shift` and `levels` are there
-where both domains are CT in HU, `contrast` where held-out scans have labels. Held-out patients are looked at here and
-nowhere used for training.
+{"patients": {"source": [...], "target": [...]}, "tiling": {...} or null, "audits": what `medaug audit` says of windows,
+"by_patient": {patient: figures}, "shift", "levels", "contrast": means over patients with intervals, "left_out": {case:
+reason}}. `shift` and `levels` are there where both domains are CT in HU, `contrast` where held-out scans have labels.
+Held-out patients are looked at here and nowhere used for training.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from medaug.io.atomic import atomic_path, read_json, write_json
 from medaug.progress import track
+from medaug.quality.audits import Finding
 from medaug.report.pictures import Picture, picture_grid
 from medaug.report.viewer import EncodedCase, Shown, ViewerCase, encode, write_cases
+from medaug.stages.audits.findings import limits_of
+from medaug.stages.audits.registry import TRANSLATION_AUDITS
+from medaug.stages.audits.translations import Translations
 from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.audit_contrast import contrasts_of
 from medaug.stages.domains.audit_scans import (
@@ -32,7 +37,7 @@ from medaug.stages.domains.audit_scans import (
 )
 from medaug.stages.domains.audit_tiling import tiling_of
 from medaug.stages.domains.audit_tissues import figures_of, levels
-from medaug.stages.markers import fingerprint, run_stage
+from medaug.stages.markers import essential, fingerprint, run_stage
 from medaug.stages.runs import RunDir
 from medaug.stages.viewing import SHOWN, is_oriented
 from medaug.transforms import TranslateDomain
@@ -48,6 +53,7 @@ def audit_domains(config: PipelineConfig, run: RunDir) -> bool:
     inputs = [
         weights["sha256"],
         split["hash"],
+        essential(config.audit),
         *(fingerprint(read_json(path)) for path in (run.datalist, run.datalist_b)),
     ]
     return run_stage(run, "audit_domains", inputs, [run.audit], lambda: _audit(config, run))
@@ -65,12 +71,19 @@ def _audit(config: PipelineConfig, run: RunDir) -> None:
             patients.look_at_target(patient, entries)
             tracker.advance()
     patients.save_pictures()
+    tiling = tiling_of(spread(source, TILED_SCANS), run.prepared, weights)
     facts = {
         "patients": {"source": list(source), "target": list(target)},
-        "tiling": tiling_of(spread(source, TILED_SCANS), run.prepared, weights),
+        "tiling": tiling, "audits": [asdict(finding) for finding in _audits_of_windows(config, run)] if tiling else [],
         "by_patient": patients.figures, "left_out": patients.left_out,
     }  # fmt: skip
     write_json(run.audit / "translation.json", facts | averaged(list(patients.figures.values())))
+
+
+def _audits_of_windows(config: PipelineConfig, run: RunDir) -> list[Finding]:
+    """As `medaug audit` answers them."""
+    material, names = Translations(config, run), ("seams", "checkerboard")
+    return [TRANSLATION_AUDITS[name](material, limits_of(config, name))[0] for name in names]
 
 
 class _Patients:

@@ -75,20 +75,21 @@ def _tiling(audit: dict[str, Any]) -> list[Table]:
     tiling = audit["tiling"]
     unit = tiling["unit"]
     rows: list[list[str | float]] = [
-        [case, f"{r['seams']:.2f}", f"{r['checkerboard']:.1f}", f"{r['difference']['mean']:.3g}",
-         f"{r['difference']['largest']:.3g}", f"{r['drift']['spread']:.3g}", f"{r['drift']['slope']:.3g}"]
+        [case, *(f"{r[part][name]:.3g}" for part, name in (
+            ("difference", "mean"), ("difference", "largest"), ("drift", "spread"), ("drift", "slope")
+        ))]
         for case, r in tiling["scans"].items()
     ]  # fmt: skip
+    said = "".join(f" {finding['sentence']}" for finding in audit["audits"])
     left_out = "".join(f" {case} was left out: {reason}." for case, reason in tiling["left_out"].items())
     size = " × ".join(map(str, tiling["patch_size"]))
-    columns = ["Scan", "Seams", "Checkerboard", f"Whole − windows, mean, {unit}", f"largest, {unit}",
+    columns = ["Scan", f"Whole − windows, mean, {unit}", f"largest, {unit}",
                f"Drift, SD, {unit}", f"slope, {unit}"]  # fmt: skip
     return [
         Table(
             "In windows and whole", columns, rows,
-            f"Windows of {size}, overlap {tiling['overlap']:g}. Normal: seams near 1, a checkerboard of a few (1 is "
-            "nothing to see), differences and drift well below the noise of a real image. Drift is of windows "
-            f"translated alone, before they are blended.{left_out}",
+            f"Windows of {size}, overlap {tiling['overlap']:g}. Normal: differences and drift well below the noise of "
+            f"a real image. Drift is of windows translated alone, before they are blended.{said}{left_out}",
         )
     ]  # fmt: skip
 

@@ -1,12 +1,13 @@
 """What translating held-out scans in windows does to them, beside the same scans translated whole.
 
-For weights that were trained on crops and so look at scans in windows; see `quality.seams` for the figures.
+For weights that were trained on crops and so look at scans in windows; see `quality.seams` for the figures. Steps at
+their borders and regular patterns are the audits `seams` and `checkerboard`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from monai.data import MetaTensor
 
 from medaug.errors import DataError
-from medaug.quality import Tile, tiles_of, tiling_report
+from medaug.quality import Tile, brightness_drift, tiles_of, tiling_difference
 from medaug.stages.domains.audit_scans import Entry, Scan, read_scan_of, translated_scan
 from medaug.transforms import TranslateDomain
 from medaug.transforms.windows import OVERLAP
@@ -47,7 +48,7 @@ def tiling_of(entries: Iterable[Entry], folder: Path, weights: Weights) -> dict[
 def _report(
     entry: Entry, folder: Path, tiled: TranslateDomain, whole: TranslateDomain, size: Sequence[int], overlap: float
 ) -> dict[str, Any]:
-    """Seams, checkerboard, difference and drift of one scan, as JSON."""
+    """Difference and drift of one scan, as JSON."""
     source = read_scan_of(entry, folder)
     patch = (*size, *source.image.shape[len(size) :])  # 2-D weights go through the slices of a volume
     seen = int(np.prod(source.image.shape[: len(size)]))
@@ -55,13 +56,12 @@ def _report(
         raise DataError(f"{seen} voxels at once are too many to translate whole; expected up to {LARGEST_VOXELS}")
     at_once = translated_scan(entry, folder, whole).image
     regions = [r for r in tiles_of(source.image.shape, patch, overlap) if source.body[r].any()]
-    report = tiling_report(
-        at_once, translated_scan(entry, folder, tiled).image, [Tile(r, _alone(source, r, whole)) for r in regions],
-        patch_size=patch, overlap=overlap, reference=source.image, stride=whole.weights.translator.stride,
-        mask=source.body,
-    )  # fmt: skip
-    drift = {"tiles": len(report.drift.offsets), "spread": report.drift.spread, "slope": report.drift.slope}
-    return asdict(report) | {"difference": report.difference._asdict(), "drift": drift}
+    difference = tiling_difference(at_once, translated_scan(entry, folder, tiled).image, source.body)
+    drift = brightness_drift(at_once, [Tile(r, _alone(source, r, whole)) for r in regions], source.body)
+    return {
+        "difference": difference._asdict(),
+        "drift": {"tiles": len(drift.offsets), "spread": drift.spread, "slope": drift.slope},
+    }
 
 
 def _alone(source: Scan, region: Region, whole: TranslateDomain) -> np.ndarray:

@@ -58,6 +58,16 @@ def test_the_page_shows_the_audits_once_they_were_asked(audited, tiny_run):
     assert "Does the fake hide its source?" not in tiny_run.report.read_text()
 
 
+def test_the_probe_of_the_page_is_the_audit_of_the_shortcut(audited):
+    """One measurement: the same insertions, the same features, the same folds."""
+    run, result = audited
+    shortcut = next(finding for finding in json.loads(result.stdout) if finding["name"] == "shortcut")
+    realism = read_json(run.audit / "realism.json")
+    assert realism["n"] == shortcut["n"]["pairs"] > 4
+    probe = realism["probe"]
+    assert [probe[key] for key in ("auc", "low", "high")] == [shortcut[key] for key in ("value", "low", "high")]
+
+
 def test_the_audit_of_realism_stays_where_it_was(audited, tiny_run):
     for name in ("realism.json", "pictures.png"):
         assert (audited[0].audit / name).read_bytes() == (tiny_run.audit / name).read_bytes()
