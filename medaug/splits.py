@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -145,20 +145,25 @@ def pseudonym(patient: str) -> str:
     return f"{HASHED}{hashlib.sha256(patient.encode()).hexdigest()[:32]}"
 
 
-def refuse_leakage(training_patients: Iterable[str], split: Split, what: str) -> None:
+def refuse_leakage(
+    made_from: Iterable[str], split: Split, what: str, contents: Mapping[str, Collection[str]] | None = None
+) -> None:
     """Refuses weights or cases made from patients that this split validates or tests on.
 
     Args:
-        training_patients: names, or pseudonyms of them.
+        made_from: names of patients, or pseudonyms of them, and fingerprints of images (`io.fingerprints`).
+        contents: by patient the fingerprints of the images, for patients that go by another name.
 
     Raises:
         LeakageError: naming the patients.
     """
-    known, held_out = set(training_patients), {*split.validation, *split.test}
-    leaked = sorted(patient for patient in held_out if patient in known or pseudonym(patient) in known)
-    if leaked:
+    known, held_out = set(made_from), {*split.validation, *split.test}
+    named = {patient for patient in held_out if patient in known or pseudonym(patient) in known}
+    copied = {patient for patient in held_out - named if not known.isdisjoint((contents or {}).get(patient, ()))}
+    if leaked := sorted(named | copied):
+        listed = ", ".join(f"{who} (the same images under another name)" if who in copied else who for who in leaked)
         raise LeakageError(
-            f"{what} made from validation or test patients: {', '.join(leaked)}. Results on them would be inflated; "
+            f"{what} made from validation or test patients: {listed}. Results on them would be inflated; "
             "train and synthesize again with this run's split.",
             leaked,
         )

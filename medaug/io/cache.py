@@ -24,7 +24,7 @@ from medaug.io.decoding import Options, decode
 from medaug.io.opening import check_regular
 from medaug.volumes import spacing_of
 
-FORMAT = 2  # part of the fingerprint: raise it when prepared files change their meaning
+FORMAT = 3  # part of the fingerprint: raise it when prepared files change their meaning
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def prepare_case(case: Case, folder: str | Path, **options: Any) -> dict[str, An
 
     Returns:
         The case with "arrays" (paths relative to `folder`; "label" only if the case has one), "affine",
-        "spacing_mm", "shape" and "source_dtype"; and "resampled_from_mm", the stored voxel size, if that was changed,
-        and "source_modality" if the file says it.
+        "spacing_mm", "shape", "source_dtype" and "fingerprints"; and "resampled_from_mm", the stored voxel size, if
+        that was changed, and "source_modality" if the file says it.
 
     Raises:
         DataError: for files that cannot be read, image and label on different grids, a constant image, an

@@ -12,6 +12,7 @@ import numpy as np
 from medaug.errors import ConfigError, DataError
 from medaug.io.cases import Case
 from medaug.io.files import read_label, read_scan
+from medaug.io.fingerprints import fingerprints_of
 from medaug.io.grid import grid_of_spacing, resample_classes, resample_image, resampled_affine
 from medaug.volumes import affine_of, check_same_grid, spacing_of
 
@@ -56,14 +57,14 @@ class Decoded(NamedTuple):
         label: uint8 class numbers, None where the case has no label.
         affine: (4, 4), of the grid that the arrays are on.
         stored_mm: voxel size of the files.
-        facts: what the file says of its values.
+        facts: what the file says of its values, and the `fingerprints` of these (before any resampling).
     """
 
     image: np.ndarray
     label: np.ndarray | None
     affine: np.ndarray
     stored_mm: tuple[float, ...]
-    facts: dict[str, str]
+    facts: dict[str, Any]
 
 
 def decode(case: Case, options: Options) -> Decoded:
@@ -99,8 +100,8 @@ def _wanted_grid(options: Options, shape: tuple[int, ...], spacing_mm: tuple[flo
     return options.grid_size or ()
 
 
-def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, dict[str, str]]:
-    """The checked image, its class numbers (uint8, or None), the affine, and what the file says of its values."""
+def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, dict[str, Any]]:
+    """The checked image, its class numbers (uint8, or None), the affine, and the facts of `Decoded`."""
     scan = read_scan(case["image"], channel=case.get("channel"), series_uid=case.get("series_uid"))
     image, affine = scan.as_tensor()[0].numpy(), scan.affine.numpy()
     if image.ndim < options.spatial_dims:
@@ -120,7 +121,7 @@ def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | N
         if len(spacing) != image.ndim:
             raise ConfigError(f"spacing_mm has {len(spacing)} values; {case['image']} has {image.ndim} axes")
         affine = affine_of(tuple(spacing))
-    facts = {"source_dtype": scan.meta["dtype"]}
+    facts = {"source_dtype": scan.meta["dtype"], "fingerprints": fingerprints_of(image)}
     if scan.meta["modality"] is not None:
         facts["source_modality"] = scan.meta["modality"]
     if case.get("label") is None:

@@ -24,9 +24,10 @@ from medaug.progress import track
 from medaug.quality import Scorer, level_scores, smoothed_inside
 from medaug.report.pictures import Picture, picture_grid
 from medaug.report.roc import roc_and_histogram
-from medaug.splits import Split, refuse_leakage
+from medaug.splits import Split
 from medaug.stages.config import AnomalyConfig, PipelineConfig
 from medaug.stages.markers import essential, fingerprint, run_stage
+from medaug.stages.provenance import refuse_known
 from medaug.stages.runs import RunDir
 from medaug.stages.scorers import Judge, judge_of
 
@@ -53,7 +54,7 @@ def anomaly(config: PipelineConfig, run: RunDir, weights: Path | None = None) ->
     weights = weights or run.weights
     facts = read_json(weights / "model.json")
     split = Split.from_dict(read_json(run.split))
-    refuse_leakage(facts["training_patients"], split, f"weights {weights} were")
+    refuse_known(facts, run, split, f"weights {weights}")
     inputs = [
         essential(config.anomaly), config.evaluation.patients, facts["sha256"], fingerprint(read_json(run.datalist)),
         split.hash,

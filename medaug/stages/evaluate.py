@@ -14,17 +14,19 @@ from typing import Any
 from medaug.evaluation.samples import Source
 from medaug.io.atomic import read_json
 from medaug.io.prepared import views_of
-from medaug.splits import Split, refuse_leakage
+from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream.arms import arms_of, check_arms
 from medaug.stages.downstream.cells import Cell, made_of, trained_cells
 from medaug.stages.downstream.failures import failures_path, keep_failures
 from medaug.stages.downstream.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.stages.downstream.online import online_edits
+from medaug.stages.downstream.own_arms import refuse_own_arms
 from medaug.stages.downstream.summary import write_summary
 from medaug.stages.downstream.tasks import TASKS, Task
 from medaug.stages.gate import accepted_cases, is_judged
 from medaug.stages.markers import essential, fingerprint, run_stage
+from medaug.stages.provenance import refuse_known
 from medaug.stages.runs import RunDir
 
 INSERTED = {"lesions", "size_mm", "shape"}
@@ -81,7 +83,7 @@ def evaluated_cell(config: PipelineConfig, run: RunDir, arm: str, seed: int, pat
 def _check_leakage(run: RunDir, split: Split, synthetic: list[dict[str, Any]]) -> None:
     """Neither the synthetic cases nor the weights, which insert online, may come from a held-out patient."""
     check_provenance(synthetic, split)
-    refuse_leakage(read_json(run.weights / "model.json")["training_patients"], split, f"weights {run.weights} were")
+    refuse_known(read_json(run.weights / "model.json"), run, split, f"weights {run.weights}")
 
 
 def check_patients(config: PipelineConfig, run: RunDir) -> None:
@@ -89,8 +91,10 @@ def check_patients(config: PipelineConfig, run: RunDir) -> None:
 
     Raises:
         DataError: if the patients to score are too few, or the task cannot be trained or scored on the data.
+        LeakageError: if the weights of an own arm were made from one of them.
     """
     split = Split.from_dict(read_json(run.split))
+    refuse_own_arms(config.evaluation, run, split)
     held_out = held_out_patients(config.evaluation, split)
     views = views_of(read_json(run.datalist)["cases"], run.prepared, config.data.spatial_dims)
     real = Source([view for view in views if view.patient in split.train], run.prepared)
@@ -102,6 +106,7 @@ def _task(
     config: PipelineConfig, run: RunDir, split: Split, held_out: tuple[str, ...], synthetic: list[dict[str, Any]]
 ) -> Task:
     """The configured task on this run's patients; classification also learns from removals and counterparts."""
+    refuse_own_arms(config.evaluation, run, split)
     entries, dims = read_json(run.datalist)["cases"], config.data.spatial_dims
     real = Source(views_of([e for e in entries if e["patient"] in split.train], run.prepared, dims), run.prepared)
     kind = TASKS[config.evaluation.task]

@@ -30,7 +30,9 @@ from medaug.stages.config.data import DataConfig
 from medaug.stages.markers import essential, run_stage
 from medaug.stages.modality import check_modality_setting
 from medaug.stages.phantoms import write_phantoms
+from medaug.stages.provenance import refuse_copies
 from medaug.stages.runs import RunDir
+from medaug.stages.split_file import among, split_of_file
 from medaug.volumes import Window
 
 logger = logging.getLogger(__name__)
@@ -52,11 +54,13 @@ def prepare(config: PipelineConfig, run: RunDir) -> bool:
 
     Raises:
         DataError: for unusable input, naming the file, what was found, what was expected and the remedy.
-        LeakageError: if `split.json` was edited since, naming the patients.
+        LeakageError: if `split.json` was edited since, or two parts of the split share an image; naming the patients.
     """
     sources = [Source("data", config.data, _find(config.data, run), run.prepared)]
     if config.target is not None:
         sources.append(Source("target", config.target, _find(config.target, run), run.prepared_b))
+    if config.split.file is not None:
+        _own_split(config, sources)  # not after an hour of reading
     if not (run.split.exists() and all((source.folder / run.datalist.name).exists() for source in sources)):
         run.done("prepare").unlink(missing_ok=True)
     inputs = [essential(config.split), *(_inputs(source) for source in sources)]
@@ -85,7 +89,8 @@ def _find(data: DataConfig, run: RunDir) -> list[Case]:
 
 def _prepare(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None:
     prepared = [_read(source, run, with_labels=config.domain == "tumor") for source in sources]
-    split = _split(config, run, [entry for entries, _ in prepared for entry in entries])
+    split = _split(config, run, sources, [entry for entries, _ in prepared for entry in entries])
+    refuse_copies([entry for entries, _ in prepared for entry in entries], split)
     for source, (entries, unreadable) in zip(sources, prepared, strict=True):
         _add_windows(source, entries)
         _add_organs(source, entries, whole_body=config.domain == "ct")
@@ -131,10 +136,19 @@ def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[
     return entries, unreadable
 
 
-def _split(config: PipelineConfig, run: RunDir, entries: list[dict[str, Any]]) -> Split:
+def _own_split(config: PipelineConfig, sources: list[Source]) -> Split:
+    """What `split.file` says of everybody who can be in it."""
+    cases = [case for source in sources for case in source.cases]
+    used = [case for case in cases if case["label"] is not None] if config.domain == "tumor" else cases
+    return split_of_file(config.split, cases, {case["patient"] for case in used})
+
+
+def _split(config: PipelineConfig, run: RunDir, sources: list[Source], entries: list[dict[str, Any]]) -> Split:
     s, patients = config.split, [entry["patient"] for entry in entries]
     try:
-        if s.folds is not None:
+        if s.file is not None:
+            split = among(_own_split(config, sources), set(patients), s)
+        elif s.folds is not None:
             split = fold_patients(patients, s.folds, s.fold or 0, s.validation, s.seed)
         else:
             split = split_patients(patients, s.train, s.validation, s.seed)
@@ -145,14 +159,15 @@ def _split(config: PipelineConfig, run: RunDir, entries: list[dict[str, Any]]) -
 
 def _refuse_edited_split(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None:
     entries = [entry for source in sources for entry in read_json(source.folder / run.datalist.name)["cases"]]
-    made = _split(config, run, entries).to_dict()
+    made = _split(config, run, sources, entries).to_dict()
     found = checked_parts(read_json(run.split))
     moved = {p for part in PARTS for p in set(made[part]) ^ set(found[part])}
     if moved:
         patients = sorted(moved)
         raise LeakageError(
-            f"{run.split}: edited after it was made: {', '.join(patients)} changed sides. What was trained with the "
-            "other split would leak into the results; make a new run with another split.seed or --out.", patients,
+            f"{run.split}: edited after it was made{' (or split.file was)' if config.split.file else ''}: "
+            f"{', '.join(patients)} changed sides. What was trained with the other split would leak into the results; "
+            "make a new run with another split.seed or --out.", patients,
         )  # fmt: skip
 
 

@@ -46,13 +46,15 @@ def without_roots(config: PipelineConfig) -> PipelineConfig:
     }  # fmt: skip
     if config.translator.warm_start is not None:
         changed["translator"] = config.translator.model_copy(update={"warm_start": Path(PLACEHOLDER)})
+    if config.split.file is not None:
+        changed["split"] = config.split.model_copy(update={"file": Path(PLACEHOLDER)})
     return config.model_copy(update=changed)
 
 
 def known_paths(config: PipelineConfig, run: RunDir) -> list[Path]:
     """What a run's texts may name: its own folder, where it was started, and its data."""
     sections = (config.data, config.target)
-    given = [*(s.root for s in sections if s is not None), config.translator.warm_start]
+    given = [*(s.root for s in sections if s is not None), config.translator.warm_start, config.split.file]
     return [run.root, Path.cwd(), *(path for path in given if path is not None)]
 
 

@@ -25,12 +25,13 @@ from medaug.io.atomic import read_json, write_json
 from medaug.io.files import write_scan
 from medaug.io.prepared import View, views_of
 from medaug.progress import track
-from medaug.splits import Split, refuse_leakage
+from medaug.splits import Split
 from medaug.stages.claims import claimed, claims_held
 from medaug.stages.config import PipelineConfig, SynthesisConfig
 from medaug.stages.edits import Edited, ViewEditor
 from medaug.stages.gate import DRAWS, Judge, gate_figures, is_judged, judge_of
 from medaug.stages.markers import essential, run_stage
+from medaug.stages.provenance import refuse_known
 from medaug.stages.runs import RunDir
 
 STAGE = "synthesize"
@@ -61,7 +62,7 @@ def inputs_of(config: PipelineConfig, run: RunDir) -> list[Any]:
     """What decides the cases; refuses weights that were trained on others than the training patients."""
     weights = read_json(run.weights / "model.json")
     split = Split.from_dict(read_json(run.split))
-    refuse_leakage(weights["training_patients"], split, f"weights {run.weights} were")
+    refuse_known(weights, run, split, f"weights {run.weights}")
     inputs = [essential(config.synthesis), weights["sha256"], split.hash]
     if is_judged(config):
         inputs += [essential(config.segmenter), config.evaluation.patch_size]

@@ -22,6 +22,7 @@ from medaug.stages.config import PipelineConfig
 from medaug.stages.config.two_domains import segmenter_terms
 from medaug.stages.domains.material import Material, domain_material, domain_segmenter, needs_segmenter
 from medaug.stages.markers import essential, fingerprint, run_stage
+from medaug.stages.provenance import content_of
 from medaug.stages.runs import RunDir
 from medaug.stages.warm_start import start_from, weights_hash
 from medaug.training import fit
@@ -58,7 +59,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         seed=config.training.seed,
     )  # fmt: skip
     start = config.translator.warm_start
-    known = [] if start is None else start_from(start, translator, split)
+    known = {} if start is None else start_from(start, translator, run, split)
     if segmenter_terms(config.translator.settings):
         assert segmenter is not None  # such terms are what it was trained for
         translator.attach_segmenter(segmenter)
@@ -68,8 +69,10 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     if is_helper(config.training):
         return
     facts = {
-        "domain": config.domain, "spacing_mm": list(spacing_mm), "training_patients": sorted({*split.train, *known}),
-        "split_hash": split.hash, "picture_spacing_mm": config.data.spacing_mm, "sequence": config.data.sequence,
+        "domain": config.domain, "spacing_mm": list(spacing_mm), "split_hash": split.hash,
+        "training_patients": sorted({*split.train, *known.get("training_patients", [])}),
+        "training_content": sorted({*content_of(run, split), *known.get("training_content", [])}),
+        "picture_spacing_mm": config.data.spacing_mm, "sequence": config.data.sequence,
         "steps": config.training.steps, "seed": config.training.seed, "patch_size": config.crop.size,
         "slices": config.data.slices, "overlap": config.crop.overlap,
         "warnings": warnings_of(read_metrics(run.train / "metrics.jsonl")), **material.facts,

@@ -15,6 +15,7 @@ from medaug.report.latent import GanPreview, draw_latent_space
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
 from medaug.stages.markers import essential, fingerprint, run_stage
+from medaug.stages.provenance import content_of
 from medaug.stages.runs import RunDir
 from medaug.training import fit
 from medaug.training.classes import ClassCropSamples
@@ -44,6 +45,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     draw_latent_space(gan, run.train_gan)
     facts = {
         "spacing_mm": list(spacing_mm), "training_patients": list(split.train), "split_hash": split.hash,
+        "training_content": content_of(run, split),
         "sequence": config.data.sequence, "steps": config.training.steps, "seed": config.training.seed,
         "warnings": warnings_of(read_metrics(run.train_gan / "metrics.jsonl")),
     }  # fmt: skip

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from medaug.errors import WeightsError
 from medaug.io.weights import read_weights
-from medaug.splits import Split, refuse_leakage
+from medaug.splits import Split
+from medaug.stages.provenance import refuse_known
+from medaug.stages.runs import RunDir
 from medaug.translators import Translator
 from medaug.translators.weights import load_weights
 
@@ -20,16 +23,15 @@ def weights_hash(folder: Path | None) -> list[str]:
     return [] if folder is None else [read_weights(folder)[1]["sha256"]]
 
 
-def start_from(folder: Path, translator: Translator, split: Split) -> list[str]:
-    """Puts the generators of a weights folder into `translator`, and returns the patients that they know.
+def start_from(folder: Path, translator: Translator, run: RunDir, split: Split) -> dict[str, Any]:
+    """Puts the generators of a weights folder into `translator`, and returns their metadata: who they know, for one.
 
     Raises:
         WeightsError: if they are of another method, content or size.
-        LeakageError: if they were trained on a patient that this split validates or tests on.
+        LeakageError: if they were trained on a patient that this split validates or tests on, by whatever name.
     """
     weights = load_weights(folder)
-    known: list[str] = weights.facts["training_patients"]
-    refuse_leakage(known, split, f"translator.warm_start: weights {folder} were")
+    refuse_known(weights.facts, run, split, f"translator.warm_start: weights {folder}")
     found, wanted = _kind(weights.translator), _kind(translator)
     if found != wanted:
         raise WeightsError(
@@ -43,7 +45,7 @@ def start_from(folder: Path, translator: Translator, split: Split) -> list[str]:
             f"translator.warm_start: {folder}: found generators of other sizes; expected those of {translator.config}. "
             "Set translator.* as in the first training (its config.yaml), or leave warm_start out."
         ) from error
-    return known
+    return weights.facts
 
 
 def _kind(translator: Translator) -> str:

@@ -1,7 +1,7 @@
 """Trained translators on disk: safetensors + JSON, never a pickle.
 
 A weights folder holds the generators, the lesion prior where there is one, and what a user needs to know of them:
-method, settings, domains and windows, grid, the split's hash and the training patients.
+method, settings, domains and windows, grid, the split's hash, the training patients and fingerprints of their scans.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class _Facts(BaseModel):
     spacing_mm: list[Millimetres] = []
     picture_spacing_mm: list[Millimetres] | None = None
     training_patients: list[str] = []
+    training_content: list[str] = []
     split_hash: str = ""
     patch_size: list[Size] | None = None
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.0

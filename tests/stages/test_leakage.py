@@ -2,17 +2,25 @@
 
 import hashlib
 import json
+import shutil
 
+import nibabel
+import numpy as np
 import pytest
 
 from medaug.errors import LeakageError
 from medaug.io import prepared
 from medaug.io.atomic import read_json
 from medaug.pipeline import run_pipeline
+from medaug.splits import PARTS
+from medaug.stages.anomaly import anomaly
 from medaug.stages.audit import audit
-from medaug.stages.evaluate import evaluate
+from medaug.stages.config.files import load_config
+from medaug.stages.evaluate import check_patients, evaluate
+from medaug.stages.phantoms import write_phantoms
 from medaug.stages.synthesize import synthesize
 from medaug.stages.train import train
+from medaug.translators.weights import load_weights
 
 
 @pytest.fixture
@@ -104,3 +112,124 @@ def test_a_patient_on_both_sides_is_refused_by_every_stage(copy_of_run, tiny_con
     for stage in (synthesize, audit, evaluate):
         with pytest.raises(LeakageError, match=both):
             stage(tiny_config(), copy_of_run)
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory):
+    """Four patients in BraTS' layout."""
+    root = tmp_path_factory.mktemp("heads")
+    write_phantoms(root, "brats", anatomy="head", patients=4, seed=0, shape=(24, 20, 6), spacing_mm=(6, 6, 10))
+    return root
+
+
+def volume(root, patient):
+    return np.asarray(nibabel.load(root / patient / f"{patient}_flair.nii.gz").dataobj)
+
+
+def write_volume(root, patient, array):
+    """As float64, uncompressed; a label is that of no tumor."""
+    (root / patient).mkdir(exist_ok=True)
+    for kind, values in (("flair", array.astype(np.float64)), ("seg", np.zeros(array.shape))):
+        (root / patient / f"{patient}_{kind}.nii.gz").unlink(missing_ok=True)
+        nibabel.save(nibabel.Nifti1Image(values, np.diag([6, 6, 10, 1])), root / patient / f"{patient}_{kind}.nii")
+
+
+def as_a_whole(root, original):
+    """Another type, ending, order of axes, and mirrored."""
+    write_volume(root, "zoe", volume(root, original)[::-1].transpose(1, 0, 2))
+
+
+def as_one_slice(root, original):
+    """Among slices of its own, one of which is blank in both."""
+    array = np.random.default_rng(0).normal(100, 20, volume(root, original).shape)
+    array[..., 0], array[..., 3] = 0, volume(root, original)[:, ::-1, 2]
+    write_volume(root, "zoe", array)
+
+
+def prepared_with(config, root, out, **split):
+    (out.parent / "split.json").write_text(json.dumps(split))
+    settings = (f"data.root={root}", "data.sequence=flair", f"split.file={out.parent / 'split.json'}")
+    return run_pipeline(config(*settings), out, until="prepare")
+
+
+@pytest.mark.parametrize("copied", [as_a_whole, as_one_slice])
+def test_one_image_under_two_names_is_refused_across_the_split_and_told_inside_a_part(
+    heads, tmp_path, tiny_config, caplog, copied
+):
+    root = shutil.copytree(heads, tmp_path / "data")
+    ann, *others = sorted(path.name for path in heads.iterdir())
+    copied(root, ann)
+    with pytest.raises(LeakageError, match=rf"same image.*{ann} \(train: .*{ann}_flair.nii.gz\).*zoe \(test") as error:
+        prepared_with(tiny_config, root, tmp_path / "across", train=[ann, *others[:2]], test=["zoe", others[2]])
+    assert error.value.patients == [ann, "zoe"]
+    run = prepared_with(tiny_config, root, tmp_path / "within", train=[ann, "zoe"], test=others)
+    assert f"{ann} (train" in caplog.text and "zoe (train" in caplog.text and run.split.exists()
+
+
+def test_one_image_in_both_domains_under_two_names_is_refused(heads, tmp_path, tiny_config):
+    target = shutil.copytree(heads, tmp_path / "target")
+    for folder in list(target.iterdir()):
+        shutil.rmtree(folder)
+    ann, *others = sorted(path.name for path in heads.iterdir())
+    (target / "zoe").mkdir()
+    shutil.copy(heads / ann / f"{ann}_flair.nii.gz", target / "zoe" / "zoe_t1.nii.gz")
+    two = lambda *more: tiny_config("domain=ct", f"target.root={target}", "target.sequence=t1", "crop.size=null", *more)  # noqa: E731
+    with pytest.raises(LeakageError, match=f"{ann}.*zoe"):
+        prepared_with(two, heads, tmp_path / "run", train=["zoe", *others], test=[ann])
+
+
+@pytest.fixture(scope="module")
+def renamed(tiny_run, tiny_config, tmp_path_factory):
+    """A run on the tiny run's own patients under other names, prepared: who trained there is tested here."""
+    folder = tmp_path_factory.mktemp("renamed")
+    root = shutil.copytree(tiny_run.phantoms, folder / "data")
+    for path in root.glob("*Tr/*"):
+        path.rename(path.with_name(path.name.replace("phantom", "new")))
+    split = {part: [name.replace("phantom", "new") for name in read_json(tiny_run.split)[part]] for part in PARTS}
+    split["train"], split["test"] = split["test"], split["train"]
+    run = prepared_with(tiny_config, root, folder / "run", **split)
+    shutil.copytree(tiny_run.weights, run.weights)
+    return run, lambda *more: load_config(run.config, list(more))
+
+
+def own_arm(weights):
+    given = {"keys": "image", "label_key": "label", "weights": str(weights)}
+    return {"transform": "medaug.transforms.RandInsertTumord", "args": given}
+
+
+def stages_with_foreign_weights(renamed, weights):
+    """What every stage that uses weights does with these."""
+    run, config = renamed
+    yield "synthesize", lambda: synthesize(config(), run)
+    yield "audit", lambda: audit(config(), run)
+    yield "anomaly", lambda: anomaly(config(), run, weights)
+    yield (
+        "evaluate",
+        lambda: check_patients(config(f"evaluation.own_arms={json.dumps({'mine': own_arm(weights)})}"), run),
+    )
+    yield "train", lambda: train(config(f"translator.warm_start={weights}"), run)
+
+
+def test_weights_that_know_a_scan_by_another_name_are_refused_by_every_stage(renamed, tiny_run):
+    tested = read_json(renamed[0].split)["test"]
+    for name, stage in stages_with_foreign_weights(renamed, tiny_run.weights):
+        with pytest.raises(LeakageError, match="new-.* \\(the same images under another name\\)") as error:
+            stage()
+        assert error.value.patients == tested, name
+
+
+def test_weights_keep_fingerprints_of_their_scans_and_older_ones_without_load(tiny_run, weights, tmp_path, edit_json):
+    content = weights.facts["training_content"]
+    assert all(set(text) <= set("0123456789abcdef") for text in content)
+    entries = [e for e in read_json(tiny_run.datalist)["cases"] if e["patient"] in weights.facts["training_patients"]]
+    assert content == sorted({text for entry in entries for text in entry["fingerprints"]}) and len(content) > 4
+    old = shutil.copytree(tiny_run.weights, tmp_path / "weights")
+    edit_json(old / "model.json", lambda facts: facts.pop("training_content"))
+    assert load_weights(old).facts["training_patients"] == weights.facts["training_patients"]
+
+
+def test_older_weights_are_compared_by_name(renamed, tiny_run, tmp_path, edit_json):
+    run, config = renamed
+    old = shutil.copytree(tiny_run.weights, tmp_path / "weights")
+    edit_json(old / "model.json", lambda facts: facts.pop("training_content"))
+    check_patients(config(f"evaluation.own_arms={json.dumps({'mine': own_arm(old)})}"), run)

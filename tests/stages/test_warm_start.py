@@ -7,6 +7,7 @@ from medaug.errors import LeakageError, WeightsError
 from medaug.pipeline import run_pipeline
 from medaug.splits import Split
 from medaug.stages.config.files import dump_config
+from medaug.stages.runs import RunDir
 from medaug.stages.warm_start import start_from
 from medaug.translators import build_translator, settings_of
 from medaug.translators.weights import load_weights
@@ -28,9 +29,9 @@ def split(train=("new-1", "new-2"), validation=("new-3",), test=("new-4",)):
     return Split(train, validation, test)
 
 
-def test_generators_start_where_the_others_ended_and_discriminators_anew(weights_folder, weights, other):
+def test_generators_start_where_the_others_ended_and_discriminators_anew(weights_folder, weights, other, tmp_path):
     fresh, started = other(), other()
-    known = start_from(weights_folder, started, split())
+    known = start_from(weights_folder, started, RunDir(tmp_path), split())["training_patients"]
     assert known == weights.facts["training_patients"]
     for name, tensor in started.generators.state_dict().items():
         assert torch.equal(tensor, weights.translator.generators.state_dict()[name])
@@ -38,19 +39,20 @@ def test_generators_start_where_the_others_ended_and_discriminators_anew(weights
         assert torch.equal(tensor, fresh.discriminators.state_dict()[name])
 
 
-def test_loss_weights_may_differ_and_sizes_may_not(weights_folder, other):
-    start_from(weights_folder, other(adversarial_weight=1.0), split())
+def test_loss_weights_may_differ_and_sizes_may_not(weights_folder, other, tmp_path):
+    run = RunDir(tmp_path)
+    start_from(weights_folder, other(adversarial_weight=1.0), run, split())
     with pytest.raises(WeightsError, match="found generators of other sizes"):
-        start_from(weights_folder, other(width=6), split())
+        start_from(weights_folder, other(width=6), run, split())
     with pytest.raises(WeightsError, match="found .*reference content; expected .*free content"):
-        start_from(weights_folder, other(content="free"), split())
+        start_from(weights_folder, other(content="free"), run, split())
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
-def test_weights_that_know_a_held_out_patient_are_refused(weights_folder, weights, other, part):
+def test_weights_that_know_a_held_out_patient_are_refused(weights_folder, weights, other, part, tmp_path):
     patient = weights.facts["training_patients"][0]
     with pytest.raises(LeakageError, match=patient):
-        start_from(weights_folder, other(), split(**{part: (patient,)}))
+        start_from(weights_folder, other(), RunDir(tmp_path), split(**{part: (patient,)}))
 
 
 def test_a_run_starts_from_weights_and_hands_on_whom_they_know(tiny_config, weights_folder, weights, tmp_path):
@@ -60,6 +62,7 @@ def test_a_run_starts_from_weights_and_hands_on_whom_they_know(tiny_config, weig
     warm_facts, cold_facts = (load_weights(made.weights).facts for made in (run, cold))
     assert len(cold_facts["training_patients"]) == 2
     assert warm_facts["training_patients"] == weights.facts["training_patients"]
+    assert warm_facts["training_content"] == weights.facts["training_content"]
     assert warm_facts["sha256"] != cold_facts["sha256"]
 
 

@@ -23,9 +23,10 @@ from medaug.lesions import LesionPrior
 from medaug.progress import track
 from medaug.quality.audits import Insertion, LesionView, Segment
 from medaug.quality.audits.lesions import Lesions
-from medaug.splits import Split, refuse_leakage
+from medaug.splits import Split
 from medaug.stages.audits.insertions import crop_size, lesion_pairs, null_insertion, real_lesion, spread
 from medaug.stages.config import PipelineConfig
+from medaug.stages.provenance import refuse_known
 from medaug.stages.runs import RunDir
 from medaug.stages.segmenter import frozen_segmenter
 from medaug.transforms import RandInsertTumor, RemoveTumor
@@ -76,7 +77,7 @@ class Material:
     @cached_property
     def weights(self) -> Weights:
         weights = load_weights(self.run.weights)
-        refuse_leakage(weights.facts["training_patients"], self.split, f"weights {self.run.weights} were")
+        refuse_known(weights.facts, self.run, self.split, f"weights {self.run.weights}")
         return weights
 
     @cached_property

@@ -19,10 +19,11 @@ from medaug.io.atomic import read_json
 from medaug.progress import track
 from medaug.quality.audits import Finding, Limits, borders, skipped
 from medaug.quality.audits import steganography as cycles
-from medaug.splits import Split, refuse_leakage
+from medaug.splits import Split
 from medaug.stages.audits import pictures
 from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.audit_scans import Scan, held_out_entries, read_scan_of, translated_scan
+from medaug.stages.provenance import refuse_known
 from medaug.stages.runs import RunDir
 from medaug.transforms import TranslateDomain
 from medaug.transforms.windows import OVERLAP
@@ -49,7 +50,7 @@ class Translations:
     def weights(self) -> Weights:
         weights = load_weights(self.run.weights)
         split = Split.from_dict(read_json(self.run.split))
-        refuse_leakage(weights.facts["training_patients"], split, f"weights {self.run.weights} were")
+        refuse_known(weights.facts, self.run, split, f"weights {self.run.weights}")
         return weights
 
     @cached_property

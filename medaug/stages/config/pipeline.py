@@ -26,9 +26,14 @@ DEFAULT_CROP = {2: (48, 48), 3: (32, 32, 16)}
 class SplitConfig(Section):
     """How many patients train and validate (a count, or a fraction below 1); the rest test.
 
-    With folds every patient is tested once: `medaug run` goes through all folds and pools their scores.
+    With folds every patient is tested once: `medaug run` goes through all folds and pools their scores. With a file
+    nothing is drawn but `labelled`.
     """
 
+    file: Path | None = Field(
+        None, exclude_if=lambda file: file is None, description='a split of your own: {"train": [patient, ...], '
+        '"validation": [...], "test": [...]}, or nnU-Net\'s splits_final.json with split.fold (its `val` is tested)'
+    )  # fmt: skip
     train: int | float = 0.6
     validation: int | float = 0.2
     labelled: PositiveInt | None = Field(
@@ -40,10 +45,12 @@ class SplitConfig(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> SplitConfig:
-        if self.fold is not None and (self.folds is None or self.fold >= self.folds):
+        outside = self.fold is not None and self.folds is not None and self.fold >= self.folds
+        if outside or (self.fold is not None and self.folds is None and self.file is None):
             found = f"split.fold: found {self.fold} with split.folds {self.folds}"
             raise ValueError(f"{found}; expected a fold from 0 to split.folds - 1: set split.folds, or leave it out")
-        if self.folds is not None and "train" in self.model_fields_set and self.train != SplitConfig().train:
+        drawn, given = self.folds is not None and self.file is None, "train" in self.model_fields_set
+        if drawn and given and self.train != SplitConfig().train:
             raise ValueError("split.train and split.folds exclude each other: with folds, all other patients train")
         return self
 

@@ -1,4 +1,4 @@
-"""Images that are there twice: the same voxels, or the same but for intensities, noise or compression.
+"""Images that are there twice: the same voxels (of a slice, or all), or the same but for intensities or noise.
 
 A scan that two patients share would be on both sides of a split.
 """
@@ -11,6 +11,7 @@ from itertools import combinations
 
 import numpy as np
 
+from medaug.io.fingerprints import holders_of
 from medaug.stages.doctor.scans import ScanFacts
 
 ALIKE = 0.998
@@ -22,11 +23,9 @@ Pair = tuple[ScanFacts, ScanFacts]
 
 
 def equal_pairs(facts: Sequence[ScanFacts]) -> list[Pair]:
-    """Pairs of cases with identical voxels."""
-    by_content: dict[str, list[ScanFacts]] = defaultdict(list)
-    for fact in facts:
-        by_content[fact.content].append(fact)
-    return [pair for same in by_content.values() for pair in combinations(same, 2)]
+    """Pairs of cases that share a slice or the whole image, voxel by voxel."""
+    pairs = {pair for same in holders_of(fact.fingerprints for fact in facts) for pair in combinations(same, 2)}
+    return [(facts[one], facts[other]) for one, other in sorted(pairs)]
 
 
 def similar_pairs(facts: Sequence[ScanFacts]) -> list[Pair]:
@@ -43,4 +42,4 @@ def _similar(facts: list[ScanFacts]) -> list[Pair]:
     for start in range(0, len(facts), ROWS):
         alike = thumbnails[start : start + ROWS] @ thumbnails.T / thumbnails.shape[1] > ALIKE
         pairs += [(facts[start + row], facts[column]) for row, column in np.argwhere(alike) if start + row < column]
-    return [(a, b) for a, b in pairs if a.patient != b.patient and a.content != b.content]
+    return [(a, b) for a, b in pairs if a.patient != b.patient and set(a.fingerprints).isdisjoint(b.fingerprints)]

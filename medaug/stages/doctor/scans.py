@@ -6,7 +6,6 @@ dropped as soon as they are measured, so memory is that of the largest scan.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,7 +57,7 @@ class ScanFacts:
         lowest, highest: intensity, in the file's own unit.
         percentiles: the 0.5th, 50th and 99.5th.
         window: what `prepare` takes for a scan of no absolute unit (MR); None if it would refuse the scan for it.
-        content: SHA-256 of the decoded voxels.
+        fingerprints: of the decoded image and its slices (`io.fingerprints`).
         thumbnail: (24·24[·8],) standardised voxels.
         label: None where the case has none.
     """
@@ -75,7 +74,7 @@ class ScanFacts:
     highest: float
     percentiles: tuple[float, float, float]
     window: Window | None
-    content: str
+    fingerprints: list[str]
     thumbnail: np.ndarray
     label: LabelFacts | None
 
@@ -155,7 +154,7 @@ def _facts(case: Case, found: Decoded, window: Window | None) -> ScanFacts:
         orientation=None if picture or image.ndim == 2 else "".join(nibabel.aff2axcodes(found.affine)),
         dtype=found.facts["source_dtype"], modality=found.facts.get("source_modality"),
         lowest=float(image.min()), highest=float(image.max()), percentiles=(low, middle, high), window=window,
-        content=hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest(),
+        fingerprints=found.facts["fingerprints"],
         thumbnail=_thumbnail(image), label=None if found.label is None else _label(case, found.label, spacing_mm),
     )  # fmt: skip
 

@@ -29,9 +29,11 @@ from medaug.stages.domains.registered import translated_entry
 from medaug.stages.downstream.arms import arms_of, check_arms
 from medaug.stages.downstream.cells import Cell, made_of, trained_cells
 from medaug.stages.downstream.held_out import check_provenance, held_out_patients, synthetic_source
+from medaug.stages.downstream.own_arms import refuse_own_arms
 from medaug.stages.downstream.summary import write_domain_summary
 from medaug.stages.downstream.tasks import Segmentation
 from medaug.stages.markers import essential, fingerprint, run_stage
+from medaug.stages.provenance import refuse_known
 from medaug.stages.runs import RunDir
 from medaug.transforms import TranslateDomain
 from medaug.translators.weights import load_weights
@@ -76,7 +78,9 @@ def check_labels(config: PipelineConfig, run: RunDir) -> None:
 
 
 def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]], source: str) -> None:
-    check_provenance(synthetic, Split.from_dict(read_json(run.split)))
+    split = Split.from_dict(read_json(run.split))
+    check_provenance(synthetic, split)
+    refuse_known(read_json(run.weights / "model.json"), run, split, f"weights {run.weights}")
     settings, tasks, arms = config.evaluation, _tasks(config, run, synthetic), arms_of(config.evaluation)
 
     def cell(arm: str, seed: int) -> Cell:
@@ -127,6 +131,7 @@ def _counts(
 def _tasks(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]]) -> dict[str, Segmentation]:
     """By test set; they differ in nothing but the patients to score."""
     split, dims = Split.from_dict(read_json(run.split)), config.data.spatial_dims
+    refuse_own_arms(config.evaluation, run, split)
     held_out = held_out_patients(config.evaluation, split)
     a, b = (_Domain(read_json(path)["cases"], folder) for path, folder in (
         (run.datalist, run.prepared), (run.datalist_b, run.prepared_b)

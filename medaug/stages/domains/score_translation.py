@@ -22,12 +22,13 @@ from medaug.quality import HOUNSFIELD, Pair, Scale, bone_dice, similarity, tissu
 from medaug.quality.baselines import Example, IntensityRegression, MeanImage
 from medaug.report.translation import shown_range, translation_grid
 from medaug.report.viewer import EncodedCase, Shown, ViewerCase, encode, write_cases
-from medaug.splits import Split, refuse_leakage
+from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.registered import read_case, read_target, registered, scale_of, translated, whole_views
 from medaug.stages.downstream.cells import cell_path
 from medaug.stages.downstream.summary import write_translation_summary
 from medaug.stages.markers import fingerprint, run_stage
+from medaug.stages.provenance import refuse_known
 from medaug.stages.runs import RunDir
 from medaug.stages.viewing import SHOWN, is_oriented
 from medaug.transforms import TranslateDomain
@@ -52,7 +53,7 @@ def score_translation(config: PipelineConfig, run: RunDir) -> bool:
     if config.target is None:
         raise ConfigError("only a translation between two kinds of image can be compared with real ones: domain ct")
     facts, split = read_json(run.weights / "model.json"), Split.from_dict(read_json(run.split))
-    refuse_leakage(facts["training_patients"], split, f"weights {run.weights} were")
+    refuse_known(facts, run, split, f"weights {run.weights}")
     datalists = [fingerprint(read_json(path)) for path in (run.datalist, run.datalist_b)]
     inputs = [config.evaluation.patients, facts["sha256"], split.hash, *datalists]
     return run_stage(run, "score_translation", inputs, [run.evaluation], lambda: _score(config, run, split))

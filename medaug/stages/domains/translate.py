@@ -16,10 +16,11 @@ from medaug.io.atomic import read_json, write_json
 from medaug.io.files import write_scan
 from medaug.io.prepared import View
 from medaug.progress import track
-from medaug.splits import Split, refuse_leakage
+from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.registered import translated_entry
 from medaug.stages.markers import essential, fingerprint, run_stage
+from medaug.stages.provenance import refuse_known
 from medaug.stages.runs import RunDir
 from medaug.transforms import TranslateDomain
 from medaug.translators.weights import Weights, load_weights
@@ -33,7 +34,7 @@ def translate(config: PipelineConfig, run: RunDir) -> bool:
         LeakageError: if the weights were trained on validation or test patients of this run.
     """
     facts, split = read_json(run.weights / "model.json"), Split.from_dict(read_json(run.split))
-    refuse_leakage(facts["training_patients"], split, f"weights {run.weights} were")
+    refuse_known(facts, run, split, f"weights {run.weights}")
     inputs = [essential(config.synthesis), facts["sha256"], split.hash, fingerprint(read_json(run.datalist))]
     return run_stage(run, "translate", inputs, [run.synthetic], lambda: _translate(config, run, split))
 

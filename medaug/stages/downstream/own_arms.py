@@ -6,13 +6,23 @@ augmentation; its random state is set from (seed, sample) alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from monai.transforms import Transform
 
 from medaug.errors import ConfigError
+from medaug.generation.weights import GanWeights
+from medaug.io.atomic import read_json
+from medaug.io.weights import METADATA
+from medaug.splits import Split
+from medaug.stages.config import EvaluationConfig
 from medaug.stages.config.arms import OwnArmConfig
+from medaug.stages.provenance import refuse_known
+from medaug.stages.runs import RunDir
+from medaug.translators.weights import Weights
 
 
 def build_own(name: str, settings: OwnArmConfig) -> Transform:
@@ -37,6 +47,40 @@ def build_own(name: str, settings: OwnArmConfig) -> Transform:
             'dict transform on "image" and "label". Derive it from monai.transforms.MapTransform.'
         )
     return built
+
+
+def refuse_own_arms(settings: EvaluationConfig, run: RunDir, split: Split) -> None:
+    """Refuses own arms with weights that know whom this run validates or tests on.
+
+    Looked at are weights that the transform holds, or one inside it, and weights folders that its arguments name.
+
+    Raises:
+        LeakageError: naming the arm and the patients.
+        ConfigError: if an arm cannot be built.
+    """
+    for name, own in settings.own_arms.items():
+        for facts in _weights_in([build_own(name, own), own.args]):
+            refuse_known(facts, run, split, f"evaluation.own_arms.{name}: its weights")
+
+
+def _weights_in(*parts: Any) -> Iterator[dict[str, Any]]:
+    """The metadata of all weights below these values: containers, transforms, weights, and paths of their folders."""
+    left, seen = list(parts), set()
+    while left:
+        part = left.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, Weights | GanWeights):
+            yield part.facts
+        elif isinstance(part, dict):
+            left += part.values()
+        elif isinstance(part, list | tuple | set):
+            left += part
+        elif isinstance(part, Transform):
+            left += vars(part).values()
+        elif isinstance(part, str | Path) and part and "\0" not in str(part) and (Path(part) / METADATA).is_file():
+            yield read_json(Path(part) / METADATA)
 
 
 def _imported(where: str, path: str) -> Any:

@@ -26,6 +26,7 @@ from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.files import load_config
 from medaug.stages.downstream.held_out import check_provenance
+from medaug.stages.provenance import refuse_known
 from medaug.stages.runs import RunDir
 
 logger = logging.getLogger(__name__)
@@ -118,13 +119,14 @@ def export_set(folder: Path) -> ExportSet:
 
     Raises:
         RunError: if it is no run, or one without a synthetic set.
-        LeakageError: if a synthetic case was made from a held-out patient.
+        LeakageError: if a synthetic case, or the weights behind it, were made from a held-out patient.
     """
     run = RunDir(folder)
     _check_synthesized(run)
     config, split = load_config(run.config, []), Split.from_dict(read_json(run.split))
     records = read_json(run.synthetic / "datalist.json")["training"]
     check_provenance(records, split)
+    refuse_known(read_json(run.weights / "model.json"), run, split, f"weights {run.weights}")
     everyone = sorted([*split.train, *split.validation, *split.test], key=natural_key)
     numbers = {patient: f"{number:03d}" for number, patient in enumerate(everyone, start=1)}
     cases = [*_real_cases(run, split, numbers), *_synthetic_cases(run, records, numbers)]
