@@ -59,7 +59,7 @@ def test_the_page_shows_the_audits_once_they_were_asked(audited, tiny_run):
 
 
 def test_the_probe_of_the_page_is_the_audit_of_the_shortcut(audited):
-    """One measurement: the same insertions, the same features, the same folds (intervals are coarser in these tests)."""
+    """One measurement: the same insertions, features and folds (intervals are coarser in these tests)."""
     run, result = audited
     shortcut = next(finding for finding in json.loads(result.stdout) if finding["name"] == "shortcut")
     realism = read_json(run.audit / "realism.json")

@@ -6,7 +6,6 @@ from monai.transforms import Compose
 
 from medaug.evaluation.samples import SegmentationSamples, Source
 from medaug.io.atomic import read_json
-from medaug.io.files import read_scan
 from medaug.io.prepared import views_of
 from medaug.lesions import components, equivalent_diameter_mm
 from medaug.stages.downstream.arms import ARMS
@@ -95,14 +94,3 @@ def test_arms_that_paste_replace_no_draw_of_a_real_view(fight, arm):
         assert before["image"].affine.equal(after["image"].affine)
         if arm == "copy-paste":
             assert (before["image"] == after["image"]).float().mean() > 0.5
-
-
-def test_written_slices_lie_where_their_level_does(tiny_run):
-    entries = {entry["case"]: entry for entry in read_json(tiny_run.datalist)["cases"]}
-    records, places = read_json(tiny_run.synthetic / "datalist.json")["training"], set()
-    for record in records:
-        parent, affine = entries[record["parent"]["case"]], read_scan(tiny_run.synthetic / record["image"]).affine
-        at = np.asarray(parent["affine"]) @ [0, 0, record["parent"]["level"], 1]
-        np.testing.assert_allclose(affine[:3, 3], at[:3], atol=1e-4)
-        places.add(round(float(affine[2, 3]), 3))
-    assert len(places) > 1
