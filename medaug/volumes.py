@@ -7,6 +7,7 @@ A `Domain` is a kind of image; its `window` is either fixed (CT) or found per sc
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 Unit = Literal["HU", "au"]
 HU_OF_AIR = -500.0
+SAME_PLACE = 0.1
+RESAMPLE = "Resample it onto that grid, or correct its header; medaug does not do it silently."
 Array = TypeVar("Array", "np.ndarray", "torch.Tensor")
 
 
@@ -184,23 +187,38 @@ def check_modality(array: np.ndarray, domain: Domain, path: str, said: str | Non
         )  # fmt: skip
 
 
+def displacement_mm(ours: np.ndarray, theirs: np.ndarray, shape: tuple[int, ...]) -> float:
+    """How far apart two affines (4, 4) put the voxels of an array (*S), at the most: it is one of the corners.
+
+    A difference between two entries says little: 0.01 in a rotation are 5 mm at the far end of 512 voxels.
+    """
+    ends = [(0, size - 1) for size in (*shape, 1, 1)[:3]]
+    corners = np.array([(*corner, 1.0) for corner in itertools.product(*ends)])
+    apart = (np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64))[:3] @ corners.T
+    return float(np.linalg.norm(apart, axis=0).max())
+
+
+def same_place_mm(affine: np.ndarray, shape: tuple[int, ...]) -> float:
+    """What `displacement_mm` may be of two headers that mean one grid: a tenth of the smallest voxel edge."""
+    return SAME_PLACE * min(spacing_of(affine, len(shape)))
+
+
 def check_same_grid(
     image_shape: tuple[int, ...], label_shape: tuple[int, ...], image_affine: np.ndarray, label_affine: np.ndarray,
-    image_path: str, label_path: str, tolerance_mm: float = 1e-2,
+    image_path: str, label_path: str, remedy: str = RESAMPLE,
 ) -> None:  # fmt: skip
-    """Refuses an image and a label that do not lie on one grid.
+    """Refuses an image and a label that do not lie on one grid: other sizes, or voxels in other places.
 
     Raises:
         DataError: naming both files and what differs.
     """
     if tuple(image_shape) != tuple(label_shape):
         raise DataError.about(
-            label_path, f"shape {tuple(label_shape)}", f"the shape {tuple(image_shape)} of {image_path}",
-            "Resample the label onto the image's grid; medaug does not do it silently.",
-        )  # fmt: skip
-    difference = float(np.abs(np.asarray(image_affine) - np.asarray(label_affine)).max())
-    if not difference <= tolerance_mm:  # also where it is NaN
+            label_path, f"shape {tuple(label_shape)}", f"the shape {tuple(image_shape)} of {image_path}", remedy
+        )
+    apart, most = displacement_mm(image_affine, label_affine, image_shape), same_place_mm(image_affine, image_shape)
+    if not apart <= most:  # also where it is NaN
         raise DataError.about(
-            label_path, f"an affine that differs by up to {difference:.3g} mm from {image_path}", "equal affines",
-            "Resample the label onto the image's grid, or correct its header.",
+            label_path, f"voxels up to {apart:.3g} mm away from those of {image_path}",
+            f"the same places, to {most:.2g} mm (a tenth of a voxel)", remedy,
         )  # fmt: skip

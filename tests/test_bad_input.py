@@ -177,8 +177,8 @@ def no_tumor(data):
 
 
 SPOILT = [
-    (other_shape, LABEL, ["shape (30, 32, 8)", "(32, 32, 8)", IMAGE, "Resample the label"]),
-    (other_affine, LABEL, ["affine that differs by up to 0.5", IMAGE, "equal affines", "correct its header"]),
+    (other_shape, LABEL, ["shape (30, 32, 8)", "(32, 32, 8)", IMAGE, "Resample it"]),
+    (other_affine, LABEL, ["voxels up to 15.5 mm away", IMAGE, "the same places", "correct its header"]),
     (with_value(np.nan), IMAGE, ["1 voxels that are NaN", "finite intensities", "Repair"]),
     (with_value(np.inf), IMAGE, ["1 voxels that are NaN or infinite", "finite intensities"]),
     (constant, IMAGE, ["a constant image (all 7)", "an image with contrast", "Leave it out"]),
@@ -457,7 +457,7 @@ def test_weights_of_another_method_or_version_are_refused(fails, scan, tmp_path,
 @pytest.mark.parametrize(
     ("error", "extra", "words"),
     [
-        (DataError, ["--organ-mask", "LABEL-30"], ["shape (30, 32, 8)", "Resample the label"]),
+        (DataError, ["--organ-mask", "LABEL-30"], ["shape (30, 32, 8)", "Resample it"]),
         (DataError, ["--organ-mask", "nowhere.nii.gz"], ["nowhere.nii.gz", "no such file"]),
         (DataError, ["--sequence", "3"], ["1 channel(s)", "channel 3 was chosen"]),
         (ConfigError, ["--sequence", "flair"], ["channels have no names", "give the number"]),
@@ -465,7 +465,7 @@ def test_weights_of_another_method_or_version_are_refused(fails, scan, tmp_path,
         (ConfigError, ["--mask", "LABEL-30", "--count", "2"], ["--mask says where", "leave out"]),
         (ConfigError, ["--style-from", "SCAN"], ["--style-mask belong together"]),
         (WeightsError, ["--style-from", "SCAN", "--style-mask", "LABEL"], ["'mask-guided-cyclegan' know no styles"]),
-        (DataError, ["--style-from", "SCAN", "--style-mask", "LABEL-30"], ["shape (30, 32, 8)", "Resample the label"]),
+        (DataError, ["--style-from", "SCAN", "--style-mask", "LABEL-30"], ["shape (30, 32, 8)", "Resample it"]),
     ],
 )
 def test_options_of_insert_that_do_not_fit_are_told(fails, data, scan, tmp_path, weights_folder, error, extra, words):

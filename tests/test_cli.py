@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -327,6 +328,27 @@ def test_insert_with_a_mask_puts_one_tumor_exactly_there(cli, tmp_path, weights_
     image, label = (Path(line) for line in result.stdout.split()[:2])
     np.testing.assert_array_equal(read_label(label), read_label(mask))
     assert (read_scan(image) != read_scan(path)).any()
+
+
+def test_a_tumor_changes_neither_the_header_nor_the_stored_values_around_it(cli, tmp_path, weights_folder, write_head):
+    """The scan is float64 of other values than float32 holds, its two forms differ, and its mask runs another way."""
+    path, mask = write_head(tmp_path / "in", "head.nii.gz", "int16")
+    scan, marked = nibabel.load(path), nibabel.load(mask)
+    region = marked.get_fdata()
+    finer = nibabel.Nifti1Image(scan.get_fdata() * 1.000000123456789, scan.affine)
+    finer.set_sform(scan.affine, 4)
+    finer.set_qform(scan.affine + np.eye(4, 4, 3), 1)
+    nibabel.save(finer, path)
+    nibabel.save(marked.as_reoriented([[1, -1], [0, 1], [2, -1]]), mask)
+    result = cli("insert", path, "-w", weights_folder, "-o", tmp_path / "out", "--mask", mask)
+    assert result.exit_code == 0, result.output
+    edited, label = (nibabel.load(line) for line in result.stdout.split()[:2])
+    np.testing.assert_array_equal(label.get_fdata(), region)
+    same = edited.get_fdata() == finer.get_fdata()
+    assert same[..., ~region.any((0, 1))].all() and not same.all()
+    for made in (edited, label):
+        assert (made.header["sform_code"], made.header["qform_code"]) == (4, 1)
+        np.testing.assert_array_equal(made.get_qform(), finer.get_qform())
 
 
 @pytest.mark.parametrize("name", ["head.nii.gz", "head.png"])

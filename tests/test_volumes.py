@@ -147,17 +147,27 @@ def test_image_and_label_of_different_shapes_are_refused_by_name():
 
 def test_affines_may_differ_by_rounding_only():
     moved = np.eye(4)
-    moved[0, 3] = 0.005
+    moved[0, 3] = 0.05
     check_same_grid((4, 4), (4, 4), np.eye(4), moved, "image.nii", "label.nii")
     moved[0, 3] = 2.5
-    with pytest.raises(DataError, match=r"label\.nii: found an affine that differs by up to 2\.5 mm from image\.nii"):
+    with pytest.raises(DataError, match=r"label\.nii: found voxels up to 2\.5 mm away from those of image\.nii"):
         check_same_grid((4, 4), (4, 4), np.eye(4), moved, "image.nii", "label.nii")
+
+
+def test_a_small_turn_is_large_at_the_far_end_and_a_rounded_origin_is_not():
+    turned = np.eye(4)
+    turned[0, 1], turned[1, 0] = 0.009, -0.009  # no entry differs by more than 0.009
+    with pytest.raises(DataError, match=r"up to 6\.5 mm away"):
+        check_same_grid((512, 512, 20), (512, 512, 20), np.eye(4), turned, "image.nii", "label.nii")
+    rounded = np.eye(4)
+    rounded[0, 3] = 0.012
+    check_same_grid((512, 512, 20), (512, 512, 20), np.eye(4), rounded, "image.nii", "label.nii")
 
 
 def test_affine_with_nan_is_refused():
     broken = np.eye(4)
     broken[1, 1] = np.nan
-    with pytest.raises(DataError, match=r"label\.nii: found an affine"):
+    with pytest.raises(DataError, match=r"label\.nii: found voxels up to nan mm"):
         check_same_grid((4, 4), (4, 4), np.eye(4), broken, "image.nii", "label.nii")
 
 

@@ -13,8 +13,8 @@ from medaug.errors import ConfigError, DataError
 from medaug.io.cases import Case
 from medaug.io.files import read_label, read_scan
 from medaug.io.fingerprints import fingerprints_of
-from medaug.io.grid import grid_of_spacing, resample_classes, resample_image, resampled_affine
-from medaug.volumes import affine_of, check_same_grid, spacing_of
+from medaug.io.grid import grid_of_spacing, on_grid_of, resample_classes, resample_image, resampled_affine
+from medaug.volumes import affine_of, spacing_of
 
 log = logging.getLogger(__name__)
 
@@ -126,11 +126,7 @@ def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | N
         facts["source_modality"] = scan.meta["modality"]
     if case.get("label") is None:
         return image, None, affine, facts
-    label_scan = read_label(case["label"])
-    label = label_scan.as_tensor()[0].numpy()
-    both_known = scan.meta["spacing_known"] and label_scan.meta["spacing_known"]
-    label_affine = label_scan.affine.numpy() if both_known else affine
-    check_same_grid(image.shape, label.shape, affine, label_affine, case["image"], case["label"])
+    label = on_grid_of(read_label(case["label"]), scan).as_tensor()[0].numpy()
     return image, _classes_of(label, case["label"], options), affine, facts
 
 

@@ -7,21 +7,19 @@ read one channel at a time. What the formats hold is decoded in `readers.py`.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import nibabel
 import numpy as np
 import torch
-from isal import igzip
 from monai.data import MetaTensor
-from PIL import Image
 
 from medaug.errors import DataError
-from medaug.io.atomic import atomic_path
+from medaug.io.dicom.geometry import SHEAR_TOLERANCE
+from medaug.io.encoding import write_stored
 from medaug.io.readers import Decoded, decode
-from medaug.io.suffixes import LOSSY, NIFTI, TIFF, WRITABLE, suffix_of
+from medaug.io.suffixes import LOSSY, NIFTI, suffix_of
 from medaug.volumes import check_finite
 
-GZIP_LEVEL = 1  # igzip has 0 to 3; 1 is the fast one
 _STORABLE = {"bool": "uint8", "int64": "int32", "uint64": "uint32", "float64": "float32", "float16": "float32"}
 
 
@@ -34,17 +32,19 @@ def read_scan(path: str | Path, *, channel: int | None = None, series_uid: str |
         series_uid: which DICOM series of a folder that holds several.
 
     Returns:
-        (1, X, Y) or (1, X, Y, Z) float32 in the file's own unit; `.meta` has "path", "dtype" (on disk),
-        "spacing_known" (False for pictures, whose affine is the identity) and "modality" (None where it is not stored).
+        (1, X, Y) or (1, X, Y, Z) float32 in the file's own unit; `.meta` has "path", "dtype" (that of the values on
+        disk, float64 where they are scaled), "spacing_known" (False for pictures, whose affine is the identity),
+        "modality" (None where it is not stored), and the "channel" and "series_uid" that were asked for.
 
     Raises:
         DataError: for a missing, damaged or foreign file, NaN or infinity, several channels or series and no choice,
             or dimensions other than two or three.
     """
     decoded = decode(path, series_uid=series_uid)
-    array = _one_channel(decoded, path, channel)
+    array = scaled(one_channel(decoded, path, channel), decoded)
     check_finite(array, str(path))
-    return _as_metatensor(array.astype(np.float32), array.dtype.name, decoded, path)
+    chosen = {"channel": channel, "series_uid": series_uid}
+    return _as_metatensor(array.astype(np.float32), array.dtype.name, decoded, path, chosen)
 
 
 def read_label(path: str | Path) -> MetaTensor:
@@ -62,7 +62,7 @@ def read_label(path: str | Path) -> MetaTensor:
             "Save it as PNG, TIFF or NIfTI from the original.",
         )  # fmt: skip
     decoded = decode(path, palette_as_index=True)
-    array = _one_channel(decoded, path, None)
+    array = scaled(one_channel(decoded, path), decoded)
     check_finite(array, str(path))
     whole = np.rint(array) if np.issubdtype(array.dtype, np.floating) else array
     if whole is not array and np.abs(array - whole).max() > 1e-4:
@@ -99,13 +99,13 @@ def write_scan(
         DataError: if the shape, the type or the ending does not fit, or values are NaN or infinite.
         RunError: if the file cannot be written.
     """
-    array = _to_numpy(image)
+    array = to_numpy(image)
     if array.ndim not in (3, 4) or array.shape[0] != 1:
         raise DataError.about(
             path, f"an image of shape {array.shape} to write", "(1, X, Y) or (1, X, Y, Z)",
             "Write one channel at a time, or use write_channels.",
         )  # fmt: skip
-    _write(Path(path), array[0], _affine_to_write(image, affine), dtype)
+    write_stored(Path(path), to_dtype(array[0], dtype, path), _affine_to_write(image, affine))
 
 
 def write_channels(
@@ -119,31 +119,26 @@ def write_channels(
     Raises:
         DataError, RunError: as `write_scan`.
     """
-    array = _to_numpy(image)
+    array = to_numpy(image)
     picture = suffix_of(path) not in NIFTI
     if array.ndim != (3 if picture else 4) or (picture and array.shape[0] != 3):
         raise DataError.about(
             path, f"channels of shape {array.shape} to write", "(3, X, Y) for a picture, (C, X, Y, Z) for NIfTI",
             "Write the channels one by one with write_scan.",
         )  # fmt: skip
-    _write(Path(path), np.moveaxis(array, 0, -1), _affine_to_write(image, affine), dtype, colour=picture)
+    stored = to_dtype(np.moveaxis(array, 0, -1), dtype, path)
+    write_stored(Path(path), stored, _affine_to_write(image, affine), colour=picture)
 
 
-def nifti_bytes(
-    array: np.ndarray, affine: np.ndarray, *, slope: float = 1.0, intercept: float = 0.0, compress: bool = True
-) -> bytes:
-    """A NIfTI-1 file of an array (*S) as it is; readers see `array * slope + intercept`. Equal input, equal bytes."""
-    image = nibabel.Nifti1Image(array, affine)
-    image.set_sform(affine, code="scanner")
-    image.set_qform(affine, code="scanner")
-    image.header.set_xyzt_units("mm")
-    image.header.set_slope_inter(slope, intercept)
-    data = image.to_bytes()
-    return igzip.compress(data, GZIP_LEVEL, mtime=0) if compress else data
+def scaled(stored: np.ndarray, decoded: Decoded) -> np.ndarray:
+    """Stored values in the file's own unit; float64 where that is not what they are."""
+    if (decoded.slope, decoded.intercept) == (1.0, 0.0):
+        return stored
+    return stored * np.float64(decoded.slope) + np.float64(decoded.intercept)
 
 
-def _one_channel(decoded: Decoded, path: str | Path, channel: int | None) -> np.ndarray:
-    """The chosen channel as (X, Y) or (X, Y, Z); trailing axes of length one are dropped."""
+def one_channel(decoded: Decoded, path: str | Path, channel: int | None = None) -> np.ndarray:
+    """The chosen channel as it is stored, (X, Y) or (X, Y, Z); trailing axes of length one are dropped."""
     array = decoded.array
     if np.iscomplexobj(array):
         raise DataError.about(path, "complex values", "real intensities", "Save the magnitude image.")
@@ -172,20 +167,37 @@ def _one_channel(decoded: Decoded, path: str | Path, channel: int | None) -> np.
     return array
 
 
-def _as_metatensor(array: np.ndarray, dtype_on_disk: str, decoded: Decoded, path: str | Path) -> MetaTensor:
+def _as_metatensor(
+    array: np.ndarray, dtype_on_disk: str, decoded: Decoded, path: str | Path, chosen: dict[str, Any] | None = None
+) -> MetaTensor:
     affine = np.asarray(decoded.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-        raise DataError.about(
-            path, "a header whose voxel-to-mm matrix cannot be inverted", "a valid affine",
-            "Correct the spacing and orientation in the header.",
-        )  # fmt: skip
+    _check_affine(affine, array.shape, path)
     meta = {
         "path": str(path), "dtype": dtype_on_disk, "spacing_known": decoded.spacing_known, "modality": decoded.modality,
+        **(chosen or {}),
     }  # fmt: skip
     return MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(affine), meta=meta)
 
 
-def _to_numpy(image: MetaTensor | torch.Tensor | np.ndarray) -> np.ndarray:
+def _check_affine(affine: np.ndarray, shape: tuple[int, ...], path: str | Path) -> None:
+    """Refuses axes along which nothing has a length, and a shear: all sizes in mm are taken along the axes."""
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    axes = affine[:3, :3] / np.where(sizes > 0, sizes, 1)
+    if not np.isfinite(affine).all() or not sizes.all() or abs(np.linalg.det(axes)) < 1e-6:
+        raise DataError.about(
+            path, "a header whose voxel-to-mm matrix cannot be inverted", "a valid affine",
+            "Correct the spacing and orientation in the header.",
+        )  # fmt: skip
+    long = [axis for axis, size in enumerate(shape) if size > 1]
+    shear = np.abs(np.triu((axes.T @ axes)[np.ix_(long, long)], 1)).max(initial=0)
+    if shear > SHEAR_TOLERANCE:
+        raise DataError.about(
+            path, f"axes that stand {90 - np.degrees(np.arcsin(shear)):.1f} degrees to each other (a shear)",
+            "axes at right angles", "Resample it onto such a grid, or correct its header (sform or qform).",
+        )  # fmt: skip
+
+
+def to_numpy(image: MetaTensor | torch.Tensor | np.ndarray) -> np.ndarray:
     if isinstance(image, MetaTensor):
         image = image.as_tensor()
     if isinstance(image, torch.Tensor):
@@ -194,9 +206,9 @@ def _to_numpy(image: MetaTensor | torch.Tensor | np.ndarray) -> np.ndarray:
     return np.asarray(image)
 
 
-def _to_dtype(array: np.ndarray, dtype: str | np.dtype | type | None, path: str) -> np.ndarray:
+def to_dtype(array: np.ndarray, dtype: str | np.dtype | type | None, path: str | Path) -> np.ndarray:
     """Rounds and clips to a whole-number type; without a type, 64-bit values are narrowed where they fit."""
-    check_finite(array, path)
+    check_finite(array, str(path))
     name = array.dtype.name
     target: np.dtype = np.dtype(dtype if dtype is not None else _STORABLE.get(name, name))
     if not np.issubdtype(target, np.integer):
@@ -204,46 +216,14 @@ def _to_dtype(array: np.ndarray, dtype: str | np.dtype | type | None, path: str)
     limits = np.iinfo(target)
     if dtype is None and array.size and (array.min() < limits.min or array.max() > limits.max):
         raise DataError.about(path, f"values beyond {target}", f"values that fit {target}", "Name a dtype.")
-    if np.issubdtype(array.dtype, np.floating):
-        array = np.rint(array)
-    return np.clip(array, limits.min, limits.max).astype(target)
+    if not np.issubdtype(array.dtype, np.floating):
+        return np.clip(array, limits.min, limits.max).astype(target)
+    whole = np.rint(array.astype(np.float64))
+    high = float(limits.max)  # of 64 bits the next power of two, which does not fit
+    return np.where(whole >= high, limits.max, np.clip(whole, limits.min, np.nextafter(high, 0)).astype(target))
 
 
 def _affine_to_write(image: object, affine: np.ndarray | torch.Tensor | None) -> np.ndarray:
     if affine is None:
         affine = image.affine if isinstance(image, MetaTensor) else np.eye(4)
     return np.asarray(affine, dtype=np.float64)
-
-
-def _write(
-    path: Path, array: np.ndarray, affine: np.ndarray, dtype: str | np.dtype | type | None, colour: bool = False
-) -> None:
-    """Writes (X, Y), (X, Y, Z), or with a last axis of channels, in the format of the ending."""
-    suffix = suffix_of(path)
-    if suffix not in WRITABLE:
-        raise DataError.about(
-            path, f"the ending {path.suffix!r}", f"one of {', '.join(WRITABLE)} to write", "Rename the output."
-        )
-    stored = _to_dtype(array, dtype, str(path))
-    if suffix in NIFTI:
-        _write_nifti(path, stored, affine, compress=suffix == ".nii.gz")
-    else:
-        _write_picture(path, stored, suffix, colour)
-
-
-def _write_nifti(path: Path, array: np.ndarray, affine: np.ndarray, compress: bool) -> None:
-    data = nifti_bytes(array, affine, compress=compress)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
-
-
-def _write_picture(path: Path, array: np.ndarray, suffix: str, colour: bool) -> None:
-    kinds = ("uint8",) if colour else ("uint8", "uint16", "float32") if suffix in TIFF else ("uint8", "uint16")
-    if array.ndim != (3 if colour else 2) or array.dtype.name not in kinds:
-        raise DataError.about(
-            path, f"a {array.ndim}-D {array.dtype} image to write", f"2-D and one of {', '.join(kinds)} for {suffix}",
-            "Write NIfTI (`.nii.gz`), or name a dtype.",
-        )  # fmt: skip
-    with atomic_path(path) as temporary:
-        options = {"compression": "tiff_lzw"} if suffix in TIFF else {}
-        Image.fromarray(np.ascontiguousarray(array.swapaxes(0, 1))).save(temporary, **options)

@@ -57,6 +57,9 @@ class Decoded:
     has_channels: bool = False
     spacing_known: bool = True
     modality: str | None = None  # where the file says it
+    slope: float = 1.0  # values are array * slope + intercept
+    intercept: float = 0.0
+    nifti: nibabel.Nifti1Header | None = None  # of a NIfTI file
 
 
 def decode(path: str | Path, palette_as_index: bool = False, series_uid: str | None = None) -> Decoded:
@@ -115,13 +118,22 @@ def _decode_nifti(path: Path) -> Decoded:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         image = _nifti_of(gunzipped(file) if packed else file, file, DEFLATE_MOST if packed else 1)
-    array = np.asanyarray(image.dataobj)
+    array = np.asanyarray(image.dataobj.get_unscaled())
     while array.ndim > 3 and array.shape[3] == 1:  # (X, Y, Z, 1, C): no time, vector last
         array = array[:, :, :, 0]
     if array.dtype.names:  # colour voxels
         array = np.stack([array[name] for name in array.dtype.names], axis=-1)
-        return Decoded(array, image.affine, has_channels=True)
-    return Decoded(array, image.affine, has_channels=array.ndim > 3)
+        has_channels = True
+    else:
+        has_channels = array.ndim > 3
+    affine = np.diag([*[nifti_unit_mm(image.header)] * 3, 1.0]) @ image.affine
+    slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
+    return Decoded(array, affine, has_channels, slope=slope, intercept=intercept, nifti=image.header)
+
+
+def nifti_unit_mm(header: nibabel.Nifti1Header) -> float:
+    """What a header's unit of length is in mm; one that does not say it means mm."""
+    return {1: 1000.0, 3: 0.001}.get(int(header["xyzt_units"]) % 8, 1.0)
 
 
 def _nifti_of(stream: Stream, file: BinaryIO, ratio: int) -> Any:

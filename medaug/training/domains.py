@@ -18,9 +18,9 @@ from torch.utils.data import Dataset
 
 from medaug.errors import DataError
 from medaug.io.prepared import View
+from medaug.volumes import check_same_grid
 
 ENDLESS = 2**40
-TOLERANCE_MM = 1e-2
 Pair = tuple[View, View]
 
 
@@ -169,13 +169,8 @@ def _matched(patient: str, a: list[str], b: list[str]) -> list[tuple[str, str]]:
 
 def _check_registered(a: dict[str, Any], b: dict[str, Any]) -> None:
     remedy = "Register the two and resample one onto the other's grid, or train without pairs (pairing.paired=0)."
-    if a["shape"] != b["shape"]:
-        found, expected = f"shape {tuple(b['shape'])}", f"the shape {tuple(a['shape'])} of its partner {a['image']}"
-        raise DataError.about(b["image"], found, expected, remedy)
-    difference = float(np.abs(np.subtract(a["affine"], b["affine"])).max())
-    if not difference <= TOLERANCE_MM:  # also where it is NaN
-        found = f"an affine that differs by up to {difference:.3g} mm from its partner {a['image']}"
-        raise DataError.about(b["image"], found, "equal affines, as registered pairs have", remedy)
+    affines = np.array(a["affine"]), np.array(b["affine"])
+    check_same_grid(tuple(a["shape"]), tuple(b["shape"]), *affines, a["image"], b["image"], remedy)
 
 
 def _check_sizes(views: list[View], crop_size: tuple[int, ...] | None) -> None:

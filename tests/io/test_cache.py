@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -75,12 +76,26 @@ def test_image_and_label_on_different_grids_are_refused(tmp_path):
     moved = AFFINE.copy()
     moved[0, 3] += 1
     shifted, _, _ = write_case(tmp_path, "shifted", label_affine=moved)
-    with pytest.raises(DataError, match=r"shifted_seg\.nii\.gz: found an affine that differs by up to 1 mm"):
+    with pytest.raises(DataError, match=r"shifted_seg\.nii\.gz: found voxels up to 1 mm away"):
         prepare_case(shifted, tmp_path / "p", spatial_dims=3)
     smaller, _, _ = write_case(tmp_path, "smaller", label_shape=(8, 6, 3))
     with pytest.raises(DataError, match=r"found shape \(8, 6, 3\)"):
         prepare_case(smaller, tmp_path / "p", spatial_dims=3)
     assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 0, 1)])
+@pytest.mark.parametrize("depth", [1, 4])
+def test_a_label_with_its_axes_in_another_order_and_sense_lies_on_its_image(tmp_path, order, depth):
+    case, _, label = write_case(tmp_path, shape=(8, 6, depth))
+    turn = np.zeros((4, 4))
+    turn[3, 3] = 1
+    for new, old in enumerate(order):
+        turn[old, new], turn[old, 3] = -1, label.shape[old] - 1
+    image = nibabel.Nifti1Image(np.flip(label, (0, 1, 2)).transpose(order).copy(), AFFINE @ turn)
+    nibabel.save(image, case["label"])
+    entry = prepare_case(case, tmp_path / "p", spatial_dims=2)
+    np.testing.assert_array_equal(open_array(tmp_path / "p", entry["arrays"]["label"]), (label > 0).squeeze())
 
 
 def test_constant_images_and_pictures_in_3d_work_are_refused(tmp_path):

@@ -14,10 +14,11 @@ from PIL import Image, TiffImagePlugin
 
 from medaug.errors import DataError, RunError
 from medaug.io.files import read_label, read_scan, write_channels, write_scan
+from medaug.io.stored import StoredScan
 
 BRATS = Path(os.environ.get("MEDAUG_DATA", Path(__file__).parents[3] / "shared" / "data")) / "brats"
 
-AFFINE = np.array([[-1.5, 0.1, 0, 12.0], [0.1, -2.0, 0, -7.5], [0, 0, 3.0, 4.25], [0, 0, 0, 1.0]])
+AFFINE = np.array([[-1.2, 1.2, 0, 12.0], [-0.9, -1.6, 0, -7.5], [0, 0, 3.0, 4.25], [0, 0, 0, 1.0]])
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS to LPS and back
 
 
@@ -258,6 +259,92 @@ def test_writing_whole_numbers_rounds_and_clips(tmp_path):
     scan = read_scan(tmp_path / "a.nii.gz")
     assert scan.meta["dtype"] == "uint8"
     assert scan.flatten().tolist() == [0.0, 2.0, 255.0, 255.0]
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("meter", 1e-3), ("mm", 1), ("micron", 1e3), ("unknown", 1)])
+def test_the_unit_of_a_header_counts(tmp_path, volume, unit, factor):
+    image = nibabel.Nifti1Image(volume, np.diag([factor, factor, factor, 1]) @ AFFINE)
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    scan = read_scan(tmp_path / "a.nii.gz")
+    np.testing.assert_allclose(scan.affine.numpy(), AFFINE, atol=1e-5)
+    StoredScan(scan).write_edited(tmp_path / "b.nii.gz", scan)
+    written = nibabel.load(tmp_path / "b.nii.gz")
+    np.testing.assert_allclose(written.affine, AFFINE, atol=1e-5)
+    assert written.header.get_xyzt_units()[0] == "mm"
+    np.testing.assert_allclose(written.header.get_zooms(), np.linalg.norm(AFFINE[:3, :3], axis=0), rtol=1e-6)
+
+
+KINDS = [
+    ("uint8", 1), ("int16", 1), ("int16", 0.37), ("int32", 1), ("uint32", 1), ("int64", 1), ("float32", 1),
+    ("float64", 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dtype", "slope"), KINDS)
+@pytest.mark.parametrize("suffix", [".nii", ".nrrd"])
+def test_voxels_that_were_not_edited_keep_their_stored_values(tmp_path, dtype, slope, suffix):
+    values = np.random.RandomState(0).rand(5, 4, 3) * min(np.iinfo(dtype).max if dtype[0] != "f" else 1e9, 2**52)
+    stored, path = values.astype(dtype), tmp_path / f"a{suffix}"
+    if suffix == ".nrrd":
+        write_nrrd(path, stored, AFFINE)
+    else:
+        image = nibabel.Nifti1Image(stored, AFFINE, dtype=dtype)
+        image.header.set_slope_inter(slope, 5 * (slope - 1))
+        nibabel.save(image, path)
+    scan = read_scan(path)
+    edited = scan.clone()
+    edited[0, 1, 2, :] = scan[0, 0, 0, 0]
+    StoredScan(scan).write_edited(tmp_path / "b.nii.gz", edited)
+    written = nibabel.load(tmp_path / "b.nii.gz")
+    assert written.get_data_dtype() == dtype
+    assert suffix == ".nrrd" or written.dataobj.slope == np.float32(slope)
+    array = np.asarray(written.dataobj.get_unscaled())
+    expected = stored.copy()
+    np.testing.assert_allclose(array[1, 2].astype(float), float(stored[0, 0, 0]), rtol=1e-6)
+    expected[1, 2] = array[1, 2]
+    np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize("codes", [(2, 1), (4, 4), (1, 0), (0, 1), (0, 0)])
+@pytest.mark.parametrize("shape", [(7, 6, 5), (7, 6, 1), (7, 6), (7, 6, 5, 1)])
+def test_what_is_made_of_a_scan_has_its_forms_codes_and_axes(tmp_path, codes, shape):
+    image = nibabel.Nifti1Image(np.arange(np.prod(shape), dtype=np.int16).reshape(shape), AFFINE)
+    moved = AFFINE.copy()
+    moved[0, 3] += 5
+    image.set_sform(AFFINE, codes[0])
+    image.set_qform(moved, codes[1])
+    image.header["descrip"] = "Doe^Jane"
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    scan = read_scan(tmp_path / "a.nii.gz")
+    stored = StoredScan(scan)
+    stored.write_edited(tmp_path / "image.nii.gz", scan + 1)
+    stored.write(tmp_path / "label.nii", (scan > 9).to(torch.uint8), "uint8")
+    for name in ("image.nii.gz", "label.nii"):
+        written = nibabel.load(tmp_path / name)
+        assert written.shape == shape[:3] and written.header["descrip"] == b""
+        for form in ("sform", "qform"):
+            assert written.header[f"{form}_code"] == image.header[f"{form}_code"]
+            np.testing.assert_array_equal(getattr(written, f"get_{form}")(), getattr(image, f"get_{form}")())
+        np.testing.assert_allclose(read_scan(tmp_path / name).affine, scan.affine)
+
+
+def test_a_slice_is_written_as_a_volume_which_keeps_its_place(tmp_path, volume):
+    write_scan(tmp_path / "a.nii", volume[None, ..., 0], AFFINE)
+    assert nibabel.load(tmp_path / "a.nii").shape == (7, 6, 1)
+
+
+@pytest.mark.parametrize("depth", [1, 5])
+def test_a_shear_is_refused(tmp_path, volume, depth):
+    sheared = AFFINE.copy()
+    sheared[:3, 2] += 0.1 * AFFINE[:3, 0]
+    image = nibabel.Nifti1Image(volume[..., :depth], sheared)
+    nibabel.save(image, tmp_path / "a.nii")
+    if depth == 1:  # nothing lies along the third axis
+        read_scan(tmp_path / "a.nii")
+        return
+    with pytest.raises(DataError, match=r"a\.nii: found axes that stand 87\.1 degrees.*a shear"):
+        read_scan(tmp_path / "a.nii")
 
 
 def test_equal_scans_are_equal_files(tmp_path, volume):

@@ -117,7 +117,7 @@ def test_pairs_of_unequal_shape_are_refused_naming_both_files(tmp_path, a):
 
 def test_pairs_that_are_not_registered_are_refused_naming_both_files(tmp_path, a):
     other = side(tmp_path / "b", ["p2"], gain=5.0, shift_mm=1.5)
-    with pytest.raises(DataError, match="b/p2.nii.gz: found an affine that differs by up to 1.5 mm.*a/p2.nii.gz"):
+    with pytest.raises(DataError, match="b/p2.nii.gz: found voxels up to 1.5 mm away.*a/p2.nii.gz"):
         registered_pairs(a.views, other.views, ["p2"])
 
 

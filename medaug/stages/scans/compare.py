@@ -16,6 +16,7 @@ from monai.data import MetaTensor
 from medaug.errors import DataError
 from medaug.io.atomic import atomic_path, write_json
 from medaug.io.files import read_scan
+from medaug.io.grid import on_grid_of
 from medaug.lesions import body_of
 from medaug.quality.hounsfield import bone_dice, tissue_errors, tissues_of
 from medaug.quality.similarity import GREY_LEVELS, HOUNSFIELD, Pair, Scale, similarity
@@ -23,7 +24,7 @@ from medaug.report.translation import bland_altman, difference_panel, joint_hist
 from medaug.report.viewer import encode
 from medaug.stages.scans.reading import as_array, read_mask
 from medaug.stages.viewing import case_of_scan, view_page
-from medaug.volumes import HU_OF_AIR, Percentiles, Window, check_same_grid, spacing_of
+from medaug.volumes import HU_OF_AIR, Percentiles, Window, spacing_of
 
 
 def compare_images(real: Path, synthetic: Path, mask: Path | None = None, out: Path | None = None) -> dict[str, Any]:
@@ -37,10 +38,8 @@ def compare_images(real: Path, synthetic: Path, mask: Path | None = None, out: P
     Raises:
         DataError: if a file cannot be read, the grids differ, or the two cannot be in one unit.
     """
-    first, second = read_scan(real), read_scan(synthetic)
-    known = first.meta["spacing_known"] and second.meta["spacing_known"]
-    ours, theirs = first.affine.numpy(), (second if known else first).affine.numpy()
-    check_same_grid(first.shape[1:], second.shape[1:], ours, theirs, str(real), str(synthetic))
+    first = read_scan(real)
+    second = on_grid_of(read_scan(synthetic), first)
     scale = _scale(first, second, real, synthetic)
     values = as_array(first), as_array(second)
     marked = as_array(read_mask(mask, first, real)) > 0 if mask is not None else _body(values[0], scale, first)

@@ -10,7 +10,7 @@ import numpy as np
 from monai.data import MetaTensor
 
 from medaug.io.atomic import atomic_path, write_json
-from medaug.io.files import write_scan
+from medaug.io.stored import StoredScan
 from medaug.io.suffixes import stem_of
 from medaug.progress import track
 from medaug.report import Figure, ReportPage, Section, Table, render
@@ -56,13 +56,13 @@ def grow_in_scan(
     organ = read_mask(organ_mask, image, scan) if organ_mask is not None else None
     grow.set_random_state(seed=seed)
     grow.randomize()
-    window, suffix = window_for(loaded, image, scan), output_suffix(scan, image)
+    window, suffix, stored = window_for(loaded, image, scan), output_suffix(scan, image), StoredScan(image)
     rows, shots, cases, paths, level = [], [], [], [], None
     with track("grow", steps) as tracker:
         for k, (grown, label) in enumerate(grow.each_step(image, None, organ, window)):
             files = [out / f"{stem_of(scan)}_grown_{k:02d}{kind}{suffix}" for kind in ("", "_label")]
-            write_scan(files[0], grown, image.affine.numpy(), image.meta["dtype"])
-            write_scan(files[1], label, image.affine.numpy(), "uint8")
+            stored.write_edited(files[0], grown)
+            stored.write(files[1], label, "uint8")
             level = _widest(as_meta(label)) if level is None else level
             rows.append(grow.series[k] | {"image": files[0].name, "label": files[1].name})
             shots.append(_shot(grown, as_meta(label), level, rows[k]))

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 
 from medaug.errors import ConfigError
 from medaug.io.files import read_label, read_scan
+from medaug.io.grid import on_grid_of
 from medaug.io.suffixes import NIFTI, TIFF, suffix_of
 from medaug.transforms.base import check_edits_tumors
 from medaug.translators.weights import Weights
-from medaug.volumes import Domain, Window, affine_of, check_modality, check_same_grid
+from medaug.volumes import Domain, Window, affine_of, check_modality
 
 LOSSLESS_PICTURES = (".png", *TIFF)
 
@@ -59,21 +59,7 @@ def read_mask(path: Path, image: MetaTensor, scan: Path) -> MetaTensor:
     Raises:
         DataError: if it lies on another grid.
     """
-    mask = _turned(read_label(path), image)
-    affine = mask.affine.numpy() if mask.meta["spacing_known"] and image.meta["spacing_known"] else image.affine.numpy()
-    check_same_grid(image.shape[1:], mask.shape[1:], image.affine.numpy(), affine, str(scan), str(path))
-    return mask
-
-
-def _turned(mask: MetaTensor, image: MetaTensor) -> MetaTensor:
-    """A volume's mask with its axes in the image's order and sense: converters of DICOM turn rows and slices around."""
-    if mask.ndim != 4 or image.ndim != 4 or not (mask.meta["spacing_known"] and image.meta["spacing_known"]):
-        return mask
-    before = mask.affine.numpy()
-    turn = ornt_transform(io_orientation(before), io_orientation(image.affine.numpy()))
-    array = np.ascontiguousarray(apply_orientation(as_array(mask), turn))
-    affine = before @ inv_ornt_aff(turn, tuple(mask.shape[1:]))
-    return MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(affine), meta=mask.meta)
+    return on_grid_of(read_label(path), image)
 
 
 def window_for(weights: Weights, image: MetaTensor, scan: Path) -> Window:

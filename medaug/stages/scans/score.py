@@ -8,7 +8,7 @@ import numpy as np
 
 from medaug.errors import DataError
 from medaug.io.atomic import atomic_path, write_json
-from medaug.io.files import write_scan
+from medaug.io.stored import StoredScan
 from medaug.io.suffixes import stem_of
 from medaug.lesions import find_organ
 from medaug.quality import Anomaly, level_scores
@@ -57,12 +57,12 @@ def score_scan(
         "settings": settings.model_dump(mode="json") | {"tile_mm": judge.tile_mm},
     }  # fmt: skip
     stem, suffix = stem_of(scan), ".tif" if image.ndim == 3 and not image.meta["spacing_known"] else ".nii.gz"
-    volumes = {f"anomaly{suffix}": found.residual}
+    stored, volumes = StoredScan(image), {f"anomaly{suffix}": found.residual}
     if found.healthy is not None:
         change = (found.healthy - seen) * np.float32((window.high - window.low) / 2)
         volumes[f"healthy{suffix}"] = array + change
     for name, values in volumes.items():
-        write_scan(out / f"{stem}_{name}", values[None].astype(np.float32), image.affine.numpy(), "float32")
+        stored.write(out / f"{stem}_{name}", values[None], "float32")
     with atomic_path(out / f"{stem}_anomaly.png") as temporary:
         temporary.write_bytes(_anomaly_picture(stem, level, seen, found))
     write_json(out / f"{stem}_anomaly.json", facts)

@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 
 from medaug.errors import ConfigError, DataError
 from medaug.io.atomic import atomic_path, write_json
-from medaug.io.files import write_scan
+from medaug.io.stored import StoredScan
 from medaug.io.suffixes import stem_of
 from medaug.report.pictures import before_after
 from medaug.report.viewer import encode
@@ -110,9 +110,9 @@ def _write(
     ]  # fmt: skip
     if suffix == ".png":
         paths[2] = out / f"{stem}_{kind}_compared.png"
-    affine = image.affine.numpy()
-    write_scan(paths[0], edited, affine, image.meta["dtype"])
-    write_scan(paths[1], label, affine, "uint8")
+    stored = StoredScan(image)
+    stored.write_edited(paths[0], edited)
+    stored.write(paths[1], label, "uint8")
     with atomic_path(paths[2]) as temporary:
         temporary.write_bytes(before_after(*map(as_array, (image, edited, shown)), title=f"{stem}: {kind}"))
     write_json(paths[3], facts)

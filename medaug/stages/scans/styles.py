@@ -12,7 +12,7 @@ import numpy as np
 
 from medaug.errors import DataError
 from medaug.io.atomic import atomic_path, write_json
-from medaug.io.files import write_scan
+from medaug.io.stored import StoredScan
 from medaug.io.suffixes import stem_of
 from medaug.lesions import lesion_for_mask
 from medaug.progress import track
@@ -44,7 +44,7 @@ def insert_styles(
     if not bool((region > 0).any()):
         raise DataError.about(mask, "an empty mask", "voxels marked", "Mark where the tumor shall be.")
     stem, suffix = stem_of(scan), output_suffix(scan, image)
-    paths, variants, cases, affine = [], [], [], image.affine.numpy()
+    paths, variants, cases, stored = [], [], [], StoredScan(image)
     with track("insert styles", count) as tracker:
         for number, insert in enumerate(_variants(loaded, as_array(region) > 0, count, seed)):
             edited, label = insert(image, region, window=window)
@@ -52,9 +52,9 @@ def insert_styles(
             paths.append(out / f"{stem}_style-{number:02d}{suffix}")
             names = ("original", f"style {number}")
             cases.append(encode(case_of_scan(names[1], image, edited, names, (window, window), region)))
-            write_scan(paths[-1], edited, affine, image.meta["dtype"])
+            stored.write_edited(paths[-1], edited)
             tracker.advance()
-    write_scan(out / f"{stem}_label{suffix}", label, affine, "uint8")
+    stored.write(out / f"{stem}_label{suffix}", label, "uint8")
     picture, manifest = out / f"{stem}_styles.png", out / f"{stem}_styles.json"
     with atomic_path(picture) as temporary:
         temporary.write_bytes(_grid(as_array(image), variants, as_array(region) > 0, stem))

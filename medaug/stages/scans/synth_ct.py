@@ -22,7 +22,7 @@ from medaug.io.dicom.deidentify import check_deidentifies
 from medaug.io.dicom.derived import check_unused, write_derived_series
 from medaug.io.dicom.reading import DicomVolume, read_series
 from medaug.io.dicom.segmentation import write_segmentation
-from medaug.io.files import write_scan
+from medaug.io.stored import StoredScan
 from medaug.io.suffixes import PICTURES, is_dicom, stem_of, suffix_of
 from medaug.report.pictures import Picture, picture_grid
 from medaug.report.viewer import ViewerCase, encode
@@ -98,7 +98,7 @@ def translate_scan(
             paths.append(write_segmentation(as_array(outlined), derived, path, names=_names(names)))
     else:
         paths = [stem.with_name(stem.name + (".tif" if suffix_of(scan) in PICTURES else ".nii.gz"))]
-        write_scan(paths[0], result, read.image.affine.numpy())
+        StoredScan(read.image).write(paths[0], result)
     return [*paths, *_write_beside(stem, read.image, result, translate, facts)]
 
 

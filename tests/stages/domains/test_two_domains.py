@@ -206,7 +206,7 @@ def test_pairs_that_are_not_registered_end_the_command_naming_both_files(cli, br
         labels.unlink()
     result = cli("--data", tmp_path / "data", "--sequence", "flair", "--out", tmp_path / "run", *settings)
     assert result.exit_code == DataError.exit_code
-    for words in ("_t2.nii.gz: found an affine that differs by up to 3 mm", "_flair.nii.gz", "Register the two"):
+    for words in ("_t2.nii.gz: found voxels up to 3 mm away", "_flair.nii.gz", "Register the two"):
         assert words in result.stderr
 
 

@@ -110,7 +110,7 @@ def test_images_that_cannot_be_compared_are_refused(cli, write, ct):
     grey = write("g.nii.gz", ct - ct.min(), "float32")
     for arguments, words in (
         ((real, write("small.nii.gz", ct[:-2], "int16")), "found shape (46, 48, 8)"),
-        ((real, write("moved.nii.gz", ct, "int16", shift_mm=3.0)), "an affine that differs by up to 3 mm"),
+        ((real, write("moved.nii.gz", ct, "int16", shift_mm=3.0)), "voxels up to 3 mm away"),
         ((real, grey), "g.nii.gz: found intensities from 0 to"),
         ((grey, real), "r.nii.gz: found intensities down to"),
         ((real, real, "--mask", write("empty.nii.gz", ct * 0, "uint8")), "no voxel marked"),
