@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from monai.data import MetaTensor
 
 from medaug.io.encoding import write_stored
@@ -28,7 +29,7 @@ class StoredScan:
         self.image = image
         self.path = Path(image.meta["path"])
 
-    def write(self, path: Path, image: MetaTensor | np.ndarray, dtype: str | None = None) -> None:
+    def write(self, path: Path, image: MetaTensor | torch.Tensor | np.ndarray, dtype: str | None = None) -> None:
         """Writes an image of new values (1, *S) on the scan's grid, a label for example.
 
         A NIfTI file gets the forms and codes of a NIfTI scan, and its axes: one slice of a volume stays a volume, and
@@ -40,7 +41,7 @@ class StoredScan:
         like = self._decoded.nifti if suffix_of(self.path) in NIFTI else None
         write_stored(path, to_dtype(to_numpy(image)[0], dtype, path), self.image.affine.numpy(), like=like)
 
-    def write_edited(self, path: Path, edited: MetaTensor | np.ndarray) -> None:
+    def write_edited(self, path: Path, edited: MetaTensor | torch.Tensor | np.ndarray) -> None:
         """Writes the scan with the voxels in which `edited` (1, *S) differs from it.
 
         All others keep the stored value, whatever its type and scaling; changed ones are rounded to what the type and
