@@ -117,7 +117,7 @@ def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[
         if not cases:
             raise DataError.about(
                 data.root or run.phantoms, f"{len(source.cases)} images and no label",
-                "a label beside every training image", "Add the labels; the README lists the layouts.",
+                "a label beside every training image", "Add the labels; docs/tutorials/own-data.md lists the layouts.",
             )  # fmt: skip
     with track("read scans", len(cases)) as tracker:
         entries, unreadable = prepare_cases(
