@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Unit = Literal["HU", "au"]
 HU_OF_AIR = -500.0
+NEVER_MEASURED, FAR = 1e30, 8192.0
 SAME_PLACE = 0.1
 RESAMPLE = "Resample it onto that grid, or correct its header; medaug does not do it silently."
 Array = TypeVar("Array", "np.ndarray", "torch.Tensor")
@@ -68,6 +69,7 @@ class Percentiles:
     """A window found per scan: these percentiles of the voxels above the background (MR has no absolute unit).
 
     The background is the scan's most negative value; where more than 99 % of the scan is background, all voxels count.
+    Padding (`padding_in`) counts nowhere.
     """
 
     lower: float = 0.5
@@ -79,6 +81,7 @@ class Percentiles:
         Raises:
             DataError: if the scan is constant.
         """
+        scan = measured_in(scan)
         floor = float(scan.min())
         voxels = scan[scan > floor]
         if voxels.size < 0.01 * scan.size:
@@ -144,6 +147,35 @@ def affine_of(spacing_mm: tuple[float, ...]) -> np.ndarray:
     return np.diag([*spacing_mm, *([1.0] * (3 - len(spacing_mm))), 1.0])
 
 
+def padding_in(scan: np.ndarray) -> np.ndarray | None:
+    """Where a scan (*S) holds what programs write in place of an image; None if nowhere.
+
+    That is every value beyond ±1e30 (-FLT_MAX, -DBL_MAX, 1e300); a lowest value of -8192 or less (-32768, say), if all
+    others are at least half of it; and a highest of 8192 or more, if all others are at most a tenth of it, a corner of
+    the scan has it, and so has a hundredth of its voxels: single bright ones are artefacts.
+    """
+    low, high = float(scan.min()), float(scan.max())
+    if low > -FAR and high < FAR:
+        return None
+    padding = np.zeros(scan.shape, dtype=bool)
+    if max(-low, high) >= NEVER_MEASURED:
+        padding |= np.abs(scan) >= NEVER_MEASURED
+        low, high = (float(scan[~padding].min()), float(scan[~padding].max())) if not padding.all() else (0.0, 0.0)
+    if low <= -FAR and scan[(scan > low) & ~padding].min(initial=high) >= low / 2:
+        padding |= scan == low
+    corners = scan[np.ix_(*[(0, -1)] * scan.ndim)]
+    if high >= FAR and (corners == high).any() and np.count_nonzero(scan == high) >= 0.01 * scan.size:
+        others = scan[(scan < high) & ~padding]
+        padding |= (scan == high) & (others.size > 0 and others.min() < others.max() <= high / 10)
+    return padding if padding.any() else None
+
+
+def measured_in(scan: np.ndarray) -> np.ndarray:
+    """The voxels (N,) of a scan that are no padding; the scan itself where it has none, or nothing else."""
+    padding = padding_in(scan)
+    return scan if padding is None or padding.all() else scan[~padding]
+
+
 def check_finite(array: np.ndarray, path: str) -> None:
     """Refuses NaN and infinity.
 
@@ -174,7 +206,8 @@ def check_modality(array: np.ndarray, domain: Domain, path: str, said: str | Non
         raise DataError.about(
             path, f"the DICOM Modality {said}", f"{domain.modality}", "Give a scan of the weights' own modality."
         )
-    low, high = float(array.min()), float(array.max())
+    measured = measured_in(array)
+    low, high = float(measured.min()), float(measured.max())
     if domain.modality == "MR" and low < HU_OF_AIR and high < -10 * low:
         raise DataError.about(
             path, f"intensities from {low:g} to {high:g}, which look like a CT in HU", "an MR image",

@@ -19,6 +19,7 @@ from medaug.volumes import (
     check_finite,
     check_modality,
     check_same_grid,
+    padding_in,
     spacing_of,
 )
 
@@ -180,6 +181,23 @@ AU = Domain("mr", "MR")
 )
 def test_intensities_that_the_modality_can_have_are_accepted(domain, low, high):
     check_modality(np.array([low, high], float), domain, "scan.nii")
+
+
+@pytest.mark.parametrize("padding", [-32768, -3.4e38, -1e300, 1e300])
+def test_padding_makes_no_ct_of_an_mr_and_does_not_count_in_its_window(padding):
+    mr = np.random.RandomState(0).rand(10, 10, 10) * 900
+    padded = np.concatenate([np.full((10, 10, 10), padding), mr])
+    check_modality(padded, AU, "scan.nii")
+    assert AU.window_of(padded) == AU.window_of(mr)
+
+
+def test_bright_spikes_noise_and_hounsfield_units_are_no_padding():
+    mr = np.random.RandomState(0).rand(10, 10, 10) * 900
+    mr[5, 5, 5] = 32767
+    ct = np.where(mr > 450, -3024.0, mr - 1024)
+    phase = np.random.RandomState(0).rand(10, 10, 10) * 65535 - 32768
+    for scan in (mr, ct, phase, mr.astype(np.int16)):
+        assert padding_in(scan) is None
 
 
 def test_an_image_that_lost_its_affine_is_no_volume():

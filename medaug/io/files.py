@@ -6,6 +6,7 @@ read one channel at a time. What the formats hold is decoded in `readers.py`.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from medaug.io.dicom.geometry import SHEAR_TOLERANCE
 from medaug.io.encoding import write_stored
 from medaug.io.readers import Decoded, decode
 from medaug.io.suffixes import LOSSY, NIFTI, suffix_of
-from medaug.volumes import check_finite
+from medaug.volumes import check_finite, padding_in
+
+log = logging.getLogger(__name__)
 
 _STORABLE = {"bool": "uint8", "int64": "int32", "uint64": "uint32", "float64": "float32", "float16": "float32"}
 
@@ -39,10 +42,13 @@ def read_scan(path: str | Path, *, channel: int | None = None, series_uid: str |
     Raises:
         DataError: for a missing, damaged or foreign file, NaN or infinity, several channels or series and no choice,
             or dimensions other than two or three.
+
+    Padding (`volumes.padding_in`) is read as the lowest value that was measured, with a warning.
     """
     decoded = decode(path, series_uid=series_uid)
     array = scaled(one_channel(decoded, path, channel), decoded)
     check_finite(array, str(path))
+    array = _without_padding(array, path)
     chosen = {"channel": channel, "series_uid": series_uid}
     return _as_metatensor(array.astype(np.float32), array.dtype.name, decoded, path, chosen)
 
@@ -128,6 +134,21 @@ def write_channels(
         )  # fmt: skip
     stored = to_dtype(np.moveaxis(array, 0, -1), dtype, path)
     write_stored(Path(path), stored, _affine_to_write(image, affine), colour=picture)
+
+
+def _without_padding(array: np.ndarray, path: str | Path) -> np.ndarray:
+    """Padding as background: float32 does not hold all of it, and no interpolation survives it."""
+    padding = padding_in(array)
+    if padding is None:
+        return array
+    if padding.all():
+        raise DataError.about(path, "nothing but padding", "an image with contrast", "Check the file, or leave it out.")
+    background = array[~padding].min()
+    log.warning(
+        "%s: %d voxels of padding (%g) are read as background (%g, the lowest of the others)",
+        path, np.count_nonzero(padding), array[padding][0], background,
+    )  # fmt: skip
+    return np.where(padding, background, array)
 
 
 def scaled(stored: np.ndarray, decoded: Decoded) -> np.ndarray:

@@ -152,6 +152,23 @@ def test_nan_and_infinity_are_refused(tmp_path, bad):
         read_scan(tmp_path / "a.nii.gz")
 
 
+@pytest.mark.parametrize("padding", [-32768, -3.4028234663852886e38, -1.7976931348623157e308, 1e300, -1e300, 65535])
+def test_padding_is_background_and_said(tmp_path, padding, caplog):
+    image = np.random.RandomState(0).rand(8, 8, 8) * 1000 + 3
+    expected = image.copy()
+    expected[0] = image[1:].min()
+    image[0] = padding
+    nibabel.save(nibabel.Nifti1Image(image, AFFINE), tmp_path / "a.nii")
+    scan = read_scan(tmp_path / "a.nii")
+    np.testing.assert_array_equal(scan[0].numpy(), expected.astype(np.float32))
+    assert "a.nii: 64 voxels of padding" in caplog.text
+    image[:] = padding
+    nibabel.save(nibabel.Nifti1Image(image, AFFINE), tmp_path / "b.nii")
+    if abs(padding) > 1e30:
+        with pytest.raises(DataError, match="nothing but padding"):
+            read_scan(tmp_path / "b.nii")
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_pictures_are_column_by_row_and_have_no_spacing(tmp_path, name, dtype):
