@@ -24,6 +24,8 @@ HU_OF_AIR = -500.0
 NEVER_MEASURED, FAR = 1e30, 8192.0
 SAME_PLACE = 0.1
 RESAMPLE = "Resample it onto that grid, or correct its header; medaug does not do it silently."
+FEW_VALUES, MOST_VALUES = 20, 255
+"""A label of up to `FEW_VALUES` values is one, of more than `MOST_VALUES` none."""
 Array = TypeVar("Array", "np.ndarray", "torch.Tensor")
 
 
@@ -255,3 +257,21 @@ def check_same_grid(
             label_path, f"voxels up to {apart:.3g} mm away from those of {image_path}",
             f"the same places, to {most:.2g} mm (a tenth of a voxel)", remedy,
         )  # fmt: skip
+
+
+def check_is_label(label: np.ndarray, image: np.ndarray, label_path: str, image_path: str) -> None:
+    """Refuses an image in a label's place: the very image, or something with as many values as one.
+
+    Args:
+        label, image: (*S), on one grid.
+
+    Raises:
+        DataError: naming both files and what was found.
+    """
+    values = np.unique(label[label != 0])
+    many = values.size > MOST_VALUES or (values.size > FEW_VALUES and 2 * values.size >= np.unique(image).size)
+    if many or (values.size and np.array_equal(label, image)):
+        found = f"{values.size} values above 0, as many as an image has" if many else f"the voxels of {image_path}"
+        raise DataError.about(
+            label_path, found, "a label: 0, and a whole number for each class", "Check which file is the label."
+        )

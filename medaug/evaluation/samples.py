@@ -8,6 +8,7 @@ organ and affine, before a patch is cut.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -23,7 +24,9 @@ from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
 
 from medaug.errors import DataError
-from medaug.io.prepared import View, ViewArrays
+from medaug.io.prepared import View, ViewArrays, filled_up
+
+log = logging.getLogger(__name__)
 
 TUMOR_SHARE = 0.67
 """Part of the draws that come from views with a tumor (3-D: patches around one), where there are both kinds."""
@@ -73,6 +76,33 @@ class Online(Protocol):
         """One seed, one sample; None where the view has no room for it."""
 
 
+def sample_size(sources: Sequence[Source | None], patch_size: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """What every sample is cut or filled up to: the patch, or the largest of views that differ in size, by axis.
+
+    None: all views have one size, and are taken as they are.
+    """
+    shapes = _shapes(sources)
+    return patch_size if patch_size is not None or len(shapes) < 2 else tuple(map(max, zip(*shapes, strict=True)))
+
+
+def say_sample_size(sources: Sequence[Source | None], patch_size: tuple[int, ...] | None) -> None:
+    """Tells the user, where views differ in size or a patch is larger than one, what becomes of them."""
+    size, shapes = sample_size(sources, patch_size), _shapes(sources)
+    if size is None or (len(shapes) == 1 and all(have >= want for have, want in zip(shapes[0], size, strict=True))):
+        return
+    least, most = (" × ".join(str(pick(sizes)) for sizes in zip(*shapes, strict=True)) for pick in (min, max))
+    cut = "" if patch_size is None else "cut at random where an image is larger, most of them around a tumor, and "
+    log.warning(
+        "evaluation: training images have from %s to %s voxels. Samples of %s are %sfilled up with the window's lowest "
+        "value at the far ends where an image is smaller%s", least, most, " × ".join(map(str, size)), cut,
+        "" if patch_size is not None else "; evaluation.patch_size trains on smaller patches",
+    )  # fmt: skip
+
+
+def _shapes(sources: Sequence[Source | None]) -> list[tuple[int, ...]]:
+    return list(dict.fromkeys(view.shape for source in sources if source is not None for view in source.views))
+
+
 class SegmentationSamples(Dataset):
     """`samples[i]` → {"image": (1, *S) in [-1, 1], "label": (1, *S) of class numbers, 0 none}.
 
@@ -81,7 +111,7 @@ class SegmentationSamples(Dataset):
         synthetic: where synthetic samples come from; None for arms without. What is made online is made of `real`, and
             where there is no room for it the sample stays the real one.
         synthetic_ratio: the probability that a sample is synthetic.
-        patch_size: 3-D: size of the patches; None takes whole views.
+        patch_size: size of the patches; None takes whole views. See `sample_size`: all samples have one size.
         length: how many samples there are.
         pasting: of whole views {"image", "label", "organ"}, before a patch is cut; None pastes nothing.
         augmentation: of {"image", "label"} (and "organ"), MetaTensors; None is the standard one.
@@ -91,9 +121,9 @@ class SegmentationSamples(Dataset):
         self, real: Source, synthetic: Source | Online | None, *, synthetic_ratio: float, seed: int, length: int,
         patch_size: tuple[int, ...] | None = None, pasting: Compose | None = None, augmentation: Compose | None = None,
     ):  # fmt: skip
-        self.real, self.synthetic, self.ratio = real, synthetic, synthetic_ratio
-        self.seed, self.length, self.patch_size = seed, length, patch_size
+        self.real, self.synthetic, self.ratio, self.seed, self.length = real, synthetic, synthetic_ratio, seed, length
         self._written = synthetic if isinstance(synthetic, Source) else None
+        self.patch_size = sample_size([real, self._written], patch_size)
         self._online = None if isinstance(synthetic, Source) else synthetic
         self._pools = {
             (invented, with_tumor): _with_tumor(source) if with_tumor else source
@@ -218,9 +248,8 @@ def patches_of(arrays: ViewArrays, patch_size: tuple[int, ...] | None) -> Iterat
     if patch_size is None:
         yield arrays.image, arrays.label
         return
-    missing = [(0, max(0, want - have)) for want, have in zip(patch_size, arrays.image.shape, strict=True)]
-    image = np.pad(arrays.image, missing, constant_values=-1.0)
-    label, organ = np.pad(arrays.label, missing), np.pad(arrays.organ, missing)
+    image = filled_up(arrays.image, patch_size)
+    label, organ = filled_up(arrays.label, patch_size, 0), filled_up(arrays.organ, patch_size, 0)
     starts = [[*range(0, have - want, want), have - want] for want, have in zip(patch_size, image.shape, strict=True)]
     for start in product(*starts):
         box = tuple(slice(s, s + n) for s, n in zip(start, patch_size, strict=True))

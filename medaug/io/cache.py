@@ -85,13 +85,12 @@ def prepare_case(case: Case, folder: str | Path, **options: Any) -> dict[str, An
     Returns:
         The case with "arrays" (paths relative to `folder`; "label" only if the case has one), "affine",
         "spacing_mm", "shape", "source_dtype" and "fingerprints"; and "resampled_from_mm", the stored voxel size, if
-        that was changed, and "source_modality" if the file says it.
+        that was changed, "source_modality" if the file says it, "length_unit" ("px") where no voxel size is known.
 
     Raises:
         DataError: for files that cannot be read, image and label on different grids, a constant image, an
             undeclared label value, or dimensions that do not fit.
-        ConfigError: if `spacing_mm`, `grid_size` or `resample_mm` has the wrong length, or a picture has no voxel size
-            to resample from.
+        ConfigError: if `spacing_mm`, `grid_size` or `resample_mm` has the wrong length.
         RunError: if the folder cannot be written.
     """
     return _prepare(case, Path(folder), Options(**options))

@@ -14,7 +14,7 @@ from medaug.io.cases import Case
 from medaug.io.files import read_label, read_scan
 from medaug.io.fingerprints import fingerprints_of
 from medaug.io.grid import grid_of_spacing, on_grid_of, resample_classes, resample_image, resampled_affine
-from medaug.volumes import affine_of, spacing_of
+from medaug.volumes import affine_of, check_is_label, spacing_of
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Options:
         classes: label values of class 1, class 2, ...; None: one class, the tumor.
         grid_size: size to resample to, (X, Y) in the plane or (X, Y, Z) of volumes; None keeps the file's grid.
         resample_mm: voxel size to resample to instead, in the plane or of volumes, as near as the field of view allows.
-        spacing_mm: voxel size of files that do not store one (pictures); 1 mm by default.
+        spacing_mm: voxel size of files that do not store one (pictures); without it all their sizes are in pixels.
         known_labels: all values that a label may hold; None allows any.
     """
 
@@ -115,18 +115,19 @@ def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | N
             "Leave it out, or choose another `--sequence`.",
         )  # fmt: skip
     if not scan.meta["spacing_known"]:
-        if options.resample_mm is not None and options.spacing_mm is None:
-            raise ConfigError(f"resample_mm needs a voxel size, and {case['image']} stores none: give spacing_mm")
         spacing = options.spacing_mm or (1.0,) * image.ndim
         if len(spacing) != image.ndim:
             raise ConfigError(f"spacing_mm has {len(spacing)} values; {case['image']} has {image.ndim} axes")
         affine = affine_of(tuple(spacing))
     facts = {"source_dtype": scan.meta["dtype"], "fingerprints": fingerprints_of(image)}
+    if not scan.meta["spacing_known"] and options.spacing_mm is None:
+        facts["length_unit"] = "px"
     if scan.meta["modality"] is not None:
         facts["source_modality"] = scan.meta["modality"]
     if case.get("label") is None:
         return image, None, affine, facts
     label = on_grid_of(read_label(case["label"]), scan).as_tensor()[0].numpy()
+    check_is_label(label, image, case["label"], case["image"])
     return image, _classes_of(label, case["label"], options), affine, facts
 
 

@@ -6,6 +6,7 @@ or a 2-D picture in 2-D work.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -158,6 +159,12 @@ def views_of(entries: list[dict[str, Any]], folder: Path, spatial_dims: int) -> 
     return views
 
 
+def filled_up(image: np.ndarray, size: Sequence[int] | None, value: float = -1.0) -> np.ndarray:
+    """(*S) with `value` added at the far ends of the first axes, to at least `size`; the window's floor is -1."""
+    missing = [(0, max(0, want - have)) for want, have in zip(size or (), image.shape, strict=False)]
+    return np.pad(image, [*missing, *[(0, 0)] * (image.ndim - len(missing))], constant_values=value)
+
+
 def without_labels(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same cases as if they were not labelled: no view of them can read a label, or be there because of one."""
     return [
@@ -187,7 +194,7 @@ def common_spacing_mm(views: list[View]) -> tuple[float, ...]:
         view = views[int(off.argmax())]
         raise DataError.about(
             view.entry["image"], f"a voxel size of {_mm(view.spacing_mm)}", f"about {_mm(common)}, as in most cases",
-            "Resample the scans to one voxel size (data.resample_mm), or train on those that share one.",
+            "Resample the scans to one voxel size (data.resample_mm, not grid_size), or train on those that share one.",
         )  # fmt: skip
     return tuple(float(s) for s in common)
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from medaug.evaluation.samples import Source
+from medaug.evaluation.samples import Source, say_sample_size
 from medaug.io.atomic import read_json
 from medaug.io.prepared import views_of
 from medaug.splits import Split
@@ -100,6 +100,7 @@ def check_patients(config: PipelineConfig, run: RunDir) -> None:
     real = Source([view for view in views if view.patient in split.train], run.prepared)
     scored = {patient: [view for view in views if view.patient == patient] for patient in held_out}
     TASKS[config.evaluation.task].check(real, scored, config.evaluation.patch_size)
+    say_sample_size([real], config.evaluation.patch_size)
 
 
 def _task(

@@ -6,6 +6,7 @@ samples put any view of A beside any view of B. Sample i depends on (seed, i) al
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -17,8 +18,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medaug.errors import DataError
-from medaug.io.prepared import View
+from medaug.io.prepared import View, filled_up
+from medaug.training.patches import check_one_size
 from medaug.volumes import check_same_grid
+
+log = logging.getLogger(__name__)
 
 ENDLESS = 2**40
 Pair = tuple[View, View]
@@ -43,12 +47,13 @@ class DomainSamples(Dataset):
         share: part of the samples that are pairs, if there are any.
         tumor_share: part of the unpaired images of either domain that show something labelled (see `Side.shows`); None
             draws all views alike, so that one domain may show more of them than the other.
-        crop_size: patches around a random voxel of the body; None takes whole views, which must have one size.
+        crop_size: patches around a random voxel of the body, filled up with the window's floor at the far ends where a
+            view is smaller; None takes whole views, which must have one size.
         slices: neighbouring slices as channels (2.5-D).
         classes: of A's labels; samples then also hold `label_a`, (classes, *S) of 0 and 1. 0: no labels.
 
     Raises:
-        DataError: if a domain has no views, or views do not have one size, or are smaller than `crop_size`.
+        DataError: if a domain has no views, or whole views do not have one size.
     """
 
     def __init__(
@@ -58,7 +63,10 @@ class DomainSamples(Dataset):
         for name, side in (("data", a), ("target", b)):
             if not side.views:
                 raise DataError(f"{name}: no training patient has a usable image; add patients, or change split.seed")
-        _check_sizes([*a.views, *b.views], crop_size)
+        if crop_size is None:
+            check_one_size([*a.views, *b.views])
+        else:
+            _say_small([*a.views, *b.views], crop_size)
         self.a, self.b, self.pairs, self.share = a, b, pairs, share
         self.crop_size, self.seed, self.classes, self.slices = crop_size, seed, classes, slices
         self._kinds_a, self._kinds_b = (_kinds(name, s, tumor_share) for name, s in (("data", a), ("target", b)))
@@ -78,13 +86,13 @@ class DomainSamples(Dataset):
         box_b = box_a if paired else self._box(view_b, self.b.folder, rng)
         flip_a, flip_b = flip_a < 0.5, (flip_a if paired else flip_b) < 0.5
         sample = {
-            "a": _tensor(view_a.normalized(self.a.folder, box_a, self.slices), flip_a),
-            "b": _tensor(view_b.normalized(self.b.folder, box_b, self.slices), flip_b),
+            "a": self._tensor(view_a.normalized(self.a.folder, box_a, self.slices), flip_a),
+            "b": self._tensor(view_b.normalized(self.b.folder, box_b, self.slices), flip_b),
             "paired": torch.tensor(float(paired)), "seed": torch.tensor(int(rng.randint(2**31))),
         }  # fmt: skip
         if self.classes:
             numbers = np.arange(1, self.classes + 1).reshape(-1, *[1] * len(view_a.shape))
-            sample["label_a"] = _tensor(view_a.part(self.a.folder, "label", box_a) == numbers, flip_a)
+            sample["label_a"] = self._tensor(view_a.part(self.a.folder, "label", box_a) == numbers, flip_a, 0)
         return sample
 
     def _box(self, view: View, folder: Path, rng: np.random.RandomState) -> tuple[slice, ...]:
@@ -96,9 +104,15 @@ class DomainSamples(Dataset):
         inside = np.flatnonzero(organ if organ.any() else np.ones_like(organ))
         center = np.unravel_index(inside[rng.randint(len(inside))], view.shape)
         starts = [
-            int(np.clip(c - n // 2, 0, size - n)) for c, n, size in zip(center, self.crop_size, view.shape, strict=True)
+            int(np.clip(c - n // 2, 0, max(0, size - n)))
+            for c, n, size in zip(center, self.crop_size, view.shape, strict=True)
         ]
         return tuple(slice(start, start + n) for start, n in zip(starts, self.crop_size, strict=True))
+
+    def _tensor(self, array: np.ndarray, flip: bool, fill: float = -1.0) -> Tensor:
+        """(C, *S) as float32, filled up to the crop, mirrored along the first axis of the image on request."""
+        array = filled_up(array, (0, *self.crop_size) if self.crop_size else None, fill)
+        return torch.from_numpy(np.ascontiguousarray(np.flip(array, 1) if flip else array, dtype=np.float32))
 
 
 def registered_pairs(a: list[View], b: list[View], patients: Collection[str]) -> list[Pair]:
@@ -173,21 +187,10 @@ def _check_registered(a: dict[str, Any], b: dict[str, Any]) -> None:
     check_same_grid(tuple(a["shape"]), tuple(b["shape"]), *affines, a["image"], b["image"], remedy)
 
 
-def _check_sizes(views: list[View], crop_size: tuple[int, ...] | None) -> None:
-    for view in views:
-        size, first = view.shape, views[0].shape
-        if crop_size is None and size != first:
-            raise DataError.about(
-                view.entry["image"], f"an image of {size}", f"the size {first} of {views[0].entry['image']}",
-                "Set crop.size to train on patches, or data.grid_size to bring all images to one size.",
-            )  # fmt: skip
-        if crop_size is not None and any(n > have for n, have in zip(crop_size, size, strict=True)):
-            raise DataError.about(
-                view.entry["image"], f"an image of {size}", f"at least crop.size {tuple(crop_size)}",
-                "Lower crop.size, or leave the image out.",
-            )  # fmt: skip
-
-
-def _tensor(array: np.ndarray, flip: bool) -> Tensor:
-    """(C, *S) as float32, mirrored along the first axis of the image on request."""
-    return torch.from_numpy(np.ascontiguousarray(np.flip(array, 1) if flip else array, dtype=np.float32))
+def _say_small(views: list[View], crop_size: tuple[int, ...]) -> None:
+    small = [view for view in views if any(n > have for n, have in zip(crop_size, view.shape, strict=True))]
+    if small:
+        log.warning(
+            "%d of %d training images are smaller than crop.size %s, such as %s: filled up with the window's lowest "
+            "value at the far ends", len(small), len(views), crop_size, small[0].entry["image"],
+        )  # fmt: skip

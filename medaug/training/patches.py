@@ -5,6 +5,7 @@ A patch is a tuple of slices on the view's grid.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,31 @@ def patch_around(view: View, folder: Path, size: tuple[int, ...], rng: np.random
     voxel = np.unravel_index(inside[rng.randint(len(inside))], label.shape, order="F")
     spans = zip(voxel, size, _room(view, size), strict=True)
     return _region([rng.randint(max(0, v - s + 1), min(v, room) + 1) for v, s, room in spans], size)
+
+
+def check_one_size(views: Sequence[View]) -> None:
+    """Refuses whole views that no batch could hold together.
+
+    Raises:
+        DataError: naming one that differs from the first.
+    """
+    first = views[0]
+    odd = next((view for view in views if view.shape != first.shape), None)
+    if odd is not None:
+        raise DataError.about(
+            odd.entry["image"], f"an image of {odd.shape}", f"the size {first.shape} of {first.entry['image']}",
+            "Set crop.size to train on patches, or data.grid_size to bring all images to one size.",
+        )  # fmt: skip
+
+
+def check_room(views: Sequence[View], size: tuple[int, ...]) -> None:
+    """Refuses patches that do not fit into every view.
+
+    Raises:
+        DataError: naming a view that is smaller.
+    """
+    for view in views:
+        _room(view, size)
 
 
 def holds_tissue(view: View, folder: Path, region: Region) -> bool:

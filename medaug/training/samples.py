@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from medaug.errors import DataError
 from medaug.io.prepared import View
 from medaug.lesions import Lesion, LesionPrior, extract, match_surroundings
-from medaug.training.patches import any_patch, holds_tissue, patch_around
+from medaug.training.patches import any_patch, check_one_size, check_room, holds_tissue, patch_around
 
 ENDLESS = 2**40
 TRIES = 50
@@ -83,6 +83,10 @@ class WholeViewSamples(Dataset):
                 f"found {len(healthy)} tumor-free and {len(tumor)} tumor views; the plain translator needs both. "
                 "Use translator.mask_guided=true where every image has a tumor."
             )
+        if patch_size is None:
+            check_one_size([*healthy, *tumor])
+        else:
+            check_room([*healthy, *tumor], patch_size)
         self.healthy, self.tumor, self.folder, self.seed = healthy, tumor, folder, seed
         self.patch_size, self.slices = patch_size, slices
 

@@ -302,12 +302,12 @@ def test_a_voxel_size_is_refused_where_it_means_nothing(tmp_path):
     (picture,) = write_pictures(tmp_path, 1)
     with pytest.raises(ConfigError, match="both say which grid"):
         prepare_case(case, tmp_path / "p", spatial_dims=2, resample_mm=(1.0, 1.0), grid_size=(4, 4))
-    with pytest.raises(ConfigError, match="resample_mm needs a voxel size.*s_0.tif stores none: give spacing_mm"):
-        prepare_case(picture, tmp_path / "p", spatial_dims=2, resample_mm=(1.0, 1.0))
+    pixels = prepare_case(picture, tmp_path / "p", spatial_dims=2, resample_mm=(2.0, 2.0))
+    assert pixels["length_unit"] == "px" and pixels["spacing_mm"] == [2.0, 2.0]
     with pytest.raises(ConfigError, match="resample_mm has 3 sizes.*picture"):
         prepare_case(picture, tmp_path / "p", spatial_dims=2, resample_mm=(1.0, 1.0, 1.0), spacing_mm=(1.0, 1.0))
     entry = prepare_case(picture, tmp_path / "p", spatial_dims=2, resample_mm=(1.0, 1.0), spacing_mm=(0.5, 0.5))
-    assert entry["shape"] == [4, 3] and entry["spacing_mm"] == [1.0, 1.0]
+    assert entry["shape"] == [4, 3] and entry["spacing_mm"] == [1.0, 1.0] and "length_unit" not in entry
 
 
 def test_case_names_that_are_no_file_names_stay_apart(tmp_path):

@@ -133,10 +133,12 @@ def test_cases_are_matched_by_name_unless_there_is_one_each(a, b):
         registered_pairs(more, b.views, ["p2"])
 
 
-def test_views_of_unequal_size_or_too_small_for_the_crop_are_refused(tmp_path, a):
+def test_whole_views_of_unequal_size_are_refused_and_patches_of_smaller_ones_filled_up(tmp_path, a, caplog):
     small = side(tmp_path / "b", ["p9"], gain=1.0, shape=(12, 12, 3))
     with pytest.raises(DataError, match=r"b/p9.nii.gz: found an image of \(12, 12\).*Set crop.size"):
         build(a, small, patients=())
     assert build(a, small, patients=(), crop_size=(12, 12))[0]["b"].shape == (1, 12, 12)
-    with pytest.raises(DataError, match=r"b/p9.nii.gz: found an image of \(12, 12\).*at least crop.size \(12, 14\)"):
-        build(a, small, patients=(), crop_size=(12, 14))
+    assert not caplog.messages
+    filled = build(a, small, patients=(), crop_size=(12, 14))[0]["b"]
+    assert filled.shape == (1, 12, 14) and (filled[..., 12:] == -1).all()
+    assert "smaller than crop.size (12, 14), such as b/p9.nii.gz" in caplog.text

@@ -91,9 +91,8 @@ def test_a_healthy_stack_has_no_tumor_in_any_of_its_slices(folder):
 
 
 def test_a_patch_that_does_not_fit_is_told_rather_than_cut(folder):
-    samples = WholeViewSamples([view()], [view()], folder, seed=0, patch_size=(16, 16, 24))
     with pytest.raises(DataError, match=r"shape \(40, 36, 20\).*at least the patch, \(16, 16, 24\).*Lower crop.size"):
-        samples[0]
+        WholeViewSamples([view()], [view()], folder, seed=0, patch_size=(16, 16, 24))
 
 
 def test_single_pictures_have_no_neighbouring_slices(folder):

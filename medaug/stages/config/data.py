@@ -56,9 +56,15 @@ class DataConfig(Section):
         None, description="size to resample to, in the plane or (three sizes) of whole volumes; none: as stored"
     )
     resample_mm: tuple[PositiveFloat, PositiveFloat] | tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = (
-        Field(None, description="voxel size to resample to instead of grid_size: in the plane, or of whole volumes")
+        Field(
+            None,
+            description="voxel size to resample to instead of grid_size: in the plane, or of whole volumes; of "
+            "pictures without a voxel size in their pixels",
+        )
     )
-    spacing_mm: tuple[float, ...] | None = Field(None, description="for pictures without spacing; none: 1 mm")
+    spacing_mm: tuple[float, ...] | None = Field(
+        None, description="for pictures without spacing; none: their sizes are in pixels"
+    )
     organ_margin_mm: float = Field(ORGAN_MARGIN_MM, ge=0, description="lesions stay this far from the organ's edge")
     skip_unreadable: bool = Field(False, description="list unreadable files and go on without them")
     phantoms: PhantomData = PhantomData()

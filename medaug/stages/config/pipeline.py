@@ -157,8 +157,10 @@ class EvaluationConfig(Section):
     batch_size: int = Field(16, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    patch_size: tuple[int, ...] | None = Field(
-        None, description="size of training patches, and of what is classified; none: whole slices or volumes"
+    patch_size: tuple[PositiveInt, ...] | None = Field(
+        None,
+        description="size of training patches (whole images are segmented), and of what is classified; none: "
+        "whole slices or volumes, filled up with the window's lowest value to one size where they differ",
     )
     tolerance_mm: float = Field(2.0, gt=0, description="of the normalised surface distance")
     size_limits_mm: tuple[float, ...] = Field(
@@ -258,6 +260,9 @@ class PipelineConfig(Section):
             raise ValueError(f"crop.size: found null, but {kind}; give {dims} sizes, for example {DEFAULT_CROP[dims]}")
         if self.crop.size is not None and len(self.crop.size) != dims:
             raise ValueError(f"crop.size has {len(self.crop.size)} axes, data.spatial_dims is {dims}")
+        patch = self.evaluation.patch_size
+        if patch is not None and len(patch) != dims:
+            raise ValueError(f"evaluation.patch_size has {len(patch)} axes, data.spatial_dims is {dims}")
         self._check_slices()
         if "arms" not in self.evaluation.model_fields_set and not self.learns_online:
             arms = self.evaluation.model_copy(update={"arms": ("standard", "standard+gan-offline")})

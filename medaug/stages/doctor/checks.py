@@ -14,13 +14,20 @@ import numpy as np
 
 from medaug.errors import ConfigError, DataError, MedaugError
 from medaug.io.decoding import Options, decode
-from medaug.splits import split_patients
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.data import DataConfig
 from medaug.stages.doctor.duplicates import Pair, equal_pairs, similar_pairs
-from medaug.stages.doctor.looking import Look, grouped, spacing_text, summary_of
+from medaug.stages.doctor.looking import SPECK_MM, Look, by_text, grouped, spacing_text, summary_of
 from medaug.stages.doctor.scans import Refusal, ScanFacts
-from medaug.stages.doctor.suggestion import LEAST_TESTED, differ, plane_spacings_mm, rare_values
+from medaug.stages.doctor.suggestion import (
+    LEAST_TESTED,
+    differ,
+    fits,
+    plane_spacings_mm,
+    rare_values,
+    sections_of,
+    split_of,
+)
 from medaug.stages.modality import check_modality_setting
 
 PREVALENCE_LIMIT = 0.1
@@ -60,27 +67,30 @@ def refusals_of(look: Look, data: DataConfig, section: str, *, tumors: bool) -> 
     return found + _undeclared(look, data) + _of_other_modality(look, data, section)
 
 
-def checks_of(look: Look, data: DataConfig, refusals: list[Refusal], *, tumors: bool) -> list[Check]:
+def checks_of(
+    look: Look, data: DataConfig, refusals: list[Refusal], config: PipelineConfig, *, tumors: bool
+) -> list[Check]:
     """The checks of one data set.
 
     Args:
-        data: the suggested settings.
+        data: the suggested settings of this data set, a part of `config`.
         refusals: from `refusals_of`.
     """
     checks = [_layout(look), _readable(look, refusals), _intensity(look), _grid(look, data), _orientation(look)]
     if tumors:
-        checks += [_labels(look), _lesions(look)]
+        checks += [_labels(look), _lesions(look, config)]
     return [*checks, *_duplicates(look.facts)]
 
 
 def patients_check(config: PipelineConfig, look: Look, target: Look | None) -> Check:
     """Whether the suggested split has enough patients."""
-    facts = look.labelled if target is None else look.facts + target.facts
-    patients = {fact.patient for fact in facts}
+    if target is None and not look.labelled:
+        return Check("patients", "fail", "no patient with a label; expected some to train and at least 2 to test", [])
     try:
-        split = split_patients(patients, config.split.train, config.split.validation, config.split.seed)
+        split = split_of(config, look, target)
     except DataError as error:
         return Check("patients", "fail", str(error), [])
+    patients = (*split.train, *split.validation, *split.test)
     sentence = f"{len(split.train)} train, {len(split.validation)} validate, {len(split.test)} test"
     if len(split.test) < LEAST_TESTED:
         least = f"; found {len(split.test)} to test, expected at least {LEAST_TESTED} for an interval. Add patients."
@@ -144,10 +154,16 @@ def _layout(look: Look) -> Check:
 
 
 def _readable(look: Look, refusals: list[Refusal]) -> Check:
-    if not refusals:
-        return Check("readable", "pass", f"all {len(look.cases)} cases", [])
-    sentence = f"{len(refusals)} would be refused; `--skip-unreadable` goes on without files that cannot be read"
-    return Check("readable", "fail", sentence, [refusal.reason for refusal in refusals])
+    read = f"{len(look.facts)} of {len(look.cases)} cases" if len(look.facts) < len(look.cases) else (
+        f"all {len(look.cases)} cases"
+    )  # fmt: skip
+    if refusals:
+        sentence = f"{read}; {len(refusals)} would be refused; `--skip-unreadable` goes on without unreadable files"
+        return Check("readable", "fail", sentence, [refusal.reason for refusal in refusals])
+    if len(look.facts) < len(look.cases):
+        sentence = f"{read}; the others have no label, and are left out in any case"
+        return Check("readable", "warn", sentence, [refusal.reason for refusal in look.refusals])
+    return Check("readable", "pass", read, [])
 
 
 def _intensity(look: Look) -> Check:
@@ -162,7 +178,7 @@ def _intensity(look: Look) -> Check:
     ]
     if odd:
         return Check("intensity", "warn", f"{len(odd)} scan(s) more than {INTENSITY_LIMIT:g} times brighter or darker "
-                     "than most; each MR scan has its own window, so this does no harm by itself", odd)  # fmt: skip
+                     "than most; each scan has its own window, so this does no harm by itself", odd)  # fmt: skip
     return Check(
         "intensity", "pass", "HU" if look.looks_like_hu else "no absolute unit; each scan has its own window", []
     )
@@ -179,8 +195,9 @@ def _grid(look: Look, data: DataConfig) -> Check:
         remedy = f"data.resample_mm={list(data.resample_mm or ())} brings all to one"
         return Check("grid", "warn", f"{len(odd)} scan(s) have another voxel size than {largest}; {remedy}", odd)
     if any(fact.spacing_mm is None for fact in look.facts):
-        return Check("grid", "warn", "no voxel size stored: 1 mm is assumed, and sizes in mm are only as true as that. "
-                     "Set data.spacing_mm.", [])  # fmt: skip
+        return Check(
+            "grid", "warn", "no voxel size stored: sizes are in pixels. Set data.spacing_mm if you know it", []
+        )
     return Check("grid", "pass", f"one voxel size: {largest}", [])
 
 
@@ -215,16 +232,42 @@ def _labels(look: Look) -> Check:
     return Check("labels", "pass", f"every case has one{note}", [])
 
 
-def _lesions(look: Look) -> Check:
-    found = summary_of(look).lesions
+def _lesions(look: Look, config: PipelineConfig) -> Check:
+    found, unit = summary_of(look).lesions, look.length_unit
     if found is None:
-        return Check("lesions", "fail", "no labelled part of 5 mm or more; expected tumors to learn from. Check the "
-                     "labels' values and the voxel size.", [])  # fmt: skip
+        return Check("lesions", "fail", f"no labelled part of {SPECK_MM:g} {unit} or more; expected tumors to learn "
+                     "from. Check the labels' values and the voxel size.", [])  # fmt: skip
     without = sorted(
         {fact.patient for fact in look.labelled} - {fact.patient for fact in look.labelled if fact.marked.voxels}
     )
     note = f"; {len(without)} patient(s) have none" if without else ""
-    return Check("lesions", "pass", f"{found.count}, {found.per_patient.median:g} a patient{note}", without)
+    return _with_crop(look, config, f"{found.count}, {found.per_patient.median:g} a patient{note}", without)
+
+
+def _with_crop(look: Look, config: PipelineConfig, sentence: str, without: list[str]) -> Check:
+    """How many of the lesions the suggested crop leaves out, and whether the training patients have any other."""
+    crop, working = config.crop.size or (), config.data.resample_mm
+    sections = sections_of(look, working[0] if working else None)
+    left_out = [fact for fact, _, extent in sections if not fits(extent, crop)]
+    what = "lesions" if all(len(fact.shape) == 2 for fact in look.labelled) else "slices of lesions"
+    if left_out:
+        sentence += (
+            f". {len(left_out)} of {len(sections)} {what} do not fit the suggested crop of {by_text(crop)} voxels, and "
+            "are not learned from; they are trained and scored on downstream"
+        )
+    try:
+        training = split_of(config, look, None).train
+    except DataError:  # `patients_check` says so
+        training = ()
+    learned = any(
+        fact.patient in training and diameter >= config.crop.min_diameter_mm and fits(extent, crop)
+        for fact, diameter, extent in sections
+    )
+    if training and not learned:
+        return Check("lesions", "fail", f"{sentence}. The training patients have nothing else to learn from; choose "
+                     "another split.seed, or add patients", [])  # fmt: skip
+    names = list(dict.fromkeys(fact.case for fact in left_out))
+    return Check("lesions", "warn" if left_out else "pass", sentence, [*without, *names])
 
 
 def _duplicates(facts: list[ScanFacts]) -> Iterator[Check]:

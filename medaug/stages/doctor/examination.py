@@ -90,7 +90,7 @@ def _examination(look: Look, target: Look | None, suggestion: Suggestion) -> Exa
         prefix = "" if tumors else f"{section}: "
         checks += [
             Check(f"{prefix}{c.name}", c.verdict, c.sentence, c.named)
-            for c in checks_of(side, data, refused, tumors=tumors)
+            for c in checks_of(side, data, refused, config, tumors=tumors)
         ]
         refusals += refused
     checks += [patients_check(config, look, target), prevalence_check(look, target)]

@@ -81,7 +81,9 @@ class DataSummary:
 
     Attributes:
         looks_like: what a folder of this layout holds.
+        length_unit: of diameters, "mm", or "px" where no file stores a voxel size.
         sequence: the one that was looked at, of `sequences` where the data set names several.
+        read: how many of the cases could be.
         modality: "CT" where the files say so, reach down to air in HU, or the sequence is called CT; else "MR".
         looks_like_hu: some voxels are below -500.
         percentiles: median over the scans of their 0.5th, 50th and 99.5th.
@@ -92,9 +94,11 @@ class DataSummary:
     root: str
     layout: str
     looks_like: str
+    length_unit: str
     sequence: str | int | None
     sequences: list[str]
     cases: int
+    read: int
     patients: int
     cases_per_patient: Spread
     labelled: int
@@ -141,6 +145,11 @@ class Look:
         return 2 * sum(fact.lowest < HU_OF_AIR for fact in self.facts) > len(self.facts)
 
     @property
+    def length_unit(self) -> str:
+        """Of sizes: "px" where no file stores a voxel size."""
+        return "px" if self.facts and all(fact.spacing_mm is None for fact in self.facts) else "mm"
+
+    @property
     def labelled(self) -> list[ScanFacts]:
         return [fact for fact in self.facts if fact.label is not None]
 
@@ -172,9 +181,9 @@ def summary_of(look: Look) -> DataSummary:
     middle = np.median([fact.percentiles for fact in facts] or [(0.0, 0.0, 0.0)], axis=0).tolist()
     voxels = sum(int(np.prod(fact.shape)) for fact in facts)
     return DataSummary(
-        root=str(look.root), layout=look.layout, looks_like=LAYOUTS[look.layout].looks_like, sequence=look.sequence,
-        sequences=look.sequences, cases=len(look.cases), patients=len(cases_by_patient),
-        cases_per_patient=_spread(list(cases_by_patient.values())),
+        root=str(look.root), layout=look.layout, looks_like=LAYOUTS[look.layout].looks_like,
+        length_unit=look.length_unit, sequence=look.sequence, sequences=look.sequences, cases=len(look.cases),
+        read=len(facts), patients=len(cases_by_patient), cases_per_patient=_spread(list(cases_by_patient.values())),
         labelled=sum(case["label"] is not None for case in look.cases),
         shapes=grouped(facts, [by_text(fact.shape) for fact in facts]),
         spacings_mm=grouped(facts, [spacing_text(fact) for fact in facts]),

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import nibabel
 import numpy as np
+from scipy import ndimage
 
 from medaug.errors import DataError, MedaugError
 from medaug.io.cases import Case
 from medaug.io.decoding import Decoded, Options, decode
 from medaug.io.files import read_label
-from medaug.io.suffixes import PICTURES, suffix_of
 from medaug.lesions.geometry import component_voxels, diameter_of_voxels
 from medaug.volumes import Percentiles, Window, spacing_of
 
@@ -37,12 +37,16 @@ class Refusal:
 
 @dataclass(frozen=True)
 class LabelFacts:
-    """Of one label: voxels by value, the size of each connected part above 0, and how many slices show any."""
+    """Of one label: voxels by value, the size of each connected part above 0, and how many slices show any.
+
+    `sections`: of each part of each slice its diameter (as `diameters_mm`), and its extent in voxels, (X, Y).
+    """
 
     voxels: dict[int, int]
     diameters_mm: list[float]
     volumes_ml: list[float]
     tumor_slices: int
+    sections: list[tuple[float, int, int]]
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class ScanFacts:
 
     Attributes:
         shape: (X, Y) or (X, Y, Z).
-        spacing_mm: by axis; None where the file stores none (pictures).
+        spacing_mm: by axis; None where the file stores none: sizes are in pixels then.
         orientation: where the axes point to, "RAS" for example; None where the file does not say it.
         modality: what the file says (DICOM).
         lowest, highest: intensity, in the file's own unit.
@@ -81,7 +85,7 @@ class ScanFacts:
     @property
     def marked(self) -> LabelFacts:
         """What the label marks: nothing, where there is none."""
-        return self.label or LabelFacts({}, [], [], 0)
+        return self.label or LabelFacts({}, [], [], 0, [])
 
     @property
     def slices(self) -> int:
@@ -144,14 +148,14 @@ def _window(members: list[tuple[str, np.ndarray]]) -> tuple[Window | None, Refus
 
 
 def _facts(case: Case, found: Decoded, window: Window | None) -> ScanFacts:
-    image, picture = found.image, suffix_of(case["image"]) in PICTURES
+    image, unknown = found.image, "length_unit" in found.facts
     spacing_mm = spacing_of(found.affine, image.ndim)
     values = image.reshape(-1)[:: max(1, image.size // SAMPLED)]
     low, middle, high = (float(value) for value in np.percentile(values, (0.5, 50, 99.5)))
     return ScanFacts(
         case=case["case"], patient=case["patient"], image=case["image"], shape=image.shape,
-        spacing_mm=None if picture else spacing_mm,
-        orientation=None if picture or image.ndim == 2 else "".join(nibabel.aff2axcodes(found.affine)),
+        spacing_mm=None if unknown else spacing_mm,
+        orientation=None if unknown or image.ndim == 2 else "".join(nibabel.aff2axcodes(found.affine)),
         dtype=found.facts["source_dtype"], modality=found.facts.get("source_modality"),
         lowest=float(image.min()), highest=float(image.max()), percentiles=(low, middle, high), window=window,
         fingerprints=found.facts["fingerprints"],
@@ -169,7 +173,20 @@ def _label(case: Case, tumor: np.ndarray, spacing_mm: tuple[float, ...]) -> Labe
         [diameter_of_voxels(int(size), spacing_mm) for size in sizes],
         [float(size * voxel_ml) for size in sizes] if tumor.ndim == 3 else [],
         int(np.count_nonzero(tumor.reshape(-1, tumor.shape[2]).any(axis=0))) if tumor.ndim == 3 else int(tumor.any()),
+        _sections(tumor, spacing_mm),
     )  # fmt: skip
+
+
+def _sections(tumor: np.ndarray, spacing_mm: tuple[float, ...]) -> list[tuple[float, int, int]]:
+    """What 2-D work sees of the parts: each is cut into slices."""
+    in_plane = np.zeros((3, 3, 3), dtype=bool)
+    in_plane[:, :, 1] = True
+    labels, count = ndimage.label(tumor.reshape(*tumor.shape[:2], -1), structure=in_plane)
+    voxels = np.bincount(labels.reshape(-1), minlength=count + 1)[1:]
+    return [
+        (diameter_of_voxels(int(size), spacing_mm[:2]), x.stop - x.start, y.stop - y.start)
+        for size, (x, y, _) in zip(voxels, ndimage.find_objects(labels), strict=True)
+    ]
 
 
 def _counted(label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

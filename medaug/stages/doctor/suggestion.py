@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
@@ -12,16 +12,25 @@ import numpy as np
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
+from medaug.errors import DataError
+from medaug.io.grid import grid_of_spacing
 from medaug.io.prepared import SPACING_TOLERANCE
+from medaug.lesions.sampling import MARGIN_VOXELS
+from medaug.splits import Split, split_patients
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.files import load_config
+from medaug.stages.config.pipeline import SplitConfig
 from medaug.stages.doctor.looking import SPECK_MM, Look
 from medaug.stages.doctor.scans import ScanFacts
 
 FIELD_VOXELS = 128
 """Voxels along the longest side of a slice above which the suggestion resamples: more cost time, on CPUs hours."""
-CROPS = (32, 48, 64, 96)
+CROPS = (32, 48, 64, 96, 128)
 """Sizes of a crop to choose from; every generator's stride divides them."""
+ROOMY = 96
+"""A crop need not be larger than this for the sake of surroundings, only for lesions to fit."""
+PATCH_STEP, LEAST_PATCH = 16, 32
+"""What every network takes at its defaults: multiples of the one, from the other on."""
 LEAST_TESTED = 2
 """Patients without whom there is no interval."""
 MOST_LABEL_VALUES = 20
@@ -89,6 +98,41 @@ def differ(spacings: np.ndarray) -> np.ndarray:
     return np.abs(spacings / median - 1).max(axis=1) > SPACING_TOLERANCE
 
 
+def grids(facts: list[ScanFacts], working_mm: float | None) -> np.ndarray:
+    """(n, 2): voxels of the scans' slices on the working grid."""
+    sizes = [fact.shape[:2] for fact in facts]
+    if working_mm is not None:
+        spacings = [tuple(spacing) for spacing in plane_spacings_mm(facts)]
+        both = zip(sizes, spacings, strict=True)
+        sizes = [grid_of_spacing(size, spacing, (working_mm, working_mm)) for size, spacing in both]
+    return np.array(sizes, dtype=int).reshape(-1, 2)
+
+
+def sections_of(look: Look, working_mm: float | None) -> list[tuple[ScanFacts, float, np.ndarray]]:
+    """The lesions, without specks, as 2-D work sees them: scan, diameter, extent (2,) in voxels of the working grid."""
+    ratios = [grid / fact.shape[:2] for fact, grid in zip(look.labelled, grids(look.labelled, working_mm), strict=True)]
+    return [
+        (fact, diameter, np.ceil(np.array(extent) * ratio))
+        for fact, ratio in zip(look.labelled, ratios, strict=True)
+        for diameter, *extent in fact.marked.sections if diameter >= SPECK_MM
+    ]  # fmt: skip
+
+
+def fits(extent: np.ndarray, crop: Sequence[int]) -> bool:
+    """Whether a lesion of this extent is learned from in crops of this size, as in `LesionPrior.fit`."""
+    return bool((extent + 2 * MARGIN_VOXELS <= np.array(crop)).all())
+
+
+def split_of(config: PipelineConfig, look: Look, target: Look | None) -> Split:
+    """The patients that the suggested split trains and tests on.
+
+    Raises:
+        DataError: if they are too few.
+    """
+    facts = look.labelled if target is None else look.facts + target.facts
+    return split_patients({f.patient for f in facts}, config.split.train, config.split.validation, config.split.seed)
+
+
 def _settings(look: Look, target: Look | None, task: str | None) -> Iterator[Setting]:
     yield Setting("name", look.root.resolve().name)
     yield Setting("domain", "tumor" if target is None else "ct", "insert and remove tumors" if target is None else
@@ -102,10 +146,15 @@ def _settings(look: Look, target: Look | None, task: str | None) -> Iterator[Set
     if target is None:
         yield Setting("translator.type", "cyclegan", "or unit, munit")
         yield from _crop(look, working_mm)
+    else:
+        yield from _translated(grids(facts, working_mm))
     yield Setting("training.steps", 600, "more for results to publish")
     if target is None:
         yield Setting("synthesis.insertions", 200)
-    yield Setting("evaluation.task", task or _task(look, target))
+    task = task or _task(look, target)
+    yield Setting("evaluation.task", task)
+    if task == "segmentation":
+        yield from _samples(grids(facts, working_mm))
     if target is None:
         yield Setting("evaluation.arms", ["standard", "copy-paste", "standard+gan"], "copy-paste is the cheap rival")
     yield Setting("evaluation.seeds", [0, 1, 2])
@@ -121,12 +170,10 @@ def _data(section: str, look: Look, working_mm: float | None) -> Iterator[Settin
     if window := _window(look):
         key, bounds, why = window
         yield Setting(f"{section}.{key}", bounds, why)
-    pictures = any(fact.spacing_mm is None for fact in look.facts)
-    if pictures:
-        axes = 2 if all(len(fact.shape) == 2 for fact in look.facts) else 3
-        yield Setting(f"{section}.spacing_mm", [1.0] * axes, "the files store no voxel size: write the true one here")
     if working_mm is not None:
         why = f"in the plane: the longest side has about {FIELD_VOXELS} voxels, and all scans share one voxel size"
+        if look.length_unit == "px":
+            why = f"in pixels, as no file stores its voxel size (data.spacing_mm); {why}"
         yield Setting(f"{section}.resample_mm", [working_mm, working_mm], why)
     yield from _labels(section, look)
 
@@ -157,7 +204,10 @@ def _labels(section: str, look: Look) -> Iterator[Setting]:
 
 
 def _split(look: Look, target: Look | None) -> Iterator[Setting]:
-    sides = [look.labelled if target is None else look.facts, *([target.facts] if target is not None else [])]
+    sides = [
+        look.facts if target is not None or not look.labelled else look.labelled,
+        *([target.facts] if target is not None else []),
+    ]
     count = len({fact.patient for facts in sides for fact in facts})
     training, validation = split_counts(count)
     yield Setting("split.train", training, f"patients, of {count}; the rest tests")
@@ -168,9 +218,34 @@ def _crop(look: Look, working_mm: float | None) -> Iterator[Setting]:
     diameters = [d for fact in look.labelled for d in fact.marked.diameters_mm if d >= SPECK_MM]
     voxel_mm = working_mm or (float(np.median(plane_spacings_mm(look.facts))) if look.facts else 1.0)
     wanted = 2 * float(np.percentile(diameters, 90)) / voxel_mm if diameters else CROPS[1]
-    size = next((crop for crop in CROPS if crop >= wanted), CROPS[-1])
-    yield Setting("crop.size", [size, size], f"voxels: {size * voxel_mm:.3g} mm; twice most lesions, if it fits")
-    yield Setting("crop.min_diameter_mm", round(max(SPECK_MM, 2 * voxel_mm), 1), "smaller lesions are not learned")
+    extents = [extent for _, _, extent in sections_of(look, working_mm)]
+    held = [sum(fits(extent, (crop, crop)) for extent in extents) for crop in CROPS]
+    size = next(c for c, count in zip(CROPS, held, strict=True) if c >= min(wanted, ROOMY) and count == held[-1])
+    unit = look.length_unit
+    yield Setting("crop.size", [size, size], f"voxels: {size * voxel_mm:.3g} {unit}; twice most lesions, if it fits")
+    why = "smaller lesions are not learned" + ("" if unit == "mm" else f"; in {unit}, as no file stores its voxel size")
+    yield Setting("crop.min_diameter_mm", round(max(SPECK_MM, 2 * voxel_mm), 1), why)
+
+
+def _translated(sizes: np.ndarray) -> Iterator[Setting]:
+    """Whole slices where all have one size that every generator takes, else patches."""
+    if len(sizes) and (len(np.unique(sizes, axis=0)) > 1 or (sizes % PATCH_STEP).any() or sizes.min() < LEAST_PATCH):
+        size = np.clip(np.median(sizes, axis=0) // PATCH_STEP * PATCH_STEP, LEAST_PATCH, ROOMY).astype(int).tolist()
+        yield Setting("crop.size", size, f"voxels; slices have {_ranges(sizes)}: smaller ones are filled up")
+
+
+def _samples(sizes: np.ndarray) -> Iterator[Setting]:
+    """Whole slices where all have one size."""
+    if len(np.unique(sizes, axis=0)) > 1:
+        most = -(-sizes.max(axis=0) // PATCH_STEP) * PATCH_STEP
+        size = np.clip(most, LEAST_PATCH, FIELD_VOXELS).tolist()
+        why = f"voxels; slices have {_ranges(sizes)}: cut or filled up to this to train on, and scored whole"
+        yield Setting("evaluation.patch_size", size, why)
+
+
+def _ranges(sizes: np.ndarray) -> str:
+    least, most = (" × ".join(map(str, bound.tolist())) for bound in (sizes.min(axis=0), sizes.max(axis=0)))
+    return least if least == most else f"{least} to {most}"
 
 
 def _working_mm(facts: list[ScanFacts]) -> float | None:
@@ -186,11 +261,20 @@ def _working_mm(facts: list[ScanFacts]) -> float | None:
 
 
 def _task(look: Look, target: Look | None) -> str:
-    if target is None or (look.labelled and target.labelled):
+    """With a target, what the patients of the suggested split can be tested on."""
+    if target is None:
+        return "segmentation"
+    everyone = {fact.patient for fact in look.facts + target.facts}
+    try:
+        split = split_patients(everyone, *split_counts(len(everyone)), SplitConfig().seed)
+    except DataError:  # too few; `patients_check` says so
+        return "none"
+    labelled = [{fact.patient for fact in side.labelled} for side in (look, target)]
+    if labelled[0] & set(split.train) and all(len(who & set(split.test)) >= LEAST_TESTED for who in labelled):
         return "segmentation"
     there = {(fact.patient, fact.case, fact.shape) for fact in target.facts}
     both = {fact.patient for fact in look.facts if (fact.patient, fact.case, fact.shape) in there}
-    return "translation" if len(both) > LEAST_TESTED else "none"  # equal names and shapes: a registered pair
+    return "translation" if len(both & set(split.test)) >= LEAST_TESTED else "none"  # equal: a registered pair
 
 
 def _commented(settings: list[Setting], file: str) -> str:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from medaug.stages.doctor.examination import Examination
-from medaug.stages.doctor.looking import DataSummary, Group, Spread
+from medaug.stages.doctor.looking import SPECK_MM, DataSummary, Group, Spread
 
 WIDTH = 140
 NAMED = 5
@@ -45,7 +45,8 @@ def _figures(s: DataSummary) -> Table:
     rows = {
         "layout": f"{s.layout} ({s.looks_like})",
         "sequence": "–" if s.sequence is None else str(s.sequence),
-        "cases": f"{s.cases}, {s.labelled} with a label; {_spread(s.cases_per_patient)} a patient, of {s.patients}",
+        "cases": f"{s.cases}, {s.read} read, {s.labelled} with a label; "
+        f"{_spread(s.cases_per_patient)} a patient, of {s.patients}",
         "shape": _groups(s.shapes),
         "voxel size": _groups(s.spacings_mm),
         "orientation": _groups(s.orientations),
@@ -72,8 +73,8 @@ def _lesions(s: DataSummary) -> str:
         return "none"
     volume = "" if s.lesions.volume_ml is None else f", volume {_spread(s.lesions.volume_ml)} ml"
     return (
-        f"{s.lesions.count}, {_spread(s.lesions.per_patient)} a patient; diameter {_spread(s.lesions.diameter_mm)} mm"
-        f"{volume}; {s.lesions.specks} specks below 5 mm"
+        f"{s.lesions.count}, {_spread(s.lesions.per_patient)} a patient; diameter {_spread(s.lesions.diameter_mm)} "
+        f"{s.length_unit}{volume}; {s.lesions.specks} specks below {SPECK_MM:g} {s.length_unit}"
     )
 
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from medaug.errors import DataError
 from medaug.evaluation import lost_and_gained
-from medaug.evaluation.samples import Source
+from medaug.evaluation.samples import Source, say_sample_size
 from medaug.io.atomic import read_json
 from medaug.io.prepared import View, views_of, without_labels
 from medaug.progress import track
@@ -70,6 +70,7 @@ def check_labels(config: PipelineConfig, run: RunDir) -> None:
         DataError: naming the patients or the class without labels.
     """
     task = _tasks(config, run, [])["source"]
+    say_sample_size([task.real, task.target_labelled], config.evaluation.patch_size)
     _check_classes(config, task.real, "data")
     arms = arms_of(config.evaluation)
     if any(arms[name].target for name in config.evaluation.arms):

@@ -18,7 +18,7 @@ from medaug.io.grid import on_grid_of
 from medaug.io.suffixes import NIFTI, TIFF, suffix_of
 from medaug.transforms.base import check_edits_tumors
 from medaug.translators.weights import Weights
-from medaug.volumes import Domain, Window, affine_of, check_modality
+from medaug.volumes import Domain, Window, affine_of, check_is_label, check_modality
 
 LOSSLESS_PICTURES = (".png", *TIFF)
 
@@ -57,9 +57,11 @@ def read_mask(path: Path, image: MetaTensor, scan: Path) -> MetaTensor:
     """A mask (1, *S) on the scan's grid; where only its axes run otherwise, they are turned, which changes no voxel.
 
     Raises:
-        DataError: if it lies on another grid.
+        DataError: if it lies on another grid, or is an image (the scan itself, for one).
     """
-    return on_grid_of(read_label(path), image)
+    mask = on_grid_of(read_label(path), image)
+    check_is_label(as_array(mask), as_array(image), str(path), str(scan))
+    return mask
 
 
 def window_for(weights: Weights, image: MetaTensor, scan: Path) -> Window:

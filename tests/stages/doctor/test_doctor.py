@@ -6,18 +6,27 @@ import shutil
 import nibabel
 import numpy as np
 import pytest
+from monai.transforms import Compose
+from PIL import Image
 from typer.testing import CliRunner
 
 from medaug.cli import app
 from medaug.errors import ConfigError, DataError, RunError
+from medaug.evaluation.samples import ClassificationSamples, SegmentationSamples, Source, sample_size
 from medaug.io.atomic import read_json
+from medaug.io.cache import prepare_case
+from medaug.io.layouts import find_cases
+from medaug.io.prepared import views_of
 from medaug.io.writers import ScanRecord, write_layout
 from medaug.phantoms import phantoms
 from medaug.stages.config.files import load_config
 from medaug.stages.doctor.examination import examine
+from medaug.stages.doctor.text import examination_text
+from medaug.stages.downstream.arms import ARMS
 from medaug.stages.prepare import prepare
 from medaug.stages.runs import RunDir
 
+WINDOW = {"low": 0.0, "high": 200.0, "unit": "au"}
 SHAPE, SPACING_MM = (32, 32, 8), (6.0, 6.0, 10.0)
 
 
@@ -87,7 +96,7 @@ def test_lesions_are_measured_in_mm_and_ml(folder, heads):
     assert (prevalence.tumor_slices, prevalence.slices, prevalence.tumor_patients) == (2, 48, 1)
 
 
-@pytest.mark.parametrize("fault", ["nan", "4-d", "other grid", "cut off", "rare value"])
+@pytest.mark.parametrize("fault", ["nan", "4-d", "other grid", "cut off", "rare value", "image as label"])
 def test_what_prepare_refuses_is_named_before(folder, heads, tmp_path, fault):
     names = [f"{head.patient}.nii.gz" for head in heads]
     if fault == "nan":
@@ -100,6 +109,10 @@ def test_what_prepare_refuses_is_named_before(folder, heads, tmp_path, fault):
     elif fault == "cut off":
         path = folder / "images" / names[0]
         path.write_bytes(path.read_bytes()[:500])
+    elif fault == "image as label":
+        edit(folder / "images" / names[0], lambda array: array.astype(np.int16))
+        shutil.copy(folder / "images" / names[0], folder / "labels" / names[0])
+        edit(folder / "labels" / names[2], lambda array: np.arange(array.size).reshape(array.shape).astype(np.int16))
     else:
         edit(folder / "labels" / names[5], lambda array: np.where(array > 0, 7, 0).astype(np.uint8))
     found = examine(folder, out=tmp_path / "pipeline.yaml")
@@ -149,6 +162,34 @@ def test_no_label_at_all_is_refused(folder):
         path.unlink()
     found = examine(folder)
     assert check(found, "labels").verdict == "fail" and not found.usable
+    assert check(found, "patients").sentence.startswith("no patient with a label") and "of 0;" not in found.suggestion
+
+
+def test_an_unlabelled_image_that_cannot_be_read_is_counted_and_named(folder, heads):
+    name = f"{heads[0].patient}.nii.gz"
+    (folder / "labels" / name).unlink()
+    edit(folder / "images" / name, with_nan)
+    found = examine(folder)
+    read = check(found, "readable")
+    assert read.verdict == "warn" and read.sentence.startswith("5 of 6 cases") and name in read.named[0]
+    assert found.usable and (found.data.cases, found.data.read) == (6, 5)
+
+
+def test_lesions_that_do_not_fit_the_suggested_crop_are_counted(tmp_path):
+    rng = np.random.RandomState(0)
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+    for number in range(6):
+        label = np.zeros((150, 150), np.uint8)
+        label[5 : 145 if number < 2 else 40, 20:60] = 1
+        Image.fromarray(rng.randint(1, 200, label.shape).astype(np.uint8)).save(tmp_path / "images" / f"p{number}.png")
+        Image.fromarray(label).save(tmp_path / "labels" / f"p{number}.png")
+    found = examine(tmp_path)
+    lesions = check(found, "lesions")
+    assert lesions.verdict == "warn" and lesions.named == ["p0", "p1"] and found.usable
+    assert "2 of 6 lesions do not fit the suggested crop of" in lesions.sentence
+    assert found.data.length_unit == "px" and "mm" not in lesions.sentence
+    assert "diameter" in (shown := examination_text(found)) and " mm" not in shown
 
 
 def test_mixed_voxel_sizes_are_named_and_the_suggestion_resamples(folder, heads):
@@ -234,12 +275,21 @@ def test_the_command_prints_tables_and_ends_with_8_where_something_would_be_refu
     assert as_json.exit_code == 8 and json.loads(as_json.stdout)["usable"] is False
 
 
-def test_init_writes_a_pipeline_that_runs(cli, folder, tmp_path, tiny_settings):
+def cropped(folder, name, *ends):
+    """Image and label without what lies beyond these ends."""
+    for kind in ("images", "labels"):
+        edit(folder / kind / f"{name}.nii.gz", lambda array: array[tuple(slice(end) for end in ends)])
+
+
+def test_init_writes_a_pipeline_that_runs_also_where_sizes_differ(cli, folder, heads, tmp_path, tiny_settings, caplog):
+    cropped(folder, heads[0].patient, 28, 32)
+    cropped(folder, heads[3].patient, 32, 26)
     file = tmp_path / "mine.yaml"
     made = cli("init", folder, "--out", file, "--task", "segmentation")
     assert made.exit_code == 0, made.output
     assert made.stdout.strip() == str(file) and f"medaug run {file}" in made.stderr
     assert file.read_text().count("#") > 5
+    assert "patch_size: [32, 32]" in file.read_text()
     assert cli("run", file, "--dry-run").exit_code == 0
     tiny = [argument for setting in tiny_settings if not setting.startswith(("data.", "split."))
             for argument in ("--set", setting)]  # fmt: skip
@@ -247,6 +297,32 @@ def test_init_writes_a_pipeline_that_runs(cli, folder, tmp_path, tiny_settings):
     done = cli("run", file, "--out", tmp_path / "out", *tiny, *arms)
     assert done.exit_code == 0, done.output
     assert (tmp_path / "out" / "report.html").exists()
+    sizes = {tuple(case["shape"]) for case in read_json(tmp_path / "out" / "prepared" / "datalist.json")["cases"]}
+    assert sizes == {(32, 32, 8), (28, 32, 8), (32, 26, 8)}, "whole images are scored"
+    assert "filled up with the window's lowest value" in caplog.text
+
+
+@pytest.mark.parametrize("ends", [(28, 26), (28, 30, 5)])
+def test_samples_of_unequal_images_are_filled_up_to_the_largest(folder, heads, tmp_path, ends):
+    for head in heads[:3]:
+        cropped(folder, head.patient, *ends)
+    dims = 3 if len(ends) == 3 else 2
+    cases = [prepare_case(case, tmp_path / "p", spatial_dims=dims) | {"window": WINDOW} for case in find_cases(folder)]
+    real = Source(views_of(cases, tmp_path / "p", dims), tmp_path / "p")
+    largest = SHAPE[:dims]
+    for samples in (
+        SegmentationSamples(real, None, synthetic_ratio=0, seed=1, length=12, augmentation=Compose([])),
+        ClassificationSamples(real, None, None, synthetic_ratio=0, seed=1, length=12, augmentation=Compose([]))
+        if dims == 2 else [],
+    ):  # fmt: skip
+        shapes = {tuple(samples[i]["image"].shape) for i in range(len(samples))}
+        assert shapes <= {(1, *largest)}
+    for name in ("carvemix", "cutmix", "copy-paste"):
+        mixed = SegmentationSamples(
+            real, None, synthetic_ratio=0, seed=1, length=12, pasting=ARMS[name].pasting(real), augmentation=Compose([])
+        )
+        assert {tuple(mixed[i]["image"].shape) for i in range(12)} == {(1, *largest)}
+    assert sample_size([real], None) == largest and sample_size([real], (16,) * dims) == (16,) * dims
 
 
 def test_init_overwrites_nothing(cli, folder, tmp_path):

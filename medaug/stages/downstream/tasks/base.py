@@ -16,7 +16,7 @@ from medaug.evaluation import (
     Metric,
     PooledMetric,
 )
-from medaug.evaluation.samples import Online, Source
+from medaug.evaluation.samples import Online, Source, sample_size
 from medaug.io.prepared import View
 from medaug.progress import track
 from medaug.stages.config import PipelineConfig
@@ -78,6 +78,12 @@ class Task(ABC):
         if isinstance(insertion, OnlineInsertion):
             counted["without_room"] = insertion.without_room - before
         return {"arm": name, "seed": seed, **results, "losses": losses, **counted}
+
+    @property
+    def sample_size(self) -> tuple[int, ...] | None:
+        """One size for the samples of every arm; None: as the views are, which all have one."""
+        sources = (self.real, self.synthetic, self.target_labelled)
+        return sample_size(sources, self.config.evaluation.patch_size)
 
     @property
     def arms(self) -> dict[str, Arm]:

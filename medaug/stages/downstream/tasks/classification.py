@@ -20,7 +20,7 @@ from medaug.evaluation import (
 )
 from medaug.evaluation.pooled import check_kinds
 from medaug.evaluation.samples import ClassificationSamples, Source, patches_of
-from medaug.io.prepared import View, views_of
+from medaug.io.prepared import View, filled_up, views_of
 from medaug.stages.downstream.arms import Arm
 from medaug.stages.downstream.tasks.base import Task
 
@@ -67,8 +67,8 @@ class Classification(Task):
         for view in views_of(entries, self.folder, self.config.data.spatial_dims):
             patches = list(patches_of(view.read(self.folder), self.config.evaluation.patch_size))
             if patches:
-                images = torch.from_numpy(np.stack([image for image, _ in patches]))[:, None]
-                probabilities.append(tumor_probability(network, images, self.network_config))
+                images = np.stack([filled_up(image, self.sample_size) for image, _ in patches])[:, None]
+                probabilities.append(tumor_probability(network, torch.from_numpy(images), self.network_config))
                 tumor += [bool(label.any()) for _, label in patches]
         return Scored(torch.cat(probabilities).double().numpy(), np.array(tumor))
 

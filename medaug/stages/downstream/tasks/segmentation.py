@@ -20,7 +20,7 @@ from medaug.evaluation import (
 )
 from medaug.evaluation.detection import Outlined, count_detections
 from medaug.evaluation.samples import SegmentationSamples, Source
-from medaug.io.prepared import View
+from medaug.io.prepared import View, filled_up
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream.arms import Arm
 from medaug.stages.downstream.cells import score_table
@@ -62,7 +62,7 @@ class Segmentation(Task):
         assert real is not None  # arms of the target are refused where it has no labels
         samples = SegmentationSamples(
             real, self.synthetic_of(arm),
-            synthetic_ratio=s.synthetic_ratio, seed=seed, patch_size=s.patch_size, length=s.updates * s.batch_size,
+            synthetic_ratio=s.synthetic_ratio, seed=seed, patch_size=self.sample_size, length=s.updates * s.batch_size,
             pasting=arm.pasting(self.real),
             augmentation=arm.augmentation(self.config.data.spatial_dims, self.target or self.real),
         )  # fmt: skip
@@ -108,12 +108,16 @@ class Segmentation(Task):
         return self.predicted(network, Window.from_dict(entry["window"]).normalize(raw)), view.classes(self.folder)
 
     def predicted(self, network: torch.nn.Module, normalized: np.ndarray) -> np.ndarray:
-        """Class numbers of an image (*S) in [-1, 1]; a volume goes through a 2-D network slice by slice."""
-        image, config = torch.from_numpy(normalized), self.network_config
+        """Class numbers of an image (*S) in [-1, 1]; a volume goes through a 2-D network slice by slice.
+
+        An image smaller than the samples is filled up as they were, and cut back.
+        """
+        image, config = torch.from_numpy(filled_up(normalized, self.sample_size)), self.network_config
+        own = tuple(slice(size) for size in normalized.shape)
         if image.ndim == config.spatial_dims:
-            return predict(network, image[None], config)[0].numpy()
+            return predict(network, image[None], config)[0].numpy()[own]
         stack = image.movedim(-1, 0)[:, None]  # (Z, 1, X, Y)
-        return predict(network, stack, config)[:, 0].movedim(0, -1).numpy()
+        return predict(network, stack, config)[:, 0].movedim(0, -1).numpy()[own]
 
 
 def network_config_of(config: PipelineConfig) -> SegmentationConfig:
