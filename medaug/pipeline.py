@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from medaug.errors import ConfigError
+from medaug.io.atomic import read_json
+from medaug.splits import Split, split_patients
 from medaug.stages.claims import held
 from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.evaluate_domains import check_labels
@@ -112,6 +114,9 @@ def run_stage_named(name: str, config: PipelineConfig, run: RunDir) -> bool:
 
 
 def _check_prepared(config: PipelineConfig, run: RunDir, stages: tuple[str, ...]) -> None:
+    split = Split.from_dict(read_json(run.split))
+    if not split.test and not {*stages} <= {"prepare", *TRAINING}:  # which need nobody to test
+        split_patients((*split.train, *split.validation), len(split.train), len(split.validation), config.split.seed)
     if "evaluate" in stages:
         check_patients(config, run)
     if "evaluate_domains" in stages:

@@ -75,23 +75,28 @@ def checked_parts(values: Any) -> dict[str, Any]:
     return parts
 
 
-def split_patients(patients: Iterable[str], train: int | float, validation: int | float, seed: int) -> Split:
+def split_patients(
+    patients: Iterable[str], train: int | float, validation: int | float, seed: int, least_tested: int = 1
+) -> Split:
     """Draws a split; counts at or above 1 are patients, below 1 fractions; the rest is the test part.
 
+    Args:
+        least_tested: 0 where nothing is tested, and all may train.
+
     Raises:
-        DataError: if there are too few patients for at least one in each of train and test.
+        DataError: if there are too few patients for at least one to train and these to test.
     """
     names = sorted(set(patients))
     counts = [_count(part, len(names)) for part in (train, validation)]
-    needed = sum(counts) + 1
-    if len(names) < max(needed, 2) or counts[0] < 1:
+    needed = max(sum(counts) + least_tested, 2)
+    if len(names) < needed or counts[0] < 1:
         raise DataError(
-            f"found {len(names)} patient(s); expected at least {max(needed, 2)}: {counts[0]} to train, {counts[1]} to "
-            "validate, and at least 1 to test. A split never divides a patient: add patients, or lower split.train "
-            "and split.validation."
+            f"found {len(names)} patient(s); expected at least {needed}: {counts[0]} to train, {counts[1]} to "
+            f"validate, and at least {least_tested} to test. A split never divides a patient: add patients, "
+            "or lower split.train and split.validation."
         )
     rest, validating = _draw(names, counts[1], seed)
-    testing, training = _draw(rest, counts[0], seed)
+    testing, training = ([], rest) if len(rest) == counts[0] else _draw(rest, counts[0], seed)
     return Split(tuple(training), tuple(validating), tuple(testing))
 
 

@@ -52,6 +52,12 @@ def test_too_few_patients_are_refused_with_what_is_needed(patients, train, valid
         split_patients([f"p{i}" for i in range(patients)], train, validation, 0)
 
 
+def test_all_may_train_where_nobody_is_tested():
+    assert split_patients("abc", 3, 0, 0, least_tested=0) == Split(("a", "b", "c"), (), ())
+    with pytest.raises(DataError, match="at least 2"):
+        split_patients("a", 1, 0, 0, least_tested=0)
+
+
 @given(names=NAMES, seed=SEEDS)
 @settings(deadline=None)
 def test_split_comes_back_from_its_dictionary(names, seed):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def doctor(
     data: AnyPath, *, sequence: str | None = None, layout: str = "auto", target: AnyPath | None = None,
-    target_sequence: str | None = None, out: AnyPath | None = None,
+    target_sequence: str | None = None, patient_regex: str | None = None, out: AnyPath | None = None,
 ) -> Examination:  # fmt: skip
     """Looks at a data set before training: what it holds, what would be refused, and a pipeline for it.
 
@@ -24,13 +24,14 @@ def doctor(
 
     return examine(
         Path(data), sequence=sequence, layout=layout, target=path_of(target),
-        target_sequence=target_sequence, out=path_of(out),
+        target_sequence=target_sequence, patient_regex=patient_regex, out=path_of(out),
     )  # fmt: skip
 
 
 def init(
     data: AnyPath, *, out: AnyPath = "pipeline.yaml", task: str | None = None, sequence: str | None = None,
     layout: str = "auto", target: AnyPath | None = None, target_sequence: str | None = None,
+    patient_regex: str | None = None,
 ) -> Path:  # fmt: skip
     """Writes the commented pipeline that `doctor` suggests to a new file; returns its path.
 
@@ -44,7 +45,7 @@ def init(
 
     examine(
         Path(data), sequence=sequence, layout=layout, target=path_of(target),
-        target_sequence=target_sequence, task=task, out=Path(out),
+        target_sequence=target_sequence, patient_regex=patient_regex, task=task, out=Path(out),
     )  # fmt: skip
     return Path(out)
 

@@ -22,7 +22,8 @@ def train_cycle(
     *, domain: str | None = None, model: str | None = None, data: AnyPath | None = None, out: AnyPath | None = None,
     config: AnyPath | None = None, set_: Sequence[str] | None = None, devices: int | None = None,
     precision: str | None = None, max_steps: int | None = None, seed: int | None = None, sequence: str | None = None,
-    skip_unreadable: bool = False, dry_run: bool = False, on_stage: OnStage | None = None,
+    patient_regex: str | None = None, skip_unreadable: bool = False, dry_run: bool = False,
+    on_stage: OnStage | None = None,
 ) -> Path | PipelineConfig:  # fmt: skip
     """Trains a translator; the same call resumes.
 
@@ -38,6 +39,7 @@ def train_cycle(
     """
     chosen = {
         "domain": domain, "translator.type": model, "data.root": data, "data.sequence": sequence,
+        "data.patient_regex": patient_regex,
         "training.devices": devices, "training.precision": precision, "training.steps": max_steps,
         "training.seed": seed, "data.skip_unreadable": skip_unreadable or None,
     }  # fmt: skip
@@ -51,12 +53,13 @@ def train_cycle(
 def train_gan(
     *, data: AnyPath | None = None, out: AnyPath | None = None, config: AnyPath | None = None,
     set_: Sequence[str] | None = None, max_steps: int | None = None, seed: int | None = None,
-    sequence: str | None = None, skip_unreadable: bool = False, dry_run: bool = False, on_stage: OnStage | None = None,
+    sequence: str | None = None, patient_regex: str | None = None, skip_unreadable: bool = False,
+    dry_run: bool = False, on_stage: OnStage | None = None,
 ) -> Path | PipelineConfig:  # fmt: skip
     """Trains a GAN that makes crops from noise; arguments, result and errors as in `train_cycle`."""
     chosen = {
-        "data.root": data, "data.sequence": sequence, "training.steps": max_steps, "training.seed": seed,
-        "data.skip_unreadable": skip_unreadable or None,
+        "data.root": data, "data.sequence": sequence, "data.patient_regex": patient_regex,
+        "training.steps": max_steps, "training.seed": seed, "data.skip_unreadable": skip_unreadable or None,
     }  # fmt: skip
     settings = _settings(config, set_, chosen)
     return settings if dry_run else _run(settings, out, "train-gan", "train_gan", on_stage).gan_weights

@@ -10,7 +10,7 @@ import typer
 from medaug.cli.app import CHECK_FAILED, app
 from medaug.cli.complete import layouts, written_layouts
 from medaug.cli.output import Json, print_json
-from medaug.cli.runs import Sequence
+from medaug.cli.runs import PatientRegex, Sequence
 
 DataSet = Annotated[Path, typer.Argument(help="Folder or datalist JSON.")]
 Layout = Annotated[str, typer.Option(autocompletion=layouts, help="Left out: recognised.")]
@@ -25,6 +25,7 @@ def doctor(
     layout: Layout = "auto",
     target: Target = None,
     target_sequence: TargetSequence = None,
+    patient_regex: PatientRegex = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="New file for the suggested pipeline.")] = None,
     json: Json = False,
 ) -> None:
@@ -35,7 +36,10 @@ def doctor(
     from medaug import api
     from medaug.stages.doctor.text import examination_text
 
-    found = api.doctor(data, sequence=sequence, layout=layout, target=target, target_sequence=target_sequence, out=out)
+    found = api.doctor(
+        data, sequence=sequence, layout=layout, target=target, target_sequence=target_sequence,
+        patient_regex=patient_regex, out=out,
+    )  # fmt: skip
     if json:
         print_json(found)
     else:
@@ -54,6 +58,7 @@ def init(
     layout: Layout = "auto",
     target: Target = None,
     target_sequence: TargetSequence = None,
+    patient_regex: PatientRegex = None,
 ) -> None:
     """Write a commented pipeline for a data set, as `doctor` suggests it, and say how to run it.
 
@@ -62,7 +67,8 @@ def init(
     from medaug import api
 
     typer.echo(api.init(
-        data, out=out, task=task, sequence=sequence, layout=layout, target=target, target_sequence=target_sequence
+        data, out=out, task=task, sequence=sequence, layout=layout, target=target, target_sequence=target_sequence,
+        patient_regex=patient_regex,
     ))  # fmt: skip
     typer.echo(f"next: medaug doctor {data}, then medaug run {out} --out out/{out.stem}", err=True)
 

@@ -29,6 +29,9 @@ Config = Annotated[
 MaxSteps = Annotated[int | None, typer.Option(help="Training steps.")]
 Seed = Annotated[int | None, typer.Option(help="Of initial weights and samples.")]
 Sequence = Annotated[str | None, typer.Option(help="Sequence or channel, by name or number.")]
+PatientRegex = Annotated[
+    str | None, typer.Option(help="Whose scan it is: one group, found in the name; left out: visits known by name.")
+]
 
 
 @app.command("train-cycle")
@@ -48,6 +51,7 @@ def train_cycle(
     max_steps: MaxSteps = None,
     seed: Seed = None,
     sequence: Sequence = None,
+    patient_regex: PatientRegex = None,
     skip_unreadable: SkipUnreadable = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -59,8 +63,8 @@ def train_cycle(
 
     _print_result(api.train_cycle(
         domain=domain, model=model, data=data, out=out, config=config, set_=set_, devices=devices, precision=precision,
-        max_steps=max_steps, seed=seed, sequence=sequence, skip_unreadable=skip_unreadable, dry_run=dry_run,
-        on_stage=say_stage,
+        max_steps=max_steps, seed=seed, sequence=sequence, patient_regex=patient_regex,
+        skip_unreadable=skip_unreadable, dry_run=dry_run, on_stage=say_stage,
     ))  # fmt: skip
 
 
@@ -73,6 +77,7 @@ def train_gan(
     max_steps: MaxSteps = None,
     seed: Seed = None,
     sequence: Sequence = None,
+    patient_regex: PatientRegex = None,
     skip_unreadable: SkipUnreadable = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -84,7 +89,7 @@ def train_gan(
 
     _print_result(api.train_gan(
         data=data, out=out, config=config, set_=set_, max_steps=max_steps, seed=seed, sequence=sequence,
-        skip_unreadable=skip_unreadable, dry_run=dry_run, on_stage=say_stage,
+        patient_regex=patient_regex, skip_unreadable=skip_unreadable, dry_run=dry_run, on_stage=say_stage,
     ))  # fmt: skip
 
 

@@ -38,7 +38,8 @@ def find_datalist(root: Path, sequence: str | int | None) -> list[Case]:
     """The cases of a MONAI datalist's "training" list (or of a plain JSON list).
 
     An entry has "image" (a path, or a list with one file per sequence) and may have "label", "patient" or "subject",
-    "case", "scan" and "channel". Names of the sequences may stand in "channel_names" beside the list.
+    "case", "scan" and "channel". Without "case" it is named after its file; where two files have one name
+    (`a/mr.nii.gz`, `b/mr.nii.gz`), after their folders. Names of the sequences may stand in "channel_names".
     """
     source = root if root.is_file() else root / "datalist.json"
     content = read_json(source, object)
@@ -48,7 +49,8 @@ def find_datalist(root: Path, sequence: str | int | None) -> list[Case]:
         if others:
             log.info('%s: only "training" is read; left out: %s', source, ", ".join(others))
     chosen = choose_channel(names, sequence, str(source))
-    cases = []
+    cases: list[Case] = []
+    unnamed: dict[int, Path] = {}
     for number, entry in enumerate(entries):
         images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
         index, channel = 0, entry.get("channel") if chosen is None else chosen
@@ -62,9 +64,26 @@ def find_datalist(root: Path, sequence: str | int | None) -> list[Case]:
         image = inside(source, images[index])
         label = inside(source, entry["label"]) if entry.get("label") else None
         patient = _text(entry.get("patient", entry.get("subject")))
-        case = _text(entry.get("case")) or stem_of(image)
-        cases.append(make_case(case, image, label, patient=patient, scan=_text(entry.get("scan")), channel=channel))
+        case = _text(entry.get("case")) or None
+        if case is None:
+            unnamed[number] = image
+        cases.append(
+            make_case(case or "", image, label, patient=patient, scan=_text(entry.get("scan")), channel=channel)
+        )
+    for number, name in zip(unnamed, _names_of(list(unnamed.values()), source.parent), strict=True):
+        cases[number] |= {"case": name, "scan": cases[number]["scan"] or name}
     return cases
+
+
+def _names_of(images: list[Path], folder: Path) -> list[str]:
+    """Each file's own name; the folders to it where it is not the only one, and with it where it differs in those."""
+    stems = [stem_of(image) for image in images]
+    if len(set(stems)) == len(stems):
+        return stems
+    folders = [Path(os.path.relpath(image, folder)).parts[:-1] for image in images]
+    if len(set(stems)) == 1 and len(set(folders)) == len(folders):
+        return ["_".join(parts) or stem for parts, stem in zip(folders, stems, strict=True)]
+    return ["_".join((*parts, stem)) for parts, stem in zip(folders, stems, strict=True)]
 
 
 def find_msd(root: Path, sequence: str | int | None) -> list[Case]:

@@ -8,34 +8,26 @@ order of their ids (`slice_2` before `slice_10`). Only names, JSON and DICOM hea
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from medaug.errors import ConfigError, DataError
 from medaug.io.atomic import read_json
-from medaug.io.cases import Case, choose_channel, choose_sequence, make_case, natural_key
+from medaug.io.bids import find_bids, is_bids
+from medaug.io.case_folders import find_brats, find_case_folders, is_brats, is_case_folders
+from medaug.io.cases import Case, choose_channel, make_case, natural_key
 from medaug.io.datalists import find_datalist, find_msd, is_datalist, is_msd
 from medaug.io.dicom.cases import LABELS, find_dicom_cases, is_dicom_tree
 from medaug.io.paired_folders import find_paired_folders, is_paired_folders
+from medaug.io.side_by_side import example_of, find_side_by_side, is_side_by_side
 from medaug.io.suffixes import TIFF, is_scan, stem_of, suffix_of
-
-log = logging.getLogger(__name__)
-Json = TypeVar("Json", dict, list)
+from medaug.io.visits import with_patients
 
 Sequence = str | int | None
 
-BRATS_SEQUENCES = {"flair": ("flair", "t2f"), "t1": ("t1", "t1n"), "t1ce": ("t1ce", "t1c", "t1gd"), "t2": ("t2", "t2w")}
-BRATS_NAME = re.compile(
-    r"^(?P<id>.+)[_-](?P<kind>flair|t2f|t1ce|t1c|t1gd|t1n|t1|t2w|t2|segm?)\.nii(\.gz)?$", re.IGNORECASE
-)
-BRATS_VISIT = re.compile(r"^(?P<patient>BraTS-[A-Z]+-\d{5})-\d{3}$")  # BraTS 2023 on: the last number is the visit
 LGG_CHANNELS = ("pre", "flair", "post")
-BESIDE_THE_FOLDERS = 'patients.json is {"<file name without ending>": "<patient>"}, channels.json is ["<name>", ...].'
 
 
 @dataclass(frozen=True)
@@ -48,20 +40,23 @@ class Layout:
     find: Callable[[Path, Sequence], list[Case]]
 
 
-def find_cases(root: str | Path, *, layout: str = "auto", sequence: Sequence = None) -> list[Case]:
+def find_cases(
+    root: str | Path, *, layout: str = "auto", sequence: Sequence = None, patient_regex: str | None = None
+) -> list[Case]:
     """Lists the cases of a data set, in a fixed order.
 
     Args:
         root: the folder, or a MONAI datalist (`.json`).
         layout: a key of `LAYOUTS`, or "auto" to recognise it.
         sequence: which sequence of several: by name where the layout has names, or by channel number.
+        patient_regex: whose scan it is, by its name (see `visits.with_patients`).
 
     Raises:
         DataError: if the folder is missing, empty or incomplete, or a path of a datalist leaves its folder.
         ConfigError: for an unknown layout or sequence, or none chosen where there are several.
     """
     with _readable(root):
-        return _find_cases(Path(root), layout, sequence)
+        return with_patients(_find_cases(Path(root), layout, sequence), Path(root), patient_regex)
 
 
 def check_root(root: str | Path) -> None:
@@ -86,8 +81,21 @@ def recognise(root: str | Path) -> str:
     if found is None:
         content = "an empty folder" if root.is_dir() and not any(root.iterdir()) else "no layout that medaug knows"
         listed = "; ".join(f"{layout.name} ({layout.looks_like})" for layout in LAYOUTS.values())
-        raise DataError.about(root, content, f"one of: {listed}", "Point to the folder that directly holds these.")
+        raise DataError.about(root, content, f"one of: {listed}", _way_out(root))
     return found
+
+
+def _way_out(root: Path) -> str:
+    """The nearest layout: that of a folder inside, or a datalist of what lies here."""
+    inside = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.is_dir() else []
+    for folder in inside:
+        for layout in LAYOUTS.values():
+            if layout.matches(folder):
+                return f"Point to {folder}, which is in the layout {layout.name}."
+    example = example_of(root) if root.is_dir() else None
+    if example is None:
+        return "Point to the folder that directly holds these."
+    return f"The nearest is a datalist; write {root / 'datalist.json'} so, with all cases: {example}"
 
 
 @contextmanager
@@ -116,42 +124,6 @@ def _find_cases(root: Path, layout: str, sequence: Sequence) -> list[Case]:
     return sorted(cases, key=lambda case: natural_key(case["case"]))
 
 
-def _brats_folders(root: Path) -> dict[Path, dict[str, Path]]:
-    """Per case folder (at most two levels down, as in HGG/ and LGG/): kind ("flair", "seg", ...) → file."""
-    kinds = {alias: name for name, aliases in BRATS_SEQUENCES.items() for alias in aliases}
-    folders: dict[Path, dict[str, Path]] = {}
-    for path in sorted([*root.glob("*/*.nii*"), *root.glob("*/*/*.nii*")]):
-        match = BRATS_NAME.match(path.name)
-        if not match or path.name.startswith("."):
-            continue
-        kind = kinds.get(match["kind"].lower(), "seg")
-        if kind in folders.setdefault(path.parent, {}):
-            raise DataError.about(
-                path.parent, f"two files for {kind} ({folders[path.parent][kind].name}, {path.name})",
-                "one file per sequence in a case folder", "Move one of them away.",
-            )  # fmt: skip
-        folders[path.parent][kind] = path
-    return {folder: files for folder, files in folders.items() if files.keys() - {"seg"}}
-
-
-def _find_brats(root: Path, sequence: Sequence) -> list[Case]:
-    folders = _brats_folders(root)
-    present = [name for name in BRATS_SEQUENCES if any(name in files for files in folders.values())]
-    aliases = {alias: name for name, names in BRATS_SEQUENCES.items() for alias in names}
-    chosen = choose_sequence(present, aliases.get(str(sequence).lower(), sequence), str(root)) if present else ""
-    cases = []
-    for folder, files in folders.items():
-        if chosen not in files:
-            raise DataError.about(
-                folder, f"only {', '.join(files)}", f"the sequence {chosen}",
-                "Add the file, move this folder away, or choose another `--sequence`.",
-            )  # fmt: skip
-        visit = BRATS_VISIT.match(folder.name)
-        patient = visit["patient"] if visit else folder.name
-        cases.append(make_case(folder.name, files[chosen], files.get("seg"), patient=patient))
-    return cases
-
-
 def _find_lgg(root: Path, sequence: Sequence) -> list[Case]:
     channel = choose_channel(LGG_CHANNELS, sequence, str(root))
     cases = []
@@ -166,33 +138,23 @@ def _find_lgg(root: Path, sequence: Sequence) -> list[Case]:
                 )  # fmt: skip
             if image == stem:
                 mask = files.get(f"{stem}_mask")
-                cases.append(make_case(stem, path, mask, patient=folder.name, scan=folder.name, channel=channel))
+                cases.append(make_case(stem, path, mask, scan=folder.name, channel=channel))
     return cases
 
 
 def _find_images_labels(root: Path, sequence: Sequence) -> list[Case]:
-    """Optional beside the folders: patients.json {stem: patient} and channels.json [name, ...]."""
+    """Optional beside the folders: channels.json [name, ...]."""
     images, labels = _by_stem(root / "images"), _by_stem(root / "labels")
-    patients = _optional_json(root / "patients.json", dict)
-    names = _optional_json(root / "channels.json", list) or []
+    beside = root / "channels.json"
+    names = read_json(beside, list, 'channels.json is ["<name>", ...].') if beside.exists() else []
     orphans = sorted(labels.keys() - images.keys(), key=natural_key)
     if orphans:
         raise DataError.about(
             labels[orphans[0]], f"{len(orphans)} label(s) without an image", "the same name in images/ and labels/",
             "Add the image, or move the label away.",
         )  # fmt: skip
-    if patients is None:
-        _warn_of_slices(root, list(images))
-    elif missing := sorted(images.keys() - patients.keys(), key=natural_key):
-        raise DataError.about(
-            root / "patients.json", f"no patient for {missing[0]} ({len(missing)} missing)", "one for every image",
-            'Add it: {"<file name without ending>": "<patient>"}.',
-        )  # fmt: skip
     channel = choose_channel([str(name) for name in names], sequence, str(root))
-    return [
-        make_case(stem, path, labels.get(stem), patient=str((patients or {}).get(stem, stem)), channel=channel)
-        for stem, path in images.items()
-    ]
+    return [make_case(stem, path, labels.get(stem), channel=channel) for stem, path in images.items()]
 
 
 def _find_dicom(root: Path, sequence: Sequence) -> list[Case]:
@@ -212,25 +174,6 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _optional_json(path: Path, kind: type[Json]) -> Json | None:
-    """The content of a JSON file that may be absent."""
-    return read_json(path, kind, BESIDE_THE_FOLDERS) if path.exists() else None
-
-
-def _warn_of_slices(root: Path, stems: list[str]) -> None:
-    """Slices of one patient that count as patients of their own would leak across the split: say so."""
-    groups: dict[str, int] = {}
-    for stem in stems:
-        if match := re.match(r"^(.+)[_-]\d+$", stem):
-            groups[match[1]] = groups.get(match[1], 0) + 1
-    shared = [name for name, count in groups.items() if count > 1]
-    if 0 < len(shared) < len(stems) / 2 and len(groups) > 1:
-        log.warning(
-            "%s: names such as %s_* share a stem, and each file counts as a patient of its own. If they are slices of "
-            'one patient, write patients.json: {"<file name without ending>": "<patient>"}.', root, shared[0],
-        )  # fmt: skip
-
-
 def _is_images_labels(root: Path) -> bool:
     return (root / "images").is_dir() and (root / "labels").is_dir()
 
@@ -245,7 +188,7 @@ def _check_unique(cases: list[Case], root: Path) -> None:
         if case["case"] in seen:
             raise DataError.about(
                 root, f"two cases named {case['case']} ({seen[case['case']]} and {case['image']})", "unique names",
-                "Rename one of them.",
+                'Rename one of them, or in a datalist give each entry its own "case".',
             )  # fmt: skip
         seen[case["case"]] = case["image"]
 
@@ -257,13 +200,26 @@ LAYOUTS: dict[str, Layout] = {
         Layout("datalist", "a MONAI datalist .json, or a folder with datalist.json", is_datalist, find_datalist),
         Layout("dicom", "DICOM series in any folders, with labels/<case>.nii.gz or none", is_dicom_tree, _find_dicom),
         Layout("images-labels", "images/ and labels/ with equal names", _is_images_labels, _find_images_labels),
-        Layout("brats", "<case>/<case>_flair.nii.gz with _seg", lambda root: bool(_brats_folders(root)), _find_brats),
+        Layout("bids", "sub-*/[ses-*/]anat/sub-*_FLAIR.nii.gz, labels in derivatives/ or beside", is_bids, find_bids),
+        Layout("brats", "<case>/<case>_flair.nii.gz with _seg", is_brats, find_brats),
+        Layout(
+            "case-folders",
+            "<case>/imaging.nii.gz with segmentation.nii.gz (KiTS), <case>/mr.nii.gz and ct.nii.gz (SynthRAD)",
+            is_case_folders,
+            find_case_folders,
+        ),
         Layout(
             "paired-folders",
             "<patient>/<kind>/<slice>.png, equal names in every kind (MRI/ and CT/)",
             is_paired_folders,
             find_paired_folders,
-        ),  # fmt: skip
+        ),
         Layout("kaggle-lgg", "<patient>/<slice>.tif with <slice>_mask.tif", _is_lgg, _find_lgg),
+        Layout(
+            "side-by-side",
+            "volume-0.nii with segmentation-0.nii (LiTS), or <name>.png with <name>_mask.png",
+            is_side_by_side,
+            find_side_by_side,
+        ),
     )
 }

@@ -10,17 +10,18 @@ from pathlib import Path
 
 from medaug.errors import DataError
 from medaug.io.cases import Case, choose_sequence, make_case
+from medaug.io.side_by_side import LABEL_WORDS
 from medaug.io.suffixes import is_scan, stem_of
 
 Kinds = dict[str, dict[str, Path]]
 
 
 def is_paired_folders(root: Path) -> bool:
-    """Whether some patient has a slice in two kinds."""
+    """Whether some patient has a slice in two kinds; a folder of labels is none (`images/` and `labels/`)."""
     return any(
         one.keys() & other.keys()
         for kinds in _patients(root).values()
-        for one, other in combinations(kinds.values(), 2)
+        for one, other in combinations([kinds[kind] for kind in kinds if kind.lower() not in LABEL_WORDS], 2)
     )  # fmt: skip
 
 
@@ -41,10 +42,7 @@ def find_paired_folders(root: Path, sequence: str | int | None) -> list[Case]:
                 root / patient, f"only {', '.join(kinds)}", f"a folder {chosen} with images",
                 "Add it, move this patient away, or choose another `--sequence`.",
             )  # fmt: skip
-        cases += [
-            make_case(f"{patient}-{stem}", path, None, patient=patient, scan=patient)
-            for stem, path in kinds[chosen].items()
-        ]
+        cases += [make_case(f"{patient}-{stem}", path, None, scan=patient) for stem, path in kinds[chosen].items()]
     return cases
 
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from medaug.errors import ConfigError, RunError
 from medaug.io.atomic import write_error, write_json
+from medaug.io.case_folders import BRATS_SEQUENCES
 from medaug.io.files import write_channels, write_scan
-from medaug.io.layouts import BRATS_SEQUENCES, LGG_CHANNELS
+from medaug.io.layouts import LGG_CHANNELS
 from medaug.volumes import Percentiles
 
 LGG_SOURCES = {"pre": ("pre", "t1", "t1n"), "flair": ("flair", "t2f"), "post": ("post", "t1ce", "t1c", "t1gd")}

@@ -22,6 +22,7 @@ from medaug.io.cache import Unreadable, open_array, prepare_cases, store_array
 from medaug.io.cases import Case, source_stamps
 from medaug.io.layouts import find_cases
 from medaug.io.opening import read_file
+from medaug.io.visits import REMEDY, doubts_between
 from medaug.lesions import body_of, find_organ
 from medaug.progress import track
 from medaug.splits import PARTS, Split, checked_parts, fold_patients, split_patients, with_labelled
@@ -59,6 +60,8 @@ def prepare(config: PipelineConfig, run: RunDir) -> bool:
     sources = [Source("data", config.data, _find(config.data, run), run.prepared)]
     if config.target is not None:
         sources.append(Source("target", config.target, _find(config.target, run), run.prepared_b))
+        for doubt in doubts_between(*({case["patient"] for case in source.cases} for source in sources)):
+            logger.warning("data and target: %s. If they are of one patient, %s.", doubt, REMEDY)
     if config.split.file is not None:
         _own_split(config, sources)  # not after an hour of reading
     if not (run.split.exists() and all((source.folder / run.datalist.name).exists() for source in sources)):
@@ -71,13 +74,13 @@ def prepare(config: PipelineConfig, run: RunDir) -> bool:
 
 
 def _inputs(source: Source) -> list[Any]:
-    stamps = [[case["case"], *source_stamps(case)] for case in source.cases]
+    stamps = [[case["case"], case["patient"], *source_stamps(case)] for case in source.cases]
     return [essential(source.data), source.data.skip_unreadable, stamps]
 
 
 def _find(data: DataConfig, run: RunDir) -> list[Case]:
     if data.root is not None:
-        return find_cases(data.root, layout=data.layout, sequence=data.sequence)
+        return find_cases(data.root, layout=data.layout, sequence=data.sequence, patient_regex=data.patient_regex)
     made = run.root / "done" / "phantoms.json"
     if not made.exists():
         shutil.rmtree(run.phantoms, ignore_errors=True)  # what a killed run had drawn so far
@@ -98,6 +101,8 @@ def _prepare(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None
             entry["content"] = _content_hash(entry, source.folder)
         found = {"cases": entries, "unreadable": [asdict(item) for item in unreadable]}
         write_json(source.folder / run.datalist.name, found)
+    if not split.test:
+        logger.warning("split.train is %g: all patients train or validate, none is left to test", config.split.train)
     write_json(run.split, split.to_dict())
 
 
@@ -151,7 +156,8 @@ def _split(config: PipelineConfig, run: RunDir, sources: list[Source], entries: 
         elif s.folds is not None:
             split = fold_patients(patients, s.folds, s.fold or 0, s.validation, s.seed)
         else:
-            split = split_patients(patients, s.train, s.validation, s.seed)
+            all_may_train = s.train >= 1  # who asks for so many, to train only; what tests says so (see `pipeline`)
+            split = split_patients(patients, s.train, s.validation, s.seed, least_tested=0 if all_may_train else 1)
         return split if s.labelled is None else with_labelled(split, s.labelled, s.seed)
     except DataError as error:
         raise DataError(f"{config.data.root or run.phantoms}: {error}") from None

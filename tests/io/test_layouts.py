@@ -101,7 +101,7 @@ def test_newer_brats_names_and_visits(tmp_path):
         touch(tmp_path, *[f"{stem}/{stem}-{kind}.nii.gz" for kind in ("t2f", "t1c", "t1n", "t2w", "seg")])
     cases = find_cases(tmp_path, sequence="flair")
     assert [case["case"] for case in cases] == ["BraTS-GLI-00007-000", "BraTS-GLI-00007-001"]
-    assert {case["patient"] for case in cases} == {"BraTS-GLI-00007"}
+    assert {case["patient"] for case in cases} == {"BraTS-GLI-00007"}  # more in test_visits.py
     assert cases[0]["image"].endswith("-t2f.nii.gz") and cases[0]["label"].endswith("-seg.nii.gz")
     assert find_cases(tmp_path, sequence="t1c") == find_cases(tmp_path, sequence="t1ce")
 
@@ -183,7 +183,7 @@ def test_a_datalist_may_not_leave_its_folder(tmp_path, outside, key):
         ('{"training": ["a.nii.gz"]}', "entry 0"),
         ('{"training": [{"image": "a.nii.gz"}, {"image": 3}]}', "entry 1"),
         ('{"training": [{"image": "missing.nii.gz"}]}', "missing.nii.gz listed"),
-        ('{"training": [{"image": "a.nii.gz"}, {"image": "a.nii.gz"}]}', "two cases named a"),
+        ('{"training": [{"image": "a.nii.gz"}, {"image": "a.nii.gz"}]}', 'two cases named a.*its own "case"'),
         ('{"training": [{"image": "a.nii.gz",}]}', "line 1"),
         (
             '{"channel_names": {"0": "t1"}, "training": [{"image": ["a.nii.gz", "b.nii.gz"]}]}',
@@ -202,7 +202,9 @@ def test_images_and_labels_match_by_name_and_take_patients_from_json(tmp_path, c
     touch(tmp_path, *[f"images/{p}_{n}.png" for p in "ab" for n in range(3)], "labels/a_1.tif", "images/.hidden.png")
     with caplog.at_level(logging.WARNING):
         cases = find_cases(tmp_path)
-    assert len(cases) == 6 and "patients.json" in caplog.text
+    assert len(cases) == 6 == len({case["patient"] for case in cases})
+    assert "a_0, a_1 and 1 more share" in caplog.text and "patients.json" in caplog.text
+    assert {case["patient"] for case in find_cases(tmp_path, patient_regex="^(.)_")} == {"a", "b"}
     assert [case["case"] for case in cases if case["label"]] == ["a_1"]
     patients = {f"{p}_{n}": p for p in "ab" for n in range(3)}
     (tmp_path / "patients.json").write_text(json.dumps(patients))
@@ -231,11 +233,68 @@ def test_a_folder_of_no_layout_lists_what_was_looked_for(tmp_path):
     assert all(name in str(error.value) for name in LAYOUTS)
     with pytest.raises(DataError, match="no such folder"):
         find_cases(tmp_path / "missing")
-    with pytest.raises(ConfigError, match="unknown layout 'bids'"):
-        find_cases(tmp_path, layout="bids")
+    with pytest.raises(ConfigError, match="unknown layout 'zip'"):
+        find_cases(tmp_path, layout="zip")
     for layout in LAYOUTS:
         with pytest.raises(DataError):
             find_cases(tmp_path, layout=layout, sequence=0)
+
+
+@pytest.mark.parametrize(
+    ("files", "layout", "sequence", "cases"),
+    [
+        ("sub-1/anat/sub-1_FLAIR.nii.gz derivatives/x/sub-1/anat/sub-1_FLAIR_seg.nii.gz", "bids", None, "sub-1"),
+        (
+            "sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz sub-01/ses-2/anat/sub-01_ses-2_FLAIR.nii.gz "
+            "sub-01/ses-2/anat/sub-01_ses-2_label-lesion_mask.nii.gz "
+            "derivatives/bet/sub-01/ses-2/sub-01_ses-2_desc-brain_mask.nii.gz",
+            "bids", "flair", "sub-01_ses-2",
+        ),
+        (
+            "P_1/Timepoint_1/P_1_Timepoint_1_t2f.nii.gz P_1/Timepoint_1/P_1_Timepoint_1_seg.nii.gz "
+            "P_2/Timepoint_2/P_2_Timepoint_2_t2f.nii.gz P_2/Timepoint_2/P_2_Timepoint_2_seg.nii.gz",
+            "brats", "flair", "P_1_Timepoint_1 P_2_Timepoint_2",
+        ),
+        ("case_00000/imaging.nii.gz case_00000/segmentation.nii.gz", "case-folders", None, "case_00000"),
+        ("batch 1/volume-0.nii batch 1/segmentation-0.nii", "side-by-side", None, "volume-0"),
+        ("x/LIDC-IDRI-0001_n0.png x/LIDC-IDRI-0001_n0_mask.png", "side-by-side", None, "LIDC-IDRI-0001_n0"),
+    ],
+)  # fmt: skip
+def test_public_folders_are_read_as_downloaded(tmp_path, files, layout, sequence, cases):
+    touch(tmp_path, *files.replace("batch 1", "batch-1").split())
+    assert recognise(tmp_path) == layout
+    found = find_cases(tmp_path, sequence=sequence)
+    assert [case["case"] for case in found] == cases.split() and all(case["label"] for case in found)
+
+
+def test_a_mask_beside_mr_and_ct_is_the_body(tmp_path):
+    touch(tmp_path, *[f"1BA00{n}/{kind}.nii.gz" for n in (1, 2) for kind in ("mr", "ct", "mask")])
+    cases = find_cases(tmp_path, sequence="mr")
+    assert [(case["case"], case["label"]) for case in cases] == [("1BA001", None), ("1BA002", None)]
+
+
+def test_files_of_one_name_in_a_datalist_are_told_apart_by_their_folders(tmp_path):
+    touch(tmp_path, *[f"p{n}/{kind}.nii.gz" for n in (1, 2) for kind in ("mr", "ct")])
+    path = write_datalist(tmp_path, {"image": "p1/mr.nii.gz"}, {"image": "p2/mr.nii.gz"})
+    assert [case["case"] for case in find_cases(path)] == ["p1", "p2"]
+    path = write_datalist(tmp_path, *[{"image": f"p{n}/{kind}.nii.gz"} for n in (1, 2) for kind in ("mr", "ct")])
+    cases = find_cases(path)
+    assert [case["case"] for case in cases] == ["p1_ct", "p1_mr", "p2_ct", "p2_mr"]
+    assert [case["patient"] for case in cases] == ["p1", "p1", "p2", "p2"]
+
+
+def test_a_folder_of_no_layout_shows_a_datalist_that_works(tmp_path):
+    touch(tmp_path, *[f"{kind}/deep/p{n}.png" for n in (1, 2) for kind in ("pictures", "masks")])
+    with pytest.raises(DataError, match="nearest is a datalist") as error:
+        find_cases(tmp_path)
+    (tmp_path / "datalist.json").write_text(str(error.value)[str(error.value).index('{"training"') :])
+    cases = find_cases(tmp_path)
+    assert [(case["patient"], Path(case["label"]).parts[-3:]) for case in cases] == [
+        (f"p{n}", ("masks", "deep", f"p{n}.png")) for n in (1, 2)
+    ]
+    touch(tmp_path / "up", "data/images/a.png", "data/labels/a.png")
+    with pytest.raises(DataError, match=r"Point to .*data, which is in the layout images-labels"):
+        find_cases(tmp_path / "up")
 
 
 def test_listing_cases_needs_no_heavy_library():

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
+from medaug.io.visits import checked_regex
 from medaug.volumes import Domain, Percentiles, Window
 
 ORGAN_MARGIN_MM = 6.0
@@ -34,7 +35,11 @@ class DataConfig(Section):
 
     root: Path | None = Field(None, description="folder or datalist JSON; none: phantoms")
     layout: str = Field(
-        "auto", description="auto, brats, kaggle-lgg, msd, datalist, dicom, images-labels or paired-folders"
+        "auto", description="auto, brats, kaggle-lgg, msd, datalist, dicom, images-labels, bids, case-folders, "
+        "side-by-side or paired-folders"
+    )  # fmt: skip
+    patient_regex: str | None = Field(
+        None, description="finds the patient, its one group, in a scan's name; none: visits are known by their names"
     )
     sequence: str | int | None = Field(None, description="which sequence or channel, by name or index")
     modality: Literal["MR", "CT"] = "MR"
@@ -76,6 +81,8 @@ class DataConfig(Section):
                 raise ValueError(f"{key}: found {list(bounds)}; expected [low, high] with low below high")
         if self.grid_size is not None and self.resample_mm is not None:
             raise ValueError("grid_size and resample_mm both say which grid: give one of them")
+        if self.patient_regex is not None:
+            checked_regex(self.patient_regex)
         if self.classes is not None:
             _check_classes(self.classes)
             if self.tumor_labels is not None:

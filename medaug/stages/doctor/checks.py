@@ -14,6 +14,7 @@ import numpy as np
 
 from medaug.errors import ConfigError, DataError, MedaugError
 from medaug.io.decoding import Options, decode
+from medaug.io.visits import REMEDY, doubts_of
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.data import DataConfig
 from medaug.stages.doctor.duplicates import Pair, equal_pairs, similar_pairs
@@ -76,14 +77,23 @@ def checks_of(
         data: the suggested settings of this data set, a part of `config`.
         refusals: from `refusals_of`.
     """
-    checks = [_layout(look), _readable(look, refusals), _intensity(look), _grid(look, data), _orientation(look)]
+    checks = [
+        _layout(look),
+        _names(look),
+        _readable(look, refusals),
+        _intensity(look),
+        _grid(look, data),
+        _orientation(look),
+    ]
     if tumors:
-        checks += [_labels(look), _lesions(look, config)]
+        checks += [_labels(look), _lesions(look, config)] if look.labelled else [_labels(look)]
     return [*checks, *_duplicates(look.facts)]
 
 
 def patients_check(config: PipelineConfig, look: Look, target: Look | None) -> Check:
     """Whether the suggested split has enough patients."""
+    if target is None and not look.is_for_tumors:
+        return Check("patients", "pass", f"{len({fact.patient for fact in look.facts})}, none with a label", [])
     if target is None and not look.labelled:
         return Check("patients", "fail", "no patient with a label; expected some to train and at least 2 to test", [])
     try:
@@ -151,6 +161,16 @@ def _layout(look: Look) -> Check:
         sentence = f"{look.layout}; {look.sequence} was looked at. Choose another with `--sequence`: {others}."
         return Check("layout", "warn", sentence, [])
     return Check("layout", "pass", look.layout, [])
+
+
+def _names(look: Look) -> Check:
+    """Whose scans they are."""
+    patients = {case["patient"] for case in look.cases}
+    doubts = doubts_of(patients, stated=look.patient_regex is not None)
+    if doubts:
+        return Check("names", "warn", f"{'; '.join(doubts)}. If they are of one patient, {REMEDY}", [])
+    scans = {case["scan"] for case in look.cases}
+    return Check("names", "pass", f"{len(scans)} scan(s) of {len(patients)} patient(s)", [])
 
 
 def _readable(look: Look, refusals: list[Refusal]) -> Check:
@@ -222,6 +242,11 @@ def _axis(letter: str) -> str:
 
 def _labels(look: Look) -> Check:
     missing = [case["case"] for case in look.cases if case["label"] is None]
+    if not look.is_for_tumors:
+        others = [name for name in look.sequences if name != look.sequence]
+        here = f", here with `--target-sequence {others[0]}`" if others else ""
+        return Check("labels", "warn", f"{len(missing)} images and no label: there is no tumor to learn from, and they "
+                     f"are one side of a translation (`--target`{here}), no more", [])  # fmt: skip
     if len(missing) == len(look.cases):
         return Check("labels", "fail", f"{len(missing)} images and no label; expected a label beside every training "
                      "image. Add the labels, or translate to a second kind of image (`--target`).", [])  # fmt: skip

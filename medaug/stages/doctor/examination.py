@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medaug.errors import ConfigError, RunError
+from medaug.errors import ConfigError, DataError, RunError
 from medaug.io.atomic import write_text
 from medaug.stages.doctor.checks import Check, checks_of, patients_check, prevalence_check, refusals_of
 from medaug.stages.doctor.looking import DataSummary, Look, summary_of, take_look
@@ -27,7 +27,7 @@ class Examination:
     Attributes:
         usable: no check fails: the suggested pipeline would not be refused.
         refusals: every file that would be, with the reason.
-        suggestion: the text of a pipeline file.
+        suggestion: the text of a pipeline file; empty where a second kind of image is missing.
     """
 
     usable: bool
@@ -40,7 +40,8 @@ class Examination:
 
 def examine(
     data: Path, *, sequence: str | int | None = None, target: Path | None = None,
-    target_sequence: str | int | None = None, layout: str = "auto", task: str | None = None, out: Path | None = None,
+    target_sequence: str | int | None = None, layout: str = "auto", task: str | None = None,
+    patient_regex: str | None = None, out: Path | None = None,
 ) -> Examination:  # fmt: skip
     """Looks at a data set, or at two kinds of image between which shall be translated.
 
@@ -49,6 +50,7 @@ def examine(
         sequence, target_sequence: as `data.sequence`; where none is chosen of several, FLAIR or the first is taken.
         target: a second folder; left out with `target_sequence`: the same.
         task: `evaluation.task` of the suggested pipeline; None: what labels and pairs allow.
+        patient_regex: as `data.patient_regex`, of both.
         out: where to write the suggestion, a new file.
 
     Raises:
@@ -57,10 +59,15 @@ def examine(
         RunError: if `out` is there already.
     """
     _check_arguments(task, out, two=target is not None or target_sequence is not None)
-    look = take_look(data, layout, sequence)
+    look = take_look(data, layout, sequence, patient_regex)
     second = None
     if target is not None or target_sequence is not None:
-        second = take_look(target or data, "auto" if target else layout, target_sequence)
+        second = take_look(target or data, "auto" if target else layout, target_sequence, patient_regex)
+    if target is None and second is None and out is not None and not look.is_for_tumors:
+        raise DataError.about(
+            data, f"{len(look.cases)} images and no label", "labels, or a second kind of image",
+            "Add labels, or translate: give `--target`, or `--target-sequence` where it lies in the same folder.",
+        )  # fmt: skip
     suggestion = suggestion_for(look, second, task, str(out or "pipeline.yaml"))
     found = _examination(look, second, suggestion)
     if out is not None:
@@ -79,23 +86,23 @@ def _check_arguments(task: str | None, out: Path | None, *, two: bool) -> None:
 
 
 def _examination(look: Look, target: Look | None, suggestion: Suggestion) -> Examination:
-    config, tumors = suggestion.config, target is None
+    config, alone = suggestion.config, target is None
     checks: list[Check] = []
     refusals: list[Refusal] = []
     sides: list[tuple[str, Look, Any]] = [("data", look, config.data)]
     if target is not None:
         sides.append(("target", target, config.target))
     for section, side, data in sides:
-        refused = refusals_of(side, data, section, tumors=tumors)
-        prefix = "" if tumors else f"{section}: "
+        refused = refusals_of(side, data, section, tumors=alone and side.is_for_tumors)
+        prefix = "" if alone else f"{section}: "
         checks += [
             Check(f"{prefix}{c.name}", c.verdict, c.sentence, c.named)
-            for c in checks_of(side, data, refused, config, tumors=tumors)
+            for c in checks_of(side, data, refused, config, tumors=alone)
         ]
         refusals += refused
     checks += [patients_check(config, look, target), prevalence_check(look, target)]
     return Examination(
         usable=not any(check.verdict == "fail" for check in checks), data=summary_of(look),
         target=None if target is None else summary_of(target), checks=checks, refusals=refusals,
-        suggestion=suggestion.yaml,
+        suggestion=suggestion.yaml if look.is_for_tumors or target is not None else "",
     )  # fmt: skip

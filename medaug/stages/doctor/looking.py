@@ -19,6 +19,8 @@ from medaug.volumes import HU_OF_AIR
 
 SPECK_MM = 5.0
 """Parts of a label below this diameter (the default of crop.min_diameter_mm) are counted apart."""
+WITH_LABELS = ("msd", "images-labels")
+"""Layouts with a folder of labels: something is amiss where it is empty."""
 PREFERRED = "flair"
 """The sequence that is taken where none is chosen and there is one of this name."""
 
@@ -126,6 +128,7 @@ class Look:
     layout: str
     sequence: str | int | None
     sequences: list[str]
+    patient_regex: str | None
     cases: list[Case]
     facts: list[ScanFacts] = field(repr=False)
     refusals: list[Refusal]
@@ -150,11 +153,18 @@ class Look:
         return "px" if self.facts and all(fact.spacing_mm is None for fact in self.facts) else "mm"
 
     @property
+    def is_for_tumors(self) -> bool:
+        """Whether there are labels to learn from, or there should be; else it is one side of a translation."""
+        return self.layout in WITH_LABELS or any(case["label"] is not None for case in self.cases)
+
+    @property
     def labelled(self) -> list[ScanFacts]:
         return [fact for fact in self.facts if fact.label is not None]
 
 
-def take_look(root: Path, layout: str = "auto", sequence: str | int | None = None) -> Look:
+def take_look(
+    root: Path, layout: str = "auto", sequence: str | int | None = None, patient_regex: str | None = None
+) -> Look:
     """Finds and reads all cases; where several sequences are there and none is chosen, FLAIR or the first is taken.
 
     Raises:
@@ -163,15 +173,16 @@ def take_look(root: Path, layout: str = "auto", sequence: str | int | None = Non
     """
     began, sequences = time.monotonic(), []
     try:
-        cases = find_cases(root, layout=layout, sequence=sequence)
+        cases = find_cases(root, layout=layout, sequence=sequence, patient_regex=patient_regex)
     except SequenceError as error:
         sequences = error.names
         sequence = next((name for name in sequences if name.lower() == PREFERRED), sequences[0])
-        cases = find_cases(root, layout=layout, sequence=sequence)
+        cases = find_cases(root, layout=layout, sequence=sequence, patient_regex=patient_regex)
     with track("look at scans", len(cases)) as tracker:
         facts, refusals = look_at(cases, tracker.advance)
     name = recognise(root) if layout == "auto" else layout
-    return Look(root, name, sequence, sequences, cases, facts, refusals, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return Look(root, name, sequence, sequences, patient_regex, cases, facts, refusals, seconds)
 
 
 def summary_of(look: Look) -> DataSummary:

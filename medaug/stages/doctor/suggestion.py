@@ -166,6 +166,8 @@ def _data(section: str, look: Look, working_mm: float | None) -> Iterator[Settin
     if look.sequence is not None or section == "target":
         others = ", ".join(name for name in look.sequences if name != look.sequence)
         yield Setting(f"{section}.sequence", look.sequence, f"there are also {others}" if others else "")
+    if look.patient_regex is not None:
+        yield Setting(f"{section}.patient_regex", look.patient_regex, "whose scan it is")
     yield Setting(f"{section}.modality", look.modality)
     if window := _window(look):
         key, bounds, why = window

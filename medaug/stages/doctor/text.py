@@ -35,7 +35,8 @@ def examination_text(found: Examination) -> str:
                 console.print(f"  {name}", soft_wrap=True, markup=False)
             if more:
                 console.print(f" {more}", markup=False)
-    console.print(f"\nA pipeline for it:\n\n{found.suggestion}", soft_wrap=True, markup=False)
+    if found.suggestion:
+        console.print(f"\nA pipeline for it:\n\n{found.suggestion}", soft_wrap=True, markup=False)
     console.print("usable" if found.usable else "NOT usable as it is: see the checks that fail")
     return stream.getvalue().rstrip()
 

@@ -192,6 +192,35 @@ def test_lesions_that_do_not_fit_the_suggested_crop_are_counted(tmp_path):
     assert "diameter" in (shown := examination_text(found)) and " mm" not in shown
 
 
+def test_unlabelled_images_are_one_side_of_a_translation(cli, folder, heads, tmp_path):
+    """In a list that names no label none is missing; `init` has no pipeline for them."""
+    data = tmp_path / "pairs"
+    for number, head in enumerate(heads[:3]):
+        for kind in ("mr", "ct"):
+            (data / f"p{number}").mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / "images" / f"{head.patient}.nii.gz", data / f"p{number}" / f"{kind}.nii.gz")
+    done = cli("doctor", data)
+    assert done.exit_code == 0 and "3 images and no label" in done.stdout, done.output
+    assert "--target-sequence mr" in done.stdout and "A pipeline for it" not in done.stdout
+    refused = cli("init", data, "--out", tmp_path / "none.yaml")
+    assert refused.exit_code == DataError.exit_code and "--target-sequence" in refused.stderr
+
+
+def test_visits_are_counted_as_patients_and_doubtful_names_are_told(cli, folder, heads):
+    def named(pattern):
+        for kind in ("images", "labels"):
+            for number, path in enumerate(sorted((folder / kind).iterdir())):
+                path.rename(path.with_name(pattern.format(number // 2, "ab"[number % 2], number % 2) + ".nii.gz"))
+
+    named("x{}_ses-{}")
+    assert examine(folder).data.patients == 3 and "6 scan(s) of 3 patient(s)" in cli("doctor", folder).stdout
+    named("y{0}-{2}")
+    assert check(examine(folder), "names").verdict == "warn"
+    found = examine(folder, patient_regex="^(y[0-9])")
+    assert found.data.patients == 3 and check(found, "names").verdict == "pass"
+    assert "patient_regex: ^(y[0-9])" in found.suggestion
+
+
 def test_mixed_voxel_sizes_are_named_and_the_suggestion_resamples(folder, heads):
     name = heads[1].patient
     for kind in ("images", "labels"):
