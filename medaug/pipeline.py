@@ -24,6 +24,8 @@ from medaug.stages.domains.evaluate_domains import check_labels
 from medaug.stages.downstream.arms import check_arms
 from medaug.stages.downstream.tasks import check_network
 from medaug.stages.evaluate import check_patients
+from medaug.stages.finished import EVALUATIONS
+from medaug.stages.outlook import say_outlook, scored_patients
 from medaug.stages.runs import RunDir, check_is_run, open_run
 from medaug.training.processes import is_helper, is_launched, wait_for_all
 
@@ -51,12 +53,15 @@ class StageResult:
 
 def run_pipeline(
     config: PipelineConfig, out: Path, *, until: str = "report",
-    on_stage: Callable[[StageResult], object] = lambda result: None,
+    on_stage: Callable[[StageResult], object] = lambda result: None, pooled: bool = False,
 ) -> RunDir:  # fmt: skip
     """Runs the pipeline in the folder `out`; with `split.folds` every fold in a folder of its own, and pools them.
 
+    Whether a verdict will be possible at all is said as soon as the patients are known.
+
     Args:
         until: the last stage, or "report" for everything; "train_gan" is a branch of its own.
+        pooled: whether this is a fold whose scores go to those of others: nothing is said of its own verdict.
 
     Raises:
         ConfigError: if the config asks for what cannot be run.
@@ -84,6 +89,8 @@ def run_pipeline(
             on_stage(StageResult(name, run_stage_named(name, config, run)))
             if name == "prepare":  # not after an hour of training
                 _check_prepared(config, run, stages)
+                if not pooled and set(EVALUATIONS) & set(stages):
+                    say_outlook(config, scored_patients(config, run))
     return run
 
 
@@ -151,8 +158,10 @@ def _run_folds(config: PipelineConfig, out: Path, on_stage: Callable[[StageResul
 
         def of_fold(result: StageResult, fold: int = fold) -> None:
             on_stage(StageResult(f"fold {fold}: {result.name}", result.ran))
+            if (fold, result.name) == (0, "prepare"):
+                say_outlook(config, scored_patients(config, run.fold(0)))
 
-        folds.append(run_pipeline(alone, run.fold(fold).root, on_stage=of_fold))
+        folds.append(run_pipeline(alone, run.fold(fold).root, on_stage=of_fold, pooled=True))
     pool: Any = import_module("medaug.stages.pool")
     on_stage(StageResult("pool", bool(pool.pool(config, run, folds))))
     return run

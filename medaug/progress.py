@@ -14,6 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 LOG_EVERY_S = 20.0
 
 
+def say(line: str) -> None:
+    """A line of its own on stderr, on a terminal and in a log."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
 class Tracker:
     """Counts `total` steps; `advance(note)` moves it on and shows `note` beside it."""
 

@@ -124,9 +124,14 @@ def run(
     """
     from medaug import api
 
-    _print_result(api.run(
+    found = api.run(
         pipeline, out=out, set_=set_, skip_unreadable=skip_unreadable, dry_run=dry_run, on_stage=say_stage
-    ))  # fmt: skip
+    )  # fmt: skip
+    _print_result(found)
+    if not isinstance(found, Path):
+        from medaug.stages.outlook import expected_patients, say_outlook
+
+        say_outlook(found, expected_patients(found))
 
 
 @app.command()

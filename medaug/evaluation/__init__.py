@@ -12,7 +12,7 @@ from medaug.evaluation.intervals import Interval, mean_interval
 from medaug.evaluation.metrics import METRICS, Metric, score_patient
 from medaug.evaluation.pooled import POOLED_METRICS, PooledMetric, Scored, pseudo_values, within_patient
 from medaug.evaluation.segmentation import SegmentationConfig, build_segmenter, predict, probability, train_segmenter
-from medaug.evaluation.statistics import Comparison, compare, holm
+from medaug.evaluation.statistics import Comparison, compare, holm, without_verdict
 
 __all__ = [
     "METRICS",
@@ -41,4 +41,5 @@ __all__ = [
     "train_segmenter",
     "tumor_probability",
     "within_patient",
+    "without_verdict",
 ]

@@ -1,7 +1,8 @@
 """From scores to a verdict: helps, hurts or inconclusive, with an interval over patients and seeds.
 
-The interval decides (see `intervals`: patients and seeds are both random). Wilcoxon's test over patients stands beside
-it, as papers print it; alone it would decide too often, because it takes the seeds at hand for all there are.
+The interval decides (see `intervals`: patients and seeds are both random). Wilcoxon's test over patients has to agree,
+as papers print it; alone it would decide too often, because it takes the seeds at hand for all there are. Every
+verdict of an evaluation is corrected for all the others (`holm`), and one seed gives none (`sample_size`).
 Scores are arrays (P, S): patients × seeds.
 """
 
@@ -16,9 +17,10 @@ from scipy import stats
 
 from medaug.errors import DataError
 from medaug.evaluation.intervals import Interval, Resampled, checked_scores
+from medaug.evaluation.sample_size import LEAST_SEEDS, POWER, detectable, lacking
 
-Verdict = Literal["helps", "hurts", "inconclusive"]
-POWER = 0.8  # of `smallest_detectable`
+Verdict = Literal["helps", "hurts", "inconclusive", "too few seeds", "not judged"]
+"""The last is of a comparison that is shown and that nobody asked a verdict of."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,10 @@ class Comparison:
         p_interval: 1 − the largest level whose interval excludes zero: new patients and new seeds.
         effect_size: rank-biserial correlation of the patients' differences, −1 to 1 (Kerby 2014): the share of ranks
             above zero minus the share below.
-        smallest_detectable: the true difference that this test set would have shown with 80 % power.
+        freedom: degrees of freedom of the interval.
+        n_comparisons: those that the verdict is corrected for, itself included.
+        smallest_detectable: about the true difference that this test set would have shown with 80 % power after that
+            correction; None where it would have shown none, however large.
         p_adjusted, p_interval_adjusted: after Holm's correction, once `holm` has been applied.
         sentence: the result in plain words.
     """
@@ -45,10 +50,12 @@ class Comparison:
     effect_size: float
     n_patients: int
     n_seeds: int
-    verdict: Verdict
-    sentence: str
-    smallest_detectable: float
+    freedom: float
     higher_is_better: bool
+    n_comparisons: int = 1
+    verdict: Verdict = "not judged"
+    sentence: str = ""
+    smallest_detectable: float | None = None
     p_adjusted: float | None = None
     p_interval_adjusted: float | None = None
 
@@ -58,7 +65,7 @@ def compare(
     rng: np.random.RandomState, arm: str = "arm", reference: str = "reference", level: float = 0.95,
     resamples: int = 4000,
 ) -> Comparison:  # fmt: skip
-    """Compares two arms, paired by patient and by seed: the verdict is "helps" only if the interval excludes zero.
+    """Compares two arms, paired by patient and by seed; the verdict is that of this comparison alone (see `holm`).
 
     Args:
         arm_scores, reference_scores: (P, S), the same patients in the rows, the same seeds in the columns.
@@ -75,13 +82,11 @@ def compare(
     differences = arm_scores - reference_scores
     resampled = Resampled.of(differences, rng, resamples)
     interval, by_patient = resampled.interval(level), differences.mean(1)
-    comparison = Comparison(
+    return _judged(Comparison(
         arm=arm, reference=reference, metric=metric, difference=interval, p_value=_wilcoxon(by_patient),
         p_interval=resampled.p_value(), effect_size=_rank_biserial(by_patient), n_patients=differences.shape[0],
-        n_seeds=differences.shape[1], verdict=_verdict(interval, higher_is_better), sentence="",
-        smallest_detectable=_smallest_detectable(interval, resampled.freedom), higher_is_better=higher_is_better,
-    )  # fmt: skip
-    return replace(comparison, sentence=_sentence(comparison))
+        n_seeds=differences.shape[1], freedom=resampled.freedom, higher_is_better=higher_is_better,
+    ))  # fmt: skip
 
 
 def holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -92,13 +97,33 @@ def holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """
     by_patient = _holm_adjusted([c.p_value for c in comparisons])
     by_interval = _holm_adjusted([c.p_interval for c in comparisons])
-    corrected = []
-    for c, p, p_interval in zip(comparisons, by_patient, by_interval, strict=True):
-        stands = max(p, p_interval) <= 1 - c.difference.level
-        verdict = c.verdict if stands else "inconclusive"
-        c = replace(c, p_adjusted=p, p_interval_adjusted=p_interval, verdict=verdict)
-        corrected.append(replace(c, sentence=_sentence(c, len(comparisons))))
-    return corrected
+    return [
+        _judged(replace(c, p_adjusted=p, p_interval_adjusted=p_interval, n_comparisons=len(comparisons)))
+        for c, p, p_interval in zip(comparisons, by_patient, by_interval, strict=True)
+    ]
+
+
+def without_verdict(c: Comparison) -> Comparison:
+    """The same difference as something that is shown and not asked: no other verdict is corrected for it."""
+    if c.verdict == "too few seeds":
+        return c
+    c = replace(c, verdict="not judged", smallest_detectable=None)
+    return replace(c, sentence=_sentence(c))
+
+
+def _judged(c: Comparison) -> Comparison:
+    """With its verdict, by the p values that are adjusted as far as it goes, and what the test set could have shown."""
+    level, d = c.difference.level, c.difference
+    possible = not lacking(c.n_patients, c.n_seeds, c.n_comparisons, level)
+    p_values = [c.p_value, c.p_interval] if c.p_adjusted is None else [c.p_adjusted, c.p_interval_adjusted or 0.0]
+    verdict: Verdict = "inconclusive"
+    if c.n_seeds < LEAST_SEEDS:
+        verdict = "too few seeds"
+    elif possible and d.excludes(0.0) and max(p_values) <= 1 - level:
+        verdict = "helps" if (d.mean > 0) == c.higher_is_better else "hurts"
+    shown = detectable((d.high - d.low) / 2, c.freedom, c.n_comparisons, level) if possible else None
+    c = replace(c, verdict=verdict, smallest_detectable=shown)
+    return replace(c, sentence=_sentence(c))
 
 
 def _holm_adjusted(p_values: list[float]) -> list[float]:
@@ -108,12 +133,6 @@ def _holm_adjusted(p_values: list[float]) -> list[float]:
         running = max(running, (count - rank) * p_values[i])
         adjusted[i] = min(1.0, running)
     return adjusted
-
-
-def _smallest_detectable(interval: Interval, freedom: float) -> float:
-    """(t_level + t_power) standard errors, from the width of the interval that decided the verdict."""
-    half_width = (interval.high - interval.low) / 2
-    return float(half_width * (1 + stats.t.ppf(POWER, freedom) / stats.t.ppf((1 + interval.level) / 2, freedom)))
 
 
 def _rank_biserial(differences: np.ndarray) -> float:
@@ -129,29 +148,29 @@ def _wilcoxon(differences: np.ndarray) -> float:
     return float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0
 
 
-def _verdict(difference: Interval, higher_is_better: bool) -> Verdict:
-    if not difference.excludes(0.0):
-        return "inconclusive"
-    return "helps" if (difference.mean > 0) == higher_is_better else "hurts"
-
-
-def _sentence(c: Comparison, n_comparisons: int = 1) -> str:
+def _sentence(c: Comparison) -> str:
     digits, unit = (2, " mm") if c.metric.endswith("_mm") else (3, "")
     d = c.difference
-    heads = {
+    heads: dict[Verdict, str] = {
         "helps": f"{c.arm} helps {c.metric} against {c.reference}",
         "hurts": f"{c.arm} hurts {c.metric} against {c.reference}",
         "inconclusive": f"Inconclusive for {c.metric}: {c.arm} against {c.reference}",
+        "too few seeds": f"Too few seeds for a verdict on {c.metric}: {c.arm} against {c.reference}",
+        "not judged": f"{c.metric}, without a verdict: {c.arm} against {c.reference}",
     }
     p = f"bootstrap p = {c.p_interval:.2g}, Wilcoxon p = {c.p_value:.2g}"
     if c.p_adjusted is not None and c.p_interval_adjusted is not None:
         adjusted = f"{c.p_interval_adjusted:.2g} and {c.p_adjusted:.2g}"
-        p += f"; {adjusted} after Holm's correction for {n_comparisons} comparisons"
+        p += f"; {adjusted} after Holm's correction for {c.n_comparisons} comparisons" if c.n_comparisons > 1 else ""
     seeds = "1 seed" if c.n_seeds == 1 else f"{c.n_seeds} seeds"
-    text = (
+    sentences = [
         f"{heads[c.verdict]}: {d.mean:+.{digits}f}{unit} "
-        f"({d.level:.0%} interval {d.low:+.{digits}f} to {d.high:+.{digits}f}; {c.n_patients} patients, {seeds}; {p}). "
-        f"The smallest true difference this test set would show in {POWER:.0%} of repeats is about "
-        f"{c.smallest_detectable:.{digits}f}{unit}."
-    )
-    return text + (" One seed: how much training itself varies is not in the interval." if c.n_seeds == 1 else "")
+        f"({d.level:.0%} interval {d.low:+.{digits}f} to {d.high:+.{digits}f}; {c.n_patients} patients, {seeds}; {p}).",
+        *(lacking(c.n_patients, c.n_seeds, c.n_comparisons, d.level) if c.verdict != "not judged" else []),
+    ]
+    if c.smallest_detectable is not None:
+        sentences.append(
+            f"The smallest true difference this test set would show in {POWER:.0%} of repeats is about "
+            f"{c.smallest_detectable:.{digits}f}{unit}."
+        )
+    return " ".join(sentences)

@@ -1,7 +1,7 @@
 """A run's report as plain data, and its rendering to one HTML file that needs no network, and JavaScript only to look
 around in images (`report.viewer`).
 
-The page puts the verdict first, then what was run, the sections (text, tables, figures), the settings, warnings and
+The page puts the verdict first, then the warnings, what was run, the sections (text, tables, figures), the settings,
 files left out, and the commands that make it again. The stages fill a `ReportPage`; nothing here knows the run folder.
 Every string is escaped; images are embedded as data URIs; the same page gives the same bytes.
 """

@@ -18,6 +18,7 @@ import numpy as np
 
 from medaug.evaluation import Comparison, Interval, compare
 from medaug.evaluation.pooled import Scored, auc_interval, check_kinds, pseudo_values, within_patient
+from medaug.evaluation.sample_size import lacking
 from medaug.io.atomic import atomic_path, read_json, write_json, write_text
 from medaug.io.prepared import ORGAN_PIXELS_LEAST, View, ViewArrays, views_of
 from medaug.progress import track
@@ -38,7 +39,6 @@ SCORES = {
     "mean": "mean brightness",
 }
 """What a slice is scored by: the first is the method, the others need no network."""
-WORDS = {"helps": "which is better", "hurts": "which is worse", "inconclusive": "which decides nothing"}
 BRIGHTEST = 99.0
 PICTURED_PATIENTS = 4
 NAME_LENGTH = 14
@@ -166,8 +166,8 @@ def _sentence(
         f"{method} tells slices with a tumor from tumor-free ones with an AUC of {a.mean:.2f} (95 % interval "
         f"{a.low:.2f} to {a.high:.2f}; {patients} held-out patients, {sum(truth)} slices with and "
         f"{len(truth) - sum(truth)} without a tumor). The {rival.reference} alone reaches {b.mean:.2f} "
-        f"({b.low:.2f} to {b.high:.2f}); the difference is {d.mean:+.2f} ({d.low:+.2f} to {d.high:+.2f}), "
-        f"{WORDS[rival.verdict]}."
+        f"({b.low:.2f} to {b.high:.2f}); the difference is {d.mean:+.2f} ({d.low:+.2f} to {d.high:+.2f}). "
+        f"{' '.join(lacking(rival.n_patients, rival.n_seeds))}"
     )
 
 

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from medaug.errors import DataError
 from medaug.evaluation import Comparison, compare, holm
+from medaug.evaluation.sample_size import lacking
 from medaug.report.terminal import table_text
 from medaug.stages.finished import Finished, finished_run
 from medaug.stages.sections import interval_text, main_metric
@@ -68,8 +69,9 @@ class RunComparison:
         lines = [f"{run}: {', '.join(changed) or 'the same settings'}" for run, changed in self.settings.items()]
         first = self.differences[0].comparison
         counted = f"{first.n_patients} patients, {first.n_seeds} seeds; verdicts after Holm's correction for " \
-                  f"{len(self.differences)} comparisons"  # fmt: skip
-        return "\n".join([table_text(table, WIDTH), counted, *lines])
+                  f"{first.n_comparisons} comparisons"  # fmt: skip
+        missing = lacking(first.n_patients, first.n_seeds, first.n_comparisons)
+        return "\n".join([table_text(table, WIDTH), counted, *missing, *lines])
 
 
 def compared_runs(folders: Sequence[Path], arms: Sequence[str] = ()) -> RunComparison:

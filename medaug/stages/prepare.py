@@ -149,18 +149,28 @@ def _own_split(config: PipelineConfig, sources: list[Source]) -> Split:
 
 
 def _split(config: PipelineConfig, run: RunDir, sources: list[Source], entries: list[dict[str, Any]]) -> Split:
-    s, patients = config.split, [entry["patient"] for entry in entries]
     try:
-        if s.file is not None:
-            split = among(_own_split(config, sources), set(patients), s)
-        elif s.folds is not None:
-            split = fold_patients(patients, s.folds, s.fold or 0, s.validation, s.seed)
-        else:
-            all_may_train = s.train >= 1  # who asks for so many, to train only; what tests says so (see `pipeline`)
-            split = split_patients(patients, s.train, s.validation, s.seed, least_tested=0 if all_may_train else 1)
-        return split if s.labelled is None else with_labelled(split, s.labelled, s.seed)
+        return split_of(config, sources, {entry["patient"] for entry in entries})
     except DataError as error:
         raise DataError(f"{config.data.root or run.phantoms}: {error}") from None
+
+
+def split_of(config: PipelineConfig, sources: list[Source], patients: set[str]) -> Split:
+    """The split that the settings draw of these patients, or read from a file.
+
+    Raises:
+        DataError: if they are too few, or not those of the file.
+        MedaugError: whatever else is refused of the file.
+    """
+    s = config.split
+    if s.file is not None:
+        split = among(_own_split(config, sources), patients, s)
+    elif s.folds is not None:
+        split = fold_patients(patients, s.folds, s.fold or 0, s.validation, s.seed)
+    else:
+        all_may_train = s.train >= 1  # who asks for so many, to train only; what tests says so (see `pipeline`)
+        split = split_patients(patients, s.train, s.validation, s.seed, least_tested=0 if all_may_train else 1)
+    return split if s.labelled is None else with_labelled(split, s.labelled, s.seed)
 
 
 def _refuse_edited_split(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None:

@@ -23,9 +23,10 @@ from medaug.stages.sections import (
     losses_of,
     time_section,
     training_section,
-    verdict_of,
 )  # fmt: skip
+from medaug.stages.verdicts import rival_notes, verdict_of
 from medaug.stages.viewing import SYNTHETIC_TEXT, look_section, run_cases
+from medaug.training.monitors import warnings_in
 
 
 def report(config: PipelineConfig, run: RunDir) -> bool:
@@ -47,7 +48,7 @@ def report(config: PipelineConfig, run: RunDir) -> bool:
             training_section(run),
             time_section(run),
         ],  # fmt: skip
-        warnings=read_json(run.weights / "model.json")["warnings"] + _notes(realism, run),
+        warnings=[*warnings_in(run.train), *rival_notes(summary), *_notes(realism, run)],
         left_out=[(item["path"], item["reason"]) for item in read_json(run.datalist)["unreadable"]],
         commands=commands_of(run),
     )

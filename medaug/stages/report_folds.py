@@ -12,8 +12,10 @@ from medaug.stages.domains.report_domains import NO_EVALUATION, domain_notes, do
 from medaug.stages.markers import seconds_by_stage
 from medaug.stages.runs import RunDir
 from medaug.stages.scrubbing import page_without_paths
-from medaug.stages.sections import cells_by_name, commands_of, data_text, downstream_section, verdict_of
+from medaug.stages.sections import cells_by_name, commands_of, data_text, downstream_section
+from medaug.stages.verdicts import rival_notes, verdict_of
 from medaug.stages.viewing import look_section, part_cases
+from medaug.training.monitors import warnings_in
 
 
 def report_folds(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> None:
@@ -27,7 +29,7 @@ def report_folds(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -
         verdict, sections, notes = domain_verdict(run), result_sections(run), domain_notes(run)
     else:
         summary = read_json(run.evaluation / "summary.json")
-        verdict, notes = verdict_of(summary), []
+        verdict, notes = verdict_of(summary), rival_notes(summary)
         sections = [downstream_section(summary, cells_by_name(run, summary), summary["task"].capitalize())]
     page = ReportPage(
         title=f"medaug: {config.name}",
@@ -40,7 +42,7 @@ def report_folds(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -
             ("Made with", f"medaug {read_json(run.environment)['medaug']}, {read_json(run.environment)['machine']}"),
         ],
         sections=[*sections, *audit_sections(run), *_look(folds), _folds(folds)],
-        warnings=notes,
+        warnings=[*(f"{fold.root.name}: {note}" for fold in folds for note in warnings_in(fold.train)), *notes],
         commands=commands_of(run),
     )  # fmt: skip
     render(page_without_paths(page, config, run), run.report)

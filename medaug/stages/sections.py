@@ -11,7 +11,7 @@ from medaug.evaluation.detection import LEAST_IOU, LEAST_VOXELS
 from medaug.io.atomic import read_json
 from medaug.io.opening import read_png
 from medaug.report.figures import Encode, difference_forest, learning_curves, score_by_patient, to_png
-from medaug.report.page import MISSING, Figure, Section, Table, Verdict
+from medaug.report.page import MISSING, Figure, Section, Table
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream.cells import cell_path
 from medaug.stages.downstream.tasks import CLASS_SEPARATOR
@@ -24,22 +24,6 @@ NOTES = {
     "classification": "Slices (or patches) of all test patients are pooled; the intervals resample patients.",
     "translation": "Compared with the real images of the same patients, inside the body.",
 }
-
-
-def verdict_of(summary: dict[str, Any], arm: str | None = None) -> Verdict:
-    """The answer of a summary: of `arm`, or of the first comparison, by the main metric."""
-    main = main_metric(summary)
-    compared = [c for c in summary["comparisons"] if c["metric"] == main and arm in (None, c["arm"])]
-    if not compared:
-        return Verdict("info", "No comparison was made", "Only one arm was trained; add evaluation.arms to compare.")
-    c = compared[0]
-    change = f"{summary['metrics'][main]['title']} {change_text(c, summary)}"
-    headlines = {
-        "helps": f"GAN augmentation helps: {change}",
-        "hurts": f"GAN augmentation hurts: {change}",
-        "inconclusive": f"Inconclusive: {change}, and the interval includes zero",
-    }
-    return Verdict(c["verdict"], headlines[c["verdict"]], c["sentence"])
 
 
 def main_metric(summary: dict[str, Any]) -> str:
@@ -65,7 +49,7 @@ def downstream_section(
         [[c["arm"], c["reference"], shown[c["metric"]]["title"], interval_text(c["difference"], signed=True),
           f"{c['p_value']:.3g}", c["verdict"]]
          for c in [*summary["comparisons"], *summary["rivals"]] if c["metric"] in shown],
-        "Paired by patient and seed; the interval resamples both.",
+        f"Paired by patient and seed; the interval resamples both. {verdict_note(summary)}",
     )  # fmt: skip
     label = summary["metrics"][main]["title"]
     figures = [Figure(f"{label} by patient", patient_plot(cells, summary),
@@ -82,10 +66,18 @@ def downstream_section(
     if compared:
         better = "Right" if summary["metrics"][main]["higher_is_better"] else "Left"
         figures.insert(
-            0, Figure(f"Difference in {label}", forest_plot(summary, compared), f"{better} of zero helps.",
+            0, Figure(f"Difference in {label}", forest_plot(summary, compared), f"{better} of zero is better.",
                       "Differences with intervals")
         )  # fmt: skip
     return Section(heading, NOTES[summary["task"]], [by_arm, differences, *_detection_tables(summary)], figures)
+
+
+def verdict_note(summary: dict[str, Any]) -> str:
+    """What the verdicts of a summary are corrected for, and what gets none."""
+    title = summary["metrics"][main_metric(summary)]["title"]
+    asked = max((c.get("n_comparisons", 1) for c in summary["comparisons"]), default=1)
+    corrected = f", after Holm's correction for all {asked} of it" if asked > 1 else ""
+    return f"Verdicts are on {title} alone{corrected}; what is not judged is shown with its interval."
 
 
 def main_comparisons(summary: dict[str, Any]) -> list[dict[str, Any]]:
@@ -144,9 +136,10 @@ def interval_text(values: dict[str, float], *, signed: bool = False) -> str:
 
 
 def change_text(comparison: dict[str, Any], summary: dict[str, Any]) -> str:
-    """A mean difference, in the metric's unit or in points of a hundredth."""
+    """A mean difference, in the unit of the metric (or of the images, where it has theirs), or in hundredths."""
     mean = comparison["difference"]["mean"]
     unit = summary["metrics"][comparison["metric"]]["unit"]
+    unit = summary.get("unit", "") if unit is None else unit
     return f"{mean:+.2f} {unit}" if unit else f"{100 * mean:+.1f} points"
 
 

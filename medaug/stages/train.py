@@ -15,7 +15,7 @@ from medaug.errors import DataError
 from medaug.io.atomic import read_json, write_json
 from medaug.io.prepared import View, common_spacing_mm, views_of
 from medaug.lesions import LesionExample, LesionPrior
-from medaug.progress import track
+from medaug.progress import say, track
 from medaug.report.preview import Preview
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
@@ -24,10 +24,10 @@ from medaug.stages.domains.material import Material, domain_material, domain_seg
 from medaug.stages.markers import essential, fingerprint, run_stage
 from medaug.stages.provenance import content_of
 from medaug.stages.runs import RunDir
-from medaug.stages.warm_start import start_from, weights_hash
+from medaug.stages.warm_start import beyond_the_budget, start_from, weights_hash
 from medaug.training import fit
 from medaug.training.log import read_metrics
-from medaug.training.monitors import warnings_of
+from medaug.training.monitors import warnings_in, warnings_of
 from medaug.training.processes import is_helper
 from medaug.training.samples import TumorCropSamples, WholeViewSamples, healthy_views
 from medaug.translators import Translator, build_translator
@@ -44,7 +44,10 @@ def train(config: PipelineConfig, run: RunDir) -> bool:
     sections = [essential(getattr(config, name)) for name in names]
     inputs = [sections, *datalists, read_json(run.split)["hash"], *weights_hash(config.translator.warm_start)]
     helper = is_helper(config.training)
-    return run_stage(run, "train", inputs, [run.train], lambda: _train(config, run), helper=helper)
+    ran = run_stage(run, "train", inputs, [run.train], lambda: _train(config, run), helper=helper)
+    for warning in [] if helper else warnings_in(run.train):
+        say(f"warning: {warning}")
+    return ran
 
 
 def _train(config: PipelineConfig, run: RunDir) -> None:
@@ -60,6 +63,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     )  # fmt: skip
     start = config.translator.warm_start
     known = {} if start is None else start_from(start, translator, run, split)
+    beyond = beyond_the_budget(known, run, split)
     if segmenter_terms(config.translator.settings):
         assert segmenter is not None  # such terms are what it was trained for
         translator.attach_segmenter(segmenter)
@@ -75,7 +79,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         "picture_spacing_mm": config.data.spacing_mm, "sequence": config.data.sequence,
         "steps": config.training.steps, "seed": config.training.seed, "patch_size": config.crop.size,
         "slices": config.data.slices, "overlap": config.crop.overlap,
-        "warnings": warnings_of(read_metrics(run.train / "metrics.jsonl")), **material.facts,
+        "warnings": [*beyond, *warnings_of(read_metrics(run.train / "metrics.jsonl"))], **material.facts,
     }  # fmt: skip
     save_translator(run.weights, translator, material.prior, facts)
     if material.prior is not None:

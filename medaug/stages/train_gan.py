@@ -11,6 +11,7 @@ from medaug.generation.dcgan import build_dcgan
 from medaug.generation.weights import save_gan
 from medaug.io.atomic import read_json
 from medaug.io.prepared import View, common_spacing_mm, views_of
+from medaug.progress import say
 from medaug.report.latent import GanPreview, draw_latent_space
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
@@ -20,7 +21,7 @@ from medaug.stages.runs import RunDir
 from medaug.training import fit
 from medaug.training.classes import ClassCropSamples
 from medaug.training.log import read_metrics
-from medaug.training.monitors import warnings_of
+from medaug.training.monitors import warnings_in, warnings_of
 from medaug.training.processes import is_helper
 from medaug.training.samples import healthy_views
 
@@ -30,7 +31,10 @@ def train_gan(config: PipelineConfig, run: RunDir) -> bool:
     sections = [essential(getattr(config, name)) for name in ("data", "split", "gan", "crop", "training")]
     inputs = [sections, fingerprint(read_json(run.datalist)), read_json(run.split)["hash"]]
     helper = is_helper(config.training)
-    return run_stage(run, "train-gan", inputs, [run.train_gan], lambda: _train(config, run), helper=helper)
+    ran = run_stage(run, "train-gan", inputs, [run.train_gan], lambda: _train(config, run), helper=helper)
+    for warning in [] if helper else warnings_in(run.train_gan):
+        say(f"warning: {warning}")
+    return ran
 
 
 def _train(config: PipelineConfig, run: RunDir) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from medaug.errors import WeightsError
 from medaug.io.weights import read_weights
-from medaug.splits import Split
-from medaug.stages.provenance import refuse_known
+from medaug.splits import Split, pseudonym
+from medaug.stages.provenance import contents_of, refuse_known
 from medaug.stages.runs import RunDir
 from medaug.translators import Translator
 from medaug.translators.weights import load_weights
@@ -46,6 +46,28 @@ def start_from(folder: Path, translator: Translator, run: RunDir, split: Split) 
             "Set translator.* as in the first training (its config.yaml), or leave warm_start out."
         ) from error
     return weights.facts
+
+
+def beyond_the_budget(facts: dict[str, Any], run: RunDir, split: Split) -> list[str]:
+    """A warning where weights know patients that do not train in this run: no other arm has had their labels.
+
+    Args:
+        facts: the metadata of the weights, empty without any.
+    """
+    known = {*facts.get("training_patients", []), *facts.get("training_content", [])}
+    contents = contents_of(run)
+    own, unused = (
+        sum(not known.isdisjoint({patient, pseudonym(patient), *contents.get(patient, ())}) for patient in part)
+        for part in (split.train, split.unused)
+    )
+    others = len(facts.get("training_patients", [])) - own
+    if others <= 0:
+        return []
+    budget = f" ({unused} of them left out here by split.labelled)" if unused else ""
+    return [
+        f"The translator started from weights (translator.warm_start) of {others} patients beyond the "
+        f"{len(split.train)} that train here{budget}: arms with a GAN had more labelled patients than the others."
+    ]
 
 
 def _kind(translator: Translator) -> str:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medaug.evaluation import compare
-from medaug.evaluation.sample_size import patients_needed, seed_share
+from medaug.evaluation.sample_size import lacking, least_patients, patients_needed, seed_share
 
 
 def drawn(patients, seeds, *, of_patients, of_seeds, rest, mean=0.0, state=0):
@@ -30,6 +30,12 @@ def test_a_larger_difference_never_takes_more_patients(smaller, more, share):
 def test_what_seeds_vary_no_number_of_patients_lowers():
     assert patients_needed(20, 0.1, 0.05, share=0.5) is None
     assert patients_needed(20, 0.1, 0.08, share=0.5) > patients_needed(20, 0.1, 0.08)
+
+
+def test_no_fewer_patients_are_named_than_the_corrected_test_can_decide_on():
+    assert patients_needed(20, 0.1, 10.0) == least_patients() == 6
+    assert patients_needed(20, 0.1, 10.0, n_comparisons=7) == least_patients(7) == 9
+    assert lacking(9, 2, 7) == [] and len(lacking(8, 1, 7)) == 2
 
 
 def test_no_difference_needs_more_patients_than_there_are():

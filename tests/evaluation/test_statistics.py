@@ -161,6 +161,31 @@ def test_holm_of_a_single_comparison_changes_no_p_value():
     assert holm([one])[0].p_adjusted == one.p_value
 
 
+def test_one_seed_is_too_few_for_a_verdict_however_clear():
+    alone = verdict_of(np.full((30, 1), 0.2) + 0.001 * np.random.RandomState(0).rand(30, 1))
+    for result in (alone, holm([alone])[0]):
+        assert (result.verdict, result.smallest_detectable) == ("too few seeds", None)
+        assert "Too few seeds" in result.sentence and "a verdict needs 2 seeds or more" in result.sentence
+
+
+@pytest.mark.parametrize(("patients", "comparisons", "verdict"), [
+    (5, 1, "inconclusive"), (6, 1, "helps"), (6, 2, "inconclusive"), (7, 2, "helps"), (9, 6, "helps"),
+    (8, 7, "inconclusive"),
+])  # fmt: skip
+def test_wilcoxons_floor_says_how_many_patients_a_verdict_takes(patients, comparisons, verdict):
+    clear = verdict_of(scores(np.random.RandomState(0), patients, 3, 0.002, 0.0, 0.002, mean=0.3))
+    result = holm([clear] * comparisons)[0]
+    assert result.verdict == verdict
+    assert (result.smallest_detectable is None) == (verdict == "inconclusive")
+    assert ("Too few patients" in result.sentence) == (verdict == "inconclusive")
+
+
+def test_more_comparisons_make_only_larger_differences_detectable():
+    one = verdict_of(scores(np.random.RandomState(0), 30, 3, 0.05, 0.0, 0.02))
+    found = [holm([one] * count)[0].smallest_detectable for count in (1, 3, 12)]
+    assert found[0] == one.smallest_detectable and found[0] < found[1] < found[2]
+
+
 def test_nan_too_few_patients_and_unequal_shapes_are_refused():
     good = np.zeros((5, 3))
     bad = good.copy()

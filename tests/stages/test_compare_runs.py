@@ -38,9 +38,11 @@ def test_a_run_is_compared_with_the_first_by_arm(tiny_run, changed):
     found = compare_runs(tiny_run.root, [better])
     by_arm = {d.arm: d.comparison for d in found.differences}
     assert by_arm["standard+gan"].difference.mean == pytest.approx(0.2, abs=1e-3)
-    assert by_arm["standard"].difference.mean == 0 and by_arm["standard"].verdict == "inconclusive"
+    assert by_arm["standard"].difference.mean == 0 and by_arm["standard"].p_adjusted == 1
     assert found.settings == {str(better): ["evaluation.synthetic_ratio: 0.5 → 0.25"]}
     assert "synthetic_ratio: 0.5 → 0.25" in found.text() and "+0.200" in found.text()
+    assert {c.verdict for c in by_arm.values()} == {"too few seeds"} and by_arm["standard"].smallest_detectable is None
+    assert found.text().count("too few seeds") == 2 and "a verdict needs 2 seeds or more" in found.text()
 
 
 def test_verdicts_are_corrected_for_all_that_is_asked(tiny_run, changed):

@@ -55,7 +55,7 @@ def test_weights_that_know_a_held_out_patient_are_refused(weights_folder, weight
         start_from(weights_folder, other(), RunDir(tmp_path), split(**{part: (patient,)}))
 
 
-def test_a_run_starts_from_weights_and_hands_on_whom_they_know(tiny_config, weights_folder, weights, tmp_path):
+def test_a_run_starts_from_weights_and_hands_on_whom_they_know(tiny_config, weights_folder, weights, tmp_path, capsys):
     two = ("training.steps=1", "split.labelled=2")
     run = run_pipeline(tiny_config(f"translator.warm_start={weights_folder}", *two), tmp_path / "run", until="train")
     cold = run_pipeline(tiny_config(*two), tmp_path / "cold", until="train")
@@ -64,6 +64,9 @@ def test_a_run_starts_from_weights_and_hands_on_whom_they_know(tiny_config, weig
     assert warm_facts["training_patients"] == weights.facts["training_patients"]
     assert warm_facts["training_content"] == weights.facts["training_content"]
     assert warm_facts["sha256"] != cold_facts["sha256"]
+    told = "of 2 patients beyond the 2 that train here (2 of them left out here by split.labelled)"
+    assert told in warm_facts["warnings"][0] and not any("beyond" in warning for warning in cold_facts["warnings"])
+    assert capsys.readouterr().err.count(told) == 1
 
 
 def test_without_it_the_settings_are_written_as_before(tiny_config, weights_folder):

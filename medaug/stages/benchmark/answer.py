@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from medaug.evaluation.sample_size import patients_needed, seed_share
-from medaug.report.page import Tone, Verdict
+from medaug.evaluation.sample_size import detectable, lacking, patients_needed, seed_share
+from medaug.report.page import Verdict
 from medaug.stages.benchmark.reading import Group, Results, best_of
 from medaug.stages.downstream.arms import REFERENCE
 from medaug.stages.downstream.summary import best_rivals
 from medaug.stages.sections import change_text
+from medaug.stages.verdicts import tone_of
 
 MOST_PATIENTS = 10_000
 """Beyond, a number of patients is not named."""
@@ -61,20 +62,29 @@ def verdict_of(results: Results, group: Group) -> Verdict:
     for comparison, needed in zip(answer.comparisons, answer.needed, strict=True):
         if comparison["verdict"] == "inconclusive":
             sentences.append(what_it_would_take(comparison, needed, group))
-    return Verdict(_tone(answer), f"{answer.arm}: {', '.join(parts)}", " ".join(sentences))
+    sentences += lacking_of(group)
+    return Verdict(tone_of(answer.comparisons), f"{answer.arm}: {', '.join(parts)}", " ".join(sentences))
+
+
+def lacking_of(group: Group) -> list[str]:
+    """What keeps every comparison of a setting from a verdict; nothing where one is possible."""
+    asked = [c.get("n_comparisons", 1) for c in [*group["comparisons"], *group["rivals"]]]
+    return lacking(len(group["patients"]), len(group["seeds"]), max(asked)) if asked else []
 
 
 def what_it_would_take(comparison: dict[str, Any], needed: int | None, group: Group) -> str:
     """For an undecided comparison: what this test set could have shown, and how many patients about would tell."""
     unit, against = group["metrics"][comparison["metric"]]["unit"], comparison["reference"]
     if lost_to_holm(comparison):
-        asked = sum(c["metric"] == comparison["metric"] for c in group["comparisons"])
         return (
             f"Against {against} the interval alone excludes zero, which does not stand after Holm's correction for "
-            f"{asked} comparisons: ask of fewer arms, or add test patients or seeds."
+            f"{comparison['n_comparisons']} comparisons: ask of fewer arms, or add test patients or seeds."
         )
-    shown = f"To tell (against {against}): this test set shows a true difference of about " \
-            f"{_amount(comparison['smallest_detectable'], unit)} in 80 % of repeats"  # fmt: skip
+    shows = comparison["smallest_detectable"]
+    least = (
+        "no true difference, however large," if shows is None else f"a true difference of about {_amount(shows, unit)}"
+    )
+    shown = f"To tell (against {against}): this test set shows {least} in 80 % of repeats"
     seen = _amount(abs(comparison["difference"]["mean"]), unit)
     seeds = _number(comparison["n_seeds"], "seed")
     if needed is None:
@@ -99,12 +109,6 @@ def patients_text(labelled: int) -> str:
     return _number(labelled, "labelled patient")
 
 
-def _tone(answer: Answer) -> Tone:
-    """The verdict where both agree; where they do not, neither word alone would be true."""
-    verdicts: set[Tone] = {c["verdict"] for c in answer.comparisons}
-    return verdicts.pop() if len(verdicts) == 1 else "info"
-
-
 def _in_words(comparison: dict[str, Any], group: Group) -> str:
     metric, d = group["metrics"][comparison["metric"]], comparison["difference"]
     unit = f" {metric['unit']}" if metric["unit"] else ""
@@ -119,8 +123,10 @@ def _needed(results: Results, group: Group, comparison: dict[str, Any]) -> int |
     """Where a patient has no score alone (a pooled metric), the seeds' part is not known and counts as none."""
     differences = results.table(group, comparison["arm"]) - results.table(group, comparison["reference"])
     share = seed_share(differences) if np.isfinite(differences).all() else 0.0
-    wanted = abs(comparison["difference"]["mean"])
-    return patients_needed(comparison["n_patients"], comparison["smallest_detectable"], wanted, share)
+    d, asked = comparison["difference"], comparison.get("n_comparisons", 1)
+    freedom = comparison.get("freedom", comparison["n_patients"] - 1)  # summaries of earlier versions have neither
+    shown = detectable((d["high"] - d["low"]) / 2, freedom, asked, d["level"])
+    return patients_needed(comparison["n_patients"], shown, abs(d["mean"]), share, asked)
 
 
 def _amount(value: float, unit: str) -> str:

@@ -58,7 +58,7 @@ def differences(summary: dict[str, Any]) -> list[Drawing]:
             of_whom = "GAN arms against the best arm without a GAN. " if name == "rivals" else ""
             found.append(Drawing(
                 name, f"Difference in {metric['title']} to {reference}",
-                f"{of_whom}{better} of zero helps. 95 % intervals over patients and seeds.",
+                f"{of_whom}{better} of zero is better. 95 % intervals over patients and seeds.",
                 f"Difference in {metric['title']} to {reference} with its interval: "
                 + "; ".join(f"{c['arm']} {c['difference']['mean']:+.3f}, {c['verdict']}" for c in compared),
                 partial(forest_plot, summary, compared),

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from medaug.errors import ConfigError, RunError
 from medaug.io.atomic import read_json
-from medaug.stages.benchmark.page import page
+from medaug.progress import say
+from medaug.stages.benchmark.page import page, training_warnings
 from medaug.stages.benchmark.plan import check_benchmark
 from medaug.stages.benchmark.worker import failures, work
 from medaug.stages.config import PipelineConfig
+from medaug.stages.outlook import expected_patients, say_outlook
 from medaug.stages.runs import RunDir, open_run
 
 A_DAY_MIN = 24 * 60
@@ -35,6 +37,7 @@ def run_benchmark(config: PipelineConfig, out: Path, *, jobs: int = 1, executor:
     if executor not in (None, *EXECUTORS):
         raise ConfigError(f"--executor: found {executor}; expected one of: {', '.join(EXECUTORS)}")
     root = open_run(out, config)
+    say_outlook(config, expected_patients(config))
     shutil.rmtree(root.root / "failed", ignore_errors=True)  # another try
     if executor is not None:
         _submit(config, root, jobs, executor)
@@ -43,6 +46,8 @@ def run_benchmark(config: PipelineConfig, out: Path, *, jobs: int = 1, executor:
     else:
         work(config, root)
     _refuse_failures(root)
+    for warning in training_warnings(root) if jobs > 1 or executor else []:  # which went to the logs of the processes
+        say(f"warning: {warning}")
     page(config, root)
     return root
 

@@ -21,6 +21,7 @@ from medaug.stages.runs import RunDir
 from medaug.stages.scrubbing import page_without_paths
 from medaug.stages.sections import command_text, data_text, downstream_section, interval_text
 from medaug.stages.viewing import SYNTHETIC_TEXT, look_section, part_cases
+from medaug.training.monitors import warnings_in
 
 
 def page(config: PipelineConfig, run: RunDir) -> Path:
@@ -50,11 +51,17 @@ def page(config: PipelineConfig, run: RunDir) -> Path:
         verdict=verdict_of(results, group),
         facts=_facts(config, results, cells, made),
         sections=sections,
-        warnings=_warnings(results, group),
+        warnings=[*training_warnings(run), *_warnings(results, group)],
         commands=[command_text(made["command"]), "medaug report <this folder>",
                   "medaug reproduce <this folder> --out <new folder>"],
     )  # fmt: skip
     return render(page_without_paths(contents, config, run), run.report)
+
+
+def training_warnings(run: RunDir) -> list[str]:
+    """Of every block's translator, in front the block's name."""
+    named = {_block(folder, fold): folder for folder, _, fold in blocks(run)}
+    return [f"{name}: {note}" for name, folder in named.items() for note in warnings_in(RunDir(folder).train)]
 
 
 def _drawn(heading: str, drawings: list[Drawing]) -> list[Section]:
@@ -101,8 +108,9 @@ def _all_settings(results: Results) -> Section:
               "about how many test patients would show a difference as large as the one seen."),
         Table(f"{title} of every arm in every setting",
               ["Labelled", "Synthetic", "Arm", title, "Difference to standard", "Verdict"], rows,
-              "With 95 % intervals over patients and seeds; verdicts after Holm's correction over the arms of a "
-              "setting. An arm without a GAN has the same cells in every synthetic part."),
+              "With 95 % intervals over patients and seeds; verdicts after Holm's correction over all comparisons of "
+              "a setting, those of GAN arms with the others included. An arm without a GAN has the same cells in every "
+              "synthetic part."),
     ]  # fmt: skip
     return Section("All settings", tables=[table for table in tables if table.rows])
 
@@ -113,13 +121,15 @@ def _answers(results: Results, group: Group) -> list[list[str | float]]:
         return []
     return [
         [str(group["labelled"]), f"{group['ratio']:g}", answer.arm, c["reference"],
-         interval_text(c["difference"], signed=True), c["verdict"], f"{c['smallest_detectable']:.3f}",
-         _needs(c, needed)]
+         interval_text(c["difference"], signed=True), c["verdict"],
+         "nothing" if c["smallest_detectable"] is None else f"{c['smallest_detectable']:.3f}", _needs(c, needed)]
         for c, needed in zip(answer.comparisons, answer.needed, strict=True)
     ]  # fmt: skip
 
 
 def _needs(comparison: dict[str, Any], needed: int | None) -> str:
+    if comparison["verdict"] == "too few seeds":
+        return "more seeds"
     if comparison["verdict"] != "inconclusive":
         return "–"
     if lost_to_holm(comparison):
@@ -202,11 +212,9 @@ def _warnings(results: Results, group: Group) -> list[str]:
     gan, notes = results.gan_arms, []
     if len(gan) > 1:
         notes.append(
-            f"The best of {len(gan)} GAN arms was chosen on the patients it is judged on, which flatters it: Holm's "
-            "correction covers its comparison with standard, not that with the best arm without a GAN."
+            f"The best of {len(gan)} GAN arms was chosen on the patients it is judged on, which flatters its scores "
+            "and intervals. Its verdicts are corrected for it (Holm, over all arms and rivals)."
         )
-    if len(group["seeds"]) == 1:
-        notes.append("One seed: how much training itself varies is in no interval.")
     if len(results.groups) > 1:
         notes.append(
             f"The answer above is of one of {len(results.groups)} settings, the one with all labelled patients; a "

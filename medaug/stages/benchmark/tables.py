@@ -14,12 +14,14 @@ from rich.table import Table
 
 from medaug.io.atomic import read_json
 from medaug.report.terminal import table_text
+from medaug.stages.benchmark.answer import lacking_of
 from medaug.stages.benchmark.jobs import source_of
 from medaug.stages.benchmark.plan import Job, check_benchmark, jobs_of
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream.cells import is_kept
 from medaug.stages.downstream.summary import best_rivals
 from medaug.stages.markers import seconds_by_stage
+from medaug.stages.outlook import expected_patients, outlook
 from medaug.stages.runs import RunDir
 from medaug.stages.sections import interval_text, main_metric
 
@@ -40,10 +42,14 @@ class PlannedCell:
 
 @dataclass(frozen=True)
 class Plan:
-    """Every cell of a benchmark and whether it is done, and in words how long the others may take."""
+    """Every cell of a benchmark and whether it is done, and in words how long the others may take.
+
+    `outlook` says why no verdict will be possible; None where one is, as far as it is known.
+    """
 
     cells: list[PlannedCell]
     eta: str
+    outlook: str | None = None
 
     def text(self) -> str:
         """For the terminal."""
@@ -52,7 +58,8 @@ class Plan:
             facts = (cell.labelled, cell.fold, cell.arm, cell.seed, cell.ratio)
             table.add_row(*("" if fact is None else str(fact) for fact in facts), "done" if cell.done else "missing")
         finished = sum(cell.done for cell in self.cells)
-        return "\n".join([table_text(table), f"{finished} of {len(self.cells)} cells done", self.eta])
+        lines = [table_text(table), f"{finished} of {len(self.cells)} cells done", self.eta]
+        return "\n".join([*lines, *([self.outlook] if self.outlook else [])])
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ class BenchmarkResults:
             table = Table(*(score if column == "Score" else column for column in COLUMNS))
             for row in rows_of(group):
                 table.add_row(*row)
-            parts += [heading(group), table_text(table)]
+            parts += [heading(group), table_text(table), *lacking_of(group)]
         return "\n".join([*parts, str(self.report)])
 
 
@@ -88,7 +95,7 @@ def plan_of(config: PipelineConfig, out: Path, jobs: int) -> Plan:
         PlannedCell(job.block.labelled, job.block.fold, job.arm, job.seed, job.ratio, job.name in done)
         for job in every if job.kind == "cell"
     ]  # fmt: skip
-    return Plan(cells, _eta(every, done, jobs))
+    return Plan(cells, _eta(every, done, jobs), outlook(config, expected_patients(config)))
 
 
 def results_of(run: RunDir) -> BenchmarkResults:

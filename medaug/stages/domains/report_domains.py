@@ -10,8 +10,6 @@ from medaug.report.page import Figure, ReportPage, Section, Table, Verdict, rend
 from medaug.stages.audits.section import audits_section
 from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.audit_sections import audit_sections
-from medaug.stages.downstream.arms import ARMS
-from medaug.stages.downstream.summary import best_rivals
 from medaug.stages.runs import RunDir
 from medaug.stages.scrubbing import page_without_paths
 from medaug.stages.sections import (
@@ -19,13 +17,13 @@ from medaug.stages.sections import (
     commands_of,
     data_text,
     downstream_section,
-    interval_text,
     losses_of,
     time_section,
     training_section,
-    verdict_of,
 )  # fmt: skip
+from medaug.stages.verdicts import rival_notes, verdict_of
 from medaug.stages.viewing import look_section, run_cases
+from medaug.training.monitors import warnings_in
 
 TITLES = {"source": "Tested on the source domain (in distribution)", "target": "Tested on the target domain"}
 SUBTITLES = {
@@ -46,7 +44,7 @@ def report_domains(config: PipelineConfig, run: RunDir) -> bool:
         facts=_facts(config, run, weights),
         sections=[*result_sections(run), *_look(run), *audit_sections(run), *audits_section(run), training_section(run),
                   time_section(run)],
-        warnings=weights["warnings"] + domain_notes(run),
+        warnings=[*warnings_in(run.train), *domain_notes(run)],
         left_out=[(item["path"], item["reason"]) for path in (run.datalist, run.datalist_b)
                   for item in read_json(path)["unreadable"]],
         commands=commands_of(run),
@@ -61,30 +59,14 @@ def domain_verdict(run: RunDir) -> Verdict:
     if not path.exists():
         return NO_EVALUATION
     summary = read_json(path)
-    if "tests" not in summary:
-        verdict = verdict_of(summary)
-        headlines = {"helps": "Nearer to the real images than any trivial translation",
-                     "hurts": "Farther from the real images than a trivial translation",
-                     "inconclusive": "No clear difference to a trivial translation"}  # fmt: skip
-        return Verdict(verdict.tone, headlines.get(verdict.tone, verdict.headline), verdict.sentence)
-    arm = next((name for name in summary["tests"]["target"]["arms"] if name in ARMS and ARMS[name].synthetic), None)
-    return verdict_of(summary["tests"]["target"], arm)
+    return verdict_of(summary["tests"]["target"] if "tests" in summary else summary)
 
 
 def domain_notes(run: RunDir) -> list[str]:
-    """What a reader must not overlook: a cheap arm that does as well as the GAN."""
+    """What a reader must not overlook in any test set."""
     path = run.evaluation / "summary.json"
-    summary = read_json(path) if path.exists() else {}
-    notes = []
-    for test, found in summary.get("tests", {}).items():
-        for c in best_rivals(found):
-            if c["verdict"] != "helps":
-                does = "does better than" if c["verdict"] == "hurts" else "does as well as"
-                notes.append(
-                    f"On the {test} domain {c['reference']}, which needs no GAN, {does} {c['arm']}: the difference of "
-                    f"{c['arm']} to it is {interval_text(c['difference'], signed=True)}."
-                )
-    return notes
+    tests = read_json(path).get("tests", {}) if path.exists() else {}
+    return [note for test, found in tests.items() for note in rival_notes(found, f"On the {test} domain ")]
 
 
 def result_sections(run: RunDir) -> list[Section]:

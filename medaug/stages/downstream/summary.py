@@ -4,32 +4,38 @@ A cell is one trained network: {"arm", "seed", "scores": {patient: {metric: valu
 evaluation has one summary:
 
 {"task", "patients", "seeds", "metrics": {metric: {"title", "unit", "higher_is_better"}}, "arms": {arm: {metric:
-interval}}, "comparisons": [...], "rivals": [...]}: `comparisons` are of every arm against the reference, `rivals` of
-every GAN arm against every other arm that needs no GAN, with "best" for the best of those where it is better than the
-reference (see `best_rivals`). Where the cells counted lesions there is "detection" too (see `detection`).
+interval}}, "gan_arms": [...], "comparisons": [...], "rivals": [...]}: `comparisons` are of every arm against the
+reference, `rivals` of every GAN arm against every other arm that needs no GAN, with "best" for the best of those where
+it is better than the reference (see `best_rivals`). Where the cells counted lesions there is "detection" too (see
+`detection`).
+
+Those by the main metric have a verdict, and are corrected for each other, rivals included: `asked_pairs` says which.
+Those by other metrics, and of ceilings, are shown with their intervals, without a verdict.
 """
 
 from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from io import StringIO
 from typing import Any, Protocol
 
 import numpy as np
 
-from medaug.evaluation import Comparison, compare, holm, mean_interval
+from medaug.evaluation import Comparison, compare, holm, mean_interval, without_verdict
 from medaug.io.atomic import write_json, write_text
 from medaug.quality.similarity import IMAGE_METRICS
-from medaug.stages.downstream.arms import ARMS, REFERENCE
+from medaug.stages.downstream.arms import ARMS, REFERENCE, Arm
 from medaug.stages.downstream.cells import score_table
 from medaug.stages.downstream.detection import Cells, detection_summary
 from medaug.stages.runs import RunDir
 
 Tables = Mapping[str, Mapping[str, np.ndarray]]
 """By arm and metric, (patients, seeds)."""
+Pair = tuple[str, str]
+"""An arm, and the reference that it is compared with."""
 
 
 class Scoring(Protocol):
@@ -50,9 +56,36 @@ class Scoring(Protocol):
     def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray: ...
 
 
-def against_standard(tables: Tables, metric: str) -> list[tuple[str, str]]:
-    """Every other arm with `standard`, as (arm, reference)."""
-    return [(arm, REFERENCE) for arm in tables if arm != REFERENCE and REFERENCE in tables]
+def gan_arms(arms: Iterable[str], known: Mapping[str, Arm] = ARMS) -> list[str]:
+    """Those with synthetic samples, the one of main interest first, whatever the order and the scores.
+
+    An arm that differs from the reference by the GAN alone says what the GAN does; one with a baseline or a transform
+    of its own besides, or without the standard augmentation, does not.
+    """
+    order = list(known)
+
+    def interest(name: str) -> tuple[bool, int]:
+        arm = known[name]
+        return not arm.standard or arm.baseline is not None or arm.own is not None, order.index(name)
+
+    return sorted((name for name in arms if name in known and known[name].synthetic), key=interest)
+
+
+def pairs_of(arms: Iterable[str], known: Mapping[str, Arm] = ARMS) -> tuple[list[Pair], list[Pair]]:
+    """Which arms are compared, as (arm, reference): all with the reference, and GAN arms with their rivals.
+
+    Rivals are all that need no GAN, but the reference, which is among the first, and ceilings, which are no method.
+    """
+    names = list(arms)
+    to_standard = [(arm, REFERENCE) for arm in names if arm != REFERENCE and REFERENCE in names]
+    plain = [arm for arm in _plain(names, known) if arm != REFERENCE]
+    gan = [arm for arm in names if arm in known and known[arm].synthetic]
+    return to_standard, [(arm, rival) for arm in gan for rival in plain]
+
+
+def n_asked(arms: Iterable[str], known: Mapping[str, Arm] = ARMS) -> int:
+    """How many verdicts are asked, each of which is corrected for all."""
+    return sum(not _is_ceiling(arm) for pairs in pairs_of(arms, known) for arm, _ in pairs)
 
 
 def write_summary(run: RunDir, cells: Cells, patients: Sequence[str], task: Scoring) -> None:
@@ -82,24 +115,27 @@ def write_translation_summary(run: RunDir, cells: Cells, facts: dict[str, Any]) 
     patients = list(next(iter(cells.values()))[0]["scores"])
     method, *trivial = cells
 
-    def against_the_better(tables: Tables, metric: str) -> list[tuple[str, str]]:
+    def against_the_better(tables: Tables, metric: str) -> list[Pair]:
         better = max if IMAGE_METRICS[metric].higher_is_better else min
         return [(method, better(trivial, key=lambda arm: float(tables[arm][metric].mean())))]
 
+    summary = summarized(cells, patients, scoring, against_the_better) | {"gan_arms": [method]}
     write_text(run.evaluation / "scores.csv", scores_csv(cells, patients, scoring))
-    write_json(run.evaluation / "summary.json", summarized(cells, patients, scoring, against_the_better) | facts)
+    write_json(run.evaluation / "summary.json", summary | facts)
 
 
 def summarized(
-    cells: Cells, patients: Sequence[str], task: Scoring,
-    pairs: Callable[[Tables, str], list[tuple[str, str]]] = against_standard,
-) -> dict[str, Any]:  # fmt: skip
+    cells: Cells,
+    patients: Sequence[str],
+    task: Scoring,
+    pairs: Callable[[Tables, str], list[Pair]] | None = None,
+) -> dict[str, Any]:
     """The summary of one test set.
 
     Args:
         cells: in every arm the same seeds.
         task: what the cells were trained for.
-        pairs: which arms are compared with which, by metric.
+        pairs: which arms are compared with which, by metric; none: every other arm with the reference.
     """
     tables = {
         arm: {metric: task.table(members, patients, metric) for metric in task.metrics}
@@ -109,16 +145,20 @@ def summarized(
         arm: {metric: _interval(task, metric, table) for metric, table in by_metric.items()}
         for arm, by_metric in tables.items()
     }
-    comparisons: list[Comparison] = []
-    for metric in task.metrics:
-        compared = [_compare(task, tables, metric, arm, other) for arm, other in pairs(tables, metric)]
-        comparisons += holm([c for c in compared if not _is_ceiling(c.arm)])
-        comparisons += [c for c in compared if _is_ceiling(c.arm)]  # no method: none of those that Holm corrects for
+    known, main = getattr(task, "arms", ARMS), next(iter(task.metrics))  # with the user's own, where there can be any
+    to_standard, rivals = pairs_of(cells, known) if pairs is None else ([], [])
+    asked = [
+        (metric, pair) for metric in task.metrics for pair in (to_standard if pairs is None else pairs(tables, metric))
+    ]
+    compared = [_compare(task, tables, metric, *pair) for metric, pair in [*asked, *((main, pair) for pair in rivals)]]
+    compared, best = _with_verdicts(compared, main), _best_plain(task, tables, known)
     return {
         "task": task.name, "patients": list(patients), "seeds": [cell["seed"] for cell in next(iter(cells.values()))],
         "metrics": {name: {"title": m.title, "unit": m.unit, "higher_is_better": m.higher_is_better}
                     for name, m in task.metrics.items()},
-        "arms": arms, "comparisons": [asdict(c) for c in comparisons], "rivals": _rivals(task, tables),
+        "arms": arms, "gan_arms": gan_arms(cells, known),
+        "comparisons": [asdict(c) for c in compared[: len(asked)]],
+        "rivals": [asdict(c) | {"best": c.reference == best} for c in compared[len(asked) :]],
     } | _detection(cells, patients, task)  # fmt: skip
 
 
@@ -167,18 +207,23 @@ class _ImageScoring:
         return score_table(cells, patients, metric)
 
 
-def _rivals(task: Scoring, tables: Tables) -> list[dict[str, Any]]:
-    """By the main metric: every GAN arm against each of the others (a ceiling is no rival)."""
+def _with_verdicts(compared: Sequence[Comparison], main: str) -> list[Comparison]:
+    """Those by the main metric corrected for each other; the others, and those of ceilings, without a verdict."""
+    asked = [c.metric == main and not _is_ceiling(c.arm) for c in compared]
+    corrected = iter(holm([c for c, is_asked in zip(compared, asked, strict=True) if is_asked]))
+    return [next(corrected) if is_asked else without_verdict(c) for c, is_asked in zip(compared, asked, strict=True)]
+
+
+def _best_plain(task: Scoring, tables: Tables, known: Mapping[str, Arm]) -> str:
+    """By the main metric, of the arms that need no GAN."""
     main = next(iter(task.metrics))
     sign = 1 if task.metrics[main].higher_is_better else -1
-    known = getattr(task, "arms", ARMS)  # with the user's own, where there can be any
-    plain = [arm for arm in tables if arm in known and not (known[arm].synthetic or _is_ceiling(arm))]
-    best = max(plain, key=lambda arm: sign * float(tables[arm][main].mean()), default=REFERENCE)
-    return [
-        asdict(_compare(task, tables, main, arm, other)) | {"best": other == best}
-        for arm in tables if arm in known and known[arm].synthetic
-        for other in plain if other != REFERENCE
-    ]  # fmt: skip
+    return max(_plain(tables, known), key=lambda arm: sign * float(tables[arm][main].mean()), default=REFERENCE)
+
+
+def _plain(arms: Iterable[str], known: Mapping[str, Arm]) -> list[str]:
+    """Those that need no GAN, without ceilings."""
+    return [arm for arm in arms if arm in known and not (known[arm].synthetic or _is_ceiling(arm))]
 
 
 def _is_ceiling(arm: str) -> bool:

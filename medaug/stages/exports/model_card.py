@@ -15,7 +15,8 @@ from medaug.stages.audits.section import limit_text, value_text
 from medaug.stages.config.files import load_config
 from medaug.stages.exports.output import check_free
 from medaug.stages.runs import RunDir
-from medaug.stages.sections import interval_text, main_metric, verdict_of
+from medaug.stages.sections import interval_text, main_metric
+from medaug.stages.verdicts import verdict_of
 from medaug.translators.weights import Weights, load_weights
 from medaug.volumes import Domain, Window
 

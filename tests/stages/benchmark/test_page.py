@@ -9,6 +9,7 @@ import pytest
 from medaug.errors import RunError
 from medaug.revisit import draw_page
 from medaug.stages.benchmark.reading import read_results
+from medaug.stages.benchmark.tables import results_of
 from medaug.stages.downstream.cells import cell_path
 from medaug.stages.downstream.failures import failures_path
 from medaug.stages.runs import RunDir
@@ -69,6 +70,20 @@ def test_an_undecided_answer_says_what_it_would_take(drawn):
     shown, needed = re.search(r"shows a true difference of about (\d+\.\d) points .* about ([\d,]+) test patients",
                               sentence).groups()  # fmt: skip
     assert float(shown) > 2 and int(needed.replace(",", "")) > len(PATIENTS)
+
+
+def test_one_seed_gives_no_verdict_on_the_page_nor_on_the_console(tmp_path, tiny_config, edit_json):
+    run = planted_benchmark(tmp_path / "benchmark", tiny_config(), CLEAR, seeds=(0,))
+    note = "The generator towards domain b leaves its input unchanged (no-op)."
+    edit_json(RunDir(run.root / "labelled-5").weights / "model.json", lambda facts: facts.update(warnings=[note]))
+    html = unescape(draw_page(run.root).read_text())
+    tone, headline, sentence = verdict(html)
+    assert tone == "info" and headline.startswith("standard+gan: too few seeds against standard (+")
+    assert "a verdict needs 2 seeds or more" in sentence
+    assert html.index("Warnings") < html.index(f"labelled-5: {note}") < html.index("What was run")
+    shown = re.sub(r"<style>.*?</style>|<[^>]*>", " ", html, flags=re.DOTALL) + results_of(run).text()
+    assert not re.search(r"\b(helps|hurts|inconclusive)\b", shown, re.IGNORECASE)
+    assert "a verdict needs 2 seeds or more" in results_of(run).text()
 
 
 def test_a_benchmark_without_a_gan_arm_answers_nothing(drawn):

@@ -1,0 +1,95 @@
+"""Whether an evaluation can give a verdict at all: told before anything is trained, and by a dry run."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from medaug.errors import MedaugError
+from medaug.evaluation.sample_size import lacking, least_patients
+from medaug.io.atomic import read_json
+from medaug.io.cases import Case
+from medaug.io.layouts import find_cases
+from medaug.progress import say
+from medaug.splits import Split
+from medaug.stages.config import PipelineConfig
+from medaug.stages.config.data import DataConfig
+from medaug.stages.downstream.arms import arms_of
+from medaug.stages.downstream.summary import n_asked
+from medaug.stages.prepare import Source, split_of
+from medaug.stages.runs import RunDir
+
+logger = logging.getLogger(__name__)
+
+
+def outlook(config: PipelineConfig, patients: int | None) -> str | None:
+    """Why no verdict will be possible, and what would help; None where one is, or none is asked.
+
+    Args:
+        patients: how many will be scored; None: not known, and taken for enough.
+    """
+    settings, translation = config.evaluation, config.evaluation.task == "translation"
+    asked = 1 if translation else n_asked(settings.arms, arms_of(settings))
+    if settings.task == "none" or not asked:
+        return None
+    seeds = 1 if translation else len(settings.seeds)
+    reasons = lacking(least_patients(asked) if patients is None else patients, seeds, asked)
+    if not reasons:
+        return None
+    remedy = (
+        "a translation is compared as it was trained once: intervals over patients are all it gives"
+        if translation
+        else "set more evaluation.seeds, test more patients (split.train, split.validation, split.folds), or compare "
+        "fewer evaluation.arms"
+    )
+    return f"no verdict will be possible. {' '.join(reasons)} To mend it: {remedy}."
+
+
+def say_outlook(config: PipelineConfig, patients: int | None) -> None:
+    """On the screen and in the log, if there is something to say."""
+    if text := outlook(config, patients):
+        say(f"warning: {text}")
+        logger.info(text)
+
+
+def scored_patients(config: PipelineConfig, run: RunDir) -> int:
+    """How many a prepared run will score; with folds that are pooled, how many all of them will.
+
+    Of two domains the test set with fewer labelled patients counts.
+    """
+    names = _scored(config, Split.from_dict(read_json(run.split)))
+    if config.target is None or config.evaluation.task != "segmentation":
+        return len(names)
+    tests = (read_json(path)["cases"] for path in (run.datalist, run.datalist_b))
+    return min(len({e["patient"] for e in cases if "label" in e["arrays"]} & names) for cases in tests)
+
+
+def expected_patients(config: PipelineConfig) -> int | None:
+    """The same, from the names of the files alone; None where they cannot be listed or split, which a run will say."""
+    try:
+        sources = [
+            Source(name, data, _cases(data), Path())
+            for name, data in (("data", config.data), ("target", config.target))
+            if data is not None
+        ]
+        labelled = [{case["patient"] for case in source.cases if case["label"] is not None} for source in sources]
+        everyone = {case["patient"] for source in sources for case in source.cases}
+        used = everyone if config.domain == "ct" else labelled[0]  # there scans without a label train, too
+        names = _scored(config, split_of(config, sources, used))
+    except (MedaugError, OSError):
+        return None
+    return min(len(names & patients) for patients in labelled)
+
+
+def _scored(config: PipelineConfig, split: Split) -> set[str]:
+    """Whose scores the evaluation is of."""
+    if config.split.folds is not None and config.split.fold is None:
+        return {*split.train, *split.validation, *split.test, *split.unused}
+    return set(split.test if config.evaluation.patients == "test" else split.validation)
+
+
+def _cases(data: DataConfig) -> list[Case]:
+    if data.root is not None:
+        return find_cases(data.root, layout=data.layout, sequence=data.sequence)
+    names = [f"phantom-{number:03d}" for number in range(data.phantoms.patients)]
+    return [{"case": name, "patient": name, "label": name} for name in names]
