@@ -143,6 +143,32 @@ def test_a_path_that_looks_like_yaml_stays_a_path(cli, tmp_path, name):
     assert settings["data"]["root"] == name and settings["data"]["sequence"] == "no"
 
 
+@pytest.mark.parametrize(
+    "typed", ["study #2", "0012", "2024-01-05", "a: b", "no", "null", "1e5", "[x]", "'x'", "~", "*a"]
+)
+def test_the_value_of_a_text_setting_is_what_was_typed(cli, typed):
+    texts = ("name", "data.root", "data.sequence", "data.layout", "translator.warm_start")
+    values = [text for key in texts if (key, typed) not in (("data.sequence", "null"), ("data.sequence", "~"))
+              for text in ("--set", f"{key}={typed}")]  # fmt: skip
+    result = cli("train-cycle", *values, "--dry-run")
+    assert result.exit_code == 0, result.output
+    settings = YAML(typ="safe").load(result.stdout)
+    assert [settings["name"], settings["data"]["root"], settings["data"]["layout"]] == [typed] * 3
+    assert settings["translator"]["warm_start"] == typed
+    assert settings["data"]["sequence"] == (None if typed in ("null", "~") else typed)
+
+
+def test_other_settings_are_yaml(cli):
+    given = ["data.sequence=3", "data.root=", "crop.size=null", "translator.mask_guided=false", "data.slices=1 # no"]
+    given += ["data.classes={core: [1, 2]}", "domain=ct", "target.sequence=t1"]
+    given += ["pairing.paired=2", "translator.paired_weight=10"]
+    result = cli("train-cycle", *(text for value in given for text in ("--set", value)), "--dry-run")
+    assert result.exit_code == 0, result.output
+    settings = YAML(typ="safe").load(result.stdout)
+    assert settings["data"]["sequence"] == 3 and settings["data"]["root"] is None and settings["crop"]["size"] is None
+    assert settings["data"]["classes"] == {"core": [1, 2]} and settings["pairing"]["paired"] == 2
+
+
 @pytest.mark.parametrize("layout", ["brats", "kaggle-lgg", "msd", "datalist", "images-labels"])
 def test_train_cycle_reads_what_phantoms_writes(cli, tmp_path, tiny_yaml, small_phantoms, layout):
     result = cli("phantoms", tmp_path / "data", "--layout", layout, "--patients", "4", "--seed", "2")

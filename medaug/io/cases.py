@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from medaug.errors import ConfigError, SequenceError
+
+log = logging.getLogger(__name__)
 
 Case = dict[str, Any]
 
@@ -34,6 +38,33 @@ def source_stamps(case: Case) -> list[list[Any] | None]:
     """What changes when the image or the label changes on the disk, one of each there is; None for a missing file."""
     paths = [Path(case[key]) for key in ("image", "label") if case.get(key) is not None]
     return [_stamp(path) if path.exists() else None for path in paths]
+
+
+def files_below(root: Path, *, tell: bool = False) -> Iterator[Path]:
+    """The files of a folder and of all folders below it, links to folders too, in natural order.
+
+    Names that start with a dot are left out. A folder that is reached twice is read once, and one above `root` is not.
+
+    Args:
+        tell: warn of links that are not followed for that.
+    """
+    top = os.path.realpath(root)
+    seen = {top}
+    for folder, folders, names in os.walk(root, followlinks=True):
+        kept = []
+        for below in sorted(
+            (Path(folder) / name for name in folders if not name.startswith(".")),
+            key=lambda path: (path.is_symlink(), natural_key(path.name)),
+        ):
+            place = os.path.realpath(below)
+            if place in seen or Path(top).is_relative_to(place):
+                if tell:
+                    log.warning("%s: a link to %s, which is read already or lies above; it is left out", below, place)
+                continue
+            seen.add(place)
+            kept.append(below.name)
+        folders[:] = kept
+        yield from (Path(folder) / name for name in sorted(names, key=natural_key) if not name.startswith("."))
 
 
 def natural_key(text: str) -> list[tuple[int, str]]:
@@ -89,7 +120,7 @@ def _stamp(path: Path) -> list[Any]:
     if not path.is_dir():
         status = path.stat()
         return [status.st_size, status.st_mtime_ns]
-    files = {str(file): file.stat() for file in sorted(path.rglob("*")) if file.is_file()}
+    files = {str(file): file.stat() for file in files_below(path) if file.is_file()}
     listed = repr([(name, status.st_size, status.st_mtime_ns) for name, status in files.items()])
     return [sum(status.st_size for status in files.values()), hashlib.sha256(listed.encode()).hexdigest()]
 

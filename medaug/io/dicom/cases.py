@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medaug.errors import ConfigError, DataError
-from medaug.io.cases import Case, make_case, natural_key
+from medaug.io.cases import Case, files_below, make_case, natural_key
 from medaug.io.suffixes import DICOM, is_dicom, is_scan, stem_of, suffix_of
 
 if TYPE_CHECKING:
@@ -122,8 +122,4 @@ def _warn_of_other_images(root: Path) -> None:
 
 def _files(root: Path) -> Iterator[Path]:
     """All files below a folder but those in its own `labels/`, in a fixed order."""
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and Path(folder) / name != root / LABELS
-        )
-        yield from (Path(folder) / name for name in sorted(names) if not name.startswith("."))
+    return (file for file in files_below(root) if root / LABELS not in file.parents)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import struct
 from collections import defaultdict
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ import pydicom
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from medaug.errors import DataError
-from medaug.io.cases import natural_key
+from medaug.io.cases import files_below
 from medaug.io.opening import open_file, read_file
 from medaug.io.suffixes import DICOM, is_dicom, suffix_of
 from medaug.io.unpacking import inflates_beyond
@@ -128,12 +127,9 @@ def choose_series(path: str | Path, series_uid: str | None = None) -> Series:
 def _dicom_files(path: Path) -> Iterator[Path]:
     """The file itself, or the DICOM files below a folder; a file that is named like DICOM has to be DICOM."""
     if path.is_dir():
-        for folder, folders, names in os.walk(path):
-            folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
-            for name in sorted(names, key=natural_key):
-                file = Path(folder) / name
-                if not name.startswith(".") and name != "DICOMDIR" and (suffix_of(file) in DICOM or is_dicom(file)):
-                    yield _checked(file)
+        for file in files_below(path, tell=True):
+            if file.name != "DICOMDIR" and (suffix_of(file) in DICOM or is_dicom(file) or not file.exists()):
+                yield _checked(file)
         return
     yield _checked(path)
 

@@ -14,7 +14,8 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from io import StringIO
 from pathlib import Path
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 from ruamel.yaml import YAML
@@ -38,7 +39,9 @@ def load_config(
 
     Args:
         path: a file, or the name of a pipeline that comes with medaug (`quickstart`).
-        options: values by dotted key, as they are (a path named `2024` stays a path); overrides are read as YAML.
+        options: values by dotted key, as they are (a path named `2024` stays a path).
+        overrides: the value of a setting that is text is what was typed (a `#`, leading zeros; nothing at all is null),
+            of any other it is YAML.
 
     Raises:
         ConfigError: naming the file or override, the key, what was found, and the nearest valid name.
@@ -132,11 +135,44 @@ def _apply(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {override}: expected key=value, for example --set training.steps=500")
-    try:
-        value = _loaded(text)
-    except (YAMLError, ValueError) as error:
-        raise ConfigError(f"--set {override}: the value is not readable as YAML: {error}") from None
+    kinds = _kinds_of(key.strip().split("."))
+    if kinds and kinds <= {str, Path, NoneType}:
+        value: Any = None if not text and NoneType in kinds else text
+    else:
+        try:
+            value = _loaded(text)
+        except (YAMLError, ValueError) as error:
+            if str not in kinds:
+                raise ConfigError(f"--set {override}: the value is not readable as YAML: {error}") from None
+            value = text
+        as_typed = type(value) in kinds and (value is None or str(value) == text.strip())
+        if str in kinds and not as_typed:
+            value = text  # 0012 and 2024-01-05 are names here, and 3 is a number
     _put(values, key.strip(), value)
+
+
+def _kinds_of(location: list[str]) -> set[Any]:
+    """What a setting may be; empty where this is not declared, as a translator's own settings are not."""
+    kinds: set[Any] = {PipelineConfig}
+    for part in location:
+        model = next((kind for kind in kinds if part in getattr(kind, "model_fields", {})), None)
+        named = next((kind for kind in kinds if get_origin(kind) is dict), None)  # by a name that the user chose
+        if model is not None:
+            kinds = _kinds(model.model_fields[part].annotation)
+        else:
+            kinds = set() if named is None else _kinds(get_args(named)[1])
+    return kinds
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that an annotation is made of; of a Literal those of its values."""
+    if get_origin(annotation) is Literal:
+        return {type(value) for value in get_args(annotation)}
+    if get_origin(annotation) in (Union, UnionType):
+        return set().union(*map(_kinds, get_args(annotation)))
+    if get_origin(annotation) is Annotated:
+        return _kinds(get_args(annotation)[0])
+    return {annotation}
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:
@@ -182,10 +218,9 @@ def _meant(found: Any, expected: str) -> str:
 def _nearest(location: list[str]) -> str:
     model: Any = PipelineConfig
     for part in location[:-1]:
-        if part not in model.model_fields:  # a name that the user chose
-            continue
-        kind = model.model_fields[part].annotation
-        model = next((k for k in get_args(kind) if hasattr(k, "model_fields")), kind)  # an optional section
+        if part in model.model_fields:  # or else a name that the user chose
+            kinds = _kinds(model.model_fields[part].annotation)
+            model = next((kind for kind in kinds if hasattr(kind, "model_fields")), model)
     known = list(model.model_fields)
     close = difflib.get_close_matches(location[-1], known, n=1)
     return f"; did you mean '{'.'.join([*location[:-1], close[0]])}'?" if close else f"; valid are: {', '.join(known)}"

@@ -42,6 +42,28 @@ def test_every_series_is_a_case_of_its_patient(tree):
     np.testing.assert_array_equal(stored, VALUES + 10)
 
 
+def test_series_behind_links_are_cases_too_and_circles_are_told(tree, caplog):
+    linked = tree.parent / "linked"
+    linked.mkdir()
+    shutil.move(tree / "single.dcm", linked / "single.dcm")
+    for name in ("scan2", "scan10"):
+        (linked / name).symlink_to(tree / name)
+    assert recognise(linked) == "dicom"
+    assert [case["case"] for case in find_cases(linked)] == ["scan2", "scan10", "single"]
+    assert not caplog.records
+    for name, target in (("twice", linked / "scan2"), ("round", linked), ("up", tree.parent)):
+        (linked / name).symlink_to(target)
+    assert [case["case"] for case in find_cases(linked)] == ["scan2", "scan10", "single"]
+    assert all(f"linked/{name}: a link to" in caplog.text for name in ("twice", "round", "up"))
+    case = find_cases(linked)[0]
+    prepare_case(case, tree.parent / "p", spatial_dims=3)
+    (tree / "scan2" / "1").touch()
+    assert not is_current(case, tree.parent / "p", spatial_dims=3)
+    (linked / "scan3").symlink_to(tree / "moved away")
+    with pytest.raises(DataError, match="linked/scan3: found no such file"):
+        find_cases(linked)
+
+
 def test_labels_lie_beside_the_tree_under_the_names_of_the_cases(tree):
     label = (VALUES > 0).astype(np.uint8)
     write_scan(tree / "labels" / "scan2.nii.gz", label[None], read_series(tree / "scan2").affine)
