@@ -162,9 +162,7 @@ def refuse_leakage(
     Raises:
         LeakageError: naming the patients.
     """
-    known, held_out = set(made_from), {*split.validation, *split.test}
-    named = {patient for patient in held_out if patient in known or pseudonym(patient) in known}
-    copied = {patient for patient in held_out - named if not known.isdisjoint((contents or {}).get(patient, ()))}
+    named, copied = known_among(made_from, {*split.validation, *split.test}, contents or {})
     if leaked := sorted(named | copied):
         listed = ", ".join(f"{who} (the same images under another name)" if who in copied else who for who in leaked)
         raise LeakageError(
@@ -172,6 +170,19 @@ def refuse_leakage(
             "train and synthesize again with this run's split.",
             leaked,
         )
+
+
+def known_among(
+    made_from: Iterable[str], patients: Collection[str], contents: Mapping[str, Collection[str]]
+) -> tuple[set[str], set[str]]:
+    """Which of these patients something was made from: those it names, and others by their images alone.
+
+    Args:
+        made_from, contents: as in `refuse_leakage`.
+    """
+    known = set(made_from)
+    named = {patient for patient in patients if patient in known or pseudonym(patient) in known}
+    return named, {who for who in patients if who not in named and not known.isdisjoint(contents.get(who, ()))}
 
 
 def _draw(names: list[str], count: int, seed: int) -> tuple[list[str], list[str]]:

@@ -17,6 +17,7 @@ from medaug.errors import DataError
 from medaug.io.atomic import read_json
 from medaug.io.cases import Case, choose_channel, make_case
 from medaug.io.suffixes import is_scan, stem_of
+from medaug.io.synthetic import provenance_of
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +68,8 @@ def find_datalist(root: Path, sequence: str | int | None) -> list[Case]:
         case = _text(entry.get("case")) or None
         if case is None:
             unnamed[number] = image
-        cases.append(
-            make_case(case or "", image, label, patient=patient, scan=_text(entry.get("scan")), channel=channel)
-        )
+        made = make_case(case or "", image, label, patient=patient, scan=_text(entry.get("scan")), channel=channel)
+        cases.append(_as_it_says(made, entry))
     for number, name in zip(unnamed, _names_of(list(unnamed.values()), source.parent), strict=True):
         cases[number] |= {"case": name, "scan": cases[number]["scan"] or name}
     return cases
@@ -128,7 +128,13 @@ def _msd_case(source: Path, entry: dict[str, Any], channel: int | None) -> Case:
         channel = None
     if not _is_there(image):
         raise _missing(source, entry["image"])
-    return make_case(case, image, label, patient=_text(entry.get("patient")), channel=channel)
+    return _as_it_says(make_case(case, image, label, patient=_text(entry.get("patient")), channel=channel), entry)
+
+
+def _as_it_says(case: Case, entry: dict[str, Any]) -> Case:
+    """The case, synthetic if its entry says so."""
+    found = provenance_of(entry)
+    return case if found is None else case | {"synthetic": found}
 
 
 def _nnunet_cases(root: Path, channel: int | None) -> list[Case]:

@@ -1,7 +1,8 @@
 """Recognises how a folder of images is laid out and lists its cases, as MONAI-style dicts.
 
 A case is {"case": unique id, "patient": unit of every split, "scan": group whose intensities belong together,
-"image": path, "label": path or None, "channel": channel of a multi-channel file or None}. The cases come in natural
+"image": path, "label": path or None, "channel": channel of a multi-channel file or None}, and "synthetic" where it is
+no real scan (`synthetic.py`). The cases come in natural
 order of their ids (`slice_2` before `slice_10`). Only names, JSON and DICOM headers are read here; images are opened in
 `files.py`.
 """
@@ -23,6 +24,7 @@ from medaug.io.dicom.cases import LABELS, find_dicom_cases, is_dicom_tree
 from medaug.io.paired_folders import find_paired_folders, is_paired_folders
 from medaug.io.side_by_side import example_of, find_side_by_side, is_side_by_side
 from medaug.io.suffixes import TIFF, is_scan, stem_of, suffix_of
+from medaug.io.synthetic import with_provenance
 from medaug.io.visits import with_patients
 
 Sequence = str | int | None
@@ -121,7 +123,7 @@ def _find_cases(root: Path, layout: str, sequence: Sequence) -> list[Case]:
             root, f"no cases in the layout {name}", LAYOUTS[name].looks_like, "Check the folder, or name its layout."
         )
     _check_unique(cases, root)
-    return sorted(cases, key=lambda case: natural_key(case["case"]))
+    return sorted(with_provenance(cases), key=lambda case: natural_key(case["case"]))
 
 
 def _find_lgg(root: Path, sequence: Sequence) -> list[Case]:

@@ -2,6 +2,7 @@
 
 Reads: the data folder (or makes phantoms). Writes: `prepared/` with `datalist.json`, and `split.json`. With a target
 domain its scans go to `prepared_b/`, and one split is drawn over the patients of both: nobody is on two sides.
+Synthetic cases of a data set are in no split: those train that nobody else than training patients had a part in.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from medaug.io.cache import Unreadable, open_array, prepare_cases, store_array
 from medaug.io.cases import Case, source_stamps
 from medaug.io.layouts import find_cases
 from medaug.io.opening import read_file
+from medaug.io.synthetic import is_synthetic
 from medaug.io.visits import REMEDY, doubts_between
 from medaug.lesions import body_of, find_organ
 from medaug.progress import track
@@ -31,7 +33,7 @@ from medaug.stages.config.data import DataConfig
 from medaug.stages.markers import essential, run_stage
 from medaug.stages.modality import check_modality_setting
 from medaug.stages.phantoms import write_phantoms
-from medaug.stages.provenance import refuse_copies
+from medaug.stages.provenance import by_patient, refuse_copies, synthetic_to_train
 from medaug.stages.runs import RunDir
 from medaug.stages.split_file import among, split_of_file
 from medaug.volumes import Window
@@ -93,6 +95,13 @@ def _find(data: DataConfig, run: RunDir) -> list[Case]:
 def _prepare(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None:
     prepared = [_read(source, run, with_labels=config.domain == "tumor") for source in sources]
     split = _split(config, run, sources, [entry for entries, _ in prepared for entry in entries])
+    contents = by_patient(entry for entries, _ in prepared for entry in entries)
+    for source, (entries, unreadable) in zip(sources, prepared, strict=True):
+        usable = [case for case in source.cases if case["label"] is not None or config.domain != "tumor"]
+        if made := synthetic_to_train(usable, split, contents):
+            more, left_out = _decoded(source, made)
+            entries += more
+            unreadable += left_out
     refuse_copies([entry for entries, _ in prepared for entry in entries], split)
     for source, (entries, unreadable) in zip(sources, prepared, strict=True):
         _add_windows(source, entries)
@@ -116,7 +125,12 @@ def _content_hash(entry: dict[str, Any], folder: Path) -> str:
 
 def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[str, Any]], list[Unreadable]]:
     """The decoded cases; with `with_labels` only labelled ones, of which one must hold a tumor."""
-    data, cases = source.data, source.cases
+    data, cases = source.data, [case for case in source.cases if not is_synthetic(case)]
+    if not cases:
+        raise DataError.about(
+            data.root or run.phantoms, f"{len(source.cases)} synthetic cases and no other",
+            "real scans to train and to test on", "Add those that they were made from.",
+        )  # fmt: skip
     if with_labels:
         cases = [case for case in cases if case["label"] is not None]
         if not cases:
@@ -124,6 +138,18 @@ def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[
                 data.root or run.phantoms, f"{len(source.cases)} images and no label",
                 "a label beside every training image", "Add the labels; docs/tutorials/own-data.md lists the layouts.",
             )  # fmt: skip
+    entries, unreadable = _decoded(source, cases)
+    if with_labels and not any(open_array(source.folder, entry["arrays"]["label"]).any() for entry in entries):
+        raise DataError.about(
+            data.root or run.phantoms, "no tumor voxel in any label", f"labels with {_wanted(data.tumor_labels)}",
+            "Check data.tumor_labels against the values in your label files.",
+        )  # fmt: skip
+    return entries, unreadable
+
+
+def _decoded(source: Source, cases: list[Case]) -> tuple[list[dict[str, Any]], list[Unreadable]]:
+    """These cases of the source; what cannot be read is told, where it may be."""
+    data = source.data
     with track("read scans", len(cases)) as tracker:
         entries, unreadable = prepare_cases(
             cases, source.folder, skip_unreadable=data.skip_unreadable,
@@ -133,18 +159,13 @@ def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[
         )  # fmt: skip
     for left_out in unreadable:
         logger.warning("left out %s", left_out.reason)
-    if with_labels and not any(open_array(source.folder, entry["arrays"]["label"]).any() for entry in entries):
-        raise DataError.about(
-            data.root or run.phantoms, "no tumor voxel in any label", f"labels with {_wanted(data.tumor_labels)}",
-            "Check data.tumor_labels against the values in your label files.",
-        )  # fmt: skip
     return entries, unreadable
 
 
 def _own_split(config: PipelineConfig, sources: list[Source]) -> Split:
     """What `split.file` says of everybody who can be in it."""
     cases = [case for source in sources for case in source.cases]
-    used = [case for case in cases if case["label"] is not None] if config.domain == "tumor" else cases
+    used = [case for case in cases if not is_synthetic(case) and (case["label"] or config.domain != "tumor")]
     return split_of_file(config.split, cases, {case["patient"] for case in used})
 
 
@@ -175,7 +196,7 @@ def split_of(config: PipelineConfig, sources: list[Source], patients: set[str]) 
 
 def _refuse_edited_split(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None:
     entries = [entry for source in sources for entry in read_json(source.folder / run.datalist.name)["cases"]]
-    made = _split(config, run, sources, entries).to_dict()
+    made = _split(config, run, sources, [entry for entry in entries if not is_synthetic(entry)]).to_dict()
     found = checked_parts(read_json(run.split))
     moved = {p for part in PARTS for p in set(made[part]) ^ set(found[part])}
     if moved:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 from medaug.errors import LeakageError
 from medaug.io.atomic import read_json
+from medaug.io.cases import Case
 from medaug.io.fingerprints import holders_of
-from medaug.splits import Split, refuse_leakage
+from medaug.io.synthetic import is_synthetic
+from medaug.splits import Split, known_among, refuse_leakage
 from medaug.stages.runs import RunDir
 
 logger = logging.getLogger(__name__)
@@ -68,11 +70,45 @@ def refuse_known(facts: Mapping[str, Any], run: RunDir, split: Split, what: str)
 
 def contents_of(run: RunDir) -> dict[str, set[str]]:
     """The fingerprints of each patient's scans and slices, in both domains where there are two."""
+    paths = [path for path in (run.datalist, run.datalist_b) if path.exists()]
+    return by_patient(entry for path in paths for entry in read_json(path)["cases"])
+
+
+def by_patient(entries: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
+    """The fingerprints of these prepared cases, of each patient's together."""
     found: dict[str, set[str]] = defaultdict(set)
-    for path in (run.datalist, run.datalist_b):
-        for entry in read_json(path)["cases"] if path.exists() else []:
-            found[entry["patient"]].update(entry.get("fingerprints", []))
+    for entry in entries:
+        found[entry["patient"]].update(entry.get("fingerprints", []))
     return dict(found)
+
+
+def synthetic_to_train(cases: Iterable[Case], split: Split, contents: Mapping[str, set[str]]) -> list[Case]:
+    """Those synthetic cases of a data set that may train beside the real ones; the others are told and kept out.
+
+    Kept out is what is known to be made from anybody who does not train (the parent, whose lesion was pasted, or from
+    whom the generator learnt), and what is known to be made from nobody.
+
+    Args:
+        contents: the fingerprints of the real scans, by patient.
+    """
+    kept: list[Case] = []
+    out: dict[str, int] = defaultdict(int)
+    others = {*split.validation, *split.test, *split.unused}
+    for case in filter(is_synthetic, cases):
+        made_from, trained_on = (case["synthetic"].get(key, []) for key in ("made_from", "trained_on"))
+        parents, learnt = (set().union(*known_among(who, others, contents)) for who in (made_from, trained_on))
+        if not made_from or case["patient"] not in {*split.train, *others}:
+            out["nothing in the data says from which of its patients"] += 1
+        elif parents:
+            out[f"made from patients who do not train ({', '.join(sorted(parents))})"] += 1
+        elif learnt:
+            out[f"their generator learnt from patients who do not train ({', '.join(sorted(learnt))})"] += 1
+        else:
+            kept.append(case)
+    if kept or out:
+        reasons = "".join(f"; {count} kept out: {why}" for why, count in out.items())
+        logger.warning("synthetic cases in the data: %d train, none is tested%s", len(kept), reasons)
+    return kept
 
 
 def content_of(run: RunDir, split: Split) -> list[str]:

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from medaug.errors import ConfigError, DataError, RunError
-from medaug.io.atomic import read_json
+from medaug.io.atomic import read_json, write_json
+from medaug.io.cache import store_array
 from medaug.io.prepared import views_of
 from medaug.lesions import LesionPrior
 from medaug.pipeline import STAGES, run_pipeline
 from medaug.stages import train as train_stage
+from medaug.stages.evaluate import evaluate
 from medaug.stages.markers import seconds_by_stage
 from medaug.stages.runs import RunDir
 from medaug.training.log import read_metrics
@@ -110,6 +112,19 @@ def test_too_few_patients_to_score_are_told_before_the_training(tmp_path, tiny_c
     with pytest.raises(DataError, match=r"1 test patient\(s\); expected at least 2"):
         run_pipeline(tiny_config("split.train=6", "split.validation=1"), tmp_path / "run")
     assert not RunDir(tmp_path / "run").train.exists()
+
+
+def test_a_patient_with_volumes_and_single_slices_is_scored_on_both(copy_of_run, tiny_config):
+    content, tested = read_json(copy_of_run.datalist), read_json(copy_of_run.split)["test"][0]
+    volume = next(entry for entry in content["cases"] if entry["patient"] == tested)
+    arrays = {kind: np.load(copy_of_run.prepared / name)[..., 4] for kind, name in volume["arrays"].items()}
+    names = {kind: store_array(copy_of_run.prepared, f"one.{kind}", array) for kind, array in arrays.items()}
+    one = volume | {"case": "one", "scan": "one", "arrays": names, "shape": [32, 32], "spacing_mm": [6.0, 6.0]}
+    for cases in ([one, *content["cases"]], [*content["cases"], one]):
+        write_json(copy_of_run.datalist, content | {"cases": cases})
+        evaluate(tiny_config("evaluation.arms=[standard]"), copy_of_run)
+        (cell,) = (copy_of_run.evaluation / "cells").glob("standard-*.json")
+        assert np.isfinite(list(read_json(cell)["scores"][tested].values())).all()
 
 
 def test_an_unknown_arm_is_told_before_anything_is_written(tmp_path, tiny_config):

@@ -85,6 +85,11 @@ def checks_of(
         _grid(look, data),
         _orientation(look),
     ]
+    if look.synthetic:
+        checks.append(Check(
+            "synthetic", "warn", f"{len(look.synthetic)} case(s) were made by medaug: they are no patients, are never "
+            "tested, and train only where nobody else had a part in them (docs/exports.md)", look.synthetic,
+        ))  # fmt: skip
     if tumors:
         checks += [_labels(look), _lesions(look, config)] if look.labelled else [_labels(look)]
     return [*checks, *_duplicates(look.facts)]

@@ -13,6 +13,7 @@ import numpy as np
 from medaug.errors import SequenceError
 from medaug.io.cases import Case
 from medaug.io.layouts import LAYOUTS, find_cases, recognise
+from medaug.io.synthetic import is_synthetic
 from medaug.progress import track
 from medaug.stages.doctor.scans import Refusal, ScanFacts, look_at
 from medaug.volumes import HU_OF_AIR
@@ -122,7 +123,11 @@ class DataSummary:
 
 @dataclass(frozen=True)
 class Look:
-    """What was found of one data set; `facts` holds the readable cases, `refusals` the others."""
+    """What was found of one data set; `facts` holds the readable cases, `refusals` the others.
+
+    Attributes:
+        synthetic: names of cases that are no real scans, which are not looked at.
+    """
 
     root: Path
     layout: str
@@ -133,6 +138,7 @@ class Look:
     facts: list[ScanFacts] = field(repr=False)
     refusals: list[Refusal]
     seconds: float
+    synthetic: list[str] = field(default_factory=list)
 
     @property
     def modality(self) -> str:
@@ -178,11 +184,13 @@ def take_look(
         sequences = error.names
         sequence = next((name for name in sequences if name.lower() == PREFERRED), sequences[0])
         cases = find_cases(root, layout=layout, sequence=sequence, patient_regex=patient_regex)
+    synthetic = [case["case"] for case in cases if is_synthetic(case)]
+    cases = [case for case in cases if not is_synthetic(case)]
     with track("look at scans", len(cases)) as tracker:
         facts, refusals = look_at(cases, tracker.advance)
     name = recognise(root) if layout == "auto" else layout
     seconds = time.monotonic() - began
-    return Look(root, name, sequence, sequences, patient_regex, cases, facts, refusals, seconds)
+    return Look(root, name, sequence, sequences, patient_regex, cases, facts, refusals, seconds, synthetic)
 
 
 def summary_of(look: Look) -> DataSummary:

@@ -178,11 +178,14 @@ def _synthetic_cases(run: RunDir, records: list[dict[str, Any]], numbers: dict[s
     entries = {entry["case"]: entry for entry in read_json(run.datalist)["cases"]}
     for record in records:
         parent, lesions = record["parent"], record["lesions"]
-        sources = {numbers[patient] for patient in (parent["patient"], *(lesion["patient"] for lesion in lesions))
-                   if patient is not None}  # fmt: skip
+        patients = {parent["patient"], *(lesion["patient"] for lesion in lesions)} - {None}
+        sources = {numbers[patient] for patient in patients}
+        scans = {text for entry in entries.values() if entry["patient"] in patients
+                 for text in entry.get("fingerprints", [])[:1]}  # fmt: skip
         facts = {
             "kind": record["kind"], "parent": file_name(parent["case"]), "level": parent["level"],
-            "made_from_patients": sorted(sources), "seed": record["seed"],
+            "made_from_patients": sorted(sources), "made_from_content": sorted(scans), "seed": record["seed"],
+            "trained_on_patients": sorted(numbers[who] for who in record["training_patients"] if who in numbers),
             "lesions": [lesion | {"patient": numbers.get(lesion["patient"])} for lesion in lesions],
             "weights": record["weights"], "split_hash": record["split_hash"],
         }  # fmt: skip

@@ -3,6 +3,8 @@
 `datalist.json` has the run's own split: "training" (with the synthetic cases), "validation", "testing".
 `datalist_fold<k>.json` has a cross-validation of the training patients as MONAI reads it: "fold" is k for the cases
 that validate and -1 for those that train, and a synthetic case made from a patient who validates is not in the file.
+`datalist_all.json` lists everything as "training", for medaug itself with `split.json`, the run's own split, as
+`split.file`: the held-out patients test again, and the synthetic cases train.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from medaug.io.atomic import write_json
+from medaug.splits import Split
 from medaug.stages.exports.cases import ExportCase, ExportSet
 from medaug.stages.exports.folds import folds_of
 
@@ -31,6 +34,12 @@ def write_datalist(found: ExportSet, out: Path) -> None:
         out / "datalist.json",
         head | {"training": training, "validation": by_part["validation"], "testing": by_part["test"]},
     )
+    write_json(out / "datalist_all.json", head | {"training": training + by_part["validation"] + by_part["test"]})
+    patients = {
+        part: tuple(sorted({case.patient for case in found.cases if case.is_real and case.part == part}))
+        for part in ("train", "validation", "test")
+    }
+    write_json(out / "split.json", Split(**patients).to_dict())
     for number, fold in enumerate(folds_of(found)):
         training = [_entry(case) | {"fold": TRAINS} for case in fold.train]
         training += [_entry(case) | {"fold": number} for case in fold.validation]

@@ -12,13 +12,14 @@ from monai.data import load_decathlon_datalist
 from typer.testing import CliRunner
 
 from medaug.cli import app
-from medaug.errors import ConfigError, LeakageError, RunError
+from medaug.errors import ConfigError, DataError, LeakageError, RunError
 from medaug.io.atomic import read_json, write_json
 from medaug.io.cache import open_array
 from medaug.io.files import read_label, read_scan
 from medaug.io.layouts import find_cases
 from medaug.pipeline import run_pipeline
 from medaug.splits import PARTS, Split
+from medaug.stages.doctor.examination import examine
 from medaug.stages.exports import cases as cases_of_run
 from medaug.stages.exports.dataset import FORMATS, export_dataset
 from medaug.stages.phantoms import write_phantoms
@@ -123,26 +124,90 @@ def test_a_synthetic_case_never_trains_in_a_fold_that_validates_a_patient_it_was
     assert sorted(validated) == read_json(tiny_run.split)["train"] and left_out >= len(records)
 
 
-@pytest.mark.parametrize("name", ["nnunet", "msd", "datalist"])
-def test_our_own_layouts_read_the_folder_and_keep_synthetic_cases_with_their_patient(
-    exported, nnunet, tiny_run, name
-):  # fmt: skip
+def number(patient):
+    """Of a phantom in the export."""
+    return f"{int(patient[-3:]) + 1:03d}"
+
+
+@pytest.mark.parametrize("name", ["nnunet", "msd", "datalist", "croissant"])
+def test_our_own_layouts_know_synthetic_cases_and_everybody_they_were_made_from(exported, nnunet, tiny_run, name):
     found = {case["case"]: case for case in find_cases(nnunet if name == "nnunet" else exported[name])}
-    assert len(found) == 10
-    for record in read_json(tiny_run.synthetic / "datalist.json")["training"]:
-        parent = found[record["parent"]["case"]]
-        assert found[f"synthetic-{record['case']}"]["patient"] == parent["patient"]
+    records = read_json(tiny_run.synthetic / "datalist.json")["training"]
+    assert len(found) == 10 and sum("synthetic" in case for case in found.values()) == len(records)
+    for record in records:
+        case = found[f"synthetic-{record['case']}"]
+        assert case["patient"] == found[record["parent"]["case"]]["patient"]
+        assert set(map(number, made_from(record))) <= set(case["synthetic"]["made_from"])
+        assert case["synthetic"]["trained_on"] == [number(patient) for patient in record["training_patients"]]
 
 
 @pytest.mark.parametrize("name", ["nnunet", "msd"])
-def test_a_training_can_be_prepared_from_the_folder(exported, nnunet, tiny_config, tmp_path, name):
+def test_synthetic_cases_are_kept_out_where_somebody_they_know_does_not_train(
+    exported, nnunet, tiny_config, tmp_path, name, caplog
+):
     folder = nnunet if name == "nnunet" else exported[name]
     run = run_pipeline(
         tiny_config(f"data.root={folder}", "split.train=2", "split.validation=1"), tmp_path / "run", until="prepare"
     )
-    assert len(read_json(run.datalist)["cases"]) == 10
+    assert not any("synthetic" in entry for entry in read_json(run.datalist)["cases"])
     split = read_json(run.split)
     assert sum(len(split[part]) for part in PARTS) == 4
+    assert "synthetic cases in the data: 0 train, none is tested" in caplog.text and "generator learnt" in caplog.text
+
+
+def prepared(tiny_config, out, root, split):
+    write_json(out / "split.json", split)
+    settings = (f"data.root={root}", f"split.file={out / 'split.json'}")
+    run = run_pipeline(tiny_config(*settings), out / "run", until="prepare")
+    return {entry["case"]: entry for entry in read_json(run.datalist)["cases"]}, read_json(run.split)
+
+
+def test_with_the_runs_own_split_synthetic_cases_train_and_nobody_tests_on_them(
+    exported, tiny_config, tiny_run, tmp_path
+):
+    folder = exported["datalist"]
+    split = read_json(folder / "split.json")
+    entries, made = prepared(tiny_config, tmp_path, folder / "datalist_all.json", split)
+    assert made == split and [len(split[part]) for part in PARTS[:3]] == [4, 1, 3] and len(entries) == 14
+    assert {entry["patient"] for entry in entries.values() if "synthetic" in entry} <= set(split["train"])
+    again = run_pipeline(  # the same command goes on
+        tiny_config(f"data.root={folder / 'datalist_all.json'}", f"split.file={tmp_path / 'split.json'}"),
+        tmp_path / "run", until="prepare",
+    )  # fmt: skip
+    assert read_json(again.split) == split
+
+
+def test_a_parent_is_known_by_its_scan_where_its_name_is_another(exported, tiny_config, tiny_run, tmp_path):
+    folder = shutil.copytree(exported["datalist"], tmp_path / "data")
+    content = read_json(folder / "datalist_all.json")
+    for entry in content["training"]:
+        entry["patient"] = f"new-{entry['patient']}"
+    write_json(folder / "datalist.json", content)
+    records = read_json(tiny_run.synthetic / "datalist.json")["training"]
+    tested = next(iter(made_from(records[0])))
+    everybody = {entry["patient"] for entry in content["training"]}
+    split = {"test": [f"new-{number(tested)}"], "train": sorted(everybody - {f"new-{number(tested)}"})}
+    entries, _ = prepared(tiny_config, tmp_path, folder, split)
+    kept = {name for name, entry in entries.items() if "synthetic" in entry}
+    assert kept == {f"synthetic-{record['case']}" for record in records if tested not in made_from(record)}
+
+
+def test_a_runs_own_synthetic_cases_are_no_data_set_without_real_ones(tiny_run, tiny_config, tmp_path):
+    with pytest.raises(DataError, match="6 synthetic cases and no other; expected real scans"):
+        run_pipeline(tiny_config(f"data.root={tiny_run.synthetic}"), tmp_path / "run", until="prepare")
+
+
+def test_names_tell_where_nothing_else_does(exported, tmp_path):
+    """nnU-Net's own `dataset.json` lists no cases; a folder of images has none."""
+    folder = shutil.copytree(exported["msd"], tmp_path / "images-labels")
+    (folder / "dataset.json").unlink()
+    for kind in ("images", "labels"):
+        (folder / f"{kind}Tr").rename(folder / kind)
+    cases = find_cases(folder)
+    assert {case["case"].startswith("synthetic") for case in cases} == {True, False}
+    assert all((case.get("synthetic") == {}) == case["case"].startswith("synthetic") for case in cases)
+    found = examine(folder)
+    assert len(next(check for check in found.checks if check.name == "synthetic").named) == 6 and found.data.cases == 4
 
 
 def test_monai_reads_the_decathlon_folder(exported):

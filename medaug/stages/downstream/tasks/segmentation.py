@@ -76,13 +76,17 @@ class Segmentation(Task):
             Outlined(entry["scan"], p, t, entry["spacing_mm"][: t.ndim])
             for entry, (p, t) in zip(entries, pairs, strict=True)
         ]
+        dims = max(truth.ndim for _, truth in pairs)  # where a patient has volumes, a picture is one of one slice
+        spacing_mm = next(entry["spacing_mm"] for entry in entries if len(entry["spacing_mm"]) >= dims)
+        pairs = [
+            (p.reshape(t.shape + (1,) * (dims - t.ndim)), t.reshape(t.shape + (1,) * (dims - t.ndim))) for p, t in pairs
+        ]
         return {
-            "scores": self._scores(pairs, entries[0]["spacing_mm"]),
+            "scores": self._scores(pairs, spacing_mm[:dims]),
             "detection": count_detections(outlined, len(classes)),
         }
 
     def _scores(self, pairs: list[tuple[np.ndarray, np.ndarray]], spacing_mm: Sequence[float]) -> dict[str, float]:
-        spacing_mm = spacing_mm[: pairs[0][0].ndim]
         tolerance_mm, classes = self.config.evaluation.tolerance_mm, self.config.data.class_names
         by_class = [
             score_patient([(p == number, t == number) for p, t in pairs], spacing_mm, tolerance_mm)
