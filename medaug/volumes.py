@@ -55,7 +55,8 @@ class Window:
 
     def normalize(self, x: Array) -> Array:
         """Maps the scan's unit to [-1, 1]; values outside the window are clipped to it."""
-        scaled = (x - self.low) * (2.0 / (self.high - self.low)) - 1.0
+        with np.errstate(over="ignore"):  # padding of -FLT_MAX
+            scaled = (x - self.low) * (2.0 / (self.high - self.low)) - 1.0
         return scaled.clip(-1.0, 1.0)
 
     def denormalize(self, x: Array) -> Array:
