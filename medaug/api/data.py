@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 def doctor(
     data: AnyPath, *, sequence: str | None = None, layout: str = "auto", target: AnyPath | None = None,
-    target_sequence: str | None = None, patient_regex: str | None = None, out: AnyPath | None = None,
+    target_sequence: str | None = None, patient_regex: str | None = None,
+    tumor_labels: Sequence[int] | None = None, out: AnyPath | None = None,
 ) -> Examination:  # fmt: skip
     """Looks at a data set before training: what it holds, what would be refused, and a pipeline for it.
 
@@ -24,14 +26,15 @@ def doctor(
 
     return examine(
         Path(data), sequence=sequence, layout=layout, target=path_of(target),
-        target_sequence=target_sequence, patient_regex=patient_regex, out=path_of(out),
+        target_sequence=target_sequence, patient_regex=patient_regex, tumor_labels=tumor_labels,
+        out=path_of(out),
     )  # fmt: skip
 
 
 def init(
     data: AnyPath, *, out: AnyPath = "pipeline.yaml", task: str | None = None, sequence: str | None = None,
     layout: str = "auto", target: AnyPath | None = None, target_sequence: str | None = None,
-    patient_regex: str | None = None,
+    patient_regex: str | None = None, tumor_labels: Sequence[int] | None = None,
 ) -> Path:  # fmt: skip
     """Writes the commented pipeline that `doctor` suggests to a new file; returns its path.
 
@@ -45,7 +48,8 @@ def init(
 
     examine(
         Path(data), sequence=sequence, layout=layout, target=path_of(target),
-        target_sequence=target_sequence, patient_regex=patient_regex, task=task, out=Path(out),
+        target_sequence=target_sequence, patient_regex=patient_regex, tumor_labels=tumor_labels, task=task,
+        out=Path(out),
     )  # fmt: skip
     return Path(out)
 

@@ -15,6 +15,9 @@ from medaug.cli.runs import PatientRegex, Sequence
 DataSet = Annotated[Path, typer.Argument(help="Folder or datalist JSON.")]
 Layout = Annotated[str, typer.Option(autocompletion=layouts, help="Left out: recognised.")]
 Target = Annotated[Path | None, typer.Option(help="A second kind of image, to translate to.")]
+TumorLabels = Annotated[
+    list[int] | None, typer.Option(help="Label value that is tumor; repeatable; left out: as the labels' names say.")
+]
 TargetSequence = Annotated[str | None, typer.Option(help="Its sequence; without `--target`: of the same folder.")]
 
 
@@ -26,6 +29,7 @@ def doctor(
     target: Target = None,
     target_sequence: TargetSequence = None,
     patient_regex: PatientRegex = None,
+    tumor_labels: TumorLabels = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="New file for the suggested pipeline.")] = None,
     json: Json = False,
 ) -> None:
@@ -38,7 +42,7 @@ def doctor(
 
     found = api.doctor(
         data, sequence=sequence, layout=layout, target=target, target_sequence=target_sequence,
-        patient_regex=patient_regex, out=out,
+        patient_regex=patient_regex, tumor_labels=tumor_labels, out=out,
     )  # fmt: skip
     if json:
         print_json(found)
@@ -59,6 +63,7 @@ def init(
     target: Target = None,
     target_sequence: TargetSequence = None,
     patient_regex: PatientRegex = None,
+    tumor_labels: TumorLabels = None,
 ) -> None:
     """Write a commented pipeline for a data set, as `doctor` suggests it, and say how to run it.
 
@@ -68,7 +73,7 @@ def init(
 
     typer.echo(api.init(
         data, out=out, task=task, sequence=sequence, layout=layout, target=target, target_sequence=target_sequence,
-        patient_regex=patient_regex,
+        patient_regex=patient_regex, tumor_labels=tumor_labels,
     ))  # fmt: skip
     typer.echo(f"next: medaug doctor {data}, then medaug run {out} --out out/{out.stem}", err=True)
 

@@ -24,7 +24,7 @@ from medaug.io.decoding import Options, decode
 from medaug.io.opening import check_regular
 from medaug.volumes import spacing_of
 
-FORMAT = 3  # part of the fingerprint: raise it when prepared files change their meaning
+FORMAT = 4  # part of the fingerprint: raise it when prepared files change their meaning
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,9 @@ def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | N
         return image, None, affine, facts
     label = on_grid_of(read_label(case["label"]), scan).as_tensor()[0].numpy()
     check_is_label(label, image, case["label"], case["image"])
-    return image, _classes_of(label, case["label"], options), affine, facts
+    classes = _classes_of(label, case["label"], options)
+    facts["label_values"], facts["tumor_values"] = np.unique(label).tolist(), np.unique(label[classes > 0]).tolist()
+    return image, classes, affine, facts
 
 
 def _classes_of(label: np.ndarray, path: str, options: Options) -> np.ndarray:

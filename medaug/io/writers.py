@@ -31,11 +31,16 @@ class ScanRecord:
     affine: np.ndarray
 
 
-def write_layout(records: Iterable[ScanRecord], out: str | Path, layout: str) -> int:
+def write_layout(
+    records: Iterable[ScanRecord], out: str | Path, layout: str, label_names: dict[int, str] | None = None
+) -> int:
     """Writes one scan after the other into a new folder, in a layout that `find_cases` reads back.
 
     "kaggle-lgg" is 8-bit: each sequence is windowed by percentiles of its scan, the mask becomes 0 and 255, blank
     slices are left out, and a missing sequence is filled with FLAIR, as in the original. The others keep the values.
+
+    Args:
+        label_names: what the labels' values mean; None: all are parts of a tumor.
 
     Returns:
         The number of records written.
@@ -54,7 +59,7 @@ def write_layout(records: Iterable[ScanRecord], out: str | Path, layout: str) ->
     except OSError as error:
         raise write_error(out, error) from error
     patients: list[str] = []
-    WRITERS[layout](_checked(records, patients), out)
+    WRITERS[layout](_checked(records, patients), out, label_names or {})
     return len(patients)
 
 
@@ -71,7 +76,7 @@ def _checked(records: Iterable[ScanRecord], patients: list[str]) -> Iterable[Sca
         yield record
 
 
-def _write_brats(records: Iterable[ScanRecord], out: Path) -> None:
+def _write_brats(records: Iterable[ScanRecord], out: Path, label_names: dict[int, str]) -> None:
     aliases = {alias for names in BRATS_SEQUENCES.values() for alias in names}
     for record in records:
         stem = out / record.patient / record.patient
@@ -82,7 +87,7 @@ def _write_brats(records: Iterable[ScanRecord], out: Path) -> None:
         _write_label(f"{stem}_seg.nii.gz", record)
 
 
-def _write_lgg(records: Iterable[ScanRecord], out: Path) -> None:
+def _write_lgg(records: Iterable[ScanRecord], out: Path, label_names: dict[int, str]) -> None:
     for record in records:
         eight_bit = {name: _to_eight_bit(image, record.patient) for name, image in record.images.items()}
         fallback = next((eight_bit[name] for name in LGG_SOURCES["flair"] if name in eight_bit), None)
@@ -100,7 +105,7 @@ def _write_lgg(records: Iterable[ScanRecord], out: Path) -> None:
             write_scan(f"{stem}_mask.tif", np.where(record.label[None, :, :, z] > 0, 255, 0), dtype="uint8")
 
 
-def _write_msd(records: Iterable[ScanRecord], out: Path) -> None:
+def _write_msd(records: Iterable[ScanRecord], out: Path, label_names: dict[int, str]) -> None:
     """nnU-Net v2: one file per sequence, `imagesTr/<case>_0000.nii.gz`."""
     names, highest, patients = [], 1, 0
     for record in records:
@@ -108,18 +113,17 @@ def _write_msd(records: Iterable[ScanRecord], out: Path) -> None:
         for channel, image in enumerate(record.images.values()):
             write_scan(out / "imagesTr" / f"{record.patient}_{channel:04d}.nii.gz", image[None], record.affine)
         _write_label(out / "labelsTr" / f"{record.patient}.nii.gz", record)
-    labels = {"background": 0} | {"tumor" if value == 1 else f"label_{value}": value for value in range(1, highest + 1)}
     description = {
         "channel_names": {str(index): name for index, name in enumerate(names)},
-        "labels": labels, "numTraining": patients, "file_ending": ".nii.gz",
+        "labels": _named(label_names, highest), "numTraining": patients, "file_ending": ".nii.gz",
     }  # fmt: skip
     write_json(out / "dataset.json", description)
 
 
-def _write_datalist(records: Iterable[ScanRecord], out: Path) -> None:
-    entries, names = [], []
+def _write_datalist(records: Iterable[ScanRecord], out: Path, label_names: dict[int, str]) -> None:
+    entries, names, highest = [], [], 1
     for record in records:
-        names, images = list(record.images), []
+        names, images, highest = list(record.images), [], max(highest, int(record.label.max()))
         for sequence, image in record.images.items():
             images.append(f"{record.patient}/{sequence}.nii.gz")
             write_scan(out / images[-1], image[None], record.affine)
@@ -129,21 +133,31 @@ def _write_datalist(records: Iterable[ScanRecord], out: Path) -> None:
         entries.append({"case": record.patient, "patient": record.patient, "image": image_field, "label": label})
     write_json(
         out / "datalist.json",
-        {"channel_names": {str(index): name for index, name in enumerate(names)}, "training": entries},
-    )
+        {
+            "channel_names": {str(index): name for index, name in enumerate(names)},
+            "labels": _named(label_names, highest), "training": entries,
+        },
+    )  # fmt: skip
 
 
-def _write_images_labels(records: Iterable[ScanRecord], out: Path) -> None:
+def _named(names: dict[int, str], highest: int) -> dict[str, int]:
+    """nnU-Net's "labels", consecutive."""
+    parts = {value: "tumor" if value == 1 else f"tumor_{value}" for value in range(1, highest + 1)}
+    return {"background": 0} | {name: value for value, name in (parts | names).items()}
+
+
+def _write_images_labels(records: Iterable[ScanRecord], out: Path, label_names: dict[int, str]) -> None:
     """One file per case; several sequences are the volumes of a 4-D file, named in channels.json."""
-    patients, names = {}, []
+    patients, names, highest = {}, [], 1
     for record in records:
         names = list(record.images)
         write_channels(
             out / "images" / f"{record.patient}.nii.gz", np.stack(list(record.images.values())), record.affine
         )
         _write_label(out / "labels" / f"{record.patient}.nii.gz", record)
-        patients[record.patient] = record.patient
+        patients[record.patient], highest = record.patient, max(highest, int(record.label.max()))
     write_json(out / "channels.json", names)
+    write_json(out / "dataset.json", {"labels": _named(label_names, highest)})
     write_json(out / "patients.json", patients)
 
 
@@ -156,7 +170,7 @@ def _write_label(path: str | Path, record: ScanRecord) -> None:
     write_scan(path, record.label[None], record.affine, dtype="uint8" if record.label.max() <= 255 else "int16")
 
 
-WRITERS: dict[str, Callable[[Iterable[ScanRecord], Path], None]] = {
+WRITERS: dict[str, Callable[[Iterable[ScanRecord], Path, dict[int, str]], None]] = {
     "brats": _write_brats,
     "kaggle-lgg": _write_lgg,
     "msd": _write_msd,

@@ -35,4 +35,5 @@ def write_phantoms(
                 yield ScanRecord(phantom.patient, phantom.images, truth, phantom.affine)
                 tracker.advance()
 
-        return write_layout(records(drawn), out, layout)
+        names = {1: "liver", 2: "kidneys", 3: "spine"} if label == "organs" else None
+        return write_layout(records(drawn), out, layout, names)

@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from medaug.errors import DataError, LeakageError
+from medaug.errors import ConfigError, DataError, LeakageError
 from medaug.io.atomic import read_json, write_json
 from medaug.io.cache import Unreadable, open_array, prepare_cases, store_array
 from medaug.io.cases import Case, source_stamps
-from medaug.io.layouts import find_cases
+from medaug.io.label_names import Tumors, label_names, tumors_of
+from medaug.io.layouts import find_cases, recognise
 from medaug.io.opening import read_file
 from medaug.io.synthetic import is_synthetic
 from medaug.io.visits import REMEDY, doubts_between
@@ -99,7 +100,8 @@ def _prepare(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None
     for source, (entries, unreadable) in zip(sources, prepared, strict=True):
         usable = [case for case in source.cases if case["label"] is not None or config.domain != "tumor"]
         if made := synthetic_to_train(usable, split, contents):
-            more, left_out = _decoded(source, made)
+            tumors = _tumors(source, run).values if config.domain == "tumor" else source.data.tumor_labels
+            more, left_out = _decoded(source, made, tumors)
             entries += more
             unreadable += left_out
     refuse_copies([entry for entries, _ in prepared for entry in entries], split)
@@ -138,28 +140,54 @@ def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[
                 data.root or run.phantoms, f"{len(source.cases)} images and no label",
                 "a label beside every training image", "Add the labels; docs/tutorials/own-data.md lists the layouts.",
             )  # fmt: skip
-    entries, unreadable = _decoded(source, cases)
-    if with_labels and not any(open_array(source.folder, entry["arrays"]["label"]).any() for entry in entries):
-        raise DataError.about(
-            data.root or run.phantoms, "no tumor voxel in any label", f"labels with {_wanted(data.tumor_labels)}",
-            "Check data.tumor_labels against the values in your label files.",
-        )  # fmt: skip
+    entries, unreadable = _decoded(source, cases, _tumors(source, run).values if with_labels else data.tumor_labels)
+    if with_labels:
+        _check_tumors(source, run, entries)
     return entries, unreadable
 
 
-def _decoded(source: Source, cases: list[Case]) -> tuple[list[dict[str, Any]], list[Unreadable]]:
+def _decoded(
+    source: Source, cases: list[Case], tumor_labels: tuple[int, ...] | None
+) -> tuple[list[dict[str, Any]], list[Unreadable]]:
     """These cases of the source; what cannot be read is told, where it may be."""
     data = source.data
     with track("read scans", len(cases)) as tracker:
         entries, unreadable = prepare_cases(
             cases, source.folder, skip_unreadable=data.skip_unreadable,
             progress=lambda done, total: tracker.advance(), spatial_dims=data.spatial_dims,
-            tumor_labels=data.tumor_labels, classes=_class_values(data), known_labels=data.known_labels,
+            tumor_labels=tumor_labels, classes=_class_values(data), known_labels=data.known_labels,
             grid_size=data.grid_size, resample_mm=data.resample_mm, spacing_mm=data.spacing_mm,
         )  # fmt: skip
     for left_out in unreadable:
         logger.warning("left out %s", left_out.reason)
     return entries, unreadable
+
+
+def _tumors(source: Source, run: RunDir, found: set[int] | None = None) -> Tumors:
+    """Which label values are tumor: as set, or as names say of the values `found` (None: of all that have a name)."""
+    data = source.data
+    if data.tumor_labels is not None or data.classes is not None:
+        return Tumors(data.tumor_labels, "")
+    root = data.root or run.phantoms
+    names = label_names(root)
+    return tumors_of(
+        names, names if found is None else found, recognise(root) if data.layout == "auto" else data.layout
+    )
+
+
+def _check_tumors(source: Source, run: RunDir, entries: list[dict[str, Any]]) -> None:
+    """Asks where nobody says which of the labels' values are tumor, and says which were taken where names do."""
+    root = source.data.root or run.phantoms
+    tumors = _tumors(source, run, {value for entry in entries for value in entry["label_values"]})
+    if tumors.undecided:
+        raise ConfigError(f"{root}: {tumors.sentence}")
+    if tumors.values is not None and tumors.sentence:
+        logger.warning("%s: %s. Where that is wrong, set data.tumor_labels.", root, tumors.sentence)
+    if not any(open_array(source.folder, entry["arrays"]["label"]).any() for entry in entries):
+        raise DataError.about(
+            root, "no tumor voxel in any label", f"labels with {_wanted(tumors.values)}",
+            f"Check {source.name}.tumor_labels against the values in your label files.",
+        )  # fmt: skip
 
 
 def _own_split(config: PipelineConfig, sources: list[Source]) -> Split:

@@ -93,7 +93,9 @@ def _tumor_material(config: PipelineConfig, run: RunDir, split: Split) -> Materi
     views = views_of(entries, run.prepared, config.data.spatial_dims)
     prior = _prior(config, run, views, common_spacing_mm(views))
     domains = config.data.domain("healthy"), config.data.domain("tumor")
-    return Material(domains, views, _samples(config, run, views, prior), prior, {})
+    marked, tumor = ({v for entry in entries for v in entry[key] if v} for key in ("label_values", "tumor_values"))
+    facts = {"tumor_labels": sorted(tumor), "other_labels": sorted(marked - tumor)}  # what transforms write, and leave
+    return Material(domains, views, _samples(config, run, views, prior), prior, facts)
 
 
 def _prior(config: PipelineConfig, run: RunDir, views: list[View], spacing_mm: tuple[float, ...]) -> LesionPrior | None:

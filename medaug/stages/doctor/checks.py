@@ -18,14 +18,13 @@ from medaug.io.visits import REMEDY, doubts_of
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.data import DataConfig
 from medaug.stages.doctor.duplicates import Pair, equal_pairs, similar_pairs
-from medaug.stages.doctor.looking import SPECK_MM, Look, by_text, grouped, spacing_text, summary_of
+from medaug.stages.doctor.looking import SPECK_MM, Look, by_text, grouped, rare_values, spacing_text, summary_of
 from medaug.stages.doctor.scans import Refusal, ScanFacts
 from medaug.stages.doctor.suggestion import (
     LEAST_TESTED,
     differ,
     fits,
     plane_spacings_mm,
-    rare_values,
     sections_of,
     split_of,
 )
@@ -91,7 +90,10 @@ def checks_of(
             "tested, and train only where nobody else had a part in them (docs/exports.md)", look.synthetic,
         ))  # fmt: skip
     if tumors:
-        checks += [_labels(look), _lesions(look, config)] if look.labelled else [_labels(look)]
+        checks.append(_labels(look))
+        if look.labelled:
+            verdict: Verdict = "fail" if look.tumors.undecided else "pass"
+            checks += [Check("tumors", verdict, look.tumors.sentence, []), _lesions(look, config)]
     return [*checks, *_duplicates(look.facts)]
 
 

@@ -5,6 +5,7 @@ Nothing is trained, and the data set is only read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class Examination:
 def examine(
     data: Path, *, sequence: str | int | None = None, target: Path | None = None,
     target_sequence: str | int | None = None, layout: str = "auto", task: str | None = None,
-    patient_regex: str | None = None, out: Path | None = None,
+    patient_regex: str | None = None, tumor_labels: Sequence[int] | None = None, out: Path | None = None,
 ) -> Examination:  # fmt: skip
     """Looks at a data set, or at two kinds of image between which shall be translated.
 
@@ -51,6 +52,7 @@ def examine(
         target: a second folder; left out with `target_sequence`: the same.
         task: `evaluation.task` of the suggested pipeline; None: what labels and pairs allow.
         patient_regex: as `data.patient_regex`, of both.
+        tumor_labels: as `data.tumor_labels`, of both; None: as the labels' names say.
         out: where to write the suggestion, a new file.
 
     Raises:
@@ -59,11 +61,14 @@ def examine(
         RunError: if `out` is there already.
     """
     _check_arguments(task, out, two=target is not None or target_sequence is not None)
-    look = take_look(data, layout, sequence, patient_regex)
+    tumors = tuple(tumor_labels) if tumor_labels else None
+    look = take_look(data, layout, sequence, patient_regex, tumors)
     second = None
     if target is not None or target_sequence is not None:
-        second = take_look(target or data, "auto" if target else layout, target_sequence, patient_regex)
-    if target is None and second is None and out is not None and not look.is_for_tumors:
+        second = take_look(target or data, "auto" if target else layout, target_sequence, patient_regex, tumors)
+    if second is None and out is not None and look.tumors.undecided:
+        raise ConfigError(f"{data}: {look.tumors.sentence}")
+    if second is None and out is not None and not look.is_for_tumors:
         raise DataError.about(
             data, f"{len(look.cases)} images and no label", "labels, or a second kind of image",
             "Add labels, or translate: give `--target`, or `--target-sequence` where it lies in the same folder.",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from medaug.errors import SequenceError
 from medaug.io.cases import Case
+from medaug.io.label_names import Tumors, label_names, tumors_of
 from medaug.io.layouts import LAYOUTS, find_cases, recognise
 from medaug.io.synthetic import is_synthetic
 from medaug.progress import track
@@ -134,6 +135,7 @@ class Look:
     sequence: str | int | None
     sequences: list[str]
     patient_regex: str | None
+    tumors: Tumors
     cases: list[Case]
     facts: list[ScanFacts] = field(repr=False)
     refusals: list[Refusal]
@@ -169,8 +171,9 @@ class Look:
 
 
 def take_look(
-    root: Path, layout: str = "auto", sequence: str | int | None = None, patient_regex: str | None = None
-) -> Look:
+    root: Path, layout: str = "auto", sequence: str | int | None = None, patient_regex: str | None = None,
+    tumor_labels: tuple[int, ...] | None = None,
+) -> Look:  # fmt: skip
     """Finds and reads all cases; where several sequences are there and none is chosen, FLAIR or the first is taken.
 
     Raises:
@@ -186,11 +189,28 @@ def take_look(
         cases = find_cases(root, layout=layout, sequence=sequence, patient_regex=patient_regex)
     synthetic = [case["case"] for case in cases if is_synthetic(case)]
     cases = [case for case in cases if not is_synthetic(case)]
-    with track("look at scans", len(cases)) as tracker:
-        facts, refusals = look_at(cases, tracker.advance)
     name = recognise(root) if layout == "auto" else layout
+    names = label_names(root)
+    tumors = Tumors(tumor_labels, "as you say") if tumor_labels else tumors_of(names, names, name)
+    with track("look at scans", len(cases)) as tracker:
+        facts, refusals = look_at(cases, tracker.advance, tumors.values)
     seconds = time.monotonic() - began
-    return Look(root, name, sequence, sequences, patient_regex, cases, facts, refusals, seconds, synthetic)
+    look = Look(root, name, sequence, sequences, patient_regex, tumors, cases, facts, refusals, seconds, synthetic)
+    if tumor_labels:
+        return look
+    found = {value for fact in facts for value in fact.marked.voxels} - set(rare_values(look))
+    return replace(look, tumors=tumors_of(names, found, name))
+
+
+def rare_values(look: Look) -> dict[int, str]:
+    """Label values of one patient alone where half of at least five labelled patients share another one."""
+    patients: dict[int, set[str]] = {}
+    for fact in look.labelled:
+        for value in fact.marked.voxels:
+            patients.setdefault(value, set()).add(fact.patient)
+    everybody = len({fact.patient for fact in look.labelled})
+    common = any(2 * len(who) >= everybody for who in patients.values())
+    return {value: min(who) for value, who in patients.items() if everybody >= 5 and common and len(who) == 1}
 
 
 def summary_of(look: Look) -> DataSummary:

@@ -92,11 +92,14 @@ class ScanFacts:
         return self.shape[2] if len(self.shape) == 3 else 1
 
 
-def look_at(cases: list[Case], on_case: Callable[[], None]) -> tuple[list[ScanFacts], list[Refusal]]:
+def look_at(
+    cases: list[Case], on_case: Callable[[], None], tumor_labels: tuple[int, ...] | None = None
+) -> tuple[list[ScanFacts], list[Refusal]]:
     """The facts of every case that can be read, and what `prepare` would refuse, each in the order of the cases.
 
     Args:
         on_case: called after each case.
+        tumor_labels: values that are tumor; None: all above 0.
     """
     scans: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
@@ -106,7 +109,7 @@ def look_at(cases: list[Case], on_case: Callable[[], None]) -> tuple[list[ScanFa
     for members in scans.values():
         decoded = []
         for case in members:
-            found, problems = _read(case)
+            found, problems = _read(case, tumor_labels)
             refused += problems
             decoded += [] if found is None else [(case, found)]
             on_case()
@@ -116,10 +119,10 @@ def look_at(cases: list[Case], on_case: Callable[[], None]) -> tuple[list[ScanFa
     return facts, refused
 
 
-def _read(case: Case) -> tuple[Decoded | None, list[Refusal]]:
+def _read(case: Case, tumor_labels: tuple[int, ...] | None) -> tuple[Decoded | None, list[Refusal]]:
     """The decoded case; a label is looked at too where its image is refused."""
     try:
-        return decode(case, Options(spatial_dims=2)), []
+        return decode(case, Options(spatial_dims=2, tumor_labels=tumor_labels)), []
     except MedaugError as error:
         refusals = [_refusal(case, error)]
     if case["label"] is not None and refusals[0].path != case["label"]:

@@ -20,7 +20,7 @@ from medaug.splits import Split, split_patients
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.files import load_config
 from medaug.stages.config.pipeline import SplitConfig
-from medaug.stages.doctor.looking import SPECK_MM, Look
+from medaug.stages.doctor.looking import SPECK_MM, Look, rare_values
 from medaug.stages.doctor.scans import ScanFacts
 
 FIELD_VOXELS = 128
@@ -68,17 +68,6 @@ def suggestion_for(look: Look, target: Look | None, task: str | None, file: str)
     settings = list(_settings(look, target, task))
     config = load_config(None, [], {setting.key: setting.value for setting in settings})
     return Suggestion(settings, _commented(settings, file), config)
-
-
-def rare_values(look: Look) -> dict[int, str]:
-    """Label values of one patient alone where half of at least five labelled patients share another one."""
-    patients: dict[int, set[str]] = {}
-    for fact in look.labelled:
-        for value in fact.marked.voxels:
-            patients.setdefault(value, set()).add(fact.patient)
-    everybody = len({fact.patient for fact in look.labelled})
-    common = any(2 * len(who) >= everybody for who in patients.values())
-    return {value: min(who) for value, who in patients.items() if everybody >= 5 and common and len(who) == 1}
 
 
 def split_counts(patients: int) -> tuple[int, int]:
@@ -201,8 +190,10 @@ def _labels(section: str, look: Look) -> Iterator[Setting]:
     if rare:
         why += f" ({', '.join(f'{value}, in {patient} alone' for value, patient in rare.items())})"
     yield Setting(f"{section}.known_labels", known, why)
-    if len(known) > 1:
-        yield Setting(f"{section}.tumor_labels", known, "all count as tumor: leave out what is none")
+    if look.tumors.values is not None:
+        yield Setting(f"{section}.tumor_labels", list(look.tumors.values), look.tumors.sentence)
+    elif len(known) > 1 and not look.tumors.undecided:
+        yield Setting(f"{section}.tumor_labels", known, look.tumors.sentence)
 
 
 def _split(look: Look, target: Look | None) -> Iterator[Setting]:

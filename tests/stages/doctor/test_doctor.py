@@ -359,3 +359,58 @@ def test_init_overwrites_nothing(cli, folder, tmp_path):
     refused = cli("init", folder, "--out", tmp_path / "there.yaml")
     assert refused.exit_code == RunError.exit_code and "is not overwritten" in refused.stderr
     assert (tmp_path / "there.yaml").read_text() == "name: mine\n"
+
+
+@pytest.fixture
+def organs(tmp_path):
+    """Decathlon: 1 the body, 2 the tumor in it, as dataset.json may say."""
+    drawn = phantoms("abdomen", 5, seed=3, shape=SHAPE, spacing_mm=(10.0, 10.0, 12.0))
+    records = []
+    for p in drawn:
+        label = np.where(p.label > 0, 2, p.organs == 1).astype(np.uint8)
+        records.append(ScanRecord(p.patient, {"contrast": p.images["contrast"]}, label, p.affine))
+    write_layout(records, tmp_path / "organs", "msd")
+
+    def named(labels):
+        path = tmp_path / "organs" / "dataset.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"labels": labels}))
+        return tmp_path / "organs"
+
+    return named
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"0": "background", "1": "liver", "2": "cancer"},
+        {"background": 0, "liver": 1, "Tumour": 2},
+        {"background": 0, "kidney": [1, 2], "kidney_mass": [2]},
+    ],
+)
+def test_an_organ_of_the_label_is_no_tumor(organs, labels, tmp_path):
+    data = organs(labels)
+    found = examine(data, out=tmp_path / "pipeline.yaml")
+    assert "2 (" in check(found, "tumors").sentence and found.data.lesions.diameter_mm.most < 60
+    config = load_config(tmp_path / "pipeline.yaml", [])
+    assert config.data.tumor_labels == (2,)
+    for name, settings in (("as written", []), ("by the names", ["data.tumor_labels=null"])):
+        run = RunDir(tmp_path / name)
+        prepare(load_config(tmp_path / "pipeline.yaml", settings), run)
+        (entry, *_) = read_json(run.datalist)["cases"]
+        stored = np.asarray(nibabel.load(entry["label"]).dataobj)
+        np.testing.assert_array_equal(np.load(run.prepared / entry["arrays"]["label"]) > 0, stored == 2)
+
+
+@pytest.mark.parametrize(
+    "labels", [{}, {"background": 0, "anterior": 1, "posterior": 2}, {"0": "background", "1": "tumor"}]
+)
+def test_values_that_no_name_tells_are_asked_for(cli, organs, labels, tmp_path):
+    data = organs(labels)
+    done = cli("doctor", data)
+    assert done.exit_code == 8 and "the value(s) 1, 2" in done.stdout and "--tumor-labels 2" in done.stdout
+    refused = cli("init", data, "--out", tmp_path / "mine.yaml")
+    assert refused.exit_code == ConfigError.exit_code and "--tumor-labels" in refused.stderr
+    asked = cli("train-cycle", "--data", data, "--out", tmp_path / "o", "--set", "data.modality=CT")
+    assert asked.exit_code == ConfigError.exit_code and "data.tumor_labels" in asked.stderr
+    made = cli("init", data, "--out", tmp_path / "mine.yaml", "--tumor-labels", "2")
+    assert made.exit_code == 0 and load_config(tmp_path / "mine.yaml", []).data.tumor_labels == (2,)
