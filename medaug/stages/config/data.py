@@ -48,7 +48,9 @@ class DataConfig(Section):
         None, description="fixed bounds in au, of any modality: [0, 255] for pictures of 8 bits, also of a CT, whose "
         "grey levels are not HU; none: window_hu for CT, percentiles of each scan for MR"
     )  # fmt: skip
-    tumor_labels: tuple[int, ...] | None = Field(None, description="label values that are tumor; none: all above 0")
+    tumor_labels: tuple[int, ...] | None = Field(
+        None, description="label values that are tumor; none: as their names say, else all above 0"
+    )
     classes: dict[str, tuple[int, ...]] | None = Field(
         None, description="what is segmented, name: label values; none: one class, the tumor"
     )
