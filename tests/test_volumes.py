@@ -195,8 +195,10 @@ def test_bright_spikes_noise_and_hounsfield_units_are_no_padding():
     mr = np.random.RandomState(0).rand(10, 10, 10) * 900
     mr[5, 5, 5] = 32767
     ct = np.where(mr > 450, -3024.0, mr - 1024)
+    saturated = np.where(mr > 880, 32767, mr)
+    saturated[[0, -1]] = 5
     phase = np.random.RandomState(0).rand(10, 10, 10) * 65535 - 32768
-    for scan in (mr, ct, phase, mr.astype(np.int16)):
+    for scan in (mr, ct, saturated, phase, mr.astype(np.int16)):
         assert padding_in(scan) is None
 
 
