@@ -154,8 +154,8 @@ def padding_in(scan: np.ndarray) -> np.ndarray | None:
     """Where a scan (*S) holds what programs write in place of an image; None if nowhere.
 
     That is every value beyond ±1e30 (-FLT_MAX, -DBL_MAX, 1e300); a lowest value of -8192 or less (-32768, say), if all
-    others are at least half of it; and a highest of 8192 or more, if all others are at most a quarter of it, a corner of
-    the scan has it, and so has a hundredth of its voxels: single bright ones are artefacts.
+    others are at least half of it; and a highest of 8192 or more, if all others are at most a quarter of it, a corner
+    of the scan has it, and so has a hundredth of its voxels: single bright ones are artefacts.
     """
     low, high = float(scan.min()), float(scan.max())
     if low > -FAR and high < FAR:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from medaug.io.dicom.geometry import LPS_TO_RAS
+from medaug.io.nrrd_header import LENGTHS_MM
 from medaug.io.opening import open_file
 from medaug.io.unpacking import DEFLATE_MOST, check_declared, voxels_of
 
@@ -115,6 +116,7 @@ def _affine_of(fields: dict[str, str], dims: int) -> np.ndarray:
     affine = np.eye(4)
     affine[:dims, :dims] = directions.reshape(dims, dims).T * spacing
     affine[:dims, 3] = _numbers(fields, ("Offset", "Position", "Origin"), np.zeros(dims))
+    affine[:3] *= LENGTHS_MM.get(fields.get("DistanceUnits", "mm").lower(), 1.0)
     return LPS_TO_RAS @ affine
 
 

@@ -24,6 +24,11 @@ from medaug.io.unpacking import (
 )
 
 LARGEST_VOXEL_BYTES = 8
+LENGTHS_MM = {
+    "m": 1000.0, "meter": 1000.0, "cm": 10.0, "centimeter": 10.0, "um": 1e-3, "µm": 1e-3, "μm": 1e-3, "micron": 1e-3,
+    "micrometer": 1e-3,
+}  # fmt: skip
+"""Units that headers name in words; where they name none, or another, lengths are in mm."""
 
 
 def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray, bool, bool]:
@@ -55,7 +60,11 @@ def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray, bool, bool]:
     affine[: directions.shape[1], : len(axes)] = directions.T
     origin = np.asarray(header.get("space origin", np.zeros(directions.shape[1])), dtype=np.float64)
     affine[: origin.size, 3] = origin
-    affine = np.diag([*_ras_signs(space), 1.0]) @ affine
+    units = {str(unit).strip('" ').lower() for unit in header.get("space units", [])}
+    if len(units) > 1:
+        raise ValueError(f"the space units {', '.join(sorted(units))}; expected one")
+    to_mm = LENGTHS_MM.get(next(iter(units), ""), 1.0)
+    affine = np.diag([*(to_mm * sign for sign in _ras_signs(space)), 1.0]) @ affine
     known = "space directions" in header or "spacings" in header
     return array.transpose(*axes, *others), affine, bool(others), known
 

@@ -292,6 +292,18 @@ def test_the_unit_of_a_header_counts(tmp_path, volume, unit, factor):
     np.testing.assert_allclose(written.header.get_zooms(), np.linalg.norm(AFFINE[:3, :3], axis=0), rtol=1e-6)
 
 
+def test_the_units_of_nrrd_and_metaimage_count_too(tmp_path, volume):
+    finer = np.diag([1000, 1000, 1000, 1]) @ AFFINE
+    lps = FLIP @ finer
+    header = {"space": "left-posterior-superior", "space directions": lps[:3, :3].T, "space origin": lps[:3, 3]}
+    nrrd.write(str(tmp_path / "a.nrrd"), volume, header | {"space units": ["um", "um", "um"]})
+    write_mha(tmp_path / "a.mha", volume, finer)
+    data = (tmp_path / "a.mha").read_bytes()
+    (tmp_path / "a.mha").write_bytes(data.replace(b"NDims", b"DistanceUnits = um\nNDims", 1))
+    for name in ("a.nrrd", "a.mha"):
+        np.testing.assert_allclose(read_scan(tmp_path / name).affine.numpy(), AFFINE, atol=1e-9)
+
+
 KINDS = [
     ("uint8", 1), ("int16", 1), ("int16", 0.37), ("int32", 1), ("uint32", 1), ("int64", 1), ("float32", 1),
     ("float64", 1),
