@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from medaug.errors import MedaugError
-from medaug.evaluation.sample_size import lacking, least_patients
+from medaug.evaluation.sample_size import LEAST_SEEDS, lacking, least_patients
 from medaug.io.atomic import read_json
 from medaug.io.cases import Case
 from medaug.io.layouts import find_cases
@@ -32,17 +32,16 @@ def outlook(config: PipelineConfig, patients: int | None) -> str | None:
     asked = 1 if translation else n_asked(settings.arms, arms_of(settings))
     if settings.task == "none" or not asked:
         return None
+    enough = patients is None or translation or patients >= least_patients(asked)
     seeds = 1 if translation else len(settings.seeds)
-    reasons = lacking(least_patients(asked) if patients is None else patients, seeds, asked)
-    if not reasons:
-        return None
-    remedy = (
-        "a translation is compared as it was trained once: intervals over patients are all it gives"
-        if translation
-        else "set more evaluation.seeds, test more patients (split.train, split.validation, split.folds), or compare "
-        "fewer evaluation.arms"
-    )
-    return f"no verdict will be possible. {' '.join(reasons)} To mend it: {remedy}."
+    reasons = lacking(least_patients(asked) if enough or patients is None else patients, seeds, asked)
+    remedies = [
+        *(["test more patients (split.train, split.validation, split.folds)"] if not enough else []),
+        *(["compare fewer evaluation.arms"] if not enough and asked > 1 else []),
+        *(["set more evaluation.seeds"] if seeds < LEAST_SEEDS and not translation else []),
+    ]
+    mend = f" To mend it: {', '.join(remedies)}." if remedies else " A translation is scored as it was trained, once."
+    return f"no verdict will be possible. {' '.join(reasons)}{mend}" if reasons else None
 
 
 def say_outlook(config: PipelineConfig, patients: int | None) -> None:

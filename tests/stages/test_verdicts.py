@@ -57,7 +57,7 @@ def test_the_page_of_a_run_with_one_seed_has_no_verdict_word(tiny_run):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (["evaluation.seeds=[0]", "data.phantoms.patients=20"], ["One seed", "set more evaluation.seeds"]),
+        (["evaluation.seeds=[0]", "data.phantoms.patients=20"], ["One seed", "To mend it: set more evaluation.seeds."]),
         (["evaluation.seeds=[0,1]"], ["with 3, Wilcoxon's p value is 0.25 at the least; a verdict needs 6 patients"]),
         (["evaluation.seeds=[0,1]", "data.phantoms.patients=11"], []),
         (["evaluation.seeds=[0,1]", "data.phantoms.patients=11", "evaluation.arms=[standard, copy-paste, gan]"],

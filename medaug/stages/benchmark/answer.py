@@ -78,7 +78,7 @@ def what_it_would_take(comparison: dict[str, Any], needed: int | None, group: Gr
     if lost_to_holm(comparison):
         return (
             f"Against {against} the interval alone excludes zero, which does not stand after Holm's correction for "
-            f"{comparison['n_comparisons']} comparisons: ask of fewer arms, or add test patients or seeds."
+            f"{comparison.get('n_comparisons', 1)} comparisons: ask of fewer arms, or add test patients or seeds."
         )
     shows = comparison["smallest_detectable"]
     least = (

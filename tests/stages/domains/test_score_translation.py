@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from medaug.cli import app
 from medaug.errors import ConfigError, DataError, LeakageError
 from medaug.io.atomic import read_json
 from medaug.io.cache import open_array
@@ -21,6 +23,7 @@ from medaug.splits import Split
 from medaug.stages.config.files import load_config
 from medaug.stages.domains import score_translation as stage
 from medaug.stages.domains.registered import scale_of
+from medaug.stages.domains.report_domains import domain_verdict
 from medaug.stages.domains.score_translation import score_translation
 from medaug.stages.runs import RunDir
 
@@ -105,6 +108,18 @@ def test_a_ct_in_hu_is_scored_in_hu_by_tissue_and_against_the_better_trivial_tra
         better = max if IMAGE_METRICS[metric].higher_is_better else min
         assert comparison["reference"] == better(means, key=means.get) and comparison["arm"] == "pix2pix"
         assert comparison["higher_is_better"] == IMAGE_METRICS[metric].higher_is_better
+
+
+def test_one_trained_translator_is_too_few_for_a_verdict_and_its_card_and_page_name_both_arms(in_hu, tmp_path):
+    _, run = in_hu
+    rival = read_json(run.evaluation / "summary.json")["comparisons"][0]["reference"]
+    headline = domain_verdict(run).headline
+    assert headline.startswith(f"Too few seeds for a verdict: pix2pix against {rival}, Mean absolute error")
+    assert headline.endswith(" HU")
+    result = CliRunner().invoke(
+        app, ["model-card", str(run.weights), str(tmp_path / "card.md"), "--run", str(run.root)]
+    )
+    assert result.exit_code == 0 and headline in (tmp_path / "card.md").read_text()
 
 
 def test_an_unchanged_run_is_not_scored_again(in_hu):
