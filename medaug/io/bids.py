@@ -18,6 +18,10 @@ NAME = re.compile(r"(?P<scan>sub-[A-Za-z0-9]+(?:_ses-[A-Za-z0-9]+)?)_(?P<rest>.+
 LABEL = re.compile(r"(?:^|[_-])(?:d?seg|segm|segmentation|mask|msk|lesions?|roi|label|labels|tumou?r)(?:[_-]|$)", re.I)
 NO_TUMOR = re.compile(r"brain|body|head|tissue|aseg|aparc|probseg", re.IGNORECASE)
 """Masks of something else."""
+OWN = re.compile(r"run-[A-Za-z0-9]+|desc-synthetic")
+"""Parts of a name that make it another scan, and no other sequence."""
+RUN = re.compile(r"_run-[A-Za-z0-9]+$")
+"""A label may leave it out."""
 DERIVATIVES = "derivatives"
 
 
@@ -31,7 +35,7 @@ def is_bids(root: Path) -> bool:
 
 
 def find_bids(root: Path, sequence: str | int | None) -> list[Case]:
-    """One case a subject and session.
+    """One case a subject, session and run; a synthetic image (`medaug export --to bids`) is a case of its own.
 
     Raises:
         DataError: if one lacks the sequence, or has several labels that could be meant.
@@ -43,10 +47,13 @@ def find_bids(root: Path, sequence: str | int | None) -> list[Case]:
         match = NAME.fullmatch(stem_of(path)) if is_scan(path) else None
         if match is None:
             continue
+        parts = match["rest"].split("_")
+        scan = "_".join([match["scan"], *(part for part in parts if OWN.fullmatch(part))])
+        kind = "_".join(part for part in parts if not OWN.fullmatch(part) and part != "desc-real")
         if LABEL.search(match["rest"]):
-            labels[match["scan"]] += [] if NO_TUMOR.search(match["rest"]) else [path]
+            labels[scan] += [] if NO_TUMOR.search(match["rest"]) else [path]
         elif DERIVATIVES not in path.relative_to(root).parts:
-            images[match["scan"]][match["rest"]] = path
+            images[scan][kind] = path
     kinds = sorted({kind for files in images.values() for kind in files}, key=natural_key)
     chosen = choose_sequence(kinds, sequence, str(root)) if kinds else ""
     cases = []
@@ -56,7 +63,7 @@ def find_bids(root: Path, sequence: str | int | None) -> list[Case]:
                 root, f"only {', '.join(files)} of {scan}", f"the sequence {chosen}",
                 "Add the file, move the subject away, choose another `--sequence`, or write a datalist.",
             )  # fmt: skip
-        cases.append(make_case(scan, files[chosen], _label_of(chosen, labels[scan])))
+        cases.append(make_case(scan, files[chosen], _label_of(chosen, labels[scan] or labels[RUN.sub("", scan)])))
     return cases
 
 

@@ -56,9 +56,10 @@ def is_synthetic(case: Mapping[str, Any]) -> bool:
 def _by_sidecar(image: Path) -> Provenance:
     sidecar = image.with_name(f"{stem_of(image)}.json")
     try:
-        return provenance_of({"synthetic": read_json(sidecar).get("Provenance", True)}) or {}
+        found = provenance_of({"synthetic": read_json(sidecar).get("Provenance", True)}) or {}
     except DataError:
         return {}
+    return {key: sorted({*names, *(f"sub-{name}" for name in names)}) for key, names in found.items()}
 
 
 def _checked(facts: Any, made_from: tuple[str, ...], trained_on: tuple[str, ...]) -> Provenance:

@@ -41,6 +41,8 @@ def gan_run(tmp_path_factory, tiny_config, cli) -> RunDir:
 def test_training_leaves_weights_with_provenance_and_pictures(gan_run):
     loaded, split = load_gan(gan_run.gan_weights), read_json(gan_run.split)
     assert loaded.facts["training_patients"] == split["train"] and loaded.facts["split_hash"] == split["hash"]
+    entries = [entry for entry in read_json(gan_run.datalist)["cases"] if entry["patient"] in split["train"]]
+    assert set(loaded.facts["training_content"]) == {text for entry in entries for text in entry["fingerprints"]}
     assert loaded.spacing_mm == pytest.approx((6.0, 6.0)) and loaded.facts["steps"] == 2 and loaded.gan.size == (16, 16)
     pictures = ["samples.png", "interpolation.png", "attributes.png", "previews/step-000002.png"]
     assert all((gan_run.train_gan / name).read_bytes()[:4] == PNG for name in pictures)

@@ -141,6 +141,20 @@ def test_our_own_layouts_know_synthetic_cases_and_everybody_they_were_made_from(
         assert case["synthetic"]["trained_on"] == [number(patient) for patient in record["training_patients"]]
 
 
+def test_bids_is_read_back_with_every_label_and_everybody_a_case_was_made_from(exported, tiny_run):
+    cases = find_cases(exported["bids"] / "derivatives" / "medaug")
+    assert len(cases) == 14 and len({case["patient"] for case in cases}) == 8
+    records = {f"synthetic-{r['case']}": r for r in read_json(tiny_run.synthetic / "datalist.json")["training"]}
+    for case in cases:
+        image = Path(case["image"])
+        assert image.name.removesuffix("_image.nii.gz") == Path(case["label"]).name.removesuffix("_dseg.nii.gz")
+        record = records.get(read_json(image.with_name(f"{image.name.removesuffix('.nii.gz')}.json"))["Case"])
+        assert ("synthetic" in case) == (record is not None)
+        if record is not None:
+            assert {f"sub-{number(patient)}" for patient in made_from(record)} <= set(case["synthetic"]["made_from"])
+            assert case["patient"] == f"sub-{number(record['parent']['patient'])}"
+
+
 @pytest.mark.parametrize("name", ["nnunet", "msd"])
 def test_synthetic_cases_are_kept_out_where_somebody_they_know_does_not_train(
     exported, nnunet, tiny_config, tmp_path, name, caplog
@@ -339,6 +353,15 @@ def test_a_case_made_from_a_held_out_patient_is_refused(copy_of_run, tmp_path):
     records["training"][0]["lesions"][0]["patient"] = held_out
     write_json(path, records)
     with pytest.raises(LeakageError, match=held_out):
+        export_dataset(copy_of_run.root, tmp_path / "x", "nnunet")
+
+
+def test_cases_by_weights_that_know_a_held_out_scan_by_another_name_are_refused(copy_of_run, tmp_path):
+    tested = read_json(copy_of_run.split)["test"][0]
+    scan = next(e for e in read_json(copy_of_run.datalist)["cases"] if e["patient"] == tested)["fingerprints"][0]
+    facts = read_json(copy_of_run.weights / "model.json")
+    write_json(copy_of_run.weights / "model.json", facts | {"training_content": [scan]})
+    with pytest.raises(LeakageError, match=rf"{tested} \(the same images under another name\)"):
         export_dataset(copy_of_run.root, tmp_path / "x", "nnunet")
 
 
