@@ -9,6 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def visible(text: object, keep: str = "") -> str:
+    """A text to be shown, for names come from files: control characters, marks that turn the writing around, and what
+    has no shape are written as escapes.
+
+    Args:
+        keep: characters that stay, such as the line ends of a text of several lines.
+    """
+    letters = str(text)
+    if letters.isprintable():
+        return letters
+    return "".join(letter if letter.isprintable() or letter in keep else ascii(letter)[1:-1] for letter in letters)
+
+
 class MedaugError(Exception):
     """Base of every expected error. `exit_code` is what the command line ends with."""
 

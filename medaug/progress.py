@@ -9,14 +9,17 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from medaug.errors import visible
 
 LOG_EVERY_S = 20.0
 
 
 def say(line: str) -> None:
     """A line of its own on stderr, on a terminal and in a log."""
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{visible(line)}\n")
     sys.stderr.flush()
 
 
@@ -24,7 +27,7 @@ class Tracker:
     """Counts `total` steps; `advance(note)` moves it on and shows `note` beside it."""
 
     def __init__(self, label: str, total: int, done: int = 0):
-        self.label, self.total, self.done = label, total, done
+        self.label, self.total, self.done = visible(label), total, done
         self._first, self._started, self._logged = done, time.monotonic(), time.monotonic()
 
     def advance(self, note: str = "", steps: int = 1) -> None:
@@ -34,7 +37,9 @@ class Tracker:
             self._logged = now
             seconds = (now - self._started) / max(self.done - self._first, 1)
             left = timedelta(seconds=round(seconds * (self.total - self.done)))
-            sys.stderr.write(f"{self.label} {self.done}/{self.total} · {seconds:.2f} s each · ETA {left} {note}\n")
+            sys.stderr.write(
+                f"{self.label} {self.done}/{self.total} · {seconds:.2f} s each · ETA {left} {visible(note)}\n"
+            )
             sys.stderr.flush()
 
 
@@ -42,11 +47,11 @@ class _Bar(Tracker):
     def __init__(self, label: str, total: int, done: int, progress: Progress):
         super().__init__(label, total, done)
         self._progress = progress
-        self._task = progress.add_task(label, total=total, completed=done, note="")
+        self._task = progress.add_task(escape(self.label), total=total, completed=done, note="")
 
     def advance(self, note: str = "", steps: int = 1) -> None:
         self.done += steps
-        self._progress.update(self._task, completed=self.done, note=note)
+        self._progress.update(self._task, completed=self.done, note=escape(visible(note)))
 
 
 class _Silent(Tracker):

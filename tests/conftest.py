@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,3 +82,23 @@ def copy_of_run(tiny_run: RunDir, tmp_path: Path) -> RunDir:
 def dicom_series() -> Callable[..., list[Path]]:
     """`dicom_series(folder, values, ...)` writes a small series; see tests/dicom_series.py."""
     return write_dicom_series
+
+
+@pytest.fixture
+def special(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Path], Path]:
+    """`special("pipe", path)`: a named pipe, a socket, or a link to /dev/zero in place of a file."""
+
+    def make(kind: str, path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "device":
+            path.symlink_to("/dev/zero")
+        else:
+            monkeypatch.chdir(path.parent)  # a socket's name has 100 letters at the most
+            with socket.socket(socket.AF_UNIX) as made:
+                made.bind(path.name)
+        return path
+
+    return make

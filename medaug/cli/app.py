@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from medaug import __version__, errors
-from medaug.errors import MedaugError
+from medaug.errors import MedaugError, visible
 
 CHECK_FAILED = 8
 """Exit code of a command that did its work, and found that something does not hold (errors have their own)."""
@@ -72,18 +72,28 @@ def _options(
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done.")] = False,
 ) -> None:
-    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s")
+    screen = logging.StreamHandler()
+    screen.setFormatter(_Plain())
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, handlers=[screen])
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # it logs tracebacks of what we tell in one line
     logging.getLogger("medaug").setLevel(logging.INFO if verbose else logging.WARNING)
     if not verbose:
         warnings.simplefilter("ignore")  # the libraries' own, which would hide ours
+
+
+class _Plain(logging.Formatter):
+    """Names in messages hold no line ends or escapes; a traceback keeps its lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = visible(f"{record.name}: {record.getMessage()}")
+        return f"{told}\n{visible(self.formatException(record.exc_info), keep=chr(10))}" if record.exc_info else told
 
 
 def _fail(message: str, exit_code: int) -> NoReturn:
     """One line, whatever the message brings along (a library's words, a worker's traceback, a file name's escapes)."""
     relayed = RELAYED.match(message)
     line = " ".join((relayed[2] if relayed else message).split())
-    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
-    typer.echo(f"medaug: {shown}", err=True)
+    typer.echo(f"medaug: {visible(line)}", err=True)
     raise typer.Exit(exit_code) from None
 
 

@@ -9,6 +9,7 @@ import typer
 
 from medaug.cli.app import CHECK_FAILED, app
 from medaug.cli.output import Json, print_json
+from medaug.errors import visible
 
 COLOURS = {"pass": "green", "warn": "yellow", "fail": "bold red", "skipped": "dim"}
 
@@ -37,15 +38,15 @@ def audit(
 
 def _print_table(findings: list[Any]) -> None:
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from rich.text import Text
 
+    from medaug.report.terminal import Table
     from medaug.stages.audits.section import limit_text, value_text
 
     table, console = Table("audit", "figure (95 % interval)", "limits", "verdict"), Console(highlight=False)
     for f in findings:
-        table.add_row(f.name, value_text(f), limit_text(f), f"[{COLOURS[f.verdict]}]{f.verdict}")
+        table.add_row(f.name, value_text(f), limit_text(f), Text(f.verdict, COLOURS[f.verdict]))
     console.print(table)
     for f in findings:
         if f.verdict != "pass":
-            console.print(f"[{COLOURS[f.verdict]}]{f.name}[/]: {escape(f.question)} {escape(f.sentence)}")
+            console.print(Text(f.name, COLOURS[f.verdict]) + Text(visible(f": {f.question} {f.sentence}")))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from medaug.cli.app import app
-from medaug.cli.output import Json, print_json
+from medaug.cli.output import Json, print_json, say
 from medaug.cli.runs import Out, PipelineFile, Set
 
 
@@ -31,4 +31,4 @@ def benchmark(
     if json:
         print_json(found)
     else:
-        typer.echo(found.text())
+        say(found.text(), lines=True)

@@ -9,8 +9,9 @@ import typer
 
 from medaug.cli.app import CHECK_FAILED, app
 from medaug.cli.complete import layouts, written_layouts
-from medaug.cli.output import Json, print_json
+from medaug.cli.output import Json, print_json, say
 from medaug.cli.runs import PatientRegex, Sequence
+from medaug.errors import visible
 
 DataSet = Annotated[Path, typer.Argument(help="Folder or datalist JSON.")]
 Layout = Annotated[str, typer.Option(autocompletion=layouts, help="Left out: recognised.")]
@@ -47,7 +48,7 @@ def doctor(
     if json:
         print_json(found)
     else:
-        typer.echo(examination_text(found))
+        say(examination_text(found), lines=True)
     raise typer.Exit(0 if found.usable else CHECK_FAILED)
 
 
@@ -71,11 +72,11 @@ def init(
     """
     from medaug import api
 
-    typer.echo(api.init(
+    say(api.init(
         data, out=out, task=task, sequence=sequence, layout=layout, target=target, target_sequence=target_sequence,
         patient_regex=patient_regex, tumor_labels=tumor_labels,
     ))  # fmt: skip
-    typer.echo(f"next: medaug doctor {data}, then medaug run {out} --out out/{out.stem}", err=True)
+    typer.echo(visible(f"next: medaug doctor {data}, then medaug run {out} --out out/{out.stem}"), err=True)
 
 
 @app.command()
@@ -94,4 +95,4 @@ def phantoms(
     """
     from medaug import api
 
-    typer.echo(f"{api.phantoms(out, layout=layout, patients=patients, anatomy=anatomy, seed=seed)} scans in {out}")
+    say(f"{api.phantoms(out, layout=layout, patients=patients, anatomy=anatomy, seed=seed)} scans in {out}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from medaug.cli.app import app
+from medaug.cli.output import say
 
 Weights = Annotated[Path, typer.Argument(help="Weights folder, for example `out/x/train/weights`.")]
 
@@ -24,7 +25,7 @@ def export(
     """
     from medaug import api
 
-    typer.echo(f"{out}: {api.export(run, out, to=to)}")
+    say(f"{out}: {api.export(run, out, to=to)}")
 
 
 @app.command("export-bundle")
@@ -35,7 +36,7 @@ def export_bundle(weights: Weights, out: Annotated[Path, typer.Argument(help="Ne
     """
     from medaug import api
 
-    typer.echo(api.export_bundle(weights, out))
+    say(api.export_bundle(weights, out))
 
 
 @app.command("export-onnx")
@@ -50,7 +51,7 @@ def export_onnx(
     """
     from medaug import api
 
-    typer.echo(api.export_onnx(weights, out, direction=direction))
+    say(api.export_onnx(weights, out, direction=direction))
 
 
 @app.command("model-card")
@@ -65,4 +66,4 @@ def model_card(
     """
     from medaug import api
 
-    typer.echo(api.model_card(weights, out, run=run))
+    say(api.model_card(weights, out, run=run))

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from medaug.errors import visible
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 
 
@@ -17,6 +19,11 @@ def print_json(found: Any) -> None:
     typer.echo(to_json(found), nl=False)
 
 
+def say(value: Any, *, lines: bool = False) -> None:
+    """One line on stdout, or a text of several `lines`; what names hold that a terminal would act on is escaped."""
+    typer.echo(visible(value, keep="\n" if lines else ""))
+
+
 def say_stage(result: Any) -> None:
     """The name of a stage, and whether it had to run."""
-    sys.stderr.write(f"{result.name}: {'done' if result.ran else 'unchanged, not run again'}\n")
+    sys.stderr.write(f"{visible(result.name)}: {'done' if result.ran else 'unchanged, not run again'}\n")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from medaug.cli.app import CHECK_FAILED, app
-from medaug.cli.output import Json, print_json, say_stage
+from medaug.cli.output import Json, print_json, say, say_stage
 
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a finished `medaug run` or `medaug benchmark`.")]
 
@@ -21,7 +21,7 @@ def report(folder: RunFolder) -> None:
     """
     from medaug import api
 
-    typer.echo(api.report(folder))
+    say(api.report(folder))
 
 
 @app.command("export-results")
@@ -35,7 +35,7 @@ def export_results(
     """
     from medaug import api
 
-    typer.echo(api.export_results(folder, out))
+    say(api.export_results(folder, out))
 
 
 @app.command("compare-runs")
@@ -57,7 +57,7 @@ def compare_runs(
     if json:
         print_json(found)
     else:
-        typer.echo(found.text())
+        say(found.text(), lines=True)
 
 
 @app.command()
@@ -77,5 +77,5 @@ def reproduce(
     if json:
         print_json({"identical": found.identical, "found": found})
     else:
-        typer.echo(found.text())
+        say(found.text(), lines=True)
     raise typer.Exit(0 if found.identical else CHECK_FAILED)

@@ -9,7 +9,7 @@ import typer
 
 from medaug.cli.app import app
 from medaug.cli.complete import models, pipelines, settings
-from medaug.cli.output import say_stage
+from medaug.cli.output import say, say_stage
 
 Data = Annotated[Path | None, typer.Option("--data", help="Folder or datalist JSON; left out: built-in phantoms.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; left out: `out/<name>`.")]
@@ -107,7 +107,7 @@ def sample(
     """
     from medaug import api
 
-    typer.echo(api.sample(weights, out=out, label=label, count=count, seed=seed))
+    say(api.sample(weights, out=out, label=label, count=count, seed=seed))
 
 
 @app.command()
@@ -147,14 +147,14 @@ def synthesize(
     """
     from medaug import api
 
-    typer.echo(api.synthesize(run, shard=shard).text())
+    say(api.synthesize(run, shard=shard).text())
 
 
 def _print_result(found: Any) -> None:
     """A path, or the settings of a dry run as a pipeline file."""
     if isinstance(found, Path):
-        typer.echo(found)
+        say(found)
         return
     from medaug.stages.config.files import dump_config
 
-    typer.echo(dump_config(found), nl=False)
+    say(dump_config(found).rstrip("\n"), lines=True)

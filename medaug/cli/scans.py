@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from medaug.cli.app import app
-from medaug.cli.output import Json, print_json
+from medaug.cli.output import Json, print_json, say
 
 WeightsDir = Annotated[Path, typer.Option("--weights", "-w", help="Weights folder, for example `out/x/train/weights`.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="`key=value` over the settings; repeatable.")]
@@ -40,7 +40,7 @@ def insert(
         scan, weights=weights, out=out, count=count, seed=seed, size_mm=size_mm, organ_mask=organ_mask, mask=mask,
         style_from=style_from, style_mask=style_mask, sequence=sequence,
     ):  # fmt: skip
-        typer.echo(path)
+        say(path)
 
 
 @app.command()
@@ -60,7 +60,7 @@ def styles(
     from medaug import api
 
     for path in api.styles(scan, mask=mask, weights=weights, out=out, count=count, seed=seed, sequence=sequence):
-        typer.echo(path)
+        say(path)
 
 
 @app.command()
@@ -79,7 +79,7 @@ def remove(
     from medaug import api
 
     for path in api.remove(scan, mask=mask, weights=weights, out=out, seed=seed, sequence=sequence):
-        typer.echo(path)
+        say(path)
 
 
 @app.command()
@@ -108,7 +108,7 @@ def grow(
         interval_days=interval_days, mass_effect=mass_effect, reach_mm=reach_mm, seed=seed, organ_mask=organ_mask,
         sequence=sequence,
     ):  # fmt: skip
-        typer.echo(path)
+        say(path)
 
 
 @app.command()
@@ -136,4 +136,4 @@ def anomaly(
         print_json(found)
         return
     for line in [*([found.summary["sentence"]] if "sentence" in found.summary else []), *found.files]:
-        typer.echo(line)
+        say(line)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from medaug.cli.app import app
-from medaug.cli.output import Json, print_json
+from medaug.cli.output import Json, print_json, say
 from medaug.cli.scans import Channel, WeightsDir
 
 
@@ -40,7 +40,7 @@ def synth_ct(
         scan, weights=weights, out=out, series=series, mask=mask, direction=direction, output_format=output_format,
         label=label, segmentation=segmentation, name=name, deidentify=deidentify, seed=seed, sequence=sequence,
     ):  # fmt: skip
-        typer.echo(path)
+        say(path)
 
 
 @app.command()
@@ -62,4 +62,4 @@ def compare(
     if json:
         print_json(found)
     else:
-        typer.echo(comparison_text(found))
+        say(comparison_text(found), lines=True)

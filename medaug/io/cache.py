@@ -22,6 +22,7 @@ from medaug.io.atomic import atomic_path, read_json, to_json, write_error
 from medaug.io.cases import Case, source_stamps
 from medaug.io.decoding import Options, decode
 from medaug.io.opening import check_regular
+from medaug.io.seals import renewed, seal
 from medaug.volumes import spacing_of
 
 FORMAT = 4  # part of the fingerprint: raise it when prepared files change their meaning
@@ -108,8 +109,10 @@ def store_array(folder: str | Path, name: str, array: np.ndarray) -> str:
         RunError: if it cannot be written.
     """
     relative = f"{file_name(name)}.npy"
+    stored = np.asfortranarray(array)
     with atomic_path(Path(folder) / relative, durable=False) as temporary, temporary.open("wb") as file:
-        np.save(file, np.asfortranarray(array), allow_pickle=False)
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(stored))
+        file.write(stored.data if stored.flags.c_contiguous else stored.T.data)  # NumPy's own write hides a full disk
     return relative
 
 
@@ -154,9 +157,9 @@ def _prepare(case: Case, folder: Path, options: Options) -> dict[str, Any]:
     }  # fmt: skip
     if spacing_mm != decoded.stored_mm:
         entry["resampled_from_mm"] = list(decoded.stored_mm)
-    sizes = {relative: (folder / relative).stat().st_size for relative in arrays.values()}
+    files = {relative: seal(folder / relative) for relative in arrays.values()}
     with atomic_path(sidecar, durable=False) as temporary:
-        temporary.write_text(to_json({"fingerprint": fingerprint, "sizes": sizes, "entry": entry}), encoding="utf-8")
+        temporary.write_text(to_json({"fingerprint": fingerprint, "files": files, "entry": entry}), encoding="utf-8")
     return entry
 
 
@@ -166,10 +169,10 @@ def _stored_entry(case: Case, folder: Path, options: Options) -> dict[str, Any] 
         return None
     try:
         stored = read_json(sidecar)
-        sizes = {relative: (folder / relative).stat().st_size for relative in stored["sizes"]}
-        same = stored["fingerprint"] == _fingerprint(case, options) and stored["sizes"] == sizes
-        return stored["entry"] if same else None
-    except (DataError, OSError, TypeError):
+        same = stored["fingerprint"] == _fingerprint(case, options)
+        whole = same and all(renewed(folder / relative, sealed) for relative, sealed in stored["files"].items())
+        return stored["entry"] if whole else None
+    except (DataError, OSError, TypeError, AttributeError):
         return None
 
 
@@ -178,9 +181,11 @@ def _fingerprint(case: Case, options: Options) -> dict[str, Any]:
 
 
 def file_name(name: str) -> str:
-    """A name that any disk takes; where characters had to go, a hash keeps it unique."""
-    safe = re.sub(r"[^\w.-]", "_", name).lstrip(".")[:150]
-    return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    """A name that any disk and any command line takes; where characters had to go, a hash keeps it unique."""
+    safe = re.sub(r"[^\w.-]", "_", name).lstrip(".-").encode()[:150].decode(errors="ignore")
+    if safe and safe == name:
+        return safe
+    return f"{safe or 'case'}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
 def _file_at_fault(case: Case, error: DataError) -> str:

@@ -118,6 +118,28 @@ def inside(source: Path, text: str, must_exist: bool = True) -> Path:
     return path
 
 
+def own_file(folder: Path, text: Any, must_exist: bool = True) -> Path:
+    """A file that a run's own manifest in `folder` names: it has to lie there, and no link may lead out of it.
+
+    Raises:
+        DataError: if it does not, or there is no such file.
+    """
+    source = folder / "datalist.json"
+    if not isinstance(text, str):
+        raise DataError.about(source, f"the path {_shortened(text)}", f"a file in {folder}", "Write the set again.")
+    path = inside(source, text, must_exist)
+    try:
+        within = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError):
+        raise _missing(source, text) from None
+    if not within:
+        raise DataError.about(
+            source, f"the path {text:.200}, a link that leaves the folder", f"a file in {folder}",
+            "A run names its own files alone: write the set again.",
+        )  # fmt: skip
+    return path
+
+
 def _msd_case(source: Path, entry: dict[str, Any], channel: int | None) -> Case:
     label = inside(source, entry["label"]) if entry.get("label") else None
     image = inside(source, entry["image"], must_exist=False)

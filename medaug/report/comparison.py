@@ -6,9 +6,10 @@ from io import StringIO
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
+from medaug.errors import visible
 from medaug.quality.similarity import IMAGE_METRICS
+from medaug.report.terminal import Table
 
 WIDTH = 100
 
@@ -19,7 +20,7 @@ def comparison_text(found: dict[str, Any]) -> str:
     console = Console(file=stream, width=WIDTH, color_system=None, highlight=False)
     unit, scale = found["unit"], found["scale"]
     for key in ("real", "synthetic", "mask"):
-        console.print(f"{key:<10} {found[key]}", soft_wrap=True, markup=False)
+        console.print(f"{key:<10} {visible(found[key])}", soft_wrap=True, markup=False)
     console.print(f"{'unit':<10} {unit} ({scale[0]:g} to {scale[1]:g}), {found['voxels']} voxels")
     scores = Table("score", "value", "unit")
     for name, value in found["scores"].items():

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Literal, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 import jinja2
 
 from medaug import __version__
+from medaug.errors import visible
 from medaug.io.atomic import write_text
 from medaug.report.viewer import Viewer, script, script_source
 
@@ -230,12 +231,18 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
         position += 12 + length
 
 
+def _shown(value: Any) -> Any:
+    """What the page shows of a text: line ends stay, names cannot turn the writing around."""
+    return visible(value, keep="\n\t") if type(value) is str else value
+
+
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("medaug", "report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )

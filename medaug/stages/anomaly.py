@@ -8,9 +8,7 @@ say what was to be found.
 
 from __future__ import annotations
 
-import csv
 from dataclasses import asdict, replace
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +18,16 @@ from medaug.evaluation import Comparison, Interval, compare
 from medaug.evaluation.pooled import Scored, auc_interval, check_kinds, pseudo_values, within_patient
 from medaug.evaluation.sample_size import lacking
 from medaug.io.atomic import atomic_path, read_json, write_json, write_text
+from medaug.io.cache import file_name
 from medaug.io.prepared import ORGAN_PIXELS_LEAST, View, ViewArrays, views_of
+from medaug.io.tables import csv_text
 from medaug.progress import track
 from medaug.quality import Scorer, level_scores, smoothed_inside
 from medaug.report.pictures import Picture, picture_grid
 from medaug.report.roc import roc_and_histogram
 from medaug.splits import Split
 from medaug.stages.config import AnomalyConfig, PipelineConfig
-from medaug.stages.markers import essential, fingerprint, run_stage
+from medaug.stages.markers import data_print, essential, run_stage
 from medaug.stages.provenance import refuse_known
 from medaug.stages.runs import RunDir
 from medaug.stages.scorers import Judge, judge_of
@@ -56,7 +56,7 @@ def anomaly(config: PipelineConfig, run: RunDir, weights: Path | None = None) ->
     split = Split.from_dict(read_json(run.split))
     refuse_known(facts, run, split, f"weights {weights}")
     inputs = [
-        essential(config.anomaly), config.evaluation.patients, facts["sha256"], fingerprint(read_json(run.datalist)),
+        essential(config.anomaly), config.evaluation.patients, facts["sha256"], data_print(run.datalist),
         split.hash,
     ]  # fmt: skip
     return run_stage(run, "anomaly", inputs, [run.anomaly], lambda: _anomaly(config, run, weights, split))
@@ -71,7 +71,7 @@ def _anomaly(config: PipelineConfig, run: RunDir, weights: Path, split: Split) -
     judge = judge_of(weights, config.anomaly)
     with track("score slices", len(views)) as tracker:
         for patient in patients:
-            path = run.anomaly / "patients" / f"{patient}.json"
+            path = _kept(run, patient)
             if path.exists():
                 tracker.advance(steps=len(mine[patient]))
                 continue
@@ -80,10 +80,14 @@ def _anomaly(config: PipelineConfig, run: RunDir, weights: Path, split: Split) -
                 rows += _scored(view, view.read(run.prepared), judge.scorer, config.anomaly)
                 tracker.advance()
             write_json(path, {"patient": patient, "slices": rows})
-    by_patient = {p: read_json(run.anomaly / "patients" / f"{p}.json")["slices"] for p in patients}
+    by_patient = {p: read_json(_kept(run, p))["slices"] for p in patients}
     with atomic_path(run.anomaly / "pictures.png") as temporary:
         temporary.write_bytes(_pictures(mine, by_patient, run, judge.scorer))
     _write_results(run, by_patient, judge, config.anomaly)
+
+
+def _kept(run: RunDir, patient: str) -> Path:
+    return run.anomaly / "patients" / f"{file_name(patient)}.json"
 
 
 def _scored(view: View, arrays: ViewArrays, scorer: Scorer, settings: AnomalyConfig) -> list[dict[str, Any]]:
@@ -210,9 +214,8 @@ def _pictures(
 
 
 def _csv(by_patient: dict[str, list[dict[str, Any]]]) -> str:
-    stream = StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["patient", "view", "level", "tumor", *SCORES])
-    for patient, rows in by_patient.items():
-        writer.writerows([patient, r["view"], r["level"], int(r["tumor"]), *(r[n] for n in SCORES)] for r in rows)
-    return stream.getvalue()
+    rows = [
+        [patient, r["view"], r["level"], int(r["tumor"]), *(r[n] for n in SCORES)]
+        for patient, members in by_patient.items() for r in members
+    ]  # fmt: skip
+    return csv_text(["patient", "view", "level", "tumor", *SCORES], rows)

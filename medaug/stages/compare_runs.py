@@ -6,19 +6,18 @@ the same seed means the same initial weights and the same order of real samples 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from medaug.errors import DataError
 from medaug.evaluation import Comparison, compare, holm
 from medaug.evaluation.sample_size import lacking
-from medaug.report.terminal import table_text
+from medaug.io.tables import read_csv
+from medaug.report.terminal import Table, table_text
 from medaug.stages.finished import Finished, finished_run
 from medaug.stages.sections import interval_text, main_metric
 
@@ -150,8 +149,7 @@ def _scores(name: str, found: Finished, test: str, arm: str, metric: str) -> dic
     if path is None:
         raise DataError.about(name, f"no scores of the test set {test}", "the test sets of the first run",
                               "Compare runs of the same pipeline.")  # fmt: skip
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["arm"] == arm]
+    rows = [row for row in read_csv(path) if row["arm"] == arm]
     if blank := [row for row in rows if not row.get(metric)]:
         raise DataError.about(
             path, f"no {metric} of patient {blank[0]['patient']} alone", f"a {metric} of every patient",

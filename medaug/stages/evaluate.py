@@ -25,7 +25,7 @@ from medaug.stages.downstream.own_arms import refuse_own_arms
 from medaug.stages.downstream.summary import write_summary
 from medaug.stages.downstream.tasks import TASKS, Task
 from medaug.stages.gate import accepted_cases, is_judged
-from medaug.stages.markers import essential, fingerprint, run_stage
+from medaug.stages.markers import data_print, essential, fingerprint, run_stage
 from medaug.stages.provenance import refuse_known
 from medaug.stages.runs import RunDir
 
@@ -43,7 +43,7 @@ def evaluate(config: PipelineConfig, run: RunDir) -> bool:
     synthetic = read_json(run.synthetic / "datalist.json")
     drawn = config.synthesis.model_dump(mode="json", include=INSERTED)
     online = [read_json(run.weights / "model.json")["sha256"], drawn]
-    inputs = [essential(config.evaluation), fingerprint(read_json(run.datalist)), fingerprint(synthetic), online]
+    inputs = [essential(config.evaluation), data_print(run.datalist), fingerprint(synthetic), online]
     source = made_of(config.evaluation, *inputs[1:])
 
     def work() -> None:

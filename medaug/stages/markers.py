@@ -1,21 +1,26 @@
 """Which stages of a run are done: a marker each, with the fingerprint of its inputs, so that none runs twice.
 
 A stage is done, or begun (with the seconds spent on it so far), or neither. Its inputs are whatever decides its
-outputs, the version of medaug included.
+outputs, the version of medaug included. A marker also holds the seals of the files that the stage left (`io.seals`):
+what was cut, changed or removed since is told, and made again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import medaug
+from medaug.errors import DataError, RunError
 from medaug.io.atomic import read_json, write_json
+from medaug.io.seals import renewed, seal
 from medaug.stages.runs import INCIDENTAL, RunDir
 
 TIMED = (
@@ -25,9 +30,15 @@ TIMED = (
 """Stages that a page gives the seconds of, in order."""
 
 
+logger = logging.getLogger(__name__)
+
+UNSEALED = {"checkpoints", "previews", "tensorboard"}
+"""Folders in a stage's that nothing after it needs, and that may be removed to save space."""
+
+
 def run_stage(
     run: RunDir, stage: str, inputs: Any, outputs: list[Path], work: Callable[[], None], *, keep: bool = False,
-    helper: bool = False,
+    helper: bool = False, sealed: Sequence[Path] | None = None, remade: Callable[[Path], bool] = lambda path: True,
 ) -> bool:  # fmt: skip
     """Runs `work` unless this stage is done with the same `inputs`; says whether it ran.
 
@@ -35,9 +46,16 @@ def run_stage(
     where it was if its inputs are the same. One whose outputs somebody removed runs again. With `keep` outputs stay
     whatever the inputs: of work that knows by itself what of them still holds. A `helper` takes part in the work of
     another process, which sees to outputs and markers.
+
+    Args:
+        sealed: files and folders that are looked at when the stage is done; by default its `outputs`.
+        remade: whether the work makes such a file again from what else there is.
+
+    Raises:
+        RunError: if a file was changed that is not, naming it and the folder to delete.
     """
     marker, begun = run.done(stage), run.begun(stage)
-    if is_done(run, stage, inputs) and all(path.exists() for path in outputs):
+    if holds(run, stage, inputs, outputs, remade=remade, helper=helper):
         return False
     if helper:
         work()
@@ -55,9 +73,62 @@ def run_stage(
         seconds = spent + time.monotonic() - started
         if begun.parent.is_dir():
             write_json(begun, {"fingerprint": print_of, "seconds": round(seconds, 1)})
-    write_json(marker, {"fingerprint": print_of, "seconds": round(seconds, 1)})
+    files = {str(path.relative_to(run.root)): seal(path) for path in _files(outputs if sealed is None else sealed)}
+    write_json(marker, {"fingerprint": print_of, "seconds": round(seconds, 1), "files": files})
     begun.unlink(missing_ok=True)
     return True
+
+
+def holds(
+    run: RunDir, stage: str, inputs: Any, outputs: list[Path], *, remade: Callable[[Path], bool] = lambda path: True,
+    helper: bool = False,
+) -> bool:  # fmt: skip
+    """Whether the stage is done with these inputs, and all that it left is as it was.
+
+    Of what is not, the rest is removed and the stage begun anew: its work then makes what is missing.
+
+    Raises:
+        RunError: if something was changed that cannot be made again by itself.
+    """
+    if not is_done(run, stage, inputs):
+        return False
+    marker = read_json(run.done(stage))
+    files = marker.get("files", {})
+    now = {name: renewed(run.root / name, sealed) for name, sealed in files.items()}
+    broken = [run.root / name for name, sealed in now.items() if sealed is None]
+    gone = [path for path in outputs if not path.exists()]
+    if not broken and not gone:
+        if now != files:
+            write_json(run.done(stage), marker | {"files": now})
+        return True
+    if helper:
+        return False
+    first = (gone or broken)[0]
+    what = "changed since it was written" if first.exists() else "missing"
+    lost = [] if gone else [path for path in broken if not remade(path)]
+    if lost:
+        raise RunError(
+            f"{lost[0]}: found it {what}; expected what the stage {stage} left there. It cannot be made again by "
+            f"itself: restore it, or delete {outputs[0]} and run the same command again, which repeats the stage."
+        )
+    more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
+    logger.warning("%s%s: %s; the stage %s makes it again", first, more, what, stage)
+    if not gone:
+        write_json(run.begun(stage), {"fingerprint": marker["fingerprint"], "seconds": marker.get("seconds", 0.0)})
+    for path in broken:
+        path.unlink(missing_ok=True)
+    run.done(stage).unlink()
+    return False
+
+
+def _files(places: Sequence[Path]) -> Iterator[Path]:
+    """All files at or below these places, in a fixed order."""
+    for place in places:
+        for folder, folders, names in os.walk(place):
+            folders[:] = sorted(name for name in folders if name not in UNSEALED)
+            yield from (Path(folder) / name for name in sorted(names) if not name.startswith("."))
+        if place.is_file():
+            yield place
 
 
 def begin_stage(run: RunDir, stage: str, inputs: Any, outputs: list[Path], *, keep: bool = False) -> float:
@@ -97,7 +168,14 @@ def is_begun(run: RunDir, stage: str, inputs: Any) -> bool:
 
 
 def _bears(marker: Path, stage: str, inputs: Any) -> bool:
-    return marker.exists() and read_json(marker).get("fingerprint") == _fingerprint_of(stage, inputs)
+    if not marker.exists():
+        return False
+    try:
+        return bool(read_json(marker).get("fingerprint") == _fingerprint_of(stage, inputs))
+    except DataError as error:
+        logger.warning("%s; the stage %s runs again", error, stage)
+        marker.unlink()
+        return False
 
 
 def _fingerprint_of(stage: str, inputs: Any) -> str:
@@ -107,6 +185,12 @@ def _fingerprint_of(stage: str, inputs: Any) -> str:
 def seconds_by_stage(run: RunDir) -> dict[str, float]:
     """How long each finished stage took."""
     return {stage: read_json(run.done(stage))["seconds"] for stage in TIMED if run.done(stage).exists()}
+
+
+def data_print(datalist: Path) -> str:
+    """The fingerprint of a prepared data set: of all that its datalist says, but for where the files lay."""
+    cases = read_json(datalist)["cases"]
+    return fingerprint([{key: value for key, value in case.items() if key not in ("image", "label")} for case in cases])
 
 
 def fingerprint(value: Any) -> str:

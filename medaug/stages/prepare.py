@@ -67,13 +67,10 @@ def prepare(config: PipelineConfig, run: RunDir) -> bool:
             logger.warning("data and target: %s. If they are of one patient, %s.", doubt, REMEDY)
     if config.split.file is not None:
         _own_split(config, sources)  # not after an hour of reading
-    if not (run.split.exists() and all((source.folder / run.datalist.name).exists() for source in sources)):
-        run.done("prepare").unlink(missing_ok=True)
     inputs = [essential(config.split), *(_inputs(source) for source in sources)]
-    ran = run_stage(run, "prepare", inputs, [], lambda: _prepare(config, run, sources))
-    if not ran:
-        _refuse_edited_split(config, run, sources)
-    return ran
+    folders = [source.folder for source in sources]
+    ran = run_stage(run, "prepare", inputs, [], lambda: _prepare(config, run, sources), sealed=folders)
+    return ran or _mend_split(config, run, sources)
 
 
 def _inputs(source: Source) -> list[Any]:
@@ -84,11 +81,12 @@ def _inputs(source: Source) -> list[Any]:
 def _find(data: DataConfig, run: RunDir) -> list[Case]:
     if data.root is not None:
         return find_cases(data.root, layout=data.layout, sequence=data.sequence, patient_regex=data.patient_regex)
-    made = run.root / "done" / "phantoms.json"
-    if not made.exists():
+
+    def draw() -> None:
         shutil.rmtree(run.phantoms, ignore_errors=True)  # what a killed run had drawn so far
         write_phantoms(run.phantoms, "msd", **data.phantoms.model_dump())
-        write_json(made, data.phantoms.model_dump(mode="json"))
+
+    run_stage(run, "phantoms", data.phantoms.model_dump(mode="json"), [run.phantoms], draw)
     sequence = data.sequence if data.sequence is not None else PHANTOM_SEQUENCES[data.phantoms.anatomy]
     return find_cases(run.phantoms, sequence=sequence)
 
@@ -222,10 +220,20 @@ def split_of(config: PipelineConfig, sources: list[Source], patients: set[str]) 
     return split if s.labelled is None else with_labelled(split, s.labelled, s.seed)
 
 
-def _refuse_edited_split(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None:
+def _mend_split(config: PipelineConfig, run: RunDir, sources: list[Source]) -> bool:
+    """Refuses patients that changed sides; a split that is missing or damaged is drawn again, the same.
+
+    Raises:
+        LeakageError: naming the patients.
+    """
     entries = [entry for source in sources for entry in read_json(source.folder / run.datalist.name)["cases"]]
-    made = _split(config, run, sources, [entry for entry in entries if not is_synthetic(entry)]).to_dict()
-    found = checked_parts(read_json(run.split))
+    made = _split(config, run, sources, entries).to_dict()
+    try:
+        found = checked_parts(read_json(run.split))
+    except DataError as error:
+        logger.warning("%s; the split is drawn again, the same", error)
+        write_json(run.split, made)
+        return True
     moved = {p for part in PARTS for p in set(made[part]) ^ set(found[part])}
     if moved:
         patients = sorted(moved)
@@ -234,6 +242,11 @@ def _refuse_edited_split(config: PipelineConfig, run: RunDir, sources: list[Sour
             f"{', '.join(patients)} changed sides. What was trained with the other split would leak into the results; "
             "make a new run with another split.seed or --out.", patients,
         )  # fmt: skip
+    if found.get("hash") != made.get("hash"):
+        logger.warning("%s: changed since it was written; the split is drawn again, the same", run.split)
+        write_json(run.split, made)
+        return True
+    return False
 
 
 def _add_windows(source: Source, entries: list[dict[str, Any]]) -> None:

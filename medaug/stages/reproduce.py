@@ -6,16 +6,14 @@ as soon as the scans are read, before an hour is spent on training with others.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from rich.table import Table
-
 from medaug.errors import DataError
 from medaug.io.atomic import read_json, write_json
-from medaug.report.terminal import table_text
+from medaug.io.tables import read_csv
+from medaug.report.terminal import Table, table_text
 from medaug.stages.finished import Finished
 from medaug.stages.runs import RunDir
 
@@ -151,12 +149,11 @@ def _table(found: Finished, name: str) -> Scores:
     if name not in found.tables:
         return {}
     metrics = {metric for _, summary in found.summaries() for metric in summary["metrics"]}
-    with found.tables[name].open(newline="", encoding="utf-8") as stream:
-        return {
-            tuple(f"{key} {value}" for key, value in row.items() if key not in metrics and value):
-            {key: float(value) if value else None for key, value in row.items() if key in metrics}
-            for row in csv.DictReader(stream)
-        }  # fmt: skip
+    return {
+        tuple(f"{key} {value}" for key, value in row.items() if key not in metrics and value):
+        {key: float(value) if value else None for key, value in row.items() if key in metrics}
+        for row in read_csv(found.tables[name])
+    }  # fmt: skip
 
 
 def _cells(found: Finished) -> Scores:

@@ -18,7 +18,7 @@ from typing import Any
 from medaug.errors import ConfigError, RunError
 from medaug.stages.claims import claimed, claims_held
 from medaug.stages.config import PipelineConfig
-from medaug.stages.markers import add_seconds, begin_stage, is_begun, is_done
+from medaug.stages.markers import add_seconds, begin_stage, holds, is_begun
 from medaug.stages.runs import RunDir
 from medaug.stages.synthesize import STAGE, SynthesisJobs, finish, inputs_of, records_of, refuse_at_work, synthesis_jobs
 
@@ -86,7 +86,7 @@ def _begin(run: RunDir, shard: Shard, inputs: list[Any], held: ExitStack) -> boo
     Claims to shares are taken and looked at by the holder of the claim to the stage alone.
     """
     with claimed(run, STAGE, wait=True):
-        if is_done(run, STAGE, inputs) and run.synthetic.exists():
+        if holds(run, STAGE, inputs, [run.synthetic]):
             return False
         if not is_begun(run, STAGE, inputs):
             refuse_at_work(run)

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from medaug.errors import DataError, RunError
 from medaug.evaluation.samples import Source
 from medaug.io.atomic import read_json, write_json
+from medaug.io.datalists import own_file
 from medaug.io.files import write_scan
 from medaug.io.prepared import View, views_of
 from medaug.progress import track
@@ -35,6 +36,8 @@ from medaug.stages.provenance import refuse_known
 from medaug.stages.runs import RunDir
 
 STAGE = "synthesize"
+FILES = ("image", "label", "original")
+"""What a record names of its case."""
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 TRIES = 20
 """How many views without room end the search for one that has some."""
@@ -135,15 +138,18 @@ class SynthesisJobs(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         kind, number, path = self._case(index)
-        if path.exists():
+        if self.is_there(index):
             return read_json(path)
         record = self._inserted(path.stem, index) if kind == "inserted" else self._removed(path.stem, number)
         write_json(path, record)
         return record
 
     def is_there(self, index: int) -> bool:
-        """Whether the case was made."""
-        return self._case(index)[2].exists()
+        """Whether the case was made, and all its files are there."""
+        path = self._case(index)[2]
+        return path.exists() and all(
+            own_file(self.run.synthetic, read_json(path)[kind], must_exist=False).exists() for kind in FILES
+        )
 
     def _case(self, index: int) -> tuple[str, int, Path]:
         """What is done to make it, its number among those, and where its record lies."""

@@ -21,12 +21,13 @@ from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.two_domains import segmenter_terms
 from medaug.stages.domains.material import Material, domain_material, domain_segmenter, needs_segmenter
-from medaug.stages.markers import essential, fingerprint, run_stage
+from medaug.stages.markers import data_print, essential, run_stage
 from medaug.stages.provenance import content_of
 from medaug.stages.runs import RunDir
 from medaug.stages.warm_start import beyond_the_budget, start_from, weights_hash
 from medaug.training import fit
-from medaug.training.log import read_metrics
+from medaug.training.checkpoint import has_checkpoint
+from medaug.training.log import METRICS, read_metrics
 from medaug.training.monitors import warnings_in, warnings_of
 from medaug.training.processes import is_helper
 from medaug.training.samples import TumorCropSamples, WholeViewSamples, healthy_views
@@ -37,14 +38,17 @@ from medaug.translators.weights import save_translator
 def train(config: PipelineConfig, run: RunDir) -> bool:
     """The stage; says whether it had anything to do."""
     names = ["data", "split", "translator", "crop", "training"]
-    datalists = [fingerprint(read_json(run.datalist))]
+    datalists = [data_print(run.datalist)]
     if config.target is not None:
         names += ["target", "pairing", "segmenter"]
-        datalists.append(fingerprint(read_json(run.datalist_b)))
+        datalists.append(data_print(run.datalist_b))
     sections = [essential(getattr(config, name)) for name in names]
     inputs = [sections, *datalists, read_json(run.split)["hash"], *weights_hash(config.translator.warm_start)]
     helper = is_helper(config.training)
-    ran = run_stage(run, "train", inputs, [run.train], lambda: _train(config, run), helper=helper)
+    ran = run_stage(
+        run, "train", inputs, [run.train], lambda: _train(config, run), helper=helper,
+        remade=lambda path: path.name != METRICS and has_checkpoint(run.train),
+    )  # fmt: skip
     for warning in [] if helper else warnings_in(run.train):
         say(f"warning: {warning}")
     return ran
@@ -79,7 +83,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         "picture_spacing_mm": config.data.spacing_mm, "sequence": config.data.sequence,
         "steps": config.training.steps, "seed": config.training.seed, "patch_size": config.crop.size,
         "slices": config.data.slices, "overlap": config.crop.overlap,
-        "warnings": [*beyond, *warnings_of(read_metrics(run.train / "metrics.jsonl"))], **material.facts,
+        "warnings": [*beyond, *warnings_of(read_metrics(run.train / METRICS))], **material.facts,
     }  # fmt: skip
     save_translator(run.weights, translator, material.prior, facts)
     if material.prior is not None:

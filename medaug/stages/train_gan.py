@@ -15,12 +15,13 @@ from medaug.progress import say
 from medaug.report.latent import GanPreview, draw_latent_space
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
-from medaug.stages.markers import essential, fingerprint, run_stage
+from medaug.stages.markers import data_print, essential, run_stage
 from medaug.stages.provenance import content_of
 from medaug.stages.runs import RunDir
 from medaug.training import fit
+from medaug.training.checkpoint import has_checkpoint
 from medaug.training.classes import ClassCropSamples
-from medaug.training.log import read_metrics
+from medaug.training.log import METRICS, read_metrics
 from medaug.training.monitors import warnings_in, warnings_of
 from medaug.training.processes import is_helper
 from medaug.training.samples import healthy_views
@@ -29,9 +30,12 @@ from medaug.training.samples import healthy_views
 def train_gan(config: PipelineConfig, run: RunDir) -> bool:
     """The stage; says whether it had anything to do."""
     sections = [essential(getattr(config, name)) for name in ("data", "split", "gan", "crop", "training")]
-    inputs = [sections, fingerprint(read_json(run.datalist)), read_json(run.split)["hash"]]
+    inputs = [sections, data_print(run.datalist), read_json(run.split)["hash"]]
     helper = is_helper(config.training)
-    ran = run_stage(run, "train-gan", inputs, [run.train_gan], lambda: _train(config, run), helper=helper)
+    ran = run_stage(
+        run, "train-gan", inputs, [run.train_gan], lambda: _train(config, run), helper=helper,
+        remade=lambda path: path.name != METRICS and has_checkpoint(run.train_gan),
+    )  # fmt: skip
     for warning in [] if helper else warnings_in(run.train_gan):
         say(f"warning: {warning}")
     return ran
@@ -51,7 +55,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         "spacing_mm": list(spacing_mm), "training_patients": list(split.train), "split_hash": split.hash,
         "training_content": content_of(run, split),
         "sequence": config.data.sequence, "steps": config.training.steps, "seed": config.training.seed,
-        "warnings": warnings_of(read_metrics(run.train_gan / "metrics.jsonl")),
+        "warnings": warnings_of(read_metrics(run.train_gan / METRICS)),
     }  # fmt: skip
     save_gan(run.gan_weights, gan, facts)
 

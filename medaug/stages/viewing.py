@@ -14,6 +14,7 @@ import numpy as np
 from monai.data import MetaTensor
 
 from medaug.io.atomic import read_json
+from medaug.io.datalists import own_file
 from medaug.io.files import read_label, read_scan
 from medaug.io.prepared import View
 from medaug.io.suffixes import PICTURES, suffix_of
@@ -110,18 +111,19 @@ def _synthetic_cases(run: RunDir, most: int) -> list[EncodedCase]:
     """The first synthetic cases of each kind beside their parents, where both are there."""
     path = run.synthetic / "datalist.json"
     records = read_json(path)["training"] if path.exists() else []
-    shown = [r for r in records if "original" in r]
+    shown = [
+        record for record in records
+        if "original" in record and own_file(run.synthetic, record["original"], must_exist=False).exists()
+    ]  # fmt: skip
     return [
         encode(_synthetic_case(record, run.synthetic))
         for kind in SYNTHETIC
-        for record in islice(
-            (r for r in shown if r["kind"] == kind and (run.synthetic / r["original"]).exists()), most
-        )
-    ]  # fmt: skip
+        for record in islice((r for r in shown if r["kind"] == kind), most)
+    ]
 
 
 def _synthetic_case(record: dict[str, Any], folder: Path) -> ViewerCase:
-    scans = [read_scan(folder / record[key]) for key in ("original", "image")]
+    scans = [read_scan(own_file(folder, record[key])) for key in ("original", "image")]
     window = Window.from_dict(record["window"])
     before, after = (
         Shown(name, scan.numpy()[0], window) for name, scan in zip(("original", "synthetic"), scans, strict=True)
@@ -130,6 +132,6 @@ def _synthetic_case(record: dict[str, Any], folder: Path) -> ViewerCase:
     level = "" if parent["level"] is None else f", slice {parent['level'] + 1}"
     return ViewerCase(
         f"{record['case']}, made from {parent['case']}{level}", before, after, scans[0].affine.numpy(),
-        read_label(folder / record["label"]).numpy()[0], oriented=is_oriented(record["image"]),
+        read_label(own_file(folder, record["label"])).numpy()[0], oriented=is_oriented(record["image"]),
         group=SYNTHETIC[record["kind"]],
     )  # fmt: skip

@@ -19,6 +19,7 @@ from medaug.errors import RunError
 from medaug.io.opening import check_regular
 
 KEPT = 2
+CHECKPOINTS = "checkpoints"
 
 
 def save_checkpoint(
@@ -82,6 +83,11 @@ def load_checkpoint(folder: Path, *, rank: int = 0, processes: int | None = None
             f"{path}: found a damaged or foreign checkpoint ({str(error).partition('.')[0]}); expected tensors, "
             f"numbers and texts. Remove {steps[-1].name} to resume from the checkpoint before it."
         ) from error
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a training's folder holds a checkpoint to go on from."""
+    return bool(_steps(folder / CHECKPOINTS))
 
 
 def _reason(error: OSError | RuntimeError) -> str:

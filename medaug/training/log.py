@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+METRICS = "metrics.jsonl"
+
 
 class MetricsLog:
     """Appends rows; opened at a step, it first drops rows that a killed run wrote after its last checkpoint."""
 
     def __init__(self, folder: Path, start_step: int = 0):
-        self.path = folder / "metrics.jsonl"
+        self.path = folder / METRICS
         kept = [row for row in read_metrics(self.path) if row["step"] <= start_step]
         self.path.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self._board = _tensorboard(folder / "tensorboard", start_step)

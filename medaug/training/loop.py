@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medaug.errors import Interrupted
 from medaug.progress import track
-from medaug.training.checkpoint import load_checkpoint, save_checkpoint
+from medaug.training.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint
 from medaug.training.config import TrainingConfig
 from medaug.training.log import MetricsLog
 from medaug.training.monitors import check_finite, measure
@@ -56,7 +56,7 @@ def fit(
     fabric = make_fabric(config)
     # Fabric gives each process its own copy of modules that are arguments, and cannot walk frozen dataclasses.
     stopped = fabric.launch(partial(_train, samples=samples, config=config, folder=folder, preview=preview), translator)
-    state = load_checkpoint(folder / "checkpoints")
+    state = load_checkpoint(folder / CHECKPOINTS)
     assert state is not None  # the last step was saved
     if stopped:
         raise Interrupted(f"stopped after step {state['step']} of {config.steps}; the same command resumes")
@@ -72,7 +72,7 @@ def _train(
 ) -> bool:  # fmt: skip
     """Runs in every process; returns whether a signal stopped it (what is raised in a spawned one loses its type)."""
     fabric.barrier()  # the first may have had something to clear away before
-    state = _State(fabric, translator, config, folder / "checkpoints")
+    state = _State(fabric, translator, config, folder / CHECKPOINTS)
     if state.step >= config.steps:
         return False
     loader = _loader(fabric, samples, config, state.step)

@@ -18,6 +18,7 @@ from medaug.io.atomic import read_json
 from medaug.io.files import write_scan
 from medaug.io.layouts import find_cases
 from medaug.io.weights import read_weights, write_weights
+from medaug.report.page import ReportPage, render
 from medaug.splits import Split
 from medaug.stages.config.files import dump_config, load_config
 from medaug.stages.downstream.held_out import synthetic_source
@@ -111,6 +112,43 @@ def test_a_manifest_cannot_point_out_of_its_folder(copy_of_run, outside):
         changed = [records[0] | {key: outside}]
         with pytest.raises(DataError, match="leaves the folder"):
             synthetic_source(changed, copy_of_run, 2)
+
+
+@pytest.mark.parametrize("outside", ["absolute", "above", "link", "linked folder", 7])
+@pytest.mark.parametrize("command", ["export {run} {out} --to nnunet", "report {run}"])
+def test_a_run_exports_and_shows_only_its_own_files(copy_of_run, scans, tmp_path, outside, command):
+    secret, manifest = scans / "a.nii.gz", copy_of_run.synthetic / "datalist.json"
+    (copy_of_run.synthetic / "link.nii.gz").symlink_to(secret)
+    (copy_of_run.synthetic / "folder").symlink_to(scans)
+    named = {
+        "absolute": str(secret), "above": os.path.relpath(secret, copy_of_run.synthetic), "link": "link.nii.gz",
+        "linked folder": "folder/a.nii.gz",
+    }  # fmt: skip
+    content = read_json(manifest)
+    content["training"][0] |= dict.fromkeys(("image", "label", "original"), named.get(outside, outside))
+    put(manifest, content)
+    result = CliRunner().invoke(app, command.format(run=copy_of_run.root, out=tmp_path / "out").split())
+    assert result.exit_code == DataError.exit_code, result.output
+    assert "datalist.json" in result.stderr and "a file in" in result.stderr or "leaves the folder" in result.stderr
+
+
+NASTY = "a\x1b[2Jb\x9bc\u202ed\n[red]e"
+
+
+def test_names_are_printed_as_escapes_wherever_they_go(scans, tmp_path):
+    """In what doctor says, in a log and in an error, and on a page."""
+    for kind in ("images", "labels"):
+        written(tmp_path / "data" / kind / f"{NASTY}.nii.gz", (scans / kind / "a.nii.gz").read_bytes())
+    found = [
+        CliRunner().invoke(app, ["-v", *command])
+        for command in (["doctor", str(tmp_path / "data")], ["run", str(tmp_path / f"{NASTY}.yaml")])
+    ]
+    out = CliRunner().invoke(app, ["phantoms", str(tmp_path / NASTY), "--patients", "1"])
+    for result in [*found, out]:
+        assert not set(result.output) & {"\x1b", "\x9b", "\u202e"}, result.output
+    assert r"a\x1b[2Jb\x9bc\u202ed\n[red]e" in out.stdout and r"\u202ed\n[red]e" in found[0].stdout
+    page = render(ReportPage(NASTY, NASTY, None, [(NASTY, NASTY)], []), tmp_path / "page.html").read_text()
+    assert not set(page) & {"\x1b", "\x9b", "\u202e"} and r"a\x1b[2Jb" in page
 
 
 @pytest.mark.parametrize("outside", ["../secret.nii.gz", "/etc/passwd", "x" * 300, "a\0b", "\ud800.nii.gz", "\x1b[2J"])

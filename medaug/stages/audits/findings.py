@@ -18,7 +18,7 @@ from medaug.quality.radiomics import radiomics_available
 from medaug.stages.audits.kept import finding_of, kept_rows
 from medaug.stages.audits.registry import audits_of
 from medaug.stages.config import PipelineConfig
-from medaug.stages.markers import essential, fingerprint
+from medaug.stages.markers import data_print, essential, fingerprint
 from medaug.stages.runs import RunDir
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def _made_of(name: str, config: PipelineConfig, run: RunDir) -> str:
     """All that decides this answer."""
     settings = essential(config.audit)
     limits = {key: limit for key, limit in settings.pop("limits").items() if key.startswith(name)}
-    datalists = [fingerprint(read_json(path)) for path in (run.datalist, run.datalist_b) if path.exists()]
+    datalists = [data_print(path) for path in (run.datalist, run.datalist_b) if path.exists()]
     return fingerprint([
         medaug.__version__, name, settings, limits, essential(config.segmenter), config.evaluation.patch_size,
         read_json(run.weights / "model.json")["sha256"], read_json(run.split)["hash"], *datalists,

@@ -8,7 +8,7 @@ import sys
 from contextlib import redirect_stderr
 from pathlib import Path
 
-from medaug.errors import ConfigError, RunError
+from medaug.errors import ConfigError, RunError, visible
 from medaug.io.atomic import read_json
 from medaug.progress import say
 from medaug.stages.benchmark.page import page, training_warnings
@@ -72,7 +72,7 @@ def _work_quietly(config: PipelineConfig, root: RunDir, number: int) -> None:
     terminal, log = sys.stderr, root.root / "logs" / f"worker-{number}.log"
     log.parent.mkdir(exist_ok=True)
     with log.open("a") as file, redirect_stderr(file):
-        work(config, root, lambda line: print(line, file=terminal, flush=True))
+        work(config, root, lambda line: print(visible(line), file=terminal, flush=True))
 
 
 def _submit(config: PipelineConfig, root: RunDir, jobs: int, cluster: str) -> None:

@@ -6,7 +6,6 @@ rivals are as in `downstream.summary`.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ import numpy as np
 
 from medaug.errors import RunError
 from medaug.io.atomic import read_json
+from medaug.io.tables import read_csv
 from medaug.stages.runs import RunDir
 
 Group = dict[str, Any]
@@ -119,9 +119,7 @@ def read_results(run: RunDir) -> Results:
             "benchmark` command again to finish it."
         )
     values = read_json(summary)
-    with table.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    return Results(values["task"], values["metrics"], values["groups"], rows)
+    return Results(values["task"], values["metrics"], values["groups"], read_csv(table))
 
 
 def cell_files(run: RunDir, results: Results) -> list[CellFile]:

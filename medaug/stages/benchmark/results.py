@@ -8,13 +8,12 @@ synthetic samples have the same cells in every ratio. Folds are pooled: every pa
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
-from io import StringIO
 from typing import Any
 
 from medaug.errors import RunError
 from medaug.io.atomic import read_json, write_json, write_text
+from medaug.io.tables import csv_text
 from medaug.splits import Split
 from medaug.stages.benchmark.jobs import source_of
 from medaug.stages.benchmark.plan import Block, Job, blocks_of, jobs_of, ratios_of
@@ -76,13 +75,11 @@ def _group(
 
 
 def _csv(cells: list[tuple[Job, dict[str, Any], int]], task: Task) -> str:
-    stream = StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["labelled", "ratio", "arm", "seed", "fold", "patient", *task.metrics])
+    rows = []
     for job, cell, labelled in cells:
         facts = [labelled, _blank(job.ratio), job.arm, job.seed, _blank(job.block.fold)]
-        writer.writerows([*facts, patient, *scores] for patient, scores in _scores(cell, task))
-    return stream.getvalue()
+        rows += [[*facts, patient, *scores] for patient, scores in _scores(cell, task)]
+    return csv_text(["labelled", "ratio", "arm", "seed", "fold", "patient", *task.metrics], rows)
 
 
 def _scores(cell: dict[str, Any], task: Task) -> Iterator[tuple[str, list[Any]]]:

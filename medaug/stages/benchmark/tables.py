@@ -10,10 +10,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from rich.table import Table
-
 from medaug.io.atomic import read_json
-from medaug.report.terminal import table_text
+from medaug.report.terminal import Table, table_text
 from medaug.stages.benchmark.answer import lacking_of
 from medaug.stages.benchmark.jobs import source_of
 from medaug.stages.benchmark.plan import Job, check_benchmark, jobs_of

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from medaug.errors import Interrupted, MedaugError
+from medaug.errors import Interrupted, MedaugError, visible
 from medaug.io.atomic import write_json
 from medaug.stages.benchmark.jobs import do, source_of
 from medaug.stages.benchmark.plan import Job, jobs_of
@@ -39,7 +39,8 @@ def work(config: PipelineConfig, root: RunDir, say: Callable[[str], None] | None
         root: of the benchmark, opened.
         say: is told each job that this process has done; by default stderr.
     """
-    worker = Worker(root, jobs_of(config, root), say or (lambda line: print(line, file=sys.stderr, flush=True)))
+    aloud = say or (lambda line: print(visible(line), file=sys.stderr, flush=True))
+    worker = Worker(root, jobs_of(config, root), aloud)
     worker.work()
     if not failures(root):
         with claimed(root, "results", wait=True):

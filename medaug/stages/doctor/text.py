@@ -5,9 +5,9 @@ from __future__ import annotations
 from io import StringIO
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from medaug.errors import visible
+from medaug.report.terminal import Table
 from medaug.stages.doctor.examination import Examination
 from medaug.stages.doctor.looking import SPECK_MM, DataSummary, Group, Spread
 
@@ -25,24 +25,26 @@ def examination_text(found: Examination) -> str:
             console.print(_figures(summary))
     checks = Table("check", "answer", "what was found")
     for check in found.checks:
-        checks.add_row(check.name, check.verdict, escape(check.sentence))
+        checks.add_row(check.name, check.verdict, check.sentence)
     console.print(checks)
     for check in found.checks:
         if check.named and check.verdict != "pass":
             more = f" … and {len(check.named) - NAMED} more (`--json` has all)" if len(check.named) > NAMED else ""
             console.print(f"{check.name}:", markup=False)
             for name in check.named[:NAMED]:
-                console.print(f"  {name}", soft_wrap=True, markup=False)
+                console.print(f"  {visible(name)}", soft_wrap=True, markup=False)
             if more:
                 console.print(f" {more}", markup=False)
     if found.suggestion:
-        console.print(f"\nA pipeline for it:\n\n{found.suggestion}", soft_wrap=True, markup=False)
+        console.print(
+            f"\nA pipeline for it:\n\n{visible(found.suggestion, keep=chr(10))}", soft_wrap=True, markup=False
+        )
     console.print("usable" if found.usable else "NOT usable as it is: see the checks that fail")
     return stream.getvalue().rstrip()
 
 
 def _figures(s: DataSummary) -> Table:
-    table = Table("", escape(s.root), show_lines=False)
+    table = Table("", s.root, show_lines=False)
     rows = {
         "layout": f"{s.layout} ({s.looks_like})",
         "sequence": "–" if s.sequence is None else str(s.sequence),
@@ -65,7 +67,7 @@ def _figures(s: DataSummary) -> Table:
         "cost": f"read in {s.seconds:g} s; prepared on this grid {s.megabytes:.0f} MB",
     }  # fmt: skip
     for name, text in rows.items():
-        table.add_row(name, escape(text))
+        table.add_row(name, text)
     return table
 
 

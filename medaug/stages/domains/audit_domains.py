@@ -37,7 +37,7 @@ from medaug.stages.domains.audit_scans import (
 )
 from medaug.stages.domains.audit_tiling import tiling_of
 from medaug.stages.domains.audit_tissues import figures_of, levels
-from medaug.stages.markers import essential, fingerprint, run_stage
+from medaug.stages.markers import data_print, essential, run_stage
 from medaug.stages.runs import RunDir
 from medaug.stages.viewing import SHOWN, is_oriented
 from medaug.transforms import TranslateDomain
@@ -54,7 +54,7 @@ def audit_domains(config: PipelineConfig, run: RunDir) -> bool:
         weights["sha256"],
         split["hash"],
         essential(config.audit),
-        *(fingerprint(read_json(path)) for path in (run.datalist, run.datalist_b)),
+        *(data_print(path) for path in (run.datalist, run.datalist_b)),
     ]
     return run_stage(run, "audit_domains", inputs, [run.audit], lambda: _audit(config, run))
 

@@ -32,7 +32,7 @@ from medaug.stages.downstream.held_out import check_provenance, held_out_patient
 from medaug.stages.downstream.own_arms import refuse_own_arms
 from medaug.stages.downstream.summary import write_domain_summary
 from medaug.stages.downstream.tasks import Segmentation
-from medaug.stages.markers import essential, fingerprint, run_stage
+from medaug.stages.markers import data_print, essential, fingerprint, run_stage
 from medaug.stages.provenance import refuse_known
 from medaug.stages.runs import RunDir
 from medaug.transforms import TranslateDomain
@@ -53,7 +53,7 @@ def evaluate_domains(config: PipelineConfig, run: RunDir) -> bool:
     """
     check_arms(config)
     synthetic = read_json(run.synthetic / "datalist.json")["training"]
-    datalists = [fingerprint(read_json(path)) for path in (run.datalist, run.datalist_b)]
+    datalists = [data_print(path) for path in (run.datalist, run.datalist_b)]
     inputs = [essential(config.evaluation), *datalists, fingerprint(synthetic)]
     source = made_of(config.evaluation, *inputs[1:])
 

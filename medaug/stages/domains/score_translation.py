@@ -27,7 +27,7 @@ from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.registered import read_case, read_target, registered, scale_of, translated, whole_views
 from medaug.stages.downstream.cells import cell_path
 from medaug.stages.downstream.summary import write_translation_summary
-from medaug.stages.markers import fingerprint, run_stage
+from medaug.stages.markers import data_print, run_stage
 from medaug.stages.provenance import refuse_known
 from medaug.stages.runs import RunDir
 from medaug.stages.viewing import SHOWN, is_oriented
@@ -54,7 +54,7 @@ def score_translation(config: PipelineConfig, run: RunDir) -> bool:
         raise ConfigError("only a translation between two kinds of image can be compared with real ones: domain ct")
     facts, split = read_json(run.weights / "model.json"), Split.from_dict(read_json(run.split))
     refuse_known(facts, run, split, f"weights {run.weights}")
-    datalists = [fingerprint(read_json(path)) for path in (run.datalist, run.datalist_b)]
+    datalists = [data_print(path) for path in (run.datalist, run.datalist_b)]
     inputs = [config.evaluation.patients, facts["sha256"], split.hash, *datalists]
     return run_stage(run, "score_translation", inputs, [run.evaluation], lambda: _score(config, run, split))
 

@@ -13,13 +13,15 @@ import numpy as np
 
 from medaug.errors import DataError
 from medaug.io.atomic import read_json, write_json
+from medaug.io.cache import file_name
+from medaug.io.datalists import own_file
 from medaug.io.files import write_scan
 from medaug.io.prepared import View
 from medaug.progress import track
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
 from medaug.stages.domains.registered import translated_entry
-from medaug.stages.markers import essential, fingerprint, run_stage
+from medaug.stages.markers import data_print, essential, run_stage
 from medaug.stages.provenance import refuse_known
 from medaug.stages.runs import RunDir
 from medaug.transforms import TranslateDomain
@@ -35,7 +37,7 @@ def translate(config: PipelineConfig, run: RunDir) -> bool:
     """
     facts, split = read_json(run.weights / "model.json"), Split.from_dict(read_json(run.split))
     refuse_known(facts, run, split, f"weights {run.weights}")
-    inputs = [essential(config.synthesis), facts["sha256"], split.hash, fingerprint(read_json(run.datalist))]
+    inputs = [essential(config.synthesis), facts["sha256"], split.hash, data_print(run.datalist)]
     return run_stage(run, "translate", inputs, [run.synthetic], lambda: _translate(config, run, split))
 
 
@@ -59,10 +61,12 @@ def _translate(config: PipelineConfig, run: RunDir, split: Split) -> None:
 
 def _record(entry: dict[str, Any], number: int, seed: int, weights: Weights, run: RunDir) -> dict[str, Any]:
     """Translates one scan and writes it, or returns what is there."""
-    name = f"translated-{number:02d}-{entry['case']}"
+    name = file_name(f"translated-{number:02d}-{entry['case']}")
     path = run.synthetic / "records" / f"{name}.json"
     if path.exists():
-        return read_json(path)
+        record = read_json(path)
+        if all(own_file(run.synthetic, record[kind], must_exist=False).exists() for kind in ("image", "label")):
+            return record
     image, window = translated_entry(entry, run.prepared, TranslateDomain(weights, "a2b", seed=seed))
     paths = {kind: f"{kind}s/{name}.nii.gz" for kind in ("image", "label")}
     affine = np.asarray(entry["affine"])

@@ -8,18 +8,25 @@ is `<arm>-seed<k>-ratio<r>.json`.
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from medaug.io.atomic import read_json, write_json
+from medaug.errors import DataError
+from medaug.io.atomic import read_json, to_json, write_json
 from medaug.stages.config import EvaluationConfig
 from medaug.stages.markers import essential, fingerprint
 from medaug.stages.runs import RunDir
 
+logger = logging.getLogger(__name__)
+
 Cell = dict[str, Any]
+SEAL = "sha256"
+"""The key of a fingerprint of all else in a cell."""
 NOT_OF_A_CELL = dict.fromkeys(("arms", "own_arms", "seeds", "size_limits_mm"))
 """Settings that say which cells there are, and how they are summed up."""
 
@@ -41,12 +48,28 @@ def cell_path(run: RunDir, arm: str, seed: int, ratio: float | None = None) -> P
 
 
 def is_kept(path: Path, source: str) -> bool:
-    """Whether there is a cell that was made of this."""
-    return path.exists() and read_json(path).get("made_of") == source
+    """Whether there is a cell that was made of this, as it was written."""
+    return bool(_whole_cell(path).get("made_of") == source)
 
 
 def keep_cell(path: Path, source: str, cell: Cell) -> None:
-    write_json(path, cell | {"made_of": source})
+    cell = json.loads(to_json(cell | {"made_of": source}))
+    write_json(path, cell | {SEAL: fingerprint(cell)})
+
+
+def _whole_cell(path: Path) -> Cell:
+    """The cell in this file; an empty one if there is none, or it was cut or changed since it was written."""
+    if not path.exists():
+        return {}
+    try:
+        cell = read_json(path)
+    except DataError as error:
+        logger.warning("%s; the cell is trained again", error)
+        return {}
+    if cell.get(SEAL) != fingerprint({key: value for key, value in cell.items() if key != SEAL}):
+        logger.warning("%s: changed since it was written; the cell is trained again", path)
+        return {}
+    return dict(cell)
 
 
 def trained_cells(
@@ -54,7 +77,8 @@ def trained_cells(
 ) -> dict[str, list[Cell]]:
     """`cells_of`, those that are missing trained first; what was made of something else than `source` is removed."""
     for path in (run.evaluation / "cells").glob("[!.]*.json"):
-        if not is_kept(path, of_arm(source, settings, read_json(path).get("arm", ""))):
+        cell = _whole_cell(path)
+        if cell.get("made_of") != of_arm(source, settings, cell.get("arm", "")):
             path.unlink()
     for seed in settings.seeds:
         for arm in settings.arms:

@@ -9,7 +9,7 @@ from medaug.errors import DataError
 from medaug.evaluation.samples import Source
 from medaug.io.atomic import read_json
 from medaug.io.cache import file_name, prepare_cases, store_array
-from medaug.io.datalists import inside
+from medaug.io.datalists import own_file
 from medaug.io.prepared import View, views_of
 from medaug.splits import Split, refuse_leakage
 from medaug.stages.config import EvaluationConfig
@@ -51,8 +51,9 @@ def synthetic_source(
     Args:
         organs: whether a case has the organ of the view that it was made from.
     """
-    manifest = run.synthetic / "datalist.json"
-    cases = [record | {key: str(inside(manifest, record[key])) for key in ("image", "label")} for record in records]
+    cases = [
+        record | {key: str(own_file(run.synthetic, record[key])) for key in ("image", "label")} for record in records
+    ]
     if not cases:
         return None
     folder = run.evaluation / "prepared"

@@ -15,17 +15,16 @@ Those by other metrics, and of ceilings, are shown with their intervals, without
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from io import StringIO
 from typing import Any, Protocol
 
 import numpy as np
 
 from medaug.evaluation import Comparison, compare, holm, mean_interval, without_verdict
 from medaug.io.atomic import write_json, write_text
+from medaug.io.tables import csv_text
 from medaug.quality.similarity import IMAGE_METRICS
 from medaug.stages.downstream.arms import ARMS, REFERENCE, Arm
 from medaug.stages.downstream.cells import score_table
@@ -169,15 +168,13 @@ def best_rivals(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def scores_csv(cells: Cells, patients: Sequence[str], task: Scoring) -> str:
     """A row a patient and cell; blank where a metric is not defined for a patient alone."""
-    stream = StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["arm", "seed", "patient", *task.metrics])
+    rows = []
     for arm, members in cells.items():
         for cell in members:
             for patient in patients:
                 scores = [cell["scores"][patient][metric] for metric in task.metrics]
-                writer.writerow([arm, cell["seed"], patient, *("" if x is None else round(x, 5) for x in scores)])
-    return stream.getvalue()
+                rows.append([arm, cell["seed"], patient, *("" if x is None else round(x, 5) for x in scores)])
+    return csv_text(["arm", "seed", "patient", *task.metrics], rows)
 
 
 def _detection(cells: Cells, patients: Sequence[str], task: Scoring) -> dict[str, Any]:

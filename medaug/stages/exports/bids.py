@@ -14,6 +14,7 @@ from typing import Any
 
 import medaug
 from medaug.io.atomic import write_json, write_text
+from medaug.io.tables import csv_text
 from medaug.stages.exports.cases import ExportCase, ExportSet
 
 SUFFIXES = {
@@ -37,11 +38,11 @@ def write_bids(found: ExportSet, out: Path) -> None:
         write_json(folder / f"{stem}_{suffix}.json", _sidecar(case, found))
         if case.labelled:
             write_json(folder / f"{stem}_dseg.json", {"Manual": case.is_real, "SpatialReference": "orig"})
-    rows = [f"{number}\t{name}" for number, name in enumerate(found.classes, start=1)]
-    write_text(root / "dseg.tsv", "\n".join(["index\tname", "0\tbackground", *rows]) + "\n")
+    classes = enumerate(("background", *found.classes))
+    write_text(root / "dseg.tsv", csv_text(["index", "name"], list(classes), "\t"))
     parts = {case.patient: case.part for case in found.cases if case.is_real}
-    rows = [f"sub-{patient}\t{part}" for patient, part in sorted(parts.items())]
-    write_text(root / "participants.tsv", "\n".join(["participant_id\tsplit", *rows]) + "\n")
+    people = [[f"sub-{patient}", part] for patient, part in sorted(parts.items())]
+    write_text(root / "participants.tsv", csv_text(["participant_id", "split"], people, "\t"))
     write_json(root / "dataset_description.json", {
         "Name": found.name, "BIDSVersion": "1.9.0", "DatasetType": "derivative",
         "GeneratedBy": [{"Name": "medaug", "Version": medaug.__version__, "Description": found.description}],

@@ -20,6 +20,7 @@ from medaug.errors import DataError, RunError
 from medaug.io.atomic import read_json
 from medaug.io.cache import file_name
 from medaug.io.cases import natural_key
+from medaug.io.datalists import own_file
 from medaug.io.files import read_label, read_scan, write_scan
 from medaug.io.prepared import View
 from medaug.splits import Split
@@ -206,8 +207,8 @@ def _reader(entry: dict[str, Any], folder: Path) -> Callable[[], Scan]:
 
 def _synthetic_reader(run: RunDir, record: dict[str, Any], entry: dict[str, Any]) -> Callable[[], Scan]:
     def read() -> Scan:
-        image = read_scan(run.synthetic / record["image"])
-        label = read_label(run.synthetic / record["label"]).as_tensor()[0].numpy()
+        image = read_scan(own_file(run.synthetic, record["image"]))
+        label = read_label(own_file(run.synthetic, record["label"])).as_tensor()[0].numpy()
         level = record["parent"]["level"]
         return _volume(image.as_tensor()[0].numpy(), label, entry, level, image.meta["dtype"])
 

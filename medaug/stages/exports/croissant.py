@@ -6,15 +6,14 @@ synthetic cases the patients it was made from.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from datetime import UTC, datetime
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from medaug.errors import ConfigError
 from medaug.io.atomic import write_json, write_text
+from medaug.io.tables import csv_text
 from medaug.stages.exports.cases import ExportSet
 from medaug.stages.exports.datalists import image_path, label_path, write_datalist
 
@@ -56,14 +55,12 @@ def _library() -> Any:
 
 
 def _table(found: ExportSet) -> str:
-    stream = StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows = []
     for case in found.cases:
         made_from = "" if case.is_real else " ".join(sorted(case.sources))
         label = label_path(case) if case.labelled else ""
-        writer.writerow([case.name, image_path(case), label, case.patient, case.part, case.kind, made_from])
-    return stream.getvalue()
+        rows.append([case.name, image_path(case), label, case.patient, case.part, case.kind, made_from])
+    return csv_text(list(COLUMNS), rows)
 
 
 def _table_file(croissant: Any, table: str) -> Any:

@@ -62,6 +62,7 @@ def export_onnx(folder: Path, out: Path, direction: str = "a2b") -> Exported:
     weights = load_weights(folder)
     network = DirectionNetwork(weights.translator, cast(Direction, direction)).eval()
     model = _converted(network, _size(weights))
+    _scrub(model)
     onnx.helper.set_model_props(model, _about(network, weights))
     onnx.checker.check_model(model)
     content = model.SerializeToString()
@@ -99,6 +100,19 @@ def _converted(network: DirectionNetwork, size: tuple[int, ...]) -> Any:
             input_names=["input", "style"][: len(inputs)], output_names=["image"], external_data=False, verbose=False,
         )  # fmt: skip
     return program.model_proto
+
+
+def _scrub(message: Any) -> None:
+    """Takes out what the exporter noted of how it was made: stack traces with the paths of this machine, and names.
+
+    Those are `doc_string` and `metadata_props` of every part of the protocol buffer (model, functions, graphs, nodes).
+    """
+    for field, value in list(message.ListFields()):
+        if field.name in ("doc_string", "metadata_props"):
+            message.ClearField(field.name)
+        elif field.type == field.TYPE_MESSAGE:
+            for part in value if hasattr(value, "__len__") else [value]:
+                _scrub(part)
 
 
 def _about(network: DirectionNetwork, weights: Weights) -> dict[str, str]:

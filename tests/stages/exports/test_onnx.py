@@ -42,6 +42,12 @@ def test_onnxruntime_gives_the_image_of_torch_for_any_batch_and_size(model, flat
     assert np.abs(found - image.numpy())[~outside].mean() > 1e-3
 
 
+def test_the_file_holds_no_path_and_no_trace_of_how_it_was_made(model):
+    content = model.read_bytes()
+    for word in (b".py", b"stack_trace", b"site-packages", b"medaug/", str(model.parent).encode()):
+        assert word not in content
+
+
 def test_the_file_says_what_it_is_and_what_it_is_not_for(model, flat_weights):
     loaded = onnx.load(model)
     onnx.checker.check_model(loaded, full_check=True)
