@@ -21,14 +21,16 @@ class AnomalyScores:
 def insert(
     scan: AnyPath, *, weights: AnyPath, out: AnyPath, count: int = 1, seed: int = 0,
     size_mm: tuple[float, float] | None = None, organ_mask: AnyPath | None = None, mask: AnyPath | None = None,
-    style_from: AnyPath | None = None, style_mask: AnyPath | None = None, sequence: str | None = None,
+    avoid: AnyPath | None = None, style_from: AnyPath | None = None, style_mask: AnyPath | None = None,
+    sequence: str | None = None,
 ) -> list[Path]:  # fmt: skip
     """Inserts tumors into one scan; returns the paths of image, label, picture and manifest."""
     from medaug.stages.scans.single import insert_into_scan
 
     return insert_into_scan(
         Path(scan), Path(weights), Path(out), count=count, seed=seed, size_mm=size_mm, organ_mask=path_of(organ_mask),
-        mask=path_of(mask), style_from=path_of(style_from), style_mask=path_of(style_mask), sequence=sequence,
+        mask=path_of(mask), avoid=path_of(avoid), style_from=path_of(style_from), style_mask=path_of(style_mask),
+        sequence=sequence,
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ def insert(
     size_mm: Annotated[tuple[float, float] | None, typer.Option(help="Least and most diameter.")] = None,
     organ_mask: Annotated[Path | None, typer.Option(help="Where tumors may lie; left out: found.")] = None,
     mask: Annotated[Path | None, typer.Option("--mask", "-m", help="One tumor exactly here.")] = None,
+    avoid: Annotated[Path | None, typer.Option(help="Label of tumors to keep clear of.")] = None,
     style_from: Annotated[Path | None, typer.Option(help="Scan with a tumor whose style to use (MUNIT).")] = None,
     style_mask: Annotated[Path | None, typer.Option(help="That tumor, on its scan's grid.")] = None,
     sequence: Channel = None,
@@ -38,7 +39,7 @@ def insert(
 
     for path in api.insert(
         scan, weights=weights, out=out, count=count, seed=seed, size_mm=size_mm, organ_mask=organ_mask, mask=mask,
-        style_from=style_from, style_mask=style_mask, sequence=sequence,
+        avoid=avoid, style_from=style_from, style_mask=style_mask, sequence=sequence,
     ):  # fmt: skip
         say(path)
 

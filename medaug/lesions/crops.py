@@ -37,6 +37,23 @@ def box_around(center: Sequence[int] | np.ndarray, size: Sequence[int]) -> CropB
     return CropBox(tuple(int(c) - s // 2 for c, s in zip(center, size, strict=True)), tuple(int(s) for s in size))
 
 
+def box_in_mm(
+    corner: Sequence[int] | np.ndarray, extent: Sequence[int] | np.ndarray, crop_size: Sequence[int],
+    crop_spacing_mm: Sequence[float], spacing_mm: Sequence[float], *, room: float,
+) -> CropBox:  # fmt: skip
+    """The box of a crop's size in mm around a region; larger, by one factor, if the region needs more.
+
+    Args:
+        corner, extent: of the region, in voxels of the image.
+        spacing_mm: of the image.
+        room: how many times as wide as the region the box is at least, along every axis.
+    """
+    corner, extent = np.asarray(corner), np.asarray(extent)
+    size = np.multiply(crop_size, crop_spacing_mm) / np.asarray(spacing_mm)
+    factor = max(1.0, float((extent * room / size).max()))
+    return box_around(corner + extent // 2, [max(1, round(n)) for n in (size * factor).tolist()])
+
+
 def extract(array: np.ndarray, box: CropBox, fill: float) -> np.ndarray:
     """A copy of the box, `fill` where it leaves the array."""
     crop = np.full(box.size, fill, dtype=array.dtype)
@@ -60,22 +77,20 @@ def resized(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
     return resized[0].numpy() if array.ndim == 2 else resized.movedim(0, -1).contiguous().numpy()
 
 
-def resized_mask(mask: np.ndarray, size: Sequence[int], *, keep: bool = False) -> np.ndarray:
+def resized_mask(mask: np.ndarray, size: Sequence[int], *, keep: bool = False, touched: bool = False) -> np.ndarray:
     """A mask on another grid over the same box: interpolated linearly, kept where at least 0.5.
 
     Args:
         keep: a mask too small for that is kept in the voxels it falls into.
+        touched: all voxels that the mask falls into are kept, however little of them it fills.
     """
     size = tuple(size)
     if mask.shape == size:
         return mask.astype(bool)
-    x = torch.from_numpy(mask.astype(np.float32))[None, None]
-    smoothed = mask.ndim == 2 and any(have > want for have, want in zip(mask.shape, size, strict=True))
-    mode = "bilinear" if mask.ndim == 2 else "trilinear"
-    resized = functional.interpolate(x, size, mode=mode, antialias=smoothed)[0, 0].numpy() >= 0.5
-    if keep and not resized.any():
-        resized[tuple(((np.argwhere(mask) + 0.5) * np.array(size) / mask.shape).astype(int).T)] = True
-    return resized
+    kept = resized(mask, size) >= 0.5
+    if touched or (keep and not kept.any()):
+        kept[tuple(((np.argwhere(mask) + 0.5) * np.array(size) / mask.shape).astype(int).T)] = True
+    return kept
 
 
 def nearest_mask(mask: np.ndarray, size: Sequence[int]) -> np.ndarray:

@@ -47,7 +47,7 @@ class Target:
         """The target with this organ and these lesions (*S); crops cover the same mm on both grids."""
         extents = zip(crop_size, crop_spacing_mm, spacing_mm, strict=True)
         box_size = tuple(max(1, int(round(n * own / other))) for n, own, other in extents)
-        return cls(organ.astype(bool), _widened(occupied.astype(bool)), *bounding_box(organ), box_size)
+        return cls(organ.astype(bool), widened(occupied.astype(bool)), *bounding_box(organ), box_size)
 
     def region(self, mask: np.ndarray) -> np.ndarray | None:
         """A crop's mask on this grid (*box_size); None where its voxels cannot show it."""
@@ -92,7 +92,7 @@ def draw_level(organ: np.ndarray, rng: np.random.RandomState) -> int:
     return int(rng.choice(len(area), p=area / area.sum()))
 
 
-def _widened(mask: np.ndarray) -> np.ndarray | None:
+def widened(mask: np.ndarray) -> np.ndarray | None:
     """The mask with its clearance; None for an empty one."""
     if not mask.any():
         return None

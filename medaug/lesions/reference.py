@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from medaug.errors import DataError
-from medaug.lesions.crops import box_around, extract, resized_mask
+from medaug.lesions.crops import box_in_mm, extract, resized_mask
 from medaug.lesions.geometry import bounding_box, equivalent_diameter_mm
 from medaug.lesions.prior import AIR, RING_VOXELS, LesionPrior
 from medaug.lesions.sampling import Lesion, check_reference
@@ -67,11 +67,7 @@ def lesion_for_mask(
         raise DataError("the mask is empty; mark the voxels where the lesion shall be")
     check_reference(prior, reference)
     corner, extent = bounding_box(mask)
-    ratio = np.asarray(prior.spacing_mm) / np.asarray(spacing_mm)
-    needed = max(1.0, float((extent * ROOM / (np.asarray(prior.crop_size) * ratio)).max()))
-    box = box_around(
-        corner + extent // 2, [max(1, round(n * r * needed)) for n, r in zip(prior.crop_size, ratio, strict=True)]
-    )
+    box = box_in_mm(corner, extent, prior.crop_size, prior.spacing_mm, spacing_mm, room=ROOM)
     if reference is None:
         diameter_mm = equivalent_diameter_mm(mask, spacing_mm)
         order = np.argsort(np.abs(prior.diameters_mm - diameter_mm), kind="stable")

@@ -52,12 +52,11 @@ class ViewEditor:
         return Edited(edited, as_meta(label), image, truth, self._insert.lesions) if self._insert.lesions else None
 
     def removed(self, view: View, seed: int = 0) -> Edited:
-        """Without its tumors; the label is empty."""
+        """Without its tumors; the label is empty, for what it marks of the padding is no tumor either."""
         image, truth = view.tensor(self.prepared), view.tensor(self.prepared, "label")
-        self._remove.seed = seed
         with one_thread():
-            edited = self._remove(image, truth, window=view.window)
-        return Edited(edited, as_meta(torch.zeros_like(truth)), image, truth, [])
+            edited, _ = self._remove.with_label(image, truth, view.window, seed, strict=False)
+        return Edited(as_meta(edited), as_meta(torch.zeros_like(truth)), image, truth, [])
 
     @cached_property
     def weights(self) -> Weights:

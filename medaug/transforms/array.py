@@ -1,8 +1,10 @@
 """Insert and remove tumors in single images (array transforms).
 
 Images are (1, X, Y) or (1, X, Y, Z) in any unit: each is windowed as the weights' domain says (percentiles for MR, HU
-for CT), or as `window` says. Results come back in the image's own unit and type; voxels away from the edit keep their
-bits. All constructor arguments are JSON values (weights: a folder), so a MONAI bundle can build them.
+for CT), or as `window` says. Results come back in the image's own unit and type. Voxels outside the label of an
+insertion keep their bits; a removal reaches less than three voxels of the weights' grid beyond its mask. Neither
+changes padding, or leaves the range of the image's values. All constructor arguments are JSON values (weights: a
+folder), so a MONAI bundle can build them.
 """
 
 from __future__ import annotations
@@ -21,13 +23,16 @@ from medaug.lesions.sampling import Shape
 from medaug.transforms.base import (
     Bounds,
     TumorTransform,
+    changed,
     check_inserts,
     check_null,
     check_range,
+    emptied_label,
     empty_label,
     like_source,
     marked_label,
     region_of,
+    unchanged,
 )  # fmt: skip
 from medaug.transforms.editing import insert_lesion, insert_stack, remove_region, with_room
 from medaug.transforms.styles import Style, check_style, drawn_style
@@ -40,6 +45,9 @@ ORGAN_MARGIN_MM = 6.0
 
 class InsertTumor(TumorTransform):
     """Inserts a tumor exactly where a mask is. Deterministic: one image, mask and seed give one result.
+
+    The tumor is seen where the mask is and nowhere else. What the mask covers of the scan's padding stays padding, and
+    is not labelled.
 
     Args:
         weights: a weights folder, or loaded `Weights`.
@@ -68,32 +76,36 @@ class InsertTumor(TumorTransform):
         self, img: NdarrayTensor, mask: NdarrayOrTensor, label: NdarrayOrTensor | None = None,
         window: Window | None = None,
     ) -> tuple[NdarrayTensor, NdarrayOrTensor]:  # fmt: skip
-        """(image with the tumor, label with the mask's voxels set to 1); inputs are not changed.
+        """(image with the tumor, label with its voxels set to 1); inputs are not changed.
 
         With `null` the label is as it was, or empty.
 
         Raises:
-            DataError: if the shapes do not fit, or the mask is empty.
+            DataError: if the shapes do not fit, the mask is empty or in the padding, or no voxel changed.
         """
         array = self._to_array(img)
         region = region_of(mask, array.shape, "mask")
         if not region.any():
             raise DataError("the mask is empty; mark the voxels where the tumor shall be")
+        limits = self._limits(array, window)
         window, spacing_mm = window or self._window(array), self._spacing_mm(img, array.ndim)
         rng = np.random.RandomState(self.seed)
-        noise_seed = int(rng.randint(2**31))
-        how: Any = {"seed": noise_seed, "style": self.style or drawn_style(self.weights, rng), "null": self.null}
+        how: Any = {
+            "seed": int(rng.randint(2**31)), "style": self.style or drawn_style(self.weights, rng), "null": self.null,
+            "region": region, "limits": limits,
+        }  # fmt: skip
         if self.weights.translator.spatial_dims == array.ndim:
-            lesion = self._lesion(region, spacing_mm)
-            edited = insert_lesion(array, lesion, window, self.weights, **how).image
+            edit = insert_lesion(array, self._lesion(region, spacing_mm), window, self.weights, **how)
         else:
             levels = np.flatnonzero(region.any(axis=(0, 1)))
             stack = [(int(z), self._lesion(region[..., z], spacing_mm[:2])) for z in levels]
-            edited = insert_stack(array, stack, window, self.weights, **how).image
+            edit = insert_stack(array, stack, window, self.weights, **how)
         region_of(label, array.shape, "label")
-        region = region & (not self.null)
+        edited = like_source(edit.image, array, img)
+        if not self.null and not changed(edited, img):
+            raise unchanged(region, edit.mask)
         blank = mask if label is None else label
-        return like_source(edited, array, img), marked_label(region, blank, keep=label is not None)
+        return edited, marked_label(edit.mask & (not self.null), blank, keep=label is not None)
 
     def _lesion(self, region: np.ndarray, spacing_mm: tuple[float, ...]) -> Lesion:
         rng = np.random.RandomState(self.seed)
@@ -155,16 +167,18 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
         array = edited = self._to_array(img)
         before = truth = region_of(label, array.shape, "label")
         if self._do_transform:
+            limits = self._limits(array, window)
             window = window or self._window(array)
             spacing_mm = self._spacing_mm(img, array.ndim)
             allowed = self._allowed(organ, array, window, spacing_mm, self.organ_margin_mm)
-            edited, truth = self._inserted(array, truth, allowed, window, spacing_mm)
+            edited, truth = self._inserted(array, truth, allowed, window, spacing_mm, limits)
         blank, new = img if label is None else label, truth & ~before & (not self.null)
         return like_source(edited, array, img), marked_label(new, blank, keep=label is not None)
 
     def _inserted(
-        self, array: np.ndarray, truth: np.ndarray, organ: np.ndarray, window: Window, spacing_mm: tuple[float, ...]
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, array: np.ndarray, truth: np.ndarray, organ: np.ndarray, window: Window, spacing_mm: tuple[float, ...],
+        limits: tuple[float, float],
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         if self.weights.prior is None:
             edit = translate_whole(array, window, self.weights, "a2b", seed=self._seed)
             mask = edit.mask & organ & ~truth
@@ -183,12 +197,13 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
             noise_seed = int(rng.randint(2**31))
             own = drawn_style(self.weights, rng)  # also where one is given: what is drawn next stays the same
             style = self.style or own
+            how: Any = {"seed": noise_seed, "style": style, "null": self.null, "limits": limits}
             if level is None:
-                edit = insert_lesion(array, lesion, window, self.weights, seed=noise_seed, style=style, null=self.null)
+                edit = insert_lesion(array, lesion, window, self.weights, **how)
             else:
                 drawn = sections(lesion, array.shape[-1], level, spacing_mm[-1], flatness=rng.uniform(0.7, 1.1))
                 stack = with_room(drawn, level, organ, truth)
-                edit = insert_stack(array, stack, window, self.weights, seed=noise_seed, style=style, null=self.null)
+                edit = insert_stack(array, stack, window, self.weights, **how)
             array, truth = edit.image, truth | edit.mask
             facts = ({"style": list(style)} if style else {}) | ({"null": True} if self.null else {})
             self.lesions.append(lesion.provenance() | facts)
@@ -197,6 +212,9 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
 
 class RemoveTumor(TumorTransform):
     """Replaces the marked tumor by tissue as the translator knows it from healthy crops. Deterministic.
+
+    Every marked voxel of the body is replaced, and the blurred edge around: nothing changes three voxels of the
+    weights' grid (in mm) from the mask, or farther.
 
     Args:
         weights: a weights folder, or loaded `Weights`.
@@ -210,15 +228,37 @@ class RemoveTumor(TumorTransform):
 
     def __call__(self, img: NdarrayTensor, mask: NdarrayOrTensor, window: Window | None = None) -> NdarrayTensor:
         """The image without what `mask` (1, *S) marks; equal to the input where nothing is marked."""
-        array = edited = self._to_array(img)
+        return self.with_label(img, mask, window)[0]
+
+    def with_label(
+        self, img: NdarrayTensor, mask: NdarrayOrTensor, window: Window | None = None, seed: int | None = None,
+        *, strict: bool = True,
+    ) -> tuple[NdarrayTensor, NdarrayOrTensor]:  # fmt: skip
+        """(image, label): the label is empty but for what it marks of the scan's padding, where nothing is replaced.
+
+        Args:
+            seed: instead of the transform's own.
+            strict: refuse a mask with which no voxel changes, for example one in the padding.
+
+        Raises:
+            DataError: if something is marked, and nothing of it replaced.
+        """
+        array, seed = self._to_array(img), self.seed if seed is None else seed
         region = region_of(mask, array.shape, "mask")
-        if region.any():
-            window = window or self._window(array)
-            if self.weights.prior is None:
-                edited = translate_whole(array, window, self.weights, "b2a", seed=self.seed).image
-            else:
-                edited = remove_region(array, region, window, self.weights, seed=self.seed).image
-        return like_source(edited, array, img)
+        if not region.any():
+            return like_source(array, array, img), empty_label(mask)
+        limits, window = self._limits(array, window), window or self._window(array)
+        if self.weights.prior is None:
+            edited = translate_whole(array, window, self.weights, "b2a", seed=seed).image
+            replaced = region & (edited != array)
+        else:
+            spacing_mm = self._spacing_mm(img, array.ndim)
+            edit = remove_region(array, region, window, self.weights, spacing_mm=spacing_mm, seed=seed, limits=limits)
+            edited, replaced = edit.image, edit.mask
+        image = like_source(edited, array, img)
+        if strict and not changed(image, img):
+            raise unchanged(region, replaced)
+        return image, emptied_label(mask, replaced)
 
 
 class RandRemoveTumor(RandomizableTransform, RemoveTumor):
@@ -239,6 +279,4 @@ class RandRemoveTumor(RandomizableTransform, RemoveTumor):
         """(image, label): without the tumor and an empty label, or equal to the inputs."""
         if randomize:
             self.randomize()
-        if not self._do_transform:
-            return img, mask
-        return RemoveTumor.__call__(self, img, mask), empty_label(mask)
+        return self.with_label(img, mask) if self._do_transform else (img, mask)

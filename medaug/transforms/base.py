@@ -16,6 +16,7 @@ from monai.utils import convert_to_dst_type, convert_to_tensor
 
 from medaug.errors import ConfigError, DataError, WeightsError
 from medaug.lesions import find_organ
+from medaug.transforms.editing import limits_of
 from medaug.translators.weights import Weights, load_weights
 from medaug.volumes import Window, check_finite, spacing_of
 
@@ -62,6 +63,13 @@ class TumorTransform(WeightsTransform):
             low, high = self.window
             return Window(low, high, unit=domain.unit)
         return domain.window_of(array, "image")
+
+    def _limits(self, array: np.ndarray, window: Window | None) -> tuple[float, float]:
+        """What an edit may write: the range of the image's values, padding apart (see `limits_of`).
+
+        A window that was given, here or to the transform, is of the whole scan, of which the image may be a slice.
+        """
+        return limits_of(array, window or (self._window(array) if self.window is not None else None))
 
     def _allowed(
         self, organ: NdarrayOrTensor | None, array: np.ndarray, window: Window, spacing_mm: tuple[float, ...],
@@ -219,3 +227,23 @@ def with_dtype(array: np.ndarray, source: NdarrayTensor, dtype: type[np.generic]
 def empty_label(label: NdarrayTensor) -> NdarrayTensor:
     """A label of the same type without anything marked."""
     return _as_source(np.zeros_like(_plain(label)), label)
+
+
+def emptied_label(label: NdarrayTensor, region: np.ndarray) -> NdarrayTensor:
+    """A label of the same type with 0 in `region` (*S), and its own values elsewhere."""
+    array = _plain(label).copy()
+    array[0][region] = 0
+    return _as_source(array, label)
+
+
+def changed(edited: NdarrayOrTensor, source: NdarrayOrTensor) -> bool:
+    """Whether any voxel is another after an edit."""
+    return bool((_plain(edited) != _plain(source)).any())
+
+
+def unchanged(asked: np.ndarray, edited: np.ndarray) -> DataError:
+    """The error of an edit of a mask (bool) that changed no voxel of the image; `edited` is what it could change."""
+    return DataError(
+        f"mask: found {np.count_nonzero(asked)} voxels, {np.count_nonzero(edited)} of them outside the scan's padding, "
+        "and no change of the image after the edit; expected one. Mark tissue, not padding, or train longer."
+    )

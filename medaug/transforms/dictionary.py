@@ -24,7 +24,7 @@ from medaug.transforms.array import (
     RandRemoveTumor,
     RemoveTumor,
 )
-from medaug.transforms.base import Bounds, OneImage, empty_label
+from medaug.transforms.base import Bounds, OneImage
 from medaug.transforms.growth import GrowTumor
 from medaug.transforms.organ import FindOrgan
 from medaug.transforms.styles import Style
@@ -74,8 +74,7 @@ class RemoveTumord(OneImage):
     def __call__(self, data: Data) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            d[key] = self.transform(d[key], data[self.label_key])
-            d[self.label_key] = empty_label(data[self.label_key])
+            d[key], d[self.label_key] = self.transform.with_label(d[key], data[self.label_key])
         return d
 
 

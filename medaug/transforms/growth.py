@@ -24,7 +24,7 @@ from medaug.lesions import (
 )  # fmt: skip
 from medaug.transforms.array import ORGAN_MARGIN_MM
 from medaug.transforms.base import Bounds, TumorTransform, check_inserts, like_source, marked_label, region_of
-from medaug.transforms.editing import insert_lesion, insert_stack
+from medaug.transforms.editing import Edit, insert_lesion, insert_stack
 from medaug.transforms.styles import Style, check_style, drawn_style
 from medaug.translators.weights import Weights
 from medaug.volumes import Window
@@ -99,6 +99,7 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         """The series drawn last, one (image, label) of (1, *S) after the other: a large scan needs no room for all."""
         array, rng = self._to_array(img), np.random.RandomState(self._seed)
         occupied, spacing_mm = region_of(label, array.shape, "label"), self._spacing_mm(img, array.ndim)
+        limits = self._limits(array, window)
         window = window or self._window(array)
         allowed = self._allowed(organ, array, window, spacing_mm, self.organ_margin_mm)
         diameters_mm = self.plan.diameters_mm
@@ -111,17 +112,18 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         self.lesion = drawn.lesion.provenance() | ({"style": list(style)} if style else {})
         for mask, diameter_mm in zip(masks, diameters_mm, strict=True):
             moved = displacement(drawn.growth, drawn.growth.scale_of(diameter_mm), allowed, self.effect)
-            edited = self._inserted(moved.image(array), drawn.at(mask, diameter_mm), window, noise_seed, style)
-            truth = marked_label(mask, img, keep=False) if label is None else _moved_label(label, moved, mask)
-            yield like_source(edited, array, img), truth
+            how: Any = {"seed": noise_seed, "style": style, "region": mask, "limits": limits}
+            edit = self._inserted(moved.image(array), drawn.at(mask, diameter_mm), window, how)
+            truth = marked_label(edit.mask, img, keep=False) if label is None else _moved_label(label, moved, edit.mask)
+            yield like_source(edit.image, array, img), truth
 
     def _inserted(
-        self, array: np.ndarray, parts: list[tuple[int | None, Lesion]], window: Window, seed: int, style: Style | None
-    ) -> np.ndarray:
+        self, array: np.ndarray, parts: list[tuple[int | None, Lesion]], window: Window, how: dict[str, Any]
+    ) -> Edit:
         sections = [(level, section) for level, section in parts if level is not None]
         if not sections:
-            return insert_lesion(array, parts[0][1], window, self.weights, seed=seed, style=style).image
-        return insert_stack(array, sections, window, self.weights, seed=seed, style=style).image
+            return insert_lesion(array, parts[0][1], window, self.weights, **how)
+        return insert_stack(array, sections, window, self.weights, **how)
 
 
 def _moved_label(label: NdarrayOrTensor, moved: Displacement, mask: np.ndarray) -> NdarrayOrTensor:

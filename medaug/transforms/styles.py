@@ -48,10 +48,15 @@ def drawn_style(weights: Weights, rng: np.random.RandomState) -> tuple[float, ..
 
 
 @torch.inference_mode()
-def style_of(image: np.ndarray, region: np.ndarray, window: Window, weights: Weights) -> tuple[float, ...]:
+def style_of(
+    image: np.ndarray, region: np.ndarray, window: Window, weights: Weights, spacing_mm: Sequence[float] | None = None
+) -> tuple[float, ...]:
     """The style of the tumor that `region` (bool, the image's shape) marks in an image (*S) of the scan's unit.
 
     Its largest connected part counts; 2-D weights look at the slice of a volume where that is widest.
+
+    Args:
+        spacing_mm: of the image; None: the weights' own.
 
     Raises:
         WeightsError: if the weights know no styles.
@@ -62,8 +67,9 @@ def style_of(image: np.ndarray, region: np.ndarray, window: Window, weights: Wei
         raise DataError("the style mask is empty; mark the tumor whose style is wanted")
     if weights.translator.spatial_dims < image.ndim:
         level = int(region.sum(axis=(0, 1)).argmax())
-        return style_of(image[..., level], region[..., level], window, weights)
-    crop, mask, _ = lesion_crop(image, region, window, weights, component_boxes(region)[0])
+        return style_of(image[..., level], region[..., level], window, weights, spacing_mm)
+    spacing_mm = (weights.spacing_mm if spacing_mm is None else spacing_mm)[: image.ndim]
+    crop, mask, _ = lesion_crop(image, region, window, weights, component_boxes(region)[0], spacing_mm)
     code = weights.translator.encode_style(_batch(crop), "b", mask=_batch(mask))
     return tuple(float(value) for value in code[0].cpu())
 

@@ -1,4 +1,4 @@
-"""Outside the soft mask a composite is its background, bit for bit; inside the mask it is its foreground."""
+"""Where the weight is 0 a composite is its background, bit for bit, and its foreground where it is 1."""
 
 import numpy as np
 import torch
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
-from medaug.networks.compositing import composite, soft_mask
+from medaug.networks.compositing import EDGE_SHARE, REACH_VOXELS, composite, insertion_weight, removal_weight
 
 
 @st.composite
@@ -31,14 +31,20 @@ def bits(x: torch.Tensor) -> torch.Tensor:
 
 
 @settings(max_examples=60, deadline=None)
-@given(mask=masks(), grow=st.integers(0, 3), soften=st.integers(0, 2))
-def test_soft_mask_is_one_inside_and_zero_beyond_its_reach(mask, grow, soften):
-    soft = soft_mask(mask, grow, soften)
-    assert soft.shape == mask.shape and soft.min() >= 0 and soft.max() <= 1
-    assert (soft[~grown(mask, grow + soften)] == 0).all()
-    assert (soft[grown(mask, grow + soften)] > 0).all()
-    if soften <= grow:
-        assert (soft[mask > 0] == 1).all()
+@given(mask=masks())
+def test_a_removal_takes_the_whole_mask_and_nothing_beyond_its_reach(mask):
+    weight, reached = removal_weight(mask), grown(mask, REACH_VOXELS)
+    assert weight.shape == mask.shape and weight.min() >= 0 and weight.max() <= 1
+    assert (weight[~reached] == 0).all() and (weight[reached] > 0).all()
+    assert (weight[mask > 0] == 1).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(mask=masks())
+def test_an_insertion_stays_inside_the_mask_and_is_seen_in_all_of_it(mask):
+    weight, core = insertion_weight(mask), ~grown(1 - mask, 1)
+    assert weight.shape == mask.shape and (weight[mask == 0] == 0).all()
+    assert (weight[mask > 0] >= EDGE_SHARE).all() and (weight[core] == 1).all() and weight.max() <= 1
 
 
 @settings(max_examples=60, deadline=None)
@@ -47,7 +53,7 @@ def test_composite_is_bit_identical_outside_and_the_foreground_inside(mask, seed
     rng = torch.Generator().manual_seed(seed)
     background, foreground = (torch.randn(mask.shape, generator=rng) for _ in range(2))
     background[..., 0] = -0.0
-    soft = soft_mask(mask)
+    soft = removal_weight(mask)
     foreground[soft == 0] = torch.nan
     joined = composite(background, foreground, soft)
     assert torch.equal(bits(joined)[soft == 0], bits(background)[soft == 0])
@@ -60,5 +66,5 @@ def test_composite_is_bit_identical_outside_and_the_foreground_inside(mask, seed
 def test_composite_works_on_several_channels():
     mask = torch.zeros(1, 1, 8, 8)
     mask[..., 3:5, 3:5] = 1
-    joined = composite(torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8), soft_mask(mask))
-    assert torch.equal(joined, soft_mask(mask).expand(1, 3, 8, 8))
+    joined = composite(torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8), removal_weight(mask))
+    assert torch.equal(joined, removal_weight(mask).expand(1, 3, 8, 8))

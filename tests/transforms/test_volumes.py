@@ -35,9 +35,7 @@ def test_a_slice_translator_inserts_a_stack_of_contiguous_slices(weights, volume
         levels = np.flatnonzero(new.any(axis=(0, 1)))
         np.testing.assert_array_equal(levels, np.arange(levels[0], levels[-1] + 1))
         np.testing.assert_array_equal(np.flatnonzero(changed.any(axis=(0, 1))), levels)
-        for z in levels:
-            grown = ndimage.binary_dilation(new[..., z], np.ones((3, 3)), iterations=2)
-            assert not changed[..., z][~grown].any()
+        assert not changed[~new].any()
         thickest = max(thickest, len(levels))
     assert 2 <= thickest <= 4, "a tumor of 30 mm in slices of 10 mm"
 
@@ -77,8 +75,7 @@ def test_a_volume_translator_edits_volumes_and_refuses_slices(volume_weights, vo
     new = (label[0] > 0) & (head.label == 0)
     assert transform.lesions and new.any()
     changed = (image != volume).as_tensor().numpy()[0]
-    grown = ndimage.binary_dilation(new, np.ones((3, 3, 3)), iterations=2)
-    assert changed[new].any() and not changed[~grown].any()
+    assert changed[new].any() and not changed[~new].any()
     removed = RemoveTumor(volume_weights)(image, new[None])
     assert (removed != image).any()
     with pytest.raises(DataError, match="3-D weights"):
@@ -103,8 +100,7 @@ def test_a_finer_scan_gets_tumors_of_the_same_size_in_mm(weights, head, factor):
         image, label = transform.set_random_state(seed=seed)(scan, None, np.ones_like(fine))
         mask = label.as_tensor().numpy() > 0
         diameters.append(2 * np.sqrt(mask.sum() * (6.0 / factor) ** 2 / np.pi))
-        grown = ndimage.binary_dilation(mask[0], np.ones((3, 3)), iterations=4 * factor)[None]
-        assert not (image != scan).as_tensor().numpy()[~grown].any()
+        assert not (image != scan).as_tensor().numpy()[~mask].any()
     assert 19 <= np.mean(diameters) <= 25
 
 
@@ -115,9 +111,7 @@ def test_a_finer_scan_keeps_its_own_detail_where_nothing_is_edited(weights, head
     mask[:, 26:36, 26:36] = 1
     image, label = InsertTumor(weights)(on_grid(fine, (3.0, 3.0, 10.0)), mask)
     np.testing.assert_array_equal(label, mask)
-    far = np.ones_like(mask, dtype=bool)
-    far[:, 18:44, 18:44] = False
-    np.testing.assert_array_equal(image.as_tensor().numpy()[far], fine[far])
+    np.testing.assert_array_equal(image.as_tensor().numpy()[mask == 0], fine[mask == 0])
 
 
 def test_an_array_without_a_grid_counts_as_on_the_weights_grid(weights, head, disk):

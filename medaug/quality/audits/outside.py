@@ -1,6 +1,6 @@
 """Does an edit stay where it belongs, and does it do anything at all?
 
-A label is right by construction only if nothing but the mask (and its soft edge) changes; a generator that changes
+A label is right by construction only if nothing but the mask changes; a generator that changes
 nothing, or next to nothing, teaches a network that healthy tissue is tumor.
 """
 
@@ -22,16 +22,13 @@ NONE = "no tumor could be inserted into a held-out view"
 
 
 def changed_outside(insertions: Sequence[Insertion], limits: Limits) -> Finding:
-    """For mask-guided methods: voxels beyond the mask's soft edge that do not keep their bits, all insertions."""
+    """For mask-guided methods: voxels outside the mask that do not keep their bits, all insertions."""
     if not insertions:
         return skipped("outside", OUTSIDE, NONE)
     counts = outside_counts(insertions)
     seen = sum(int((~i.reachable).sum()) for i in insertions)
     hit = int((counts > 0).sum())
-    sentence = (
-        f"{counts.sum()} of {seen} voxels beyond the mask's soft edge changed, in {hit} of {len(insertions)} "
-        "insertions."
-    )
+    sentence = f"{counts.sum()} of {seen} voxels outside the mask changed, in {hit} of {len(insertions)} insertions."
     return judged(
         "outside", OUTSIDE, sentence, value=float(counts.sum()), warn=limits.warn, fail=limits.fail, unit="voxels",
         n=_counted(insertions), details={"insertions_with_changes": hit, "voxels_looked_at": seen},

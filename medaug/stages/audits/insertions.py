@@ -10,11 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from medaug.io.prepared import View
 from medaug.lesions import equivalent_diameter_mm, largest_component
-from medaug.networks.compositing import GROWTH_VOXELS, SOFTENING_VOXELS
 from medaug.quality.audits import Insertion, LesionView
 from medaug.transforms import RandInsertTumor
 from medaug.translators.weights import Weights
@@ -69,7 +67,7 @@ def insertion(view: View, folder: Path, insert: RandInsertTumor, seed: int) -> I
     return Insertion(
         name=view.name, patient=view.patient, image=view.window.normalize(after).astype(np.float32), mask=mask,
         organ=arrays.organ, spacing_mm=view.spacing_mm, window=view.window, before=arrays.image, label=arrays.label,
-        changed=after != scan.numpy()[0], reachable=_reachable(mask, view, insert.weights),
+        changed=after != scan.numpy()[0], reachable=np.ones_like(mask) if insert.weights.prior is None else mask,
         reference_patient=insert.lesions[0]["patient"], seed=seed,
     )  # fmt: skip
 
@@ -91,18 +89,6 @@ def crop_size(weights: Weights, spatial_dims: int) -> tuple[int, ...]:
     """How much is looked at around a lesion, in voxels."""
     size = tuple(weights.prior.crop_size) if weights.prior is not None else ()
     return (*size, *(PLAIN_CROP,) * spatial_dims)[:spatial_dims]
-
-
-def _reachable(mask: np.ndarray, view: View, weights: Weights) -> np.ndarray:
-    """The support of the soft mask; on another grid than the weights' one voxel of theirs more, for interpolation."""
-    if weights.prior is None:
-        return np.ones_like(mask)
-    width, own = GROWTH_VOXELS + SOFTENING_VOXELS, weights.spacing_mm
-    ratios = [theirs / mine for theirs, mine in zip(own, view.spacing_mm, strict=False)]
-    same = np.allclose(ratios, 1.0, rtol=1e-3)
-    reach = [width if same else int(np.ceil((width + 1) * ratio)) for ratio in ratios]
-    reach += [0] * (mask.ndim - len(reach))
-    return ndimage.binary_dilation(mask, np.ones([2 * r + 1 for r in reach], dtype=bool))
 
 
 def _measurable(region: np.ndarray, view: View, weights: Weights) -> bool:

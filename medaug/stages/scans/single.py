@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,21 @@ from medaug.stages.viewing import case_of_scan, view_page
 from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
 from medaug.transforms.styles import style_of
 from medaug.translators.weights import Weights, load_weights
-from medaug.volumes import Window, as_meta
+from medaug.volumes import Window, as_meta, spacing_of
 
 Sizes = tuple[float, float]
+logger = logging.getLogger(__name__)
 
 
 def insert_into_scan(
     scan: Path, weights: Path, out: Path, *, count: int = 1, seed: int = 0, size_mm: Sizes | None = None,
-    organ_mask: Path | None = None, mask: Path | None = None, style_from: Path | None = None,
-    style_mask: Path | None = None, sequence: str | None = None,
+    organ_mask: Path | None = None, mask: Path | None = None, avoid: Path | None = None,
+    style_from: Path | None = None, style_mask: Path | None = None, sequence: str | None = None,
 ) -> list[Path]:  # fmt: skip
     """Inserts up to `count` drawn tumors, or one exactly where `mask` is.
 
     Args:
+        avoid: a label of tumors that are there already; new ones keep clear of them. What is written labels the new.
         style_from, style_mask: a scan and the tumor in it whose style the new ones get (methods that know styles).
 
     Returns:
@@ -47,19 +50,29 @@ def insert_into_scan(
     image = read_one(scan, sequence, loaded)
     window, style = window_for(loaded, image, scan), _style(style_from, style_mask, loaded, sequence)
     facts = {"scan": scan.name, "seed": seed, "asked": count, "weights": loaded.facts["sha256"]}
+    existing = read_mask(avoid, image, scan) if avoid is not None else None
+    facts |= {"avoid": avoid.name} if avoid is not None else {}
     if mask is not None:
-        insert = InsertTumor(loaded, seed, style=style)
-        edited, label = insert(image, read_mask(mask, image, scan), window=window)
+        insert, region = InsertTumor(loaded, seed, style=style), read_mask(mask, image, scan)
+        shared = 0 if existing is None else int(((region > 0) & (existing > 0)).sum())
+        if shared:
+            raise DataError.about(
+                mask, f"{shared} of {int((region > 0).sum())} voxels in a tumor of {avoid}", "none there",
+                "Move the mask, or leave out --avoid.",
+            )  # fmt: skip
+        edited, label = insert(image, region, window=window)
+        _told(region, as_meta(label), "inserted into")
         facts |= {"mask": mask.name, "lesions": [{"style": list(style)} if style else {}]}
     else:
         organ = read_mask(organ_mask, image, scan) if organ_mask is not None else None
         drawn = RandInsertTumor(loaded, prob=1.0, count=(count, count), size_mm=size_mm, style=style)
         drawn.set_random_state(seed=seed)
-        edited, label = drawn(image, None, organ, window=window)
+        edited, label = drawn(image, existing, organ, window=window)
+        label = label if existing is None else label * (existing <= 0)
         facts["lesions"] = drawn.lesions
         if not drawn.lesions:
             raise DataError.about(
-                scan, "no room for a tumor", "an organ larger than the tumor",
+                scan, "no room for a tumor", "an organ larger than the tumor, and clear of those to avoid",
                 "Give --organ-mask, smaller --size-mm, or another --seed.",
             )  # fmt: skip
     return _write(out, stem_of(scan), "inserted", scan, image, edited, as_meta(label), as_meta(label), window, facts)
@@ -68,10 +81,12 @@ def insert_into_scan(
 def remove_from_scan(
     scan: Path, mask: Path, weights: Path, out: Path, *, seed: int = 0, sequence: str | None = None
 ) -> list[Path]:
-    """Removes what `mask` marks; returns the paths of image, (empty) label, picture, manifest, page.
+    """Removes what `mask` marks; returns the paths of image, label, picture, manifest, page.
+
+    The label is empty but for what the mask marks of the scan's padding, where nothing is replaced.
 
     Raises:
-        DataError: if scan and mask do not lie on one grid, or the mask is empty.
+        DataError: if scan and mask do not lie on one grid, the mask is empty, or nothing could be replaced.
         WeightsError: if the weights cannot be used.
     """
     loaded = load_weights(weights)
@@ -80,9 +95,17 @@ def remove_from_scan(
     if not bool((region > 0).any()):
         raise DataError.about(mask, "an empty mask", "the tumor's voxels marked", "Mark what shall be removed.")
     window = window_for(loaded, image, scan)
-    edited = RemoveTumor(loaded, seed)(image, region, window=window)
+    edited, label = RemoveTumor(loaded, seed).with_label(image, region, window)
+    _told(region, as_meta(region * (label <= 0)), "replaced")
     facts = {"scan": scan.name, "mask": mask.name, "seed": seed, "weights": loaded.facts["sha256"]}
-    return _write(out, stem_of(scan), "removed", scan, image, edited, as_meta(region * 0), region, window, facts)
+    return _write(out, stem_of(scan), "removed", scan, image, edited, as_meta(label), region, window, facts)
+
+
+def _told(asked: MetaTensor, done: MetaTensor, verb: str) -> None:
+    """Says how much of a mask was left alone."""
+    asked_voxels, done_voxels = (int((mask > 0).sum()) for mask in (asked, done))
+    if done_voxels < asked_voxels:
+        logger.warning("%d of the mask's %d voxels were %s; the rest is padding", done_voxels, asked_voxels, verb)
 
 
 def _style(
@@ -95,7 +118,8 @@ def _style(
         raise ConfigError("--style-from and --style-mask belong together: a scan, and the tumor in it")
     image = read_one(style_from, sequence, weights)
     region = as_array(read_mask(style_mask, image, style_from)) > 0
-    return style_of(as_array(image).astype("float32"), region, window_for(weights, image, style_from), weights)
+    window, spacing_mm = window_for(weights, image, style_from), spacing_of(image.affine, region.ndim)
+    return style_of(as_array(image).astype("float32"), region, window, weights, spacing_mm)
 
 
 def _write(

@@ -1,7 +1,7 @@
 """What mask-guided translators share: edits composited inside a soft mask, and judged as (image, mask) pairs.
 
-Domain a is healthy, b holds tumors. Every voxel outside the slightly grown mask is the input's own, so that the label
-is right by construction.
+Domain a is healthy, b holds tumors. An insertion blends inward: every voxel outside the mask is the input's own, so
+that the label is right by construction. A removal reaches two voxels beyond the mask, for the tumor's blurred edge.
 
 Batches (all (B, 1, *S), images in [-1, 1]): `a` a healthy crop, `mask_a` where a tumor shall be, `reference_a` a
 training lesion warped onto that mask; `b` a tumor crop, `mask_b` its label; `seed` (B,).
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from medaug.losses import adversarial_generator
-from medaug.networks.compositing import composite, soft_mask
+from medaug.networks.compositing import composite, insertion_weight, removal_weight
 from medaug.translators.base import Batch, Direction, Fakes, Translator, drawn_noise
 
 Content = Literal["reference", "free"]
@@ -60,24 +60,26 @@ class MaskGuidedTranslator(Translator):
 
     def seen(self, x: Tensor, mask: Tensor, direction: Pass) -> Tensor:
         """What this direction is shown of `x`: all of it, or 0 in the region that it fills."""
-        return torch.where(soft_mask(mask) > 0, torch.zeros_like(x), x) if self.empties(direction) else x
+        return torch.where(removal_weight(mask) > 0, torch.zeros_like(x), x) if self.empties(direction) else x
 
     def put(self, output: Tensor, x: Tensor, mask: Tensor, direction: Pass) -> Tensor:
         """`x` with the painted `output` (before tanh) inside the soft mask."""
         change = torch.tanh(output)
         target = change if self.empties(direction) else (x + change).clamp(-1, 1)
-        return composite(x, target.to(x.dtype), soft_mask(mask))
+        return composite(x, target.to(x.dtype), self.weight(mask, direction))
+
+    @staticmethod
+    def weight(mask: Tensor, direction: Pass) -> Tensor:
+        """How much of each voxel is edited, by whether the result holds a tumor or none."""
+        return insertion_weight(mask) if direction[-1] == "b" else removal_weight(mask)
 
     def empties(self, direction: Pass) -> bool:
         """Whether this direction works on the crop without what the mask covers."""
         return direction == "b2a" or self.config.content == "free"
 
     def paste(self, background: Tensor, lesion: Tensor, mask: Tensor) -> Tensor:
-        """The crude composite that "reference" content starts from: `lesion` over `background`, soft-edged.
-
-        The lesion brings the first voxels of its own surroundings along: its edge is as sharp as it was.
-        """
-        return composite(background, lesion, soft_mask(mask))
+        """The crude composite that "reference" content starts from: `lesion` over `background`, soft-edged."""
+        return composite(background, lesion, insertion_weight(mask))
 
     def start_of(self, batch: Batch, direction: Direction) -> Tensor:
         """With reference content, insertion starts from the composite."""

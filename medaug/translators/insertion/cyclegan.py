@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pydantic import NonNegativeFloat, PositiveInt
 
 from medaug.losses import masked_l1
-from medaug.networks.compositing import soft_mask
 from medaug.translators.base import Batch, Fakes, Losses, seeded_noise
 from medaug.translators.insertion.base import Content, MaskGuidedTranslator
 from medaug.volumes import Domain
@@ -55,7 +54,7 @@ class MaskGuidedCycleGAN(MaskGuidedTranslator):
         a, mask_a, b, mask_b, seeds, c = (
             batch["a"], batch["mask_a"], batch["b"], batch["mask_b"], batch["seed"], self.config,
         )  # fmt: skip
-        soft_a, soft_b = soft_mask(mask_a), soft_mask(mask_b)
+        soft_a, soft_b = self.weight(mask_a, "b2a"), self.weight(mask_b, "a2b")
         start_a = self.start_of(batch, "a2b")
         inserted = self.edit(start_a, mask_a, "a2b", seeded_noise(mask_a, seeds, salt=1))
         removed = self.edit(b, mask_b, "b2a", seeded_noise(mask_b, seeds, salt=2))

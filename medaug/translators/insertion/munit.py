@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from medaug.losses import l1, masked_l1
 from medaug.networks import AdaINDecoder, Decoder, Encoder, StyleEncoder
-from medaug.networks.compositing import soft_mask
 from medaug.translators.base import Batch, Direction, Fakes, Losses, seeded_noise
 from medaug.translators.insertion.base import Content
 from medaug.translators.insertion.styled import StyledInsertion
@@ -86,7 +85,7 @@ class MaskGuidedMUNIT(StyledInsertion):
             "adversarial_a2b": self.adversarial(inserted, mask_a, "b"),
             "adversarial_b2a": self.adversarial(removed, mask_b, "a"),
             "style_b": c.style_weight * l1(self.encode_style(inserted, "b", mask=mask_a), drawn),
-            "cycle_a": c.cycle_weight * masked_l1(back_a, a, soft_mask(mask_a)),
-            "cycle_b": c.cycle_weight * masked_l1(back_b, b, soft_mask(mask_b)),
+            "cycle_a": c.cycle_weight * masked_l1(back_a, a, self.weight(mask_a, "b2a")),
+            "cycle_b": c.cycle_weight * masked_l1(back_b, b, self.weight(mask_b, "a2b")),
         }
         return losses, self.shown(inserted, mask_a, removed, mask_b)

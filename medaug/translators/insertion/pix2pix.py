@@ -18,7 +18,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 
 from medaug.errors import ConfigError
 from medaug.losses import masked_l1
-from medaug.networks.compositing import soft_mask
+from medaug.networks.compositing import removal_weight
 from medaug.translators.base import Batch, Fakes, Losses, seeded_noise
 from medaug.translators.insertion.base import Content, MaskGuidedTranslator
 from medaug.volumes import Domain
@@ -71,13 +71,14 @@ class MaskGuidedPix2Pix(MaskGuidedTranslator):
         losses = {
             "adversarial_a2b": self.adversarial(painted, mask_b, "b"),
             "adversarial_b2a": self.adversarial(filled, mask_a, "a"),
-            "l1_a2b": c.l1_weight * masked_l1(painted, b, soft_mask(mask_b)),
-            "l1_b2a": c.l1_weight * masked_l1(filled, a, soft_mask(mask_a)),
+            "l1_a2b": c.l1_weight * masked_l1(painted, b, self.weight(mask_b, "a2b")),
+            "l1_b2a": c.l1_weight * masked_l1(filled, a, self.weight(mask_a, "b2a")),
         }
         return losses, self.shown(painted, mask_b, filled, mask_a)
 
     def starts(self, batch: Batch) -> Batch:
         """The crops with their regions emptied."""
         return {
-            domain: torch.where(soft_mask(batch[f"mask_{domain}"]) > 0, 0.0, batch[domain]) for domain in ("a", "b")
+            domain: torch.where(removal_weight(batch[f"mask_{domain}"]) > 0, 0.0, batch[domain])
+            for domain in ("a", "b")
         }

@@ -15,7 +15,6 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from medaug.networks.compositing import soft_mask
 from medaug.translators.base import Batch, Direction, drawn_noise, seeded_noise
 from medaug.translators.insertion.base import MaskGuidedTranslator
 from medaug.translators.styles import diversity, given_or_drawn
@@ -86,7 +85,7 @@ class StyledInsertion(MaskGuidedTranslator):
         def insert(style: Tensor) -> Tensor:
             return self.edit(start, mask, "a2b", still, style)
 
-        return {"diversity_b": diversity(insert, start, self.style_dim, soft_mask(mask))}
+        return {"diversity_b": diversity(insert, start, self.style_dim, self.weight(mask, "a2b"))}
 
 
 def disguised(image: Tensor, mask: Tensor, seeds: Tensor) -> Tensor:

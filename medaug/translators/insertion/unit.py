@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from medaug.losses import kl_to_standard_normal, masked_l1
 from medaug.networks import Decoder, Encoder, StyleEncoder
 from medaug.networks.coding import code_channels, residual_blocks
-from medaug.networks.compositing import soft_mask
 from medaug.networks.styles import pooled_mask
 from medaug.translators.base import Batch, Direction, Fakes, Losses, seeded_noise
 from medaug.translators.insertion.base import Content, Pass
@@ -125,7 +124,8 @@ class MaskGuidedUNIT(StyledInsertion):
             "kl_style": c.style_kl_weight * kl_to_standard_normal(read),
         }
         for domain, x, mask, same, back in (("a", a, mask_a, same_a, back_a), ("b", b, mask_b, same_b, back_b)):
-            soft, cycle_kl = soft_mask(mask), divergences[f"translation_{domain}"] + divergences[f"back_{domain}"]
+            soft = self.weight(mask, "b2a" if domain == "a" else "a2b")
+            cycle_kl = divergences[f"translation_{domain}"] + divergences[f"back_{domain}"]
             losses |= {
                 f"reconstruction_{domain}": c.reconstruction_weight * masked_l1(same, x, soft),
                 f"kl_{domain}": c.kl_weight * divergences[f"own_{domain}"],

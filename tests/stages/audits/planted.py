@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from medaug.networks.compositing import composite, soft_mask
+from medaug.networks.compositing import composite, insertion_weight, removal_weight
 from medaug.translators import build_translator
 from medaug.translators.weights import Weights
 
@@ -33,8 +33,8 @@ def guided(weights: Weights, paint, paste=None) -> Weights:
         def translate(self, x, direction, *, mask=None, style=None, generator=None):
             if direction == "a2b":
                 return paint(x, mask)
-            around = (soft_mask(mask) == 0) & (x > -0.9)
-            return composite(x, torch.full_like(x, float(x[around].median())), soft_mask(mask))
+            around = (removal_weight(mask) == 0) & (x > -0.9)
+            return composite(x, torch.full_like(x, float(x[around].median())), removal_weight(mask))
 
         def paste(self, background, lesion, mask):
             return super().paste(background, lesion, mask) if paste is None else paste(background, lesion, mask)
@@ -74,35 +74,35 @@ def beside(x, mask):
     """A bright square in the crop's corner, where no lesion was asked for."""
     y = x.clone()
     y[..., :7, :7] = 0.9
-    return torch.where(soft_mask(mask) > 0, x, y)
+    return torch.where(mask > 0, x, y)
 
 
 def dark(x, mask):
     """Lesions that look like the tissue around them."""
-    return composite(x, torch.full_like(x, -0.4), soft_mask(mask))
+    return composite(x, torch.full_like(x, -0.4), insertion_weight(mask))
 
 
 def checkered(x, mask):
     """A pattern of the stride's frequency inside the mask."""
     signs = torch.ones_like(x)
     signs[..., ::2, 1::2], signs[..., 1::2, ::2] = -1, -1
-    return torch.where(soft_mask(mask) > 0, (x + 0.12 * signs).clamp(-1, 1), x)
+    return torch.where(mask > 0, (x + 0.2 * signs).clamp(-1, 1), x)
 
 
 def framed(x, mask):
     """A hard step at the border of what the generator may change."""
-    return torch.where(soft_mask(mask) > 0, (x + 0.7).clamp(-1, 1), x)
+    return torch.where(mask > 0, (x + 0.7).clamp(-1, 1), x)
 
 
 def grainy(x, mask):
     """Noise wherever the generator was, tumor or not."""
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(int(1e4 * float(x.sum().abs())) % 2**31))
-    return composite(x, (x + 0.4 * noise).clamp(-1, 1), soft_mask(mask))
+    return composite(x, (x + 0.4 * noise).clamp(-1, 1), insertion_weight(mask))
 
 
 def flat(x, mask):
     """Every lesion of one grey."""
-    return composite(x, torch.full_like(x, 0.5), soft_mask(mask))
+    return composite(x, torch.full_like(x, 0.5), insertion_weight(mask))
 
 
 def lit(x):
