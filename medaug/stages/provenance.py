@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from medaug.errors import LeakageError
+from medaug.errors import LeakageError, WeightsError
 from medaug.io.atomic import read_json
 from medaug.io.cases import Case
 from medaug.io.fingerprints import holders_of
@@ -63,9 +63,15 @@ def refuse_known(facts: Mapping[str, Any], run: RunDir, split: Split, what: str)
 
     Raises:
         LeakageError: naming the patients.
+        WeightsError: if they do not say whom they know.
     """
-    known = [*facts["training_patients"], *facts.get("training_content", [])]
-    refuse_leakage(known, split, f"{what} were", contents_of(run))
+    lists = [facts["training_patients"], facts.get("training_content", [])]
+    if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in lists):
+        raise WeightsError(
+            f"{what}: found no lists of texts in training_patients and training_content of their model.json; expected "
+            "whom they were trained on. Copy the weights again."
+        )
+    refuse_leakage([text for texts in lists for text in texts], split, f"{what} were", contents_of(run))
 
 
 def contents_of(run: RunDir) -> dict[str, set[str]]:

@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from medaug.errors import LeakageError
+from medaug.errors import LeakageError, WeightsError
 from medaug.io import prepared
 from medaug.io.atomic import read_json
 from medaug.pipeline import run_pipeline
@@ -16,6 +16,7 @@ from medaug.splits import PARTS
 from medaug.stages.anomaly import anomaly
 from medaug.stages.audit import audit
 from medaug.stages.config.files import load_config
+from medaug.stages.doctor.examination import examine
 from medaug.stages.evaluate import check_patients, evaluate
 from medaug.stages.phantoms import write_phantoms
 from medaug.stages.synthesize import synthesize
@@ -176,6 +177,8 @@ def test_one_image_in_both_domains_under_two_names_is_refused(heads, tmp_path, t
     two = lambda *more: tiny_config("domain=ct", f"target.root={target}", "target.sequence=t1", "crop.size=null", *more)  # noqa: E731
     with pytest.raises(LeakageError, match=f"{ann}.*zoe"):
         prepared_with(two, heads, tmp_path / "run", train=["zoe", *others], test=[ann])
+    found = examine(heads, sequence="flair", target=target, target_sequence="t1")
+    assert any(check.verdict == "fail" and "data and target" in check.sentence for check in found.checks)
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +229,13 @@ def test_weights_keep_fingerprints_of_their_scans_and_older_ones_without_load(ti
     old = shutil.copytree(tiny_run.weights, tmp_path / "weights")
     edit_json(old / "model.json", lambda facts: facts.pop("training_content"))
     assert load_weights(old).facts["training_patients"] == weights.facts["training_patients"]
+
+
+@pytest.mark.parametrize("content", [7, None, "abc", [["abc"]], {"abc": 1}])
+def test_weights_that_do_not_say_whom_they_know_are_refused(copy_of_run, tiny_config, edit_json, content):
+    edit_json(copy_of_run.weights / "model.json", lambda facts: facts.update(training_content=content))
+    with pytest.raises(WeightsError, match="found no lists of texts in training_patients and training_content"):
+        synthesize(tiny_config(), copy_of_run)
 
 
 def test_older_weights_are_compared_by_name(renamed, tiny_run, tmp_path, edit_json):

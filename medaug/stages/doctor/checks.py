@@ -302,16 +302,31 @@ def _with_crop(look: Look, config: PipelineConfig, sentence: str, without: list[
     return Check("lesions", "warn" if left_out else "pass", sentence, [*without, *names])
 
 
+def copies_check(look: Look, target: Look) -> Iterator[Check]:
+    """What `data` and `target` have in common under two names: one split is drawn over both."""
+    in_data = {id(fact) for fact in look.facts}
+    pairs = [(a, b) for a, b in equal_pairs([*look.facts, *target.facts]) if (id(a) in in_data) != (id(b) in in_data)]
+    if across := [(a, b) for a, b in pairs if a.patient != b.patient]:
+        yield Check("duplicates", "fail", f"data and target: {_under_two_names(across)}", _named(across))
+
+
+def _under_two_names(pairs: list[Pair]) -> str:
+    return (
+        f"{len(pairs)} pair(s) of images that are the same, or share a slice, under two patients: a test patient would "
+        "be trained on. Give them one patient name, or remove one."
+    )
+
+
 def _duplicates(facts: list[ScanFacts]) -> Iterator[Check]:
     equal, similar = equal_pairs(facts), similar_pairs(facts) if facts else []
     across = [pair for pair in equal if pair[0].patient != pair[1].patient]
     if across:
-        sentence = f"{len(across)} pair(s) of identical images under two patients: a test patient would be trained on."
-        yield Check("duplicates", "fail", f"{sentence} Give them one patient name, or remove one.", _named(across))
+        yield Check("duplicates", "fail", _under_two_names(across), _named(across))
     elif equal:
-        yield Check("duplicates", "warn", f"{len(equal)} pair(s) of identical images of one patient", _named(equal))
+        sentence = f"{len(equal)} pair(s) of images of one patient that are the same, or share a slice"
+        yield Check("duplicates", "warn", sentence, _named(equal))
     else:
-        yield Check("duplicates", "pass", "no two images are identical", [])
+        yield Check("duplicates", "pass", "no two images are the same, or share a slice", [])
     if similar:
         yield Check("near-duplicates", "warn", f"{len(similar)} pair(s) of nearly identical images under two patients: "
                     "look at them; one scan may be there twice", _named(similar))  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 from medaug.errors import ConfigError, DataError, RunError
 from medaug.io.atomic import write_text
-from medaug.stages.doctor.checks import Check, checks_of, patients_check, prevalence_check, refusals_of
+from medaug.stages.doctor.checks import Check, checks_of, copies_check, patients_check, prevalence_check, refusals_of
 from medaug.stages.doctor.looking import DataSummary, Look, summary_of, take_look
 from medaug.stages.doctor.scans import Refusal
 from medaug.stages.doctor.suggestion import Suggestion, suggestion_for
@@ -105,6 +105,7 @@ def _examination(look: Look, target: Look | None, suggestion: Suggestion) -> Exa
             for c in checks_of(side, data, refused, config, tumors=alone)
         ]
         refusals += refused
+    checks += copies_check(look, target) if target is not None else []
     checks += [patients_check(config, look, target), prevalence_check(look, target)]
     return Examination(
         usable=not any(check.verdict == "fail" for check in checks), data=summary_of(look),

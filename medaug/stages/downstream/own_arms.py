@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def _weights_in(*parts: Any) -> Iterator[dict[str, Any]]:
             left += part
         elif isinstance(part, Transform):
             left += vars(part).values()
-        elif isinstance(part, str | Path) and part and "\0" not in str(part) and (Path(part) / METADATA).is_file():
+        elif isinstance(part, str | Path) and part and isfile(Path(part) / METADATA):
             yield read_json(Path(part) / METADATA)
 
 
