@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import medaug
 from medaug.cli import app
-from medaug.errors import TrainingError
+from medaug.errors import DataError, RunError, TrainingError, WeightsError
 from medaug.io.atomic import read_json, write_json
 from medaug.io.cache import open_array
 from medaug.io.files import read_label, read_scan, write_scan
@@ -397,19 +397,32 @@ def test_a_tumor_changes_neither_the_header_nor_the_stored_values_around_it(cli,
         np.testing.assert_array_equal(made.get_qform(), finer.get_qform())
 
 
-@pytest.mark.parametrize("name", ["head.nii.gz", "head.png"])
-def test_styles_fill_one_mask_in_many_ways_and_change_nothing_outside_it(
-    cli, tmp_path, picture_weights, write_head, name
-):
-    path, mask = write_head(tmp_path / "in", name, "uint8")
-    result = cli("styles", path, "--mask", mask, "-w", picture_weights, "-o", tmp_path / "out", "--count", "4")
-    assert result.exit_code == 0, result.output
-    *images, picture, manifest, page = map(Path, result.stdout.split())
-    scans = [read_scan(image).as_tensor().numpy()[0] for image in images]
-    before, region = read_scan(path).as_tensor().numpy()[0], read_label(mask).as_tensor().numpy()[0] > 0
-    for i, scan_i in enumerate(scans):
-        assert (scan_i[~region] == before[~region]).all() and (scan_i[region] != before[region]).any()
-        assert all((scan_i[region] != other[region]).any() for other in scans[:i])
-    assert len(images) == 4 and picture.read_bytes()[:4] == b"\x89PNG"
-    assert page.read_text().count("<option") == 4
-    assert json.loads(manifest.read_text())["images"] == [image.name for image in images]
+def test_styles_of_weights_that_know_none_are_refused_with_the_remedy(cli, tmp_path, weights_folder, write_head):
+    path, mask = write_head(tmp_path / "in", "head.nii.gz", "int16")
+    result = cli("styles", path, "--mask", mask, "-w", weights_folder, "-o", tmp_path / "out")
+    assert result.exit_code == WeightsError.exit_code
+    assert "know no styles; train with --model munit" in result.stderr and not (tmp_path / "out").exists()
+
+
+def test_what_is_there_is_not_written_over_and_masks_are_masks(cli, tmp_path, weights_folder, write_head):
+    path, mask = write_head(tmp_path / "in", "head.png", "uint8")
+    out = tmp_path / "out"
+    made = {}
+    for command, options in (("insert", ("--size-mm", "12", "18")), ("remove", ("--mask", mask)), ("compare", (path,)),
+                             ("grow", ("--steps", "2", "--start-mm", "14"))):  # fmt: skip
+        arguments = [command, path, *options, "--out", out / command]
+        arguments += [] if command == "compare" else ["--weights", weights_folder]
+        first = cli(*arguments)
+        assert first.exit_code == 0, first.output
+        made[command] = {file: file.read_bytes() for file in (out / command).iterdir()}
+        again = cli(*arguments)
+        assert again.exit_code == RunError.exit_code and "replace it with --overwrite" in again.stderr
+        assert {file: file.read_bytes() for file in (out / command).iterdir()} == made[command]
+    assert cli("compare", path, path, "--out", out / "compare", "--overwrite").exit_code == 0
+    patients = read_json(weights_folder / "model.json")["training_patients"]
+    told = [b for name in ("insert", "grow") for file, b in made[name].items() if file.suffix in (".json", ".html")]
+    assert len(told) == 4 and not any(patient.encode() in text for text in told for patient in patients)
+    for command in ("insert", "remove"):
+        refused = cli(command, path, "--mask", path, "--weights", weights_folder, "--out", tmp_path / "new")
+        assert refused.exit_code == DataError.exit_code and "expected a label" in refused.stderr
+    assert not (tmp_path / "new").exists()

@@ -1,4 +1,7 @@
-"""Single scans: insert, remove, vary and grow tumors in one, and score it; MedaugError for what is refused."""
+"""Single scans: insert, remove, vary and grow tumors in one, and score it; MedaugError for what is refused.
+
+With `overwrite` the results of an earlier call in the same folder are replaced; without, that is refused.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,10 @@ def insert(
     scan: AnyPath, *, weights: AnyPath, out: AnyPath, count: int = 1, seed: int = 0,
     size_mm: tuple[float, float] | None = None, organ_mask: AnyPath | None = None, mask: AnyPath | None = None,
     avoid: AnyPath | None = None, style_from: AnyPath | None = None, style_mask: AnyPath | None = None,
-    sequence: str | None = None,
+    sequence: str | None = None, overwrite: bool = False,
 ) -> list[Path]:  # fmt: skip
     """Inserts tumors into one scan; returns the paths of image, label, picture and manifest."""
+    _check_unwritten(scan, out, overwrite, "inserted")
     from medaug.stages.scans.single import insert_into_scan
 
     return insert_into_scan(
@@ -36,9 +40,10 @@ def insert(
 
 def styles(
     scan: AnyPath, *, mask: AnyPath, weights: AnyPath, out: AnyPath, count: int = 10, seed: int = 0,
-    sequence: str | None = None,
+    sequence: str | None = None, overwrite: bool = False,
 ) -> list[Path]:  # fmt: skip
     """Fills one mask with many different tumors; returns the paths of images, label and picture."""
+    _check_unwritten(scan, out, overwrite, "style-00", "styles", "label")
     from medaug.stages.scans.styles import insert_styles
 
     where = Path(scan), Path(mask), Path(weights), Path(out)
@@ -46,9 +51,11 @@ def styles(
 
 
 def remove(
-    scan: AnyPath, *, mask: AnyPath, weights: AnyPath, out: AnyPath, seed: int = 0, sequence: str | None = None
-) -> list[Path]:
+    scan: AnyPath, *, mask: AnyPath, weights: AnyPath, out: AnyPath, seed: int = 0, sequence: str | None = None,
+    overwrite: bool = False,
+) -> list[Path]:  # fmt: skip
     """Removes a marked tumor from one scan; returns the paths of image, label, picture and manifest."""
+    _check_unwritten(scan, out, overwrite, "removed")
     from medaug.stages.scans.single import remove_from_scan
 
     return remove_from_scan(Path(scan), Path(mask), Path(weights), Path(out), seed=seed, sequence=sequence)
@@ -58,8 +65,10 @@ def grow(
     scan: AnyPath, *, weights: AnyPath, out: AnyPath, steps: int = 6, start_mm: float = 4.0,
     doubling_days: float = 60.0, interval_days: float = 30.0, mass_effect: float = 0.0, reach_mm: float = 20.0,
     seed: int = 0, organ_mask: AnyPath | None = None, sequence: str | None = None,
+    overwrite: bool = False,
 ) -> list[Path]:  # fmt: skip
     """Grows one tumor in one scan; returns the paths of images, labels, animation and page."""
+    _check_unwritten(scan, out, overwrite, "grown", "growth")
     from medaug.stages.scans.grow import grow_in_scan
 
     return grow_in_scan(
@@ -72,8 +81,11 @@ def grow(
 def anomaly(
     source: AnyPath, *, weights: AnyPath | None = None, out: AnyPath | None = None, organ_mask: AnyPath | None = None,
     sequence: str | None = None, set_: Sequence[str] | None = None,
+    overwrite: bool = False,
 ) -> AnomalyScores:  # fmt: skip
     """Scores a scan by its distance from its pseudo-healthy version; of a run folder, all held-out slices."""
+    if out is not None:
+        _check_unwritten(source, out, overwrite, "anomaly", "healthy")
     from medaug.io.atomic import read_json
     from medaug.revisit import score_anomalies
 
@@ -82,3 +94,10 @@ def anomaly(
         overrides=list(set_ or []),
     )  # fmt: skip
     return AnomalyScores(read_json(files[-1]), files)
+
+
+def _check_unwritten(scan: AnyPath, out: AnyPath, overwrite: bool, *kinds: str) -> None:
+    from medaug.io.suffixes import stem_of
+    from medaug.stages.exports.output import check_unwritten
+
+    check_unwritten(Path(out), [f"{stem_of(Path(scan))}_{kind}" for kind in kinds], overwrite=overwrite)

@@ -11,6 +11,8 @@ from medaug.errors import visible
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files of an earlier call.")]
+
 
 def print_json(found: Any) -> None:
     """Dataclasses, paths and NumPy values as JSON."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from medaug.cli.app import app
-from medaug.cli.output import Json, print_json, say
+from medaug.cli.output import Json, Overwrite, print_json, say
 
 WeightsDir = Annotated[Path, typer.Option("--weights", "-w", help="Weights folder, for example `out/x/train/weights`.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="`key=value` over the settings; repeatable.")]
@@ -30,6 +30,7 @@ def insert(
     style_from: Annotated[Path | None, typer.Option(help="Scan with a tumor whose style to use (MUNIT).")] = None,
     style_mask: Annotated[Path | None, typer.Option(help="That tumor, on its scan's grid.")] = None,
     sequence: Channel = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Insert tumors into one scan; writes image, label, and a before / after picture.
 
@@ -39,7 +40,7 @@ def insert(
 
     for path in api.insert(
         scan, weights=weights, out=out, count=count, seed=seed, size_mm=size_mm, organ_mask=organ_mask, mask=mask,
-        avoid=avoid, style_from=style_from, style_mask=style_mask, sequence=sequence,
+        avoid=avoid, style_from=style_from, style_mask=style_mask, sequence=sequence, overwrite=overwrite,
     ):  # fmt: skip
         say(path)
 
@@ -53,6 +54,7 @@ def styles(
     count: Annotated[int, typer.Option(min=1, help="How many variants.")] = 10,
     seed: Annotated[int, typer.Option(help="Same seed, same tumors.")] = 0,
     sequence: Channel = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Fill one mask with many different tumors; writes the images and a picture to compare them.
 
@@ -60,7 +62,9 @@ def styles(
     """
     from medaug import api
 
-    for path in api.styles(scan, mask=mask, weights=weights, out=out, count=count, seed=seed, sequence=sequence):
+    for path in api.styles(
+        scan, mask=mask, weights=weights, out=out, count=count, seed=seed, sequence=sequence, overwrite=overwrite
+    ):
         say(path)
 
 
@@ -72,6 +76,7 @@ def remove(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for image, label and picture.")],
     seed: Annotated[int, typer.Option(help="Of the fill's texture.")] = 0,
     sequence: Channel = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Remove a marked tumor from one scan; writes image, label, and a before / after picture.
 
@@ -79,7 +84,9 @@ def remove(
     """
     from medaug import api
 
-    for path in api.remove(scan, mask=mask, weights=weights, out=out, seed=seed, sequence=sequence):
+    for path in api.remove(
+        scan, mask=mask, weights=weights, out=out, seed=seed, sequence=sequence, overwrite=overwrite
+    ):
         say(path)
 
 
@@ -97,6 +104,7 @@ def grow(
     seed: Annotated[int, typer.Option(help="Same seed, same series.")] = 0,
     organ_mask: Annotated[Path | None, typer.Option(help="Where the tumor may lie; left out: found.")] = None,
     sequence: Channel = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Grow one tumor in one scan; writes image and label at each step, an animation, and a page.
 
@@ -107,7 +115,7 @@ def grow(
     for path in api.grow(
         scan, weights=weights, out=out, steps=steps, start_mm=start_mm, doubling_days=doubling_days,
         interval_days=interval_days, mass_effect=mass_effect, reach_mm=reach_mm, seed=seed, organ_mask=organ_mask,
-        sequence=sequence,
+        sequence=sequence, overwrite=overwrite,
     ):  # fmt: skip
         say(path)
 
@@ -124,6 +132,7 @@ def anomaly(
     organ_mask: Annotated[Path | None, typer.Option(help="Of a scan: where to look; left out: found.")] = None,
     sequence: Channel = None,
     set_: Set = None,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Score a scan by its distance from its pseudo-healthy version; of a run folder, all held-out slices (AUC).
@@ -132,7 +141,9 @@ def anomaly(
     """
     from medaug import api
 
-    found = api.anomaly(source, weights=weights, out=out, organ_mask=organ_mask, sequence=sequence, set_=set_)
+    found = api.anomaly(
+        source, weights=weights, out=out, organ_mask=organ_mask, sequence=sequence, set_=set_, overwrite=overwrite
+    )
     if json:
         print_json(found)
         return

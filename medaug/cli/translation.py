@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from medaug.cli.app import app
-from medaug.cli.output import Json, print_json, say
+from medaug.cli.output import Json, Overwrite, print_json, say
 from medaug.cli.scans import Channel, WeightsDir
 
 
@@ -29,6 +29,7 @@ def synth_ct(
     deidentify: Annotated[bool, typer.Option("--deidentify", help="Remove identity from what is written.")] = False,
     seed: Annotated[int, typer.Option(help="Same seed, same image.")] = 0,
     sequence: Channel = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make a synthetic CT (or the weights' other kind of image) of a scan: NIfTI, or a DICOM series in its study.
 
@@ -39,6 +40,7 @@ def synth_ct(
     for path in api.synth_ct(
         scan, weights=weights, out=out, series=series, mask=mask, direction=direction, output_format=output_format,
         label=label, segmentation=segmentation, name=name, deidentify=deidentify, seed=seed, sequence=sequence,
+        overwrite=overwrite,
     ):  # fmt: skip
         say(path)
 
@@ -49,6 +51,7 @@ def compare(
     synthetic: Annotated[Path, typer.Argument(help="The synthetic image, on the same grid.")],
     mask: Annotated[Path | None, typer.Option("--mask", "-m", help="Where to compare; left out: the body.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for comparison.json and pictures.")] = None,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Compare a synthetic image with the real one: MAE, PSNR, SSIM, MS-SSIM, and in HU the bias by tissue.
@@ -58,7 +61,7 @@ def compare(
     from medaug import api
     from medaug.report.comparison import comparison_text
 
-    found = api.compare(real, synthetic, mask=mask, out=out)
+    found = api.compare(real, synthetic, mask=mask, out=out, overwrite=overwrite)
     if json:
         print_json(found)
     else:

@@ -28,7 +28,7 @@ def check_style(style: Style | None, weights: Weights) -> tuple[float, ...] | No
     """
     if style is None:
         return None
-    _check_styled(weights)
+    check_styled(weights)
     return fitting_style(style, weights)
 
 
@@ -62,7 +62,7 @@ def style_of(
         WeightsError: if the weights know no styles.
         DataError: if nothing is marked.
     """
-    _check_styled(weights)
+    check_styled(weights)
     if not region.any():
         raise DataError("the style mask is empty; mark the tumor whose style is wanted")
     if weights.translator.spatial_dims < image.ndim:
@@ -74,7 +74,7 @@ def style_of(
     return tuple(float(value) for value in code[0].cpu())
 
 
-def _check_styled(weights: Weights) -> None:
+def check_styled(weights: Weights) -> None:
     _style_length(weights)
     if not weights.translator.mask_guided:
         raise WeightsError("these weights are of a plain translator; a tumor's style needs mask-guided ones")

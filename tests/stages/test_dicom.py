@@ -55,10 +55,10 @@ def test_a_tree_of_ct_series_is_prepared_in_hu_on_one_voxel_size(abdomens, tmp_p
 
 @pytest.mark.parametrize("value", ["MR", "CT"])
 def test_a_series_of_another_modality_is_refused(tmp_path, dicom_series, value):
-    values = np.random.RandomState(0).randint(0, 1000, size=(32, 32, 4))
     said = {"MR": "CT", "CT": "MR"}[value]
     for index in range(3):
-        dicom_series(tmp_path / "d" / f"scan{index}", values + index, modality=said, intercept=0, patient=f"P{index}")
+        values = np.random.RandomState(index).randint(0, 1000, size=(32, 32, 4))
+        dicom_series(tmp_path / "d" / f"scan{index}", values, modality=said, intercept=0, patient=f"P{index}")
     settings = [f"data.root={tmp_path / 'd'}", f"data.modality={value}", "split.train=1", "split.validation=1"]
     config = load_config(None, [*settings, "domain=ct", "target.sequence=phantom"])
     with pytest.raises(ConfigError, match=f"scan0: found the DICOM Modality {said}; data.modality is {value}"):

@@ -105,3 +105,21 @@ def test_a_tumors_style_is_transplanted_by_the_command(styled, head, tmp_path):
         results.append((read_scan(edited).as_tensor().numpy(), read_json(manifest)["lesions"][0]))
     assert "style" not in results[0][1] and len(results[1][1]["style"]) == 3
     assert not np.array_equal(results[0][0], results[1][0])
+
+
+@METHODS
+def test_the_command_fills_one_mask_in_many_styles(styled, head, tmp_path):
+    write_scan(tmp_path / "scan.nii.gz", torch.from_numpy(head.image[None]), head.affine, "int16")
+    write_scan(tmp_path / "mask.nii.gz", torch.from_numpy(head.label[None]), head.affine, "uint8")
+    options = ["--mask", "mask.nii.gz", "--weights", "styled", "--out", "out"]
+    paths = [str(tmp_path / x) if x[0] != "-" else x for x in ["scan.nii.gz", *options]]
+    done = CliRunner().invoke(app, ["styles", *paths, "--count", "3"])
+    assert done.exit_code == 0, done.output
+    *images, picture, manifest, page = map(Path, done.stdout.split())
+    scans = [read_scan(image).as_tensor().numpy()[0] for image in images]
+    before, region = read_scan(tmp_path / "scan.nii.gz").as_tensor().numpy()[0], head.label > 0
+    for i, scan in enumerate(scans):
+        assert (scan[~region] == before[~region]).all() and (scan[region] != before[region]).any()
+        assert all((scan[region] != other[region]).any() for other in scans[:i])
+    assert len(images) == 3 and picture.read_bytes()[:4] == b"\x89PNG" and page.read_text().count("<option") == 3
+    assert read_json(manifest)["images"] == [image.name for image in images]

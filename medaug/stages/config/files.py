@@ -78,12 +78,13 @@ def _pipeline_file(path: Path) -> Path | Traversable:
     if path.exists() and not path.is_dir():
         return check_regular(path)
     shipped = {file.name.removesuffix(".yaml"): file for file in files("medaug").joinpath("pipelines").iterdir()}
-    if str(path) not in shipped:
+    name = path.stem if path.parts[:-1] == ("pipelines",) else str(path)  # as the README writes it, in a clone or not
+    if name not in shipped:
         raise ConfigError(
             f"{path}: no such pipeline file. Give the path of a YAML file, or the name of a pipeline that comes with "
             f"medaug: {', '.join(sorted(shipped))}."
         )
-    return shipped[str(path)]
+    return shipped[name]
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from medaug.errors import WeightsError
 from medaug.io.atomic import atomic_path, write_json, write_text
 from medaug.io.weights import read_weights, write_weights
 from medaug.splits import pseudonym
-from medaug.stages.exports.model_card import model_card
+from medaug.stages.exports.model_card import card_library, model_card
 from medaug.stages.exports.output import check_new
 from medaug.translators.network import DirectionNetwork
 from medaug.translators.weights import Weights, load_weights
@@ -40,6 +40,7 @@ def export_bundle(folder: Path, out: Path) -> Path:
         ConfigError: if huggingface_hub, for the card, is not installed.
     """
     check_new(out)
+    card_library()  # a missing one is told before anything is read
     weights = load_weights(folder)
     if getattr(weights.translator.config, "label_input", 0):
         raise WeightsError(

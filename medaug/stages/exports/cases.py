@@ -144,6 +144,12 @@ def _check_synthesized(run: RunDir) -> None:
         raise RunError(f"{run.root}: holds several runs; give the folder of one of them, such as {run.root / folds[0]}")
     needed = (run.config, run.split, run.datalist, run.synthetic / "datalist.json", run.weights / "model.json")
     missing = [str(path.relative_to(run.root)) for path in needed if not path.exists()]
+    if missing == [str(needed[3].relative_to(run.root))]:
+        inserts = load_config(run.config, []).domain == "tumor"
+        following = (
+            f"medaug synthesize {run.root}" if inserts else "medaug run, with the settings and --out of this one"
+        )
+        raise RunError(f"{run.root}: trained, and no synthetic cases yet; expected some. Write them first: {following}")
     if missing:
         raise RunError(
             f"{run.root}: no run with synthetic cases; missing: {', '.join(missing)}. Give the folder of a finished "

@@ -32,7 +32,7 @@ def write_croissant(found: ExportSet, out: Path) -> None:
     Raises:
         ConfigError: if mlcroissant is not installed.
     """
-    croissant = _library()
+    croissant = croissant_library()
     write_datalist(found, out)
     table = _table(found)
     write_text(out / TABLE, table)
@@ -44,7 +44,12 @@ def write_croissant(found: ExportSet, out: Path) -> None:
     write_json(out / "croissant.json", metadata.to_json())
 
 
-def _library() -> Any:
+def croissant_library() -> Any:
+    """Of the extra `croissant`.
+
+    Raises:
+        ConfigError: if it is not installed.
+    """
     try:
         import mlcroissant
     except ImportError:

@@ -9,7 +9,7 @@ from medaug.errors import ConfigError
 from medaug.io.atomic import atomic_path
 from medaug.stages.exports.bids import write_bids
 from medaug.stages.exports.cases import ExportSet, export_set
-from medaug.stages.exports.croissant import write_croissant
+from medaug.stages.exports.croissant import croissant_library, write_croissant
 from medaug.stages.exports.datalists import write_datalist
 from medaug.stages.exports.decathlon import write_msd, write_nnunet
 from medaug.stages.exports.output import check_new
@@ -34,6 +34,8 @@ def export_dataset(folder: Path, out: Path, to: str) -> str:
     if to not in FORMATS:
         raise ConfigError(f"--to: found {to!r}; expected one of {', '.join(FORMATS)}")
     check_new(out)
+    if to == "croissant":
+        croissant_library()  # a missing one is told before anything is read
     found = export_set(folder)
     with atomic_path(out) as temporary:
         temporary.mkdir()

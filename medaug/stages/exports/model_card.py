@@ -44,13 +44,14 @@ def write_model_card(weights: Path, out: Path, run: Path | None = None) -> Path:
         WeightsError: if the weights cannot be used.
     """
     check_free(out)
+    card_library()  # a missing one is told before anything is read
     write_text(out, model_card(load_weights(weights), run))
     return out
 
 
 def model_card(weights: Weights, run: Path | None = None) -> str:
     """The card's text; arguments and errors as in `write_model_card`."""
-    hub, facts = _library(), weights.facts
+    hub, facts = card_library(), weights.facts
     found = _run_of(weights, run)
     edits = weights.translator.mask_guided
     head = hub.ModelCardData(
@@ -74,7 +75,12 @@ def model_card(weights: Weights, run: Path | None = None) -> str:
     return str(hub.ModelCard(f"---\n{head.to_yaml()}\n---\n\n# {title}\n\n{body}\n"))
 
 
-def _library() -> Any:
+def card_library() -> Any:
+    """Of the extra `export`.
+
+    Raises:
+        ConfigError: if it is not installed.
+    """
     try:
         import huggingface_hub
     except ImportError:

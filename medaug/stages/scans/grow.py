@@ -18,7 +18,7 @@ from medaug.report.animation import animated
 from medaug.report.figures import learning_curves
 from medaug.report.pictures import Picture, picture_grid
 from medaug.report.viewer import EncodedCase, encode
-from medaug.stages.scans.reading import output_suffix, read_mask, read_one, window_for
+from medaug.stages.scans.reading import output_suffix, read_mask, read_one, unnamed, window_for
 from medaug.stages.viewing import case_of_scan, look_section
 from medaug.transforms import GrowTumor
 from medaug.translators.weights import load_weights
@@ -72,7 +72,8 @@ def grow_in_scan(
             tracker.advance(shots[k].title)
     facts = {
         "scan": scan.name, "seed": seed, "weights": loaded.facts["sha256"], **asdict(grow.plan),
-        "mass_effect": mass_effect, "reach_mm": reach_mm, "lesion": grow.lesion, "slice": level, "steps_made": rows,
+        "mass_effect": mass_effect, "reach_mm": reach_mm, "lesion": unnamed(grow.lesion), "slice": level,
+        "steps_made": rows,
     }  # fmt: skip
     return [*paths, *_summary(out, stem_of(scan), shots, cases, facts)]
 
@@ -159,6 +160,6 @@ def _page(stem: str, shots: list[_Shot], frames: list[bytes], facts: dict[str, A
         ("Scan", facts["scan"]), ("Seed", str(facts["seed"])), ("Weights", facts["weights"][:16]),
         ("Volume doubles in", f"{facts['doubling_days']:g} days"),
         ("Mass effect", f"{facts['mass_effect']:g}, within {facts['reach_mm']:g} mm"),
-        ("Reference lesion of", facts["lesion"]["patient"]),
+        ("Reference lesion", f"number {facts['lesion']['reference']} of the weights"),
     ]  # fmt: skip
     return ReportPage(f"Growth series: {stem}", alt, None, run, [Section("Series", "", [table], figures)])

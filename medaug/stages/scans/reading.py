@@ -16,6 +16,7 @@ from medaug.errors import ConfigError
 from medaug.io.files import read_label, read_scan
 from medaug.io.grid import on_grid_of
 from medaug.io.suffixes import NIFTI, TIFF, suffix_of
+from medaug.splits import pseudonym
 from medaug.transforms.base import check_edits_tumors
 from medaug.translators.weights import Weights
 from medaug.volumes import Domain, Window, affine_of, check_is_label, check_modality
@@ -77,6 +78,12 @@ def output_suffix(scan: Path, image: MetaTensor) -> str:
     if image.ndim == 3 and not image.meta["spacing_known"]:
         return suffix if suffix in LOSSLESS_PICTURES else ".png"
     return ".nii.gz"
+
+
+def unnamed(lesion: dict[str, Any]) -> dict[str, Any]:
+    """What is told of an inserted lesion: the training patient whose lesion it started from goes by a pseudonym."""
+    patient = lesion.get("patient")
+    return lesion if patient is None else lesion | {"patient": pseudonym(patient)}
 
 
 def as_array(image: MetaTensor) -> np.ndarray:

@@ -14,7 +14,7 @@ from medaug.io.stored import StoredScan
 from medaug.io.suffixes import stem_of
 from medaug.report.pictures import before_after
 from medaug.report.viewer import encode
-from medaug.stages.scans.reading import as_array, output_suffix, read_mask, read_one, window_for
+from medaug.stages.scans.reading import as_array, output_suffix, read_mask, read_one, unnamed, window_for
 from medaug.stages.viewing import case_of_scan, view_page
 from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
 from medaug.transforms.styles import style_of
@@ -69,7 +69,7 @@ def insert_into_scan(
         drawn.set_random_state(seed=seed)
         edited, label = drawn(image, existing, organ, window=window)
         label = label if existing is None else label * (existing <= 0)
-        facts["lesions"] = drawn.lesions
+        facts["lesions"] = [unnamed(lesion) for lesion in drawn.lesions]
         if not drawn.lesions:
             raise DataError.about(
                 scan, "no room for a tumor", "an organ larger than the tumor, and clear of those to avoid",

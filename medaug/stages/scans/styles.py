@@ -1,7 +1,6 @@
 """One mask, many tumors: the same place filled in several styles, as images, and a picture and a page to compare them.
 
-Where the method knows styles (MUNIT) each is drawn from N(0, I) for one reference lesion; elsewhere each variant has
-another reference lesion and other noise.
+Each style is drawn from N(0, I), for one reference lesion.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from medaug.stages.scans.reading import as_array, output_suffix, read_mask, read
 from medaug.stages.viewing import case_of_scan, view_page
 from medaug.transforms import InsertTumor
 from medaug.transforms.base import check_inserts
-from medaug.transforms.styles import drawn_style
+from medaug.transforms.styles import check_styled, drawn_style
 from medaug.translators.weights import Weights, load_weights
 
 COLUMNS = 5
@@ -35,9 +34,10 @@ def insert_styles(
 
     Raises:
         DataError: if scan and mask do not lie on one grid, or the mask is empty.
-        WeightsError: if the weights cannot be used.
+        WeightsError: if the weights cannot be used, or are of a method without styles.
     """
     loaded = load_weights(weights)
+    check_styled(loaded)
     check_inserts(loaded)
     image = read_one(scan, sequence, loaded)
     region, window = read_mask(mask, image, scan), window_for(loaded, image, scan)
@@ -65,10 +65,8 @@ def insert_styles(
 
 
 def _variants(weights: Weights, region: np.ndarray, count: int, seed: int) -> list[InsertTumor]:
-    """The transforms that make them: other styles of one reference, or other references."""
+    """The transforms that make them: other styles of one reference."""
     rng = np.random.RandomState(seed)
-    if not weights.translator.style_dim:
-        return [InsertTumor(weights, int(rng.randint(2**31))) for _ in range(count)]
     widest = region if weights.translator.spatial_dims == region.ndim else _widest(region)
     reference = lesion_for_mask(weights.lesion_prior, widest, weights.spacing_mm, rng).reference
     return [InsertTumor(weights, seed, reference, style=drawn_style(weights, rng)) for _ in range(count)]

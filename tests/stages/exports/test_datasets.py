@@ -339,7 +339,13 @@ def test_what_cannot_be_exported_is_refused(tiny_run, copy_of_run, tmp_path, exp
     with pytest.raises(ConfigError, match="expected one of nnunet, msd, bids, datalist, croissant"):
         export_dataset(tiny_run.root, tmp_path / "x", "nifti")
     shutil.rmtree(copy_of_run.synthetic)
-    with pytest.raises(RunError, match="missing: synthetic/datalist.json"):
+    copy_of_run.done("synthesize").unlink()  # as after train-cycle
+    with pytest.raises(RunError, match=f"Write them first: medaug synthesize {copy_of_run.root}"):
+        export_dataset(copy_of_run.root, tmp_path / "x", "msd")
+    assert CliRunner().invoke(app, ["synthesize", str(copy_of_run.root)]).exit_code == 0
+    assert "4 inserted" in export_dataset(copy_of_run.root, tmp_path / "after", "msd")
+    copy_of_run.split.unlink()
+    with pytest.raises(RunError, match="missing: split.json"):
         export_dataset(copy_of_run.root, tmp_path / "x", "msd")
     (copy_of_run.root / "fold-0").mkdir()
     with pytest.raises(RunError, match="holds several runs"):

@@ -279,7 +279,7 @@ def test_weights_that_read_labels_ask_for_one_before_anything_is_read(
     given = ("--label", tmp_path / "label.nii.gz", "--out", tmp_path / "out")
     image = succeeded(cli(mr_nifti, "--weights", labelled_weights, *given))[0]
     assert nibabel.load(image).shape == phantom.label.shape
-    result = cli(mr_nifti, "--weights", labelled_weights, "--direction", "b2a", *given)
+    result = cli(mr_nifti, "--weights", labelled_weights, "--direction", "b2a", *given[:-1], tmp_path / "b2a")
     assert result.exit_code == ConfigError.exit_code and "read no labels in this direction" in result.stderr
 
 
