@@ -87,6 +87,7 @@ class DataSummary:
         looks_like: what a folder of this layout holds.
         length_unit: of diameters, "mm", or "px" where no file stores a voxel size.
         sequence: the one that was looked at, of `sequences` where the data set names several.
+        linked: how many of the cases lie behind symbolic links.
         read: how many of the cases could be.
         modality: "CT" where the files say so, reach down to air in HU, or the sequence is called CT; else "MR".
         looks_like_hu: some voxels are below -500.
@@ -102,6 +103,7 @@ class DataSummary:
     sequence: str | int | None
     sequences: list[str]
     cases: int
+    linked: int
     read: int
     patients: int
     cases_per_patient: Spread
@@ -222,6 +224,7 @@ def summary_of(look: Look) -> DataSummary:
     return DataSummary(
         root=str(look.root), layout=look.layout, looks_like=LAYOUTS[look.layout].looks_like,
         length_unit=look.length_unit, sequence=look.sequence, sequences=look.sequences, cases=len(look.cases),
+        linked=sum(not Path(case["image"]).resolve().is_relative_to(look.root.resolve()) for case in look.cases),
         read=len(facts), patients=len(cases_by_patient), cases_per_patient=_spread(list(cases_by_patient.values())),
         labelled=sum(case["label"] is not None for case in look.cases),
         shapes=grouped(facts, [by_text(fact.shape) for fact in facts]),

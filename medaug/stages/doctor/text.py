@@ -45,10 +45,11 @@ def examination_text(found: Examination) -> str:
 
 def _figures(s: DataSummary) -> Table:
     table = Table("", s.root, show_lines=False)
+    linked = f" ({s.linked} behind links)" if s.linked else ""
     rows = {
         "layout": f"{s.layout} ({s.looks_like})",
         "sequence": "–" if s.sequence is None else str(s.sequence),
-        "cases": f"{s.cases}, {s.read} read, {s.labelled} with a label; "
+        "cases": f"{s.cases}{linked}, {s.read} read, {s.labelled} with a label; "
         f"{_spread(s.cases_per_patient)} a patient, of {s.patients}",
         "shape": _groups(s.shapes),
         "voxel size": _groups(s.spacings_mm),

@@ -414,3 +414,13 @@ def test_values_that_no_name_tells_are_asked_for(cli, organs, labels, tmp_path):
     assert asked.exit_code == ConfigError.exit_code and "data.tumor_labels" in asked.stderr
     made = cli("init", data, "--out", tmp_path / "mine.yaml", "--tumor-labels", "2")
     assert made.exit_code == 0 and load_config(tmp_path / "mine.yaml", []).data.tumor_labels == (2,)
+
+
+def test_cases_behind_links_are_counted_and_told(folder):
+    elsewhere = folder.parent / "archive.nii.gz"
+    path = sorted((folder / "images").iterdir())[0]
+    shutil.move(path, elsewhere)
+    path.symlink_to(elsewhere)
+    found = examine(folder)
+    assert (found.data.cases, found.data.linked) == (6, 1)
+    assert "6 (1 behind links), 6 read" in examination_text(found)
