@@ -180,7 +180,7 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
         limits: tuple[float, float],
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         if self.weights.prior is None:
-            edit = translate_whole(array, window, self.weights, "a2b", seed=self._seed)
+            edit = translate_whole(array, window, self.weights, "a2b", limits, seed=self._seed)
             mask = edit.mask & organ & ~truth
             self.lesions = [{"patient": None, "voxels": int(mask.sum())}] if mask.any() else []
             return edit.image, truth | mask
@@ -249,7 +249,7 @@ class RemoveTumor(TumorTransform):
             return like_source(array, array, img), empty_label(mask)
         limits, window = self._limits(array, window), window or self._window(array)
         if self.weights.prior is None:
-            edited = translate_whole(array, window, self.weights, "b2a", seed=seed).image
+            edited = translate_whole(array, window, self.weights, "b2a", limits, seed=seed).image
             replaced = region & (edited != array)
         else:
             spacing_mm = self._spacing_mm(img, array.ndim)

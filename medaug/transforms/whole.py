@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from medaug.transforms.editing import Edit
+from medaug.transforms.editing import Edit, Limits
 from medaug.transforms.windows import change_of
 from medaug.translators import Direction
 from medaug.translators.weights import Weights
@@ -23,16 +23,20 @@ SMOOTHING_VOXELS = 1.0
 
 @torch.inference_mode()
 def translate_whole(
-    image: np.ndarray, window: Window, weights: Weights, direction: Direction, *, seed: int = 0
+    image: np.ndarray, window: Window, weights: Weights, direction: Direction, limits: Limits, *, seed: int = 0
 ) -> Edit:  # fmt: skip
     """Translates an image (*S) in the scan's unit; the mask is where it changed clearly. `seed` is of the style.
+
+    Padding, which lies below the limits, keeps its bits, and nothing is written that lies outside them.
 
     Raises:
         DataError: for a single slice where the weights read several.
     """
     before = torch.from_numpy(window.normalize(image).astype(np.float32))
     change = change_of(before, weights, direction, seed=seed).numpy()
-    return Edit(image + change * np.float32((window.high - window.low) / 2), changed_region(change))
+    change[image < limits[0]] = 0
+    edited = np.clip(image + change * np.float32((window.high - window.low) / 2), *limits)
+    return Edit(np.where(change != 0, edited, image), changed_region(change))
 
 
 def changed_region(change: np.ndarray) -> np.ndarray:

@@ -65,3 +65,12 @@ def test_a_volume_is_translated_as_its_slices_are(lit, head):
         one, _ = RandInsertTumor(lit, prob=1.0, window=(0, 200))(head.image[None, ..., z])
         np.testing.assert_array_equal(image[..., z], one)
     assert label[0, 11:15, 11:15, head.level].any() and not label[0, :8].any()
+
+
+def test_padding_and_the_range_of_the_image_bound_what_is_written(lit, head):
+    image = head.slice.copy()
+    image[0, 10:13] = -50
+    image[0, 13:16, 10:16] = 0.9 * image.max()
+    edited, _ = RandInsertTumor(lit, prob=1.0)(image, None, np.ones_like(image))
+    assert (edited != image).any() and edited.max() == image.max()
+    np.testing.assert_array_equal(edited[image == -50], image[image == -50])
