@@ -28,6 +28,7 @@ from medaug.stages.finished import EVALUATIONS
 from medaug.stages.outlook import say_outlook, scored_patients
 from medaug.stages.runs import RunDir, check_is_run, open_run
 from medaug.training.processes import is_helper, is_launched, wait_for_all
+from medaug.translators.weights import check_memory
 
 STAGES = {
     "tumor": ("prepare", "train", "synthesize", "audit", "evaluate", "report"),
@@ -72,6 +73,8 @@ def run_pipeline(
     if "evaluate" in stages or "evaluate_domains" in stages:
         check_arms(config)
         check_network(config)
+    if "train" in stages:
+        check_memory(config.translator.method, config.translator.settings, config.data.spatial_dims)
     in_folds = config.split.folds is not None and config.split.fold is None
     if in_folds:
         _check_folds(config, until)

@@ -78,6 +78,10 @@ class Percentiles:
     lower: float = 0.5
     upper: float = 99.8
 
+    def __post_init__(self) -> None:
+        if not 0 <= float(self.lower) < float(self.upper) <= 100:
+            raise ValueError(f"percentiles from 0 to 100, the lower first; found {self.lower} and {self.upper}")
+
     def window_of(self, scan: np.ndarray, name: str = "scan") -> Window:
         """The robust window of one scan, any shape.
 

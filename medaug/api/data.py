@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medaug.api.paths import AnyPath, path_of
+from medaug.settings import check_seed
 
 if TYPE_CHECKING:
     from medaug.stages.doctor.examination import Examination
@@ -60,6 +61,7 @@ def phantoms(out: AnyPath, *, layout: str = "brats", patients: int = 12, anatomy
     Raises:
         MedaugError: for an unknown layout or anatomy, or a folder that cannot be written.
     """
+    check_seed(seed)
     from medaug.stages.phantoms import write_phantoms
 
     return write_phantoms(Path(out), layout, patients=patients, anatomy=anatomy, seed=seed)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medaug.api.paths import AnyPath, path_of
+from medaug.settings import check_seed
 
 if TYPE_CHECKING:
     from medaug.pipeline import StageResult
@@ -125,6 +126,7 @@ def sample(weights: AnyPath, *, out: AnyPath, label: str = "both", count: int = 
     Raises:
         MedaugError: whatever is refused.
     """
+    check_seed(seed)
     from medaug.stages.sample import write_samples
 
     return write_samples(Path(weights), Path(out), label=label, count=count, seed=seed)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medaug.api.paths import AnyPath, path_of
+from medaug.settings import check_seed
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ def insert(
     sequence: str | None = None, overwrite: bool = False,
 ) -> list[Path]:  # fmt: skip
     """Inserts tumors into one scan; returns the paths of image, label, picture and manifest."""
+    check_seed(seed)
     _check_unwritten(scan, out, overwrite, "inserted")
     from medaug.stages.scans.single import insert_into_scan
 
@@ -43,6 +45,7 @@ def styles(
     sequence: str | None = None, overwrite: bool = False,
 ) -> list[Path]:  # fmt: skip
     """Fills one mask with many different tumors; returns the paths of images, label and picture."""
+    check_seed(seed)
     _check_unwritten(scan, out, overwrite, "style-00", "styles", "label")
     from medaug.stages.scans.styles import insert_styles
 
@@ -55,6 +58,7 @@ def remove(
     overwrite: bool = False,
 ) -> list[Path]:  # fmt: skip
     """Removes a marked tumor from one scan; returns the paths of image, label, picture and manifest."""
+    check_seed(seed)
     _check_unwritten(scan, out, overwrite, "removed")
     from medaug.stages.scans.single import remove_from_scan
 
@@ -68,6 +72,7 @@ def grow(
     overwrite: bool = False,
 ) -> list[Path]:  # fmt: skip
     """Grows one tumor in one scan; returns the paths of images, labels, animation and page."""
+    check_seed(seed)
     _check_unwritten(scan, out, overwrite, "grown", "growth")
     from medaug.stages.scans.grow import grow_in_scan
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medaug.api.paths import AnyPath, path_of
+from medaug.settings import check_seed
 
 
 def synth_ct(
@@ -25,6 +26,7 @@ def synth_ct(
     Raises:
         MedaugError: whatever is refused.
     """
+    check_seed(seed)
     from medaug.io.suffixes import stem_of
     from medaug.stages.exports.output import check_unwritten
     from medaug.stages.scans.synth_ct import translate_scan

@@ -40,6 +40,8 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # the Context that typer passes
         try:
+            if any("\0" in argument for argument in (*getattr(ctx, "_protected_args", ()), *ctx.args)):
+                raise errors.ConfigError("found an argument with a zero byte; expected names that a disk can hold")
             return super().invoke(ctx)
         except MedaugError as error:
             _fail(str(error), error.exit_code)
@@ -98,7 +100,9 @@ def _fail(message: str, exit_code: int) -> NoReturn:
 
 
 def _fail_on_disk(error: OSError) -> NoReturn:
-    """A full or read-only disk can stop any write, also one of a library."""
+    """A full or read-only disk can stop any write, also one of a library; a name can be none that the disk takes."""
+    if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EACCES, errno.ELOOP) and error.filename:
+        _fail(f"{error.filename}: cannot be opened ({error.strerror}). Check the path.", errors.DataError.exit_code)
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         raise error
     from medaug.io.atomic import write_error

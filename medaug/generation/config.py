@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from medaug.settings import Section, Width
 
 CLASSES = ("healthy", "tumor")
 """A crop's label is the position of its class."""
 HEALTHY, TUMOR = range(len(CLASSES))
 
 
-class DCGANConfig(BaseModel):
+class DCGANConfig(Section):
     """Settings of `DCGAN`, sized for a CPU. Crops are `crop.size`; steps and rates stand in `training`.
 
     Attributes:
@@ -22,11 +24,9 @@ class DCGANConfig(BaseModel):
         augment: what the discriminator's view is augmented with (Zhao 2020); empty turns it off.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    latent_dim: int = Field(64, ge=2)
-    width: int = Field(16, ge=1)
-    levels: int = Field(3, ge=1)
-    discriminator_width: int = Field(16, ge=1)
+    latent_dim: int = Field(64, ge=2, le=4096)
+    width: Width = 16
+    levels: int = Field(3, ge=1, le=8)
+    discriminator_width: Width = 16
     diversity_weight: float = Field(0.2, ge=0)
     augment: tuple[Literal["intensity", "translation", "cutout"], ...] = ("intensity", "translation", "cutout")

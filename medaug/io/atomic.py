@@ -83,7 +83,7 @@ def write_text(path: str | Path, text: str) -> None:
         RunError: if it cannot be written.
     """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def write_json(path: str | Path, obj: Any, indent: int | None = 1) -> None:

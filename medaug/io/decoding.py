@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from medaug.io.cases import Case
 from medaug.io.files import read_label, read_scan
 from medaug.io.fingerprints import fingerprints_of
 from medaug.io.grid import grid_of_spacing, on_grid_of, resample_classes, resample_image, resampled_affine
+from medaug.io.unpacking import LIMIT, most_bytes
 from medaug.volumes import affine_of, check_is_label, spacing_of
 
 log = logging.getLogger(__name__)
@@ -76,6 +78,11 @@ def decode(case: Case, options: Options) -> Decoded:
     image, label, affine, facts = _read_pair(case, options)
     stored_mm = spacing_of(affine, image.ndim)
     grid = _wanted_grid(options, image.shape, stored_mm, case["image"])
+    if (size := 4 * math.prod((*grid, *image.shape[len(grid) :]))) > most_bytes():
+        raise ConfigError(
+            f"grid_size or resample_mm: found a grid of {' × '.join(map(str, grid))} for {case['image']}, which takes "
+            f"{size:,} bytes; expected at most {most_bytes():,} ({LIMIT}). Ask for fewer, larger voxels."
+        )
     if grid != image.shape[: len(grid)]:
         affine = resampled_affine(affine, image.shape, grid)
         image = resample_image(image, grid)

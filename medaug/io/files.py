@@ -23,6 +23,8 @@ from medaug.volumes import check_finite, padding_in
 
 log = logging.getLogger(__name__)
 
+LARGEST_MM = 1e6
+"""No scanner is a kilometre wide."""
 _STORABLE = {"bool": "uint8", "int64": "int32", "uint64": "uint32", "float64": "float32", "float16": "float32"}
 
 
@@ -204,7 +206,12 @@ def _check_affine(affine: np.ndarray, shape: tuple[int, ...], path: str | Path) 
     """Refuses axes along which nothing has a length, and a shear: all sizes in mm are taken along the axes."""
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     axes = affine[:3, :3] / np.where(sizes > 0, sizes, 1)
-    if not np.isfinite(affine).all() or not sizes.all() or abs(np.linalg.det(axes)) < 1e-6:
+    if (
+        not np.isfinite(affine).all()
+        or np.abs(affine).max() > LARGEST_MM
+        or not sizes.all()
+        or abs(np.linalg.det(axes)) < 1e-6
+    ):
         raise DataError.about(
             path, "a header whose voxel-to-mm matrix cannot be inverted", "a valid affine",
             "Correct the spacing and orientation in the header.",

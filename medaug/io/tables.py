@@ -35,7 +35,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         DataError: if it is missing, or no such table.
     """
     try:
-        rows = list(csv.reader(StringIO(read_file(path).decode("utf-8"), newline=""), strict=True))
+        rows = list(csv.reader(StringIO(read_file(path).decode("utf-8", "surrogateescape"), newline=""), strict=True))
         columns, *others = [[cell[1:] if cell.startswith("'") else cell for cell in row] for row in rows]
         return [dict(zip(columns, row, strict=True)) for row in others]
     except (OSError, ValueError, csv.Error) as error:

@@ -8,6 +8,7 @@ nested and have the volume that was asked for, to the voxel.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,9 @@ from medaug.lesions.radial import RadialShape
 
 ALWAYS_INSIDE = 8
 """A lesion of fewer voxels has no part that could be cut off."""
+
+
+MOST_STEPS, LARGEST_MM = 1000, 1000.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,13 @@ class GrowthPlan:
             value = getattr(self, name)
             if not (np.isfinite(value) and value > 0):
                 raise ConfigError(f"{name}: found {value:g}; expected a number above 0")
+        doublings = (self.steps - 1) * self.interval_days / self.doubling_days
+        if self.steps > MOST_STEPS or math.log2(self.start_mm) + doublings / 3 > math.log2(LARGEST_MM):
+            raise ConfigError(
+                f"steps, interval_days and doubling_days: found {self.steps} steps in which the volume doubles "
+                f"{doublings:.3g} times from {self.start_mm:g} mm; expected at most {MOST_STEPS} steps, and a tumor "
+                f"below {LARGEST_MM:g} mm at the last. Ask for fewer steps, or a longer doubling time."
+            )
 
     @property
     def days(self) -> tuple[float, ...]:

@@ -155,6 +155,15 @@ class LesionPrior:
         Raises:
             ValueError: if they do not belong together, or hold NaN.
         """
+        spacing_mm, crop_size = tuple(map(float, metadata["spacing_mm"])), tuple(map(int, metadata["crop_size"]))
+        if not 2 <= len(spacing_mm) == len(crop_size) <= 3 or not all(1e-6 <= step <= 1e4 for step in spacing_mm):
+            raise ValueError(f"a prior's spacing_mm {metadata['spacing_mm']} for crops of {metadata['crop_size']}")
+        for row in metadata["references"]:
+            numbers = np.array(
+                [row["diameter_mm"], row["contrast"], row["surroundings"], *row["location"]], dtype=float
+            )
+            if not (np.isfinite(numbers).all() and row["diameter_mm"] > 0 and np.abs(numbers).max() < 1e6):
+                raise ValueError(f"a reference lesion with the numbers {numbers.tolist()}")
         shape = (len(metadata["references"]), *metadata["crop_size"])
         for name in ("images", "masks"):
             found = tensors[name]
@@ -164,7 +173,7 @@ class LesionPrior:
             ReferenceLesion(image=image.numpy(), mask=mask.numpy() > 0, **{**row, "location": tuple(row["location"])})
             for image, mask, row in zip(tensors["images"], tensors["masks"], metadata["references"], strict=True)
         ]
-        return cls(references, tuple(metadata["crop_size"]), tuple(metadata["spacing_mm"]), dict(metadata["left_out"]))
+        return cls(references, crop_size, spacing_mm, dict(metadata["left_out"]))
 
 
 def _reference(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from medaug.settings import Count, Samples, Section, Seed, Workers
 
 
-class TrainingConfig(BaseModel):
+class TrainingConfig(Section):
     """Settings of one GAN training; also the section `training` of a pipeline file.
 
     Attributes:
@@ -21,24 +23,22 @@ class TrainingConfig(BaseModel):
         workers: processes that prepare samples, by device.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    steps: int = Field(1500, ge=1)
-    batch_size: int = Field(8, ge=1)
-    learning_rate: float = Field(3e-4, gt=0)
+    steps: Count = 1500
+    batch_size: Samples = 8
+    learning_rate: float = Field(3e-4, gt=0, le=10)
     beta1: float = Field(0.5, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
     decay_from: float = Field(0.5, ge=0, le=1)
-    pool_size: int = Field(50, ge=0)
+    pool_size: int = Field(50, ge=0, le=10**5)
     ema_decay: float = Field(0.99, ge=0, lt=1)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    devices: int = Field(1, ge=1)
-    workers: int = Field(1, ge=0)
-    checkpoint_every: int = Field(250, ge=1)
-    log_every: int = Field(20, ge=1)
-    preview_every: int = Field(500, ge=1)
-    seed: int = 0
+    devices: int = Field(1, ge=1, le=1024)
+    workers: Workers = 1
+    checkpoint_every: Count = 250
+    log_every: Count = 20
+    preview_every: Count = 500
+    seed: Seed = 0
 
     def learning_rate_at(self, step: int) -> float:
         """Constant, then linear to zero (section 7.1)."""

@@ -7,6 +7,7 @@ method, settings, domains and windows, grid, the split's hash, the training pati
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from torch.overrides import TorchFunctionMode
 
 import medaug
-from medaug.errors import WeightsError
+from medaug.errors import ConfigError, WeightsError
 from medaug.io.weights import read_weights, write_weights
 from medaug.lesions import LesionPrior
 from medaug.translators import TRANSLATORS, Translator, build_translator, settings_of
@@ -30,6 +31,8 @@ PRIOR_PREFIX = "prior."
 KIND = "translator"
 LARGEST_SETTING = 1024
 """Of widths, depths, numbers of blocks and layers."""
+SURELY_FITS = 128
+"""Networks of no greater width and depth are not counted before they are built."""
 UNSTORED_NUMBERS = 2**27
 """In the discriminators, which are built with the generators and not stored: a giant's."""
 Model = TypeVar("Model", bound=AdversarialModel)
@@ -42,7 +45,7 @@ class _Facts(BaseModel):
     """What transforms and stages read of the metadata; trainers note more."""
 
     sha256: str
-    spacing_mm: list[Millimetres] = []
+    spacing_mm: Annotated[list[Millimetres], Field(min_length=2, max_length=3)] = []
     picture_spacing_mm: list[Millimetres] | None = None
     training_patients: list[str] = []
     training_content: list[str] = []
@@ -122,6 +125,8 @@ def load_weights(folder: str | Path) -> Weights:
         translator = load_generators(build, tensors)
         TypeAdapter(TRANSLATORS[metadata["method"]][1]).validate_python(metadata["settings"])
         prior = None
+        if (metadata["prior"] is None) == translator.mask_guided:
+            raise ValueError("a prior with a method that knows no lesions, or none with one that does")
         if metadata["prior"] is not None:
             prior = LesionPrior.from_parts(_with_prefix(tensors, PRIOR_PREFIX), metadata["prior"])
     return Weights(translator, prior, metadata)
@@ -186,6 +191,32 @@ def check_settings(settings: dict[str, Any]) -> None:
             raise ValueError(f"{name}: {value:,}")
 
 
+def check_memory(name: str, settings: dict[str, Any], spatial_dims: int) -> None:
+    """Refuses settings of a network that no training on this machine can hold, before anything is read for it.
+
+    Weights, gradients and Adam's two moments take 16 bytes a parameter; what the layers compute comes on top.
+
+    Raises:
+        ConfigError: with the machine's memory.
+    """
+    if all(value <= SURELY_FITS for value in settings.values() if isinstance(value, int)):
+        return
+    size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 2**40
+    domain = Domain("any", "MR")
+    try:
+        with torch.device("meta"), _Budget(size // 16):
+            build_translator(name, settings, domain, domain, spatial_dims)
+    except _TooLargeError:
+        raise ConfigError(
+            f"translator: found settings of a network of more than {size // 16:,} weights, which do not train in the "
+            f"{size / 2**30:.0f} GiB of this machine. Lower translator.width, depth or discriminator_width."
+        ) from None
+
+
+class _TooLargeError(ValueError):
+    pass
+
+
 class _Budget(TorchFunctionMode):
     """Inside, no more than so many numbers can be allocated for parameters: settings are read from a file."""
 
@@ -198,7 +229,7 @@ class _Budget(TorchFunctionMode):
             sizes = args[0] if args and isinstance(args[0], tuple | list) else args
             self.left -= math.prod(int(size) for size in sizes)
             if self.left < 0:
-                raise ValueError("settings of a network that is larger than its file")
+                raise _TooLargeError("settings of a network that is larger than its file")
         return func(*args, **(kwargs or {}))
 
 

@@ -19,6 +19,9 @@ from medaug.errors import DataError
 from medaug.io.dicom.codestreams import check_proportion
 from medaug.io.opening import check_regular
 
+LARGEST_MM = 1e6
+"""No scanner is a kilometre wide."""
+
 
 @dataclass(frozen=True)
 class Plane:
@@ -88,9 +91,11 @@ class Plane:
             numbers = np.array(value, dtype=np.float64).reshape(-1)
         except (TypeError, ValueError):
             numbers = np.array([np.nan])
-        if numbers.shape != (count,) or not np.isfinite(numbers).all():
+        bound = np.inf if keyword.startswith(("Rescale", "PixelPadding")) else LARGEST_MM
+        if numbers.shape != (count,) or not np.isfinite(numbers).all() or np.abs(numbers).max() > bound:
             raise DataError.about(
-                self.file, f"a {keyword} that is not {count} finite number(s)", "valid geometry and rescale tags",
+                self.file, f"a {keyword} that is not {count} finite number(s) of ordinary size",
+                "valid geometry and rescale tags",
                 "Export the series again, or correct the tag.",
             )  # fmt: skip
         return numbers

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from medaug.stages.config.data import Section
+from medaug.settings import Section
 
 Synthetic = Literal["online", "written", "removed", "accepted"]
 """Where the synthetic samples of an arm come from (see `downstream.arms.Arm`)."""

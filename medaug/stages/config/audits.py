@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from medaug.stages.config.data import Section
+from medaug.settings import Section, Seed
 
 
 class LimitConfig(Section):
@@ -64,8 +64,14 @@ class LimitsConfig(Section):
 class AuditConfig(Section):
     """The look at patients the GAN never saw."""
 
-    lesions: int = Field(150, ge=0, description="insertions into held-out patients for the probe and the audits")
-    volumes: int = Field(8, ge=0, description="insertions into whole held-out volumes, for the look across slices")
-    noise: float = Field(0.02, gt=0, description="standard deviation of the noise on a fake, in window units [-1, 1]")
+    lesions: int = Field(
+        150, ge=0, le=10**6, description="insertions into held-out patients for the probe and the audits"
+    )
+    volumes: int = Field(
+        8, ge=0, le=10**4, description="insertions into whole held-out volumes, for the look across slices"
+    )
+    noise: float = Field(
+        0.02, gt=0, le=2, description="standard deviation of the noise on a fake, in window units [-1, 1]"
+    )
     limits: LimitsConfig = LimitsConfig()
-    seed: int = 0
+    seed: Seed = 0

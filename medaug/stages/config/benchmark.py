@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
-from medaug.stages.config.data import Section
+from medaug.settings import Section
 
 
 class BenchmarkConfig(Section):

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
 from medaug.io.visits import checked_regex
+from medaug.settings import LabelValue, Section, Seed, SpacingMm, Voxels
 from medaug.volumes import Domain, Percentiles, Window
 
 ORGAN_MARGIN_MM = 6.0
+LEAST_WINDOW = 1e-9
 MOST_CLASSES = 255
 """Class numbers are stored in 8 bits."""
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+PhantomSize = Annotated[int, Field(ge=4, le=512)]
 
 
 class PhantomData(Section):
     """Built-in patients, used where `data.root` is not given."""
 
     anatomy: Literal["head", "abdomen"] = "head"
-    patients: int = Field(16, ge=2)
-    seed: int = 0
-    shape: tuple[int, int, int] = (96, 96, 24)
-    spacing_mm: tuple[float, float, float] = (2.0, 2.0, 5.0)
+    patients: int = Field(16, ge=2, le=10**6)
+    seed: Seed = 0
+    shape: tuple[PhantomSize, PhantomSize, PhantomSize] = (96, 96, 24)
+    spacing_mm: tuple[SpacingMm, SpacingMm, SpacingMm] = (2.0, 2.0, 5.0)
     label: Literal["tumor", "organs"] = Field("tumor", description="organs: abdomen 1 liver, 2 kidneys, 3 spine")
 
 
@@ -48,38 +49,38 @@ class DataConfig(Section):
         None, description="fixed bounds in au, of any modality: [0, 255] for pictures of 8 bits, also of a CT, whose "
         "grey levels are not HU; none: window_hu for CT, percentiles of each scan for MR"
     )  # fmt: skip
-    tumor_labels: tuple[int, ...] | None = Field(
-        None, description="label values that are tumor; none: as their names say, else all above 0"
+    tumor_labels: tuple[LabelValue, ...] | None = Field(
+        None, min_length=1, description="label values that are tumor; none: as their names say, else all above 0"
     )
-    classes: dict[str, tuple[int, ...]] | None = Field(
+    classes: dict[str, tuple[LabelValue, ...]] | None = Field(
         None, description="what is segmented, name: label values; none: one class, the tumor"
     )
-    known_labels: tuple[int, ...] | None = Field(
+    known_labels: tuple[LabelValue, ...] | None = Field(
         None, description="every value a label may hold; others are refused; none: any"
     )
     spatial_dims: Literal[2, 3] = 2
-    slices: int = Field(1, ge=1, description="plain 2-D methods: neighbouring slices as channels (odd; 2.5-D)")
-    grid_size: tuple[int, int] | tuple[int, int, int] | None = Field(
+    slices: int = Field(1, ge=1, le=99, description="plain 2-D methods: neighbouring slices as channels (odd; 2.5-D)")
+    grid_size: tuple[Voxels, Voxels] | tuple[Voxels, Voxels, Voxels] | None = Field(
         None, description="size to resample to, in the plane or (three sizes) of whole volumes; none: as stored"
     )
-    resample_mm: tuple[PositiveFloat, PositiveFloat] | tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = (
-        Field(
-            None,
-            description="voxel size to resample to instead of grid_size: in the plane, or of whole volumes; of "
-            "pictures without a voxel size in their pixels",
-        )
+    resample_mm: tuple[SpacingMm, SpacingMm] | tuple[SpacingMm, SpacingMm, SpacingMm] | None = Field(
+        None,
+        description="voxel size to resample to instead of grid_size: in the plane, or of whole volumes; of "
+        "pictures without a voxel size in their pixels",
     )
-    spacing_mm: tuple[float, ...] | None = Field(
+    spacing_mm: tuple[SpacingMm, SpacingMm] | tuple[SpacingMm, SpacingMm, SpacingMm] | None = Field(
         None, description="for pictures without spacing; none: their sizes are in pixels"
     )
-    organ_margin_mm: float = Field(ORGAN_MARGIN_MM, ge=0, description="lesions stay this far from the organ's edge")
+    organ_margin_mm: float = Field(
+        ORGAN_MARGIN_MM, ge=0, le=1000, description="lesions stay this far from the organ's edge"
+    )
     skip_unreadable: bool = Field(False, description="list unreadable files and go on without them")
     phantoms: PhantomData = PhantomData()
 
     @model_validator(mode="after")
     def _fits(self) -> DataConfig:
         for key, bounds in (("window_hu", self.window_hu), ("window", self.window)):
-            if bounds is not None and not bounds[0] < bounds[1]:
+            if bounds is not None and not bounds[1] - bounds[0] > LEAST_WINDOW:
                 raise ValueError(f"{key}: found {list(bounds)}; expected [low, high] with low below high")
         if self.grid_size is not None and self.resample_mm is not None:
             raise ValueError("grid_size and resample_mm both say which grid: give one of them")

@@ -30,6 +30,8 @@ LARGEST_BYTES = 200_000
 """Of a pipeline file, and of the values in it: the longest in `pipelines/` has a hundredth of that."""
 
 PROBLEMS_SHOWN = 20
+LARGEST_SETTING = 1024
+"""Of a method's widths, depths and weights of losses; weights folders hold no larger ones."""
 
 
 def load_config(
@@ -245,6 +247,9 @@ def _check_method(config: PipelineConfig) -> None:
         TypeAdapter(settings_class).validate_python(translator.settings)
     except ValidationError as error:
         raise ConfigError(_explain(error, "settings", ("translator",))) from None
+    for key, value in translator.settings.items():
+        if isinstance(value, int | float) and not -LARGEST_SETTING <= value <= LARGEST_SETTING:
+            raise ConfigError(f"translator.{key}: found {value}; expected a number up to {LARGEST_SETTING}")
     _check_terms(config, TRANSLATORS[translator.method][0].needs_pairs)
     _check_label_input(config)
 

@@ -8,19 +8,33 @@ method's own config dataclass.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from medaug.generation.config import DCGANConfig
+from medaug.settings import Count, Samples, Section, Seed, SpacingMm, Voxels, Width, Workers
 from medaug.stages.config.arms import ArmName, OwnArmConfig
 from medaug.stages.config.audits import AuditConfig
 from medaug.stages.config.benchmark import BenchmarkConfig
-from medaug.stages.config.data import DataConfig, Section
+from medaug.stages.config.data import DataConfig
 from medaug.stages.config.two_domains import with_two_domains
 from medaug.training.config import TrainingConfig
 
 DEFAULT_CROP = {2: (48, 48), 3: (32, 32, 16)}
+
+
+Patients = Annotated[int, Field(ge=0, le=10**6)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class SplitConfig(Section):
@@ -34,13 +48,17 @@ class SplitConfig(Section):
         None, exclude_if=lambda file: file is None, description='a split of your own: {"train": [patient, ...], '
         '"validation": [...], "test": [...]}, or nnU-Net\'s splits_final.json with split.fold (its `val` is tested)'
     )  # fmt: skip
-    train: int | float = 0.6
-    validation: int | float = 0.2
+    train: Patients | Share = Field(0.6, gt=0)
+    validation: Patients | Share = 0.2
     labelled: PositiveInt | None = Field(
-        None, description="only so many of the training patients, drawn by seed; the others are unused; none: all"
+        None,
+        le=10**6,
+        description="only so many of the training patients, drawn by seed; the others are unused; none: all",
     )
-    seed: int = 0
-    folds: int | None = Field(None, ge=2, description="parts; one tests, all others but split.validation train")
+    seed: Seed = 0
+    folds: int | None = Field(
+        None, ge=2, le=1000, description="parts; one tests, all others but split.validation train"
+    )
     fold: NonNegativeInt | None = Field(None, description="only this part, counted from 0; none: all, one by one")
 
     @model_validator(mode="after")
@@ -78,16 +96,19 @@ class TranslatorConfig(BaseModel):
 class CropConfig(Section):
     """What the translator sees at once, and which lesions it learns from."""
 
-    size: tuple[int, ...] | None = Field(
-        None, description="voxels by axis (not given: 48 × 48, 3-D 32 × 32 × 16); null: whole images, which is what "
+    size: tuple[Voxels, ...] | None = Field(
+        None, min_length=2, max_length=3,
+        description="voxels by axis (not given: 48 × 48, 3-D 32 × 32 × 16); null: whole images, which is what "
         "plain 2-D methods read if nothing is given"
     )  # fmt: skip
     overlap: float = Field(0.5, ge=0, lt=1, description="plain methods in use: of neighbouring windows, as a fraction")
-    min_diameter_mm: float = Field(5.0, gt=0)
+    min_diameter_mm: float = Field(5.0, gt=0, le=1000)
     healthy: Literal["anywhere", "tumor-free"] = Field(
         "anywhere", description="healthy crops: any place without tumor, or tumor-free slices at the tumors' levels"
     )
-    level_tolerance: float = Field(0.1, description="how far from a tumor's relative slice level 'tumor-free' may go")
+    level_tolerance: float = Field(
+        0.1, ge=0, le=1, description="how far from a tumor's relative slice level 'tumor-free' may go"
+    )
 
 
 class PairingConfig(Section):
@@ -101,7 +122,7 @@ class PairingConfig(Section):
         None, gt=0, lt=1, description="part of the unpaired images of either domain that show something labelled; in "
         "the target what a network trained on data sees; none: all images alike"
     )  # fmt: skip
-    seed: int = 0
+    seed: Seed = 0
 
 
 class SegmenterConfig(Section):
@@ -110,27 +131,37 @@ class SegmenterConfig(Section):
     Read by `medaug audit` and `synthesis.gate`, and between two domains by `translator.segmentation_weight`.
     """
 
-    updates: int = Field(300, ge=1)
-    batch_size: int = Field(8, ge=1)
-    channels: tuple[int, ...] = (16, 32, 64)
-    learning_rate: float = Field(1e-3, gt=0)
+    updates: Count = 300
+    batch_size: Samples = 8
+    channels: tuple[Width, ...] = Field((16, 32, 64), min_length=1, max_length=12)
+    learning_rate: float = Field(1e-3, gt=0, le=10)
+
+
+Lesions = Annotated[int, Field(ge=1, le=100)]
 
 
 class SynthesisConfig(Section):
     """How many paired examples are written; `lesions`, `size_mm` and `shape` also of what is inserted online."""
 
-    insertions: int = Field(200, ge=0)
-    removals: int = Field(20, ge=0, description="pseudo-healthy counterparts of real tumors")
-    lesions: tuple[int, int] = Field((1, 1), description="least and most lesions a case")
-    size_mm: tuple[float, float] | None = Field(None, description="diameters; none: the training fold's")
+    insertions: int = Field(200, ge=0, le=10**7)
+    removals: int = Field(20, ge=0, le=10**7, description="pseudo-healthy counterparts of real tumors")
+    lesions: tuple[Lesions, Lesions] = Field((1, 1), description="least and most lesions a case")
+    size_mm: tuple[SpacingMm, SpacingMm] | None = Field(None, description="diameters; none: the training fold's")
     shape: Literal["bank", "blob", "mixed"] = "bank"
     gate: float | None = Field(
         None, ge=0, le=1, description="least agreement (Dice around the lesions) of a frozen segmenter with a written "
         "case, or else it is drawn again; null: all are written"
     )  # fmt: skip
-    styles: int = Field(4, ge=1, description="domain ct: translations a scan, by methods that know styles")
-    seed: int = 0
-    workers: int = Field(1, ge=0)
+    styles: int = Field(4, ge=1, le=1000, description="domain ct: translations a scan, by methods that know styles")
+    seed: Seed = 0
+    workers: Workers = 1
+
+    @field_validator("lesions", "size_mm")
+    @classmethod
+    def _least_and_most(cls, values: tuple[float, float] | None, info: ValidationInfo) -> tuple[float, float] | None:
+        if values is not None and values[0] > values[1]:
+            raise ValueError(f"synthesis.{info.field_name}: found {list(values)}; expected [least, most]")
+        return values
 
 
 class EvaluationConfig(Section):
@@ -145,28 +176,40 @@ class EvaluationConfig(Section):
         "classification and with data.slices above 1: standard, standard+gan-offline)"
     )  # fmt: skip
     own_arms: dict[ArmName, OwnArmConfig] = Field({}, description="a user's, by name; trained after `arms`")
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
     synthetic_ratio: float = Field(0.5, ge=0, le=1, description="part of a batch that is synthetic in GAN arms")
     patients: Literal["test", "validation"] = "test"
     network: Literal["unet", "segresnet", "dynunet"] = Field("unet", description="segmentation: by MONAI's name")
-    channels: tuple[int, ...] = Field(
-        (16, 32, 64, 128, 256), description="segmentation: width of each level; segresnet: each twice the one before"
+    channels: tuple[Width, ...] = Field(
+        (16, 32, 64, 128, 256),
+        min_length=2,
+        max_length=12,
+        description="segmentation: width of each level; segresnet: each twice the one before",
     )
-    classifier_width: int = Field(16, ge=4, multiple_of=4, description="classification: of the ResNet's first stage")
-    updates: int = Field(800, ge=1)
-    batch_size: int = Field(16, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
+    classifier_width: int = Field(
+        16, ge=4, le=1024, multiple_of=4, description="classification: of the ResNet's first stage"
+    )
+    updates: Count = 800
+    batch_size: Samples = 16
+    learning_rate: float = Field(1e-3, gt=0, le=10)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     patch_size: tuple[PositiveInt, ...] | None = Field(
         None,
         description="size of training patches (whole images are segmented), and of what is classified; none: "
         "whole slices or volumes, filled up with the window's lowest value to one size where they differ",
     )
-    tolerance_mm: float = Field(2.0, gt=0, description="of the normalised surface distance")
+    tolerance_mm: float = Field(2.0, gt=0, le=1000, description="of the normalised surface distance")
     size_limits_mm: tuple[float, ...] = Field(
         (10.0, 20.0), description="equivalent diameters between the size classes of lesions, the smallest first"
     )
-    workers: int = Field(1, ge=0)
+    workers: Workers = 1
+
+    @field_validator("seeds", "arms")
+    @classmethod
+    def _each_once(cls, values: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError(f"evaluation.{info.field_name}: found {list(values)}; expected every one once")
+        return values
 
     @model_validator(mode="after")
     def _sizes_rise(self) -> EvaluationConfig:
@@ -186,13 +229,19 @@ class EvaluationConfig(Section):
 class AnomalyConfig(Section):
     """How `medaug anomaly` looks for what is not healthy, and what it scores."""
 
-    tile_mm: float | None = Field(None, gt=0, description="of refilled tiles; none: the lesions' upper quartile")
-    passes: int = Field(2, ge=1, description="how often the tiles are refilled, each time from the result before")
-    smoothing_mm: float = Field(5.0, ge=0, description="standard deviation of the Gaussian over the map")
+    tile_mm: float | None = Field(
+        None, gt=0, le=1000, description="of refilled tiles; none: the lesions' upper quartile"
+    )
+    passes: int = Field(
+        2, ge=1, le=100, description="how often the tiles are refilled, each time from the result before"
+    )
+    smoothing_mm: float = Field(5.0, ge=0, le=1000, description="standard deviation of the Gaussian over the map")
     only_brighter: bool = Field(False, description="count only what is brighter than the pseudo-healthy image")
-    search_steps: int = Field(60, ge=0, description="of a latent search, where the weights are of a GAN from noise")
+    search_steps: int = Field(
+        60, ge=0, le=10**6, description="of a latent search, where the weights are of a GAN from noise"
+    )
     percentile: float = Field(100.0, gt=0, le=100, description="of the map inside the organ: a slice's score")
-    seed: int = 0
+    seed: Seed = 0
 
 
 class PipelineConfig(Section):
