@@ -26,7 +26,7 @@ def across_slices(
     """`ZConsistency` of inserted against real tumors as a dict; None without volumes with tumors of several slices."""
     volumes = [entry for entry in entries if len(entry["shape"]) == 3]
     views = [view for view in views_of(volumes, folder, 3) if view.tumor_voxels][: settings.volumes]
-    insert = RandInsertTumor(weights, prob=1.0)
+    insert = RandInsertTumor(weights, prob=1.0, tumor_labels=1)
     insert.set_random_state(seed=settings.seed)
     real, inserted = [], []
     with track("look across slices", len(views)) as tracker:

@@ -65,7 +65,9 @@ class ViewEditor:
     @cached_property
     def _insert(self) -> RandInsertTumor:
         s = self.settings
-        return RandInsertTumor(self.weights, prob=1.0, count=s.lesions, size_mm=s.size_mm, shape=s.shape)
+        return RandInsertTumor(
+            self.weights, prob=1.0, count=s.lesions, size_mm=s.size_mm, shape=s.shape, tumor_labels=1
+        )
 
     @cached_property
     def _remove(self) -> RemoveTumor:

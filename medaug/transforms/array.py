@@ -27,8 +27,7 @@ from medaug.transforms.base import (
     check_inserts,
     check_null,
     check_range,
-    emptied_label,
-    empty_label,
+    healed_label,
     like_source,
     marked_label,
     region_of,
@@ -36,6 +35,7 @@ from medaug.transforms.base import (
 )  # fmt: skip
 from medaug.transforms.editing import insert_lesion, insert_stack, remove_region, with_room
 from medaug.transforms.styles import Style, check_style, drawn_style
+from medaug.transforms.tumor_labels import TumorLabels
 from medaug.transforms.whole import translate_whole
 from medaug.translators.weights import Weights
 from medaug.volumes import Window
@@ -55,6 +55,9 @@ class InsertTumor(TumorTransform):
         reference: the number of the reference lesion; None lets the seed choose among those of like size.
         style: of methods that know styles (see `style_of`); None lets the seed draw it.
         window: (low, high) intensities mapped to [-1, 1]; None follows the weights' domain.
+        tumor_labels: label values that are tumor, a new tumor's first; None: the weights', if their labels had organs
+            beside them, or else the label's one value (1 in an empty one). Other values, organs, are left as they are
+            and may hold new tumors; where nobody says which of several values is the tumor's, the label is refused.
         null: insert nothing, and let the translator pass over the place all the same; the label stays as it is. So
             "a generator was here" can be told from "here is a tumor" (weights with reference content only).
 
@@ -65,9 +68,9 @@ class InsertTumor(TumorTransform):
 
     def __init__(
         self, weights: str | Path | Weights, seed: int = 0, reference: int | None = None, window: Bounds | None = None,
-        style: Style | None = None, null: bool = False,
+        style: Style | None = None, null: bool = False, tumor_labels: TumorLabels | None = None,
     ):  # fmt: skip
-        super().__init__(weights, window)
+        super().__init__(weights, window, tumor_labels)
         check_inserts(self.weights)
         check_null(null, self.weights)
         self.seed, self.reference, self.style, self.null = seed, reference, check_style(style, self.weights), null
@@ -76,7 +79,7 @@ class InsertTumor(TumorTransform):
         self, img: NdarrayTensor, mask: NdarrayOrTensor, label: NdarrayOrTensor | None = None,
         window: Window | None = None,
     ) -> tuple[NdarrayTensor, NdarrayOrTensor]:  # fmt: skip
-        """(image with the tumor, label with its voxels set to 1); inputs are not changed.
+        """(image with the tumor, label with the tumor's value in its voxels); inputs are not changed.
 
         With `null` the label is as it was, or empty.
 
@@ -100,12 +103,12 @@ class InsertTumor(TumorTransform):
             levels = np.flatnonzero(region.any(axis=(0, 1)))
             stack = [(int(z), self._lesion(region[..., z], spacing_mm[:2])) for z in levels]
             edit = insert_stack(array, stack, window, self.weights, **how)
-        region_of(label, array.shape, "label")
+        value = self.tumors_in(label, array.shape, spacing_mm)[1]
         edited = like_source(edit.image, array, img)
         if not self.null and not changed(edited, img):
             raise unchanged(region, edit.mask)
         blank = mask if label is None else label
-        return edited, marked_label(edit.mask & (not self.null), blank, keep=label is not None)
+        return edited, marked_label(edit.mask & (not self.null), blank, keep=label is not None, value=value)
 
     def _lesion(self, region: np.ndarray, spacing_mm: tuple[float, ...]) -> Lesion:
         rng = np.random.RandomState(self.seed)
@@ -126,16 +129,17 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
         size_mm: least and most diameter; None draws from the training fold's sizes.
         shape: "bank" (deformed training masks), "blob" (procedural), or "mixed".
         organ_margin_mm: where no organ mask is given, the found one is shrunk by this.
-        window, style, null: as in `InsertTumor`; one style serves all slices of a tumor.
+        window, style, null, tumor_labels: as in `InsertTumor`; one style serves all slices of a tumor.
     """
 
     def __init__(
         self, weights: str | Path | Weights, prob: float = 0.5, count: Sequence[int] = (1, 1),
         size_mm: tuple[float, float] | None = None, shape: Shape = "bank", organ_margin_mm: float = ORGAN_MARGIN_MM,
         window: Bounds | None = None, style: Style | None = None, null: bool = False,
+        tumor_labels: TumorLabels | None = None,
     ):  # fmt: skip
         RandomizableTransform.__init__(self, prob)
-        TumorTransform.__init__(self, weights, window)
+        TumorTransform.__init__(self, weights, window, tumor_labels)
         check_null(null, self.weights)
         check_range("count", count, 0)
         if size_mm is not None:
@@ -166,14 +170,17 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
         self.lesions = []
         array = edited = self._to_array(img)
         before = truth = region_of(label, array.shape, "label")
+        value = 1
         if self._do_transform:
+            before, value = self.tumors_in(label, array.shape, self._spacing_mm(img, array.ndim))
+            truth = before
             limits = self._limits(array, window)
             window = window or self._window(array)
             spacing_mm = self._spacing_mm(img, array.ndim)
             allowed = self._allowed(organ, array, window, spacing_mm, self.organ_margin_mm)
             edited, truth = self._inserted(array, truth, allowed, window, spacing_mm, limits)
         blank, new = img if label is None else label, truth & ~before & (not self.null)
-        return like_source(edited, array, img), marked_label(new, blank, keep=label is not None)
+        return like_source(edited, array, img), marked_label(new, blank, keep=label is not None, value=value)
 
     def _inserted(
         self, array: np.ndarray, truth: np.ndarray, organ: np.ndarray, window: Window, spacing_mm: tuple[float, ...],
@@ -219,54 +226,61 @@ class RemoveTumor(TumorTransform):
     Args:
         weights: a weights folder, or loaded `Weights`.
         seed: of the fill's texture.
-        window: as in `InsertTumor`.
+        window, tumor_labels: as in `InsertTumor`.
     """
 
-    def __init__(self, weights: str | Path | Weights, seed: int = 0, window: Bounds | None = None):
-        super().__init__(weights, window)
+    def __init__(
+        self, weights: str | Path | Weights, seed: int = 0, window: Bounds | None = None,
+        tumor_labels: TumorLabels | None = None,
+    ):  # fmt: skip
+        super().__init__(weights, window, tumor_labels)
         self.seed = seed
 
     def __call__(self, img: NdarrayTensor, mask: NdarrayOrTensor, window: Window | None = None) -> NdarrayTensor:
-        """The image without what `mask` (1, *S) marks; equal to the input where nothing is marked."""
+        """The image without what `mask` (1, *S) marks (of several values, the tumors'); else equal to the input."""
         return self.with_label(img, mask, window)[0]
 
     def with_label(
         self, img: NdarrayTensor, mask: NdarrayOrTensor, window: Window | None = None, seed: int | None = None,
-        *, strict: bool = True,
+        *, strict: bool = True, is_label: bool = False,
     ) -> tuple[NdarrayTensor, NdarrayOrTensor]:  # fmt: skip
-        """(image, label): the label is empty but for what it marks of the scan's padding, where nothing is replaced.
+        """(image, label): the label has the organ around, or nothing, where something was replaced (not in padding).
 
         Args:
             seed: instead of the transform's own.
+            is_label: what has one value may be an organ; else it is taken for a mask of the tumor.
             strict: refuse a mask with which no voxel changes, for example one in the padding.
 
         Raises:
             DataError: if something is marked, and nothing of it replaced.
         """
         array, seed = self._to_array(img), self.seed if seed is None else seed
-        region = region_of(mask, array.shape, "mask")
+        spacing_mm = self._spacing_mm(img, array.ndim)
+        region = self._marked(mask, array.shape, spacing_mm, is_label=is_label)
         if not region.any():
-            return like_source(array, array, img), empty_label(mask)
+            return like_source(array, array, img), marked_label(region, mask, keep=True)
         limits, window = self._limits(array, window), window or self._window(array)
         if self.weights.prior is None:
             edited = translate_whole(array, window, self.weights, "b2a", limits, seed=seed).image
             replaced = region & (edited != array)
         else:
-            spacing_mm = self._spacing_mm(img, array.ndim)
             edit = remove_region(array, region, window, self.weights, spacing_mm=spacing_mm, seed=seed, limits=limits)
             edited, replaced = edit.image, edit.mask
         image = like_source(edited, array, img)
         if strict and not changed(image, img):
             raise unchanged(region, replaced)
-        return image, emptied_label(mask, replaced)
+        return image, healed_label(mask, region, replaced, spacing_mm)
 
 
 class RandRemoveTumor(RandomizableTransform, RemoveTumor):
     """With probability `prob`, removes the marked tumor, with a drawn seed for the fill."""
 
-    def __init__(self, weights: str | Path | Weights, prob: float = 0.5, window: Bounds | None = None):
+    def __init__(
+        self, weights: str | Path | Weights, prob: float = 0.5, window: Bounds | None = None,
+        tumor_labels: TumorLabels | None = None,
+    ):  # fmt: skip
         RandomizableTransform.__init__(self, prob)
-        RemoveTumor.__init__(self, weights, 0, window)
+        RemoveTumor.__init__(self, weights, 0, window, tumor_labels)
 
     def randomize(self, data: Any = None) -> None:
         """Draws whether to remove, and the fill's seed."""
@@ -276,7 +290,7 @@ class RandRemoveTumor(RandomizableTransform, RemoveTumor):
     def __call__(
         self, img: NdarrayTensor, mask: NdarrayOrTensor, randomize: bool = True
     ) -> tuple[NdarrayTensor, NdarrayOrTensor]:
-        """(image, label): without the tumor and an empty label, or equal to the inputs."""
+        """(image, label): without the tumors, the organ in their place, or equal to the inputs."""
         if randomize:
             self.randomize()
-        return self.with_label(img, mask) if self._do_transform else (img, mask)
+        return self.with_label(img, mask, is_label=True) if self._do_transform else (img, mask)

@@ -13,10 +13,12 @@ from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
 from monai.data import MetaTensor, get_track_meta
 from monai.transforms import MapTransform, Transform
 from monai.utils import convert_to_dst_type, convert_to_tensor
+from scipy import ndimage
 
 from medaug.errors import ConfigError, DataError, WeightsError
 from medaug.lesions import find_organ
 from medaug.transforms.editing import limits_of
+from medaug.transforms.tumor_labels import TumorLabels, checked_labels, new_value, tumor_values
 from medaug.translators.weights import Weights, load_weights
 from medaug.volumes import Window, check_finite, spacing_of
 
@@ -51,11 +53,36 @@ class WeightsTransform(Transform):
 
 
 class TumorTransform(WeightsTransform):
-    """What those that insert and remove tumors have in common."""
+    """What those that insert and remove tumors have in common; `tumor_labels` as in `InsertTumor`."""
 
-    def __init__(self, weights: str | Path | Weights, window: Bounds | None = None):
+    def __init__(
+        self, weights: str | Path | Weights, window: Bounds | None = None, tumor_labels: TumorLabels | None = None
+    ):
         super().__init__(weights, window)
         check_edits_tumors(self.weights)
+        self.tumor_labels = checked_labels(tumor_labels)
+
+    def tumors_in(
+        self, label: NdarrayOrTensor | None, shape: tuple[int, ...], spacing_mm: tuple[float, ...]
+    ) -> tuple[np.ndarray, int]:
+        """(the tumors that a label (1, *S) marks, bool (*S); the value of a new one).
+
+        Raises:
+            DataError: if nobody says which of several values that is.
+        """
+        values = None if label is None else class_numbers(label, shape, "label")
+        tumors = tumor_values(values, self.weights, self.tumor_labels, spacing_mm)
+        value = new_value(values, tumors, self.tumor_labels)
+        return np.zeros(shape, dtype=bool) if values is None else np.isin(values, tumors), value
+
+    def _marked(
+        self, mask: NdarrayOrTensor, shape: tuple[int, ...], spacing_mm: tuple[float, ...], *, is_label: bool
+    ) -> np.ndarray:
+        """What is to be removed (bool, *S): the tumors of a label, or all of a mask that has one value."""
+        values = class_numbers(mask, shape, "label" if is_label else "mask")
+        if not is_label and len(np.unique(values[values > 0])) < 2:
+            return values > 0
+        return np.isin(values, tumor_values(values, self.weights, self.tumor_labels, spacing_mm))
 
     def _window(self, array: np.ndarray) -> Window:
         domain = self.weights.translator.domain_a
@@ -199,10 +226,10 @@ def as_hu(values: np.ndarray, source: NdarrayTensor) -> NdarrayTensor:
     return with_dtype(whole[None].astype(np.int16), source, np.int16)
 
 
-def marked_label(region: np.ndarray, source: NdarrayTensor, *, keep: bool) -> NdarrayTensor:
-    """A label of the source's type with 1 in `region`, and elsewhere the source's values (`keep`) or 0."""
+def marked_label(region: np.ndarray, source: NdarrayTensor, *, keep: bool, value: int = 1) -> NdarrayTensor:
+    """A label of the source's type with `value` in `region`, and elsewhere the source's values (`keep`) or 0."""
     array = _plain(source).copy() if keep else np.zeros_like(_plain(source))
-    array[0][region] = 1
+    array[0][region] = value
     return _as_source(array, source)
 
 
@@ -229,10 +256,18 @@ def empty_label(label: NdarrayTensor) -> NdarrayTensor:
     return _as_source(np.zeros_like(_plain(label)), label)
 
 
-def emptied_label(label: NdarrayTensor, region: np.ndarray) -> NdarrayTensor:
-    """A label of the same type with 0 in `region` (*S), and its own values elsewhere."""
+def healed_label(
+    label: NdarrayTensor, tumors: np.ndarray, replaced: np.ndarray, spacing_mm: tuple[float, ...]
+) -> NdarrayTensor:
+    """A label of the same type that says in `replaced` (*S) what lies nearest outside of `tumors`: the organ, or 0."""
     array = _plain(label).copy()
-    array[0][region] = 0
+    others = np.where(tumors, 0, array[0])
+    if others.any():
+        nearest = ndimage.distance_transform_edt(
+            tumors, sampling=spacing_mm, return_distances=False, return_indices=True
+        )
+        others = others[tuple(nearest)]
+    array[0][replaced] = others[replaced]
     return _as_source(array, label)
 
 

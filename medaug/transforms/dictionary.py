@@ -28,6 +28,7 @@ from medaug.transforms.base import Bounds, OneImage
 from medaug.transforms.growth import GrowTumor
 from medaug.transforms.organ import FindOrgan
 from medaug.transforms.styles import Style
+from medaug.transforms.tumor_labels import TumorLabels
 from medaug.translators.weights import Weights
 
 Data = Mapping[Hashable, Any]
@@ -41,15 +42,16 @@ class InsertTumord(OneImage):
         weights: a weights folder, or loaded `Weights`.
         mask_key: where the tumor shall be.
         label_key: receives the mask (added to what it holds already; with `null` nothing is).
+        tumor_labels: as in `InsertTumor`, of all that follow.
     """
 
     def __init__(
         self, keys: KeysCollection, weights: str | Path | Weights, mask_key: str = "mask", label_key: str = "label",
         seed: int = 0, reference: int | None = None, window: Bounds | None = None, allow_missing_keys: bool = False,
-        style: Style | None = None, null: bool = False,
+        style: Style | None = None, null: bool = False, tumor_labels: TumorLabels | None = None,
     ):  # fmt: skip
         super().__init__(keys, allow_missing_keys)
-        self.transform = InsertTumor(weights, seed, reference, window, style, null)
+        self.transform = InsertTumor(weights, seed, reference, window, style, null, tumor_labels)
         self.mask_key, self.label_key = mask_key, label_key
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
@@ -61,20 +63,20 @@ class InsertTumord(OneImage):
 
 
 class RemoveTumord(OneImage):
-    """Dictionary twin of `RemoveTumor`: removes what `label_key` marks, and empties it."""
+    """Dictionary twin of `RemoveTumor`: removes the tumors that `label_key` marks, from it too (`with_label`)."""
 
     def __init__(
         self, keys: KeysCollection, weights: str | Path | Weights, label_key: str = "label", seed: int = 0,
-        window: Bounds | None = None, allow_missing_keys: bool = False,
+        window: Bounds | None = None, allow_missing_keys: bool = False, tumor_labels: TumorLabels | None = None,
     ):  # fmt: skip
         super().__init__(keys, allow_missing_keys)
-        self.transform = RemoveTumor(weights, seed, window)
+        self.transform = RemoveTumor(weights, seed, window, tumor_labels)
         self.label_key = label_key
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            d[key], d[self.label_key] = self.transform.with_label(d[key], data[self.label_key])
+            d[key], d[self.label_key] = self.transform.with_label(d[key], data[self.label_key], is_label=True)
         return d
 
 
@@ -124,11 +126,12 @@ class RandInsertTumord(RandomizableTransform, OneImage):
         organ_key: str | None = None, prob: float = 0.5, count: Sequence[int] = (1, 1),
         size_mm: tuple[float, float] | None = None, shape: Shape = "bank", organ_margin_mm: float = ORGAN_MARGIN_MM,
         window: Bounds | None = None, allow_missing_keys: bool = False, style: Style | None = None, null: bool = False,
+        tumor_labels: TumorLabels | None = None,
     ):  # fmt: skip
         OneImage.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
         self.transform = RandInsertTumor(
-            weights, 1.0, tuple(count), size_mm, shape, organ_margin_mm, window, style, null
+            weights, 1.0, tuple(count), size_mm, shape, organ_margin_mm, window, style, null, tumor_labels
         )  # fmt: skip
         self.label_key, self.organ_key = label_key, organ_key
 
@@ -151,15 +154,15 @@ class RandInsertTumord(RandomizableTransform, OneImage):
 
 
 class RandRemoveTumord(RandomizableTransform, OneImage):
-    """Dictionary twin of `RandRemoveTumor`: with probability `prob`, removes what `label_key` marks, and empties it."""
+    """Dictionary twin of `RandRemoveTumor`: with probability `prob`, removes the tumors that `label_key` marks."""
 
     def __init__(
         self, keys: KeysCollection, weights: str | Path | Weights, label_key: str = "label", prob: float = 0.5,
-        window: Bounds | None = None, allow_missing_keys: bool = False,
+        window: Bounds | None = None, allow_missing_keys: bool = False, tumor_labels: TumorLabels | None = None,
     ):  # fmt: skip
         OneImage.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
-        self.transform = RandRemoveTumor(weights, 1.0, window)
+        self.transform = RandRemoveTumor(weights, 1.0, window, tumor_labels)
         self.label_key = label_key
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandRemoveTumord:
@@ -200,12 +203,14 @@ class GrowTumord(RandomizableTransform, OneImage):
         organ_key: str | None = None, steps: int = 6, start_mm: float = 4.0, doubling_days: float = 60.0,
         interval_days: float = 30.0, mass_effect: float = 0.0, reach_mm: float = 20.0,
         organ_margin_mm: float = ORGAN_MARGIN_MM, window: Bounds | None = None, allow_missing_keys: bool = False,
+        tumor_labels: TumorLabels | None = None,
     ):  # fmt: skip
         OneImage.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, 1.0)
         self.transform = GrowTumor(
-            weights, steps, start_mm, doubling_days, interval_days, mass_effect, reach_mm, organ_margin_mm, window
-        )
+            weights, steps, start_mm, doubling_days, interval_days, mass_effect, reach_mm, organ_margin_mm, window,
+            tumor_labels=tumor_labels,
+        )  # fmt: skip
         self.label_key, self.organ_key = label_key, organ_key
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> GrowTumord:

@@ -23,9 +23,10 @@ from medaug.lesions import (
     volume_ml,
 )  # fmt: skip
 from medaug.transforms.array import ORGAN_MARGIN_MM
-from medaug.transforms.base import Bounds, TumorTransform, check_inserts, like_source, marked_label, region_of
+from medaug.transforms.base import Bounds, TumorTransform, check_inserts, like_source, marked_label
 from medaug.transforms.editing import Edit, insert_lesion, insert_stack
 from medaug.transforms.styles import Style, check_style, drawn_style
+from medaug.transforms.tumor_labels import TumorLabels
 from medaug.translators.weights import Weights
 from medaug.volumes import Window
 
@@ -46,7 +47,7 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         mass_effect: 0 (the lesion replaces tissue) to 1 (it pushes nearly all of it away).
         reach_mm: how far from its surface the lesion pushes.
         organ_margin_mm: where no organ mask is given, the found one is shrunk by this.
-        window, style: as in `InsertTumor`; one style serves all steps.
+        window, style, tumor_labels: as in `InsertTumor`; one style serves all steps.
 
     Example:
         >>> grow = GrowTumor("out/quickstart/train/weights", steps=4, start_mm=8)   # doctest: +SKIP
@@ -57,9 +58,10 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         self, weights: str | Path | Weights, steps: int = 6, start_mm: float = 4.0, doubling_days: float = 60.0,
         interval_days: float = 30.0, mass_effect: float = 0.0, reach_mm: float = 20.0,
         organ_margin_mm: float = ORGAN_MARGIN_MM, window: Bounds | None = None, style: Style | None = None,
+        tumor_labels: TumorLabels | None = None,
     ):  # fmt: skip
         RandomizableTransform.__init__(self, 1.0)
-        TumorTransform.__init__(self, weights, window)
+        TumorTransform.__init__(self, weights, window, tumor_labels)
         check_inserts(self.weights)
         self.plan = GrowthPlan(steps, start_mm, doubling_days, interval_days)
         self.effect = MassEffect(mass_effect, reach_mm)
@@ -98,7 +100,8 @@ class GrowTumor(RandomizableTransform, TumorTransform):
     ) -> Iterator[tuple[NdarrayTensor, NdarrayOrTensor]]:  # fmt: skip
         """The series drawn last, one (image, label) of (1, *S) after the other: a large scan needs no room for all."""
         array, rng = self._to_array(img), np.random.RandomState(self._seed)
-        occupied, spacing_mm = region_of(label, array.shape, "label"), self._spacing_mm(img, array.ndim)
+        spacing_mm = self._spacing_mm(img, array.ndim)
+        occupied, value = self.tumors_in(label, array.shape, spacing_mm)
         limits = self._limits(array, window)
         window = window or self._window(array)
         allowed = self._allowed(organ, array, window, spacing_mm, self.organ_margin_mm)
@@ -114,7 +117,8 @@ class GrowTumor(RandomizableTransform, TumorTransform):
             moved = displacement(drawn.growth, drawn.growth.scale_of(diameter_mm), allowed, self.effect)
             how: Any = {"seed": noise_seed, "style": style, "region": mask, "limits": limits}
             edit = self._inserted(moved.image(array), drawn.at(mask, diameter_mm), window, how)
-            truth = marked_label(edit.mask, img, keep=False) if label is None else _moved_label(label, moved, edit.mask)
+            blank = img if label is None else _moved_label(label, moved)
+            truth = marked_label(edit.mask, blank, keep=label is not None, value=value)
             yield like_source(edit.image, array, img), truth
 
     def _inserted(
@@ -126,10 +130,10 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         return insert_stack(array, sections, window, self.weights, **how)
 
 
-def _moved_label(label: NdarrayOrTensor, moved: Displacement, mask: np.ndarray) -> NdarrayOrTensor:
-    """The label with what was in it displaced, and the lesion in it."""
+def _moved_label(label: NdarrayOrTensor, moved: Displacement) -> NdarrayOrTensor:
+    """The label with what was in it displaced."""
     values = np.asarray(convert_to_numpy(label)[0])
-    return marked_label(mask, like_source(moved.label(values), values, label), keep=True)
+    return like_source(moved.label(values), values, label)
 
 
 def _measured(day: float, mask: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:

@@ -126,13 +126,13 @@ def test_label_is_one_exactly_where_the_mask_is(insert, head, disk):
     np.testing.assert_array_equal(label, disk)
 
 
-def test_values_of_an_existing_label_stay(insert, weights, head, disk):
+def test_values_of_an_existing_label_stay(weights, head, disk):
     label = np.zeros_like(disk, dtype=np.uint8)
     label[0, :3, :3] = 4
     label[0, :3, 3:5] = 2
-    _, truth = insert(head.slice, disk * 255, label)
+    _, truth = InsertTumor(weights, seed=7, tumor_labels=1)(head.slice, disk * 255, label)
     np.testing.assert_array_equal(truth, np.where(disk > 0, 1, label))
-    _, truth = RandInsertTumor(weights, prob=1.0).set_random_state(seed=1)(head.slice, label)
+    _, truth = RandInsertTumor(weights, prob=1.0, tumor_labels=1).set_random_state(seed=1)(head.slice, label)
     assert set(np.unique(truth)) == {0, 1, 2, 4}
     _, truth = RandInsertTumor(weights, prob=0.0)(head.slice, label)
     np.testing.assert_array_equal(truth, label)

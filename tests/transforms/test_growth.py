@@ -63,8 +63,10 @@ def test_mass_effect_stays_within_its_reach_and_in_the_organ(pushing, head):
     assert moved[2][~edited_voxels(labels[2] > 0)].any()
 
 
-def test_existing_tumors_are_carried_along(pushing, grow, head):
+def test_existing_tumors_are_carried_along(weights, head):
     existing = head.slice_label * 3
+    grow = GrowTumor(weights, **PLAN, tumor_labels=[1, 3])
+    pushing = GrowTumor(weights, **PLAN, mass_effect=1.0, reach_mm=30.0, tumor_labels=[1, 3])
     _, still = grow.set_random_state(seed=4)(head.slice, existing, head.slice_organ)
     _, moved = pushing.set_random_state(seed=4)(head.slice, existing, head.slice_organ)
     assert set(np.unique(moved)) == {0, 1, 3}

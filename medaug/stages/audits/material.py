@@ -104,7 +104,7 @@ class Material:
 
     @cached_property
     def null_insertions(self) -> list[Insertion]:
-        null, views = RandInsertTumor(self.weights, prob=1.0, null=True), self.held_out_views
+        null, views = RandInsertTumor(self.weights, prob=1.0, null=True, tumor_labels=1), self.held_out_views
         return [null_insertion(made, views[made.name], self.run.prepared, null) for made in self.insertions]
 
     @cached_property
@@ -157,7 +157,7 @@ class Material:
     def pairs(self) -> list[tuple[LesionView, Insertion | None]]:
         """Each real lesion of a held-out view, and what was inserted into the same view."""
         views = self._chosen((*self.split.validation, *self.split.test))
-        insert, rng = RandInsertTumor(self.weights, prob=1.0), np.random.RandomState(self.seed)
+        insert, rng = RandInsertTumor(self.weights, prob=1.0, tumor_labels=1), np.random.RandomState(self.seed)
         found = []
         with track("insert into held-out views", len(views)) as tracker:
             for real, made in lesion_pairs(views, self.run.prepared, insert, rng):

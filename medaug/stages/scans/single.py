@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from monai.data import MetaTensor
 
 from medaug.errors import ConfigError, DataError
@@ -54,7 +55,8 @@ def insert_into_scan(
     facts |= {"avoid": avoid.name} if avoid is not None else {}
     if mask is not None:
         insert, region = InsertTumor(loaded, seed, style=style), read_mask(mask, image, scan)
-        shared = 0 if existing is None else int(((region > 0) & (existing > 0)).sum())
+        there, _ = insert.tumors_in(existing, tuple(image.shape[1:]), spacing_of(image.affine, image.ndim - 1))
+        shared = int((as_array(region) > 0)[there].sum())
         if shared:
             raise DataError.about(
                 mask, f"{shared} of {int((region > 0).sum())} voxels in a tumor of {avoid}", "none there",
@@ -68,7 +70,7 @@ def insert_into_scan(
         drawn = RandInsertTumor(loaded, prob=1.0, count=(count, count), size_mm=size_mm, style=style)
         drawn.set_random_state(seed=seed)
         edited, label = drawn(image, existing, organ, window=window)
-        label = label if existing is None else label * (existing <= 0)
+        label = label if existing is None else label * (label != existing)  # the new ones alone
         facts["lesions"] = [unnamed(lesion) for lesion in drawn.lesions]
         if not drawn.lesions:
             raise DataError.about(
@@ -96,7 +98,8 @@ def remove_from_scan(
         raise DataError.about(mask, "an empty mask", "the tumor's voxels marked", "Mark what shall be removed.")
     window = window_for(loaded, image, scan)
     edited, label = RemoveTumor(loaded, seed).with_label(image, region, window)
-    _told(region, as_meta(region * (label <= 0)), "replaced")
+    if len(np.unique(as_array(region))) <= 2:  # of a label with organs, who asked for what is not known
+        _told(region, as_meta(region * (label <= 0)), "replaced")
     facts = {"scan": scan.name, "mask": mask.name, "seed": seed, "weights": loaded.facts["sha256"]}
     return _write(out, stem_of(scan), "removed", scan, image, edited, as_meta(label), region, window, facts)
 
