@@ -44,7 +44,7 @@ def find_datalist(root: Path, sequence: str | int | None) -> list[Case]:
     """
     source = root if root.is_file() else root / "datalist.json"
     content = read_json(source, object)
-    entries, names = _entries(content, source), _names(content, source)
+    entries, names = _entries(content, source), sequence_names(content, source)
     if isinstance(content, dict):
         others = [key for key, value in content.items() if isinstance(value, list) and key != "training" and value]
         if others:
@@ -93,7 +93,7 @@ def find_msd(root: Path, sequence: str | int | None) -> list[Case]:
     """
     source = root if root.is_file() else root / "dataset.json"
     content = read_json(source, object)
-    channel = choose_channel(_names(content, source), sequence, str(source))
+    channel = choose_channel(sequence_names(content, source), sequence, str(source))
     if isinstance(content, dict) and "training" in content:
         return [_msd_case(source, entry, channel) for entry in _entries(content, source)]
     return _nnunet_cases(source.parent, channel)
@@ -209,7 +209,7 @@ def _entries(content: Any, source: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def _names(content: Any, source: Path) -> list[str]:
+def sequence_names(content: Any, source: Path) -> list[str]:
     """The sequences' names in order, from {"0": name} or a list; empty if there are none."""
     values = content.get("channel_names", content.get("modality", [])) if isinstance(content, dict) else []
     if isinstance(values, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from medaug.errors import ConfigError
+from medaug.stages.config.data import modality_of
 from medaug.volumes import HU_OF_AIR
 
 
@@ -19,8 +20,9 @@ def check_modality_setting(section: str, modality: str, image: str, lowest: floa
         ConfigError: naming the setting to correct.
     """
     key = f"{section}.modality"
-    if said is not None and said != modality and "CT" in (said, modality):
-        raise ConfigError(f"{image}: found the DICOM Modality {said}; {key} is {modality}. Correct {key}.")
-    if modality == "MR" and lowest < HU_OF_AIR:
+    kind = None if said is None else modality_of(said) or "other"
+    if kind is not None and kind != modality and (modality != "other" or kind == "CT"):
+        raise ConfigError(f"{image}: found the DICOM Modality {said}; {key} is {modality}. Set {key}={kind}.")
+    if modality not in ("CT", "other") and lowest < HU_OF_AIR:
         found = f"intensities down to {lowest:g}, as in CT (HU)"
-        raise ConfigError(f"{image}: found {found}; {key} is MR. Set {key}=CT.")
+        raise ConfigError(f"{image}: found {found}; {key} is {modality}. Set {key}=CT.")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from medaug.io.visits import checked_regex
 from medaug.settings import LabelValue, Section, Seed, SpacingMm, Voxels
@@ -13,11 +13,27 @@ from medaug.volumes import Domain, Percentiles, Window
 
 ORGAN_MARGIN_MM = 6.0
 LEAST_WINDOW = 1e-9
+MODALITIES = {
+    "MR": ("mri", "t1", "t1n", "t1c", "t1ce", "t1w", "t2", "t2w", "t2f", "flair", "dwi", "adc"), "CT": (),
+    "PET": ("pt", "suv", "fdg"), "US": ("ultrasound", "sonography", "busi"),
+    "XR": ("xray", "x-ray", "cr", "dx", "dr", "rg", "mg", "cxr", "mammography"), "other": ("ot",),
+}  # fmt: skip
+"""By name, what else they are called: DICOM's codes, sequences, words in the names of folders."""
 MOST_CLASSES = 255
 """Class numbers are stored in 8 bits."""
 
 
 PhantomSize = Annotated[int, Field(ge=4, le=512)]
+
+
+def modality_of(name: str) -> str | None:
+    """The modality that goes by this name, in upper or lower case; None of a name that says nothing."""
+    name = name.lower()
+    return next((kind for kind, names in MODALITIES.items() if name == kind.lower() or name in names), None)
+
+
+def _known_name(value: Any) -> Any:
+    return (modality_of(value) or value) if isinstance(value, str) else value
 
 
 class PhantomData(Section):
@@ -43,11 +59,13 @@ class DataConfig(Section):
         None, description="finds the patient, its one group, in a scan's name; none: visits are known by their names"
     )
     sequence: str | int | None = Field(None, description="which sequence or channel, by name or index")
-    modality: Literal["MR", "CT"] = "MR"
+    modality: Annotated[Literal["MR", "CT", "PET", "US", "XR", "other"], BeforeValidator(_known_name)] = Field(
+        "MR", description="also by DICOM's codes (PT, CR, DX, MG, OT); all but CT have a window of each scan's own"
+    )
     window_hu: tuple[float, float] = Field((-160.0, 240.0), description="CT only: mapped to [-1, 1]")
     window: tuple[float, float] | None = Field(
         None, description="fixed bounds in au, of any modality: [0, 255] for pictures of 8 bits, also of a CT, whose "
-        "grey levels are not HU; none: window_hu for CT, percentiles of each scan for MR"
+        "grey levels are not HU; none: window_hu for CT, percentiles of each scan otherwise"
     )  # fmt: skip
     tumor_labels: tuple[LabelValue, ...] | None = Field(
         None, min_length=1, description="label values that are tumor; none: as their names say, else all above 0"

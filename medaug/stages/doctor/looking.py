@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -11,11 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from medaug.errors import SequenceError
+from medaug.io.atomic import read_json
 from medaug.io.cases import Case
+from medaug.io.datalists import sequence_names
 from medaug.io.label_names import Tumors, label_names, tumors_of
 from medaug.io.layouts import LAYOUTS, find_cases, recognise
 from medaug.io.synthetic import is_synthetic
 from medaug.progress import track
+from medaug.stages.config.data import modality_of
 from medaug.stages.doctor.scans import Refusal, ScanFacts, look_at
 from medaug.volumes import HU_OF_AIR
 
@@ -89,7 +93,8 @@ class DataSummary:
         sequence: the one that was looked at, of `sequences` where the data set names several.
         linked: how many of the cases lie behind symbolic links.
         read: how many of the cases could be.
-        modality: "CT" where the files say so, reach down to air in HU, or the sequence is called CT; else "MR".
+        modality: what most files say (DICOM); "CT" of what reaches down to air in HU; else what the sequence or the
+            folder is called; "other" of pictures, "MR" of volumes that nothing is said of.
         looks_like_hu: some voxels are below -500.
         percentiles: median over the scans of their 0.5th, 50th and 99.5th.
         megabytes: of what `prepare` writes on this grid.
@@ -146,11 +151,23 @@ class Look:
 
     @property
     def modality(self) -> str:
-        return "CT" if self.is_ct_by_header or self.looks_like_hu or str(self.sequence).lower() == "ct" else "MR"
+        if said := Counter(fact.modality for fact in self.facts if fact.modality is not None).most_common(1):
+            return modality_of(str(said[0][0])) or "other"
+        if self.looks_like_hu:
+            return "CT"
+        if self.layout in ("brats", "kaggle-lgg"):
+            return "MR"
+        words = [str(self.sequence), self.sequence_name, *re.split(r"[^a-z0-9]+", self.root.resolve().name.lower())]
+        named = next((kind for word in words if (kind := modality_of(word)) is not None), None)
+        return named or ("other" if self.length_unit == "px" else "MR")
 
     @property
-    def is_ct_by_header(self) -> bool:
-        return 2 * sum(fact.modality == "CT" for fact in self.facts) > len(self.facts)
+    def sequence_name(self) -> str:
+        """What a dataset.json calls the sequence that was chosen by its number, or the only one; else ""."""
+        path = self.root if self.root.is_file() else self.root / "dataset.json"
+        names = sequence_names(read_json(path, object), path) if self.layout == "msd" and path.is_file() else []
+        number = str(self.sequence or 0)
+        return names[int(number)] if number.isdecimal() and int(number) < len(names) else ""
 
     @property
     def looks_like_hu(self) -> bool:

@@ -170,10 +170,10 @@ def _data(section: str, look: Look, working_mm: float | None) -> Iterator[Settin
 
 
 def _window(look: Look) -> tuple[str, list[float], str] | None:
-    """None: percentiles of each scan, as MR has no absolute unit."""
+    """None: percentiles of each scan, as only CT has an absolute unit."""
     if look.looks_like_hu:
         return "window_hu", [-160.0, 240.0], "soft tissue; of lungs [-1000, 400], of bone [-500, 1300]"
-    if look.modality == "MR" or not look.facts:
+    if look.modality != "CT" or not look.facts:
         return None
     high = 255.0 if all(fact.dtype == "uint8" for fact in look.facts) else max(f.highest for f in look.facts)
     low = min(0.0, *(fact.lowest for fact in look.facts), 0.0)

@@ -34,6 +34,7 @@ from medaug.translators.weights import Weights, load_weights
 from medaug.volumes import Window, check_modality
 
 FORMATS = ("nifti", "dicom")
+DICOM_CODES = {"PET": "PT", "XR": "DX", "other": "OT"}
 STORED_HIGH = 4095
 """Images without a unit that are not whole numbers are stored as 0 to this in DICOM, which holds whole numbers only."""
 
@@ -197,8 +198,8 @@ def _write_dicom(
         derivation += f"; stored 0 to {STORED_HIGH} is {low:g} to {high:g}"
     description = f"{modality} from {volume.modality}"
     write_derived_series(
-        array, volume, folder, modality=modality, series_description=description, derivation=derivation,
-        deidentify=deidentify,
+        array, volume, folder, modality=DICOM_CODES.get(modality, modality), series_description=description,
+        derivation=derivation, deidentify=deidentify,
     )  # fmt: skip
     return [folder]
 

@@ -25,6 +25,7 @@ from medaug.stages.doctor.text import examination_text
 from medaug.stages.downstream.arms import ARMS
 from medaug.stages.prepare import prepare
 from medaug.stages.runs import RunDir
+from medaug.volumes import Percentiles
 
 WINDOW = {"low": 0.0, "high": 200.0, "unit": "au"}
 SHAPE, SPACING_MM = (32, 32, 8), (6.0, 6.0, 10.0)
@@ -424,3 +425,17 @@ def test_cases_behind_links_are_counted_and_told(folder):
     found = examine(folder)
     assert (found.data.cases, found.data.linked) == (6, 1)
     assert "6 (1 behind links), 6 read" in examination_text(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "channel", "expected"),
+    [("scans", "PET", "PET"), ("scans", "T1", "MR"), ("breast_ultrasound", "gray", "US"), ("set", "x-ray", "XR")],
+)
+def test_a_modality_is_named_as_what_it_is(heads, tmp_path, name, channel, expected):
+    records = [ScanRecord(head.patient, {channel: head.images["flair"]}, head.label, head.affine) for head in heads]
+    write_layout(records, tmp_path / name, "msd")
+    found = examine(tmp_path / name, out=tmp_path / "pipeline.yaml")
+    assert found.data.modality == expected and f"modality: {expected}" in found.suggestion
+    domain = load_config(tmp_path / "pipeline.yaml", []).data.domain("tumor")
+    assert domain.modality == expected and isinstance(domain.window, Percentiles)
+    assert load_config(None, ["data.modality=PT"]).data.modality == "PET"
