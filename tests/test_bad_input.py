@@ -543,11 +543,11 @@ def small_disk(tmp_path):
     subprocess.run(["umount", folder], check=False, capture_output=True)
 
 
-@pytest.mark.parametrize("kib", [256, 1200, 1540])
+@pytest.mark.parametrize("kib", [256, 700, 1200, 1540])
 def test_a_full_disk_is_one_line_and_the_same_settings_go_on_when_there_is_room(
     fails, tiny_config, tiny_run, tmp_path, small_disk, kib
 ):
-    """While drawing phantoms, at the checkpoint, and in a worker that synthesizes."""
+    """While drawing phantoms, preparing, at the checkpoint, and in a worker that synthesizes."""
     (tmp_path / "same.yaml").write_text(dump_config(tiny_config()))
     out = small_disk(f"size={kib}k") / "run"
     words = [str(out), "No space left on device", "Free some space"]
