@@ -6,10 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medaug.errors import ConfigError
-
-SEEDS = 2**32
-Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """What NumPy takes."""
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Workers = Annotated[int, Field(ge=0, le=1024)]
@@ -28,13 +25,3 @@ class Section(BaseModel):
     """A section of settings: unknown keys, NaN and infinity are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-def check_seed(seed: int) -> None:
-    """Refuses a seed that the generators of random numbers do not take.
-
-    Raises:
-        ConfigError: naming it.
-    """
-    if not 0 <= seed < SEEDS:
-        raise ConfigError(f"seed: found {seed}; expected a whole number from 0 to {SEEDS - 1}")

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medaug.api.paths import AnyPath, path_of
-from medaug.settings import check_seed
+from medaug.api.paths import AnyPath, check_seed, path_of
 
 if TYPE_CHECKING:
     from medaug.pipeline import StageResult

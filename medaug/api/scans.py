@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medaug.api.paths import AnyPath, path_of
-from medaug.settings import check_seed
+from medaug.api.paths import AnyPath, check_seed, path_of
 
 
 @dataclass(frozen=True)

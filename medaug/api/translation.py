@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medaug.api.paths import AnyPath, path_of
-from medaug.settings import check_seed
+from medaug.api.paths import AnyPath, check_seed, path_of
 
 
 def synth_ct(
