@@ -39,6 +39,10 @@ class DataError(MedaugError, ValueError):
         return cls(f"{path}: found {found}; expected {expected}. {remedy}")
 
 
+class NoContrastError(DataError):
+    """An image is constant, or nearly so: there is nothing in it to see."""
+
+
 class ConfigError(MedaugError, ValueError):
     """A pipeline file, `--set` value or argument does not fit the schema."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
-from medaug.errors import DataError
+from medaug.errors import DataError, NoContrastError
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +26,18 @@ SAME_PLACE = 0.1
 RESAMPLE = "Resample it onto that grid, or correct its header; medaug does not do it silently."
 FEW_VALUES, MOST_VALUES = 20, 255
 """A label of up to `FEW_VALUES` values is one, of more than `MOST_VALUES` none."""
+HU_OF_TISSUE = -200.0
+"""Below it lie lung and air alone."""
+HU_OF_PADDING = -1500.0
+"""What lies below it is no tissue: scanners fill what they did not see."""
+RAW_OF_TISSUE = (824.0, 1224.0)
+"""Where soft tissue lies in a CT stored with +1024, without its rescale intercept."""
+NORMALISED_MOST = 20.0
+"""No HU image stays within so few units of 0; those scaled to 0…1, to [-1, 1] or by mean and deviation do."""
+SEEN_SHARE = 0.002
+"""Of the voxels: fewer that stand out of the background are specks."""
+LOOKED_AT = 200_000
+"""Voxels, evenly spread, that tell an image's unit."""
 Array = TypeVar("Array", "np.ndarray", "torch.Tensor")
 
 
@@ -86,7 +98,7 @@ class Percentiles:
         """The robust window of one scan, any shape.
 
         Raises:
-            DataError: if the scan is constant.
+            NoContrastError: if the scan is constant, or nearly so.
         """
         scan = measured_in(scan)
         floor = float(scan.min())
@@ -96,7 +108,7 @@ class Percentiles:
         _, high = np.percentile(voxels, [self.lower, self.upper])
         low = float(np.percentile(scan, self.lower))
         if not low < high:
-            raise DataError.about(
+            raise NoContrastError.about(
                 name, f"an almost constant image (percentiles {low:g} and {high:g})", "an image with contrast",
                 "Check the file, or leave it out.",
             )  # fmt: skip
@@ -150,7 +162,13 @@ def spacing_of(affine: np.ndarray | torch.Tensor, spatial_dims: int) -> tuple[fl
 
 
 def affine_of(spacing_mm: tuple[float, ...]) -> np.ndarray:
-    """A diagonal (4, 4) affine with this spacing; missing axes get 1 mm."""
+    """A diagonal (4, 4) affine with this spacing; missing axes get 1 mm.
+
+    Three axes run to the patient's left, back and head: so volumes are looked at (`orientation`) that do not say how
+    they lie.
+    """
+    if len(spacing_mm) == 3:
+        return np.diag([-spacing_mm[0], -spacing_mm[1], spacing_mm[2], 1.0])
     return np.diag([*spacing_mm, *([1.0] * (3 - len(spacing_mm))), 1.0])
 
 
@@ -198,10 +216,23 @@ def check_finite(array: np.ndarray, path: str) -> None:
             )  # fmt: skip
 
 
-def check_modality(array: np.ndarray, domain: Domain, path: str, said: str | None = None) -> None:
-    """Refuses an image that says it is of another modality than the domain, or whose intensities cannot be of it.
+def shows_nothing(image: np.ndarray, window: Window) -> bool:
+    """Whether all but specks of an image lie in the lowest tenth of its window, or it is constant: background alone."""
+    bright = image > window.low + 0.1 * (window.high - window.low)
+    return bool(np.count_nonzero(bright) < SEEN_SHARE * image.size or image.min() == image.max())
 
-    CT in HU has air near -1000 in it and MR has nothing as dark as that; a CT cut out of the body passes as either.
+
+def check_modality(array: np.ndarray, domain: Domain, path: str, said: str | None = None) -> None:
+    """Refuses an image that says it is of another modality than the domain, or whose intensities cannot be in its unit.
+
+    This is the one place where that is decided. Crops of a body are told from other units by what no crop of it has:
+
+    - MR: voxels below -500, as in air in HU, and none ten times as bright.
+    - HU, without anything below -200 (lung, air): values within 20 of 0 (scaled to 0…1 or [-1, 1]); no negative ones
+      and a background of zeros (grey levels, MR); or tissue where it lies in a CT stored with +1024, alone or in air.
+    - A fixed window in au: fractions that stay within a hundredth of it (scaled), or values far out of it.
+
+    Constant images are of any unit.
 
     Args:
         said: what the file says (DICOM), if it does.
@@ -215,15 +246,23 @@ def check_modality(array: np.ndarray, domain: Domain, path: str, said: str | Non
         )
     measured = measured_in(array)
     low, high = float(measured.min()), float(measured.max())
+    found = f"intensities from {low:g} to {high:g}"
     if domain.modality == "MR" and low < HU_OF_AIR and high < -10 * low:
         raise DataError.about(
-            path, f"intensities from {low:g} to {high:g}, which look like a CT in HU", "an MR image",
+            path, f"{found}, which look like a CT in HU", "an MR image",
             "Give a scan of the modality the weights were trained on.",
         )  # fmt: skip
-    if domain.unit == "HU" and low >= 0:
+    if not isinstance(domain.window, Window) or low == high:
+        return
+    odd = _not_in_hu(measured) if domain.unit == "HU" else _not_in_window(measured, domain.window)
+    if odd is not None:
+        window = f"({domain.window.low:g}, {domain.window.high:g})"
         raise DataError.about(
-            path, f"intensities from {low:g} to {high:g}", "a CT in HU, with air near -1000",
-            "Convert the scan to HU (rescale slope and intercept), or use weights of its own modality.",
+            path, f"{found}, {odd}",
+            "a CT in HU, with air near -1000" if domain.unit == "HU" else f"grey levels of the window {window}",
+            "Put medaug's transforms before what scales intensities (ScaleIntensityRanged, NormalizeIntensityd), give "
+            f"window=(b_min, b_max) where the image was scaled from {window}, convert the scan (rescale slope and "
+            "intercept), or use weights of its own modality.",
         )  # fmt: skip
 
 
@@ -241,6 +280,39 @@ def displacement_mm(ours: np.ndarray, theirs: np.ndarray, shape: tuple[int, ...]
 def same_place_mm(affine: np.ndarray, shape: tuple[int, ...]) -> float:
     """What `displacement_mm` may be of two headers that mean one grid: a tenth of the smallest voxel edge."""
     return SAME_PLACE * min(spacing_of(affine, len(shape)))
+
+
+def _not_in_hu(array: np.ndarray) -> str | None:
+    """What an image looks like if not like HU."""
+    values = _some_of(array)
+    values = values[values > HU_OF_PADDING]
+    if not values.size or np.count_nonzero(values < HU_OF_TISSUE) > 0.001 * values.size:
+        return None
+    if np.abs(values).max() <= NORMALISED_MOST:
+        return "which look normalised"
+    if 0 <= values.min() < 1 and np.mean(values <= 0.05 * np.percentile(values, 99.8)) > 0.05:
+        return "on a background of 0"
+    tissue, air, bright = (
+        np.count_nonzero(part) / values.size
+        for part in ((values > RAW_OF_TISSUE[0]) & (values < RAW_OF_TISSUE[1]), np.abs(values) < 60, values > 300)
+    )
+    air_at_zero = air > 0.1 and tissue > max(0.05, 0.5 * bright)
+    return "which look like a CT stored with +1024" if air_at_zero or tissue > 0.7 else None
+
+
+def _not_in_window(array: np.ndarray, window: Window) -> str | None:
+    """What an image looks like if not like grey levels of this window in au."""
+    values, width = _some_of(array), window.high - window.low
+    small = np.abs(values).max() < 0.01 * max(abs(window.low), abs(window.high))
+    if small and (values != np.rint(values)).any():
+        return "which look normalised"
+    low, high = np.percentile(values, (1, 99))
+    return "far out of it" if low < window.low - width or high > window.high + 4 * width else None
+
+
+def _some_of(array: np.ndarray) -> np.ndarray:
+    """Evenly spread voxels of an array, enough to tell its unit."""
+    return array.reshape(-1)[:: max(1, array.size // LOOKED_AT)]
 
 
 def check_same_grid(

@@ -1,4 +1,4 @@
-"""One case from its files: image, class numbers and affine, checked against each other, on the wanted grid."""
+"""One case from its files: image, class numbers and affine, checked against each other, turned, on the wanted grid."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import nibabel
 import numpy as np
 
 from medaug.errors import ConfigError, DataError
@@ -16,6 +17,7 @@ from medaug.io.files import read_label, read_scan
 from medaug.io.fingerprints import fingerprints_of
 from medaug.io.grid import grid_of_spacing, on_grid_of, resample_classes, resample_image, resampled_affine
 from medaug.io.unpacking import LIMIT, most_bytes
+from medaug.orientation import turn_of
 from medaug.volumes import affine_of, check_is_label, spacing_of
 
 log = logging.getLogger(__name__)
@@ -58,8 +60,8 @@ class Decoded(NamedTuple):
         image: float32, in the scan's own unit.
         label: uint8 class numbers, None where the case has no label.
         affine: (4, 4), of the grid that the arrays are on.
-        stored_mm: voxel size of the files.
-        facts: what the file says of its values, and the `fingerprints` of these (before any resampling).
+        stored_mm: voxel size of the files, by axis of the arrays.
+        facts: what the file says of its values and its axes, and the `fingerprints` of these (before any resampling).
     """
 
     image: np.ndarray
@@ -70,12 +72,17 @@ class Decoded(NamedTuple):
 
 
 def decode(case: Case, options: Options) -> Decoded:
-    """Reads a case and brings it to the wanted grid.
+    """Reads a case, turns it (see `orientation`) and brings it to the wanted grid.
 
     Raises:
         DataError, ConfigError: see `cache.prepare_case`.
     """
     image, label, affine, facts = _read_pair(case, options)
+    turn, shape = turn_of(affine, image.ndim), image.shape
+    facts["source_axes"] = "".join(nibabel.aff2axcodes(affine))
+    image, label = turn.there(image), None if label is None else turn.there(label)
+    facts["fingerprints"] = fingerprints_of(image)
+    affine = turn.affine(affine, shape)
     stored_mm = spacing_of(affine, image.ndim)
     grid = _wanted_grid(options, image.shape, stored_mm, case["image"])
     if (size := 4 * math.prod((*grid, *image.shape[len(grid) :]))) > most_bytes():
@@ -126,7 +133,7 @@ def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | N
         if len(spacing) != image.ndim:
             raise ConfigError(f"spacing_mm has {len(spacing)} values; {case['image']} has {image.ndim} axes")
         affine = affine_of(tuple(spacing))
-    facts = {"source_dtype": scan.meta["dtype"], "fingerprints": fingerprints_of(image)}
+    facts: dict[str, Any] = {"source_dtype": scan.meta["dtype"]}
     if not scan.meta["spacing_known"] and options.spacing_mm is None:
         facts["length_unit"] = "px"
     if scan.meta["modality"] is not None:

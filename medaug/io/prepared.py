@@ -6,6 +6,7 @@ or a 2-D picture in 2-D work.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from monai.data import MetaTensor
 
 from medaug.errors import DataError
 from medaug.io.cache import open_array
+from medaug.orientation import LPS, turn_of
 from medaug.volumes import Window
 
 Region = tuple[slice, ...]
@@ -197,6 +199,13 @@ def common_spacing_mm(views: list[View]) -> tuple[float, ...]:
             "Resample the scans to one voxel size (data.resample_mm, not grid_size), or train on those that share one.",
         )  # fmt: skip
     return tuple(float(s) for s in common)
+
+
+def common_axes(views: list[View]) -> str:
+    """Of the scans that most of these views are from, slices last (see `orientation`); "LPS" of pictures."""
+    scans = [view.entry for view in views if len(view.entry["shape"]) == 3]
+    found = Counter(turn_of(np.array(entry["affine"]), 3).axes for entry in scans)
+    return found.most_common(1)[0][0] if found else LPS
 
 
 def _mm(spacing: Any) -> str:

@@ -48,14 +48,15 @@ class ViewEditor:
         image, truth, organ = (view.tensor(self.prepared, kind) for kind in ("image", "label", "organ"))
         with one_thread():
             self._insert.set_random_state(seed=seed)
-            edited, label = self._insert(image, truth, organ, window=view.window)
-        return Edited(edited, as_meta(label), image, truth, self._insert.lesions) if self._insert.lesions else None
+            self._insert.randomize()
+            made = self._insert.inserted(image, truth, organ, window=view.window)
+        return Edited(made.image, as_meta(made.label), image, truth, made.lesions) if made.lesions else None
 
     def removed(self, view: View, seed: int = 0) -> Edited:
         """Without its tumors; the label is empty, for what it marks of the padding is no tumor either."""
         image, truth = view.tensor(self.prepared), view.tensor(self.prepared, "label")
         with one_thread():
-            edited, _ = self._remove.with_label(image, truth, view.window, seed, strict=False)
+            edited, _ = RemoveTumor(self.weights).with_label(image, truth, view.window, seed, strict=False)
         return Edited(as_meta(edited), as_meta(torch.zeros_like(truth)), image, truth, [])
 
     @cached_property
@@ -68,10 +69,6 @@ class ViewEditor:
         return RandInsertTumor(
             self.weights, prob=1.0, count=s.lesions, size_mm=s.size_mm, shape=s.shape, tumor_labels=1
         )
-
-    @cached_property
-    def _remove(self) -> RemoveTumor:
-        return RemoveTumor(self.weights)
 
 
 @contextmanager

@@ -31,6 +31,7 @@ class Judge(NamedTuple):
     tile_mm: float | None
     domain: Domain
     facts: dict[str, Any]
+    spatial_dims: int
 
 
 def judge_of(weights: Path, settings: AnomalyConfig) -> Judge:
@@ -46,7 +47,9 @@ def judge_of(weights: Path, settings: AnomalyConfig) -> Judge:
     loaded = load_weights(weights)
     check_edits_tumors(loaded)
     scorer = RemovalScorer(loaded, **settings.model_dump(exclude={"percentile", "search_steps"}))
-    return Judge(scorer, "Removal", scorer.tile_mm, loaded.translator.domain_a, loaded.facts)
+    return Judge(
+        scorer, "Removal", scorer.tile_mm, loaded.translator.domain_a, loaded.facts, loaded.translator.spatial_dims
+    )
 
 
 def _latent_search(weights: Path, settings: AnomalyConfig) -> Judge:
@@ -58,5 +61,10 @@ def _latent_search(weights: Path, settings: AnomalyConfig) -> Judge:
         return latent_residual(gan, crops, steps=settings.search_steps, seed=settings.seed)
 
     return Judge(
-        CropScorer(residual, gan.size, spacing_mm, tile_mm), "Latent search", tile_mm, gan.domain, loaded.facts
+        CropScorer(residual, gan.size, spacing_mm, tile_mm),
+        "Latent search",
+        tile_mm,
+        gan.domain,
+        loaded.facts,
+        len(gan.size),
     )

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from medaug.errors import DataError
 from medaug.io.atomic import read_json, write_json
-from medaug.io.prepared import View, common_spacing_mm, views_of
+from medaug.io.prepared import View, common_axes, common_spacing_mm, views_of
 from medaug.lesions import LesionExample, LesionPrior
 from medaug.progress import say, track
 from medaug.report.preview import Preview
@@ -81,6 +81,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         "training_patients": sorted({*split.train, *known.get("training_patients", [])}),
         "training_content": sorted({*content_of(run, split), *known.get("training_content", [])}),
         "picture_spacing_mm": config.data.spacing_mm, "sequence": config.data.sequence,
+        "axes": common_axes(material.views),
         "steps": config.training.steps, "seed": config.training.seed, "patch_size": config.crop.size,
         "slices": config.data.slices, "overlap": config.crop.overlap,
         "warnings": [*beyond, *warnings_of(read_metrics(run.train / METRICS))], **material.facts,

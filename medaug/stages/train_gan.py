@@ -10,7 +10,7 @@ from medaug.errors import ConfigError
 from medaug.generation.dcgan import build_dcgan
 from medaug.generation.weights import save_gan
 from medaug.io.atomic import read_json
-from medaug.io.prepared import View, common_spacing_mm, views_of
+from medaug.io.prepared import View, common_axes, common_spacing_mm, views_of
 from medaug.progress import say
 from medaug.report.latent import GanPreview, draw_latent_space
 from medaug.splits import Split
@@ -53,7 +53,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     draw_latent_space(gan, run.train_gan)
     facts = {
         "spacing_mm": list(spacing_mm), "training_patients": list(split.train), "split_hash": split.hash,
-        "training_content": content_of(run, split),
+        "training_content": content_of(run, split), "axes": common_axes(views),
         "sequence": config.data.sequence, "steps": config.training.steps, "seed": config.training.seed,
         "warnings": warnings_of(read_metrics(run.train_gan / METRICS)),
     }  # fmt: skip

@@ -10,8 +10,9 @@ folder), so a MONAI bundle can build them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
@@ -22,15 +23,13 @@ from medaug.lesions import Lesion, draw_level, lesion_for_mask, sections
 from medaug.lesions.sampling import Shape
 from medaug.transforms.base import (
     Bounds,
+    Seen,
     TumorTransform,
     changed,
     check_inserts,
     check_null,
     check_range,
-    healed_label,
-    like_source,
-    marked_label,
-    region_of,
+    empty_label,
     unchanged,
 )  # fmt: skip
 from medaug.transforms.editing import insert_lesion, insert_stack, remove_region, with_room
@@ -41,6 +40,15 @@ from medaug.translators.weights import Weights
 from medaug.volumes import Window
 
 ORGAN_MARGIN_MM = 6.0
+
+
+@dataclass(frozen=True)
+class Insertion(Generic[NdarrayTensor]):
+    """What `RandInsertTumor` made of an image: both (1, *S), and `lesions` as a manifest keeps them."""
+
+    image: NdarrayTensor
+    label: NdarrayOrTensor
+    lesions: list[dict[str, Any]]
 
 
 class InsertTumor(TumorTransform):
@@ -86,29 +94,27 @@ class InsertTumor(TumorTransform):
         Raises:
             DataError: if the shapes do not fit, the mask is empty or in the padding, or no voxel changed.
         """
-        array = self._to_array(img)
-        region = region_of(mask, array.shape, "mask")
+        seen = self._seen(img)
+        array, region = seen.array, seen.region(mask, "mask")
         if not region.any():
             raise DataError("the mask is empty; mark the voxels where the tumor shall be")
-        limits = self._limits(array, window)
-        window, spacing_mm = window or self._window(array), self._spacing_mm(img, array.ndim)
+        limits, window = self._limits(seen, window), self._window_in(seen, self.weights.translator.domain_a, window)
         rng = np.random.RandomState(self.seed)
         how: Any = {
             "seed": int(rng.randint(2**31)), "style": self.style or drawn_style(self.weights, rng), "null": self.null,
             "region": region, "limits": limits,
         }  # fmt: skip
         if self.weights.translator.spatial_dims == array.ndim:
-            edit = insert_lesion(array, self._lesion(region, spacing_mm), window, self.weights, **how)
+            edit = insert_lesion(array, self._lesion(region, seen.spacing_mm), window, self.weights, **how)
         else:
             levels = np.flatnonzero(region.any(axis=(0, 1)))
-            stack = [(int(z), self._lesion(region[..., z], spacing_mm[:2])) for z in levels]
+            stack = [(int(z), self._lesion(region[..., z], seen.spacing_mm[:2])) for z in levels]
             edit = insert_stack(array, stack, window, self.weights, **how)
-        value = self.tumors_in(label, array.shape, spacing_mm)[1]
-        edited = like_source(edit.image, array, img)
+        value = self.tumors_in(label, seen)[1]
+        edited = seen.image(edit.image)
         if not self.null and not changed(edited, img):
             raise unchanged(region, edit.mask)
-        blank = mask if label is None else label
-        return edited, marked_label(edit.mask & (not self.null), blank, keep=label is not None, value=value)
+        return edited, seen.label(edit.mask & (not self.null), empty_label(mask) if label is None else label, value)
 
     def _lesion(self, region: np.ndarray, spacing_mm: tuple[float, ...]) -> Lesion:
         rng = np.random.RandomState(self.seed)
@@ -120,7 +126,9 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
 
     Weights of a plain translator change the whole image; the label is then where they changed it, and `count`,
     `size_mm` and `shape` do not apply. After a call, `lesions` says what was inserted, as a manifest keeps it (empty
-    where nothing was, or where there was no room; marked `null` where the translator passed over a place alone).
+    where nothing was, or where there was no room; marked `null` where the translator passed over a place alone); of
+    threads that share the transform it is the last call's, and `inserted` returns it. Images that show background alone
+    come back as they are, and are counted (`base.samples_left_alone`).
 
     Args:
         weights: a weights folder, or loaded `Weights`.
@@ -167,31 +175,41 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
         """
         if randomize:
             self.randomize()
-        self.lesions = []
-        array = edited = self._to_array(img)
-        before = truth = region_of(label, array.shape, "label")
-        value = 1
-        if self._do_transform:
-            before, value = self.tumors_in(label, array.shape, self._spacing_mm(img, array.ndim))
-            truth = before
-            limits = self._limits(array, window)
-            window = window or self._window(array)
-            spacing_mm = self._spacing_mm(img, array.ndim)
-            allowed = self._allowed(organ, array, window, spacing_mm, self.organ_margin_mm)
-            edited, truth = self._inserted(array, truth, allowed, window, spacing_mm, limits)
-        blank, new = img if label is None else label, truth & ~before & (not self.null)
-        return like_source(edited, array, img), marked_label(new, blank, keep=label is not None, value=value)
+        made = self.inserted(img, label, organ, window)
+        self.lesions = made.lesions
+        return made.image, made.label
 
-    def _inserted(
-        self, array: np.ndarray, truth: np.ndarray, organ: np.ndarray, window: Window, spacing_mm: tuple[float, ...],
-        limits: tuple[float, float],
-    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    def inserted(
+        self, img: NdarrayTensor, label: NdarrayOrTensor | None = None, organ: NdarrayOrTensor | None = None,
+        window: Window | None = None,
+    ) -> Insertion[NdarrayTensor]:  # fmt: skip
+        """What was drawn last, in this image; arguments as of a call."""
+        seed, seen = self._seed, self._seen(img)
+        edited, lesions = seen.array, list[dict[str, Any]]()
+        before, value = seen.region(label, "label"), 1
+        truth = before
+        if self._do_transform:
+            limits, window = (
+                self._limits(seen, window), self._window_if_any(seen, self.weights.translator.domain_a, window),
+            )  # fmt: skip
+            if window is not None:
+                before, value = self.tumors_in(label, seen)
+                truth = before
+                allowed = self._allowed(organ, seen, window, self.organ_margin_mm)
+                edited, truth, lesions = self._drawn(seen, truth, allowed, window, limits, seed)
+        return Insertion(seen.image(edited), seen.label(truth & ~before & (not self.null), label, value), lesions)
+
+    def _drawn(
+        self, seen: Seen, truth: np.ndarray, organ: np.ndarray, window: Window, limits: tuple[float, float], seed: int
+    ) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """(image, all that is marked, what is new), turned."""
+        array, spacing_mm = seen.array, seen.spacing_mm
         if self.weights.prior is None:
-            edit = translate_whole(array, window, self.weights, "a2b", limits, seed=self._seed)
+            edit = translate_whole(array, window, self.weights, "a2b", limits, seed=seed)
             mask = edit.mask & organ & ~truth
-            self.lesions = [{"patient": None, "voxels": int(mask.sum())}] if mask.any() else []
-            return edit.image, truth | mask
-        rng = np.random.RandomState(self._seed)
+            lesions = [{"patient": None, "voxels": int(mask.sum())}] if mask.any() else []
+            return edit.image, truth | mask, lesions
+        rng, lesions = np.random.RandomState(seed), []
         dims, stacked = self.weights.translator.spatial_dims, self.weights.translator.spatial_dims < array.ndim
         for _ in range(rng.randint(self.count[0], self.count[1] + 1)):
             level = draw_level(organ, rng) if stacked else None
@@ -213,8 +231,8 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
                 edit = insert_stack(array, stack, window, self.weights, **how)
             array, truth = edit.image, truth | edit.mask
             facts = ({"style": list(style)} if style else {}) | ({"null": True} if self.null else {})
-            self.lesions.append(lesion.provenance() | facts)
-        return array, truth
+            lesions.append(lesion.provenance() | facts)
+        return array, truth, lesions
 
 
 class RemoveTumor(TumorTransform):
@@ -254,26 +272,35 @@ class RemoveTumor(TumorTransform):
         Raises:
             DataError: if something is marked, and nothing of it replaced.
         """
-        array, seed = self._to_array(img), self.seed if seed is None else seed
-        spacing_mm = self._spacing_mm(img, array.ndim)
-        region = self._marked(mask, array.shape, spacing_mm, is_label=is_label)
+        seen, seed = self._seen(img), self.seed if seed is None else seed
+        region = self._marked(mask, seen, is_label=is_label)
         if not region.any():
-            return like_source(array, array, img), marked_label(region, mask, keep=True)
-        limits, window = self._limits(array, window), window or self._window(array)
+            return seen.image(seen.array), seen.label(region, mask)
+        known = self._window_in(seen, self.weights.translator.domain_a, window)
+        return self._removed(seen, mask, region, known, self._limits(seen, window), seed, strict=strict)
+
+    def _removed(
+        self, seen: Seen[NdarrayTensor], mask: NdarrayOrTensor, region: np.ndarray, window: Window,
+        limits: tuple[float, float], seed: int, *, strict: bool,
+    ) -> tuple[NdarrayTensor, NdarrayOrTensor]:  # fmt: skip
+        array, spacing_mm = seen.array, seen.spacing_mm
         if self.weights.prior is None:
             edited = translate_whole(array, window, self.weights, "b2a", limits, seed=seed).image
             replaced = region & (edited != array)
         else:
             edit = remove_region(array, region, window, self.weights, spacing_mm=spacing_mm, seed=seed, limits=limits)
             edited, replaced = edit.image, edit.mask
-        image = like_source(edited, array, img)
-        if strict and not changed(image, img):
+        image = seen.image(edited)
+        if strict and not changed(image, seen.source):
             raise unchanged(region, replaced)
-        return image, healed_label(mask, region, replaced, spacing_mm)
+        return image, seen.healed(mask, region, replaced)
 
 
 class RandRemoveTumor(RandomizableTransform, RemoveTumor):
-    """With probability `prob`, removes the marked tumor, with a drawn seed for the fill."""
+    """With probability `prob`, removes the marked tumor, with a drawn seed for the fill.
+
+    Images that show background alone come back as they are, with their label, and are counted.
+    """
 
     def __init__(
         self, weights: str | Path | Weights, prob: float = 0.5, window: Bounds | None = None,
@@ -293,4 +320,11 @@ class RandRemoveTumor(RandomizableTransform, RemoveTumor):
         """(image, label): without the tumors, the organ in their place, or equal to the inputs."""
         if randomize:
             self.randomize()
-        return self.with_label(img, mask, is_label=True) if self._do_transform else (img, mask)
+        if not self._do_transform:
+            return img, mask
+        seen, seed = self._seen(img), self.seed
+        region = self._marked(mask, seen, is_label=True)
+        window = self._window_if_any(seen, self.weights.translator.domain_a, None) if region.any() else None
+        if window is None:
+            return img, mask
+        return self._removed(seen, mask, region, window, self._limits(seen, None), seed, strict=False)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import threading
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 import torch
@@ -15,41 +19,137 @@ from monai.transforms import MapTransform, Transform
 from monai.utils import convert_to_dst_type, convert_to_tensor
 from scipy import ndimage
 
-from medaug.errors import ConfigError, DataError, WeightsError
+from medaug.errors import ConfigError, DataError, NoContrastError, WeightsError
 from medaug.lesions import find_organ
+from medaug.orientation import Turn, no_turn
 from medaug.transforms.editing import limits_of
 from medaug.transforms.tumor_labels import TumorLabels, checked_labels, new_value, tumor_values
 from medaug.translators.weights import Weights, load_weights
-from medaug.volumes import Window, check_finite, spacing_of
+from medaug.volumes import (
+    Domain,
+    Percentiles,
+    Unit,
+    Window,
+    check_finite,
+    check_modality,
+    shows_nothing,
+    spacing_of,
+)
+
+logger = logging.getLogger(__name__)
 
 Bounds = Sequence[float]
+WINDOW_META = "medaug_window"
+"""Entry of a MetaTensor's meta: (low, high) of the whole scan, which crops of it are then seen in (percentiles)."""
+
+
+@dataclass(frozen=True)
+class Seen(Generic[NdarrayTensor]):
+    """An image as weights look at it, whatever the order in which its axes are stored (see `orientation`).
+
+    Attributes:
+        array: float32 (*S), turned.
+        spacing_mm: along its axes.
+        source: (1, *S) as it came, whose type, affine and meta results have.
+    """
+
+    array: np.ndarray
+    spacing_mm: tuple[float, ...]
+    turn: Turn
+    source: NdarrayTensor
+
+    def region(self, mask: NdarrayOrTensor | None, name: str) -> np.ndarray:
+        """A (1, *S) mask on the source as bool, turned; all zero where there is none."""
+        if mask is None:
+            return np.zeros(self.array.shape, dtype=bool)
+        return self.classes(mask, name) > 0
+
+    def classes(self, label: NdarrayOrTensor, name: str) -> np.ndarray:
+        """A (1, *S) label on the source, its values as they are, turned."""
+        return self.turn.there(class_numbers(label, tuple(self.source.shape[1:]), name))
+
+    def image(self, edited: np.ndarray) -> NdarrayTensor:
+        """A turned (*S) like the source; voxels that are as they were keep the source's bits."""
+        return like_source(self.turn.back(edited), self.turn.back(self.array), self.source)
+
+    def label(self, region: np.ndarray, label: NdarrayOrTensor | None, value: int = 1) -> NdarrayOrTensor:
+        """A turned region marked by `value` in `label`, or in an empty one like the source."""
+        blank = self.source if label is None else label
+        return marked_label(self.turn.back(region), blank, keep=label is not None, value=value)
+
+    def healed(self, label: NdarrayOrTensor, tumors: np.ndarray, replaced: np.ndarray) -> NdarrayOrTensor:
+        """`label` with what lies nearest outside of `tumors` in `replaced`: the organ, or 0; both bool, turned."""
+        values = self.classes(label, "label").copy()
+        others = np.where(tumors, 0, values)
+        if others.any():
+            nearest = ndimage.distance_transform_edt(
+                tumors, sampling=self.spacing_mm, return_distances=False, return_indices=True
+            )
+            others = others[tuple(nearest)]
+        values[replaced] = others[replaced]
+        return _as_source(self.turn.back(values)[None], label)
 
 
 class WeightsTransform(Transform):
-    """What all have in common: weights, the window, the voxel size."""
+    """What all have in common: weights, the window, the voxel size. A call leaves nothing behind on the transform."""
 
     def __init__(self, weights: str | Path | Weights, window: Bounds | None = None):
         self.weights = weights if isinstance(weights, Weights) else load_weights(weights)
         self.window = tuple(window) if window is not None else None
 
-    def _spacing_mm(self, img: Any, spatial_dims: int) -> tuple[float, ...]:
-        """From the affine; without one, the weights' own (and 1 mm for axes they do not have)."""
-        if isinstance(img, MetaTensor):
-            return spacing_of(img.affine, spatial_dims)
-        own = self.weights.spacing_mm
-        return (*own[:spatial_dims], *([1.0] * (spatial_dims - len(own))))
-
-    def _to_array(self, img: NdarrayOrTensor) -> np.ndarray:
-        """The one channel as float32 (X, Y[, Z]), checked."""
-        array = _plain(img)
-        dims = self.weights.translator.spatial_dims
+    def _seen(self, img: NdarrayTensor) -> Seen[NdarrayTensor]:
+        """The image (1, *S), checked and turned; voxels without an affine have the weights' size (else 1 mm)."""
+        array, dims, own = _plain(img), self.weights.translator.spatial_dims, self.weights.spacing_mm
         if array.ndim not in (dims + 1, 4) or array.shape[0] != 1:
             raise DataError(
                 f"image of shape {array.shape}; expected (1, X, Y) or (1, X, Y, Z) with {dims}-D weights. Choose one "
                 "sequence, and put the channel first (EnsureChannelFirstd)."
             )
         check_finite(array, "image")
-        return np.ascontiguousarray(array[0], dtype=np.float32)
+        axes = array.ndim - 1
+        if isinstance(img, MetaTensor):
+            turn, spacing_mm = self.weights.turn(img.affine, axes), spacing_of(img.affine, axes)
+        else:
+            turn, spacing_mm = no_turn(axes), (*own[:axes], *([1.0] * (axes - len(own))))
+        turned_mm = tuple(spacing_mm[axis] for axis in turn.order)
+        return Seen(turn.there(array[0].astype(np.float32)), turned_mm, turn, img)
+
+    def _window_in(self, seen: Seen, domain: Domain, given: Window | None) -> Window:
+        """The window that is given with the image, or to the transform, or noted in its meta, or the domain's.
+
+        Raises:
+            DataError: for an image in another unit than the domain's, where no window says its unit.
+        """
+        if given is not None:
+            return given
+        if self.window is not None:
+            low, high = self.window
+            return Window(low, high, self._unit_of_own(domain))
+        check_modality(seen.array, domain, "image")
+        return self._noted(seen, domain) or domain.window_of(seen.array, "image")
+
+    def _noted(self, seen: Seen, domain: Domain) -> Window | None:
+        """The window in the image's meta, for domains whose scans have one each."""
+        noted = seen.source.meta.get(WINDOW_META) if isinstance(seen.source, MetaTensor) else None
+        if noted is None or not isinstance(domain.window, Percentiles):
+            return None
+        low, high = noted
+        return Window(float(low), float(high), domain.unit)
+
+    def _unit_of_own(self, domain: Domain) -> Unit:
+        """Of `window`, where that is given."""
+        return domain.unit
+
+    def _window_if_any(self, seen: Seen, domain: Domain, given: Window | None) -> Window | None:
+        """None for an image that shows background alone, which random transforms leave as it is, and count."""
+        try:
+            window = self._window_in(seen, domain, given)
+        except NoContrastError:
+            window = None
+        if window is None or shows_nothing(seen.array, window):
+            left_alone(self)
+            return None
+        return window
 
 
 class TumorTransform(WeightsTransform):
@@ -62,50 +162,64 @@ class TumorTransform(WeightsTransform):
         check_edits_tumors(self.weights)
         self.tumor_labels = checked_labels(tumor_labels)
 
-    def tumors_in(
-        self, label: NdarrayOrTensor | None, shape: tuple[int, ...], spacing_mm: tuple[float, ...]
-    ) -> tuple[np.ndarray, int]:
-        """(the tumors that a label (1, *S) marks, bool (*S); the value of a new one).
+    def tumors_marked(self, img: NdarrayOrTensor, label: NdarrayOrTensor | None) -> np.ndarray:
+        """The tumors that a label marks on an image, bool (*S) as it is stored; none without a label."""
+        seen = self._seen(img)
+        return seen.turn.back(self.tumors_in(label, seen)[0])
+
+    def tumors_in(self, label: NdarrayOrTensor | None, seen: Seen) -> tuple[np.ndarray, int]:
+        """(the tumors that a label (1, *S) marks, bool (*S) turned; the value of a new one).
 
         Raises:
             DataError: if nobody says which of several values that is.
         """
-        values = None if label is None else class_numbers(label, shape, "label")
-        tumors = tumor_values(values, self.weights, self.tumor_labels, spacing_mm)
+        values = None if label is None else seen.classes(label, "label")
+        tumors = tumor_values(values, self.weights, self.tumor_labels, seen.spacing_mm)
         value = new_value(values, tumors, self.tumor_labels)
-        return np.zeros(shape, dtype=bool) if values is None else np.isin(values, tumors), value
+        return np.zeros(seen.array.shape, dtype=bool) if values is None else np.isin(values, tumors), value
 
-    def _marked(
-        self, mask: NdarrayOrTensor, shape: tuple[int, ...], spacing_mm: tuple[float, ...], *, is_label: bool
-    ) -> np.ndarray:
-        """What is to be removed (bool, *S): the tumors of a label, or all of a mask that has one value."""
-        values = class_numbers(mask, shape, "label" if is_label else "mask")
+    def _marked(self, mask: NdarrayOrTensor, seen: Seen, *, is_label: bool) -> np.ndarray:
+        """What is to be removed (bool, *S, turned): the tumors of a label, or all of a mask that has one value."""
+        values = seen.classes(mask, "label" if is_label else "mask")
         if not is_label and len(np.unique(values[values > 0])) < 2:
             return values > 0
-        return np.isin(values, tumor_values(values, self.weights, self.tumor_labels, spacing_mm))
+        return np.isin(values, tumor_values(values, self.weights, self.tumor_labels, seen.spacing_mm))
 
-    def _window(self, array: np.ndarray) -> Window:
-        domain = self.weights.translator.domain_a
-        if self.window is not None:
-            low, high = self.window
-            return Window(low, high, unit=domain.unit)
-        return domain.window_of(array, "image")
-
-    def _limits(self, array: np.ndarray, window: Window | None) -> tuple[float, float]:
+    def _limits(self, seen: Seen, given: Window | None) -> tuple[float, float]:
         """What an edit may write: the range of the image's values, padding apart (see `limits_of`).
 
-        A window that was given, here or to the transform, is of the whole scan, of which the image may be a slice.
+        A window that was given, here, to the transform or in the meta, is of the whole scan; the image may be a part.
         """
-        return limits_of(array, window or (self._window(array) if self.window is not None else None))
+        domain, array = self.weights.translator.domain_a, seen.array
+        known = given is not None or self.window is not None or self._noted(seen, domain) is not None
+        return limits_of(array, self._window_in(seen, domain, given) if known else None)
 
-    def _allowed(
-        self, organ: NdarrayOrTensor | None, array: np.ndarray, window: Window, spacing_mm: tuple[float, ...],
-        margin_mm: float,
-    ) -> np.ndarray:  # fmt: skip
-        """Where tumors may lie (bool, *S): the given organ, or the found one, shrunk by the margin."""
+    def _allowed(self, organ: NdarrayOrTensor | None, seen: Seen, window: Window, margin_mm: float) -> np.ndarray:
+        """Where tumors may lie (bool, *S, turned): the given organ, or the found one, shrunk by the margin."""
         if organ is not None:
-            return region_of(organ, array.shape, "organ mask")
-        return find_organ(window.normalize(array), spacing_mm, margin_mm=margin_mm)
+            return seen.region(organ, "organ mask")
+        return find_organ(window.normalize(seen.array), seen.spacing_mm, margin_mm=margin_mm)
+
+
+BACKGROUND = "shows background alone (a constant slice or crop)"
+_left_alone: Counter[str] = Counter()
+_counting = threading.Lock()
+
+
+def left_alone(transform: object, why: str = BACKGROUND) -> None:
+    """Counts, by kind of transform, the samples of this process that come back as they were; logs the 1st, 10th, ..."""
+    name = type(transform).__name__
+    with _counting:
+        _left_alone[name] += 1
+        count = _left_alone[name]
+    if str(count).rstrip("0") == "1":
+        logger.warning("%s: %d sample(s) so far come back as they were; this one %s", name, count, why)
+
+
+def samples_left_alone() -> dict[str, int]:
+    """How many samples of this process random transforms left as they were: nothing is to be seen in them."""
+    with _counting:
+        return dict(_left_alone)
 
 
 class OneImage(MapTransform):
@@ -118,6 +232,25 @@ class OneImage(MapTransform):
                 f"found the keys {', '.join(map(str, self.keys))}; expected one image. Weights know one sequence: use "
                 "one transform, with its own weights, for each."
             )
+
+
+def with_label(data: Mapping[Hashable, Any], transform: Any) -> dict[Hashable, Any]:
+    """A copy of a dict in which the transform's image has a label (`label_key`): an empty one where it had none.
+
+    So the samples of a batch have the same keys, whatever is drawn.
+    """
+    d = dict(data)
+    for key in transform.key_iterator(d):
+        d.setdefault(transform.label_key, empty_label(d[key]))
+    return d
+
+
+def with_window(img: NdarrayOrTensor, window: Window) -> NdarrayOrTensor:
+    """An image whose meta has this window; the image itself where it has no meta."""
+    if isinstance(img, MetaTensor):
+        meta = img.meta | {WINDOW_META: (window.low, window.high)}
+        return MetaTensor(img.as_tensor(), meta=meta, applied_operations=img.applied_operations)
+    return img
 
 
 def check_edits_tumors(weights: Weights) -> None:
@@ -178,10 +311,8 @@ def check_range(name: str, values: Sequence[float], least: float) -> None:
         raise ConfigError(f"{name}: found {tuple(values)}; expected (least, most), for example (5, 20) for size_mm")
 
 
-def region_of(mask: NdarrayOrTensor | None, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """A (1, *S) mask as bool (*S); all zero where there is none."""
-    if mask is None:
-        return np.zeros(shape, dtype=bool)
+def region_of(mask: NdarrayOrTensor, shape: tuple[int, ...], name: str) -> np.ndarray:
+    """A (1, *S) mask as bool (*S)."""
     return class_numbers(mask, shape, name) > 0
 
 
@@ -254,21 +385,6 @@ def with_dtype(array: np.ndarray, source: NdarrayTensor, dtype: type[np.generic]
 def empty_label(label: NdarrayTensor) -> NdarrayTensor:
     """A label of the same type without anything marked."""
     return _as_source(np.zeros_like(_plain(label)), label)
-
-
-def healed_label(
-    label: NdarrayTensor, tumors: np.ndarray, replaced: np.ndarray, spacing_mm: tuple[float, ...]
-) -> NdarrayTensor:
-    """A label of the same type that says in `replaced` (*S) what lies nearest outside of `tumors`: the organ, or 0."""
-    array = _plain(label).copy()
-    others = np.where(tumors, 0, array[0])
-    if others.any():
-        nearest = ndimage.distance_transform_edt(
-            tumors, sampling=spacing_mm, return_distances=False, return_indices=True
-        )
-        others = others[tuple(nearest)]
-    array[0][replaced] = others[replaced]
-    return _as_source(array, label)
 
 
 def changed(edited: NdarrayOrTensor, source: NdarrayOrTensor) -> bool:

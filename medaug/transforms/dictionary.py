@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import RandomizableTransform
+from monai.transforms.utils_pytorch_numpy_unification import concatenate
 
 from medaug.lesions.sampling import Shape
 from medaug.transforms.array import (
@@ -24,7 +25,7 @@ from medaug.transforms.array import (
     RandRemoveTumor,
     RemoveTumor,
 )
-from medaug.transforms.base import Bounds, OneImage
+from medaug.transforms.base import Bounds, OneImage, left_alone, with_label, with_window
 from medaug.transforms.growth import GrowTumor
 from medaug.transforms.organ import FindOrgan
 from medaug.transforms.styles import Style
@@ -84,7 +85,8 @@ class FindOrgand(OneImage):
     """Dictionary twin of `FindOrgan`: writes `organ_key`, for the transforms with an `organ_key` to read.
 
     A case that has an organ keeps it. Put it before the first random transform, and name the organ beside the label in
-    spatial ones.
+    spatial ones. The image's meta gets the window of the whole scan (`medaug_window`), in which later transforms see
+    crops of it, as long as nothing between them changes intensities.
 
     Args:
         keys: the image.
@@ -103,8 +105,10 @@ class FindOrgand(OneImage):
     def __call__(self, data: Data) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            if self.organ_key not in d:
-                d[self.organ_key] = self.transform(d[key])
+            if self.organ_key in d:
+                continue
+            d[self.organ_key], window = self.transform.found(d[key])
+            d[key] = with_window(d[key], window)
         return d
 
 
@@ -141,20 +145,23 @@ class RandInsertTumord(RandomizableTransform, OneImage):
         return self
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
-        d = dict(data)
+        d = with_label(data, self)
         self.randomize(None)
         if not self._do_transform:
             return d
         self.transform.randomize()
         organ = data.get(self.organ_key) if self.organ_key is not None else None
         for key in self.key_iterator(d):
-            d[key], label = self.transform(d[key], data.get(self.label_key), organ, randomize=False)
-            d[self.label_key] = label
+            d[key], d[self.label_key] = self.transform(d[key], d[self.label_key], organ, randomize=False)
         return d
 
 
 class RandRemoveTumord(RandomizableTransform, OneImage):
-    """Dictionary twin of `RandRemoveTumor`: with probability `prob`, removes the tumors that `label_key` marks."""
+    """Dictionary twin of `RandRemoveTumor`: with probability `prob`, removes the tumors that `label_key` marks.
+
+    Args:
+        label_key: existing tumors. Created, empty, where it is missing.
+    """
 
     def __init__(
         self, keys: KeysCollection, weights: str | Path | Weights, label_key: str = "label", prob: float = 0.5,
@@ -171,14 +178,15 @@ class RandRemoveTumord(RandomizableTransform, OneImage):
         return self
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
-        d = dict(data)
+        d = with_label(data, self)
+        if self.label_key not in data:
+            left_alone(self, f"has no {self.label_key!r} that marks a tumor")
         self.randomize(None)
         if not self._do_transform:
             return d
         self.transform.randomize()
         for key in self.key_iterator(d):
-            d[key], label = self.transform(d[key], data[self.label_key], randomize=False)
-            d[self.label_key] = label
+            d[key], d[self.label_key] = self.transform(d[key], d[self.label_key], randomize=False)
         return d
 
 
@@ -223,9 +231,11 @@ class GrowTumord(RandomizableTransform, OneImage):
         self.transform.randomize()
         organ = data.get(self.organ_key) if self.organ_key is not None else None
         for key in self.key_iterator(d):
-            d[key], d[self.label_key] = self.transform(d[key], data.get(self.label_key), organ, randomize=False)
-            for name in self.transform.series[0]:
-                d[f"growth_{name}"] = torch.tensor([float(step[name]) for step in self.transform.series])
+            made = list(self.transform.each_step(d[key], data.get(self.label_key), organ))
+            d[key] = concatenate([step.image for step in made])
+            d[self.label_key] = concatenate([step.label for step in made])
+            for name in made[0].size:
+                d[f"growth_{name}"] = torch.tensor([float(step.size[name]) for step in made])
         return d
 
 

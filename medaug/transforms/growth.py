@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
 from monai.transforms import RandomizableTransform
 from monai.transforms.utils_pytorch_numpy_unification import concatenate
-from monai.utils import convert_to_numpy
 
 from medaug.lesions import (
     Displacement,
@@ -23,7 +23,7 @@ from medaug.lesions import (
     volume_ml,
 )  # fmt: skip
 from medaug.transforms.array import ORGAN_MARGIN_MM
-from medaug.transforms.base import Bounds, TumorTransform, check_inserts, like_source, marked_label
+from medaug.transforms.base import Bounds, Seen, TumorTransform, check_inserts, like_source
 from medaug.transforms.editing import Edit, insert_lesion, insert_stack
 from medaug.transforms.styles import Style, check_style, drawn_style
 from medaug.transforms.tumor_labels import TumorLabels
@@ -31,12 +31,24 @@ from medaug.translators.weights import Weights
 from medaug.volumes import Window
 
 
+@dataclass(frozen=True)
+class GrownStep(Generic[NdarrayTensor]):
+    """One date: image and label (1, *S), the size of what is marked, and what was drawn, as a manifest keeps it."""
+
+    image: NdarrayTensor
+    label: NdarrayOrTensor
+    size: dict[str, float]
+    lesion: dict[str, Any]
+
+
 class GrowTumor(RandomizableTransform, TumorTransform):
     """Draws a lesion and shows it at growing sizes: one shape, place, reference texture, noise and style.
 
     Image and label get one channel a step, (steps, *S). Every step is made from the image that came in, never from the
     step before. After a call, `series` has a dict a step (`days`, `diameter_mm`, and `volume_ml` or, of a 2-D image,
-    `area_mm2`: of the voxels that are marked) and `lesion` says what was drawn, as a manifest keeps it.
+    `area_mm2`: of the voxels that are marked) and `lesion` says what was drawn, as a manifest keeps it; of threads that
+    share the transform they are the last call's, and `each_step` returns them. An image that shows background alone
+    stays as it is at every step, with size 0, and is counted.
 
     Args:
         weights: a weights folder, or loaded `Weights`; mask-guided.
@@ -91,35 +103,40 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         """
         if randomize:
             self.randomize()
-        images, labels = zip(*self.each_step(img, label, organ, window), strict=True)
-        return concatenate(images), concatenate(labels)
+        made = list(self.each_step(img, label, organ, window))
+        self.series, self.lesion = [step.size for step in made], made[0].lesion
+        return concatenate([step.image for step in made]), concatenate([step.label for step in made])
 
     def each_step(
         self, img: NdarrayTensor, label: NdarrayOrTensor | None = None, organ: NdarrayOrTensor | None = None,
         window: Window | None = None,
-    ) -> Iterator[tuple[NdarrayTensor, NdarrayOrTensor]]:  # fmt: skip
-        """The series drawn last, one (image, label) of (1, *S) after the other: a large scan needs no room for all."""
-        array, rng = self._to_array(img), np.random.RandomState(self._seed)
-        spacing_mm = self._spacing_mm(img, array.ndim)
-        occupied, value = self.tumors_in(label, array.shape, spacing_mm)
-        limits = self._limits(array, window)
-        window = window or self._window(array)
-        allowed = self._allowed(organ, array, window, spacing_mm, self.organ_margin_mm)
+    ) -> Iterator[GrownStep[NdarrayTensor]]:  # fmt: skip
+        """The series drawn last, one step after the other: a large scan needs no room for all."""
+        seen, rng = self._seen(img), np.random.RandomState(self._seed)
+        array, spacing_mm = seen.array, seen.spacing_mm
+        limits = self._limits(seen, window)
+        window = self._window_if_any(seen, self.weights.translator.domain_a, window)
+        if window is None:
+            occupied = seen.region(label, "label")
+            kept = seen.label(np.zeros_like(occupied), label)
+            for day in self.plan.days:
+                yield GrownStep(seen.image(array), kept, _measured(day, np.zeros_like(occupied), spacing_mm), {})
+            return
+        occupied, value = self.tumors_in(label, seen)
+        allowed = self._allowed(organ, seen, window, self.organ_margin_mm)
         diameters_mm = self.plan.diameters_mm
         prior = self.weights.lesion_prior
         drawn = draw_growing(prior, diameters_mm[-1], allowed, occupied, rng, spacing_mm=spacing_mm)
         noise_seed = int(rng.randint(2**31))
         style = self.style or drawn_style(self.weights, rng)
         masks = drawn.growth.masks(diameters_mm, array.shape)
-        self.series = [_measured(day, mask, spacing_mm) for day, mask in zip(self.plan.days, masks, strict=True)]
-        self.lesion = drawn.lesion.provenance() | ({"style": list(style)} if style else {})
-        for mask, diameter_mm in zip(masks, diameters_mm, strict=True):
+        lesion = drawn.lesion.provenance() | ({"style": list(style)} if style else {})
+        for day, mask, diameter_mm in zip(self.plan.days, masks, diameters_mm, strict=True):
             moved = displacement(drawn.growth, drawn.growth.scale_of(diameter_mm), allowed, self.effect)
             how: Any = {"seed": noise_seed, "style": style, "region": mask, "limits": limits}
             edit = self._inserted(moved.image(array), drawn.at(mask, diameter_mm), window, how)
-            blank = img if label is None else _moved_label(label, moved)
-            truth = marked_label(edit.mask, blank, keep=label is not None, value=value)
-            yield like_source(edit.image, array, img), truth
+            truth = seen.label(edit.mask, None if label is None else _moved_label(seen, label, moved), value)
+            yield GrownStep(seen.image(edit.image), truth, _measured(day, mask, spacing_mm), lesion)
 
     def _inserted(
         self, array: np.ndarray, parts: list[tuple[int | None, Lesion]], window: Window, how: dict[str, Any]
@@ -130,10 +147,10 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         return insert_stack(array, sections, window, self.weights, **how)
 
 
-def _moved_label(label: NdarrayOrTensor, moved: Displacement) -> NdarrayOrTensor:
+def _moved_label(seen: Seen, label: NdarrayOrTensor, moved: Displacement) -> NdarrayOrTensor:
     """The label with what was in it displaced."""
-    values = np.asarray(convert_to_numpy(label)[0])
-    return like_source(moved.label(values), values, label)
+    values = seen.classes(label, "label")
+    return like_source(seen.turn.back(moved.label(values)), seen.turn.back(values), label)
 
 
 def _measured(day: float, mask: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from monai.config.type_definitions import NdarrayTensor
 from medaug.transforms.array import ORGAN_MARGIN_MM
 from medaug.transforms.base import Bounds, TumorTransform, with_dtype
 from medaug.translators.weights import Weights
+from medaug.volumes import Window
 
 
 class FindOrgan(TumorTransform):
@@ -31,7 +32,15 @@ class FindOrgan(TumorTransform):
 
     def __call__(self, img: NdarrayTensor) -> NdarrayTensor:
         """The organ (1, *S), 0 and 1 as uint8, in the image's kind of container and on its grid."""
-        array = self._to_array(img)
-        spacing_mm = self._spacing_mm(img, array.ndim)
-        organ = self._allowed(None, array, self._window(array), spacing_mm, self.organ_margin_mm)
-        return with_dtype(organ[None].astype(np.uint8), img, np.uint8)
+        return self.found(img)[0]
+
+    def found(self, img: NdarrayTensor) -> tuple[NdarrayTensor, Window]:
+        """The organ, and the window that the image was seen in.
+
+        Raises:
+            DataError: for an image without contrast, or in another unit than the weights'.
+        """
+        seen = self._seen(img)
+        window = self._window_in(seen, self.weights.translator.domain_a, None)
+        organ = seen.turn.back(self._allowed(None, seen, window, self.organ_margin_mm))
+        return with_dtype(organ[None].astype(np.uint8), img, np.uint8), window

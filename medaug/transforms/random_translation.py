@@ -10,18 +10,18 @@ from monai.transforms import RandomizableTransform
 
 from medaug.transforms.base import Bounds
 from medaug.transforms.styles import Style
-from medaug.transforms.translation import TranslateDomain
+from medaug.transforms.translation import TranslateDomain, Translates
 from medaug.transforms.windows import seeded_style
 from medaug.translators import Direction
 from medaug.translators.weights import Weights
 from medaug.volumes import Window
 
 
-class RandTranslateDomain(RandomizableTransform, TranslateDomain):
+class RandTranslateDomain(RandomizableTransform, Translates):
     """With probability `prob`, translates an image to the other domain, in a drawn style where the method knows styles.
 
-    After a call, `drawn` is what `TranslateDomain` needs for the same result (`direction`, `seed`, `style`), or None
-    where the image was left as it is.
+    `drawn` is what `TranslateDomain` needs for the same result (`direction`, `seed`, `style`), or None where nothing is
+    to be translated. Images that show background alone come back as they are, and are counted.
 
     Args:
         direction: "a2b", "b2a", or "random" for either; the image has to be of both domains' modality then.
@@ -33,17 +33,23 @@ class RandTranslateDomain(RandomizableTransform, TranslateDomain):
         window: Bounds | None = None, style: Style | None = None, body: Literal["auto", False] = "auto",
     ):  # fmt: skip
         RandomizableTransform.__init__(self, prob)
-        self.draws_direction = direction == "random"
+        Translates.__init__(self, weights, window)
+        self.direction, self.body_wanted = direction, body
         first: Direction = "a2b" if direction == "random" else direction
-        TranslateDomain.__init__(self, weights, first, window=window, style=style, body=body)
+        self.style = TranslateDomain(self.weights, first, window=window, style=style, body=body).style
         self.drawn: dict[str, Any] | None = None
+
+    _unit_of_own = TranslateDomain._unit_of_own
 
     def randomize(self, data: Any = None) -> None:
         """Draws whether to translate, the style's seed, and the direction where that is random."""
         super().randomize(None)
-        self.seed = int(self.R.randint(2**31))
-        if self.draws_direction:
-            self.direction = get_args(Direction)[self.R.randint(2)]
+        seed, direction = int(self.R.randint(2**31)), self.direction
+        if direction == "random":
+            direction = get_args(Direction)[self.R.randint(2)]
+        style = self.style or seeded_style(self.weights, seed)
+        drawn = {"direction": direction, "seed": seed} | ({"style": list(style)} if style else {})
+        self.drawn = drawn if self._do_transform else None
 
     def __call__(
         self, img: NdarrayTensor, body: NdarrayOrTensor | None = None, randomize: bool = True,
@@ -52,9 +58,14 @@ class RandTranslateDomain(RandomizableTransform, TranslateDomain):
         """The image in the target domain, or the very input; body, window and label as in `TranslateDomain`."""
         if randomize:
             self.randomize()
-        self.drawn = self.body = self.resampled_from_mm = None
-        if not self._do_transform:
+        drawn = self.drawn
+        self._note(None, None)
+        if drawn is None:
             return img
-        style = self.style or seeded_style(self.weights, self.seed)
-        self.drawn = {"direction": self.direction, "seed": self.seed} | ({"style": list(style)} if style else {})
-        return TranslateDomain.__call__(self, img, body, window, label)
+        translate = TranslateDomain(self.weights, **drawn, window=self.window, body=self.body_wanted)
+        known = self._window_if_any(self._seen(img), translate.source, window)
+        if known is None:
+            return img
+        result = translate(img, body, known, label)
+        self._note(translate.body, translate.resampled_from_mm)
+        return result

@@ -10,14 +10,17 @@ changes it keeps its bits, also beyond the window; HU as int16, else the input's
 | to MR (percentiles) | au in [0, 1], float32; 0 outside the body |
 | to another fixed window in au (8-bit grey levels) | that window, float32; its low end outside the body |
 
-Weights of another voxel size are met by resampling, which is logged and stands in `resampled_from_mm`.
+Weights of another voxel size are met by resampling, which is logged and stands in `Translation.resampled_from_mm`.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Generic, Literal, get_args
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 import torch
@@ -28,20 +31,18 @@ from medaug.errors import ConfigError, DataError, WeightsError
 from medaug.lesions import body_of
 from medaug.transforms.base import (
     Bounds,
+    Seen,
     WeightsTransform,
     as_hu,
     check_translates,
-    class_numbers,
-    like_source,
-    region_of,
     with_dtype,
 )  # fmt: skip
 from medaug.transforms.resampling import Resampling, resampling_for
 from medaug.transforms.styles import Style, fitting_style
 from medaug.transforms.windows import change_of
-from medaug.translators import Direction
+from medaug.translators import Direction, Translator
 from medaug.translators.weights import Weights
-from medaug.volumes import Domain, Window, check_modality
+from medaug.volumes import Domain, Unit, Window
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +50,56 @@ BODIES = ("auto", False)
 AIR_HU = -1024.0
 RELATIVE = Window(0.0, 1.0)
 """Of results in a domain whose scans have a window each: there is no scan to take one from."""
+_told: WeakSet[Translator] = WeakSet()
+"""Those of which it was said that images are resampled for them."""
 
 
-class TranslateDomain(WeightsTransform):
+class _Last(threading.local):
+    """What the last call of each transform found, in each thread."""
+
+    def __init__(self) -> None:
+        self.found: WeakKeyDictionary[Translates, tuple[np.ndarray | None, tuple[float, ...] | None]]
+        self.found = WeakKeyDictionary()
+
+
+_last = _Last()
+
+
+@dataclass(frozen=True)
+class Translation(Generic[NdarrayTensor]):
+    """A translated image, and how it came about.
+
+    Attributes:
+        image: (1, *S).
+        body: the mask that was found or given, bool (*S) as the image is stored; None without one.
+        resampled_from_mm: the image's voxel size, turned (see `orientation`), where it is not that of the weights.
+    """
+
+    image: NdarrayTensor
+    body: np.ndarray | None
+    resampled_from_mm: tuple[float, ...] | None
+
+
+class Translates(WeightsTransform):
+    """What a call of this very thread found: `body` and `resampled_from_mm` as in `Translation`, None before one."""
+
+    @property
+    def body(self) -> np.ndarray | None:
+        return _last.found.get(self, (None, None))[0]
+
+    @property
+    def resampled_from_mm(self) -> tuple[float, ...] | None:
+        return _last.found.get(self, (None, None))[1]
+
+    def _note(self, body: np.ndarray | None, resampled_from_mm: tuple[float, ...] | None) -> None:
+        _last.found[self] = (body, resampled_from_mm)
+
+
+class TranslateDomain(Translates):
     """Translates an image to the other domain of the weights. Deterministic.
 
-    After a call, `body` is the mask that was found or given (bool, *S; None without one), and `resampled_from_mm` the
-    image's voxel size where it is not that of the weights.
+    After a call, `body` and `resampled_from_mm` say what it found in the thread that made it; nothing stays on the
+    transform, which threads may share. `translated` returns them with the image.
 
     Args:
         weights: a weights folder, or loaded `Weights`, of a plain translator (`medaug train-cycle --domain ct`).
@@ -82,9 +126,6 @@ class TranslateDomain(WeightsTransform):
             raise ConfigError(f"body: found {body!r}; expected 'auto' or False (a mask is given with the image)")
         self.direction, self.seed, self.finds_body = direction, seed, body == "auto"
         self.style = None if style is None else fitting_style(style, self.weights)
-        self.body: np.ndarray | None = None
-        self.resampled_from_mm: tuple[float, ...] | None = None
-        self._told = False
 
     @property
     def source(self) -> Domain:
@@ -113,7 +154,6 @@ class TranslateDomain(WeightsTransform):
             return target if isinstance(target, Window) else RELATIVE
         return target if isinstance(target, Window) and window == self.source.window else window
 
-    @torch.inference_mode()
     def __call__(
         self, img: NdarrayTensor, body: NdarrayOrTensor | None = None, window: Window | None = None,
         label: NdarrayOrTensor | None = None,
@@ -126,30 +166,43 @@ class TranslateDomain(WeightsTransform):
             label: (1, *S) class numbers, for weights that read them (`label_classes`).
 
         Raises:
-            DataError: if the image is of another modality than the source domain, or is a single slice where the
-                weights read several, if the body mask is empty or does not fit, or labels are missing that are read.
+            DataError: if the image is of another modality or unit than the source domain, or is a single slice where
+                the weights read several, if the body mask is empty or does not fit, or labels are missing that are
+                read.
         """
-        array = self._to_array(img)
-        source = window or self._window(array)
-        before = source.normalize(array).astype(np.float32)
-        spacing_mm = self._spacing_mm(img, array.ndim)
-        self.body = self._body(body, array, source, spacing_mm)
-        resampling = self._resampling(img, array.shape, spacing_mm)
-        seen = before if resampling is None else resampling.there(before)
-        classes = self._one_hot(label, before.shape, resampling)
-        change = change_of(
-            torch.from_numpy(seen), self.weights, self.direction, seed=self.seed, style=self.style, label=classes
-        ).numpy()
-        if self.shares_unit:
-            change = change if resampling is None else resampling.back(change)
-            return self._added(img, array, before, change, source)
-        translated = seen + change
-        translated = translated if resampling is None else resampling.back(translated)
-        return self._replaced(img, translated, self.window_of_result(source))
+        made = self.translated(img, body, window, label)
+        self._note(made.body, made.resampled_from_mm)
+        return made.image
 
-    def _one_hot(
-        self, label: NdarrayOrTensor | None, shape: tuple[int, ...], resampling: Resampling | None
-    ) -> torch.Tensor | None:
+    def translated(
+        self, img: NdarrayTensor, body: NdarrayOrTensor | None = None, window: Window | None = None,
+        label: NdarrayOrTensor | None = None,
+    ) -> Translation[NdarrayTensor]:  # fmt: skip
+        """The image in the target domain, and how it came about; arguments as of a call."""
+        seen = self._seen(img)
+        return self._translated(seen, body, self._window_in(seen, self.source, window), label)
+
+    @torch.inference_mode()
+    def _translated(
+        self, seen: Seen[NdarrayTensor], body: NdarrayOrTensor | None, source: Window, label: NdarrayOrTensor | None
+    ) -> Translation[NdarrayTensor]:
+        before = source.normalize(seen.array).astype(np.float32)
+        region, resampling = self._body(body, seen, source), self._resampling(seen)
+        shown = before if resampling is None else resampling.there(before)
+        change = change_of(
+            torch.from_numpy(shown), self.weights, self.direction, seed=self.seed, style=self.style,
+            label=self._one_hot(label, seen, resampling),
+        ).numpy()  # fmt: skip
+        made = change if self.shares_unit else shown + change
+        made = made if resampling is None else resampling.back(made)
+        image = (
+            self._added(seen, before, made, source, region) if self.shares_unit
+            else self._replaced(seen, made, self.window_of_result(source), region)
+        )  # fmt: skip
+        resampled_from_mm = None if resampling is None else resampling.from_mm
+        return Translation(image, None if region is None else seen.turn.back(region), resampled_from_mm)
+
+    def _one_hot(self, label: NdarrayOrTensor | None, seen: Seen, resampling: Resampling | None) -> torch.Tensor | None:
         """(K, *S) of 0 and 1 on the translator's grid; None where no labels are read."""
         if not self.label_classes:
             return None
@@ -158,14 +211,14 @@ class TranslateDomain(WeightsTransform):
                 f"these weights read labels of {self.label_classes} class(es) beside the image; found none. Give "
                 "label=(1, *S) class numbers (label_key in dictionaries), or train without translator.label_input."
             )
-        values = class_numbers(label, shape, "label")
+        values = seen.classes(label, "label")
         numbers = np.arange(1, self.label_classes + 1)
         if unknown := sorted(set(np.unique(values).tolist()) - {0, *numbers.tolist()}):
             raise DataError(
                 f"label: found the values {unknown}; expected class numbers 0 to {self.label_classes}, in the order of "
                 "the data.classes that the weights learnt from. Map the label's values to them."
             )
-        classes = (values == numbers.reshape(-1, *[1] * len(shape))).astype(np.float32)
+        classes = (values == numbers.reshape(-1, *[1] * values.ndim)).astype(np.float32)
         if resampling is not None:
             classes = np.stack([resampling.there(channel) for channel in classes]).round()
         return torch.from_numpy(classes)
@@ -174,53 +227,50 @@ class TranslateDomain(WeightsTransform):
         a, b = self.weights.translator.domain_a, self.weights.translator.domain_b
         return (a, b) if self.direction == "a2b" else (b, a)
 
-    def _window(self, array: np.ndarray) -> Window:
-        if self.window is not None:
-            low, high = self.window
-            return Window(low, high)
-        check_modality(array, self.source, "image")
-        return self.source.window_of(array, "image")
+    def _unit_of_own(self, domain: Domain) -> Unit:
+        return "au"
 
-    def _body(
-        self, body: NdarrayOrTensor | None, array: np.ndarray, window: Window, spacing_mm: tuple[float, ...]
-    ) -> np.ndarray | None:
+    def _body(self, body: NdarrayOrTensor | None, seen: Seen, window: Window) -> np.ndarray | None:
         if body is None:
-            return body_of(array, window, spacing_mm) if self.finds_body else None
-        region = region_of(body, array.shape, "body mask")
+            return body_of(seen.array, window, seen.spacing_mm) if self.finds_body else None
+        region = seen.region(body, "body mask")
         if not region.any():
             raise DataError("the body mask is empty; mark what is to be translated, or leave the mask out")
         return region
 
-    def _resampling(self, img: Any, shape: tuple[int, ...], spacing_mm: tuple[float, ...]) -> Resampling | None:
+    def _resampling(self, seen: Seen) -> Resampling | None:
         """None as well for images that do not know their voxel size."""
-        known = isinstance(img, MetaTensor) and img.meta.get("spacing_known", True)
-        resampling = resampling_for(shape, spacing_mm, self.weights.spacing_mm) if known else None
-        self.resampled_from_mm = None if resampling is None else resampling.from_mm
-        if resampling is not None and not self._told:
-            self._told = True
+        known = isinstance(seen.source, MetaTensor) and seen.source.meta.get("spacing_known", True)
+        resampling = resampling_for(seen.array.shape, seen.spacing_mm, self.weights.spacing_mm) if known else None
+        if resampling is not None and self.weights.translator not in _told:
+            _told.add(self.weights.translator)
             logger.warning("an image with %s: it is resampled to those for the translation, and back", resampling)
         return resampling
 
     def _added(
-        self, img: NdarrayTensor, array: np.ndarray, before: np.ndarray, change: np.ndarray, source: Window
-    ) -> NdarrayTensor:
-        """The image plus the change, which is zero outside the body; all (*S)."""
+        self, seen: Seen[NdarrayTensor], before: np.ndarray, change: np.ndarray, source: Window,
+        body: np.ndarray | None,
+    ) -> NdarrayTensor:  # fmt: skip
+        """The image plus the change, which is zero outside the body; all (*S), turned."""
         target = self.window_of_result(source)
         shift = change * np.float32((target.high - target.low) / 2)
         if target != source:
             shift += target.denormalize(before) - source.denormalize(before)
-        if self.body is not None:
-            shift[~self.body] = 0
+        if body is not None:
+            shift[~body] = 0
         if target.unit == "HU":
-            return as_hu(array + shift, img)
-        return like_source(array + shift, array, img)
+            return as_hu(seen.turn.back(seen.array + shift), seen.source)
+        return seen.image(seen.array + shift)
 
-    def _replaced(self, img: NdarrayTensor, translated: np.ndarray, window: Window) -> NdarrayTensor:
-        """The translation (*S) in [-1, 1] in the target's unit, and its background outside the body."""
+    def _replaced(
+        self, seen: Seen[NdarrayTensor], translated: np.ndarray, window: Window, body: np.ndarray | None
+    ) -> NdarrayTensor:
+        """The translation (*S, turned) in [-1, 1] in the target's unit, and its background outside the body."""
         values = window.denormalize(translated.clip(-1, 1))
-        if self.body is not None:
-            values[~self.body] = AIR_HU if window.unit == "HU" else window.low
-        return as_hu(values, img) if window.unit == "HU" else with_dtype(values[None], img, np.float32)
+        if body is not None:
+            values[~body] = AIR_HU if window.unit == "HU" else window.low
+        values = seen.turn.back(values)
+        return as_hu(values, seen.source) if window.unit == "HU" else with_dtype(values[None], seen.source, np.float32)
 
 
 class SynthesizeCT(TranslateDomain):

@@ -30,7 +30,7 @@ Data = Mapping[Hashable, Any]
 class _Translates(OneImage):
     """One image key, its body and the labels on it."""
 
-    transform: TranslateDomain
+    transform: TranslateDomain | RandTranslateDomain
 
     def __init__(
         self, keys: KeysCollection, label_keys: KeysCollection | None, label_key: str | None, body_key: str | None,

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
+import numpy as np
 import torch
 from pydantic import BaseModel, Field, TypeAdapter
 from torch.overrides import TorchFunctionMode
@@ -22,6 +23,7 @@ import medaug
 from medaug.errors import ConfigError, WeightsError
 from medaug.io.weights import read_weights, write_weights
 from medaug.lesions import LesionPrior
+from medaug.orientation import LPS, Turn, turn_of
 from medaug.translators import TRANSLATORS, Translator, build_translator, settings_of
 from medaug.translators.base import AdversarialModel
 from medaug.volumes import Domain
@@ -53,6 +55,7 @@ class _Facts(BaseModel):
     patch_size: list[Size] | None = None
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.0
     slices: Size = 1
+    axes: Literal["LPS", "LSP", "PSL"] = "LPS"
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,16 @@ class Weights:
     @property
     def spacing_mm(self) -> tuple[float, ...]:
         return tuple(self.facts["spacing_mm"])
+
+    @property
+    def axes(self) -> str:
+        """Of the scans that were trained on, slices last (see `orientation`)."""
+        return self.facts.get("axes", LPS)
+
+    def turn(self, affine: Any, spatial_dims: int) -> Turn:
+        """How an image of this (4, 4) affine is turned before these weights look at it."""
+        slicewise = self.translator.spatial_dims == 2
+        return turn_of(np.asarray(affine), spatial_dims, axes=self.axes, slicewise=slicewise)
 
     @property
     def lesion_prior(self) -> LesionPrior:

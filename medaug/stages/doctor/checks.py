@@ -237,9 +237,9 @@ def _orientation(look: Look) -> Check:
         return Check("orientation", "pass", first.value, [])
     odd = [f"{case} ({group.value})" for group in others for case in group.cases]
     turned = any(group.value[2] not in _axis(first.value[2]) for group in others)
-    effect = "slices are cut in another direction" if turned else "slices come mirrored"
-    return Check("orientation", "warn", f"{len(odd)} scan(s) are stored in another orientation than {first.value}: "
-                 f"{effect}. Store all of them alike.", odd)  # fmt: skip
+    effect = "in another order of axes" if turned else "mirrored"
+    return Check("orientation", "warn", f"{len(odd)} scan(s) are stored {effect}, not as {first.value}: all are turned "
+                 "alike by what their headers say. Check that those are right.", odd)  # fmt: skip
 
 
 def _axis(letter: str) -> str:

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import nibabel
 import numpy as np
 from scipy import ndimage
 
@@ -54,9 +53,9 @@ class ScanFacts:
     """Of one case.
 
     Attributes:
-        shape: (X, Y) or (X, Y, Z).
+        shape: (X, Y) or (X, Y, Z), turned (see `medaug.orientation`).
         spacing_mm: by axis; None where the file stores none: sizes are in pixels then.
-        orientation: where the axes point to, "RAS" for example; None where the file does not say it.
+        orientation: where the stored axes point to, "RAS" for example; None where the file does not say it.
         modality: what the file says (DICOM).
         lowest, highest: intensity, in the file's own unit.
         percentiles: the 0.5th, 50th and 99.5th.
@@ -158,7 +157,7 @@ def _facts(case: Case, found: Decoded, window: Window | None) -> ScanFacts:
     return ScanFacts(
         case=case["case"], patient=case["patient"], image=case["image"], shape=image.shape,
         spacing_mm=None if unknown else spacing_mm,
-        orientation=None if unknown or image.ndim == 2 else "".join(nibabel.aff2axcodes(found.affine)),
+        orientation=None if unknown or image.ndim == 2 else found.facts["source_axes"],
         dtype=found.facts["source_dtype"], modality=found.facts.get("source_modality"),
         lowest=float(image.min()), highest=float(image.max()), percentiles=(low, middle, high), window=window,
         fingerprints=found.facts["fingerprints"],

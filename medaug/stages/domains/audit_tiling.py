@@ -21,6 +21,7 @@ from medaug.stages.domains.audit_scans import Entry, Scan, read_scan_of, transla
 from medaug.transforms import TranslateDomain
 from medaug.transforms.windows import OVERLAP
 from medaug.translators.weights import Weights
+from medaug.volumes import affine_of
 
 LARGEST_VOXELS = 4_000_000
 """Of what a network sees at once when a scan is translated whole: more does not fit into 16 GB."""
@@ -66,7 +67,7 @@ def _report(
 
 def _alone(source: Scan, region: Region, whole: TranslateDomain) -> np.ndarray:
     """A window's translation when nothing around it is seen."""
-    affine = torch.diag(torch.tensor([*source.spacing_mm, 1.0, 1.0][:4], dtype=torch.float64))
+    affine = torch.from_numpy(affine_of(source.spacing_mm))
     image = MetaTensor(torch.from_numpy(source.image[region].copy())[None], affine=affine)
     label = source.classes[region][None] if whole.label_classes else None
     alone = whole(image, source.body[region][None], window=source.window, label=label)

@@ -18,6 +18,7 @@ from medaug.io.atomic import atomic_path, write_json
 from medaug.io.files import read_scan
 from medaug.io.grid import on_grid_of
 from medaug.lesions import body_of
+from medaug.orientation import turn_of
 from medaug.quality.hounsfield import bone_dice, tissue_errors, tissues_of
 from medaug.quality.similarity import GREY_LEVELS, HOUNSFIELD, Pair, Scale, similarity
 from medaug.report.translation import bland_altman, difference_panel, joint_histogram, shown_range
@@ -84,7 +85,9 @@ def _scale(real: MetaTensor, synthetic: MetaTensor, real_path: Path, synthetic_p
 
 def _body(image: np.ndarray, scale: Scale, scan: MetaTensor) -> np.ndarray:
     window = Window(scale.low, scale.high, "HU" if scale == HOUNSFIELD else "au")
-    return body_of(image, window, spacing_of(scan.affine, image.ndim))
+    turn = turn_of(scan.affine.numpy(), image.ndim)
+    spacing_mm = spacing_of(turn.affine(scan.affine.numpy(), image.shape), image.ndim)
+    return turn.back(body_of(turn.there(image), window, spacing_mm))
 
 
 def _write(out: Path, found: dict[str, Any], pair: Pair, scale: Scale) -> None:

@@ -59,12 +59,13 @@ def grow_in_scan(
     window, suffix, stored = window_for(loaded, image, scan), output_suffix(scan, image), StoredScan(image)
     rows, shots, cases, paths, level = [], [], [], [], None
     with track("grow", steps) as tracker:
-        for k, (grown, label) in enumerate(grow.each_step(image, None, organ, window)):
+        for k, step in enumerate(grow.each_step(image, None, organ, window)):
+            grown, label = step.image, step.label
             files = [out / f"{stem_of(scan)}_grown_{k:02d}{kind}{suffix}" for kind in ("", "_label")]
             stored.write_edited(files[0], grown)
             stored.write(files[1], label, "uint8")
             level = _widest(as_meta(label)) if level is None else level
-            rows.append(grow.series[k] | {"image": files[0].name, "label": files[1].name})
+            rows.append(step.size | {"image": files[0].name, "label": files[1].name})
             shots.append(_shot(grown, as_meta(label), level, rows[k]))
             paths += files
             names = ("original", shots[k].title.partition(":")[0])
@@ -72,7 +73,7 @@ def grow_in_scan(
             tracker.advance(shots[k].title)
     facts = {
         "scan": scan.name, "seed": seed, "weights": loaded.facts["sha256"], **asdict(grow.plan),
-        "mass_effect": mass_effect, "reach_mm": reach_mm, "lesion": unnamed(grow.lesion), "slice": level,
+        "mass_effect": mass_effect, "reach_mm": reach_mm, "lesion": unnamed(step.lesion), "slice": level,
         "steps_made": rows,
     }  # fmt: skip
     return [*paths, *_summary(out, stem_of(scan), shots, cases, facts)]

@@ -11,6 +11,7 @@ from medaug.io.atomic import atomic_path, write_json
 from medaug.io.stored import StoredScan
 from medaug.io.suffixes import stem_of
 from medaug.lesions import find_organ
+from medaug.orientation import LPS, turn_of
 from medaug.quality import Anomaly, level_scores
 from medaug.report.pictures import Picture, picture_grid
 from medaug.stages.config import AnomalyConfig
@@ -25,7 +26,8 @@ def score_scan(
 ) -> list[Path]:  # fmt: skip
     """Scores a scan by removal or, with the weights of a GAN from noise, by latent search.
 
-    The map is in window units [-1, 1] (2 is the whole window), the pseudo-healthy image in the scan's own.
+    The map is in window units [-1, 1] (2 is the whole window), the pseudo-healthy image in the scan's own. Slices are
+    counted along the axis that the weights look along (see `orientation`).
 
     Args:
         organ_margin_mm: where no organ mask is given, the found one is shrunk by this.
@@ -39,11 +41,13 @@ def score_scan(
     """
     judge = judge_of(weights, settings)
     image = read_for(scan, sequence, judge.domain, judge.facts)
-    array = as_array(image)
+    axes, slicewise = judge.facts.get("axes", LPS), judge.spatial_dims == 2
+    turn = turn_of(image.affine.numpy(), image.ndim - 1, axes=axes, slicewise=slicewise)
+    array, affine = turn.there(as_array(image)), turn.affine(image.affine.numpy(), image.shape[1:])
     window = judge.domain.window_of(array, str(scan))
-    seen, spacing_mm = window.normalize(array), spacing_of(image.affine, array.ndim)
+    seen, spacing_mm = window.normalize(array), spacing_of(affine, array.ndim)
     organ = find_organ(seen, spacing_mm, margin_mm=organ_margin_mm) if organ_mask is None else (
-        as_array(read_mask(organ_mask, image, scan)) > 0
+        turn.there(as_array(read_mask(organ_mask, image, scan)) > 0)
     )  # fmt: skip
     if not organ.any():
         raise DataError.about(organ_mask or scan, "an empty mask", "the organ's voxels marked", "Mark where to look.")
@@ -62,7 +66,7 @@ def score_scan(
         change = (found.healthy - seen) * np.float32((window.high - window.low) / 2)
         volumes[f"healthy{suffix}"] = array + change
     for name, values in volumes.items():
-        stored.write(out / f"{stem}_{name}", values[None], "float32")
+        stored.write(out / f"{stem}_{name}", turn.back(values)[None], "float32")
     with atomic_path(out / f"{stem}_anomaly.png") as temporary:
         temporary.write_bytes(_anomaly_picture(stem, level, seen, found))
     write_json(out / f"{stem}_anomaly.json", facts)

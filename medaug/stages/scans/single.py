@@ -55,7 +55,7 @@ def insert_into_scan(
     facts |= {"avoid": avoid.name} if avoid is not None else {}
     if mask is not None:
         insert, region = InsertTumor(loaded, seed, style=style), read_mask(mask, image, scan)
-        there, _ = insert.tumors_in(existing, tuple(image.shape[1:]), spacing_of(image.affine, image.ndim - 1))
+        there = insert.tumors_marked(image, existing)
         shared = int((as_array(region) > 0)[there].sum())
         if shared:
             raise DataError.about(
@@ -121,8 +121,10 @@ def _style(
         raise ConfigError("--style-from and --style-mask belong together: a scan, and the tumor in it")
     image = read_one(style_from, sequence, weights)
     region = as_array(read_mask(style_mask, image, style_from)) > 0
-    window, spacing_mm = window_for(weights, image, style_from), spacing_of(image.affine, region.ndim)
-    return style_of(as_array(image).astype("float32"), region, window, weights, spacing_mm)
+    turn = weights.turn(image.affine, region.ndim)
+    array = turn.there(as_array(image).astype("float32"))
+    spacing_mm = spacing_of(turn.affine(image.affine.numpy(), region.shape), region.ndim)
+    return style_of(array, turn.there(region), window_for(weights, image, style_from), weights, spacing_mm)
 
 
 def _write(

@@ -45,8 +45,9 @@ def insert_styles(
         raise DataError.about(mask, "an empty mask", "voxels marked", "Mark where the tumor shall be.")
     stem, suffix = stem_of(scan), output_suffix(scan, image)
     paths, variants, cases, stored = [], [], [], StoredScan(image)
+    turned = loaded.turn(image.affine, image.ndim - 1).there(as_array(region) > 0)
     with track("insert styles", count) as tracker:
-        for number, insert in enumerate(_variants(loaded, as_array(region) > 0, count, seed)):
+        for number, insert in enumerate(_variants(loaded, turned, count, seed)):
             edited, label = insert(image, region, window=window)
             variants.append(as_array(edited))
             paths.append(out / f"{stem}_style-{number:02d}{suffix}")
@@ -65,7 +66,7 @@ def insert_styles(
 
 
 def _variants(weights: Weights, region: np.ndarray, count: int, seed: int) -> list[InsertTumor]:
-    """The transforms that make them: other styles of one reference."""
+    """The transforms that make them, for a mask as the weights look at it: other styles of one reference."""
     rng = np.random.RandomState(seed)
     widest = region if weights.translator.spatial_dims == region.ndim else _widest(region)
     reference = lesion_for_mask(weights.lesion_prior, widest, weights.spacing_mm, rng).reference

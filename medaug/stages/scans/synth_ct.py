@@ -29,6 +29,7 @@ from medaug.report.viewer import ViewerCase, encode
 from medaug.stages.scans.reading import as_array, read_for, read_mask
 from medaug.stages.viewing import case_of_scan, view_page
 from medaug.transforms import SynthesizeCT, TranslateDomain
+from medaug.transforms.translation import Translation
 from medaug.translators import Direction
 from medaug.translators.weights import Weights, load_weights
 from medaug.volumes import Window, check_modality
@@ -88,8 +89,9 @@ def translate_scan(
             check_deidentifies()
     masks = (None if path is None else read_mask(path, read.image, scan) for path in (mask, label, segmentation))
     body, classes, outlined = masks
-    result = translate(read.image, body, label=classes)
-    facts = _facts(translate, loaded, seed, mask) | ({} if deidentify else {"scan": scan.name})
+    made = translate.translated(read.image, body, label=classes)
+    result = made.image
+    facts = _facts(translate, made, loaded, seed, mask) | ({} if deidentify else {"scan": scan.name})
     if series_wanted:
         assert read.volume is not None  # --format dicom is refused of other scans
         paths = _write_dicom(stem, result, read.volume, translate, facts, deidentify)
@@ -100,7 +102,7 @@ def translate_scan(
     else:
         paths = [stem.with_name(stem.name + (".tif" if suffix_of(scan) in PICTURES else ".nii.gz"))]
         StoredScan(read.image).write(paths[0], result)
-    return [*paths, *_write_beside(stem, read.image, result, translate, facts)]
+    return [*paths, *_write_beside(stem, read.image, made, translate, facts)]
 
 
 def _checked_format(
@@ -165,14 +167,16 @@ def _read(scan: Path, series: str | None, sequence: str | None, translate: Trans
     return _Scan(MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(volume.affine), meta=meta), volume)
 
 
-def _facts(translate: TranslateDomain, weights: Weights, seed: int, mask: Path | None) -> dict[str, Any]:
+def _facts(
+    translate: TranslateDomain, made: Translation, weights: Weights, seed: int, mask: Path | None
+) -> dict[str, Any]:
     return {
         "weights": weights.facts["sha256"], "method": weights.translator.name, "direction": translate.direction,
         "from": translate.source.name, "to": translate.target.name, "modality": translate.target.modality,
         "unit": translate.target.unit, "seed": seed, "medaug": medaug.__version__,
         "body": "found" if mask is None else "given",
-        "body_voxels": None if translate.body is None else int(translate.body.sum()),
-        "resampled_from_mm": translate.resampled_from_mm, "for_diagnosis": False,
+        "body_voxels": None if made.body is None else int(made.body.sum()),
+        "resampled_from_mm": made.resampled_from_mm, "for_diagnosis": False,
     }  # fmt: skip
 
 
@@ -205,21 +209,23 @@ def _write_dicom(
 
 
 def _write_beside(
-    stem: Path, image: MetaTensor, result: MetaTensor, translate: TranslateDomain, facts: dict[str, Any]
+    stem: Path, image: MetaTensor, made: Translation[MetaTensor], translate: TranslateDomain, facts: dict[str, Any]
 ) -> list[Path]:
     """Picture, manifest and page."""
+    body = np.ones(image.shape[1:], dtype=bool) if made.body is None else made.body
     picture = stem.with_name(f"{stem.name}.png")
     with atomic_path(picture) as temporary:
-        temporary.write_bytes(_picture(as_array(image), as_array(result), translate))
+        temporary.write_bytes(_picture(as_array(image), as_array(made.image), body, translate))
     manifest = stem.with_name(f"{stem.name}.json")
     write_json(manifest, facts)
-    page = view_page(stem.with_name(f"{stem.name}.html"), stem.name, [encode(_case(image, result, translate))], facts)
+    page = view_page(
+        stem.with_name(f"{stem.name}.html"), stem.name, [encode(_case(image, made.image, body, translate))], facts
+    )
     return [picture, manifest, page]
 
 
-def _case(image: MetaTensor, result: MetaTensor, translate: TranslateDomain) -> ViewerCase:
+def _case(image: MetaTensor, result: MetaTensor, body: np.ndarray, translate: TranslateDomain) -> ViewerCase:
     names = (translate.source.name, f"synthetic {translate.target.name}")
-    body = np.ones(image.shape[1:], dtype=bool) if translate.body is None else translate.body
     windows = [
         Window(*_shown(as_array(scan), body), domain.unit)
         for scan, domain in ((image, translate.source), (result, translate.target))
@@ -228,9 +234,8 @@ def _case(image: MetaTensor, result: MetaTensor, translate: TranslateDomain) -> 
     return case_of_scan(names[1], image, result, names, (windows[0], windows[1]), comparable=comparable)
 
 
-def _picture(before: np.ndarray, after: np.ndarray, translate: TranslateDomain) -> bytes:
+def _picture(before: np.ndarray, after: np.ndarray, body: np.ndarray, translate: TranslateDomain) -> bytes:
     """Before and after, each in its own window, and the change where both have one unit; the body's outline."""
-    body = np.ones(before.shape, dtype=bool) if translate.body is None else translate.body
     title = f"{translate.source.name} to {translate.target.name}"
     if before.ndim == 3:
         z = int(body.sum(axis=(0, 1)).argmax())

@@ -20,10 +20,11 @@ from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import convert_to_numpy
 
 from medaug.errors import ConfigError, DataError
-from medaug.transforms.base import region_of
-from medaug.volumes import check_finite, spacing_of
+from medaug.transforms.base import left_alone, region_of, with_label
+from medaug.volumes import Window, check_finite, shows_nothing, spacing_of
 
 Bank = Sequence[Mapping[str, Any]]
+RANGE = Window(-1.0, 1.0)
 RANGE_MOST = 1.5
 """Interpolation and noise lead out of [-1, 1]; what lies farther out was never normalised."""
 
@@ -58,13 +59,17 @@ class _RandTwinD(RandomizableTransform, MapTransform):
         return self
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
+        d = self._complete(data)
         self.randomize(None)
         if self._do_transform:
             self.transform.randomize()
             for key in self.key_iterator(d):
                 d |= self._changed(d, key)
         return d
+
+    def _complete(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """A copy, with what every sample of a batch has to have."""
+        return dict(data)
 
     @abstractmethod
     def _changed(self, d: Mapping[Hashable, Any], key: Hashable) -> dict[Hashable, Any]:
@@ -84,7 +89,7 @@ class RandPasteD(_RandTwinD):
     Args:
         keys: the image.
         transform: the array transform, which acts always.
-        label_key: its label.
+        label_key: its label. Created, empty, where it is missing.
         organ_key: passed on as the third argument where the case has it; None for transforms that know no organ.
     """
 
@@ -96,6 +101,9 @@ class RandPasteD(_RandTwinD):
         if len(self.keys) != 1:
             raise ConfigError(f"found the keys {', '.join(map(str, self.keys))}; expected the one that the bank holds")
         self.label_key, self.organ_key = label_key, organ_key
+
+    def _complete(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        return with_label(data, self)
 
     def _changed(self, d: Mapping[Hashable, Any], key: Hashable) -> dict[Hashable, Any]:
         organ = [d[self.organ_key]] if self.organ_key in d else []
@@ -176,6 +184,14 @@ def image_array(img: NdarrayOrTensor, name: str = "image") -> np.ndarray:
             "(ScaleIntensityRanged with b_min=-1, b_max=1, clip=True)."
         )
     return array[0]
+
+
+def leaves_alone(transform: object, image: np.ndarray) -> bool:
+    """Whether an image (*S) shows background alone, which the rivals leave as it is, and count."""
+    nothing = shows_nothing(image, RANGE)
+    if nothing:
+        left_alone(transform)
+    return nothing
 
 
 def label_array(label: NdarrayOrTensor, shape: tuple[int, ...], name: str = "label") -> np.ndarray:

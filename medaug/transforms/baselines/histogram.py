@@ -17,11 +17,13 @@ from skimage.exposure import match_histograms
 from medaug.errors import ConfigError
 from medaug.lesions import find_foreground
 from medaug.transforms.base import like_source
-from medaug.transforms.baselines.base import RandAppearanceD, check_items, image_array
+from medaug.transforms.baselines.base import RandAppearanceD, check_items, image_array, leaves_alone
 
 
 class RandHistogramMatch(RandomizableTransform):
     """With probability `prob`, gives the body of an image the histogram of a reference's body.
+
+    Images, and references, that show background alone change nothing, and are counted.
 
     Args:
         references: images (1, *S) in [-1, 1], any shapes; read when they are drawn.
@@ -51,11 +53,13 @@ class RandHistogramMatch(RandomizableTransform):
             self.randomize()
         if not self._do_transform:
             return img
-        before = image_array(img)
-        reference = image_array(self.references[self._number], f"reference {self._number}")
+        before, number, weight = image_array(img), self._number, self._weight
+        reference = image_array(self.references[number], f"reference {number}")
+        if leaves_alone(self, before) or leaves_alone(self, reference):
+            return img
         body, after = find_foreground(before), before.copy()
         matched = match_histograms(before[body], reference[find_foreground(reference)])
-        after[body] += np.float32(self._weight) * (matched.astype(np.float32) - before[body])
+        after[body] += np.float32(weight) * (matched.astype(np.float32) - before[body])
         return like_source(after, before, img)
 
 

@@ -28,7 +28,7 @@ from torch.nn import functional
 
 from medaug.lesions import find_foreground
 from medaug.transforms.base import like_source
-from medaug.transforms.baselines.base import RandAppearanceD, image_array
+from medaug.transforms.baselines.base import RandAppearanceD, image_array, leaves_alone
 
 LAYERS, CHANNELS, KERNELS, SLOPE = 4, 2, (1, 3), 0.01
 """Of a random network: its depth, its channels between first and last layer, what kernel widths are drawn, its leak."""
@@ -36,6 +36,8 @@ LAYERS, CHANNELS, KERNELS, SLOPE = 4, 2, (1, 3), 0.01
 
 class RandStrongIntensity(RandomizableTransform):
     """With probability `prob`, gives an image another appearance; the result is clipped to [-1, 1].
+
+    Images that show background alone come back as they are, and are counted.
 
     Args:
         prob: probability of changing anything.
@@ -45,7 +47,6 @@ class RandStrongIntensity(RandomizableTransform):
     def __init__(self, prob: float = 0.5, convolutions: bool = True):
         super().__init__(prob)
         self.convolutions = convolutions
-        self._scanner = _scanner()
         self._seed = 0
 
     def randomize(self, data: Any = None) -> None:
@@ -59,12 +60,14 @@ class RandStrongIntensity(RandomizableTransform):
             self.randomize()
         if not self._do_transform:
             return img
-        before = image_array(img)
-        rng = np.random.RandomState(self._seed)
+        before, rng = image_array(img), np.random.RandomState(self._seed)
+        if leaves_alone(self, before):
+            return img
         changed = random_convolutions(before, find_foreground(before), rng) if self.convolutions else before
         # from 0 up, where gain and bias leave the background alone
-        self._scanner.set_random_state(seed=int(rng.randint(2**31)))
-        received = self._scanner(torch.from_numpy((changed.clip(-1, 1)[None] + 1) / 2))
+        scanner = _scanner()
+        scanner.set_random_state(seed=int(rng.randint(2**31)))
+        received = scanner(torch.from_numpy((changed.clip(-1, 1)[None] + 1) / 2))
         after = (2 * torch.as_tensor(received)[0].numpy() - 1).clip(-1, 1)
         return like_source(after.astype(np.float32), before, img)
 

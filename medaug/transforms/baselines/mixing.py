@@ -29,12 +29,16 @@ from medaug.transforms.baselines.base import (
     donor_with_lesion,
     image_array,
     label_array,
+    leaves_alone,
     voxel_size_mm,
 )
 
 
 class _RandMix(RandomizableTransform):
-    """Draws a donor and a region, and takes the region from the donor. Subclasses give `_drawn`."""
+    """Draws a donor and a region, and takes the region from the donor. Subclasses give `_drawn`.
+
+    Images that show background alone come back as they are, and are counted.
+    """
 
     def __init__(self, bank: Bank, prob: float):
         super().__init__(prob)
@@ -60,6 +64,8 @@ class _RandMix(RandomizableTransform):
         if not self._do_transform:
             return img, label
         image = image_array(img)
+        if leaves_alone(self, image):
+            return img, label
         truth = label_array(label, image.shape)
         donor, region = self._drawn(np.random.RandomState(self._seed), image.shape)
         _check_sizes(donor, voxel_size_mm(img, image.ndim))

@@ -20,6 +20,7 @@ from medaug.lesions.sampling import MARGIN_VOXELS
 from medaug.transforms.array import ORGAN_MARGIN_MM
 from medaug.transforms.base import like_source, marked_label, region_of
 from medaug.transforms.baselines.base import (
+    RANGE,
     Bank,
     Donor,
     RandPasteD,
@@ -27,21 +28,21 @@ from medaug.transforms.baselines.base import (
     donor_with_lesion,
     image_array,
     label_array,
+    leaves_alone,
     voxel_size_mm,
 )
 from medaug.transforms.editing import paste_lesion
-from medaug.volumes import Window
 
 ROOM = 1.8
 """A crop is so many times as wide as the largest lesion in it: it turns, and grows."""
-RANGE = Window(-1.0, 1.0)
 
 
 class RandCopyPasteTumor(RandomizableTransform):
     """With probability `prob`, pastes a lesion of another case into an image, and adds it to the label.
 
     The lesion is turned, flipped, scaled, bent, and its contrast varied; it lies in the organ and keeps clear of other
-    lesions. After a call, `lesions` says what was pasted (empty where there was no room).
+    lesions. After a call, `lesions` says what was pasted (empty where there was no room; of threads that share the
+    transform, the last call's). Images that show background alone come back as they are, and are counted.
 
     Departs from the paper:
         - The texture is shifted to the brightness of its new surroundings, where the paper varies gamma and blurs.
@@ -81,12 +82,14 @@ class RandCopyPasteTumor(RandomizableTransform):
         """
         if randomize:
             self.randomize()
-        self.lesions = []
+        self.lesions, seed = [], self._seed
         if not self._do_transform:
             return img, label
         image = image_array(img)
+        if leaves_alone(self, image):
+            return img, label
         truth = _binary(label_array(label, image.shape), "label")
-        spacing_mm, rng = voxel_size_mm(img, image.ndim), np.random.RandomState(self._seed)
+        spacing_mm, rng = voxel_size_mm(img, image.ndim), np.random.RandomState(seed)
         allowed = None if organ is None else region_of(organ, image.shape, "organ mask")
         donor = donor_with_lesion(self.bank, rng)
         _check_sizes(donor, isinstance(img, MetaTensor), spacing_mm)
@@ -95,7 +98,7 @@ class RandCopyPasteTumor(RandomizableTransform):
         if lesion is None:
             return img, label
         edit = paste_lesion(image, lesion, RANGE)
-        self.lesions.append(lesion.provenance())
+        self.lesions = [lesion.provenance()]
         return like_source(edit.image, image, img), marked_label(edit.mask & ~truth, label, keep=True)
 
     def _lesions_of(self, donor: Donor) -> LesionPrior:
