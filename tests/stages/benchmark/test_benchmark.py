@@ -11,10 +11,12 @@ from medaug.cli import app
 from medaug.errors import ConfigError, RunError
 from medaug.io.atomic import read_json
 from medaug.io.prepared import View
+from medaug.io.seals import seal
 from medaug.stages.benchmark import jobs
 from medaug.stages.benchmark.launch import run_benchmark
 from medaug.stages.benchmark.plan import blocks_of
 from medaug.stages.config.files import dump_config
+from medaug.stages.downstream.cells import SEAL, keep_cell
 from medaug.stages.downstream.tasks import segmentation as tasks
 from medaug.stages.evaluate import evaluate
 
@@ -96,10 +98,11 @@ def test_the_command_prints_a_table_and_the_page_and_trains_nothing_again(cli, c
     assert identity(list(before)) == before
 
 
-def test_a_dry_run_says_what_is_missing_and_how_long_it_may_take(cli, copied, contents, edit_json):
+def test_a_dry_run_says_what_is_missing_and_how_long_it_may_take(cli, copied, contents):
     first, *others = cells(copied)
     for path in others:
-        edit_json(path, lambda cell: cell.update(seconds=100.0))
+        cell = read_json(path)
+        keep_cell(path, cell["made_of"], {key: cell[key] for key in cell if key != SEAL} | {"seconds": 100.0})
     first.unlink()
     before = contents(copied.root)
     result = cli("--out", copied.root, "--jobs", "2", "--dry-run")
@@ -161,6 +164,8 @@ def test_synthetic_cases_of_a_test_patient_fail_their_cells_alone(copied, benchm
     leaked, cell = read_json(copied.labelled(2).split)["test"][0], "labelled-2/standard.gan-seed0-ratio0.5"
     datalist = copied.labelled(2).synthetic / "datalist.json"
     edit_json(datalist, lambda content: content["training"][0]["parent"].update(patient=leaked))
+    marker = copied.labelled(2).done("synthesize")  # as if it had been written so
+    edit_json(marker, lambda kept: kept["files"].update({"synthetic/datalist.json": seal(datalist)}))
     with pytest.raises(RunError, match=rf"2 job\(s\) failed.*{cell} \(LeakageError: .*{leaked}"):
         run_benchmark(benchmark_config(), copied.root)
 
