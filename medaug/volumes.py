@@ -8,6 +8,7 @@ A `Domain` is a kind of image; its `window` is either fixed (CT) or found per sc
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -159,6 +160,15 @@ def spacing_of(affine: np.ndarray | torch.Tensor, spatial_dims: int) -> tuple[fl
     """Voxel size in mm along each array axis, from a (4, 4) affine."""
     columns = np.asarray(affine, dtype=np.float64)[:3, :spatial_dims]
     return tuple(float(s) for s in np.linalg.norm(columns, axis=0))
+
+
+def length_unit(*known: Mapping[str, Any]) -> str:
+    """What lengths of these cases, weights or cells are in: "mm", or "px" where no voxel size is known ("mm or px").
+
+    What is known of data travels with them as "length_unit": from the prepared case to weights, cells and summaries.
+    """
+    units = {unit for facts in known for unit in facts.get("length_unit", "mm").split(" or ")}
+    return " or ".join(sorted(units)) or "mm"
 
 
 def affine_of(spacing_mm: tuple[float, ...]) -> np.ndarray:

@@ -421,6 +421,10 @@ def test_what_is_there_is_not_written_over_and_masks_are_masks(cli, tmp_path, we
     assert cli("compare", path, path, "--out", out / "compare", "--overwrite").exit_code == 0
     patients = read_json(weights_folder / "model.json")["training_patients"]
     told = [b for name in ("insert", "grow") for file, b in made[name].items() if file.suffix in (".json", ".html")]
+    facts = [json.loads(text) for text in told if text.startswith(b"{")]
+    assert [fact["length_unit"] for fact in facts] == ["px", "px"]  # the picture stores no voxel size
+    (page,) = (text for file, text in made["grow"].items() if file.suffix == ".html")
+    assert b"Diameter (px)" in page and b"px\xc2\xb2" in page and b" mm" not in page.split(b"<script")[0]
     assert len(told) == 4 and not any(patient.encode() in text for text in told for patient in patients)
     for command in ("insert", "remove"):
         refused = cli(command, path, "--mask", path, "--weights", weights_folder, "--out", tmp_path / "new")

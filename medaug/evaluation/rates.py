@@ -51,12 +51,12 @@ class Rate:
     bounds: tuple[float, float] = (0.0, math.inf)
 
 
-def rates(size_limits_mm: Sequence[float]) -> dict[str, Rate]:
+def rates(size_limits_mm: Sequence[float], unit: str = "mm") -> dict[str, Rate]:
     """All rates by name, the sensitivity of every size class that these diameters part among them."""
     classes = zip((0.0, *size_limits_mm), (*size_limits_mm, None), strict=True)
     found = {"sensitivity": _sensitivity("all", 0.0, None)}
     if size_limits_mm:
-        found |= {f"sensitivity: {_size(*c)}": _sensitivity(_size(*c), *c) for c in classes}
+        found |= {f"sensitivity: {_size(*c, unit)}": _sensitivity(_size(*c, unit), *c) for c in classes}
     return found | FALSE_POSITIVES
 
 
@@ -106,10 +106,10 @@ def _sensitivity(short: str, low_mm: float, high_mm: float | None) -> Rate:
     )  # fmt: skip
 
 
-def _size(low_mm: float, high_mm: float | None) -> str:
+def _size(low_mm: float, high_mm: float | None, unit: str) -> str:
     if high_mm is None:
-        return f"{low_mm:g} mm and more"
-    return f"{low_mm:g} to {high_mm:g} mm" if low_mm else f"under {high_mm:g} mm"
+        return f"{low_mm:g} {unit} and more"
+    return f"{low_mm:g} to {high_mm:g} {unit}" if low_mm else f"under {high_mm:g} {unit}"
 
 
 def _tumor_free(key: str) -> Callable[[Counts], float]:

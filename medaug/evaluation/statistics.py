@@ -39,6 +39,7 @@ class Comparison:
             correction; None where it would have shown none, however large.
         p_adjusted, p_interval_adjusted: after Holm's correction, once `holm` has been applied.
         sentence: the result in plain words.
+        unit: of the metric.
     """
 
     arm: str
@@ -58,12 +59,13 @@ class Comparison:
     smallest_detectable: float | None = None
     p_adjusted: float | None = None
     p_interval_adjusted: float | None = None
+    unit: str = ""
 
 
 def compare(
     arm_scores: np.ndarray, reference_scores: np.ndarray, *, metric: str, higher_is_better: bool,
     rng: np.random.RandomState, arm: str = "arm", reference: str = "reference", level: float = 0.95,
-    resamples: int = 4000,
+    resamples: int = 4000, unit: str = "",
 ) -> Comparison:  # fmt: skip
     """Compares two arms, paired by patient and by seed; the verdict is that of this comparison alone (see `holm`).
 
@@ -85,7 +87,7 @@ def compare(
     return _judged(Comparison(
         arm=arm, reference=reference, metric=metric, difference=interval, p_value=_wilcoxon(by_patient),
         p_interval=resampled.p_value(), effect_size=_rank_biserial(by_patient), n_patients=differences.shape[0],
-        n_seeds=differences.shape[1], freedom=resampled.freedom, higher_is_better=higher_is_better,
+        n_seeds=differences.shape[1], freedom=resampled.freedom, higher_is_better=higher_is_better, unit=unit,
     ))  # fmt: skip
 
 
@@ -149,7 +151,7 @@ def _wilcoxon(differences: np.ndarray) -> float:
 
 
 def _sentence(c: Comparison) -> str:
-    digits, unit = (2, " mm") if c.metric.endswith("_mm") else (3, "")
+    digits, unit = (2, f" {c.unit}") if c.unit else (3, "")
     d = c.difference
     heads: dict[Verdict, str] = {
         "helps": f"{c.arm} helps {c.metric} against {c.reference}",

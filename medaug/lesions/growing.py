@@ -89,8 +89,11 @@ def draw_growing(
                 if drawn.growth.holds(end_mm):
                     return drawn
         if largest:
-            raise outgrown(end_mm, largest)
-    raise DataError(f"growth: found no room for a lesion of {size_mm:.1f} mm; expected a larger organ. Give its mask.")
+            raise outgrown(end_mm, largest, prior.length_unit)
+    raise DataError(
+        f"growth: found no room for a lesion of {size_mm:.1f} {prior.length_unit}; expected a larger organ. "
+        "Give its mask."
+    )
 
 
 def let_grow(

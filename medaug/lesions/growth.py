@@ -122,7 +122,7 @@ class Growth:
         """How many times as large as the shape itself a lesion of this diameter is."""
         return diameter_mm / self.shape.diameter_mm
 
-    def masks(self, diameters_mm: Sequence[float], shape: Sequence[int]) -> list[np.ndarray]:
+    def masks(self, diameters_mm: Sequence[float], shape: Sequence[int], unit: str = "mm") -> list[np.ndarray]:
         """The lesion (bool, an image of this shape) at these growing diameters.
 
         Raises:
@@ -130,12 +130,12 @@ class Growth:
         """
         counts = [voxels_of_diameter(diameter, self.spacing_mm) for diameter in diameters_mm]
         if not self.holds(diameters_mm[-1]):
-            raise outgrown(diameters_mm[-1], self.largest_mm)
+            raise outgrown(diameters_mm[-1], self.largest_mm, unit)
         for count, following, diameter in zip(counts, counts[1:], diameters_mm, strict=False):
             if following <= count:
                 raise DataError(
-                    f"growth: found {count} voxels at {diameter:.2f} mm and {following} a step later; expected more at "
-                    "every step. Use a longer interval, a larger start, or a scan of smaller voxels."
+                    f"growth: found {count} voxels at {diameter:.2f} {unit} and {following} a step later; expected "
+                    "more at every step. Use a longer interval, a larger start, or a scan of smaller voxels."
                 )
         return [self._mask(count, shape) for count in counts]
 
@@ -148,12 +148,12 @@ class Growth:
         return mask
 
 
-def outgrown(diameter_mm: float, largest_mm: float) -> DataError:
+def outgrown(diameter_mm: float, largest_mm: float, unit: str) -> DataError:
     """The error of a series that ends larger than it can."""
     return DataError(
-        f"growth: found a series that ends at {diameter_mm:.1f} mm; expected at most {largest_mm:.1f} mm, the largest "
-        "size that fits the organ and the weights' crop here. Use fewer steps, a smaller start, a shorter interval, a "
-        "longer doubling time, or train with a larger crop.size."
+        f"growth: found a series that ends at {diameter_mm:.1f} {unit}; expected at most {largest_mm:.1f} {unit}, the "
+        "largest size that fits the organ and the weights' crop here. Use fewer steps, a smaller start, a shorter "
+        "interval, a longer doubling time, or train with a larger crop.size."
     )
 
 

@@ -69,17 +69,19 @@ class LesionPrior:
 
     Attributes:
         left_out: how many lesions were not taken, by reason.
+        length_unit: of voxel sizes and diameters, "px" of pictures that store no voxel size.
     """
 
     references: list[ReferenceLesion]
     crop_size: tuple[int, ...]
     spacing_mm: tuple[float, ...]
     left_out: dict[str, int] = field(default_factory=dict)
+    length_unit: str = "mm"
 
     @classmethod
     def fit(
         cls, examples: Iterable[LesionExample], crop_size: Sequence[int], spacing_mm: Sequence[float], *,
-        min_diameter_mm: float = 5.0,
+        min_diameter_mm: float = 5.0, length_unit: str = "mm",
     ) -> LesionPrior:  # fmt: skip
         """Takes every connected lesion of at least `min_diameter_mm` that fits the crop.
 
@@ -91,7 +93,7 @@ class LesionPrior:
         for example in examples:
             _check_spacing(example, spacing_mm)
             for part in components(example.label):
-                reference = _reference(example, part, tuple(crop_size), min_diameter_mm)
+                reference = _reference(example, part, tuple(crop_size), min_diameter_mm, length_unit)
                 if isinstance(reference, str):
                     left_out[reference] += 1
                 else:
@@ -101,7 +103,7 @@ class LesionPrior:
                 f"no usable lesion in the training fold ({dict(left_out) or 'no lesion at all'}); enlarge crop.size, "
                 "lower crop.min_diameter_mm, or check the labels"
             )
-        return cls(references, tuple(crop_size), tuple(spacing_mm), dict(left_out))
+        return cls(references, tuple(crop_size), tuple(spacing_mm), dict(left_out), length_unit)
 
     def sample(
         self, organ: np.ndarray, occupied: np.ndarray, rng: np.random.RandomState, *,
@@ -145,6 +147,7 @@ class LesionPrior:
         keys = ("patient", "case", "level", "diameter_mm", "contrast", "surroundings", "location")
         return {
             "crop_size": list(self.crop_size), "spacing_mm": list(self.spacing_mm), "left_out": dict(self.left_out),
+            "length_unit": self.length_unit,
             "references": [{key: getattr(r, key) for key in keys} for r in self.references],
         }  # fmt: skip
 
@@ -173,16 +176,18 @@ class LesionPrior:
             ReferenceLesion(image=image.numpy(), mask=mask.numpy() > 0, **{**row, "location": tuple(row["location"])})
             for image, mask, row in zip(tensors["images"], tensors["masks"], metadata["references"], strict=True)
         ]
-        return cls(references, crop_size, spacing_mm, dict(metadata["left_out"]))
+        return cls(
+            references, crop_size, spacing_mm, dict(metadata["left_out"]), str(metadata.get("length_unit", "mm"))
+        )
 
 
 def _reference(
-    example: LesionExample, part: np.ndarray, crop_size: tuple[int, ...], min_diameter_mm: float
+    example: LesionExample, part: np.ndarray, crop_size: tuple[int, ...], min_diameter_mm: float, length_unit: str
 ) -> ReferenceLesion | str:
     """The reference made of one component, or why it is none."""
     diameter_mm = equivalent_diameter_mm(part, example.spacing_mm)
     if diameter_mm < min_diameter_mm:
-        return f"smaller than {min_diameter_mm:g} mm"
+        return f"smaller than {min_diameter_mm:g} {length_unit}"
     corner, extent = bounding_box(part)
     if any(e + 2 * MARGIN_VOXELS > s for e, s in zip(extent, crop_size, strict=True)):
         return "larger than the crop"

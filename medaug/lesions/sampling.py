@@ -206,13 +206,15 @@ def _warped(
 def _check_size(prior: LesionPrior, size_mm: tuple[float, float] | None) -> None:
     if size_mm is None:
         return
-    low, high = size_mm
+    (low, high), unit = size_mm, prior.length_unit
     if not 0 < low <= high:
-        raise ConfigError(f"size_mm: found {low:g} to {high:g}; expected the least, then the most diameter, above 0 mm")
+        raise ConfigError(
+            f"size_mm: found {low:g} to {high:g}; expected the least, then the most diameter, above 0 {unit}"
+        )
     largest = largest_mm(prior)
     if high > largest:
         crop = " × ".join(map(str, prior.crop_size))
         raise DataError(
-            f"size_mm: found lesions of up to {high:g} mm; the largest that fits the {crop} voxels of a crop is "
-            f"{largest:.1f} mm. Lower size_mm, or train with a larger crop.size."
+            f"size_mm: found lesions of up to {high:g} {unit}; the largest that fits the {crop} voxels of a crop is "
+            f"{largest:.1f} {unit}. Lower size_mm, or train with a larger crop.size."
         )

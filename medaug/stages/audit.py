@@ -92,7 +92,7 @@ def _figures(material: Material) -> dict[str, Any]:
         kind: [lesion_statistics(v.image, v.mask, v.spacing_mm, organ=v.image > -0.98) for v in views]
         for kind, views in kinds.items()
     }
-    figures: dict[str, Any] = {"n": len(material.insertions)} | {
+    figures: dict[str, Any] = {"n": len(material.insertions), "length_unit": material.weights.length_unit} | {
         kind: {name: [s[name] for s in found] for name in STATISTICS} for kind, found in statistics.items()
     }
     patients = len({view.patient for view in material.held_out})

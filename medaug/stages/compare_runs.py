@@ -129,8 +129,8 @@ def _pairs(
                     "the same patients and seeds in both", "Compare runs with the same split and evaluation.seeds.",
                 )  # fmt: skip
             tables = [_table(scores) for scores in (new, old)]
-            better = summary["metrics"][metric]["higher_is_better"]
-            compared = compare(*tables, metric=metric, higher_is_better=better, rng=np.random.RandomState(0),
+            better, unit = (summary["metrics"][metric][key] for key in ("higher_is_better", "unit"))
+            compared = compare(*tables, metric=metric, higher_is_better=better, unit=unit, rng=np.random.RandomState(0),
                                arm=f"{other}, {arm}", reference=f"{reference}, {arm}")  # fmt: skip
             yield other, arm, test, float(tables[0].mean()), compared
 

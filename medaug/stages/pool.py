@@ -21,6 +21,7 @@ from medaug.stages.downstream.summary import write_domain_summary, write_summary
 from medaug.stages.downstream.tasks import TASKS, Task
 from medaug.stages.report_folds import report_folds
 from medaug.stages.runs import RunDir
+from medaug.volumes import length_unit
 
 OF_ONE_FOLD = ("losses",)
 
@@ -66,13 +67,16 @@ def _audits(folds: Sequence[RunDir]) -> dict[str, Any]:
     by_patient: dict[str, Any] = {}
     patients: dict[str, list[str]] = {"source": [], "target": []}
     left_out: dict[str, str] = {}
+    units = []
     for fold in folds:
         audit, tested = read_json(fold.audit / "translation.json"), read_json(fold.split)["test"]
+        units.append(length_unit(audit))
         by_patient |= {patient: audit["by_patient"][patient] for patient in tested if patient in audit["by_patient"]}
         left_out |= audit["left_out"]
         for side, names in patients.items():
             names += [patient for patient in audit["patients"][side] if patient in tested]
-    facts = {"patients": patients, "tiling": None, "by_patient": by_patient, "left_out": left_out}
+    unit = length_unit(*({"length_unit": unit} for unit in units))
+    facts = {"patients": patients, "length_unit": unit, "tiling": None, "by_patient": by_patient, "left_out": left_out}
     return facts | averaged(list(by_patient.values()))
 
 

@@ -27,6 +27,7 @@ from medaug.stages.sections import (
 from medaug.stages.verdicts import rival_notes, verdict_of
 from medaug.stages.viewing import SYNTHETIC_TEXT, look_section, run_cases
 from medaug.training.monitors import warnings_in
+from medaug.volumes import length_unit
 
 
 def report(config: PipelineConfig, run: RunDir) -> bool:
@@ -108,11 +109,14 @@ def _look(run: RunDir) -> list[Section]:
 def _realism(realism: dict[str, Any]) -> Section:
     if "real" not in realism:
         return Section("Realism", realism["note"])
+    unit = length_unit(realism)
     rows = [
-        [name.replace("_", " "), *(f"{np.mean(realism[k][name]):.3f} ± {np.std(realism[k][name]):.3f}"
-                                   for k in ("real", "inserted"))]
+        [
+            name.replace("_per_mm", f" per {unit}").replace("_mm", f" ({unit})").replace("_", " "),
+            *(f"{np.mean(realism[k][name]):.3f} ± {np.std(realism[k][name]):.3f}" for k in ("real", "inserted")),
+        ]
         for name in realism["real"]
-    ]  # fmt: skip
+    ]
     text = realism.get("note", "")
     if "probe" in realism:
         p = realism["probe"]
@@ -137,7 +141,7 @@ def _realism(realism: dict[str, Any]) -> Section:
             f"{title} of real and inserted lesions",
         )
         for key, title, label in (
-            ("contrast", "Contrast", "lesion − surroundings"), ("diameter_mm", "Size", "diameter (mm)"),
+            ("contrast", "Contrast", "lesion − surroundings"), ("diameter_mm", "Size", f"diameter ({unit})"),
         ) if realism["real"][key]
     ]  # fmt: skip
     return Section("Realism", text, [table], figures)

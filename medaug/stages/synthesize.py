@@ -34,6 +34,7 @@ from medaug.stages.gate import DRAWS, Judge, gate_figures, is_judged, judge_of
 from medaug.stages.markers import essential, run_stage
 from medaug.stages.provenance import refuse_known
 from medaug.stages.runs import RunDir
+from medaug.volumes import length_unit
 
 STAGE = "synthesize"
 FILES = ("image", "label", "original")
@@ -207,7 +208,8 @@ class SynthesisJobs(Dataset):
             "case": name, "patient": view.patient, "scan": name, "channel": None, "kind": kind,
             "image": paths["images"], "label": paths["labels"], "original": paths["originals"],
             "parent": {"case": view.entry["case"], "patient": view.patient, "level": view.level},
-            "window": view.entry["window"], "seed": seed, "lesions": edited.lesions, "weights": facts["sha256"],
+            "window": view.entry["window"], "length_unit": length_unit(view.entry),
+            "seed": seed, "lesions": edited.lesions, "weights": facts["sha256"],
             "training_patients": facts["training_patients"], "split_hash": facts["split_hash"], **(judged or {}),
         }  # fmt: skip
 

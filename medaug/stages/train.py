@@ -33,6 +33,7 @@ from medaug.training.processes import is_helper
 from medaug.training.samples import TumorCropSamples, WholeViewSamples, healthy_views
 from medaug.translators import Translator, build_translator
 from medaug.translators.weights import save_translator
+from medaug.volumes import length_unit
 
 
 def train(config: PipelineConfig, run: RunDir) -> bool:
@@ -78,6 +79,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         return
     facts = {
         "domain": config.domain, "spacing_mm": list(spacing_mm), "split_hash": split.hash,
+        "length_unit": length_unit(*(view.entry for view in material.views)),
         "training_patients": sorted({*split.train, *known.get("training_patients", [])}),
         "training_content": sorted({*content_of(run, split), *known.get("training_content", [])}),
         "picture_spacing_mm": config.data.spacing_mm, "sequence": config.data.sequence,
@@ -122,7 +124,10 @@ def _prior(config: PipelineConfig, run: RunDir, views: list[View], spacing_mm: t
                 tracker.advance()
 
     assert config.crop.size is not None  # the settings of mask-guided methods have it
-    return LesionPrior.fit(examples(), config.crop.size, spacing_mm, min_diameter_mm=config.crop.min_diameter_mm)
+    unit = length_unit(*(view.entry for view in views))
+    return LesionPrior.fit(
+        examples(), config.crop.size, spacing_mm, min_diameter_mm=config.crop.min_diameter_mm, length_unit=unit
+    )
 
 
 def _samples(config: PipelineConfig, run: RunDir, views: list[View], prior: LesionPrior | None) -> Dataset:

@@ -25,6 +25,7 @@ from medaug.training.log import METRICS, read_metrics
 from medaug.training.monitors import warnings_in, warnings_of
 from medaug.training.processes import is_helper
 from medaug.training.samples import healthy_views
+from medaug.volumes import length_unit
 
 
 def train_gan(config: PipelineConfig, run: RunDir) -> bool:
@@ -52,7 +53,8 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         return
     draw_latent_space(gan, run.train_gan)
     facts = {
-        "spacing_mm": list(spacing_mm), "training_patients": list(split.train), "split_hash": split.hash,
+        "spacing_mm": list(spacing_mm), "length_unit": length_unit(*entries),
+        "training_patients": list(split.train), "split_hash": split.hash,
         "training_content": content_of(run, split), "axes": common_axes(views),
         "sequence": config.data.sequence, "steps": config.training.steps, "seed": config.training.seed,
         "warnings": warnings_of(read_metrics(run.train_gan / METRICS)),

@@ -21,7 +21,7 @@ from medaug.io.suffixes import PICTURES, suffix_of
 from medaug.report import ReportPage, Section, render
 from medaug.report.viewer import EncodedCase, Shown, Viewer, ViewerCase, encode, read_cases
 from medaug.stages.runs import RunDir
-from medaug.volumes import Window
+from medaug.volumes import Window, length_unit
 
 SHOWN = 3
 """Cases of each kind on a page."""
@@ -31,7 +31,7 @@ SYNTHETIC = {"inserted": "Synthetic set, tumors inserted", "removed": "Synthetic
 """Kind of a record → its heading."""
 NAMED = {
     "scan": "Scan", "mask": "Mask", "seed": "Seed", "method": "Method", "weights": "Weights", "unit": "Unit",
-    "from": "From", "to": "To",
+    "from": "From", "to": "To", "length_unit": "Lengths in",
 }  # fmt: skip
 """Facts of a manifest that its page shows."""
 NAME_LENGTH = 48
@@ -55,8 +55,8 @@ def case_of_view(
     first, second = (
         Shown(name, window.denormalize(image.astype(np.float32)), window) for name, image in (before, after)
     )
-    oriented = is_oriented(view.entry["image"])
-    return ViewerCase(view.name, first, second, view.affine, label, oriented=oriented, group=group)
+    oriented, unit = is_oriented(view.entry["image"]), length_unit(view.entry)
+    return ViewerCase(view.name, first, second, view.affine, label, oriented=oriented, group=group, length_unit=unit)
 
 
 def case_of_scan(
@@ -75,7 +75,10 @@ def case_of_scan(
     before, after = (Shown(*values) for values in zip(names, images, windows, strict=True))
     marked = None if label is None else np.asarray(label.as_tensor())[0]
     oriented = scan.meta["spacing_known"] and is_oriented(scan.meta["path"])
-    return ViewerCase(title, before, after, scan.affine.numpy(), marked, oriented=oriented, comparable=comparable)
+    unit = length_unit(scan.meta)
+    return ViewerCase(
+        title, before, after, scan.affine.numpy(), marked, oriented=oriented, comparable=comparable, length_unit=unit
+    )
 
 
 def run_cases(run: RunDir, most: int = SHOWN) -> list[EncodedCase]:
@@ -133,5 +136,5 @@ def _synthetic_case(record: dict[str, Any], folder: Path) -> ViewerCase:
     return ViewerCase(
         f"{record['case']}, made from {parent['case']}{level}", before, after, scans[0].affine.numpy(),
         read_label(own_file(folder, record["label"])).numpy()[0], oriented=is_oriented(record["image"]),
-        group=SYNTHETIC[record["kind"]],
+        group=SYNTHETIC[record["kind"]], length_unit=length_unit(record),
     )  # fmt: skip

@@ -25,7 +25,7 @@ from medaug.lesions.placing import widened
 from medaug.networks.compositing import composite, insertion_weight, removal_weight
 from medaug.translators import Direction
 from medaug.translators.weights import Weights
-from medaug.volumes import Window
+from medaug.volumes import Window, measured_in
 
 MARGIN = 1.6
 """A crop is at least this many times as wide as the region to remove."""
@@ -168,10 +168,11 @@ def limits_of(image: np.ndarray, window: Window | None = None) -> Limits:
     Args:
         window: of the whole scan that the image is a part of, where it is known: what it holds may be brighter.
     """
-    low, high = float(image.min()), float(image.max())
-    body = image > low
-    if np.count_nonzero(body) < (1 - PLATEAU) * image.size and body.any():
-        low = float(image.min(where=body, initial=high))
+    measured = measured_in(image)
+    low, high = float(measured.min()), float(measured.max())
+    body = measured > low
+    if np.count_nonzero(body) < (1 - PLATEAU) * measured.size and body.any():
+        low = float(measured.min(where=body, initial=high))
     return low, high if window is None or window.unit == "HU" else max(high, window.high)
 
 

@@ -129,7 +129,7 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         drawn = draw_growing(prior, diameters_mm[-1], allowed, occupied, rng, spacing_mm=spacing_mm)
         noise_seed = int(rng.randint(2**31))
         style = self.style or drawn_style(self.weights, rng)
-        masks = drawn.growth.masks(diameters_mm, array.shape)
+        masks = drawn.growth.masks(diameters_mm, array.shape, prior.length_unit)
         lesion = drawn.lesion.provenance() | ({"style": list(style)} if style else {})
         for day, mask, diameter_mm in zip(self.plan.days, masks, diameters_mm, strict=True):
             moved = displacement(drawn.growth, drawn.growth.scale_of(diameter_mm), allowed, self.effect)

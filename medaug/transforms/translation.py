@@ -5,7 +5,8 @@ Images are (1, X, Y) or (1, X, Y, Z) in the source domain's unit; affine and met
 | domains | result |
 |---|---|
 | one modality and unit (CT → CT in HU, MR → MR) | the input plus the change, in the input's own scale: where nothing \
-changes it keeps its bits, also beyond the window; HU as int16, else the input's type |
+changes it keeps its bits, also beyond the window; HU as int16, else the input's type. A CT's padding stays, and \
+nothing goes below the least value that was measured |
 | MR → CT in HU | HU, int16, within the target's window; -1024 outside the body |
 | to MR (percentiles) | au in [0, 1], float32; 0 outside the body |
 | to another fixed window in au (8-bit grey levels) | that window, float32; its low end outside the body |
@@ -37,12 +38,13 @@ from medaug.transforms.base import (
     check_translates,
     with_dtype,
 )  # fmt: skip
+from medaug.transforms.editing import PLATEAU
 from medaug.transforms.resampling import Resampling, resampling_for
 from medaug.transforms.styles import Style, fitting_style
 from medaug.transforms.windows import change_of
 from medaug.translators import Direction, Translator
 from medaug.translators.weights import Weights
-from medaug.volumes import Domain, Unit, Window
+from medaug.volumes import HU_OF_AIR, Domain, Unit, Window, padding_in
 
 logger = logging.getLogger(__name__)
 
@@ -258,9 +260,11 @@ class TranslateDomain(Translates):
             shift += target.denormalize(before) - source.denormalize(before)
         if body is not None:
             shift[~body] = 0
-        if target.unit == "HU":
-            return as_hu(seen.turn.back(seen.array + shift), seen.source)
-        return seen.image(seen.array + shift)
+        edited = seen.array + shift
+        if self.target.modality == "CT":
+            padding, floor = ct_floor(seen.array, target)
+            edited = np.where(padding | (shift == 0), seen.array, np.maximum(edited, floor))
+        return as_hu(seen.turn.back(edited), seen.source) if target.unit == "HU" else seen.image(edited)
 
     def _replaced(
         self, seen: Seen[NdarrayTensor], translated: np.ndarray, window: Window, body: np.ndarray | None
@@ -301,6 +305,22 @@ class SynthesizeCT(TranslateDomain):
             remedy = "say direction='a2b' or 'b2a'" if to_ct else "give weights of a translation to CT"
             raise WeightsError(f"found weights between {_named(a)} and {_named(b)}; expected CT on one side: {remedy}")
         return to_ct[0]
+
+
+def ct_floor(scan: np.ndarray, window: Window) -> tuple[np.ndarray, float]:
+    """Where a CT (*S) is padding (bool, *S), and the value below which nothing may be written into it.
+
+    That is the least value which was measured. Nothing measured is darker than air: a lower value that a hundredth of
+    the voxels have is padding, too. A part of a scan without air has no floor of its own, but the window's.
+    """
+    found = padding_in(scan)
+    padding = np.zeros(scan.shape, dtype=bool) if found is None or found.all() else found
+    low = float(scan.min(where=~padding, initial=np.inf))
+    darkest = scan == low
+    if low < AIR_HU and PLATEAU * scan.size <= np.count_nonzero(darkest) < scan.size - np.count_nonzero(padding):
+        padding |= darkest
+        low = float(scan.min(where=~padding, initial=np.inf))
+    return padding, low if low < HU_OF_AIR else min(low, window.low)
 
 
 def _named(domain: Domain) -> str:

@@ -26,7 +26,7 @@ from medaug.lesions import LesionPrior
 from medaug.orientation import LPS, Turn, turn_of
 from medaug.translators import TRANSLATORS, Translator, build_translator, settings_of
 from medaug.translators.base import AdversarialModel
-from medaug.volumes import Domain
+from medaug.volumes import Domain, length_unit
 
 GENERATORS_PREFIX = "generators."
 PRIOR_PREFIX = "prior."
@@ -49,6 +49,7 @@ class _Facts(BaseModel):
     sha256: str
     spacing_mm: Annotated[list[Millimetres], Field(min_length=2, max_length=3)] = []
     picture_spacing_mm: list[Millimetres] | None = None
+    length_unit: str = "mm"
     training_patients: list[str] = []
     training_content: list[str] = []
     split_hash: str = ""
@@ -83,6 +84,11 @@ class Weights:
         """How an image of this (4, 4) affine is turned before these weights look at it."""
         slicewise = self.translator.spatial_dims == 2
         return turn_of(np.asarray(affine), spatial_dims, axes=self.axes, slicewise=slicewise)
+
+    @property
+    def length_unit(self) -> str:
+        """Of voxel sizes and diameters: "px" of weights that learnt from pictures without a voxel size."""
+        return length_unit(self.facts)
 
     @property
     def lesion_prior(self) -> LesionPrior:

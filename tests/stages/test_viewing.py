@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from medaug.io.atomic import read_json
+from medaug.io.atomic import read_json, write_json
 from medaug.io.files import read_scan
 from medaug.stages.runs import RunDir
 from medaug.stages.viewing import SHOWN, part_cases
@@ -60,8 +60,14 @@ def test_a_run_from_before_there_were_viewers_still_gets_its_page(copy_of_run):
     from medaug.stages.report import report
 
     (copy_of_run.audit / "viewer.json").unlink()
+    realism = read_json(copy_of_run.audit / "realism.json")
+    write_json(
+        copy_of_run.audit / "realism.json", realism | {"length_unit": "px"}
+    )  # as of pictures without a voxel size
     report(load_config(copy_of_run.config, []), copy_of_run)
     assert all(case["group"].startswith("Synthetic set") for case in shown_in(copy_of_run)["cases"])
+    page = copy_of_run.report.read_text()
+    assert realism["length_unit"] == "mm" and "diameter (px)" in page and "edge gradient per px" in page
 
 
 def test_a_page_of_parts_shows_the_first_case_of_every_heading_of_each(tiny_run, volume_run):

@@ -28,6 +28,10 @@ def same(x, direction, style):
     return x.clone()
 
 
+def darkened(x, direction, style):
+    return x - 1
+
+
 def inverted(x, direction, style):
     return -x
 
@@ -267,3 +271,20 @@ def test_what_cannot_translate_is_refused(translating, weights, head):
         TranslateDomain(translating(same, slices=3))(head.slice)
     with pytest.raises(DataError, match="fit 16 bits"):
         TranslateDomain(translating(same, CONTRAST, PLAIN))(np.linspace(-1e5, 1e5, 256).reshape(1, 16, 16))
+
+
+@pytest.mark.parametrize("padding", [None, -2000, -32768])
+def test_a_ct_keeps_its_padding_and_never_goes_below_its_own_floor(translating, padding):
+    """A generator that darkens everything; lungs at the floor would leave it."""
+    scan = np.random.RandomState(0).randint(-990, 200, (1, 24, 24)).astype(np.int16)
+    scan[0, :3] = -990 if padding is None else padding
+    measured = scan > -2000
+    for weights in (translating(darkened, CONTRAST, PLAIN), translating(darkened, CONTRAST, Domain("ct", "CT", WIDE))):
+        for image in (scan, scan.astype(np.float32)):
+            result = TranslateDomain(weights, body=False)(image)
+            np.testing.assert_array_equal(result[~measured], scan[~measured])
+            assert result[measured].min() == -990 and (result < scan).any()
+    part = np.clip(scan[:, 3:], -50, 100)  # without air there is no floor but the window's
+    assert (TranslateDomain(translating(darkened, CONTRAST, PLAIN), body=False)(part) == -160).any()
+    made = SynthesizeCT(translating(darkened, MR, CONTRAST), body=False)(scan.astype(np.float32) + 3000)
+    assert made.min() == -160

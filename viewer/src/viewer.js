@@ -197,7 +197,7 @@ class Viewer {
     const place = [...mm.slice(0, facts.dims)].map((x) => round(Number(x.toFixed(1)))).join(', ')
     const named = [facts.before, facts.after].map(({ name, unit }, i) => `${name} ${round(values[i])} ${unit}`)
     if (facts.difference) named.push(`difference ${round(values[1] - values[0])} ${facts.unit}`)
-    this.root.querySelector('[data-says=place]').textContent = `At (${place}) mm: ${named.join(' · ')}`
+    this.root.querySelector('[data-says=place]').textContent = `At (${place}) ${facts.length_unit || "mm"}: ${named.join(' · ')}`
   }
 
   /** Keys on the picture; those of NiiVue itself are not used. */

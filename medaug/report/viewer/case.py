@@ -40,13 +40,14 @@ class ViewerCase:
 
     Attributes:
         title: how the list of cases calls it.
-        affine: (4, 4), mm, RAS.
+        affine: (4, 4), RAS.
         label: class numbers or bool, or None.
         oriented: whether the affine says how the patient lies. Where it does not (pictures), X runs to the right and Y
             downwards, and no letters are shown.
         comparable: whether after − before means something: both in one unit.
         group: a heading in the list of cases.
         class_names: class number → name; a class without one is called by its number.
+        length_unit: of the affine.
 
     Raises:
         ValueError: if the shapes differ.
@@ -61,6 +62,7 @@ class ViewerCase:
     comparable: bool = True
     group: str = ""
     class_names: Mapping[int, str] = field(default_factory=dict)
+    length_unit: str = "mm"
 
     def __post_init__(self) -> None:
         shapes = [shown.image.shape for shown in (self.before, self.after)]

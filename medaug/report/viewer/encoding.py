@@ -98,7 +98,8 @@ def _encoded(case: ViewerCase, note: str) -> EncodedCase:
     start, limit = case.start(), _difference_limit(case) if case.comparable else None
     facts = {
         "title": case.title, "group": case.group, "note": note, "dims": case.before.image.ndim,
-        "oriented": case.oriented, "start_mm": (affine @ [*start, *(0,) * (3 - len(start)), 1])[:3].tolist(),
+        "oriented": case.oriented, "length_unit": case.length_unit,
+        "start_mm": (affine @ [*start, *(0,) * (3 - len(start)), 1])[:3].tolist(),
         "unit": case.before.window.unit, "difference": limit,
         "before": _facts(case.before, names[0]), "after": _facts(case.after, names[1]),
         "label": names[2] if classes else None, "classes": classes,

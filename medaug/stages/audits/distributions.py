@@ -31,6 +31,8 @@ ROWS = 6
 
 def measured(measure: Measure, material: Material, limits: Limits) -> Look:
     real, made = material.real, material.synthetic
+    if measure.unit == "mm":
+        measure = replace(measure, unit=material.weights.length_unit)
     finding = distribution_audit(measure, real, made, limits, seed=material.seed)
     if finding.value is None:
         return finding, None

@@ -25,6 +25,7 @@ from medaug.stages.downstream.tasks import Task
 from medaug.stages.markers import essential, run_stage
 from medaug.stages.pool import task_of, united
 from medaug.stages.runs import RunDir
+from medaug.volumes import length_unit
 
 
 def write_results(config: PipelineConfig, root: RunDir) -> bool:
@@ -75,11 +76,12 @@ def _group(
 
 
 def _csv(cells: list[tuple[Job, dict[str, Any], int]], task: Task) -> str:
-    rows = []
+    rows, unit = [], length_unit(*(cell for _, cell, _ in cells))
+    said = {} if unit == "mm" else {"length_unit": unit}
     for job, cell, labelled in cells:
         facts = [labelled, _blank(job.ratio), job.arm, job.seed, _blank(job.block.fold)]
-        rows += [[*facts, patient, *scores] for patient, scores in _scores(cell, task)]
-    return csv_text(["labelled", "ratio", "arm", "seed", "fold", "patient", *task.metrics], rows)
+        rows += [[*facts, patient, *scores, *said.values()] for patient, scores in _scores(cell, task)]
+    return csv_text(["labelled", "ratio", "arm", "seed", "fold", "patient", *task.metrics, *said], rows)
 
 
 def _scores(cell: dict[str, Any], task: Task) -> Iterator[tuple[str, list[Any]]]:

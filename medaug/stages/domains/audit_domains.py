@@ -42,6 +42,7 @@ from medaug.stages.runs import RunDir
 from medaug.stages.viewing import SHOWN, is_oriented
 from medaug.transforms import TranslateDomain
 from medaug.translators.weights import load_weights
+from medaug.volumes import length_unit
 
 PICTURES = 6
 TILED_SCANS = 3
@@ -74,6 +75,7 @@ def _audit(config: PipelineConfig, run: RunDir) -> None:
     tiling = tiling_of(spread(source, TILED_SCANS), run.prepared, weights)
     facts = {
         "patients": {"source": list(source), "target": list(target)},
+        "length_unit": length_unit(*(entry for entries in [*source.values(), *target.values()] for entry in entries)),
         "tiling": tiling, "audits": [asdict(finding) for finding in _audits_of_windows(config, run)] if tiling else [],
         "by_patient": patients.figures, "left_out": patients.left_out,
     }  # fmt: skip
@@ -130,7 +132,7 @@ class _Patients:
         before, after = (Shown(name, x.image, x.window) for name, x in zip(names, (source, fake), strict=True))
         return ViewerCase(
             entry["case"], before, after, np.asarray(entry["affine"]), source.classes,
-            oriented=is_oriented(entry["image"]), comparable=self.translate.shares_unit,
+            oriented=is_oriented(entry["image"]), length_unit=length_unit(entry), comparable=self.translate.shares_unit,
             group="Held-out patients, translated", class_names=dict(enumerate(self.class_names, start=1)),
         )  # fmt: skip
 

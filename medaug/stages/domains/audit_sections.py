@@ -8,6 +8,7 @@ from medaug.io.atomic import read_json
 from medaug.io.opening import read_png
 from medaug.report.page import Figure, Section, Table
 from medaug.stages.runs import RunDir
+from medaug.volumes import length_unit
 
 WHOSE = {"source": "real source", "translated": "translated", "target": "real target"}
 LEVELS = {"blood_share": ("Enhanced blood, % of the body", 100.0, 2), "blood_hu": ("its median, HU", 1.0, 0),
@@ -65,7 +66,7 @@ def _contrasts(audit: dict[str, Any]) -> list[Table]:
         [name, *(_text(by_kind[kind], 3) if kind in by_kind else "–" for kind in WHOSE)]
         for name, by_kind in audit["contrast"].items()
     ]
-    note = "Mean inside minus mean 2 to 8 mm around it, in each image's own window [−1, 1]."
+    note = f"Mean inside minus mean 2 to 8 {length_unit(audit)} around it, in each image's own window [−1, 1]."
     return [Table("Contrast of what is labelled", ["", *WHOSE.values()], rows, note)]
 
 

@@ -33,7 +33,7 @@ from medaug.stages.runs import RunDir
 from medaug.stages.viewing import SHOWN, is_oriented
 from medaug.transforms import TranslateDomain
 from medaug.translators.weights import load_weights
-from medaug.volumes import Window
+from medaug.volumes import Window, length_unit
 
 PICTURES = 6
 MEAN, REGRESSION = "mean", "regression"
@@ -153,4 +153,5 @@ def _viewed(target: View, pair: Pair, scale: Scale) -> ViewerCase:
     return ViewerCase(
         target.entry["case"], real, made, np.asarray(target.entry["affine"]),
         oriented=is_oriented(target.entry["image"]), group="Held-out patients, real and translated",
+        length_unit=length_unit(target.entry),
     )  # fmt: skip

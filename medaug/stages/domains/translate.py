@@ -26,6 +26,7 @@ from medaug.stages.provenance import refuse_known
 from medaug.stages.runs import RunDir
 from medaug.transforms import TranslateDomain
 from medaug.translators.weights import Weights, load_weights
+from medaug.volumes import length_unit
 
 
 def translate(config: PipelineConfig, run: RunDir) -> bool:
@@ -75,6 +76,7 @@ def _record(entry: dict[str, Any], number: int, seed: int, weights: Weights, run
     record = {
         "case": name, "patient": entry["patient"], "scan": name, "channel": None, "kind": "translated", **paths,
         "parent": {"case": entry["case"], "patient": entry["patient"], "level": None}, "window": window,
+        "length_unit": length_unit(entry),
         "seed": seed, "lesions": [], "weights": weights.facts["sha256"],
         "training_patients": weights.facts["training_patients"], "split_hash": weights.facts["split_hash"],
     }  # fmt: skip

@@ -22,10 +22,12 @@ Cells = Mapping[str, Sequence[dict[str, Any]]]
 """By arm, one a seed; "detection" of each holds the counts by patient."""
 
 
-def detection_summary(cells: Cells, patients: Sequence[str], size_limits_mm: Sequence[float]) -> dict[str, Any]:
+def detection_summary(
+    cells: Cells, patients: Sequence[str], size_limits_mm: Sequence[float], unit: str = "mm"
+) -> dict[str, Any]:
     """Sensitivity by size class and false positives, with intervals for new patients and seeds."""
     counts = [next(iter(cells.values()))[0]["detection"][patient] for patient in patients]
-    known = rates(size_limits_mm)
+    known = rates(size_limits_mm, unit)
     chances = {name: np.array([rate.chances(c) for c in counts]) for name, rate in known.items()}
     scores = {
         arm: {name: _scores(members, patients, rate, chances[name]) for name, rate in known.items()}

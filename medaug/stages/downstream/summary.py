@@ -30,6 +30,7 @@ from medaug.stages.downstream.arms import ARMS, REFERENCE, Arm
 from medaug.stages.downstream.cells import score_table
 from medaug.stages.downstream.detection import Cells, detection_summary
 from medaug.stages.runs import RunDir
+from medaug.volumes import length_unit
 
 Tables = Mapping[str, Mapping[str, np.ndarray]]
 """By arm and metric, (patients, seeds)."""
@@ -136,6 +137,8 @@ def summarized(
         task: what the cells were trained for.
         pairs: which arms are compared with which, by metric; none: every other arm with the reference.
     """
+    unit = length_unit(*(cell for members in cells.values() for cell in members))
+    units = {name: unit if metric.unit == "mm" else metric.unit for name, metric in task.metrics.items()}
     tables = {
         arm: {metric: task.table(members, patients, metric) for metric in task.metrics}
         for arm, members in cells.items()
@@ -149,16 +152,19 @@ def summarized(
     asked = [
         (metric, pair) for metric in task.metrics for pair in (to_standard if pairs is None else pairs(tables, metric))
     ]
-    compared = [_compare(task, tables, metric, *pair) for metric, pair in [*asked, *((main, pair) for pair in rivals)]]
+    compared = [
+        _compare(task, tables, metric, *pair, units[metric])
+        for metric, pair in [*asked, *((main, pair) for pair in rivals)]
+    ]
     compared, best = _with_verdicts(compared, main), _best_plain(task, tables, known)
     return {
         "task": task.name, "patients": list(patients), "seeds": [cell["seed"] for cell in next(iter(cells.values()))],
-        "metrics": {name: {"title": m.title, "unit": m.unit, "higher_is_better": m.higher_is_better}
+        "metrics": {name: {"title": m.title, "unit": units[name], "higher_is_better": m.higher_is_better}
                     for name, m in task.metrics.items()},
         "arms": arms, "gan_arms": gan_arms(cells, known),
         "comparisons": [asdict(c) for c in compared[: len(asked)]],
         "rivals": [asdict(c) | {"best": c.reference == best} for c in compared[len(asked) :]],
-    } | _detection(cells, patients, task)  # fmt: skip
+    } | _detection(cells, patients, task, unit)  # fmt: skip
 
 
 def best_rivals(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -167,20 +173,26 @@ def best_rivals(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def scores_csv(cells: Cells, patients: Sequence[str], task: Scoring) -> str:
-    """A row a patient and cell; blank where a metric is not defined for a patient alone."""
-    rows = []
+    """A row a patient and cell; blank where a metric is not defined for a patient alone.
+
+    Where lengths are not in mm, a last column says in what they are.
+    """
+    rows, unit = [], length_unit(*(cell for members in cells.values() for cell in members))
+    said = {} if unit == "mm" else {"length_unit": unit}
     for arm, members in cells.items():
         for cell in members:
             for patient in patients:
                 scores = [cell["scores"][patient][metric] for metric in task.metrics]
-                rows.append([arm, cell["seed"], patient, *("" if x is None else round(x, 5) for x in scores)])
-    return csv_text(["arm", "seed", "patient", *task.metrics], rows)
+                rows.append(
+                    [arm, cell["seed"], patient, *("" if x is None else round(x, 5) for x in scores), *said.values()]
+                )
+    return csv_text(["arm", "seed", "patient", *task.metrics, *said], rows)
 
 
-def _detection(cells: Cells, patients: Sequence[str], task: Scoring) -> dict[str, Any]:
+def _detection(cells: Cells, patients: Sequence[str], task: Scoring, unit: str) -> dict[str, Any]:
     if not all("detection" in cell for members in cells.values() for cell in members):
         return {}
-    return {"detection": detection_summary(cells, patients, task.size_limits_mm)}
+    return {"detection": detection_summary(cells, patients, task.size_limits_mm, unit)}
 
 
 def _lesions(parts: Sequence[dict[str, dict[str, dict[str, int]]]]) -> dict[str, dict[str, int]]:
@@ -232,9 +244,9 @@ def _interval(task: Scoring, metric: str, table: np.ndarray) -> dict[str, float]
 
 
 def _compare(
-    task: Scoring, tables: Tables, metric: str, arm: str, reference: str
+    task: Scoring, tables: Tables, metric: str, arm: str, reference: str, unit: str
 ) -> Comparison:  # fmt: skip
     return compare(
         tables[arm][metric], tables[reference][metric], metric=metric, rng=np.random.RandomState(0), arm=arm,
-        higher_is_better=task.metrics[metric].higher_is_better, reference=reference,
+        higher_is_better=task.metrics[metric].higher_is_better, reference=reference, unit=unit,
     )  # fmt: skip

@@ -109,7 +109,7 @@ def _model(weights: Weights) -> str:
         ("dimensions", f"{facts['spatial_dims']}-D"),
         ("domain A", _domain_text(translator.domain_a)),
         ("domain B", _domain_text(translator.domain_b)),
-        ("voxel size", " × ".join(f"{size:.3g}" for size in weights.spacing_mm) + " mm"),
+        ("voxel size", " × ".join(f"{size:.3g}" for size in weights.spacing_mm) + f" {weights.length_unit}"),
         ("steps", str(facts["steps"])),
         ("medaug", facts["medaug"]),
         ("SHA-256", f"`{facts['sha256']}`"),

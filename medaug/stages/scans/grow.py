@@ -22,7 +22,7 @@ from medaug.stages.scans.reading import output_suffix, read_mask, read_one, unna
 from medaug.stages.viewing import case_of_scan, look_section
 from medaug.transforms import GrowTumor
 from medaug.translators.weights import load_weights
-from medaug.volumes import as_meta
+from medaug.volumes import as_meta, length_unit
 
 CLOSE_UP = 1.0
 """A close-up has this much of the largest lesion's extent on every side."""
@@ -58,6 +58,7 @@ def grow_in_scan(
     grow.randomize()
     window, suffix, stored = window_for(loaded, image, scan), output_suffix(scan, image), StoredScan(image)
     rows, shots, cases, paths, level = [], [], [], [], None
+    unit = length_unit(image.meta)
     with track("grow", steps) as tracker:
         for k, step in enumerate(grow.each_step(image, None, organ, window)):
             grown, label = step.image, step.label
@@ -66,13 +67,13 @@ def grow_in_scan(
             stored.write(files[1], label, "uint8")
             level = _widest(as_meta(label)) if level is None else level
             rows.append(step.size | {"image": files[0].name, "label": files[1].name})
-            shots.append(_shot(grown, as_meta(label), level, rows[k]))
+            shots.append(_shot(grown, as_meta(label), level, rows[k], unit))
             paths += files
             names = ("original", shots[k].title.partition(":")[0])
             cases.append(encode(case_of_scan(shots[k].title, image, grown, names, (window, window), as_meta(label))))
             tracker.advance(shots[k].title)
     facts = {
-        "scan": scan.name, "seed": seed, "weights": loaded.facts["sha256"], **asdict(grow.plan),
+        "scan": scan.name, "seed": seed, "weights": loaded.facts["sha256"], "length_unit": unit, **asdict(grow.plan),
         "mass_effect": mass_effect, "reach_mm": reach_mm, "lesion": unnamed(step.lesion), "slice": level,
         "steps_made": rows,
     }  # fmt: skip
@@ -85,15 +86,15 @@ def _widest(label: MetaTensor) -> int | None:
     return int(mask.sum(axis=(0, 1)).argmax()) if mask.ndim == 3 else None
 
 
-def _shot(image: MetaTensor, label: MetaTensor, level: int | None, row: dict[str, Any]) -> _Shot:
+def _shot(image: MetaTensor, label: MetaTensor, level: int | None, row: dict[str, Any], unit: str) -> _Shot:
     arrays = [x.as_tensor().numpy()[0] for x in (image, label)]
     plane, mask = (x if level is None else x[..., level] for x in arrays)
-    return _Shot(np.asarray(plane, dtype=float).copy(), mask > 0, f"day {row['days']:g}: {_size_text(row)}")
+    return _Shot(np.asarray(plane, dtype=float).copy(), mask > 0, f"day {row['days']:g}: {_size_text(row, unit)}")
 
 
-def _size_text(row: dict[str, Any]) -> str:
-    size = f"{row['volume_ml']:.2f} ml" if "volume_ml" in row else f"{row['area_mm2']:.0f} mm²"
-    return f"{row['diameter_mm']:.1f} mm, {size}"
+def _size_text(row: dict[str, Any], unit: str) -> str:
+    size = f"{row['volume_ml']:.2f} ml" if "volume_ml" in row else f"{row['area_mm2']:.0f} {unit}²"
+    return f"{row['diameter_mm']:.1f} {unit}, {size}"
 
 
 def _summary(out: Path, stem: str, shots: list[_Shot], cases: list[EncodedCase], facts: dict[str, Any]) -> list[Path]:
@@ -132,7 +133,8 @@ def _close_up(mask: np.ndarray) -> tuple[slice, ...]:
 
 def _page(stem: str, shots: list[_Shot], frames: list[bytes], facts: dict[str, Any]) -> ReportPage:
     made, key = facts["steps_made"], "volume_ml" if "volume_ml" in facts["steps_made"][0] else "area_mm2"
-    unit, dims = {"volume_ml": ("ml", 3), "area_mm2": ("mm²", 2)}[key]
+    length = facts["length_unit"]
+    unit, dims = {"volume_ml": ("ml", 3), "area_mm2": (f"{length}²", 2)}[key]
     days = [row["days"] for row in made]
     asked = [made[0][key] * 2 ** (day / facts["doubling_days"] * dims / 3) for day in days]
     curve = learning_curves(
@@ -140,7 +142,7 @@ def _page(stem: str, shots: list[_Shot], frames: list[bytes], facts: dict[str, A
         title="Volume" if dims == 3 else "Area of the section", xlabel="day", ylabel=unit,
     )  # fmt: skip
     table = Table(
-        "Steps", ["Day", "Diameter (mm)", f"{'Volume' if dims == 3 else 'Area'} ({unit})", "Image", "Label"],
+        "Steps", ["Day", f"Diameter ({length})", f"{'Volume' if dims == 3 else 'Area'} ({unit})", "Image", "Label"],
         [[f"{row['days']:g}", row["diameter_mm"], row[key], row["image"], row["label"]] for row in made],
         "Measured on the label's voxels. The diameter is that of the sphere (2-D: circle) of equal size.",
     )  # fmt: skip
@@ -160,7 +162,7 @@ def _page(stem: str, shots: list[_Shot], frames: list[bytes], facts: dict[str, A
     run = [
         ("Scan", facts["scan"]), ("Seed", str(facts["seed"])), ("Weights", facts["weights"][:16]),
         ("Volume doubles in", f"{facts['doubling_days']:g} days"),
-        ("Mass effect", f"{facts['mass_effect']:g}, within {facts['reach_mm']:g} mm"),
+        ("Mass effect", f"{facts['mass_effect']:g}, within {facts['reach_mm']:g} {length}"),
         ("Reference lesion", f"number {facts['lesion']['reference']} of the weights"),
     ]  # fmt: skip
     return ReportPage(f"Growth series: {stem}", alt, None, run, [Section("Series", "", [table], figures)])

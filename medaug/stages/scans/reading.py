@@ -37,6 +37,8 @@ def read_one(scan: Path, sequence: str | None, weights: Weights) -> MetaTensor:
 def read_for(scan: Path, sequence: str | None, domain: Domain, facts: dict[str, Any]) -> MetaTensor:
     """A scan (1, *S); a picture without a voxel size is taken to have that of the pictures the weights learnt from.
 
+    Its meta has the "length_unit" of its sizes, "px" where neither knows one.
+
     Args:
         facts: of the weights.
 
@@ -51,6 +53,7 @@ def read_for(scan: Path, sequence: str | None, domain: Domain, facts: dict[str, 
     known = facts.get("picture_spacing_mm")
     if known and not image.meta["spacing_known"]:
         image.affine = torch.from_numpy(affine_of(tuple(known)[: image.ndim - 1]))
+    image.meta["length_unit"] = "mm" if known or image.meta["spacing_known"] else "px"
     return image
 
 

@@ -20,7 +20,7 @@ from medaug.stages.viewing import case_of_scan, view_page
 from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
 from medaug.transforms.styles import style_of
 from medaug.translators.weights import Weights, load_weights
-from medaug.volumes import Window, as_meta, spacing_of
+from medaug.volumes import Window, as_meta, length_unit, spacing_of
 
 Sizes = tuple[float, float]
 logger = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ def insert_into_scan(
     image = read_one(scan, sequence, loaded)
     window, style = window_for(loaded, image, scan), _style(style_from, style_mask, loaded, sequence)
     facts = {"scan": scan.name, "seed": seed, "asked": count, "weights": loaded.facts["sha256"]}
+    facts["length_unit"] = length_unit(image.meta)
     existing = read_mask(avoid, image, scan) if avoid is not None else None
     facts |= {"avoid": avoid.name} if avoid is not None else {}
     if mask is not None:
@@ -101,6 +102,7 @@ def remove_from_scan(
     if len(np.unique(as_array(region))) <= 2:  # of a label with organs, who asked for what is not known
         _told(region, as_meta(region * (label <= 0)), "replaced")
     facts = {"scan": scan.name, "mask": mask.name, "seed": seed, "weights": loaded.facts["sha256"]}
+    facts["length_unit"] = length_unit(image.meta)
     return _write(out, stem_of(scan), "removed", scan, image, edited, as_meta(label), region, window, facts)
 
 

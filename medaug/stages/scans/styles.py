@@ -23,6 +23,7 @@ from medaug.transforms import InsertTumor
 from medaug.transforms.base import check_inserts
 from medaug.transforms.styles import check_styled, drawn_style
 from medaug.translators.weights import Weights, load_weights
+from medaug.volumes import length_unit
 
 COLUMNS = 5
 
@@ -59,7 +60,7 @@ def insert_styles(
     picture, manifest = out / f"{stem}_styles.png", out / f"{stem}_styles.json"
     with atomic_path(picture) as temporary:
         temporary.write_bytes(_grid(as_array(image), variants, as_array(region) > 0, stem))
-    facts = _facts(scan, mask, loaded, seed, paths)
+    facts = _facts(scan, mask, loaded, seed, paths) | {"length_unit": length_unit(image.meta)}
     write_json(manifest, facts)
     page = view_page(manifest.with_suffix(".html"), f"{stem}: one mask, many tumors", cases, facts)
     return [*paths, picture, manifest, page]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from medaug.evaluation import METRICS
-from medaug.stages.downstream.summary import best_rivals, summarized
+from medaug.evaluation.rates import rates
+from medaug.stages.downstream.summary import best_rivals, scores_csv, summarized
 from medaug.stages.verdicts import verdict_of
 
 PATIENTS = [f"p{number}" for number in range(12)]
@@ -87,6 +88,21 @@ def test_only_the_main_metric_is_asked_for_verdicts_and_the_rest_is_shown_with_i
     dice, nsd = summarized(cells_of({"standard": 0.0, "standard+gan": 0.2}), PATIENTS, DiceTwice())["comparisons"]
     assert (dice["verdict"], dice["n_comparisons"], nsd["verdict"]) == ("helps", 1, "not judged")
     assert nsd["difference"] == dice["difference"] and "without a verdict" in nsd["sentence"]
+
+
+def test_lengths_of_pictures_without_a_voxel_size_are_in_pixels():
+    class Surfaces(DiceOnly):
+        metrics, size_limits_mm = {"hd95_mm": METRICS["hd95_mm"]}, (10.0,)
+
+    cells = cells_of({"standard": 0.0, "standard+gan": 0.2})
+    for cell in (cell for members in cells.values() for cell in members):
+        cell["scores"] = {patient: {"hd95_mm": values["dice"]} for patient, values in cell["scores"].items()}
+        cell |= {"length_unit": "px"}
+    summary = summarized(cells, PATIENTS, Surfaces())
+    assert summary["metrics"]["hd95_mm"]["unit"] == "px" and " px (" in summary["comparisons"][0]["sentence"]
+    table = scores_csv(cells, PATIENTS, Surfaces()).splitlines()
+    assert table[0] == "arm,seed,patient,hd95_mm,length_unit" and all(row.endswith(",px") for row in table[1:])
+    assert "sensitivity: under 10 px" in rates((10,), "px")
 
 
 def test_one_seed_gives_no_verdict_anywhere():

@@ -1,12 +1,15 @@
 """The model card: what it says, and what it must not say."""
 
+import re
+import shutil
+
 import pytest
 from huggingface_hub import ModelCard
 from typer.testing import CliRunner
 
 from medaug.cli import app
 from medaug.errors import ConfigError, RunError
-from medaug.io.atomic import read_json
+from medaug.io.atomic import read_json, write_json
 from medaug.stages.exports.model_card import write_model_card
 
 
@@ -52,6 +55,17 @@ def test_audits_stand_in_it_where_they_were_asked(copy_of_run, tmp_path):
 def test_without_a_run_it_says_that_nothing_was_measured(ct_weights, tmp_path):
     text = write_model_card(ct_weights, tmp_path / "card.md").read_text()
     assert "Not measured" in text and "| training patients | 2 |" in text and "TranslateDomaind" in text
+
+
+def test_modality_and_voxel_size_are_those_of_the_data(ct_weights, tmp_path):
+    shutil.copytree(ct_weights, tmp_path / "w")
+    facts = read_json(tmp_path / "w" / "model.json") | {"length_unit": "px"}
+    for domain in ("domain_a", "domain_b"):
+        facts[domain] |= {"modality": "US", "window": {"lower": 0.5, "upper": 99.8}}
+    write_json(tmp_path / "w" / "model.json", facts)
+    text = write_model_card(tmp_path / "w", tmp_path / "card.md").read_text()
+    assert text.count(" (US), window percentiles") == 2 and "| voxel size | 6 × 6 px |" in text
+    assert not {"MR", "CT", "mm"} & set(re.findall(r"\w+", text.split("## How to load")[0]))
 
 
 def test_a_run_of_other_weights_and_a_card_that_exists_are_refused(ct_weights, tiny_run, card, tmp_path):

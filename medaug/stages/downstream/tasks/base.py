@@ -22,6 +22,7 @@ from medaug.progress import track
 from medaug.stages.config import PipelineConfig
 from medaug.stages.downstream.arms import Arm, arms_of
 from medaug.stages.downstream.online import OnlineInsertion, OnlineRemoval
+from medaug.volumes import length_unit
 
 LOSS_EVERY = 10
 
@@ -77,7 +78,8 @@ class Task(ABC):
         counted = {}
         if isinstance(insertion, OnlineInsertion):
             counted["without_room"] = insertion.without_room - before
-        return {"arm": name, "seed": seed, **results, "losses": losses, **counted}
+        unit = length_unit(*self.entries)
+        return {"arm": name, "seed": seed, **results, "losses": losses, "length_unit": unit, **counted}
 
     @property
     def sample_size(self) -> tuple[int, ...] | None:
