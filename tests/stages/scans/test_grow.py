@@ -82,7 +82,7 @@ def test_a_picture_is_measured_in_area(cli, head, weights_folder, tmp_path):
 
 
 def test_a_series_that_cannot_fit_ends_with_3_and_the_largest_size(cli, head, weights_folder, tmp_path):
-    options = ("--organ-mask", head / "organ.nii.gz", "--steps", "9", "--start-mm", "100", "--doubling-days", "20")
+    options = ("--organ-mask", head / "organ.nii.gz", "--steps", "9", "--start-mm", "100", "--doubling-days", "60")
     done = cli("grow", head / "head.nii.gz", "-w", weights_folder, "-o", tmp_path / "out", *options)
     assert done.exit_code == 3
     assert "expected at most" in done.stderr and "mm, the largest size that fits" in done.stderr
