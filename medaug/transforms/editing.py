@@ -244,7 +244,8 @@ def _put(
     noise = NOISE * float(np.percentile(np.abs(detail[around]), 25)) / NORMAL_QUARTER if around.any() else 0.0
     detail = np.clip(detail - detail[soft > 0].mean(), -noise, noise)
     target = np.clip(window.denormalize(seen + change) + detail, *limits)
-    scan[...] = np.where((soft > 0) & (change != 0), scan + soft * (target - scan), scan)
+    blended = np.clip(scan + soft * (target - scan), *limits)  # rounding apart, they are within the limits
+    scan[...] = np.where((soft > 0) & (change != 0), blended, scan)
 
 
 def _editable(

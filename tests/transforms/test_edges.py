@@ -12,7 +12,7 @@ from scipy import ndimage
 from medaug.errors import DataError
 from medaug.transforms import GrowTumor, InsertTumor, RandInsertTumor, RandRemoveTumord, RemoveTumor
 from medaug.translators.weights import load_weights
-from medaug.volumes import Window
+from medaug.volumes import Domain, Window
 
 GRIDS = {"finer": (2.0, 2.0, 10.0), "thick": (3.0, 3.0, 20.0), "oblong": (1.5, 6.0, 10.0), "coarser": (8.0, 8.0, 10.0)}
 PAINTED = 0.6
@@ -21,13 +21,13 @@ TISSUE = (75.0, 85.0)
 WINDOW = (0.0, 200.0)
 
 
-def painting(weights):
-    """The weights, with a generator that paints `PAINTED` from the mask alone."""
+def painting(weights, value=PAINTED):
+    """The weights, with a generator that paints `value` from the mask alone."""
     translator = deepcopy(weights.translator)
 
     class Painter(type(translator)):
         def paint(self, seen, mask, noise, direction, style):
-            return torch.full_like(mask, float(np.arctanh(PAINTED)))
+            return torch.full_like(mask, float(np.arctanh(value)))
 
     translator.__class__, translator.config = Painter, replace(translator.config, content="free")
     return replace(weights, translator=translator)
@@ -121,3 +121,23 @@ def test_edits_leave_the_padding_and_the_range_of_the_scan_alone(painters, dims)
     case = {"image": image, "label": mask[None].astype(np.int16) * 3}
     left = RandRemoveTumord("image", painters[dims], prob=1.0)(case)["label"]
     np.testing.assert_array_equal(left[0], 3 * (mask & ~body))
+
+
+@pytest.mark.parametrize("padding", [None, -2000, -32768])
+def test_edits_of_a_ct_stay_above_its_floor(weights, padding):
+    """A generator that paints below everything the scan holds, with air in the body and a corner of padding."""
+    dark = painting(weights, -0.999)
+    dark.translator.domain_a = Domain("healthy", "CT", Window(-1024, 1000, "HU"))
+    image, body, where = scene((3.0, 3.0, 10.0))
+    before = np.asarray(image)[0]
+    before[~body] = np.random.RandomState(1).uniform(-1000, -950, (~body).sum())
+    before[ball(where, (30, 0, 5), 20)] = -990
+    before[:8, :8] = -1000 if padding is None else padding
+    mask, measured = ball(where, (30, 0, 5), 40), before > -1500
+    edits = [(edit(dark), mask[None].astype(np.uint8)) for edit in (InsertTumor, RemoveTumor)]
+    edits.append((GrowTumor(dark, 2, 24.0).set_random_state(seed=1), None))
+    for transform, region in edits:
+        made = transform(image) if region is None else transform(image, region)
+        edited = np.asarray(made if isinstance(transform, RemoveTumor) else made[0])[-1]
+        assert edited[measured].min() == before[measured].min() and (edited < before).any()
+        np.testing.assert_array_equal(edited[~measured], before[~measured])
