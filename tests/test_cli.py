@@ -346,6 +346,19 @@ def test_insert_keeps_clear_of_the_tumors_to_avoid(cli, tmp_path, weights_folder
     assert result.exit_code == 3 and f"{existing.sum()} of {existing.sum()} voxels in a tumor" in result.output
 
 
+def test_remove_takes_the_tumors_of_a_label_with_an_organ(cli, tmp_path, weights_folder, write_head):
+    path, tumor = write_head(tmp_path / "in", "head.nii.gz", "int16")
+    scan, marked = nibabel.load(path), nibabel.load(tumor)
+    values = np.asarray(marked.dataobj)
+    organ = np.where(values > 0, 2, ndimage.binary_dilation(values > 0, iterations=2)).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(organ, marked.affine), tmp_path / "both.nii.gz")
+    options = ("--mask", tmp_path / "both.nii.gz", "--tumor-labels", "2")
+    done = cli("remove", path, *options, "-w", weights_folder, "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    edited, label = (np.asarray(nibabel.load(line).dataobj) for line in done.stdout.split()[:2])
+    assert (edited != np.asarray(scan.dataobj))[values > 0].any() and not (label == 2).any() and (label == 1).any()
+
+
 @pytest.fixture
 def picture_weights(weights_folder, tmp_path):
     """The same weights, as if trained on pictures of 1.5 mm, as `write_head` writes them."""

@@ -24,8 +24,8 @@ class AnomalyScores:
 def insert(
     scan: AnyPath, *, weights: AnyPath, out: AnyPath, count: int = 1, seed: int = 0,
     size_mm: tuple[float, float] | None = None, organ_mask: AnyPath | None = None, mask: AnyPath | None = None,
-    avoid: AnyPath | None = None, style_from: AnyPath | None = None, style_mask: AnyPath | None = None,
-    sequence: str | None = None, overwrite: bool = False,
+    avoid: AnyPath | None = None, tumor_labels: Sequence[int] | None = None, style_from: AnyPath | None = None,
+    style_mask: AnyPath | None = None, sequence: str | None = None, overwrite: bool = False,
 ) -> list[Path]:  # fmt: skip
     """Inserts tumors into one scan; returns the paths of image, label, picture and manifest."""
     check_seed(seed)
@@ -34,8 +34,8 @@ def insert(
 
     return insert_into_scan(
         Path(scan), Path(weights), Path(out), count=count, seed=seed, size_mm=size_mm, organ_mask=path_of(organ_mask),
-        mask=path_of(mask), avoid=path_of(avoid), style_from=path_of(style_from), style_mask=path_of(style_mask),
-        sequence=sequence,
+        mask=path_of(mask), avoid=path_of(avoid), tumor_labels=tumor_labels, style_from=path_of(style_from),
+        style_mask=path_of(style_mask), sequence=sequence,
     )  # fmt: skip
 
 
@@ -53,15 +53,16 @@ def styles(
 
 
 def remove(
-    scan: AnyPath, *, mask: AnyPath, weights: AnyPath, out: AnyPath, seed: int = 0, sequence: str | None = None,
-    overwrite: bool = False,
+    scan: AnyPath, *, mask: AnyPath, weights: AnyPath, out: AnyPath, seed: int = 0,
+    tumor_labels: Sequence[int] | None = None, sequence: str | None = None, overwrite: bool = False,
 ) -> list[Path]:  # fmt: skip
     """Removes a marked tumor from one scan; returns the paths of image, label, picture and manifest."""
     check_seed(seed)
     _check_unwritten(scan, out, overwrite, "removed")
     from medaug.stages.scans.single import remove_from_scan
 
-    return remove_from_scan(Path(scan), Path(mask), Path(weights), Path(out), seed=seed, sequence=sequence)
+    where = Path(scan), Path(mask), Path(weights), Path(out)
+    return remove_from_scan(*where, seed=seed, tumor_labels=tumor_labels, sequence=sequence)
 
 
 def grow(

@@ -13,6 +13,9 @@ from medaug.cli.output import Json, Overwrite, print_json, say
 WeightsDir = Annotated[Path, typer.Option("--weights", "-w", help="Weights folder, for example `out/x/train/weights`.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="`key=value` over the settings; repeatable.")]
 Scan = Annotated[Path, typer.Argument(help="Image: NIfTI, NRRD, MHA, PNG, TIFF, or a DICOM file or series folder.")]
+TumorValues = Annotated[
+    list[int] | None, typer.Option("--tumor-labels", help="Values of the label that are tumor, of several; repeatable.")
+]
 Channel = Annotated[str | None, typer.Option(help="Channel of a multi-channel file, by number.")]
 
 
@@ -27,6 +30,7 @@ def insert(
     organ_mask: Annotated[Path | None, typer.Option(help="Where tumors may lie; left out: found.")] = None,
     mask: Annotated[Path | None, typer.Option("--mask", "-m", help="One tumor exactly here.")] = None,
     avoid: Annotated[Path | None, typer.Option(help="Label of tumors to keep clear of.")] = None,
+    tumor_labels: TumorValues = None,
     style_from: Annotated[Path | None, typer.Option(help="Scan with a tumor whose style to use (MUNIT).")] = None,
     style_mask: Annotated[Path | None, typer.Option(help="That tumor, on its scan's grid.")] = None,
     sequence: Channel = None,
@@ -40,7 +44,8 @@ def insert(
 
     for path in api.insert(
         scan, weights=weights, out=out, count=count, seed=seed, size_mm=size_mm, organ_mask=organ_mask, mask=mask,
-        avoid=avoid, style_from=style_from, style_mask=style_mask, sequence=sequence, overwrite=overwrite,
+        avoid=avoid, tumor_labels=tumor_labels, style_from=style_from, style_mask=style_mask, sequence=sequence,
+        overwrite=overwrite,
     ):  # fmt: skip
         say(path)
 
@@ -75,6 +80,7 @@ def remove(
     weights: WeightsDir,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for image, label and picture.")],
     seed: Annotated[int, typer.Option(help="Of the fill's texture.")] = 0,
+    tumor_labels: TumorValues = None,
     sequence: Channel = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -85,8 +91,9 @@ def remove(
     from medaug import api
 
     for path in api.remove(
-        scan, mask=mask, weights=weights, out=out, seed=seed, sequence=sequence, overwrite=overwrite
-    ):
+        scan, mask=mask, weights=weights, out=out, seed=seed, tumor_labels=tumor_labels, sequence=sequence,
+        overwrite=overwrite,
+    ):  # fmt: skip
         say(path)
 
 

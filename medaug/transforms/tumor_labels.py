@@ -98,7 +98,8 @@ def _question(values: Sequence[int]) -> str:
     listed = ", ".join(map(str, values))
     return (
         f"label: found the values {listed}, of which a new tumor could have any; expected to know which. Say which are "
-        f"tumor, a new tumor's first: tumor_labels={values[-1]}, or tumor_labels={[*reversed(values)]}."
+        f"tumor, a new tumor's first: tumor_labels={values[-1]}, or tumor_labels={[*reversed(values)]}; in a command "
+        f"--tumor-labels {values[-1]}."
     )
 
 

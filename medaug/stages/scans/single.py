@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,14 @@ logger = logging.getLogger(__name__)
 def insert_into_scan(
     scan: Path, weights: Path, out: Path, *, count: int = 1, seed: int = 0, size_mm: Sizes | None = None,
     organ_mask: Path | None = None, mask: Path | None = None, avoid: Path | None = None,
-    style_from: Path | None = None, style_mask: Path | None = None, sequence: str | None = None,
+    tumor_labels: Sequence[int] | None = None, style_from: Path | None = None, style_mask: Path | None = None,
+    sequence: str | None = None,
 ) -> list[Path]:  # fmt: skip
     """Inserts up to `count` drawn tumors, or one exactly where `mask` is.
 
     Args:
         avoid: a label of tumors that are there already; new ones keep clear of them. What is written labels the new.
+        tumor_labels: of the values of `avoid`, those that are tumor.
         style_from, style_mask: a scan and the tumor in it whose style the new ones get (methods that know styles).
 
     Returns:
@@ -55,7 +58,7 @@ def insert_into_scan(
     existing = read_mask(avoid, image, scan) if avoid is not None else None
     facts |= {"avoid": avoid.name} if avoid is not None else {}
     if mask is not None:
-        insert, region = InsertTumor(loaded, seed, style=style), read_mask(mask, image, scan)
+        insert, region = InsertTumor(loaded, seed, style=style, tumor_labels=tumor_labels), read_mask(mask, image, scan)
         there = insert.tumors_marked(image, existing)
         shared = int((as_array(region) > 0)[there].sum())
         if shared:
@@ -68,7 +71,9 @@ def insert_into_scan(
         facts |= {"mask": mask.name, "lesions": [{"style": list(style)} if style else {}]}
     else:
         organ = read_mask(organ_mask, image, scan) if organ_mask is not None else None
-        drawn = RandInsertTumor(loaded, prob=1.0, count=(count, count), size_mm=size_mm, style=style)
+        drawn = RandInsertTumor(
+            loaded, prob=1.0, count=(count, count), size_mm=size_mm, style=style, tumor_labels=tumor_labels
+        )
         drawn.set_random_state(seed=seed)
         edited, label = drawn(image, existing, organ, window=window)
         label = label if existing is None else label * (label != existing)  # the new ones alone
@@ -82,7 +87,14 @@ def insert_into_scan(
 
 
 def remove_from_scan(
-    scan: Path, mask: Path, weights: Path, out: Path, *, seed: int = 0, sequence: str | None = None
+    scan: Path,
+    mask: Path,
+    weights: Path,
+    out: Path,
+    *,
+    seed: int = 0,
+    tumor_labels: Sequence[int] | None = None,
+    sequence: str | None = None,
 ) -> list[Path]:
     """Removes what `mask` marks; returns the paths of image, label, picture, manifest, page.
 
@@ -98,7 +110,7 @@ def remove_from_scan(
     if not bool((region > 0).any()):
         raise DataError.about(mask, "an empty mask", "the tumor's voxels marked", "Mark what shall be removed.")
     window = window_for(loaded, image, scan)
-    edited, label = RemoveTumor(loaded, seed).with_label(image, region, window)
+    edited, label = RemoveTumor(loaded, seed, tumor_labels=tumor_labels).with_label(image, region, window)
     if len(np.unique(as_array(region))) <= 2:  # of a label with organs, who asked for what is not known
         _told(region, as_meta(region * (label <= 0)), "replaced")
     facts = {"scan": scan.name, "mask": mask.name, "seed": seed, "weights": loaded.facts["sha256"]}
