@@ -19,7 +19,7 @@ from monai.data import MetaTensor
 from medaug.errors import DataError
 from medaug.io.cache import open_array
 from medaug.orientation import LPS, turn_of
-from medaug.volumes import Window
+from medaug.volumes import Window, length_unit
 
 Region = tuple[slice, ...]
 
@@ -195,7 +195,8 @@ def common_spacing_mm(views: list[View]) -> tuple[float, ...]:
     if off.max() > SPACING_TOLERANCE:
         view = views[int(off.argmax())]
         raise DataError.about(
-            view.entry["image"], f"a voxel size of {_mm(view.spacing_mm)}", f"about {_mm(common)}, as in most cases",
+            view.entry["image"], f"a voxel size of {_text(view.spacing_mm, [view])}",
+            f"about {_text(common, views)}, as in most cases",
             "Resample the scans to one voxel size (data.resample_mm, not grid_size), or train on those that share one.",
         )  # fmt: skip
     return tuple(float(s) for s in common)
@@ -208,8 +209,8 @@ def common_axes(views: list[View]) -> str:
     return found.most_common(1)[0][0] if found else LPS
 
 
-def _mm(spacing: Any) -> str:
-    return " × ".join(f"{s:.3g}" for s in spacing) + " mm"
+def _text(spacing: Any, views: list[View]) -> str:
+    return " × ".join(f"{s:.3g}" for s in spacing) + f" {length_unit(*(view.entry for view in views))}"
 
 
 def _organ_fraction(entry: dict[str, Any], folder: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -22,12 +22,14 @@ class Resampling:
     Attributes:
         from_mm, to_mm: voxel sizes.
         own_size, grid_size: numbers of voxels.
+        weights_unit: "px" where the weights learnt from pictures without a voxel size.
     """
 
     from_mm: tuple[float, ...]
     to_mm: tuple[float, ...]
     own_size: tuple[int, ...]
     grid_size: tuple[int, ...]
+    weights_unit: str = "mm"
 
     def there(self, image: np.ndarray) -> np.ndarray:
         """(X, Y[, Z]) of the scan's grid, on the weights' grid; float32."""
@@ -39,11 +41,11 @@ class Resampling:
 
     def __str__(self) -> str:
         own, weights = (" × ".join(f"{s:.3g}" for s in size) for size in (self.from_mm, self.to_mm))
-        return f"voxels of {own} mm, the weights learnt from {weights} mm"
+        return f"voxels of {own} mm, the weights learnt from {weights} {self.weights_unit}"
 
 
 def resampling_for(
-    shape: tuple[int, ...], spacing_mm: Sequence[float], weights_mm: Sequence[float]
+    shape: tuple[int, ...], spacing_mm: Sequence[float], weights_mm: Sequence[float], weights_unit: str = "mm"
 ) -> Resampling | None:
     """What brings an image of this shape to the weights' voxel size; None where they agree to within a tenth."""
     axes = len(weights_mm)
@@ -52,4 +54,4 @@ def resampling_for(
     if (np.abs(ratio - 1) <= SPACING_TOLERANCE).all():
         return None
     grid_size = tuple(max(1, round(n * r)) for n, r in zip(shape[:axes], ratio.tolist(), strict=True))
-    return Resampling(tuple(own.tolist()), tuple(weights_mm), tuple(shape[:axes]), grid_size)
+    return Resampling(tuple(own.tolist()), tuple(weights_mm), tuple(shape[:axes]), grid_size, weights_unit)

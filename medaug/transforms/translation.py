@@ -243,7 +243,8 @@ class TranslateDomain(Translates):
     def _resampling(self, seen: Seen) -> Resampling | None:
         """None as well for images that do not know their voxel size."""
         known = isinstance(seen.source, MetaTensor) and seen.source.meta.get("spacing_known", True)
-        resampling = resampling_for(seen.array.shape, seen.spacing_mm, self.weights.spacing_mm) if known else None
+        own, unit = self.weights.spacing_mm, self.weights.length_unit
+        resampling = resampling_for(seen.array.shape, seen.spacing_mm, own, unit) if known else None
         if resampling is not None and self.weights.translator not in _told:
             _told.add(self.weights.translator)
             logger.warning("an image with %s: it is resampled to those for the translation, and back", resampling)
