@@ -9,27 +9,34 @@ order of their ids (`slice_2` before `slice_10`). Only names, JSON and DICOM hea
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from medaug.errors import ConfigError, DataError
+from medaug.errors import ConfigError, DataError, MedaugError, SequenceError
 from medaug.io.atomic import read_json
 from medaug.io.bids import find_bids, is_bids
 from medaug.io.case_folders import find_brats, find_case_folders, is_brats, is_case_folders
 from medaug.io.cases import Case, choose_channel, make_case, natural_key
 from medaug.io.datalists import find_datalist, find_msd, is_datalist, is_msd
-from medaug.io.dicom.cases import LABELS, find_dicom_cases, is_dicom_tree
+from medaug.io.dicom.cases import LABELS, find_dicom_cases, images_below
 from medaug.io.paired_folders import find_paired_folders, is_paired_folders
 from medaug.io.side_by_side import example_of, find_side_by_side, is_side_by_side
 from medaug.io.suffixes import TIFF, is_scan, stem_of, suffix_of
 from medaug.io.synthetic import with_provenance
 from medaug.io.visits import with_patients
 
+log = logging.getLogger(__name__)
+
 Sequence = str | int | None
 
 LGG_CHANNELS = ("pre", "flair", "post")
+LISTS = ("msd", "datalist")
+"""Layouts that say themselves what belongs to them."""
+NAMED = ("images-labels", "bids", "brats", "case-folders", "kaggle-lgg", "side-by-side")
+"""Layouts known by the names of their files, not by folders alone."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,22 @@ def find_cases(
     """
     with _readable(root):
         return with_patients(_find_cases(Path(root), layout, sequence), Path(root), patient_regex)
+
+
+def mixture_in(root: Path, layout: str, cases: list[Case]) -> str | None:
+    """Which of DICOM and other images in one folder the layout reads; None where all are of one kind."""
+    if layout in LISTS or not root.is_dir():
+        return None
+    dicom, others = images_below(root)
+    read = {case["image"] for case in cases}
+    unread = others if layout == "dicom" else [file for file in dicom if str(file) not in read]
+    if not (dicom and others and unread):
+        return None
+    unread_kind = f"these (labels belong in {LABELS}/)" if layout == "dicom" else "the DICOM"
+    return (
+        f"the folder holds {len(dicom)} DICOM file(s) and {len(others)} image(s) that are no DICOM, such as "
+        f"{others[0].name}; the layout {layout} does not read {unread_kind}. Give another layout, or the folder of one"
+    )
 
 
 def check_root(root: str | Path) -> None:
@@ -123,6 +146,8 @@ def _find_cases(root: Path, layout: str, sequence: Sequence) -> list[Case]:
             root, f"no cases in the layout {name}", LAYOUTS[name].looks_like, "Check the folder, or name its layout."
         )
     _check_unique(cases, root)
+    if both := mixture_in(root, name, cases):
+        log.warning("%s: %s.", root, both)
     return sorted(with_provenance(cases), key=lambda case: natural_key(case["case"]))
 
 
@@ -157,6 +182,21 @@ def _find_images_labels(root: Path, sequence: Sequence) -> list[Case]:
         )  # fmt: skip
     channel = choose_channel([str(name) for name in names], sequence, str(root))
     return [make_case(stem, path, labels.get(stem), channel=channel) for stem, path in images.items()]
+
+
+def _is_dicom(root: Path) -> bool:
+    """Whether there is DICOM, and no other images with labels or sequences in a layout of their own."""
+    dicom, others = images_below(root)
+    return bool(dicom) and not (others and any(_is_complete(LAYOUTS[name], root) for name in NAMED))
+
+
+def _is_complete(layout: Layout, root: Path) -> bool:
+    try:
+        return layout.matches(root) and any(case["label"] is not None for case in layout.find(root, None))
+    except SequenceError:
+        return True
+    except MedaugError:
+        return False
 
 
 def _find_dicom(root: Path, sequence: Sequence) -> list[Case]:
@@ -200,7 +240,7 @@ LAYOUTS: dict[str, Layout] = {
     for layout in (
         Layout("msd", "dataset.json with imagesTr/ and labelsTr/ (Decathlon, nnU-Net)", is_msd, find_msd),
         Layout("datalist", "a MONAI datalist .json, or a folder with datalist.json", is_datalist, find_datalist),
-        Layout("dicom", "DICOM series in any folders, with labels/<case>.nii.gz or none", is_dicom_tree, _find_dicom),
+        Layout("dicom", "DICOM series in any folders, with labels/<case>.nii.gz or none", _is_dicom, _find_dicom),
         Layout("images-labels", "images/ and labels/ with equal names", _is_images_labels, _find_images_labels),
         Layout("bids", "sub-*/[ses-*/]anat/sub-*_FLAIR.nii.gz, labels in derivatives/ or beside", is_bids, find_bids),
         Layout("brats", "<case>/<case>_flair.nii.gz with _seg", is_brats, find_brats),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
+from pydantic import AfterValidator
+from pydantic_core import PydanticKnownError
 from torch import nn
 
 from medaug.errors import ConfigError
@@ -14,11 +17,21 @@ from medaug.networks.styles import AdaINDecoder, StyleEncoder
 from medaug.networks.unet import UNetGenerator
 
 __all__ = [
-    "GENERATORS", "AdaINDecoder", "Decoder", "Encoder", "ResNetGenerator", "StyleEncoder", "UNetGenerator",
-    "build_generator", "least_size", "patch_discriminator",
+    "GENERATORS", "AdaINDecoder", "Decoder", "Encoder", "GeneratorName", "ResNetGenerator", "StyleEncoder",
+    "UNetGenerator", "build_generator", "least_size", "patch_discriminator",
 ]  # fmt: skip
 
 GENERATORS: dict[str, Callable[..., nn.Module]] = {"resnet": ResNetGenerator, "unet": UNetGenerator}
+
+
+def _known(name: str) -> str:
+    if name not in GENERATORS:
+        raise PydanticKnownError("literal_error", {"expected": " or ".join(map(repr, GENERATORS))})
+    return name
+
+
+GeneratorName = Annotated[str, AfterValidator(_known)]
+"""As a setting: refused before anything is read."""
 
 
 def build_generator(

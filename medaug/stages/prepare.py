@@ -24,6 +24,7 @@ from medaug.io.cases import Case, source_stamps
 from medaug.io.label_names import Tumors, label_names, tumors_of
 from medaug.io.layouts import find_cases, recognise
 from medaug.io.opening import read_file
+from medaug.io.prepared import View, common_spacing_mm
 from medaug.io.synthetic import is_synthetic
 from medaug.io.visits import REMEDY, doubts_between
 from medaug.lesions import body_of, find_organ
@@ -37,6 +38,7 @@ from medaug.stages.phantoms import write_phantoms
 from medaug.stages.provenance import by_patient, refuse_copies, synthetic_to_train
 from medaug.stages.runs import RunDir
 from medaug.stages.split_file import among, split_of_file
+from medaug.training.patches import check_one_size
 from medaug.volumes import Window
 
 logger = logging.getLogger(__name__)
@@ -103,6 +105,7 @@ def _prepare(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None
             entries += more
             unreadable += left_out
     refuse_copies([entry for entries, _ in prepared for entry in entries], split)
+    _check_grid(config, [e for entries, _ in prepared for e in entries if e["patient"] in split.train])
     for source, (entries, unreadable) in zip(sources, prepared, strict=True):
         _add_windows(source, entries)
         _add_organs(source, entries, whole_body=config.domain == "ct")
@@ -113,6 +116,19 @@ def _prepare(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None
     if not split.test:
         logger.warning("split.train is %g: all patients train or validate, none is left to test", config.split.train)
     write_json(run.split, split.to_dict())
+
+
+def _check_grid(config: PipelineConfig, trained: list[dict[str, Any]]) -> None:
+    """Refuses scans to train on without one voxel size, or one size where they are read whole, before any training.
+
+    Raises:
+        DataError: naming one.
+    """
+    dims = config.data.spatial_dims
+    views = [View(entry, 0 if len(entry["shape"]) > dims else None, 0) for entry in trained]
+    common_spacing_mm(views)
+    if config.crop.size is None:
+        check_one_size(views)
 
 
 def _content_hash(entry: dict[str, Any], folder: Path) -> str:

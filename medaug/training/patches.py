@@ -50,7 +50,7 @@ def check_one_size(views: Sequence[View]) -> None:
     if odd is not None:
         raise DataError.about(
             odd.entry["image"], f"an image of {odd.shape}", f"the size {first.shape} of {first.entry['image']}",
-            "Set crop.size to train on patches, or data.grid_size to bring all images to one size.",
+            "Set crop.size to train on patches.",
         )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ from medaug.losses import (
     mutual_information,
     segmentation_consistency,
 )
+from medaug.networks import GeneratorName
 from medaug.translators.base import Batch, Direction, Fakes, Losses, Translator, seeded_noise
 from medaug.volumes import Domain
 
@@ -48,7 +49,7 @@ class CycleGANConfig:
     2017, arXiv 1612.07828, equation 3).
     """
 
-    generator: str = "resnet"
+    generator: GeneratorName = "resnet"
     width: PositiveInt = 64
     depth: PositiveInt = 9
     discriminator_width: PositiveInt = 64

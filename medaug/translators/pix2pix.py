@@ -17,6 +17,7 @@ from torch import Tensor
 
 from medaug.errors import DataError
 from medaug.losses import adversarial_generator, l1
+from medaug.networks import GeneratorName
 from medaug.translators.base import Batch, Direction, Fakes, Losses, Translator
 from medaug.volumes import Domain
 
@@ -25,7 +26,7 @@ from medaug.volumes import Domain
 class Pix2PixConfig:
     """The paper's settings where a CPU allows them; `l1_weight` is λ (section 3.1)."""
 
-    generator: str = "unet"
+    generator: GeneratorName = "unet"
     width: PositiveInt = 32
     depth: PositiveInt = 4
     discriminator_width: PositiveInt = 64

@@ -7,10 +7,8 @@ The patient is the PatientID as it stands, the unit of every split. Labels may l
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,19 +19,21 @@ from medaug.io.suffixes import DICOM, is_dicom, is_scan, stem_of, suffix_of
 if TYPE_CHECKING:
     from medaug.io.dicom.series import Series
 
-log = logging.getLogger(__name__)
-
 LABELS = "labels"
 
 
-def is_dicom_tree(root: Path) -> bool:
-    """Whether the first image below a folder, outside its `labels/`, is DICOM."""
-    for file in _files(root):
-        if is_scan(file) and suffix_of(file) not in DICOM:
-            return False
-        if suffix_of(file) in DICOM or is_dicom(file):
-            return True
-    return False
+def images_below(root: Path) -> tuple[list[Path], list[Path]]:
+    """The files below a folder, outside its `labels/`, that are DICOM, and the images that are not."""
+    dicom: list[Path] = []
+    others: list[Path] = []
+    for file in files_below(root) if root.is_dir() else ():
+        if root / LABELS in file.parents:
+            continue
+        if suffix_of(file) in DICOM or (not is_scan(file) and is_dicom(file)):
+            dicom.append(file)
+        elif is_scan(file):
+            others.append(file)
+    return dicom, others
 
 
 def find_dicom_cases(root: Path, labels: dict[str, Path], sequence: str | int | None = None) -> list[Case]:
@@ -54,7 +54,6 @@ def find_dicom_cases(root: Path, labels: dict[str, Path], sequence: str | int | 
     from medaug.io.dicom.series import find_series
 
     found = [series for series in find_series(root) if root / LABELS not in series.files[0].parents]
-    _warn_of_other_images(root)
     names = _names(root, found)
     kept = _chosen(found, sequence, root)
     orphans = sorted(labels.keys() - set(names), key=natural_key)
@@ -109,17 +108,3 @@ def _names(root: Path, found: list[Series]) -> list[str]:
             parts[index] = (*parts[index][:-1], f"{parts[index][-1]}-{digest}")
     short = Counter(part[-1] for part in parts)
     return [part[-1] if short[part[-1]] == 1 else "_".join(part) for part in parts]
-
-
-def _warn_of_other_images(root: Path) -> None:
-    others = [file for file in _files(root) if is_scan(file) and suffix_of(file) not in DICOM]
-    if others:
-        log.warning(
-            "%s: %d image(s) that are no DICOM, such as %s, are not read in the layout dicom; labels belong in %s/",
-            root, len(others), others[0].name, LABELS,
-        )  # fmt: skip
-
-
-def _files(root: Path) -> Iterator[Path]:
-    """All files below a folder but those in its own `labels/`, in a fixed order."""
-    return (file for file in files_below(root) if root / LABELS not in file.parents)

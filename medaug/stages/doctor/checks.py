@@ -163,11 +163,11 @@ def _of_other_modality(look: Look, data: DataConfig, section: str) -> list[Refus
 
 
 def _layout(look: Look) -> Check:
+    said = [] if look.mixture is None else [look.mixture]
     if look.sequences:
         others = ", ".join(name for name in look.sequences if name != look.sequence)
-        sentence = f"{look.layout}; {look.sequence} was looked at. Choose another with `--sequence`: {others}."
-        return Check("layout", "warn", sentence, [])
-    return Check("layout", "pass", look.layout, [])
+        said.append(f"{look.sequence} was looked at. Choose another with `--sequence`: {others}.")
+    return Check("layout", "warn" if said else "pass", "; ".join([look.layout, *said]), [])
 
 
 def _names(look: Look) -> Check:
@@ -221,11 +221,13 @@ def _grid(look: Look, data: DataConfig) -> Check:
         odd = [f"{fact.case} ({spacing_text(fact)})" for fact, is_off in zip(look.facts, off, strict=True) if is_off]
         remedy = f"data.resample_mm={list(data.resample_mm or ())} brings all to one"
         return Check("grid", "warn", f"{len(odd)} scan(s) have another voxel size than {largest}; {remedy}", odd)
+    note = ""
+    if differ(np.array([fact.shape[:2] for fact in look.facts])).any():
+        note = "; slices differ in size: data.grid_size would make their voxels unequal, data.resample_mm does not"
     if any(fact.spacing_mm is None for fact in look.facts):
-        return Check(
-            "grid", "warn", "no voxel size stored: sizes are in pixels. Set data.spacing_mm if you know it", []
-        )
-    return Check("grid", "pass", f"one voxel size: {largest}", [])
+        sentence = f"no voxel size stored: sizes are in pixels. Set data.spacing_mm if you know it{note}"
+        return Check("grid", "warn", sentence, [])
+    return Check("grid", "pass", f"one voxel size: {largest}{note}", [])
 
 
 def _orientation(look: Look) -> Check:

@@ -16,7 +16,7 @@ from medaug.io.atomic import read_json
 from medaug.io.cases import Case
 from medaug.io.datalists import sequence_names
 from medaug.io.label_names import Tumors, label_names, tumors_of
-from medaug.io.layouts import LAYOUTS, find_cases, recognise
+from medaug.io.layouts import LAYOUTS, find_cases, mixture_in, recognise
 from medaug.io.synthetic import is_synthetic
 from medaug.progress import track
 from medaug.stages.config.data import modality_of
@@ -135,6 +135,7 @@ class Look:
 
     Attributes:
         synthetic: names of cases that are no real scans, which are not looked at.
+        mixture: what `io.layouts.mixture_in` says of DICOM and other images in one folder.
     """
 
     root: Path
@@ -148,6 +149,7 @@ class Look:
     refusals: list[Refusal]
     seconds: float
     synthetic: list[str] = field(default_factory=list)
+    mixture: str | None = None
 
     @property
     def modality(self) -> str:
@@ -207,14 +209,17 @@ def take_look(
         sequence = next((name for name in sequences if name.lower() == PREFERRED), sequences[0])
         cases = find_cases(root, layout=layout, sequence=sequence, patient_regex=patient_regex)
     synthetic = [case["case"] for case in cases if is_synthetic(case)]
-    cases = [case for case in cases if not is_synthetic(case)]
     name = recognise(root) if layout == "auto" else layout
+    mixture = mixture_in(root, name, cases)
+    cases = [case for case in cases if not is_synthetic(case)]
     names = label_names(root)
     tumors = Tumors(tumor_labels, "as you say") if tumor_labels else tumors_of(names, names, name)
     with track("look at scans", len(cases)) as tracker:
         facts, refusals = look_at(cases, tracker.advance, tumors.values)
     seconds = time.monotonic() - began
-    look = Look(root, name, sequence, sequences, patient_regex, tumors, cases, facts, refusals, seconds, synthetic)
+    look = Look(
+        root, name, sequence, sequences, patient_regex, tumors, cases, facts, refusals, seconds, synthetic, mixture
+    )
     if tumor_labels:
         return look
     found = {value for fact in facts for value in fact.marked.voxels} - set(rare_values(look))

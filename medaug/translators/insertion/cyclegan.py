@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pydantic import NonNegativeFloat, PositiveInt
 
 from medaug.losses import masked_l1
+from medaug.networks import GeneratorName
 from medaug.translators.base import Batch, Fakes, Losses, seeded_noise
 from medaug.translators.insertion.base import Content, MaskGuidedTranslator
 from medaug.volumes import Domain
@@ -27,7 +28,7 @@ class MaskGuidedCycleGANConfig:
     """
 
     content: Content = "reference"
-    generator: str = "unet"
+    generator: GeneratorName = "unet"
     width: PositiveInt = 16
     depth: PositiveInt = 3
     discriminator_width: PositiveInt = 32

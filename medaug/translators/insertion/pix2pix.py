@@ -18,6 +18,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 
 from medaug.errors import ConfigError
 from medaug.losses import masked_l1
+from medaug.networks import GeneratorName
 from medaug.networks.compositing import removal_weight
 from medaug.translators.base import Batch, Fakes, Losses, seeded_noise
 from medaug.translators.insertion.base import Content, MaskGuidedTranslator
@@ -33,7 +34,7 @@ class MaskGuidedPix2PixConfig:
     """
 
     content: Content = "free"
-    generator: str = "unet"
+    generator: GeneratorName = "unet"
     width: PositiveInt = 16
     depth: PositiveInt = 3
     discriminator_width: PositiveInt = 32

@@ -15,6 +15,7 @@ from medaug.io.cache import is_current, open_array, prepare_case, prepare_cases
 from medaug.io.dicom.reading import read_series
 from medaug.io.files import write_scan
 from medaug.io.layouts import find_cases, recognise
+from medaug.stages.doctor.examination import examine
 
 VALUES = np.random.RandomState(0).randint(-1024, 2000, size=(6, 5, 4))
 
@@ -109,6 +110,29 @@ def test_other_images_in_the_tree_are_left_out_with_a_warning(tree, caplog):
     with caplog.at_level(logging.WARNING):
         assert len(find_cases(tree)) == 3
     assert "1 image(s) that are no DICOM, such as volume.nii.gz" in caplog.text
+
+
+def test_dicom_beside_nifti_is_no_pair_of_folders_whichever_comes_first(tmp_path, dicom_series, caplog):
+    for patient in ("P1", "P2"):
+        dicom_series(tmp_path / "dicom" / patient, VALUES, patient=patient, names=["1.dcm", "2.dcm", "3.dcm", "4.dcm"])
+    write_scan(tmp_path / "converted" / "P1" / "flair.nii.gz", VALUES[None].astype(np.int16))
+    write_scan(tmp_path / "a.nii.gz", VALUES[None].astype(np.int16))
+    assert recognise(tmp_path) == "dicom"
+    assert [(case["case"], case["patient"]) for case in find_cases(tmp_path)] == [("P1", "P1"), ("P2", "P2")]
+    assert "8 DICOM file(s) and 2 image(s) that are no DICOM, such as a.nii.gz" in caplog.text
+    found = examine(tmp_path)
+    (layout,) = (check for check in found.checks if check.name == "layout")
+    assert layout.verdict == "warn" and "the layout dicom does not read these" in layout.sentence
+    assert found.data.layout == "dicom" and found.data.patients == 2
+
+
+def test_a_labelled_layout_is_read_beside_dicom_and_says_so(tmp_path, dicom_series, caplog):
+    for kind in ("images", "labels"):
+        write_scan(tmp_path / kind / "p.nii.gz", VALUES[None].clip(0, 1).astype(np.uint8))
+    dicom_series(tmp_path / "a_raw" / "P1", VALUES)
+    assert recognise(tmp_path) == "images-labels"
+    assert [case["case"] for case in find_cases(tmp_path)] == ["p"]
+    assert "the layout images-labels does not read the DICOM" in caplog.text
 
 
 def test_series_are_chosen_by_modality_or_description(tree, dicom_series):

@@ -311,6 +311,12 @@ def cropped(folder, name, *ends):
         edit(folder / kind / f"{name}.nii.gz", lambda array: array[tuple(slice(end) for end in ends)])
 
 
+def tiny_arguments(settings, *more):
+    """Of a run of the pipeline that `init` wrote, but for its size."""
+    kept = [setting for setting in settings if not setting.startswith(("data.", "split."))]
+    return [argument for setting in (*kept, *more) for argument in ("--set", setting)]
+
+
 def test_init_writes_a_pipeline_that_runs_also_where_sizes_differ(cli, folder, heads, tmp_path, tiny_settings, caplog):
     cropped(folder, heads[0].patient, 28, 32)
     cropped(folder, heads[3].patient, 32, 26)
@@ -321,15 +327,32 @@ def test_init_writes_a_pipeline_that_runs_also_where_sizes_differ(cli, folder, h
     assert file.read_text().count("#") > 5
     assert "patch_size: [32, 32]" in file.read_text()
     assert cli("run", file, "--dry-run").exit_code == 0
-    tiny = [argument for setting in tiny_settings if not setting.startswith(("data.", "split."))
-            for argument in ("--set", setting)]  # fmt: skip
-    arms = ("--set", "evaluation.arms=[standard,standard+gan]")
-    done = cli("run", file, "--out", tmp_path / "out", *tiny, *arms)
+    arms = "evaluation.arms=[standard,standard+gan]"
+    done = cli("run", file, "--out", tmp_path / "out", *tiny_arguments(tiny_settings, arms))
     assert done.exit_code == 0, done.output
     assert (tmp_path / "out" / "report.html").exists()
     sizes = {tuple(case["shape"]) for case in read_json(tmp_path / "out" / "prepared" / "datalist.json")["cases"]}
     assert sizes == {(32, 32, 8), (28, 32, 8), (32, 26, 8)}, "whole images are scored"
     assert "filled up with the window's lowest value" in caplog.text
+
+
+def test_the_pipeline_of_init_runs_in_3d_also_where_volumes_differ_in_size(cli, folder, heads, tmp_path, tiny_settings):
+    cropped(folder, heads[0].patient, 28, 32, 7)
+    cropped(folder, heads[3].patient, 32, 26)
+    file = tmp_path / "mine.yaml"
+    looked = cli("doctor", folder, "--json")
+    assert looked.exit_code == 0 and "data.grid_size would make their voxels unequal" in looked.stdout
+    assert cli("init", folder, "--out", file).exit_code == 0 and "grid_size" not in file.read_text()
+    small = (
+        "data.spatial_dims=3", "crop.size=[16,16,12]", "evaluation.patch_size=null", "training.steps=1",
+        "evaluation.updates=1", "evaluation.channels=[2,4]", "evaluation.arms=[standard,standard+gan]",
+        "audit.lesions=1", "audit.volumes=1", "synthesis.insertions=1", "synthesis.removals=0",
+    )  # fmt: skip
+    done = cli("run", file, "--out", tmp_path / "out", *tiny_arguments(tiny_settings, *small))
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out" / "report.html").exists()
+    shapes = [tuple(case["shape"]) for case in read_json(tmp_path / "out" / "prepared" / "datalist.json")["cases"]]
+    assert {(28, 32, 7), (32, 26, 8), (32, 32, 8)} == set(shapes), "whole volumes are scored"
 
 
 @pytest.mark.parametrize("ends", [(28, 26), (28, 30, 5)])
