@@ -17,6 +17,8 @@ SPACING_MM = (2.0, 2.0)
 class StubView:
     """One slice in memory instead of on the disk."""
 
+    shape = (48, 48)
+
     def __init__(self, seed: int, tumor_voxels: int = 0, relative_level: float | None = 0.5):
         rng = np.random.RandomState(seed)
         x, y = np.indices((48, 48)) - 24
