@@ -30,6 +30,7 @@ from medaug.stages.provenance import refuse_known
 from medaug.stages.runs import RunDir
 from medaug.stages.segmenter import frozen_segmenter
 from medaug.transforms import RandInsertTumor, RemoveTumor
+from medaug.transforms.whole import translate_whole
 from medaug.translators.weights import Weights, load_weights
 from medaug.volumes import Window, affine_of
 
@@ -148,7 +149,12 @@ class Material:
         return Lesions.of(self.insertions, self.crop_size, pasted=self.weights.uses_references)
 
     def remove(self, image: np.ndarray, mask: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
-        """A normalised image (*S) through the other generator: without what `mask` marks."""
+        """A normalised image (*S) through the other generator: without what `mask` marks.
+
+        Plain methods are asked bare: the range of a fake says nothing of what its generator may answer.
+        """
+        if self.prior is None:
+            return translate_whole(image, UNIT, self.weights, "b2a", (UNIT.low, UNIT.high), seed=self.seed).image
         affine = torch.from_numpy(affine_of(spacing_mm))
         scan = MetaTensor(torch.from_numpy(image.astype(np.float32))[None], affine=affine)
         return RemoveTumor(self.weights, seed=self.seed)(scan, mask[None].astype(np.float32), window=UNIT).numpy()[0]
