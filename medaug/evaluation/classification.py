@@ -113,7 +113,7 @@ def _stack(samples: Sequence[Mapping[str, Any]], spatial_dims: int) -> tuple[Ten
     if len(shapes) > 1 or len(images[0].shape) != spatial_dims + 1 or images[0].shape[0] != 1:
         raise DataError(
             f"samples: found shapes {', '.join(map(str, sorted(shapes)))} in one batch; expected one shape "
-            f"{'(1, X, Y)' if spatial_dims == 2 else '(1, X, Y, Z)'} for all. Set data.grid_size, or "
+            f"{'(1, X, Y)' if spatial_dims == 2 else '(1, X, Y, Z)'} for all. Set data.resample_mm, or "
             "evaluation.patch_size."
         )
     return torch.stack(images), torch.stack(labels)

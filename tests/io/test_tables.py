@@ -15,7 +15,7 @@ def test_a_name_that_a_spreadsheet_would_run_is_text_there_and_comes_back(tmp_pa
     assert read_csv(tmp_path / "a.csv") == [{"patient": name, "score": "-0.5"}, {"patient": "b", "score": "-1.5"}]
 
 
-@pytest.mark.parametrize("content", [b"a,b\n1\n", b"\xff", b'a\n"x', b""])
+@pytest.mark.parametrize("content", [b"a,b\n1\n", b'a\n"x', b""])
 def test_a_table_that_is_none_is_refused(tmp_path, content):
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(DataError, match=r"a\.csv: found no readable table"):

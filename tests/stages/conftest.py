@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from medaug.io.seals import seal
 from medaug.stages.runs import RunDir
 
 DERIVED = {"synthesize": "synthetic", "audit": "audit", "evaluate": "evaluation", "train": "train"}
@@ -71,6 +72,18 @@ def contents() -> Callable[[Path], dict[str, bytes]]:
         return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
     return contents
+
+
+@pytest.fixture(scope="session")
+def sealed() -> Callable[[RunDir, str, Path], None]:
+    """`sealed(run, "train", path)`: as if that stage had written the file as it is now."""
+
+    def sealed(run: RunDir, stage: str, path: Path) -> None:
+        marker = json.loads(run.done(stage).read_text())
+        marker["files"][str(path.relative_to(run.root))] = seal(path)
+        run.done(stage).write_text(json.dumps(marker))
+
+    return sealed
 
 
 @pytest.fixture(scope="session")

@@ -79,13 +79,14 @@ def test_a_run_says_so_before_it_trains(cli, tmp_path):
     assert result.stderr.index("prepare: done") < result.stderr.index("warning: no verdict will be possible. Too few")
 
 
-def test_what_the_log_warns_of_reaches_the_screen_and_the_head_of_the_page_of_a_resumed_run(cli, copy_of_run):
+def test_what_the_log_warns_of_reaches_the_screen_and_the_head_of_the_page_of_a_resumed_run(cli, copy_of_run, sealed):
     log = copy_of_run.train / "metrics.jsonl"
     rows = [
         {"step": step, "strength_b": 1e-5, "diversity_b": 1e-4, "discriminator_b": 0.001, "cycle_a": 9.0 - step}
         for step in range(8)
     ]
     log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sealed(copy_of_run, "train", log)
     result = cli("run", options=["--out", copy_of_run.root])
     assert result.exit_code == 0 and "train: unchanged" in result.stderr
     page = text_of(copy_of_run.report)

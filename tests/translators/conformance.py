@@ -12,12 +12,25 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
+from medaug.lesions import LesionPrior
+from medaug.lesions.prior import ReferenceLesion
 from medaug.translators import Translator, build_translator, settings_of
 from medaug.translators.weights import load_weights, save_translator
 from medaug.volumes import Domain, Window
 
 HEALTHY, TUMOR = Domain("healthy", "CT", Window(-100, 300, "HU")), Domain("tumor", "MR")
 DIRECTIONS = ("a2b", "b2a")
+
+
+def prior_of(translator: Translator) -> LesionPrior | None:
+    """The smallest prior that the weights of a mask-guided translator may have; plain ones have none."""
+    if not translator.mask_guided:
+        return None
+    shape = (8,) * translator.spatial_dims
+    lesion = ReferenceLesion(
+        np.zeros(shape, np.float32), np.zeros(shape, bool), "p", "c", None, 3.0, 0.5, 0.0, (0.5,) * len(shape)
+    )
+    return LesionPrior([lesion], shape, (1.0,) * len(shape))
 
 
 class TranslatorConformance:
@@ -118,12 +131,14 @@ class TranslatorConformance:
                 torch.testing.assert_close(alone[domain][0], together[domain][i], rtol=1e-4, atol=1e-4)
 
     def test_saved_weights_translate_bit_for_bit_alike(self, translator, batch, tmp_path):
-        digest = save_translator(tmp_path / "weights", translator, None, {"spacing_mm": [1.0], "note": "x"})
+        spacing_mm, prior = (1.0,) * translator.spatial_dims, prior_of(translator)
+        digest = save_translator(tmp_path / "weights", translator, prior, {"spacing_mm": spacing_mm, "note": "x"})
         weights = load_weights(tmp_path / "weights")
         loaded = weights.translator
         assert type(loaded) is type(translator) and settings_of(loaded) == settings_of(translator)
         assert (loaded.domain_a, loaded.domain_b, loaded.spatial_dims) == (HEALTHY, TUMOR, translator.spatial_dims)
-        assert weights.prior is None and weights.facts["sha256"] == digest and weights.facts["note"] == "x"
+        assert (weights.prior is None) == (prior is None)
+        assert weights.facts["sha256"] == digest and weights.facts["note"] == "x"
         assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
         for direction in DIRECTIONS:
             expected = translate(translator.eval(), batch, direction, seed=3)

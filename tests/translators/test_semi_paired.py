@@ -97,7 +97,7 @@ def test_the_segmenter_is_neither_trained_nor_saved(tmp_path):
     assert set(translator.state_dict()) == names and not network.training
     gradient(translator, make_batch(2))
     assert network.weight.grad is None and not any(p is network.weight for p in translator.parameters())
-    save_translator(tmp_path / "w", translator, None, {"spacing_mm": [1.0]})
+    save_translator(tmp_path / "w", translator, None, {"spacing_mm": [1.0, 1.0]})
     assert load_weights(tmp_path / "w").translator.segmenter is None
 
 

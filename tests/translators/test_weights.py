@@ -1,17 +1,14 @@
 """Weights that do not fit this version of medaug are refused, not half loaded."""
 
-import numpy as np
 import pytest
 import torch
 
 from medaug.errors import WeightsError
 from medaug.io.weights import read_weights, write_weights
-from medaug.lesions import LesionPrior
-from medaug.lesions.prior import ReferenceLesion
 from medaug.translators import build_translator
 from medaug.translators.weights import load_weights, save_translator
 
-from .conformance import HEALTHY, TUMOR
+from .conformance import HEALTHY, TUMOR, prior_of
 
 SMALL = {"width": 4, "depth": 2, "discriminator_width": 4, "discriminator_layers": 1}
 
@@ -20,11 +17,7 @@ SMALL = {"width": 4, "depth": 2, "discriminator_width": 4, "discriminator_layers
 def parts(tmp_path):
     """The tensors and metadata of good weights."""
     translator = build_translator("mask-guided-cyclegan", SMALL, HEALTHY, TUMOR, 2)
-    image, mask = np.zeros((8, 8), np.float32), np.zeros((8, 8), bool)
-    lesion = ReferenceLesion(image, mask, "p", "c", None, 3.0, 0.5, 0.0, (0.5, 0.5))
-    save_translator(
-        tmp_path / "good", translator, LesionPrior([lesion], (8, 8), (1.0, 0.5)), {"spacing_mm": [1.0, 0.5]}
-    )
+    save_translator(tmp_path / "good", translator, prior_of(translator), {"spacing_mm": [1.0, 0.5]})
     return read_weights(tmp_path / "good")
 
 

@@ -219,12 +219,8 @@ def _meant(found: Any, expected: str) -> str:
 
 
 def _nearest(location: list[str]) -> str:
-    model: Any = PipelineConfig
-    for part in location[:-1]:
-        if part in model.model_fields:  # or else a name that the user chose
-            kinds = _kinds(model.model_fields[part].annotation)
-            model = next((kind for kind in kinds if hasattr(kind, "model_fields")), model)
-    known = list(model.model_fields)
+    kinds = _kinds_of(location[:-1])
+    known = list(next((kind.model_fields for kind in kinds if hasattr(kind, "model_fields")), {}))
     close = difflib.get_close_matches(location[-1], known, n=1)
     return f"; did you mean '{'.'.join([*location[:-1], close[0]])}'?" if close else f"; valid are: {', '.join(known)}"
 

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from medaug.cli import app
 from medaug.errors import ConfigError, LeakageError, RunError
 from medaug.io.atomic import read_json
+from medaug.pipeline import run_pipeline
+from medaug.stages.audits.findings import asked_audits
 from medaug.stages.audits.registry import AUDITS
 from medaug.stages.config.audits import LimitsConfig
 from medaug.stages.config.files import load_config
@@ -58,13 +60,14 @@ def test_the_page_shows_the_audits_once_they_were_asked(audited, tiny_run):
     assert "Does the fake hide its source?" not in tiny_run.report.read_text()
 
 
-def test_the_probe_of_the_page_is_the_audit_of_the_shortcut(audited):
-    """One measurement: the same insertions, features and folds (intervals are coarser in these tests)."""
-    run, result = audited
-    shortcut = next(finding for finding in json.loads(result.stdout) if finding["name"] == "shortcut")
-    realism = read_json(run.audit / "realism.json")
-    assert realism["n"] == shortcut["n"]["pairs"] > 4
-    assert realism["probe"]["auc"] == shortcut["value"]
+def test_the_probe_of_the_page_is_the_audit_of_the_shortcut(copy_of_run, tiny_config, forget):
+    """One measurement: the same insertions, features and folds."""
+    forget(copy_of_run, "audit")
+    run_pipeline(tiny_config(), copy_of_run.root, until="audit")
+    realism = read_json(copy_of_run.audit / "realism.json")
+    (shortcut,) = asked_audits(tiny_config(), copy_of_run, ["shortcut"])
+    assert realism["n"] == shortcut.n["pairs"] > 4
+    assert [realism["probe"][key] for key in ("auc", "low", "high")] == [shortcut.value, shortcut.low, shortcut.high]
 
 
 def test_the_audit_of_realism_stays_where_it_was(audited, tiny_run):

@@ -11,7 +11,6 @@ from medaug.cli import app
 from medaug.errors import ConfigError, RunError
 from medaug.io.atomic import read_json
 from medaug.io.prepared import View
-from medaug.io.seals import seal
 from medaug.stages.benchmark import jobs
 from medaug.stages.benchmark.launch import run_benchmark
 from medaug.stages.benchmark.plan import blocks_of
@@ -160,12 +159,11 @@ def test_a_failing_cell_is_named_and_the_others_go_on(prepared, benchmark_config
     assert [path.stem for path in set(cells(prepared)) - set(before)] == ["standard-seed1"]
 
 
-def test_synthetic_cases_of_a_test_patient_fail_their_cells_alone(copied, benchmark_config, edit_json):
+def test_synthetic_cases_of_a_test_patient_fail_their_cells_alone(copied, benchmark_config, edit_json, sealed):
     leaked, cell = read_json(copied.labelled(2).split)["test"][0], "labelled-2/standard.gan-seed0-ratio0.5"
     datalist = copied.labelled(2).synthetic / "datalist.json"
     edit_json(datalist, lambda content: content["training"][0]["parent"].update(patient=leaked))
-    marker = copied.labelled(2).done("synthesize")  # as if it had been written so
-    edit_json(marker, lambda kept: kept["files"].update({"synthetic/datalist.json": seal(datalist)}))
+    sealed(copied.labelled(2), "synthesize", datalist)
     with pytest.raises(RunError, match=rf"2 job\(s\) failed.*{cell} \(LeakageError: .*{leaked}"):
         run_benchmark(benchmark_config(), copied.root)
 
