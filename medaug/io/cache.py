@@ -8,6 +8,7 @@ and `<case>.source.json` with the prepared entry and a fingerprint of the source
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -177,7 +178,8 @@ def _stored_entry(case: Case, folder: Path, options: Options) -> dict[str, Any] 
 
 
 def _fingerprint(case: Case, options: Options) -> dict[str, Any]:
-    return {"format": FORMAT, "case": dict(case), "sources": source_stamps(case), "options": options.to_dict()}
+    made_of = {"format": FORMAT, "case": dict(case), "sources": source_stamps(case), "options": options.to_dict()}
+    return dict(json.loads(to_json(made_of)))  # as it is read back: tuples are lists there
 
 
 def file_name(name: str) -> str:

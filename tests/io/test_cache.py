@@ -192,10 +192,11 @@ def test_a_tumor_lost_to_the_grid_is_said(tmp_path, caplog):
 
 def test_an_unchanged_case_is_not_decoded_again(tmp_path, monkeypatch):
     case, _, _ = write_case(tmp_path)
-    first = prepare_case(case, tmp_path / "p", spatial_dims=3, grid_size=(4, 4))
-    assert is_current(case, tmp_path / "p", spatial_dims=3, grid_size=(4, 4))
+    options = {"spatial_dims": 3, "grid_size": (4, 4), "classes": ((1,), (2, 4))}
+    first = prepare_case(case, tmp_path / "p", **options)
+    assert is_current(case, tmp_path / "p", **options)
     monkeypatch.setattr(decoding, "read_scan", lambda *_, **__: pytest.fail("decoded again"))
-    assert prepare_case(case, tmp_path / "p", spatial_dims=3, grid_size=(4, 4)) == first
+    assert prepare_case(case, tmp_path / "p", **options) == first
 
 
 def test_a_case_is_decoded_again_when_files_options_or_arrays_change(tmp_path):

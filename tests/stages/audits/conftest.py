@@ -22,7 +22,7 @@ FINER = (
 """Voxels small enough that a lesion has an edge and a texture."""
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def quicker() -> Iterator[None]:
     """What makes intervals and pictures finer takes most of the time."""
     with pytest.MonkeyPatch.context() as patch:
