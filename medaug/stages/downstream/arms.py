@@ -11,18 +11,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from monai.transforms import Compose, SpatialPadd, Transform
+from monai.transforms import Compose, Transform
 
 from medaug.errors import ConfigError
-from medaug.evaluation.samples import Source, sample_size, standard_augmentation
+from medaug.evaluation.samples import Source, standard_augmentation
 from medaug.stages.config import EvaluationConfig, PipelineConfig
 from medaug.stages.config.arms import Synthetic
 from medaug.stages.downstream.own_arms import build_own
 from medaug.transforms.baselines import NEEDS, build_baseline
 
 REFERENCE = "standard"
-MIXING = ("carvemix", "cutmix")
-"""Baselines that take the same place of another view: views of several sizes are filled up to the largest."""
 ONLINE: tuple[Synthetic, ...] = ("online", "removed")
 """What is made while a network trains."""
 
@@ -57,12 +55,7 @@ class Arm:
         """
         if self.baseline is None or NEEDS.get(self.baseline) != "bank":
             return None
-        full = sample_size([real], None) if self.baseline in MIXING else None
-        fill = [] if full is None else [
-            SpatialPadd("image", full, method="end", value=-1.0),
-            SpatialPadd(["label", "organ"], full, method="end", allow_missing_keys=True),
-        ]  # fmt: skip
-        return Compose([*fill, build_baseline(self.baseline, bank=_Bank(real, Compose(fill)))])
+        return Compose([build_baseline(self.baseline, bank=_Bank(real))])
 
     def augmentation(self, spatial_dims: int, references: Source) -> Compose:
         """What samples {"image", "label"} go through.
@@ -150,16 +143,16 @@ def _is_possible(arm: Arm, config: PipelineConfig) -> bool:
 
 
 class _Bank(Sequence):
-    """Views with something labelled, read when asked for: as `Source.sample` gives them, and `fill` changes them."""
+    """Views with something labelled, read when asked for: as `Source.sample` gives them."""
 
-    def __init__(self, source: Source, fill: Compose):
-        self.source, self.views, self.fill = source, [view for view in source.views if view.tumor_voxels], fill
+    def __init__(self, source: Source):
+        self.source, self.views = source, [view for view in source.views if view.tumor_voxels]
 
     def __len__(self) -> int:
         return len(self.views)
 
     def __getitem__(self, index: int) -> dict[str, Any]:  # type: ignore[override]
-        return dict(self.fill(self.source.sample(self.views[index])))
+        return dict(self.source.sample(self.views[index]))
 
 
 class _Images(Sequence):
