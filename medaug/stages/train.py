@@ -15,20 +15,20 @@ from medaug.errors import DataError
 from medaug.io.atomic import read_json, write_json
 from medaug.io.prepared import View, common_axes, common_spacing_mm, views_of
 from medaug.lesions import LesionExample, LesionPrior
-from medaug.progress import say, track
+from medaug.progress import track
 from medaug.report.preview import Preview
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
 from medaug.stages.config.two_domains import segmenter_terms
 from medaug.stages.domains.material import Material, domain_material, domain_segmenter, needs_segmenter
-from medaug.stages.markers import data_print, essential, run_stage
+from medaug.stages.markers import data_print, essential
 from medaug.stages.provenance import content_of
 from medaug.stages.runs import RunDir
+from medaug.stages.trained import run_training
 from medaug.stages.warm_start import beyond_the_budget, start_from, weights_hash
 from medaug.training import fit
-from medaug.training.checkpoint import has_checkpoint
 from medaug.training.log import METRICS, read_metrics
-from medaug.training.monitors import warnings_in, warnings_of
+from medaug.training.monitors import warnings_of
 from medaug.training.processes import is_helper
 from medaug.training.samples import TumorCropSamples, WholeViewSamples, healthy_views
 from medaug.translators import Translator, build_translator
@@ -45,14 +45,7 @@ def train(config: PipelineConfig, run: RunDir) -> bool:
         datalists.append(data_print(run.datalist_b))
     sections = [essential(getattr(config, name)) for name in names]
     inputs = [sections, *datalists, read_json(run.split)["hash"], *weights_hash(config.translator.warm_start)]
-    helper = is_helper(config.training)
-    ran = run_stage(
-        run, "train", inputs, [run.train], lambda: _train(config, run), helper=helper,
-        remade=lambda path: path.name != METRICS and has_checkpoint(run.train),
-    )  # fmt: skip
-    for warning in [] if helper else warnings_in(run.train):
-        say(f"warning: {warning}")
-    return ran
+    return run_training(run, "train", inputs, run.train, lambda: _train(config, run), config.training)
 
 
 def _train(config: PipelineConfig, run: RunDir) -> None:

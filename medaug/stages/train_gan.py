@@ -11,18 +11,17 @@ from medaug.generation.dcgan import build_dcgan
 from medaug.generation.weights import save_gan
 from medaug.io.atomic import read_json
 from medaug.io.prepared import View, common_axes, common_spacing_mm, views_of
-from medaug.progress import say
 from medaug.report.latent import GanPreview, draw_latent_space
 from medaug.splits import Split
 from medaug.stages.config import PipelineConfig
-from medaug.stages.markers import data_print, essential, run_stage
+from medaug.stages.markers import data_print, essential
 from medaug.stages.provenance import content_of
 from medaug.stages.runs import RunDir
+from medaug.stages.trained import run_training
 from medaug.training import fit
-from medaug.training.checkpoint import has_checkpoint
 from medaug.training.classes import ClassCropSamples
 from medaug.training.log import METRICS, read_metrics
-from medaug.training.monitors import warnings_in, warnings_of
+from medaug.training.monitors import warnings_of
 from medaug.training.processes import is_helper
 from medaug.training.samples import healthy_views
 from medaug.volumes import length_unit
@@ -32,14 +31,7 @@ def train_gan(config: PipelineConfig, run: RunDir) -> bool:
     """The stage; says whether it had anything to do."""
     sections = [essential(getattr(config, name)) for name in ("data", "split", "gan", "crop", "training")]
     inputs = [sections, data_print(run.datalist), read_json(run.split)["hash"]]
-    helper = is_helper(config.training)
-    ran = run_stage(
-        run, "train-gan", inputs, [run.train_gan], lambda: _train(config, run), helper=helper,
-        remade=lambda path: path.name != METRICS and has_checkpoint(run.train_gan),
-    )  # fmt: skip
-    for warning in [] if helper else warnings_in(run.train_gan):
-        say(f"warning: {warning}")
-    return ran
+    return run_training(run, "train-gan", inputs, run.train_gan, lambda: _train(config, run), config.training)
 
 
 def _train(config: PipelineConfig, run: RunDir) -> None:
