@@ -52,7 +52,7 @@ fuzz: .venv/.dev
 	MEDAUG_FUZZ=$(FUZZ) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m hypothesis --hypothesis-seed=$(FUZZ_SEED)
 
 crash: .venv/.dev
-	MEDAUG_KILLS=$(KILLS) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --timeout 1800 tests/stages/test_crashes.py tests/stages/benchmark/test_processes.py
+	MEDAUG_KILLS=$(KILLS) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --timeout 1800 tests/stages/test_crashes.py tests/benchmark/test_processes.py
 
 bench: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -o addopts="--import-mode=importlib" -q tests/benchmarks --ignore tests/benchmarks/test_time_to_quality.py

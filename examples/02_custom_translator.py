@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 
-from medaug.losses import adversarial_generator, l1
-from medaug.pipeline import run_pipeline
-from medaug.stages.config.files import load_config
-from medaug.translators import TRANSLATORS, Translator
+from medaug.config.files import load_config
+from medaug.models import TRANSLATORS, Translator
+from medaug.models.losses import adversarial_generator, l1
+from medaug.stages.pipeline import run_pipeline
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, SaveImaged
 
+from medaug.config.files import load_config
 from medaug.phantoms import abdomen_phantom
-from medaug.pipeline import run_pipeline
-from medaug.stages.config.files import load_config
+from medaug.stages.pipeline import run_pipeline
 from medaug.transforms import SynthesizeCTd
 
 SETTINGS = [

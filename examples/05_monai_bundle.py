@@ -14,8 +14,8 @@ from monai import bundle
 from monai.data import MetaTensor
 from monai.transforms import SaveImage
 
+from medaug.exports.bundle import export_bundle
 from medaug.phantoms import phantoms
-from medaug.stages.exports.bundle import export_bundle
 
 
 def main() -> None:

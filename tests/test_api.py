@@ -12,8 +12,8 @@ import typer
 import medaug
 from medaug import api
 from medaug.cli import app
+from medaug.config import PipelineConfig
 from medaug.errors import ConfigError
-from medaug.stages.config import PipelineConfig
 
 COMMANDS = typer.main.get_command(app).commands
 PRINTING = {"json"}

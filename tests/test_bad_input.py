@@ -17,12 +17,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from medaug.cli import app
+from medaug.config.files import dump_config
+from medaug.data.atomic import read_json
+from medaug.data.writers import ScanRecord, write_layout
 from medaug.errors import ConfigError, DataError, LeakageError, RunError, WeightsError
-from medaug.io.atomic import read_json
-from medaug.io.writers import ScanRecord, write_layout
 from medaug.phantoms import phantoms
-from medaug.pipeline import run_pipeline
-from medaug.stages.config.files import dump_config
+from medaug.stages.pipeline import run_pipeline
 
 MEDAUG = Path(sys.executable).with_name("medaug")
 PROGRESS = re.compile(r"^(prepare|train|synthesize|audit|evaluate|report): ")

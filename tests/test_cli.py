@@ -18,13 +18,13 @@ from typer.testing import CliRunner
 
 import medaug
 from medaug.cli import app
+from medaug.config.files import dump_config
+from medaug.data import phantom_folder as phantoms_stage
+from medaug.data.atomic import read_json, write_json
+from medaug.data.cache import open_array
+from medaug.data.files import read_label, read_scan, write_scan
 from medaug.errors import DataError, RunError, TrainingError, WeightsError
-from medaug.io.atomic import read_json, write_json
-from medaug.io.cache import open_array
-from medaug.io.files import read_label, read_scan, write_scan
 from medaug.phantoms import phantoms
-from medaug.stages import phantoms as phantoms_stage
-from medaug.stages.config.files import dump_config
 
 MEDAUG = Path(sys.executable).with_name("medaug")
 COMMANDS = (
@@ -75,7 +75,7 @@ def test_help_and_version_answer_without_heavy_imports():
 
 def test_settings_are_read_without_waiting_for_torch_and_monai():
     script = (
-        "import sys; from medaug.stages.config.files import load_config; from medaug.errors import ConfigError\n"
+        "import sys; from medaug.config.files import load_config; from medaug.errors import ConfigError\n"
         "try: load_config(None, ['training.stps=5'])\n"
         "except ConfigError: pass\n"
         "heavy = [name for name in ('torch', 'monai') if name in sys.modules]; assert not heavy, heavy"
@@ -202,7 +202,7 @@ def test_stopping_says_how_to_go_on(cli, tiny_yaml, tmp_path, monkeypatch):
     def stop(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("medaug.pipeline.run_pipeline", stop)
+    monkeypatch.setattr("medaug.stages.pipeline.run_pipeline", stop)
     result = cli("run", tiny_yaml, "--out", tmp_path / "out")
     assert result.exit_code == 130
     assert result.stderr.strip() == "medaug: stopped; the same command resumes where it was"
@@ -219,7 +219,7 @@ def test_an_error_of_a_worker_process_is_one_line_too(cli, tiny_yaml, tmp_path, 
     def fail(*arguments, **options):
         raise kind(text)
 
-    monkeypatch.setattr("medaug.pipeline.run_pipeline", fail)
+    monkeypatch.setattr("medaug.stages.pipeline.run_pipeline", fail)
     result = cli("run", tiny_yaml, "--out", tmp_path / "out")
     assert result.exit_code == TrainingError.exit_code
     assert result.stderr.strip() == "medaug: step 3: loss not finite."
@@ -229,7 +229,7 @@ def test_a_bug_is_not_dressed_up_as_a_user_error(cli, tiny_yaml, tmp_path, monke
     def fail(*arguments, **options):
         raise RuntimeError("shape mismatch")
 
-    monkeypatch.setattr("medaug.pipeline.run_pipeline", fail)
+    monkeypatch.setattr("medaug.stages.pipeline.run_pipeline", fail)
     result = cli("run", tiny_yaml, "--out", tmp_path / "out")
     assert isinstance(result.exception, RuntimeError)
 

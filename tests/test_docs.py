@@ -20,15 +20,15 @@ from monai.data import MetaTensor
 from typer.testing import CliRunner
 
 from medaug.cli import app
+from medaug.config.files import load_config
+from medaug.data.atomic import read_json
+from medaug.data.cache import open_array
 from medaug.errors import MedaugError
-from medaug.generation.dcgan import build_dcgan
-from medaug.generation.weights import save_gan
-from medaug.io.atomic import read_json
-from medaug.io.cache import open_array
-from medaug.stages.config.files import load_config
-from medaug.stages.exports.bundle import export_bundle
-from medaug.translators import build_translator
-from medaug.translators.weights import save_translator
+from medaug.exports.bundle import export_bundle
+from medaug.models import build_translator
+from medaug.models.noise.dcgan import build_dcgan
+from medaug.models.noise.weights import save_gan
+from medaug.models.weights import save_translator
 from medaug.volumes import Domain, Percentiles, Window
 
 from .doc_blocks import ROOT, blocks_of, pages

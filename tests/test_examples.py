@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from medaug.io.atomic import read_json
-from medaug.io.files import read_scan
+from medaug.data.atomic import read_json
+from medaug.data.files import read_scan
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 TINY_DOMAINS = (

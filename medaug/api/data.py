@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from medaug.api.paths import AnyPath, check_seed, path_of
 
 if TYPE_CHECKING:
-    from medaug.stages.doctor.examination import Examination
+    from medaug.doctor.examination import Examination
 
 
 def doctor(
@@ -22,7 +22,7 @@ def doctor(
     Raises:
         MedaugError: if nothing can be looked at, or `out` is there already.
     """
-    from medaug.stages.doctor.examination import examine
+    from medaug.doctor.examination import examine
 
     return examine(
         Path(data), sequence=sequence, layout=layout, target=path_of(target),
@@ -44,7 +44,7 @@ def init(
     Raises:
         MedaugError: if nothing can be looked at, or `out` is there already.
     """
-    from medaug.stages.doctor.examination import examine
+    from medaug.doctor.examination import examine
 
     examine(
         Path(data), sequence=sequence, layout=layout, target=path_of(target),
@@ -61,6 +61,6 @@ def phantoms(out: AnyPath, *, layout: str = "brats", patients: int = 12, anatomy
         MedaugError: for an unknown layout or anatomy, or a folder that cannot be written.
     """
     check_seed(seed)
-    from medaug.stages.phantoms import write_phantoms
+    from medaug.data.phantom_folder import write_phantoms
 
     return write_phantoms(Path(out), layout, patients=patients, anatomy=anatomy, seed=seed)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from medaug.api.paths import AnyPath, path_of
 
 if TYPE_CHECKING:
-    from medaug.pipeline import StageResult
-    from medaug.quality.audits import Finding
-    from medaug.stages.compare_runs import RunComparison
-    from medaug.stages.reproduce import Reproduction
+    from medaug.audits.measures import Finding
+    from medaug.benchmark.compare_runs import RunComparison
+    from medaug.benchmark.reproduce import Reproduction
+    from medaug.stages.pipeline import StageResult
 
 
 def report(folder: AnyPath) -> Path:
@@ -21,7 +21,7 @@ def report(folder: AnyPath) -> Path:
     Raises:
         RunError: if there is nothing to draw it from, naming what is missing.
     """
-    from medaug.revisit import draw_page
+    from medaug.benchmark.revisit import draw_page
 
     return draw_page(Path(folder))
 
@@ -32,7 +32,7 @@ def export_results(folder: AnyPath, out: AnyPath) -> Path:
     Raises:
         RunError: if the run is unfinished, or `out` is there.
     """
-    from medaug.stages.benchmark.supplement import export_results
+    from medaug.benchmark.supplement import export_results
 
     return export_results(Path(folder), Path(out))
 
@@ -46,7 +46,7 @@ def reproduce(
     Raises:
         MedaugError: if the run is unfinished, or the data have changed.
     """
-    from medaug.revisit import reproduce
+    from medaug.benchmark.revisit import reproduce
 
     return reproduce(Path(folder), path_of(out), jobs=jobs, on_stage=on_stage or (lambda _: None))
 
@@ -60,7 +60,7 @@ def compare_runs(reference: AnyPath, others: Sequence[AnyPath], *, arm: Sequence
     Raises:
         MedaugError: if a run is unfinished, or they cannot be paired.
     """
-    from medaug.stages.compare_runs import compared_runs
+    from medaug.benchmark.compare_runs import compared_runs
 
     return compared_runs([Path(reference), *map(Path, others)], list(arm or []))
 
@@ -74,6 +74,6 @@ def audit(run: AnyPath, *, only: Sequence[str] | None = None, set_: Sequence[str
     Raises:
         MedaugError: whatever is refused.
     """
-    from medaug.revisit import audit_run
+    from medaug.benchmark.revisit import audit_run
 
     return audit_run(Path(run), list(only or []), list(set_ or []))

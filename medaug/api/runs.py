@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from medaug.api.paths import AnyPath, check_seed, path_of
 
 if TYPE_CHECKING:
-    from medaug.pipeline import StageResult
-    from medaug.stages.benchmark.tables import BenchmarkResults, Plan
-    from medaug.stages.config import PipelineConfig
-    from medaug.stages.runs import RunDir
+    from medaug.benchmark.tables import BenchmarkResults, Plan
+    from medaug.config import PipelineConfig
+    from medaug.runs.folder import RunDir
+    from medaug.stages.pipeline import StageResult
     from medaug.stages.shards import ShardResult
 
 OnStage = Callable[["StageResult"], None]
@@ -90,7 +90,7 @@ def synthesize(run: AnyPath, *, shard: str = "1/1") -> ShardResult:
     Raises:
         MedaugError: whatever is refused.
     """
-    from medaug.revisit import synthesize_share
+    from medaug.benchmark.revisit import synthesize_share
 
     return synthesize_share(Path(run), shard)
 
@@ -109,12 +109,12 @@ def benchmark(
     """
     settings, folder = _settings(pipeline, set_, {}), Path(out or Path("out") / Path(pipeline).stem)
     if dry_run:
-        from medaug.stages.benchmark.tables import plan_of
+        from medaug.benchmark.tables import plan_of
 
         return plan_of(settings, folder, jobs)
     _check_roots(settings)
-    from medaug.stages.benchmark.launch import run_benchmark
-    from medaug.stages.benchmark.tables import results_of
+    from medaug.benchmark.launch import run_benchmark
+    from medaug.benchmark.tables import results_of
 
     return results_of(run_benchmark(settings, folder, jobs=jobs, executor=executor))
 
@@ -126,13 +126,13 @@ def sample(weights: AnyPath, *, out: AnyPath, label: str = "both", count: int = 
         MedaugError: whatever is refused.
     """
     check_seed(seed)
-    from medaug.stages.sample import write_samples
+    from medaug.scans.sample import write_samples
 
     return write_samples(Path(weights), Path(out), label=label, count=count, seed=seed)
 
 
 def _settings(file: AnyPath | None, set_: Sequence[str] | None, chosen: Mapping[str, object]) -> PipelineConfig:
-    from medaug.stages.config.files import load_config
+    from medaug.config.files import load_config
 
     given = {key: value for key, value in chosen.items() if value is not None}
     return load_config(path_of(file), list(set_ or []), given)
@@ -140,14 +140,14 @@ def _settings(file: AnyPath | None, set_: Sequence[str] | None, chosen: Mapping[
 
 def _run(settings: PipelineConfig, out: AnyPath | None, name: str, until: str, on_stage: OnStage | None) -> RunDir:
     _check_roots(settings)
-    from medaug.pipeline import run_pipeline
+    from medaug.stages.pipeline import run_pipeline
 
     return run_pipeline(settings, Path(out or Path("out") / name), until=until, on_stage=on_stage or (lambda _: None))
 
 
 def _check_roots(settings: PipelineConfig) -> None:
     """A mistyped path is told at once, not after the seconds that importing torch and MONAI takes."""
-    from medaug.io.layouts import check_root
+    from medaug.data.layouts import check_root
 
     for section in (settings.data, settings.target):
         if section is not None and section.root is not None:

@@ -30,7 +30,7 @@ def insert(
     """Inserts tumors into one scan; returns the paths of image, label, picture and manifest."""
     check_seed(seed)
     _check_unwritten(scan, out, overwrite, "inserted")
-    from medaug.stages.scans.single import insert_into_scan
+    from medaug.scans.single import insert_into_scan
 
     return insert_into_scan(
         Path(scan), Path(weights), Path(out), count=count, seed=seed, size_mm=size_mm, organ_mask=path_of(organ_mask),
@@ -46,7 +46,7 @@ def styles(
     """Fills one mask with many different tumors; returns the paths of images, label and picture."""
     check_seed(seed)
     _check_unwritten(scan, out, overwrite, "style-00", "styles", "label")
-    from medaug.stages.scans.styles import insert_styles
+    from medaug.scans.styles import insert_styles
 
     where = Path(scan), Path(mask), Path(weights), Path(out)
     return insert_styles(*where, count=count, seed=seed, sequence=sequence)
@@ -59,7 +59,7 @@ def remove(
     """Removes a marked tumor from one scan; returns the paths of image, label, picture and manifest."""
     check_seed(seed)
     _check_unwritten(scan, out, overwrite, "removed")
-    from medaug.stages.scans.single import remove_from_scan
+    from medaug.scans.single import remove_from_scan
 
     where = Path(scan), Path(mask), Path(weights), Path(out)
     return remove_from_scan(*where, seed=seed, tumor_labels=tumor_labels, sequence=sequence)
@@ -74,7 +74,7 @@ def grow(
     """Grows one tumor in one scan; returns the paths of images, labels, animation and page."""
     check_seed(seed)
     _check_unwritten(scan, out, overwrite, "grown", "growth")
-    from medaug.stages.scans.grow import grow_in_scan
+    from medaug.scans.grow import grow_in_scan
 
     return grow_in_scan(
         Path(scan), Path(weights), Path(out), steps=steps, start_mm=start_mm, doubling_days=doubling_days,
@@ -91,8 +91,8 @@ def anomaly(
     """Scores a scan by its distance from its pseudo-healthy version; of a run folder, all held-out slices."""
     if out is not None:
         _check_unwritten(source, out, overwrite, "anomaly", "healthy")
-    from medaug.io.atomic import read_json
-    from medaug.revisit import score_anomalies
+    from medaug.benchmark.revisit import score_anomalies
+    from medaug.data.atomic import read_json
 
     files = score_anomalies(
         Path(source), path_of(weights), path_of(out), organ_mask=path_of(organ_mask), sequence=sequence,
@@ -102,7 +102,7 @@ def anomaly(
 
 
 def _check_unwritten(scan: AnyPath, out: AnyPath, overwrite: bool, *kinds: str) -> None:
-    from medaug.io.suffixes import stem_of
-    from medaug.stages.exports.output import check_unwritten
+    from medaug.data.suffixes import stem_of
+    from medaug.exports.output import check_unwritten
 
     check_unwritten(Path(out), [f"{stem_of(Path(scan))}_{kind}" for kind in kinds], overwrite=overwrite)

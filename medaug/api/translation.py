@@ -26,9 +26,9 @@ def synth_ct(
         MedaugError: whatever is refused.
     """
     check_seed(seed)
-    from medaug.io.suffixes import stem_of
-    from medaug.stages.exports.output import check_unwritten
-    from medaug.stages.scans.synth_ct import translate_scan
+    from medaug.data.suffixes import stem_of
+    from medaug.exports.output import check_unwritten
+    from medaug.scans.synth_ct import translate_scan
 
     stem = "synthetic" if deidentify else f"{stem_of(Path(scan).resolve())}_synthetic"
     check_unwritten(Path(out), [stem], overwrite=overwrite)
@@ -48,8 +48,8 @@ def compare(
     Raises:
         DataError: if the two are not of one grid and unit.
     """
-    from medaug.stages.exports.output import check_unwritten
-    from medaug.stages.scans.compare import compare_images
+    from medaug.exports.output import check_unwritten
+    from medaug.scans.compare import compare_images
 
     if out is not None:
         check_unwritten(Path(out), ["comparison", "view"], overwrite=overwrite)

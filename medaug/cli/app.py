@@ -105,7 +105,7 @@ def _fail_on_disk(error: OSError) -> NoReturn:
         _fail(f"{error.filename}: cannot be opened ({error.strerror}). Check the path.", errors.DataError.exit_code)
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         raise error
-    from medaug.io.atomic import write_error
+    from medaug.data.atomic import write_error
 
     _fail(str(write_error(error.filename or "the output folder", error)), errors.RunError.exit_code)
 

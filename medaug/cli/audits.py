@@ -40,8 +40,8 @@ def _print_table(findings: list[Any]) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from medaug.report.audits_section import limit_text, value_text
     from medaug.report.terminal import Table
-    from medaug.stages.audits.section import limit_text, value_text
 
     table, console = Table("audit", "figure (95 % interval)", "limits", "verdict"), Console(highlight=False)
     for f in findings:

@@ -18,7 +18,7 @@ def models(incomplete: str) -> list[str]:
 
 def layouts(incomplete: str) -> list[tuple[str, str]]:
     """Layouts that are read, with what they look like."""
-    from medaug.io.layouts import LAYOUTS
+    from medaug.data.layouts import LAYOUTS
 
     known = [("auto", "recognised by looking"), *((layout.name, layout.looks_like) for layout in LAYOUTS.values())]
     return [(name, text) for name, text in known if name.startswith(incomplete)]
@@ -41,7 +41,7 @@ def pipelines(incomplete: str) -> list[str]:
 
 def settings(incomplete: str) -> list[tuple[str, str]]:
     """`key=` for `--set`, with the default; sections first, so that what a key is part of can be chosen."""
-    from medaug.stages.config.pipeline import PipelineConfig
+    from medaug.config.pipeline import PipelineConfig
 
     return [(f"{key}=", f"default {default}") for key, default in _fields(PipelineConfig) if key.startswith(incomplete)]
 

@@ -39,7 +39,7 @@ def doctor(
     Example: medaug doctor BraTS/ --sequence flair
     """
     from medaug import api
-    from medaug.stages.doctor.text import examination_text
+    from medaug.doctor.text import examination_text
 
     found = api.doctor(
         data, sequence=sequence, layout=layout, target=target, target_sequence=target_sequence,

@@ -16,7 +16,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files 
 
 def print_json(found: Any) -> None:
     """Dataclasses, paths and NumPy values as JSON."""
-    from medaug.io.atomic import to_json
+    from medaug.data.atomic import to_json
 
     typer.echo(to_json(found), nl=False)
 

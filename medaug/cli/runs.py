@@ -155,6 +155,6 @@ def _print_result(found: Any) -> None:
     if isinstance(found, Path):
         say(found)
         return
-    from medaug.stages.config.files import dump_config
+    from medaug.config.files import dump_config
 
     say(dump_config(found).rstrip("\n"), lines=True)

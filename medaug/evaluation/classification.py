@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from medaug.errors import ConfigError, DataError
 from medaug.evaluation.updates import OnUpdate, Precision, Samples, autocast, run_updates
-from medaug.networks.initialization import isolated_rng
+from medaug.models.networks.initialization import isolated_rng
 
 GROUPS = 4
 

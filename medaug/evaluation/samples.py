@@ -23,8 +23,8 @@ from monai.transforms import Compose, RandAdjustContrastd, RandAffined, RandFlip
 from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
 
+from medaug.data.prepared import View, ViewArrays, filled_up
 from medaug.errors import DataError
-from medaug.io.prepared import View, ViewArrays, filled_up
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medaug.report.figures import DPI, INK, LINE, OKABE_ITO, SOFT, Encode, to_png
+from medaug.figures.charts import DPI, INK, LINE, OKABE_ITO, SOFT, Encode, to_png
 
 _COLOURS = ("blue", "vermillion", "green", "orange", "purple", "sky", "black")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")

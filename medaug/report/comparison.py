@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
+from medaug.audits.measures.similarity import IMAGE_METRICS
 from medaug.errors import visible
-from medaug.quality.similarity import IMAGE_METRICS
 from medaug.report.terminal import Table
 
 WIDTH = 100

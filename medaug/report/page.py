@@ -22,8 +22,8 @@ from typing import Any, Literal, TypeGuard
 import jinja2
 
 from medaug import __version__
+from medaug.data.atomic import write_text
 from medaug.errors import visible
-from medaug.io.atomic import write_text
 from medaug.report.viewer import Viewer, script, script_source
 
 Tone = Literal["helps", "hurts", "inconclusive", "info"]

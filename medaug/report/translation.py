@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from medaug.quality.similarity import Pair, Scale
-from medaug.report.figures import DPI, INK, LINE, OKABE_ITO, SOFT, to_png
-from medaug.report.pictures import Picture, picture_grid
+from medaug.audits.measures.similarity import Pair, Scale
+from medaug.figures.charts import DPI, INK, LINE, OKABE_ITO, SOFT, to_png
+from medaug.figures.pictures import Picture, picture_grid
 
 BINS = 128
 PERCENTILES = (0.05, 99.95)

@@ -14,23 +14,23 @@ from typing import Any
 
 import numpy as np
 
+from medaug.audits.measures import Scorer, level_scores, smoothed_inside
+from medaug.audits.scorers import Judge, judge_of
+from medaug.config import AnomalyConfig, PipelineConfig
+from medaug.data.atomic import atomic_path, read_json, write_json, write_text
+from medaug.data.cache import file_name
+from medaug.data.prepared import ORGAN_PIXELS_LEAST, View, ViewArrays, views_of
+from medaug.data.tables import csv_text
 from medaug.evaluation import Comparison, Interval, compare
 from medaug.evaluation.pooled import Scored, auc_interval, check_kinds, pseudo_values, within_patient
 from medaug.evaluation.sample_size import lacking
-from medaug.io.atomic import atomic_path, read_json, write_json, write_text
-from medaug.io.cache import file_name
-from medaug.io.prepared import ORGAN_PIXELS_LEAST, View, ViewArrays, views_of
-from medaug.io.tables import csv_text
+from medaug.figures.pictures import Picture, picture_grid
+from medaug.figures.roc import roc_and_histogram
 from medaug.progress import track
-from medaug.quality import Scorer, level_scores, smoothed_inside
-from medaug.report.pictures import Picture, picture_grid
-from medaug.report.roc import roc_and_histogram
+from medaug.runs.folder import RunDir
+from medaug.runs.markers import data_print, essential, run_stage
+from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
-from medaug.stages.config import AnomalyConfig, PipelineConfig
-from medaug.stages.markers import data_print, essential, run_stage
-from medaug.stages.provenance import refuse_known
-from medaug.stages.runs import RunDir
-from medaug.stages.scorers import Judge, judge_of
 
 SCORES = {
     "anomaly": "anomaly map",

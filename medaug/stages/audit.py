@@ -14,20 +14,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from medaug.io.atomic import atomic_path, read_json, write_json
-from medaug.io.prepared import View
-from medaug.quality import lesion_statistics
-from medaug.quality.audits import Insertion
-from medaug.quality.audits.shortcut import lesion_probe
-from medaug.quality.probe import MIN_PATIENTS
-from medaug.report.pictures import Picture, picture_grid
+from medaug.audits.across_slices import across_slices
+from medaug.audits.material import Material
+from medaug.audits.measures import Insertion, lesion_statistics
+from medaug.audits.measures.probe import MIN_PATIENTS
+from medaug.audits.measures.shortcut import lesion_probe
+from medaug.config import PipelineConfig
+from medaug.data.atomic import atomic_path, read_json, write_json
+from medaug.data.prepared import View
+from medaug.figures.pictures import Picture, picture_grid
 from medaug.report.viewer import EncodedCase, encode, write_cases
-from medaug.stages.across_slices import across_slices
-from medaug.stages.audits.material import Material
-from medaug.stages.config import PipelineConfig
-from medaug.stages.markers import run_stage
-from medaug.stages.runs import RunDir
-from medaug.stages.viewing import SHOWN, case_of_view
+from medaug.report.viewing import SHOWN, case_of_view
+from medaug.runs.folder import RunDir
+from medaug.runs.markers import run_stage
 from medaug.transforms import RemoveTumor
 
 PICTURES = 8

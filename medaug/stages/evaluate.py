@@ -11,23 +11,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from medaug.config import PipelineConfig
+from medaug.data.atomic import read_json
+from medaug.data.prepared import views_of
 from medaug.evaluation.samples import Source, say_sample_size
-from medaug.io.atomic import read_json
-from medaug.io.prepared import views_of
+from medaug.experiment.arms import arms_of, check_arms
+from medaug.experiment.cells import Cell, made_of, trained_cells
+from medaug.experiment.failures import failures_path, keep_failures
+from medaug.experiment.gate import accepted_cases, is_judged
+from medaug.experiment.held_out import check_provenance, held_out_patients, synthetic_source
+from medaug.experiment.online import online_edits
+from medaug.experiment.own_arms import refuse_own_arms
+from medaug.experiment.summary import write_summary
+from medaug.experiment.tasks import TASKS, Task
+from medaug.runs.folder import RunDir
+from medaug.runs.markers import data_print, essential, fingerprint, run_stage
+from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
-from medaug.stages.config import PipelineConfig
-from medaug.stages.downstream.arms import arms_of, check_arms
-from medaug.stages.downstream.cells import Cell, made_of, trained_cells
-from medaug.stages.downstream.failures import failures_path, keep_failures
-from medaug.stages.downstream.held_out import check_provenance, held_out_patients, synthetic_source
-from medaug.stages.downstream.online import online_edits
-from medaug.stages.downstream.own_arms import refuse_own_arms
-from medaug.stages.downstream.summary import write_summary
-from medaug.stages.downstream.tasks import TASKS, Task
-from medaug.stages.gate import accepted_cases, is_judged
-from medaug.stages.markers import data_print, essential, fingerprint, run_stage
-from medaug.stages.provenance import refuse_known
-from medaug.stages.runs import RunDir
 
 INSERTED = {"lesions", "size_mm", "shape"}
 """Settings of `synthesis` that decide what is inserted online."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from medaug.config import PipelineConfig
+from medaug.config.data import DataConfig
+from medaug.data.atomic import read_json
+from medaug.data.cases import Case
+from medaug.data.layouts import find_cases
 from medaug.errors import MedaugError
 from medaug.evaluation.sample_size import LEAST_SEEDS, lacking, least_patients
-from medaug.io.atomic import read_json
-from medaug.io.cases import Case
-from medaug.io.layouts import find_cases
+from medaug.experiment.arms import arms_of
+from medaug.experiment.summary import n_asked
 from medaug.progress import say
+from medaug.runs.folder import RunDir
 from medaug.splits import Split
-from medaug.stages.config import PipelineConfig
-from medaug.stages.config.data import DataConfig
-from medaug.stages.downstream.arms import arms_of
-from medaug.stages.downstream.summary import n_asked
 from medaug.stages.prepare import Source, split_of
-from medaug.stages.runs import RunDir
 
 logger = logging.getLogger(__name__)
 

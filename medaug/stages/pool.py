@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from medaug.audits.audit_scans import averaged
+from medaug.config import PipelineConfig
+from medaug.data.atomic import read_json, write_json
 from medaug.evaluation.samples import Source
-from medaug.io.atomic import read_json, write_json
-from medaug.stages.config import PipelineConfig
-from medaug.stages.domains.audit_scans import averaged
-from medaug.stages.downstream.cells import cell_path, cells_of
-from medaug.stages.downstream.summary import write_domain_summary, write_summary, write_translation_summary
-from medaug.stages.downstream.tasks import TASKS, Task
+from medaug.experiment.cells import cell_path, cells_of
+from medaug.experiment.summary import write_domain_summary, write_summary, write_translation_summary
+from medaug.experiment.tasks import TASKS, Task
+from medaug.runs.folder import RunDir
 from medaug.stages.report_folds import report_folds
-from medaug.stages.runs import RunDir
 from medaug.volumes import length_unit
 
 OF_ONE_FOLD = ("losses",)

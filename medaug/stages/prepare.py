@@ -17,27 +17,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from medaug.config import PipelineConfig
+from medaug.config.data import DataConfig
+from medaug.data.atomic import read_json, write_json
+from medaug.data.cache import Unreadable, open_array, prepare_cases, store_array
+from medaug.data.cases import Case, source_stamps
+from medaug.data.label_names import Tumors, label_names, tumors_of
+from medaug.data.layouts import find_cases, recognise
+from medaug.data.opening import read_file
+from medaug.data.phantom_folder import write_phantoms
+from medaug.data.prepared import View, common_spacing_mm
+from medaug.data.synthetic import is_synthetic
+from medaug.data.visits import REMEDY, doubts_between
+from medaug.doctor.modality import check_modality_setting
 from medaug.errors import ConfigError, DataError, LeakageError
-from medaug.io.atomic import read_json, write_json
-from medaug.io.cache import Unreadable, open_array, prepare_cases, store_array
-from medaug.io.cases import Case, source_stamps
-from medaug.io.label_names import Tumors, label_names, tumors_of
-from medaug.io.layouts import find_cases, recognise
-from medaug.io.opening import read_file
-from medaug.io.prepared import View, common_spacing_mm
-from medaug.io.synthetic import is_synthetic
-from medaug.io.visits import REMEDY, doubts_between
 from medaug.lesions import body_of, find_organ
 from medaug.progress import track
+from medaug.runs.folder import RunDir
+from medaug.runs.markers import essential, run_stage
+from medaug.runs.provenance import by_patient, refuse_copies, synthetic_to_train
+from medaug.runs.split_file import among, split_of_file
 from medaug.splits import PARTS, Split, checked_parts, fold_patients, split_patients, with_labelled
-from medaug.stages.config import PipelineConfig
-from medaug.stages.config.data import DataConfig
-from medaug.stages.markers import essential, run_stage
-from medaug.stages.modality import check_modality_setting
-from medaug.stages.phantoms import write_phantoms
-from medaug.stages.provenance import by_patient, refuse_copies, synthetic_to_train
-from medaug.stages.runs import RunDir
-from medaug.stages.split_file import among, split_of_file
 from medaug.training.patches import check_one_size
 from medaug.volumes import Window
 

@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from medaug.io.atomic import read_json
-from medaug.io.opening import read_png
-from medaug.report.figures import distributions
+from medaug.config import PipelineConfig
+from medaug.data.atomic import read_json
+from medaug.data.opening import read_png
+from medaug.figures.charts import distributions
+from medaug.report.audits_section import audits_section
 from medaug.report.page import Figure, ReportPage, Section, Table, render
-from medaug.stages.audits.section import audits_section
-from medaug.stages.config import PipelineConfig
-from medaug.stages.runs import RunDir
-from medaug.stages.scrubbing import page_without_paths
-from medaug.stages.sections import (
+from medaug.report.scrubbing import page_without_paths
+from medaug.report.sections import (
     cells_by_name,
     commands_of,
     data_text,
@@ -24,8 +23,9 @@ from medaug.stages.sections import (
     time_section,
     training_section,
 )  # fmt: skip
-from medaug.stages.verdicts import rival_notes, verdict_of
-from medaug.stages.viewing import SYNTHETIC_TEXT, look_section, run_cases
+from medaug.report.verdicts import rival_notes, verdict_of
+from medaug.report.viewing import SYNTHETIC_TEXT, look_section, run_cases
+from medaug.runs.folder import RunDir
 from medaug.training.monitors import warnings_in
 from medaug.volumes import length_unit
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from medaug.io.atomic import read_json
+from medaug.config import PipelineConfig
+from medaug.data.atomic import read_json
 from medaug.report.page import ReportPage, Section, Table, render
-from medaug.stages.config import PipelineConfig
+from medaug.report.scrubbing import page_without_paths
+from medaug.report.sections import cells_by_name, commands_of, data_text, downstream_section
+from medaug.report.verdicts import rival_notes, verdict_of
+from medaug.report.viewing import look_section, part_cases
+from medaug.runs.folder import RunDir
+from medaug.runs.markers import seconds_by_stage
 from medaug.stages.domains.audit_sections import audit_sections
 from medaug.stages.domains.report_domains import NO_EVALUATION, domain_notes, domain_verdict, result_sections
-from medaug.stages.markers import seconds_by_stage
-from medaug.stages.runs import RunDir
-from medaug.stages.scrubbing import page_without_paths
-from medaug.stages.sections import cells_by_name, commands_of, data_text, downstream_section
-from medaug.stages.verdicts import rival_notes, verdict_of
-from medaug.stages.viewing import look_section, part_cases
 from medaug.training.monitors import warnings_in
 
 

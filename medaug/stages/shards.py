@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medaug.config import PipelineConfig
 from medaug.errors import ConfigError, RunError
-from medaug.stages.claims import claimed, claims_held
-from medaug.stages.config import PipelineConfig
-from medaug.stages.markers import add_seconds, begin_stage, holds, is_begun
-from medaug.stages.runs import RunDir
+from medaug.runs.claims import claimed, claims_held
+from medaug.runs.folder import RunDir
+from medaug.runs.markers import add_seconds, begin_stage, holds, is_begun
 from medaug.stages.synthesize import STAGE, SynthesisJobs, finish, inputs_of, records_of, refuse_at_work, synthesis_jobs
 
 

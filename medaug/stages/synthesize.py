@@ -19,21 +19,21 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from medaug.config import PipelineConfig, SynthesisConfig
+from medaug.data.atomic import read_json, write_json
+from medaug.data.datalists import own_file
+from medaug.data.files import write_scan
+from medaug.data.prepared import View, views_of
 from medaug.errors import DataError, RunError
 from medaug.evaluation.samples import Source
-from medaug.io.atomic import read_json, write_json
-from medaug.io.datalists import own_file
-from medaug.io.files import write_scan
-from medaug.io.prepared import View, views_of
+from medaug.experiment.edits import Edited, ViewEditor
+from medaug.experiment.gate import DRAWS, Judge, gate_figures, is_judged, judge_of
 from medaug.progress import track
+from medaug.runs.claims import claimed, claims_held
+from medaug.runs.folder import RunDir
+from medaug.runs.markers import essential, run_stage
+from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
-from medaug.stages.claims import claimed, claims_held
-from medaug.stages.config import PipelineConfig, SynthesisConfig
-from medaug.stages.edits import Edited, ViewEditor
-from medaug.stages.gate import DRAWS, Judge, gate_figures, is_judged, judge_of
-from medaug.stages.markers import essential, run_stage
-from medaug.stages.provenance import refuse_known
-from medaug.stages.runs import RunDir
 from medaug.volumes import length_unit
 
 STAGE = "synthesize"

@@ -11,28 +11,28 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from medaug.config import PipelineConfig
+from medaug.config.two_domains import segmenter_terms
+from medaug.data.atomic import read_json, write_json
+from medaug.data.prepared import View, common_axes, common_spacing_mm, views_of
 from medaug.errors import DataError
-from medaug.io.atomic import read_json, write_json
-from medaug.io.prepared import View, common_axes, common_spacing_mm, views_of
+from medaug.figures.preview import Preview
 from medaug.lesions import LesionExample, LesionPrior
+from medaug.models import Translator, build_translator
+from medaug.models.weights import save_translator
 from medaug.progress import track
-from medaug.report.preview import Preview
+from medaug.runs.folder import RunDir
+from medaug.runs.markers import data_print, essential
+from medaug.runs.provenance import content_of
+from medaug.runs.trained import run_training
+from medaug.runs.warm_start import beyond_the_budget, start_from, weights_hash
 from medaug.splits import Split
-from medaug.stages.config import PipelineConfig
-from medaug.stages.config.two_domains import segmenter_terms
 from medaug.stages.domains.material import Material, domain_material, domain_segmenter, needs_segmenter
-from medaug.stages.markers import data_print, essential
-from medaug.stages.provenance import content_of
-from medaug.stages.runs import RunDir
-from medaug.stages.trained import run_training
-from medaug.stages.warm_start import beyond_the_budget, start_from, weights_hash
 from medaug.training import fit
 from medaug.training.log import METRICS, read_metrics
 from medaug.training.monitors import warnings_of
 from medaug.training.processes import is_helper
 from medaug.training.samples import TumorCropSamples, WholeViewSamples, healthy_views
-from medaug.translators import Translator, build_translator
-from medaug.translators.weights import save_translator
 from medaug.volumes import length_unit
 
 

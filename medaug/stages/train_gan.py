@@ -6,18 +6,18 @@ Reads: `prepared/`, `split.json`. Writes `train-gan/`: checkpoints, `metrics.jso
 
 from __future__ import annotations
 
+from medaug.config import PipelineConfig
+from medaug.data.atomic import read_json
+from medaug.data.prepared import View, common_axes, common_spacing_mm, views_of
 from medaug.errors import ConfigError
-from medaug.generation.dcgan import build_dcgan
-from medaug.generation.weights import save_gan
-from medaug.io.atomic import read_json
-from medaug.io.prepared import View, common_axes, common_spacing_mm, views_of
-from medaug.report.latent import GanPreview, draw_latent_space
+from medaug.figures.latent import GanPreview, draw_latent_space
+from medaug.models.noise.dcgan import build_dcgan
+from medaug.models.noise.weights import save_gan
+from medaug.runs.folder import RunDir
+from medaug.runs.markers import data_print, essential
+from medaug.runs.provenance import content_of
+from medaug.runs.trained import run_training
 from medaug.splits import Split
-from medaug.stages.config import PipelineConfig
-from medaug.stages.markers import data_print, essential
-from medaug.stages.provenance import content_of
-from medaug.stages.runs import RunDir
-from medaug.stages.trained import run_training
 from medaug.training import fit
 from medaug.training.classes import ClassCropSamples
 from medaug.training.log import METRICS, read_metrics

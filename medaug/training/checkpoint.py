@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
+from medaug.data.opening import check_regular
 from medaug.errors import RunError
-from medaug.io.opening import check_regular
 
 KEPT = 2
 CHECKPOINTS = "checkpoints"

@@ -14,11 +14,11 @@ from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from medaug.data.prepared import View, ViewArrays
 from medaug.errors import DataError
-from medaug.generation.config import CLASSES, HEALTHY
-from medaug.io.prepared import View, ViewArrays
 from medaug.lesions import box_around, components, equivalent_diameter_mm, extract
 from medaug.lesions.geometry import bounding_box
+from medaug.models.noise.config import CLASSES, HEALTHY
 
 ENDLESS = 2**40
 TRIES = 50

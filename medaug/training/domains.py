@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from medaug.data.prepared import View, filled_up
 from medaug.errors import DataError
-from medaug.io.prepared import View, filled_up
 from medaug.training.patches import check_one_size
 from medaug.volumes import check_same_grid
 

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medaug.io.opening import read_file
+from medaug.data.opening import read_file
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -23,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medaug.errors import Interrupted
+from medaug.models.base import AdversarialModel, Batch
 from medaug.progress import track
 from medaug.training.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint
 from medaug.training.config import TrainingConfig
@@ -30,7 +31,6 @@ from medaug.training.log import MetricsLog
 from medaug.training.monitors import check_finite, measure
 from medaug.training.pool import ImagePool
 from medaug.training.processes import make_fabric
-from medaug.translators.base import AdversarialModel, Batch
 
 Model = TypeVar("Model", bound=AdversarialModel)
 Preview = Callable[[Any, int], None]

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
+from medaug.data.atomic import read_json
 from medaug.errors import TrainingError
-from medaug.io.atomic import read_json
+from medaug.models.base import Batch, Fakes, Losses
 from medaug.training.log import read_metrics
-from medaug.translators.base import Batch, Fakes, Losses
 
 NO_OP_STRENGTH = 1e-3
 COLLAPSED_VARIETY = 0.05

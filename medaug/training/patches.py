@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from medaug.data.prepared import Region, View
 from medaug.errors import DataError
-from medaug.io.prepared import Region, View
 
 TISSUE_LEAST = 0.1
 """A patch with less of it inside the organ is as good as blank."""

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from medaug.data.prepared import View
 from medaug.errors import DataError
-from medaug.io.prepared import View
 from medaug.lesions import Lesion, LesionPrior, extract, match_surroundings
 from medaug.training.patches import any_patch, check_one_size, check_room, holds_tissue, patch_around
 

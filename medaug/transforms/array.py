@@ -21,6 +21,7 @@ from monai.transforms import RandomizableTransform
 from medaug.errors import DataError
 from medaug.lesions import Lesion, draw_level, lesion_for_mask, sections
 from medaug.lesions.sampling import Shape
+from medaug.models.weights import Weights
 from medaug.transforms.base import (
     Bounds,
     Seen,
@@ -36,7 +37,6 @@ from medaug.transforms.editing import insert_lesion, insert_stack, remove_region
 from medaug.transforms.styles import Style, check_style, drawn_style
 from medaug.transforms.tumor_labels import TumorLabels
 from medaug.transforms.whole import translate_whole
-from medaug.translators.weights import Weights
 from medaug.volumes import Window
 
 ORGAN_MARGIN_MM = 6.0

@@ -21,10 +21,10 @@ from scipy import ndimage
 
 from medaug.errors import ConfigError, DataError, NoContrastError, WeightsError
 from medaug.lesions import find_organ
+from medaug.models.weights import Weights, load_weights
 from medaug.orientation import Turn, no_turn
 from medaug.transforms.editing import limits_of
 from medaug.transforms.tumor_labels import TumorLabels, checked_labels, new_value, tumor_values
-from medaug.translators.weights import Weights, load_weights
 from medaug.volumes import (
     Domain,
     Percentiles,

@@ -18,6 +18,7 @@ from monai.transforms import RandomizableTransform
 from monai.transforms.utils_pytorch_numpy_unification import concatenate
 
 from medaug.lesions.sampling import Shape
+from medaug.models.weights import Weights
 from medaug.transforms.array import (
     ORGAN_MARGIN_MM,
     InsertTumor,
@@ -30,7 +31,6 @@ from medaug.transforms.growth import GrowTumor
 from medaug.transforms.organ import FindOrgan
 from medaug.transforms.styles import Style
 from medaug.transforms.tumor_labels import TumorLabels
-from medaug.translators.weights import Weights
 
 Data = Mapping[Hashable, Any]
 

@@ -22,9 +22,9 @@ from torch import Tensor
 from medaug.lesions import CropBox, Lesion, component_boxes, extract, find_foreground, match_surroundings
 from medaug.lesions.crops import box_in_mm, resized, resized_mask
 from medaug.lesions.placing import widened
-from medaug.networks.compositing import composite, insertion_weight, removal_weight
-from medaug.translators import Direction
-from medaug.translators.weights import Weights
+from medaug.models import Direction
+from medaug.models.networks.compositing import composite, insertion_weight, removal_weight
+from medaug.models.weights import Weights
 from medaug.volumes import Window, measured_in
 
 MARGIN = 1.6

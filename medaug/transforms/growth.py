@@ -22,12 +22,12 @@ from medaug.lesions import (
     equivalent_diameter_mm,
     volume_ml,
 )  # fmt: skip
+from medaug.models.weights import Weights
 from medaug.transforms.array import ORGAN_MARGIN_MM
 from medaug.transforms.base import Bounds, Seen, TumorTransform, check_inserts, like_source
 from medaug.transforms.editing import Edit, insert_lesion, insert_stack
 from medaug.transforms.styles import Style, check_style, drawn_style
 from medaug.transforms.tumor_labels import TumorLabels
-from medaug.translators.weights import Weights
 from medaug.volumes import Window
 
 

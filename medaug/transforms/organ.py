@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from monai.config.type_definitions import NdarrayTensor
 
+from medaug.models.weights import Weights
 from medaug.transforms.array import ORGAN_MARGIN_MM
 from medaug.transforms.base import Bounds, TumorTransform, with_dtype
-from medaug.translators.weights import Weights
 from medaug.volumes import Window
 
 

@@ -8,12 +8,12 @@ from typing import Any, Literal, get_args
 from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
 from monai.transforms import RandomizableTransform
 
+from medaug.models import Direction
+from medaug.models.weights import Weights
 from medaug.transforms.base import Bounds
 from medaug.transforms.styles import Style
 from medaug.transforms.translation import TranslateDomain, Translates
 from medaug.transforms.windows import seeded_style
-from medaug.translators import Direction
-from medaug.translators.weights import Weights
 from medaug.volumes import Window
 
 

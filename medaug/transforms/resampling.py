@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medaug.io.grid import resample_image
-from medaug.io.prepared import SPACING_TOLERANCE
+from medaug.data.grid import resample_image
+from medaug.data.prepared import SPACING_TOLERANCE
 
 
 @dataclass(frozen=True)

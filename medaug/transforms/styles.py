@@ -12,8 +12,8 @@ import torch
 
 from medaug.errors import ConfigError, DataError, WeightsError
 from medaug.lesions import component_boxes
+from medaug.models.weights import Weights
 from medaug.transforms.editing import lesion_crop
-from medaug.translators.weights import Weights
 from medaug.volumes import Window
 
 Style = Sequence[float]

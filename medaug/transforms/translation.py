@@ -30,6 +30,8 @@ from monai.data import MetaTensor
 
 from medaug.errors import ConfigError, DataError, WeightsError
 from medaug.lesions import body_of
+from medaug.models import Direction, Translator
+from medaug.models.weights import Weights
 from medaug.transforms.base import (
     Bounds,
     Seen,
@@ -42,8 +44,6 @@ from medaug.transforms.editing import PLATEAU
 from medaug.transforms.resampling import Resampling, resampling_for
 from medaug.transforms.styles import Style, fitting_style
 from medaug.transforms.windows import change_of
-from medaug.translators import Direction, Translator
-from medaug.translators.weights import Weights
 from medaug.volumes import HU_OF_AIR, Domain, Unit, Window, padding_in
 
 logger = logging.getLogger(__name__)

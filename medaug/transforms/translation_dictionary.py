@@ -17,12 +17,12 @@ from monai.transforms import RandomizableTransform
 from monai.utils import convert_to_numpy, ensure_tuple
 
 from medaug.errors import DataError
+from medaug.models import Direction
+from medaug.models.weights import Weights
 from medaug.transforms.base import Bounds, OneImage
 from medaug.transforms.random_translation import RandTranslateDomain
 from medaug.transforms.styles import Style
 from medaug.transforms.translation import SynthesizeCT, TranslateDomain
-from medaug.translators import Direction
-from medaug.translators.weights import Weights
 
 Data = Mapping[Hashable, Any]
 

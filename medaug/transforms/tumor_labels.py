@@ -16,7 +16,7 @@ import numpy as np
 
 from medaug.errors import ConfigError, DataError
 from medaug.lesions.geometry import component_voxels, diameter_of_voxels
-from medaug.translators.weights import Weights
+from medaug.models.weights import Weights
 
 log = logging.getLogger(__name__)
 

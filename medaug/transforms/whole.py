@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from medaug.models import Direction
+from medaug.models.weights import Weights
 from medaug.transforms.editing import Edit, Limits
 from medaug.transforms.windows import change_of
-from medaug.translators import Direction
-from medaug.translators.weights import Weights
 from medaug.volumes import Window
 
 LEAST_CHANGE = 0.15

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from medaug.errors import DataError
-from medaug.translators import Direction
-from medaug.translators.weights import Weights
+from medaug.models import Direction
+from medaug.models.weights import Weights
 
 OVERLAP = 0.5
 WINDOWS_AT_ONCE = 4

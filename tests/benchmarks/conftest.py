@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from medaug.stages.config.files import load_config
+from medaug.config.files import load_config
+from medaug.models.weights import Weights, load_weights
+from medaug.runs.folder import open_run
 from medaug.stages.prepare import prepare
-from medaug.stages.runs import open_run
 from medaug.stages.train import train
-from medaug.translators.weights import Weights, load_weights
 
 FEW = (
     "data.phantoms.patients=6", "split.train=4", "split.validation=1",

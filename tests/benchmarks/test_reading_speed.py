@@ -10,9 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medaug.io.cache import prepare_cases
-from medaug.io.layouts import find_cases
-from medaug.io.prepared import View, views_of
+from medaug.data.cache import prepare_cases
+from medaug.data.layouts import find_cases
+from medaug.data.prepared import View, views_of
 from medaug.phantoms import head_phantom
 
 SCANS, SHAPE = 6, (192, 192, 96)

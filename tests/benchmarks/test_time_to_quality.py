@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 
 import medaug
-from medaug.stages.config import PipelineConfig
-from medaug.stages.config.files import load_config
+from medaug.config import PipelineConfig
+from medaug.config.files import load_config
+from medaug.runs.folder import RunDir, open_run
 from medaug.stages.prepare import prepare
-from medaug.stages.runs import RunDir, open_run
 from medaug.stages.train import train
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"

@@ -18,9 +18,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from medaug.models import CycleGAN, build_translator
 from medaug.training import TrainingConfig
 from medaug.training.loop import _State, _step
-from medaug.translators import CycleGAN, build_translator
 from medaug.volumes import Domain, Window
 
 WIDTH, BLOCKS = 32, 6

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from medaug.data.atomic import read_json
+from medaug.data.prepared import ViewArrays, views_of
 from medaug.errors import ConfigError, DataError
 from medaug.evaluation import ClassificationConfig, build_classifier, train_classifier, tumor_probability
 from medaug.evaluation.samples import ClassificationSamples, Source, patches_of
-from medaug.io.atomic import read_json
-from medaug.io.prepared import ViewArrays, views_of
 
 SMALL = ClassificationConfig(width=4, updates=30, batch_size=8, learning_rate=1e-2)
 

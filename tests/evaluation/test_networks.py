@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from monai.networks.nets import DynUNet, SegResNet, UNet
 from torch import nn
 
+from medaug.config import EvaluationConfig
 from medaug.errors import ConfigError
 from medaug.evaluation import SegmentationConfig, build_segmenter, predict, score_patient, train_segmenter
 from medaug.evaluation.networks import NETWORKS
 from medaug.evaluation.segmentation import logits, padded
-from medaug.stages.config import EvaluationConfig
 
 EVERY = pytest.mark.parametrize("name", list(NETWORKS))
 

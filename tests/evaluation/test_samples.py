@@ -5,10 +5,10 @@ import pytest
 import torch
 from monai.transforms import Compose, RandAffined, RandGaussianNoised
 
+from medaug.data.atomic import read_json
+from medaug.data.prepared import views_of
 from medaug.errors import DataError
 from medaug.evaluation.samples import Example, SegmentationSamples, Source
-from medaug.io.atomic import read_json
-from medaug.io.prepared import views_of
 
 RATIO = 0.4
 

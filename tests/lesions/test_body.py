@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from medaug.io.files import read_scan
+from medaug.data.files import read_scan
 from medaug.lesions import body_of, find_body, find_organ
 from medaug.phantoms import abdomen_phantom, head_phantom
 from medaug.volumes import Percentiles, Window, spacing_of

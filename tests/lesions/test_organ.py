@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from medaug.io.files import read_label, read_scan
-from medaug.io.grid import resample_image, resample_mask
+from medaug.data.files import read_label, read_scan
+from medaug.data.grid import resample_image, resample_mask
 from medaug.lesions import find_foreground, find_organ, grow
 from medaug.phantoms import Phantom, abdomen_phantom, head_phantom
 from medaug.volumes import Percentiles, Window

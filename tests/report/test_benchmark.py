@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medaug.figures.charts import difference_forest, to_png
+from medaug.figures.vector import to_svg
 from medaug.report.benchmark import NOTHING, Estimate, grouped_bars, score_lines
-from medaug.report.figures import difference_forest, to_png
-from medaug.report.vector import to_svg
 
 ARMS = ("none", "standard", "copy-paste", "gan", "standard+gan", "_own arm", "costs $5", "carvemix")
 LINES = {arm: [Estimate(0.1 * i + 0.05 * t, 0.1 * i, 0.1 * i + 0.2) for t in range(3)] for i, arm in enumerate(ARMS)}

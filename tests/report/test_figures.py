@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medaug.report import figures
+from medaug.figures import charts as figures
 
 NAN = float("nan")
 
@@ -65,7 +65,7 @@ def test_plots_hold_no_metadata_but_their_density(each):
 def test_plots_and_pictures_never_load_pyplot():
     code = (
         "import sys, numpy as np\n"
-        "from medaug.report import figures, pictures\n"
+        "from medaug.figures import charts as figures, pictures\n"
         "figures.learning_curves({'a': ([0, 1], [1, 2])}, title='t', ylabel='y')\n"
         "pictures.before_after(np.zeros((4, 4)), np.ones((4, 4)), np.eye(4), title='t')\n"
         "sys.exit('matplotlib.pyplot' in sys.modules)"

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from medaug.report.figures import learning_curves
+from medaug.figures.charts import learning_curves
 from medaug.report.page import Figure, ReportPage, Section, Table, Verdict, format_columns, numeric_columns, render
 from medaug.report.page import to_html as html_of
 

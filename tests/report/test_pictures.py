@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medaug.report.pictures import Picture, before_after, picture_grid
+from medaug.figures.pictures import Picture, before_after, picture_grid
 
 
 def decoded(png: bytes) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medaug.quality.similarity import GREY_LEVELS, HOUNSFIELD, Pair, Scale
+from medaug.audits.measures.similarity import GREY_LEVELS, HOUNSFIELD, Pair, Scale
 from medaug.report.comparison import comparison_text
 from medaug.report.translation import (
     bland_altman,

@@ -20,10 +20,10 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
+from medaug.data.cache import open_array
+from medaug.data.dicom.reading import read_series
+from medaug.data.files import read_label, read_scan
 from medaug.errors import ConfigError, DataError
-from medaug.io.cache import open_array
-from medaug.io.dicom.reading import read_series
-from medaug.io.files import read_label, read_scan
 
 from .fuzzing import damaged, fuzzed, refused, written
 

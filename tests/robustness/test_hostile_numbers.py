@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from medaug.cli import app
+from medaug.config.files import load_config
+from medaug.data.files import read_scan, write_scan
 from medaug.errors import ConfigError, DataError, WeightsError
-from medaug.io.files import read_scan, write_scan
-from medaug.stages.config.files import load_config
 
 SETTINGS = [
     "split.train=.nan",

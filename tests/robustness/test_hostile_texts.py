@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from medaug.cli import app
+from medaug.config.files import dump_config, load_config
+from medaug.data.atomic import read_json
+from medaug.data.files import write_scan
+from medaug.data.layouts import find_cases
+from medaug.data.weights import read_weights, write_weights
 from medaug.errors import ConfigError, DataError, RunError, WeightsError
-from medaug.io.atomic import read_json
-from medaug.io.files import write_scan
-from medaug.io.layouts import find_cases
-from medaug.io.weights import read_weights, write_weights
+from medaug.experiment.held_out import synthetic_source
+from medaug.models.weights import load_weights
 from medaug.report.page import ReportPage, render
 from medaug.splits import Split
-from medaug.stages.config.files import dump_config, load_config
-from medaug.stages.downstream.held_out import synthetic_source
 from medaug.training.checkpoint import load_checkpoint, save_checkpoint
-from medaug.translators.weights import load_weights
 
 from .fuzzing import altered, damaged, fuzzed, refused, written
 

@@ -13,11 +13,11 @@ from pydicom.datadict import DicomDictionary
 from typer.testing import CliRunner
 
 from medaug.cli import app
-from medaug.io.dicom.derived import write_derived_series
-from medaug.io.dicom.reading import read_series
-from medaug.io.files import write_scan
+from medaug.data.dicom.derived import write_derived_series
+from medaug.data.dicom.reading import read_series
+from medaug.data.files import write_scan
 from medaug.phantoms import phantoms
-from medaug.pipeline import run_pipeline
+from medaug.stages.pipeline import run_pipeline
 
 NAME, BIRTH, HOME = "Secretname", "19331231", "Jane-Roe-files"
 TEXTS = {"PN", "LO", "SH", "ST", "LT", "UT", "UC"}

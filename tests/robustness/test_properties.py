@@ -6,10 +6,10 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Orientation
 
-from medaug.io.files import read_scan, write_scan
+from medaug.data.files import read_scan, write_scan
+from medaug.models import build_translator
 from medaug.phantoms import phantoms
 from medaug.transforms import InsertTumor
-from medaug.translators import build_translator
 from medaug.volumes import Domain
 
 PLAIN = ("cyclegan", "unit", "munit", "pix2pix")

@@ -10,13 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from medaug.cli import app
+from medaug.data.atomic import read_json, write_json
+from medaug.data.cache import open_array
+from medaug.data.files import read_scan, write_scan
 from medaug.errors import DataError, LeakageError, WeightsError
-from medaug.io.atomic import read_json, write_json
-from medaug.io.cache import open_array
-from medaug.io.files import read_scan, write_scan
-from medaug.pipeline import run_pipeline
+from medaug.runs.folder import RunDir
 from medaug.stages.anomaly import SCORES, anomaly
-from medaug.stages.runs import RunDir
+from medaug.stages.pipeline import run_pipeline
 
 TILE = "anomaly.tile_mm=48"
 """Large tiles are few."""

@@ -7,13 +7,13 @@ import shutil
 import numpy as np
 import pytest
 
+from medaug.data.atomic import read_json
+from medaug.data.cache import open_array
 from medaug.errors import DataError
-from medaug.io.atomic import read_json
-from medaug.io.cache import open_array
-from medaug.pipeline import run_pipeline
-from medaug.stages.downstream.tasks import classification as tasks
+from medaug.experiment.tasks import classification as tasks
+from medaug.runs.folder import RunDir
 from medaug.stages.evaluate import check_patients, evaluate
-from medaug.stages.runs import RunDir
+from medaug.stages.pipeline import run_pipeline
 
 CLASSIFY = ("evaluation.task=classification", "evaluation.classifier_width=4", "evaluation.seeds=[0,1]")
 

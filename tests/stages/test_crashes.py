@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 import torch
 
+from medaug.config.files import dump_config
+from medaug.data.atomic import read_json
+from medaug.data.files import read_scan
 from medaug.errors import RunError
-from medaug.io.atomic import read_json
-from medaug.io.files import read_scan
-from medaug.pipeline import run_pipeline
-from medaug.stages.claims import held
-from medaug.stages.config.files import dump_config
-from medaug.stages.runs import RunDir
+from medaug.models.weights import load_weights
+from medaug.runs.claims import held
+from medaug.runs.folder import RunDir
+from medaug.stages.pipeline import run_pipeline
 from medaug.training import fit
 from medaug.training.checkpoint import load_checkpoint
-from medaug.translators.weights import load_weights
 
 from ..killing import killed_after
 from ..training.tiny import Crops, assert_same_state, tiny_translator

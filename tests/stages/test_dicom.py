@@ -9,14 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from medaug.cli import app
+from medaug.config.files import load_config
+from medaug.data.atomic import read_json
+from medaug.data.dicom.reading import read_series
+from medaug.data.files import read_scan, write_scan
 from medaug.errors import ConfigError
-from medaug.io.atomic import read_json
-from medaug.io.dicom.reading import read_series
-from medaug.io.files import read_scan, write_scan
 from medaug.phantoms import phantoms
-from medaug.stages.config.files import load_config
+from medaug.runs.folder import RunDir
 from medaug.stages.prepare import prepare
-from medaug.stages.runs import RunDir
 
 
 @pytest.fixture(scope="module")

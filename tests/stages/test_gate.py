@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from medaug.data.atomic import read_json
 from medaug.errors import DataError
-from medaug.io.atomic import read_json
-from medaug.pipeline import run_pipeline
-from medaug.stages import edits
+from medaug.experiment import edits
+from medaug.experiment.gate import accepted_cases
+from medaug.experiment.tasks import segmentation as tasks
+from medaug.runs.folder import RunDir
 from medaug.stages import synthesize as stage
-from medaug.stages.downstream.tasks import segmentation as tasks
 from medaug.stages.evaluate import evaluate
-from medaug.stages.gate import accepted_cases
-from medaug.stages.runs import RunDir
+from medaug.stages.pipeline import run_pipeline
 
 GATED = "evaluation.arms=[standard, standard+gan-gated]"
 SYNTHESIS = (

@@ -8,20 +8,20 @@ import nibabel
 import numpy as np
 import pytest
 
+from medaug.config.files import load_config
+from medaug.data import prepared
+from medaug.data.atomic import read_json
+from medaug.data.phantom_folder import write_phantoms
+from medaug.doctor.examination import examine
 from medaug.errors import LeakageError, WeightsError
-from medaug.io import prepared
-from medaug.io.atomic import read_json
-from medaug.pipeline import run_pipeline
+from medaug.models.weights import load_weights
 from medaug.splits import PARTS
 from medaug.stages.anomaly import anomaly
 from medaug.stages.audit import audit
-from medaug.stages.config.files import load_config
-from medaug.stages.doctor.examination import examine
 from medaug.stages.evaluate import check_patients, evaluate
-from medaug.stages.phantoms import write_phantoms
+from medaug.stages.pipeline import run_pipeline
 from medaug.stages.synthesize import synthesize
 from medaug.stages.train import train
-from medaug.translators.weights import load_weights
 
 
 @pytest.fixture

@@ -5,18 +5,18 @@ import shutil
 import numpy as np
 import pytest
 
+from medaug.data.atomic import read_json, write_json
+from medaug.data.cache import store_array
+from medaug.data.prepared import views_of
 from medaug.errors import ConfigError, DataError, RunError
-from medaug.io.atomic import read_json, write_json
-from medaug.io.cache import store_array
-from medaug.io.prepared import views_of
 from medaug.lesions import LesionPrior
-from medaug.pipeline import STAGES, run_pipeline
+from medaug.models.weights import load_weights
+from medaug.runs.folder import RunDir
+from medaug.runs.markers import seconds_by_stage
 from medaug.stages import train as train_stage
 from medaug.stages.evaluate import evaluate
-from medaug.stages.markers import seconds_by_stage
-from medaug.stages.runs import RunDir
+from medaug.stages.pipeline import STAGES, run_pipeline
 from medaug.training.log import read_metrics
-from medaug.translators.weights import load_weights
 
 
 def ran(config, run, until="report"):

@@ -6,11 +6,11 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
+from medaug.benchmark.reproduce import compared
 from medaug.cli import app
-from medaug.io.atomic import read_json
-from medaug.stages.finished import finished_run
-from medaug.stages.reproduce import compared
-from medaug.stages.runs import RunDir
+from medaug.data.atomic import read_json
+from medaug.runs.finished import finished_run
+from medaug.runs.folder import RunDir
 
 
 def command(*words):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from medaug.io.atomic import read_json
-from medaug.pipeline import run_pipeline
-from medaug.stages.runs import RunDir
+from medaug.data.atomic import read_json
+from medaug.runs.folder import RunDir
+from medaug.stages.pipeline import run_pipeline
 
 MEDAUG = Path(sys.executable).with_name("medaug")
 

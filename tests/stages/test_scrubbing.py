@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from medaug.stages.scrubbing import without_paths
+from medaug.report.scrubbing import without_paths
 
 
 @pytest.mark.parametrize(

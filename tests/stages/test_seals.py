@@ -4,11 +4,11 @@ import pytest
 from typer.testing import CliRunner
 
 from medaug.cli import app
+from medaug.config.files import dump_config
+from medaug.data.atomic import read_json
 from medaug.errors import RunError
-from medaug.io.atomic import read_json
-from medaug.pipeline import run_pipeline
-from medaug.stages.config.files import dump_config
-from medaug.stages.runs import RunDir
+from medaug.runs.folder import RunDir
+from medaug.stages.pipeline import run_pipeline
 
 REMADE = (
     "prepared/datalist.json", "prepared/*.image.npy", "prepared/*.organ.npy", "prepared/*.source.json", "split.json",

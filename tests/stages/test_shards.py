@@ -9,14 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 import medaug
+from medaug.benchmark.revisit import synthesize_share
 from medaug.cli import app
+from medaug.data.atomic import read_json, write_json
 from medaug.errors import ConfigError, RunError
-from medaug.io.atomic import read_json, write_json
-from medaug.pipeline import run_pipeline
-from medaug.revisit import synthesize_share
-from medaug.stages.claims import claimed
-from medaug.stages.markers import seconds_by_stage
-from medaug.stages.runs import RunDir
+from medaug.runs.claims import claimed
+from medaug.runs.folder import RunDir
+from medaug.runs.markers import seconds_by_stage
+from medaug.stages.pipeline import run_pipeline
 from medaug.stages.shards import Shard
 
 
@@ -113,7 +113,7 @@ def test_cases_of_other_settings_are_not_taken_from_under_a_share(unsynthesized,
 @pytest.fixture
 def edit_config(tiny_config):
     """Writes other settings into a run's folder."""
-    from medaug.stages.config.files import dump_config
+    from medaug.config.files import dump_config
 
     return lambda run, *settings: run.config.write_text(dump_config(tiny_config(*settings)))
 

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
+from medaug.benchmark.plan import blocks_of
+from medaug.data.atomic import read_json
+from medaug.data.phantom_folder import write_phantoms
 from medaug.errors import ConfigError, DataError, LeakageError
-from medaug.io.atomic import read_json
+from medaug.runs.folder import open_run
 from medaug.splits import Split
-from medaug.stages.benchmark.plan import blocks_of
-from medaug.stages.phantoms import write_phantoms
 from medaug.stages.prepare import prepare
-from medaug.stages.runs import open_run
 
 NAMES = tuple(f"phantom-{number:03d}" for number in range(6))
 A, B, C, D, E, F = NAMES

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from medaug.data.atomic import read_json
+from medaug.data.cache import open_array
+from medaug.data.files import read_label, read_scan, write_scan
 from medaug.errors import DataError
-from medaug.io.atomic import read_json
-from medaug.io.cache import open_array
-from medaug.io.files import read_label, read_scan, write_scan
-from medaug.pipeline import run_pipeline
-from medaug.stages.scans.single import insert_into_scan
+from medaug.scans.single import insert_into_scan
+from medaug.stages.pipeline import run_pipeline
 
 REACH_VOXELS = 2
 REMOVAL_REACH_VOXELS = 4

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import medaug
+from medaug.config.files import dump_config, load_config
+from medaug.data.atomic import read_json
 from medaug.errors import ConfigError
-from medaug.io.atomic import read_json
-from medaug.pipeline import run_pipeline
-from medaug.stages.config.files import dump_config, load_config
+from medaug.stages.pipeline import run_pipeline
 from medaug.training import TrainingConfig
 from medaug.training.processes import is_helper, is_launched
 

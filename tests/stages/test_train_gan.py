@@ -7,14 +7,14 @@ import torch
 from typer.testing import CliRunner
 
 from medaug.cli import app
+from medaug.config.files import dump_config
+from medaug.data import prepared
+from medaug.data.atomic import read_json
+from medaug.data.files import read_scan
 from medaug.errors import ConfigError, DataError, RunError, WeightsError
-from medaug.generation.latent import sample
-from medaug.generation.weights import load_gan
-from medaug.io import prepared
-from medaug.io.atomic import read_json
-from medaug.io.files import read_scan
-from medaug.stages.config.files import dump_config
-from medaug.stages.runs import RunDir
+from medaug.models.noise.latent import sample
+from medaug.models.noise.weights import load_gan
+from medaug.runs.folder import RunDir
 from medaug.stages.train_gan import train_gan
 
 PNG = b"\x89PNG"

@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from medaug.cli import app
-from medaug.stages.config.files import dump_config
-from medaug.stages.downstream.summary import summarized
+from medaug.config.files import dump_config
+from medaug.experiment.summary import summarized
 
-from .benchmark.planted import PATIENTS, DiceOnly, write
+from ..benchmark.planted import PATIENTS, DiceOnly, write
 
 WORDS = re.compile(r"\b(helps|hurts|inconclusive)\b", re.IGNORECASE)
 

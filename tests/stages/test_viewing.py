@@ -10,10 +10,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from medaug.io.atomic import read_json, write_json
-from medaug.io.files import read_scan
-from medaug.stages.runs import RunDir
-from medaug.stages.viewing import SHOWN, part_cases
+from medaug.data.atomic import read_json, write_json
+from medaug.data.files import read_scan
+from medaug.report.viewing import SHOWN, part_cases
+from medaug.runs.folder import RunDir
 
 
 def shown_in(run: RunDir) -> dict:
@@ -56,7 +56,7 @@ def test_a_synthetic_case_is_shown_as_the_file_that_networks_train_on(volume_run
 
 
 def test_a_run_from_before_there_were_viewers_still_gets_its_page(copy_of_run):
-    from medaug.stages.config.files import load_config
+    from medaug.config.files import load_config
     from medaug.stages.report import report
 
     (copy_of_run.audit / "viewer.json").unlink()

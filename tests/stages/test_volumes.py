@@ -2,10 +2,10 @@
 
 import pytest
 
+from medaug.data.atomic import read_json
 from medaug.errors import ConfigError
-from medaug.io.atomic import read_json
-from medaug.pipeline import run_pipeline
-from medaug.translators.weights import load_weights
+from medaug.models.weights import load_weights
+from medaug.stages.pipeline import run_pipeline
 
 PLAIN = ("translator.mask_guided=false", "translator.generator=unet", "synthesis.insertions=1", "synthesis.removals=1",
          "audit.volumes=2", "audit.lesions=2", "evaluation.patch_size=null")  # fmt: skip
@@ -36,7 +36,7 @@ def test_continuity_across_slices_is_in_the_audit_and_the_report(tiny_run, volum
 
 
 def test_crops_that_are_not_given_fit_the_method(tiny_config):
-    from medaug.stages.config import PipelineConfig
+    from medaug.config import PipelineConfig
 
     def size(**sections):
         return PipelineConfig.model_validate(sections).crop.size

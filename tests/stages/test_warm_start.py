@@ -3,14 +3,14 @@
 import pytest
 import torch
 
+from medaug.config.files import dump_config
 from medaug.errors import LeakageError, WeightsError
-from medaug.pipeline import run_pipeline
+from medaug.models import build_translator, settings_of
+from medaug.models.weights import load_weights
+from medaug.runs.folder import RunDir
+from medaug.runs.warm_start import start_from
 from medaug.splits import Split
-from medaug.stages.config.files import dump_config
-from medaug.stages.runs import RunDir
-from medaug.stages.warm_start import start_from
-from medaug.translators import build_translator, settings_of
-from medaug.translators.weights import load_weights
+from medaug.stages.pipeline import run_pipeline
 
 
 @pytest.fixture

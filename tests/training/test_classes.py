@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from medaug.errors import DataError
-from medaug.generation.config import HEALTHY, TUMOR
+from medaug.models.noise.config import HEALTHY, TUMOR
 from medaug.training.classes import ClassCropSamples
 
 TUMOR_VALUE = 0.75

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Subset
 
+from medaug.data.cache import store_array
+from medaug.data.prepared import View, views_of
 from medaug.errors import DataError
-from medaug.io.cache import store_array
-from medaug.io.prepared import View, views_of
 from medaug.training.domains import DomainSamples, Side, registered_pairs
 
 SHAPE = (20, 16, 3)

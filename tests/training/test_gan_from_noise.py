@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from medaug.generation.config import DCGANConfig
-from medaug.generation.dcgan import build_dcgan
+from medaug.models.noise.config import DCGANConfig
+from medaug.models.noise.dcgan import build_dcgan
 from medaug.training import fit
 from medaug.training.log import read_metrics
 from medaug.training.monitors import warnings_of

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medaug.data.cache import store_array
+from medaug.data.prepared import View
 from medaug.errors import DataError
-from medaug.io.cache import store_array
-from medaug.io.prepared import View
 from medaug.training.patches import patch_around
 from medaug.training.samples import WholeViewSamples
 

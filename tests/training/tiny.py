@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medaug.errors import MedaugError
+from medaug.models import Translator, build_translator
 from medaug.training import TrainingConfig, fit
-from medaug.translators import Translator, build_translator
 from medaug.volumes import Domain, Window
 
 DOMAIN = Domain("any", "CT", Window(0, 1, "HU"))

@@ -9,11 +9,11 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from medaug.io.atomic import read_json
-from medaug.io.cache import open_array
-from medaug.stages.runs import RunDir
-from medaug.translators import build_translator
-from medaug.translators.weights import Weights
+from medaug.data.atomic import read_json
+from medaug.data.cache import open_array
+from medaug.models import build_translator
+from medaug.models.weights import Weights
+from medaug.runs.folder import RunDir
 from medaug.volumes import Domain
 
 KINDS = ("array", "tensor", "metatensor")

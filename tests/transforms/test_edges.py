@@ -10,8 +10,8 @@ from monai.data import MetaTensor
 from scipy import ndimage
 
 from medaug.errors import DataError
+from medaug.models.weights import load_weights
 from medaug.transforms import GrowTumor, InsertTumor, RandInsertTumor, RandRemoveTumord, RemoveTumor
-from medaug.translators.weights import load_weights
 from medaug.volumes import Domain, Window
 
 GRIDS = {"finer": (2.0, 2.0, 10.0), "thick": (3.0, 3.0, 20.0), "oblong": (1.5, 6.0, 10.0), "coarser": (8.0, 8.0, 10.0)}

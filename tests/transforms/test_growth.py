@@ -10,8 +10,8 @@ from monai.transforms import Compose, RandFlipd, SplitDimd
 from scipy import ndimage
 
 from medaug.errors import DataError
+from medaug.models.weights import load_weights
 from medaug.transforms import GrowTumor, GrowTumorD, GrowTumord, GrowTumorDict
-from medaug.translators.weights import load_weights
 
 PLAN = {"steps": 3, "start_mm": 14.0, "doubling_days": 30.0}
 KINDS = ("array", "tensor", "metatensor")

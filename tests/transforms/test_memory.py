@@ -12,8 +12,8 @@ import torch
 torch.set_num_threads(1)
 from medaug.lesions import LesionExample, LesionPrior
 from medaug.transforms import RandInsertTumor, RemoveTumor
-from medaug.translators import build_translator
-from medaug.translators.weights import Weights
+from medaug.models import build_translator
+from medaug.models.weights import Weights
 from medaug.volumes import Domain
 
 domains = Domain("healthy", "MR"), Domain("tumor", "MR")

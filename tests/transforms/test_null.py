@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from medaug.errors import ConfigError
+from medaug.models import build_translator
+from medaug.models.weights import Weights
 from medaug.transforms import InsertTumor, InsertTumord, RandInsertTumor, RandInsertTumord
-from medaug.translators import build_translator
-from medaug.translators.weights import Weights
 
 
 @pytest.fixture(scope="module")

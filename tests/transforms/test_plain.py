@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from medaug.errors import DataError
+from medaug.models import build_translator
+from medaug.models.weights import Weights
 from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
-from medaug.translators import build_translator
-from medaug.translators.weights import Weights
 from medaug.volumes import Domain
 
 

@@ -6,9 +6,9 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose
 
-from medaug.io.atomic import read_json
-from medaug.io.cache import open_array
-from medaug.io.files import read_label, read_scan
+from medaug.data.atomic import read_json
+from medaug.data.cache import open_array
+from medaug.data.files import read_label, read_scan
 from medaug.transforms import RandInsertTumor, RandInsertTumord, RemoveTumor
 
 

@@ -9,6 +9,7 @@ from monai.data import DataLoader, Dataset, MetaTensor
 from monai.transforms import ScaleIntensityRange
 
 from medaug.errors import DataError
+from medaug.models.weights import Weights
 from medaug.phantoms import phantoms
 from medaug.transforms import (
     FindOrgand,
@@ -28,7 +29,6 @@ from medaug.transforms.baselines import (
     RandHistogramMatchd,
     RandStrongIntensityd,
 )
-from medaug.translators.weights import Weights
 from medaug.volumes import Domain, Window
 
 AFFINE = torch.diag(torch.tensor([6.0, 6.0, 10.0, 1.0], dtype=torch.float64))

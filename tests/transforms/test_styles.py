@@ -9,13 +9,13 @@ from monai.data import MetaTensor
 from typer.testing import CliRunner
 
 from medaug.cli import app
+from medaug.data.atomic import read_json
+from medaug.data.files import read_label, read_scan, write_scan
 from medaug.errors import ConfigError, DataError, WeightsError
-from medaug.io.atomic import read_json
-from medaug.io.files import read_label, read_scan, write_scan
+from medaug.models import build_translator
+from medaug.models.weights import Weights, load_weights, save_translator
 from medaug.transforms import GrowTumor, InsertTumor, RandInsertTumor
 from medaug.transforms.styles import style_of
-from medaug.translators import build_translator
-from medaug.translators.weights import Weights, load_weights, save_translator
 
 SMALL = {"width": 4, "depth": 2, "discriminator_width": 4, "discriminator_layers": 1, "style_dim": 3}
 METHODS = pytest.mark.parametrize("styled", ["munit", "unit"], indirect=True)

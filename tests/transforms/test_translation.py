@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from monai.data import MetaTensor
 
+from medaug.data.files import read_scan, write_scan
 from medaug.errors import ConfigError, DataError, WeightsError
-from medaug.io.files import read_scan, write_scan
 from medaug.lesions import find_body
 from medaug.phantoms import abdomen_phantom
 from medaug.transforms import RandTranslateDomain, SynthesizeCT, TranslateDomain

@@ -7,8 +7,8 @@ from monai.data import MetaTensor
 from scipy import ndimage
 
 from medaug.errors import DataError
+from medaug.models.weights import load_weights
 from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
-from medaug.translators.weights import load_weights
 
 
 def on_grid(array: np.ndarray, spacing_mm: tuple[float, ...]) -> MetaTensor:

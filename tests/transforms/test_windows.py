@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from medaug.errors import DataError
+from medaug.models import build_translator
+from medaug.models.weights import Weights
 from medaug.transforms import RandInsertTumor, RandInsertTumord
 from medaug.transforms.windows import change_of
-from medaug.translators import build_translator
-from medaug.translators.weights import Weights
 from medaug.volumes import Domain
 
 SETTINGS = {"generator": "unet", "width": 2, "depth": 2, "discriminator_width": 2, "discriminator_layers": 1}

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from medaug.io.atomic import read_json, write_json
-from medaug.report.figures import OKABE_ITO
-from medaug.report.pictures import Picture, picture_grid
+from medaug.data.atomic import read_json, write_json
+from medaug.figures.charts import OKABE_ITO
+from medaug.figures.pictures import Picture, picture_grid
 from medaug.report.viewer.case import Shown, ViewerCase
 from medaug.volumes import spacing_of
 
@@ -85,7 +85,7 @@ def read_cases(path: Path) -> list[EncodedCase]:
 
 def _encoded(case: ViewerCase, note: str) -> EncodedCase:
     images = [case.before.image, case.after.image]
-    from medaug.io.encoding import nifti_bytes  # brings all readers, which plots need not wait for
+    from medaug.data.encoding import nifti_bytes  # brings all readers, which plots need not wait for
 
     stored = _stored(images) if case.comparable else [part for image in images for part in _stored([image])]
     affine = case.affine if case.oriented else _picture_affine(case)

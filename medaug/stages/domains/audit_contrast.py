@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from medaug.audits.audit_scans import Scan
+from medaug.audits.measures import lesion_statistics
 from medaug.errors import DataError
-from medaug.quality import lesion_statistics
-from medaug.stages.domains.audit_scans import Scan
 
 
 class Contrasts(NamedTuple):

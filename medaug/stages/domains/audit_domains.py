@@ -16,17 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from medaug.io.atomic import atomic_path, read_json, write_json
-from medaug.progress import track
-from medaug.quality.audits import Finding
-from medaug.report.pictures import Picture, picture_grid
-from medaug.report.viewer import EncodedCase, Shown, ViewerCase, encode, write_cases
-from medaug.stages.audits.findings import limits_of
-from medaug.stages.audits.registry import TRANSLATION_AUDITS
-from medaug.stages.audits.translations import Translations
-from medaug.stages.config import PipelineConfig
-from medaug.stages.domains.audit_contrast import contrasts_of
-from medaug.stages.domains.audit_scans import (
+from medaug.audits.audit_scans import (
     Entry,
     Scan,
     averaged,
@@ -35,13 +25,23 @@ from medaug.stages.domains.audit_scans import (
     spread,
     translated_scan,
 )
+from medaug.audits.findings import limits_of
+from medaug.audits.measures import Finding
+from medaug.audits.registry import TRANSLATION_AUDITS
+from medaug.audits.translations import Translations
+from medaug.config import PipelineConfig
+from medaug.data.atomic import atomic_path, read_json, write_json
+from medaug.figures.pictures import Picture, picture_grid
+from medaug.models.weights import load_weights
+from medaug.progress import track
+from medaug.report.viewer import EncodedCase, Shown, ViewerCase, encode, write_cases
+from medaug.report.viewing import SHOWN, is_oriented
+from medaug.runs.folder import RunDir
+from medaug.runs.markers import data_print, essential, run_stage
+from medaug.stages.domains.audit_contrast import contrasts_of
 from medaug.stages.domains.audit_tiling import tiling_of
 from medaug.stages.domains.audit_tissues import figures_of, levels
-from medaug.stages.markers import data_print, essential, run_stage
-from medaug.stages.runs import RunDir
-from medaug.stages.viewing import SHOWN, is_oriented
 from medaug.transforms import TranslateDomain
-from medaug.translators.weights import load_weights
 from medaug.volumes import length_unit
 
 PICTURES = 6

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from medaug.io.atomic import read_json
-from medaug.io.opening import read_png
+from medaug.data.atomic import read_json
+from medaug.data.opening import read_png
 from medaug.report.page import Figure, Section, Table
-from medaug.stages.runs import RunDir
+from medaug.runs.folder import RunDir
 from medaug.volumes import length_unit
 
 WHOSE = {"source": "real source", "translated": "translated", "target": "real target"}

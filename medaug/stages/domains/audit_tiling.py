@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
+from medaug.audits.audit_scans import Entry, Scan, read_scan_of, translated_scan
+from medaug.audits.measures import Tile, brightness_drift, tiles_of, tiling_difference
 from medaug.errors import DataError
-from medaug.quality import Tile, brightness_drift, tiles_of, tiling_difference
-from medaug.stages.domains.audit_scans import Entry, Scan, read_scan_of, translated_scan
+from medaug.models.weights import Weights
 from medaug.transforms import TranslateDomain
 from medaug.transforms.windows import OVERLAP
-from medaug.translators.weights import Weights
 from medaug.volumes import affine_of
 
 LARGEST_VOXELS = 4_000_000

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from medaug.quality import Pair, tissue_errors
-from medaug.quality.contrast_agent import LARGEST_VOXEL_MM, beside_blood, enhanced_blood
-from medaug.quality.hounsfield import TISSUES_HU, region_errors
-from medaug.stages.domains.audit_scans import Scan
+from medaug.audits.audit_scans import Scan
+from medaug.audits.measures import Pair, tissue_errors
+from medaug.audits.measures.contrast_agent import LARGEST_VOXEL_MM, beside_blood, enhanced_blood
+from medaug.audits.measures.hounsfield import TISSUES_HU, region_errors
 
 BLOOD, BESIDE = "enhanced blood", "soft, beside it"
 

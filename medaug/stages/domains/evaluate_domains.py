@@ -17,26 +17,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import nn
 
+from medaug.audits.registered import translated_entry
+from medaug.config import PipelineConfig
+from medaug.data.atomic import read_json
+from medaug.data.prepared import View, views_of, without_labels
 from medaug.errors import DataError
 from medaug.evaluation import lost_and_gained
 from medaug.evaluation.samples import Source, say_sample_size
-from medaug.io.atomic import read_json
-from medaug.io.prepared import View, views_of, without_labels
+from medaug.experiment.arms import arms_of, check_arms
+from medaug.experiment.cells import Cell, made_of, trained_cells
+from medaug.experiment.held_out import check_provenance, held_out_patients, synthetic_source
+from medaug.experiment.own_arms import refuse_own_arms
+from medaug.experiment.summary import write_domain_summary
+from medaug.experiment.tasks import Segmentation
+from medaug.models.weights import load_weights
 from medaug.progress import track
+from medaug.runs.folder import RunDir
+from medaug.runs.markers import data_print, essential, fingerprint, run_stage
+from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
-from medaug.stages.config import PipelineConfig
-from medaug.stages.domains.registered import translated_entry
-from medaug.stages.downstream.arms import arms_of, check_arms
-from medaug.stages.downstream.cells import Cell, made_of, trained_cells
-from medaug.stages.downstream.held_out import check_provenance, held_out_patients, synthetic_source
-from medaug.stages.downstream.own_arms import refuse_own_arms
-from medaug.stages.downstream.summary import write_domain_summary
-from medaug.stages.downstream.tasks import Segmentation
-from medaug.stages.markers import data_print, essential, fingerprint, run_stage
-from medaug.stages.provenance import refuse_known
-from medaug.stages.runs import RunDir
 from medaug.transforms import TranslateDomain
-from medaug.translators.weights import load_weights
 from medaug.volumes import Window
 
 logger = logging.getLogger(__name__)

@@ -13,19 +13,19 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from medaug.audits.segmenter import frozen_segmenter
+from medaug.config import PipelineConfig
+from medaug.config.two_domains import SEGMENTER_TERMS, segmenter_terms
+from medaug.data.atomic import read_json
+from medaug.data.prepared import View, views_of, without_labels
 from medaug.errors import DataError
 from medaug.evaluation.detection import LEAST_VOXELS
 from medaug.evaluation.samples import Source
-from medaug.io.atomic import read_json
-from medaug.io.prepared import View, views_of, without_labels
 from medaug.lesions import LesionPrior
+from medaug.models import TRANSLATORS
+from medaug.runs.folder import RunDir
 from medaug.splits import Split
-from medaug.stages.config import PipelineConfig
-from medaug.stages.config.two_domains import SEGMENTER_TERMS, segmenter_terms
-from medaug.stages.runs import RunDir
-from medaug.stages.segmenter import frozen_segmenter
 from medaug.training.domains import DomainSamples, Side, registered_pairs
-from medaug.translators import TRANSLATORS
 from medaug.volumes import Domain
 
 

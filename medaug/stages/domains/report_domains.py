@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from medaug.io.atomic import read_json
-from medaug.io.opening import read_png
+from medaug.config import PipelineConfig
+from medaug.data.atomic import read_json
+from medaug.data.opening import read_png
+from medaug.report.audits_section import audits_section
 from medaug.report.page import Figure, ReportPage, Section, Table, Verdict, render
-from medaug.stages.audits.section import audits_section
-from medaug.stages.config import PipelineConfig
-from medaug.stages.domains.audit_sections import audit_sections
-from medaug.stages.runs import RunDir
-from medaug.stages.scrubbing import page_without_paths
-from medaug.stages.sections import (
+from medaug.report.scrubbing import page_without_paths
+from medaug.report.sections import (
     cells_by_name,
     commands_of,
     data_text,
@@ -21,8 +19,10 @@ from medaug.stages.sections import (
     time_section,
     training_section,
 )  # fmt: skip
-from medaug.stages.verdicts import rival_notes, verdict_of
-from medaug.stages.viewing import look_section, run_cases
+from medaug.report.verdicts import rival_notes, verdict_of
+from medaug.report.viewing import look_section, run_cases
+from medaug.runs.folder import RunDir
+from medaug.stages.domains.audit_sections import audit_sections
 from medaug.training.monitors import warnings_in
 
 TITLES = {"source": "Tested on the source domain (in distribution)", "target": "Tested on the target domain"}

@@ -14,25 +14,25 @@ from typing import Any
 
 import numpy as np
 
+from medaug.audits.measures import HOUNSFIELD, Pair, Scale, bone_dice, similarity, tissue_errors
+from medaug.audits.measures.baselines import Example, IntensityRegression, MeanImage
+from medaug.audits.registered import read_case, read_target, registered, scale_of, translated, whole_views
+from medaug.config import PipelineConfig
+from medaug.data.atomic import atomic_path, read_json, write_json
+from medaug.data.prepared import View
 from medaug.errors import ConfigError, DataError
-from medaug.io.atomic import atomic_path, read_json, write_json
-from medaug.io.prepared import View
+from medaug.experiment.cells import cell_path
+from medaug.experiment.summary import write_translation_summary
+from medaug.models.weights import load_weights
 from medaug.progress import track
-from medaug.quality import HOUNSFIELD, Pair, Scale, bone_dice, similarity, tissue_errors
-from medaug.quality.baselines import Example, IntensityRegression, MeanImage
 from medaug.report.translation import shown_range, translation_grid
 from medaug.report.viewer import EncodedCase, Shown, ViewerCase, encode, write_cases
+from medaug.report.viewing import SHOWN, is_oriented
+from medaug.runs.folder import RunDir
+from medaug.runs.markers import data_print, run_stage
+from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
-from medaug.stages.config import PipelineConfig
-from medaug.stages.domains.registered import read_case, read_target, registered, scale_of, translated, whole_views
-from medaug.stages.downstream.cells import cell_path
-from medaug.stages.downstream.summary import write_translation_summary
-from medaug.stages.markers import data_print, run_stage
-from medaug.stages.provenance import refuse_known
-from medaug.stages.runs import RunDir
-from medaug.stages.viewing import SHOWN, is_oriented
 from medaug.transforms import TranslateDomain
-from medaug.translators.weights import load_weights
 from medaug.volumes import Window, length_unit
 
 PICTURES = 6

@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 
+from medaug.audits.registered import translated_entry
+from medaug.config import PipelineConfig
+from medaug.data.atomic import read_json, write_json
+from medaug.data.cache import file_name
+from medaug.data.datalists import own_file
+from medaug.data.files import write_scan
+from medaug.data.prepared import View
 from medaug.errors import DataError
-from medaug.io.atomic import read_json, write_json
-from medaug.io.cache import file_name
-from medaug.io.datalists import own_file
-from medaug.io.files import write_scan
-from medaug.io.prepared import View
+from medaug.models.weights import Weights, load_weights
 from medaug.progress import track
+from medaug.runs.folder import RunDir
+from medaug.runs.markers import data_print, essential, run_stage
+from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
-from medaug.stages.config import PipelineConfig
-from medaug.stages.domains.registered import translated_entry
-from medaug.stages.markers import data_print, essential, run_stage
-from medaug.stages.provenance import refuse_known
-from medaug.stages.runs import RunDir
 from medaug.transforms import TranslateDomain
-from medaug.translators.weights import Weights, load_weights
 from medaug.volumes import length_unit
 
 

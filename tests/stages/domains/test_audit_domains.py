@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medaug.audits.audit_scans import Scan, averaged, read_scan_of
+from medaug.audits.findings import asked_audits
+from medaug.config.files import load_config
+from medaug.data.atomic import read_json, to_json
+from medaug.data.cache import open_array
+from medaug.data.layouts import find_cases
 from medaug.errors import DataError
-from medaug.io.atomic import read_json, to_json
-from medaug.io.cache import open_array
-from medaug.io.layouts import find_cases
-from medaug.pipeline import run_pipeline
 from medaug.report.viewer import read_cases
-from medaug.stages.audits.findings import asked_audits
-from medaug.stages.config.files import load_config
+from medaug.runs.folder import RunDir
 from medaug.stages.domains import audit_domains as stage
 from medaug.stages.domains.audit_contrast import contrasts_of
 from medaug.stages.domains.audit_domains import audit_domains
-from medaug.stages.domains.audit_scans import Scan, averaged, read_scan_of
 from medaug.stages.domains.report_domains import report_domains
-from medaug.stages.runs import RunDir
+from medaug.stages.pipeline import run_pipeline
 from medaug.volumes import Window
 
 DATA = Path(os.environ.get("MEDAUG_DATA", Path(__file__).parents[4] / "shared" / "data")) / "ct_contrast"

@@ -6,21 +6,21 @@ import shutil
 import numpy as np
 import pytest
 
+from medaug.audits.registered import translated_entry
+from medaug.config.files import load_config
+from medaug.data.atomic import read_json
+from medaug.data.cache import open_array
+from medaug.data.files import read_label, read_scan
+from medaug.data.writers import ScanRecord, write_layout
 from medaug.errors import ConfigError, DataError, LeakageError, RunError
-from medaug.io.atomic import read_json
-from medaug.io.cache import open_array
-from medaug.io.files import read_label, read_scan
-from medaug.io.writers import ScanRecord, write_layout
+from medaug.exports.dataset import export_dataset
 from medaug.phantoms import phantoms
-from medaug.pipeline import run_pipeline
-from medaug.stages.config.files import load_config
+from medaug.runs.folder import RunDir
 from medaug.stages.domains import evaluate_domains as stage
 from medaug.stages.domains.evaluate_domains import check_labels, evaluate_domains
-from medaug.stages.domains.registered import translated_entry
 from medaug.stages.domains.report_domains import domain_notes
 from medaug.stages.domains.translate import translate
-from medaug.stages.exports.dataset import export_dataset
-from medaug.stages.runs import RunDir
+from medaug.stages.pipeline import run_pipeline
 from medaug.stages.train import train
 from medaug.transforms import TranslateDomain
 
@@ -182,7 +182,7 @@ def forget_stage():
 
 
 def test_every_arm_has_the_seeds_network_and_only_the_ceiling_reads_the_target(run, monkeypatch):
-    from medaug.stages.downstream.tasks import segmentation as tasks
+    from medaug.experiment.tasks import segmentation as tasks
 
     seen = {}
     monkeypatch.setattr(

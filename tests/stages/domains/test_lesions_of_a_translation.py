@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
+from medaug.config.files import load_config
+from medaug.data.atomic import read_json
+from medaug.data.prepared import View
 from medaug.evaluation import lost_and_gained
-from medaug.io.atomic import read_json
-from medaug.io.prepared import View
-from medaug.pipeline import run_pipeline
-from medaug.stages.config.files import load_config
+from medaug.experiment.tasks import Segmentation
+from medaug.runs.folder import RunDir
 from medaug.stages.domains import evaluate_domains as stage
 from medaug.stages.domains.evaluate_domains import evaluate_domains
 from medaug.stages.domains.report_domains import report_domains
 from medaug.stages.domains.translate import translate
-from medaug.stages.downstream.tasks import Segmentation
+from medaug.stages.pipeline import run_pipeline
 from medaug.stages.pool import united
-from medaug.stages.runs import RunDir
 
 TINY = (
     "data.phantoms.patients=5", "data.phantoms.shape=[32,32,6]", "data.phantoms.spacing_mm=[12,12,24]",

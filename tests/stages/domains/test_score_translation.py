@@ -9,23 +9,23 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from medaug.audits.measures.similarity import IMAGE_METRICS
+from medaug.audits.registered import scale_of
 from medaug.cli import app
+from medaug.config.files import load_config
+from medaug.data.atomic import read_json
+from medaug.data.cache import open_array
+from medaug.data.layouts import find_cases
+from medaug.data.writers import ScanRecord, write_layout
 from medaug.errors import ConfigError, DataError, LeakageError
-from medaug.io.atomic import read_json
-from medaug.io.cache import open_array
-from medaug.io.layouts import find_cases
-from medaug.io.writers import ScanRecord, write_layout
 from medaug.phantoms import phantoms
-from medaug.pipeline import run_pipeline
-from medaug.quality.similarity import IMAGE_METRICS
 from medaug.report.viewer import read_cases
+from medaug.runs.folder import RunDir
 from medaug.splits import Split
-from medaug.stages.config.files import load_config
 from medaug.stages.domains import score_translation as stage
-from medaug.stages.domains.registered import scale_of
 from medaug.stages.domains.report_domains import domain_verdict
 from medaug.stages.domains.score_translation import score_translation
-from medaug.stages.runs import RunDir
+from medaug.stages.pipeline import run_pipeline
 
 DATA = Path(os.environ.get("MEDAUG_DATA", Path(__file__).parents[4] / "shared" / "data")) / "mri_ct_pairs"
 TINY = (

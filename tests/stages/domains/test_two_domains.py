@@ -9,19 +9,19 @@ import torch
 from typer.testing import CliRunner
 
 from medaug.cli import app
+from medaug.config.files import load_config
+from medaug.data.atomic import read_json
+from medaug.data.cache import open_array
+from medaug.data.files import read_scan
+from medaug.data.writers import ScanRecord, write_layout
 from medaug.errors import ConfigError, DataError, RunError, WeightsError
-from medaug.io.atomic import read_json
-from medaug.io.cache import open_array
-from medaug.io.files import read_scan
-from medaug.io.writers import ScanRecord, write_layout
 from medaug.lesions import body_of
+from medaug.models.weights import load_weights
 from medaug.phantoms import phantoms
-from medaug.pipeline import run_pipeline
+from medaug.runs.folder import RunDir
 from medaug.stages import train as train_stage
-from medaug.stages.config.files import load_config
-from medaug.stages.runs import RunDir
+from medaug.stages.pipeline import run_pipeline
 from medaug.transforms import SynthesizeCT
-from medaug.translators.weights import load_weights
 from medaug.volumes import Window
 
 TINY = (
@@ -259,7 +259,7 @@ def test_domains_are_named_by_their_kind_and_where_that_is_one_by_their_folders(
 
 
 def test_a_resolved_config_is_read_back_as_it_is(tmp_path):
-    from medaug.stages.config.files import dump_config
+    from medaug.config.files import dump_config
 
     config = load_config(None, ["data.root=x", "data.grid_size=[64,64]", "target.root=y", "target.modality=CT"],
                          {"domain": "ct"})  # fmt: skip

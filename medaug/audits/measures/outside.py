@@ -1,0 +1,89 @@
+"""Does an edit stay where it belongs, and does it do anything at all?
+
+A label is right by construction only if nothing but the mask changes; a generator that changes
+nothing, or next to nothing, teaches a network that healthy tissue is tumor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from medaug.audits.measures.cases import Insertion, Limits
+from medaug.audits.measures.finding import Finding, judged, skipped
+from medaug.audits.measures.intervals import over_patients
+
+OUTSIDE = "Does anything change outside the mask?"
+UNCHANGED = "Does every insertion change the image where it says so?"
+LEAST_CHANGE = 0.01
+"""Mean absolute change inside the mask, in window units [-1, 1], below which nothing was inserted."""
+NONE = "no tumor could be inserted into a held-out view"
+
+
+def changed_outside(insertions: Sequence[Insertion], limits: Limits) -> Finding:
+    """For mask-guided methods: voxels outside the mask that do not keep their bits, all insertions."""
+    if not insertions:
+        return skipped("outside", OUTSIDE, NONE)
+    counts = outside_counts(insertions)
+    seen = sum(int((~i.reachable).sum()) for i in insertions)
+    hit = int((counts > 0).sum())
+    sentence = f"{counts.sum()} of {seen} voxels outside the mask changed, in {hit} of {len(insertions)} insertions."
+    return judged(
+        "outside", OUTSIDE, sentence, value=float(counts.sum()), warn=limits.warn, fail=limits.fail, unit="voxels",
+        n=_counted(insertions), details={"insertions_with_changes": hit, "voxels_looked_at": seen},
+    )  # fmt: skip
+
+
+def change_outside_claim(insertions: Sequence[Insertion], limits: Limits, *, seed: int) -> Finding:
+    """For plain methods, whose mask is where they changed the image clearly: the share of all change beside it."""
+    if not insertions:
+        return skipped("outside", OUTSIDE, NONE)
+    shares = outside_shares(insertions)
+    low, high = over_patients(shares, [i.patient for i in insertions], seed=seed)
+    sentence = f"{100 * shares.mean():.0f} % of the change lies outside the mask that the method claims."
+    return judged(
+        "outside", OUTSIDE, sentence, value=float(shares.mean()), low=low, high=high, warn=limits.warn,
+        fail=limits.fail, n=_counted(insertions), details={"largest_share": float(shares.max())},
+    )  # fmt: skip
+
+
+def unchanged(insertions: Sequence[Insertion], limits: Limits, *, nothing: int = 0) -> Finding:
+    """The share of insertions that leave the image inside their mask as it was.
+
+    Args:
+        nothing: further views in which the method was asked for a tumor and marked none.
+    """
+    if not insertions and not nothing:
+        return skipped("unchanged", UNCHANGED, NONE)
+    strengths = strengths_of(insertions)
+    without, asked = int((strengths < LEAST_CHANGE).sum()) + nothing, len(insertions) + nothing
+    typical = f"; the median change is {np.median(strengths):.2f} in window units" if len(strengths) else ""
+    sentence = f"{without} of {asked} insertions leave the image inside the mask as it was{typical}."
+    return judged(
+        "unchanged", UNCHANGED, sentence, value=without / asked, warn=limits.warn, fail=limits.fail,
+        n=_counted(insertions) | {"asked": asked}, details={"strength": strengths.round(4).tolist()},
+    )  # fmt: skip
+
+
+def outside_counts(insertions: Sequence[Insertion]) -> np.ndarray:
+    """(insertions,) voxels that changed where the edit may not reach."""
+    return np.array([int((i.changed & ~i.reachable).sum()) for i in insertions], dtype=int)
+
+
+def outside_shares(insertions: Sequence[Insertion]) -> np.ndarray:
+    """(insertions,) absolute change outside the mask over all of it; 0 where nothing changed."""
+    shares = []
+    for i in insertions:
+        change = np.abs(i.image - i.before, dtype=np.float64)
+        shares.append(change[~i.mask].sum() / total if (total := change.sum()) > 0 else 0.0)
+    return np.array(shares)
+
+
+def strengths_of(insertions: Sequence[Insertion]) -> np.ndarray:
+    """(insertions,) mean absolute change inside the mask."""
+    return np.array([np.abs(i.image - i.before)[i.mask].mean() for i in insertions], dtype=np.float64)
+
+
+def _counted(insertions: Sequence[Insertion]) -> dict[str, int]:
+    return {"insertions": len(insertions), "patients": len({i.patient for i in insertions})}

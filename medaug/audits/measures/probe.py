@@ -1,0 +1,185 @@
+"""Can a classifier tell real lesions from synthetic ones? An AUC of 0.5 means no, 1.0 means always.
+
+A high AUC warns of the shortcut "synthetic look = tumor" (2407.21674): the downstream network could learn the
+generator's fingerprint in place of the disease. Folds are by patient, so knowing a patient's scanner or anatomy gains
+nothing. Two classifiers are tried, a linear one and a forest, and the better one counts. What a low AUC means: these
+features do not tell them apart; it does not prove that nothing could. Features: `features.lesion_features`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from medaug.audits.measures.features import FEATURE_NAMES, lesion_features
+from medaug.errors import DataError
+
+__all__ = ["FEATURE_NAMES", "ProbeResult", "lesion_features", "probe_auc"]
+
+MIN_PATIENTS = 4
+FOLDS, REPEATS = 5, 2
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """How well real and synthetic lesions are told apart.
+
+    Attributes:
+        auc: of the better classifier, on patients it was not trained on; slightly above 0.5 by chance, being the
+            larger of two.
+        low, high: 95 % interval, bootstrap over patients with the trained classifiers held fixed. Where real and
+            synthetic lesions come from different patients, chance differences between few patients can look like
+            a fingerprint: prefer both kinds from each patient.
+        top_features: the features it relies on most, the first the most.
+    """
+
+    auc: float
+    low: float
+    high: float
+    n_real: int
+    n_synthetic: int
+    n_patients: int
+    top_features: tuple[str, ...]
+    classifier: str
+
+
+def probe_auc(
+    features_real: np.ndarray, groups_real: Sequence[str], features_synthetic: np.ndarray,
+    groups_synthetic: Sequence[str], *, seed: int, feature_names: Sequence[str] | None = None,
+) -> ProbeResult:  # fmt: skip
+    """Cross-validates two classifiers by patient.
+
+    Only crops tested in the same fold are compared with one another, because scores of different folds come from
+    different models and are not on one scale.
+
+    Args:
+        features_real, features_synthetic: (N, F) and (M, F).
+        groups_real, groups_synthetic: the patient of each row; for a synthetic lesion, the patient it was put into.
+        seed: of the folds, the forest and the bootstrap.
+        feature_names: F names; by default `FEATURE_NAMES` where F fits.
+
+    Raises:
+        DataError: if there are fewer than four patients, or fewer than two on either side, or the arrays do not fit
+            each other or are not finite.
+    """
+    features, synthetic, patients = _checked(features_real, groups_real, features_synthetic, groups_synthetic)
+    rng = np.random.RandomState(seed)
+    numbers = np.unique(patients, return_inverse=True)[1]  # patient of each row, 0 … P - 1
+    n_folds = min(FOLDS, *(len(np.unique(numbers[synthetic == side])) for side in (False, True)))
+    seeds = [int(s) for s in rng.randint(2**31 - 1, size=REPEATS)]
+    results = {name: _cross_validated(name, features, synthetic, numbers, n_folds, seeds) for name in _CLASSIFIERS}
+    best = max(results, key=lambda name: _auc(*results[name][:2]))
+    won, pairs, importance = results[best]
+    weights = rng.multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), RESAMPLES)  # (R, P)
+    draws = [_auc(won, pairs, w) for w in weights]
+    low, high = np.nanquantile(draws, [0.025, 0.975])
+    names = _names(feature_names, features.shape[1])
+    top = tuple(names[i] for i in np.argsort(-importance, kind="stable")[:5])
+    return ProbeResult(
+        _auc(won, pairs), float(low), float(high), int((~synthetic).sum()), int(synthetic.sum()), len(pairs), top, best
+    )
+
+
+def _linear(seed: int) -> Pipeline:
+    return make_pipeline(
+        StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=2000, random_state=seed)
+    )
+
+
+def _forest(seed: int) -> RandomForestClassifier:
+    return RandomForestClassifier(60, min_samples_leaf=3, class_weight="balanced", random_state=seed, n_jobs=1)
+
+
+_CLASSIFIERS = {"logistic regression": _linear, "random forest": _forest}
+
+
+def _cross_validated(
+    name: str, features: np.ndarray, synthetic: np.ndarray, patients: np.ndarray, n_folds: int, seeds: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Comparisons of a synthetic with a real crop tested in the same fold, counted by patient.
+
+    Returns:
+        (P, P) comparisons that the classifier got right, [patient of the real crop, patient of the synthetic one];
+        (P, P) comparisons made; (F,) mean importance of the features.
+    """
+    n_patients = int(patients.max()) + 1
+    won, pairs, importance = np.zeros((n_patients,) * 2), np.zeros((n_patients,) * 2), np.zeros(features.shape[1])
+    for seed in seeds:
+        folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+        for train, test in folds.split(features, synthetic, patients):
+            if len(np.unique(synthetic[train])) < 2:
+                continue
+            model = _CLASSIFIERS[name](seed).fit(features[train], synthetic[train])
+            score = model.predict_proba(features[test])[:, 1]
+            real, fake = ~synthetic[test], synthetic[test]
+            difference = score[fake][None] - score[real][:, None]  # (n_real, n_synthetic)
+            where = np.ix_(patients[test][real], patients[test][fake])
+            rows, columns = np.broadcast_arrays(*where)
+            np.add.at(won, (rows, columns), (difference > 0) + 0.5 * (difference == 0))
+            np.add.at(pairs, (rows, columns), 1.0)
+            importance += _importance(model)
+    if not pairs.any():
+        raise DataError(
+            "probe: no fold holds both a real and a synthetic lesion to compare; expected both kinds in several "
+            "patients. Add patients."
+        )
+    return won, pairs, importance
+
+
+def _auc(won: np.ndarray, pairs: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Share of the comparisons won, each patient counted `weights` times; NaN where a resample holds no comparison."""
+    weights = np.ones(len(pairs)) if weights is None else weights
+    made = weights @ pairs @ weights
+    return float(weights @ won @ weights / made) if made > 0 else float("nan")
+
+
+def _importance(model: Pipeline | RandomForestClassifier) -> np.ndarray:
+    raw = np.abs(model[-1].coef_[0]) if isinstance(model, Pipeline) else model.feature_importances_
+    return raw / max(raw.sum(), 1e-12)
+
+
+def _names(feature_names: Sequence[str] | None, count: int) -> Sequence[str]:
+    if feature_names is None:
+        return FEATURE_NAMES if count == len(FEATURE_NAMES) else [f"feature {i}" for i in range(count)]
+    if len(feature_names) != count:
+        raise DataError(f"feature_names: found {len(feature_names)}; expected {count}, one per column.")
+    return feature_names
+
+
+def _checked(
+    real: np.ndarray, groups_real: Sequence[str], synthetic: np.ndarray, groups_synthetic: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features (N + M, F), which rows are synthetic, and the patient of each row."""
+    for name, features, groups in (("real", real, groups_real), ("synthetic", synthetic, groups_synthetic)):
+        if np.ndim(features) != 2 or len(features) != len(groups):
+            raise DataError(
+                f"{name} lesions: found features of shape {np.shape(features)} and {len(groups)} patients; "
+                "expected (lesions, features) and one patient per lesion."
+            )
+        if not np.isfinite(features).all():
+            raise DataError(f"{name} lesions: found features that are NaN or infinite; expected finite ones.")
+        if len(set(groups)) < 2:
+            raise DataError(
+                f"{name} lesions: found {len(set(groups))} patients; expected at least 2, to test on other patients "
+                "than the classifier was trained on. Add patients."
+            )
+    if np.shape(real)[1] != np.shape(synthetic)[1]:
+        raise DataError(
+            f"found {np.shape(real)[1]} real and {np.shape(synthetic)[1]} synthetic features; expected equal."
+        )
+    patients = np.array([str(g) for g in (*groups_real, *groups_synthetic)])
+    if len(np.unique(patients)) < MIN_PATIENTS:
+        raise DataError(
+            f"probe: found {len(np.unique(patients))} patients; expected at least {MIN_PATIENTS}, because folds are by "
+            "patient. Add patients, or leave the probe out."
+        )
+    kinds = np.repeat([False, True], [len(real), len(synthetic)])
+    return np.concatenate([real, synthetic]).astype(np.float64), kinds, patients

@@ -1,0 +1,139 @@
+"""The audits of a translation between two kinds of image: what they are given, and what of it goes to which audit.
+
+Reads: `prepared/`, `prepared_b/`, `split.json`, `train/weights`. Held-out patients are looked at here and nowhere used
+for training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+
+from medaug.audits import pictures
+from medaug.audits.audit_scans import Scan, held_out_entries, read_scan_of, translated_scan
+from medaug.audits.measures import Finding, Limits, borders, skipped
+from medaug.audits.measures import steganography as cycles
+from medaug.config import PipelineConfig
+from medaug.data.atomic import read_json
+from medaug.models.weights import Weights, load_weights
+from medaug.progress import track
+from medaug.runs.folder import RunDir
+from medaug.runs.provenance import refuse_known
+from medaug.splits import Split
+from medaug.transforms import TranslateDomain
+from medaug.transforms.windows import OVERLAP
+from medaug.volumes import affine_of
+
+Look = tuple[Finding, bytes | None]
+WHOLE = np.iinfo(np.int32).max
+"""Of windows along an axis that they do not cut."""
+
+
+@dataclass(frozen=True)
+class Translations:
+    """Of one run: held-out scans of the source, their translations, and held-out scans of the target."""
+
+    config: PipelineConfig
+    run: RunDir
+
+    @property
+    def seed(self) -> int:
+        return self.config.audit.seed
+
+    @cached_property
+    def weights(self) -> Weights:
+        weights = load_weights(self.run.weights)
+        split = Split.from_dict(read_json(self.run.split))
+        refuse_known(weights.facts, self.run, split, f"weights {self.run.weights}")
+        return weights
+
+    @cached_property
+    def pairs(self) -> list[tuple[str, Scan, Scan]]:
+        """(patient, source, translation) of each scan."""
+        translate, found = TranslateDomain(self.weights, "a2b", seed=self.seed), []
+        chosen = list(self._chosen(held_out_entries(self.run, self.run.datalist)))
+        with track("translate held-out scans", len(chosen)) as tracker:
+            for entry in chosen:
+                scan = read_scan_of(entry, self.run.prepared)
+                found.append((entry["patient"], scan, translated_scan(entry, self.run.prepared, translate)))
+                tracker.advance()
+        return found
+
+    @cached_property
+    def real(self) -> list[Scan]:
+        """Held-out scans of the target domain."""
+        chosen = self._chosen(held_out_entries(self.run, self.run.datalist_b))
+        return [read_scan_of(entry, self.run.prepared_b) for entry in chosen]
+
+    def back(self, fake: np.ndarray, scan: Scan) -> np.ndarray:
+        """A normalised translation (*S), such as `scan`, as the source domain again, normalised."""
+        translate = TranslateDomain(self.weights, "b2a", seed=self.seed)
+        image = torch.from_numpy(scan.window.denormalize(fake).astype(np.float32))[None]
+        result = translate(
+            MetaTensor(image, affine=torch.from_numpy(affine_of(scan.spacing_mm))), scan.body[None], window=scan.window
+        )
+        window = translate.window_of_result(scan.window)
+        return window.normalize(np.asarray(result.as_tensor(), dtype=np.float32)[0])
+
+    def _chosen(self, by_patient: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+        """The middle scan of each patient, then those around it: up to `audit.volumes`, of pictures `audit.lesions`."""
+        queues = []
+        for entries in by_patient.values():
+            order = np.argsort(np.abs(np.arange(len(entries)) - len(entries) // 2), kind="stable")
+            queues.append([entries[k] for k in order])
+        volumes = any(len(entry["shape"]) == 3 for entries in queues for entry in entries)
+        left = self.config.audit.volumes if volumes else self.config.audit.lesions
+        for turn in range(max(map(len, queues), default=0)):
+            for queue in queues:
+                if turn < len(queue) and left > 0:
+                    left -= 1
+                    yield queue[turn]
+
+
+def steganography(material: Translations, limits: Limits) -> Look:
+    """There and back inside the body; what the window clips is left out."""
+    made = [
+        cycles.Cycle(
+            patient, source.normalized, fake.normalized, source.body & (np.abs(source.normalized) < 1),
+            partial(material.back, scan=fake),
+        )
+        for patient, source, fake in material.pairs
+    ]  # fmt: skip
+    noise, seed = material.config.audit.noise, material.seed
+    back = cycles.reconstructed(made, noise=noise, seed=seed)
+    return cycles.steganography(made, back, limits, noise=noise, seed=seed), pictures.cycles(made, back)
+
+
+def seams(material: Translations, limits: Limits) -> Look:
+    """Of the change where both domains share a scale, else of the translation itself."""
+    facts = material.weights.facts
+    size, overlap = facts.get("patch_size"), facts.get("overlap", OVERLAP)
+    if size is None:
+        return skipped("seams", borders.SEAMS, "whole images are translated: there are no windows"), None
+    shared = TranslateDomain(material.weights, "a2b").shares_unit
+    images = [fake.normalized - (source.normalized if shared else 0) for _, source, fake in material.pairs]
+    dims = max((image.ndim for image in images), default=len(size))
+    patch = (*size, *(WHOLE,) * (dims - len(size)))
+    patients = [patient for patient, _, _ in material.pairs]
+    finding = borders.window_seams(images, patients, patch, overlap, limits, seed=material.seed)
+    return finding, pictures.translated(material.pairs)
+
+
+def checkerboard(material: Translations, limits: Limits) -> Look:
+    """Real target scans of held-out patients are the yardstick."""
+    pairs = [pair for pair in material.pairs if all(borders.usable(scan.normalized) for scan in pair[1:])]
+    real = [scan.normalized for scan in material.real if borders.usable(scan.normalized)]
+    if not real:
+        return skipped("checkerboard", borders.CHECKERBOARD, "there is no held-out scan of the target domain"), None
+    finding = borders.checkerboard(
+        [fake.normalized for _, _, fake in pairs], [source.normalized for _, source, _ in pairs],
+        [real[k % len(real)] for k in range(len(pairs))], [patient for patient, _, _ in pairs],
+        material.weights.translator.stride, limits, seed=material.seed,
+    )  # fmt: skip
+    return finding, pictures.translated(pairs)

@@ -1,0 +1,200 @@
+"""What differs between a run and its repetition: environment, settings, split, weights, scores and verdicts.
+
+On one machine with the same versions nothing does: the tables are identical, digit by digit. `check_same_data` is asked
+as soon as the scans are read, before an hour is spent on training with others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from medaug.data.atomic import read_json, write_json
+from medaug.data.tables import read_csv
+from medaug.errors import DataError
+from medaug.report.terminal import Table, table_text
+from medaug.runs.finished import Finished
+from medaug.runs.folder import RunDir
+
+NAMED = 5
+"""Of what differs in a list, how many are named."""
+RESULTS = ("scores", "verdict")
+"""Kinds of difference that mean: not reproduced. The others explain why."""
+Scores = dict[tuple[str, ...], dict[str, float | None]]
+"""By what names a row, the metrics."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that differs, with its value then and now as text."""
+
+    kind: Literal["environment", "settings", "split", "weights", "scores", "verdict"]
+    where: str
+    before: str
+    again: str
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A run beside its repetition.
+
+    Attributes:
+        scores: how many were compared, in the tables and in the cells.
+    """
+
+    before: str
+    again: str
+    scores: int
+    verdicts: int
+    differences: list[Difference]
+
+    @property
+    def identical(self) -> bool:
+        """Whether all scores and verdicts are; what they were made with may still differ."""
+        return not any(difference.kind in RESULTS for difference in self.differences)
+
+    def text(self) -> str:
+        """For the terminal: a table of what differs, and the answer."""
+        answer = "identical" if self.identical else "NOT identical"
+        counted = f"{answer}: {self.scores} scores and {self.verdicts} verdicts compared"
+        if not self.differences:
+            return counted
+        table = Table("what", "where", "before", "again")
+        for d in self.differences:
+            table.add_row(d.kind, d.where, d.before, d.again)
+        return f"{table_text(table)}\n{counted}"
+
+
+def check_same_data(before: RunDir, again: RunDir) -> None:
+    """Refuses scans or labels that have changed since, by the fingerprints of what was prepared of them.
+
+    Raises:
+        DataError: naming the cases.
+    """
+    for old, new in ((before.datalist, again.datalist), (before.datalist_b, again.datalist_b)):
+        if not (old.exists() and new.exists()):
+            continue
+        held, found = ({e["case"]: [e["patient"], e["content"]] for e in read_json(path)["cases"]}
+                       for path in (old, new))  # fmt: skip
+        changed = {
+            "missing": sorted(held.keys() - found.keys()), "new": sorted(found.keys() - held.keys()),
+            "changed": sorted(case for case in held.keys() & found.keys() if held[case] != found[case]),
+        }  # fmt: skip
+        if any(changed.values()):
+            raise DataError.about(
+                new, "; ".join(f"{len(names)} {what} ({_listed(names)})" for what, names in changed.items() if names),
+                f"the {len(held)} cases that {before.root} was made from",
+                "Put the data back as they were where the settings say (data.root in config.yaml).",
+            )  # fmt: skip
+
+
+def compared(before: Finished, again: Finished) -> Reproduction:
+    """Compares two finished runs, and notes the result in `reproduced.json` of the second."""
+    tables, numbers = list(_scores(before, again)), 0
+    for old, _, _ in tables:
+        numbers += sum(len(row) for row in old.values())
+    verdicts = [_verdicts(run) for run in (before, again)]
+    differences = [
+        *_flat_differences("environment", *(_environment(run) for run in (before, again))),
+        *_flat_differences("settings", before.settings, again.settings),
+        *_split_differences(before, again),
+        *_flat_differences("weights", *(_hashes(run) for run in (before, again))),
+        *(difference for table in tables for difference in _score_differences(*table)),
+        *_flat_differences("verdict", *verdicts),
+    ]
+    found = Reproduction(str(before.run.root), str(again.run.root), numbers, len(verdicts[0]), differences)
+    write_json(again.run.root / "reproduced.json", {"identical": found.identical} | asdict(found))
+    return found
+
+
+def _environment(found: Finished) -> dict[str, Any]:
+    made = read_json(found.run.environment)
+    return made["packages"] | {key: made[key] for key in ("medaug", "python", "machine")}
+
+
+def _hashes(found: Finished) -> dict[str, Any]:
+    return {name or "translator": read_json(path)["sha256"] for name, path in found.weights.items()}
+
+
+def _verdicts(found: Finished) -> dict[str, Any]:
+    return {
+        f"{c['arm']} against {c['reference']}, {c['metric']}{f' ({name})' if name else ''}": c["verdict"]
+        for name, summary in found.summaries() for c in [*summary["comparisons"], *summary["rivals"]]
+    }  # fmt: skip
+
+
+def _split_differences(before: Finished, again: Finished) -> Iterator[Difference]:
+    for name in before.splits.keys() | again.splits.keys():
+        paths = [run.splits.get(name) for run in (before, again)]
+        old, new = ({} if path is None else read_json(path) for path in paths)
+        if old != new:
+            parts = [part for part in {**old, **new} if part != "hash"]
+            moved = sorted({p for part in parts for p in set(old.get(part, ())) ^ set(new.get(part, ()))})
+            where = f"{name or 'patients'}: {_listed(moved)}" if moved else name or "patients"
+            yield Difference("split", where, old.get("hash", "none")[:16], new.get("hash", "none")[:16])
+
+
+def _scores(before: Finished, again: Finished) -> Iterator[tuple[Scores, Scores, str]]:
+    """The tables as they are cited, and the cells with every digit (those that both runs have)."""
+    for name in sorted(before.tables.keys() | again.tables.keys()):
+        old, new = (_table(run, name) for run in (before, again))
+        yield old, new, name
+    old, new = (_cells(run) for run in (before, again))
+    both = old.keys() & new.keys()
+    yield {key: old[key] for key in sorted(both)}, {key: new[key] for key in sorted(both)}, "cells"
+
+
+def _table(found: Finished, name: str) -> Scores:
+    if name not in found.tables:
+        return {}
+    metrics = {metric for _, summary in found.summaries() for metric in summary["metrics"]}
+    return {
+        tuple(f"{key} {value}" for key, value in row.items() if key not in metrics and value):
+        {key: float(value) if value else None for key, value in row.items() if key in metrics}
+        for row in read_csv(found.tables[name])
+    }  # fmt: skip
+
+
+def _cells(found: Finished) -> Scores:
+    scores: Scores = {}
+    for name in found.splits:
+        for path in sorted((found.run.root / name / "evaluation" / "cells").glob("[!.]*.json")):
+            cell = read_json(path)
+            for test, part in cell.get("tests", {"": cell}).items():
+                for patient, values in part["scores"].items():
+                    scores[tuple(filter(None, (name, path.stem, test, f"patient {patient}")))] = values
+    return scores
+
+
+def _score_differences(old: Scores, new: Scores, name: str) -> Iterator[Difference]:
+    """Rows that one side lacks, and by metric the largest difference."""
+    for what, rows, other in (("missing", old, new), ("new", new, old)):
+        if lone := [", ".join(key) for key in rows if key not in other]:
+            counts = [str(len(lone)), "0"]
+            yield Difference("scores", f"{name}: {what} rows: {_listed(lone)}",
+                             *(counts if what == "missing" else counts[::-1]))  # fmt: skip
+    metrics = dict.fromkeys(metric for row in old.values() for metric in row)
+    for metric in metrics:
+        pairs = {key: (old[key].get(metric), new[key].get(metric)) for key in old.keys() & new.keys()}
+        differing = sorted((key for key, (a, b) in pairs.items() if a != b), key=lambda key: (-_gap(*pairs[key]), key))
+        if differing:
+            worst = differing[0]
+            where = f"{name}: {metric} in {len(differing)} of {len(pairs)} rows, most in {', '.join(worst)}"
+            yield Difference("scores", where, *(str(value) for value in pairs[worst]))
+
+
+def _gap(a: float | None, b: float | None) -> float:
+    return float("inf") if a is None or b is None else abs(a - b)
+
+
+def _flat_differences(kind: Any, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Difference]:
+    for name in sorted(old.keys() | new.keys()):
+        before, again = (str(values.get(name, "none")) for values in (old, new))
+        if before != again:
+            yield Difference(kind, name, before, again)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return "; ".join(names[:NAMED]) + more

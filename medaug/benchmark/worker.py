@@ -1,0 +1,116 @@
+"""One process at work on a benchmark's folder; any number may, on one machine or several that share the folder.
+
+A job is claimed by a lock on `claims/<job>.lock`, which the system frees when its holder dies, however it does. What
+is done is found in the files: a job that another process finished is not done again. A job that fails is noted in
+`failed/` and left alone by everyone until the next command; the others go on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from medaug.benchmark.jobs import do, source_of
+from medaug.benchmark.plan import Job, jobs_of
+from medaug.benchmark.results import write_results
+from medaug.config import PipelineConfig
+from medaug.data.atomic import write_json
+from medaug.errors import Interrupted, MedaugError, visible
+from medaug.experiment.cells import is_kept
+from medaug.runs.claims import claim_key, claimed
+from medaug.runs.folder import RunDir
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.5
+
+
+def work(config: PipelineConfig, root: RunDir, say: Callable[[str], None] | None = None) -> None:
+    """Does jobs until none is left; then writes the results, unless a job failed.
+
+    Args:
+        root: of the benchmark, opened.
+        say: is told each job that this process has done; by default stderr.
+    """
+    aloud = say or (lambda line: print(visible(line), file=sys.stderr, flush=True))
+    worker = Worker(root, jobs_of(config, root), aloud)
+    worker.work()
+    if not failures(root):
+        with claimed(root, "results", wait=True):
+            write_results(config, root)
+
+
+def failures(root: RunDir) -> list[Path]:
+    """A file a job that failed: {"job", "error"}."""
+    return sorted((root.root / "failed").glob("[!.]*.json"))
+
+
+class Worker:
+    """Takes the next job that is ready and nobody's, until all are done or lost with one that failed."""
+
+    def __init__(self, root: RunDir, jobs: Sequence[Job], say: Callable[[str], None]):
+        self.root, self.jobs, self.say = root, jobs, say
+        self.done: set[str] = set()
+        self._sources: dict[str, str | None] = {}
+
+    def work(self) -> None:
+        while left := [job for job in self.jobs if not (self.is_done(job) or self.is_lost(job))]:
+            ready = (job for job in left if self.done.issuperset(job.needs))
+            if not any(self._try(job) for job in ready):
+                time.sleep(POLL_S)  # others hold what is ready
+
+    def is_done(self, job: Job) -> bool:
+        """Of stages: whether this process has seen to them. Of cells: whether there is one, made of the same."""
+        if job.name not in self.done and job.kind == "cell" and self.done.issuperset(job.needs):
+            if job.name not in self._sources:
+                self._sources[job.name] = source_of(job)
+            source = self._sources[job.name]
+            if source is not None and is_kept(job.path, source):
+                self.done.add(job.name)
+        return job.name in self.done
+
+    def is_lost(self, job: Job) -> bool:
+        """Whether it failed, or waits for one that did."""
+        return any(_failed(self.root, name).exists() for name in (job.name, *job.needs))
+
+    def _try(self, job: Job) -> bool:
+        """Whether that brought us on: it was done, by us or by somebody since we looked, or failed."""
+        with claimed(self.root, job.name) as ours:
+            if ours and not self.is_done(job) and not self.is_lost(job):
+                self._do(job)
+        return ours
+
+    def _do(self, job: Job) -> None:
+        started = time.monotonic()
+        try:
+            ran = do(job, self.root)
+        except Interrupted:
+            raise
+        except Exception as error:
+            if not isinstance(error, MedaugError):
+                logger.exception("%s", job.name)
+            write_json(_failed(self.root, job.name), {"job": job.name, "error": f"{type(error).__name__}: {error}"})
+            self.say(f"{job.name}: failed: {error}")
+            return
+        self.done.add(job.name)
+        if ran:
+            seconds = round(time.monotonic() - started, 1)
+            self._log({"job": job.name, "seconds": seconds, "pid": os.getpid(), "machine": platform.node()})
+            cells = [job for job in self.jobs if job.kind == "cell"]
+            self.say(f"{job.name}: {seconds:.1f} s ({sum(map(self.is_done, cells))} of {len(cells)} cells done)")
+
+    def _log(self, row: dict[str, Any]) -> None:
+        """Who did what, a line each in `jobs.jsonl`, which all processes append to."""
+        with open(self.root.root / "jobs.jsonl", "a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def _failed(root: RunDir, name: str) -> Path:
+    return root.root / "failed" / f"{claim_key(name)}.json"

@@ -1,0 +1,289 @@
+"""Pipeline files and `--set` values in, a checked `PipelineConfig` out, and back to YAML.
+
+Every error names the file or key, what was found, and the nearest valid name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import reprlib
+from collections.abc import Mapping
+from dataclasses import fields
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from io import StringIO
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from medaug.config.pipeline import PipelineConfig
+from medaug.config.two_domains import segmenter_terms
+from medaug.data.opening import check_regular
+from medaug.errors import ConfigError
+
+LARGEST_BYTES = 200_000
+"""Of a pipeline file, and of the values in it: the longest in `pipelines/` has a hundredth of that."""
+
+PROBLEMS_SHOWN = 20
+LARGEST_SETTING = 1024
+"""Of a method's widths, depths and weights of losses; weights folders hold no larger ones."""
+
+
+def load_config(
+    path: Path | None, overrides: list[str], options: Mapping[str, Any] | None = None
+) -> PipelineConfig:  # fmt: skip
+    """A pipeline file (or the defaults) with options and then `key.subkey=value` overrides on top, checked.
+
+    Args:
+        path: a file, or the name of a pipeline that comes with medaug (`quickstart`).
+        options: values by dotted key, as they are (a path named `2024` stays a path).
+        overrides: the value of a setting that is text is what was typed (a `#`, leading zeros; nothing at all is null),
+            of any other it is YAML.
+
+    Raises:
+        ConfigError: naming the file or override, the key, what was found, and the nearest valid name.
+    """
+    values: dict[str, Any] = _read_yaml(path) if path is not None else {}
+    for key, value in (options or {}).items():
+        _put(values, key, value)
+    for override in overrides:
+        _apply(values, override)
+    try:
+        config = PipelineConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, str(path or "settings"))) from None
+    _check_method(config)
+    return config
+
+
+def dump_config(config: PipelineConfig) -> str:
+    """The resolved config as YAML."""
+    stream = StringIO()
+    _plain_yaml().dump(config.model_dump(mode="json"), stream)
+    return stream.getvalue()
+
+
+def _plain_yaml() -> YAML:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = None
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # declared as None
+    return yaml
+
+
+def _pipeline_file(path: Path) -> Path | Traversable:
+    """The file at this path, or the pipeline of this name that comes with medaug."""
+    if path.exists() and not path.is_dir():
+        return check_regular(path)
+    shipped = {file.name.removesuffix(".yaml"): file for file in files("medaug").joinpath("pipelines").iterdir()}
+    name = path.stem if path.parts[:-1] == ("pipelines",) else str(path)  # as the README writes it, in a clone or not
+    if name not in shipped:
+        raise ConfigError(
+            f"{path}: no such pipeline file. Give the path of a YAML file, or the name of a pipeline that comes with "
+            f"medaug: {', '.join(sorted(shipped))}."
+        )
+    return shipped[name]
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        with _pipeline_file(path).open("rb") as file:
+            text = file.read(LARGEST_BYTES + 1)
+        if len(text) > LARGEST_BYTES:
+            raise ValueError(f"more than {LARGEST_BYTES:,} bytes, which no pipeline has")
+        values = _loaded(text.decode())
+    except (YAMLError, ValueError, OSError) as error:
+        raise ConfigError(f"{path}: not readable as YAML: {error}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: found a {type(values).__name__}; expected sections such as 'data:' and 'training:'")
+    return values
+
+
+def _loaded(text: str) -> Any:
+    """The values of a YAML text.
+
+    Raises:
+        YAMLError, ValueError: if it is malformed, nested without end, or its aliases stand for more than a few values.
+    """
+    try:
+        values = _plain_yaml().load(text)
+        if _count(values) > LARGEST_BYTES:
+            raise ValueError("aliases (*) that stand for more values than a pipeline has")
+    except RecursionError:
+        raise ValueError("sections nested in each other without end") from None
+    return values
+
+
+def _count(value: Any) -> int:
+    """How many values there are with every alias written out; an alias inside itself never ends (RecursionError)."""
+    counted: dict[int, int] = {}
+
+    def count(part: Any) -> int:
+        if not isinstance(part, dict | list):
+            return 1
+        if id(part) not in counted:
+            counted[id(part)] = 1 + sum(map(count, part.values() if isinstance(part, dict) else part))
+        return counted[id(part)]
+
+    return count(value)
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {override}: expected key=value, for example --set training.steps=500")
+    kinds = _kinds_of(key.strip().split("."))
+    if kinds and kinds <= {str, Path, NoneType}:
+        value: Any = None if not text and NoneType in kinds else text
+    else:
+        try:
+            value = _loaded(text)
+        except (YAMLError, ValueError) as error:
+            if str not in kinds:
+                raise ConfigError(f"--set {override}: the value is not readable as YAML: {error}") from None
+            value = text
+        as_typed = type(value) in kinds and (value is None or str(value) == text.strip())
+        if str in kinds and not as_typed:
+            value = text  # 0012 and 2024-01-05 are names here, and 3 is a number
+    _put(values, key.strip(), value)
+
+
+def _kinds_of(location: list[str]) -> set[Any]:
+    """What a setting may be; empty where this is not declared, as a translator's own settings are not."""
+    kinds: set[Any] = {PipelineConfig}
+    for part in location:
+        model = next((kind for kind in kinds if part in getattr(kind, "model_fields", {})), None)
+        named = next((kind for kind in kinds if get_origin(kind) is dict), None)  # by a name that the user chose
+        if model is not None:
+            kinds = _kinds(model.model_fields[part].annotation)
+        else:
+            kinds = set() if named is None else _kinds(get_args(named)[1])
+    return kinds
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that an annotation is made of; of a Literal those of its values."""
+    if get_origin(annotation) is Literal:
+        return {type(value) for value in get_args(annotation)}
+    if get_origin(annotation) in (Union, UnionType):
+        return set().union(*map(_kinds, get_args(annotation)))
+    if get_origin(annotation) is Annotated:
+        return _kinds(get_args(annotation)[0])
+    return {annotation}
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{key}: '{parent}' is a value, not a section")
+    values[last] = value
+
+
+def _explain(error: ValidationError, source: str, section: tuple[str, ...] = ()) -> str:
+    lines = []
+    for problem in error.errors()[:PROBLEMS_SHOWN]:
+        location = [*section, *(str(part) for part in problem["loc"])]
+        where = ".".join(location) or "settings"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"unknown key '{where}'" + _nearest(location))
+        elif problem["type"] == "value_error":
+            lines.append(f"{problem['msg'].removeprefix('Value error, ')}")
+        elif problem["type"] == "literal_error":
+            expected = problem["ctx"]["expected"]
+            found = _shortened(problem["input"])
+            lines.append(f"{where}: found {found}; expected {expected}{_meant(problem['input'], expected)}")
+        else:
+            lines.append(f"{where}: found {_shortened(problem['input'])}; {problem['msg']}")
+    return f"{source}: " + "; ".join(lines)
+
+
+def _shortened(value: Any) -> str:
+    """For messages: what was found may be as long as its file."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 200
+    return short.repr(value)
+
+
+def _meant(found: Any, expected: str) -> str:
+    """The nearest of the quoted choices."""
+    close = difflib.get_close_matches(str(found), re.findall(r"'([^']+)'", expected), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _nearest(location: list[str]) -> str:
+    kinds = _kinds_of(location[:-1])
+    known = list(next((kind.model_fields for kind in kinds if hasattr(kind, "model_fields")), {}))
+    close = difflib.get_close_matches(location[-1], known, n=1)
+    return f"; did you mean '{'.'.join([*location[:-1], close[0]])}'?" if close else f"; valid are: {', '.join(known)}"
+
+
+def _check_method(config: PipelineConfig) -> None:
+    from medaug.models import TRANSLATORS
+
+    translator = config.translator
+    if translator.method not in TRANSLATORS:
+        types = sorted({name.removeprefix("mask-guided-") for name in TRANSLATORS})
+        raise ConfigError(f"translator.type: found '{translator.type}'; expected one of: {', '.join(types)}")
+    settings_class = TRANSLATORS[translator.method][1]
+    known = [field.name for field in fields(settings_class)]
+    for key in translator.settings:
+        if key not in known:
+            close = difflib.get_close_matches(key, [*known, "type", "mask_guided"], n=1)
+            hint = f"did you mean 'translator.{close[0]}'?" if close else f"valid are: {', '.join(known)}"
+            raise ConfigError(f"unknown key 'translator.{key}'; {hint}")
+    try:
+        TypeAdapter(settings_class).validate_python(translator.settings)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, "settings", ("translator",))) from None
+    for key, value in translator.settings.items():
+        if isinstance(value, int | float) and not -LARGEST_SETTING <= value <= LARGEST_SETTING:
+            raise ConfigError(f"translator.{key}: found {value}; expected a number up to {LARGEST_SETTING}")
+    _check_terms(config, TRANSLATORS[translator.method][0].needs_pairs)
+    _check_label_input(config)
+
+
+def _check_label_input(config: PipelineConfig) -> None:
+    """A network that reads labels must know how many classes there are, a discriminator the same ones."""
+    settings, classes = config.translator.settings, config.data.class_names
+    found = settings.get("label_input", 0)
+    if found not in (0, len(classes)):
+        raise ConfigError(
+            f"translator.label_input: found {found}; expected {len(classes)} (classes: {', '.join(classes)}), or 0"
+        )
+    if settings.get("label_discriminator") and not found:
+        raise ConfigError(f"translator.label_discriminator needs translator.label_input={len(classes)}")
+
+
+def _check_terms(config: PipelineConfig, needs_pairs: bool) -> None:
+    """Pairs that are needed must be there, and pairs that are there must be used; tumors are not to be kept."""
+    method, paired = config.translator.type, config.pairing.paired
+    weighted = config.translator.settings.get("paired_weight", 0) > 0
+    if config.domain != "ct":
+        wants = "translator.paired_weight" if weighted else f"translator.type '{method}'" if needs_pairs else ""
+        if wants:
+            raise ConfigError(f"{wants} learns from registered pairs, which domain '{config.domain}' does not have")
+        kept = segmenter_terms(config.translator.settings)
+        if kept:
+            raise ConfigError(
+                f"translator.{kept[0]} keeps labelled structures; domain 'tumor' is there to change them: set it to 0"
+            )
+    elif needs_pairs and paired not in (None, "all"):
+        raise ConfigError(
+            f"pairing.paired: found {paired}; '{method}' learns from pairs only, expected all. For some pairs among "
+            "unpaired images train translator.type=cyclegan with translator.paired_weight=10."
+        )
+    elif weighted and not paired:
+        raise ConfigError("translator.paired_weight needs registered pairs: set pairing.paired to a count or to all")
+    elif paired and not (weighted or needs_pairs):
+        raise ConfigError(
+            f"pairing.paired: found {paired}, which '{method}' does not use; set translator.paired_weight=10 with "
+            "translator.type=cyclegan, or leave pairing.paired out"
+        )

@@ -1,0 +1,194 @@
+"""Files that are written whole or not at all, and JSON that says what is wrong with it.
+
+A write goes to a temporary sibling, reaches the disk (fsync), and takes the name in one step (`os.replace`): a full
+disk or a killed process leaves the earlier file as it was. Read by every stage that writes into a run folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, is_dataclass
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+from medaug.data.opening import read_file
+from medaug.errors import DataError, RunError
+
+REMEDIES = {
+    errno.ENOSPC: "Free some space, or choose another output folder, then run the same command again.",
+    errno.EDQUOT: "Your disk quota is used up: free some space, or choose another output folder.",
+    errno.EACCES: "Choose an output folder you may write to.",
+    errno.EPERM: "Choose an output folder you may write to.",
+    errno.EROFS: "The disk is read-only: choose another output folder.",
+    errno.ENOTDIR: "A parent of this path is a file: choose another output folder.",
+    errno.EEXIST: "A parent of this path is a file: choose another output folder.",
+    errno.EISDIR: "A folder has this name: remove it, or choose another output name.",
+    errno.ENAMETOOLONG: "The name is too long for this disk: shorten the case name or the output folder.",
+}
+
+WRITE_AGAIN = "Restore the file from a copy, or delete it and run the command that writes it again."
+
+
+@contextmanager
+def atomic_path(path: str | Path, durable: bool = True) -> Iterator[Path]:
+    """Yields a temporary sibling of `path` to write to; it becomes `path` when the block ends without an error.
+
+    The sibling keeps the ending, so writers recognise the format: `scan.nii.gz` → `.tmp-<pid>-scan.nii.gz`. It may be
+    made a folder, if `path` does not exist yet. Missing parent folders are made. `durable=False` leaves out the fsync,
+    for files that can be computed again.
+
+    Raises:
+        RunError: if the file cannot be written, naming the path and the remedy.
+
+    Example:
+        >>> with atomic_path("notes.txt") as temporary:
+        ...     _ = temporary.write_text("whole or not at all")
+    """
+    path = Path(path)
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if durable:
+            _sync(temporary)
+        os.replace(temporary, path)
+        if durable:
+            with suppress(OSError):  # some network disks cannot sync a folder; the file itself is safe
+                _sync(path.parent)
+    except OSError as error:
+        if not _is_about(error, path, temporary):
+            raise
+        raise write_error(path, error) from error
+    finally:
+        _remove(temporary)
+
+
+def write_error(path: str | Path, error: OSError) -> RunError:
+    """The message for a file or folder that cannot be written: path, reason, remedy."""
+    remedy = REMEDIES.get(error.errno or 0, "Check the disk, or choose another output folder.")
+    return RunError(f"{path}: cannot be written ({error.strerror or error}). {remedy}")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes UTF-8 text atomically.
+
+    Raises:
+        RunError: if it cannot be written.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def write_json(path: str | Path, obj: Any, indent: int | None = 1) -> None:
+    """Writes JSON atomically; NumPy values, paths and dataclasses become plain JSON.
+
+    Raises:
+        RunError: if it cannot be written.
+        TypeError: if `obj` holds something else that JSON cannot hold.
+    """
+    write_text(path, to_json(obj, indent))
+
+
+def to_json(obj: Any, indent: int | None = 1) -> str:
+    """JSON text; see `write_json`."""
+    return json.dumps(obj, indent=indent, default=_plain) + "\n"
+
+
+class JsonObject(dict[str, Any]):
+    """An object of a JSON file. To ask for a key that it lacks is an error that names the file."""
+
+    def __init__(self, values: Mapping[str, Any] = MappingProxyType({}), source: str = ""):
+        super().__init__(values)
+        self.source = source
+
+    def __missing__(self, key: str) -> NoReturn:
+        raise DataError.about(self.source, f"no '{key}' where it belongs", "what was once written there", WRITE_AGAIN)
+
+
+def read_json(path: str | Path, kind: type = dict, remedy: str = WRITE_AGAIN) -> Any:
+    """Reads a JSON file.
+
+    Args:
+        kind: what it holds: `dict`, `list`, or `object` for either.
+        remedy: what to do where it holds something else.
+
+    Returns:
+        every object of it as a `JsonObject`.
+
+    Raises:
+        DataError: if it is missing or unreadable, malformed (naming the line), or holds something else.
+    """
+    content = _read_json(path)
+    if not isinstance(content, kind):
+        raise DataError.about(path, f"a JSON {type(content).__name__}", f"a JSON {kind.__name__}", remedy)
+    return content
+
+
+def _read_json(path: str | Path) -> Any:
+    try:
+        text = read_file(path).decode("utf-8-sig")
+        return json.loads(text, object_hook=partial(JsonObject, source=str(path)))
+    except OSError as error:
+        raise DataError.about(
+            path, f"no readable file ({error.strerror})", "a JSON file", "Check the path and its permissions."
+        ) from error
+    except DataError:
+        raise
+    except json.JSONDecodeError as error:
+        raise DataError.about(
+            f"{path}, line {error.lineno}, column {error.colno}", f"malformed JSON ({error.msg})", "valid JSON",
+            "Correct that line; if the file was cut off, write it again.",
+        ) from error  # fmt: skip
+    except UnicodeDecodeError as error:
+        raise DataError.about(
+            path, f"bytes that are not UTF-8 text (at byte {error.start})", "a JSON file", "Save it as UTF-8."
+        ) from error
+    except (RecursionError, ValueError) as error:  # nested without end, a number of thousands of digits
+        raise DataError.about(
+            path, f"JSON that cannot be read ({error})", "lists and numbers of ordinary size", "Write the file again."
+        ) from error
+
+
+def _sync(path: Path) -> None:
+    """Asks the system to put a file or folder on the disk now."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(temporary: Path) -> None:
+    """Removes what a failed write left; after a success there is nothing."""
+    if temporary.is_dir():
+        shutil.rmtree(temporary, ignore_errors=True)
+    with suppress(OSError):
+        temporary.unlink()
+
+
+def _is_about(error: OSError, path: Path, temporary: Path) -> bool:
+    """Whether the error comes from writing this file: a failed write names no file, a failed open names its own."""
+    if error.filename is None:
+        return error.errno is not None
+    named = Path(os.fsdecode(error.filename))
+    return named in (path, temporary) or named in path.parents
+
+
+def _plain(value: Any) -> Any:
+    """What `json` does not know, as what it knows."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if hasattr(value, "tolist"):  # NumPy scalars and arrays, tensors
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

@@ -1,0 +1,195 @@
+"""Decodes each case once: checked, on the wanted grid, as .npy files that training maps into memory.
+
+Per case the folder holds `<case>.image.npy` (float32, the scan's own unit), `<case>.label.npy` (uint8, class numbers)
+and `<case>.source.json` with the prepared entry and a fingerprint of the sources and options. Arrays are (X, Y) or
+(X, Y, Z) in Fortran order, so one Z slice is one piece of the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medaug.data.atomic import atomic_path, read_json, to_json, write_error
+from medaug.data.cases import Case, source_stamps
+from medaug.data.decoding import Options, decode
+from medaug.data.opening import check_regular
+from medaug.data.seals import renewed, seal
+from medaug.errors import DataError
+from medaug.volumes import spacing_of
+
+FORMAT = 4  # part of the fingerprint: raise it when prepared files change their meaning
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A case that was left out: the file at fault and the whole message."""
+
+    path: str
+    reason: str
+
+
+def prepare_cases(
+    cases: Sequence[Case], folder: str | Path, *, skip_unreadable: bool = False, workers: int = 2,
+    progress: Callable[[int, int], None] | None = None, **options: Any,
+) -> tuple[list[dict[str, Any]], list[Unreadable]]:  # fmt: skip
+    """Prepares all cases in threads; the result has the order of `cases`.
+
+    Args:
+        cases: as from `find_cases`.
+        folder: where the prepared files go.
+        skip_unreadable: leave out cases that cannot be used and report them, instead of stopping at the first.
+        workers: number of threads.
+        progress: called with (done, total) after each case.
+        **options: fields of `Options`.
+
+    Raises:
+        DataError: the first case, in order, that cannot be used; or that none of them can.
+    """
+    chosen = Options(**options)
+    prepared: list[dict[str, Any]] = []
+    unreadable: list[Unreadable] = []
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        tasks = [pool.submit(_prepare, case, Path(folder), chosen) for case in cases]
+        try:
+            for done, (case, task) in enumerate(zip(cases, tasks, strict=True), start=1):
+                try:
+                    prepared.append(task.result())
+                except DataError as error:
+                    if not skip_unreadable:
+                        raise
+                    unreadable.append(Unreadable(_file_at_fault(case, error), str(error)))
+                if progress is not None:
+                    progress(done, len(cases))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    if unreadable and not prepared:
+        raise DataError(f"none of the {len(cases)} cases can be used; the first: {unreadable[0].reason}")
+    return prepared, unreadable
+
+
+def prepare_case(case: Case, folder: str | Path, **options: Any) -> dict[str, Any]:
+    """Prepares one case, or returns what is there if its sources and options have not changed.
+
+    Args:
+        case: one dict of `find_cases`.
+        folder: where the prepared files go.
+        **options: fields of `Options`.
+
+    Returns:
+        The case with "arrays" (paths relative to `folder`; "label" only if the case has one), "affine",
+        "spacing_mm", "shape", "source_dtype" and "fingerprints"; and "resampled_from_mm", the stored voxel size, if
+        that was changed, "source_modality" if the file says it, "length_unit" ("px") where no voxel size is known.
+
+    Raises:
+        DataError: for files that cannot be read, image and label on different grids, a constant image, an
+            undeclared label value, or dimensions that do not fit.
+        ConfigError: if `spacing_mm`, `grid_size` or `resample_mm` has the wrong length.
+        RunError: if the folder cannot be written.
+    """
+    return _prepare(case, Path(folder), Options(**options))
+
+
+def is_current(case: Case, folder: str | Path, **options: Any) -> bool:
+    """Whether a case is prepared already from the same files (size, time) with the same options."""
+    return _stored_entry(case, Path(folder), Options(**options)) is not None
+
+
+def store_array(folder: str | Path, name: str, array: np.ndarray) -> str:
+    """Writes `<name>.npy` atomically, slices contiguous, and returns its path relative to `folder`.
+
+    Raises:
+        RunError: if it cannot be written.
+    """
+    relative = f"{file_name(name)}.npy"
+    stored = np.asfortranarray(array)
+    with atomic_path(Path(folder) / relative, durable=False) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(stored))
+        file.write(stored.data if stored.flags.c_contiguous else stored.T.data)  # NumPy's own write hides a full disk
+    return relative
+
+
+def open_array(folder: str | Path, relative: str) -> np.memmap:
+    """Maps a stored array into memory, read-only.
+
+    Raises:
+        DataError: if it is missing or damaged, or in another folder.
+    """
+    path = Path(folder) / relative
+    try:
+        if path.parent != Path(folder):
+            raise ValueError("in another folder")
+        array = np.load(check_regular(path), mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.memmap):
+            raise ValueError("an archive")
+        return array
+    except Exception as error:  # NumPy meets damaged headers with every kind of exception
+        raise DataError.about(
+            path, f"no usable array ({error})", "a prepared .npy file", "Delete the folder and prepare the data again."
+        ) from error
+
+
+def _prepare(case: Case, folder: Path, options: Options) -> dict[str, Any]:
+    stored = _stored_entry(case, folder, options)
+    if stored is not None:
+        return stored
+    fingerprint = _fingerprint(case, options)  # before reading: a file that changes meanwhile is decoded again
+    decoded = decode(case, options)
+    sidecar = folder / f"{file_name(case['case'])}.source.json"
+    try:
+        sidecar.unlink(missing_ok=True)  # no fingerprint may describe arrays that are being replaced
+    except OSError as error:
+        raise write_error(sidecar, error) from error
+    arrays = {"image": store_array(folder, f"{case['case']}.image", decoded.image)}
+    if decoded.label is not None:
+        arrays["label"] = store_array(folder, f"{case['case']}.label", decoded.label)
+    spacing_mm = spacing_of(decoded.affine, decoded.image.ndim)
+    entry = {
+        **case, "arrays": arrays, "affine": decoded.affine.tolist(), "spacing_mm": list(spacing_mm),
+        "shape": list(decoded.image.shape), **decoded.facts,
+    }  # fmt: skip
+    if spacing_mm != decoded.stored_mm:
+        entry["resampled_from_mm"] = list(decoded.stored_mm)
+    files = {relative: seal(folder / relative) for relative in arrays.values()}
+    with atomic_path(sidecar, durable=False) as temporary:
+        temporary.write_text(to_json({"fingerprint": fingerprint, "files": files, "entry": entry}), encoding="utf-8")
+    return entry
+
+
+def _stored_entry(case: Case, folder: Path, options: Options) -> dict[str, Any] | None:
+    sidecar = folder / f"{file_name(case['case'])}.source.json"
+    if not sidecar.is_file():
+        return None
+    try:
+        stored = read_json(sidecar)
+        same = stored["fingerprint"] == _fingerprint(case, options)
+        whole = same and all(renewed(folder / relative, sealed) for relative, sealed in stored["files"].items())
+        return stored["entry"] if whole else None
+    except (DataError, OSError, TypeError, AttributeError):
+        return None
+
+
+def _fingerprint(case: Case, options: Options) -> dict[str, Any]:
+    made_of = {"format": FORMAT, "case": dict(case), "sources": source_stamps(case), "options": options.to_dict()}
+    return dict(json.loads(to_json(made_of)))  # as it is read back: tuples are lists there
+
+
+def file_name(name: str) -> str:
+    """A name that any disk and any command line takes; where characters had to go, a hash keeps it unique."""
+    safe = re.sub(r"[^\w.-]", "_", name).lstrip(".-").encode()[:150].decode(errors="ignore")
+    if safe and safe == name:
+        return safe
+    return f"{safe or 'case'}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
+
+
+def _file_at_fault(case: Case, error: DataError) -> str:
+    label = case.get("label")
+    return label if label is not None and str(error).startswith(f"{label}:") else case["image"]

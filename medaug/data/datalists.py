@@ -1,0 +1,253 @@
+"""Data sets described by a JSON file: MONAI datalists, the Medical Segmentation Decathlon, and nnU-Net (v1, v2).
+
+Paths in them are relative to the JSON file's folder and may not leave it. In the Decathlon a sequence is a volume of
+a 4-D file; in nnU-Net it is a file of its own (`case_0000.nii.gz`); in a MONAI datalist it may be either.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import reprlib
+from pathlib import Path
+from typing import Any
+
+from medaug.data.atomic import read_json
+from medaug.data.cases import Case, choose_channel, make_case
+from medaug.data.suffixes import is_scan, stem_of
+from medaug.data.synthetic import provenance_of
+from medaug.errors import DataError
+
+log = logging.getLogger(__name__)
+
+NNUNET_NAME = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
+
+
+def is_datalist(root: Path) -> bool:
+    """Whether this is a datalist file or a folder that holds one (`datalist.json`)."""
+    return root.suffix == ".json" if root.is_file() else (root / "datalist.json").exists()
+
+
+def is_msd(root: Path) -> bool:
+    """Whether this is a folder with `dataset.json` and `imagesTr/`, or that JSON file itself."""
+    folder = root.parent if root.name == "dataset.json" else root
+    return (folder / "dataset.json").exists() and (folder / "imagesTr").is_dir()
+
+
+def find_datalist(root: Path, sequence: str | int | None) -> list[Case]:
+    """The cases of a MONAI datalist's "training" list (or of a plain JSON list).
+
+    An entry has "image" (a path, or a list with one file per sequence) and may have "label", "patient" or "subject",
+    "case", "scan" and "channel". Without "case" it is named after its file; where two files have one name
+    (`a/mr.nii.gz`, `b/mr.nii.gz`), after their folders. Names of the sequences may stand in "channel_names".
+    """
+    source = root if root.is_file() else root / "datalist.json"
+    content = read_json(source, object)
+    entries, names = _entries(content, source), sequence_names(content, source)
+    if isinstance(content, dict):
+        others = [key for key, value in content.items() if isinstance(value, list) and key != "training" and value]
+        if others:
+            log.info('%s: only "training" is read; left out: %s', source, ", ".join(others))
+    chosen = choose_channel(names, sequence, str(source))
+    cases: list[Case] = []
+    unnamed: dict[int, Path] = {}
+    for number, entry in enumerate(entries):
+        images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
+        index, channel = 0, entry.get("channel") if chosen is None else chosen
+        if len(images) > 1:
+            which = choose_channel(names or [str(i) for i in range(len(images))], sequence, str(source))
+            if which is None:
+                raise _bad_entry(source, number, f"{len(images)} images", "one, as the list names one sequence")
+            if which >= len(images):
+                raise _bad_entry(source, number, f"{len(images)} images", f"at least {which + 1}")
+            index, channel = which, None
+        image = inside(source, images[index])
+        label = inside(source, entry["label"]) if entry.get("label") else None
+        patient = _text(entry.get("patient", entry.get("subject")))
+        case = _text(entry.get("case")) or None
+        if case is None:
+            unnamed[number] = image
+        made = make_case(case or "", image, label, patient=patient, scan=_text(entry.get("scan")), channel=channel)
+        cases.append(_as_it_says(made, entry))
+    for number, name in zip(unnamed, _names_of(list(unnamed.values()), source.parent), strict=True):
+        cases[number] |= {"case": name, "scan": cases[number]["scan"] or name}
+    return cases
+
+
+def _names_of(images: list[Path], folder: Path) -> list[str]:
+    """Each file's own name; the folders to it where it is not the only one, and with it where it differs in those."""
+    stems = [stem_of(image) for image in images]
+    if len(set(stems)) == len(stems):
+        return stems
+    folders = [Path(os.path.relpath(image, folder)).parts[:-1] for image in images]
+    if len(set(stems)) == 1 and len(set(folders)) == len(folders):
+        return ["_".join(parts) or stem for parts, stem in zip(folders, stems, strict=True)]
+    return ["_".join((*parts, stem)) for parts, stem in zip(folders, stems, strict=True)]
+
+
+def find_msd(root: Path, sequence: str | int | None) -> list[Case]:
+    """The training cases of a Decathlon or nnU-Net folder; `imagesTs` is not read.
+
+    The sequences' names are "channel_names" (nnU-Net v2) or "modality" (Decathlon, nnU-Net v1).
+    """
+    source = root if root.is_file() else root / "dataset.json"
+    content = read_json(source, object)
+    channel = choose_channel(sequence_names(content, source), sequence, str(source))
+    if isinstance(content, dict) and "training" in content:
+        return [_msd_case(source, entry, channel) for entry in _entries(content, source)]
+    return _nnunet_cases(source.parent, channel)
+
+
+def inside(source: Path, text: str, must_exist: bool = True) -> Path:
+    """The path of a datalist's or manifest's entry, which has to lie in its folder (links may lead elsewhere).
+
+    Raises:
+        DataError: if it leaves the folder, or there is no such file.
+    """
+    folder = source.parent
+    outside = os.path.relpath(os.path.abspath(folder / text), os.path.abspath(folder)).split(os.sep)[0] == os.pardir
+    if outside:
+        raise DataError.about(
+            source, f"the path {text:.200}, which leaves the folder", f"a path inside {folder}",
+            "Move the datalist to the data, or the data below it.",
+        )  # fmt: skip
+    path = Path(os.path.normpath(folder / text))
+    if must_exist and not _is_there(path):
+        raise _missing(source, text)
+    return path
+
+
+def own_file(folder: Path, text: Any, must_exist: bool = True) -> Path:
+    """A file that a run's own manifest in `folder` names: it has to lie there, and no link may lead out of it.
+
+    Raises:
+        DataError: if it does not, or there is no such file.
+    """
+    source = folder / "datalist.json"
+    if not isinstance(text, str):
+        raise DataError.about(source, f"the path {_shortened(text)}", f"a file in {folder}", "Write the set again.")
+    path = inside(source, text, must_exist)
+    try:
+        within = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError):
+        raise _missing(source, text) from None
+    if not within:
+        raise DataError.about(
+            source, f"the path {text:.200}, a link that leaves the folder", f"a file in {folder}",
+            "A run names its own files alone: write the set again.",
+        )  # fmt: skip
+    return path
+
+
+def _msd_case(source: Path, entry: dict[str, Any], channel: int | None) -> Case:
+    label = inside(source, entry["label"]) if entry.get("label") else None
+    image = inside(source, entry["image"], must_exist=False)
+    case = stem_of(image)
+    if not _is_there(image):  # nnU-Net v1 lists `case.nii.gz` and stores `case_0000.nii.gz`
+        ending = image.name[len(case) :]
+        image = image.with_name(f"{case}_{channel or 0:04d}{ending}")
+        channel = None
+    if not _is_there(image):
+        raise _missing(source, entry["image"])
+    return _as_it_says(make_case(case, image, label, patient=_text(entry.get("patient")), channel=channel), entry)
+
+
+def _as_it_says(case: Case, entry: dict[str, Any]) -> Case:
+    """The case, synthetic if its entry says so."""
+    found = provenance_of(entry)
+    return case if found is None else case | {"synthetic": found}
+
+
+def _nnunet_cases(root: Path, channel: int | None) -> list[Case]:
+    labels = {stem_of(path): path for path in _scans(root / "labelsTr")}
+    images: dict[str, dict[int, Path]] = {}
+    for path in _scans(root / "imagesTr"):
+        match = NNUNET_NAME.match(stem_of(path))
+        if not match:
+            raise DataError.about(
+                path, "a name without a channel number", "`<case>_0000` and so on, or a training list in dataset.json",
+                "Rename the file.",
+            )  # fmt: skip
+        images.setdefault(match["case"], {})[int(match["channel"])] = path
+    cases = []
+    for case, files in images.items():
+        if (channel or 0) not in files:
+            raise DataError.about(
+                root / "imagesTr", f"no file {case}_{channel or 0:04d}", "one file per sequence and case",
+                "Add the file, or choose another `--sequence`.",
+            )  # fmt: skip
+        cases.append(make_case(case, files[channel or 0], labels.get(case)))
+    orphans = sorted(labels.keys() - images.keys())
+    if orphans:
+        raise DataError.about(
+            labels[orphans[0]], f"{len(orphans)} label(s) without an image", "an image for every label",
+            "Add the image, or move the label away.",
+        )  # fmt: skip
+    return cases
+
+
+def _entries(content: Any, source: Path) -> list[dict[str, Any]]:
+    entries = content.get("training") if isinstance(content, dict) else content
+    if not isinstance(entries, list):
+        raise DataError.about(
+            source, 'no list "training"', '{"training": [{"image": ..., "label": ...}, ...]}', "Add the list."
+        )
+    for number, entry in enumerate(entries):
+        image = entry.get("image") if isinstance(entry, dict) else None
+        paths = image if isinstance(image, list) else [image]
+        if not paths or not all(isinstance(path, str) and path for path in paths):
+            raise _bad_entry(source, number, f"image {_shortened(image)}", "a path, or a list of paths")
+        if entry.get("label") is not None and not isinstance(entry["label"], str):
+            raise _bad_entry(source, number, f"label {_shortened(entry['label'])}", "a path")
+        for key in ("case", "patient", "subject", "scan"):
+            if not isinstance(entry.get(key), str | int | None):
+                raise _bad_entry(source, number, f"{key} {_shortened(entry[key])}", "a text or a number")
+        channel = entry.get("channel")
+        if isinstance(channel, bool) or not isinstance(channel, int | None):
+            raise _bad_entry(source, number, f"channel {_shortened(channel)}", "a channel's number, from 0")
+    return entries
+
+
+def sequence_names(content: Any, source: Path) -> list[str]:
+    """The sequences' names in order, from {"0": name} or a list; empty if there are none."""
+    values = content.get("channel_names", content.get("modality", [])) if isinstance(content, dict) else []
+    if isinstance(values, dict):
+        if not all(re.fullmatch(r"[0-9]{1,4}", key) for key in values):
+            raise DataError.about(
+                source,
+                f"channel names {_shortened(values)}",
+                '{"0": name, "1": name, ...}',
+                "Number the channels from 0.",
+            )
+        values = [values[key] for key in sorted(values, key=int)]
+    return [str(value) for value in (values if isinstance(values, list) else [values])]
+
+
+def _is_there(path: Path) -> bool:
+    """Also of names that no disk takes: too long, with a zero byte, not to be encoded."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _shortened(value: Any) -> str:
+    """For messages: what was found may be as long as its file."""
+    return reprlib.repr(value)
+
+
+def _scans(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if is_scan(path)) if folder.is_dir() else []
+
+
+def _missing(source: Path, text: str) -> DataError:
+    return DataError.about(source, f"the file {text:.200} listed, and it is not there", "every listed file", "Add it.")
+
+
+def _bad_entry(source: Path, number: int, found: str, expected: str) -> DataError:
+    return DataError.about(f"{source}, entry {number}", found, expected, "Correct the entry.")

@@ -1,0 +1,168 @@
+"""One case from its files: image, class numbers and affine, checked against each other, turned, on the wanted grid."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import nibabel
+import numpy as np
+
+from medaug.data.cases import Case
+from medaug.data.files import read_label, read_scan
+from medaug.data.fingerprints import fingerprints_of
+from medaug.data.grid import grid_of_spacing, on_grid_of, resample_classes, resample_image, resampled_affine
+from medaug.data.unpacking import LIMIT, most_bytes
+from medaug.errors import ConfigError, DataError
+from medaug.orientation import turn_of
+from medaug.volumes import affine_of, check_is_label, spacing_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How cases are prepared; part of each case's fingerprint.
+
+    Attributes:
+        spatial_dims: 2 takes pictures and volumes (used slice by slice), 3 takes volumes only.
+        tumor_labels: label values that count as tumor; None counts every value but 0.
+        classes: label values of class 1, class 2, ...; None: one class, the tumor.
+        grid_size: size to resample to, (X, Y) in the plane or (X, Y, Z) of volumes; None keeps the file's grid.
+        resample_mm: voxel size to resample to instead, in the plane or of volumes, as near as the field of view allows.
+        spacing_mm: voxel size of files that do not store one (pictures); without it all their sizes are in pixels.
+        known_labels: all values that a label may hold; None allows any.
+    """
+
+    spatial_dims: int
+    tumor_labels: tuple[int, ...] | None = None
+    classes: tuple[tuple[int, ...], ...] | None = None
+    grid_size: tuple[int, ...] | None = None
+    resample_mm: tuple[float, ...] | None = None
+    spacing_mm: tuple[float, ...] | None = None
+    known_labels: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.grid_size is not None and self.resample_mm is not None:
+            raise ConfigError("grid_size and resample_mm both say which grid: give one of them")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {name: list(value) if isinstance(value, Sequence) else value for name, value in vars(self).items()}
+
+
+class Decoded(NamedTuple):
+    """A case's arrays, (X, Y) or (X, Y, Z).
+
+    Attributes:
+        image: float32, in the scan's own unit.
+        label: uint8 class numbers, None where the case has no label.
+        affine: (4, 4), of the grid that the arrays are on.
+        stored_mm: voxel size of the files, by axis of the arrays.
+        facts: what the file says of its values and its axes, and the `fingerprints` of these (before any resampling).
+    """
+
+    image: np.ndarray
+    label: np.ndarray | None
+    affine: np.ndarray
+    stored_mm: tuple[float, ...]
+    facts: dict[str, Any]
+
+
+def decode(case: Case, options: Options) -> Decoded:
+    """Reads a case, turns it (see `orientation`) and brings it to the wanted grid.
+
+    Raises:
+        DataError, ConfigError: see `cache.prepare_case`.
+    """
+    image, label, affine, facts = _read_pair(case, options)
+    turn, shape = turn_of(affine, image.ndim), image.shape
+    facts["source_axes"] = "".join(nibabel.aff2axcodes(affine))
+    image, label = turn.there(image), None if label is None else turn.there(label)
+    facts["fingerprints"] = fingerprints_of(image)
+    affine = turn.affine(affine, shape)
+    stored_mm = spacing_of(affine, image.ndim)
+    grid = _wanted_grid(options, image.shape, stored_mm, case["image"])
+    if (size := 4 * math.prod((*grid, *image.shape[len(grid) :]))) > most_bytes():
+        raise ConfigError(
+            f"grid_size or resample_mm: found a grid of {' × '.join(map(str, grid))} for {case['image']}, which takes "
+            f"{size:,} bytes; expected at most {most_bytes():,} ({LIMIT}). Ask for fewer, larger voxels."
+        )
+    if grid != image.shape[: len(grid)]:
+        affine = resampled_affine(affine, image.shape, grid)
+        image = resample_image(image, grid)
+        if label is not None:
+            resampled = resample_classes(label, grid)
+            if lost := sorted(set(np.unique(label).tolist()) - set(np.unique(resampled).tolist()) - {0}):
+                log.warning(
+                    "%s: %s is too small for the grid %s and is lost", case["label"], _named(lost, options), grid
+                )
+            label = resampled
+    return Decoded(image, label, affine, stored_mm, facts)
+
+
+def _wanted_grid(options: Options, shape: tuple[int, ...], spacing_mm: tuple[float, ...], path: str) -> tuple[int, ...]:
+    """The size along the first axes to bring an image to; as it is where nothing is asked for."""
+    asked = options.grid_size or options.resample_mm or ()
+    if len(asked) > len(shape):
+        name = "grid_size" if options.grid_size else "resample_mm"
+        raise ConfigError(f"{name} has {len(asked)} sizes; {path} is a picture. Give two sizes.")
+    if options.resample_mm is not None:
+        return grid_of_spacing(shape, spacing_mm, options.resample_mm)
+    return options.grid_size or ()
+
+
+def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, dict[str, Any]]:
+    """The checked image, its class numbers (uint8, or None), the affine, and the facts of `Decoded`."""
+    scan = read_scan(case["image"], channel=case.get("channel"), series_uid=case.get("series_uid"))
+    image, affine = scan.as_tensor()[0].numpy(), scan.affine.numpy()
+    if image.ndim < options.spatial_dims:
+        raise DataError.about(
+            case["image"], f"a 2-D image of shape {image.shape}", "a volume, because the method is 3-D",
+            "Set spatial_dims to 2, or give volumes.",
+        )  # fmt: skip
+    if image.min() == image.max():
+        raise DataError.about(
+            case["image"], f"a constant image (all {image.min():g})", "an image with contrast",
+            "Leave it out, or choose another `--sequence`.",
+        )  # fmt: skip
+    if not scan.meta["spacing_known"]:
+        spacing = options.spacing_mm or (1.0,) * image.ndim
+        if len(spacing) != image.ndim:
+            raise ConfigError(f"spacing_mm has {len(spacing)} values; {case['image']} has {image.ndim} axes")
+        affine = affine_of(tuple(spacing))
+    facts: dict[str, Any] = {"source_dtype": scan.meta["dtype"]}
+    if not scan.meta["spacing_known"] and options.spacing_mm is None:
+        facts["length_unit"] = "px"
+    if scan.meta["modality"] is not None:
+        facts["source_modality"] = scan.meta["modality"]
+    if case.get("label") is None:
+        return image, None, affine, facts
+    label = on_grid_of(read_label(case["label"]), scan).as_tensor()[0].numpy()
+    check_is_label(label, image, case["label"], case["image"])
+    classes = _classes_of(label, case["label"], options)
+    facts["label_values"], facts["tumor_values"] = np.unique(label).tolist(), np.unique(label[classes > 0]).tolist()
+    return image, classes, affine, facts
+
+
+def _classes_of(label: np.ndarray, path: str, options: Options) -> np.ndarray:
+    if options.known_labels is not None:
+        unknown = sorted(set(np.unique(label).tolist()) - {0, *options.known_labels})
+        if unknown:
+            raise DataError.about(
+                path, f"label values {unknown}", f"only 0 and {sorted(options.known_labels)}",
+                "Declare them in the label map, or correct the file.",
+            )  # fmt: skip
+    if options.classes is None:
+        tumor = label != 0 if options.tumor_labels is None else np.isin(label, options.tumor_labels)
+        return tumor.astype(np.uint8)
+    classes = np.zeros(label.shape, dtype=np.uint8)
+    for number, values in enumerate(options.classes, start=1):
+        classes[np.isin(label, values)] = number
+    return classes
+
+
+def _named(numbers: list[int], options: Options) -> str:
+    return "its label" if options.classes is None else f"class {', '.join(map(str, numbers))} of its label"

@@ -1,0 +1,110 @@
+"""A tree of DICOM files as a data set: one case a series; pydicom is imported only when there is one.
+
+The patient is the PatientID as it stands, the unit of every split. Labels may lie beside the tree as
+`labels/<case>.nii.gz` (or any other format that is read), on the grid of the series.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medaug.data.cases import Case, files_below, make_case, natural_key
+from medaug.data.suffixes import DICOM, is_dicom, is_scan, stem_of, suffix_of
+from medaug.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from medaug.data.dicom.series import Series
+
+LABELS = "labels"
+
+
+def images_below(root: Path) -> tuple[list[Path], list[Path]]:
+    """The files below a folder, outside its `labels/`, that are DICOM, and the images that are not."""
+    dicom: list[Path] = []
+    others: list[Path] = []
+    for file in files_below(root) if root.is_dir() else ():
+        if root / LABELS in file.parents:
+            continue
+        if suffix_of(file) in DICOM or (not is_scan(file) and is_dicom(file)):
+            dicom.append(file)
+        elif is_scan(file):
+            others.append(file)
+    return dicom, others
+
+
+def find_dicom_cases(root: Path, labels: dict[str, Path], sequence: str | int | None = None) -> list[Case]:
+    """One case for each series below `root`; a series of one slice is a 2-D case.
+
+    A case is named after its file (one slice) or its folder, with as much of the path in front as tells it apart, and
+    with a part of a hash of its UID where several series share a folder.
+
+    Args:
+        root: a folder.
+        labels: by the names of their cases.
+        sequence: only series with this Modality or SeriesDescription, in upper or lower case.
+
+    Raises:
+        DataError: if a series has no PatientID, or a label no series.
+        ConfigError: if no series has the chosen Modality or SeriesDescription.
+    """
+    from medaug.data.dicom.series import find_series
+
+    found = [series for series in find_series(root) if root / LABELS not in series.files[0].parents]
+    names = _names(root, found)
+    kept = _chosen(found, sequence, root)
+    orphans = sorted(labels.keys() - set(names), key=natural_key)
+    if orphans:
+        raise DataError.about(
+            labels[orphans[0]], f"{len(orphans)} label(s) without a series", f"the names of cases, such as {names[0]}",
+            "Rename the label after its case, or move it away.",
+        )  # fmt: skip
+    pairs = zip(names, found, strict=True)
+    return [_case(name, series, labels.get(name)) for name, series in pairs if series in kept]
+
+
+def _chosen(found: list[Series], sequence: str | int | None, root: Path) -> list[Series]:
+    if sequence is None:
+        return found
+    kept = [s for s in found if str(sequence).lower() in (s.modality.lower(), s.description.strip().lower())]
+    if not kept:
+        kinds = sorted({s.modality for s in found} | {s.description.strip() for s in found if s.description.strip()})
+        raise ConfigError(f"{root}: no series {sequence!r}; choose a Modality or SeriesDescription: {', '.join(kinds)}")
+    return kept
+
+
+def _case(name: str, series: Series, label: Path | None) -> Case:
+    if not series.patient:
+        raise DataError.about(
+            series.files[0], "no PatientID", "one in every file, because patients are never split",
+            "Write it in (a pseudonym does), or list the series in a datalist JSON with their patients.",
+        )  # fmt: skip
+    single = len(series.files) == 1
+    uid = None if single else series.uid or None
+    return make_case(name, _place(series), label, patient=series.patient, series_uid=uid)
+
+
+def _place(series: Series) -> Path:
+    """The file of a single slice, or the deepest folder that holds all files."""
+    if len(series.files) == 1:
+        return series.files[0]
+    return Path(os.path.commonpath([file.parent for file in series.files]))
+
+
+def _names(root: Path, found: list[Series]) -> list[str]:
+    """A unique name for each series: no longer than it needs to be."""
+    parts = []
+    for series in found:
+        place = _place(series)
+        inside = place.relative_to(root).parts or (root.resolve().name,)
+        parts.append((*inside[:-1], stem_of(inside[-1])))
+    uses = Counter(parts)
+    for index, series in enumerate(found):
+        if uses[parts[index]] > 1:
+            digest = hashlib.sha256((series.uid or str(series.files[0])).encode()).hexdigest()[:8]
+            parts[index] = (*parts[index][:-1], f"{parts[index][-1]}-{digest}")
+    short = Counter(part[-1] for part in parts)
+    return [part[-1] if short[part[-1]] == 1 else "_".join(part) for part in parts]

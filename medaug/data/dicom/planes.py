@@ -1,0 +1,134 @@
+"""One plane of a series, whether it is a file of its own or a frame of a multi-frame file.
+
+An enhanced (multi-frame) object keeps what changes in per-frame functional groups and the rest in the shared groups or
+beside them (DICOM PS3.3 C.7.6.16); a classic object has one data set a slice. `Plane.get` looks in that order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+
+from medaug.data.dicom.codestreams import check_proportion
+from medaug.data.opening import check_regular
+from medaug.errors import DataError
+
+LARGEST_MM = 1e6
+"""No scanner is a kilometre wide."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A plane's tags and where it stands.
+
+    Attributes:
+        file: the file it is in.
+        frame: its index in a multi-frame file, None in a classic one.
+        header: the file's data set.
+        groups: the data sets that hold its tags, the most specific first.
+    """
+
+    file: Path
+    frame: int | None
+    header: Dataset = field(repr=False)  # holds the patient's name
+    groups: tuple[Dataset, ...] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.file.name if self.frame is None else f"{self.file.name}, frame {self.frame + 1}"
+
+    def get(self, keyword: str) -> Any:
+        """The value of a tag, or None if it is missing or empty."""
+        for group in self.groups:
+            value = group.get(keyword)
+            if value is not None and value != "" and not (hasattr(value, "__len__") and len(value) == 0):
+                return value
+        return None
+
+    @cached_property
+    def position_mm(self) -> np.ndarray:
+        """(3,) the centre of the first voxel, LPS."""
+        return self._numbers("ImagePositionPatient", 3)
+
+    @cached_property
+    def orientation(self) -> np.ndarray:
+        """(2, 3) unit vectors along a row (to the next column) and along a column (to the next row), LPS."""
+        return self._numbers("ImageOrientationPatient", 6).reshape(2, 3)
+
+    @cached_property
+    def spacing_mm(self) -> np.ndarray:
+        """(2,) between rows, between columns."""
+        return self._numbers("PixelSpacing", 2)
+
+    @property
+    def normal(self) -> np.ndarray:
+        """(3,) the unit vector across the plane, LPS."""
+        across = np.cross(*self.orientation)
+        return across / np.linalg.norm(across)
+
+    def number(self, keyword: str) -> float | None:
+        """A tag with one number; None if it is missing.
+
+        Raises:
+            DataError: if it is not a finite number.
+        """
+        return None if self.get(keyword) is None else float(self._numbers(keyword, 1)[0])
+
+    def _numbers(self, keyword: str, count: int) -> np.ndarray:
+        value = self.get(keyword)
+        if value is None:
+            raise DataError.about(
+                self.file, f"no {keyword}", "its place in the patient (position, orientation and spacing)",
+                "medaug reads cross-sectional images; leave out radiographs, screenshots and results pages.",
+            )  # fmt: skip
+        try:
+            numbers = np.array(value, dtype=np.float64).reshape(-1)
+        except (TypeError, ValueError):
+            numbers = np.array([np.nan])
+        bound = np.inf if keyword.startswith(("Rescale", "PixelPadding")) else LARGEST_MM
+        if numbers.shape != (count,) or not np.isfinite(numbers).all() or np.abs(numbers).max() > bound:
+            raise DataError.about(
+                self.file, f"a {keyword} that is not {count} finite number(s) of ordinary size",
+                "valid geometry and rescale tags",
+                "Export the series again, or correct the tag.",
+            )  # fmt: skip
+        return numbers
+
+
+def read_planes(file: Path) -> list[Plane]:
+    """The planes of one file, with its pixel data still in the header.
+
+    Raises:
+        DataError: if the file is damaged, or has several frames that no functional groups describe.
+    """
+    try:
+        header = pydicom.dcmread(check_regular(file))
+        frames = int(header.get("NumberOfFrames") or 1)
+        per_frame = list(header.get("PerFrameFunctionalGroupsSequence") or ())
+        shared = list(header.get("SharedFunctionalGroupsSequence") or ())
+    except Exception as error:  # pydicom meets damaged bytes with every kind of exception
+        raise DataError.about(
+            file, f"a damaged DICOM file ({type(error).__name__})", "a readable DICOM file", "Copy or export it again."
+        ) from error
+    check_proportion(header, file)
+    if not per_frame and frames == 1:
+        return [Plane(file, None, header, (header,))]
+    if len(per_frame) != frames:
+        raise DataError.about(
+            file, f"{frames} frames and functional groups for {len(per_frame)} of them",
+            "a place in the patient for every frame (an enhanced multi-frame image)",
+            "Export it as an enhanced or as a single-frame series; films and loops are no volumes.",
+        )  # fmt: skip
+    common = [item for group in shared for item in _items(group)]
+    return [Plane(file, index, header, (*_items(group), *common, header)) for index, group in enumerate(per_frame)]
+
+
+def _items(group: Dataset) -> list[Dataset]:
+    """The first item of each functional group."""
+    return [element.value[0] for element in group if element.VR == "SQ" and len(element.value)]

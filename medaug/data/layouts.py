@@ -1,0 +1,267 @@
+"""Recognises how a folder of images is laid out and lists its cases, as MONAI-style dicts.
+
+A case is {"case": unique id, "patient": unit of every split, "scan": group whose intensities belong together,
+"image": path, "label": path or None, "channel": channel of a multi-channel file or None}, and "synthetic" where it is
+no real scan (`synthetic.py`). The cases come in natural
+order of their ids (`slice_2` before `slice_10`). Only names, JSON and DICOM headers are read here; images are opened in
+`files.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from medaug.data.atomic import read_json
+from medaug.data.bids import find_bids, is_bids
+from medaug.data.case_folders import find_brats, find_case_folders, is_brats, is_case_folders
+from medaug.data.cases import Case, choose_channel, make_case, natural_key
+from medaug.data.datalists import find_datalist, find_msd, is_datalist, is_msd
+from medaug.data.dicom.cases import LABELS, find_dicom_cases, images_below
+from medaug.data.paired_folders import find_paired_folders, is_paired_folders
+from medaug.data.side_by_side import example_of, find_side_by_side, is_side_by_side
+from medaug.data.suffixes import TIFF, is_scan, stem_of, suffix_of
+from medaug.data.synthetic import with_provenance
+from medaug.data.visits import with_patients
+from medaug.errors import ConfigError, DataError, MedaugError, SequenceError
+
+log = logging.getLogger(__name__)
+
+Sequence = str | int | None
+
+LGG_CHANNELS = ("pre", "flair", "post")
+LISTS = ("msd", "datalist")
+"""Layouts that say themselves what belongs to them."""
+NAMED = ("images-labels", "bids", "brats", "case-folders", "kaggle-lgg", "side-by-side")
+"""Layouts known by the names of their files, not by folders alone."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way to lay out a data set: how it looks, whether a folder is one, and how its cases are found."""
+
+    name: str
+    looks_like: str
+    matches: Callable[[Path], bool]
+    find: Callable[[Path, Sequence], list[Case]]
+
+
+def find_cases(
+    root: str | Path, *, layout: str = "auto", sequence: Sequence = None, patient_regex: str | None = None
+) -> list[Case]:
+    """Lists the cases of a data set, in a fixed order.
+
+    Args:
+        root: the folder, or a MONAI datalist (`.json`).
+        layout: a key of `LAYOUTS`, or "auto" to recognise it.
+        sequence: which sequence of several: by name where the layout has names, or by channel number.
+        patient_regex: whose scan it is, by its name (see `visits.with_patients`).
+
+    Raises:
+        DataError: if the folder is missing, empty or incomplete, or a path of a datalist leaves its folder.
+        ConfigError: for an unknown layout or sequence, or none chosen where there are several.
+    """
+    with _readable(root):
+        return with_patients(_find_cases(Path(root), layout, sequence), Path(root), patient_regex)
+
+
+def mixture_in(root: Path, layout: str, cases: list[Case]) -> str | None:
+    """Which of DICOM and other images in one folder the layout reads; None where all are of one kind."""
+    if layout in LISTS or not root.is_dir():
+        return None
+    dicom, others = images_below(root)
+    read = {case["image"] for case in cases}
+    unread = others if layout == "dicom" else [file for file in dicom if str(file) not in read]
+    if not (dicom and others and unread):
+        return None
+    unread_kind = f"these (labels belong in {LABELS}/)" if layout == "dicom" else "the DICOM"
+    return (
+        f"the folder holds {len(dicom)} DICOM file(s) and {len(others)} image(s) that are no DICOM, such as "
+        f"{others[0].name}; the layout {layout} does not read {unread_kind}. Give another layout, or the folder of one"
+    )
+
+
+def check_root(root: str | Path) -> None:
+    """Refuses a path with nothing there: what `find_cases` checks first, at no cost.
+
+    Raises:
+        DataError: if there is neither a folder nor a file, or it may not be looked for.
+    """
+    with _readable(root):
+        if not Path(root).exists():
+            raise DataError.about(root, "no such folder", "a data set", "Check the path.")
+
+
+def recognise(root: str | Path) -> str:
+    """The name of the layout that a folder or datalist file has.
+
+    Raises:
+        DataError: if it has none of them, listing what was looked for.
+    """
+    root = Path(root)
+    found = next((layout.name for layout in LAYOUTS.values() if layout.matches(root)), None)
+    if found is None:
+        content = "an empty folder" if root.is_dir() and not any(root.iterdir()) else "no layout that medaug knows"
+        listed = "; ".join(f"{layout.name} ({layout.looks_like})" for layout in LAYOUTS.values())
+        raise DataError.about(root, content, f"one of: {listed}", _way_out(root))
+    return found
+
+
+def _way_out(root: Path) -> str:
+    """The nearest layout: that of a folder inside, or a datalist of what lies here."""
+    inside = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.is_dir() else []
+    for folder in inside:
+        for layout in LAYOUTS.values():
+            if layout.matches(folder):
+                return f"Point to {folder}, which is in the layout {layout.name}."
+    example = example_of(root) if root.is_dir() else None
+    if example is None:
+        return "Point to the folder that directly holds these."
+    return f"The nearest is a datalist; write {root / 'datalist.json'} so, with all cases: {example}"
+
+
+@contextmanager
+def _readable(root: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise DataError.about(
+            error.filename or root, "a folder that may not be read", "a readable data set", "Check its permissions."
+        ) from error
+
+
+def _find_cases(root: Path, layout: str, sequence: Sequence) -> list[Case]:
+    check_root(root)
+    name = recognise(root) if layout == "auto" else layout
+    if name not in LAYOUTS:
+        raise ConfigError(f"unknown layout {name!r}; choose one of auto, {', '.join(LAYOUTS)}")
+    if root.is_file() and name not in ("datalist", "msd"):
+        raise DataError.about(root, "a file", f"a folder in the layout {name}", "Point to the folder.")
+    cases = LAYOUTS[name].find(root, sequence)
+    if not cases:
+        raise DataError.about(
+            root, f"no cases in the layout {name}", LAYOUTS[name].looks_like, "Check the folder, or name its layout."
+        )
+    _check_unique(cases, root)
+    if both := mixture_in(root, name, cases):
+        log.warning("%s: %s.", root, both)
+    return sorted(with_provenance(cases), key=lambda case: natural_key(case["case"]))
+
+
+def _find_lgg(root: Path, sequence: Sequence) -> list[Case]:
+    channel = choose_channel(LGG_CHANNELS, sequence, str(root))
+    cases = []
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        files = {stem_of(path): path for path in sorted(folder.iterdir()) if is_scan(path) and suffix_of(path) in TIFF}
+        for stem, path in files.items():
+            image = stem.removesuffix("_mask")
+            if image not in files:
+                raise DataError.about(
+                    path, "a mask without its image", f"{image}{path.suffix} beside it",
+                    "Copy the image again, or move the mask away.",
+                )  # fmt: skip
+            if image == stem:
+                mask = files.get(f"{stem}_mask")
+                cases.append(make_case(stem, path, mask, scan=folder.name, channel=channel))
+    return cases
+
+
+def _find_images_labels(root: Path, sequence: Sequence) -> list[Case]:
+    """Optional beside the folders: channels.json [name, ...]."""
+    images, labels = _by_stem(root / "images"), _by_stem(root / "labels")
+    beside = root / "channels.json"
+    names = read_json(beside, list, 'channels.json is ["<name>", ...].') if beside.exists() else []
+    orphans = sorted(labels.keys() - images.keys(), key=natural_key)
+    if orphans:
+        raise DataError.about(
+            labels[orphans[0]], f"{len(orphans)} label(s) without an image", "the same name in images/ and labels/",
+            "Add the image, or move the label away.",
+        )  # fmt: skip
+    channel = choose_channel([str(name) for name in names], sequence, str(root))
+    return [make_case(stem, path, labels.get(stem), channel=channel) for stem, path in images.items()]
+
+
+def _is_dicom(root: Path) -> bool:
+    """Whether there is DICOM, and no other images with labels or sequences in a layout of their own."""
+    dicom, others = images_below(root)
+    return bool(dicom) and not (others and any(_is_complete(LAYOUTS[name], root) for name in NAMED))
+
+
+def _is_complete(layout: Layout, root: Path) -> bool:
+    try:
+        return layout.matches(root) and any(case["label"] is not None for case in layout.find(root, None))
+    except SequenceError:
+        return True
+    except MedaugError:
+        return False
+
+
+def _find_dicom(root: Path, sequence: Sequence) -> list[Case]:
+    """Labels, if any, are `labels/<case>.nii.gz`."""
+    return find_dicom_cases(root, _by_stem(root / LABELS), sequence)
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if is_scan(path):
+            if stem_of(path) in files:
+                raise DataError.about(
+                    path, f"the same name as {files[stem_of(path)].name}", "one file per case", "Rename one of them."
+                )
+            files[stem_of(path)] = path
+    return files
+
+
+def _is_images_labels(root: Path) -> bool:
+    return (root / "images").is_dir() and (root / "labels").is_dir()
+
+
+def _is_lgg(root: Path) -> bool:
+    return any(path.name.lower().endswith(("_mask.tif", "_mask.tiff")) for path in root.glob("*/*_mask.*"))
+
+
+def _check_unique(cases: list[Case], root: Path) -> None:
+    seen: dict[str, str] = {}
+    for case in cases:
+        if case["case"] in seen:
+            raise DataError.about(
+                root, f"two cases named {case['case']} ({seen[case['case']]} and {case['image']})", "unique names",
+                'Rename one of them, or in a datalist give each entry its own "case".',
+            )  # fmt: skip
+        seen[case["case"]] = case["image"]
+
+
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        Layout("msd", "dataset.json with imagesTr/ and labelsTr/ (Decathlon, nnU-Net)", is_msd, find_msd),
+        Layout("datalist", "a MONAI datalist .json, or a folder with datalist.json", is_datalist, find_datalist),
+        Layout("dicom", "DICOM series in any folders, with labels/<case>.nii.gz or none", _is_dicom, _find_dicom),
+        Layout("images-labels", "images/ and labels/ with equal names", _is_images_labels, _find_images_labels),
+        Layout("bids", "sub-*/[ses-*/]anat/sub-*_FLAIR.nii.gz, labels in derivatives/ or beside", is_bids, find_bids),
+        Layout("brats", "<case>/<case>_flair.nii.gz with _seg", is_brats, find_brats),
+        Layout(
+            "case-folders",
+            "<case>/imaging.nii.gz with segmentation.nii.gz (KiTS), <case>/mr.nii.gz and ct.nii.gz (SynthRAD)",
+            is_case_folders,
+            find_case_folders,
+        ),
+        Layout(
+            "paired-folders",
+            "<patient>/<kind>/<slice>.png, equal names in every kind (MRI/ and CT/)",
+            is_paired_folders,
+            find_paired_folders,
+        ),
+        Layout("kaggle-lgg", "<patient>/<slice>.tif with <slice>_mask.tif", _is_lgg, _find_lgg),
+        Layout(
+            "side-by-side",
+            "volume-0.nii with segmentation-0.nii (LiTS), or <name>.png with <name>_mask.png",
+            is_side_by_side,
+            find_side_by_side,
+        ),
+    )
+}

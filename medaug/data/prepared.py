@@ -1,0 +1,220 @@
+"""Reading what `cache` decoded: normalised views of prepared cases, memory-mapped.
+
+A view is what one sample of a network is made from: a whole volume in 3-D work, one axial slice (`level`) of a volume
+or a 2-D picture in 2-D work.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+
+from medaug.data.cache import open_array
+from medaug.errors import DataError
+from medaug.orientation import LPS, turn_of
+from medaug.volumes import Window, length_unit
+
+Region = tuple[slice, ...]
+
+ORGAN_PIXELS_LEAST = 0.02
+"""A slice with less of its area inside the organ (above the head, say) is no use as a view."""
+SPACING_TOLERANCE = 0.1
+"""Voxel sizes within a tenth of each other count as one."""
+
+
+class ViewArrays(NamedTuple):
+    """One view: image in [-1, 1] (float32), label and organ (bool), each (X, Y[, Z]).
+
+    The label of an unlabelled case is all False, the organ of a case without one all True.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    organ: np.ndarray
+
+
+@dataclass(frozen=True)
+class View:
+    """A place in a prepared data set.
+
+    Attributes:
+        entry: the prepared datalist entry.
+        level: slice index, or None for a whole picture or volume.
+        tumor_voxels: in this view.
+        relative_level: `level` over the number of slices, 0 where there are none.
+    """
+
+    entry: dict[str, Any]
+    level: int | None
+    tumor_voxels: int
+    relative_level: float = 0.0
+
+    @property
+    def patient(self) -> str:
+        return self.entry["patient"]
+
+    @property
+    def window(self) -> Window:
+        return Window.from_dict(self.entry["window"])
+
+    @property
+    def name(self) -> str:
+        return self.entry["case"] if self.level is None else f"{self.entry['case']}-z{self.level:03d}"
+
+    @property
+    def spacing_mm(self) -> tuple[float, ...]:
+        spacing = tuple(self.entry["spacing_mm"])
+        return spacing[:2] if self.level is not None else spacing[: len(self.entry["shape"])]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape = tuple(self.entry["shape"])
+        return shape[:2] if self.level is not None else shape
+
+    def raw(self, folder: Path, kind: str) -> np.ndarray:
+        """The stored array of this view (`image` in the scan's own units, `label`, `organ`), not copied."""
+        array = open_array(folder, self.entry["arrays"][kind])
+        return array if self.level is None else array[..., self.level]
+
+    @property
+    def affine(self) -> np.ndarray:
+        """(4, 4), voxels of this view to mm; a slice lies where its level does."""
+        affine = np.array(self.entry["affine"], dtype=np.float64)
+        if self.level is not None:
+            affine[:3, 3] += affine[:3, 2] * self.level
+        return affine
+
+    def tensor(self, folder: Path, kind: str = "image") -> MetaTensor:
+        """A stored array as transforms take it: (1, *S) float32, a copy, with the view's affine."""
+        return self.placed(np.array(self.raw(folder, kind), dtype=np.float32))
+
+    def placed(self, array: np.ndarray) -> MetaTensor:
+        """An array (*S) on this view's grid as transforms take it: (1, *S) with the view's affine."""
+        return MetaTensor(torch.from_numpy(np.ascontiguousarray(array))[None], affine=torch.from_numpy(self.affine))
+
+    def organ(self, folder: Path) -> np.ndarray:
+        """Where tumors may lie (bool, *S); everywhere in a case without an organ."""
+        if "organ" not in self.entry["arrays"]:
+            return np.ones(self.shape, dtype=bool)
+        return np.asarray(self.raw(folder, "organ")) > 0
+
+    def classes(self, folder: Path) -> np.ndarray:
+        """Class numbers (uint8, *S), 0 where there is none; all 0 in an unlabelled case."""
+        if "label" not in self.entry["arrays"]:
+            return np.zeros(self.shape, dtype=np.uint8)
+        return np.asarray(self.raw(folder, "label"))
+
+    def read(self, folder: Path) -> ViewArrays:
+        """The view, normalised."""
+        image = self.window.normalize(np.asarray(self.raw(folder, "image"), dtype=np.float32)).astype(np.float32)
+        return ViewArrays(image, self.classes(folder) > 0, self.organ(folder))
+
+    def part(self, folder: Path, kind: str, region: Region | None = None, slices: int = 1) -> np.ndarray:
+        """A part of a stored array, (slices, *S); nothing else is read from the disk.
+
+        Args:
+            region: by axis of the view; None is all of it.
+            slices: how many levels around this view's, the channels of 2.5-D work; the end slice is repeated beyond
+                the volume.
+
+        Raises:
+            DataError: if several slices are asked of what is no slice of a volume.
+        """
+        array = open_array(folder, self.entry["arrays"][kind])
+        region = (slice(None),) * len(self.shape) if region is None else region
+        if self.level is None:
+            if slices > 1:
+                raise DataError.about(
+                    self.entry["image"], "a single picture", f"a volume, because data.slices is {slices}",
+                    "Set data.slices to 1, or give volumes.",
+                )  # fmt: skip
+            return array[region][None]
+        levels = np.clip(np.arange(slices) - slices // 2 + self.level, 0, array.shape[-1] - 1)
+        return np.stack([array[(*region, level)] for level in levels])
+
+    def normalized(self, folder: Path, region: Region | None = None, slices: int = 1) -> np.ndarray:
+        """The image of `part` in [-1, 1], float32."""
+        return self.window.normalize(self.part(folder, "image", region, slices).astype(np.float32)).astype(np.float32)
+
+
+def views_of(entries: list[dict[str, Any]], folder: Path, spatial_dims: int) -> list[View]:
+    """Every usable view of these cases, in order."""
+    views: list[View] = []
+    for entry in entries:
+        shape, counts = tuple(entry["shape"]), _tumor_voxels(entry, folder)
+        if len(shape) == spatial_dims:
+            views.append(View(entry, None, int(counts.sum())))
+            continue
+        inside = _organ_fraction(entry, folder, shape)
+        views += [
+            View(entry, z, int(counts[z]), z / shape[-1])
+            for z in range(shape[-1])
+            if inside[z] >= ORGAN_PIXELS_LEAST or counts[z]
+        ]
+    return views
+
+
+def filled_up(image: np.ndarray, size: Sequence[int] | None, value: float = -1.0) -> np.ndarray:
+    """(*S) with `value` added at the far ends of the first axes, to at least `size`; the window's floor is -1."""
+    missing = [(0, max(0, want - have)) for want, have in zip(size or (), image.shape, strict=False)]
+    return np.pad(image, [*missing, *[(0, 0)] * (image.ndim - len(missing))], constant_values=value)
+
+
+def without_labels(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same cases as if they were not labelled: no view of them can read a label, or be there because of one."""
+    return [
+        entry | {"arrays": {kind: name for kind, name in entry["arrays"].items() if kind != "label"}}
+        for entry in entries
+    ]
+
+
+def _tumor_voxels(entry: dict[str, Any], folder: Path) -> np.ndarray:
+    """By index along the last axis; none in an unlabelled case."""
+    if "label" not in entry["arrays"]:
+        return np.zeros(entry["shape"][-1], dtype=int)
+    label = np.asarray(open_array(folder, entry["arrays"]["label"]))
+    return np.count_nonzero(label.reshape(-1, label.shape[-1]), axis=0)
+
+
+def common_spacing_mm(views: list[View]) -> tuple[float, ...]:
+    """The voxel size that all these views share.
+
+    Raises:
+        DataError: naming a case that differs.
+    """
+    spacings = np.array([view.spacing_mm for view in views])
+    common = np.median(spacings, axis=0)
+    off = np.abs(spacings / common - 1).max(axis=1)
+    if off.max() > SPACING_TOLERANCE:
+        view = views[int(off.argmax())]
+        raise DataError.about(
+            view.entry["image"], f"a voxel size of {_text(view.spacing_mm, [view])}",
+            f"about {_text(common, views)}, as in most cases",
+            "Resample the scans to one voxel size (data.resample_mm, not grid_size), or train on those that share one.",
+        )  # fmt: skip
+    return tuple(float(s) for s in common)
+
+
+def common_axes(views: list[View]) -> str:
+    """Of the scans that most of these views are from, slices last (see `orientation`); "LPS" of pictures."""
+    scans = [view.entry for view in views if len(view.entry["shape"]) == 3]
+    found = Counter(turn_of(np.array(entry["affine"]), 3).axes for entry in scans)
+    return found.most_common(1)[0][0] if found else LPS
+
+
+def _text(spacing: Any, views: list[View]) -> str:
+    return " × ".join(f"{s:.3g}" for s in spacing) + f" {length_unit(*(view.entry for view in views))}"
+
+
+def _organ_fraction(entry: dict[str, Any], folder: Path, shape: tuple[int, ...]) -> np.ndarray:
+    if "organ" not in entry["arrays"]:
+        return np.ones(shape[-1])
+    organ = np.asarray(open_array(folder, entry["arrays"]["organ"]))
+    return organ.reshape(-1, shape[-1]).mean(axis=0)

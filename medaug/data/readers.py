@@ -1,0 +1,242 @@
+"""Decoders, one for each family of formats: bytes on disk to an array, its affine in mm (RAS), and its channels.
+
+NIfTI (gzip by isal, then nibabel), NRRD (pynrrd), MetaImage (read here), PNG/JPEG/TIFF (Pillow), DICOM files
+and folders (`dicom/`). Anything a decoder refuses becomes a DataError; nothing is repaired silently. `files.py` turns
+the result into a MetaTensor.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import nibabel
+import numpy as np
+from PIL import Image
+
+from medaug.data.dicom.reading import read_series
+from medaug.data.meta_image import read_meta_image
+from medaug.data.nrrd_header import read_nrrd
+from medaug.data.opening import check_regular, open_file
+from medaug.data.suffixes import DICOM, META_IMAGE, NIFTI, NRRD, READABLE, is_dicom, suffix_of
+from medaug.data.unpacking import (
+    DEFLATE_MOST,
+    Stream,
+    check_declared,
+    check_within_limit,
+    gunzipped,
+    read_declared,
+    voxels_of,
+)
+from medaug.errors import DataError, MedaugError
+
+PICTURE_BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I": 32, "F": 32}
+"""A pixel, by mode; 8 bits a channel where none is named."""
+PICTURE_MOST = {
+    "PNG": DEFLATE_MOST, "JPEG": 2048, "raw": 1, "packbits": 64, "tiff_lzw": 4096, "jpeg": 2048,
+    "tiff_deflate": DEFLATE_MOST, "tiff_adobe_deflate": DEFLATE_MOST,
+}  # fmt: skip
+"""Bytes that one byte can stand for at the most, by format, of TIFF by compression; others have no such bound."""
+_STDERR_LOCK = threading.Lock()  # one decoder at a time may own file descriptor 2
+_DECODER_NOISE = re.compile(r"^(\w*(LZW|ZIP|Fax|TIFF|JPEG|Predictor)\w*:|tempfile\.tif:|\s+ideal = ).*")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One file as it is stored: (X, Y), (X, Y, Z), or with a last axis of channels if `has_channels`."""
+
+    array: np.ndarray
+    affine: np.ndarray  # (4, 4), mm, RAS
+    has_channels: bool = False
+    spacing_known: bool = True
+    modality: str | None = None  # where the file says it
+    slope: float = 1.0  # values are array * slope + intercept
+    intercept: float = 0.0
+    nifti: nibabel.Nifti1Header | None = None  # of a NIfTI file
+
+
+def decode(path: str | Path, palette_as_index: bool = False, series_uid: str | None = None) -> Decoded:
+    """Decodes one image: a file, or the folder of a DICOM series.
+
+    Args:
+        path: the file or folder; DICOM is also known by its content.
+        palette_as_index: keep the numbers of a palette picture (labels) and not its colours.
+        series_uid: which DICOM series of a folder that holds several.
+
+    Raises:
+        DataError: for a missing, empty, damaged or foreign file, or a folder that is not one DICOM series.
+    """
+    path = Path(path)
+    suffix = suffix_of(path)
+    try:
+        if path.is_dir() or suffix in DICOM or (not suffix and is_dicom(path)):
+            return _decode_dicom(path, series_uid)
+        _check_file(path, suffix)
+        if suffix in NIFTI:
+            return _decode_nifti(path)
+        if suffix in NRRD:
+            return _decode_nrrd(path)
+        if suffix in META_IMAGE:
+            return _decode_meta_image(path)
+        return _decode_picture(path, palette_as_index)
+    except MedaugError:
+        raise
+    except Exception as error:  # third-party decoders meet damaged bytes with every kind of exception
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise DataError.about(
+            path, f"a damaged or foreign file ({reason[-1]})", f"a readable {suffix} image",
+            "Copy or download it again, or leave it out (`--skip-unreadable`).",
+        ) from error  # fmt: skip
+
+
+def _check_file(path: Path, suffix: str) -> None:
+    if not path.exists():
+        raise DataError.about(path, "no such file", "an image file", "Check the path.")
+    if not suffix:
+        raise DataError.about(
+            path, f"an unknown file ending {path.suffix!r}", f"one of {', '.join(READABLE)}",
+            "Convert it, for example to NIfTI.",
+        )  # fmt: skip
+    if check_regular(path).stat().st_size == 0:
+        raise DataError.about(path, "an empty file (0 bytes)", f"a {suffix} image", "Copy or download it again.")
+
+
+def _decode_dicom(path: Path, series_uid: str | None) -> Decoded:
+    volume = read_series(path, series_uid=series_uid)
+    return Decoded(volume.array, volume.affine, modality=volume.modality or None)
+
+
+def _decode_nifti(path: Path) -> Decoded:
+    with open_file(path) as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        image = _nifti_of(gunzipped(file) if packed else file, file, DEFLATE_MOST if packed else 1)
+    array = np.asanyarray(image.dataobj.get_unscaled())
+    while array.ndim > 3 and array.shape[3] == 1:  # (X, Y, Z, 1, C): no time, vector last
+        array = array[:, :, :, 0]
+    if array.dtype.names:  # colour voxels
+        array = np.stack([array[name] for name in array.dtype.names], axis=-1)
+        has_channels = True
+    else:
+        has_channels = array.ndim > 3
+    affine = np.diag([*[nifti_unit_mm(image.header)] * 3, 1.0]) @ image.affine
+    slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
+    return Decoded(array, affine, has_channels, slope=slope, intercept=intercept, nifti=image.header)
+
+
+def nifti_unit_mm(header: nibabel.Nifti1Header) -> float:
+    """What a header's unit of length is in mm; one that does not say it means mm."""
+    return {1: 1000.0, 3: 0.001}.get(int(header["xyzt_units"]) % 8, 1.0)
+
+
+def _nifti_of(stream: Stream, file: BinaryIO, ratio: int) -> Any:
+    """The image of an unpacked stream, once its header declares no more than the file can hold."""
+    start = stream.read(540)
+    header_size = {int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big")}
+    kind = nibabel.Nifti1Image if 348 in header_size else nibabel.Nifti2Image if 540 in header_size else None
+    if kind is None:
+        raise ValueError("no NIfTI header")
+    header = kind.header_class(start[: kind.header_class.sizeof_hdr])  # without its extensions, of any length
+    voxel_bytes = voxels_of(header.get_data_shape()) * header.get_data_dtype().itemsize
+    declared = int(header.get_data_offset()) + voxel_bytes
+    check_declared(declared, file, ratio)
+    return kind.from_bytes(read_declared(stream, declared, start))
+
+
+def _decode_nrrd(path: Path) -> Decoded:
+    array, affine, has_channels, spacing_known = read_nrrd(path)
+    return Decoded(array, affine, has_channels=has_channels, spacing_known=spacing_known)
+
+
+def _decode_meta_image(path: Path) -> Decoded:
+    array, affine, has_channels = read_meta_image(path)
+    return Decoded(array, affine, has_channels=has_channels)
+
+
+def _decode_picture(path: Path, palette_as_index: bool) -> Decoded:
+    with open_file(path) as file, Image.open(file) as picture:
+        _check_picture(picture, file)
+        pages = getattr(picture, "n_frames", 1)
+        if pages > 1:
+            raise DataError.about(
+                path, f"a stack of {pages} pages", "one picture a file",
+                "Save it as a NIfTI volume, or as one file per slice.",
+            )  # fmt: skip
+        with _quiet_stderr():
+            picture.load()
+        as_colours = picture.mode in ("P", "PA") and not palette_as_index
+        shown = picture.convert("RGB") if as_colours else picture
+        array = np.asarray(shown)
+        if shown.mode in ("LA", "RGBA", "PA") and array[..., -1].min() == array[..., -1].max():
+            array = array[..., :-1]  # an alpha channel without content
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    array = array.swapaxes(0, 1)  # (row, column[, C]) → (X, Y[, C])
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    return Decoded(array, np.eye(4), has_channels=array.ndim == 3, spacing_known=False)
+
+
+def _check_picture(picture: Image.Image, file: BinaryIO) -> None:
+    """Compares the size that a picture declares with its file; grey levels and palettes may take a bit a pixel.
+
+    Raises:
+        ValueError: if the file cannot hold it, or it is beyond the limit.
+    """
+    bits = sum(PICTURE_BITS.get(band, 8) for band in [picture.mode, *picture.getbands()[1:]])
+    declared = picture.width * picture.height * bits // 8
+    packing = str(picture.info.get("compression", picture.format)) if picture.format == "TIFF" else picture.format
+    ratio = PICTURE_MOST.get(packing or "")
+    if ratio is not None:
+        check_declared(max(1, declared // (8 if bits == 8 else 1)), file, ratio)
+    check_within_limit(declared, file.name)
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keeps what libtiff and ITK print about a damaged file off the terminal and puts it into the error.
+
+    Raises:
+        ValueError: in place of the decoder's own error, with the words it printed; also where it printed an error
+            and went on.
+    """
+    printed: list[str] = []
+    try:
+        with _STDERR_LOCK, _captured_stderr(printed):
+            yield
+    except Exception as error:
+        if printed:
+            raise ValueError(" ".join(printed)) from error
+        raise
+    if any("warning" not in line.lower() for line in printed):  # an error that the binding did not pass on
+        raise ValueError(" ".join(printed))
+
+
+@contextmanager
+def _captured_stderr(noise: list[str]) -> Iterator[None]:
+    """Appends the decoders' lines on file descriptor 2 to `noise`; other lines are passed on when the block ends."""
+    try:
+        original = os.dup(2)
+    except OSError:  # a process without a standard error
+        yield
+        return
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
+            caught.seek(0)
+            for line in caught.read().splitlines(keepends=True):
+                if _DECODER_NOISE.match(line.decode(errors="replace")):
+                    noise.append(line.decode(errors="replace").strip())
+                else:
+                    os.write(2, line)

@@ -1,0 +1,87 @@
+"""A weights folder: `model.safetensors` (tensors) and `model.json` (what they are). Nothing is ever unpickled.
+
+The JSON holds the caller's metadata and the tensors file's sha256, so that a half-copied or mixed folder is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from medaug.data.atomic import atomic_path, read_json, to_json
+from medaug.data.opening import read_file
+from medaug.errors import DataError, WeightsError
+
+TENSORS, METADATA = "model.safetensors", "model.json"
+
+
+def write_weights(folder: str | Path, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> str:
+    """Writes a weights folder: a new one appears as a whole; in an existing one both files are replaced at the end.
+
+    Args:
+        folder: the weights folder.
+        tensors: by name, on any device.
+        metadata: what JSON can hold; "sha256" is added to it.
+
+    Returns:
+        The sha256 of the tensors file, in hex.
+
+    Raises:
+        RunError: if the folder cannot be written.
+    """
+    folder = Path(folder)
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    data = safetensors.torch.save(plain, metadata={"format": "pt"})
+    digest = hashlib.sha256(data).hexdigest()
+    content = {**metadata, "sha256": digest}
+    if folder.exists():
+        _write_pair(folder, data, content)
+        return digest
+    with atomic_path(folder) as temporary:
+        temporary.mkdir(exist_ok=True)
+        _write_pair(temporary, data, content)
+    return digest
+
+
+def read_weights(folder: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Reads a weights folder.
+
+    Returns:
+        The tensors by name (on the CPU), and the metadata with "sha256".
+
+    Raises:
+        WeightsError: if the folder or one of its files is missing, the files do not belong together, or the tensors
+            are not safetensors.
+    """
+    folder = Path(folder)
+    for path in (folder, folder / TENSORS, folder / METADATA):
+        if not path.exists():
+            raise WeightsError(f"{path}: missing; a weights folder holds {TENSORS} and {METADATA}. Check the path.")
+    try:
+        metadata = read_json(folder / METADATA)
+        data = read_file(folder / TENSORS)
+    except (DataError, OSError) as error:
+        raise WeightsError(f"{folder}: cannot be read ({error}). Copy the weights again.") from error
+    expected = metadata.get("sha256")
+    found = hashlib.sha256(data).hexdigest()
+    if found != expected:
+        raise WeightsError(
+            f"{folder / TENSORS}: found sha256 {found[:12]}…; expected {str(expected)[:12]}… as in {METADATA}. "
+            "The folder is incomplete or its files come from different trainings: copy both files again."
+        )
+    try:
+        return safetensors.torch.load(data), metadata
+    except SafetensorError as error:
+        raise WeightsError(f"{folder / TENSORS}: not a safetensors file ({error}). Copy the weights again.") from error
+
+
+def _write_pair(folder: Path, data: bytes, content: dict[str, Any]) -> None:
+    """Both files are complete beside their names before either name changes; the JSON, with the hash, comes last."""
+    with atomic_path(folder / METADATA) as metadata_path, atomic_path(folder / TENSORS) as tensors_path:
+        metadata_path.write_text(to_json(content), encoding="utf-8")
+        tensors_path.write_bytes(data)

@@ -1,0 +1,114 @@
+"""`medaug doctor` and `medaug init`: what a data set holds, what would be refused of it, and a pipeline for it.
+
+Nothing is trained, and the data set is only read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medaug.data.atomic import write_text
+from medaug.doctor.checks import Check, checks_of, copies_check, patients_check, prevalence_check, refusals_of
+from medaug.doctor.looking import DataSummary, Look, summary_of, take_look
+from medaug.doctor.scans import Refusal
+from medaug.doctor.suggestion import Suggestion, suggestion_for
+from medaug.errors import ConfigError, DataError, RunError
+
+TASKS = {"tumor": ("segmentation", "classification"), "ct": ("segmentation", "translation", "none")}
+"""By domain: values of `evaluation.task`."""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What `medaug doctor` found.
+
+    Attributes:
+        usable: no check fails: the suggested pipeline would not be refused.
+        refusals: every file that would be, with the reason.
+        suggestion: the text of a pipeline file; empty where a second kind of image is missing.
+    """
+
+    usable: bool
+    data: DataSummary
+    target: DataSummary | None
+    checks: list[Check]
+    refusals: list[Refusal]
+    suggestion: str
+
+
+def examine(
+    data: Path, *, sequence: str | int | None = None, target: Path | None = None,
+    target_sequence: str | int | None = None, layout: str = "auto", task: str | None = None,
+    patient_regex: str | None = None, tumor_labels: Sequence[int] | None = None, out: Path | None = None,
+) -> Examination:  # fmt: skip
+    """Looks at a data set, or at two kinds of image between which shall be translated.
+
+    Args:
+        data: folder or datalist JSON.
+        sequence, target_sequence: as `data.sequence`; where none is chosen of several, FLAIR or the first is taken.
+        target: a second folder; left out with `target_sequence`: the same.
+        task: `evaluation.task` of the suggested pipeline; None: what labels and pairs allow.
+        patient_regex: as `data.patient_regex`, of both.
+        tumor_labels: as `data.tumor_labels`, of both; None: as the labels' names say.
+        out: where to write the suggestion, a new file.
+
+    Raises:
+        DataError: if no layout is recognised, or the folder is not complete in its layout.
+        ConfigError: for an unknown layout or sequence, or a task that does not fit.
+        RunError: if `out` is there already.
+    """
+    _check_arguments(task, out, two=target is not None or target_sequence is not None)
+    tumors = tuple(tumor_labels) if tumor_labels else None
+    look = take_look(data, layout, sequence, patient_regex, tumors)
+    second = None
+    if target is not None or target_sequence is not None:
+        second = take_look(target or data, "auto" if target else layout, target_sequence, patient_regex, tumors)
+    if second is None and out is not None and look.tumors.undecided:
+        raise ConfigError(f"{data}: {look.tumors.sentence}")
+    if second is None and out is not None and not look.is_for_tumors:
+        raise DataError.about(
+            data, f"{len(look.cases)} images and no label", "labels, or a second kind of image",
+            "Add labels, or translate: give `--target`, or `--target-sequence` where it lies in the same folder.",
+        )  # fmt: skip
+    suggestion = suggestion_for(look, second, task, str(out or "pipeline.yaml"))
+    found = _examination(look, second, suggestion)
+    if out is not None:
+        write_text(out, suggestion.yaml)
+    return found
+
+
+def _check_arguments(task: str | None, out: Path | None, *, two: bool) -> None:
+    """Before an hour of reading."""
+    tasks = TASKS["ct" if two else "tumor"]
+    if task is not None and task not in tasks:
+        kind = "with a target" if two else "without a target"
+        raise ConfigError(f"--task: found {task}; expected one of {', '.join(tasks)} {kind}")
+    if out is not None and out.exists():
+        raise RunError(f"{out}: is there already, and is not overwritten. Choose another --out, or move it away.")
+
+
+def _examination(look: Look, target: Look | None, suggestion: Suggestion) -> Examination:
+    config, alone = suggestion.config, target is None
+    checks: list[Check] = []
+    refusals: list[Refusal] = []
+    sides: list[tuple[str, Look, Any]] = [("data", look, config.data)]
+    if target is not None:
+        sides.append(("target", target, config.target))
+    for section, side, data in sides:
+        refused = refusals_of(side, data, section, tumors=alone and side.is_for_tumors)
+        prefix = "" if alone else f"{section}: "
+        checks += [
+            Check(f"{prefix}{c.name}", c.verdict, c.sentence, c.named)
+            for c in checks_of(side, data, refused, config, tumors=alone)
+        ]
+        refusals += refused
+    checks += copies_check(look, target) if target is not None else []
+    checks += [patients_check(config, look, target), prevalence_check(look, target)]
+    return Examination(
+        usable=not any(check.verdict == "fail" for check in checks), data=summary_of(look),
+        target=None if target is None else summary_of(target), checks=checks, refusals=refusals,
+        suggestion=suggestion.yaml if look.is_for_tumors or target is not None else "",
+    )  # fmt: skip

@@ -1,0 +1,168 @@
+"""The arms of a downstream experiment: what the same network trains on, and through which augmentation.
+
+Most end with the standard augmentation; the cheap rivals of a GAN, and a user's own transform, come before it. A new
+arm is one line in `ARMS`; a user's own is one entry of `evaluation.own_arms`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from monai.transforms import Compose, Transform
+
+from medaug.config import EvaluationConfig, PipelineConfig
+from medaug.config.arms import Synthetic
+from medaug.errors import ConfigError
+from medaug.evaluation.samples import Source, standard_augmentation
+from medaug.experiment.own_arms import build_own
+from medaug.transforms.baselines import NEEDS, build_baseline
+
+REFERENCE = "standard"
+ONLINE: tuple[Synthetic, ...] = ("online", "removed")
+"""What is made while a network trains."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train the downstream network.
+
+    Attributes:
+        standard: whether the standard augmentation is applied (last).
+        synthetic: where the share `evaluation.synthetic_ratio` of the samples comes from, None for none: `online` (a
+            training view with freshly inserted lesions, never twice the same), `written` (the cases that `synthesize`
+            or `translate` wrote), `accepted` (those of them that pass the quality gate), or `removed` (a training view
+            with its tumors removed online and an empty label). `online` and `removed` are only where
+            `PipelineConfig.learns_online` says so; elsewhere the offline arms ask the same.
+        baseline: the cheap augmentation (see `transforms.baselines`) applied first.
+        target: whether it trains on the target domain with its own labels, which only a ceiling may do.
+        own: builds a user's own transform, applied before the standard augmentation.
+    """
+
+    standard: bool = True
+    synthetic: Synthetic | None = None
+    baseline: str | None = None
+    target: bool = False
+    own: Callable[[], Transform] | None = None
+
+    def pasting(self, real: Source) -> Compose | None:
+        """What whole views {"image", "label", "organ"} go through, before a patch is cut; None in most arms.
+
+        Args:
+            real: the labelled training views: what is pasted from.
+        """
+        if self.baseline is None or NEEDS.get(self.baseline) != "bank":
+            return None
+        return Compose([build_baseline(self.baseline, bank=_Bank(real))])
+
+    def augmentation(self, spatial_dims: int, references: Source) -> Compose:
+        """What samples {"image", "label"} go through.
+
+        Args:
+            references: training views whose histograms are matched: of the other domain, where there is one.
+        """
+        steps: list[Any] = []
+        if self.baseline is not None and NEEDS.get(self.baseline) != "bank":
+            steps.append(build_baseline(self.baseline, references=_Images(references)))
+        if self.own is not None:
+            steps.append(self.own())
+        if self.standard:
+            steps.append(standard_augmentation(spatial_dims))
+        return Compose(steps)
+
+
+ARMS: dict[str, Arm] = {
+    "none": Arm(standard=False),
+    REFERENCE: Arm(),
+    "strong-intensity": Arm(baseline="strong-intensity"),
+    "histogram-match": Arm(baseline="histogram-match"),
+    "copy-paste": Arm(baseline="copy-paste"),
+    "carvemix": Arm(baseline="carvemix"),
+    "cutmix": Arm(baseline="cutmix"),
+    "gan": Arm(standard=False, synthetic="online"),
+    "standard+gan": Arm(synthetic="online"),
+    "gan+copy-paste": Arm(synthetic="online", baseline="copy-paste"),
+    "gan+strong-intensity": Arm(synthetic="online", baseline="strong-intensity"),
+    "gan-offline": Arm(standard=False, synthetic="written"),
+    "standard+gan-offline": Arm(synthetic="written"),
+    "gan-offline+copy-paste": Arm(synthetic="written", baseline="copy-paste"),
+    "gan-offline+strong-intensity": Arm(synthetic="written", baseline="strong-intensity"),
+    "standard+gan-gated": Arm(synthetic="accepted"),
+    "removal": Arm(synthetic="removed"),
+    "target-labels": Arm(target=True),
+}
+
+
+def arms_of(settings: EvaluationConfig) -> dict[str, Arm]:
+    """`ARMS` and the user's own.
+
+    Raises:
+        ConfigError: if a user's arm has the name of a built-in one.
+    """
+    taken = [name for name in settings.own_arms if name in ARMS]
+    if taken:
+        raise ConfigError(f"evaluation.own_arms: found {', '.join(taken)}, which medaug has; choose another name")
+    return ARMS | {
+        name: Arm(standard=own.standard, synthetic=own.synthetic, own=partial(build_own, name, own))
+        for name, own in settings.own_arms.items()
+    }
+
+
+def check_arms(config: PipelineConfig) -> None:
+    """Refuses arms that do not exist, or not here, or not for so many classes, and own ones that cannot be built.
+
+    Raises:
+        ConfigError: naming them, and those that do.
+    """
+    names, arms = config.evaluation.arms, arms_of(config.evaluation)
+    possible = [name for name, arm in arms.items() if _is_possible(arm, config)]
+    unknown = [name for name in names if name not in possible]
+    if unknown:
+        online = any(name in arms and arms[name].synthetic == "online" for name in unknown)
+        remedy = ". Nothing is inserted online here: name the arms that learn from written cases (gan-offline)"
+        raise ConfigError(
+            f"evaluation.arms: found {', '.join(unknown)}; expected some of: {', '.join(possible)} (domain "
+            f"{config.domain}, task {config.evaluation.task}, data.slices {config.data.slices}){remedy * online}"
+        )
+    pasting, classes = [name for name in names if arms[name].baseline == "copy-paste"], len(config.data.class_names)
+    if pasting and classes > 1:
+        raise ConfigError(
+            f"evaluation.arms: found {', '.join(pasting)} with {classes} classes; copy-paste knows one: leave it out"
+        )
+    for name in names:
+        if (build := arms[name].own) is not None:
+            build()
+
+
+def _is_possible(arm: Arm, config: PipelineConfig) -> bool:
+    if config.domain == "ct":
+        return arm.synthetic in (None, "written")
+    return not arm.target and (arm.synthetic not in ONLINE or config.learns_online)
+
+
+class _Bank(Sequence):
+    """Views with something labelled, read when asked for: as `Source.sample` gives them."""
+
+    def __init__(self, source: Source):
+        self.source, self.views = source, [view for view in source.views if view.tumor_voxels]
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:  # type: ignore[override]
+        return dict(self.source.sample(self.views[index]))
+
+
+class _Images(Sequence):
+    """Views read when asked for, (1, *S) in [-1, 1]."""
+
+    def __init__(self, source: Source):
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source.views)
+
+    def __getitem__(self, index: int) -> Any:  # type: ignore[override]
+        return self.source.views[index].normalized(self.source.folder)

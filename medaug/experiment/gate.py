@@ -1,0 +1,94 @@
+"""The quality gate of synthetic cases: a frozen segmenter, trained on real labels alone, must see what was inserted.
+
+`agreement` is the Dice of its answer and the label around the inserted lesions (see `evaluation.agreement`). With
+`synthesis.gate` cases below it are drawn again; the arm `standard+gan-gated` leaves them out of what it learns from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from medaug.audits.segmenter import frozen_segmenter
+from medaug.config import PipelineConfig
+from medaug.data.prepared import View
+from medaug.errors import DataError
+from medaug.evaluation import FrozenSegmenter
+from medaug.evaluation.agreement import agreement
+from medaug.evaluation.samples import Source
+from medaug.experiment.arms import arms_of
+from medaug.experiment.edits import Edited, one_thread
+
+LEAST_AGREEMENT = 0.5
+"""Of a case that counts as accepted, where `synthesis.gate` does not say."""
+DRAWS = 50
+"""Of a case; where all of them are rejected, almost everything is."""
+
+Records = Sequence[dict[str, Any]]
+
+
+class Judge:
+    """Measures the agreement of edited views."""
+
+    def __init__(self, segmenter: FrozenSegmenter, patch_size: tuple[int, ...] | None):
+        self.segmenter, self.patch_size = segmenter, patch_size
+
+    def __call__(self, edited: Edited, view: View) -> float:
+        image = view.window.normalize(edited.image.numpy()[0]).astype(np.float32)
+        label = edited.label.numpy()[0] > 0
+        with one_thread():
+            found = agreement(self.segmenter, image, label, label & ~(edited.truth.numpy()[0] > 0), self.patch_size)
+        return round(found, 4)
+
+
+def judge_of(config: PipelineConfig, real: Source) -> Judge:
+    """The judge that learns from these training views.
+
+    Raises:
+        DataError: if none of them has a tumor.
+    """
+    if not any(view.tumor_voxels for view in real.views):
+        raise DataError(
+            "synthesis.gate: found no tumor in a training label; expected some, to train the segmenter of the gate on. "
+            "Add labels, or set synthesis.gate to null."
+        )
+    patch_size = config.evaluation.patch_size
+    return Judge(frozen_segmenter(config, real, patch_size), patch_size)
+
+
+def is_judged(config: PipelineConfig) -> bool:
+    """Whether cases are measured: for the gate, or for an arm that learns from the accepted ones."""
+    arms = arms_of(config.evaluation)
+    wanted = any(arms[name].synthetic == "accepted" for name in config.evaluation.arms if name in arms)
+    return config.synthesis.gate is not None or wanted
+
+
+def least_agreement(config: PipelineConfig) -> float:
+    """Of an accepted case."""
+    return LEAST_AGREEMENT if config.synthesis.gate is None else config.synthesis.gate
+
+
+def gate_figures(config: PipelineConfig, records: Records) -> dict[str, Any]:
+    """{"least", "drawn", "accepted", "accept_rate"} of the insertions drawn for these records."""
+    least = least_agreement(config)
+    judged = [record for record in records if "agreement" in record]
+    drawn, accepted = sum(r["draws"] for r in judged), sum(r["agreement"] >= least for r in judged)
+    rate = round(accepted / drawn, 4) if drawn else None
+    return {"least": least, "drawn": drawn, "accepted": accepted, "accept_rate": rate}
+
+
+def accepted_cases(config: PipelineConfig, records: Records) -> set[str]:
+    """The names of those that reach the least agreement; only insertions are judged.
+
+    Raises:
+        DataError: if an insertion was not judged.
+    """
+    unknown = [r["case"] for r in records if r["kind"] == "inserted" and "agreement" not in r]
+    if unknown:
+        raise DataError(
+            f"synthetic/datalist.json: found no agreement of {unknown[0]}, and {len(unknown) - 1} others; expected it "
+            "of every insertion, for the arms that learn from accepted cases. Run synthesize again with these settings."
+        )
+    return {r["case"] for r in records if r["kind"] != "inserted" or r["agreement"] >= least_agreement(config)}

@@ -1,0 +1,175 @@
+"""A Hugging Face model card of a weights folder (Mitchell 2019, arXiv 1810.03993), made offline.
+
+What the weights say of themselves, and with a run what it measured. No patient is named and no path.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from medaug.audits.kept import finding_of, kept_rows
+from medaug.config.files import load_config
+from medaug.data.atomic import read_json, write_text
+from medaug.errors import ConfigError
+from medaug.exports.output import check_free
+from medaug.models.weights import Weights, load_weights
+from medaug.report.audits_section import limit_text, value_text
+from medaug.report.sections import interval_text, main_metric
+from medaug.report.verdicts import verdict_of
+from medaug.runs.folder import RunDir
+from medaug.volumes import Domain, Window
+
+INTENDED = """\
+Research on data augmentation: training images for segmentation or classification networks, whose benefit has to be
+measured on real held-out patients. **Not for diagnosis**, nor for any decision about a patient: what the images show
+was never there."""
+LIMITS = """\
+- Trained on the patients counted above and on nobody else: it does not know other scanners, sequences or diseases.
+- Whoever is among its training patients must not be in a test set; `model.json` has their names, or in a bundle hashes
+  of them, so that medaug can refuse it.
+- A network trained on synthetic images can learn what gives them away. Compare with training without them.
+- Weights that insert tumors hold crops of real lesions: treat them like the scans themselves."""
+
+
+def write_model_card(weights: Path, out: Path, run: Path | None = None) -> Path:
+    """Writes the card as Markdown with a YAML head; returns `out`.
+
+    Args:
+        run: the run that trained these weights, for its split, scores and audits.
+
+    Raises:
+        ConfigError: if huggingface_hub is not installed, or the run is of other weights.
+        RunError: if `out` is there already.
+        WeightsError: if the weights cannot be used.
+    """
+    check_free(out)
+    card_library()  # a missing one is told before anything is read
+    write_text(out, model_card(load_weights(weights), run))
+    return out
+
+
+def model_card(weights: Weights, run: Path | None = None) -> str:
+    """The card's text; arguments and errors as in `write_model_card`."""
+    hub, facts = card_library(), weights.facts
+    found = _run_of(weights, run)
+    edits = weights.translator.mask_guided
+    head = hub.ModelCardData(
+        license="other", license_name="as-the-training-data", library_name="medaug", pipeline_tag="image-to-image",
+        tags=["medical-imaging", "data-augmentation", "gan", weights.translator.name, f"{facts['spatial_dims']}d"],
+    )  # fmt: skip
+    what = "inserts tumors into scans and removes them" if edits else "translates scans between two kinds of image"
+    sections = {
+        "Model": f"A `{weights.translator.name}` generator that {what}.\n\n{_model(weights)}",
+        "How to load": _usage(weights),
+        "Training data": _data(weights, found),
+        "Results": "Not measured: the card was made without a run." if found is None else _results(found),
+        "Audits": "Not asked." if found is None else _audits(found),
+        "Intended use": INTENDED,
+        "Limits": "\n".join([LIMITS, *(f"- {warning}" for warning in facts.get("warnings", []))]),
+        "Licence": "The code is medaug's (Apache-2.0). The weights derive from the training data: whoever passes them "
+        "on states their licence here.",
+    }
+    title = f"{weights.translator.domain_a.name} and {weights.translator.domain_b.name}: {weights.translator.name}"
+    body = "\n\n".join(f"## {heading}\n\n{text}" for heading, text in sections.items())
+    return str(hub.ModelCard(f"---\n{head.to_yaml()}\n---\n\n# {title}\n\n{body}\n"))
+
+
+def card_library() -> Any:
+    """Of the extra `export`.
+
+    Raises:
+        ConfigError: if it is not installed.
+    """
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise ConfigError(
+            'a model card needs huggingface_hub, which is not installed: pip install "medaug[export]"'
+        ) from None
+    return huggingface_hub
+
+
+def _run_of(weights: Weights, run: Path | None) -> RunDir | None:
+    if run is None:
+        return None
+    metadata = RunDir(run).weights / "model.json"
+    held = read_json(metadata)["sha256"] if metadata.exists() else "none"
+    if held != weights.facts["sha256"]:
+        raise ConfigError(
+            f"--run {run}: found a run with weights {held[:12]}; expected the one that trained "
+            f"{weights.facts['sha256'][:12]}. Give its folder, or leave --run out."
+        )
+    return RunDir(run)
+
+
+def _model(weights: Weights) -> str:
+    facts, translator = weights.facts, weights.translator
+    rows = [
+        ("dimensions", f"{facts['spatial_dims']}-D"),
+        ("domain A", _domain_text(translator.domain_a)),
+        ("domain B", _domain_text(translator.domain_b)),
+        ("voxel size", " × ".join(f"{size:.3g}" for size in weights.spacing_mm) + f" {weights.length_unit}"),
+        ("steps", str(facts["steps"])),
+        ("medaug", facts["medaug"]),
+        ("SHA-256", f"`{facts['sha256']}`"),
+    ]
+    return _table(["", ""], [list(row) for row in rows])
+
+
+def _domain_text(domain: Domain) -> str:
+    window = domain.window
+    bounds = (
+        f"{window.low:g} to {window.high:g} {window.unit}" if isinstance(window, Window)
+        else f"percentiles {window.lower:g} to {window.upper:g} of each scan"
+    )  # fmt: skip
+    return f"{domain.name} ({domain.modality}), window {bounds}"
+
+
+def _usage(weights: Weights) -> str:
+    name = "RandInsertTumord" if weights.facts.get("domain", "tumor") == "tumor" else "TranslateDomaind"
+    return f'```python\nfrom medaug.transforms import {name}\n\ntransform = {name}("image", weights="weights/")\n```'
+
+
+def _data(weights: Weights, run: RunDir | None) -> str:
+    facts = weights.facts
+    rows = [["training patients", str(len(facts["training_patients"]))], ["split hash", f"`{facts['split_hash']}`"]]
+    if weights.prior is not None:
+        rows.append(["reference lesions", str(len(weights.prior.references))])
+    if facts.get("sequence") is not None:
+        rows.append(["sequence", str(facts["sequence"])])
+    if run is not None:
+        split, data = read_json(run.split), load_config(run.config, []).data
+        rows += [[f"{part} patients", str(len(split[part]))] for part in ("validation", "test")]
+        rows.append(["source", f"built-in {data.phantoms.anatomy} phantoms" if data.root is None else "the user's own"])
+    return _table(["", ""], rows)
+
+
+def _results(run: RunDir) -> str:
+    path = run.evaluation / "summary.json"
+    if not path.exists():
+        return "Not measured: the run has no finished evaluation."
+    summary, texts = read_json(path), []
+    for name, test in summary["tests"].items() if "tests" in summary else [("", summary)]:
+        metric, verdict = main_metric(test), verdict_of(test)
+        title = test["metrics"][metric]["title"]
+        scores = [[arm, interval_text(values[metric])] for arm, values in test["arms"].items()]
+        about = f"{len(test['patients'])} held-out patients, {len(test['seeds'])} seed(s), 95 % intervals."
+        texts.append(
+            f"{f'### {name}' if name else ''}\n\n**{verdict.headline}.** {verdict.sentence}\n\n"
+            f"{_table(['arm', f'{title} (interval)'], scores)}\n\n{about}"
+        )
+    return "\n\n".join(text.strip() for text in texts)
+
+
+def _audits(run: RunDir) -> str:
+    findings = [finding_of(row) for row in kept_rows(run)]
+    if not findings:
+        return "Not asked (`medaug audit`)."
+    rows = [[f.name, f.question, value_text(f), limit_text(f), f.verdict] for f in findings]
+    return _table(["audit", "question", "figure", "limits", "verdict"], rows)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)

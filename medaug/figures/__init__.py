@@ -1,0 +1,1 @@
+"""Pictures and charts as PNG bytes: grids of images, plots of scores, animations."""

@@ -1,0 +1,87 @@
+"""Pictures of a GAN from noise: crops of each class, a walk between two, and attributes turned up and down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from medaug.data.atomic import atomic_path
+from medaug.figures.pictures import Picture, picture_grid
+from medaug.figures.preview import middle_slice
+from medaug.models.networks.noise import on_sphere
+from medaug.models.noise.config import CLASSES, TUMOR
+from medaug.models.noise.dcgan import DCGAN
+from medaug.models.noise.latent import ATTRIBUTES, attribute_vector, interpolate, sample
+
+COLUMNS = 8
+ATTRIBUTE_SAMPLES = 256
+STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+"""Multiples of an attribute's direction, which is made as long as half a code."""
+
+
+@dataclass(frozen=True)
+class GanPreview:
+    """Draws the same codes at every step into `folder/previews/step-<n>.png`."""
+
+    folder: Path
+
+    def __call__(self, gan: DCGAN, step: int) -> None:
+        _write(self.folder / "previews" / f"step-{step:06d}.png", _samples_of(gan, f"step {step}"))
+
+
+def draw_latent_space(gan: DCGAN, folder: Path) -> None:
+    """Writes `samples.png`, `interpolation.png` and `attributes.png`."""
+    _write(folder / "samples.png", _samples_of(gan, "crops from noise", rows=4))
+    _write(folder / "interpolation.png", _interpolation(gan))
+    _write(folder / "attributes.png", _attributes(gan))
+
+
+def _samples_of(gan: DCGAN, title: str, rows: int = 2) -> bytes:
+    """A few rows of random crops a class."""
+    pictures, names = [], []
+    for label, name in enumerate(CLASSES):
+        drawn = sample(gan, rows * COLUMNS, label, torch.Generator().manual_seed(label))
+        pictures += [_row(images) for images in drawn.images.split(COLUMNS)]
+        names += [name] * rows
+    return picture_grid(pictures, column_titles=[""] * COLUMNS, row_titles=names, title=title, tile=96)
+
+
+@torch.no_grad()
+def _interpolation(gan: DCGAN, pairs: int = 2) -> bytes:
+    """From one code to another, once as each class."""
+    rows, names = [], []
+    for label, name in enumerate(CLASSES):
+        z = sample(gan, 2 * pairs, label, torch.Generator().manual_seed(10)).z
+        for first, last in z.split(2):
+            path = interpolate(first, last, COLUMNS)
+            rows.append(_row(gan.generate(path, torch.full((COLUMNS,), label, device=path.device))))
+            names.append(name)
+    titles = [f"{i / (COLUMNS - 1):.2f}" for i in range(COLUMNS)]
+    return picture_grid(rows, column_titles=titles, row_titles=names, title="between two codes", tile=96)
+
+
+@torch.no_grad()
+def _attributes(gan: DCGAN, crops: int = 2) -> bytes:
+    """Each attribute's direction added to the codes of a few tumor crops."""
+    drawn = sample(gan, ATTRIBUTE_SAMPLES, TUMOR, torch.Generator().manual_seed(20))
+    rows, names = [], []
+    for name, measure in ATTRIBUTES.items():
+        direction = 0.5 * on_sphere(attribute_vector(drawn.z, measure(drawn.images))[None])
+        for z in drawn.z[:crops]:
+            moved = z + torch.tensor(STRENGTHS, device=z.device)[:, None] * direction
+            rows.append(_row(gan.generate(moved, torch.full((len(moved),), TUMOR, device=z.device))))
+            names.append(name)
+    titles = [f"{strength:+g}" for strength in STRENGTHS]
+    return picture_grid(rows, column_titles=titles, row_titles=names, title="attribute arithmetic", tile=96)
+
+
+def _row(images: Tensor) -> list[Picture]:
+    return [Picture(middle_slice(image), vmin=-1, vmax=1) for image in images]
+
+
+def _write(path: Path, png: bytes) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(png)

@@ -1,0 +1,245 @@
+"""Grids of image slices as PNG bytes: real, inserted, removed and difference beside each other.
+
+An (X, Y) array is shown with X to the right and Y downwards (`array.T`, origin upper). Pixels are enlarged by whole
+factors, so none is blurred. Within a row the pictures share one grey window unless they bring their own, so brightness
+compares; a column of difference maps shares one range around zero, shown by the colour bar at its foot.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from medaug.figures.charts import DPI, INK, SOFT, to_png
+
+_CONTOUR = "#F5B800"  # Okabe-Ito orange, lightened: stands out on every grey
+_CONTOUR_ON_DIVERGING = "#222222"
+_NOT_FINITE = (204, 121, 167)
+_GAP, _ROW_HEAD, _BAR = 10, 116, 34  # CSS pixels: between tiles, for titles at the side, for a colour bar at the foot
+_TITLE, _LINE = 28, 15  # CSS pixels: the grid's title, a line of a column title
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One (X, Y) slice of a grid.
+
+    Attributes:
+        vmin, vmax: grey window in the image's unit; None shares the window of the row.
+        contour: an (X, Y) mask drawn as a thin outline.
+        diverging: show signed differences around zero (red above, blue below, white at zero).
+
+    Raises:
+        ValueError: if the image is not 2-D or the contour has another shape.
+    """
+
+    image: Any
+    vmin: float | None = None
+    vmax: float | None = None
+    contour: Any = None
+    diverging: bool = False
+
+    def __post_init__(self) -> None:
+        shape = np.shape(self.image)
+        if len(shape) != 2 or 0 in shape:
+            raise ValueError(f"a picture needs one (X, Y) slice; found shape {shape}")
+        if self.contour is not None and np.shape(self.contour) != shape:
+            raise ValueError(f"the contour has shape {np.shape(self.contour)}, the image {shape}; expected the same")
+
+
+def picture_grid(
+    rows: Sequence[Sequence[Picture | None]],
+    *,
+    column_titles: Sequence[str],
+    row_titles: Sequence[str] | None = None,
+    title: str = "",
+    tile: int = 160,
+) -> bytes:
+    """A grid of slices, one case per row.
+
+    Args:
+        rows: the pictures, one per column title; None leaves a place empty.
+        tile: about how wide a tile shows on the page, in CSS pixels; small slices are enlarged by a whole factor.
+
+    Raises:
+        ValueError: if there are no rows, or a row or the row titles do not fit the grid.
+    """
+    _check_grid(rows, column_titles, row_titles)
+    ranges = [_difference_range([row[i] for row in rows]) for i in range(len(column_titles))]
+    panels = [[None if p is None else _Panel(p, 2 * tile) for p in row] for row in rows]
+    cell = (max(p.size[0] for row in panels for p in row if p), max(p.size[1] for row in panels for p in row if p))
+    layout = _Layout(cell, column_titles, row_titles or [], len(rows), title, any(r is not None for r in ranges))
+    for j, row in enumerate(panels):
+        window = _row_window(rows[j])
+        for i, panel in enumerate(row):
+            if panel is not None:
+                panel.draw(layout.axes_for(i, j, panel.size), window, ranges[i])
+    for i, limit in enumerate(ranges):
+        if limit is not None:
+            layout.colour_bar(i, limit)
+    return to_png(layout.figure, exact=True)
+
+
+def before_after(before: Any, after: Any, mask: Any, *, title: str) -> bytes:
+    """Four panels: before, after, their difference, the mask.
+
+    Args:
+        before, after, mask: arrays of one shape, (X, Y) or (X, Y, Z); of a volume the axial slice with the most mask
+            voxels is shown (the middle one where the mask is empty), and the title names it.
+
+    Raises:
+        ValueError: if the shapes differ or are neither 2-D nor 3-D.
+    """
+    arrays = [np.asarray(array) for array in (before, after, mask)]
+    shapes = [array.shape for array in arrays]
+    if len(set(shapes)) != 1 or len(shapes[0]) not in (2, 3):
+        raise ValueError(f"before, after and mask need one shape, (X, Y) or (X, Y, Z); found {shapes}")
+    if len(shapes[0]) == 3:
+        filled = (arrays[2] != 0).sum(axis=(0, 1))
+        z = int(filled.argmax()) if filled.any() else shapes[0][2] // 2
+        arrays = [array[..., z] for array in arrays]
+        title = f"{title} (slice z = {z})"
+    first, second = (array.astype(float) for array in arrays[:2])
+    region = arrays[2] != 0
+    row = [
+        Picture(first), Picture(second, contour=region), Picture(second - first, contour=region, diverging=True),
+        Picture(region.astype(float), vmin=0.0, vmax=1.0),
+    ]  # fmt: skip
+    return picture_grid([row], column_titles=["before", "after", "after − before", "mask"], title=title, tile=200)
+
+
+class _Panel:
+    """A picture made ready to draw: (rows, columns) = (Y, X), enlarged or reduced to its pixels on the page."""
+
+    def __init__(self, picture: Picture, target: int):
+        self.picture = picture
+        image = np.asarray(picture.image, dtype=np.float32).T
+        longest = max(image.shape)
+        self.factor = max(1, round(target / longest))
+        if longest > 1.5 * target:
+            image = _reduced(image, target / longest)
+        self.image = image
+        self.size = (image.shape[1] * self.factor, image.shape[0] * self.factor)  # (width, height) in pixels
+
+    def draw(self, ax: Axes, window: tuple[float, float], difference: float | None) -> None:
+        picture = self.picture
+        if picture.diverging and difference is not None:
+            pixels = _coloured(self.image, -difference, difference, "RdBu_r")
+        else:
+            low = window[0] if picture.vmin is None else picture.vmin
+            high = window[1] if picture.vmax is None else picture.vmax
+            pixels = _coloured(self.image, low, high if high > low else low + 1.0, "gray")
+        pixels = pixels.repeat(self.factor, axis=0).repeat(self.factor, axis=1)
+        shape = np.asarray(picture.image).T.shape  # contours are in the coordinates of the original slice
+        extent = (-0.5, shape[1] - 0.5, shape[0] - 0.5, -0.5)
+        ax.imshow(pixels, origin="upper", interpolation="none", extent=extent, aspect="auto")
+        region = None if picture.contour is None else np.pad(np.asarray(picture.contour).T != 0, 1)
+        if region is not None and region.any():
+            colour = _CONTOUR_ON_DIVERGING if picture.diverging else _CONTOUR
+            x, y = np.arange(region.shape[1]) - 1, np.arange(region.shape[0]) - 1
+            ax.contour(x, y, region.astype(float), levels=[0.5], colors=[colour], linewidths=0.75)
+        ax.set_xlim(extent[:2])
+        ax.set_ylim(extent[2:])
+
+
+class _Layout:
+    """Places tiles on whole pixels, so that a voxel is never resampled, and writes the titles around them."""
+
+    def __init__(
+        self, cell: tuple[int, int], columns: Sequence[str], beside: Sequence[str], rows: int, title: str, bars: bool
+    ):
+        scale = DPI // 96
+        above = [textwrap.fill(text, max(8, cell[0] // (7 * scale))) for text in columns]
+        head = 12 + _LINE * max(text.count("\n") + 1 for text in above) + (_TITLE if title else 0)
+        self.cell, self.gap, self.head = cell, _GAP * scale, head * scale
+        self.left = _ROW_HEAD * scale if beside else 0
+        self.bar = _BAR * scale if bars else 0
+        self.width = self.left + len(columns) * cell[0] + (len(columns) - 1) * self.gap
+        self.height = self.head + rows * cell[1] + (rows - 1) * self.gap + self.bar
+        self.figure = Figure(figsize=(self.width / DPI, self.height / DPI), dpi=DPI, facecolor="white")
+        if title:
+            self._write(0, 8, title, ha="left", va="top", size=10, weight="bold")
+        for i, text in enumerate(above):
+            self._write(self._x(i) + cell[0] / 2, self.head - 12, text, ha="center", va="bottom", size=9)
+        for j, text in enumerate(beside):
+            y = self.head + j * (cell[1] + self.gap) + cell[1] / 2
+            self._write(self.left - 20, y, textwrap.fill(text, 15), ha="right", va="center", size=8.5)
+
+    def axes_for(self, column: int, row: int, size: tuple[int, int]) -> Axes:
+        x = self._x(column) + (self.cell[0] - size[0]) // 2
+        y = self.head + row * (self.cell[1] + self.gap) + (self.cell[1] - size[1]) // 2
+        return self._axes(x, y, *size)
+
+    def colour_bar(self, column: int, limit: float) -> None:
+        width = round(0.8 * self.cell[0])
+        x, y = self._x(column) + (self.cell[0] - width) // 2, self.height - self.bar + 16
+        ax = self._axes(x, y, width, 12)
+        ax.imshow(np.linspace(-1, 1, 256)[None], cmap="RdBu_r", aspect="auto")
+        ends = f"−{limit:.3g}", "0", f"+{limit:.3g}"
+        for position, text, ha in zip((0.0, 0.5, 1.0), ends, ("left", "center", "right"), strict=True):
+            self._write(x + position * width, y + 18, text, ha=ha, va="top", size=7.5, colour=SOFT)
+
+    def _x(self, column: int) -> int:
+        return self.left + column * (self.cell[0] + self.gap)
+
+    def _axes(self, x: int, y: int, width: int, height: int) -> Axes:
+        """Axes over these pixels, counted from the upper left."""
+        bottom = (self.height - y - height) / self.height
+        ax = self.figure.add_axes((x / self.width, bottom, width / self.width, height / self.height))
+        ax.set_axis_off()
+        return ax
+
+    def _write(self, x: float, y: float, text: str, *, colour: str = INK, size: float, **style: Any) -> None:
+        position = (x / self.width, 1 - y / self.height)
+        self.figure.text(*position, text, fontsize=size, color=colour, parse_math=False, **style)
+
+
+def _check_grid(
+    rows: Sequence[Sequence[Picture | None]], columns: Sequence[str], row_titles: Sequence[str] | None
+) -> None:
+    if not rows or all(picture is None for row in rows for picture in row):
+        raise ValueError("a picture grid needs at least one picture")
+    for index, row in enumerate(rows):
+        if len(row) != len(columns):
+            raise ValueError(f"row {index} has {len(row)} pictures, expected {len(columns)}, one per column title")
+    if row_titles and len(row_titles) != len(rows):
+        raise ValueError(f"{len(row_titles)} row titles for {len(rows)} rows")
+
+
+def _row_window(row: Sequence[Picture | None]) -> tuple[float, float]:
+    """The grey window of the pictures of a row that bring none: percentiles 0.5 and 99.5 of them together."""
+    images = [p.image for p in row if p is not None and not p.diverging and (p.vmin is None or p.vmax is None)]
+    values = np.concatenate([np.asarray(image, dtype=float).ravel() for image in images] or [np.zeros(1)])
+    values = values[np.isfinite(values)]
+    low, high = np.percentile(values, [0.5, 99.5]) if values.size else (0.0, 1.0)
+    return (float(low), float(high)) if high > low else (float(values.min()), float(values.max()))
+
+
+def _difference_range(column: Sequence[Picture | None]) -> float | None:
+    """The range ±r of a column's difference maps: the widest given one, else the largest difference; None: no maps."""
+    maps = [picture for picture in column if picture is not None and picture.diverging]
+    given = [abs(v) for picture in maps for v in (picture.vmin, picture.vmax) if v is not None]
+    if given:
+        return max(given) or 1.0
+    found = [np.abs(np.asarray(p.image, dtype=float)[np.isfinite(np.asarray(p.image, dtype=float))]) for p in maps]
+    return max((float(values.max()) for values in found if values.size), default=0.0) or 1.0 if maps else None
+
+
+def _coloured(image: np.ndarray, low: float, high: float, name: str) -> np.ndarray:
+    """(Y, X) intensities as (Y, X, 3) bytes; a voxel that is not finite is pink, unlike any tissue."""
+    table = np.rint(255 * colormaps[name](np.linspace(0, 1, 256))[:, :3]).astype(np.uint8)
+    finite = np.isfinite(image)
+    level = (np.where(finite, image, low).astype(np.float64) - low) * (255.0 / (high - low))
+    return np.where(finite[..., None], table[np.rint(level.clip(0, 255)).astype(int)], np.array(_NOT_FINITE, np.uint8))
+
+
+def _reduced(image: np.ndarray, factor: float) -> np.ndarray:
+    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
+    return np.asarray(Image.fromarray(image, mode="F").resize(size, Image.Resampling.BOX))

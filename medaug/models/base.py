@@ -1,0 +1,230 @@
+"""The contract of every translator: two domains, two directions, losses as dicts of weighted scalars.
+
+A translator holds networks and objectives. It knows nothing of optimizers, devices, files, HU or metadata: those are
+the business of `training`, `translators.weights` and `transforms`. Images are (B, C, *S) in [-1, 1].
+
+Randomness comes in from outside: training batches carry one integer `seed` a sample, `translate` takes a
+`torch.Generator`. So a sample's noise depends neither on the batch it is in nor on the number of workers.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from medaug.models.losses import adversarial_discriminator
+from medaug.models.networks import build_generator, least_size, patch_discriminator
+from medaug.models.networks.initialization import isolated_rng
+from medaug.volumes import Domain
+
+Direction = Literal["a2b", "b2a"]
+Batch = dict[str, Tensor]
+Losses = dict[str, Tensor]
+"""Weighted scalars; the total is their sum."""
+Fakes = dict[str, Tensor]
+"""By domain (`a`, `b`), what the discriminator of that domain is shown, detached: (B, C', *S)."""
+
+
+class AdversarialModel(nn.Module, ABC):
+    """What the training loop needs of any GAN: networks in two groups, and their losses.
+
+    Attributes:
+        generators, discriminators: by name; every parameter belongs to one of the two.
+    """
+
+    name: ClassVar[str]
+    generators: nn.ModuleDict
+    discriminators: nn.ModuleDict
+
+    @abstractmethod
+    def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
+        """The generators' weighted losses and the fakes for the discriminators."""
+
+    @abstractmethod
+    def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
+        """The discriminators' weighted losses on the batch's real images and on (pooled) fakes."""
+
+    def starts(self, batch: Batch) -> Batch:
+        """By domain, what the generator towards it starts from, to measure how much it changes; empty where nothing."""
+        return {}
+
+    def figures(self, batch: Batch) -> dict[str, float]:
+        """Further figures for the training log, without gradients."""
+        return {}
+
+    def generator_parameters(self) -> Iterator[nn.Parameter]:
+        return self.generators.parameters()
+
+    def discriminator_parameters(self) -> Iterator[nn.Parameter]:
+        return self.discriminators.parameters()
+
+
+class Translator(AdversarialModel):
+    """Base of all translators. Subclasses fill `generators` and `discriminators` ("a", "b").
+
+    Attributes:
+        domain_a, domain_b: the kinds of image on either side.
+        spatial_dims: 2 or 3.
+        stride: every spatial size must be a multiple of it.
+        config: the method's frozen dataclass.
+        mask_guided: whether batches and `translate` need masks.
+        needs_pairs: whether every sample must be a registered pair of both domains.
+        style_dim: length of a style code; 0 where the method knows no styles.
+    """
+
+    mask_guided: ClassVar[bool] = False
+    needs_pairs: ClassVar[bool] = False
+
+    def __init__(self, config: Any, domain_a: Domain, domain_b: Domain, spatial_dims: int = 2):
+        super().__init__()
+        if spatial_dims not in (2, 3):
+            raise ValueError(f"spatial_dims must be 2 or 3; found {spatial_dims}")
+        self.config = config
+        self.domain_a, self.domain_b = domain_a, domain_b
+        self.spatial_dims = spatial_dims
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as config and state: torch cannot pickle parametrized layers (spectral norm)."""
+        made_of = (self.config, self.domain_a, self.domain_b, self.spatial_dims)
+        return rebuilt, (type(self), made_of, self.state_dict(), self.training)
+
+    @property
+    def stride(self) -> int:
+        stride = self.generators["a2b"].stride
+        assert isinstance(stride, int)  # torch types a module's attributes as tensors and modules
+        return stride
+
+    @property
+    def least_size(self) -> int:
+        """Along every axis, what the discriminators need to train, in voxels."""
+        return least_size(self.config.discriminator_layers)
+
+    @property
+    def style_dim(self) -> int:
+        return 0
+
+    @abstractmethod
+    def translate(
+        self, x: Tensor, direction: Direction, *, mask: Tensor | None = None, style: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Translates (B, C, *S) in [-1, 1].
+
+        Args:
+            mask: (B, 1, *S) in {0, 1}.
+            style: (B, style_dim), for methods with styles; None draws it from `generator`.
+            generator: of all noise; without it the noise, and a style that is not given, are zero.
+        """
+
+    def generator(self, in_channels: int, out_channels: int) -> nn.Module:
+        """Of the config's `generator`, `width` and `depth`."""
+        c = self.config
+        return build_generator(
+            c.generator, spatial_dims=self.spatial_dims, in_channels=in_channels, out_channels=out_channels,
+            width=c.width, depth=c.depth,
+        )  # fmt: skip
+
+    def direction_generators(self, in_channels: int, out_channels: int) -> nn.ModuleDict:
+        """A generator a direction."""
+        return nn.ModuleDict({direction: self.generator(in_channels, out_channels) for direction in ("a2b", "b2a")})
+
+    def domain_discriminators(self, channels: int, *, spectral: bool = False) -> nn.ModuleDict:
+        """A PatchGAN a domain, of the config's `discriminator_width` and `discriminator_layers`."""
+        c = self.config
+        return nn.ModuleDict({
+            domain: patch_discriminator(
+                self.spatial_dims, channels, width=c.discriminator_width, layers=c.discriminator_layers,
+                spectral=spectral,
+            )
+            for domain in ("a", "b")
+        })  # fmt: skip
+
+    def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
+        """Least squares, halved as in CycleGAN's section 7.1, on what `real_of` shows and on the fakes."""
+        losses = {}
+        for domain in ("a", "b"):
+            real, fake = self.real_of(batch, domain), fakes[domain]
+            scores = self.discriminators[domain](torch.cat([real, fake.to(real.dtype)]))
+            losses[f"discriminator_{domain}"] = adversarial_discriminator(*scores.split([len(real), len(fake)]))
+        return losses
+
+    def real_of(self, batch: Batch, domain: str) -> Tensor:
+        """What this domain's discriminator is shown of the real images: the images themselves."""
+        return batch[domain]
+
+    def encode_style(self, x: Tensor, domain: str, *, mask: Tensor | None = None) -> Tensor:
+        """The style (B, style_dim) of images of `domain` ("a" or "b"), inside `mask` where the method is mask-guided.
+
+        Raises:
+            ValueError: if the method knows no styles.
+        """
+        raise ValueError(f"'{self.name}' knows no styles; train translator.type=munit")
+
+    def paste(self, background: Tensor, lesion: Tensor, mask: Tensor) -> Tensor:
+        """The composite that "reference" content starts from, (B, 1, *S).
+
+        Raises:
+            ValueError: if the method starts from the image alone.
+        """
+        raise ValueError(f"'{self.name}' pastes no reference lesion; train translator.mask_guided=true")
+
+    def attach_segmenter(self, segmenter: nn.Module) -> None:
+        """Gives the method the frozen network that its segmentation terms look through.
+
+        Raises:
+            ValueError: if the method has no such terms.
+        """
+        raise ValueError(f"'{self.name}' looks through no segmenter; train translator.type=cyclegan")
+
+    def start_of(self, batch: Batch, direction: Direction) -> Tensor:
+        """What this direction's generator starts from: the batch's own image."""
+        return batch["a" if direction == "a2b" else "b"]
+
+    def starts(self, batch: Batch) -> Batch:
+        return {"a": self.start_of(batch, "b2a"), "b": self.start_of(batch, "a2b")}
+
+    def check_input(self, x: Tensor, mask: Tensor | None) -> None:
+        """Refuses inputs a network would fail on without a reason.
+
+        Raises:
+            ValueError: on a wrong number of dimensions, a size that is no multiple of `stride`, or a missing mask.
+        """
+        if x.ndim != self.spatial_dims + 2:
+            raise ValueError(f"expected (B, C, *S) with {self.spatial_dims} spatial axes; found shape {tuple(x.shape)}")
+        if any(size % self.stride for size in x.shape[2:]):
+            raise ValueError(f"spatial sizes must be multiples of {self.stride}; found {tuple(x.shape[2:])}")
+        if self.mask_guided and mask is None:
+            raise ValueError(f"'{self.name}' is mask-guided: pass mask=(B, 1, *S)")
+        if mask is not None and mask.shape[2:] != x.shape[2:]:
+            raise ValueError(f"mask {tuple(mask.shape)} does not lie on the image {tuple(x.shape)}")
+
+
+def rebuilt(
+    kind: type[AdversarialModel], made_of: tuple[Any, ...], state: dict[str, Tensor], training: bool
+) -> AdversarialModel:
+    """The inverse of a model's `__reduce__`; public so that pickles can name it."""
+    with isolated_rng(0):
+        model = kind(*made_of)
+    model.load_state_dict(state)
+    return model.train(training)
+
+
+def seeded_noise(like: Tensor, seeds: Tensor, salt: int) -> Tensor:
+    """Standard normal noise of the shape of `like`, each sample from its own seed (and a `salt` for the purpose)."""
+    generator = torch.Generator()
+    rows = []
+    for seed in seeds.tolist():
+        generator.manual_seed((int(seed) * 1_000_003 + salt) % 2**63)
+        rows.append(torch.randn(like.shape[1:], generator=generator))
+    return torch.stack(rows).to(like.device, torch.float32)
+
+
+def drawn_noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Standard normal noise of the shape of `like` from `generator`; zeros where it is None."""
+    if generator is None:
+        return torch.zeros_like(like)
+    return torch.randn(like.shape, generator=generator, device=generator.device).to(like)

@@ -1,0 +1,85 @@
+"""Mask-guided pix2pix on lesion crops: pairs are made from the crops themselves, so no cycle is needed.
+
+After pix2pix (Isola 2017, arXiv 1611.07004, which has inpainting from the emptied region among its tasks): `b2a` fills
+emptied regions of healthy crops, `a2b` paints the tumor that was in the emptied region of a tumor crop, from its
+surroundings, mask and noise. In use, `a2b` paints into healthy crops.
+
+Departs from the paper: the edit is composited inside the mask; the discriminator sees (image, mask), which holds the
+generator's input too, the image without the region; noise is an input channel instead of dropout; λ is lower, for what
+was in the region does not follow from its surroundings and a strong L1 term paints the mean of all tumors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from pydantic import NonNegativeFloat, PositiveInt
+
+from medaug.errors import ConfigError
+from medaug.models.base import Batch, Fakes, Losses, seeded_noise
+from medaug.models.insertion.base import Content, MaskGuidedTranslator
+from medaug.models.losses import masked_l1
+from medaug.models.networks import GeneratorName
+from medaug.models.networks.compositing import removal_weight
+from medaug.volumes import Domain
+
+
+@dataclass(frozen=True)
+class MaskGuidedPix2PixConfig:
+    """Settings of the crop translator; `l1_weight` is λ, counted inside the mask.
+
+    Raises:
+        ConfigError: for reference content, which has no pairs.
+    """
+
+    content: Content = "free"
+    generator: GeneratorName = "unet"
+    width: PositiveInt = 16
+    depth: PositiveInt = 3
+    discriminator_width: PositiveInt = 32
+    discriminator_layers: PositiveInt = 3
+    spectral: bool = True
+    adversarial_weight: NonNegativeFloat = 1.0
+    l1_weight: NonNegativeFloat = 10.0
+
+    def __post_init__(self) -> None:
+        if self.content == "reference":
+            raise ConfigError(
+                "translator.content: found 'reference'; mask-guided pix2pix takes 'free' only: its pairs are a crop "
+                "and the same crop emptied, and none shows a pasted lesion beside what it should become. Leave content "
+                "out, or use translator.type=cyclegan."
+            )
+
+
+class MaskGuidedPix2Pix(MaskGuidedTranslator):
+    """Filling and painting, each learnt from crops with a hole."""
+
+    name = "mask-guided-pix2pix"
+
+    def __init__(self, config: MaskGuidedPix2PixConfig, domain_a: Domain, domain_b: Domain, spatial_dims: int = 2):
+        super().__init__(config, domain_a, domain_b, spatial_dims)
+        self.generators = self.direction_generators(3, 1)
+        self.discriminators = self.pair_discriminators()
+
+    def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
+        """Equation 4: tumors painted back into tumor crops, tissue filled back into healthy ones."""
+        a, mask_a, b, mask_b, seeds, c = (
+            batch["a"], batch["mask_a"], batch["b"], batch["mask_b"], batch["seed"], self.config,
+        )  # fmt: skip
+        painted = self.edit(b, mask_b, "a2b", seeded_noise(mask_b, seeds, salt=1))
+        filled = self.edit(a, mask_a, "b2a", seeded_noise(mask_a, seeds, salt=2))
+        losses = {
+            "adversarial_a2b": self.adversarial(painted, mask_b, "b"),
+            "adversarial_b2a": self.adversarial(filled, mask_a, "a"),
+            "l1_a2b": c.l1_weight * masked_l1(painted, b, self.weight(mask_b, "a2b")),
+            "l1_b2a": c.l1_weight * masked_l1(filled, a, self.weight(mask_a, "b2a")),
+        }
+        return losses, self.shown(painted, mask_b, filled, mask_a)
+
+    def starts(self, batch: Batch) -> Batch:
+        """The crops with their regions emptied."""
+        return {
+            domain: torch.where(removal_weight(batch[f"mask_{domain}"]) > 0, 0.0, batch[domain])
+            for domain in ("a", "b")
+        }

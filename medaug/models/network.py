@@ -1,0 +1,72 @@
+"""One direction of a trained translator as a plain network, for tools that know tensors only (ONNX, MONAI bundles).
+
+All images go in as channels of one tensor (B, C, *S); `channels` says what they are. Noise is a channel like the
+others, so the network itself is deterministic. UNIT's noise lies in its latent space and is zero here: its mean.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from medaug.models.base import Direction, Translator
+from medaug.models.insertion.base import MaskGuidedTranslator
+from medaug.models.insertion.styled import StyledInsertion
+from medaug.models.weights import load_weights
+
+
+class DirectionNetwork(nn.Module):
+    """(B, C, *S) → the translated image (B, C', *S) in [-1, 1].
+
+    Attributes:
+        channels: of the input, in order. "image" in [-1, 1], "mask" and labels in {0, 1}, "noise" from N(0, 1). With
+            reference content the image of insertion is the crop into which the lesion was pasted.
+        out_channels: of the result.
+        style_dim: length of the second input, the style (B, style_dim); 0 where there is none.
+    """
+
+    def __init__(self, translator: Translator, direction: Direction):
+        super().__init__()
+        self.translator, self.direction = translator, direction
+        self.channels = _channels(translator, direction)
+        self.out_channels = sum(name.startswith("image") for name in self.channels)
+        takes_style = direction == "a2b" or not translator.mask_guided
+        self.style_dim = translator.style_dim if takes_style else 0
+
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        """Without a `style` that of the prior's mean, 0."""
+        if style is None and self.style_dim:
+            style = x.new_zeros(len(x), self.style_dim)
+        image, others = x[:, : self.out_channels], x[:, self.out_channels :]
+        if not isinstance(self.translator, MaskGuidedTranslator):
+            mask = others if others.shape[1] else None
+            return self.translator.translate(image, self.direction, mask=mask, style=style)
+        mask = others[:, :1]
+        noise = others[:, 1:] if "noise" in self.channels else _still(self.translator, mask)
+        return self.translator.edit(image, mask, self.direction, noise, style)
+
+
+def direction_network(weights: str | Path, direction: Direction = "a2b") -> DirectionNetwork:
+    """The network of a weights folder; its arguments are JSON values, so a bundle's `_target_` can name it.
+
+    Raises:
+        WeightsError: if the folder cannot be used.
+    """
+    return DirectionNetwork(load_weights(weights).translator, direction)
+
+
+def _channels(translator: Translator, direction: Direction) -> tuple[str, ...]:
+    if isinstance(translator, MaskGuidedTranslator):
+        mask = torch.zeros(1, 1, *[2 * translator.stride] * translator.spatial_dims)
+        return ("image", "mask", *(["noise"] if _still(translator, mask).shape == mask.shape else []))
+    slices = translator.config.channels
+    images = ("image",) if slices == 1 else tuple(f"image {number}" for number in range(1, slices + 1))
+    classes = getattr(translator.config, "label_input", 0) if direction == "a2b" else 0
+    return (*images, *(f"label {number}" for number in range(1, classes + 1)))
+
+
+def _still(translator: MaskGuidedTranslator, mask: Tensor) -> Tensor:
+    """Noise of zeros, in the shape that the method takes."""
+    return translator.noise_like(mask) if isinstance(translator, StyledInsertion) else torch.zeros_like(mask)

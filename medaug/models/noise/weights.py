@@ -1,0 +1,57 @@
+"""Trained GANs from noise on disk: safetensors + JSON, as `translators.weights` writes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medaug.models.noise.config import CLASSES, DCGANConfig
+from medaug.models.noise.dcgan import DCGAN, build_dcgan
+from medaug.models.weights import check_settings, load_generators, misfits_refused, read_kind, save_generators
+from medaug.volumes import Domain
+
+KIND = "GAN from noise"
+
+
+@dataclass(frozen=True)
+class GanWeights:
+    """A GAN ready for use (eval mode) and its provenance.
+
+    Attributes:
+        facts: `spacing_mm`, `training_patients`, `split_hash`, `sha256`, and whatever else the trainer noted.
+    """
+
+    gan: DCGAN
+    facts: dict[str, Any]
+
+    @property
+    def spacing_mm(self) -> tuple[float, ...]:
+        return tuple(self.facts["spacing_mm"])
+
+
+def save_gan(folder: Path, gan: DCGAN, facts: dict[str, Any]) -> str:
+    """Writes a weights folder and returns the SHA-256 of its tensors."""
+    metadata = {
+        "settings": gan.config.model_dump(mode="json"), "size": list(gan.size), "classes": list(CLASSES),
+        "domain": gan.domain.to_dict(), **facts,
+    }  # fmt: skip
+    return save_generators(folder, KIND, gan, metadata, {})
+
+
+def load_gan(folder: str | Path) -> GanWeights:
+    """Reads a weights folder.
+
+    Raises:
+        WeightsError: if it is missing, incomplete, altered, of no GAN from noise, or its tensors do not fit.
+    """
+    tensors, metadata = read_kind(folder, KIND, [DCGAN.name])
+    with misfits_refused(folder):
+        check_settings(metadata["settings"] | dict(enumerate(metadata["size"])))
+
+        def build() -> DCGAN:
+            config = DCGANConfig(**metadata["settings"])
+            return build_dcgan(config, tuple(metadata["size"]), Domain.from_dict(metadata["domain"]))
+
+        gan = load_generators(build, tensors)
+    return GanWeights(gan, metadata)

@@ -1,0 +1,1 @@
+"""Whole images from one domain into the other: one method a file."""

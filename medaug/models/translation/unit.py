@@ -1,0 +1,116 @@
+"""UNIT (Liu, Breuel, Kautz 2017, arXiv 1703.00848): unpaired translation of whole images through a shared latent space.
+
+An image of either domain is encoded as N(mean, I); either domain's decoder decodes it. The encoders' last and the
+decoders' first residual blocks are one module each. Batches hold `a` and `b`, (B, C, *S) in [-1, 1], and `seed` (B,).
+
+Departs from the paper: least squares for the adversarial terms; log-likelihoods and divergences are means over voxels
+and code components, so the weights stand in the paper's ratio (adversarial : reconstruction : divergence = 10 : 100 :
+0.1) but not at its scale; resize-convolutions; one PatchGAN a domain; 2-D and 3-D.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+
+from medaug.models.base import Batch, Direction, Fakes, Losses, Translator, drawn_noise, seeded_noise
+from medaug.models.losses import adversarial_generator, kl_to_standard_normal, l1
+from medaug.models.networks import Decoder, Encoder
+from medaug.models.networks.coding import code_channels, residual_blocks
+from medaug.volumes import Domain
+
+
+@dataclass(frozen=True)
+class UNITConfig:
+    """The paper's settings; λ1..λ4 are `kl_weight`, `reconstruction_weight`, `cycle_kl_weight`, `cycle_weight`.
+
+    `depth` counts resolution levels, `blocks` the residual blocks of each encoder and decoder that are its own,
+    `shared_blocks` those that are shared.
+    """
+
+    width: PositiveInt = 64
+    depth: PositiveInt = 3
+    blocks: NonNegativeInt = 3
+    shared_blocks: PositiveInt = 1
+    discriminator_width: PositiveInt = 64
+    discriminator_layers: PositiveInt = 3
+    channels: PositiveInt = 1
+    adversarial_weight: NonNegativeFloat = 1.0
+    reconstruction_weight: NonNegativeFloat = 10.0
+    kl_weight: NonNegativeFloat = 0.01
+    cycle_weight: NonNegativeFloat = 10.0
+    cycle_kl_weight: NonNegativeFloat = 0.01
+
+
+class UNIT(Translator):
+    """Two VAE-GANs that share their latent space."""
+
+    name = "unit"
+
+    def __init__(self, config: UNITConfig, domain_a: Domain, domain_b: Domain, spatial_dims: int = 2):
+        super().__init__(config, domain_a, domain_b, spatial_dims)
+        c = config
+        size = {"width": c.width, "depth": c.depth, "blocks": c.blocks, "kernel": 7}
+        channels = code_channels(c.width, c.depth)
+        self.generators = nn.ModuleDict({
+            "encoder_a": Encoder(spatial_dims, c.channels, **size),
+            "encoder_b": Encoder(spatial_dims, c.channels, **size),
+            "shared_encoder": residual_blocks(spatial_dims, channels, c.shared_blocks),
+            "shared_decoder": residual_blocks(spatial_dims, channels, c.shared_blocks),
+            "decoder_a": Decoder(spatial_dims, c.channels, **size),
+            "decoder_b": Decoder(spatial_dims, c.channels, **size),
+        })  # fmt: skip
+        self.discriminators = self.domain_discriminators(c.channels)
+
+    @property
+    def stride(self) -> int:
+        return 2 ** (self.config.depth - 1)
+
+    def encode(self, x: Tensor, domain: str) -> Tensor:
+        """The mean of the latent code of images of `domain` ("a" or "b"): (B, C, *S) → (B, code, *S / stride)."""
+        return self.generators["shared_encoder"](self.generators[f"encoder_{domain}"](x))
+
+    def sample(self, mean: Tensor, generator: torch.Generator | None) -> Tensor:
+        """A latent code from N(mean, I); the mean itself without a generator."""
+        return mean + drawn_noise(mean, generator)
+
+    def decode(self, z: Tensor, domain: str) -> Tensor:
+        """Images (B, C, *S) of `domain` in [-1, 1] from a latent code of either domain."""
+        return torch.tanh(self.generators[f"decoder_{domain}"](self.generators["shared_decoder"](z)))
+
+    def translate(
+        self, x: Tensor, direction: Direction, *, mask: Tensor | None = None, style: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Translates the whole image: from a code drawn from N(mean, I), or without `generator` from the mean.
+
+        UNIT knows no styles: `style` is not used.
+        """
+        self.check_input(x, mask)
+        return self.decode(self.sample(self.encode(x, direction[0]), generator), direction[-1])
+
+    def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
+        """Section 3: the generators' part of L_VAE (`reconstruction`, `kl`), L_GAN and L_CC (`cycle`, `cycle_kl`)."""
+        c, seeds, x, mean, z, fakes = self.config, batch["seed"], {}, {}, {}, {}
+        losses: Losses = {}
+        for salt, (domain, other) in enumerate((("a", "b"), ("b", "a"))):
+            x[domain] = batch[domain]
+            mean[domain] = self.encode(x[domain], domain)
+            z[domain] = mean[domain] + seeded_noise(mean[domain], seeds, salt)
+            fakes[other] = self.decode(z[domain], other)
+        for salt, (domain, other) in enumerate((("a", "b"), ("b", "a")), start=2):
+            returned = self.encode(fakes[other], other)
+            back = self.decode(returned + seeded_noise(returned, seeds, salt), domain)
+            divergence, divergence_back = kl_to_standard_normal(mean[domain]), kl_to_standard_normal(returned)
+            losses |= {
+                f"adversarial_{domain}2{other}": c.adversarial_weight
+                * adversarial_generator(self.discriminators[other](fakes[other])),
+                f"reconstruction_{domain}": c.reconstruction_weight * l1(self.decode(z[domain], domain), x[domain]),
+                f"kl_{domain}": c.kl_weight * divergence,
+                f"cycle_{domain}": c.cycle_weight * l1(back, x[domain]),
+                f"cycle_kl_{domain}": c.cycle_kl_weight * (divergence + divergence_back),
+            }
+        return losses, {domain: fake.detach() for domain, fake in fakes.items()}

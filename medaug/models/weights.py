@@ -1,0 +1,269 @@
+"""Trained translators on disk: safetensors + JSON, never a pickle.
+
+A weights folder holds the generators, the lesion prior where there is one, and what a user needs to know of them:
+method, settings, domains and windows, grid, the split's hash, the training patients and fingerprints of their scans.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from pydantic import BaseModel, Field, TypeAdapter
+from torch.overrides import TorchFunctionMode
+
+import medaug
+from medaug.data.weights import read_weights, write_weights
+from medaug.errors import ConfigError, WeightsError
+from medaug.lesions import LesionPrior
+from medaug.models import TRANSLATORS, Translator, build_translator, settings_of
+from medaug.models.base import AdversarialModel
+from medaug.orientation import LPS, Turn, turn_of
+from medaug.volumes import Domain, length_unit
+
+GENERATORS_PREFIX = "generators."
+PRIOR_PREFIX = "prior."
+KIND = "translator"
+LARGEST_SETTING = 1024
+"""Of widths, depths, numbers of blocks and layers."""
+SURELY_FITS = 128
+"""Networks of no greater width and depth are not counted before they are built."""
+UNSTORED_NUMBERS = 2**27
+"""In the discriminators, which are built with the generators and not stored: a giant's."""
+Model = TypeVar("Model", bound=AdversarialModel)
+
+Size = Annotated[int, Field(ge=1, le=4096)]
+Millimetres = Annotated[float, Field(gt=0, le=1000)]
+
+
+class _Facts(BaseModel):
+    """What transforms and stages read of the metadata; trainers note more."""
+
+    sha256: str
+    spacing_mm: Annotated[list[Millimetres], Field(min_length=2, max_length=3)] = []
+    picture_spacing_mm: list[Millimetres] | None = None
+    length_unit: str = "mm"
+    training_patients: list[str] = []
+    training_content: list[str] = []
+    split_hash: str = ""
+    patch_size: list[Size] | None = None
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    slices: Size = 1
+    axes: Literal["LPS", "LSP", "PSL"] = "LPS"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A translator ready for use (eval mode), with its prior and its provenance.
+
+    Attributes:
+        facts: `spacing_mm`, `training_patients`, `split_hash`, `sha256`, and whatever else the trainer noted.
+    """
+
+    translator: Translator
+    prior: LesionPrior | None
+    facts: dict[str, Any]
+
+    @property
+    def spacing_mm(self) -> tuple[float, ...]:
+        return tuple(self.facts["spacing_mm"])
+
+    @property
+    def axes(self) -> str:
+        """Of the scans that were trained on, slices last (see `orientation`)."""
+        return self.facts.get("axes", LPS)
+
+    def turn(self, affine: Any, spatial_dims: int) -> Turn:
+        """How an image of this (4, 4) affine is turned before these weights look at it."""
+        slicewise = self.translator.spatial_dims == 2
+        return turn_of(np.asarray(affine), spatial_dims, axes=self.axes, slicewise=slicewise)
+
+    @property
+    def length_unit(self) -> str:
+        """Of voxel sizes and diameters: "px" of weights that learnt from pictures without a voxel size."""
+        return length_unit(self.facts)
+
+    @property
+    def lesion_prior(self) -> LesionPrior:
+        """The prior, which mask-guided weights have.
+
+        Raises:
+            WeightsError: for those of a plain translator.
+        """
+        if self.prior is None:
+            raise WeightsError(
+                f"found weights of a plain '{self.translator.name}', which know no lesions; expected mask-guided ones "
+                "(translator.mask_guided=true)"
+            )
+        return self.prior
+
+    @property
+    def uses_references(self) -> bool:
+        """Whether insertion starts from a pasted reference lesion ("reference" content)."""
+        return getattr(self.translator.config, "content", None) == "reference"
+
+
+def save_translator(folder: Path, translator: Translator, prior: LesionPrior | None, facts: dict[str, Any]) -> str:
+    """Writes a weights folder and returns the SHA-256 of its tensors."""
+    tensors = {} if prior is None else {f"{PRIOR_PREFIX}{k}": v for k, v in prior.tensors().items()}
+    metadata = {
+        "settings": settings_of(translator),
+        "spatial_dims": translator.spatial_dims,
+        "domain_a": translator.domain_a.to_dict(),
+        "domain_b": translator.domain_b.to_dict(),
+        "prior": prior.metadata() if prior is not None else None,
+        **facts,
+    }
+    return save_generators(folder, KIND, translator, metadata, tensors)
+
+
+def load_weights(folder: str | Path) -> Weights:
+    """Reads a weights folder.
+
+    Raises:
+        WeightsError: if it is missing, incomplete, altered, of no translator, or its tensors do not fit its method.
+    """
+    tensors, metadata = read_kind(folder, KIND, TRANSLATORS)
+    with misfits_refused(folder):
+        _Facts.model_validate(metadata)
+        check_settings(metadata["settings"])
+
+        def build() -> Translator:
+            return build_translator(
+                metadata["method"], metadata["settings"], Domain.from_dict(metadata["domain_a"]),
+                Domain.from_dict(metadata["domain_b"]), metadata["spatial_dims"],
+            )  # fmt: skip
+
+        translator = load_generators(build, tensors)
+        TypeAdapter(TRANSLATORS[metadata["method"]][1]).validate_python(metadata["settings"])
+        prior = None
+        if (metadata["prior"] is None) == translator.mask_guided:
+            raise ValueError("a prior with a method that knows no lesions, or none with one that does")
+        if metadata["prior"] is not None:
+            prior = LesionPrior.from_parts(_with_prefix(tensors, PRIOR_PREFIX), metadata["prior"])
+    return Weights(translator, prior, metadata)
+
+
+def save_generators(
+    folder: Path, kind: str, model: AdversarialModel, metadata: dict[str, Any], tensors: dict[str, torch.Tensor]
+) -> str:
+    """Writes a model's generators, with further `tensors`, and returns the SHA-256 of it all.
+
+    Args:
+        kind: what the model is good for ("translator", ...), for `read_kind`.
+        metadata: what is needed to build it again, and facts for the user.
+    """
+    generators = {f"{GENERATORS_PREFIX}{k}": v.detach().cpu() for k, v in model.generators.state_dict().items()}
+    about = {"medaug": medaug.__version__, "kind": kind, "method": model.name}
+    return write_weights(folder, generators | tensors, about | metadata)
+
+
+def read_kind(folder: str | Path, kind: str, methods: Iterable[str]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The tensors and metadata of a weights folder of this kind.
+
+    Raises:
+        WeightsError: if it is missing, incomplete or altered, or of another kind (naming its method and the `methods`
+            of this one).
+    """
+    tensors, metadata = read_weights(Path(folder))
+    found = metadata.get("kind", KIND)
+    if found != kind:
+        raise WeightsError(
+            f"{folder}: found weights of a {found} ({metadata.get('method')}); expected those of a {kind} "
+            f"({', '.join(methods)}). Give the folder of another training."
+        )
+    return tensors, metadata
+
+
+def load_generators(build: Callable[[], Model], tensors: dict[str, torch.Tensor]) -> Model:
+    """The model that `build` makes, with the generators of a weights folder, ready for use.
+
+    Raises:
+        ValueError: if the model is out of proportion to these tensors, or they are no finite numbers.
+        RuntimeError: if it has other parameters than these.
+    """
+    stored = _with_prefix(tensors, GENERATORS_PREFIX)
+    for name, tensor in stored.items():
+        if tensor.is_complex() or (tensor.is_floating_point() and not tensor.isfinite().all()):
+            raise ValueError(f"{name}: numbers that are complex, NaN or infinite")
+    with _Budget(UNSTORED_NUMBERS + 4 * sum(tensor.numel() for tensor in stored.values())):
+        model = build()
+    model.generators.load_state_dict(stored)
+    return model.eval().requires_grad_(False)
+
+
+def check_settings(settings: dict[str, Any]) -> None:
+    """Refuses settings that no network has, before it is built layer by layer.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    for name, value in settings.items():
+        if isinstance(value, int) and not 0 <= value <= LARGEST_SETTING:
+            raise ValueError(f"{name}: {value:,}")
+
+
+def check_memory(name: str, settings: dict[str, Any], spatial_dims: int) -> None:
+    """Refuses settings of a network that no training on this machine can hold, before anything is read for it.
+
+    Weights, gradients and Adam's two moments take 16 bytes a parameter; what the layers compute comes on top.
+
+    Raises:
+        ConfigError: with the machine's memory.
+    """
+    if all(value <= SURELY_FITS for value in settings.values() if isinstance(value, int)):
+        return
+    size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 2**40
+    domain = Domain("any", "MR")
+    try:
+        with torch.device("meta"), _Budget(size // 16):
+            build_translator(name, settings, domain, domain, spatial_dims)
+    except _TooLargeError:
+        raise ConfigError(
+            f"translator: found settings of a network of more than {size // 16:,} weights, which do not train in the "
+            f"{size / 2**30:.0f} GiB of this machine. Lower translator.width, depth or discriminator_width."
+        ) from None
+
+
+class _TooLargeError(ValueError):
+    pass
+
+
+class _Budget(TorchFunctionMode):
+    """Inside, no more than so many numbers can be allocated for parameters: settings are read from a file."""
+
+    def __init__(self, numbers: int):
+        super().__init__()
+        self.left = numbers
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn):
+            sizes = args[0] if args and isinstance(args[0], tuple | list) else args
+            self.left -= math.prod(int(size) for size in sizes)
+            if self.left < 0:
+                raise _TooLargeError("settings of a network that is larger than its file")
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def misfits_refused(folder: str | Path) -> Iterator[None]:
+    """Around what builds a model from a weights folder.
+
+    Raises:
+        WeightsError: for metadata or tensors that do not fit.
+    """
+    try:
+        yield
+    except Exception as error:  # metadata may be anything, and any use of it may fail in its own way
+        raise WeightsError(f"{folder}: these are not weights this version of medaug can use: {error}") from error
+
+
+def _with_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

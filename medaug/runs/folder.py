@@ -1,0 +1,230 @@
+"""The run folder: every path a run writes, and what it was made with.
+
+config.yaml environment.json split.json   what was asked for, with what, and who trains
+prepared/   decoded scans on the working grid, with their datalist; prepared_b/ those of the target domain
+train/      checkpoints, metrics.jsonl, previews, weights/
+train-gan/  the same of a GAN from noise, and pictures of its latent space
+synthetic/  paired examples and their datalist.json
+audit/  evaluation/  report.html
+fold-0/ ...  of a run with folds: one run a fold; evaluation/ and report.html beside them pool all
+labelled-5/ ...  of a benchmark: one run a number of labelled patients (and below it one a fold), its results/ beside
+them, failed/ and jobs.jsonl
+claims/     locks of the processes that work on it, where there may be several
+anomaly/   of `medaug anomaly`: held-out slices scored by removal
+done/       a marker a finished stage, with the fingerprint of its inputs (`stages.markers`)
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import medaug
+from medaug.config import PipelineConfig
+from medaug.config.files import dump_config, load_config
+from medaug.data.atomic import write_error, write_json, write_text
+from medaug.errors import ConfigError, RunError
+
+IDENTITY = ("domain", "data", "target", "pairing", "segmenter", "split", "translator", "gan", "crop", "training")
+"""Sections that make a run what it is: with one of them changed, a folder holds a different run."""
+INCIDENTAL = {"workers", "log_every", "preview_every", "checkpoint_every", "skip_unreadable"}
+"""Keys that do not change results, and so may change when a run is resumed."""
+
+INNER_RUNS = ("fold-*", "labelled-*", "labelled-*/fold-*")
+"""Run folders inside one with folds, or of a benchmark."""
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Paths inside one run folder."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        return self.root / "environment.json"
+
+    @property
+    def split(self) -> Path:
+        return self.root / "split.json"
+
+    @property
+    def phantoms(self) -> Path:
+        return self.root / "phantoms"
+
+    @property
+    def prepared(self) -> Path:
+        return self.root / "prepared"
+
+    @property
+    def datalist(self) -> Path:
+        return self.prepared / "datalist.json"
+
+    @property
+    def prepared_b(self) -> Path:
+        return self.root / "prepared_b"
+
+    @property
+    def datalist_b(self) -> Path:
+        return self.prepared_b / "datalist.json"
+
+    @property
+    def train(self) -> Path:
+        return self.root / "train"
+
+    @property
+    def weights(self) -> Path:
+        return self.train / "weights"
+
+    @property
+    def previews(self) -> Path:
+        return self.train / "previews"
+
+    @property
+    def train_gan(self) -> Path:
+        return self.root / "train-gan"
+
+    @property
+    def gan_weights(self) -> Path:
+        return self.train_gan / "weights"
+
+    @property
+    def synthetic(self) -> Path:
+        return self.root / "synthetic"
+
+    @property
+    def audit(self) -> Path:
+        return self.root / "audit"
+
+    @property
+    def anomaly(self) -> Path:
+        return self.root / "anomaly"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.root / "evaluation"
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    def fold(self, number: int) -> RunDir:
+        """The run of one fold, where there are several."""
+        return RunDir(self.root / f"fold-{number}")
+
+    def labelled(self, number: int | str) -> RunDir:
+        """The run with so many labelled patients (or "all"), where there are several."""
+        return RunDir(self.root / f"labelled-{number}")
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that works in this folder."""
+        return self.root / "done" / "run.lock"
+
+    def done(self, stage: str) -> Path:
+        return self.root / "done" / f"{stage}.json"
+
+    def begun(self, stage: str) -> Path:
+        return self.root / "done" / f"{stage}.begun.json"
+
+
+def check_is_run(root: Path) -> None:
+    """Refuses a folder that holds something else.
+
+    Raises:
+        RunError: if it does, or is a file.
+    """
+    try:
+        if root.exists() and not root.is_dir():
+            raise RunError(f"{root}: found a file; expected a folder to write to. Choose another --out.")
+        if RunDir(root).config.exists():
+            _config_of(RunDir(root))
+        elif root.is_dir() and any(
+            not (path.name.startswith(".tmp-") or path.name == "done") for path in root.iterdir()
+        ):
+            raise RunError(f"{root}: holds files that are not a medaug run. Choose an empty or new folder as --out.")
+    except OSError as error:
+        raise write_error(root, error) from None
+
+
+def open_run(root: Path, config: PipelineConfig, command: list[str] | None = None) -> RunDir:
+    """Makes a run folder, or opens the one that holds this very run.
+
+    Raises:
+        RunError: if the folder cannot be written, holds something else, or a different run (naming what differs).
+    """
+    run = RunDir(root)
+    check_is_run(root)
+    try:
+        if run.config.exists():
+            _check_same(run, config)
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(root, error) from None
+    write_text(run.config, dump_config(config))
+    write_json(run.environment, environment(command))
+    return run
+
+
+def environment(command: list[str] | None) -> dict[str, Any]:
+    """What a run was made with: versions, machine kind, command."""
+    packages = ("torch", "monai", "numpy", "scipy", "scikit-learn", "lightning-fabric", "nibabel")
+    return {
+        "medaug": medaug.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "packages": {name: metadata.version(name) for name in packages},
+        "command": command or [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def _config_of(run: RunDir) -> PipelineConfig:
+    try:
+        return load_config(run.config, [])
+    except ConfigError as error:
+        raise RunError(
+            f"{run.root}: holds a config.yaml that this version of medaug cannot read ({error}). Choose another --out."
+        ) from None
+
+
+def _check_same(run: RunDir, config: PipelineConfig) -> None:
+    """Refuses a folder in which something was trained with other settings; before that, the run starts afresh."""
+    made, asked = _config_of(run).model_dump(mode="json"), config.model_dump(mode="json")
+    for section in IDENTITY:
+        if section == "segmenter" and config.domain == "tumor":
+            continue  # no translator looks through it there: the synthesis and what follows runs again
+        for key, old, new in _differences(made[section], asked[section], section):
+            if key.rsplit(".", 1)[-1] in INCIDENTAL:
+                continue
+            inner = [path for pattern in INNER_RUNS for path in run.root.glob(pattern)]
+            trained = (folder / name for folder in (run.root, *inner) for name in ("train", "train-gan", "evaluation"))
+            if not any(path.exists() for path in trained):
+                for path in (run.prepared, run.prepared_b, run.phantoms, *inner):
+                    shutil.rmtree(path, ignore_errors=True)
+                for marker in (run.root / "done").glob("*.json"):
+                    marker.unlink()
+                return
+            raise RunError(
+                f"{run.root}: holds a different run ({key} is {old!r} there and {new!r} here). "
+                "Choose another --out, or the settings it was made with to resume it."
+            )
+
+
+def _differences(old: Any, new: Any, key: str) -> list[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(set(old) | set(new))
+        return [row for k in keys for row in _differences(old.get(k), new.get(k), f"{key}.{k}")]
+    return [] if old == new else [(key, old, new)]

@@ -1,0 +1,128 @@
+"""What weights and synthetic cases were made from, by name and by content, against who is held out in a run."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from medaug.data.atomic import read_json
+from medaug.data.cases import Case
+from medaug.data.fingerprints import holders_of
+from medaug.data.synthetic import is_synthetic
+from medaug.errors import LeakageError, WeightsError
+from medaug.runs.folder import RunDir
+from medaug.splits import Split, known_among, refuse_leakage
+
+logger = logging.getLogger(__name__)
+
+HELD_APART = ("train", "validation", "test")
+"""Parts of a split that may share nothing."""
+NAMED = 5
+"""Of pairs of patients, how many a message names."""
+
+
+def refuse_copies(entries: Sequence[dict[str, Any]], split: Split) -> None:
+    """Refuses prepared cases of two patients in two parts of the split that share an image, or a slice of one.
+
+    Two patients in one part who share one are told, and go on.
+
+    Raises:
+        LeakageError: naming the patients and files.
+    """
+    part_of = {patient: part for part in HELD_APART for patient in getattr(split, part)}
+    across: dict[tuple[str, str], str] = {}
+    within: dict[tuple[str, str], str] = {}
+    for numbers in holders_of(entry.get("fingerprints", []) for entry in entries):
+        by_patient = {entries[number]["patient"]: entries[number]["image"] for number in reversed(numbers)}
+        first_of = {part_of.get(patient, "unused"): patient for patient in reversed(by_patient)}
+        for one, other in product(first_of.values(), by_patient):
+            sides = [part_of.get(patient, "unused") for patient in (one, other)]
+            found = across if "unused" not in sides and sides[0] != sides[1] else within
+            if one != other and (other, one) not in found:
+                shown = [f"{who} ({side}: {by_patient[who]})" for who, side in zip((one, other), sides, strict=True)]
+                found.setdefault((one, other), " and ".join(shown))
+    if within:
+        logger.warning("the same image, or a slice of it, under the names of two patients: %s", _listed(within))
+    if across:
+        raise LeakageError(
+            "found the same image, or a slice of it, under the names of two patients in two parts of the split: "
+            f"{_listed(across)}; expected every image on one side. Give the copies one patient name (patients.json, or "
+            '"patient" in a datalist), or remove one.',
+            sorted({patient for pair in across for patient in pair}),
+        )
+
+
+def refuse_known(facts: Mapping[str, Any], run: RunDir, split: Split, what: str) -> None:
+    """Refuses weights that know a validation or test patient of this run, or a scan or slice of one by another name.
+
+    Args:
+        facts: their metadata; those of medaug 0.1 hold no content, and are compared by name alone.
+
+    Raises:
+        LeakageError: naming the patients.
+        WeightsError: if they do not say whom they know.
+    """
+    lists = [facts["training_patients"], facts.get("training_content", [])]
+    if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in lists):
+        raise WeightsError(
+            f"{what}: found no lists of texts in training_patients and training_content of their model.json; expected "
+            "whom they were trained on. Copy the weights again."
+        )
+    refuse_leakage([text for texts in lists for text in texts], split, f"{what} were", contents_of(run))
+
+
+def contents_of(run: RunDir) -> dict[str, set[str]]:
+    """The fingerprints of each patient's scans and slices, in both domains where there are two."""
+    paths = [path for path in (run.datalist, run.datalist_b) if path.exists()]
+    return by_patient(entry for path in paths for entry in read_json(path)["cases"])
+
+
+def by_patient(entries: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
+    """The fingerprints of these prepared cases, of each patient's together."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        found[entry["patient"]].update(entry.get("fingerprints", []))
+    return dict(found)
+
+
+def synthetic_to_train(cases: Iterable[Case], split: Split, contents: Mapping[str, set[str]]) -> list[Case]:
+    """Those synthetic cases of a data set that may train beside the real ones; the others are told and kept out.
+
+    Kept out is what is known to be made from anybody who does not train (the parent, whose lesion was pasted, or from
+    whom the generator learnt), and what is known to be made from nobody.
+
+    Args:
+        contents: the fingerprints of the real scans, by patient.
+    """
+    kept: list[Case] = []
+    out: dict[str, int] = defaultdict(int)
+    others = {*split.validation, *split.test, *split.unused}
+    for case in filter(is_synthetic, cases):
+        made_from, trained_on = (case["synthetic"].get(key, []) for key in ("made_from", "trained_on"))
+        parents, learnt = (set().union(*known_among(who, others, contents)) for who in (made_from, trained_on))
+        if not made_from or case["patient"] not in {*split.train, *others}:
+            out["nothing in the data says from which of its patients"] += 1
+        elif parents:
+            out[f"made from patients who do not train ({', '.join(sorted(parents))})"] += 1
+        elif learnt:
+            out[f"their generator learnt from patients who do not train ({', '.join(sorted(learnt))})"] += 1
+        else:
+            kept.append(case)
+    if kept or out:
+        reasons = "".join(f"; {count} kept out: {why}" for why, count in out.items())
+        logger.warning("synthetic cases in the data: %d train, none is tested%s", len(kept), reasons)
+    return kept
+
+
+def content_of(run: RunDir, split: Split) -> list[str]:
+    """What weights keep of their training scans: fingerprints, which name nobody and show nothing."""
+    contents = contents_of(run)
+    return sorted(set().union(*(contents.get(patient, set()) for patient in split.train)))
+
+
+def _listed(pairs: dict[tuple[str, str], str]) -> str:
+    rest = f"; and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
+    return "; ".join(list(pairs.values())[:NAMED]) + rest

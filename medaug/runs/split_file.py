@@ -1,0 +1,132 @@
+"""A split of one's own (`split.file`): patients by part, or a fold of nnU-Net's `splits_final.json`.
+
+By part: {"train": [patient, ...], "validation": [...], "test": [...], "unused": [...]}, of which the last is for
+patients to leave out; a run's own `split.json` is such a file. nnU-Net's is a list of {"train": [case, ...], "val":
+[case, ...]}: its `val` is what a fold is scored on, and so the test part here; nobody validates.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from medaug.config.pipeline import SplitConfig
+from medaug.data.atomic import read_json
+from medaug.data.cases import Case
+from medaug.errors import ConfigError, DataError, LeakageError
+from medaug.splits import PARTS, Split
+
+logger = logging.getLogger(__name__)
+
+LOOKS = '{"train": [patient, ...], "validation": [...], "test": [...]}, or the list of folds of nnU-Net'
+NAMED = 5
+
+
+def split_of_file(settings: SplitConfig, cases: Sequence[Case], wanted: Collection[str]) -> Split:
+    """The split in `split.file`.
+
+    Args:
+        cases: of the data set, synthetic ones too.
+        wanted: the patients that have to be in it.
+
+    Raises:
+        DataError: if it is no split of these patients: somebody is unknown, missing, or there twice.
+        LeakageError: if somebody is in two parts, or a hash in it is of another split.
+        ConfigError: if `split.fold` or `split.folds` do not fit the file.
+    """
+    assert settings.file is not None  # who asks has looked
+    content = read_json(settings.file, object)
+    if isinstance(content, list):
+        lists, of_cases = _fold(settings, content), {case["case"]: str(case["patient"]) for case in cases}
+    else:
+        lists, of_cases = _parts(settings, content), {}
+    known = {str(case["patient"]): str(case["patient"]) for case in cases} | of_cases
+    what = "case" if of_cases else "patient"
+    for part, names in lists.items():
+        if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+            raise _wrong(settings.file, f'{_listed(twice)} more than once in "{part}"', f"each {what} once")
+        if unknown := sorted(set(names) - known.keys()):
+            expected = f"{what}s of the data, such as {_listed(sorted(of_cases or known))}"
+            raise _wrong(settings.file, f'{len(unknown)} unknown {what}(s) in "{part}": {_listed(unknown)}', expected)
+    patients = {part: tuple(sorted({known[name] for name in names})) for part, names in lists.items()}
+    twice = sorted(
+        who for who, count in Counter(who for names in patients.values() for who in names).items() if count > 1
+    )
+    if twice:
+        raise LeakageError(
+            f"{settings.file}: found {_listed(twice)} in more than one part; expected every patient, with all scans, "
+            "on one side. Take them out of all parts but one.", twice,
+        )  # fmt: skip
+    if missing := sorted(set(wanted) - {who for names in patients.values() for who in names}):
+        remedy = "Add them, or leave their files out of the data" + ("." if of_cases else ', or list them as "unused".')
+        raise _wrong(
+            settings.file, f"no part for {len(missing)} patient(s): {_listed(missing)}", "all patients", remedy
+        )
+    if not patients["train"]:
+        raise _wrong(settings.file, "nobody to train", "at least one patient")
+    return Split(**patients)
+
+
+def among(split: Split, patients: Collection[str], settings: SplitConfig) -> Split:
+    """The same split of these patients alone; those who are left out are told, and settings that do not count."""
+    if (settings.train, settings.validation) != (SplitConfig().train, SplitConfig().validation):
+        logger.warning("%s says who trains and validates; split.train and split.validation are not used", settings.file)
+    parts = {part: getattr(split, part) for part in PARTS}
+    if gone := sorted(who for names in parts.values() for who in names if who not in patients):
+        logger.warning("split.file: %d patient(s) have no case that can be used: %s", len(gone), _listed(gone))
+    return Split(**{part: tuple(who for who in names if who in patients) for part, names in parts.items()})
+
+
+def _fold(settings: SplitConfig, content: list[Any]) -> dict[str, list[str]]:
+    """The fold that `split.fold` names."""
+    count = len(content)
+    all_of_them = f", or split.folds={count} to test all of them" if count > 1 else ""
+    if settings.folds not in (None, count):
+        raise ConfigError(
+            f"split.folds: found {settings.folds}; {settings.file} has {count}. Set split.fold for one{all_of_them}."
+        )
+    if settings.fold is None or settings.fold >= count:
+        raise ConfigError(
+            f"split.fold: found {settings.fold}; {settings.file} has {count} folds. Set split.fold to one from 0 to "
+            f"{count - 1}{all_of_them}."
+        )
+    fold = content[settings.fold]
+    if not isinstance(fold, dict) or fold.keys() != {"train", "val"} or not all(map(_is_names, fold.values())):
+        raise _wrong(
+            settings.file, f"another kind of fold {settings.fold}", '{"train": [case, ...], "val": [case, ...]}'
+        )
+    return {"train": fold["train"], "test": fold["val"], "validation": [], "unused": []}
+
+
+def _parts(settings: SplitConfig, content: Any) -> dict[str, list[str]]:
+    if settings.fold is not None or settings.folds is not None:
+        raise ConfigError(
+            f"split.fold, split.folds: found {settings.fold}, {settings.folds}; {settings.file} has one split. Leave "
+            "them out, or give a file with folds, as nnU-Net's splits_final.json."
+        )
+    empty: dict[str, list[str]] = {"validation": [], "unused": []}
+    keys = sorted(content) if isinstance(content, dict) else []
+    lists = empty | {key: content[key] for key in keys if key != "hash"}
+    if lists.keys() != set(PARTS):
+        raise _wrong(settings.file, f"the keys {_listed(keys) or 'of no object'}", LOOKS)
+    if wrong := [part for part, names in lists.items() if not _is_names(names)]:
+        raise _wrong(settings.file, f'something else in "{wrong[0]}"', "a list of patients' names, each a text")
+    if "hash" in content:
+        Split.from_dict(lists | {"hash": content["hash"]})
+    return lists
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _wrong(path: Path | None, found: str, expected: str, remedy: str = "Correct the file.") -> DataError:
+    return DataError.about(path or "split.file", found, expected, remedy)
+
+
+def _listed(names: Iterable[Any]) -> str:
+    shown = [f"{name:.100}" for name in map(str, names)]
+    return ", ".join(shown[:NAMED]) + (f" and {len(shown) - NAMED} more" if len(shown) > NAMED else "")

@@ -1,0 +1,75 @@
+"""Write class-labelled crops of a trained GAN from noise: NIfTI files and a datalist that says where each comes from.
+
+A crop depends on the weights, its class and its own seed alone: any one can be made again by
+`generation.latent.sample`. Values are HU for CT; for MR, which has no absolute unit, the window's [-1, 1].
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from medaug.data.atomic import write_error, write_json
+from medaug.data.files import write_scan
+from medaug.errors import ConfigError, RunError
+from medaug.models.noise.config import CLASSES
+from medaug.models.noise.latent import sample
+from medaug.models.noise.weights import GanWeights, load_gan
+from medaug.progress import track
+from medaug.volumes import Window, affine_of
+
+BOTH = "both"
+
+
+def write_samples(weights: Path, out: Path, *, label: str, count: int, seed: int) -> Path:
+    """Writes `count` crops of the class, or of each; returns the path of the datalist.
+
+    The datalist's `training` entries hold `image`, `label` (0 healthy, 1 tumor), `class`, `seed`, the weights' hash and
+    their training patients: crops may only be used to train, and only where those patients train.
+
+    Raises:
+        ConfigError: for an unknown class.
+        RunError: if the folder holds files already, or cannot be written.
+        WeightsError: if the weights are of no GAN from noise.
+    """
+    if label not in (*CLASSES, BOTH):
+        raise ConfigError(f"--label: found '{label}'; expected one of: {', '.join((*CLASSES, BOTH))}")
+    loaded = load_gan(weights)
+    _check_empty(out)
+    labels = range(len(CLASSES)) if label == BOTH else [CLASSES.index(label)]
+    records = []
+    with track("sample", count * len(labels)) as tracker:
+        for number in labels:
+            for index in range(count):
+                records.append(_write(loaded, out, number, index, seed))
+                tracker.advance()
+    write_json(out / "datalist.json", {"training": records})
+    return out / "datalist.json"
+
+
+def _write(weights: GanWeights, out: Path, label: int, index: int, seed: int) -> dict[str, Any]:
+    own = int(np.random.RandomState((seed * 1_000_003 + index * len(CLASSES) + label) % 2**32).randint(2**31))
+    image = sample(weights.gan, 1, label, torch.Generator().manual_seed(own)).images[0]
+    window = weights.gan.domain.window
+    if isinstance(window, Window):
+        image = window.denormalize(image)
+    name = f"{CLASSES[label]}-{index:05d}"
+    write_scan(out / "images" / f"{name}.nii.gz", image, affine_of(weights.spacing_mm), "float32")
+    facts = weights.facts
+    return {
+        "case": name, "kind": "generated", "image": f"images/{name}.nii.gz", "label": label, "class": CLASSES[label],
+        "unit": weights.gan.domain.unit if isinstance(window, Window) else "normalized", "seed": own,
+        "weights": facts["sha256"], "training_patients": facts["training_patients"], "split_hash": facts["split_hash"],
+    }  # fmt: skip
+
+
+def _check_empty(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise RunError(f"{out}: holds files already. Choose a new folder, or empty this one.")
+    except OSError as error:
+        raise write_error(out, error) from error

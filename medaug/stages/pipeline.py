@@ -1,0 +1,170 @@
+"""Runs the stages of one pipeline in order: prepare → train → synthesize → audit → evaluate → report.
+
+Between two kinds of image (domain `ct`): prepare → train → translate → audit → evaluate or score → report.
+
+A stage whose inputs and settings are unchanged is not run again; the same command resumes what was stopped. The GAN
+from noise is a branch of its own: prepare → train_gan. What is asked of a run's folder later is in `revisit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from medaug.config import PipelineConfig
+from medaug.data.atomic import read_json
+from medaug.errors import ConfigError
+from medaug.experiment.arms import check_arms
+from medaug.experiment.tasks import check_network
+from medaug.models.weights import check_memory
+from medaug.runs.claims import held
+from medaug.runs.finished import EVALUATIONS
+from medaug.runs.folder import RunDir, check_is_run, open_run
+from medaug.splits import Split, split_patients
+from medaug.stages.domains.evaluate_domains import check_labels
+from medaug.stages.evaluate import check_patients
+from medaug.stages.outlook import say_outlook, scored_patients
+from medaug.training.processes import is_helper, is_launched, wait_for_all
+
+STAGES = {
+    "tumor": ("prepare", "train", "synthesize", "audit", "evaluate", "report"),
+    "ct": ("prepare", "train", "audit_domains", "report_domains"),
+    "ct: segmentation": ("prepare", "train", "translate", "audit_domains", "evaluate_domains", "report_domains"),
+    "ct: translation": ("prepare", "train", "audit_domains", "score_translation", "report_domains"),
+}
+"""By domain, and where it has one by task; a stage is the function of that name in the module of that name."""
+IN_DOMAINS = {"translate", "audit_domains", "evaluate_domains", "score_translation", "report_domains"}
+"""Those that live in `stages/domains/`."""
+GAN_STAGES = ("prepare", "train_gan")
+TRAINING = ("train", "train_gan")
+"""What all processes do that torchrun or srun started; the rest is the first one's."""
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """A stage's name and whether it had to run."""
+
+    name: str
+    ran: bool
+
+
+def run_pipeline(
+    config: PipelineConfig, out: Path, *, until: str = "report",
+    on_stage: Callable[[StageResult], object] = lambda result: None, pooled: bool = False,
+) -> RunDir:  # fmt: skip
+    """Runs the pipeline in the folder `out`; with `split.folds` every fold in a folder of its own, and pools them.
+
+    Whether a verdict will be possible at all is said as soon as the patients are known.
+
+    Args:
+        until: the last stage, or "report" for everything; "train_gan" is a branch of its own.
+        pooled: whether this is a fold whose scores go to those of others: nothing is said of its own verdict.
+
+    Raises:
+        ConfigError: if the config asks for what cannot be run.
+        RunError: if another process is at work in this folder, or it holds something else.
+        MedaugError: whatever a stage refuses.
+    """
+    stages = stages_of(config, until)
+    if "evaluate" in stages or "evaluate_domains" in stages:
+        check_arms(config)
+        check_network(config)
+    if "train" in stages:
+        check_memory(config.translator.method, config.translator.settings, config.data.spatial_dims)
+    in_folds = config.split.folds is not None and config.split.fold is None
+    if in_folds:
+        _check_folds(config, until)
+    check_is_run(out)
+    helps = is_helper(config.training)
+    with nullcontext() if helps else held(RunDir(out)):
+        if in_folds:
+            return _run_folds(config, out, on_stage)
+        if helps:
+            return _help(config, out, stages)
+        run = open_run(out, config)
+        for name in stages:
+            if name in TRAINING:
+                wait_for_all(config.training)
+            on_stage(StageResult(name, run_stage_named(name, config, run)))
+            if name == "prepare":  # not after an hour of training
+                _check_prepared(config, run, stages)
+                if not pooled and set(EVALUATIONS) & set(stages):
+                    say_outlook(config, scored_patients(config, run))
+    return run
+
+
+def _help(config: PipelineConfig, out: Path, stages: tuple[str, ...]) -> RunDir:
+    """Takes part in the training, once the first process has prepared it."""
+    run = RunDir(out)
+    wait_for_all(config.training)
+    for name in stages:
+        if name in TRAINING:
+            run_stage_named(name, config, run)
+    return run
+
+
+def stages_of(config: PipelineConfig, until: str) -> tuple[str, ...]:
+    """The names of the stages, in order."""
+    if until == "train_gan":
+        return GAN_STAGES
+    domain, task = config.domain, config.evaluation.task
+    stages = STAGES[domain if domain == "tumor" or task == "none" else f"{domain}: {task}"]
+    return stages if until == "report" else stages[: stages.index(until) + 1]
+
+
+def run_stage_named(name: str, config: PipelineConfig, run: RunDir) -> bool:
+    """Runs one stage by its name; says whether it had anything to do."""
+    room = "medaug.stages.domains" if name in IN_DOMAINS else "medaug.stages"
+    stage: Any = getattr(import_module(f"{room}.{name}"), name)
+    return bool(stage(config, run))
+
+
+def _check_prepared(config: PipelineConfig, run: RunDir, stages: tuple[str, ...]) -> None:
+    split = Split.from_dict(read_json(run.split))
+    if not split.test and not {*stages} <= {"prepare", *TRAINING}:  # which need nobody to test
+        split_patients((*split.train, *split.validation), len(split.train), len(split.validation), config.split.seed)
+    if "evaluate" in stages:
+        check_patients(config, run)
+    if "evaluate_domains" in stages:
+        check_labels(config, run)
+
+
+def _check_folds(config: PipelineConfig, until: str) -> None:
+    """Folds are pooled: there is one run to do for each, and every patient has to count once."""
+    folds = config.split.folds
+    if is_launched(config.training):
+        raise ConfigError(
+            f"split.folds: found {folds} and no split.fold, in processes that torchrun or srun started; expected one "
+            f"fold for all of them. Set split.fold to one from 0 to {(folds or 1) - 1}, or start one process."
+        )
+    if until != "report":
+        raise ConfigError(
+            f"split.folds: found {folds} and no split.fold; a training has one fold. Set split.fold to one from 0 to "
+            f"{(folds or 1) - 1}, or train and test all of them with `medaug run`."
+        )
+    if config.evaluation.patients != "test":
+        raise ConfigError(
+            "evaluation.patients: found validation with split.folds; expected test, the patients of whom each is in "
+            "one fold. Set split.fold to look at the validation patients of one."
+        )
+
+
+def _run_folds(config: PipelineConfig, out: Path, on_stage: Callable[[StageResult], object]) -> RunDir:
+    run, folds = open_run(out, config), []
+    for fold in range(config.split.folds or 0):
+        split = config.split.model_copy(update={"fold": fold})
+        alone = config.model_copy(update={"split": split, "name": f"{config.name}, fold {fold}"})
+
+        def of_fold(result: StageResult, fold: int = fold) -> None:
+            on_stage(StageResult(f"fold {fold}: {result.name}", result.ran))
+            if (fold, result.name) == (0, "prepare"):
+                say_outlook(config, scored_patients(config, run.fold(0)))
+
+        folds.append(run_pipeline(alone, run.fold(fold).root, on_stage=of_fold, pooled=True))
+    pool: Any = import_module("medaug.stages.pool")
+    on_stage(StageResult("pool", bool(pool.pool(config, run, folds))))
+    return run

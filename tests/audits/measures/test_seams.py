@@ -1,0 +1,178 @@
+"""Seams, checkerboards and drift: each planted fault is caught by its metric, and clean images pass all of them."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from monai.inferers import sliding_window_inference
+from torch import nn
+from torch.nn import functional
+
+from medaug.audits.measures import (
+    Tile,
+    brightness_drift,
+    checkerboard_ratio,
+    seam_ratio,
+    tiles_of,
+    tiling_difference,
+)  # fmt: skip
+from medaug.errors import DataError
+from medaug.phantoms import abdomen_phantom
+
+PATCH, OVERLAP = (32, 32), 0.5
+
+
+@pytest.fixture(scope="module")
+def slices():
+    """Two patients' middle slices in HU, (96, 96) each."""
+    return [
+        abdomen_phantom(i, shape=(96, 96, 4), spacing_mm=(4.0, 4.0, 48.0)).images["contrast"][..., 2].astype(np.float32)
+        for i in (0, 1)
+    ]
+
+
+def in_windows(network, image: np.ndarray, patch_size=PATCH, overlap=OVERLAP) -> np.ndarray:
+    """As MONAI joins windows, with Gaussian weights."""
+    x = torch.from_numpy(image)[None, None]
+    with torch.inference_mode():
+        return sliding_window_inference(x, patch_size, 4, network, overlap=overlap, mode="gaussian")[0, 0].numpy()
+
+
+def alone(network, image: np.ndarray, patch_size=PATCH, overlap=OVERLAP) -> list[Tile]:
+    with torch.inference_mode():
+        return [
+            Tile(region, network(torch.from_numpy(image[region])[None, None])[0, 0].numpy())
+            for region in tiles_of(image.shape, patch_size, overlap)
+        ]
+
+
+def blur(seed: int = 0) -> nn.Conv2d:
+    """A convolution that reflects at the border, so that tiles differ from the whole only near their edges."""
+    convolution = nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect", bias=False)
+    with torch.no_grad():
+        convolution.weight.fill_(1 / 9)
+    return convolution
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    shape=st.tuples(st.integers(3, 70), st.integers(3, 70)), patch=st.integers(2, 40),
+    overlap=st.sampled_from([0.0, 0.25, 0.5, 0.75]),
+)  # fmt: skip
+def test_tiles_are_the_windows_that_monai_takes(shape, patch, overlap):
+    seen = []
+    image = torch.arange(float(np.prod(shape))).reshape(1, 1, *shape)
+    sliding_window_inference(image, (patch, patch), 1, lambda x: seen.append(x.shape) or x, overlap=overlap)
+    tiles = tiles_of(shape, (patch, patch), overlap)
+    covered = np.zeros(shape, bool)
+    for region in tiles:
+        covered[region] = True
+        assert all(s.stop - s.start == min(patch, n) for s, n in zip(region, shape, strict=True))
+    assert covered.all() and len(seen) == len(tiles)
+
+
+def test_a_clean_scan_has_no_seams_and_steps_at_the_borders_are_seen(slices):
+    image = slices[0]
+    assert 0.5 < seam_ratio(image, PATCH, OVERLAP) < 1.6
+    stepped = image.copy()
+    for number, region in enumerate(tiles_of(image.shape, PATCH, 0.0)):
+        stepped[region] += 100 * (-1) ** (number + number // 3)
+    assert seam_ratio(stepped, PATCH, 0.0) > 2 * seam_ratio(image, PATCH, 0.0)
+    assert seam_ratio(stepped - image, PATCH, 0.0) == np.inf, "in the change there is nothing else"
+    assert seam_ratio(np.zeros((64, 64)), PATCH, OVERLAP) == 1.0
+
+
+def test_seams_across_the_slices_of_a_volume_are_seen():
+    volume = np.random.RandomState(0).normal(0, 10, (24, 24, 32))
+    assert 0.8 < seam_ratio(volume, (24, 24, 16), 0.0) < 1.2
+    volume[..., 16:] += 60
+    assert seam_ratio(volume, (24, 24, 16), 0.0) > 3
+    assert seam_ratio(volume, (24, 24, 32), 0.0) == 1.0, "one window has no borders inside"
+
+
+@pytest.mark.parametrize(("stride", "amplitude_hu"), [(2, 10), (4, 40)])
+def test_a_checkerboard_is_seen_and_another_patient_has_none(slices, stride, amplitude_hu):
+    fake, reference = slices
+    x, y = np.indices(fake.shape)
+    planted = fake + amplitude_hu * ((x % stride < stride / 2) ^ (y % stride < stride / 2))
+    assert checkerboard_ratio(fake, reference, stride) < 6
+    assert checkerboard_ratio(planted, reference, stride) > 15
+    assert checkerboard_ratio(planted[:90, :93], reference, stride) > 10, "whatever the size"
+    volumes = (np.stack([image] * 3, axis=-1) for image in (planted, reference))
+    assert checkerboard_ratio(*volumes, stride) == pytest.approx(checkerboard_ratio(planted, reference, stride))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_stripes_of_a_large_stride_are_seen_in_the_change(slices, axis):
+    rng = np.random.RandomState(0)
+    change, another = rng.normal(0, 10, (2, 96, 96))
+    stripes = 5.0 * (np.indices((96, 96))[axis] % 8 < 4)
+    assert checkerboard_ratio(change, another, 8) < 6
+    assert checkerboard_ratio(change + stripes, another, 8) > 15
+
+
+def test_a_transposed_convolution_leaves_a_checkerboard_and_a_resize_convolution_leaves_less(slices):
+    torch.manual_seed(0)
+    image = torch.from_numpy(slices[0])[None, None]
+    small = functional.avg_pool2d(image, 2)
+    with torch.inference_mode():
+        bad = functional.conv_transpose2d(small, torch.rand(1, 1, 3, 3), stride=2, padding=1, output_padding=1)
+        good = functional.interpolate(small, scale_factor=2, mode="bilinear")
+    ratios = [checkerboard_ratio(made[0, 0].numpy(), slices[1], 2) for made in (bad, good)]
+    assert ratios[0] > 20 > 2 > ratios[1]
+
+
+def test_an_instance_norm_drifts_from_tile_to_tile_and_a_plain_convolution_does_not(slices):
+    image = slices[0] / 100
+    for network, drifts in ((blur(), False), (nn.Sequential(blur(), nn.InstanceNorm2d(1)), True)):
+        whole = network(torch.from_numpy(image)[None, None]).detach()[0, 0].numpy()
+        tiles = alone(network, image)
+        drift = brightness_drift(whole, tiles)
+        difference = tiling_difference(whole, in_windows(network, image))
+        assert len(drift.offsets) == len(tiles) == 25
+        assert (drift.spread > 0.3) == drifts and (difference.mean > 0.1) == drifts
+        if not drifts:
+            assert drift.spread < 0.05 and abs(drift.slope) < 0.05
+
+
+def test_a_planted_drift_is_measured_in_the_targets_unit():
+    whole = np.zeros((40, 80))
+    tiles = [Tile(region, np.full((20, 20), 10.0 * region[1].start / 60)) for region in tiles_of((40, 80), (20, 20), 0)]
+    drift = brightness_drift(whole, tiles)
+    assert drift.slope == pytest.approx(10 * 80 / 60) and drift.spread == pytest.approx(np.std([0, 10 / 3, 20 / 3, 10]))
+    same = brightness_drift(whole, [Tile(region, values + 5) for region, values in tiles])
+    assert same.slope == pytest.approx(drift.slope) and same.spread == pytest.approx(drift.spread)
+
+
+def test_only_the_mask_counts(slices):
+    whole = slices[0]
+    mask = np.zeros(whole.shape, bool)
+    mask[:32, :32] = True
+    tiled = np.where(mask, whole, whole + 300)
+    assert tiling_difference(whole, tiled, mask) == (0.0, 0.0) and tiling_difference(whole, tiled).largest == 300
+    tiles = [Tile(region, tiled[region]) for region in tiles_of(whole.shape, PATCH, 0.0)]
+    np.testing.assert_array_equal(brightness_drift(whole, tiles, mask).offsets, [0.0])
+
+
+def test_a_clean_translation_passes(slices):
+    image, network = slices[0], nn.Identity()
+    tiled = in_windows(network, image)
+    assert 0.5 < seam_ratio(tiled, PATCH, OVERLAP) < 1.6
+    assert checkerboard_ratio(tiled, image, 2) == pytest.approx(1, abs=0.01)
+    drift = brightness_drift(image, alone(network, image))
+    assert tiling_difference(image, tiled).largest < 1e-3 and drift.spread == 0 == drift.slope
+
+
+def test_what_cannot_be_measured_is_refused(slices):
+    image = slices[0]
+    with pytest.raises(DataError, match="expected one scan's"):
+        tiling_difference(image, image[1:])
+    with pytest.raises(DataError, match="expected some on"):
+        tiling_difference(image, image, np.zeros(image.shape, bool))
+    with pytest.raises(DataError, match="constant image"):
+        checkerboard_ratio(np.zeros((16, 16)), image, 2)
+    with pytest.raises(DataError, match="as its region"):
+        brightness_drift(image, [Tile((slice(0, 8), slice(0, 8)), np.zeros((4, 4)))])
+    with pytest.raises(DataError, match="no tile with a voxel"):
+        brightness_drift(image, [])

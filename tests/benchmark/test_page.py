@@ -1,0 +1,170 @@
+"""The page of a benchmark: the answer in words, what it would take to tell, and a picture only where there is one."""
+
+import re
+from html import unescape
+
+import numpy as np
+import pytest
+
+from medaug.benchmark.reading import read_results
+from medaug.benchmark.revisit import draw_page
+from medaug.benchmark.tables import results_of
+from medaug.errors import RunError
+from medaug.experiment.cells import cell_path
+from medaug.experiment.failures import failures_path
+from medaug.runs.folder import RunDir
+
+from .planted import GAINS, PATIENTS, planted_benchmark
+
+CLEAR = {"standard": 0.0, "copy-paste": 0.05, "standard+gan": 0.2}
+
+
+@pytest.fixture
+def drawn(tmp_path, tiny_config):
+    """`drawn(gains, ...)`: the page of a planted benchmark, as text."""
+
+    def drawn(gains=GAINS, **options):
+        run = planted_benchmark(tmp_path / "benchmark", tiny_config(), gains, **options)
+        return unescape(draw_page(run.root).read_text())
+
+    return drawn
+
+
+def verdict(html):
+    tone = re.search(r'<div class="verdict (\w+)"', html)[1]
+    headline = re.search(r'<h2 id="verdict">(.*?)</h2>', html)[1]
+    return tone, headline, re.search(r'<p class="sentence">(.*?)</p>', html)[1]
+
+
+def titles(html):
+    return re.findall(r"<h3>(.*?)</h3>", html)
+
+
+def test_a_gan_that_helps_against_everything_is_said_to(drawn):
+    tone, headline, sentence = verdict(drawn(CLEAR))
+    assert tone == "helps"
+    assert re.fullmatch(r"standard\+gan: helps against standard \(\+(19|20|21)\.\d points\), "
+                        r"helps against copy-paste \(\+1[456]\.\d points\)", headline)  # fmt: skip
+    assert sentence.startswith("With 5 labelled patients and 50% of a GAN arm's samples synthetic, on 12 test patients")
+    assert "95% interval" in sentence and "To tell" not in sentence
+
+
+def test_a_gan_that_hurts_is_said_to(drawn):
+    assert verdict(drawn({"standard": 0.0, "copy-paste": 0.05, "gan": -0.2}))[0] == "hurts"
+
+
+def test_where_the_two_comparisons_disagree_both_words_stand(drawn):
+    tone, headline, _ = verdict(drawn({"standard": 0.0, "copy-paste": 0.2, "standard+gan": 0.1}))
+    assert tone == "info"
+    assert "helps against standard" in headline and "hurts against copy-paste" in headline
+
+
+def test_where_standard_is_the_best_arm_without_a_gan_that_is_said(drawn):
+    _, headline, sentence = verdict(drawn({"standard": 0.1, "copy-paste": 0.0, "standard+gan": 0.3}))
+    assert headline.count("against") == 1 and "No arm without a GAN does better than standard." in sentence
+
+
+def test_an_undecided_answer_says_what_it_would_take(drawn):
+    tone, headline, sentence = verdict(drawn({"standard": 0.0, "standard+gan": 0.02}, noise=0.1))
+    assert tone == "inconclusive" and "inconclusive against standard" in headline
+    shown, needed = re.search(r"shows a true difference of about (\d+\.\d) points .* about ([\d,]+) test patients",
+                              sentence).groups()  # fmt: skip
+    assert float(shown) > 2 and int(needed.replace(",", "")) > len(PATIENTS)
+
+
+def test_one_seed_gives_no_verdict_on_the_page_nor_on_the_console(tmp_path, tiny_config, edit_json):
+    run = planted_benchmark(tmp_path / "benchmark", tiny_config(), CLEAR, seeds=(0,))
+    note = "The generator towards domain b leaves its input unchanged (no-op)."
+    edit_json(RunDir(run.root / "labelled-5").weights / "model.json", lambda facts: facts.update(warnings=[note]))
+    html = unescape(draw_page(run.root).read_text())
+    tone, headline, sentence = verdict(html)
+    assert tone == "info" and headline.startswith("standard+gan: too few seeds against standard (+")
+    assert "a verdict needs 2 seeds or more" in sentence
+    assert html.index("Warnings") < html.index(f"labelled-5: {note}") < html.index("What was run")
+    shown = re.sub(r"<style>.*?</style>|<[^>]*>", " ", html, flags=re.DOTALL) + results_of(run).text()
+    assert not re.search(r"\b(helps|hurts|inconclusive)\b", shown, re.IGNORECASE)
+    assert "a verdict needs 2 seeds or more" in results_of(run).text()
+
+
+def test_a_benchmark_without_a_gan_arm_answers_nothing(drawn):
+    assert verdict(drawn({"standard": 0.0, "copy-paste": 0.1}))[:2] == ("info", "No GAN arm was compared")
+
+
+def test_curves_are_drawn_where_there_are_several_settings(drawn):
+    html = drawn(labelled=(2, 5), ratios=(0.25, 0.5))
+    assert "Dice by number of labelled patients" in titles(html) and "Dice by synthetic part" in titles(html)
+    assert "Difference in Dice to copy-paste" in titles(html)
+
+
+def test_one_setting_has_no_curves_and_no_size_bars(drawn):
+    html = drawn()
+    assert not [title for title in titles(html) if "labelled" in title or "synthetic part" in title or "size" in title]
+
+
+def test_lesions_by_size_are_drawn_where_they_were_counted(tmp_path, tiny_config, edit_json):
+    run = planted_benchmark(tmp_path / "benchmark", tiny_config(), CLEAR)
+
+    def count(summary):
+        for group in summary["groups"]:
+            group["detection"] = {
+                "dimensions": [2],
+                "rates": {f"sensitivity: {size}": {"title": size, "short": size, "of": "lesions", "count": 7,
+                                                   "patients": 3}
+                          for size in ("under 10 mm", "10 mm and more")},
+                "arms": {arm: {"sensitivity: under 10 mm": {"mean": 0.5, "low": 0.4, "high": 0.6},
+                               "sensitivity: 10 mm and more": None} for arm in group["arms"]},
+            }  # fmt: skip
+
+    edit_json(run.results / "summary.json", count)
+    html = unescape(draw_page(run.root).read_text())
+    assert "Lesions found by size" in titles(html) and "standard+gan 0.50" in html
+
+
+def test_the_worst_patients_are_shown_where_cells_kept_them(tmp_path, tiny_config):
+    run = planted_benchmark(tmp_path / "benchmark", tiny_config(), CLEAR)
+    for seed in (0, 1):
+        path = failures_path(cell_path(RunDir(run.root / "labelled-5"), "standard+gan", seed, 0.5))
+        path.parent.mkdir(exist_ok=True)
+        square = np.zeros((16, 16), np.uint8)
+        square[4:8, 4:8] = 1
+        np.savez_compressed(path, patients=np.array(["p03", "p07"]), scores=np.array([0.1 + seed, 0.2]), **{
+            f"{kind}{number}": square for kind in ("image", "truth", "prediction") for number in (0, 1)})  # fmt: skip
+    html = unescape(draw_page(run.root).read_text())
+    assert "Worst patients of standard+gan" in titles(html)
+    assert "p03: Dice 0.10, seed 0; p07: Dice 0.20, seed 0" in html
+
+
+def test_cells_of_earlier_settings_are_not_shown(tmp_path, tiny_config):
+    run = planted_benchmark(tmp_path / "benchmark", tiny_config(), CLEAR)
+    before = draw_page(run.root).read_bytes()
+    cells = RunDir(run.root / "labelled-5").evaluation / "cells"
+    stale = (cells / "standard-seed0.json").read_text().replace('"standard"', '"cutmix"')
+    (cells / "cutmix-seed0.json").write_text(stale)
+    assert draw_page(run.root).read_bytes() == before
+
+
+def test_every_picture_has_words_and_nothing_is_loaded_from_outside(drawn):
+    html = drawn()
+    images = re.findall(r"<img [^>]*>", html)
+    assert len(images) == 3
+    assert all(re.search(r'alt="[^"]{20,}"', image) and 'src="data:image/png' in image for image in images)
+    assert not re.search(r"https?://|<script", html)
+
+
+def test_an_arm_without_a_gan_has_the_same_scores_in_every_ratio(tmp_path, tiny_config):
+    run = planted_benchmark(tmp_path / "benchmark", tiny_config(), CLEAR, labelled=(2,), ratios=(0.25, 0.5))
+    results = read_results(run)
+    groups = [results.group(2, ratio) for ratio in (0.25, 0.5)]
+    assert results.gan_arms == {"standard+gan"}
+    assert (results.table(groups[0], "standard") == results.table(groups[1], "standard")).all()
+    assert (results.table(groups[0], "standard+gan") != results.table(groups[1], "standard+gan")).any()
+    assert results.table(groups[0], "standard").mean() == pytest.approx(
+        groups[0]["arms"]["standard"]["dice"]["mean"], abs=1e-4
+    )
+
+
+def test_without_results_there_is_no_page(tmp_path, tiny_config):
+    run = planted_benchmark(tmp_path / "benchmark", tiny_config(), CLEAR)
+    (run.results / "cells.csv").unlink()
+    with pytest.raises(RunError, match="unfinished benchmark: found no results/cells.csv"):
+        draw_page(run.root)

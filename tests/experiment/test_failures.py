@@ -1,0 +1,45 @@
+"""The worst patients of a cell, kept with slice, truth and prediction."""
+
+import numpy as np
+import pytest
+
+from medaug.data.atomic import read_json
+from medaug.data.cache import open_array
+from medaug.experiment.failures import failures_path, read_failures
+from medaug.stages.evaluate import evaluated_cell
+from medaug.volumes import Window
+
+
+@pytest.fixture(scope="module")
+def kept(tiny_run, tiny_config, tmp_path_factory):
+    """(cell, its failures)."""
+    path = tmp_path_factory.mktemp("evaluation") / "cells" / "standard-seed0.json"
+    cell = evaluated_cell(tiny_config(), tiny_run, "standard", 0, path)
+    return cell, read_failures(failures_path(path))
+
+
+def test_the_worst_come_first_with_their_own_score(kept):
+    cell, failures = kept
+    scores = {patient: values["dice"] for patient, values in cell["scores"].items()}
+    assert [f.score for f in failures] == sorted(scores.values())[:6]
+    assert all(scores[f.patient] == f.score for f in failures)
+
+
+def test_a_slice_is_of_the_scan_with_its_own_truth(kept, tiny_run):
+    entries = {entry["patient"]: entry for entry in read_json(tiny_run.datalist)["cases"]}
+    for failure in kept[1]:
+        entry = entries[failure.patient]
+        image, truth = (np.asarray(open_array(tiny_run.prepared, entry["arrays"][k])) for k in ("image", "label"))
+        levels = [z for z in range(image.shape[-1]) if (truth[..., z] == failure.truth).all()]
+        normalized = Window(**entry["window"]).normalize(image.astype(np.float32))
+        assert min(np.abs(normalized[..., z] - failure.image).max() for z in levels) < 2 / 255
+        assert failure.prediction.shape == failure.image.shape
+
+
+def test_the_cell_is_the_same_as_without_keeping(kept, tiny_run):
+    alone = read_json(tiny_run.evaluation / "cells" / "standard-seed0.json")
+    assert kept[0]["scores"] == alone["scores"]
+
+
+def test_a_cell_without_kept_failures_has_none(tmp_path):
+    assert read_failures(failures_path(tmp_path / "cells" / "gan-seed0.json")) == []

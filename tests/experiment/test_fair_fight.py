@@ -1,0 +1,96 @@
+"""Every arm gets the same affine, organ, margin and places: insertion and the rivals that paste, in 2-D and in 3-D."""
+
+import numpy as np
+import pytest
+from monai.transforms import Compose
+
+from medaug.data.atomic import read_json
+from medaug.data.prepared import views_of
+from medaug.evaluation.samples import SegmentationSamples, Source
+from medaug.experiment.arms import ARMS
+from medaug.experiment.held_out import synthetic_source
+from medaug.experiment.online import online_edits
+from medaug.lesions import components, equivalent_diameter_mm
+from medaug.volumes import spacing_of
+
+SPACING_MM = (6.0, 6.0, 10.0)
+PASTING = ("copy-paste", "carvemix", "cutmix")
+RUNS = [("tiny_run", (), 2, None), ("volume_run", ("data.spatial_dims=3", "crop.size=[16,16,12]"), 3, (16, 16, 8))]
+
+
+@pytest.fixture(params=RUNS, ids=["2-D", "3-D"], scope="module")
+def fight(request, tiny_config):
+    """`fight(arm, count)`: what the first samples of an arm are like before the standard augmentation."""
+    name, settings, dims, patch = request.param
+    run, config = request.getfixturevalue(name), tiny_config(*settings)
+    split, entries = read_json(run.split), read_json(run.datalist)["cases"]
+    real = Source(views_of([e for e in entries if e["patient"] in split["train"]], run.prepared, dims), run.prepared)
+    records = [r for r in read_json(run.synthetic / "datalist.json")["training"] if r["kind"] == "inserted"]
+    written = synthetic_source(records, run, dims)
+    edits = online_edits(config, run)
+
+    class Fight:
+        views, folder, voxels_mm, insert = real.views, run.prepared, SPACING_MM[:dims], edits["online"]
+        bank = ARMS["copy-paste"].pasting(real).transforms[0].transform.bank
+
+        def __call__(self, arm, count=24, patch_size=patch):
+            kind, seen = ARMS[arm], []
+            source = edits.get(kind.synthetic, written if kind.synthetic else None)
+            samples = SegmentationSamples(
+                real, source, synthetic_ratio=0.6, seed=1, length=count, patch_size=patch_size,
+                pasting=kind.pasting(real), augmentation=Compose([lambda sample: seen.append(sample) or sample]),
+            )  # fmt: skip
+            for index in range(count):
+                samples[index]
+            return seen
+
+    return Fight()
+
+
+@pytest.mark.parametrize("arm", [name for name, arm in ARMS.items() if not arm.target])
+def test_every_arm_is_given_voxel_sizes_and_the_organ_of_each_place(fight, arm):
+    organs = {view.name: view.organ(fight.folder) for view in fight.views}
+    for sample in fight(arm, 6):
+        affine, shape = sample["image"].affine.numpy(), sample["image"].shape[1:]
+        np.testing.assert_allclose(spacing_of(affine, len(shape)), fight.voxels_mm)
+        here = sample["organ"][0].numpy() > 0
+        starts = [np.linalg.solve(view.affine, affine)[: len(shape), 3].round().astype(int) for view in fight.views]
+        boxes = [tuple(slice(max(0, s), s + n) for s, n in zip(start, shape, strict=True)) for start in starts]
+        assert any(np.array_equal(organs[view.name][box], here) for view, box in zip(fight.views, boxes, strict=True))
+        assert all(sample[key].affine.equal(sample["image"].affine) for key in ("label", "organ"))
+
+
+def test_insertion_and_copy_paste_put_lesions_into_the_same_organ(fight):
+    plain, pasted = fight("standard", patch_size=None), fight("copy-paste", patch_size=None)
+    new = [(p["label"] > 0) & ~(s["label"] > 0) for s, p in zip(plain, pasted, strict=True)]
+    assert sum(bool(mark.any()) for mark in new) > 4, "it pastes into about half of the samples"
+    assert not any((mark & ~(s["organ"] > 0)).any() for mark, s in zip(new, plain, strict=True))
+    for seed, view in enumerate(fight.views[:6]):
+        if (example := fight.insert(view, seed)) is not None:
+            inserted = (example.label > 0) & (view.classes(fight.folder) == 0)
+            assert inserted.any() and not (inserted & ~view.organ(fight.folder)).any()
+
+
+def test_what_is_pasted_has_the_size_in_mm_of_the_lesions_it_comes_from(fight):
+    """Voxels of 6 × 6 (× 10) mm: in voxels the organ's margin and the sizes would be other ones."""
+    sizes = []
+    for number in range(len(fight.bank)):
+        item = fight.bank[number]
+        assert spacing_of(item["image"].affine, item["image"].ndim - 1) == fight.voxels_mm and item["organ"].any()
+        parts = components(item["label"][0].numpy() > 0)
+        sizes += [equivalent_diameter_mm(part, fight.voxels_mm) for part in parts]
+    copied = fight("copy-paste", patch_size=None)
+    plain = fight("standard", patch_size=None)
+    for before, after in zip(plain, copied, strict=True):
+        mark = ((after["label"] > 0) & ~(before["label"] > 0))[0].numpy()
+        if mark.any():
+            assert 0.5 * min(sizes) < equivalent_diameter_mm(mark, fight.voxels_mm) < 2 * max(sizes)
+
+
+@pytest.mark.parametrize("arm", PASTING)
+def test_arms_that_paste_replace_no_draw_of_a_real_view(fight, arm):
+    """Whatever is pasted, the image away from it is that of the same sample in the arm `standard`."""
+    for before, after in zip(fight("standard", patch_size=None), fight(arm, patch_size=None), strict=True):
+        assert before["image"].affine.equal(after["image"].affine)
+        if arm == "copy-paste":
+            assert (before["image"] == after["image"]).float().mean() > 0.5

@@ -1,0 +1,145 @@
+"""The summary of an evaluation: what is compared with what, and what a correction for many arms is over."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from medaug.evaluation import METRICS
+from medaug.evaluation.rates import rates
+from medaug.experiment.summary import best_rivals, scores_csv, summarized
+from medaug.report.verdicts import verdict_of
+
+PATIENTS = [f"p{number}" for number in range(12)]
+
+
+class DiceOnly:
+    name = "segmentation"
+    metrics = {"dice": METRICS["dice"]}
+
+    def table(self, cells, patients, metric):
+        return np.array([[cell["scores"][patient][metric] for cell in cells] for patient in patients])
+
+
+def cells_of(gains, seeds=(0, 1)):
+    """By arm the seeds' scores: `standard` and a constant gain, with a little noise."""
+    rng = np.random.RandomState(0)
+    base = rng.uniform(0.4, 0.6, len(PATIENTS))
+    return {
+        arm: [
+            {
+                "seed": seed,
+                "scores": {p: {"dice": b + gain + rng.normal(0, 0.01)} for p, b in zip(PATIENTS, base, strict=True)},
+            }
+            for seed in seeds
+        ]
+        for arm, gain in gains.items()
+    }
+
+
+def test_a_ceiling_is_none_of_the_arms_that_the_correction_is_over():
+    gains = {"standard": 0.0, "strong-intensity": 0.05, "standard+gan": 0.2, "target-labels": 0.3}
+    compared = {c["arm"]: c for c in summarized(cells_of(gains), PATIENTS, DiceOnly())["comparisons"]}
+    assert list(compared) == ["strong-intensity", "standard+gan", "target-labels"]
+    ceiling, best = compared["target-labels"], compared["standard+gan"]
+    assert (ceiling["verdict"], ceiling["p_adjusted"]) == ("not judged", None)
+    assert (best["verdict"], best["n_comparisons"]) == ("helps", 3)  # two arms, and the GAN against its rival
+
+
+def test_gan_arms_meet_the_best_arm_without_one_and_no_ceiling():
+    gains = {"standard": 0.0, "histogram-match": 0.1, "standard+gan": 0.05, "target-labels": 0.3}
+    (rival,) = best_rivals(summarized(cells_of(gains), PATIENTS, DiceOnly()))
+    assert (rival["arm"], rival["reference"], rival["verdict"]) == ("standard+gan", "histogram-match", "hurts")
+    nothing_better = summarized(cells_of({"standard": 0.1, "standard+gan": 0.2, "none": 0.0}), PATIENTS, DiceOnly())
+    assert best_rivals(nothing_better) == []
+
+
+def test_gan_arms_meet_every_arm_without_one():
+    gains = {"standard": 0.0, "copy-paste": 0.05, "histogram-match": 0.1, "gan": 0.0, "standard+gan": 0.2}
+    rivals = summarized(cells_of(gains), PATIENTS, DiceOnly())["rivals"]
+    found = {(c["arm"], c["reference"]): (c["verdict"], c["best"]) for c in rivals}
+    assert found == {
+        ("gan", "copy-paste"): ("hurts", False), ("gan", "histogram-match"): ("hurts", True),
+        ("standard+gan", "copy-paste"): ("helps", False), ("standard+gan", "histogram-match"): ("helps", True),
+    }  # fmt: skip
+
+
+def test_every_verdict_is_corrected_for_all_the_others_rivals_included():
+    gains = {"standard": 0.0, "copy-paste": 0.01, "carvemix": 0.0, "gan": 0.0, "standard+gan": 0.012}
+    summary = summarized(cells_of(gains), PATIENTS, DiceOnly())
+    asked = [*summary["comparisons"], *summary["rivals"]]
+    assert len(asked) == 4 + 2 * 2 and {c["n_comparisons"] for c in asked} == {8}
+    for key in ("p_value", "p_interval"):
+        ranked, worst = sorted(asked, key=lambda c: c[key]), 0.0
+        for rank, c in enumerate(ranked):
+            worst = min(1.0, max(worst, (8 - rank) * c[key]))
+            assert c[key.replace("p_value", "p") + "_adjusted"] == pytest.approx(worst)
+    words = [c["verdict"] for c in asked if max(c["p_adjusted"], c["p_interval_adjusted"]) > 0.05]
+    assert words and set(words) == {"inconclusive"}
+
+
+def test_only_the_main_metric_is_asked_for_verdicts_and_the_rest_is_shown_with_intervals():
+    class DiceTwice(DiceOnly):
+        metrics = {"dice": METRICS["dice"], "nsd": METRICS["nsd"]}
+
+        def table(self, cells, patients, metric):
+            return super().table(cells, patients, "dice")
+
+    dice, nsd = summarized(cells_of({"standard": 0.0, "standard+gan": 0.2}), PATIENTS, DiceTwice())["comparisons"]
+    assert (dice["verdict"], dice["n_comparisons"], nsd["verdict"]) == ("helps", 1, "not judged")
+    assert nsd["difference"] == dice["difference"] and "without a verdict" in nsd["sentence"]
+
+
+def test_lengths_of_pictures_without_a_voxel_size_are_in_pixels():
+    class Surfaces(DiceOnly):
+        metrics, size_limits_mm = {"hd95_mm": METRICS["hd95_mm"]}, (10.0,)
+
+    cells = cells_of({"standard": 0.0, "standard+gan": 0.2})
+    for cell in (cell for members in cells.values() for cell in members):
+        cell["scores"] = {patient: {"hd95_mm": values["dice"]} for patient, values in cell["scores"].items()}
+        cell |= {"length_unit": "px"}
+    summary = summarized(cells, PATIENTS, Surfaces())
+    assert summary["metrics"]["hd95_mm"]["unit"] == "px" and " px (" in summary["comparisons"][0]["sentence"]
+    table = scores_csv(cells, PATIENTS, Surfaces()).splitlines()
+    assert table[0] == "arm,seed,patient,hd95_mm,length_unit" and all(row.endswith(",px") for row in table[1:])
+    assert "sensitivity: under 10 px" in rates((10,), "px")
+
+
+def test_one_seed_gives_no_verdict_anywhere():
+    gains = {"standard": 0.0, "copy-paste": 0.1, "standard+gan": 0.3, "target-labels": 0.4}
+    summary = summarized(cells_of(gains, seeds=(0,)), PATIENTS, DiceOnly())
+    for c in [*summary["comparisons"], *summary["rivals"]]:
+        assert c["verdict"] == "too few seeds" and c["smallest_detectable"] is None
+        assert "a verdict needs 2 seeds or more" in c["sentence"]
+
+
+@pytest.mark.parametrize("order", list(permutations(["standard", "copy-paste", "standard+gan", "gan+copy-paste"])))
+def test_the_headline_is_about_the_arm_that_differs_by_the_gan_alone_whatever_the_order(order):
+    only_pasting = {"standard": 0.0, "copy-paste": 0.2, "standard+gan": 0.0, "gan+copy-paste": 0.2}
+    found = verdict_of(summarized(cells_of({arm: only_pasting[arm] for arm in order}), PATIENTS, DiceOnly()))
+    assert found.tone == "inconclusive" and found.headline.startswith("Inconclusive: standard+gan against standard, ")
+    assert "standard+gan hurts dice against copy-paste" in found.sentence
+
+
+def test_help_is_shown_as_such_only_where_it_stands_against_the_best_rival():
+    def found(**gains):
+        cells = cells_of({"copy-paste": 0.0, "standard": 0.0} | {"standard+gan": 0.2} | gains)
+        return verdict_of(summarized(cells, PATIENTS, DiceOnly()))
+
+    assert found().headline.startswith("standard+gan helps against standard: Dice +") and found().tone == "helps"
+    as_good = found(**{"copy-paste": 0.2})
+    assert as_good.headline.startswith("standard+gan helps against standard: ") and as_good.tone == "info"
+
+
+@pytest.mark.parametrize(
+    ("gains", "headline"),
+    [
+        ({"standard": 0.0, "copy-paste": 0.3}, "No GAN arm was compared"),
+        ({"standard+gan": 0.0}, "No comparison was made"),
+        ({"none": 0.0, "gan": 0.3}, "gan helps against none: Dice +"),
+        ({"gan-offline": 0.0, "removal": 0.2, "standard": 0.1}, "removal helps against standard: Dice +"),
+    ],
+)
+def test_the_headline_judges_no_other_arm(gains, headline):
+    found = verdict_of(summarized(cells_of(gains), PATIENTS, DiceOnly()))
+    assert found.headline.startswith(headline)

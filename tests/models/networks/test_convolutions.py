@@ -1,0 +1,82 @@
+"""The rewritten convolutions say what the ordinary ones say, forwards and backwards, in 2-D and 3-D."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from medaug.models.networks.blocks import Merge, ResizeConv
+from medaug.models.networks.convolutions import CONVOLUTION, doubled_conv, pad_reflect, padded_conv
+
+SIZES = st.lists(st.integers(1, 7), min_size=2, max_size=3)
+
+
+def drawn(*shape: int, seed: int) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=rng, dtype=torch.float64).requires_grad_()
+
+
+def padded(x: torch.Tensor, width: int) -> torch.Tensor:
+    mode = "reflect" if min(x.shape[2:]) > width else "replicate"
+    return functional.pad(x, [width] * 2 * (x.ndim - 2), mode=mode)
+
+
+def ordinary(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    return CONVOLUTION[x.ndim - 2](padded(x, weight.shape[-1] // 2), weight, bias)
+
+
+def assert_same(result, expected, inputs):
+    torch.testing.assert_close(result, expected)
+    pull = torch.sin(torch.arange(expected.numel(), dtype=torch.float64)).view(expected.shape)
+    for found, wanted in zip(
+        torch.autograd.grad(result, inputs, pull), torch.autograd.grad(expected, inputs, pull), strict=True
+    ):
+        torch.testing.assert_close(found, wanted)
+
+
+@settings(max_examples=50, deadline=None)
+@given(SIZES, st.integers(0, 4), st.integers(0, 99))
+def test_padding_is_the_ordinary_one(size, width, seed):
+    x = drawn(2, 3, *size, seed=seed)
+    assert_same(pad_reflect(x, width), padded(x, width), (x,))
+
+
+@settings(max_examples=25, deadline=None)
+@given(SIZES, st.integers(1, 3), st.integers(1, 3), st.integers(0, 99))
+def test_doubling_and_convolving_is_one_convolution(size, channels, out, seed):
+    x, weight = drawn(2, channels, *size, seed=seed), drawn(out, channels, *[3] * len(size), seed=seed + 1)
+    bias = drawn(out, seed=seed + 2)
+    enlarged = functional.interpolate(x, scale_factor=2, mode="nearest")
+    assert_same(doubled_conv(x, weight, bias), ordinary(enlarged, weight, bias), (x, weight, bias))
+
+
+@settings(max_examples=25, deadline=None)
+@given(SIZES, st.sampled_from([1, 3, 5, 7]), st.integers(1, 2), st.integers(0, 99))
+def test_a_convolution_to_few_channels_is_the_ordinary_one(size, kernel, out, seed):
+    x, weight = drawn(2, 3, *size, seed=seed), drawn(out, 3, *[kernel] * len(size), seed=seed + 1)
+    bias = drawn(out, seed=seed + 2)
+    assert_same(padded_conv(x, weight, bias), ordinary(x, weight, bias), (x, weight, bias))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_blocks_are_what_they_stand_for(dims):
+    x, fine = drawn(2, 4, *[3] * dims, seed=0).float(), drawn(2, 4, *[6] * dims, seed=1).float()
+    enlarged = functional.interpolate(x, scale_factor=2, mode="nearest")
+    resize, merge = ResizeConv(dims, 4, 5), Merge(dims, 4)
+    torch.testing.assert_close(resize(x), resize.block(enlarged))
+    ordinary_merge = merge.norm(merge.conv(pad_reflect(torch.cat([enlarged, fine], dim=1), 1)))
+    torch.testing.assert_close(merge(x, fine), functional.relu(ordinary_merge))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_results_keep_the_precision_that_is_asked_for(dims):
+    x, weight = drawn(2, 3, *[4] * dims, seed=0).float(), drawn(1, 3, *[3] * dims, seed=1).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        for function, expected in (
+            (doubled_conv, ordinary(functional.interpolate(x, scale_factor=2), weight, None)),
+            (padded_conv, ordinary(x, weight, None)),
+        ):
+            result = function(x, weight, None)
+            assert result.dtype == torch.bfloat16
+            torch.testing.assert_close(result, expected, atol=0.1, rtol=0.1)
