@@ -67,9 +67,14 @@ def track(label: str, total: int, *, done: int = 0, silent: bool = False) -> Ite
         yield _Silent(label, total, done)
     elif console.is_terminal:
         columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("ETA"), TimeRemainingColumn(), TextColumn("{task.fields[note]}", style="dim"),
-        )  # fmt: skip
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", style="dim"),
+        )
         with Progress(*columns, console=console) as progress:
             yield _Bar(label, total, done, progress)
     else:

@@ -69,9 +69,11 @@ def checked_parts(values: Any) -> dict[str, Any]:
         patients = parts.get(part)
         if not (isinstance(patients, list | tuple) and all(isinstance(name, str) for name in patients)):
             raise DataError.about(
-                "split.json", f'no list of patients "{part}"', "the split as it was written",
+                "split.json",
+                f'no list of patients "{part}"',
+                "the split as it was written",
                 "Put the file back as it was, or make a new run.",
-            )  # fmt: skip
+            )
     return parts
 
 

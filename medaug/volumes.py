@@ -110,9 +110,11 @@ class Percentiles:
         low = float(np.percentile(scan, self.lower))
         if not low < high:
             raise NoContrastError.about(
-                name, f"an almost constant image (percentiles {low:g} and {high:g})", "an image with contrast",
+                name,
+                f"an almost constant image (percentiles {low:g} and {high:g})",
+                "an image with contrast",
                 "Check the file, or leave it out.",
-            )  # fmt: skip
+            )
         return Window(low, float(high), "au")
 
 
@@ -221,9 +223,11 @@ def check_finite(array: np.ndarray, path: str) -> None:
         bad = int(array.size - np.isfinite(array).sum())
         if bad:
             raise DataError.about(
-                path, f"{bad} voxels that are NaN or infinite", "finite intensities",
+                path,
+                f"{bad} voxels that are NaN or infinite",
+                "finite intensities",
                 "Repair the file (for example set them to the background), or leave it out.",
-            )  # fmt: skip
+            )
 
 
 def shows_nothing(image: np.ndarray, window: Window) -> bool:
@@ -259,21 +263,24 @@ def check_modality(array: np.ndarray, domain: Domain, path: str, said: str | Non
     found = f"intensities from {low:g} to {high:g}"
     if domain.modality == "MR" and low < HU_OF_AIR and high < -10 * low:
         raise DataError.about(
-            path, f"{found}, which look like a CT in HU", "an MR image",
+            path,
+            f"{found}, which look like a CT in HU",
+            "an MR image",
             "Give a scan of the modality the weights were trained on.",
-        )  # fmt: skip
+        )
     if not isinstance(domain.window, Window) or low == high:
         return
     odd = _not_in_hu(measured) if domain.unit == "HU" else _not_in_window(measured, domain.window)
     if odd is not None:
         window = f"({domain.window.low:g}, {domain.window.high:g})"
         raise DataError.about(
-            path, f"{found}, {odd}",
+            path,
+            f"{found}, {odd}",
             "a CT in HU, with air near -1000" if domain.unit == "HU" else f"grey levels of the window {window}",
             "Put medaug's transforms before what scales intensities (ScaleIntensityRanged, NormalizeIntensityd), give "
             f"window=(b_min, b_max) where the image was scaled from {window}, convert the scan (rescale slope and "
             "intercept), or use weights of its own modality.",
-        )  # fmt: skip
+        )
 
 
 def displacement_mm(ours: np.ndarray, theirs: np.ndarray, shape: tuple[int, ...]) -> float:
@@ -326,9 +333,14 @@ def _some_of(array: np.ndarray) -> np.ndarray:
 
 
 def check_same_grid(
-    image_shape: tuple[int, ...], label_shape: tuple[int, ...], image_affine: np.ndarray, label_affine: np.ndarray,
-    image_path: str, label_path: str, remedy: str = RESAMPLE,
-) -> None:  # fmt: skip
+    image_shape: tuple[int, ...],
+    label_shape: tuple[int, ...],
+    image_affine: np.ndarray,
+    label_affine: np.ndarray,
+    image_path: str,
+    label_path: str,
+    remedy: str = RESAMPLE,
+) -> None:
     """Refuses an image and a label that do not lie on one grid: other sizes, or voxels in other places.
 
     Raises:
@@ -341,9 +353,11 @@ def check_same_grid(
     apart, most = displacement_mm(image_affine, label_affine, image_shape), same_place_mm(image_affine, image_shape)
     if not apart <= most:  # also where it is NaN
         raise DataError.about(
-            label_path, f"voxels up to {apart:.3g} mm away from those of {image_path}",
-            f"the same places, to {most:.2g} mm (a tenth of a voxel)", remedy,
-        )  # fmt: skip
+            label_path,
+            f"voxels up to {apart:.3g} mm away from those of {image_path}",
+            f"the same places, to {most:.2g} mm (a tenth of a voxel)",
+            remedy,
+        )
 
 
 def check_is_label(label: np.ndarray, image: np.ndarray, label_path: str, image_path: str) -> None:

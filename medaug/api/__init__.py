@@ -13,7 +13,29 @@ from medaug.api.scans import anomaly, grow, insert, remove, styles
 from medaug.api.translation import compare, synth_ct
 
 __all__ = [
-    "anomaly", "audit", "benchmark", "compare", "compare_runs", "doctor", "export", "export_bundle", "export_onnx",
-    "export_results", "grow", "init", "insert", "model_card", "phantoms", "remove", "report", "reproduce", "run",
-    "sample", "styles", "synth_ct", "synthesize", "train_cycle", "train_gan",
-]  # fmt: skip
+    "anomaly",
+    "audit",
+    "benchmark",
+    "compare",
+    "compare_runs",
+    "doctor",
+    "export",
+    "export_bundle",
+    "export_onnx",
+    "export_results",
+    "grow",
+    "init",
+    "insert",
+    "model_card",
+    "phantoms",
+    "remove",
+    "report",
+    "reproduce",
+    "run",
+    "sample",
+    "styles",
+    "synth_ct",
+    "synthesize",
+    "train_cycle",
+    "train_gan",
+]

@@ -13,10 +13,16 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    data: AnyPath, *, sequence: str | None = None, layout: str = "auto", target: AnyPath | None = None,
-    target_sequence: str | None = None, patient_regex: str | None = None,
-    tumor_labels: Sequence[int] | None = None, out: AnyPath | None = None,
-) -> Examination:  # fmt: skip
+    data: AnyPath,
+    *,
+    sequence: str | None = None,
+    layout: str = "auto",
+    target: AnyPath | None = None,
+    target_sequence: str | None = None,
+    patient_regex: str | None = None,
+    tumor_labels: Sequence[int] | None = None,
+    out: AnyPath | None = None,
+) -> Examination:
     """Looks at a data set before training: what it holds, what would be refused, and a pipeline for it.
 
     Raises:
@@ -25,17 +31,29 @@ def doctor(
     from medaug.doctor.examination import examine
 
     return examine(
-        Path(data), sequence=sequence, layout=layout, target=path_of(target),
-        target_sequence=target_sequence, patient_regex=patient_regex, tumor_labels=tumor_labels,
+        Path(data),
+        sequence=sequence,
+        layout=layout,
+        target=path_of(target),
+        target_sequence=target_sequence,
+        patient_regex=patient_regex,
+        tumor_labels=tumor_labels,
         out=path_of(out),
-    )  # fmt: skip
+    )
 
 
 def init(
-    data: AnyPath, *, out: AnyPath = "pipeline.yaml", task: str | None = None, sequence: str | None = None,
-    layout: str = "auto", target: AnyPath | None = None, target_sequence: str | None = None,
-    patient_regex: str | None = None, tumor_labels: Sequence[int] | None = None,
-) -> Path:  # fmt: skip
+    data: AnyPath,
+    *,
+    out: AnyPath = "pipeline.yaml",
+    task: str | None = None,
+    sequence: str | None = None,
+    layout: str = "auto",
+    target: AnyPath | None = None,
+    target_sequence: str | None = None,
+    patient_regex: str | None = None,
+    tumor_labels: Sequence[int] | None = None,
+) -> Path:
     """Writes the commented pipeline that `doctor` suggests to a new file; returns its path.
 
     Args:
@@ -47,10 +65,16 @@ def init(
     from medaug.doctor.examination import examine
 
     examine(
-        Path(data), sequence=sequence, layout=layout, target=path_of(target),
-        target_sequence=target_sequence, patient_regex=patient_regex, tumor_labels=tumor_labels, task=task,
+        Path(data),
+        sequence=sequence,
+        layout=layout,
+        target=path_of(target),
+        target_sequence=target_sequence,
+        patient_regex=patient_regex,
+        tumor_labels=tumor_labels,
+        task=task,
         out=Path(out),
-    )  # fmt: skip
+    )
     return Path(out)
 
 

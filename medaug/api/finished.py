@@ -38,9 +38,8 @@ def export_results(folder: AnyPath, out: AnyPath) -> Path:
 
 
 def reproduce(
-    folder: AnyPath, *, out: AnyPath | None = None, jobs: int = 1,
-    on_stage: Callable[[StageResult], None] | None = None,
-) -> Reproduction:  # fmt: skip
+    folder: AnyPath, *, out: AnyPath | None = None, jobs: int = 1, on_stage: Callable[[StageResult], None] | None = None
+) -> Reproduction:
     """Runs a finished run or benchmark again; returns what differs.
 
     Raises:

@@ -19,12 +19,23 @@ OnStage = Callable[["StageResult"], None]
 
 
 def train_cycle(
-    *, domain: str | None = None, model: str | None = None, data: AnyPath | None = None, out: AnyPath | None = None,
-    config: AnyPath | None = None, set_: Sequence[str] | None = None, devices: int | None = None,
-    precision: str | None = None, max_steps: int | None = None, seed: int | None = None, sequence: str | None = None,
-    patient_regex: str | None = None, skip_unreadable: bool = False, dry_run: bool = False,
+    *,
+    domain: str | None = None,
+    model: str | None = None,
+    data: AnyPath | None = None,
+    out: AnyPath | None = None,
+    config: AnyPath | None = None,
+    set_: Sequence[str] | None = None,
+    devices: int | None = None,
+    precision: str | None = None,
+    max_steps: int | None = None,
+    seed: int | None = None,
+    sequence: str | None = None,
+    patient_regex: str | None = None,
+    skip_unreadable: bool = False,
+    dry_run: bool = False,
     on_stage: OnStage | None = None,
-) -> Path | PipelineConfig:  # fmt: skip
+) -> Path | PipelineConfig:
     """Trains a translator; the same call resumes.
 
     Args:
@@ -38,11 +49,17 @@ def train_cycle(
         MedaugError: whatever is refused.
     """
     chosen = {
-        "domain": domain, "translator.type": model, "data.root": data, "data.sequence": sequence,
+        "domain": domain,
+        "translator.type": model,
+        "data.root": data,
+        "data.sequence": sequence,
         "data.patient_regex": patient_regex,
-        "training.devices": devices, "training.precision": precision, "training.steps": max_steps,
-        "training.seed": seed, "data.skip_unreadable": skip_unreadable or None,
-    }  # fmt: skip
+        "training.devices": devices,
+        "training.precision": precision,
+        "training.steps": max_steps,
+        "training.seed": seed,
+        "data.skip_unreadable": skip_unreadable or None,
+    }
     settings = _settings(config, set_, chosen)
     if dry_run:
         return settings
@@ -51,24 +68,41 @@ def train_cycle(
 
 
 def train_gan(
-    *, data: AnyPath | None = None, out: AnyPath | None = None, config: AnyPath | None = None,
-    set_: Sequence[str] | None = None, max_steps: int | None = None, seed: int | None = None,
-    sequence: str | None = None, patient_regex: str | None = None, skip_unreadable: bool = False,
-    dry_run: bool = False, on_stage: OnStage | None = None,
-) -> Path | PipelineConfig:  # fmt: skip
+    *,
+    data: AnyPath | None = None,
+    out: AnyPath | None = None,
+    config: AnyPath | None = None,
+    set_: Sequence[str] | None = None,
+    max_steps: int | None = None,
+    seed: int | None = None,
+    sequence: str | None = None,
+    patient_regex: str | None = None,
+    skip_unreadable: bool = False,
+    dry_run: bool = False,
+    on_stage: OnStage | None = None,
+) -> Path | PipelineConfig:
     """Trains a GAN that makes crops from noise; arguments, result and errors as in `train_cycle`."""
     chosen = {
-        "data.root": data, "data.sequence": sequence, "data.patient_regex": patient_regex,
-        "training.steps": max_steps, "training.seed": seed, "data.skip_unreadable": skip_unreadable or None,
-    }  # fmt: skip
+        "data.root": data,
+        "data.sequence": sequence,
+        "data.patient_regex": patient_regex,
+        "training.steps": max_steps,
+        "training.seed": seed,
+        "data.skip_unreadable": skip_unreadable or None,
+    }
     settings = _settings(config, set_, chosen)
     return settings if dry_run else _run(settings, out, "train-gan", "train_gan", on_stage).gan_weights
 
 
 def run(
-    pipeline: AnyPath, *, out: AnyPath | None = None, set_: Sequence[str] | None = None, skip_unreadable: bool = False,
-    dry_run: bool = False, on_stage: OnStage | None = None,
-) -> Path | PipelineConfig:  # fmt: skip
+    pipeline: AnyPath,
+    *,
+    out: AnyPath | None = None,
+    set_: Sequence[str] | None = None,
+    skip_unreadable: bool = False,
+    dry_run: bool = False,
+    on_stage: OnStage | None = None,
+) -> Path | PipelineConfig:
     """Runs a whole pipeline; the same call resumes.
 
     Returns:
@@ -96,9 +130,14 @@ def synthesize(run: AnyPath, *, shard: str = "1/1") -> ShardResult:
 
 
 def benchmark(
-    pipeline: AnyPath, *, out: AnyPath | None = None, set_: Sequence[str] | None = None, jobs: int = 1,
-    executor: str | None = None, dry_run: bool = False,
-) -> BenchmarkResults | Plan:  # fmt: skip
+    pipeline: AnyPath,
+    *,
+    out: AnyPath | None = None,
+    set_: Sequence[str] | None = None,
+    jobs: int = 1,
+    executor: str | None = None,
+    dry_run: bool = False,
+) -> BenchmarkResults | Plan:
     """Compares arms over seeds, folds, labelled patients and synthetic ratios; the same call goes on where it was.
 
     Returns:

@@ -22,27 +22,55 @@ class AnomalyScores:
 
 
 def insert(
-    scan: AnyPath, *, weights: AnyPath, out: AnyPath, count: int = 1, seed: int = 0,
-    size_mm: tuple[float, float] | None = None, organ_mask: AnyPath | None = None, mask: AnyPath | None = None,
-    avoid: AnyPath | None = None, tumor_labels: Sequence[int] | None = None, style_from: AnyPath | None = None,
-    style_mask: AnyPath | None = None, sequence: str | None = None, overwrite: bool = False,
-) -> list[Path]:  # fmt: skip
+    scan: AnyPath,
+    *,
+    weights: AnyPath,
+    out: AnyPath,
+    count: int = 1,
+    seed: int = 0,
+    size_mm: tuple[float, float] | None = None,
+    organ_mask: AnyPath | None = None,
+    mask: AnyPath | None = None,
+    avoid: AnyPath | None = None,
+    tumor_labels: Sequence[int] | None = None,
+    style_from: AnyPath | None = None,
+    style_mask: AnyPath | None = None,
+    sequence: str | None = None,
+    overwrite: bool = False,
+) -> list[Path]:
     """Inserts tumors into one scan; returns the paths of image, label, picture and manifest."""
     check_seed(seed)
     _check_unwritten(scan, out, overwrite, "inserted")
     from medaug.scans.single import insert_into_scan
 
     return insert_into_scan(
-        Path(scan), Path(weights), Path(out), count=count, seed=seed, size_mm=size_mm, organ_mask=path_of(organ_mask),
-        mask=path_of(mask), avoid=path_of(avoid), tumor_labels=tumor_labels, style_from=path_of(style_from),
-        style_mask=path_of(style_mask), sequence=sequence,
-    )  # fmt: skip
+        Path(scan),
+        Path(weights),
+        Path(out),
+        count=count,
+        seed=seed,
+        size_mm=size_mm,
+        organ_mask=path_of(organ_mask),
+        mask=path_of(mask),
+        avoid=path_of(avoid),
+        tumor_labels=tumor_labels,
+        style_from=path_of(style_from),
+        style_mask=path_of(style_mask),
+        sequence=sequence,
+    )
 
 
 def styles(
-    scan: AnyPath, *, mask: AnyPath, weights: AnyPath, out: AnyPath, count: int = 10, seed: int = 0,
-    sequence: str | None = None, overwrite: bool = False,
-) -> list[Path]:  # fmt: skip
+    scan: AnyPath,
+    *,
+    mask: AnyPath,
+    weights: AnyPath,
+    out: AnyPath,
+    count: int = 10,
+    seed: int = 0,
+    sequence: str | None = None,
+    overwrite: bool = False,
+) -> list[Path]:
     """Fills one mask with many different tumors; returns the paths of images, label and picture."""
     check_seed(seed)
     _check_unwritten(scan, out, overwrite, "style-00", "styles", "label")
@@ -53,9 +81,16 @@ def styles(
 
 
 def remove(
-    scan: AnyPath, *, mask: AnyPath, weights: AnyPath, out: AnyPath, seed: int = 0,
-    tumor_labels: Sequence[int] | None = None, sequence: str | None = None, overwrite: bool = False,
-) -> list[Path]:  # fmt: skip
+    scan: AnyPath,
+    *,
+    mask: AnyPath,
+    weights: AnyPath,
+    out: AnyPath,
+    seed: int = 0,
+    tumor_labels: Sequence[int] | None = None,
+    sequence: str | None = None,
+    overwrite: bool = False,
+) -> list[Path]:
     """Removes a marked tumor from one scan; returns the paths of image, label, picture and manifest."""
     check_seed(seed)
     _check_unwritten(scan, out, overwrite, "removed")
@@ -66,28 +101,52 @@ def remove(
 
 
 def grow(
-    scan: AnyPath, *, weights: AnyPath, out: AnyPath, steps: int = 6, start_mm: float = 4.0,
-    doubling_days: float = 60.0, interval_days: float = 30.0, mass_effect: float = 0.0, reach_mm: float = 20.0,
-    seed: int = 0, organ_mask: AnyPath | None = None, sequence: str | None = None,
+    scan: AnyPath,
+    *,
+    weights: AnyPath,
+    out: AnyPath,
+    steps: int = 6,
+    start_mm: float = 4.0,
+    doubling_days: float = 60.0,
+    interval_days: float = 30.0,
+    mass_effect: float = 0.0,
+    reach_mm: float = 20.0,
+    seed: int = 0,
+    organ_mask: AnyPath | None = None,
+    sequence: str | None = None,
     overwrite: bool = False,
-) -> list[Path]:  # fmt: skip
+) -> list[Path]:
     """Grows one tumor in one scan; returns the paths of images, labels, animation and page."""
     check_seed(seed)
     _check_unwritten(scan, out, overwrite, "grown", "growth")
     from medaug.scans.grow import grow_in_scan
 
     return grow_in_scan(
-        Path(scan), Path(weights), Path(out), steps=steps, start_mm=start_mm, doubling_days=doubling_days,
-        interval_days=interval_days, mass_effect=mass_effect, reach_mm=reach_mm, seed=seed,
-        organ_mask=path_of(organ_mask), sequence=sequence,
-    )  # fmt: skip
+        Path(scan),
+        Path(weights),
+        Path(out),
+        steps=steps,
+        start_mm=start_mm,
+        doubling_days=doubling_days,
+        interval_days=interval_days,
+        mass_effect=mass_effect,
+        reach_mm=reach_mm,
+        seed=seed,
+        organ_mask=path_of(organ_mask),
+        sequence=sequence,
+    )
 
 
 def anomaly(
-    source: AnyPath, *, weights: AnyPath | None = None, out: AnyPath | None = None, organ_mask: AnyPath | None = None,
-    sequence: str | None = None, set_: Sequence[str] | None = None,
+    source: AnyPath,
+    *,
+    weights: AnyPath | None = None,
+    out: AnyPath | None = None,
+    organ_mask: AnyPath | None = None,
+    sequence: str | None = None,
+    set_: Sequence[str] | None = None,
     overwrite: bool = False,
-) -> AnomalyScores:  # fmt: skip
+) -> AnomalyScores:
     """Scores a scan by its distance from its pseudo-healthy version; of a run folder, all held-out slices."""
     if out is not None:
         _check_unwritten(source, out, overwrite, "anomaly", "healthy")
@@ -95,9 +154,13 @@ def anomaly(
     from medaug.data.atomic import read_json
 
     files = score_anomalies(
-        Path(source), path_of(weights), path_of(out), organ_mask=path_of(organ_mask), sequence=sequence,
+        Path(source),
+        path_of(weights),
+        path_of(out),
+        organ_mask=path_of(organ_mask),
+        sequence=sequence,
         overrides=list(set_ or []),
-    )  # fmt: skip
+    )
     return AnomalyScores(read_json(files[-1]), files)
 
 

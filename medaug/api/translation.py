@@ -10,11 +10,22 @@ from medaug.api.paths import AnyPath, check_seed, path_of
 
 
 def synth_ct(
-    scan: AnyPath, *, weights: AnyPath, out: AnyPath, series: str | None = None, mask: AnyPath | None = None,
-    direction: str | None = None, output_format: str | None = None, label: AnyPath | None = None,
-    segmentation: AnyPath | None = None, name: Sequence[str] | None = None, deidentify: bool = False, seed: int = 0,
-    sequence: str | None = None, overwrite: bool = False,
-) -> list[Path]:  # fmt: skip
+    scan: AnyPath,
+    *,
+    weights: AnyPath,
+    out: AnyPath,
+    series: str | None = None,
+    mask: AnyPath | None = None,
+    direction: str | None = None,
+    output_format: str | None = None,
+    label: AnyPath | None = None,
+    segmentation: AnyPath | None = None,
+    name: Sequence[str] | None = None,
+    deidentify: bool = False,
+    seed: int = 0,
+    sequence: str | None = None,
+    overwrite: bool = False,
+) -> list[Path]:
     """Makes a synthetic CT (or the weights' other kind of image) of a scan; returns the paths of what was written.
 
     Args:
@@ -33,16 +44,30 @@ def synth_ct(
     stem = "synthetic" if deidentify else f"{stem_of(Path(scan).resolve())}_synthetic"
     check_unwritten(Path(out), [stem], overwrite=overwrite)
     return translate_scan(
-        Path(scan), Path(weights), Path(out), direction=direction, series=series, mask=path_of(mask),
-        label=path_of(label), segmentation=path_of(segmentation), names=name or (), output_format=output_format,
-        deidentify=deidentify, seed=seed, sequence=sequence,
-    )  # fmt: skip
+        Path(scan),
+        Path(weights),
+        Path(out),
+        direction=direction,
+        series=series,
+        mask=path_of(mask),
+        label=path_of(label),
+        segmentation=path_of(segmentation),
+        names=name or (),
+        output_format=output_format,
+        deidentify=deidentify,
+        seed=seed,
+        sequence=sequence,
+    )
 
 
 def compare(
-    real: AnyPath, synthetic: AnyPath, *, mask: AnyPath | None = None, out: AnyPath | None = None,
+    real: AnyPath,
+    synthetic: AnyPath,
+    *,
+    mask: AnyPath | None = None,
+    out: AnyPath | None = None,
     overwrite: bool = False,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Compares a synthetic image with the real one; see `stages.scans.compare`.
 
     Raises:

@@ -72,11 +72,14 @@ def steganography(material: Material, limits: Limits) -> Look:
     guided = material.prior is not None
     made = [
         cycles.Cycle(
-            i.patient, i.before, i.image, (i.mask if guided else i.organ) & (np.abs(i.before) < 1),
+            i.patient,
+            i.before,
+            i.image,
+            (i.mask if guided else i.organ) & (np.abs(i.before) < 1),
             partial(material.remove, mask=i.mask, spacing_mm=i.spacing_mm),
         )
         for i in material.insertions
-    ]  # fmt: skip
+    ]
     noise, seed = material.config.audit.noise, material.seed
     back = cycles.reconstructed(made, noise=noise, seed=seed)
     finding = cycles.steganography(made, back, limits, noise=noise, seed=seed)
@@ -101,12 +104,17 @@ def checkerboard(material: Material, limits: Limits) -> Look:
     crops = [
         (i.crop(material.crop_size)[0], i.crop_before(material.crop_size), r.crop(material.crop_size)[0], i)
         for i, r in zip(material.insertions, material.held_out, strict=True)
-    ]  # fmt: skip
+    ]
     kept = [crop for crop in crops if all(borders.usable(image) for image in crop[:3])]
     fakes, references, real = ([images[k] for *images, _ in kept] for k in range(3))
     made = [i for *_, i in kept]
     finding = borders.checkerboard(
-        fakes, references, real, [i.patient for i in made], material.weights.translator.stride, limits,
+        fakes,
+        references,
+        real,
+        [i.patient for i in made],
+        material.weights.translator.stride,
+        limits,
         seed=material.seed,
-    )  # fmt: skip
+    )
     return finding, pictures.edited(made, np.array(finding.details.get("fake", [])), size=material.crop_size)

@@ -54,10 +54,14 @@ def memorisation(material: Material, limits: Limits) -> Look:
     worst = memory.worst_of(memory.copies(learnt, real, made))
     rows, beside = [], []
     for mine, theirs in zip(_nearest(worst.synthetic), _nearest(worst.real), strict=False):
-        rows.append([
-            _crop(made, mine), _crop(learnt, worst.synthetic.nearest[mine]), _crop(real, theirs),
-            _crop(learnt, worst.real.nearest[theirs]),
-        ])  # fmt: skip
+        rows.append(
+            [
+                _crop(made, mine),
+                _crop(learnt, worst.synthetic.nearest[mine]),
+                _crop(real, theirs),
+                _crop(learnt, worst.real.nearest[theirs]),
+            ]
+        )
         beside.append(f"distance {worst.synthetic.training[mine]:.3f}, real {worst.real.training[theirs]:.3f}")
     columns = ["synthetic", "nearest training lesion", "real, held out", "nearest training lesion"]
     title = f"The nearest to training lesions, by {worst.measure}"
@@ -71,9 +75,14 @@ def diversity(material: Material, limits: Limits) -> Look:
         return finding, None
     ours, theirs = (spread.pairwise(standardised(lesions.features, real.features)) for lesions in (real, made))
     picture = histograms(
-        ours, theirs, finding.details["floors"], finding.value, xlabels=["distance between two lesions' features"],
-        figure_label="mean distance, by that of all real lesions", of="pairs",
-    )  # fmt: skip
+        ours,
+        theirs,
+        finding.details["floors"],
+        finding.value,
+        xlabels=["distance between two lesions' features"],
+        figure_label="mean distance, by that of all real lesions",
+        of="pairs",
+    )
     return finding, picture
 
 
@@ -110,9 +119,7 @@ def kernel(material: Material, limits: Limits) -> Look:
     return finding, _components(finding, (real.features, made.features), "MMD²")
 
 
-def _frechet(
-    material: Material, limits: Limits, tables: tuple[np.ndarray, np.ndarray], name: str, kind: str
-) -> Look:  # fmt: skip
+def _frechet(material: Material, limits: Limits, tables: tuple[np.ndarray, np.ndarray], name: str, kind: str) -> Look:
     finding = frechet_audit(material.real, material.synthetic, tables, limits, name=name, kind=kind, seed=material.seed)
     return finding, _components(finding, tables, "d²")
 

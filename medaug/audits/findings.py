@@ -57,11 +57,20 @@ def _made_of(name: str, config: PipelineConfig, run: RunDir) -> str:
     settings = essential(config.audit)
     limits = {key: limit for key, limit in settings.pop("limits").items() if key.startswith(name)}
     datalists = [data_print(path) for path in (run.datalist, run.datalist_b) if path.exists()]
-    return fingerprint([
-        medaug.__version__, name, settings, limits, essential(config.segmenter), config.evaluation.patch_size,
-        read_json(run.weights / "model.json")["sha256"], read_json(run.split)["hash"], *datalists,
-        *([radiomics_available()] if name.endswith("radiomics") else []),
-    ])  # fmt: skip
+    return fingerprint(
+        [
+            medaug.__version__,
+            name,
+            settings,
+            limits,
+            essential(config.segmenter),
+            config.evaluation.patch_size,
+            read_json(run.weights / "model.json")["sha256"],
+            read_json(run.split)["hash"],
+            *datalists,
+            *([radiomics_available()] if name.endswith("radiomics") else []),
+        ]
+    )
 
 
 def _write_picture(run: RunDir, name: str, picture: bytes | None) -> None:

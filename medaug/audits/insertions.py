@@ -65,11 +65,20 @@ def insertion(view: View, folder: Path, insert: RandInsertTumor, seed: int) -> I
         return None
     after, mask = edited.numpy()[0], (np.asarray(marked)[0] > 0) & ~arrays.label
     return Insertion(
-        name=view.name, patient=view.patient, image=view.window.normalize(after).astype(np.float32), mask=mask,
-        organ=arrays.organ, spacing_mm=view.spacing_mm, window=view.window, before=arrays.image, label=arrays.label,
-        changed=after != scan.numpy()[0], reachable=np.ones_like(mask) if insert.weights.prior is None else mask,
-        reference_patient=insert.lesions[0]["patient"], seed=seed,
-    )  # fmt: skip
+        name=view.name,
+        patient=view.patient,
+        image=view.window.normalize(after).astype(np.float32),
+        mask=mask,
+        organ=arrays.organ,
+        spacing_mm=view.spacing_mm,
+        window=view.window,
+        before=arrays.image,
+        label=arrays.label,
+        changed=after != scan.numpy()[0],
+        reachable=np.ones_like(mask) if insert.weights.prior is None else mask,
+        reference_patient=insert.lesions[0]["patient"],
+        seed=seed,
+    )
 
 
 def null_insertion(made: Insertion, view: View, folder: Path, null: RandInsertTumor) -> Insertion:
@@ -80,9 +89,11 @@ def null_insertion(made: Insertion, view: View, folder: Path, null: RandInsertTu
     edited, _ = null(scan, label, organ, window=view.window)
     after = edited.numpy()[0]
     return replace(
-        made, image=view.window.normalize(after).astype(np.float32), changed=after != scan.numpy()[0],
+        made,
+        image=view.window.normalize(after).astype(np.float32),
+        changed=after != scan.numpy()[0],
         reference_patient=None,
-    )  # fmt: skip
+    )
 
 
 def crop_size(weights: Weights, spatial_dims: int) -> tuple[int, ...]:

@@ -27,10 +27,14 @@ def edited(made: Sequence[Insertion], worth: np.ndarray, size: Sequence[int] | N
             array if size is None else cropped(array, i.mask, size) for array in (i.before, i.image, i.mask)
         )
         before, after, mask = _flat(mask, before, after, mask)
-        rows.append([
-            Picture(before, -1, 1), Picture(after, -1, 1), Picture(after, -1, 1, contour=mask),
-            Picture(after - before, diverging=True, contour=mask),
-        ])  # fmt: skip
+        rows.append(
+            [
+                Picture(before, -1, 1),
+                Picture(after, -1, 1),
+                Picture(after, -1, 1, contour=mask),
+                Picture(after - before, diverging=True, contour=mask),
+            ]
+        )
         titles.append(i.name)
     return _grid(rows, ["before", "after", "the same, mask outlined", "after − before"], titles)
 
@@ -43,10 +47,14 @@ def segmented(
     for k in _order(worth)[:ROWS]:
         i = made[k]
         image, edit, mask, label, old, new = _flat(i.mask, i.before, i.image, i.mask, i.label, before[k], after[k])
-        rows.append([
-            Picture(image, -1, 1, contour=label), Picture(image, -1, 1, contour=old),
-            Picture(edit, -1, 1, contour=mask), Picture(edit, -1, 1, contour=new),
-        ])  # fmt: skip
+        rows.append(
+            [
+                Picture(image, -1, 1, contour=label),
+                Picture(image, -1, 1, contour=old),
+                Picture(edit, -1, 1, contour=mask),
+                Picture(edit, -1, 1, contour=new),
+            ]
+        )
         titles.append(i.name)
     return _grid(rows, ["before, real tumor", "before, found", "after, inserted", "after, found"], titles)
 
@@ -57,9 +65,9 @@ def nulls(made: Sequence[Insertion], size: Sequence[int]) -> bytes | None:
     for i in _first(made, np.array([np.abs(i.image - i.before)[i.mask].mean() for i in made])):
         crop, mask = i.crop(size)
         before, after, mask = _flat(mask, i.crop_before(size), crop, mask)
-        rows.append([
-            Picture(before, -1, 1), Picture(after, -1, 1), Picture(after - before, diverging=True, contour=mask),
-        ])  # fmt: skip
+        rows.append(
+            [Picture(before, -1, 1), Picture(after, -1, 1), Picture(after - before, diverging=True, contour=mask)]
+        )
         titles.append(i.name)
     return _grid(rows, ["untouched", "through the generator, nothing inserted", "difference"], titles)
 
@@ -84,10 +92,15 @@ def cycles(made: Sequence[Cycle], back: Sequence[Reconstruction]) -> bytes | Non
     for k in _order(np.array([r.squares[1] - r.squares[0] for r in back]))[:ROWS]:
         cycle, found = made[k], back[k]
         source, fake, clean, noisy = _flat(cycle.region, cycle.source, cycle.fake, found.clean, found.noisy)
-        rows.append([
-            Picture(source, -1, 1), Picture(fake, -1, 1), Picture(clean, -1, 1), Picture(noisy, -1, 1),
-            Picture(noisy - clean, diverging=True),
-        ])  # fmt: skip
+        rows.append(
+            [
+                Picture(source, -1, 1),
+                Picture(fake, -1, 1),
+                Picture(clean, -1, 1),
+                Picture(noisy, -1, 1),
+                Picture(noisy - clean, diverging=True),
+            ]
+        )
         titles.append(cycle.patient)
     return _grid(rows, ["source", "fake", "back", "back from the fake with noise", "what the noise changed"], titles)
 
@@ -112,9 +125,12 @@ def profiles(finding: Finding) -> bytes | None:
     places = [k + 0.5 for k in finding.details["voxels_from_edge"]]
     curves = {f"{kind} lesions": (places, finding.details[kind]) for kind in ("real", "inserted")}
     return learning_curves(
-        curves, title="Steps around the mask's edge", xlabel="voxels outside the mask's edge", smooth=1,
+        curves,
+        title="Steps around the mask's edge",
+        xlabel="voxels outside the mask's edge",
+        smooth=1,
         ylabel="mean step (window units)",
-    )  # fmt: skip
+    )
 
 
 def _first(made: Sequence[Insertion], worth: np.ndarray) -> list[Insertion]:

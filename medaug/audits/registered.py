@@ -104,9 +104,11 @@ def translated_entry(
     view = View(entry, None, 0)
     if translate.label_classes and "label" not in entry["arrays"]:
         raise DataError.about(
-            entry["image"], "a scan without a label", "one, because the weights read labels (translator.label_input)",
+            entry["image"],
+            "a scan without a label",
+            "one, because the weights read labels (translator.label_input)",
             "Add the label, move the scan away, or train without translator.label_input.",
-        )  # fmt: skip
+        )
     body = np.array(view.raw(folder, "organ"))[None] if "organ" in entry["arrays"] else None
     label = view.classes(folder)[None] if translate.label_classes else None
     result = translate(view.tensor(folder), body, window=view.window, label=label)

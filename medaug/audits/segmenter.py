@@ -12,12 +12,20 @@ def frozen_segmenter(config: PipelineConfig, labelled: Source, patch_size: tuple
     """Trains it on these real views alone; the same views and settings give the same network."""
     settings, training = config.segmenter, config.training
     network = SegmentationConfig(
-        spatial_dims=config.data.spatial_dims, classes=len(config.data.class_names), channels=settings.channels,
-        updates=settings.updates, batch_size=settings.batch_size, learning_rate=settings.learning_rate,
-    )  # fmt: skip
+        spatial_dims=config.data.spatial_dims,
+        classes=len(config.data.class_names),
+        channels=settings.channels,
+        updates=settings.updates,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+    )
     samples = SegmentationSamples(
-        labelled, None, synthetic_ratio=0.0, seed=training.seed, length=settings.updates * settings.batch_size,
+        labelled,
+        None,
+        synthetic_ratio=0.0,
+        seed=training.seed,
+        length=settings.updates * settings.batch_size,
         patch_size=patch_size,
-    )  # fmt: skip
+    )
     exact = training.model_copy(update={"precision": "32-true"})
     return train_frozen_segmenter(samples, network, seed=training.seed, fabric=make_fabric(exact, alone=True))

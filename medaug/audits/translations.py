@@ -100,11 +100,14 @@ def steganography(material: Translations, limits: Limits) -> Look:
     """There and back inside the body; what the window clips is left out."""
     made = [
         cycles.Cycle(
-            patient, source.normalized, fake.normalized, source.body & (np.abs(source.normalized) < 1),
+            patient,
+            source.normalized,
+            fake.normalized,
+            source.body & (np.abs(source.normalized) < 1),
             partial(material.back, scan=fake),
         )
         for patient, source, fake in material.pairs
-    ]  # fmt: skip
+    ]
     noise, seed = material.config.audit.noise, material.seed
     back = cycles.reconstructed(made, noise=noise, seed=seed)
     return cycles.steganography(made, back, limits, noise=noise, seed=seed), pictures.cycles(made, back)
@@ -132,8 +135,12 @@ def checkerboard(material: Translations, limits: Limits) -> Look:
     if not real:
         return skipped("checkerboard", borders.CHECKERBOARD, "there is no held-out scan of the target domain"), None
     finding = borders.checkerboard(
-        [fake.normalized for _, _, fake in pairs], [source.normalized for _, source, _ in pairs],
-        [real[k % len(real)] for k in range(len(pairs))], [patient for patient, _, _ in pairs],
-        material.weights.translator.stride, limits, seed=material.seed,
-    )  # fmt: skip
+        [fake.normalized for _, _, fake in pairs],
+        [source.normalized for _, source, _ in pairs],
+        [real[k % len(real)] for k in range(len(pairs))],
+        [patient for patient, _, _ in pairs],
+        material.weights.translator.stride,
+        limits,
+        seed=material.seed,
+    )
     return finding, pictures.translated(pairs)

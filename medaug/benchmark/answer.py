@@ -54,8 +54,10 @@ def verdict_of(results: Results, group: Group) -> Verdict:
     if answer is None:
         return Verdict("info", "No GAN arm was compared", "Add an arm such as standard+gan to evaluation.arms.")
     parts = [f"{c['verdict']} against {c['reference']} ({change_text(c, group)})" for c in answer.comparisons]
-    sentences = [f"{setting_text(results, group)}, on {_number(len(group['patients']), 'test patient')} and "
-                 f"{_number(len(group['seeds']), 'seed')}:"]  # fmt: skip
+    sentences = [
+        f"{setting_text(results, group)}, on {_number(len(group['patients']), 'test patient')} and "
+        f"{_number(len(group['seeds']), 'seed')}:"
+    ]
     sentences += [_in_words(c, group) for c in answer.comparisons]
     if not best_rivals(group) and answer.comparisons[0]["reference"] == REFERENCE:
         sentences.append("No arm without a GAN does better than standard.")

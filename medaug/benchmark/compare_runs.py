@@ -67,8 +67,10 @@ class RunComparison:
             table.add_row(d.run, arm, f"{d.mean:.3f}", change, d.comparison.verdict)
         lines = [f"{run}: {', '.join(changed) or 'the same settings'}" for run, changed in self.settings.items()]
         first = self.differences[0].comparison
-        counted = f"{first.n_patients} patients, {first.n_seeds} seeds; verdicts after Holm's correction for " \
-                  f"{first.n_comparisons} comparisons"  # fmt: skip
+        counted = (
+            f"{first.n_patients} patients, {first.n_seeds} seeds; verdicts after Holm's correction for "
+            f"{first.n_comparisons} comparisons"
+        )
         missing = lacking(first.n_patients, first.n_seeds, first.n_comparisons)
         return "\n".join([table_text(table, WIDTH), counted, *missing, *lines])
 
@@ -107,8 +109,12 @@ def compared_runs(folders: Sequence[Path], arms: Sequence[str] = ()) -> RunCompa
 
 def _check(name: str, found: Finished) -> None:
     if found.is_benchmark:
-        raise DataError.about(name, "a benchmark", "the folder of a `medaug run`",
-                              "A benchmark compares its own arms: see its report.html.")  # fmt: skip
+        raise DataError.about(
+            name,
+            "a benchmark",
+            "the folder of a `medaug run`",
+            "A benchmark compares its own arms: see its report.html.",
+        )
 
 
 def _pairs(
@@ -125,13 +131,22 @@ def _pairs(
             if new.keys() != old.keys():
                 lone = sorted(new.keys() ^ old.keys())
                 raise DataError.about(
-                    other, f"other patients or seeds than in {reference} ({len(lone)} of them, such as {lone[0]})",
-                    "the same patients and seeds in both", "Compare runs with the same split and evaluation.seeds.",
-                )  # fmt: skip
+                    other,
+                    f"other patients or seeds than in {reference} ({len(lone)} of them, such as {lone[0]})",
+                    "the same patients and seeds in both",
+                    "Compare runs with the same split and evaluation.seeds.",
+                )
             tables = [_table(scores) for scores in (new, old)]
             better, unit = (summary["metrics"][metric][key] for key in ("higher_is_better", "unit"))
-            compared = compare(*tables, metric=metric, higher_is_better=better, unit=unit, rng=np.random.RandomState(0),
-                               arm=f"{other}, {arm}", reference=f"{reference}, {arm}")  # fmt: skip
+            compared = compare(
+                *tables,
+                metric=metric,
+                higher_is_better=better,
+                unit=unit,
+                rng=np.random.RandomState(0),
+                arm=f"{other}, {arm}",
+                reference=f"{reference}, {arm}",
+            )
             yield other, arm, test, float(tables[0].mean()), compared
 
 
@@ -147,14 +162,20 @@ def _scores(name: str, found: Finished, test: str, arm: str, metric: str) -> dic
     """By patient and seed."""
     path = found.tables.get(f"scores-{test}.csv" if test else "scores.csv")
     if path is None:
-        raise DataError.about(name, f"no scores of the test set {test}", "the test sets of the first run",
-                              "Compare runs of the same pipeline.")  # fmt: skip
+        raise DataError.about(
+            name,
+            f"no scores of the test set {test}",
+            "the test sets of the first run",
+            "Compare runs of the same pipeline.",
+        )
     rows = [row for row in read_csv(path) if row["arm"] == arm]
     if blank := [row for row in rows if not row.get(metric)]:
         raise DataError.about(
-            path, f"no {metric} of patient {blank[0]['patient']} alone", f"a {metric} of every patient",
+            path,
+            f"no {metric} of patient {blank[0]['patient']} alone",
+            f"a {metric} of every patient",
             "A metric over all patients together cannot be compared patient by patient.",
-        )  # fmt: skip
+        )
     return {(row["patient"], row["seed"]): float(row[metric]) for row in rows}
 
 
@@ -168,6 +189,7 @@ def _changed(first: Finished, other: Finished) -> list[str]:
     """Settings that differ; which other arms there are changes none."""
     old, new = first.settings, other.settings
     return [
-        f"{key}: {old.get(key)} → {new.get(key)}" for key in sorted(old.keys() | new.keys())
+        f"{key}: {old.get(key)} → {new.get(key)}"
+        for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key) and key not in NOT_OF_AN_ARM
-    ]  # fmt: skip
+    ]

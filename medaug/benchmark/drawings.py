@@ -56,13 +56,16 @@ def differences(summary: dict[str, Any]) -> list[Drawing]:
             reference, metric = compared[0]["reference"], summary["metrics"][compared[0]["metric"]]
             better = "Right" if metric["higher_is_better"] else "Left"
             of_whom = "GAN arms against the best arm without a GAN. " if name == "rivals" else ""
-            found.append(Drawing(
-                name, f"Difference in {metric['title']} to {reference}",
-                f"{of_whom}{better} of zero is better. 95 % intervals over patients and seeds.",
-                f"Difference in {metric['title']} to {reference} with its interval: "
-                + "; ".join(f"{c['arm']} {c['difference']['mean']:+.3f}, {c['verdict']}" for c in compared),
-                partial(forest_plot, summary, compared),
-            ))  # fmt: skip
+            found.append(
+                Drawing(
+                    name,
+                    f"Difference in {metric['title']} to {reference}",
+                    f"{of_whom}{better} of zero is better. 95 % intervals over patients and seeds.",
+                    f"Difference in {metric['title']} to {reference} with its interval: "
+                    + "; ".join(f"{c['arm']} {c['difference']['mean']:+.3f}, {c['verdict']}" for c in compared),
+                    partial(forest_plot, summary, compared),
+                )
+            )
     return found
 
 
@@ -71,10 +74,13 @@ def by_patient(summary: dict[str, Any], cells: dict[str, Any]) -> list[Drawing]:
     title = summary["metrics"][main_metric(summary)]["title"]
     return [
         Drawing(
-            "patients", f"{title} by patient", "Each dot is a test patient alone, averaged over seeds.",
-            f"{title} of every test patient by arm", lambda encode: patient_plot(cells, summary, encode),
+            "patients",
+            f"{title} by patient",
+            "Each dot is a test patient alone, averaged over seeds.",
+            f"{title} of every test patient by arm",
+            lambda encode: patient_plot(cells, summary, encode),
         )
-    ]  # fmt: skip
+    ]
 
 
 def curves(results: Results, group: Group) -> list[Drawing]:
@@ -84,22 +90,28 @@ def curves(results: Results, group: Group) -> list[Drawing]:
     found = []
     if len(results.labelled) > 1:
         groups = [results.group(labelled, group["ratio"]) for labelled in results.labelled]
-        found.append(Drawing(
-            "labelled", f"{title} by number of labelled patients",
-            f"Bars are 95 % intervals. Synthetic part of GAN arms: {group['ratio']:g}.",
-            f"{title} of each arm with {_listed(results.labelled)} labelled patients; the table of all settings has "
-            "the figures",
-            _lines(results, groups, [f"{n}" for n in results.labelled], "labelled training patients", label),
-        ))  # fmt: skip
+        found.append(
+            Drawing(
+                "labelled",
+                f"{title} by number of labelled patients",
+                f"Bars are 95 % intervals. Synthetic part of GAN arms: {group['ratio']:g}.",
+                f"{title} of each arm with {_listed(results.labelled)} labelled patients; the table of all settings "
+                "has the figures",
+                _lines(results, groups, [f"{n}" for n in results.labelled], "labelled training patients", label),
+            )
+        )
     if len(results.ratios) > 1:
         groups = [results.group(group["labelled"], ratio) for ratio in results.ratios]
-        found.append(Drawing(
-            "ratio", f"{title} by synthetic part",
-            f"Bars are 95 % intervals. {group['labelled']} labelled patients; arms without a GAN are the same in all.",
-            f"{title} of each arm where {_listed(results.ratios)} of the samples are synthetic; the table of all "
-            "settings has the figures",
-            _lines(results, groups, [f"{ratio:g}" for ratio in results.ratios], "synthetic part of a batch", label),
-        ))  # fmt: skip
+        found.append(
+            Drawing(
+                "ratio",
+                f"{title} by synthetic part",
+                f"Bars are 95 % intervals. {group['labelled']} labelled patients; arms without a GAN do not vary.",
+                f"{title} of each arm where {_listed(results.ratios)} of the samples are synthetic; the table of all "
+                "settings has the figures",
+                _lines(results, groups, [f"{ratio:g}" for ratio in results.ratios], "synthetic part of a batch", label),
+            )
+        )
     return found
 
 
@@ -113,19 +125,24 @@ def size_bars(group: Group) -> list[Drawing]:
     )
     return [
         Drawing(
-            "sizes", "Lesions found by size", "Bars are 95 % intervals over patients and seeds.", alt,
-            lambda encode: grouped_bars(by_arm, ticks=classes, xlabel="size of the lesion", ylabel="part found",
-                                        encode=encode),
+            "sizes",
+            "Lesions found by size",
+            "Bars are 95 % intervals over patients and seeds.",
+            alt,
+            lambda encode: grouped_bars(
+                by_arm, ticks=classes, xlabel="size of the lesion", ylabel="part found", encode=encode
+            ),
         )
-    ]  # fmt: skip
+    ]
 
 
 def cells_of_group(results: Results, group: Group) -> dict[str, Any]:
     """By `<arm>-seed<k>`, with "scores": what the sections of a run's page are drawn from."""
     return {
         f"{arm}-seed{seed}": {"scores": scores}
-        for arm in group["arms"] for seed, scores in results.scores(group, arm).items()
-    }  # fmt: skip
+        for arm in group["arms"]
+        for seed, scores in results.scores(group, arm).items()
+    }
 
 
 def _lines(

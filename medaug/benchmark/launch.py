@@ -90,8 +90,10 @@ def _submit(config: PipelineConfig, root: RunDir, jobs: int, cluster: str) -> No
     problems = [(job.paths.stderr, job.exception()) for job in started]
     ended = [f"{log}: {str(error).strip().splitlines()[-1]}" for log, error in problems if error is not None]
     if ended:
-        raise RunError(f"{root.root}: {len(ended)} of {jobs} workers ended early: {'; '.join(ended)}. "
-                       "The same command goes on where it was.")  # fmt: skip
+        raise RunError(
+            f"{root.root}: {len(ended)} of {jobs} workers ended early: {'; '.join(ended)}. "
+            "The same command goes on where it was."
+        )
 
 
 def _refuse_failures(root: RunDir) -> None:

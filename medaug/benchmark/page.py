@@ -52,9 +52,12 @@ def page(config: PipelineConfig, run: RunDir) -> Path:
         facts=_facts(config, results, cells, made),
         sections=sections,
         warnings=[*training_warnings(run), *_warnings(results, group)],
-        commands=[command_text(made["command"]), "medaug report <this folder>",
-                  "medaug reproduce <this folder> --out <new folder>"],
-    )  # fmt: skip
+        commands=[
+            command_text(made["command"]),
+            "medaug report <this folder>",
+            "medaug reproduce <this folder> --out <new folder>",
+        ],
+    )
     return render(page_without_paths(contents, config, run), run.report)
 
 
@@ -95,23 +98,34 @@ def _all_settings(results: Results) -> Section:
         compared = {c["arm"]: c for c in group["comparisons"] if c["metric"] == results.main}
         for arm, scores in group["arms"].items():
             c = compared.get(arm)
-            rows.append([
-                str(group["labelled"]), f"{group['ratio']:g}", arm, interval_text(scores[results.main]),
-                interval_text(c["difference"], signed=True) if c else "–", c["verdict"] if c else "–",
-            ])  # fmt: skip
+            rows.append(
+                [
+                    str(group["labelled"]),
+                    f"{group['ratio']:g}",
+                    arm,
+                    interval_text(scores[results.main]),
+                    interval_text(c["difference"], signed=True) if c else "–",
+                    c["verdict"] if c else "–",
+                ]
+            )
         answers += _answers(results, group)
     tables = [
-        Table("The best GAN arm in every setting",
-              ["Labelled", "Synthetic", "Arm", "against", "Difference", "Verdict", "Shows",
-               "Needs"], answers,
-              "“Shows”: about the true difference that the test set would have shown in 80 % of repeats. “Needs”: "
-              "about how many test patients would show a difference as large as the one seen."),
-        Table(f"{title} of every arm in every setting",
-              ["Labelled", "Synthetic", "Arm", title, "Difference to standard", "Verdict"], rows,
-              "With 95 % intervals over patients and seeds; verdicts after Holm's correction over all comparisons of "
-              "a setting, those of GAN arms with the others included. An arm without a GAN has the same cells in every "
-              "synthetic part."),
-    ]  # fmt: skip
+        Table(
+            "The best GAN arm in every setting",
+            ["Labelled", "Synthetic", "Arm", "against", "Difference", "Verdict", "Shows", "Needs"],
+            answers,
+            "“Shows”: about the true difference that the test set would have shown in 80 % of repeats. “Needs”: "
+            "about how many test patients would show a difference as large as the one seen.",
+        ),
+        Table(
+            f"{title} of every arm in every setting",
+            ["Labelled", "Synthetic", "Arm", title, "Difference to standard", "Verdict"],
+            rows,
+            "With 95 % intervals over patients and seeds; verdicts after Holm's correction over all comparisons of "
+            "a setting, those of GAN arms with the others included. An arm without a GAN has the same cells in every "
+            "synthetic part.",
+        ),
+    ]
     return Section("All settings", tables=[table for table in tables if table.rows])
 
 
@@ -120,11 +134,18 @@ def _answers(results: Results, group: Group) -> list[list[str | float]]:
     if answer is None:
         return []
     return [
-        [str(group["labelled"]), f"{group['ratio']:g}", answer.arm, c["reference"],
-         interval_text(c["difference"], signed=True), c["verdict"],
-         "nothing" if c["smallest_detectable"] is None else f"{c['smallest_detectable']:.3f}", _needs(c, needed)]
+        [
+            str(group["labelled"]),
+            f"{group['ratio']:g}",
+            answer.arm,
+            c["reference"],
+            interval_text(c["difference"], signed=True),
+            c["verdict"],
+            "nothing" if c["smallest_detectable"] is None else f"{c['smallest_detectable']:.3f}",
+            _needs(c, needed),
+        ]
         for c, needed in zip(answer.comparisons, answer.needed, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _needs(comparison: dict[str, Any], needed: int | None) -> str:
@@ -144,9 +165,11 @@ def _failures(results: Results, group: Group, cells: list[CellFile]) -> list[Sec
     answer = answer_of(results, group)
     kept: list[tuple[Failure, int]] = []
     for cell in cells:
-        if answer is not None and (cell.arm, cell.labelled) == (answer.arm, group["labelled"]) and (
-            cell.ratio in (None, group["ratio"])
-        ):  # fmt: skip
+        if (
+            answer is not None
+            and (cell.arm, cell.labelled) == (answer.arm, group["labelled"])
+            and (cell.ratio in (None, group["ratio"]))
+        ):
             kept += [(failure, cell.seed) for failure in read_failures(failures_path(cell.path))]
     worst: dict[str, tuple[Failure, int]] = {}
     sign = 1 if results.metrics[results.main]["higher_is_better"] else -1
@@ -156,16 +179,21 @@ def _failures(results: Results, group: Group, cells: list[CellFile]) -> list[Sec
         return []
     shown, title = list(worst.values())[:WORST], results.metrics[results.main]["title"]
     rows = [
-        [Picture(f.image, -1, 1), Picture(f.image, -1, 1, contour=f.truth > 0),
-         Picture(f.image, -1, 1, contour=f.prediction > 0)]
+        [
+            Picture(f.image, -1, 1),
+            Picture(f.image, -1, 1, contour=f.truth > 0),
+            Picture(f.image, -1, 1, contour=f.prediction > 0),
+        ]
         for f, _ in shown
-    ]  # fmt: skip
+    ]
     named = [f"{f.patient}: {title} {f.score:.2f}, seed {seed}" for f, seed in shown]
     grid = picture_grid(rows, column_titles=["image", "truth outlined", "prediction outlined"], row_titles=named)
     figure = Figure(
-        f"Worst patients of {answer.arm}", grid, "The slice of each with most voxels outlined wrongly.",
+        f"Worst patients of {answer.arm}",
+        grid,
+        "The slice of each with most voxels outlined wrongly.",
         f"The test patients that {answer.arm} did worst on, with truth and prediction outlined: {'; '.join(named)}",
-    )  # fmt: skip
+    )
     return [Section("Failures", figures=[figure])]
 
 
@@ -177,11 +205,18 @@ def _look(run: RunDir) -> list[Section]:
 def _cells(results: Results, cells: list[CellFile]) -> Section:
     title = results.metrics[results.main]["title"]
     rows: list[list[str | float]] = [
-        [cell.arm, str(cell.labelled), cell.fold or "–", str(cell.seed),
-         "–" if cell.ratio is None else f"{cell.ratio:g}", str(cell.patients), cell.score,
-         float("nan") if cell.seconds is None else round(cell.seconds)]
+        [
+            cell.arm,
+            str(cell.labelled),
+            cell.fold or "–",
+            str(cell.seed),
+            "–" if cell.ratio is None else f"{cell.ratio:g}",
+            str(cell.patients),
+            cell.score,
+            float("nan") if cell.seconds is None else round(cell.seconds),
+        ]
         for cell in cells
-    ]  # fmt: skip
+    ]
     columns = ["Arm", "Labelled", "Fold", "Seed", "Synthetic", "Patients", f"Mean {title}", "Seconds"]
     return Section("Cells", "A cell is one trained network.", [Table("", columns, rows)])
 
@@ -197,10 +232,13 @@ def _time(run: RunDir, cells: list[CellFile]) -> Section:
     ]
     stages: list[list[str | float]] = [
         [_block(folder, fold), stage, round(seconds)]
-        for folder, _, fold in blocks(run) for stage, seconds in seconds_by_stage(RunDir(folder)).items()
-    ]  # fmt: skip
-    tables = [Table("Networks by arm", ["Arm", "Networks", "Seconds each", "Seconds in all"], trained),
-              Table("Before them", ["Block", "Stage", "Seconds"], stages)]  # fmt: skip
+        for folder, _, fold in blocks(run)
+        for stage, seconds in seconds_by_stage(RunDir(folder)).items()
+    ]
+    tables = [
+        Table("Networks by arm", ["Arm", "Networks", "Seconds each", "Seconds in all"], trained),
+        Table("Before them", ["Block", "Stage", "Seconds"], stages),
+    ]
     return Section("Time", tables=[table for table in tables if table.rows])
 
 

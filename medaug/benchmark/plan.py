@@ -111,9 +111,11 @@ def jobs_of(config: PipelineConfig, root: RunDir) -> list[Job]:
     first: tuple[Literal["prepare", "gan"], ...] = ("prepare", "gan") if gan_arms(config) else ("prepare",)
     return [Job(block, kind) for kind in first for block in blocks] + [
         Job(block, "cell", arm, seed, ratio)
-        for block in blocks for seed in config.evaluation.seeds for arm in config.evaluation.arms
+        for block in blocks
+        for seed in config.evaluation.seeds
+        for arm in config.evaluation.arms
         for ratio in (ratios_of(config) if arm in gan_arms(config) else (None,))
-    ]  # fmt: skip
+    ]
 
 
 def gan_arms(config: PipelineConfig) -> tuple[str, ...]:

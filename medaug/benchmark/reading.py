@@ -133,10 +133,19 @@ def cell_files(run: RunDir, results: Results) -> list[CellFile]:
             ratio = cell.get("ratio")
             if (labelled, cell["arm"], cell["seed"]) in wanted and ratio in (None, *results.ratios):
                 scores = [s[results.main] for s in cell["scores"].values() if s[results.main] is not None]
-                found.append(CellFile(
-                    path, labelled, fold, cell["arm"], cell["seed"], ratio, cell.get("seconds"), len(cell["scores"]),
-                    float(np.mean(scores)) if scores else float("nan"),
-                ))  # fmt: skip
+                found.append(
+                    CellFile(
+                        path,
+                        labelled,
+                        fold,
+                        cell["arm"],
+                        cell["seed"],
+                        ratio,
+                        cell.get("seconds"),
+                        len(cell["scores"]),
+                        float(np.mean(scores)) if scores else float("nan"),
+                    )
+                )
     return found
 
 

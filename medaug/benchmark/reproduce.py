@@ -75,18 +75,21 @@ def check_same_data(before: RunDir, again: RunDir) -> None:
     for old, new in ((before.datalist, again.datalist), (before.datalist_b, again.datalist_b)):
         if not (old.exists() and new.exists()):
             continue
-        held, found = ({e["case"]: [e["patient"], e["content"]] for e in read_json(path)["cases"]}
-                       for path in (old, new))  # fmt: skip
+        held, found = (
+            {e["case"]: [e["patient"], e["content"]] for e in read_json(path)["cases"]} for path in (old, new)
+        )
         changed = {
-            "missing": sorted(held.keys() - found.keys()), "new": sorted(found.keys() - held.keys()),
+            "missing": sorted(held.keys() - found.keys()),
+            "new": sorted(found.keys() - held.keys()),
             "changed": sorted(case for case in held.keys() & found.keys() if held[case] != found[case]),
-        }  # fmt: skip
+        }
         if any(changed.values()):
             raise DataError.about(
-                new, "; ".join(f"{len(names)} {what} ({_listed(names)})" for what, names in changed.items() if names),
+                new,
+                "; ".join(f"{len(names)} {what} ({_listed(names)})" for what, names in changed.items() if names),
                 f"the {len(held)} cases that {before.root} was made from",
                 "Put the data back as they were where the settings say (data.root in config.yaml).",
-            )  # fmt: skip
+            )
 
 
 def compared(before: Finished, again: Finished) -> Reproduction:
@@ -120,8 +123,9 @@ def _hashes(found: Finished) -> dict[str, Any]:
 def _verdicts(found: Finished) -> dict[str, Any]:
     return {
         f"{c['arm']} against {c['reference']}, {c['metric']}{f' ({name})' if name else ''}": c["verdict"]
-        for name, summary in found.summaries() for c in [*summary["comparisons"], *summary["rivals"]]
-    }  # fmt: skip
+        for name, summary in found.summaries()
+        for c in [*summary["comparisons"], *summary["rivals"]]
+    }
 
 
 def _split_differences(before: Finished, again: Finished) -> Iterator[Difference]:
@@ -150,10 +154,11 @@ def _table(found: Finished, name: str) -> Scores:
         return {}
     metrics = {metric for _, summary in found.summaries() for metric in summary["metrics"]}
     return {
-        tuple(f"{key} {value}" for key, value in row.items() if key not in metrics and value):
-        {key: float(value) if value else None for key, value in row.items() if key in metrics}
+        tuple(f"{key} {value}" for key, value in row.items() if key not in metrics and value): {
+            key: float(value) if value else None for key, value in row.items() if key in metrics
+        }
         for row in read_csv(found.tables[name])
-    }  # fmt: skip
+    }
 
 
 def _cells(found: Finished) -> Scores:
@@ -172,8 +177,9 @@ def _score_differences(old: Scores, new: Scores, name: str) -> Iterator[Differen
     for what, rows, other in (("missing", old, new), ("new", new, old)):
         if lone := [", ".join(key) for key in rows if key not in other]:
             counts = [str(len(lone)), "0"]
-            yield Difference("scores", f"{name}: {what} rows: {_listed(lone)}",
-                             *(counts if what == "missing" else counts[::-1]))  # fmt: skip
+            yield Difference(
+                "scores", f"{name}: {what} rows: {_listed(lone)}", *(counts if what == "missing" else counts[::-1])
+            )
     metrics = dict.fromkeys(metric for row in old.values() for metric in row)
     for metric in metrics:
         pairs = {key: (old[key].get(metric), new[key].get(metric)) for key in old.keys() & new.keys()}

@@ -47,8 +47,9 @@ def _write(config: PipelineConfig, root: RunDir, jobs: list[Job]) -> None:
     task, cells = task_of(config, root.root), {job.name: read_json(job.path) for job in jobs}
     groups = [
         _group(config, root, task, [(job, cells[job.name]) for job in jobs], labelled, ratio)
-        for labelled in config.benchmark.labelled for ratio in ratios_of(config)
-    ]  # fmt: skip
+        for labelled in config.benchmark.labelled
+        for ratio in ratios_of(config)
+    ]
     counts = {block.name: len(_split(block).train) for block in blocks_of(config, root)}
     write_text(root.results / "cells.csv", _csv([(job, cells[job.name], counts[job.block.name]) for job in jobs], task))
     summary = {"task": task.name, "metrics": groups[0]["metrics"], "groups": groups}
@@ -56,18 +57,23 @@ def _write(config: PipelineConfig, root: RunDir, jobs: list[Job]) -> None:
 
 
 def _group(
-    config: PipelineConfig, root: RunDir, task: Task, cells: list[tuple[Job, dict[str, Any]]],
-    labelled: int | str, ratio: float,
-) -> dict[str, Any]:  # fmt: skip
+    config: PipelineConfig,
+    root: RunDir,
+    task: Task,
+    cells: list[tuple[Job, dict[str, Any]]],
+    labelled: int | str,
+    ratio: float,
+) -> dict[str, Any]:
     """The summary of one number of labelled patients and one ratio."""
     blocks = [block for block in blocks_of(config, root) if block.labelled == labelled]
     patients = sorted(p for block in blocks for p in held_out_patients(config.evaluation, _split(block)))
 
     def pooled(arm: str, seed: int) -> dict[str, Any]:
         parts = [
-            cell for job, cell in cells
+            cell
+            for job, cell in cells
             if (job.block.labelled, job.arm, job.seed) == (labelled, arm, seed) and job.ratio in (None, ratio)
-        ]  # fmt: skip
+        ]
         return united(parts)
 
     by_arm = {arm: [pooled(arm, seed) for seed in config.evaluation.seeds] for arm in config.evaluation.arms}

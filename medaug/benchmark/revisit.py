@@ -113,9 +113,14 @@ def reproduce(
 
 
 def score_anomalies(
-    source: Path, weights: Path | None, out: Path | None, *, organ_mask: Path | None = None,
-    sequence: str | None = None, overrides: list[str],
-) -> list[Path]:  # fmt: skip
+    source: Path,
+    weights: Path | None,
+    out: Path | None,
+    *,
+    organ_mask: Path | None = None,
+    sequence: str | None = None,
+    overrides: list[str],
+) -> list[Path]:
     """Scores a scan, or the held-out slices of a run folder, by removal; the paths written, that of the scores last.
 
     Args:
@@ -137,9 +142,14 @@ def score_anomalies(
     config = load_config(None, overrides)
     score: Any = import_module("medaug.scans.score")
     return score.score_scan(
-        source, weights, out, settings=config.anomaly, organ_mask=organ_mask, sequence=sequence,
+        source,
+        weights,
+        out,
+        settings=config.anomaly,
+        organ_mask=organ_mask,
+        sequence=sequence,
         organ_margin_mm=config.data.organ_margin_mm,
-    )  # fmt: skip
+    )
 
 
 def _score_run(run: RunDir, weights: Path | None, overrides: list[str]) -> list[Path]:

@@ -23,7 +23,9 @@ def sensitivities(group: Group) -> tuple[list[str], dict[str, list[Estimate]]] |
         return None
     ticks = [f"{name.removeprefix(OF_A_CLASS)}\n{rates[name]['count']} lesions" for name in shown]
     return ticks, {
-        arm: [Estimate(*(by_rate[name][key] for key in ("mean", "low", "high"))) if by_rate[name] else NOTHING
-              for name in shown]
+        arm: [
+            Estimate(*(by_rate[name][key] for key in ("mean", "low", "high"))) if by_rate[name] else NOTHING
+            for name in shown
+        ]
         for arm, by_rate in found["arms"].items()
-    }  # fmt: skip
+    }

@@ -94,14 +94,19 @@ def _readme(found: Finished, parts: list[Part]) -> str:
     settings = "".join(f" --set {key}=<folder>" for key in data)
     width = max(len(part.name) for part in parts)
     lines = [
-        f"Results of medaug {command}: {found.config.name}", "",
-        f"{README:<{width}}  this list", *(f"{part.name:<{width}}  {part.what}" for part in parts), "",
-        "To make them again:", f"  medaug {command} config.yaml{settings} --out again",
+        f"Results of medaug {command}: {found.config.name}",
+        "",
+        f"{README:<{width}}  this list",
+        *(f"{part.name:<{width}}  {part.what}" for part in parts),
+        "",
+        "To make them again:",
+        f"  medaug {command} config.yaml{settings} --out again",
         "  medaug export-results again results",
-        "On the same machine, with the versions of environment.json, the tables are identical.", "",
+        "On the same machine, with the versions of environment.json, the tables are identical.",
+        "",
         "No image of a patient is in this folder. Patients are named as in the split; where these names are no",
         "pseudonyms, replace them before you pass the folder on.",
-    ]  # fmt: skip
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -91,8 +91,9 @@ def plan_of(config: PipelineConfig, out: Path, jobs: int) -> Plan:
     done = {job.name for job in every if _is_done(job)}
     cells = [
         PlannedCell(job.block.labelled, job.block.fold, job.arm, job.seed, job.ratio, job.name in done)
-        for job in every if job.kind == "cell"
-    ]  # fmt: skip
+        for job in every
+        if job.kind == "cell"
+    ]
     return Plan(cells, _eta(every, done, jobs), outlook(config, expected_patients(config)))
 
 
@@ -122,10 +123,14 @@ def rows_of(group: dict[str, Any]) -> list[list[str]]:
         return [f"{comparison['reference']}: {difference}" if named else difference, comparison["verdict"]]
 
     return [
-        [arm, interval_text(scores[main]), *compared(to_standard.get(arm), named=False),
-         *compared(to_rival.get(arm), named=True)]
+        [
+            arm,
+            interval_text(scores[main]),
+            *compared(to_standard.get(arm), named=False),
+            *compared(to_rival.get(arm), named=True),
+        ]
         for arm, scores in group["arms"].items()
-    ]  # fmt: skip
+    ]
 
 
 def _is_done(job: Job) -> bool:

@@ -54,11 +54,15 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(
-    name="medaug", cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXIT_CODES,
+    name="medaug",
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog=EXIT_CODES,
     rich_markup_mode=None,  # plain help: rich's takes as long to import as all the rest
     help="GAN augmentation for medical images: insert and remove tumors, and measure whether it helps.\n\n"
     "Start with: `medaug run quickstart --out out/quickstart`",
-)  # fmt: skip
+)
 
 
 def _print_version(wanted: bool) -> None:

@@ -42,9 +42,15 @@ def doctor(
     from medaug.doctor.text import examination_text
 
     found = api.doctor(
-        data, sequence=sequence, layout=layout, target=target, target_sequence=target_sequence,
-        patient_regex=patient_regex, tumor_labels=tumor_labels, out=out,
-    )  # fmt: skip
+        data,
+        sequence=sequence,
+        layout=layout,
+        target=target,
+        target_sequence=target_sequence,
+        patient_regex=patient_regex,
+        tumor_labels=tumor_labels,
+        out=out,
+    )
     if json:
         print_json(found)
     else:
@@ -72,10 +78,19 @@ def init(
     """
     from medaug import api
 
-    say(api.init(
-        data, out=out, task=task, sequence=sequence, layout=layout, target=target, target_sequence=target_sequence,
-        patient_regex=patient_regex, tumor_labels=tumor_labels,
-    ))  # fmt: skip
+    say(
+        api.init(
+            data,
+            out=out,
+            task=task,
+            sequence=sequence,
+            layout=layout,
+            target=target,
+            target_sequence=target_sequence,
+            patient_regex=patient_regex,
+            tumor_labels=tumor_labels,
+        )
+    )
     typer.echo(visible(f"next: medaug doctor {data}, then medaug run {out} --out out/{out.stem}"), err=True)
 
 

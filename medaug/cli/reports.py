@@ -26,8 +26,7 @@ def report(folder: RunFolder) -> None:
 
 @app.command("export-results")
 def export_results(
-    folder: RunFolder,
-    out: Annotated[Path, typer.Argument(help="New folder, or a zip where the name ends in .zip.")],
+    folder: RunFolder, out: Annotated[Path, typer.Argument(help="New folder, or a zip where the name ends in .zip.")]
 ) -> None:
     """Write results for a paper's supplement: settings, splits, scores, environment, plots; no images, no paths.
 

@@ -18,8 +18,7 @@ Set = Annotated[
     typer.Option("--set", autocompletion=settings, help="`key=value` over the pipeline file; repeatable."),
 ]
 PipelineFile = Annotated[
-    Path,
-    typer.Argument(autocompletion=pipelines, help="Pipeline YAML, or the name of one that comes with medaug."),
+    Path, typer.Argument(autocompletion=pipelines, help="Pipeline YAML, or the name of one that comes with medaug.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved settings and stop.")]
 SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="List unreadable files and go on without.")]
@@ -61,11 +60,25 @@ def train_cycle(
     """
     from medaug import api
 
-    _print_result(api.train_cycle(
-        domain=domain, model=model, data=data, out=out, config=config, set_=set_, devices=devices, precision=precision,
-        max_steps=max_steps, seed=seed, sequence=sequence, patient_regex=patient_regex,
-        skip_unreadable=skip_unreadable, dry_run=dry_run, on_stage=say_stage,
-    ))  # fmt: skip
+    _print_result(
+        api.train_cycle(
+            domain=domain,
+            model=model,
+            data=data,
+            out=out,
+            config=config,
+            set_=set_,
+            devices=devices,
+            precision=precision,
+            max_steps=max_steps,
+            seed=seed,
+            sequence=sequence,
+            patient_regex=patient_regex,
+            skip_unreadable=skip_unreadable,
+            dry_run=dry_run,
+            on_stage=say_stage,
+        )
+    )
 
 
 @app.command("train-gan")
@@ -87,10 +100,21 @@ def train_gan(
     """
     from medaug import api
 
-    _print_result(api.train_gan(
-        data=data, out=out, config=config, set_=set_, max_steps=max_steps, seed=seed, sequence=sequence,
-        patient_regex=patient_regex, skip_unreadable=skip_unreadable, dry_run=dry_run, on_stage=say_stage,
-    ))  # fmt: skip
+    _print_result(
+        api.train_gan(
+            data=data,
+            out=out,
+            config=config,
+            set_=set_,
+            max_steps=max_steps,
+            seed=seed,
+            sequence=sequence,
+            patient_regex=patient_regex,
+            skip_unreadable=skip_unreadable,
+            dry_run=dry_run,
+            on_stage=say_stage,
+        )
+    )
 
 
 @app.command()
@@ -124,9 +148,7 @@ def run(
     """
     from medaug import api
 
-    found = api.run(
-        pipeline, out=out, set_=set_, skip_unreadable=skip_unreadable, dry_run=dry_run, on_stage=say_stage
-    )  # fmt: skip
+    found = api.run(pipeline, out=out, set_=set_, skip_unreadable=skip_unreadable, dry_run=dry_run, on_stage=say_stage)
     _print_result(found)
     if not isinstance(found, Path):
         from medaug.stages.outlook import expected_patients, say_outlook

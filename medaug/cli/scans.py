@@ -43,10 +43,21 @@ def insert(
     from medaug import api
 
     for path in api.insert(
-        scan, weights=weights, out=out, count=count, seed=seed, size_mm=size_mm, organ_mask=organ_mask, mask=mask,
-        avoid=avoid, tumor_labels=tumor_labels, style_from=style_from, style_mask=style_mask, sequence=sequence,
+        scan,
+        weights=weights,
+        out=out,
+        count=count,
+        seed=seed,
+        size_mm=size_mm,
+        organ_mask=organ_mask,
+        mask=mask,
+        avoid=avoid,
+        tumor_labels=tumor_labels,
+        style_from=style_from,
+        style_mask=style_mask,
+        sequence=sequence,
         overwrite=overwrite,
-    ):  # fmt: skip
+    ):
         say(path)
 
 
@@ -91,9 +102,15 @@ def remove(
     from medaug import api
 
     for path in api.remove(
-        scan, mask=mask, weights=weights, out=out, seed=seed, tumor_labels=tumor_labels, sequence=sequence,
+        scan,
+        mask=mask,
+        weights=weights,
+        out=out,
+        seed=seed,
+        tumor_labels=tumor_labels,
+        sequence=sequence,
         overwrite=overwrite,
-    ):  # fmt: skip
+    ):
         say(path)
 
 
@@ -120,10 +137,20 @@ def grow(
     from medaug import api
 
     for path in api.grow(
-        scan, weights=weights, out=out, steps=steps, start_mm=start_mm, doubling_days=doubling_days,
-        interval_days=interval_days, mass_effect=mass_effect, reach_mm=reach_mm, seed=seed, organ_mask=organ_mask,
-        sequence=sequence, overwrite=overwrite,
-    ):  # fmt: skip
+        scan,
+        weights=weights,
+        out=out,
+        steps=steps,
+        start_mm=start_mm,
+        doubling_days=doubling_days,
+        interval_days=interval_days,
+        mass_effect=mass_effect,
+        reach_mm=reach_mm,
+        seed=seed,
+        organ_mask=organ_mask,
+        sequence=sequence,
+        overwrite=overwrite,
+    ):
         say(path)
 
 

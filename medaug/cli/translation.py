@@ -38,10 +38,21 @@ def synth_ct(
     from medaug import api
 
     for path in api.synth_ct(
-        scan, weights=weights, out=out, series=series, mask=mask, direction=direction, output_format=output_format,
-        label=label, segmentation=segmentation, name=name, deidentify=deidentify, seed=seed, sequence=sequence,
+        scan,
+        weights=weights,
+        out=out,
+        series=series,
+        mask=mask,
+        direction=direction,
+        output_format=output_format,
+        label=label,
+        segmentation=segmentation,
+        name=name,
+        deidentify=deidentify,
+        seed=seed,
+        sequence=sequence,
         overwrite=overwrite,
-    ):  # fmt: skip
+    ):
         say(path)
 
 

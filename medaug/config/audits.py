@@ -56,9 +56,10 @@ class LimitsConfig(Section):
             return values
         return {
             name: cls.model_fields[name].default.model_dump() | given
-            if name in cls.model_fields and isinstance(given, dict) else given
+            if name in cls.model_fields and isinstance(given, dict)
+            else given
             for name, given in values.items()
-        }  # fmt: skip
+        }
 
 
 class AuditConfig(Section):

@@ -13,9 +13,11 @@ class BenchmarkConfig(Section):
     """How many labelled patients and how much synthetic data there are, one benchmark group each."""
 
     labelled: tuple[PositiveInt | Literal["all"], ...] = Field(
-        ("all",), min_length=1, description="how many training patients there are, for the GAN and for every arm; the "
-        "subsets are nested, and all of them are scored on the same patients"
-    )  # fmt: skip
+        ("all",),
+        min_length=1,
+        description="how many training patients there are, for the GAN and for every arm; the "
+        "subsets are nested, and all of them are scored on the same patients",
+    )
     ratios: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = Field(
         None, min_length=1, description="synthetic ratios of the arms that have one; none: evaluation.synthetic_ratio"
     )

@@ -14,10 +14,13 @@ from medaug.volumes import Domain, Percentiles, Window
 ORGAN_MARGIN_MM = 6.0
 LEAST_WINDOW = 1e-9
 MODALITIES = {
-    "MR": ("mri", "t1", "t1n", "t1c", "t1ce", "t1w", "t2", "t2w", "t2f", "flair", "dwi", "adc"), "CT": (),
-    "PET": ("pt", "suv", "fdg"), "US": ("ultrasound", "sonography", "busi"),
-    "XR": ("xray", "x-ray", "cr", "dx", "dr", "rg", "mg", "cxr", "mammography"), "other": ("ot",),
-}  # fmt: skip
+    "MR": ("mri", "t1", "t1n", "t1c", "t1ce", "t1w", "t2", "t2w", "t2f", "flair", "dwi", "adc"),
+    "CT": (),
+    "PET": ("pt", "suv", "fdg"),
+    "US": ("ultrasound", "sonography", "busi"),
+    "XR": ("xray", "x-ray", "cr", "dx", "dr", "rg", "mg", "cxr", "mammography"),
+    "other": ("ot",),
+}
 """By name, what else they are called: DICOM's codes, sequences, words in the names of folders."""
 MOST_CLASSES = 255
 """Class numbers are stored in 8 bits."""
@@ -52,9 +55,10 @@ class DataConfig(Section):
 
     root: Path | None = Field(None, description="folder or datalist JSON; none: phantoms")
     layout: str = Field(
-        "auto", description="auto, brats, kaggle-lgg, msd, datalist, dicom, images-labels, bids, case-folders, "
-        "side-by-side or paired-folders"
-    )  # fmt: skip
+        "auto",
+        description="auto, brats, kaggle-lgg, msd, datalist, dicom, images-labels, bids, case-folders, "
+        "side-by-side or paired-folders",
+    )
     patient_regex: str | None = Field(
         None, description="finds the patient, its one group, in a scan's name; none: visits are known by their names"
     )
@@ -64,9 +68,10 @@ class DataConfig(Section):
     )
     window_hu: tuple[float, float] = Field((-160.0, 240.0), description="CT only: mapped to [-1, 1]")
     window: tuple[float, float] | None = Field(
-        None, description="fixed bounds in au, of any modality: [0, 255] for pictures of 8 bits, also of a CT, whose "
-        "grey levels are not HU; none: window_hu for CT, percentiles of each scan otherwise"
-    )  # fmt: skip
+        None,
+        description="fixed bounds in au, of any modality: [0, 255] for pictures of 8 bits, also of a CT, whose "
+        "grey levels are not HU; none: window_hu for CT, percentiles of each scan otherwise",
+    )
     tumor_labels: tuple[LabelValue, ...] | None = Field(
         None, min_length=1, description="label values that are tumor; none: as their names say, else all above 0"
     )

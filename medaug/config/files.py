@@ -34,9 +34,7 @@ LARGEST_SETTING = 1024
 """Of a method's widths, depths and weights of losses; weights folders hold no larger ones."""
 
 
-def load_config(
-    path: Path | None, overrides: list[str], options: Mapping[str, Any] | None = None
-) -> PipelineConfig:  # fmt: skip
+def load_config(path: Path | None, overrides: list[str], options: Mapping[str, Any] | None = None) -> PipelineConfig:
     """A pipeline file (or the defaults) with options and then `key.subkey=value` overrides on top, checked.
 
     Args:

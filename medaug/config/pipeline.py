@@ -45,9 +45,11 @@ class SplitConfig(Section):
     """
 
     file: Path | None = Field(
-        None, exclude_if=lambda file: file is None, description='a split of your own: {"train": [patient, ...], '
-        '"validation": [...], "test": [...]}, or nnU-Net\'s splits_final.json with split.fold (its `val` is tested)'
-    )  # fmt: skip
+        None,
+        exclude_if=lambda file: file is None,
+        description='a split of your own: {"train": [patient, ...], '
+        '"validation": [...], "test": [...]}, or nnU-Net\'s splits_final.json with split.fold (its `val` is tested)',
+    )
     train: Patients | Share = Field(0.6, gt=0)
     validation: Patients | Share = 0.2
     labelled: PositiveInt | None = Field(
@@ -80,9 +82,11 @@ class TranslatorConfig(BaseModel):
     type: str = "cyclegan"
     mask_guided: bool = True
     warm_start: Path | None = Field(
-        None, exclude_if=lambda folder: folder is None, description="weights folder of the same method and sizes that "
-        "the generators start from (discriminators start anew)"
-    )  # fmt: skip
+        None,
+        exclude_if=lambda folder: folder is None,
+        description="weights folder of the same method and sizes that "
+        "the generators start from (discriminators start anew)",
+    )
 
     @property
     def method(self) -> str:
@@ -97,10 +101,12 @@ class CropConfig(Section):
     """What the translator sees at once, and which lesions it learns from."""
 
     size: tuple[Voxels, ...] | None = Field(
-        None, min_length=2, max_length=3,
+        None,
+        min_length=2,
+        max_length=3,
         description="voxels by axis (not given: 48 × 48, 3-D 32 × 32 × 16); null: whole images, which is what "
-        "plain 2-D methods read if nothing is given"
-    )  # fmt: skip
+        "plain 2-D methods read if nothing is given",
+    )
     overlap: float = Field(0.5, ge=0, lt=1, description="plain methods in use: of neighbouring windows, as a fraction")
     min_diameter_mm: float = Field(5.0, gt=0, le=1000)
     healthy: Literal["anywhere", "tumor-free"] = Field(
@@ -119,9 +125,12 @@ class PairingConfig(Section):
     )
     share: float = Field(0.5, gt=0, le=1, description="part of the samples that are pairs, where there are both kinds")
     tumor_share: float | None = Field(
-        None, gt=0, lt=1, description="part of the unpaired images of either domain that show something labelled; in "
-        "the target what a network trained on data sees; none: all images alike"
-    )  # fmt: skip
+        None,
+        gt=0,
+        lt=1,
+        description="part of the unpaired images of either domain that show something labelled; in "
+        "the target what a network trained on data sees; none: all images alike",
+    )
     seed: Seed = 0
 
 
@@ -149,9 +158,12 @@ class SynthesisConfig(Section):
     size_mm: tuple[SpacingMm, SpacingMm] | None = Field(None, description="diameters; none: the training fold's")
     shape: Literal["bank", "blob", "mixed"] = "bank"
     gate: float | None = Field(
-        None, ge=0, le=1, description="least agreement (Dice around the lesions) of a frozen segmenter with a written "
-        "case, or else it is drawn again; null: all are written"
-    )  # fmt: skip
+        None,
+        ge=0,
+        le=1,
+        description="least agreement (Dice around the lesions) of a frozen segmenter with a written "
+        "case, or else it is drawn again; null: all are written",
+    )
     styles: int = Field(4, ge=1, le=1000, description="domain ct: translations a scan, by methods that know styles")
     seed: Seed = 0
     workers: Workers = 1
@@ -168,13 +180,15 @@ class EvaluationConfig(Section):
     """The downstream experiment: the same network, equal updates, with and without synthetic cases."""
 
     task: Literal["segmentation", "classification", "translation", "none"] = Field(
-        "segmentation", description="of the downstream network: outline the tumor, or tell whether there is one; "
-        "domain ct: segmentation in both domains, translation (compared with registered images), or none"
-    )  # fmt: skip
+        "segmentation",
+        description="of the downstream network: outline the tumor, or tell whether there is one; "
+        "domain ct: segmentation in both domains, translation (compared with registered images), or none",
+    )
     arms: tuple[str, ...] = Field(
-        ("standard", "standard+gan"), description="(not given, where nothing is inserted online, in domain ct, for "
-        "classification and with data.slices above 1: standard, standard+gan-offline)"
-    )  # fmt: skip
+        ("standard", "standard+gan"),
+        description="(not given, where nothing is inserted online, in domain ct, for "
+        "classification and with data.slices above 1: standard, standard+gan-offline)",
+    )
     own_arms: dict[ArmName, OwnArmConfig] = Field({}, description="a user's, by name; trained after `arms`")
     seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
     synthetic_ratio: float = Field(0.5, ge=0, le=1, description="part of a batch that is synthetic in GAN arms")

@@ -143,9 +143,11 @@ def _read_json(path: str | Path) -> Any:
         raise
     except json.JSONDecodeError as error:
         raise DataError.about(
-            f"{path}, line {error.lineno}, column {error.colno}", f"malformed JSON ({error.msg})", "valid JSON",
+            f"{path}, line {error.lineno}, column {error.colno}",
+            f"malformed JSON ({error.msg})",
+            "valid JSON",
             "Correct that line; if the file was cut off, write it again.",
-        ) from error  # fmt: skip
+        ) from error
     except UnicodeDecodeError as error:
         raise DataError.about(
             path, f"bytes that are not UTF-8 text (at byte {error.start})", "a JSON file", "Save it as UTF-8."

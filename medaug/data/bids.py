@@ -60,9 +60,11 @@ def find_bids(root: Path, sequence: str | int | None) -> list[Case]:
     for scan, files in images.items():
         if chosen not in files:
             raise DataError.about(
-                root, f"only {', '.join(files)} of {scan}", f"the sequence {chosen}",
+                root,
+                f"only {', '.join(files)} of {scan}",
+                f"the sequence {chosen}",
                 "Add the file, move the subject away, choose another `--sequence`, or write a datalist.",
-            )  # fmt: skip
+            )
         cases.append(make_case(scan, files[chosen], _label_of(chosen, labels[scan] or labels[RUN.sub("", scan)])))
     return cases
 
@@ -73,7 +75,9 @@ def _label_of(sequence: str, labels: list[Path]) -> Path | None:
     found = named if len(labels) > 1 and named else labels
     if len(found) > 1:
         raise DataError.about(
-            found[0], f"{len(found)} labels that could be meant (also {found[1].name})", "one label a scan",
+            found[0],
+            f"{len(found)} labels that could be meant (also {found[1].name})",
+            "one label a scan",
             "Move the others away, or write a datalist.",
-        )  # fmt: skip
+        )
     return found[0] if found else None

@@ -38,9 +38,14 @@ class Unreadable:
 
 
 def prepare_cases(
-    cases: Sequence[Case], folder: str | Path, *, skip_unreadable: bool = False, workers: int = 2,
-    progress: Callable[[int, int], None] | None = None, **options: Any,
-) -> tuple[list[dict[str, Any]], list[Unreadable]]:  # fmt: skip
+    cases: Sequence[Case],
+    folder: str | Path,
+    *,
+    skip_unreadable: bool = False,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> tuple[list[dict[str, Any]], list[Unreadable]]:
     """Prepares all cases in threads; the result has the order of `cases`.
 
     Args:
@@ -153,9 +158,13 @@ def _prepare(case: Case, folder: Path, options: Options) -> dict[str, Any]:
         arrays["label"] = store_array(folder, f"{case['case']}.label", decoded.label)
     spacing_mm = spacing_of(decoded.affine, decoded.image.ndim)
     entry = {
-        **case, "arrays": arrays, "affine": decoded.affine.tolist(), "spacing_mm": list(spacing_mm),
-        "shape": list(decoded.image.shape), **decoded.facts,
-    }  # fmt: skip
+        **case,
+        "arrays": arrays,
+        "affine": decoded.affine.tolist(),
+        "spacing_mm": list(spacing_mm),
+        "shape": list(decoded.image.shape),
+        **decoded.facts,
+    }
     if spacing_mm != decoded.stored_mm:
         entry["resampled_from_mm"] = list(decoded.stored_mm)
     files = {relative: seal(folder / relative) for relative in arrays.values()}

@@ -20,8 +20,30 @@ BRATS_SEQUENCES = {"flair": ("flair", "t2f"), "t1": ("t1", "t1n"), "t1ce": ("t1c
 BRATS_NAME = re.compile(
     r"^(?P<id>.+)[_-](?P<kind>flair|t2f|t1ce|t1c|t1gd|t1n|t1|t2w|t2|segm?)\.nii(\.gz)?$", re.IGNORECASE
 )
-BARE_IMAGES = ("imaging", "image", "img", "volume", "scan", "ct", "cbct", "mr", "mri", "pet", "flair", "t1", "t1w",
-               "t1n", "t1c", "t1ce", "t1gd", "t2", "t2w", "t2f", "adc", "dwi")  # fmt: skip
+BARE_IMAGES = (
+    "imaging",
+    "image",
+    "img",
+    "volume",
+    "scan",
+    "ct",
+    "cbct",
+    "mr",
+    "mri",
+    "pet",
+    "flair",
+    "t1",
+    "t1w",
+    "t1n",
+    "t1c",
+    "t1ce",
+    "t1gd",
+    "t2",
+    "t2w",
+    "t2f",
+    "adc",
+    "dwi",
+)
 BARE_LABELS = ("segmentation", "aggregated_maj_seg", "seg", "label", "labels", "mask")
 """The first of these that is there is the label."""
 SEG = "seg"
@@ -67,9 +89,11 @@ def _folders(root: Path, kind_of: Callable[[Path], str | None]) -> Folders:
             continue
         if kind in folders.setdefault(path.parent, {}):
             raise DataError.about(
-                path.parent, f"two files for {kind} ({folders[path.parent][kind].name}, {path.name})",
-                "one file per sequence in a case folder", "Move one of them away.",
-            )  # fmt: skip
+                path.parent,
+                f"two files for {kind} ({folders[path.parent][kind].name}, {path.name})",
+                "one file per sequence in a case folder",
+                "Move one of them away.",
+            )
         folders[path.parent][kind] = path
     return {folder: files for folder, files in folders.items() if files.keys() - {SEG, *BARE_LABELS}}
 
@@ -92,9 +116,11 @@ def _cases(root: Path, folders: Folders, sequence: str | int | None, order: list
     for (folder, files), name in zip(folders.items(), _names(root, list(folders)), strict=True):
         if chosen not in files:
             raise DataError.about(
-                folder, f"only {', '.join(files)}", f"the sequence {chosen}",
+                folder,
+                f"only {', '.join(files)}",
+                f"the sequence {chosen}",
                 "Add the file, move this folder away, or choose another `--sequence`.",
-            )  # fmt: skip
+            )
         cases.append(make_case(name, files[chosen], files.get(SEG)))
     return cases
 
@@ -103,7 +129,8 @@ def _names(root: Path, folders: list[Path]) -> list[str]:
     """The folders' own names, with those above where a name is there twice or only says when (`Timepoint_1`)."""
     counts = Counter(folder.name for folder in folders)
     return [
-        folder.name if counts[folder.name] == 1 and not is_visit(folder.name)
+        folder.name
+        if counts[folder.name] == 1 and not is_visit(folder.name)
         else "_".join(folder.relative_to(root).parts)
         for folder in folders
-    ]  # fmt: skip
+    ]

@@ -19,18 +19,28 @@ Case = dict[str, Any]
 
 
 def make_case(
-    case: str, image: Path, label: Path | None, *, patient: str | None = None, scan: str | None = None,
-    channel: int | None = None, series_uid: str | None = None,
-) -> Case:  # fmt: skip
+    case: str,
+    image: Path,
+    label: Path | None,
+    *,
+    patient: str | None = None,
+    scan: str | None = None,
+    channel: int | None = None,
+    series_uid: str | None = None,
+) -> Case:
     """One case; the scan defaults to the case itself, the patient to what `visits.with_patients` finds in its name.
 
     Args:
         series_uid: which DICOM series, where `image` is a folder of several.
     """
     made = {
-        "case": case, "patient": patient, "scan": scan or case,
-        "image": str(image), "label": str(label) if label is not None else None, "channel": channel,
-    }  # fmt: skip
+        "case": case,
+        "patient": patient,
+        "scan": scan or case,
+        "image": str(image),
+        "label": str(label) if label is not None else None,
+        "channel": channel,
+    }
     return made if series_uid is None else made | {"series_uid": series_uid}
 
 

@@ -109,9 +109,11 @@ def inside(source: Path, text: str, must_exist: bool = True) -> Path:
     outside = os.path.relpath(os.path.abspath(folder / text), os.path.abspath(folder)).split(os.sep)[0] == os.pardir
     if outside:
         raise DataError.about(
-            source, f"the path {text:.200}, which leaves the folder", f"a path inside {folder}",
+            source,
+            f"the path {text:.200}, which leaves the folder",
+            f"a path inside {folder}",
             "Move the datalist to the data, or the data below it.",
-        )  # fmt: skip
+        )
     path = Path(os.path.normpath(folder / text))
     if must_exist and not _is_there(path):
         raise _missing(source, text)
@@ -134,9 +136,11 @@ def own_file(folder: Path, text: Any, must_exist: bool = True) -> Path:
         raise _missing(source, text) from None
     if not within:
         raise DataError.about(
-            source, f"the path {text:.200}, a link that leaves the folder", f"a file in {folder}",
+            source,
+            f"the path {text:.200}, a link that leaves the folder",
+            f"a file in {folder}",
             "A run names its own files alone: write the set again.",
-        )  # fmt: skip
+        )
     return path
 
 
@@ -166,24 +170,30 @@ def _nnunet_cases(root: Path, channel: int | None) -> list[Case]:
         match = NNUNET_NAME.match(stem_of(path))
         if not match:
             raise DataError.about(
-                path, "a name without a channel number", "`<case>_0000` and so on, or a training list in dataset.json",
+                path,
+                "a name without a channel number",
+                "`<case>_0000` and so on, or a training list in dataset.json",
                 "Rename the file.",
-            )  # fmt: skip
+            )
         images.setdefault(match["case"], {})[int(match["channel"])] = path
     cases = []
     for case, files in images.items():
         if (channel or 0) not in files:
             raise DataError.about(
-                root / "imagesTr", f"no file {case}_{channel or 0:04d}", "one file per sequence and case",
+                root / "imagesTr",
+                f"no file {case}_{channel or 0:04d}",
+                "one file per sequence and case",
                 "Add the file, or choose another `--sequence`.",
-            )  # fmt: skip
+            )
         cases.append(make_case(case, files[channel or 0], labels.get(case)))
     orphans = sorted(labels.keys() - images.keys())
     if orphans:
         raise DataError.about(
-            labels[orphans[0]], f"{len(orphans)} label(s) without an image", "an image for every label",
+            labels[orphans[0]],
+            f"{len(orphans)} label(s) without an image",
+            "an image for every label",
             "Add the image, or move the label away.",
-        )  # fmt: skip
+        )
     return cases
 
 

@@ -120,14 +120,18 @@ def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | N
     image, affine = scan.as_tensor()[0].numpy(), scan.affine.numpy()
     if image.ndim < options.spatial_dims:
         raise DataError.about(
-            case["image"], f"a 2-D image of shape {image.shape}", "a volume, because the method is 3-D",
+            case["image"],
+            f"a 2-D image of shape {image.shape}",
+            "a volume, because the method is 3-D",
             "Set spatial_dims to 2, or give volumes.",
-        )  # fmt: skip
+        )
     if image.min() == image.max():
         raise DataError.about(
-            case["image"], f"a constant image (all {image.min():g})", "an image with contrast",
+            case["image"],
+            f"a constant image (all {image.min():g})",
+            "an image with contrast",
             "Leave it out, or choose another `--sequence`.",
-        )  # fmt: skip
+        )
     if not scan.meta["spacing_known"]:
         spacing = options.spacing_mm or (1.0,) * image.ndim
         if len(spacing) != image.ndim:
@@ -152,9 +156,11 @@ def _classes_of(label: np.ndarray, path: str, options: Options) -> np.ndarray:
         unknown = sorted(set(np.unique(label).tolist()) - {0, *options.known_labels})
         if unknown:
             raise DataError.about(
-                path, f"label values {unknown}", f"only 0 and {sorted(options.known_labels)}",
+                path,
+                f"label values {unknown}",
+                f"only 0 and {sorted(options.known_labels)}",
                 "Declare them in the label map, or correct the file.",
-            )  # fmt: skip
+            )
     if options.classes is None:
         tumor = label != 0 if options.tumor_labels is None else np.isin(label, options.tumor_labels)
         return tumor.astype(np.uint8)

@@ -18,9 +18,14 @@ GZIP_LEVEL = 1  # igzip has 0 to 3; 1 is the fast one
 
 
 def nifti_bytes(
-    array: np.ndarray, affine: np.ndarray, *, slope: float = 1.0, intercept: float = 0.0, compress: bool = True,
+    array: np.ndarray,
+    affine: np.ndarray,
+    *,
+    slope: float = 1.0,
+    intercept: float = 0.0,
+    compress: bool = True,
     like: nibabel.Nifti1Header | None = None,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """A NIfTI-1 file of an array (*S) as it is; readers see `array * slope + intercept`. Equal input, equal bytes.
 
     Args:
@@ -49,9 +54,15 @@ def nifti_bytes(
 
 
 def write_stored(
-    path: Path, array: np.ndarray, affine: np.ndarray, *, slope: float = 1.0, intercept: float = 0.0,
-    like: nibabel.Nifti1Header | None = None, colour: bool = False,
-) -> None:  # fmt: skip
+    path: Path,
+    array: np.ndarray,
+    affine: np.ndarray,
+    *,
+    slope: float = 1.0,
+    intercept: float = 0.0,
+    like: nibabel.Nifti1Header | None = None,
+    colour: bool = False,
+) -> None:
     """Writes an array (*S) of stored values in the format of the ending; see `nifti_bytes`.
 
     Raises:
@@ -78,9 +89,11 @@ def _write_picture(path: Path, array: np.ndarray, suffix: str, colour: bool) -> 
     kinds = ("uint8",) if colour else ("uint8", "uint16", "int32", "float32") if suffix in TIFF else ("uint8", "uint16")
     if array.ndim != (3 if colour else 2) or array.dtype.name not in kinds:
         raise DataError.about(
-            path, f"a {array.ndim}-D {array.dtype} image to write", f"2-D and one of {', '.join(kinds)} for {suffix}",
+            path,
+            f"a {array.ndim}-D {array.dtype} image to write",
+            f"2-D and one of {', '.join(kinds)} for {suffix}",
             "Write NIfTI (`.nii.gz`), or name a dtype.",
-        )  # fmt: skip
+        )
     with atomic_path(path) as temporary:
         options = {"compression": "tiff_lzw"} if suffix in TIFF else {}
         Image.fromarray(np.ascontiguousarray(array.swapaxes(0, 1))).save(temporary, **options)

@@ -66,24 +66,30 @@ def read_label(path: str | Path) -> MetaTensor:
     """
     if suffix_of(path) in LOSSY:
         raise DataError.about(
-            path, "a label stored as JPEG, which changes its values", "a lossless label",
+            path,
+            "a label stored as JPEG, which changes its values",
+            "a lossless label",
             "Save it as PNG, TIFF or NIfTI from the original.",
-        )  # fmt: skip
+        )
     decoded = decode(path, palette_as_index=True)
     array = scaled(one_channel(decoded, path), decoded)
     check_finite(array, str(path))
     whole = np.rint(array) if np.issubdtype(array.dtype, np.floating) else array
     if whole is not array and np.abs(array - whole).max() > 1e-4:
         raise DataError.about(
-            path, f"label values that are not whole numbers ({array.min():g} to {array.max():g})", "whole numbers",
+            path,
+            f"label values that are not whole numbers ({array.min():g} to {array.max():g})",
+            "whole numbers",
             "Threshold the probability map, or check that the file is a label.",
-        )  # fmt: skip
+        )
     low, high = float(whole.min()), float(whole.max())
     if low < -32768 or high > 32767:
         raise DataError.about(
-            path, f"label values from {low:g} to {high:g}", "values that fit 16 bits",
+            path,
+            f"label values from {low:g} to {high:g}",
+            "values that fit 16 bits",
             "Renumber the labels, or check that the file is a label.",
-        )  # fmt: skip
+        )
     kind = np.uint8 if low >= 0 and high <= 255 else np.int16
     return _as_metatensor(whole.astype(kind), array.dtype.name, decoded, path)
 
@@ -110,9 +116,11 @@ def write_scan(
     array = to_numpy(image)
     if array.ndim not in (3, 4) or array.shape[0] != 1:
         raise DataError.about(
-            path, f"an image of shape {array.shape} to write", "(1, X, Y) or (1, X, Y, Z)",
+            path,
+            f"an image of shape {array.shape} to write",
+            "(1, X, Y) or (1, X, Y, Z)",
             "Write one channel at a time, or use write_channels.",
-        )  # fmt: skip
+        )
     write_stored(Path(path), to_dtype(array[0], dtype, path), _affine_to_write(image, affine))
 
 
@@ -131,9 +139,11 @@ def write_channels(
     picture = suffix_of(path) not in NIFTI
     if array.ndim != (3 if picture else 4) or (picture and array.shape[0] != 3):
         raise DataError.about(
-            path, f"channels of shape {array.shape} to write", "(3, X, Y) for a picture, (C, X, Y, Z) for NIfTI",
+            path,
+            f"channels of shape {array.shape} to write",
+            "(3, X, Y) for a picture, (C, X, Y, Z) for NIfTI",
             "Write the channels one by one with write_scan.",
-        )  # fmt: skip
+        )
     stored = to_dtype(np.moveaxis(array, 0, -1), dtype, path)
     write_stored(Path(path), stored, _affine_to_write(image, affine), colour=picture)
 
@@ -148,8 +158,11 @@ def _without_padding(array: np.ndarray, path: str | Path) -> np.ndarray:
     background = array[~padding].min()
     log.warning(
         "%s: %d voxels of padding (%g) are read as background (%g, the lowest of the others)",
-        path, np.count_nonzero(padding), array[padding][0], background,
-    )  # fmt: skip
+        path,
+        np.count_nonzero(padding),
+        array[padding][0],
+        background,
+    )
     return np.where(padding, background, array)
 
 
@@ -170,16 +183,20 @@ def one_channel(decoded: Decoded, path: str | Path, channel: int | None = None) 
     count = array.shape[-1] if decoded.has_channels else 1
     if channel is not None and not 0 <= channel < count:
         raise DataError.about(
-            path, f"{count} channel(s)", f"at least {channel + 1}, because channel {channel} was chosen",
+            path,
+            f"{count} channel(s)",
+            f"at least {channel + 1}, because channel {channel} was chosen",
             f"Choose one of {', '.join(map(str, range(count)))} (`--sequence`).",
-        )  # fmt: skip
+        )
     if decoded.has_channels:
         if channel is None and (array != array[..., :1]).any():
             listed = ", ".join(map(str, range(count)))
             raise DataError.about(
-                path, f"{count} different channels ({listed}; shape {array.shape})", "one channel, or a choice",
+                path,
+                f"{count} different channels ({listed}; shape {array.shape})",
+                "one channel, or a choice",
                 "Choose one with `--sequence`, by number or by name where the data set names them.",
-            )  # fmt: skip
+            )
         array = array[..., channel or 0]
     while array.ndim > 2 and array.shape[-1] == 1:
         array = array[..., 0]
@@ -196,9 +213,12 @@ def _as_metatensor(
     affine = np.asarray(decoded.affine, dtype=np.float64)
     _check_affine(affine, array.shape, path)
     meta = {
-        "path": str(path), "dtype": dtype_on_disk, "spacing_known": decoded.spacing_known, "modality": decoded.modality,
+        "path": str(path),
+        "dtype": dtype_on_disk,
+        "spacing_known": decoded.spacing_known,
+        "modality": decoded.modality,
         **(chosen or {}),
-    }  # fmt: skip
+    }
     return MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(affine), meta=meta)
 
 
@@ -213,16 +233,20 @@ def _check_affine(affine: np.ndarray, shape: tuple[int, ...], path: str | Path) 
         or abs(np.linalg.det(axes)) < 1e-6
     ):
         raise DataError.about(
-            path, "a header whose voxel-to-mm matrix cannot be inverted", "a valid affine",
+            path,
+            "a header whose voxel-to-mm matrix cannot be inverted",
+            "a valid affine",
             "Correct the spacing and orientation in the header.",
-        )  # fmt: skip
+        )
     long = [axis for axis, size in enumerate(shape) if size > 1]
     shear = np.abs(np.triu((axes.T @ axes)[np.ix_(long, long)], 1)).max(initial=0)
     if shear > SHEAR_TOLERANCE:
         raise DataError.about(
-            path, f"axes that stand {90 - np.degrees(np.arcsin(shear)):.1f} degrees to each other (a shear)",
-            "axes at right angles", "Resample it onto such a grid, or correct its header (sform or qform).",
-        )  # fmt: skip
+            path,
+            f"axes that stand {90 - np.degrees(np.arcsin(shear)):.1f} degrees to each other (a shear)",
+            "axes at right angles",
+            "Resample it onto such a grid, or correct its header (sform or qform).",
+        )
 
 
 def to_numpy(image: MetaTensor | torch.Tensor | np.ndarray) -> np.ndarray:

@@ -83,9 +83,11 @@ def tumors_of(names: dict[int, str], found: Collection[int], layout: str) -> Tum
     )
     listed = ", ".join(map(str, values[:20]))
     return Tumors(
-        None, f"the labels hold the value(s) {listed}, {said}: say which are tumor, for example "
-        f"`--set data.tumor_labels=[{values[-1]}]` (`--tumor-labels {values[-1]}` for doctor and init)", undecided=True,
-    )  # fmt: skip
+        None,
+        f"the labels hold the value(s) {listed}, {said}: say which are tumor, for example "
+        f"`--set data.tumor_labels=[{values[-1]}]` (`--tumor-labels {values[-1]}` for doctor and init)",
+        undecided=True,
+    )
 
 
 def is_healthy(name: str) -> bool:

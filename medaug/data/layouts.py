@@ -160,9 +160,11 @@ def _find_lgg(root: Path, sequence: Sequence) -> list[Case]:
             image = stem.removesuffix("_mask")
             if image not in files:
                 raise DataError.about(
-                    path, "a mask without its image", f"{image}{path.suffix} beside it",
+                    path,
+                    "a mask without its image",
+                    f"{image}{path.suffix} beside it",
                     "Copy the image again, or move the mask away.",
-                )  # fmt: skip
+                )
             if image == stem:
                 mask = files.get(f"{stem}_mask")
                 cases.append(make_case(stem, path, mask, scan=folder.name, channel=channel))
@@ -177,9 +179,11 @@ def _find_images_labels(root: Path, sequence: Sequence) -> list[Case]:
     orphans = sorted(labels.keys() - images.keys(), key=natural_key)
     if orphans:
         raise DataError.about(
-            labels[orphans[0]], f"{len(orphans)} label(s) without an image", "the same name in images/ and labels/",
+            labels[orphans[0]],
+            f"{len(orphans)} label(s) without an image",
+            "the same name in images/ and labels/",
             "Add the image, or move the label away.",
-        )  # fmt: skip
+        )
     channel = choose_channel([str(name) for name in names], sequence, str(root))
     return [make_case(stem, path, labels.get(stem), channel=channel) for stem, path in images.items()]
 
@@ -229,9 +233,11 @@ def _check_unique(cases: list[Case], root: Path) -> None:
     for case in cases:
         if case["case"] in seen:
             raise DataError.about(
-                root, f"two cases named {case['case']} ({seen[case['case']]} and {case['image']})", "unique names",
+                root,
+                f"two cases named {case['case']} ({seen[case['case']]} and {case['image']})",
+                "unique names",
                 'Rename one of them, or in a datalist give each entry its own "case".',
-            )  # fmt: skip
+            )
         seen[case["case"]] = case["image"]
 
 

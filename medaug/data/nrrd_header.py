@@ -25,9 +25,16 @@ from medaug.data.unpacking import (
 
 LARGEST_VOXEL_BYTES = 8
 LENGTHS_MM = {
-    "m": 1000.0, "meter": 1000.0, "cm": 10.0, "centimeter": 10.0, "um": 1e-3, "µm": 1e-3, "μm": 1e-3, "micron": 1e-3,
+    "m": 1000.0,
+    "meter": 1000.0,
+    "cm": 10.0,
+    "centimeter": 10.0,
+    "um": 1e-3,
+    "µm": 1e-3,
+    "μm": 1e-3,
+    "micron": 1e-3,
     "micrometer": 1e-3,
-}  # fmt: skip
+}
 """Units that headers name in words; where they name none, or another, lengths are in mm."""
 
 
@@ -100,9 +107,13 @@ def _data_of(header: dict[str, Any], file: BinaryIO) -> Stream:
 def _ras_signs(space: str) -> tuple[float, float, float]:
     """Signs that turn an NRRD `space` into RAS; without a space the file is taken as LPS, as MONAI and ITK do."""
     named = {
-        "right-anterior-superior": "ras", "left-anterior-superior": "las", "left-posterior-superior": "lps",
-        "ras": "ras", "las": "las", "lps": "lps",
-    }.get(space)  # fmt: skip
+        "right-anterior-superior": "ras",
+        "left-anterior-superior": "las",
+        "left-posterior-superior": "lps",
+        "ras": "ras",
+        "las": "las",
+        "lps": "lps",
+    }.get(space)
     if named is None:
         raise ValueError(f"space {space!r}, which has no known orientation")
     return (1.0 if named[0] == "r" else -1.0, 1.0 if named[1] == "a" else -1.0, 1.0)

@@ -13,9 +13,7 @@ from typing import BinaryIO
 
 from medaug.errors import DataError
 
-SPECIAL = {
-    stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
-}  # fmt: skip
+SPECIAL = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 

@@ -22,7 +22,7 @@ def is_paired_folders(root: Path) -> bool:
         one.keys() & other.keys()
         for kinds in _patients(root).values()
         for one, other in combinations([kinds[kind] for kind in kinds if kind.lower() not in LABEL_WORDS], 2)
-    )  # fmt: skip
+    )
 
 
 def find_paired_folders(root: Path, sequence: str | int | None) -> list[Case]:
@@ -39,9 +39,11 @@ def find_paired_folders(root: Path, sequence: str | int | None) -> list[Case]:
     for patient, kinds in patients.items():
         if chosen not in kinds:
             raise DataError.about(
-                root / patient, f"only {', '.join(kinds)}", f"a folder {chosen} with images",
+                root / patient,
+                f"only {', '.join(kinds)}",
+                f"a folder {chosen} with images",
                 "Add it, move this patient away, or choose another `--sequence`.",
-            )  # fmt: skip
+            )
         cases += [make_case(f"{patient}-{stem}", path, None, scan=patient) for stem, path in kinds[chosen].items()]
     return cases
 

@@ -11,9 +11,16 @@ from medaug.progress import track
 
 
 def write_phantoms(
-    out: Path, layout: str, *, anatomy: str, patients: int, seed: int, shape: tuple[int, int, int] | None = None,
-    spacing_mm: tuple[float, float, float] | None = None, label: str = "tumor",
-) -> int:  # fmt: skip
+    out: Path,
+    layout: str,
+    *,
+    anatomy: str,
+    patients: int,
+    seed: int,
+    shape: tuple[int, int, int] | None = None,
+    spacing_mm: tuple[float, float, float] | None = None,
+    label: str = "tumor",
+) -> int:
     """Writes `patients` phantoms; returns how many scans.
 
     Args:

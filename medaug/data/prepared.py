@@ -132,9 +132,11 @@ class View:
         if self.level is None:
             if slices > 1:
                 raise DataError.about(
-                    self.entry["image"], "a single picture", f"a volume, because data.slices is {slices}",
+                    self.entry["image"],
+                    "a single picture",
+                    f"a volume, because data.slices is {slices}",
                     "Set data.slices to 1, or give volumes.",
-                )  # fmt: skip
+                )
             return array[region][None]
         levels = np.clip(np.arange(slices) - slices // 2 + self.level, 0, array.shape[-1] - 1)
         return np.stack([array[(*region, level)] for level in levels])
@@ -195,10 +197,11 @@ def common_spacing_mm(views: list[View]) -> tuple[float, ...]:
     if off.max() > SPACING_TOLERANCE:
         view = views[int(off.argmax())]
         raise DataError.about(
-            view.entry["image"], f"a voxel size of {_text(view.spacing_mm, [view])}",
+            view.entry["image"],
+            f"a voxel size of {_text(view.spacing_mm, [view])}",
             f"about {_text(common, views)}, as in most cases",
             "Resample the scans to one voxel size (data.resample_mm, not grid_size), or train on those that share one.",
-        )  # fmt: skip
+        )
     return tuple(float(s) for s in common)
 
 

@@ -40,9 +40,15 @@ from medaug.errors import DataError, MedaugError
 PICTURE_BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I": 32, "F": 32}
 """A pixel, by mode; 8 bits a channel where none is named."""
 PICTURE_MOST = {
-    "PNG": DEFLATE_MOST, "JPEG": 2048, "raw": 1, "packbits": 64, "tiff_lzw": 4096, "jpeg": 2048,
-    "tiff_deflate": DEFLATE_MOST, "tiff_adobe_deflate": DEFLATE_MOST,
-}  # fmt: skip
+    "PNG": DEFLATE_MOST,
+    "JPEG": 2048,
+    "raw": 1,
+    "packbits": 64,
+    "tiff_lzw": 4096,
+    "jpeg": 2048,
+    "tiff_deflate": DEFLATE_MOST,
+    "tiff_adobe_deflate": DEFLATE_MOST,
+}
 """Bytes that one byte can stand for at the most, by format, of TIFF by compression; others have no such bound."""
 _STDERR_LOCK = threading.Lock()  # one decoder at a time may own file descriptor 2
 _DECODER_NOISE = re.compile(r"^(\w*(LZW|ZIP|Fax|TIFF|JPEG|Predictor)\w*:|tempfile\.tif:|\s+ideal = ).*")
@@ -91,9 +97,11 @@ def decode(path: str | Path, palette_as_index: bool = False, series_uid: str | N
     except Exception as error:  # third-party decoders meet damaged bytes with every kind of exception
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError.about(
-            path, f"a damaged or foreign file ({reason[-1]})", f"a readable {suffix} image",
+            path,
+            f"a damaged or foreign file ({reason[-1]})",
+            f"a readable {suffix} image",
             "Copy or download it again, or leave it out (`--skip-unreadable`).",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _check_file(path: Path, suffix: str) -> None:
@@ -101,9 +109,11 @@ def _check_file(path: Path, suffix: str) -> None:
         raise DataError.about(path, "no such file", "an image file", "Check the path.")
     if not suffix:
         raise DataError.about(
-            path, f"an unknown file ending {path.suffix!r}", f"one of {', '.join(READABLE)}",
+            path,
+            f"an unknown file ending {path.suffix!r}",
+            f"one of {', '.join(READABLE)}",
             "Convert it, for example to NIfTI.",
-        )  # fmt: skip
+        )
     if check_regular(path).stat().st_size == 0:
         raise DataError.about(path, "an empty file (0 bytes)", f"a {suffix} image", "Copy or download it again.")
 
@@ -166,9 +176,11 @@ def _decode_picture(path: Path, palette_as_index: bool) -> Decoded:
         pages = getattr(picture, "n_frames", 1)
         if pages > 1:
             raise DataError.about(
-                path, f"a stack of {pages} pages", "one picture a file",
+                path,
+                f"a stack of {pages} pages",
+                "one picture a file",
                 "Save it as a NIfTI volume, or as one file per slice.",
-            )  # fmt: skip
+            )
         with _quiet_stderr():
             picture.load()
         as_colours = picture.mode in ("P", "PA") and not palette_as_index

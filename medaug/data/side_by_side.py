@@ -16,10 +16,46 @@ from medaug.data.suffixes import DICOM, is_scan, stem_of, suffix_of
 from medaug.data.visits import patient_in
 from medaug.errors import DataError
 
-LABEL_WORDS = {"seg", "segm", "segmentation", "segmentations", "label", "labels", "labelstr", "labelsts", "mask",
-               "masks", "msk", "roi", "gt", "groundtruth", "annotation", "annotations"}  # fmt: skip
-IMAGE_WORDS = {"volume", "vol", "image", "images", "imagestr", "img", "imgs", "imaging", "scan", "orig", "ct", "mr",
-               "mri", "flair", "t1", "t1w", "t1c", "t1ce", "t2", "t2w"}  # fmt: skip
+LABEL_WORDS = {
+    "seg",
+    "segm",
+    "segmentation",
+    "segmentations",
+    "label",
+    "labels",
+    "labelstr",
+    "labelsts",
+    "mask",
+    "masks",
+    "msk",
+    "roi",
+    "gt",
+    "groundtruth",
+    "annotation",
+    "annotations",
+}
+IMAGE_WORDS = {
+    "volume",
+    "vol",
+    "image",
+    "images",
+    "imagestr",
+    "img",
+    "imgs",
+    "imaging",
+    "scan",
+    "orig",
+    "ct",
+    "mr",
+    "mri",
+    "flair",
+    "t1",
+    "t1w",
+    "t1c",
+    "t1ce",
+    "t2",
+    "t2w",
+}
 LOOKED_AT = 20_000
 """Files of a folder in no layout, at most."""
 
@@ -41,10 +77,11 @@ def find_side_by_side(root: Path, sequence: str | int | None) -> list[Case]:
     pairs, orphans = _pairs(_files(root))
     if orphans:
         raise DataError.about(
-            orphans[0], f"{len(orphans)} label(s) without an image of their own",
+            orphans[0],
+            f"{len(orphans)} label(s) without an image of their own",
             "one image for each, of the same name but for a word such as volume and segmentation",
             "Add the image, move the label away, or write a datalist.",
-        )  # fmt: skip
+        )
     keys = Counter(_key(image) for image, _, _ in pairs)
     kinds = sorted({kind for _, kind, _ in pairs}) if max(keys.values(), default=0) > 1 else []
     chosen = choose_sequence(kinds, sequence, str(root)) if kinds else None

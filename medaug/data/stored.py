@@ -58,9 +58,13 @@ class StoredScan:
         stored = stored.astype(kind)
         stored[changed] = to_dtype((after[changed].astype(np.float64) - decoded.intercept) / decoded.slope, kind, path)
         write_stored(
-            path, stored, self.image.affine.numpy(), slope=decoded.slope, intercept=decoded.intercept,
+            path,
+            stored,
+            self.image.affine.numpy(),
+            slope=decoded.slope,
+            intercept=decoded.intercept,
             like=decoded.nifti,
-        )  # fmt: skip
+        )
 
     @cached_property
     def _decoded(self) -> Decoded:

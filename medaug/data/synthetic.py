@@ -44,9 +44,10 @@ def with_provenance(cases: list[Case]) -> list[Case]:
     """The same cases; those that only a file's name gives away are marked, by their sidecar where there is one."""
     return [
         case | {"synthetic": _by_sidecar(Path(case["image"]))}
-        if "synthetic" not in case and NAME.search(stem_of(case["image"])) else case
+        if "synthetic" not in case and NAME.search(stem_of(case["image"]))
+        else case
         for case in cases
-    ]  # fmt: skip
+    ]
 
 
 def is_synthetic(case: Mapping[str, Any]) -> bool:
@@ -68,8 +69,9 @@ def _checked(facts: Any, made_from: tuple[str, ...], trained_on: tuple[str, ...]
         return {}
     found = {
         name: [text for key in keys for text in facts.get(key) or []]
-        if all(isinstance(facts.get(key) or [], list) for key in keys) else [None]
+        if all(isinstance(facts.get(key) or [], list) for key in keys)
+        else [None]
         for name, keys in (("made_from", made_from), ("trained_on", trained_on))
-    }  # fmt: skip
+    }
     fits = found["made_from"] and all(isinstance(text, str) for texts in found.values() for text in texts)
     return {name: sorted(set(map(str, texts))) for name, texts in found.items()} if fits else {}

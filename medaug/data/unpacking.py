@@ -89,9 +89,11 @@ def check_within_limit(declared: int, path: str | Path) -> None:
     """
     if declared > (most := most_bytes()):
         raise DataError.about(
-            path, f"an image of {declared:,} bytes", f"at most {most:,}",
+            path,
+            f"an image of {declared:,} bytes",
+            f"at most {most:,}",
             f"If the file is sound, set the environment variable {LIMIT} higher; it needs a few times that memory.",
-        )  # fmt: skip
+        )
 
 
 def read_declared(stream: Stream, declared: int, start: bytes = b"") -> bytes:

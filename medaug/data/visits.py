@@ -162,8 +162,13 @@ def _say_what_was_grouped(told: dict[str, str], root: Path) -> None:
     if example is not None:
         log.warning(
             "%s: %d scans are of %d patients, as their names say: %s are of %s. Where that is wrong, %s.",
-            root, len(told), len(visits), _some(example[1]), example[0], REMEDY,
-        )  # fmt: skip
+            root,
+            len(told),
+            len(visits),
+            _some(example[1]),
+            example[0],
+            REMEDY,
+        )
 
 
 def _listed(cases: list[Case], file: Path) -> list[Case]:
@@ -171,9 +176,11 @@ def _listed(cases: list[Case], file: Path) -> list[Case]:
     missing = [case["case"] for case in cases if case["case"] not in patients and case["scan"] not in patients]
     if missing:
         raise DataError.about(
-            file, f"no patient for {missing[0]} ({len(missing)} missing)", f"one for every case: {PATIENTS_JSON}",
+            file,
+            f"no patient for {missing[0]} ({len(missing)} missing)",
+            f"one for every case: {PATIENTS_JSON}",
             "Add them.",
-        )  # fmt: skip
+        )
     return [case | {"patient": str(patients.get(case["case"], patients.get(case["scan"])))} for case in cases]
 
 
@@ -181,9 +188,11 @@ def _found_in(name: str, pattern: re.Pattern[str], root: Path) -> str:
     match = pattern.search(name)
     if not match or not match[1]:
         raise DataError.about(
-            root, f"no patient in the name {name!r} by {pattern.pattern!r}", "a match in every name",
+            root,
+            f"no patient in the name {name!r} by {pattern.pattern!r}",
+            "a match in every name",
             "Correct `--patient-regex`, or write patients.json instead.",
-        )  # fmt: skip
+        )
     return match[1]
 
 

@@ -115,8 +115,10 @@ def _write_msd(records: Iterable[ScanRecord], out: Path, label_names: dict[int, 
         _write_label(out / "labelsTr" / f"{record.patient}.nii.gz", record)
     description = {
         "channel_names": {str(index): name for index, name in enumerate(names)},
-        "labels": _named(label_names, highest), "numTraining": patients, "file_ending": ".nii.gz",
-    }  # fmt: skip
+        "labels": _named(label_names, highest),
+        "numTraining": patients,
+        "file_ending": ".nii.gz",
+    }
     write_json(out / "dataset.json", description)
 
 
@@ -135,9 +137,10 @@ def _write_datalist(records: Iterable[ScanRecord], out: Path, label_names: dict[
         out / "datalist.json",
         {
             "channel_names": {str(index): name for index, name in enumerate(names)},
-            "labels": _named(label_names, highest), "training": entries,
+            "labels": _named(label_names, highest),
+            "training": entries,
         },
-    )  # fmt: skip
+    )
 
 
 def _named(names: dict[int, str], highest: int) -> dict[str, int]:

@@ -20,14 +20,7 @@ from medaug.doctor.duplicates import Pair, equal_pairs, similar_pairs
 from medaug.doctor.looking import SPECK_MM, Look, by_text, grouped, rare_values, spacing_text, summary_of
 from medaug.doctor.modality import check_modality_setting
 from medaug.doctor.scans import Refusal, ScanFacts
-from medaug.doctor.suggestion import (
-    LEAST_TESTED,
-    differ,
-    fits,
-    plane_spacings_mm,
-    sections_of,
-    split_of,
-)
+from medaug.doctor.suggestion import LEAST_TESTED, differ, fits, plane_spacings_mm, sections_of, split_of
 from medaug.errors import ConfigError, DataError, MedaugError
 
 PREVALENCE_LIMIT = 0.1
@@ -85,10 +78,15 @@ def checks_of(
         _orientation(look),
     ]
     if look.synthetic:
-        checks.append(Check(
-            "synthetic", "warn", f"{len(look.synthetic)} case(s) were made by medaug: they are no patients, are never "
-            "tested, and train only where nobody else had a part in them (docs/exports.md)", look.synthetic,
-        ))  # fmt: skip
+        checks.append(
+            Check(
+                "synthetic",
+                "warn",
+                f"{len(look.synthetic)} case(s) were made by medaug: they are no patients, are never "
+                "tested, and train only where nobody else had a part in them (docs/exports.md)",
+                look.synthetic,
+            )
+        )
     if tumors:
         checks.append(_labels(look))
         if look.labelled:
@@ -120,22 +118,32 @@ def prevalence_check(look: Look, target: Look | None) -> Check:
     """The risk that a translation adds or removes tumors because one domain shows more of them (Cohen 2018)."""
     of_a = summary_of(look).prevalence
     if target is None:
-        sentence = "no label" if of_a is None else (
-            f"{of_a.by_slice:.0%} of slices show a tumor; insertion changes nothing outside its mask"
-        )  # fmt: skip
+        sentence = (
+            "no label"
+            if of_a is None
+            else (f"{of_a.by_slice:.0%} of slices show a tumor; insertion changes nothing outside its mask")
+        )
         return Check("prevalence", "pass", sentence, [])
     of_b = summary_of(target).prevalence
     if of_a is None or of_b is None:
         side = "data" if of_a is None else "target"
-        return Check("prevalence", "warn", f"unknown: {side} has no label. A translation may add or remove tumors if "
-                     "one kind of image shows more of them; audit it with `medaug audit`.", [])  # fmt: skip
+        return Check(
+            "prevalence",
+            "warn",
+            f"unknown: {side} has no label. A translation may add or remove tumors if "
+            "one kind of image shows more of them; audit it with `medaug audit`.",
+            [],
+        )
     found = f"{of_a.by_slice:.0%} of the slices of data show something labelled, {of_b.by_slice:.0%} of target"
     if abs(of_a.by_slice - of_b.by_slice) <= PREVALENCE_LIMIT:
         return Check("prevalence", "pass", found, [])
     return Check(
-        "prevalence", "warn", f"{found}: they differ by more than {PREVALENCE_LIMIT:.0%}, and a translation may add or "
-        "remove tumors to even that out. Balance the two, or set pairing.tumor_share.", [],
-    )  # fmt: skip
+        "prevalence",
+        "warn",
+        f"{found}: they differ by more than {PREVALENCE_LIMIT:.0%}, and a translation may add or "
+        "remove tumors to even that out. Balance the two, or set pairing.tumor_share.",
+        [],
+    )
 
 
 def _undeclared(look: Look, data: DataConfig) -> list[Refusal]:
@@ -181,9 +189,11 @@ def _names(look: Look) -> Check:
 
 
 def _readable(look: Look, refusals: list[Refusal]) -> Check:
-    read = f"{len(look.facts)} of {len(look.cases)} cases" if len(look.facts) < len(look.cases) else (
-        f"all {len(look.cases)} cases"
-    )  # fmt: skip
+    read = (
+        f"{len(look.facts)} of {len(look.cases)} cases"
+        if len(look.facts) < len(look.cases)
+        else (f"all {len(look.cases)} cases")
+    )
     if refusals:
         sentence = f"{read}; {len(refusals)} would be refused; `--skip-unreadable` goes on without unreadable files"
         return Check("readable", "fail", sentence, [refusal.reason for refusal in refusals])
@@ -204,8 +214,13 @@ def _intensity(look: Look) -> Check:
         fact.case for fact, r in zip(look.facts, ratio, strict=True) if not 1 / INTENSITY_LIMIT <= r <= INTENSITY_LIMIT
     ]
     if odd:
-        return Check("intensity", "warn", f"{len(odd)} scan(s) more than {INTENSITY_LIMIT:g} times brighter or darker "
-                     "than most; each scan has its own window, so this does no harm by itself", odd)  # fmt: skip
+        return Check(
+            "intensity",
+            "warn",
+            f"{len(odd)} scan(s) more than {INTENSITY_LIMIT:g} times brighter or darker "
+            "than most; each scan has its own window, so this does no harm by itself",
+            odd,
+        )
     return Check(
         "intensity", "pass", "HU" if look.looks_like_hu else "no absolute unit; each scan has its own window", []
     )
@@ -240,8 +255,13 @@ def _orientation(look: Look) -> Check:
     odd = [f"{case} ({group.value})" for group in others for case in group.cases]
     turned = any(group.value[2] not in _axis(first.value[2]) for group in others)
     effect = "in another order of axes" if turned else "mirrored"
-    return Check("orientation", "warn", f"{len(odd)} scan(s) are stored {effect}, not as {first.value}: all are turned "
-                 "alike by what their headers say. Check that those are right.", odd)  # fmt: skip
+    return Check(
+        "orientation",
+        "warn",
+        f"{len(odd)} scan(s) are stored {effect}, not as {first.value}: all are turned "
+        "alike by what their headers say. Check that those are right.",
+        odd,
+    )
 
 
 def _axis(letter: str) -> str:
@@ -254,11 +274,21 @@ def _labels(look: Look) -> Check:
     if not look.is_for_tumors:
         others = [name for name in look.sequences if name != look.sequence]
         here = f", here with `--target-sequence {others[0]}`" if others else ""
-        return Check("labels", "warn", f"{len(missing)} images and no label: there is no tumor to learn from, and they "
-                     f"are one side of a translation (`--target`{here}), no more", [])  # fmt: skip
+        return Check(
+            "labels",
+            "warn",
+            f"{len(missing)} images and no label: there is no tumor to learn from, and they "
+            f"are one side of a translation (`--target`{here}), no more",
+            [],
+        )
     if len(missing) == len(look.cases):
-        return Check("labels", "fail", f"{len(missing)} images and no label; expected a label beside every training "
-                     "image. Add the labels, or translate to a second kind of image (`--target`).", [])  # fmt: skip
+        return Check(
+            "labels",
+            "fail",
+            f"{len(missing)} images and no label; expected a label beside every training "
+            "image. Add the labels, or translate to a second kind of image (`--target`).",
+            [],
+        )
     if missing:
         return Check("labels", "warn", f"{len(missing)} case(s) have no label and are left out", missing)
     empty = [fact.case for fact in look.labelled if not fact.marked.voxels]
@@ -269,8 +299,13 @@ def _labels(look: Look) -> Check:
 def _lesions(look: Look, config: PipelineConfig) -> Check:
     found, unit = summary_of(look).lesions, look.length_unit
     if found is None:
-        return Check("lesions", "fail", f"no labelled part of {SPECK_MM:g} {unit} or more; expected tumors to learn "
-                     "from. Check the labels' values and the voxel size.", [])  # fmt: skip
+        return Check(
+            "lesions",
+            "fail",
+            f"no labelled part of {SPECK_MM:g} {unit} or more; expected tumors to learn "
+            "from. Check the labels' values and the voxel size.",
+            [],
+        )
     without = sorted(
         {fact.patient for fact in look.labelled} - {fact.patient for fact in look.labelled if fact.marked.voxels}
     )
@@ -298,8 +333,13 @@ def _with_crop(look: Look, config: PipelineConfig, sentence: str, without: list[
         for fact, diameter, extent in sections
     )
     if training and not learned:
-        return Check("lesions", "fail", f"{sentence}. The training patients have nothing else to learn from; choose "
-                     "another split.seed, or add patients", [])  # fmt: skip
+        return Check(
+            "lesions",
+            "fail",
+            f"{sentence}. The training patients have nothing else to learn from; choose "
+            "another split.seed, or add patients",
+            [],
+        )
     names = list(dict.fromkeys(fact.case for fact in left_out))
     return Check("lesions", "warn" if left_out else "pass", sentence, [*without, *names])
 
@@ -330,8 +370,13 @@ def _duplicates(facts: list[ScanFacts]) -> Iterator[Check]:
     else:
         yield Check("duplicates", "pass", "no two images are the same, or share a slice", [])
     if similar:
-        yield Check("near-duplicates", "warn", f"{len(similar)} pair(s) of nearly identical images under two patients: "
-                    "look at them; one scan may be there twice", _named(similar))  # fmt: skip
+        yield Check(
+            "near-duplicates",
+            "warn",
+            f"{len(similar)} pair(s) of nearly identical images under two patients: "
+            "look at them; one scan may be there twice",
+            _named(similar),
+        )
 
 
 def _named(pairs: list[Pair]) -> list[str]:

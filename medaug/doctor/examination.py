@@ -40,10 +40,17 @@ class Examination:
 
 
 def examine(
-    data: Path, *, sequence: str | int | None = None, target: Path | None = None,
-    target_sequence: str | int | None = None, layout: str = "auto", task: str | None = None,
-    patient_regex: str | None = None, tumor_labels: Sequence[int] | None = None, out: Path | None = None,
-) -> Examination:  # fmt: skip
+    data: Path,
+    *,
+    sequence: str | int | None = None,
+    target: Path | None = None,
+    target_sequence: str | int | None = None,
+    layout: str = "auto",
+    task: str | None = None,
+    patient_regex: str | None = None,
+    tumor_labels: Sequence[int] | None = None,
+    out: Path | None = None,
+) -> Examination:
     """Looks at a data set, or at two kinds of image between which shall be translated.
 
     Args:
@@ -70,9 +77,11 @@ def examine(
         raise ConfigError(f"{data}: {look.tumors.sentence}")
     if second is None and out is not None and not look.is_for_tumors:
         raise DataError.about(
-            data, f"{len(look.cases)} images and no label", "labels, or a second kind of image",
+            data,
+            f"{len(look.cases)} images and no label",
+            "labels, or a second kind of image",
             "Add labels, or translate: give `--target`, or `--target-sequence` where it lies in the same folder.",
-        )  # fmt: skip
+        )
     suggestion = suggestion_for(look, second, task, str(out or "pipeline.yaml"))
     found = _examination(look, second, suggestion)
     if out is not None:
@@ -108,7 +117,10 @@ def _examination(look: Look, target: Look | None, suggestion: Suggestion) -> Exa
     checks += copies_check(look, target) if target is not None else []
     checks += [patients_check(config, look, target), prevalence_check(look, target)]
     return Examination(
-        usable=not any(check.verdict == "fail" for check in checks), data=summary_of(look),
-        target=None if target is None else summary_of(target), checks=checks, refusals=refusals,
+        usable=not any(check.verdict == "fail" for check in checks),
+        data=summary_of(look),
+        target=None if target is None else summary_of(target),
+        checks=checks,
+        refusals=refusals,
         suggestion=suggestion.yaml if look.is_for_tumors or target is not None else "",
-    )  # fmt: skip
+    )

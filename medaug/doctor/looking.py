@@ -192,9 +192,12 @@ class Look:
 
 
 def take_look(
-    root: Path, layout: str = "auto", sequence: str | int | None = None, patient_regex: str | None = None,
+    root: Path,
+    layout: str = "auto",
+    sequence: str | int | None = None,
+    patient_regex: str | None = None,
     tumor_labels: tuple[int, ...] | None = None,
-) -> Look:  # fmt: skip
+) -> Look:
     """Finds and reads all cases; where several sequences are there and none is chosen, FLAIR or the first is taken.
 
     Raises:
@@ -244,22 +247,33 @@ def summary_of(look: Look) -> DataSummary:
     middle = np.median([fact.percentiles for fact in facts] or [(0.0, 0.0, 0.0)], axis=0).tolist()
     voxels = sum(int(np.prod(fact.shape)) for fact in facts)
     return DataSummary(
-        root=str(look.root), layout=look.layout, looks_like=LAYOUTS[look.layout].looks_like,
-        length_unit=look.length_unit, sequence=look.sequence, sequences=look.sequences, cases=len(look.cases),
+        root=str(look.root),
+        layout=look.layout,
+        looks_like=LAYOUTS[look.layout].looks_like,
+        length_unit=look.length_unit,
+        sequence=look.sequence,
+        sequences=look.sequences,
+        cases=len(look.cases),
         linked=sum(not Path(case["image"]).resolve().is_relative_to(look.root.resolve()) for case in look.cases),
-        read=len(facts), patients=len(cases_by_patient), cases_per_patient=_spread(list(cases_by_patient.values())),
+        read=len(facts),
+        patients=len(cases_by_patient),
+        cases_per_patient=_spread(list(cases_by_patient.values())),
         labelled=sum(case["label"] is not None for case in look.cases),
         shapes=grouped(facts, [by_text(fact.shape) for fact in facts]),
         spacings_mm=grouped(facts, [spacing_text(fact) for fact in facts]),
         orientations=grouped(facts, [fact.orientation or "not stored" for fact in facts]),
-        dtypes=sorted({fact.dtype for fact in facts}), modality=look.modality, looks_like_hu=look.looks_like_hu,
+        dtypes=sorted({fact.dtype for fact in facts}),
+        modality=look.modality,
+        looks_like_hu=look.looks_like_hu,
         lowest=min((fact.lowest for fact in facts), default=0.0),
         highest=max((fact.highest for fact in facts), default=0.0),
         percentiles=(middle[0], middle[1], middle[2]),
-        label_values=_label_values(labelled), lesions=_lesions(labelled), prevalence=_prevalence(labelled),
+        label_values=_label_values(labelled),
+        lesions=_lesions(labelled),
+        prevalence=_prevalence(labelled),
         megabytes=voxels * (4 + 1 + 1) / 1e6,  # image float32, label and organ one byte each
         seconds=round(look.seconds, 1),
-    )  # fmt: skip
+    )
 
 
 def grouped(facts: Sequence[ScanFacts], values: Sequence[str]) -> list[Group]:
@@ -305,9 +319,12 @@ def _lesions(labelled: list[ScanFacts]) -> Lesions | None:
         pairs = zip(fact.marked.diameters_mm, fact.marked.volumes_ml, strict=False)
         volumes += [volume for diameter, volume in pairs if diameter >= SPECK_MM]
     return Lesions(
-        len(large), len(diameters) - len(large), _spread(list(by_patient.values())), _spread(large),
+        len(large),
+        len(diameters) - len(large),
+        _spread(list(by_patient.values())),
+        _spread(large),
         _spread(volumes) if volumes else None,
-    )  # fmt: skip
+    )
 
 
 def _prevalence(labelled: list[ScanFacts]) -> Prevalence | None:
@@ -315,9 +332,11 @@ def _prevalence(labelled: list[ScanFacts]) -> Prevalence | None:
         return None
     ill = {fact.patient for fact in labelled if fact.marked.tumor_slices}
     return Prevalence(
-        sum(fact.slices for fact in labelled), sum(fact.marked.tumor_slices for fact in labelled),
-        len({fact.patient for fact in labelled}), len(ill),
-    )  # fmt: skip
+        sum(fact.slices for fact in labelled),
+        sum(fact.marked.tumor_slices for fact in labelled),
+        len({fact.patient for fact in labelled}),
+        len(ill),
+    )
 
 
 def _spread(values: Sequence[float]) -> Spread:

@@ -155,14 +155,22 @@ def _facts(case: Case, found: Decoded, window: Window | None) -> ScanFacts:
     values = image.reshape(-1)[:: max(1, image.size // SAMPLED)]
     low, middle, high = (float(value) for value in np.percentile(values, (0.5, 50, 99.5)))
     return ScanFacts(
-        case=case["case"], patient=case["patient"], image=case["image"], shape=image.shape,
+        case=case["case"],
+        patient=case["patient"],
+        image=case["image"],
+        shape=image.shape,
         spacing_mm=None if unknown else spacing_mm,
         orientation=None if unknown or image.ndim == 2 else found.facts["source_axes"],
-        dtype=found.facts["source_dtype"], modality=found.facts.get("source_modality"),
-        lowest=float(image.min()), highest=float(image.max()), percentiles=(low, middle, high), window=window,
+        dtype=found.facts["source_dtype"],
+        modality=found.facts.get("source_modality"),
+        lowest=float(image.min()),
+        highest=float(image.max()),
+        percentiles=(low, middle, high),
+        window=window,
         fingerprints=found.facts["fingerprints"],
-        thumbnail=_thumbnail(image), label=None if found.label is None else _label(case, found.label, spacing_mm),
-    )  # fmt: skip
+        thumbnail=_thumbnail(image),
+        label=None if found.label is None else _label(case, found.label, spacing_mm),
+    )
 
 
 def _label(case: Case, tumor: np.ndarray, spacing_mm: tuple[float, ...]) -> LabelFacts:
@@ -176,7 +184,7 @@ def _label(case: Case, tumor: np.ndarray, spacing_mm: tuple[float, ...]) -> Labe
         [float(size * voxel_ml) for size in sizes] if tumor.ndim == 3 else [],
         int(np.count_nonzero(tumor.reshape(-1, tumor.shape[2]).any(axis=0))) if tumor.ndim == 3 else int(tumor.any()),
         _sections(tumor, spacing_mm),
-    )  # fmt: skip
+    )
 
 
 def _sections(tumor: np.ndarray, spacing_mm: tuple[float, ...]) -> list[tuple[float, int, int]]:

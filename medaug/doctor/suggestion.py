@@ -103,8 +103,9 @@ def sections_of(look: Look, working_mm: float | None) -> list[tuple[ScanFacts, f
     return [
         (fact, diameter, np.ceil(np.array(extent) * ratio))
         for fact, ratio in zip(look.labelled, ratios, strict=True)
-        for diameter, *extent in fact.marked.sections if diameter >= SPECK_MM
-    ]  # fmt: skip
+        for diameter, *extent in fact.marked.sections
+        if diameter >= SPECK_MM
+    ]
 
 
 def fits(extent: np.ndarray, crop: Sequence[int]) -> bool:
@@ -124,8 +125,11 @@ def split_of(config: PipelineConfig, look: Look, target: Look | None) -> Split:
 
 def _settings(look: Look, target: Look | None, task: str | None) -> Iterator[Setting]:
     yield Setting("name", look.root.resolve().name)
-    yield Setting("domain", "tumor" if target is None else "ct", "insert and remove tumors" if target is None else
-                  "translate between two kinds of image")  # fmt: skip
+    yield Setting(
+        "domain",
+        "tumor" if target is None else "ct",
+        "insert and remove tumors" if target is None else "translate between two kinds of image",
+    )
     facts = look.facts + (target.facts if target is not None else [])
     working_mm = _working_mm(facts)
     yield from _data("data", look, working_mm)

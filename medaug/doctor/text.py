@@ -55,18 +55,22 @@ def _figures(s: DataSummary) -> Table:
         "voxel size": _groups(s.spacings_mm),
         "orientation": _groups(s.orientations),
         "intensity": f"{s.lowest:g} to {s.highest:g}; percentiles 0.5, 50, 99.5: "
-        + ", ".join(f"{value:g}" for value in s.percentiles) + f"; stored as {', '.join(s.dtypes)}",
+        + ", ".join(f"{value:g}" for value in s.percentiles)
+        + f"; stored as {', '.join(s.dtypes)}",
         "modality": f"{s.modality}{', in HU' if s.looks_like_hu else ''}",
         "label values": "; ".join(
             f"{v.value} in {v.cases} labels of {v.patients} patients"
-            + ("" if v.volume_ml is None else f", {_spread(v.volume_ml)} ml") for v in s.label_values
-        ) or "none",
+            + ("" if v.volume_ml is None else f", {_spread(v.volume_ml)} ml")
+            for v in s.label_values
+        )
+        or "none",
         "lesions": _lesions(s),
-        "prevalence": "unknown" if s.prevalence is None else
-        f"{s.prevalence.tumor_slices} of {s.prevalence.slices} labelled slices ({s.prevalence.by_slice:.0%}), "
+        "prevalence": "unknown"
+        if s.prevalence is None
+        else f"{s.prevalence.tumor_slices} of {s.prevalence.slices} labelled slices ({s.prevalence.by_slice:.0%}), "
         f"{s.prevalence.tumor_patients} of {s.prevalence.patients} patients",
         "cost": f"read in {s.seconds:g} s; prepared on this grid {s.megabytes:.0f} MB",
-    }  # fmt: skip
+    }
     for name, text in rows.items():
         table.add_row(name, text)
     return table

@@ -1,11 +1,6 @@
 """The downstream test: the same network for every arm, its scores per patient, and the verdict."""
 
-from medaug.evaluation.classification import (
-    ClassificationConfig,
-    build_classifier,
-    train_classifier,
-    tumor_probability,
-)
+from medaug.evaluation.classification import ClassificationConfig, build_classifier, train_classifier, tumor_probability
 from medaug.evaluation.detection import LesionCounts, lost_and_gained
 from medaug.evaluation.frozen import FrozenSegmenter, train_frozen_segmenter
 from medaug.evaluation.intervals import Interval, mean_interval

@@ -14,9 +14,12 @@ from medaug.lesions import component_boxes
 
 
 def agreement(
-    segmenter: FrozenSegmenter, image: np.ndarray, label: np.ndarray, inserted: np.ndarray,
+    segmenter: FrozenSegmenter,
+    image: np.ndarray,
+    label: np.ndarray,
+    inserted: np.ndarray,
     patch_size: tuple[int, ...] | None = None,
-) -> float:  # fmt: skip
+) -> float:
     """Dice in [0, 1] inside `around(inserted)`, real tumors left out; 0 where nothing is inserted.
 
     What the network makes of these, and of the rest of the scan, says nothing of the insertion.

@@ -60,16 +60,28 @@ def build_classifier(config: ClassificationConfig, seed: int) -> nn.Module:
     """A ResNet of 1 channel → 1 logit on the CPU, its weights drawn from `seed` alone (MONAI's own scheme)."""
     with isolated_rng(seed):
         return ResNet(
-            "basic", [1, 1, 1, 1], [config.width * 2**i for i in range(4)], config.spatial_dims, n_input_channels=1,
-            num_classes=1, conv1_t_size=5, conv1_t_stride=2, no_max_pool=True,
+            "basic",
+            [1, 1, 1, 1],
+            [config.width * 2**i for i in range(4)],
+            config.spatial_dims,
+            n_input_channels=1,
+            num_classes=1,
+            conv1_t_size=5,
+            conv1_t_stride=2,
+            no_max_pool=True,
             norm=("group", {"num_groups": GROUPS}),
-        )  # fmt: skip
+        )
 
 
 def train_classifier(
-    samples: Samples, config: ClassificationConfig, *, seed: int, fabric: Fabric | None = None, workers: int = 0,
+    samples: Samples,
+    config: ClassificationConfig,
+    *,
+    seed: int,
+    fabric: Fabric | None = None,
+    workers: int = 0,
     on_update: OnUpdate | None = None,
-) -> nn.Module:  # fmt: skip
+) -> nn.Module:
     """Trains one network on samples 0 … updates × batch_size − 1, in that order; bit for bit repeatable on CPU.
 
     Args:
@@ -89,9 +101,17 @@ def train_classifier(
         return functional.binary_cross_entropy_with_logits(model(images).float(), labels)  # (B, 1)
 
     return run_updates(
-        build_classifier(config, seed), loss_of, samples, partial(_stack, spatial_dims=config.spatial_dims), config,
-        task="classification", seed=seed, fabric=fabric, workers=workers, on_update=on_update,
-    )  # fmt: skip
+        build_classifier(config, seed),
+        loss_of,
+        samples,
+        partial(_stack, spatial_dims=config.spatial_dims),
+        config,
+        task="classification",
+        seed=seed,
+        fabric=fabric,
+        workers=workers,
+        on_update=on_update,
+    )
 
 
 @torch.inference_mode()

@@ -75,11 +75,13 @@ def count_detections(outlined: Sequence[Outlined], classes: int = 1) -> dict[str
     free = [scan for scan, has_tumor in tumor.items() if not has_tumor]
     keys = ("slices", "slice_false_positives", "slice_voxels")
     return {
-        "dimensions": outlined[0].truth.ndim, "lesions": lesions, "scans": len(tumor),
+        "dimensions": outlined[0].truth.ndim,
+        "lesions": lesions,
+        "scans": len(tumor),
         "false_positives": false_positives.total(),
         "tumor_free": {"scans": len(free), "false_positives": sum(false_positives[scan] for scan in free)}
         | dict(zip(keys, slices.tolist(), strict=True)),
-    }  # fmt: skip
+    }
 
 
 def _matched(prediction: np.ndarray, truth: np.ndarray, least_iou: float) -> tuple[np.ndarray, np.ndarray, int]:

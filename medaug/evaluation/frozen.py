@@ -35,6 +35,6 @@ def _against_the_rest(logits: Tensor) -> Tensor:
 
 def train_frozen_segmenter(
     samples: Samples, config: SegmentationConfig, *, seed: int, fabric: Fabric
-) -> FrozenSegmenter:  # fmt: skip
+) -> FrozenSegmenter:
     """Trains the network of the downstream test on `samples` (see `train_segmenter`) and freezes it, on the CPU."""
     return FrozenSegmenter(train_segmenter(samples, config, seed=seed, fabric=fabric).cpu(), config)

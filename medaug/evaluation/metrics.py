@@ -90,9 +90,12 @@ METRICS: dict[str, Metric] = {
 
 
 def _mean_over_occupied(
-    pairs: Sequence[Pair], spacing_mm: tuple[float, ...], surface_score: Callable[[np.ndarray, np.ndarray], float],
-    empty: float, missed: Sequence[float],
-) -> float:  # fmt: skip
+    pairs: Sequence[Pair],
+    spacing_mm: tuple[float, ...],
+    surface_score: Callable[[np.ndarray, np.ndarray], float],
+    empty: float,
+    missed: Sequence[float],
+) -> float:
     """Mean of `surface_score` over the pairs that hold truth or prediction; `missed[i]` where only one of them does."""
     scores = []
     for (prediction, truth), score_if_missed in zip(pairs, missed, strict=True):

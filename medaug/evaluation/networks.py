@@ -78,18 +78,28 @@ def _segresnet(spatial_dims: int, outputs: int, channels: Sequence[int]) -> nn.M
     """Residual blocks by level as in the paper: 1, 2, ..., 2, 4 on the way down and one each on the way up."""
     levels, width = len(channels), channels[0]
     return SegResNet(
-        spatial_dims, width, 1, outputs, norm=("GROUP", {"num_groups": math.gcd(NORM_GROUPS, width)}),
-        blocks_down=(1, *(2,) * (levels - 2), 4), blocks_up=(1,) * (levels - 1),
-    )  # fmt: skip
+        spatial_dims,
+        width,
+        1,
+        outputs,
+        norm=("GROUP", {"num_groups": math.gcd(NORM_GROUPS, width)}),
+        blocks_down=(1, *(2,) * (levels - 2), 4),
+        blocks_up=(1,) * (levels - 1),
+    )
 
 
 def _dynunet(spatial_dims: int, outputs: int, channels: Sequence[int]) -> nn.Module:
     """Kernels of 3, strides of 2 after the first level, instance norm, leaky ReLU, transposed convolutions."""
     halvings = (2,) * (len(channels) - 1)
     return DynUNet(
-        spatial_dims, 1, outputs, kernel_size=(3,) * len(channels), strides=(1, *halvings),
-        upsample_kernel_size=halvings, filters=tuple(channels),
-    )  # fmt: skip
+        spatial_dims,
+        1,
+        outputs,
+        kernel_size=(3,) * len(channels),
+        strides=(1, *halvings),
+        upsample_kernel_size=halvings,
+        filters=tuple(channels),
+    )
 
 
 def _uniform(weight: Tensor, bias: Tensor | None, generator: torch.Generator) -> None:

@@ -101,9 +101,15 @@ def _sensitivity(short: str, low_mm: float, high_mm: float | None) -> Rate:
         return [found for diameter_mm, found in counts["lesions"] if low_mm <= diameter_mm < most]
 
     return Rate(
-        f"Sensitivity, {short}", short, "lesions", lambda counts: sum(of_size(counts)),
-        lambda counts: len(of_size(counts)), True, (low_mm, high_mm), (0.0, 1.0),
-    )  # fmt: skip
+        f"Sensitivity, {short}",
+        short,
+        "lesions",
+        lambda counts: sum(of_size(counts)),
+        lambda counts: len(of_size(counts)),
+        True,
+        (low_mm, high_mm),
+        (0.0, 1.0),
+    )
 
 
 def _size(low_mm: float, high_mm: float | None, unit: str) -> str:
@@ -118,19 +124,31 @@ def _tumor_free(key: str) -> Callable[[Counts], float]:
 
 FALSE_POSITIVES: dict[str, Rate] = {
     "false_positives": Rate(
-        "False positives per scan", "per scan", "scans",
-        lambda counts: counts["false_positives"], lambda counts: counts["scans"],
+        "False positives per scan",
+        "per scan",
+        "scans",
+        lambda counts: counts["false_positives"],
+        lambda counts: counts["scans"],
     ),
     "tumor_free_false_positives": Rate(
-        "False positives per tumor-free scan", "per tumor-free scan", "tumor-free scans",
-        _tumor_free("false_positives"), _tumor_free("scans"),
+        "False positives per tumor-free scan",
+        "per tumor-free scan",
+        "tumor-free scans",
+        _tumor_free("false_positives"),
+        _tumor_free("scans"),
     ),
     "tumor_free_slice_false_positives": Rate(
-        "False positives per tumor-free slice", "per tumor-free slice", "tumor-free slices",
-        _tumor_free("slice_false_positives"), _tumor_free("slices"),
+        "False positives per tumor-free slice",
+        "per tumor-free slice",
+        "tumor-free slices",
+        _tumor_free("slice_false_positives"),
+        _tumor_free("slices"),
     ),
     "tumor_free_slice_voxels": Rate(
-        "False-positive voxels per tumor-free slice", "voxels there", "tumor-free slices",
-        _tumor_free("slice_voxels"), _tumor_free("slices"),
+        "False-positive voxels per tumor-free slice",
+        "voxels there",
+        "tumor-free slices",
+        _tumor_free("slice_voxels"),
+        _tumor_free("slices"),
     ),
-}  # fmt: skip
+}

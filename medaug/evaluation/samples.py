@@ -94,9 +94,13 @@ def say_sample_size(sources: Sequence[Source | None], patch_size: tuple[int, ...
     cut = "" if patch_size is None else "cut at random where an image is larger, most of them around a tumor, and "
     log.warning(
         "evaluation: training images have from %s to %s voxels. Samples of %s are %sfilled up with the window's lowest "
-        "value at the far ends where an image is smaller%s", least, most, " × ".join(map(str, size)), cut,
+        "value at the far ends where an image is smaller%s",
+        least,
+        most,
+        " × ".join(map(str, size)),
+        cut,
         "" if patch_size is not None else "; evaluation.patch_size trains on smaller patches",
-    )  # fmt: skip
+    )
 
 
 def _shapes(sources: Sequence[Source | None]) -> list[tuple[int, ...]]:
@@ -118,18 +122,27 @@ class SegmentationSamples(Dataset):
     """
 
     def __init__(
-        self, real: Source, synthetic: Source | Online | None, *, synthetic_ratio: float, seed: int, length: int,
-        patch_size: tuple[int, ...] | None = None, pasting: Compose | None = None, augmentation: Compose | None = None,
-    ):  # fmt: skip
+        self,
+        real: Source,
+        synthetic: Source | Online | None,
+        *,
+        synthetic_ratio: float,
+        seed: int,
+        length: int,
+        patch_size: tuple[int, ...] | None = None,
+        pasting: Compose | None = None,
+        augmentation: Compose | None = None,
+    ):
         self.real, self.synthetic, self.ratio, self.seed, self.length = real, synthetic, synthetic_ratio, seed, length
         self._written = synthetic if isinstance(synthetic, Source) else None
         self.patch_size = sample_size([real, self._written], patch_size)
         self._online = None if isinstance(synthetic, Source) else synthetic
         self._pools = {
             (invented, with_tumor): _with_tumor(source) if with_tumor else source
-            for invented, source in ((False, real), (True, self._written)) if source is not None
+            for invented, source in ((False, real), (True, self._written))
+            if source is not None
             for with_tumor in (False, True)
-        }  # fmt: skip
+        }
         self._tumor_share = TUMOR_SHARE
         self._paste, self._augment = pasting, augmentation
 
@@ -207,14 +220,28 @@ class ClassificationSamples(SegmentationSamples):
     """
 
     def __init__(
-        self, real: Source, synthetic: Source | None, counterparts: Source | None, *, synthetic_ratio: float, seed: int,
-        length: int, patch_size: tuple[int, ...] | None = None, pasting: Compose | None = None,
+        self,
+        real: Source,
+        synthetic: Source | None,
+        counterparts: Source | None,
+        *,
+        synthetic_ratio: float,
+        seed: int,
+        length: int,
+        patch_size: tuple[int, ...] | None = None,
+        pasting: Compose | None = None,
         augmentation: Compose | None = None,
-    ):  # fmt: skip
+    ):
         super().__init__(
-            real, synthetic, synthetic_ratio=synthetic_ratio, seed=seed, length=length, patch_size=patch_size,
-            pasting=pasting, augmentation=augmentation,
-        )  # fmt: skip
+            real,
+            synthetic,
+            synthetic_ratio=synthetic_ratio,
+            seed=seed,
+            length=length,
+            patch_size=patch_size,
+            pasting=pasting,
+            augmentation=augmentation,
+        )
         self._tumor_share = 0.5
         self._real = {kind: [_of_kind(real, kind, patch_size)] for kind in (True, False)}
         invented = [source for source in (synthetic, counterparts) if source is not None]
@@ -311,15 +338,21 @@ def standard_augmentation(spatial_dims: int) -> Compose:
     """The `standard` arm: flip, affine, gamma, noise, on {"image", "label"} in [-1, 1]."""
     keys, planes = ["image", "label"], ([0.26] if spatial_dims == 2 else [0.1, 0.1, 0.26])
     options: dict[str, Any] = {"mode": ("bilinear", "nearest"), "padding_mode": "border"}
-    return Compose([
-        RandFlipd(keys, prob=0.5, spatial_axis=0),
-        RandAffined(
-            keys, prob=0.7, rotate_range=planes, scale_range=[0.15] * spatial_dims,
-            translate_range=[5.0] * spatial_dims, **options,
-        ),
-        RandAdjustContrastd("image", prob=0.3, gamma=(0.7, 1.4)),
-        RandGaussianNoised("image", prob=0.3, std=0.05),
-    ])  # fmt: skip
+    return Compose(
+        [
+            RandFlipd(keys, prob=0.5, spatial_axis=0),
+            RandAffined(
+                keys,
+                prob=0.7,
+                rotate_range=planes,
+                scale_range=[0.15] * spatial_dims,
+                translate_range=[5.0] * spatial_dims,
+                **options,
+            ),
+            RandAdjustContrastd("image", prob=0.3, gamma=(0.7, 1.4)),
+            RandGaussianNoised("image", prob=0.3, std=0.05),
+        ]
+    )
 
 
 def _class_numbers(label: NdarrayOrTensor) -> torch.Tensor:

@@ -99,15 +99,18 @@ class SegmentationConfig:
 def build_segmenter(config: SegmentationConfig, generator: torch.Generator) -> nn.Module:
     """A network of 1 → `config.outputs` channels on the CPU, its weights drawn from `generator` alone."""
     options = {"num_res_units": config.num_res_units} if config.network == "unet" else {}
-    return build_network(
-        config.network, config.spatial_dims, config.outputs, config.channels, generator, **options
-    )  # fmt: skip
+    return build_network(config.network, config.spatial_dims, config.outputs, config.channels, generator, **options)
 
 
 def train_segmenter(
-    samples: Samples, config: SegmentationConfig, *, seed: int, fabric: Fabric | None = None, workers: int = 0,
+    samples: Samples,
+    config: SegmentationConfig,
+    *,
+    seed: int,
+    fabric: Fabric | None = None,
+    workers: int = 0,
     on_update: OnUpdate | None = None,
-) -> nn.Module:  # fmt: skip
+) -> nn.Module:
     """Trains one network on samples 0 … updates × batch_size − 1, in that order; bit for bit repeatable on CPU.
 
     Args:
@@ -130,16 +133,27 @@ def train_segmenter(
     several = config.classes > 1
     dice_and_entropy = DiceCELoss(
         batch=True,  # a slice without tumor does not swamp the Dice term
-        sigmoid=not several, softmax=several, to_onehot_y=several, include_background=not several,
-    )  # fmt: skip
+        sigmoid=not several,
+        softmax=several,
+        to_onehot_y=several,
+        include_background=not several,
+    )
 
     def loss_of(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         return dice_and_entropy(model(padded(images, config)).float(), padded(labels, config))  # (B, 1, *S)
 
     return run_updates(
-        network, loss_of, samples, partial(_stack, spatial_dims=config.spatial_dims), config, task="segmentation",
-        seed=seed, fabric=fabric, workers=workers, on_update=on_update,
-    )  # fmt: skip
+        network,
+        loss_of,
+        samples,
+        partial(_stack, spatial_dims=config.spatial_dims),
+        config,
+        task="segmentation",
+        seed=seed,
+        fabric=fabric,
+        workers=workers,
+        on_update=on_update,
+    )
 
 
 def probability(network: nn.Module, image: Tensor, config: SegmentationConfig) -> Tensor:

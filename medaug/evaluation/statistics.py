@@ -63,10 +63,18 @@ class Comparison:
 
 
 def compare(
-    arm_scores: np.ndarray, reference_scores: np.ndarray, *, metric: str, higher_is_better: bool,
-    rng: np.random.RandomState, arm: str = "arm", reference: str = "reference", level: float = 0.95,
-    resamples: int = 4000, unit: str = "",
-) -> Comparison:  # fmt: skip
+    arm_scores: np.ndarray,
+    reference_scores: np.ndarray,
+    *,
+    metric: str,
+    higher_is_better: bool,
+    rng: np.random.RandomState,
+    arm: str = "arm",
+    reference: str = "reference",
+    level: float = 0.95,
+    resamples: int = 4000,
+    unit: str = "",
+) -> Comparison:
     """Compares two arms, paired by patient and by seed; the verdict is that of this comparison alone (see `holm`).
 
     Args:
@@ -84,11 +92,22 @@ def compare(
     differences = arm_scores - reference_scores
     resampled = Resampled.of(differences, rng, resamples)
     interval, by_patient = resampled.interval(level), differences.mean(1)
-    return _judged(Comparison(
-        arm=arm, reference=reference, metric=metric, difference=interval, p_value=_wilcoxon(by_patient),
-        p_interval=resampled.p_value(), effect_size=_rank_biserial(by_patient), n_patients=differences.shape[0],
-        n_seeds=differences.shape[1], freedom=resampled.freedom, higher_is_better=higher_is_better, unit=unit,
-    ))  # fmt: skip
+    return _judged(
+        Comparison(
+            arm=arm,
+            reference=reference,
+            metric=metric,
+            difference=interval,
+            p_value=_wilcoxon(by_patient),
+            p_interval=resampled.p_value(),
+            effect_size=_rank_biserial(by_patient),
+            n_patients=differences.shape[0],
+            n_seeds=differences.shape[1],
+            freedom=resampled.freedom,
+            higher_is_better=higher_is_better,
+            unit=unit,
+        )
+    )
 
 
 def holm(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -53,9 +53,18 @@ class Schedule(Protocol):
 
 
 def run_updates(
-    network: nn.Module, loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor], samples: Samples, stack: Stack,
-    config: Schedule, *, task: str, seed: int, fabric: Fabric | None, workers: int, on_update: OnUpdate | None,
-) -> nn.Module:  # fmt: skip
+    network: nn.Module,
+    loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor],
+    samples: Samples,
+    stack: Stack,
+    config: Schedule,
+    *,
+    task: str,
+    seed: int,
+    fabric: Fabric | None,
+    workers: int,
+    on_update: OnUpdate | None,
+) -> nn.Module:
     """Trains on samples 0 … updates × batch_size − 1, in that order; bit for bit repeatable on CPU.
 
     Args:
@@ -124,6 +133,10 @@ def _loader(samples: Samples, stack: Stack, config: Schedule, seed: int, workers
     generator = torch.Generator().manual_seed(seed)  # without it, the loader draws from the global generator
     return DataLoader(
         samples,  # type: ignore[arg-type]  # it needs no more than `Samples` has, and does not say so
-        config.batch_size, sampler=numbers, num_workers=workers, generator=generator, collate_fn=stack,
+        config.batch_size,
+        sampler=numbers,
+        num_workers=workers,
+        generator=generator,
+        collate_fn=stack,
         pin_memory=torch.cuda.is_available(),
-    )  # fmt: skip
+    )

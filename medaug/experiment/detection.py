@@ -46,10 +46,14 @@ def detection_summary(
 
 def _facts(rate: Rate, chances: np.ndarray) -> dict[str, Any]:
     return {
-        "title": rate.title, "short": rate.short, "of": rate.of, "count": int(chances.sum()),
-        "patients": int(np.count_nonzero(chances)), "higher_is_better": rate.higher_is_better,
+        "title": rate.title,
+        "short": rate.short,
+        "of": rate.of,
+        "count": int(chances.sum()),
+        "patients": int(np.count_nonzero(chances)),
+        "higher_is_better": rate.higher_is_better,
         "diameters_mm": rate.diameters_mm,
-    }  # fmt: skip
+    }
 
 
 def _scores(
@@ -72,10 +76,16 @@ def _differences(scores: Mapping[str, Mapping[str, np.ndarray | None]], known: M
     if reference is None:
         return []
     return [
-        {"arm": arm, "reference": REFERENCE, "rate": name,
-         "difference": _difference(table, reference[name], known[name].bounds[1])}
-        for arm, by_rate in scores.items() if arm != REFERENCE for name, table in by_rate.items()
-    ]  # fmt: skip
+        {
+            "arm": arm,
+            "reference": REFERENCE,
+            "rate": name,
+            "difference": _difference(table, reference[name], known[name].bounds[1]),
+        }
+        for arm, by_rate in scores.items()
+        if arm != REFERENCE
+        for name, table in by_rate.items()
+    ]
 
 
 def _difference(table: np.ndarray | None, reference: np.ndarray | None, most: float) -> dict[str, float] | None:

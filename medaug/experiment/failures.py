@@ -73,11 +73,14 @@ def read_failures(path: Path) -> list[Failure]:
         with np.load(check_regular(path), allow_pickle=False) as kept:
             return [
                 Failure(
-                    str(patient), float(score), kept[f"image{number}"].astype(np.float32) / _LEVELS * 2 - 1,
-                    kept[f"truth{number}"], kept[f"prediction{number}"],
+                    str(patient),
+                    float(score),
+                    kept[f"image{number}"].astype(np.float32) / _LEVELS * 2 - 1,
+                    kept[f"truth{number}"],
+                    kept[f"prediction{number}"],
                 )
                 for number, (patient, score) in enumerate(zip(kept["patients"], kept["scores"], strict=True))
-            ]  # fmt: skip
+            ]
     except Exception as error:  # NumPy and zipfile meet damaged bytes with every kind of exception
         raise DataError.about(
             path, f"no usable pictures ({error})", "an archive of the worst patients", "Delete it: it is not needed."

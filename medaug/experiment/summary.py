@@ -125,10 +125,7 @@ def write_translation_summary(run: RunDir, cells: Cells, facts: dict[str, Any]) 
 
 
 def summarized(
-    cells: Cells,
-    patients: Sequence[str],
-    task: Scoring,
-    pairs: Callable[[Tables, str], list[Pair]] | None = None,
+    cells: Cells, patients: Sequence[str], task: Scoring, pairs: Callable[[Tables, str], list[Pair]] | None = None
 ) -> dict[str, Any]:
     """The summary of one test set.
 
@@ -158,13 +155,18 @@ def summarized(
     ]
     compared, best = _with_verdicts(compared, main), _best_plain(task, tables, known)
     return {
-        "task": task.name, "patients": list(patients), "seeds": [cell["seed"] for cell in next(iter(cells.values()))],
-        "metrics": {name: {"title": m.title, "unit": units[name], "higher_is_better": m.higher_is_better}
-                    for name, m in task.metrics.items()},
-        "arms": arms, "gan_arms": gan_arms(cells, known),
+        "task": task.name,
+        "patients": list(patients),
+        "seeds": [cell["seed"] for cell in next(iter(cells.values()))],
+        "metrics": {
+            name: {"title": m.title, "unit": units[name], "higher_is_better": m.higher_is_better}
+            for name, m in task.metrics.items()
+        },
+        "arms": arms,
+        "gan_arms": gan_arms(cells, known),
         "comparisons": [asdict(c) for c in compared[: len(asked)]],
         "rivals": [asdict(c) | {"best": c.reference == best} for c in compared[len(asked) :]],
-    } | _detection(cells, patients, task, unit)  # fmt: skip
+    } | _detection(cells, patients, task, unit)
 
 
 def best_rivals(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -243,10 +245,14 @@ def _interval(task: Scoring, metric: str, table: np.ndarray) -> dict[str, float]
     return asdict(mean_interval(table, np.random.RandomState(0)).within(*task.metrics[metric].bounds))
 
 
-def _compare(
-    task: Scoring, tables: Tables, metric: str, arm: str, reference: str, unit: str
-) -> Comparison:  # fmt: skip
+def _compare(task: Scoring, tables: Tables, metric: str, arm: str, reference: str, unit: str) -> Comparison:
     return compare(
-        tables[arm][metric], tables[reference][metric], metric=metric, rng=np.random.RandomState(0), arm=arm,
-        higher_is_better=task.metrics[metric].higher_is_better, reference=reference, unit=unit,
-    )  # fmt: skip
+        tables[arm][metric],
+        tables[reference][metric],
+        metric=metric,
+        rng=np.random.RandomState(0),
+        arm=arm,
+        higher_is_better=task.metrics[metric].higher_is_better,
+        reference=reference,
+        unit=unit,
+    )

@@ -18,9 +18,18 @@ from medaug.data.tables import csv_text
 from medaug.exports.cases import ExportCase, ExportSet
 
 SUFFIXES = {
-    "flair": "FLAIR", "t2f": "FLAIR", "t1": "T1w", "t1n": "T1w", "pre": "T1w", "t1ce": "T1w", "t1c": "T1w",
-    "post": "T1w", "t2": "T2w", "t2w": "T2w", "ct": "CT",
-}  # fmt: skip
+    "flair": "FLAIR",
+    "t2f": "FLAIR",
+    "t1": "T1w",
+    "t1n": "T1w",
+    "pre": "T1w",
+    "t1ce": "T1w",
+    "t1c": "T1w",
+    "post": "T1w",
+    "t2": "T2w",
+    "t2w": "T2w",
+    "ct": "CT",
+}
 CONTRAST = ("t1ce", "t1c", "post")
 
 
@@ -43,10 +52,15 @@ def write_bids(found: ExportSet, out: Path) -> None:
     parts = {case.patient: case.part for case in found.cases if case.is_real}
     people = [[f"sub-{patient}", part] for patient, part in sorted(parts.items())]
     write_text(root / "participants.tsv", csv_text(["participant_id", "split"], people, "\t"))
-    write_json(root / "dataset_description.json", {
-        "Name": found.name, "BIDSVersion": "1.9.0", "DatasetType": "derivative",
-        "GeneratedBy": [{"Name": "medaug", "Version": medaug.__version__, "Description": found.description}],
-    })  # fmt: skip
+    write_json(
+        root / "dataset_description.json",
+        {
+            "Name": found.name,
+            "BIDSVersion": "1.9.0",
+            "DatasetType": "derivative",
+            "GeneratedBy": [{"Name": "medaug", "Version": medaug.__version__, "Description": found.description}],
+        },
+    )
 
 
 def _sidecar(case: ExportCase, found: ExportSet) -> dict[str, Any]:

@@ -70,17 +70,31 @@ def inference_config(weights: Weights) -> dict[str, Any]:
         "device": "cpu",
         "seed": 0,
         "network_def": {
-            "_target_": "medaug.models.network.direction_network", "weights": "@weights", "direction": "a2b",
+            "_target_": "medaug.models.network.direction_network",
+            "weights": "@weights",
+            "direction": "a2b",
         },
-        "transforms": {"_target_": "Compose", "transforms": [
-            {"_target_": "LoadImaged", "keys": "image", "reader": "NibabelReader"},
-            {"_target_": "EnsureChannelFirstd", "keys": "image"},
-            editing,
-            *({
-                "_target_": "SaveImaged", "keys": key, "output_dir": "@output_dir", "output_postfix": postfix,
-                "output_dtype": dtype, "separate_folder": False, "resample": False, "print_log": False,
-            } for key, postfix, dtype in outputs),
-        ]},
+        "transforms": {
+            "_target_": "Compose",
+            "transforms": [
+                {"_target_": "LoadImaged", "keys": "image", "reader": "NibabelReader"},
+                {"_target_": "EnsureChannelFirstd", "keys": "image"},
+                editing,
+                *(
+                    {
+                        "_target_": "SaveImaged",
+                        "keys": key,
+                        "output_dir": "@output_dir",
+                        "output_postfix": postfix,
+                        "output_dtype": dtype,
+                        "separate_folder": False,
+                        "resample": False,
+                        "print_log": False,
+                    }
+                    for key, postfix, dtype in outputs
+                ),
+            ],
+        },
         "dataset": {
             "_target_": "Dataset",
             "data": "$[{'image': path} for path in sorted(glob.glob(@dataset_dir + '/*.nii*'))]",
@@ -88,7 +102,7 @@ def inference_config(weights: Weights) -> dict[str, Any]:
         },
         "initialize": ["$@transforms.set_random_state(seed=@seed)"],
         "run": ["$[None for _ in @dataset]"],
-    }  # fmt: skip
+    }
 
 
 def _editing(weights: Weights) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
@@ -109,9 +123,10 @@ def _editing(weights: Weights) -> tuple[dict[str, Any], list[tuple[str, str, str
 
 def _metadata(weights: Weights) -> dict[str, Any]:
     """After MONAI's bundle specification; the network is that of `network_def`, on crops."""
-    network, (a, b) = DirectionNetwork(weights.translator, "a2b"), (
-        weights.translator.domain_a, weights.translator.domain_b,
-    )  # fmt: skip
+    network, (a, b) = (
+        DirectionNetwork(weights.translator, "a2b"),
+        (weights.translator.domain_a, weights.translator.domain_b),
+    )
     size = [f"{weights.translator.stride}*n"] * weights.translator.spatial_dims
     described = {
         "type": "image",
@@ -121,32 +136,52 @@ def _metadata(weights: Weights) -> dict[str, Any]:
         "is_patch_data": True,
     }
     return {
-        "schema": SCHEMA, "version": "0.1.0", "changelog": {"0.1.0": "exported by medaug"},
-        "monai_version": packages.version("monai"), "pytorch_version": packages.version("torch").split("+")[0],
+        "schema": SCHEMA,
+        "version": "0.1.0",
+        "changelog": {"0.1.0": "exported by medaug"},
+        "monai_version": packages.version("monai"),
+        "pytorch_version": packages.version("torch").split("+")[0],
         "numpy_version": packages.version("numpy"),
         "required_packages_version": {"medaug": medaug.__version__, "nibabel": packages.version("nibabel")},
         "name": f"medaug {weights.translator.name}: {a.name} to {b.name}",
         "task": "Data augmentation: tumor insertion" if weights.prior is not None else "Image translation",
         "description": "Inference writes synthetic images; the network definition is the generator on crops.",
-        "authors": "made with medaug", "copyright": "see LICENSE", "data_source": "see docs/README.md",
-        "data_type": "nifti", "image_classes": f"one channel, {a.name} ({a.modality})",
+        "authors": "made with medaug",
+        "copyright": "see LICENSE",
+        "data_source": "see docs/README.md",
+        "data_type": "nifti",
+        "image_classes": f"one channel, {a.name} ({a.modality})",
         "label_classes": "single channel, 1 is tumor, 0 is everything else" if weights.prior is not None else "none",
         "pred_classes": f"one channel, {b.name} ({b.modality})",
         "intended_use": "Research on data augmentation. Not for diagnosis.",
         "references": [],
         "network_data_format": {
-            "inputs": {"image": described | {
-                "modality": a.modality, "num_channels": len(network.channels), "value_range": [-1, 1],
-                "channel_def": _numbered(network.channels),
-            }},
-            "outputs": {"pred": described | {
-                "modality": b.modality, "num_channels": network.out_channels, "value_range": [-1, 1],
-                "channel_def": _numbered(network.channels[: network.out_channels]),
-            }},
+            "inputs": {
+                "image": described
+                | {
+                    "modality": a.modality,
+                    "num_channels": len(network.channels),
+                    "value_range": [-1, 1],
+                    "channel_def": _numbered(network.channels),
+                }
+            },
+            "outputs": {
+                "pred": described
+                | {
+                    "modality": b.modality,
+                    "num_channels": network.out_channels,
+                    "value_range": [-1, 1],
+                    "channel_def": _numbered(network.channels[: network.out_channels]),
+                }
+            },
         },
-        "medaug": {"window_a": _window(a), "window_b": _window(b), "split_hash": weights.facts["split_hash"],
-                   "weights_sha256": weights.facts["sha256"]},
-    }  # fmt: skip
+        "medaug": {
+            "window_a": _window(a),
+            "window_b": _window(b),
+            "split_hash": weights.facts["split_hash"],
+            "weights_sha256": weights.facts["sha256"],
+        },
+    }
 
 
 def _numbered(channels: Sequence[str]) -> dict[str, str]:

@@ -133,9 +133,13 @@ def export_set(folder: Path) -> ExportSet:
     cases = [*_real_cases(run, split, numbers), *_synthetic_cases(run, records, numbers)]
     _check_unique(cases, run)
     return ExportSet(
-        config.name, _channel(config), config.data.class_names, split.hash,
-        read_json(run.weights / "model.json")["sha256"], tuple(cases),
-    )  # fmt: skip
+        config.name,
+        _channel(config),
+        config.data.class_names,
+        split.hash,
+        read_json(run.weights / "model.json")["sha256"],
+        tuple(cases),
+    )
 
 
 def _check_synthesized(run: RunDir) -> None:
@@ -173,9 +177,15 @@ def _real_cases(run: RunDir, split: Split, numbers: dict[str, str]) -> Iterator[
             unlabelled += not labelled and parts[patient] == "train"
             number = numbers[patient]
             yield ExportCase(
-                file_name(f"{prefix}{entry['case']}"), number, parts[patient], "real", labelled, frozenset({number}),
-                {}, _reader(entry, folder),
-            )  # fmt: skip
+                file_name(f"{prefix}{entry['case']}"),
+                number,
+                parts[patient],
+                "real",
+                labelled,
+                frozenset({number}),
+                {},
+                _reader(entry, folder),
+            )
         for count, what in ((len(unused), "of patients that the split leaves unused"), (unlabelled, "without a label")):
             if count:
                 logger.warning("%s: %d case(s) %s are not training cases", datalist, count, what)
@@ -187,19 +197,34 @@ def _synthetic_cases(run: RunDir, records: list[dict[str, Any]], numbers: dict[s
         parent, lesions = record["parent"], record["lesions"]
         patients = {parent["patient"], *(lesion["patient"] for lesion in lesions)} - {None}
         sources = {numbers[patient] for patient in patients}
-        scans = {text for entry in entries.values() if entry["patient"] in patients
-                 for text in entry.get("fingerprints", [])[:1]}  # fmt: skip
+        scans = {
+            text
+            for entry in entries.values()
+            if entry["patient"] in patients
+            for text in entry.get("fingerprints", [])[:1]
+        }
         facts = {
-            "kind": record["kind"], "parent": file_name(parent["case"]), "level": parent["level"],
-            "made_from_patients": sorted(sources), "made_from_content": sorted(scans), "seed": record["seed"],
+            "kind": record["kind"],
+            "parent": file_name(parent["case"]),
+            "level": parent["level"],
+            "made_from_patients": sorted(sources),
+            "made_from_content": sorted(scans),
+            "seed": record["seed"],
             "trained_on_patients": sorted(numbers[who] for who in record["training_patients"] if who in numbers),
             "lesions": [lesion | {"patient": numbers.get(lesion["patient"])} for lesion in lesions],
-            "weights": record["weights"], "split_hash": record["split_hash"],
-        }  # fmt: skip
+            "weights": record["weights"],
+            "split_hash": record["split_hash"],
+        }
         yield ExportCase(
-            file_name(f"synthetic-{record['case']}"), numbers[parent["patient"]], "train", record["kind"], True,
-            frozenset(sources), facts, _synthetic_reader(run, record, entries[parent["case"]]),
-        )  # fmt: skip
+            file_name(f"synthetic-{record['case']}"),
+            numbers[parent["patient"]],
+            "train",
+            record["kind"],
+            True,
+            frozenset(sources),
+            facts,
+            _synthetic_reader(run, record, entries[parent["case"]]),
+        )
 
 
 def _reader(entry: dict[str, Any], folder: Path) -> Callable[[], Scan]:
@@ -221,9 +246,7 @@ def _synthetic_reader(run: RunDir, record: dict[str, Any], entry: dict[str, Any]
     return read
 
 
-def _volume(
-    image: np.ndarray, label: np.ndarray | None, entry: dict[str, Any], level: int | None, dtype: str
-) -> Scan:  # fmt: skip
+def _volume(image: np.ndarray, label: np.ndarray | None, entry: dict[str, Any], level: int | None, dtype: str) -> Scan:
     """What lies on an entry's grid, or on its slice `level`, with a third axis."""
     affine = np.array(entry["affine"], dtype=np.float64)
     if level is not None:
@@ -243,6 +266,8 @@ def _check_unique(cases: list[ExportCase], run: RunDir) -> None:
     twice = [name for name, count in Counter(case.name.lower() for case in cases).items() if count > 1]
     if twice:
         raise DataError.about(
-            run.root, f"two cases that would be files named {twice[0]}", "names that differ in more than case",
+            run.root,
+            f"two cases that would be files named {twice[0]}",
+            "names that differ in more than case",
             "Rename one of them in the data, and run again.",
-        )  # fmt: skip
+        )

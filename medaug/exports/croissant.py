@@ -19,11 +19,14 @@ from medaug.exports.datalists import image_path, label_path, write_datalist
 
 TABLE = "cases.csv"
 COLUMNS = {
-    "case": "Unique name", "image": "Path of the image", "label": "Path of the label, empty where there is none",
+    "case": "Unique name",
+    "image": "Path of the image",
+    "label": "Path of the label, empty where there is none",
     "patient": "Running number of the patient, of a synthetic case that of its parent",
-    "split": "train, validation or test", "kind": "real, or what the synthesis did",
+    "split": "train, validation or test",
+    "kind": "real, or what the synthesis did",
     "made_from_patients": "Numbers of the patients a synthetic case was made from, with blanks between",
-}  # fmt: skip
+}
 
 
 def write_croissant(found: ExportSet, out: Path) -> None:
@@ -37,10 +40,13 @@ def write_croissant(found: ExportSet, out: Path) -> None:
     table = _table(found)
     write_text(out / TABLE, table)
     metadata = croissant.Metadata(
-        name=found.name, description=found.description, version="1.0.0", date_published=datetime.now(UTC),
+        name=found.name,
+        description=found.description,
+        version="1.0.0",
+        date_published=datetime.now(UTC),
         distribution=[_table_file(croissant, table), *_file_sets(croissant)],
         record_sets=[croissant.RecordSet(id="cases", name="cases", fields=_fields(croissant))],
-    )  # fmt: skip
+    )
     write_json(out / "croissant.json", metadata.to_json())
 
 
@@ -70,26 +76,35 @@ def _table(found: ExportSet) -> str:
 
 def _table_file(croissant: Any, table: str) -> Any:
     return croissant.FileObject(
-        id=TABLE, name=TABLE, content_url=TABLE, encoding_formats=["text/csv"],
+        id=TABLE,
+        name=TABLE,
+        content_url=TABLE,
+        encoding_formats=["text/csv"],
         sha256=hashlib.sha256(table.encode()).hexdigest(),
-    )  # fmt: skip
+    )
 
 
 def _file_sets(croissant: Any) -> list[Any]:
     return [
         croissant.FileSet(
-            id=kind, name=kind, description=f"NIfTI {kind}", includes=[f"{kind}/*.nii.gz"],
+            id=kind,
+            name=kind,
+            description=f"NIfTI {kind}",
+            includes=[f"{kind}/*.nii.gz"],
             encoding_formats=["application/gzip"],
         )
         for kind in ("images", "labels")
-    ]  # fmt: skip
+    ]
 
 
 def _fields(croissant: Any) -> list[Any]:
     return [
         croissant.Field(
-            id=f"cases/{column}", name=column, description=what, data_types=[croissant.DataType.TEXT],
+            id=f"cases/{column}",
+            name=column,
+            description=what,
+            data_types=[croissant.DataType.TEXT],
             source=croissant.Source(file_object=TABLE, extract=croissant.Extract(column=column)),
         )
         for column, what in COLUMNS.items()
-    ]  # fmt: skip
+    ]

@@ -27,8 +27,11 @@ def write_datalist(found: ExportSet, out: Path) -> None:
     by_part = {part: [_entry(case) for case in found.held_out if case.part == part] for part in ("validation", "test")}
     classes = {"0": "background"} | {str(number): name for number, name in enumerate(found.classes, start=1)}
     head = {
-        "name": found.name, "description": found.description, "channel_names": {"0": found.channel}, "labels": classes,
-    }  # fmt: skip
+        "name": found.name,
+        "description": found.description,
+        "channel_names": {"0": found.channel},
+        "labels": classes,
+    }
     training = [_entry(case) for case in found.training]
     write_json(
         out / "datalist.json",

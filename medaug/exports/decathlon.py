@@ -24,13 +24,23 @@ def write_msd(found: ExportSet, out: Path) -> None:
     """After the description on medicaldecathlon.com."""
     _write_cases(found, out, "")
     classes = {"0": "background"} | {str(number): name for number, name in enumerate(found.classes, start=1)}
-    write_json(out / "dataset.json", {
-        "name": found.name, "description": found.description, "reference": "", "licence": "as the real images",
-        "release": "1.0", "tensorImageSize": "3D", "modality": {"0": found.channel}, "labels": classes,
-        "numTraining": len(found.training), "numTest": len(found.held_out),
-        "training": [_entry(case) for case in found.training],
-        "test": [_image(case) for case in found.held_out],
-    })  # fmt: skip
+    write_json(
+        out / "dataset.json",
+        {
+            "name": found.name,
+            "description": found.description,
+            "reference": "",
+            "licence": "as the real images",
+            "release": "1.0",
+            "tensorImageSize": "3D",
+            "modality": {"0": found.channel},
+            "labels": classes,
+            "numTraining": len(found.training),
+            "numTest": len(found.held_out),
+            "training": [_entry(case) for case in found.training],
+            "test": [_image(case) for case in found.held_out],
+        },
+    )
 
 
 def write_nnunet(found: ExportSet, out: Path) -> None:
@@ -38,12 +48,18 @@ def write_nnunet(found: ExportSet, out: Path) -> None:
     words = re.findall(r"[A-Za-z0-9]+", found.name) or ["medaug"]
     root = out / f"Dataset{NNUNET_ID}_{''.join(word.capitalize() for word in words)}"
     _write_cases(found, root, "_0000")
-    write_json(root / "dataset.json", {
-        "channel_names": {"0": found.channel},
-        "labels": {"background": 0} | {name: number for number, name in enumerate(found.classes, start=1)},
-        "numTraining": len(found.training), "file_ending": ENDING, "name": root.name,
-        "description": found.description, "training": [_entry(case) for case in found.training],
-    })  # fmt: skip
+    write_json(
+        root / "dataset.json",
+        {
+            "channel_names": {"0": found.channel},
+            "labels": {"background": 0} | {name: number for number, name in enumerate(found.classes, start=1)},
+            "numTraining": len(found.training),
+            "file_ending": ENDING,
+            "name": root.name,
+            "description": found.description,
+            "training": [_entry(case) for case in found.training],
+        },
+    )
     if folds := folds_of(found):
         names = [{"train": [c.name for c in f.train], "val": [c.name for c in f.validation]} for f in folds]
         write_json(root / "splits_final.json", names)
@@ -59,9 +75,7 @@ def _write_cases(found: ExportSet, out: Path, channel: str) -> None:
 
 def _entry(case: ExportCase) -> dict[str, Any]:
     made = {} if case.is_real else {"synthetic": case.facts}
-    return {
-        "image": _image(case), "label": f"./labelsTr/{case.name}{ENDING}", "patient": case.patient, **made,
-    }  # fmt: skip
+    return {"image": _image(case), "label": f"./labelsTr/{case.name}{ENDING}", "patient": case.patient, **made}
 
 
 def _image(case: ExportCase) -> str:

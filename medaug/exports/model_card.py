@@ -55,9 +55,12 @@ def model_card(weights: Weights, run: Path | None = None) -> str:
     found = _run_of(weights, run)
     edits = weights.translator.mask_guided
     head = hub.ModelCardData(
-        license="other", license_name="as-the-training-data", library_name="medaug", pipeline_tag="image-to-image",
+        license="other",
+        license_name="as-the-training-data",
+        library_name="medaug",
+        pipeline_tag="image-to-image",
         tags=["medical-imaging", "data-augmentation", "gan", weights.translator.name, f"{facts['spatial_dims']}d"],
-    )  # fmt: skip
+    )
     what = "inserts tumors into scans and removes them" if edits else "translates scans between two kinds of image"
     sections = {
         "Model": f"A `{weights.translator.name}` generator that {what}.\n\n{_model(weights)}",
@@ -120,9 +123,10 @@ def _model(weights: Weights) -> str:
 def _domain_text(domain: Domain) -> str:
     window = domain.window
     bounds = (
-        f"{window.low:g} to {window.high:g} {window.unit}" if isinstance(window, Window)
+        f"{window.low:g} to {window.high:g} {window.unit}"
+        if isinstance(window, Window)
         else f"percentiles {window.lower:g} to {window.upper:g} of each scan"
-    )  # fmt: skip
+    )
     return f"{domain.name} ({domain.modality}), window {bounds}"
 
 

@@ -96,9 +96,16 @@ def _converted(network: DirectionNetwork, size: tuple[int, ...]) -> Any:
     shapes: list[dict[int, Any]] = [{0: free} | dict.fromkeys(range(2, 2 + len(size)), free), {0: free}]
     with _quiet():
         program = torch.onnx.export(
-            network, inputs, dynamo=True, dynamic_shapes=tuple(shapes[: len(inputs)]), opset_version=OPSET,
-            input_names=["input", "style"][: len(inputs)], output_names=["image"], external_data=False, verbose=False,
-        )  # fmt: skip
+            network,
+            inputs,
+            dynamo=True,
+            dynamic_shapes=tuple(shapes[: len(inputs)]),
+            opset_version=OPSET,
+            input_names=["input", "style"][: len(inputs)],
+            output_names=["image"],
+            external_data=False,
+            verbose=False,
+        )
     return program.model_proto
 
 
@@ -119,13 +126,21 @@ def _about(network: DirectionNetwork, weights: Weights) -> dict[str, str]:
     """For ONNX's `metadata_props`, which are texts."""
     translator, facts = weights.translator, weights.facts
     values = {
-        "made_by": f"medaug {medaug.__version__}", "method": translator.name, "direction": network.direction,
-        "channels": list(network.channels), "style_dim": network.style_dim, "stride": translator.stride,
-        "crop_size": list(_size(weights)), "spacing_mm": list(weights.spacing_mm),
-        "domain_a": translator.domain_a.to_dict(), "domain_b": translator.domain_b.to_dict(),
-        "range": [-1.0, 1.0], "split_hash": facts["split_hash"], "weights_sha256": facts["sha256"],
+        "made_by": f"medaug {medaug.__version__}",
+        "method": translator.name,
+        "direction": network.direction,
+        "channels": list(network.channels),
+        "style_dim": network.style_dim,
+        "stride": translator.stride,
+        "crop_size": list(_size(weights)),
+        "spacing_mm": list(weights.spacing_mm),
+        "domain_a": translator.domain_a.to_dict(),
+        "domain_b": translator.domain_b.to_dict(),
+        "range": [-1.0, 1.0],
+        "split_hash": facts["split_hash"],
+        "weights_sha256": facts["sha256"],
         "intended_use": DISCLAIMER,
-    }  # fmt: skip
+    }
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
 
 

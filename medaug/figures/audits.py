@@ -20,9 +20,15 @@ Crop = tuple[np.ndarray, np.ndarray]
 
 
 def histograms(
-    real: np.ndarray, synthetic: np.ndarray, floors: Sequence[float], value: float, *, xlabels: Sequence[str],
-    figure_label: str, of: str = "lesions",
-) -> bytes:  # fmt: skip
+    real: np.ndarray,
+    synthetic: np.ndarray,
+    floors: Sequence[float],
+    value: float,
+    *,
+    xlabels: Sequence[str],
+    figure_label: str,
+    of: str = "lesions",
+) -> bytes:
     """Histograms of both sets, a panel a column, and `value` among the same figure of groups of real patients.
 
     Args:
@@ -43,9 +49,14 @@ def histograms(
 
 
 def scatter(
-    real: np.ndarray, synthetic: np.ndarray, floors: Sequence[float], value: float, *, labels: tuple[str, str],
+    real: np.ndarray,
+    synthetic: np.ndarray,
+    floors: Sequence[float],
+    value: float,
+    *,
+    labels: tuple[str, str],
     figure_label: str,
-) -> bytes:  # fmt: skip
+) -> bytes:
     """Two columns (N, 2) of both sets, and `value` among the same figure of groups of real patients."""
     figure, panels = _panels(2)
     looks = {"real": (real, REAL, "o"), "synthetic": (synthetic, SYNTHETIC, "^")}
@@ -79,9 +90,15 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
 def _histogram(ax: Axes, values: np.ndarray, edges: np.ndarray, name: str) -> None:
     colour, real = (REAL, True) if name == "real" else (SYNTHETIC, False)
     ax.hist(
-        values, edges.tolist(), weights=np.full(len(values), 1 / len(values)), color=colour, alpha=0.38 if real else 1,
-        histtype="stepfilled" if real else "step", linewidth=1.8, label=f"{name} (n = {len(values)})",
-    )  # fmt: skip
+        values,
+        edges.tolist(),
+        weights=np.full(len(values), 1 / len(values)),
+        color=colour,
+        alpha=0.38 if real else 1,
+        histtype="stepfilled" if real else "step",
+        linewidth=1.8,
+        label=f"{name} (n = {len(values)})",
+    )
     ax.axvline(float(np.median(values)), color=colour, linestyle=":", linewidth=1.6)
 
 

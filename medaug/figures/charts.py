@@ -20,9 +20,15 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 OKABE_ITO = {
-    "blue": "#0072B2", "orange": "#E69F00", "green": "#009E73", "vermillion": "#D55E00",
-    "purple": "#CC79A7", "sky": "#56B4E9", "black": "#000000", "yellow": "#F0E442",
-}  # fmt: skip
+    "blue": "#0072B2",
+    "orange": "#E69F00",
+    "green": "#009E73",
+    "vermillion": "#D55E00",
+    "purple": "#CC79A7",
+    "sky": "#56B4E9",
+    "black": "#000000",
+    "yellow": "#F0E442",
+}
 INK, SOFT, LINE = "#1b2430", "#566273", "#d5dbe3"
 DPI = 192  # two device pixels per CSS pixel
 _CYCLE = [OKABE_ITO[name] for name in ("blue", "vermillion", "green", "orange", "purple", "sky", "black")]
@@ -117,9 +123,13 @@ def score_by_patient(scores: Mapping[str, Sequence[float]], *, ylabel: str, enco
     if paired:
         table = np.stack(list(values.values()))  # (arms, patients)
         ax.plot(
-            np.arange(len(values))[:, None] + _spread(table.shape[1]), table,
-            color=SOFT, linewidth=0.6, alpha=min(0.5, 12 / max(table.shape[1], 1)), zorder=1,
-        )  # fmt: skip
+            np.arange(len(values))[:, None] + _spread(table.shape[1]),
+            table,
+            color=SOFT,
+            linewidth=0.6,
+            alpha=min(0.5, 12 / max(table.shape[1], 1)),
+            zorder=1,
+        )
     labels = []
     for x, (arm, column) in enumerate(values.items()):
         colour = _CYCLE[x % len(_CYCLE)]
@@ -128,9 +138,17 @@ def score_by_patient(scores: Mapping[str, Sequence[float]], *, ylabel: str, enco
         if kept.size:
             line = {"color": INK, "linewidth": 1}
             ax.boxplot(
-                kept, positions=[x], widths=0.5, showfliers=False, zorder=3, boxprops=line, whiskerprops=line,
-                capprops=line, medianprops={"color": INK, "linewidth": 2}, manage_ticks=False,
-            )  # fmt: skip
+                kept,
+                positions=[x],
+                widths=0.5,
+                showfliers=False,
+                zorder=3,
+                boxprops=line,
+                whiskerprops=line,
+                capprops=line,
+                medianprops={"color": INK, "linewidth": 2},
+                manage_ticks=False,
+            )
         mean = f"{kept.mean():.3f}" if kept.size else "–"
         labels.append(f"{_wrapped(arm)}\nmean {mean}, n = {kept.size}".replace("-0.", "−0."))
     if not any(np.isfinite(column).any() for column in values.values()):
@@ -207,9 +225,16 @@ def _legend(ax: Axes, handles: Sequence[Artist], names: list[str]) -> None:
     labels = [_plain(f" {name}" if name.startswith("_") else name) for name in names]
     columns = 3 if max(map(len, labels)) <= 18 else 2
     ax.figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, fontsize=8.5, frameon=False, labelcolor=INK,
-        handlelength=2.4, columnspacing=1.4,
-    )  # fmt: skip
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=columns,
+        fontsize=8.5,
+        frameon=False,
+        labelcolor=INK,
+        handlelength=2.4,
+        columnspacing=1.4,
+    )
 
 
 def _plain(text: str) -> str:

@@ -109,9 +109,11 @@ def before_after(before: Any, after: Any, mask: Any, *, title: str) -> bytes:
     first, second = (array.astype(float) for array in arrays[:2])
     region = arrays[2] != 0
     row = [
-        Picture(first), Picture(second, contour=region), Picture(second - first, contour=region, diverging=True),
+        Picture(first),
+        Picture(second, contour=region),
+        Picture(second - first, contour=region, diverging=True),
         Picture(region.astype(float), vmin=0.0, vmax=1.0),
-    ]  # fmt: skip
+    ]
     return picture_grid([row], column_titles=["before", "after", "after − before", "mask"], title=title, tile=200)
 
 

@@ -38,8 +38,10 @@ class Preview:
             (names[2], batch["b"], mask_b),
             (names[3], translator.translate(batch["b"], "b2a", mask=mask_b, generator=generator), None),
         ]
-        rows = [[_picture(images[i], None if masks is None else masks[i]) for _, images, masks in columns]
-                for i in range(self.count)]  # fmt: skip
+        rows = [
+            [_picture(images[i], None if masks is None else masks[i]) for _, images, masks in columns]
+            for i in range(self.count)
+        ]
         png = picture_grid(rows, column_titles=[title for title, _, _ in columns], title=f"step {step}", tile=120)
         with atomic_path(self.folder / f"step-{step:06d}.png") as temporary:
             temporary.write_bytes(png)

@@ -28,16 +28,21 @@ def roc_and_histogram(scores: Mapping[str, np.ndarray], tumor: np.ndarray) -> by
     name, values = next(iter(scores.items()))
     edges = np.linspace(values.min(), values.max() or 1.0, BINS + 1) if np.ptp(values) else BINS
     left.hist(values[~tumor], edges, density=True, color=OKABE_ITO["blue"], alpha=0.38, label="tumor-free")
-    left.hist(values[tumor], edges, density=True, color=OKABE_ITO["vermillion"], linewidth=1.8, histtype="step",
-              label="tumor")  # fmt: skip
+    left.hist(
+        values[tumor], edges, density=True, color=OKABE_ITO["vermillion"], linewidth=1.8, histtype="step", label="tumor"
+    )
     _finish(left, name, "density of slices")
     for index, (score, column) in enumerate(scores.items()):
         false_alarms, found, _ = roc_curve(tumor, column)
         label = f"{score}, {roc_auc_score(tumor, column):.2f}"
         right.plot(
-            false_alarms, found, color=OKABE_ITO[_COLOURS[index % len(_COLOURS)]],
-            linestyle=_STYLES[index % len(_STYLES)], linewidth=1.7, label=label,
-        )  # fmt: skip
+            false_alarms,
+            found,
+            color=OKABE_ITO[_COLOURS[index % len(_COLOURS)]],
+            linestyle=_STYLES[index % len(_STYLES)],
+            linewidth=1.7,
+            label=label,
+        )
     right.plot([0, 1], [0, 1], color=LINE, linewidth=1)
     _finish(right, "part of tumor-free slices called tumor", "part of tumor slices found")
     return to_png(figure)

@@ -38,9 +38,14 @@ def box_around(center: Sequence[int] | np.ndarray, size: Sequence[int]) -> CropB
 
 
 def box_in_mm(
-    corner: Sequence[int] | np.ndarray, extent: Sequence[int] | np.ndarray, crop_size: Sequence[int],
-    crop_spacing_mm: Sequence[float], spacing_mm: Sequence[float], *, room: float,
-) -> CropBox:  # fmt: skip
+    corner: Sequence[int] | np.ndarray,
+    extent: Sequence[int] | np.ndarray,
+    crop_size: Sequence[int],
+    crop_spacing_mm: Sequence[float],
+    spacing_mm: Sequence[float],
+    *,
+    room: float,
+) -> CropBox:
     """The box of a crop's size in mm around a region; larger, by one factor, if the region needs more.
 
     Args:

@@ -66,9 +66,14 @@ class GrowingLesion:
 
 
 def draw_growing(
-    prior: LesionPrior, end_mm: float, organ: np.ndarray, occupied: np.ndarray, rng: np.random.RandomState, *,
+    prior: LesionPrior,
+    end_mm: float,
+    organ: np.ndarray,
+    occupied: np.ndarray,
+    rng: np.random.RandomState,
+    *,
     spacing_mm: Sequence[float],
-) -> GrowingLesion:  # fmt: skip
+) -> GrowingLesion:
     """Draws a lesion with room to grow to the diameter `end_mm`.
 
     Args:
@@ -124,9 +129,14 @@ def let_grow(
 
 
 def _drawn(
-    prior: LesionPrior, size_mm: float, organ: np.ndarray, occupied: np.ndarray, rng: np.random.RandomState,
-    spacing_mm: Sequence[float], room: np.ndarray,
-) -> GrowingLesion | None:  # fmt: skip
+    prior: LesionPrior,
+    size_mm: float,
+    organ: np.ndarray,
+    occupied: np.ndarray,
+    rng: np.random.RandomState,
+    spacing_mm: Sequence[float],
+    room: np.ndarray,
+) -> GrowingLesion | None:
     """One draw at a size; None where it finds no place."""
     dims = len(prior.crop_size)
     if dims == organ.ndim:

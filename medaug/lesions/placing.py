@@ -41,9 +41,13 @@ class Target:
 
     @classmethod
     def of(
-        cls, organ: np.ndarray, occupied: np.ndarray, spacing_mm: Sequence[float], crop_size: Sequence[int],
+        cls,
+        organ: np.ndarray,
+        occupied: np.ndarray,
+        spacing_mm: Sequence[float],
+        crop_size: Sequence[int],
         crop_spacing_mm: Sequence[float],
-    ) -> Target:  # fmt: skip
+    ) -> Target:
         """The target with this organ and these lesions (*S); crops cover the same mm on both grids."""
         extents = zip(crop_size, crop_spacing_mm, spacing_mm, strict=True)
         box_size = tuple(max(1, int(round(n * own / other))) for n, own, other in extents)

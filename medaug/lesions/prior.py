@@ -80,9 +80,14 @@ class LesionPrior:
 
     @classmethod
     def fit(
-        cls, examples: Iterable[LesionExample], crop_size: Sequence[int], spacing_mm: Sequence[float], *,
-        min_diameter_mm: float = 5.0, length_unit: str = "mm",
-    ) -> LesionPrior:  # fmt: skip
+        cls,
+        examples: Iterable[LesionExample],
+        crop_size: Sequence[int],
+        spacing_mm: Sequence[float],
+        *,
+        min_diameter_mm: float = 5.0,
+        length_unit: str = "mm",
+    ) -> LesionPrior:
         """Takes every connected lesion of at least `min_diameter_mm` that fits the crop.
 
         Raises:
@@ -106,10 +111,17 @@ class LesionPrior:
         return cls(references, tuple(crop_size), tuple(spacing_mm), dict(left_out), length_unit)
 
     def sample(
-        self, organ: np.ndarray, occupied: np.ndarray, rng: np.random.RandomState, *,
-        spacing_mm: Sequence[float] | None = None, size_mm: tuple[float, float] | None = None, shape: Shape = "bank",
-        reference: int | None = None, max_tries: int = 20,
-    ) -> Lesion | None:  # fmt: skip
+        self,
+        organ: np.ndarray,
+        occupied: np.ndarray,
+        rng: np.random.RandomState,
+        *,
+        spacing_mm: Sequence[float] | None = None,
+        size_mm: tuple[float, float] | None = None,
+        shape: Shape = "bank",
+        reference: int | None = None,
+        max_tries: int = 20,
+    ) -> Lesion | None:
         """Draws a lesion that lies in `organ` and keeps clear of `occupied`; None where there is no room.
 
         Args:
@@ -126,9 +138,16 @@ class LesionPrior:
         """
         spacing_mm = self.spacing_mm if spacing_mm is None else tuple(spacing_mm)
         return draw_lesion(
-            self, organ, occupied, rng, spacing_mm=spacing_mm, size_mm=size_mm, shape=shape, reference=reference,
+            self,
+            organ,
+            occupied,
+            rng,
+            spacing_mm=spacing_mm,
+            size_mm=size_mm,
+            shape=shape,
+            reference=reference,
             max_tries=max_tries,
-        )  # fmt: skip
+        )
 
     @cached_property
     def diameters_mm(self) -> np.ndarray:
@@ -146,10 +165,12 @@ class LesionPrior:
         """Everything else, for JSON."""
         keys = ("patient", "case", "level", "diameter_mm", "contrast", "surroundings", "location")
         return {
-            "crop_size": list(self.crop_size), "spacing_mm": list(self.spacing_mm), "left_out": dict(self.left_out),
+            "crop_size": list(self.crop_size),
+            "spacing_mm": list(self.spacing_mm),
+            "left_out": dict(self.left_out),
             "length_unit": self.length_unit,
             "references": [{key: getattr(r, key) for key in keys} for r in self.references],
-        }  # fmt: skip
+        }
 
     @classmethod
     def from_parts(cls, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> LesionPrior:
@@ -200,10 +221,16 @@ def _reference(
     surroundings = float(np.median(image[around]))
     level = None if example.level is None else int(example.level)
     return ReferenceLesion(
-        image=image, mask=mask, patient=example.patient, case=example.case, level=level,
-        diameter_mm=diameter_mm, contrast=float(image[mask].mean()) - surroundings, surroundings=surroundings,
+        image=image,
+        mask=mask,
+        patient=example.patient,
+        case=example.case,
+        level=level,
+        diameter_mm=diameter_mm,
+        contrast=float(image[mask].mean()) - surroundings,
+        surroundings=surroundings,
         location=relative_location(part, example.organ),
-    )  # fmt: skip
+    )
 
 
 def _dilated(mask: np.ndarray, voxels: int) -> np.ndarray:
@@ -214,9 +241,11 @@ def _check_spacing(example: LesionExample, spacing_mm: Sequence[float]) -> None:
     own, wanted = (np.array(s, dtype=float) for s in (example.spacing_mm, spacing_mm))
     if own.shape != wanted.shape or np.abs(own / wanted - 1).max() > SPACING_TOLERANCE:
         raise DataError.about(
-            example.case, f"a voxel size of {_mm(own)}", f"about {_mm(wanted)}, as the prior's",
+            example.case,
+            f"a voxel size of {_mm(own)}",
+            f"about {_mm(wanted)}, as the prior's",
             "Resample the scans to one voxel size.",
-        )  # fmt: skip
+        )
 
 
 def _mm(spacing: np.ndarray) -> str:

@@ -53,9 +53,13 @@ def match_surroundings(lesion: Lesion, crop: np.ndarray) -> np.ndarray:
 
 
 def lesion_for_mask(
-    prior: LesionPrior, mask: np.ndarray, spacing_mm: Sequence[float], rng: np.random.RandomState, *,
+    prior: LesionPrior,
+    mask: np.ndarray,
+    spacing_mm: Sequence[float],
+    rng: np.random.RandomState,
+    *,
     reference: int | None = None,
-) -> Lesion:  # fmt: skip
+) -> Lesion:
     """A lesion that fills exactly the given mask: the texture of a reference of like size, scaled onto it.
 
     Args:
@@ -76,10 +80,16 @@ def lesion_for_mask(
     crop_mask = resized_mask(extract(mask, box, False), prior.crop_size, keep=True)
     texture = stretched(chosen.image, chosen.mask, crop_mask)
     return Lesion(
-        mask=crop_mask, texture=texture, box=box, reference=reference, patient=chosen.patient,
-        diameter_mm=equivalent_diameter_mm(mask, spacing_mm), contrast=chosen.contrast,
-        reference_contrast=chosen.contrast, surroundings=chosen.surroundings,
-    )  # fmt: skip
+        mask=crop_mask,
+        texture=texture,
+        box=box,
+        reference=reference,
+        patient=chosen.patient,
+        diameter_mm=equivalent_diameter_mm(mask, spacing_mm),
+        contrast=chosen.contrast,
+        reference_contrast=chosen.contrast,
+        surroundings=chosen.surroundings,
+    )
 
 
 def sections(

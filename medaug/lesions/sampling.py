@@ -66,16 +66,27 @@ class Lesion:
     def provenance(self) -> dict[str, Any]:
         """What a manifest keeps of it."""
         return {
-            "patient": self.patient, "reference": self.reference, "diameter_mm": round(self.diameter_mm, 2),
-            "contrast": round(self.contrast, 4), "start": list(self.box.start), "size": list(self.box.size),
-        }  # fmt: skip
+            "patient": self.patient,
+            "reference": self.reference,
+            "diameter_mm": round(self.diameter_mm, 2),
+            "contrast": round(self.contrast, 4),
+            "start": list(self.box.start),
+            "size": list(self.box.size),
+        }
 
 
 def draw_lesion(
-    prior: LesionPrior, organ: np.ndarray, occupied: np.ndarray, rng: np.random.RandomState, *,
-    spacing_mm: Sequence[float], size_mm: tuple[float, float] | None, shape: Shape, reference: int | None,
+    prior: LesionPrior,
+    organ: np.ndarray,
+    occupied: np.ndarray,
+    rng: np.random.RandomState,
+    *,
+    spacing_mm: Sequence[float],
+    size_mm: tuple[float, float] | None,
+    shape: Shape,
+    reference: int | None,
     max_tries: int,
-) -> Lesion | None:  # fmt: skip
+) -> Lesion | None:
     """See `LesionPrior.sample`."""
     if shape not in get_args(Shape):
         raise ConfigError(f"shape: found {shape!r}; expected bank, blob or mixed")
@@ -128,9 +139,14 @@ class _Drawn:
 
     @classmethod
     def of(
-        cls, prior: LesionPrior, rng: np.random.RandomState, size_mm: tuple[float, float] | None, shape: Shape,
-        reference: int | None, shrink: float,
-    ) -> _Drawn | None:  # fmt: skip
+        cls,
+        prior: LesionPrior,
+        rng: np.random.RandomState,
+        size_mm: tuple[float, float] | None,
+        shape: Shape,
+        reference: int | None,
+        shrink: float,
+    ) -> _Drawn | None:
         """One draw; None where it does not fit the crop."""
         sizes = prior.diameters_mm
         if size_mm is not None:
@@ -156,10 +172,16 @@ class _Drawn:
         """It, placed there with this much of its mask."""
         chosen = prior.references[self.reference]
         return Lesion(
-            mask=mask, texture=self.texture, box=box, reference=self.reference, patient=chosen.patient,
-            diameter_mm=equivalent_diameter_mm(mask, prior.spacing_mm), contrast=self.contrast,
-            reference_contrast=chosen.contrast, surroundings=chosen.surroundings,
-        )  # fmt: skip
+            mask=mask,
+            texture=self.texture,
+            box=box,
+            reference=self.reference,
+            patient=chosen.patient,
+            diameter_mm=equivalent_diameter_mm(mask, prior.spacing_mm),
+            contrast=self.contrast,
+            reference_contrast=chosen.contrast,
+            surroundings=chosen.surroundings,
+        )
 
 
 def _has_size(region: np.ndarray, spacing_mm: Sequence[float], size_mm: tuple[float, float] | None) -> bool:

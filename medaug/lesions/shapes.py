@@ -36,9 +36,14 @@ class Warp:
 
 
 def draw_warp(
-    rng: np.random.RandomState, spatial_dims: int, *, scale: float = 1.0, rotation_deg: float = 40.0,
-    anisotropy: float = 0.15, bend: float = 0.08,
-) -> Warp:  # fmt: skip
+    rng: np.random.RandomState,
+    spatial_dims: int,
+    *,
+    scale: float = 1.0,
+    rotation_deg: float = 40.0,
+    anisotropy: float = 0.15,
+    bend: float = 0.08,
+) -> Warp:
     """A random warp that enlarges by about `scale`: rotation in-plane, flips, anisotropy, smooth bending."""
     angle = np.deg2rad(rng.uniform(-rotation_deg, rotation_deg))
     turn = np.eye(spatial_dims)
@@ -67,9 +72,8 @@ def sampled(crops: Sequence[np.ndarray], points: Tensor) -> np.ndarray:
 
 
 def procedural_blob(
-    rng: np.random.RandomState, diameter_mm: float, spacing_mm: Sequence[float], size: Sequence[int], *,
-    margin: int = 1,
-) -> np.ndarray:  # fmt: skip
+    rng: np.random.RandomState, diameter_mm: float, spacing_mm: Sequence[float], size: Sequence[int], *, margin: int = 1
+) -> np.ndarray:
     """An irregular, connected mask of about this equivalent diameter: a noise field on an ellipsoid, cut at a level.
 
     Where that misses the diameter by 10 % or comes nearer to the edge than `margin` voxels, the plain ball.

@@ -19,11 +19,31 @@ from medaug.models.translation.unit import UNIT, UNITConfig
 from medaug.volumes import Domain
 
 __all__ = [
-    "MUNIT", "TRANSLATORS", "UNIT", "Batch", "CycleGAN", "CycleGANConfig", "Direction", "Fakes", "Losses",
-    "MUNITConfig", "MaskGuidedCycleGAN", "MaskGuidedCycleGANConfig", "MaskGuidedMUNIT", "MaskGuidedMUNITConfig",
-    "MaskGuidedPix2Pix", "MaskGuidedPix2PixConfig", "MaskGuidedUNIT", "MaskGuidedUNITConfig", "Pix2Pix",
-    "Pix2PixConfig", "Translator", "UNITConfig", "build_translator", "settings_of",
-]  # fmt: skip
+    "MUNIT",
+    "TRANSLATORS",
+    "UNIT",
+    "Batch",
+    "CycleGAN",
+    "CycleGANConfig",
+    "Direction",
+    "Fakes",
+    "Losses",
+    "MUNITConfig",
+    "MaskGuidedCycleGAN",
+    "MaskGuidedCycleGANConfig",
+    "MaskGuidedMUNIT",
+    "MaskGuidedMUNITConfig",
+    "MaskGuidedPix2Pix",
+    "MaskGuidedPix2PixConfig",
+    "MaskGuidedUNIT",
+    "MaskGuidedUNITConfig",
+    "Pix2Pix",
+    "Pix2PixConfig",
+    "Translator",
+    "UNITConfig",
+    "build_translator",
+    "settings_of",
+]
 
 TRANSLATORS: dict[str, tuple[type[Translator], type]] = {
     CycleGAN.name: (CycleGAN, CycleGANConfig),

@@ -109,9 +109,14 @@ class Translator(AdversarialModel):
 
     @abstractmethod
     def translate(
-        self, x: Tensor, direction: Direction, *, mask: Tensor | None = None, style: Tensor | None = None,
+        self,
+        x: Tensor,
+        direction: Direction,
+        *,
+        mask: Tensor | None = None,
+        style: Tensor | None = None,
         generator: torch.Generator | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """Translates (B, C, *S) in [-1, 1].
 
         Args:
@@ -124,9 +129,13 @@ class Translator(AdversarialModel):
         """Of the config's `generator`, `width` and `depth`."""
         c = self.config
         return build_generator(
-            c.generator, spatial_dims=self.spatial_dims, in_channels=in_channels, out_channels=out_channels,
-            width=c.width, depth=c.depth,
-        )  # fmt: skip
+            c.generator,
+            spatial_dims=self.spatial_dims,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            width=c.width,
+            depth=c.depth,
+        )
 
     def direction_generators(self, in_channels: int, out_channels: int) -> nn.ModuleDict:
         """A generator a direction."""
@@ -135,13 +144,18 @@ class Translator(AdversarialModel):
     def domain_discriminators(self, channels: int, *, spectral: bool = False) -> nn.ModuleDict:
         """A PatchGAN a domain, of the config's `discriminator_width` and `discriminator_layers`."""
         c = self.config
-        return nn.ModuleDict({
-            domain: patch_discriminator(
-                self.spatial_dims, channels, width=c.discriminator_width, layers=c.discriminator_layers,
-                spectral=spectral,
-            )
-            for domain in ("a", "b")
-        })  # fmt: skip
+        return nn.ModuleDict(
+            {
+                domain: patch_discriminator(
+                    self.spatial_dims,
+                    channels,
+                    width=c.discriminator_width,
+                    layers=c.discriminator_layers,
+                    spectral=spectral,
+                )
+                for domain in ("a", "b")
+            }
+        )
 
     def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
         """Least squares, halved as in CycleGAN's section 7.1, on what `real_of` shows and on the fakes."""

@@ -137,9 +137,12 @@ def load_weights(folder: str | Path) -> Weights:
 
         def build() -> Translator:
             return build_translator(
-                metadata["method"], metadata["settings"], Domain.from_dict(metadata["domain_a"]),
-                Domain.from_dict(metadata["domain_b"]), metadata["spatial_dims"],
-            )  # fmt: skip
+                metadata["method"],
+                metadata["settings"],
+                Domain.from_dict(metadata["domain_a"]),
+                Domain.from_dict(metadata["domain_b"]),
+                metadata["spatial_dims"],
+            )
 
         translator = load_generators(build, tensors)
         TypeAdapter(TRANSLATORS[metadata["method"]][1]).validate_python(metadata["settings"])

@@ -17,28 +17,83 @@ from medaug.phantoms.tumors import lesion, lesion_in
 FIELD_OF_VIEW_MM = (384.0, 384.0, 192.0)
 TISSUES: dict[str, dict[str, float]] = {
     "noncontrast": {
-        "skin": 20, "fat": -105, "muscle": 52, "bowel": 30, "gas": -850, "stomach": 18, "lung": -830, "liver": 56,
-        "vein": 42, "gallbladder": 8, "cyst": 6, "spleen": 48, "cortex": 32, "medulla": 28, "pelvis": 4, "blood": 42,
-        "marrow": 170, "bone": 520, "canal": 22, "disc": 75,
+        "skin": 20,
+        "fat": -105,
+        "muscle": 52,
+        "bowel": 30,
+        "gas": -850,
+        "stomach": 18,
+        "lung": -830,
+        "liver": 56,
+        "vein": 42,
+        "gallbladder": 8,
+        "cyst": 6,
+        "spleen": 48,
+        "cortex": 32,
+        "medulla": 28,
+        "pelvis": 4,
+        "blood": 42,
+        "marrow": 170,
+        "bone": 520,
+        "canal": 22,
+        "disc": 75,
     },
     "contrast": {
-        "skin": 20, "fat": -105, "muscle": 62, "bowel": 45, "gas": -850, "stomach": 20, "lung": -830, "liver": 108,
-        "vein": 150, "gallbladder": 8, "cyst": 7, "spleen": 122, "cortex": 195, "medulla": 165, "pelvis": 20,
-        "blood": 155, "marrow": 172, "bone": 520, "canal": 25, "disc": 76,
+        "skin": 20,
+        "fat": -105,
+        "muscle": 62,
+        "bowel": 45,
+        "gas": -850,
+        "stomach": 20,
+        "lung": -830,
+        "liver": 108,
+        "vein": 150,
+        "gallbladder": 8,
+        "cyst": 7,
+        "spleen": 122,
+        "cortex": 195,
+        "medulla": 165,
+        "pelvis": 20,
+        "blood": 155,
+        "marrow": 172,
+        "bone": 520,
+        "canal": 25,
+        "disc": 76,
     },
     "mr": {
-        "skin": 0.4, "fat": 0.95, "muscle": 0.34, "bowel": 0.36, "gas": 0.02, "stomach": 0.25, "lung": 0.05,
-        "liver": 0.56, "vein": 0.33, "gallbladder": 0.22, "cyst": 0.20, "spleen": 0.36, "cortex": 0.46,
-        "medulla": 0.36, "pelvis": 0.22, "blood": 0.12, "marrow": 0.52, "bone": 0.08, "canal": 0.20, "disc": 0.30,
+        "skin": 0.4,
+        "fat": 0.95,
+        "muscle": 0.34,
+        "bowel": 0.36,
+        "gas": 0.02,
+        "stomach": 0.25,
+        "lung": 0.05,
+        "liver": 0.56,
+        "vein": 0.33,
+        "gallbladder": 0.22,
+        "cyst": 0.20,
+        "spleen": 0.36,
+        "cortex": 0.46,
+        "medulla": 0.36,
+        "pelvis": 0.22,
+        "blood": 0.12,
+        "marrow": 0.52,
+        "bone": 0.08,
+        "canal": 0.20,
+        "disc": 0.30,
     },
-}  # fmt: skip
+}
 ENHANCING = ("liver", "vein", "spleen", "cortex", "medulla", "blood")
 
 
 def abdomen_phantom(
-    index: int, *, seed: int = 0, shape: tuple[int, int, int] = (96, 96, 32),
-    spacing_mm: tuple[float, float, float] | None = None, tumors: int | None = None,
-) -> Phantom:  # fmt: skip
+    index: int,
+    *,
+    seed: int = 0,
+    shape: tuple[int, int, int] = (96, 96, 32),
+    spacing_mm: tuple[float, float, float] | None = None,
+    tumors: int | None = None,
+) -> Phantom:
     """Draws abdomen patient `index`: `contrast`, `noncontrast` (HU) and `mr`, label 1 liver lesion.
 
     Args:
@@ -99,9 +154,14 @@ def _add_cysts(rng: np.random.RandomState, grid: Grid, anatomy: Anatomy, tissue:
 
 
 def _add_lesion(
-    rng: np.random.RandomState, grid: Grid, anatomy: Anatomy, number: int, tissue: list[Layer], label: np.ndarray,
+    rng: np.random.RandomState,
+    grid: Grid,
+    anatomy: Anatomy,
+    number: int,
+    tissue: list[Layer],
+    label: np.ndarray,
     values: dict,
-) -> None:  # fmt: skip
+) -> None:
     """Draws one liver lesion and adds its tissue, label and tissue values in place."""
     radius = float(np.exp(rng.uniform(np.log(10.0), np.log(32.0)))) / (1.0 if number == 0 else 1.4)
     darker = {"contrast": rng.uniform(34, 82), "noncontrast": rng.uniform(11, 30), "mr": rng.uniform(0.12, 0.28)}
@@ -117,10 +177,7 @@ def _add_lesion(
     inside = liver[found.where]
     name, edge = f"lesion {number}", grid.edge_mm
     core = soft(found.distance_mm + 0.4 * radius * (1 + 0.3 * found.spread), 2 * edge)
-    tissue += [
-        Layer(name, soft(found.distance_mm, blur * edge), found.where),
-        Layer(f"{name} core", core, found.where),
-    ]
+    tissue += [Layer(name, soft(found.distance_mm, blur * edge), found.where), Layer(f"{name} core", core, found.where)]
     for phase, drop in darker.items():
         plain = values[phase]["liver"]
         depth = 1 + grain * found.texture

@@ -18,20 +18,45 @@ from medaug.phantoms.tumors import Lesion, lesion, lesion_in
 FIELD_OF_VIEW_MM = (192.0, 192.0, 128.0)
 TISSUES: dict[str, dict[str, float]] = {
     "flair": {
-        "scalp": 0.62, "muscle": 0.36, "sinus": 0.02, "eye": 0.10, "skull": 0.06, "marrow": 0.28, "csf": 0.13,
-        "grey": 0.70, "white": 0.52, "deep grey": 0.62, "ventricle": 0.10, "hyperintensity": 0.95,
+        "scalp": 0.62,
+        "muscle": 0.36,
+        "sinus": 0.02,
+        "eye": 0.10,
+        "skull": 0.06,
+        "marrow": 0.28,
+        "csf": 0.13,
+        "grey": 0.70,
+        "white": 0.52,
+        "deep grey": 0.62,
+        "ventricle": 0.10,
+        "hyperintensity": 0.95,
     },
     "t1": {
-        "scalp": 1.15, "muscle": 0.45, "sinus": 0.02, "eye": 0.18, "skull": 0.07, "marrow": 0.55, "csf": 0.20,
-        "grey": 0.62, "white": 0.85, "deep grey": 0.68, "ventricle": 0.17, "hyperintensity": 0.68,
+        "scalp": 1.15,
+        "muscle": 0.45,
+        "sinus": 0.02,
+        "eye": 0.18,
+        "skull": 0.07,
+        "marrow": 0.55,
+        "csf": 0.20,
+        "grey": 0.62,
+        "white": 0.85,
+        "deep grey": 0.68,
+        "ventricle": 0.17,
+        "hyperintensity": 0.68,
     },
-}  # fmt: skip
+}
 
 
 def head_phantom(
-    index: int, *, seed: int = 0, shape: tuple[int, int, int] = (96, 96, 32),
-    spacing_mm: tuple[float, float, float] | None = None, tumors: int | None = None, difficulty: float = 1.0,
-) -> Phantom:  # fmt: skip
+    index: int,
+    *,
+    seed: int = 0,
+    shape: tuple[int, int, int] = (96, 96, 32),
+    spacing_mm: tuple[float, float, float] | None = None,
+    tumors: int | None = None,
+    difficulty: float = 1.0,
+) -> Phantom:
     """Draws head patient `index`: sequences `flair` and `t1`, label 1 core and 2 rim, organ 1 brain.
 
     Args:
@@ -109,9 +134,16 @@ def _place(rng: np.random.RandomState, anatomy: Anatomy, radius_mm: float) -> np
 
 
 def _add_tumor(
-    rng: np.random.RandomState, grid: Grid, anatomy: Anatomy, number: int, difficulty: float,
-    tissue: list[Layer], label: np.ndarray, flair: dict, t1: dict,
-) -> None:  # fmt: skip
+    rng: np.random.RandomState,
+    grid: Grid,
+    anatomy: Anatomy,
+    number: int,
+    difficulty: float,
+    tissue: list[Layer],
+    label: np.ndarray,
+    flair: dict,
+    t1: dict,
+) -> None:
     """Draws one tumor and adds its layers, label and tissue values in place."""
     radius = float(np.exp(rng.uniform(np.log(6.0), np.log(21.0)))) / (1.0 if number == 0 else 1.5)
     rim_mm = rng.uniform(1.5, 9.0)
@@ -142,9 +174,15 @@ def _add_tumor(
 
 
 def _paint_tumor(
-    found: Lesion, grid: Grid, anatomy: Anatomy, tissue: list[Layer], label: np.ndarray, rim_mm: float, blur: float,
+    found: Lesion,
+    grid: Grid,
+    anatomy: Anatomy,
+    tissue: list[Layer],
+    label: np.ndarray,
+    rim_mm: float,
+    blur: float,
     name: str,
-) -> None:  # fmt: skip
+) -> None:
     where, edge = found.where, grid.edge_mm
     brain, white = anatomy.brain[where], anatomy.white[where]
     # the rim follows white matter: it reaches half as far into grey matter, and stops at the ventricles

@@ -64,9 +64,15 @@ def lesion(
 
 
 def lesion_in(
-    rng: np.random.RandomState, grid: Grid, organ: np.ndarray, place: Callable[[], np.ndarray], radius_mm: float,
-    *, margin_mm: float, roughness: float,
-) -> Lesion | None:  # fmt: skip
+    rng: np.random.RandomState,
+    grid: Grid,
+    organ: np.ndarray,
+    place: Callable[[], np.ndarray],
+    radius_mm: float,
+    *,
+    margin_mm: float,
+    roughness: float,
+) -> Lesion | None:
     """Draws centres by `place` until most of the lesion lies in the organ (bool (X, Y, Z)); else see `lesion`.
 
     After ten tries, or where the lesion misses the grid, it takes what came; None if no voxel of it lies in the organ.

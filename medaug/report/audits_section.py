@@ -20,15 +20,22 @@ def audits_section(run: RunDir) -> list[Section]:
     if not findings:
         return []
     rows: list[list[str | float]] = [
-        [f.name, f.question, value_text(f), "" if f.floor is None else f"{f.floor:.3g}", limit_text(f),
-         MARKS[f.verdict]]
+        [
+            f.name,
+            f.question,
+            value_text(f),
+            "" if f.floor is None else f"{f.floor:.3g}",
+            limit_text(f),
+            MARKS[f.verdict],
+        ]
         for f in findings
-    ]  # fmt: skip
+    ]
     table = Table("Audits", ["Audit", "Question", "Figure", "Floor", "Limits", "Verdict"], rows, NOTE)
     figures = [
         Figure(f"{f.name}: {f.verdict}", read_png(path), f.sentence, f"Pictures of the audit {f.name}")
-        for f in findings if (path := run.audit / f"{f.name}.png").exists()
-    ]  # fmt: skip
+        for f in findings
+        if (path := run.audit / f"{f.name}.png").exists()
+    ]
     counts = {verdict: sum(f.verdict == verdict for f in findings) for verdict in MARKS}
     text = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     reasons = [f"{f.name} was skipped: {f.sentence}." for f in findings if f.verdict == "skipped"]

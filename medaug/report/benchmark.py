@@ -50,9 +50,17 @@ def score_lines(
         values = np.array(estimates, dtype=float)  # (ticks, 3)
         colour = _colour(index)
         ax.plot(
-            x, values[:, 0], color=colour, linestyle=_STYLES[index % len(_STYLES)], linewidth=1.6, label=_plain(arm),
-            marker=_MARKERS[index % len(_MARKERS)], markersize=6, markeredgecolor="white", zorder=3,
-        )  # fmt: skip
+            x,
+            values[:, 0],
+            color=colour,
+            linestyle=_STYLES[index % len(_STYLES)],
+            linewidth=1.6,
+            label=_plain(arm),
+            marker=_MARKERS[index % len(_MARKERS)],
+            markersize=6,
+            markeredgecolor="white",
+            zorder=3,
+        )
         ax.vlines(x, values[:, 1], values[:, 2], color=colour, linewidth=1.3, zorder=2)
     _finish(ax, ticks, xlabel, ylabel, beside=len(lines))
     return encode(figure)
@@ -72,9 +80,17 @@ def grouped_bars(
         x = np.arange(len(ticks)) + _offset(index, len(bars)) * 0.8
         values = np.nan_to_num(np.array(estimates, dtype=float))  # (ticks, 3)
         ax.bar(
-            x, values[:, 0], 0.88 * width, color=_colour(index), alpha=0.75, hatch=_HATCHES[index % len(_HATCHES)],
-            edgecolor="white", linewidth=0, label=_plain(arm), zorder=2,
-        )  # fmt: skip
+            x,
+            values[:, 0],
+            0.88 * width,
+            color=_colour(index),
+            alpha=0.75,
+            hatch=_HATCHES[index % len(_HATCHES)],
+            edgecolor="white",
+            linewidth=0,
+            label=_plain(arm),
+            zorder=2,
+        )
         ax.vlines(x, values[:, 1], values[:, 2], color=INK, linewidth=1.1, zorder=3)
     ax.set_ylim(bottom=0)
     _finish(ax, ticks, xlabel, ylabel, beside=len(bars))
@@ -98,9 +114,15 @@ def _finish(ax: Axes, ticks: Sequence[str], xlabel: str, ylabel: str, *, beside:
     ax.set_xlabel(xlabel, fontsize=9, color=SOFT)
     ax.set_ylabel(_plain(ylabel), fontsize=9, color=SOFT)
     ax.figure.legend(
-        *ax.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, math.ceil(beside / 2) if beside > 4
-        else beside), fontsize=8.5, frameon=False, labelcolor=INK, handlelength=3.2, columnspacing=1.6,
-    )  # fmt: skip
+        *ax.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=min(4, math.ceil(beside / 2) if beside > 4 else beside),
+        fontsize=8.5,
+        frameon=False,
+        labelcolor=INK,
+        handlelength=3.2,
+        columnspacing=1.6,
+    )
 
 
 def _colour(index: int) -> str:

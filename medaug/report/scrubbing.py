@@ -42,8 +42,9 @@ def without_roots(config: PipelineConfig) -> PipelineConfig:
     sections: dict[str, Any] = {"data": config.data, "target": config.target}
     changed = {
         key: section.model_copy(update={"root": Path(PLACEHOLDER)})
-        for key, section in sections.items() if section is not None and section.root is not None
-    }  # fmt: skip
+        for key, section in sections.items()
+        if section is not None and section.root is not None
+    }
     if config.translator.warm_start is not None:
         changed["translator"] = config.translator.model_copy(update={"warm_start": Path(PLACEHOLDER)})
     if config.split.file is not None:
@@ -63,8 +64,10 @@ def page_without_paths(page: ReportPage, config: PipelineConfig, run: RunDir) ->
     known = known_paths(config, run)
     settings = without_paths(dump_config(without_roots(config)), known)
     return replace(
-        page, settings_yaml=settings, commands=without_paths(page.commands, known),
+        page,
+        settings_yaml=settings,
+        commands=without_paths(page.commands, known),
         warnings=without_paths(page.warnings, known),
         facts=[(name, without_paths(text, known)) for name, text in page.facts],
         left_out=[(Path(path).name, without_paths(reason, known)) for path, reason in page.left_out],
-    )  # fmt: skip
+    )

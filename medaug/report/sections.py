@@ -32,7 +32,7 @@ def main_metric(summary: dict[str, Any]) -> str:
 
 def downstream_section(
     summary: dict[str, Any], cells: dict[str, Any], heading: str, losses: dict[str, Any] | None = None
-) -> Section:  # fmt: skip
+) -> Section:
     """Scores by arm, differences, and the figures of both.
 
     Args:
@@ -45,30 +45,57 @@ def downstream_section(
     rows = [[arm, *(interval_text(arms[arm][metric]) for metric in shown)] for arm in arms]
     by_arm = Table("Scores by arm", ["Arm", *titles], rows, "With a 95 % interval over patients and seeds.")
     differences = Table(
-        "Differences", ["Arm", "against", "Metric", "Difference", "Wilcoxon p", "Verdict"],
-        [[c["arm"], c["reference"], shown[c["metric"]]["title"], interval_text(c["difference"], signed=True),
-          f"{c['p_value']:.3g}", c["verdict"]]
-         for c in [*summary["comparisons"], *summary["rivals"]] if c["metric"] in shown],
+        "Differences",
+        ["Arm", "against", "Metric", "Difference", "Wilcoxon p", "Verdict"],
+        [
+            [
+                c["arm"],
+                c["reference"],
+                shown[c["metric"]]["title"],
+                interval_text(c["difference"], signed=True),
+                f"{c['p_value']:.3g}",
+                c["verdict"],
+            ]
+            for c in [*summary["comparisons"], *summary["rivals"]]
+            if c["metric"] in shown
+        ],
         f"Paired by patient and seed; the interval resamples both. {verdict_note(summary)}",
-    )  # fmt: skip
+    )
     label = summary["metrics"][main]["title"]
-    figures = [Figure(f"{label} by patient", patient_plot(cells, summary),
-                      "Each dot is a test patient alone, averaged over seeds.",
-                      f"{label} of every test patient by arm")]  # fmt: skip
+    figures = [
+        Figure(
+            f"{label} by patient",
+            patient_plot(cells, summary),
+            "Each dot is a test patient alone, averaged over seeds.",
+            f"{label} of every test patient by arm",
+        )
+    ]
     if losses is not None:
-        curves = {name: ([update for update, _ in points], [loss for _, loss in points])
-                  for name, points in losses.items()}  # fmt: skip
+        curves = {
+            name: ([update for update, _ in points], [loss for _, loss in points]) for name, points in losses.items()
+        }
         name = f"{summary['task'].capitalize()} loss"
         drawn = learning_curves(curves, title=name, xlabel="update", ylabel="loss")
-        figures.append(Figure(name, drawn, "Every arm gets the same number of updates.",
-                              f"Training loss of each {summary['task']} network"))  # fmt: skip
+        figures.append(
+            Figure(
+                name,
+                drawn,
+                "Every arm gets the same number of updates.",
+                f"Training loss of each {summary['task']} network",
+            )
+        )
     compared = main_comparisons(summary)
     if compared:
         better = "Right" if summary["metrics"][main]["higher_is_better"] else "Left"
         figures.insert(
-            0, Figure(f"Difference in {label}", forest_plot(summary, compared), f"{better} of zero is better.",
-                      "Differences with intervals")
-        )  # fmt: skip
+            0,
+            Figure(
+                f"Difference in {label}",
+                forest_plot(summary, compared),
+                f"{better} of zero is better.",
+                "Differences with intervals",
+            ),
+        )
     return Section(heading, NOTES[summary["task"]], [by_arm, differences, *_detection_tables(summary)], figures)
 
 
@@ -89,8 +116,10 @@ def forest_plot(summary: dict[str, Any], compared: list[dict[str, Any]], encode:
     """The differences of some comparisons that share a reference and a metric."""
     first = compared[0]
     label = summary["metrics"][first["metric"]]["title"]
-    rows = [(c["arm"], c["difference"]["mean"], c["difference"]["low"], c["difference"]["high"], c["verdict"])
-            for c in compared]  # fmt: skip
+    rows = [
+        (c["arm"], c["difference"]["mean"], c["difference"]["low"], c["difference"]["high"], c["verdict"])
+        for c in compared
+    ]
     return difference_forest(rows, xlabel=f"difference in {label} to {first['reference']}", encode=encode)
 
 
@@ -104,8 +133,10 @@ def cells_by_name(run: RunDir, summary: dict[str, Any]) -> dict[str, Any]:
     """The cells that a summary is of, by `<arm>-seed<k>`."""
     return {
         path.stem: read_json(path)
-        for arm in summary["arms"] for seed in summary["seeds"] for path in [cell_path(run, arm, seed)]
-    }  # fmt: skip
+        for arm in summary["arms"]
+        for seed in summary["seeds"]
+        for path in [cell_path(run, arm, seed)]
+    }
 
 
 def losses_of(cells: dict[str, Any]) -> dict[str, Any]:
@@ -116,12 +147,24 @@ def training_section(run: RunDir) -> Section:
     rows = read_metrics(run.train / "metrics.jsonl")
     names = [name for name in (rows[-1] if rows else {}) if name != "step" and not name.startswith(("strength", "var"))]
     curves = {name: ([r["step"] for r in rows], [r[name] for r in rows]) for name in names}
-    figures = [Figure("GAN losses", learning_curves(curves, title="GAN losses", ylabel="weighted loss"), "",
-                      "Losses of generators and discriminators over the steps")]  # fmt: skip
+    figures = [
+        Figure(
+            "GAN losses",
+            learning_curves(curves, title="GAN losses", ylabel="weighted loss"),
+            "",
+            "Losses of generators and discriminators over the steps",
+        )
+    ]
     previews = sorted(run.previews.glob("step-*.png"))
     if previews:
-        figures.append(Figure("Training crops at the end", read_png(previews[-1]), "",
-                              "Crops of training patients through both generators"))  # fmt: skip
+        figures.append(
+            Figure(
+                "Training crops at the end",
+                read_png(previews[-1]),
+                "",
+                "Crops of training patients through both generators",
+            )
+        )
     return Section("GAN training", figures=figures)
 
 
@@ -170,13 +213,19 @@ def _detection_tables(summary: dict[str, Any]) -> list[Table]:
     missing = [rate["of"] for rate in found["rates"].values() if rate["of"] != "lesions" and not rate["count"]]
     none = f" These data have no {' and no '.join(dict.fromkeys(missing))}." if missing else ""
     return [
-        Table("Lesions found", *_rates(found, by_size),
-              f"Share of lesions ({parts}) that the predicted parts touching them cover with an IoU of at least "
-              f"{LEAST_IOU:g}, by their equivalent diameter; n are the lesions."),
-        Table("False positives", *_rates(found, others),
-              f"Predicted parts ({parts}) of {LEAST_VOXELS} voxels or more that find no lesion; in tumor-free slices "
-              f"the parts and voxels seen in each slice alone. n are the scans or slices.{none}"),
-    ]  # fmt: skip
+        Table(
+            "Lesions found",
+            *_rates(found, by_size),
+            f"Share of lesions ({parts}) that the predicted parts touching them cover with an IoU of at least "
+            f"{LEAST_IOU:g}, by their equivalent diameter; n are the lesions.",
+        ),
+        Table(
+            "False positives",
+            *_rates(found, others),
+            f"Predicted parts ({parts}) of {LEAST_VOXELS} voxels or more that find no lesion; in tumor-free slices "
+            f"the parts and voxels seen in each slice alone. n are the scans or slices.{none}",
+        ),
+    ]
 
 
 def _rates(found: dict[str, Any], names: list[str]) -> tuple[list[str], list[list[str | float]]]:
@@ -193,9 +242,10 @@ def _shown(summary: dict[str, Any]) -> dict[str, Any]:
     """The metrics that fit a page: of several classes the means, and the main metric of each."""
     main = main_metric(summary)
     return {
-        name: metric for name, metric in summary["metrics"].items()
+        name: metric
+        for name, metric in summary["metrics"].items()
         if CLASS_SEPARATOR not in name or name.startswith(f"{main}{CLASS_SEPARATOR}")
-    }  # fmt: skip
+    }
 
 
 def _main_by_arm(cells: dict[str, Any], summary: dict[str, Any]) -> dict[str, list[float]]:

@@ -82,9 +82,10 @@ def difference_panel(pair: Pair, scale: Scale) -> bytes:
     low, high, limit = shown_range(scale)
     difference = np.where(mask, synthetic - real, 0.0)
     row = [
-        Picture(real, low, high, contour=mask), Picture(synthetic, low, high),
+        Picture(real, low, high, contour=mask),
+        Picture(synthetic, low, high),
         Picture(difference, -limit, limit, diverging=True),
-    ]  # fmt: skip
+    ]
     columns = [f"real {_shown(scale)}", f"synthetic {_shown(scale)}", f"synthetic − real ({scale.unit})"]
     return picture_grid([row], column_titles=columns, title=title, tile=260)
 
@@ -104,10 +105,15 @@ def translation_grid(rows: Mapping[str, tuple[np.ndarray, Pair, np.ndarray]], sc
             level = level_of(pair.mask)
             source, other = source[..., level], other[..., level]
         real, synthetic, mask = slice_of(pair)
-        pictures.append([
-            Picture(source, -1, 1), Picture(real, low, high, contour=mask), Picture(synthetic, low, high),
-            Picture(np.where(mask, synthetic - real, 0.0), -limit, limit, diverging=True), Picture(other, low, high),
-        ])  # fmt: skip
+        pictures.append(
+            [
+                Picture(source, -1, 1),
+                Picture(real, low, high, contour=mask),
+                Picture(synthetic, low, high),
+                Picture(np.where(mask, synthetic - real, 0.0), -limit, limit, diverging=True),
+                Picture(other, low, high),
+            ]
+        )
     columns = ["source", f"real {_shown(scale)}", "translated", f"translated − real ({scale.unit})", rival]
     return picture_grid(pictures, column_titles=columns, row_titles=list(rows))
 

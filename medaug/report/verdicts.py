@@ -22,9 +22,10 @@ def verdict_of(summary: dict[str, Any]) -> Verdict:
     if not compared:
         needed = f"add another, such as {REFERENCE}," if gan else f"add one, such as {REFERENCE}+gan,"
         return Verdict(
-            "info", "No comparison was made" if gan else "No GAN arm was compared",
+            "info",
+            "No comparison was made" if gan else "No GAN arm was compared",
             f"{'Only GAN arms were' if gan else 'No arm with a GAN was'} trained; {needed} to evaluation.arms.",
-        )  # fmt: skip
+        )
     c = compared[0]
     change = f"{summary['metrics'][c['metric']]['title']} {change_text(c, summary)}"
     headlines = {

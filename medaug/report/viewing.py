@@ -30,9 +30,16 @@ SYNTHETIC_TEXT = "synthetic cases are the files that networks train on, with the
 SYNTHETIC = {"inserted": "Synthetic set, tumors inserted", "removed": "Synthetic set, tumors removed"}
 """Kind of a record → its heading."""
 NAMED = {
-    "scan": "Scan", "mask": "Mask", "seed": "Seed", "method": "Method", "weights": "Weights", "unit": "Unit",
-    "from": "From", "to": "To", "length_unit": "Lengths in",
-}  # fmt: skip
+    "scan": "Scan",
+    "mask": "Mask",
+    "seed": "Seed",
+    "method": "Method",
+    "weights": "Weights",
+    "unit": "Unit",
+    "from": "From",
+    "to": "To",
+    "length_unit": "Lengths in",
+}
 """Facts of a manifest that its page shows."""
 NAME_LENGTH = 48
 
@@ -60,9 +67,15 @@ def case_of_view(
 
 
 def case_of_scan(
-    title: str, scan: MetaTensor, edited: MetaTensor, names: tuple[str, str], windows: tuple[Window, Window],
-    label: MetaTensor | None = None, *, comparable: bool = True,
-) -> ViewerCase:  # fmt: skip
+    title: str,
+    scan: MetaTensor,
+    edited: MetaTensor,
+    names: tuple[str, str],
+    windows: tuple[Window, Window],
+    label: MetaTensor | None = None,
+    *,
+    comparable: bool = True,
+) -> ViewerCase:
     """A single scan (1, *S) and what was made of it, rounded where whole numbers are written.
 
     Args:
@@ -94,8 +107,9 @@ def part_cases(parts: Mapping[str, RunDir]) -> list[EncodedCase]:
     """The first case of every heading of each part, under the part's name."""
     return [
         replace(case, facts=case.facts | {"group": f"{name}: {case.facts['group']}"})
-        for name, run in parts.items() for case in run_cases(run, most=1)
-    ]  # fmt: skip
+        for name, run in parts.items()
+        for case in run_cases(run, most=1)
+    ]
 
 
 def view_page(path: Path, title: str, cases: Sequence[EncodedCase], facts: Mapping[str, Any]) -> Path:
@@ -115,9 +129,10 @@ def _synthetic_cases(run: RunDir, most: int) -> list[EncodedCase]:
     path = run.synthetic / "datalist.json"
     records = read_json(path)["training"] if path.exists() else []
     shown = [
-        record for record in records
+        record
+        for record in records
         if "original" in record and own_file(run.synthetic, record["original"], must_exist=False).exists()
-    ]  # fmt: skip
+    ]
     return [
         encode(_synthetic_case(record, run.synthetic))
         for kind in SYNTHETIC
@@ -134,7 +149,12 @@ def _synthetic_case(record: dict[str, Any], folder: Path) -> ViewerCase:
     parent = record["parent"]
     level = "" if parent["level"] is None else f", slice {parent['level'] + 1}"
     return ViewerCase(
-        f"{record['case']}, made from {parent['case']}{level}", before, after, scans[0].affine.numpy(),
-        read_label(own_file(folder, record["label"])).numpy()[0], oriented=is_oriented(record["image"]),
-        group=SYNTHETIC[record["kind"]], length_unit=length_unit(record),
-    )  # fmt: skip
+        f"{record['case']}, made from {parent['case']}{level}",
+        before,
+        after,
+        scans[0].affine.numpy(),
+        read_label(own_file(folder, record["label"])).numpy()[0],
+        oriented=is_oriented(record["image"]),
+        group=SYNTHETIC[record["kind"]],
+        length_unit=length_unit(record),
+    )

@@ -80,9 +80,13 @@ def finished_run(folder: Path) -> Finished:
         name: block for name, block in blocks.items() if not any(other.startswith(f"{name}/") for other in blocks)
     } or {"": run}
     found = Finished(
-        run, config, results / "summary.json", tables, {name: block.split for name, block in leaves.items()},
+        run,
+        config,
+        results / "summary.json",
+        tables,
+        {name: block.split for name, block in leaves.items()},
         {name: path for name, block in leaves.items() if (path := block.weights / "model.json").exists()},
-    )  # fmt: skip
+    )
     if missing := [*_missing_files(found, pattern), *_missing_cells(found)]:
         raise RunError(
             f"{folder}: an unfinished run; missing: {', '.join(missing)}. Finish it with the command that began it "
@@ -106,9 +110,10 @@ def _missing_files(found: Finished, tables: str) -> list[str]:
         missing.append(str((found.summary.parent / tables).relative_to(run.root)))
     if not found.is_benchmark and not missing:
         missing += [
-            f"{name or 'the run'}: evaluation not finished" for name in found.splits
+            f"{name or 'the run'}: evaluation not finished"
+            for name in found.splits
             if not any(RunDir(run.root / name).done(stage).exists() for stage in EVALUATIONS)
-        ]  # fmt: skip
+        ]
     return missing
 
 
@@ -121,9 +126,10 @@ def _missing_cells(found: Finished) -> list[str]:
     wanted = [(arm, seed) for arm in found.config.evaluation.arms for seed in found.config.evaluation.seeds]
     return [
         f"{arm}, seed {seed}{f' ({name})' if name else ''}"
-        for name, summary in found.summaries() for arm, seed in wanted
+        for name, summary in found.summaries()
+        for arm, seed in wanted
         if arm not in summary["arms"] or seed not in summary["seeds"]
-    ]  # fmt: skip
+    ]
 
 
 def _missing_settings(found: Finished) -> list[str]:

@@ -24,9 +24,16 @@ from medaug.errors import DataError, RunError
 from medaug.runs.folder import INCIDENTAL, RunDir
 
 TIMED = (
-    "prepare", "train", "synthesize", "translate", "audit", "audit_domains", "evaluate", "evaluate_domains",
+    "prepare",
+    "train",
+    "synthesize",
+    "translate",
+    "audit",
+    "audit_domains",
+    "evaluate",
+    "evaluate_domains",
     "score_translation",
-)  # fmt: skip
+)
 """Stages that a page gives the seconds of, in order."""
 
 
@@ -37,9 +44,17 @@ UNSEALED = {"checkpoints", "previews", "tensorboard"}
 
 
 def run_stage(
-    run: RunDir, stage: str, inputs: Any, outputs: list[Path], work: Callable[[], None], *, keep: bool = False,
-    helper: bool = False, sealed: Sequence[Path] | None = None, remade: Callable[[Path], bool] = lambda path: True,
-) -> bool:  # fmt: skip
+    run: RunDir,
+    stage: str,
+    inputs: Any,
+    outputs: list[Path],
+    work: Callable[[], None],
+    *,
+    keep: bool = False,
+    helper: bool = False,
+    sealed: Sequence[Path] | None = None,
+    remade: Callable[[Path], bool] = lambda path: True,
+) -> bool:
     """Runs `work` unless this stage is done with the same `inputs`; says whether it ran.
 
     A stage that was done with other inputs starts afresh: its `outputs` are removed first. An unfinished one goes on
@@ -80,9 +95,14 @@ def run_stage(
 
 
 def holds(
-    run: RunDir, stage: str, inputs: Any, outputs: list[Path], *, remade: Callable[[Path], bool] = lambda path: True,
+    run: RunDir,
+    stage: str,
+    inputs: Any,
+    outputs: list[Path],
+    *,
+    remade: Callable[[Path], bool] = lambda path: True,
     helper: bool = False,
-) -> bool:  # fmt: skip
+) -> bool:
     """Whether the stage is done with these inputs, and all that it left is as it was.
 
     Of what is not, the rest is removed and the stage begun anew: its work then makes what is missing.

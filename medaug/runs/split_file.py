@@ -58,8 +58,9 @@ def split_of_file(settings: SplitConfig, cases: Sequence[Case], wanted: Collecti
     if twice:
         raise LeakageError(
             f"{settings.file}: found {_listed(twice)} in more than one part; expected every patient, with all scans, "
-            "on one side. Take them out of all parts but one.", twice,
-        )  # fmt: skip
+            "on one side. Take them out of all parts but one.",
+            twice,
+        )
     if missing := sorted(set(wanted) - {who for names in patients.values() for who in names}):
         remedy = "Add them, or leave their files out of the data" + ("." if of_cases else ', or list them as "unused".')
         raise _wrong(

@@ -47,10 +47,15 @@ def compare_images(real: Path, synthetic: Path, mask: Path | None = None, out: P
     pair = Pair(*values, marked)
     scores = {name: value if math.isfinite(value) else None for name, value in similarity([pair], scale).items()}
     found: dict[str, Any] = {
-        "real": str(real), "synthetic": str(synthetic), "mask": "the body, found" if mask is None else str(mask),
-        "unit": scale.unit, "scale": [scale.low, scale.high], "voxels": int(marked.sum()), "scores": scores,
+        "real": str(real),
+        "synthetic": str(synthetic),
+        "mask": "the body, found" if mask is None else str(mask),
+        "unit": scale.unit,
+        "scale": [scale.low, scale.high],
+        "voxels": int(marked.sum()),
+        "scores": scores,
         "bias": float((values[1] - values[0])[marked].astype(np.float64).mean()),
-    }  # fmt: skip
+    }
     if scale == HOUNSFIELD:
         scores["bone_dice"] = bone_dice([pair])
         found["tissues"] = tissue_errors([pair])
@@ -66,17 +71,19 @@ def _scale(real: MetaTensor, synthetic: MetaTensor, real_path: Path, synthetic_p
     if real.meta["modality"] == "CT" or low < HU_OF_AIR:
         if low < HU_OF_AIR and float(synthetic.min()) >= 0:
             raise DataError.about(
-                synthetic_path, f"intensities from {float(synthetic.min()):g} to {float(synthetic.max()):g}",
+                synthetic_path,
+                f"intensities from {float(synthetic.min()):g} to {float(synthetic.max()):g}",
                 f"Hounsfield units, as in {real_path}, which reaches down to {low:g}",
                 "Convert it to HU: compare in one unit.",
-            )  # fmt: skip
+            )
         return HOUNSFIELD
     if float(synthetic.min()) < HU_OF_AIR:
         raise DataError.about(
-            synthetic_path, f"intensities down to {float(synthetic.min()):g}, as in CT (HU)",
+            synthetic_path,
+            f"intensities down to {float(synthetic.min()):g}, as in CT (HU)",
             f"the unit of {real_path}, which goes from {low:g} to {float(real.max()):g}",
             "Compare with the real CT in HU, or convert one of the two.",
-        )  # fmt: skip
+        )
     if real.meta["dtype"] == "uint8":
         return GREY_LEVELS
     window = Percentiles().window_of(as_array(real), str(real_path))

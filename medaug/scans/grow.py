@@ -39,10 +39,20 @@ class _Shot:
 
 
 def grow_in_scan(
-    scan: Path, weights: Path, out: Path, *, steps: int = 6, start_mm: float = 4.0, doubling_days: float = 60.0,
-    interval_days: float = 30.0, mass_effect: float = 0.0, reach_mm: float = 20.0, seed: int = 0,
-    organ_mask: Path | None = None, sequence: str | None = None,
-) -> list[Path]:  # fmt: skip
+    scan: Path,
+    weights: Path,
+    out: Path,
+    *,
+    steps: int = 6,
+    start_mm: float = 4.0,
+    doubling_days: float = 60.0,
+    interval_days: float = 30.0,
+    mass_effect: float = 0.0,
+    reach_mm: float = 20.0,
+    seed: int = 0,
+    organ_mask: Path | None = None,
+    sequence: str | None = None,
+) -> list[Path]:
     """Writes the series; returns the paths of images and labels step by step, manifest, animation and page.
 
     Raises:
@@ -73,10 +83,17 @@ def grow_in_scan(
             cases.append(encode(case_of_scan(shots[k].title, image, grown, names, (window, window), as_meta(label))))
             tracker.advance(shots[k].title)
     facts = {
-        "scan": scan.name, "seed": seed, "weights": loaded.facts["sha256"], "length_unit": unit, **asdict(grow.plan),
-        "mass_effect": mass_effect, "reach_mm": reach_mm, "lesion": unnamed(step.lesion), "slice": level,
+        "scan": scan.name,
+        "seed": seed,
+        "weights": loaded.facts["sha256"],
+        "length_unit": unit,
+        **asdict(grow.plan),
+        "mass_effect": mass_effect,
+        "reach_mm": reach_mm,
+        "lesion": unnamed(step.lesion),
+        "slice": level,
         "steps_made": rows,
-    }  # fmt: skip
+    }
     return [*paths, *_summary(out, stem_of(scan), shots, cases, facts)]
 
 
@@ -117,11 +134,19 @@ def _frames(shots: list[_Shot], title: str) -> list[bytes]:
     columns = ["slice", "close-up", "label"]
     return [
         picture_grid(
-            [[Picture(s.image, *grey), Picture(s.image[near], *grey), Picture(s.image[near], *grey,
-                                                                              contour=s.mask[near])]],
-            column_titles=columns, title=f"{title}, {s.title}", tile=240,
-        ) for s in shots
-    ]  # fmt: skip
+            [
+                [
+                    Picture(s.image, *grey),
+                    Picture(s.image[near], *grey),
+                    Picture(s.image[near], *grey, contour=s.mask[near]),
+                ]
+            ],
+            column_titles=columns,
+            title=f"{title}, {s.title}",
+            tile=240,
+        )
+        for s in shots
+    ]
 
 
 def _close_up(mask: np.ndarray) -> tuple[slice, ...]:
@@ -138,14 +163,18 @@ def _page(stem: str, shots: list[_Shot], frames: list[bytes], facts: dict[str, A
     days = [row["days"] for row in made]
     asked = [made[0][key] * 2 ** (day / facts["doubling_days"] * dims / 3) for day in days]
     curve = learning_curves(
-        {"label": (days, [row[key] for row in made]), "doubling time": (days, asked)}, smooth=1,
-        title="Volume" if dims == 3 else "Area of the section", xlabel="day", ylabel=unit,
-    )  # fmt: skip
+        {"label": (days, [row[key] for row in made]), "doubling time": (days, asked)},
+        smooth=1,
+        title="Volume" if dims == 3 else "Area of the section",
+        xlabel="day",
+        ylabel=unit,
+    )
     table = Table(
-        "Steps", ["Day", f"Diameter ({length})", f"{'Volume' if dims == 3 else 'Area'} ({unit})", "Image", "Label"],
+        "Steps",
+        ["Day", f"Diameter ({length})", f"{'Volume' if dims == 3 else 'Area'} ({unit})", "Image", "Label"],
         [[f"{row['days']:g}", row["diameter_mm"], row[key], row["image"], row["label"]] for row in made],
         "Measured on the label's voxels. The diameter is that of the sphere (2-D: circle) of equal size.",
-    )  # fmt: skip
+    )
     alt = f"One slice at {len(made)} steps: {shots[0].title} to {shots[-1].title}"
     near = _close_up(shots[-1].mask)
     tiles: list[Picture | None] = [Picture(shot.image[near]) for shot in shots]
@@ -160,9 +189,11 @@ def _page(stem: str, shots: list[_Shot], frames: list[bytes], facts: dict[str, A
         Figure("Size over time", curve, "The first step and the doubling time give the second curve.", "Size by day"),
     ]
     run = [
-        ("Scan", facts["scan"]), ("Seed", str(facts["seed"])), ("Weights", facts["weights"][:16]),
+        ("Scan", facts["scan"]),
+        ("Seed", str(facts["seed"])),
+        ("Weights", facts["weights"][:16]),
         ("Volume doubles in", f"{facts['doubling_days']:g} days"),
         ("Mass effect", f"{facts['mass_effect']:g}, within {facts['reach_mm']:g} {length}"),
         ("Reference lesion", f"number {facts['lesion']['reference']} of the weights"),
-    ]  # fmt: skip
+    ]
     return ReportPage(f"Growth series: {stem}", alt, None, run, [Section("Series", "", [table], figures)])

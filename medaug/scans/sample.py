@@ -60,10 +60,17 @@ def _write(weights: GanWeights, out: Path, label: int, index: int, seed: int) ->
     write_scan(out / "images" / f"{name}.nii.gz", image, affine_of(weights.spacing_mm), "float32")
     facts = weights.facts
     return {
-        "case": name, "kind": "generated", "image": f"images/{name}.nii.gz", "label": label, "class": CLASSES[label],
-        "unit": weights.gan.domain.unit if isinstance(window, Window) else "normalized", "seed": own,
-        "weights": facts["sha256"], "training_patients": facts["training_patients"], "split_hash": facts["split_hash"],
-    }  # fmt: skip
+        "case": name,
+        "kind": "generated",
+        "image": f"images/{name}.nii.gz",
+        "label": label,
+        "class": CLASSES[label],
+        "unit": weights.gan.domain.unit if isinstance(window, Window) else "normalized",
+        "seed": own,
+        "weights": facts["sha256"],
+        "training_patients": facts["training_patients"],
+        "split_hash": facts["split_hash"],
+    }
 
 
 def _check_empty(out: Path) -> None:

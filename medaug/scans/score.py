@@ -21,9 +21,15 @@ from medaug.volumes import spacing_of
 
 
 def score_scan(
-    scan: Path, weights: Path, out: Path, *, settings: AnomalyConfig, organ_mask: Path | None = None,
-    organ_margin_mm: float, sequence: str | None = None,
-) -> list[Path]:  # fmt: skip
+    scan: Path,
+    weights: Path,
+    out: Path,
+    *,
+    settings: AnomalyConfig,
+    organ_mask: Path | None = None,
+    organ_margin_mm: float,
+    sequence: str | None = None,
+) -> list[Path]:
     """Scores a scan by removal or, with the weights of a GAN from noise, by latent search.
 
     The map is in window units [-1, 1] (2 is the whole window), the pseudo-healthy image in the scan's own. Slices are
@@ -46,20 +52,25 @@ def score_scan(
     array, affine = turn.there(as_array(image)), turn.affine(image.affine.numpy(), image.shape[1:])
     window = judge.domain.window_of(array, str(scan))
     seen, spacing_mm = window.normalize(array), spacing_of(affine, array.ndim)
-    organ = find_organ(seen, spacing_mm, margin_mm=organ_margin_mm) if organ_mask is None else (
-        turn.there(as_array(read_mask(organ_mask, image, scan)) > 0)
-    )  # fmt: skip
+    organ = (
+        find_organ(seen, spacing_mm, margin_mm=organ_margin_mm)
+        if organ_mask is None
+        else (turn.there(as_array(read_mask(organ_mask, image, scan)) > 0))
+    )
     if not organ.any():
         raise DataError.about(organ_mask or scan, "an empty mask", "the organ's voxels marked", "Mark where to look.")
     found = judge.scorer(seen, organ, spacing_mm)
     scores = level_scores(found.residual, organ, settings.percentile)
     level = int(np.nanargmax(scores))
     facts = {
-        "scan": scan.name, "weights": judge.facts["sha256"], "method": judge.method,
-        "score": float(scores[level]), "highest_slice": level,
+        "scan": scan.name,
+        "weights": judge.facts["sha256"],
+        "method": judge.method,
+        "score": float(scores[level]),
+        "highest_slice": level,
         "slices": [None if np.isnan(score) else round(float(score), 6) for score in scores],
         "settings": settings.model_dump(mode="json") | {"tile_mm": judge.tile_mm},
-    }  # fmt: skip
+    }
     stem, suffix = stem_of(scan), ".tif" if image.ndim == 3 and not image.meta["spacing_known"] else ".nii.gz"
     stored, volumes = StoredScan(image), {f"anomaly{suffix}": found.residual}
     if found.healthy is not None:

@@ -28,11 +28,21 @@ logger = logging.getLogger(__name__)
 
 
 def insert_into_scan(
-    scan: Path, weights: Path, out: Path, *, count: int = 1, seed: int = 0, size_mm: Sizes | None = None,
-    organ_mask: Path | None = None, mask: Path | None = None, avoid: Path | None = None,
-    tumor_labels: Sequence[int] | None = None, style_from: Path | None = None, style_mask: Path | None = None,
+    scan: Path,
+    weights: Path,
+    out: Path,
+    *,
+    count: int = 1,
+    seed: int = 0,
+    size_mm: Sizes | None = None,
+    organ_mask: Path | None = None,
+    mask: Path | None = None,
+    avoid: Path | None = None,
+    tumor_labels: Sequence[int] | None = None,
+    style_from: Path | None = None,
+    style_mask: Path | None = None,
     sequence: str | None = None,
-) -> list[Path]:  # fmt: skip
+) -> list[Path]:
     """Inserts up to `count` drawn tumors, or one exactly where `mask` is.
 
     Args:
@@ -63,9 +73,11 @@ def insert_into_scan(
         shared = int((as_array(region) > 0)[there].sum())
         if shared:
             raise DataError.about(
-                mask, f"{shared} of {int((region > 0).sum())} voxels in a tumor of {avoid}", "none there",
+                mask,
+                f"{shared} of {int((region > 0).sum())} voxels in a tumor of {avoid}",
+                "none there",
                 "Move the mask, or leave out --avoid.",
-            )  # fmt: skip
+            )
         edited, label = insert(image, region, window=window)
         _told(region, as_meta(label), "inserted into")
         facts |= {"mask": mask.name, "lesions": [{"style": list(style)} if style else {}]}
@@ -80,9 +92,11 @@ def insert_into_scan(
         facts["lesions"] = [unnamed(lesion) for lesion in drawn.lesions]
         if not drawn.lesions:
             raise DataError.about(
-                scan, "no room for a tumor", "an organ larger than the tumor, and clear of those to avoid",
+                scan,
+                "no room for a tumor",
+                "an organ larger than the tumor, and clear of those to avoid",
                 "Give --organ-mask, smaller --size-mm, or another --seed.",
-            )  # fmt: skip
+            )
     return _write(out, stem_of(scan), "inserted", scan, image, edited, as_meta(label), as_meta(label), window, facts)
 
 
@@ -142,15 +156,26 @@ def _style(
 
 
 def _write(
-    out: Path, stem: str, kind: str, scan: Path, image: MetaTensor, edited: MetaTensor, label: MetaTensor,
-    shown: MetaTensor, window: Window, facts: dict[str, Any],
-) -> list[Path]:  # fmt: skip
+    out: Path,
+    stem: str,
+    kind: str,
+    scan: Path,
+    image: MetaTensor,
+    edited: MetaTensor,
+    label: MetaTensor,
+    shown: MetaTensor,
+    window: Window,
+    facts: dict[str, Any],
+) -> list[Path]:
     """Image in the scan's own units and dtype, label, picture, manifest."""
     suffix = output_suffix(scan, image)
     paths = [
-        out / f"{stem}_{kind}{suffix}", out / f"{stem}_{kind}_label{suffix}", out / f"{stem}_{kind}.png",
-        out / f"{stem}_{kind}.json", out / f"{stem}_{kind}.html",
-    ]  # fmt: skip
+        out / f"{stem}_{kind}{suffix}",
+        out / f"{stem}_{kind}_label{suffix}",
+        out / f"{stem}_{kind}.png",
+        out / f"{stem}_{kind}.json",
+        out / f"{stem}_{kind}.html",
+    ]
     if suffix == ".png":
         paths[2] = out / f"{stem}_{kind}_compared.png"
     stored = StoredScan(image)

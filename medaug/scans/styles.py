@@ -96,9 +96,13 @@ def _grid(image: np.ndarray, variants: list[np.ndarray], region: np.ndarray, ste
 
 def _facts(scan: Path, mask: Path, weights: Weights, seed: int, paths: list[Path]) -> dict[str, object]:
     return {
-        "scan": scan.name, "mask": mask.name, "seed": seed, "weights": weights.facts["sha256"],
-        "method": weights.translator.name, "images": [path.name for path in paths],
-    }  # fmt: skip
+        "scan": scan.name,
+        "mask": mask.name,
+        "seed": seed,
+        "weights": weights.facts["sha256"],
+        "method": weights.translator.name,
+        "images": [path.name for path in paths],
+    }
 
 
 def _widest(region: np.ndarray) -> np.ndarray:

@@ -49,10 +49,21 @@ class _Scan:
 
 
 def translate_scan(
-    scan: Path, weights: Path, out: Path, *, direction: str | None = None, series: str | None = None,
-    mask: Path | None = None, label: Path | None = None, segmentation: Path | None = None, names: Sequence[str] = (),
-    output_format: str | None = None, deidentify: bool = False, seed: int = 0, sequence: str | None = None,
-) -> list[Path]:  # fmt: skip
+    scan: Path,
+    weights: Path,
+    out: Path,
+    *,
+    direction: str | None = None,
+    series: str | None = None,
+    mask: Path | None = None,
+    label: Path | None = None,
+    segmentation: Path | None = None,
+    names: Sequence[str] = (),
+    output_format: str | None = None,
+    deidentify: bool = False,
+    seed: int = 0,
+    sequence: str | None = None,
+) -> list[Path]:
     """Translates one scan to the other domain of the weights.
 
     Args:
@@ -171,19 +182,30 @@ def _facts(
     translate: TranslateDomain, made: Translation, weights: Weights, seed: int, mask: Path | None
 ) -> dict[str, Any]:
     return {
-        "weights": weights.facts["sha256"], "method": weights.translator.name, "direction": translate.direction,
-        "from": translate.source.name, "to": translate.target.name, "modality": translate.target.modality,
-        "unit": translate.target.unit, "seed": seed, "medaug": medaug.__version__,
+        "weights": weights.facts["sha256"],
+        "method": weights.translator.name,
+        "direction": translate.direction,
+        "from": translate.source.name,
+        "to": translate.target.name,
+        "modality": translate.target.modality,
+        "unit": translate.target.unit,
+        "seed": seed,
+        "medaug": medaug.__version__,
         "body": "found" if mask is None else "given",
         "body_voxels": None if made.body is None else int(made.body.sum()),
-        "resampled_from_mm": made.resampled_from_mm, "for_diagnosis": False,
-    }  # fmt: skip
+        "resampled_from_mm": made.resampled_from_mm,
+        "for_diagnosis": False,
+    }
 
 
 def _write_dicom(
-    folder: Path, result: MetaTensor, volume: DicomVolume, translate: TranslateDomain, facts: dict[str, Any],
+    folder: Path,
+    result: MetaTensor,
+    volume: DicomVolume,
+    translate: TranslateDomain,
+    facts: dict[str, Any],
     deidentify: bool,
-) -> list[Path]:  # fmt: skip
+) -> list[Path]:
     """The series' folder; how values without a unit were scaled is noted among the facts and in the files."""
     array, modality, unit = as_array(result), translate.target.modality, translate.target.unit
     if modality == "CT" and unit != "HU":
@@ -202,9 +224,14 @@ def _write_dicom(
         derivation += f"; stored 0 to {STORED_HIGH} is {low:g} to {high:g}"
     description = f"{modality} from {volume.modality}"
     write_derived_series(
-        array, volume, folder, modality=DICOM_CODES.get(modality, modality), series_description=description,
-        derivation=derivation, deidentify=deidentify,
-    )  # fmt: skip
+        array,
+        volume,
+        folder,
+        modality=DICOM_CODES.get(modality, modality),
+        series_description=description,
+        derivation=derivation,
+        deidentify=deidentify,
+    )
     return [folder]
 
 

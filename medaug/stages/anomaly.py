@@ -56,9 +56,12 @@ def anomaly(config: PipelineConfig, run: RunDir, weights: Path | None = None) ->
     split = Split.from_dict(read_json(run.split))
     refuse_known(facts, run, split, f"weights {weights}")
     inputs = [
-        essential(config.anomaly), config.evaluation.patients, facts["sha256"], data_print(run.datalist),
+        essential(config.anomaly),
+        config.evaluation.patients,
+        facts["sha256"],
+        data_print(run.datalist),
         split.hash,
-    ]  # fmt: skip
+    ]
     return run_stage(run, "anomaly", inputs, [run.anomaly], lambda: _anomaly(config, run, weights, split))
 
 
@@ -104,12 +107,14 @@ def _scored(view: View, arrays: ViewArrays, scorer: Scorer, settings: AnomalyCon
     }
     return [
         {
-            "view": view.name, "level": z if view.level is None else view.level, "tumor": bool(label[..., z].any()),
+            "view": view.name,
+            "level": z if view.level is None else view.level,
+            "tumor": bool(label[..., z].any()),
             **{name: round(float(values[z]), 6) for name, values in columns.items()},
         }
         for z in range(label.shape[-1])
         if label[..., z].any() or organ[..., z].mean() >= ORGAN_PIXELS_LEAST
-    ]  # fmt: skip
+    ]
 
 
 def _tumor_by_level(view: View, run: RunDir) -> np.ndarray:
@@ -130,10 +135,18 @@ def _write_results(
     rng = np.random.RandomState
     values = {name: pseudo_values(list(patients.values()))[:, None] for name, patients in scored.items()}
     comparisons = [
-        compare(values["anomaly"], values[name], metric="auc", higher_is_better=True, rng=rng(0), arm=judge.method,
-                reference=SCORES[name])
-        for name in SCORES if name != "anomaly"
-    ]  # fmt: skip
+        compare(
+            values["anomaly"],
+            values[name],
+            metric="auc",
+            higher_is_better=True,
+            rng=rng(0),
+            arm=judge.method,
+            reference=SCORES[name],
+        )
+        for name in SCORES
+        if name != "anomaly"
+    ]
     truth = [row["tumor"] for rows in by_patient.values() for row in rows]
     aucs = {name: auc_interval(scored[name], rng(0)) for name in SCORES}
     differences = [replace(c, difference=c.difference.within(-1.0, 1.0)) for c in comparisons]
@@ -141,18 +154,20 @@ def _write_results(
         "sentence": _sentence(judge.method, aucs, differences, truth, len(by_patient)),
         "patients": {
             patient: {
-                "slices": len(rows), "tumor_slices": sum(row["tumor"] for row in rows),
+                "slices": len(rows),
+                "tumor_slices": sum(row["tumor"] for row in rows),
                 "score": max(row["anomaly"] for row in rows),
                 "auc": {name: within_patient(scored[name][patient])["auc"] for name in SCORES},
             }
             for patient, rows in by_patient.items()
         },
-        "tumor_slices": sum(truth), "tumor_free_slices": len(truth) - sum(truth),
+        "tumor_slices": sum(truth),
+        "tumor_free_slices": len(truth) - sum(truth),
         "auc": {name: asdict(interval) for name, interval in aucs.items()},
         "differences": [asdict(c) for c in differences],
         "method": judge.method,
         "settings": settings.model_dump(mode="json") | {"tile_mm": judge.tile_mm, "weights": judge.facts["sha256"]},
-    }  # fmt: skip
+    }
     with atomic_path(run.anomaly / "roc.png") as temporary:
         pooled = {SCORES[n]: np.concatenate([s.scores for s in scored[n].values()]) for n in SCORES}
         temporary.write_bytes(roc_and_histogram(pooled, np.array(truth)))
@@ -181,7 +196,7 @@ def _key(title: str) -> str:
 
 def _pictures(
     views: dict[str, list[View]], by_patient: dict[str, list[dict[str, Any]]], run: RunDir, scorer: Scorer
-) -> bytes:  # fmt: skip
+) -> bytes:
     """Of some patients the slice with most tumor, and the tumor-free one that scores highest."""
     rows, titles = [], []
     for patient, slices in list(by_patient.items())[:PICTURED_PATIENTS]:
@@ -204,11 +219,13 @@ def _pictures(
     highest = max(float(row[2].max()) for row in rows) or 1.0
     grid = [
         [
-            Picture(image, -1, 1, contour=label), None if healthy is None else Picture(healthy, -1, 1),
-            None if healthy is None else Picture(image - healthy, diverging=True), Picture(residual, 0, highest),
+            Picture(image, -1, 1, contour=label),
+            None if healthy is None else Picture(healthy, -1, 1),
+            None if healthy is None else Picture(image - healthy, diverging=True),
+            Picture(residual, 0, highest),
         ]
         for image, healthy, residual, label in rows
-    ]  # fmt: skip
+    ]
     columns = ["scan (tumor outlined)", "pseudo-healthy", "scan − pseudo-healthy", "anomaly map"]
     return picture_grid(grid, column_titles=columns, row_titles=titles, tile=150)
 
@@ -216,6 +233,7 @@ def _pictures(
 def _csv(by_patient: dict[str, list[dict[str, Any]]]) -> str:
     rows = [
         [patient, r["view"], r["level"], int(r["tumor"]), *(r[n] for n in SCORES)]
-        for patient, members in by_patient.items() for r in members
-    ]  # fmt: skip
+        for patient, members in by_patient.items()
+        for r in members
+    ]
     return csv_text(["patient", "view", "level", "tumor", *SCORES], rows)

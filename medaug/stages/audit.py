@@ -108,9 +108,13 @@ def _save_pictures(run: RunDir, pictures: list[dict[str, Any]]) -> None:
         return
     rows = [_row(picture) for picture in pictures]
     columns = [
-        "real (tumor outlined)", "one inserted", "the same, outlined", "inserted − real", "real tumor removed",
+        "real (tumor outlined)",
+        "one inserted",
+        "the same, outlined",
+        "inserted − real",
+        "real tumor removed",
         "removed − real",
-    ]  # fmt: skip
+    ]
     with atomic_path(run.audit / "pictures.png") as temporary:
         temporary.write_bytes(picture_grid(rows, column_titles=columns, tile=150))
 
@@ -120,7 +124,10 @@ def _row(picture: dict[str, np.ndarray]) -> list[Picture]:
     flat = {key: array if level is None else array[..., level] for key, array in picture.items()}
     original, inserted, removed = flat["original"], flat["inserted"], flat["removed"]
     return [
-        Picture(original, -1, 1, contour=flat["label"]), Picture(inserted, -1, 1),
-        Picture(inserted, -1, 1, contour=flat["mask"]), Picture(inserted - original, diverging=True),
-        Picture(removed, -1, 1), Picture(removed - original, diverging=True),
-    ]  # fmt: skip
+        Picture(original, -1, 1, contour=flat["label"]),
+        Picture(inserted, -1, 1),
+        Picture(inserted, -1, 1, contour=flat["mask"]),
+        Picture(inserted - original, diverging=True),
+        Picture(removed, -1, 1),
+        Picture(removed - original, diverging=True),
+    ]

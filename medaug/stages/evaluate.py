@@ -116,11 +116,15 @@ def _task(
     counterparts = [v for v in real.views if (v.entry["case"], v.level) in parents and not v.tumor_voxels]
     written = synthetic_source([r for r in synthetic if r["kind"] in kind.learns_from], run, dims)
     return kind(
-        config, real, written, Source(counterparts, run.prepared),
-        [e for e in entries if e["patient"] in held_out], run.prepared,
+        config,
+        real,
+        written,
+        Source(counterparts, run.prepared),
+        [e for e in entries if e["patient"] in held_out],
+        run.prepared,
         accepted=_accepted(config, synthetic, written),
         online=online_edits(config, run) if config.learns_online else {},
-    )  # fmt: skip
+    )
 
 
 def _accepted(config: PipelineConfig, synthetic: list[dict[str, Any]], written: Source | None) -> Source | None:

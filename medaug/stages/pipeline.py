@@ -53,9 +53,13 @@ class StageResult:
 
 
 def run_pipeline(
-    config: PipelineConfig, out: Path, *, until: str = "report",
-    on_stage: Callable[[StageResult], object] = lambda result: None, pooled: bool = False,
-) -> RunDir:  # fmt: skip
+    config: PipelineConfig,
+    out: Path,
+    *,
+    until: str = "report",
+    on_stage: Callable[[StageResult], object] = lambda result: None,
+    pooled: bool = False,
+) -> RunDir:
     """Runs the pipeline in the folder `out`; with `split.folds` every fold in a folder of its own, and pools them.
 
     Whether a verdict will be possible at all is said as soon as the patients are known.

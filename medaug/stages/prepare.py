@@ -144,16 +144,20 @@ def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[
     data, cases = source.data, [case for case in source.cases if not is_synthetic(case)]
     if not cases:
         raise DataError.about(
-            data.root or run.phantoms, f"{len(source.cases)} synthetic cases and no other",
-            "real scans to train and to test on", "Add those that they were made from.",
-        )  # fmt: skip
+            data.root or run.phantoms,
+            f"{len(source.cases)} synthetic cases and no other",
+            "real scans to train and to test on",
+            "Add those that they were made from.",
+        )
     if with_labels:
         cases = [case for case in cases if case["label"] is not None]
         if not cases:
             raise DataError.about(
-                data.root or run.phantoms, f"{len(source.cases)} images and no label",
-                "a label beside every training image", "Add the labels; docs/tutorials/own-data.md lists the layouts.",
-            )  # fmt: skip
+                data.root or run.phantoms,
+                f"{len(source.cases)} images and no label",
+                "a label beside every training image",
+                "Add the labels; docs/tutorials/own-data.md lists the layouts.",
+            )
     entries, unreadable = _decoded(source, cases, _tumors(source, run).values if with_labels else data.tumor_labels)
     if with_labels:
         _check_tumors(source, run, entries)
@@ -167,11 +171,18 @@ def _decoded(
     data = source.data
     with track("read scans", len(cases)) as tracker:
         entries, unreadable = prepare_cases(
-            cases, source.folder, skip_unreadable=data.skip_unreadable,
-            progress=lambda done, total: tracker.advance(), spatial_dims=data.spatial_dims,
-            tumor_labels=tumor_labels, classes=_class_values(data), known_labels=data.known_labels,
-            grid_size=data.grid_size, resample_mm=data.resample_mm, spacing_mm=data.spacing_mm,
-        )  # fmt: skip
+            cases,
+            source.folder,
+            skip_unreadable=data.skip_unreadable,
+            progress=lambda done, total: tracker.advance(),
+            spatial_dims=data.spatial_dims,
+            tumor_labels=tumor_labels,
+            classes=_class_values(data),
+            known_labels=data.known_labels,
+            grid_size=data.grid_size,
+            resample_mm=data.resample_mm,
+            spacing_mm=data.spacing_mm,
+        )
     for left_out in unreadable:
         logger.warning("left out %s", left_out.reason)
     return entries, unreadable
@@ -199,9 +210,11 @@ def _check_tumors(source: Source, run: RunDir, entries: list[dict[str, Any]]) ->
         logger.warning("%s: %s. Where that is wrong, set data.tumor_labels.", root, tumors.sentence)
     if not any(open_array(source.folder, entry["arrays"]["label"]).any() for entry in entries):
         raise DataError.about(
-            root, "no tumor voxel in any label", f"labels with {_wanted(tumors.values)}",
+            root,
+            "no tumor voxel in any label",
+            f"labels with {_wanted(tumors.values)}",
             f"Check {source.name}.tumor_labels against the values in your label files.",
-        )  # fmt: skip
+        )
 
 
 def _own_split(config: PipelineConfig, sources: list[Source]) -> Split:
@@ -256,8 +269,9 @@ def _mend_split(config: PipelineConfig, run: RunDir, sources: list[Source]) -> b
         raise LeakageError(
             f"{run.split}: edited after it was made{' (or split.file was)' if config.split.file else ''}: "
             f"{', '.join(patients)} changed sides. What was trained with the other split would leak into the results; "
-            "make a new run with another split.seed or --out.", patients,
-        )  # fmt: skip
+            "make a new run with another split.seed or --out.",
+            patients,
+        )
     if found.get("hash") != made.get("hash"):
         logger.warning("%s: changed since it was written; the split is drawn again, the same", run.split)
         write_json(run.split, made)
@@ -289,9 +303,10 @@ def _add_organs(source: Source, entries: list[dict[str, Any]], *, whole_body: bo
             image = np.asarray(open_array(source.folder, entry["arrays"]["image"]), dtype=np.float32)
             window, spacing_mm = Window.from_dict(entry["window"]), tuple(entry["spacing_mm"])[: image.ndim]
             organ = (
-                body_of(image, window, spacing_mm) if whole_body
+                body_of(image, window, spacing_mm)
+                if whole_body
                 else find_organ(window.normalize(image), spacing_mm, margin_mm=source.data.organ_margin_mm)
-            )  # fmt: skip
+            )
             entry["arrays"]["organ"] = store_array(source.folder, f"{entry['case']}.organ", organ.astype(np.uint8))
             tracker.advance()
 

@@ -22,7 +22,7 @@ from medaug.report.sections import (
     losses_of,
     time_section,
     training_section,
-)  # fmt: skip
+)
 from medaug.report.verdicts import rival_notes, verdict_of
 from medaug.report.viewing import SYNTHETIC_TEXT, look_section, run_cases
 from medaug.runs.folder import RunDir
@@ -48,7 +48,7 @@ def report(config: PipelineConfig, run: RunDir) -> bool:
             *_anomaly(run),
             training_section(run),
             time_section(run),
-        ],  # fmt: skip
+        ],
         warnings=[*warnings_in(run.train), *rival_notes(summary), *_notes(realism, run)],
         left_out=[(item["path"], item["reason"]) for item in read_json(run.datalist)["unreadable"]],
         commands=commands_of(run),
@@ -63,18 +63,25 @@ def _facts(config: PipelineConfig, run: RunDir, summary: dict[str, Any]) -> list
     kinds = [record["kind"] for record in synthetic["training"]]
     return [
         ("Data", data_text(config)),
-        ("Patients", f"{len(split['train'])} to train, {len(split['validation'])} to validate, "
-                     f"{len(split['test'])} to test"),
-        ("Scored on", f"{len(summary['patients'])} {config.evaluation.patients} patients × "
-                      f"{len(summary['seeds'])} seeds"),
-        ("Translator", f"{weights['method']}, {config.translator.settings.get('content', 'default')} content, "
-                       f"{weights['steps']} steps"),
+        (
+            "Patients",
+            f"{len(split['train'])} to train, {len(split['validation'])} to validate, {len(split['test'])} to test",
+        ),
+        (
+            "Scored on",
+            f"{len(summary['patients'])} {config.evaluation.patients} patients × {len(summary['seeds'])} seeds",
+        ),
+        (
+            "Translator",
+            f"{weights['method']}, {config.translator.settings.get('content', 'default')} content, "
+            f"{weights['steps']} steps",
+        ),
         ("Synthetic cases", f"{kinds.count('inserted')} inserted, {kinds.count('removed')} removed"),
         *([("Quality gate", _gate_text(synthetic["gate"]))] if "gate" in synthetic else []),
         ("Weights", weights["sha256"][:16]),
         ("Split", split["hash"][:16]),
         ("Made with", f"medaug {weights['medaug']}, {read_json(run.environment)['machine']}"),
-    ]  # fmt: skip
+    ]
 
 
 def _gate_text(gate: dict[str, Any]) -> str:
@@ -91,10 +98,11 @@ def _pictures(run: RunDir) -> Section:
     if not path.exists():
         return Section("Pictures", "No held-out patient had a tumor to show beside an inserted one.")
     figure = Figure(
-        "Held-out patients", read_png(path),
+        "Held-out patients",
+        read_png(path),
         "Patients the GAN never saw. Differences are in window units [-1, 1].",
         "Slices with a real, an inserted and a removed tumor, and the differences",
-    )  # fmt: skip
+    )
     return Section("Real, inserted, removed", figures=[figure])
 
 
@@ -133,17 +141,25 @@ def _realism(realism: dict[str, Any]) -> Section:
             f"inserted and {z['real']:.2f} in {z['n_real']} real tumors of whole volumes: {z['ratio']:.2f} times the "
             "real ones (1: as continuous; more: slices flicker; less: smeared along z)."
         )
-    table = Table("Lesions of held-out patients", ["Measure (mean ± spread)", "real", "inserted"], rows,
-                  "Intensities in window units [-1, 1].")  # fmt: skip
+    table = Table(
+        "Lesions of held-out patients",
+        ["Measure (mean ± spread)", "real", "inserted"],
+        rows,
+        "Intensities in window units [-1, 1].",
+    )
     figures = [
         Figure(
-            title, distributions(realism["real"][key], realism["inserted"][key], xlabel=label), "",
+            title,
+            distributions(realism["real"][key], realism["inserted"][key], xlabel=label),
+            "",
             f"{title} of real and inserted lesions",
         )
         for key, title, label in (
-            ("contrast", "Contrast", "lesion − surroundings"), ("diameter_mm", "Size", f"diameter ({unit})"),
-        ) if realism["real"][key]
-    ]  # fmt: skip
+            ("contrast", "Contrast", "lesion − surroundings"),
+            ("diameter_mm", "Size", f"diameter ({unit})"),
+        )
+        if realism["real"][key]
+    ]
     return Section("Realism", text, [table], figures)
 
 
@@ -159,18 +175,33 @@ def _anomaly(run: RunDir) -> list[Section]:
         for name, p in found["patients"].items()
     ]
     tables = [
-        Table("AUC of tumor against tumor-free slices", ["Score", "AUC"], rows,
-              "The others are brightness alone."),
-        Table("Patients", ["Patient", "Tumor slices", "Tumor-free slices", "Highest score",
-                           *(f"AUC, {name}" for name in found["auc"])], by_patient),
-    ]  # fmt: skip
+        Table("AUC of tumor against tumor-free slices", ["Score", "AUC"], rows, "The others are brightness alone."),
+        Table(
+            "Patients",
+            [
+                "Patient",
+                "Tumor slices",
+                "Tumor-free slices",
+                "Highest score",
+                *(f"AUC, {name}" for name in found["auc"]),
+            ],
+            by_patient,
+        ),
+    ]
     figures = [
-        Figure("Scores and ROC curves", read_png(run.anomaly / "roc.png"), "Slices of held-out patients.",
-               "Histogram of anomaly scores of tumor and tumor-free slices, and ROC curves"),
-        Figure("Pseudo-healthy versions", read_png(run.anomaly / "pictures.png"),
-               "Removal was not told where the tumor is. Tumor-free slices are those that scored highest.",
-               "Slices, their pseudo-healthy versions, the differences and the anomaly maps"),
-    ]  # fmt: skip
+        Figure(
+            "Scores and ROC curves",
+            read_png(run.anomaly / "roc.png"),
+            "Slices of held-out patients.",
+            "Histogram of anomaly scores of tumor and tumor-free slices, and ROC curves",
+        ),
+        Figure(
+            "Pseudo-healthy versions",
+            read_png(run.anomaly / "pictures.png"),
+            "Removal was not told where the tumor is. Tumor-free slices are those that scored highest.",
+            "Slices, their pseudo-healthy versions, the differences and the anomaly maps",
+        ),
+    ]
     return [Section("Anomaly", f"{found['sentence']} Weights {found['settings']['weights'][:16]}.", tables, figures)]
 
 

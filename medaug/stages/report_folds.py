@@ -37,14 +37,17 @@ def report_folds(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -
         verdict=verdict,
         facts=[
             ("Data", data_text(config)),
-            ("Patients", f"{tested} tested; {len(splits[0]['train'])} train and {len(splits[0]['validation'])} "
-                         "validate in the first fold"),
+            (
+                "Patients",
+                f"{tested} tested; {len(splits[0]['train'])} train and {len(splits[0]['validation'])} "
+                "validate in the first fold",
+            ),
             ("Made with", f"medaug {read_json(run.environment)['medaug']}, {read_json(run.environment)['machine']}"),
         ],
         sections=[*sections, *audit_sections(run), *_look(folds), _folds(folds)],
         warnings=[*(f"{fold.root.name}: {note}" for fold in folds for note in warnings_in(fold.train)), *notes],
         commands=commands_of(run),
-    )  # fmt: skip
+    )
     render(page_without_paths(page, config, run), run.report)
 
 
@@ -54,9 +57,13 @@ def _look(folds: Sequence[RunDir]) -> list[Section]:
 
 def _folds(folds: Sequence[RunDir]) -> Section:
     rows: list[list[str | float]] = [
-        [fold.root.name, ", ".join(read_json(fold.split)["test"]), round(sum(seconds_by_stage(fold).values())),
-         f"{fold.root.name}/{fold.report.name}"]
+        [
+            fold.root.name,
+            ", ".join(read_json(fold.split)["test"]),
+            round(sum(seconds_by_stage(fold).values())),
+            f"{fold.root.name}/{fold.report.name}",
+        ]
         for fold in folds
-    ]  # fmt: skip
+    ]
     table = Table("Folds", ["Fold", "Tested", "Seconds", "Its page"], rows)
     return Section("Folds", "Each fold trained a translator and networks of its own.", [table])

@@ -205,13 +205,24 @@ class SynthesisJobs(Dataset):
         write_scan(self.run.synthetic / paths["originals"], edited.original, affine, dtype)
         facts = self.editor.weights.facts
         return {
-            "case": name, "patient": view.patient, "scan": name, "channel": None, "kind": kind,
-            "image": paths["images"], "label": paths["labels"], "original": paths["originals"],
+            "case": name,
+            "patient": view.patient,
+            "scan": name,
+            "channel": None,
+            "kind": kind,
+            "image": paths["images"],
+            "label": paths["labels"],
+            "original": paths["originals"],
             "parent": {"case": view.entry["case"], "patient": view.patient, "level": view.level},
-            "window": view.entry["window"], "length_unit": length_unit(view.entry),
-            "seed": seed, "lesions": edited.lesions, "weights": facts["sha256"],
-            "training_patients": facts["training_patients"], "split_hash": facts["split_hash"], **(judged or {}),
-        }  # fmt: skip
+            "window": view.entry["window"],
+            "length_unit": length_unit(view.entry),
+            "seed": seed,
+            "lesions": edited.lesions,
+            "weights": facts["sha256"],
+            "training_patients": facts["training_patients"],
+            "split_hash": facts["split_hash"],
+            **(judged or {}),
+        }
 
 
 def _as_is(record: Any) -> Any:

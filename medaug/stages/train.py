@@ -56,9 +56,12 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     spacing_mm = common_spacing_mm(material.views)
     channels = {"channels": config.data.slices} if config.data.slices > 1 else {}
     translator = build_translator(
-        config.translator.method, config.translator.settings | channels, *material.domains, config.data.spatial_dims,
+        config.translator.method,
+        config.translator.settings | channels,
+        *material.domains,
+        config.data.spatial_dims,
         seed=config.training.seed,
-    )  # fmt: skip
+    )
     start = config.translator.warm_start
     known = {} if start is None else start_from(start, translator, run, split)
     beyond = beyond_the_budget(known, run, split)
@@ -71,16 +74,23 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     if is_helper(config.training):
         return
     facts = {
-        "domain": config.domain, "spacing_mm": list(spacing_mm), "split_hash": split.hash,
+        "domain": config.domain,
+        "spacing_mm": list(spacing_mm),
+        "split_hash": split.hash,
         "length_unit": length_unit(*(view.entry for view in material.views)),
         "training_patients": sorted({*split.train, *known.get("training_patients", [])}),
         "training_content": sorted({*content_of(run, split), *known.get("training_content", [])}),
-        "picture_spacing_mm": config.data.spacing_mm, "sequence": config.data.sequence,
+        "picture_spacing_mm": config.data.spacing_mm,
+        "sequence": config.data.sequence,
         "axes": common_axes(material.views),
-        "steps": config.training.steps, "seed": config.training.seed, "patch_size": config.crop.size,
-        "slices": config.data.slices, "overlap": config.crop.overlap,
-        "warnings": [*beyond, *warnings_of(read_metrics(run.train / METRICS))], **material.facts,
-    }  # fmt: skip
+        "steps": config.training.steps,
+        "seed": config.training.seed,
+        "patch_size": config.crop.size,
+        "slices": config.data.slices,
+        "overlap": config.crop.overlap,
+        "warnings": [*beyond, *warnings_of(read_metrics(run.train / METRICS))],
+        **material.facts,
+    }
     save_translator(run.weights, translator, material.prior, facts)
     if material.prior is not None:
         prior = material.prior
@@ -111,9 +121,14 @@ def _prior(config: PipelineConfig, run: RunDir, views: list[View], spacing_mm: t
             for view in with_tumor:
                 arrays = view.read(run.prepared)
                 yield LesionExample(
-                    image=arrays.image, label=arrays.label, organ=arrays.organ, patient=view.patient,
-                    case=view.entry["case"], level=view.level, spacing_mm=spacing_mm,
-                )  # fmt: skip
+                    image=arrays.image,
+                    label=arrays.label,
+                    organ=arrays.organ,
+                    patient=view.patient,
+                    case=view.entry["case"],
+                    level=view.level,
+                    spacing_mm=spacing_mm,
+                )
                 tracker.advance()
 
     assert config.crop.size is not None  # the settings of mask-guided methods have it
@@ -131,9 +146,13 @@ def _samples(config: PipelineConfig, run: RunDir, views: list[View], prior: Lesi
         healthy = healthy_views(views, "tumor-free", config.crop.level_tolerance)
     with_tumor = [view for view in views if view.tumor_voxels]
     return WholeViewSamples(
-        healthy, with_tumor, run.prepared, seed=config.training.seed, patch_size=config.crop.size,
+        healthy,
+        with_tumor,
+        run.prepared,
+        seed=config.training.seed,
+        patch_size=config.crop.size,
         slices=config.data.slices,
-    )  # fmt: skip
+    )
 
 
 def _check_size(translator: Translator, samples: Dataset[Any]) -> None:

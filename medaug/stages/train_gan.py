@@ -45,12 +45,17 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         return
     draw_latent_space(gan, run.train_gan)
     facts = {
-        "spacing_mm": list(spacing_mm), "length_unit": length_unit(*entries),
-        "training_patients": list(split.train), "split_hash": split.hash,
-        "training_content": content_of(run, split), "axes": common_axes(views),
-        "sequence": config.data.sequence, "steps": config.training.steps, "seed": config.training.seed,
+        "spacing_mm": list(spacing_mm),
+        "length_unit": length_unit(*entries),
+        "training_patients": list(split.train),
+        "split_hash": split.hash,
+        "training_content": content_of(run, split),
+        "axes": common_axes(views),
+        "sequence": config.data.sequence,
+        "steps": config.training.steps,
+        "seed": config.training.seed,
         "warnings": warnings_of(read_metrics(run.train_gan / METRICS)),
-    }  # fmt: skip
+    }
     save_gan(run.gan_weights, gan, facts)
 
 
@@ -67,5 +72,8 @@ def _samples(config: PipelineConfig, run: RunDir, views: list[View]) -> ClassCro
     return ClassCropSamples(
         healthy_views(views, config.crop.healthy, config.crop.level_tolerance),
         [view for view in views if view.tumor_voxels],
-        run.prepared, size=_size(config), min_diameter_mm=config.crop.min_diameter_mm, seed=config.training.seed,
-    )  # fmt: skip
+        run.prepared,
+        size=_size(config),
+        min_diameter_mm=config.crop.min_diameter_mm,
+        seed=config.training.seed,
+    )

@@ -41,9 +41,15 @@ class ClassCropSamples(Dataset):
     """
 
     def __init__(
-        self, healthy: list[View], tumor: list[View], folder: Path, *, size: tuple[int, ...], min_diameter_mm: float,
+        self,
+        healthy: list[View],
+        tumor: list[View],
+        folder: Path,
+        *,
+        size: tuple[int, ...],
+        min_diameter_mm: float,
         seed: int,
-    ):  # fmt: skip
+    ):
         if not healthy or not tumor:
             raise DataError(
                 f"found {len(healthy)} training views for healthy crops and {len(tumor)} with a tumor; expected some "

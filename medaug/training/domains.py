@@ -57,9 +57,18 @@ class DomainSamples(Dataset):
     """
 
     def __init__(
-        self, a: Side, b: Side, pairs: list[Pair], *, share: float, crop_size: tuple[int, ...] | None, seed: int,
-        classes: int = 0, slices: int = 1, tumor_share: float | None = None,
-    ):  # fmt: skip
+        self,
+        a: Side,
+        b: Side,
+        pairs: list[Pair],
+        *,
+        share: float,
+        crop_size: tuple[int, ...] | None,
+        seed: int,
+        classes: int = 0,
+        slices: int = 1,
+        tumor_share: float | None = None,
+    ):
         for name, side in (("data", a), ("target", b)):
             if not side.views:
                 raise DataError(f"{name}: no training patient has a usable image; add patients, or change split.seed")
@@ -88,8 +97,9 @@ class DomainSamples(Dataset):
         sample = {
             "a": self._tensor(view_a.normalized(self.a.folder, box_a, self.slices), flip_a),
             "b": self._tensor(view_b.normalized(self.b.folder, box_b, self.slices), flip_b),
-            "paired": torch.tensor(float(paired)), "seed": torch.tensor(int(rng.randint(2**31))),
-        }  # fmt: skip
+            "paired": torch.tensor(float(paired)),
+            "seed": torch.tensor(int(rng.randint(2**31))),
+        }
         if self.classes:
             numbers = np.arange(1, self.classes + 1).reshape(-1, *[1] * len(view_a.shape))
             sample["label_a"] = self._tensor(view_a.part(self.a.folder, "label", box_a) == numbers, flip_a, 0)
@@ -192,5 +202,9 @@ def _say_small(views: list[View], crop_size: tuple[int, ...]) -> None:
     if small:
         log.warning(
             "%d of %d training images are smaller than crop.size %s, such as %s: filled up with the window's lowest "
-            "value at the far ends", len(small), len(views), crop_size, small[0].entry["image"],
-        )  # fmt: skip
+            "value at the far ends",
+            len(small),
+            len(views),
+            crop_size,
+            small[0].entry["image"],
+        )

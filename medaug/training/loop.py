@@ -67,9 +67,14 @@ def fit(
 
 
 def _train(
-    fabric: Fabric, translator: AdversarialModel, *, samples: Dataset, config: TrainingConfig, folder: Path,
+    fabric: Fabric,
+    translator: AdversarialModel,
+    *,
+    samples: Dataset,
+    config: TrainingConfig,
+    folder: Path,
     preview: Preview | None,
-) -> bool:  # fmt: skip
+) -> bool:
     """Runs in every process; returns whether a signal stopped it (what is raised in a spawned one loses its type)."""
     fabric.barrier()  # the first may have had something to clear away before
     state = _State(fabric, translator, config, folder / CHECKPOINTS)

@@ -49,9 +49,11 @@ def check_one_size(views: Sequence[View]) -> None:
     odd = next((view for view in views if view.shape != first.shape), None)
     if odd is not None:
         raise DataError.about(
-            odd.entry["image"], f"an image of {odd.shape}", f"the size {first.shape} of {first.entry['image']}",
+            odd.entry["image"],
+            f"an image of {odd.shape}",
+            f"the size {first.shape} of {first.entry['image']}",
             "Set crop.size to train on patches.",
-        )  # fmt: skip
+        )
 
 
 def check_room(views: Sequence[View], size: tuple[int, ...]) -> None:
@@ -76,9 +78,11 @@ def _room(view: View, size: tuple[int, ...]) -> list[int]:
     room = [have - want for have, want in zip(view.shape, size, strict=True)]
     if min(room) < 0:
         raise DataError.about(
-            view.entry["image"], f"shape {view.shape}", f"at least the patch, {tuple(size)}",
+            view.entry["image"],
+            f"shape {view.shape}",
+            f"at least the patch, {tuple(size)}",
             "Lower crop.size to the smallest image, or leave it out.",
-        )  # fmt: skip
+        )
     return room
 
 

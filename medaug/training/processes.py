@@ -33,9 +33,12 @@ def make_fabric(config: TrainingConfig, *, alone: bool = False) -> Fabric:
         start_method: Any = "popen" if launched else "spawn"
         strategy = DDPStrategy(start_method=start_method, find_unused_parameters=True, timeout=A_DAY)
     return Fabric(
-        accelerator=config.accelerator, devices=config.devices, num_nodes=nodes() if launched else 1,
-        strategy=strategy, precision=config.precision,
-    )  # fmt: skip
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=nodes() if launched else 1,
+        strategy=strategy,
+        precision=config.precision,
+    )
 
 
 def wait_for_all(config: TrainingConfig) -> None:

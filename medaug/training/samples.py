@@ -75,9 +75,15 @@ class WholeViewSamples(Dataset):
     """
 
     def __init__(
-        self, healthy: list[View], tumor: list[View], folder: Path, *, seed: int,
-        patch_size: tuple[int, ...] | None = None, slices: int = 1,
-    ):  # fmt: skip
+        self,
+        healthy: list[View],
+        tumor: list[View],
+        folder: Path,
+        *,
+        seed: int,
+        patch_size: tuple[int, ...] | None = None,
+        slices: int = 1,
+    ):
         if not healthy or not tumor:
             raise DataError(
                 f"found {len(healthy)} tumor-free and {len(tumor)} tumor views; the plain translator needs both. "

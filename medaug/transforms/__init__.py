@@ -25,7 +25,7 @@ from medaug.transforms.dictionary import (
     RemoveTumorD,
     RemoveTumord,
     RemoveTumorDict,
-)  # fmt: skip
+)
 from medaug.transforms.growth import GrowTumor
 from medaug.transforms.organ import FindOrgan
 from medaug.transforms.random_translation import RandTranslateDomain
@@ -40,16 +40,43 @@ from medaug.transforms.translation_dictionary import (
     TranslateDomainD,
     TranslateDomaind,
     TranslateDomainDict,
-)  # fmt: skip
+)
 
 __all__ = [
-    "FindOrgan", "FindOrganD", "FindOrganDict", "FindOrgand",
-    "GrowTumor", "GrowTumorD", "GrowTumorDict", "GrowTumord",
-    "InsertTumor", "InsertTumorD", "InsertTumorDict", "InsertTumord",
-    "RandInsertTumor", "RandInsertTumorD", "RandInsertTumorDict", "RandInsertTumord",
-    "RandRemoveTumor", "RandRemoveTumorD", "RandRemoveTumorDict", "RandRemoveTumord",
-    "RandTranslateDomain", "RandTranslateDomainD", "RandTranslateDomainDict", "RandTranslateDomaind",
-    "RemoveTumor", "RemoveTumorD", "RemoveTumorDict", "RemoveTumord",
-    "SynthesizeCT", "SynthesizeCTD", "SynthesizeCTDict", "SynthesizeCTd",
-    "TranslateDomain", "TranslateDomainD", "TranslateDomainDict", "TranslateDomaind",
-]  # fmt: skip
+    "FindOrgan",
+    "FindOrganD",
+    "FindOrganDict",
+    "FindOrgand",
+    "GrowTumor",
+    "GrowTumorD",
+    "GrowTumorDict",
+    "GrowTumord",
+    "InsertTumor",
+    "InsertTumorD",
+    "InsertTumorDict",
+    "InsertTumord",
+    "RandInsertTumor",
+    "RandInsertTumorD",
+    "RandInsertTumorDict",
+    "RandInsertTumord",
+    "RandRemoveTumor",
+    "RandRemoveTumorD",
+    "RandRemoveTumorDict",
+    "RandRemoveTumord",
+    "RandTranslateDomain",
+    "RandTranslateDomainD",
+    "RandTranslateDomainDict",
+    "RandTranslateDomaind",
+    "RemoveTumor",
+    "RemoveTumorD",
+    "RemoveTumorDict",
+    "RemoveTumord",
+    "SynthesizeCT",
+    "SynthesizeCTD",
+    "SynthesizeCTDict",
+    "SynthesizeCTd",
+    "TranslateDomain",
+    "TranslateDomainD",
+    "TranslateDomainDict",
+    "TranslateDomaind",
+]

@@ -32,7 +32,7 @@ from medaug.transforms.base import (
     check_range,
     empty_label,
     unchanged,
-)  # fmt: skip
+)
 from medaug.transforms.editing import insert_lesion, insert_stack, remove_region, with_room
 from medaug.transforms.styles import Style, check_style, drawn_style
 from medaug.transforms.tumor_labels import TumorLabels
@@ -75,18 +75,27 @@ class InsertTumor(TumorTransform):
     """
 
     def __init__(
-        self, weights: str | Path | Weights, seed: int = 0, reference: int | None = None, window: Bounds | None = None,
-        style: Style | None = None, null: bool = False, tumor_labels: TumorLabels | None = None,
-    ):  # fmt: skip
+        self,
+        weights: str | Path | Weights,
+        seed: int = 0,
+        reference: int | None = None,
+        window: Bounds | None = None,
+        style: Style | None = None,
+        null: bool = False,
+        tumor_labels: TumorLabels | None = None,
+    ):
         super().__init__(weights, window, tumor_labels)
         check_inserts(self.weights)
         check_null(null, self.weights)
         self.seed, self.reference, self.style, self.null = seed, reference, check_style(style, self.weights), null
 
     def __call__(
-        self, img: NdarrayTensor, mask: NdarrayOrTensor, label: NdarrayOrTensor | None = None,
+        self,
+        img: NdarrayTensor,
+        mask: NdarrayOrTensor,
+        label: NdarrayOrTensor | None = None,
         window: Window | None = None,
-    ) -> tuple[NdarrayTensor, NdarrayOrTensor]:  # fmt: skip
+    ) -> tuple[NdarrayTensor, NdarrayOrTensor]:
         """(image with the tumor, label with the tumor's value in its voxels); inputs are not changed.
 
         With `null` the label is as it was, or empty.
@@ -101,9 +110,12 @@ class InsertTumor(TumorTransform):
         limits, window = self._limits(seen, window), self._window_in(seen, self.weights.translator.domain_a, window)
         rng = np.random.RandomState(self.seed)
         how: Any = {
-            "seed": int(rng.randint(2**31)), "style": self.style or drawn_style(self.weights, rng), "null": self.null,
-            "region": region, "limits": limits,
-        }  # fmt: skip
+            "seed": int(rng.randint(2**31)),
+            "style": self.style or drawn_style(self.weights, rng),
+            "null": self.null,
+            "region": region,
+            "limits": limits,
+        }
         if self.weights.translator.spatial_dims == array.ndim:
             edit = insert_lesion(array, self._lesion(region, seen.spacing_mm), window, self.weights, **how)
         else:
@@ -141,11 +153,18 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
     """
 
     def __init__(
-        self, weights: str | Path | Weights, prob: float = 0.5, count: Sequence[int] = (1, 1),
-        size_mm: tuple[float, float] | None = None, shape: Shape = "bank", organ_margin_mm: float = ORGAN_MARGIN_MM,
-        window: Bounds | None = None, style: Style | None = None, null: bool = False,
+        self,
+        weights: str | Path | Weights,
+        prob: float = 0.5,
+        count: Sequence[int] = (1, 1),
+        size_mm: tuple[float, float] | None = None,
+        shape: Shape = "bank",
+        organ_margin_mm: float = ORGAN_MARGIN_MM,
+        window: Bounds | None = None,
+        style: Style | None = None,
+        null: bool = False,
         tumor_labels: TumorLabels | None = None,
-    ):  # fmt: skip
+    ):
         RandomizableTransform.__init__(self, prob)
         TumorTransform.__init__(self, weights, window, tumor_labels)
         check_null(null, self.weights)
@@ -163,9 +182,13 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
         self._seed = int(self.R.randint(2**31))
 
     def __call__(
-        self, img: NdarrayTensor, label: NdarrayOrTensor | None = None, organ: NdarrayOrTensor | None = None,
-        randomize: bool = True, window: Window | None = None,
-    ) -> tuple[NdarrayTensor, NdarrayOrTensor]:  # fmt: skip
+        self,
+        img: NdarrayTensor,
+        label: NdarrayOrTensor | None = None,
+        organ: NdarrayOrTensor | None = None,
+        randomize: bool = True,
+        window: Window | None = None,
+    ) -> tuple[NdarrayTensor, NdarrayOrTensor]:
         """(image, label): with tumors, or equal to the inputs.
 
         Args:
@@ -180,9 +203,12 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
         return made.image, made.label
 
     def inserted(
-        self, img: NdarrayTensor, label: NdarrayOrTensor | None = None, organ: NdarrayOrTensor | None = None,
+        self,
+        img: NdarrayTensor,
+        label: NdarrayOrTensor | None = None,
+        organ: NdarrayOrTensor | None = None,
         window: Window | None = None,
-    ) -> Insertion[NdarrayTensor]:  # fmt: skip
+    ) -> Insertion[NdarrayTensor]:
         """What was drawn last, in this image; arguments as of a call."""
         seed, seen = self._seed, self._seen(img)
         edited, lesions = seen.array, list[dict[str, Any]]()
@@ -190,8 +216,9 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
         truth = before
         if self._do_transform:
             limits, window = (
-                self._limits(seen, window), self._window_if_any(seen, self.weights.translator.domain_a, window),
-            )  # fmt: skip
+                self._limits(seen, window),
+                self._window_if_any(seen, self.weights.translator.domain_a, window),
+            )
             if window is not None:
                 before, value = self.tumors_in(label, seen)
                 truth = before
@@ -248,9 +275,12 @@ class RemoveTumor(TumorTransform):
     """
 
     def __init__(
-        self, weights: str | Path | Weights, seed: int = 0, window: Bounds | None = None,
+        self,
+        weights: str | Path | Weights,
+        seed: int = 0,
+        window: Bounds | None = None,
         tumor_labels: TumorLabels | None = None,
-    ):  # fmt: skip
+    ):
         super().__init__(weights, window, tumor_labels)
         self.seed = seed
 
@@ -259,9 +289,15 @@ class RemoveTumor(TumorTransform):
         return self.with_label(img, mask, window)[0]
 
     def with_label(
-        self, img: NdarrayTensor, mask: NdarrayOrTensor, window: Window | None = None, seed: int | None = None,
-        *, strict: bool = True, is_label: bool = False,
-    ) -> tuple[NdarrayTensor, NdarrayOrTensor]:  # fmt: skip
+        self,
+        img: NdarrayTensor,
+        mask: NdarrayOrTensor,
+        window: Window | None = None,
+        seed: int | None = None,
+        *,
+        strict: bool = True,
+        is_label: bool = False,
+    ) -> tuple[NdarrayTensor, NdarrayOrTensor]:
         """(image, label): the label has the organ around, or nothing, where something was replaced (not in padding).
 
         Args:
@@ -280,9 +316,16 @@ class RemoveTumor(TumorTransform):
         return self._removed(seen, mask, region, known, self._limits(seen, window), seed, strict=strict)
 
     def _removed(
-        self, seen: Seen[NdarrayTensor], mask: NdarrayOrTensor, region: np.ndarray, window: Window,
-        limits: tuple[float, float], seed: int, *, strict: bool,
-    ) -> tuple[NdarrayTensor, NdarrayOrTensor]:  # fmt: skip
+        self,
+        seen: Seen[NdarrayTensor],
+        mask: NdarrayOrTensor,
+        region: np.ndarray,
+        window: Window,
+        limits: tuple[float, float],
+        seed: int,
+        *,
+        strict: bool,
+    ) -> tuple[NdarrayTensor, NdarrayOrTensor]:
         array, spacing_mm = seen.array, seen.spacing_mm
         if self.weights.prior is None:
             edited = translate_whole(array, window, self.weights, "b2a", limits, seed=seed).image
@@ -303,9 +346,12 @@ class RandRemoveTumor(RandomizableTransform, RemoveTumor):
     """
 
     def __init__(
-        self, weights: str | Path | Weights, prob: float = 0.5, window: Bounds | None = None,
+        self,
+        weights: str | Path | Weights,
+        prob: float = 0.5,
+        window: Bounds | None = None,
         tumor_labels: TumorLabels | None = None,
-    ):  # fmt: skip
+    ):
         RandomizableTransform.__init__(self, prob)
         RemoveTumor.__init__(self, weights, 0, window, tumor_labels)
 

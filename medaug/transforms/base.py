@@ -25,16 +25,7 @@ from medaug.models.weights import Weights, load_weights
 from medaug.orientation import Turn, no_turn
 from medaug.transforms.editing import limits_of
 from medaug.transforms.tumor_labels import TumorLabels, checked_labels, new_value, tumor_values
-from medaug.volumes import (
-    Domain,
-    Percentiles,
-    Unit,
-    Window,
-    check_finite,
-    check_modality,
-    shows_nothing,
-    spacing_of,
-)
+from medaug.volumes import Domain, Percentiles, Unit, Window, check_finite, check_modality, shows_nothing, spacing_of
 
 logger = logging.getLogger(__name__)
 

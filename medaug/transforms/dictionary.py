@@ -19,13 +19,7 @@ from monai.transforms.utils_pytorch_numpy_unification import concatenate
 
 from medaug.lesions.sampling import Shape
 from medaug.models.weights import Weights
-from medaug.transforms.array import (
-    ORGAN_MARGIN_MM,
-    InsertTumor,
-    RandInsertTumor,
-    RandRemoveTumor,
-    RemoveTumor,
-)
+from medaug.transforms.array import ORGAN_MARGIN_MM, InsertTumor, RandInsertTumor, RandRemoveTumor, RemoveTumor
 from medaug.transforms.base import Bounds, OneImage, left_alone, with_label, with_window
 from medaug.transforms.growth import GrowTumor
 from medaug.transforms.organ import FindOrgan
@@ -47,10 +41,19 @@ class InsertTumord(OneImage):
     """
 
     def __init__(
-        self, keys: KeysCollection, weights: str | Path | Weights, mask_key: str = "mask", label_key: str = "label",
-        seed: int = 0, reference: int | None = None, window: Bounds | None = None, allow_missing_keys: bool = False,
-        style: Style | None = None, null: bool = False, tumor_labels: TumorLabels | None = None,
-    ):  # fmt: skip
+        self,
+        keys: KeysCollection,
+        weights: str | Path | Weights,
+        mask_key: str = "mask",
+        label_key: str = "label",
+        seed: int = 0,
+        reference: int | None = None,
+        window: Bounds | None = None,
+        allow_missing_keys: bool = False,
+        style: Style | None = None,
+        null: bool = False,
+        tumor_labels: TumorLabels | None = None,
+    ):
         super().__init__(keys, allow_missing_keys)
         self.transform = InsertTumor(weights, seed, reference, window, style, null, tumor_labels)
         self.mask_key, self.label_key = mask_key, label_key
@@ -67,9 +70,15 @@ class RemoveTumord(OneImage):
     """Dictionary twin of `RemoveTumor`: removes the tumors that `label_key` marks, from it too (`with_label`)."""
 
     def __init__(
-        self, keys: KeysCollection, weights: str | Path | Weights, label_key: str = "label", seed: int = 0,
-        window: Bounds | None = None, allow_missing_keys: bool = False, tumor_labels: TumorLabels | None = None,
-    ):  # fmt: skip
+        self,
+        keys: KeysCollection,
+        weights: str | Path | Weights,
+        label_key: str = "label",
+        seed: int = 0,
+        window: Bounds | None = None,
+        allow_missing_keys: bool = False,
+        tumor_labels: TumorLabels | None = None,
+    ):
         super().__init__(keys, allow_missing_keys)
         self.transform = RemoveTumor(weights, seed, window, tumor_labels)
         self.label_key = label_key
@@ -95,9 +104,14 @@ class FindOrgand(OneImage):
     """
 
     def __init__(
-        self, keys: KeysCollection, weights: str | Path | Weights, organ_key: str = "organ",
-        organ_margin_mm: float = ORGAN_MARGIN_MM, window: Bounds | None = None, allow_missing_keys: bool = False,
-    ):  # fmt: skip
+        self,
+        keys: KeysCollection,
+        weights: str | Path | Weights,
+        organ_key: str = "organ",
+        organ_margin_mm: float = ORGAN_MARGIN_MM,
+        window: Bounds | None = None,
+        allow_missing_keys: bool = False,
+    ):
         super().__init__(keys, allow_missing_keys)
         self.transform = FindOrgan(weights, organ_margin_mm, window)
         self.organ_key = organ_key
@@ -126,17 +140,27 @@ class RandInsertTumord(RandomizableTransform, OneImage):
     """
 
     def __init__(
-        self, keys: KeysCollection, weights: str | Path | Weights, label_key: str = "label",
-        organ_key: str | None = None, prob: float = 0.5, count: Sequence[int] = (1, 1),
-        size_mm: tuple[float, float] | None = None, shape: Shape = "bank", organ_margin_mm: float = ORGAN_MARGIN_MM,
-        window: Bounds | None = None, allow_missing_keys: bool = False, style: Style | None = None, null: bool = False,
+        self,
+        keys: KeysCollection,
+        weights: str | Path | Weights,
+        label_key: str = "label",
+        organ_key: str | None = None,
+        prob: float = 0.5,
+        count: Sequence[int] = (1, 1),
+        size_mm: tuple[float, float] | None = None,
+        shape: Shape = "bank",
+        organ_margin_mm: float = ORGAN_MARGIN_MM,
+        window: Bounds | None = None,
+        allow_missing_keys: bool = False,
+        style: Style | None = None,
+        null: bool = False,
         tumor_labels: TumorLabels | None = None,
-    ):  # fmt: skip
+    ):
         OneImage.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
         self.transform = RandInsertTumor(
             weights, 1.0, tuple(count), size_mm, shape, organ_margin_mm, window, style, null, tumor_labels
-        )  # fmt: skip
+        )
         self.label_key, self.organ_key = label_key, organ_key
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandInsertTumord:
@@ -164,9 +188,15 @@ class RandRemoveTumord(RandomizableTransform, OneImage):
     """
 
     def __init__(
-        self, keys: KeysCollection, weights: str | Path | Weights, label_key: str = "label", prob: float = 0.5,
-        window: Bounds | None = None, allow_missing_keys: bool = False, tumor_labels: TumorLabels | None = None,
-    ):  # fmt: skip
+        self,
+        keys: KeysCollection,
+        weights: str | Path | Weights,
+        label_key: str = "label",
+        prob: float = 0.5,
+        window: Bounds | None = None,
+        allow_missing_keys: bool = False,
+        tumor_labels: TumorLabels | None = None,
+    ):
         OneImage.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
         self.transform = RandRemoveTumor(weights, 1.0, window, tumor_labels)
@@ -207,18 +237,36 @@ class GrowTumord(RandomizableTransform, OneImage):
     """
 
     def __init__(
-        self, keys: KeysCollection, weights: str | Path | Weights, label_key: str = "label",
-        organ_key: str | None = None, steps: int = 6, start_mm: float = 4.0, doubling_days: float = 60.0,
-        interval_days: float = 30.0, mass_effect: float = 0.0, reach_mm: float = 20.0,
-        organ_margin_mm: float = ORGAN_MARGIN_MM, window: Bounds | None = None, allow_missing_keys: bool = False,
+        self,
+        keys: KeysCollection,
+        weights: str | Path | Weights,
+        label_key: str = "label",
+        organ_key: str | None = None,
+        steps: int = 6,
+        start_mm: float = 4.0,
+        doubling_days: float = 60.0,
+        interval_days: float = 30.0,
+        mass_effect: float = 0.0,
+        reach_mm: float = 20.0,
+        organ_margin_mm: float = ORGAN_MARGIN_MM,
+        window: Bounds | None = None,
+        allow_missing_keys: bool = False,
         tumor_labels: TumorLabels | None = None,
-    ):  # fmt: skip
+    ):
         OneImage.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, 1.0)
         self.transform = GrowTumor(
-            weights, steps, start_mm, doubling_days, interval_days, mass_effect, reach_mm, organ_margin_mm, window,
+            weights,
+            steps,
+            start_mm,
+            doubling_days,
+            interval_days,
+            mass_effect,
+            reach_mm,
+            organ_margin_mm,
+            window,
             tumor_labels=tumor_labels,
-        )  # fmt: skip
+        )
         self.label_key, self.organ_key = label_key, organ_key
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> GrowTumord:

@@ -53,10 +53,17 @@ class Edit:
 
 
 def insert_lesion(
-    image: np.ndarray, lesion: Lesion, window: Window, weights: Weights, *, seed: int,
-    style: Sequence[float] | None = None, null: bool = False, region: np.ndarray | None = None,
+    image: np.ndarray,
+    lesion: Lesion,
+    window: Window,
+    weights: Weights,
+    *,
+    seed: int,
+    style: Sequence[float] | None = None,
+    null: bool = False,
+    region: np.ndarray | None = None,
     limits: Limits | None = None,
-) -> Edit:  # fmt: skip
+) -> Edit:
     """Puts `lesion` where its box is, in an image of the weights' dimensions.
 
     Args:
@@ -83,10 +90,17 @@ def paste_lesion(image: np.ndarray, lesion: Lesion, window: Window) -> Edit:
 
 
 def insert_stack(
-    image: np.ndarray, stack: Iterable[tuple[int, Lesion]], window: Window, weights: Weights, *, seed: int,
-    style: Sequence[float] | None = None, null: bool = False, region: np.ndarray | None = None,
+    image: np.ndarray,
+    stack: Iterable[tuple[int, Lesion]],
+    window: Window,
+    weights: Weights,
+    *,
+    seed: int,
+    style: Sequence[float] | None = None,
+    null: bool = False,
+    region: np.ndarray | None = None,
     limits: Limits | None = None,
-) -> Edit:  # fmt: skip
+) -> Edit:
     """Puts a 2-D lesion's cross-sections into the slices of a volume, with the same noise and style in each."""
     limits = limits or limits_of(image)
     image, mask = image.copy(), np.zeros(image.shape, dtype=bool)
@@ -118,9 +132,15 @@ def with_room(
 
 
 def remove_region(
-    image: np.ndarray, mask: np.ndarray, window: Window, weights: Weights, *, spacing_mm: Sequence[float], seed: int,
+    image: np.ndarray,
+    mask: np.ndarray,
+    window: Window,
+    weights: Weights,
+    *,
+    spacing_mm: Sequence[float],
+    seed: int,
     limits: Limits | None = None,
-) -> Edit:  # fmt: skip
+) -> Edit:
     """Replaces each connected part of `mask` by what the translator takes for healthy tissue."""
     limits = limits or limits_of(image)
     image, replaced = image.copy(), mask.copy()
@@ -148,9 +168,13 @@ def remove_region(
 
 
 def lesion_crop(
-    image: np.ndarray, mask: np.ndarray, window: Window, weights: Weights, part: tuple[slice, ...],
+    image: np.ndarray,
+    mask: np.ndarray,
+    window: Window,
+    weights: Weights,
+    part: tuple[slice, ...],
     spacing_mm: Sequence[float],
-) -> tuple[np.ndarray, np.ndarray, CropBox]:  # fmt: skip
+) -> tuple[np.ndarray, np.ndarray, CropBox]:
     """(crop in [-1, 1], every voxel that the mask touches) of the weights' crop size around `part`, and its box.
 
     A region too large for the crop is looked at more coarsely.
@@ -187,9 +211,14 @@ def _texture(lesion: Lesion, crop: np.ndarray) -> Tensor:
 
 
 def _inserted(
-    image: np.ndarray, lesion: Lesion, crop: np.ndarray, edited: np.ndarray, window: Window,
-    region: np.ndarray | None, limits: Limits | None,
-) -> Edit:  # fmt: skip
+    image: np.ndarray,
+    lesion: Lesion,
+    crop: np.ndarray,
+    edited: np.ndarray,
+    window: Window,
+    region: np.ndarray | None,
+    limits: Limits | None,
+) -> Edit:
     limits, box = limits or limits_of(image), lesion.box
     marked = resized_mask(lesion.mask, box.size) if region is None else extract(region, box, False)
     marked &= _editable(image, marked, box, window, limits)
@@ -216,9 +245,15 @@ def _translate(
 
 
 def _put(
-    image: np.ndarray, crop: np.ndarray, edited: np.ndarray, weight: np.ndarray, soft: np.ndarray, box: CropBox,
-    window: Window, limits: Limits,
-) -> None:  # fmt: skip
+    image: np.ndarray,
+    crop: np.ndarray,
+    edited: np.ndarray,
+    weight: np.ndarray,
+    soft: np.ndarray,
+    box: CropBox,
+    window: Window,
+    limits: Limits,
+) -> None:
     """Puts an edited crop into the image, in place.
 
     Between the grids goes what the translator wants, free of the crop's own soft edge, `weight` (*crop): so nothing of

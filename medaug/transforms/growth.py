@@ -21,7 +21,7 @@ from medaug.lesions import (
     draw_growing,
     equivalent_diameter_mm,
     volume_ml,
-)  # fmt: skip
+)
 from medaug.models.weights import Weights
 from medaug.transforms.array import ORGAN_MARGIN_MM
 from medaug.transforms.base import Bounds, Seen, TumorTransform, check_inserts, like_source
@@ -67,11 +67,19 @@ class GrowTumor(RandomizableTransform, TumorTransform):
     """
 
     def __init__(
-        self, weights: str | Path | Weights, steps: int = 6, start_mm: float = 4.0, doubling_days: float = 60.0,
-        interval_days: float = 30.0, mass_effect: float = 0.0, reach_mm: float = 20.0,
-        organ_margin_mm: float = ORGAN_MARGIN_MM, window: Bounds | None = None, style: Style | None = None,
+        self,
+        weights: str | Path | Weights,
+        steps: int = 6,
+        start_mm: float = 4.0,
+        doubling_days: float = 60.0,
+        interval_days: float = 30.0,
+        mass_effect: float = 0.0,
+        reach_mm: float = 20.0,
+        organ_margin_mm: float = ORGAN_MARGIN_MM,
+        window: Bounds | None = None,
+        style: Style | None = None,
         tumor_labels: TumorLabels | None = None,
-    ):  # fmt: skip
+    ):
         RandomizableTransform.__init__(self, 1.0)
         TumorTransform.__init__(self, weights, window, tumor_labels)
         check_inserts(self.weights)
@@ -88,9 +96,13 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         self._seed = int(self.R.randint(2**31))
 
     def __call__(
-        self, img: NdarrayOrTensor, label: NdarrayOrTensor | None = None, organ: NdarrayOrTensor | None = None,
-        randomize: bool = True, window: Window | None = None,
-    ) -> tuple[NdarrayOrTensor, NdarrayOrTensor]:  # fmt: skip
+        self,
+        img: NdarrayOrTensor,
+        label: NdarrayOrTensor | None = None,
+        organ: NdarrayOrTensor | None = None,
+        randomize: bool = True,
+        window: Window | None = None,
+    ) -> tuple[NdarrayOrTensor, NdarrayOrTensor]:
         """(images, labels), each (steps, *S) of the input's type; inputs are not changed.
 
         Args:
@@ -108,9 +120,12 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         return concatenate([step.image for step in made]), concatenate([step.label for step in made])
 
     def each_step(
-        self, img: NdarrayTensor, label: NdarrayOrTensor | None = None, organ: NdarrayOrTensor | None = None,
+        self,
+        img: NdarrayTensor,
+        label: NdarrayOrTensor | None = None,
+        organ: NdarrayOrTensor | None = None,
         window: Window | None = None,
-    ) -> Iterator[GrownStep[NdarrayTensor]]:  # fmt: skip
+    ) -> Iterator[GrownStep[NdarrayTensor]]:
         """The series drawn last, one step after the other: a large scan needs no room for all."""
         seen, rng = self._seen(img), np.random.RandomState(self._seed)
         array, spacing_mm = seen.array, seen.spacing_mm
@@ -155,7 +170,8 @@ def _moved_label(seen: Seen, label: NdarrayOrTensor, moved: Displacement) -> Nda
 
 def _measured(day: float, mask: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:
     size = (
-        {"volume_ml": volume_ml(mask, spacing_mm)} if mask.ndim == 3
+        {"volume_ml": volume_ml(mask, spacing_mm)}
+        if mask.ndim == 3
         else {"area_mm2": float(np.count_nonzero(mask) * np.prod(spacing_mm[:2]))}
-    )  # fmt: skip
+    )
     return {"days": day, "diameter_mm": equivalent_diameter_mm(mask, spacing_mm), **size}

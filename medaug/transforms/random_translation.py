@@ -29,9 +29,15 @@ class RandTranslateDomain(RandomizableTransform, Translates):
     """
 
     def __init__(
-        self, weights: str | Path | Weights, prob: float = 0.5, direction: Direction | Literal["random"] = "a2b", *,
-        window: Bounds | None = None, style: Style | None = None, body: Literal["auto", False] = "auto",
-    ):  # fmt: skip
+        self,
+        weights: str | Path | Weights,
+        prob: float = 0.5,
+        direction: Direction | Literal["random"] = "a2b",
+        *,
+        window: Bounds | None = None,
+        style: Style | None = None,
+        body: Literal["auto", False] = "auto",
+    ):
         RandomizableTransform.__init__(self, prob)
         Translates.__init__(self, weights, window)
         self.direction, self.body_wanted = direction, body
@@ -52,9 +58,13 @@ class RandTranslateDomain(RandomizableTransform, Translates):
         self.drawn = drawn if self._do_transform else None
 
     def __call__(
-        self, img: NdarrayTensor, body: NdarrayOrTensor | None = None, randomize: bool = True,
-        window: Window | None = None, label: NdarrayOrTensor | None = None,
-    ) -> NdarrayTensor:  # fmt: skip
+        self,
+        img: NdarrayTensor,
+        body: NdarrayOrTensor | None = None,
+        randomize: bool = True,
+        window: Window | None = None,
+        label: NdarrayOrTensor | None = None,
+    ) -> NdarrayTensor:
         """The image in the target domain, or the very input; body, window and label as in `TranslateDomain`."""
         if randomize:
             self.randomize()

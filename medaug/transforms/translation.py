@@ -32,14 +32,7 @@ from medaug.errors import ConfigError, DataError, WeightsError
 from medaug.lesions import body_of
 from medaug.models import Direction, Translator
 from medaug.models.weights import Weights
-from medaug.transforms.base import (
-    Bounds,
-    Seen,
-    WeightsTransform,
-    as_hu,
-    check_translates,
-    with_dtype,
-)  # fmt: skip
+from medaug.transforms.base import Bounds, Seen, WeightsTransform, as_hu, check_translates, with_dtype
 from medaug.transforms.editing import PLATEAU
 from medaug.transforms.resampling import Resampling, resampling_for
 from medaug.transforms.styles import Style, fitting_style
@@ -117,9 +110,15 @@ class TranslateDomain(Translates):
     """
 
     def __init__(
-        self, weights: str | Path | Weights, direction: Direction = "a2b", *, window: Bounds | None = None,
-        style: Style | None = None, seed: int = 0, body: Literal["auto", False] = "auto",
-    ):  # fmt: skip
+        self,
+        weights: str | Path | Weights,
+        direction: Direction = "a2b",
+        *,
+        window: Bounds | None = None,
+        style: Style | None = None,
+        seed: int = 0,
+        body: Literal["auto", False] = "auto",
+    ):
         WeightsTransform.__init__(self, weights, window)
         check_translates(self.weights)
         if direction not in get_args(Direction):
@@ -157,9 +156,12 @@ class TranslateDomain(Translates):
         return target if isinstance(target, Window) and window == self.source.window else window
 
     def __call__(
-        self, img: NdarrayTensor, body: NdarrayOrTensor | None = None, window: Window | None = None,
+        self,
+        img: NdarrayTensor,
+        body: NdarrayOrTensor | None = None,
+        window: Window | None = None,
         label: NdarrayOrTensor | None = None,
-    ) -> NdarrayTensor:  # fmt: skip
+    ) -> NdarrayTensor:
         """The image in the target domain; the input is not changed.
 
         Args:
@@ -177,9 +179,12 @@ class TranslateDomain(Translates):
         return made.image
 
     def translated(
-        self, img: NdarrayTensor, body: NdarrayOrTensor | None = None, window: Window | None = None,
+        self,
+        img: NdarrayTensor,
+        body: NdarrayOrTensor | None = None,
+        window: Window | None = None,
         label: NdarrayOrTensor | None = None,
-    ) -> Translation[NdarrayTensor]:  # fmt: skip
+    ) -> Translation[NdarrayTensor]:
         """The image in the target domain, and how it came about; arguments as of a call."""
         seen = self._seen(img)
         return self._translated(seen, body, self._window_in(seen, self.source, window), label)
@@ -192,15 +197,20 @@ class TranslateDomain(Translates):
         region, resampling = self._body(body, seen, source), self._resampling(seen)
         shown = before if resampling is None else resampling.there(before)
         change = change_of(
-            torch.from_numpy(shown), self.weights, self.direction, seed=self.seed, style=self.style,
+            torch.from_numpy(shown),
+            self.weights,
+            self.direction,
+            seed=self.seed,
+            style=self.style,
             label=self._one_hot(label, seen, resampling),
-        ).numpy()  # fmt: skip
+        ).numpy()
         made = change if self.shares_unit else shown + change
         made = made if resampling is None else resampling.back(made)
         image = (
-            self._added(seen, before, made, source, region) if self.shares_unit
+            self._added(seen, before, made, source, region)
+            if self.shares_unit
             else self._replaced(seen, made, self.window_of_result(source), region)
-        )  # fmt: skip
+        )
         resampled_from_mm = None if resampling is None else resampling.from_mm
         return Translation(image, None if region is None else seen.turn.back(region), resampled_from_mm)
 
@@ -251,9 +261,8 @@ class TranslateDomain(Translates):
         return resampling
 
     def _added(
-        self, seen: Seen[NdarrayTensor], before: np.ndarray, change: np.ndarray, source: Window,
-        body: np.ndarray | None,
-    ) -> NdarrayTensor:  # fmt: skip
+        self, seen: Seen[NdarrayTensor], before: np.ndarray, change: np.ndarray, source: Window, body: np.ndarray | None
+    ) -> NdarrayTensor:
         """The image plus the change, which is zero outside the body; all (*S), turned."""
         target = self.window_of_result(source)
         shift = change * np.float32((target.high - target.low) / 2)
@@ -289,9 +298,15 @@ class SynthesizeCT(TranslateDomain):
     """
 
     def __init__(
-        self, weights: str | Path | Weights, direction: Direction | None = None, *, window: Bounds | None = None,
-        style: Style | None = None, seed: int = 0, body: Literal["auto", False] = "auto",
-    ):  # fmt: skip
+        self,
+        weights: str | Path | Weights,
+        direction: Direction | None = None,
+        *,
+        window: Bounds | None = None,
+        style: Style | None = None,
+        seed: int = 0,
+        body: Literal["auto", False] = "auto",
+    ):
         super().__init__(weights, direction or "a2b", window=window, style=style, seed=seed, body=body)
         if direction is None:
             self.direction = self._towards_ct()

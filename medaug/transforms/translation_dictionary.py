@@ -33,9 +33,13 @@ class _Translates(OneImage):
     transform: TranslateDomain | RandTranslateDomain
 
     def __init__(
-        self, keys: KeysCollection, label_keys: KeysCollection | None, label_key: str | None, body_key: str | None,
+        self,
+        keys: KeysCollection,
+        label_keys: KeysCollection | None,
+        label_key: str | None,
+        body_key: str | None,
         allow_missing_keys: bool,
-    ):  # fmt: skip
+    ):
         super().__init__(keys, allow_missing_keys)
         self.label_keys, self.label_key, self.body_key = ensure_tuple(label_keys or ()), label_key, body_key
 
@@ -71,11 +75,19 @@ class TranslateDomaind(_Translates):
     """
 
     def __init__(
-        self, keys: KeysCollection, weights: str | Path | Weights, direction: Direction = "a2b",
-        label_keys: KeysCollection | None = None, body_key: str | None = None, window: Bounds | None = None,
-        style: Style | None = None, seed: int = 0, body: Literal["auto", False] = "auto",
-        allow_missing_keys: bool = False, label_key: str | None = None,
-    ):  # fmt: skip
+        self,
+        keys: KeysCollection,
+        weights: str | Path | Weights,
+        direction: Direction = "a2b",
+        label_keys: KeysCollection | None = None,
+        body_key: str | None = None,
+        window: Bounds | None = None,
+        style: Style | None = None,
+        seed: int = 0,
+        body: Literal["auto", False] = "auto",
+        allow_missing_keys: bool = False,
+        label_key: str | None = None,
+    ):
         super().__init__(keys, label_keys, label_key, body_key, allow_missing_keys)
         self.transform = TranslateDomain(weights, direction, window=window, style=style, seed=seed, body=body)
 
@@ -91,11 +103,19 @@ class SynthesizeCTd(_Translates):
     """
 
     def __init__(
-        self, keys: KeysCollection, weights: str | Path | Weights, direction: Direction | None = None,
-        label_keys: KeysCollection | None = None, body_key: str | None = None, window: Bounds | None = None,
-        style: Style | None = None, seed: int = 0, body: Literal["auto", False] = "auto",
-        allow_missing_keys: bool = False, label_key: str | None = None,
-    ):  # fmt: skip
+        self,
+        keys: KeysCollection,
+        weights: str | Path | Weights,
+        direction: Direction | None = None,
+        label_keys: KeysCollection | None = None,
+        body_key: str | None = None,
+        window: Bounds | None = None,
+        style: Style | None = None,
+        seed: int = 0,
+        body: Literal["auto", False] = "auto",
+        allow_missing_keys: bool = False,
+        label_key: str | None = None,
+    ):
         super().__init__(keys, label_keys, label_key, body_key, allow_missing_keys)
         self.transform = SynthesizeCT(weights, direction, window=window, style=style, seed=seed, body=body)
 
@@ -118,11 +138,19 @@ class RandTranslateDomaind(RandomizableTransform, _Translates):
     transform: RandTranslateDomain
 
     def __init__(
-        self, keys: KeysCollection, weights: str | Path | Weights, prob: float = 0.5,
-        direction: Direction | Literal["random"] = "a2b", label_keys: KeysCollection | None = None,
-        body_key: str | None = None, window: Bounds | None = None, style: Style | None = None,
-        body: Literal["auto", False] = "auto", allow_missing_keys: bool = False, label_key: str | None = None,
-    ):  # fmt: skip
+        self,
+        keys: KeysCollection,
+        weights: str | Path | Weights,
+        prob: float = 0.5,
+        direction: Direction | Literal["random"] = "a2b",
+        label_keys: KeysCollection | None = None,
+        body_key: str | None = None,
+        window: Bounds | None = None,
+        style: Style | None = None,
+        body: Literal["auto", False] = "auto",
+        allow_missing_keys: bool = False,
+        label_key: str | None = None,
+    ):
         _Translates.__init__(self, keys, label_keys, label_key, body_key, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
         self.transform = RandTranslateDomain(weights, 1.0, direction, window=window, style=style, body=body)

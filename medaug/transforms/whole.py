@@ -24,7 +24,7 @@ SMOOTHING_VOXELS = 1.0
 @torch.inference_mode()
 def translate_whole(
     image: np.ndarray, window: Window, weights: Weights, direction: Direction, limits: Limits, *, seed: int = 0
-) -> Edit:  # fmt: skip
+) -> Edit:
     """Translates an image (*S) in the scan's unit; the mask is where it changed clearly. `seed` is of the style.
 
     Padding, which lies below the limits, keeps its bits, and nothing is written that lies outside them.

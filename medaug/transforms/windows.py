@@ -30,9 +30,14 @@ BACKGROUND = -1.0
 
 
 def change_of(
-    image: Tensor, weights: Weights, direction: Direction, *, seed: int, style: Sequence[float] | None = None,
+    image: Tensor,
+    weights: Weights,
+    direction: Direction,
+    *,
+    seed: int,
+    style: Sequence[float] | None = None,
     label: Tensor | None = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """What the translator adds to an image (X, Y[, Z]) in [-1, 1]: same shape, float32, on the CPU.
 
     The window's size and overlap are those the weights were trained with (facts `patch_size`, `overlap`); without a
@@ -101,9 +106,17 @@ class _Look:
             own: tuple[int | slice, ...] = (0, slice(None), *(slice(size) for size in x.shape[1:]))
             return change[own].cpu()
         return sliding_window_inference(
-            x[None], tuple(self.patch_size), WINDOWS_AT_ONCE, self._of_windows, overlap=self.overlap, mode="gaussian",
-            sigma_scale=SIGMA, padding_mode="replicate", sw_device=self.device, device="cpu",
-        )[0]  # fmt: skip
+            x[None],
+            tuple(self.patch_size),
+            WINDOWS_AT_ONCE,
+            self._of_windows,
+            overlap=self.overlap,
+            mode="gaussian",
+            sigma_scale=SIGMA,
+            padding_mode="replicate",
+            sw_device=self.device,
+            device="cpu",
+        )[0]
 
     def _of_windows(self, windows: Tensor) -> Tensor:
         """(B, C + K, *W) → their change; windows of nothing but background are left alone."""

@@ -7,7 +7,7 @@ import pytest
 from . import planted
 
 GUIDED = ("outside", "unchanged", "lost", "gained", "null_shortcut", "steganography", "seams", "checkerboard")
-"""All but `shortcut`: references were interpolated, and a probe tells that (tests/audits/measures/audits/test_shortcut.py)."""
+"""All but `shortcut`: references were interpolated, and a probe tells that (measures/audits/test_shortcut.py)."""
 
 
 @pytest.fixture(scope="module")

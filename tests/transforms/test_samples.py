@@ -23,12 +23,7 @@ from medaug.transforms import (
     TranslateDomain,
 )
 from medaug.transforms.base import samples_left_alone
-from medaug.transforms.baselines import (
-    RandCopyPasteTumord,
-    RandCutMixd,
-    RandHistogramMatchd,
-    RandStrongIntensityd,
-)
+from medaug.transforms.baselines import RandCopyPasteTumord, RandCutMixd, RandHistogramMatchd, RandStrongIntensityd
 from medaug.volumes import Domain, Window
 
 AFFINE = torch.diag(torch.tensor([6.0, 6.0, 10.0, 1.0], dtype=torch.float64))

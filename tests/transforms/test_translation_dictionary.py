@@ -15,12 +15,7 @@ from medaug import transforms
 from medaug.errors import ConfigError, DataError
 from medaug.models import build_translator
 from medaug.models.weights import save_translator
-from medaug.transforms import (
-    RandTranslateDomaind,
-    SynthesizeCTd,
-    TranslateDomain,
-    TranslateDomaind,
-)
+from medaug.transforms import RandTranslateDomaind, SynthesizeCTd, TranslateDomain, TranslateDomaind
 from medaug.volumes import Domain, Window
 
 SETTINGS = {"width": 2, "depth": 2, "discriminator_width": 2, "discriminator_layers": 1, "style_dim": 3}

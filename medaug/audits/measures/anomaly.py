@@ -122,9 +122,14 @@ class RemovalScorer:
         return image
 
     def _filled(
-        self, image: np.ndarray, organ: np.ndarray, prior: LesionPrior, tile_mm: float, generator: torch.Generator,
+        self,
+        image: np.ndarray,
+        organ: np.ndarray,
+        prior: LesionPrior,
+        tile_mm: float,
+        generator: torch.Generator,
         device: torch.device,
-    ) -> np.ndarray:  # fmt: skip
+    ) -> np.ndarray:
         """Every tile filled from its surroundings in `image`; a voxel changes by the mean of its tiles' changes."""
         translator = self.weights.translator
         tile = tile_mask(tile_mm, prior.crop_size, prior.spacing_mm)
@@ -184,10 +189,12 @@ def level_scores(values: np.ndarray, organ: np.ndarray, percentile: float) -> np
     """One score a slice (Z,), or (1,) of a 2-D image: a percentile inside the organ; NaN where there is no organ."""
     planes = values[..., None] if values.ndim == 2 else values
     inside = organ.reshape(planes.shape)
-    return np.array([
-        np.percentile(planes[..., z][inside[..., z]], percentile) if inside[..., z].any() else np.nan
-        for z in range(planes.shape[-1])
-    ])  # fmt: skip
+    return np.array(
+        [
+            np.percentile(planes[..., z][inside[..., z]], percentile) if inside[..., z].any() else np.nan
+            for z in range(planes.shape[-1])
+        ]
+    )
 
 
 def smoothed_inside(values: np.ndarray, organ: np.ndarray, sigma_mm: float, spacing_mm: Sequence[float]) -> np.ndarray:
@@ -201,8 +208,9 @@ def smoothed_inside(values: np.ndarray, organ: np.ndarray, sigma_mm: float, spac
 
 def tile_mask(tile_mm: float, crop_size: Sequence[int], spacing_mm: Sequence[float]) -> np.ndarray:
     """A disc or ball of this diameter in the middle of a crop, bool (*crop_size); at least one voxel."""
-    offsets = np.meshgrid(*((np.arange(n) - n // 2) * mm for n, mm in zip(crop_size, spacing_mm, strict=True)),
-                          indexing="ij")  # fmt: skip
+    offsets = np.meshgrid(
+        *((np.arange(n) - n // 2) * mm for n, mm in zip(crop_size, spacing_mm, strict=True)), indexing="ij"
+    )
     return sum(offset**2 for offset in offsets) <= (tile_mm / 2) ** 2
 
 
@@ -222,10 +230,14 @@ def tiled_crops(
         return
     low, extent = bounding_box(organ)
     steps = [max(1, int(STEP * tile_mm / mm)) for mm in spacing_mm]
-    starts = [np.arange(first, first + length + step - 1, step)
-              for first, length, step in zip(low, extent, steps, strict=True)]  # fmt: skip
-    boxes = [box_around(center, tile.shape) for center in np.stack(np.meshgrid(*starts, indexing="ij"), -1).reshape(
-        -1, organ.ndim)]  # fmt: skip
+    starts = [
+        np.arange(first, first + length + step - 1, step)
+        for first, length, step in zip(low, extent, steps, strict=True)
+    ]
+    boxes = [
+        box_around(center, tile.shape)
+        for center in np.stack(np.meshgrid(*starts, indexing="ij"), -1).reshape(-1, organ.ndim)
+    ]
     boxes = [box for box in boxes if (extract(organ, box, False) & tile).any()]
     for first in range(0, len(boxes), BATCH):
         batch = boxes[first : first + BATCH]

@@ -36,32 +36,57 @@ def seams(real: Sequence[LesionView], inserted: Sequence[Insertion], limits: Lim
     sentence = f"The sharpest step stands out {value:.2f} times as much as around real lesions, {_where(place)}."
     own, made = _profiles(steps).round(5).tolist()
     return judged(
-        "seams", SEAMS, sentence, value=value, low=low, high=high, warn=limits.warn, fail=limits.fail,
+        "seams",
+        SEAMS,
+        sentence,
+        value=value,
+        low=low,
+        high=high,
+        warn=limits.warn,
+        fail=limits.fail,
         n={"lesions": len(inserted), "patients": len({i.patient for i in inserted})},
         details={"voxels_from_edge": SHELLS.tolist(), "real": own, "inserted": made},
-    )  # fmt: skip
+    )
 
 
 def window_seams(
-    changes: Sequence[np.ndarray], patients: Sequence[str], patch_size: Sequence[int], overlap: float, limits: Limits,
-    *, seed: int,
-) -> Finding:  # fmt: skip
+    changes: Sequence[np.ndarray],
+    patients: Sequence[str],
+    patch_size: Sequence[int],
+    overlap: float,
+    limits: Limits,
+    *,
+    seed: int,
+) -> Finding:
     """The step of a change (*S) across the borders of windows, over that nearby; 1 without seams."""
     if not changes:
         return skipped("seams", SEAMS, NONE)
     ratios = np.array([seam_ratio(change, patch_size, overlap) for change in changes])
     low, high = over_patients(ratios, patients, seed=seed, statistic=np.median)
     return judged(
-        "seams", SEAMS, f"Steps across the windows' borders are {np.median(ratios):.2f} times those nearby.",
-        value=float(np.median(ratios)), low=low, high=high, warn=limits.warn, fail=limits.fail,
-        n={"images": len(ratios), "patients": len(set(patients))}, details={"by_image": ratios.round(4).tolist()},
-    )  # fmt: skip
+        "seams",
+        SEAMS,
+        f"Steps across the windows' borders are {np.median(ratios):.2f} times those nearby.",
+        value=float(np.median(ratios)),
+        low=low,
+        high=high,
+        warn=limits.warn,
+        fail=limits.fail,
+        n={"images": len(ratios), "patients": len(set(patients))},
+        details={"by_image": ratios.round(4).tolist()},
+    )
 
 
 def checkerboard(
-    fakes: Sequence[np.ndarray], references: Sequence[np.ndarray], real: Sequence[np.ndarray], patients: Sequence[str],
-    stride: int, limits: Limits, *, seed: int,
-) -> Finding:  # fmt: skip
+    fakes: Sequence[np.ndarray],
+    references: Sequence[np.ndarray],
+    real: Sequence[np.ndarray],
+    patients: Sequence[str],
+    stride: int,
+    limits: Limits,
+    *,
+    seed: int,
+) -> Finding:
     """Energy at the frequencies of the generator's stride, median over images, over that of real images.
 
     Args:
@@ -72,20 +97,29 @@ def checkerboard(
     if not fakes:
         return skipped("checkerboard", CHECKERBOARD, NONE)
     step = int(np.clip(stride, 2, MOST_STRIDE))
-    ratios = np.array([
-        [checkerboard_ratio(image, reference, step) for image in pair]
-        for *pair, reference in zip(fakes, real, references, strict=True)
-    ])  # fmt: skip
+    ratios = np.array(
+        [
+            [checkerboard_ratio(image, reference, step) for image in pair]
+            for *pair, reference in zip(fakes, real, references, strict=True)
+        ]
+    )
     low, high = over_patients(ratios, patients, seed=seed, statistic=_relative)
     sentence = (
         f"Energy at the frequencies of a stride of {step} is {np.median(ratios[:, 0]):.2f} times that before the edit; "
         f"in real images it is {np.median(ratios[:, 1]):.2f} times."
     )
     return judged(
-        "checkerboard", CHECKERBOARD, sentence, value=_relative(ratios), low=low, high=high, warn=limits.warn,
-        fail=limits.fail, n={"images": len(ratios), "patients": len(set(patients))},
+        "checkerboard",
+        CHECKERBOARD,
+        sentence,
+        value=_relative(ratios),
+        low=low,
+        high=high,
+        warn=limits.warn,
+        fail=limits.fail,
+        n={"images": len(ratios), "patients": len(set(patients))},
         details={"fake": ratios[:, 0].round(3).tolist(), "real": ratios[:, 1].round(3).tolist(), "stride": step},
-    )  # fmt: skip
+    )
 
 
 def usable(image: np.ndarray) -> bool:

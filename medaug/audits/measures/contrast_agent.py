@@ -57,9 +57,7 @@ def enhanced_blood(image_hu: np.ndarray, body: np.ndarray, spacing_mm: Sequence[
     return np.stack(levels, axis=-1).reshape(image_hu.shape)
 
 
-def beside_blood(
-    image_hu: np.ndarray, blood: np.ndarray, body: np.ndarray, spacing_mm: Sequence[float]
-) -> np.ndarray:  # fmt: skip
+def beside_blood(image_hu: np.ndarray, blood: np.ndarray, body: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     """Soft tissue, -30 to 130 HU, 3 to 15 mm from blood (bool): what contrast agent changes little."""
     in_plane = tuple(spacing_mm[:2])
     volume = np.asarray(blood).reshape(*blood.shape[:2], -1)

@@ -63,11 +63,19 @@ def distribution_audit(measure: Measure, real: Lesions, synthetic: Lesions, limi
         f"patients differ by up to {halves.floor:.{measure.digits}f}. {_medians(measure, ours, theirs)}"
     )
     return judged(
-        measure.audit, measure.question, sentence, value=value, low=low, high=high, unit=measure.unit,
-        warn=limits.warn * halves.floor, fail=limits.fail * halves.floor, floor=halves.floor,
+        measure.audit,
+        measure.question,
+        sentence,
+        value=value,
+        low=low,
+        high=high,
+        unit=measure.unit,
+        warn=limits.warn * halves.floor,
+        fail=limits.fail * halves.floor,
+        floor=halves.floor,
         n=real.counts("real") | synthetic.counts("synthetic"),
         details={"standardised": standard, "group_patients": group, "floors": halves.listed()},
-    )  # fmt: skip
+    )
 
 
 def distance(first: np.ndarray, second: np.ndarray) -> float:

@@ -39,11 +39,24 @@ def diversity_audit(real: Lesions, synthetic: Lesions, limits: Limits, *, seed: 
         f"patients at least {floor:.2f} times (95 % of the draws)."
     )
     return judged(
-        NAME, QUESTION, sentence, value=value, low=low, high=high, warn=limits.warn * floor, fail=limits.fail * floor,
-        higher_is_worse=False, floor=floor, n=real.counts("real") | synthetic.counts("synthetic"),
-        details={"mean_distance": mean_distance(theirs), "mean_distance_of_real": whole, "group_patients": group,
-                 "floors": [round(ratio, 4) for ratio in drawn]},
-    )  # fmt: skip
+        NAME,
+        QUESTION,
+        sentence,
+        value=value,
+        low=low,
+        high=high,
+        warn=limits.warn * floor,
+        fail=limits.fail * floor,
+        higher_is_worse=False,
+        floor=floor,
+        n=real.counts("real") | synthetic.counts("synthetic"),
+        details={
+            "mean_distance": mean_distance(theirs),
+            "mean_distance_of_real": whole,
+            "group_patients": group,
+            "floors": [round(ratio, 4) for ratio in drawn],
+        },
+    )
 
 
 def one_place_audit(real: Lesions, places: Sequence[Lesions], limits: Limits, *, seed: int) -> Finding:
@@ -64,10 +77,17 @@ def one_place_audit(real: Lesions, places: Sequence[Lesions], limits: Limits, *,
         f"({len(places)} places, {len(places[0])} lesions each)."
     )
     return judged(
-        NAME_ONE_PLACE, QUESTION_ONE_PLACE, sentence, value=value, low=low, high=high, warn=limits.warn,
-        fail=limits.fail, higher_is_worse=False,
+        NAME_ONE_PLACE,
+        QUESTION_ONE_PLACE,
+        sentence,
+        value=value,
+        low=low,
+        high=high,
+        warn=limits.warn,
+        fail=limits.fail,
+        higher_is_worse=False,
         n={"places": len(places), "lesions a place": len(places[0])} | real.counts("real"),
-    )  # fmt: skip
+    )
 
 
 def mean_distance(rows: np.ndarray) -> float:

@@ -42,16 +42,23 @@ class Finding:
 
 
 def judged(
-    name: str, question: str, sentence: str, *, value: float, warn: float, fail: float, higher_is_worse: bool = True,
+    name: str,
+    question: str,
+    sentence: str,
+    *,
+    value: float,
+    warn: float,
+    fail: float,
+    higher_is_worse: bool = True,
     **further: Any,
-) -> Finding:  # fmt: skip
+) -> Finding:
     """A finding whose verdict follows from its value and limits; a limit itself still passes."""
     sign = 1 if higher_is_worse else -1
     beyond = [sign * value > sign * limit for limit in (warn, fail)]
     verdict: Verdict = "fail" if beyond[1] else "warn" if beyond[0] else "pass"
     return Finding(
         name, question, verdict, sentence, value=value, warn=warn, fail=fail, higher_is_worse=higher_is_worse, **further
-    )  # fmt: skip
+    )
 
 
 def skipped(name: str, question: str, reason: str) -> Finding:

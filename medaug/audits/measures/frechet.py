@@ -25,9 +25,15 @@ QUESTION = "Do synthetic lesions have the {kind} features of real ones, their sp
 
 
 def frechet_audit(
-    real: Lesions, synthetic: Lesions, features: tuple[np.ndarray, np.ndarray], limits: Limits, *, name: str, kind: str,
+    real: Lesions,
+    synthetic: Lesions,
+    features: tuple[np.ndarray, np.ndarray],
+    limits: Limits,
+    *,
+    name: str,
+    kind: str,
     seed: int,
-) -> Finding:  # fmt: skip
+) -> Finding:
     """Judges the distance by that between groups of real patients.
 
     Args:
@@ -50,14 +56,25 @@ def frechet_audit(
         f"{low:.2f} to {high:.2f}), up to {halves.floor:.2f} between groups of real patients. {_small(count, kept)}"
     )
     return judged(
-        name, question, sentence, value=halves.value, low=low, high=high, warn=limits.warn * halves.floor,
-        fail=limits.fail * halves.floor, floor=halves.floor,
+        name,
+        question,
+        sentence,
+        value=halves.value,
+        low=low,
+        high=high,
+        warn=limits.warn * halves.floor,
+        fail=limits.fail * halves.floor,
+        floor=halves.floor,
         n=real.counts("real") | synthetic.counts("synthetic") | {"lesions a side": halves.lesions},
         details={
-            "log_distance": 0.5 * float(np.log(max(halves.value, 1e-12))), "features": kept, "components": count,
-            "variance_explained": explained, "group_patients": group, "floors": halves.listed(),
+            "log_distance": 0.5 * float(np.log(max(halves.value, 1e-12))),
+            "features": kept,
+            "components": count,
+            "variance_explained": explained,
+            "group_patients": group,
+            "floors": halves.listed(),
         },
-    )  # fmt: skip
+    )
 
 
 def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:

@@ -38,8 +38,9 @@ def tissue_errors(pairs: Sequence[Pair]) -> dict[str, dict[str, float]]:
     real, synthetic = inside(pairs)
     return {
         name: _errors((synthetic - real)[members]) | {"share": float(members.mean())}
-        for name, members in tissues_of(real).items() if members.any()
-    }  # fmt: skip
+        for name, members in tissues_of(real).items()
+        if members.any()
+    }
 
 
 def region_errors(pairs: Sequence[Pair]) -> dict[str, float]:
@@ -77,6 +78,7 @@ def inside(pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
 
 def _errors(difference: np.ndarray) -> dict[str, float]:
     return {
-        "bias_hu": float(difference.mean()), "sd_hu": float(difference.std()),
+        "bias_hu": float(difference.mean()),
+        "sd_hu": float(difference.std()),
         "mae_hu": float(np.abs(difference).mean()),
-    }  # fmt: skip
+    }

@@ -10,9 +10,12 @@ RESAMPLES = 1000
 
 
 def over_patients(
-    values: Sequence[float] | np.ndarray, patients: Sequence[str] | np.ndarray, *, seed: int,
+    values: Sequence[float] | np.ndarray,
+    patients: Sequence[str] | np.ndarray,
+    *,
+    seed: int,
     statistic: Callable[[np.ndarray], float] = np.mean,
-) -> tuple[float | None, float | None]:  # fmt: skip
+) -> tuple[float | None, float | None]:
     """The 95 % percentile interval of a statistic of cases; (None, None) with fewer than two patients.
 
     Args:

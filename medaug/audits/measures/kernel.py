@@ -34,14 +34,23 @@ def kernel_audit(real: Lesions, synthetic: Lesions, limits: Limits, *, seed: int
         f"deviation {halves.values.std():.2g}), up to {floor:.3g} between groups of real patients."
     )
     return judged(
-        NAME, QUESTION, sentence, value=halves.value, low=low, high=high, warn=limits.warn * floor,
-        fail=limits.fail * floor, floor=floor,
+        NAME,
+        QUESTION,
+        sentence,
+        value=halves.value,
+        low=low,
+        high=high,
+        warn=limits.warn * floor,
+        fail=limits.fail * floor,
+        floor=floor,
         n=real.counts("real") | synthetic.counts("synthetic") | {"lesions a side": halves.lesions},
         details={
-            "subset_deviation": float(halves.values.std()), "features": real.features.shape[1], "group_patients": group,
+            "subset_deviation": float(halves.values.std()),
+            "features": real.features.shape[1],
+            "group_patients": group,
             "floors": halves.listed(),
         },
-    )  # fmt: skip
+    )
 
 
 def kernel_distance(real: np.ndarray, other: np.ndarray) -> float:

@@ -80,9 +80,11 @@ class Lesions:
         """The training lesions that weights hold, as neighbours."""
         references = prior.references
         return cls(
-            images=np.stack([r.image for r in references]), masks=np.stack([r.mask for r in references]),
-            patients=np.array([r.patient for r in references]), sources=(None,) * len(references),
-        )  # fmt: skip
+            images=np.stack([r.image for r in references]),
+            masks=np.stack([r.mask for r in references]),
+            patients=np.array([r.patient for r in references]),
+            sources=(None,) * len(references),
+        )
 
     def __len__(self) -> int:
         return len(self.images)

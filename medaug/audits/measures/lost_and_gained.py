@@ -28,9 +28,13 @@ Count = Callable[[np.ndarray, np.ndarray], Any]
 
 
 def lost(
-    insertions: Sequence[Insertion], before: Sequence[np.ndarray], after: Sequence[np.ndarray], limits: Limits, *,
+    insertions: Sequence[Insertion],
+    before: Sequence[np.ndarray],
+    after: Sequence[np.ndarray],
+    limits: Limits,
+    *,
     seed: int,
-) -> Finding:  # fmt: skip
+) -> Finding:
     """The share of inserted lesions in which nothing new is found, judged by how much it exceeds that of real ones.
 
     Small lesions are missed more often, so each inserted one is compared with the real ones nearest to it in size.
@@ -58,16 +62,29 @@ def lost(
         "ones of their sizes."
     )
     return judged(
-        "lost", LOST, sentence, value=share, low=low, high=high, warn=floor + limits.warn, fail=floor + limits.fail,
-        floor=floor, n={"inserted": len(missed), "real": len(sizes), "patients": len({i.patient for i in insertions})},
+        "lost",
+        LOST,
+        sentence,
+        value=share,
+        low=low,
+        high=high,
+        warn=floor + limits.warn,
+        fail=floor + limits.fail,
+        floor=floor,
+        n={"inserted": len(missed), "real": len(sizes), "patients": len({i.patient for i in insertions})},
         details={"real_missed": float(unseen.mean())},
-    )  # fmt: skip
+    )
 
 
 def gained(
-    insertions: Sequence[Insertion], before: Sequence[np.ndarray], after: Sequence[np.ndarray], limits: Limits, *,
-    count: Count, seed: int,
-) -> Finding:  # fmt: skip
+    insertions: Sequence[Insertion],
+    before: Sequence[np.ndarray],
+    after: Sequence[np.ndarray],
+    limits: Limits,
+    *,
+    count: Count,
+    seed: int,
+) -> Finding:
     """Predicted parts in an edited view that touch neither the mask, a real tumor, nor what was predicted before.
 
     Args:
@@ -79,10 +96,18 @@ def gained(
     low, high = over_patients(parts, [i.patient for i in insertions], seed=seed)
     sentence = f"{parts.sum()} new findings beside the masks of {len(parts)} edited views."
     return judged(
-        "gained", GAINED, sentence, value=float(parts.mean()), low=low, high=high, warn=limits.warn, fail=limits.fail,
-        unit="per view", n={"views": len(parts), "patients": len({i.patient for i in insertions})},
+        "gained",
+        GAINED,
+        sentence,
+        value=float(parts.mean()),
+        low=low,
+        high=high,
+        warn=limits.warn,
+        fail=limits.fail,
+        unit="per view",
+        n={"views": len(parts), "patients": len({i.patient for i in insertions})},
         details={"by_view": parts.tolist()},
-    )  # fmt: skip
+    )
 
 
 def missed_lesions(

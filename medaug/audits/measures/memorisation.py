@@ -87,10 +87,18 @@ def memorisation_audit(
             "lesions carry a training patient's tissue and are to be treated like the scans."
         )
     return judged(
-        NAME, QUESTION, sentence, value=value, low=low, high=high, warn=limits.warn, fail=limits.fail, floor=floor,
+        NAME,
+        QUESTION,
+        sentence,
+        value=value,
+        low=low,
+        high=high,
+        warn=limits.warn,
+        fail=limits.fail,
+        floor=floor,
         n=training.counts("training") | held_out.counts("held-out") | synthetic.counts("synthetic"),
         details={kind.measure: _details(kind) for kind in found},
-    )  # fmt: skip
+    )
 
 
 def copies(training: Lesions, held_out: Lesions, synthetic: Lesions) -> list[Copies]:
@@ -133,10 +141,12 @@ def _no_others(training: Lesions, synthetic: Lesions) -> str | None:
 
 def _details(kind: Copies) -> dict[str, float]:
     return {
-        "copied": float(kind.copied.mean()), "real_copied": float(kind.real_copied.mean()),
-        "copied_with_own_source": float(kind.own_copied.mean()), "nearer_than_95_percent_of_real": kind.near,
+        "copied": float(kind.copied.mean()),
+        "real_copied": float(kind.real_copied.mean()),
+        "copied_with_own_source": float(kind.own_copied.mean()),
+        "nearer_than_95_percent_of_real": kind.near,
         "median_distance": float(np.median(kind.synthetic.training)),
         "median_distance_of_real": float(np.median(kind.real.training)),
         "median_ratio": float(np.median(kind.synthetic.ratio)),
         "median_ratio_of_real": float(np.median(kind.real.ratio)),
-    }  # fmt: skip
+    }

@@ -30,9 +30,16 @@ def changed_outside(insertions: Sequence[Insertion], limits: Limits) -> Finding:
     hit = int((counts > 0).sum())
     sentence = f"{counts.sum()} of {seen} voxels outside the mask changed, in {hit} of {len(insertions)} insertions."
     return judged(
-        "outside", OUTSIDE, sentence, value=float(counts.sum()), warn=limits.warn, fail=limits.fail, unit="voxels",
-        n=_counted(insertions), details={"insertions_with_changes": hit, "voxels_looked_at": seen},
-    )  # fmt: skip
+        "outside",
+        OUTSIDE,
+        sentence,
+        value=float(counts.sum()),
+        warn=limits.warn,
+        fail=limits.fail,
+        unit="voxels",
+        n=_counted(insertions),
+        details={"insertions_with_changes": hit, "voxels_looked_at": seen},
+    )
 
 
 def change_outside_claim(insertions: Sequence[Insertion], limits: Limits, *, seed: int) -> Finding:
@@ -43,9 +50,17 @@ def change_outside_claim(insertions: Sequence[Insertion], limits: Limits, *, see
     low, high = over_patients(shares, [i.patient for i in insertions], seed=seed)
     sentence = f"{100 * shares.mean():.0f} % of the change lies outside the mask that the method claims."
     return judged(
-        "outside", OUTSIDE, sentence, value=float(shares.mean()), low=low, high=high, warn=limits.warn,
-        fail=limits.fail, n=_counted(insertions), details={"largest_share": float(shares.max())},
-    )  # fmt: skip
+        "outside",
+        OUTSIDE,
+        sentence,
+        value=float(shares.mean()),
+        low=low,
+        high=high,
+        warn=limits.warn,
+        fail=limits.fail,
+        n=_counted(insertions),
+        details={"largest_share": float(shares.max())},
+    )
 
 
 def unchanged(insertions: Sequence[Insertion], limits: Limits, *, nothing: int = 0) -> Finding:
@@ -61,9 +76,15 @@ def unchanged(insertions: Sequence[Insertion], limits: Limits, *, nothing: int =
     typical = f"; the median change is {np.median(strengths):.2f} in window units" if len(strengths) else ""
     sentence = f"{without} of {asked} insertions leave the image inside the mask as it was{typical}."
     return judged(
-        "unchanged", UNCHANGED, sentence, value=without / asked, warn=limits.warn, fail=limits.fail,
-        n=_counted(insertions) | {"asked": asked}, details={"strength": strengths.round(4).tolist()},
-    )  # fmt: skip
+        "unchanged",
+        UNCHANGED,
+        sentence,
+        value=without / asked,
+        warn=limits.warn,
+        fail=limits.fail,
+        n=_counted(insertions) | {"asked": asked},
+        details={"strength": strengths.round(4).tolist()},
+    )
 
 
 def outside_counts(insertions: Sequence[Insertion]) -> np.ndarray:

@@ -52,9 +52,14 @@ class ProbeResult:
 
 
 def probe_auc(
-    features_real: np.ndarray, groups_real: Sequence[str], features_synthetic: np.ndarray,
-    groups_synthetic: Sequence[str], *, seed: int, feature_names: Sequence[str] | None = None,
-) -> ProbeResult:  # fmt: skip
+    features_real: np.ndarray,
+    groups_real: Sequence[str],
+    features_synthetic: np.ndarray,
+    groups_synthetic: Sequence[str],
+    *,
+    seed: int,
+    feature_names: Sequence[str] | None = None,
+) -> ProbeResult:
     """Cross-validates two classifiers by patient.
 
     Only crops tested in the same fold are compared with one another, because scores of different folds come from

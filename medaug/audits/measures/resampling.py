@@ -83,9 +83,13 @@ def halvings(patients: np.ndarray, group: int, rng: np.random.RandomState) -> It
 
 
 def against_halves(
-    distance: Distance, real: np.ndarray, synthetic: np.ndarray, patients: np.ndarray, group: int,
+    distance: Distance,
+    real: np.ndarray,
+    synthetic: np.ndarray,
+    patients: np.ndarray,
+    group: int,
     rng: np.random.RandomState,
-) -> Halves:  # fmt: skip
+) -> Halves:
     """Both distances between sets of equal sizes, so that what small sets add to a distance is in both.
 
     Args:
@@ -104,9 +108,11 @@ def against_halves(
 
 
 def bootstrap_interval(
-    distance: Distance, real: tuple[np.ndarray, np.ndarray], synthetic: tuple[np.ndarray, np.ndarray],
+    distance: Distance,
+    real: tuple[np.ndarray, np.ndarray],
+    synthetic: tuple[np.ndarray, np.ndarray],
     rng: np.random.RandomState,
-) -> tuple[float, float]:  # fmt: skip
+) -> tuple[float, float]:
     """95 % interval of the distance of two sets of (rows, patients); patients of both are drawn with replacement.
 
     A resample repeats lesions, which adds to a distance that is never negative. The basic bootstrap interval

@@ -62,9 +62,15 @@ def _features(lesions: Sequence[LesionView], size: Sequence[int]) -> np.ndarray:
 
 
 def _judged(
-    name: str, question: str, what: str, first: np.ndarray, second: np.ndarray, views: Sequence[LesionView],
-    limits: Limits, seed: int,
-) -> Finding:  # fmt: skip
+    name: str,
+    question: str,
+    what: str,
+    first: np.ndarray,
+    second: np.ndarray,
+    views: Sequence[LesionView],
+    limits: Limits,
+    seed: int,
+) -> Finding:
     """Of pairs (N, F) and (N, F), one of each from every view; the floor is chance at the same size."""
     patients = [view.patient for view in views]
     found = probe_auc(first, patients, second, patients, seed=seed)
@@ -74,18 +80,24 @@ def _judged(
         f"reaches {chance.auc:.2f} here. It looks most at {', '.join(found.top_features[:3])}."
     )
     return judged(
-        name, question, sentence, value=found.auc, low=found.low, high=found.high, warn=limits.warn, fail=limits.fail,
-        floor=chance.auc, n={"pairs": len(first), "patients": found.n_patients},
+        name,
+        question,
+        sentence,
+        value=found.auc,
+        low=found.low,
+        high=found.high,
+        warn=limits.warn,
+        fail=limits.fail,
+        floor=chance.auc,
+        n={"pairs": len(first), "patients": found.n_patients},
         details={"top_features": list(found.top_features), "classifier": found.classifier},
-    )  # fmt: skip
+    )
 
 
 def _by_chance(first: np.ndarray, second: np.ndarray, patients: list[str], seed: int) -> ProbeResult:
     """The same with the sides of each pair drawn by lot."""
     swap = np.random.RandomState(seed).random_sample(len(first))[:, None] < 0.5
-    return probe_auc(
-        np.where(swap, second, first), patients, np.where(swap, first, second), patients, seed=seed
-    )  # fmt: skip
+    return probe_auc(np.where(swap, second, first), patients, np.where(swap, first, second), patients, seed=seed)
 
 
 def _too_few(views: Sequence[LesionView]) -> str:

@@ -64,10 +64,17 @@ def steganography(
         f"{_ratio(squares):.2f} times what that noise alone would add up to."
     )
     return judged(
-        "steganography", QUESTION, sentence, value=_ratio(squares), low=low, high=high, warn=limits.warn,
-        fail=limits.fail, n={"images": len(cycles), "patients": len({c.patient for c in cycles})},
+        "steganography",
+        QUESTION,
+        sentence,
+        value=_ratio(squares),
+        low=low,
+        high=high,
+        warn=limits.warn,
+        fail=limits.fail,
+        n={"images": len(cycles), "patients": len({c.patient for c in cycles})},
         details={"error": float(clean), "error_with_noise": float(noisy), "noise": noise},
-    )  # fmt: skip
+    )
 
 
 def reconstructed(cycles: Sequence[Cycle], *, noise: float, seed: int) -> list[Reconstruction]:

@@ -59,9 +59,11 @@ def find_dicom_cases(root: Path, labels: dict[str, Path], sequence: str | int | 
     orphans = sorted(labels.keys() - set(names), key=natural_key)
     if orphans:
         raise DataError.about(
-            labels[orphans[0]], f"{len(orphans)} label(s) without a series", f"the names of cases, such as {names[0]}",
+            labels[orphans[0]],
+            f"{len(orphans)} label(s) without a series",
+            f"the names of cases, such as {names[0]}",
             "Rename the label after its case, or move it away.",
-        )  # fmt: skip
+        )
     pairs = zip(names, found, strict=True)
     return [_case(name, series, labels.get(name)) for name, series in pairs if series in kept]
 
@@ -79,9 +81,11 @@ def _chosen(found: list[Series], sequence: str | int | None, root: Path) -> list
 def _case(name: str, series: Series, label: Path | None) -> Case:
     if not series.patient:
         raise DataError.about(
-            series.files[0], "no PatientID", "one in every file, because patients are never split",
+            series.files[0],
+            "no PatientID",
+            "one in every file, because patients are never split",
             "Write it in (a pseudonym does), or list the series in a datalist JSON with their patients.",
-        )  # fmt: skip
+        )
     single = len(series.files) == 1
     uid = None if single else series.uid or None
     return make_case(name, _place(series), label, patient=series.patient, series_uid=uid)

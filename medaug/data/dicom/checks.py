@@ -35,9 +35,11 @@ def check_plane(plane: Plane) -> None:
     if modality in NOT_SCANS or not (header.get("Rows") and header.get("Columns")):
         kind = UID(str(header.get("SOPClassUID") or "")).name or modality or "of an unknown kind"
         raise DataError.about(
-            plane.file, f"a DICOM object that is no scan ({kind})", "CT, MR or other images",
+            plane.file,
+            f"a DICOM object that is no scan ({kind})",
+            "CT, MR or other images",
             "Point to the images of a series.",
-        )  # fmt: skip
+        )
     if not any(keyword in header for keyword in PIXELS):
         raise DataError.about(
             plane.file, "no pixel data", "a complete image", "The file is cut off: copy or export it again."
@@ -46,15 +48,19 @@ def check_plane(plane: Plane) -> None:
     projection = next((value for value in image_type if value in NO_CROSS_SECTIONS), None)
     if modality in RADIOGRAPHS or projection:
         raise DataError.about(
-            plane.file, f"a projection, not a cross-section ({projection or f'Modality {modality}'})",
-            "slices of a volume", "Leave out localizers, radiographs and projections.",
-        )  # fmt: skip
+            plane.file,
+            f"a projection, not a cross-section ({projection or f'Modality {modality}'})",
+            "slices of a volume",
+            "Leave out localizers, radiographs and projections.",
+        )
     colours = str(header.get("PhotometricInterpretation") or "").upper()
     if int(header.get("SamplesPerPixel") or 1) != 1 or not colours.startswith("MONOCHROME"):
         raise DataError.about(
-            plane.file, f"a colour image (PhotometricInterpretation {colours or 'missing'})", "one grey channel",
+            plane.file,
+            f"a colour image (PhotometricInterpretation {colours or 'missing'})",
+            "one grey channel",
             "Use the series it was made from; colour maps and screenshots hold no measurements.",
-        )  # fmt: skip
+        )
     _check_rescale(plane, modality)
 
 
@@ -70,9 +76,11 @@ def check_series(planes: Sequence[Plane], where: Path) -> None:
     for keyword in ONE_WAY:
         if len({str(plane.get(keyword)) for plane in planes}) > 1:
             raise DataError.about(
-                where, f"two acquisitions mixed in one series: it differs in {telling_tags(planes)}",
-                "one acquisition in a series", f"Copy the files of one {keyword} to a folder of their own.",
-            )  # fmt: skip
+                where,
+                f"two acquisitions mixed in one series: it differs in {telling_tags(planes)}",
+                "one acquisition in a series",
+                f"Copy the files of one {keyword} to a folder of their own.",
+            )
 
 
 def check_hounsfield(values: np.ndarray, padding: np.ndarray | None, plane: Plane, where: Path) -> None:
@@ -82,8 +90,11 @@ def check_hounsfield(values: np.ndarray, padding: np.ndarray | None, plane: Plan
     if kind is not None and str(kind).upper() != "HU":
         log.warning("%s: a CT whose RescaleType is %s, not HU: its values are used as they are", where, kind)
     elif measured.size and measured.min() > DARKEST_TISSUE_HU:
-        log.warning("%s: a CT with nothing below %g, and so no air: not HU, or cut out of the body",
-                    where, float(measured.min()))  # fmt: skip
+        log.warning(
+            "%s: a CT with nothing below %g, and so no air: not HU, or cut out of the body",
+            where,
+            float(measured.min()),
+        )
     elif measured.size and measured.max() < WATER_HU:
         log.warning("%s: a CT with nothing above %g, and so no tissue: not HU, or empty", where, float(measured.max()))
 
@@ -96,13 +107,17 @@ def _check_rescale(plane: Plane, modality: str) -> None:
     missing = [keyword for keyword in ("RescaleSlope", "RescaleIntercept") if plane.get(keyword) is None]
     if modality == "CT" and missing:
         raise DataError.about(
-            plane.file, f"a CT without {' and '.join(missing)}", "the rescale from stored values to HU",
+            plane.file,
+            f"a CT without {' and '.join(missing)}",
+            "the rescale from stored values to HU",
             "Export it again with these tags; without them its values mean nothing.",
-        )  # fmt: skip
+        )
     if plane.number("RescaleSlope") == 0:
         raise DataError.about(plane.file, "a RescaleSlope of 0", "a slope other than 0", "Export the series again.")
     if plane.get("ModalityLUTSequence") is not None:
         raise DataError.about(
-            plane.file, "a modality lookup table", "a linear rescale (slope and intercept)",
+            plane.file,
+            "a modality lookup table",
+            "a linear rescale (slope and intercept)",
             "Export it with RescaleSlope and RescaleIntercept.",
-        )  # fmt: skip
+        )

@@ -43,9 +43,11 @@ def check_proportion(header: Dataset, file: Path) -> None:
         _check_proportion(header)
     except Exception as error:  # pydicom meets damaged bytes with every kind of exception
         raise DataError.about(
-            file, f"pixel data that cannot be decoded ({error})", "complete pixel data",
+            file,
+            f"pixel data that cannot be decoded ({error})",
+            "complete pixel data",
             "The file is cut off or damaged: copy or export it again.",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _check_proportion(header: Dataset) -> None:

@@ -35,22 +35,39 @@ SERIES_NUMBERS_ON = 1000
 """Added to the source's series number, so that viewers list the derived series after the scanner's own."""
 TAGS: dict[str, dict[str, Any]] = {
     "CT": {
-        "SOPClassUID": CTImageStorage, "ImageType": ["DERIVED", "SECONDARY", "AXIAL"], "KVP": None,
-        "AcquisitionNumber": None, "RescaleIntercept": 0, "RescaleSlope": 1, "RescaleType": "HU",
+        "SOPClassUID": CTImageStorage,
+        "ImageType": ["DERIVED", "SECONDARY", "AXIAL"],
+        "KVP": None,
+        "AcquisitionNumber": None,
+        "RescaleIntercept": 0,
+        "RescaleSlope": 1,
+        "RescaleType": "HU",
     },
     "MR": {
-        "SOPClassUID": MRImageStorage, "ImageType": ["DERIVED", "SECONDARY", "OTHER"], "ScanningSequence": "RM",
-        "SequenceVariant": "NONE", "ScanOptions": None, "MRAcquisitionType": None, "RepetitionTime": None,
-        "EchoTime": None, "EchoTrainLength": None,
+        "SOPClassUID": MRImageStorage,
+        "ImageType": ["DERIVED", "SECONDARY", "OTHER"],
+        "ScanningSequence": "RM",
+        "SequenceVariant": "NONE",
+        "ScanOptions": None,
+        "MRAcquisitionType": None,
+        "RepetitionTime": None,
+        "EchoTime": None,
+        "EchoTrainLength": None,
     },
-}  # fmt: skip
+}
 """What each kind of image must say besides the tags they share. MR has no rescale: its slope is 1."""
 
 
 def write_derived_series(
-    array: np.ndarray, source: DicomVolume, out: Path, *, modality: str, series_description: str, derivation: str,
+    array: np.ndarray,
+    source: DicomVolume,
+    out: Path,
+    *,
+    modality: str,
+    series_description: str,
+    derivation: str,
     deidentify: bool = False,
-) -> list[Path]:  # fmt: skip
+) -> list[Path]:
     """Writes a folder of single-frame files; it appears whole or not at all.
 
     Args:
@@ -112,9 +129,11 @@ def _stored(array: np.ndarray, source: DicomVolume) -> np.ndarray:
     whole, limits = np.rint(array), np.iinfo(np.int16)
     if whole.min() < limits.min or whole.max() > limits.max:
         raise DataError.about(
-            name, f"values from {array.min():g} to {array.max():g}", "values that fit 16 bits (-32768 to 32767)",
+            name,
+            f"values from {array.min():g} to {array.max():g}",
+            "values that fit 16 bits (-32768 to 32767)",
             "Check the unit; scale images that are not in HU.",
-        )  # fmt: skip
+        )
     return whole.astype(np.int16).reshape(*array.shape[:2], -1)
 
 
@@ -143,19 +162,28 @@ def _shared(header: Dataset, stack: Stack, modality: str, description: str, deri
     shared, now = patient_and_study(header), datetime.datetime.now()
     number = header.get("SeriesNumber")
     tags = TAGS[modality] | {
-        "SpecificCharacterSet": "ISO_IR 192", "Modality": modality, "SeriesInstanceUID": generate_uid(prefix=None),
+        "SpecificCharacterSet": "ISO_IR 192",
+        "Modality": modality,
+        "SeriesInstanceUID": generate_uid(prefix=None),
         "SeriesNumber": (int(number) if number else 0) + SERIES_NUMBERS_ON,
-        "SeriesDescription": description, "DerivationDescription": derivation,
-        "Manufacturer": "medaug", "ManufacturerModelName": "medaug", "SoftwareVersions": medaug.__version__,
+        "SeriesDescription": description,
+        "DerivationDescription": derivation,
+        "Manufacturer": "medaug",
+        "ManufacturerModelName": "medaug",
+        "SoftwareVersions": medaug.__version__,
         "ContributingEquipmentSequence": Sequence([_equipment(derivation)]),
         "BurnedInAnnotation": "YES" if header.get("BurnedInAnnotation") == "YES" else "NO",
         "PositionReferenceIndicator": None,
         "ImageOrientationPatient": decimals(stack.orientation.ravel()),
         "PixelSpacing": decimals(stack.spacing_mm[::-1]),  # DICOM: between rows, then between columns
         "SliceThickness": None if stack.thickness_mm is None else decimals([stack.thickness_mm])[0],
-        "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "BitsAllocated": 16, "BitsStored": 16,
-        "HighBit": 15, "PixelRepresentation": 1,
-    }  # fmt: skip
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": 16,
+        "BitsStored": 16,
+        "HighBit": 15,
+        "PixelRepresentation": 1,
+    }
     for kind in ("InstanceCreation", "Series", "Content"):
         tags |= {f"{kind}Date": now.strftime("%Y%m%d"), f"{kind}Time": now.strftime("%H%M%S.%f")}
     if stack.gap_mm is not None:

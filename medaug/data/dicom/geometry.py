@@ -21,10 +21,25 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 ORIENTATION_TOLERANCE = 1e-3  # of unit vectors, as a difference of their components
 SHEAR_TOLERANCE = 5e-3  # drift in the plane over the distance along the normal: 0.3 degrees
 TELLING = (
-    "AcquisitionNumber", "TemporalPositionIdentifier", "TemporalPositionIndex", "FrameAcquisitionNumber", "EchoNumbers",
-    "EchoTime", "EffectiveEchoTime", "InversionTime", "DiffusionBValue", "TriggerTime", "ContrastBolusAgent",
-    "ConvolutionKernel", "KVP", "ImageType", "FrameType", "StackID", "AcquisitionTime", "ContentTime",
-)  # fmt: skip
+    "AcquisitionNumber",
+    "TemporalPositionIdentifier",
+    "TemporalPositionIndex",
+    "FrameAcquisitionNumber",
+    "EchoNumbers",
+    "EchoTime",
+    "EffectiveEchoTime",
+    "InversionTime",
+    "DiffusionBValue",
+    "TriggerTime",
+    "ContrastBolusAgent",
+    "ConvolutionKernel",
+    "KVP",
+    "ImageType",
+    "FrameType",
+    "StackID",
+    "AcquisitionTime",
+    "ContentTime",
+)
 """Tags that tell two acquisitions apart, the most telling first."""
 
 
@@ -82,9 +97,11 @@ def _check_orientations(planes: Sequence[Plane], where: Path) -> None:
         gram = plane.orientation @ plane.orientation.T
         if np.abs(gram - np.eye(2)).max() > 10 * ORIENTATION_TOLERANCE:
             raise DataError.about(
-                plane.file, "an ImageOrientationPatient that is not two perpendicular unit vectors", "a valid one",
+                plane.file,
+                "an ImageOrientationPatient that is not two perpendicular unit vectors",
+                "a valid one",
                 "Export the series again, or correct the tag.",
-            )  # fmt: skip
+            )
     groups: list[tuple[np.ndarray, int]] = []
     for plane in planes:
         for index, (orientation, count) in enumerate(groups):
@@ -98,9 +115,11 @@ def _check_orientations(planes: Sequence[Plane], where: Path) -> None:
             f"{count} × [{', '.join(f'{x:.3f}' for x in orientation.ravel())}]" for orientation, count in groups[:4]
         )
         raise DataError.about(
-            where, f"slices of {len(groups)} orientations ({listed})", "parallel slices",
+            where,
+            f"slices of {len(groups)} orientations ({listed})",
+            "parallel slices",
             "A localizer or a second stack is in this series: split it by ImageOrientationPatient.",
-        )  # fmt: skip
+        )
 
 
 def _check_sizes(planes: Sequence[Plane], where: Path) -> None:
@@ -118,9 +137,11 @@ def _check_sizes(planes: Sequence[Plane], where: Path) -> None:
     if np.abs(spacings / spacings[0] - 1).max() > 1e-3:
         low, high = spacings.min(axis=0), spacings.max(axis=0)
         raise DataError.about(
-            where, f"different PixelSpacing ({_mm(*low)} to {_mm(*high)})", "one voxel size",
+            where,
+            f"different PixelSpacing ({_mm(*low)} to {_mm(*high)})",
+            "one voxel size",
             "Split the series by PixelSpacing.",
-        )  # fmt: skip
+        )
 
 
 def _check_distinct(order: list[Plane], levels_mm: np.ndarray, where: Path) -> None:
@@ -135,15 +156,18 @@ def _check_distinct(order: list[Plane], levels_mm: np.ndarray, where: Path) -> N
     spread = f"; the files lie in {len(folders)} folders" if len(folders) > 1 else ""
     if close.all():
         raise DataError.about(
-            where, f"{len(order)} slices at one position, which is not a volume ({told}{spread})", "a stack of slices",
+            where,
+            f"{len(order)} slices at one position, which is not a volume ({told}{spread})",
+            "a stack of slices",
             "A time series or a scan for timing: give one of its slices, or another series.",
-        )  # fmt: skip
+        )
     a, b = pairs[0]
     raise DataError.about(
-        where, f"{len(pairs)} slices at the position of another one, such as {a.name} and {b.name}: {told}{spread}",
+        where,
+        f"{len(pairs)} slices at the position of another one, such as {a.name} and {b.name}: {told}{spread}",
         "one acquisition in a series",
         "Two acquisitions are mixed: copy the files of one (by that tag) to a folder of their own.",
-    )  # fmt: skip
+    )
 
 
 def _check_upright(positions_mm: np.ndarray, normal: np.ndarray, where: Path) -> None:
@@ -155,10 +179,12 @@ def _check_upright(positions_mm: np.ndarray, normal: np.ndarray, where: Path) ->
     if drift[worst] > np.maximum(SHEAR_TOLERANCE * along[worst], min(0.05, 0.1 * along[1])):
         degrees = np.degrees(np.arctan2(drift[worst], along[worst]))
         raise DataError.about(
-            where, f"slices shifted against each other by {drift[worst]:.3g} mm over {along[worst]:.3g} mm "
-            f"({degrees:.1f} degrees: a gantry tilt)", "slices stacked along their normal",
+            where,
+            f"slices shifted against each other by {drift[worst]:.3g} mm over {along[worst]:.3g} mm "
+            f"({degrees:.1f} degrees: a gantry tilt)",
+            "slices stacked along their normal",
             "Undo the tilt first (for example `dcm2niix`, which resamples), or use a series without tilt.",
-        )  # fmt: skip
+        )
 
 
 def _check_even(order: list[Plane], levels_mm: np.ndarray, where: Path) -> None:
@@ -177,14 +203,17 @@ def _check_even(order: list[Plane], levels_mm: np.ndarray, where: Path) -> None:
         missing = int(np.rint(ratios).sum()) - len(increments)
         a, b = order[gaps[0]], order[gaps[0] + 1]
         raise DataError.about(
-            where, f"slice increments {between}: {missing} missing slice(s), the first between {a.name} and {b.name}"
-            f"{hint}", f"a slice every {increments.min():.4g} mm",
+            where,
+            f"slice increments {between}: {missing} missing slice(s), the first between {a.name} and {b.name}{hint}",
+            f"a slice every {increments.min():.4g} mm",
             "Copy the missing files, or keep a run of slices without a gap.",
-        )  # fmt: skip
+        )
     raise DataError.about(
-        where, f"uneven slice increments, {between} (usually {usual:.4g}){hint}", "evenly spaced slices",
+        where,
+        f"uneven slice increments, {between} (usually {usual:.4g}){hint}",
+        "evenly spaced slices",
         "Resample it to even slices elsewhere, or use an evenly reconstructed series; medaug does not do it silently.",
-    )  # fmt: skip
+    )
 
 
 def _check_pair(order: list[Plane], distance_mm: float, where: Path) -> None:
@@ -195,10 +224,12 @@ def _check_pair(order: list[Plane], distance_mm: float, where: Path) -> None:
     if thickness and distance_mm <= 1.5 * thickness:
         return
     raise DataError.about(
-        where, f"two slices {distance_mm:.4g} mm apart, and neither SpacingBetweenSlices ({_known(spacing)}) nor "
-        f"SliceThickness ({_known(thickness)}) says that none is missing between them", "a complete series",
+        where,
+        f"two slices {distance_mm:.4g} mm apart, and neither SpacingBetweenSlices ({_known(spacing)}) nor "
+        f"SliceThickness ({_known(thickness)}) says that none is missing between them",
+        "a complete series",
         "Copy the missing files, or give the slices one by one.",
-    )  # fmt: skip
+    )
 
 
 def _known(value_mm: float | None) -> str:

@@ -34,15 +34,19 @@ def stored_frames(plane: Plane) -> np.ndarray:
     except Exception as error:  # the codecs meet damaged bytes with every kind of exception
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError.about(
-            plane.file, f"pixel data that cannot be decoded ({reason[0]})", "complete pixel data",
+            plane.file,
+            f"pixel data that cannot be decoded ({reason[0]})",
+            "complete pixel data",
             "The file is cut off or damaged: copy or export it again.",
-        ) from error  # fmt: skip
+        ) from error
     if array is None:
         rows, columns = plane.header.Rows, plane.header.Columns
         raise DataError.about(
-            plane.file, f"compressed pixel data of {other} pixels", f"({rows}, {columns}), its Rows and Columns",
+            plane.file,
+            f"compressed pixel data of {other} pixels",
+            f"({rows}, {columns}), its Rows and Columns",
             "The file is damaged or was made to exhaust memory: export it again.",
-        )  # fmt: skip
+        )
     return array if array.ndim == 3 else array[None]
 
 
@@ -106,14 +110,18 @@ def _check_codec(plane: Plane) -> None:
         available = get_decoder(syntax).is_available
     except NotImplementedError:
         raise DataError.about(
-            plane.file, f"the transfer syntax {syntax.name or 'missing'}", "one that pydicom decodes",
+            plane.file,
+            f"the transfer syntax {syntax.name or 'missing'}",
+            "one that pydicom decodes",
             "Decompress it elsewhere, for example with gdcmconv or dcmconv.",
-        ) from None  # fmt: skip
+        ) from None
     if not available:
         raise DataError.about(
-            plane.file, f"pixel data compressed as {syntax.name}, and no codec for it is installed", "a codec",
+            plane.file,
+            f"pixel data compressed as {syntax.name}, and no codec for it is installed",
+            "a codec",
             'Run `pip install "medaug[codecs]"`, or decompress the series.',
-        )  # fmt: skip
+        )
 
 
 def without_pixels(header: Dataset) -> Dataset:

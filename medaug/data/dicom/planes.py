@@ -84,9 +84,11 @@ class Plane:
         value = self.get(keyword)
         if value is None:
             raise DataError.about(
-                self.file, f"no {keyword}", "its place in the patient (position, orientation and spacing)",
+                self.file,
+                f"no {keyword}",
+                "its place in the patient (position, orientation and spacing)",
                 "medaug reads cross-sectional images; leave out radiographs, screenshots and results pages.",
-            )  # fmt: skip
+            )
         try:
             numbers = np.array(value, dtype=np.float64).reshape(-1)
         except (TypeError, ValueError):
@@ -94,10 +96,11 @@ class Plane:
         bound = np.inf if keyword.startswith(("Rescale", "PixelPadding")) else LARGEST_MM
         if numbers.shape != (count,) or not np.isfinite(numbers).all() or np.abs(numbers).max() > bound:
             raise DataError.about(
-                self.file, f"a {keyword} that is not {count} finite number(s) of ordinary size",
+                self.file,
+                f"a {keyword} that is not {count} finite number(s) of ordinary size",
                 "valid geometry and rescale tags",
                 "Export the series again, or correct the tag.",
-            )  # fmt: skip
+            )
         return numbers
 
 
@@ -121,10 +124,11 @@ def read_planes(file: Path) -> list[Plane]:
         return [Plane(file, None, header, (header,))]
     if len(per_frame) != frames:
         raise DataError.about(
-            file, f"{frames} frames and functional groups for {len(per_frame)} of them",
+            file,
+            f"{frames} frames and functional groups for {len(per_frame)} of them",
             "a place in the patient for every frame (an enhanced multi-frame image)",
             "Export it as an enhanced or as a single-frame series; films and loops are no volumes.",
-        )  # fmt: skip
+        )
     common = [item for group in shared for item in _items(group)]
     return [Plane(file, index, header, (*_items(group), *common, header)) for index, group in enumerate(per_frame)]
 

@@ -29,26 +29,48 @@ from medaug.errors import DataError
 SCT = codes.SCT
 ABNORMAL, STRUCTURE = SCT.MorphologicallyAbnormalStructure, SCT.AnatomicalStructure
 CODES: dict[str, tuple[Code, Code]] = {
-    "tumor": (ABNORMAL, SCT.Neoplasm), "tumour": (ABNORMAL, SCT.Neoplasm), "neoplasm": (ABNORMAL, SCT.Neoplasm),
-    "lesion": (ABNORMAL, SCT.Lesion), "edema": (ABNORMAL, SCT.Edema), "necrosis": (ABNORMAL, SCT.Necrosis),
-    "liver": (STRUCTURE, SCT.Liver), "kidney": (STRUCTURE, SCT.Kidney), "spleen": (STRUCTURE, SCT.Spleen),
-    "pancreas": (STRUCTURE, SCT.Pancreas), "aorta": (STRUCTURE, SCT.Aorta), "lung": (STRUCTURE, SCT.Lung),
-    "bone": (STRUCTURE, SCT.Bone), "brain": (STRUCTURE, SCT.Brain),
-}  # fmt: skip
+    "tumor": (ABNORMAL, SCT.Neoplasm),
+    "tumour": (ABNORMAL, SCT.Neoplasm),
+    "neoplasm": (ABNORMAL, SCT.Neoplasm),
+    "lesion": (ABNORMAL, SCT.Lesion),
+    "edema": (ABNORMAL, SCT.Edema),
+    "necrosis": (ABNORMAL, SCT.Necrosis),
+    "liver": (STRUCTURE, SCT.Liver),
+    "kidney": (STRUCTURE, SCT.Kidney),
+    "spleen": (STRUCTURE, SCT.Spleen),
+    "pancreas": (STRUCTURE, SCT.Pancreas),
+    "aorta": (STRUCTURE, SCT.Aorta),
+    "lung": (STRUCTURE, SCT.Lung),
+    "bone": (STRUCTURE, SCT.Bone),
+    "brain": (STRUCTURE, SCT.Brain),
+}
 """Category and type (SNOMED CT) of the names medaug knows; a plural or a side ("left kidney") counts as the name."""
 OTHER = (SCT.Tissue, SCT.Tissue)
 UNKNOWN_MM = 1.0
 """The thickness of a single slice whose header does not say it; a segmentation must say one."""
 READ_BY_HIGHDICOM = (
-    "SeriesInstanceUID", "Modality", "Rows", "Columns", "PixelSpacing", "ImagePositionPatient",
-    "ImageOrientationPatient", "NumberOfFrames", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-)  # fmt: skip
+    "SeriesInstanceUID",
+    "Modality",
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "NumberOfFrames",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+)
 
 
 def write_segmentation(
-    label: np.ndarray, source: DicomVolume, out_file: Path, *, names: dict[int, str] | None = None,
-    series_description: str = "Segmentation", deidentify: bool = False,
-) -> Path:  # fmt: skip
+    label: np.ndarray,
+    source: DicomVolume,
+    out_file: Path,
+    *,
+    names: dict[int, str] | None = None,
+    series_description: str = "Segmentation",
+    deidentify: bool = False,
+) -> Path:
     """Writes a label as one SEG file that refers to the source's images.
 
     Args:
@@ -81,46 +103,62 @@ def _file(
     """Segment numbers (*S) as a SEG."""
     stack = Stack.of(source)
     return Segmentation(
-        source_images=_images(source, stack), pixel_array=numbers.reshape(*numbers.shape[:2], -1).transpose(2, 1, 0),
-        segmentation_type=SegmentationTypeValues.BINARY, segment_descriptions=described,
+        source_images=_images(source, stack),
+        pixel_array=numbers.reshape(*numbers.shape[:2], -1).transpose(2, 1, 0),
+        segmentation_type=SegmentationTypeValues.BINARY,
+        segment_descriptions=described,
         plane_positions=[PlanePositionSequence("PATIENT", decimals(at)) for at in stack.positions_mm],
         plane_orientation=PlaneOrientationSequence("PATIENT", decimals(stack.orientation.ravel())),
         pixel_measures=_measures(stack),
         series_instance_uid=generate_uid(prefix=None),
         series_number=int(source.headers[0].get("SeriesNumber") or 0) + 1,
-        sop_instance_uid=generate_uid(prefix=None), instance_number=1, manufacturer="medaug",
-        manufacturer_model_name="medaug", software_versions=medaug.__version__, device_serial_number="none",
-        series_description=series_description, content_label="LABEL",
-    )  # fmt: skip
+        sop_instance_uid=generate_uid(prefix=None),
+        instance_number=1,
+        manufacturer="medaug",
+        manufacturer_model_name="medaug",
+        software_versions=medaug.__version__,
+        device_serial_number="none",
+        series_description=series_description,
+        content_label="LABEL",
+    )
 
 
 def _values(label: np.ndarray, source: DicomVolume, names: dict[int, str], out_file: Path) -> list[int]:
     """The label's values above the background, checked."""
     if label.shape != source.array.shape:
         raise DataError.about(
-            out_file, f"a label of shape {label.shape}", f"the series' shape {source.array.shape}",
+            out_file,
+            f"a label of shape {label.shape}",
+            f"the series' shape {source.array.shape}",
             "Resample the label onto the series' grid.",
-        )  # fmt: skip
+        )
     values = [int(value) for value in np.unique(label) if value != 0]
     if not values or len(values) > 255 or min(values) < 0:
         raise DataError.about(
-            out_file, f"{len(values)} label values besides 0, the least {min(values, default=0)}",
-            "1 to 255 values above 0", "Check the label.",
-        )  # fmt: skip
+            out_file,
+            f"{len(values)} label values besides 0, the least {min(values, default=0)}",
+            "1 to 255 values above 0",
+            "Check the label.",
+        )
     if set(names) - set(values):
         raise DataError.about(
-            out_file, f"label values {values}", f"also {sorted(set(names) - set(values))}, which have names",
+            out_file,
+            f"label values {values}",
+            f"also {sorted(set(names) - set(values))}, which have names",
             "Check the label, or leave those names out.",
-        )  # fmt: skip
+        )
     return values
 
 
 def _segment(number: int, value: int, name: str) -> SegmentDescription:
     category, kind = next((pair for word, pair in CODES.items() if word in name.lower()), OTHER)
     segment = SegmentDescription(
-        segment_number=number, segment_label=name, segmented_property_category=category, segmented_property_type=kind,
+        segment_number=number,
+        segment_label=name,
+        segmented_property_category=category,
+        segmented_property_type=kind,
         algorithm_type=SegmentAlgorithmTypeValues.MANUAL,
-    )  # fmt: skip
+    )
     segment.SegmentDescription = f"label value {value}"
     return segment
 
@@ -150,4 +188,4 @@ def _measures(stack: Stack) -> PixelMeasuresSequence:
         pixel_spacing=decimals(stack.spacing_mm[::-1]),
         slice_thickness=decimals([stack.thickness_mm or UNKNOWN_MM])[0],
         spacing_between_slices=None if stack.gap_mm is None else decimals([stack.gap_mm])[0],
-    )  # fmt: skip
+    )

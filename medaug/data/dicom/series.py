@@ -30,9 +30,16 @@ NOT_SCANS = ("SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "RTIMAGE", "SR", "PR", "KO",
 DEFLATED_RATIO, DEFLATED_AT_LEAST = 64, 2**26
 LISTED = 12  # series named in a message
 _TAGS = (
-    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Modality",
-    "SeriesDescription", "Rows", "Columns",
-)  # fmt: skip
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "StudyInstanceUID",
+    "PatientID",
+    "Modality",
+    "SeriesDescription",
+    "Rows",
+    "Columns",
+)
 
 
 @dataclass(frozen=True)
@@ -91,9 +98,11 @@ def find_series(path: str | Path) -> list[Series]:
     for file, header in headers.items():
         if header.is_cut_off:
             raise DataError.about(
-                file, "a DICOM file that ends too early, before it says what it is", "a complete one",
+                file,
+                "a DICOM file that ends too early, before it says what it is",
+                "a complete one",
                 "Copy or export it again, or move it away.",
-            )  # fmt: skip
+            )
     if not scans:
         raise _no_scan(path, headers)
     groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
@@ -118,9 +127,11 @@ def choose_series(path: str | Path, series_uid: str | None = None) -> Series:
         return chosen[0]
     if len(found) > 1:
         raise DataError.about(
-            path, f"{len(found)} series: {_listed(found)}", "one series, or a choice",
+            path,
+            f"{len(found)} series: {_listed(found)}",
+            "one series, or a choice",
             "Point to the folder of one, or choose one by its UID (series_uid; `medaug synth-ct --series`).",
-        )  # fmt: skip
+        )
     return found[0]
 
 
@@ -140,9 +151,11 @@ def _checked(file: Path) -> Path:
     if not is_dicom(file):
         size = file.stat().st_size
         raise DataError.about(
-            file, "an empty file (0 bytes)" if size == 0 else "no DICOM file (the letters DICM are not at byte 128)",
-            "a DICOM file with its file header", "Copy or export it again, or move it away.",
-        )  # fmt: skip
+            file,
+            "an empty file (0 bytes)" if size == 0 else "no DICOM file (the letters DICM are not at byte 128)",
+            "a DICOM file with its file header",
+            "Copy or export it again, or move it away.",
+        )
     return file
 
 
@@ -164,14 +177,20 @@ def _read_header(file: str, size: int, modified_ns: int) -> _Header:
         return _Header(
             str(found.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or ""),
             str(found.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID") or ""),
-            uid, study, patient, str(found.get("Modality") or "").upper(), str(found.get("SeriesDescription") or ""),
+            uid,
+            study,
+            patient,
+            str(found.get("Modality") or "").upper(),
+            str(found.get("SeriesDescription") or ""),
             bool(found.get("Rows")) and bool(found.get("Columns")),
-        )  # fmt: skip
+        )
     except Exception as error:  # pydicom meets damaged bytes with every kind of exception
         raise DataError.about(
-            file, f"a damaged DICOM header ({type(error).__name__})", "a readable DICOM file",
+            file,
+            f"a damaged DICOM header ({type(error).__name__})",
+            "a readable DICOM file",
             "Copy or export it again, or move it away.",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _check_deflated(file: str) -> None:

@@ -19,19 +19,55 @@ from pydicom.uid import UID, generate_uid
 logger = logging.getLogger(__name__)
 
 EMPTY_WHERE_MISSING = (
-    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "ReferringPhysicianName",
-    "StudyID", "AccessionNumber", "PatientPosition",
-)  # fmt: skip
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+    "StudyID",
+    "AccessionNumber",
+    "PatientPosition",
+)
 LEFT_OUT_WHERE_MISSING = (
-    "IssuerOfPatientID", "PatientAge", "PatientSize", "PatientWeight", "StudyDescription", "BodyPartExamined",
-    "PatientIdentityRemoved", "DeidentificationMethod", "LongitudinalTemporalInformationModified",
-    "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
-)  # fmt: skip
+    "IssuerOfPatientID",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "StudyDescription",
+    "BodyPartExamined",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "LongitudinalTemporalInformationModified",
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+)
 UNPAIRED = (
-    "ABDOMEN", "ABDOMENPELVIS", "BLADDER", "BRAIN", "CHEST", "CHESTABDOMEN", "CHESTABDPELVIS", "CSPINE", "HEAD",
-    "HEADNECK", "HEART", "LIVER", "LSPINE", "NECK", "PANCREAS", "PELVIS", "PROSTATE", "SKULL", "SPINE", "SPLEEN",
-    "TSPINE", "WHOLEBODY",
-)  # fmt: skip
+    "ABDOMEN",
+    "ABDOMENPELVIS",
+    "BLADDER",
+    "BRAIN",
+    "CHEST",
+    "CHESTABDOMEN",
+    "CHESTABDPELVIS",
+    "CSPINE",
+    "HEAD",
+    "HEADNECK",
+    "HEART",
+    "LIVER",
+    "LSPINE",
+    "NECK",
+    "PANCREAS",
+    "PELVIS",
+    "PROSTATE",
+    "SKULL",
+    "SPINE",
+    "SPLEEN",
+    "TSPINE",
+    "WHOLEBODY",
+)
 """Body parts (PS3.16, Annex L) without a left and a right, so without a Laterality; elsewhere it must be there."""
 SAME_PLACE_MM = 0.1
 ALLOWED = {
@@ -133,8 +169,9 @@ def _valid(header: Dataset, keyword: str) -> DataElement | None:
 
 def _codes(items: Sequence) -> Sequence:
     """A code sequence without what else scanners and anonymizers put there."""
-    told = [[str(item.get(part, "")) for part in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")]
-            for item in items]  # fmt: skip
+    told = [
+        [str(item.get(part, "")) for part in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")] for item in items
+    ]
     return Sequence([coded(Code(*parts)) for parts in told if all(parts)])
 
 

@@ -14,10 +14,7 @@ import torch
 from medaug.config import PipelineConfig
 from medaug.data.prepared import View
 from medaug.errors import DataError
-from medaug.evaluation import (
-    Metric,
-    PooledMetric,
-)
+from medaug.evaluation import Metric, PooledMetric
 from medaug.evaluation.samples import Online, Source, sample_size
 from medaug.experiment.arms import Arm, arms_of
 from medaug.experiment.online import OnlineInsertion, OnlineRemoval

@@ -46,20 +46,29 @@ class Classification(Task):
     def network_config(self) -> ClassificationConfig:
         s = self.config.evaluation
         return ClassificationConfig(
-            spatial_dims=self.config.data.spatial_dims, width=s.classifier_width, updates=s.updates,
-            batch_size=s.batch_size, learning_rate=s.learning_rate, precision=s.precision,
-        )  # fmt: skip
+            spatial_dims=self.config.data.spatial_dims,
+            width=s.classifier_width,
+            updates=s.updates,
+            batch_size=s.batch_size,
+            learning_rate=s.learning_rate,
+            precision=s.precision,
+        )
 
     def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
         s = self.config.evaluation
         synthetic = self.synthetic_of(arm)
         assert synthetic is None or isinstance(synthetic, Source)  # nothing is made online for it
         samples = ClassificationSamples(
-            self.real, synthetic, self.counterparts,
-            synthetic_ratio=s.synthetic_ratio, seed=seed, patch_size=s.patch_size, length=s.updates * s.batch_size,
+            self.real,
+            synthetic,
+            self.counterparts,
+            synthetic_ratio=s.synthetic_ratio,
+            seed=seed,
+            patch_size=s.patch_size,
+            length=s.updates * s.batch_size,
             pasting=arm.pasting(self.real),
             augmentation=arm.augmentation(self.config.data.spatial_dims, self.target or self.real),
-        )  # fmt: skip
+        )
         return train_classifier(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
 
     def scored(self, network: torch.nn.Module, entries: list[dict[str, Any]]) -> Scored:

@@ -12,14 +12,7 @@ import torch
 
 from medaug.config import PipelineConfig
 from medaug.data.prepared import View, filled_up
-from medaug.evaluation import (
-    METRICS,
-    Metric,
-    SegmentationConfig,
-    predict,
-    score_patient,
-    train_segmenter,
-)
+from medaug.evaluation import METRICS, Metric, SegmentationConfig, predict, score_patient, train_segmenter
 from medaug.evaluation.detection import Outlined, count_detections
 from medaug.evaluation.samples import SegmentationSamples, Source
 from medaug.experiment.arms import Arm
@@ -45,8 +38,9 @@ class Segmentation(Task):
             return METRICS
         return dict(METRICS) | {
             f"{name}{CLASS_SEPARATOR}{kind}": replace(metric, title=f"{metric.title}, {kind}")
-            for kind in classes for name, metric in METRICS.items()
-        }  # fmt: skip
+            for kind in classes
+            for name, metric in METRICS.items()
+        }
 
     @classmethod
     def check(cls, real: Source, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
@@ -61,11 +55,15 @@ class Segmentation(Task):
         real = self.target_labelled if arm.target else self.real
         assert real is not None  # arms of the target are refused where it has no labels
         samples = SegmentationSamples(
-            real, self.synthetic_of(arm),
-            synthetic_ratio=s.synthetic_ratio, seed=seed, patch_size=self.sample_size, length=s.updates * s.batch_size,
+            real,
+            self.synthetic_of(arm),
+            synthetic_ratio=s.synthetic_ratio,
+            seed=seed,
+            patch_size=self.sample_size,
+            length=s.updates * s.batch_size,
             pasting=arm.pasting(self.real),
             augmentation=arm.augmentation(self.config.data.spatial_dims, self.target or self.real),
-        )  # fmt: skip
+        )
         return train_segmenter(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
 
     def scored(self, network: torch.nn.Module, entries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -81,10 +79,7 @@ class Segmentation(Task):
         pairs = [
             (p.reshape(t.shape + (1,) * (dims - t.ndim)), t.reshape(t.shape + (1,) * (dims - t.ndim))) for p, t in pairs
         ]
-        return {
-            "scores": self._scores(pairs, spacing_mm[:dims]),
-            "detection": count_detections(outlined, len(classes)),
-        }
+        return {"scores": self._scores(pairs, spacing_mm[:dims]), "detection": count_detections(outlined, len(classes))}
 
     def _scores(self, pairs: list[tuple[np.ndarray, np.ndarray]], spacing_mm: Sequence[float]) -> dict[str, float]:
         tolerance_mm, classes = self.config.evaluation.tolerance_mm, self.config.data.class_names
@@ -95,8 +90,11 @@ class Segmentation(Task):
         means = {name: float(np.mean([scores[name] for scores in by_class])) for name in METRICS}
         if len(classes) == 1:
             return means
-        own = {f"{name}{CLASS_SEPARATOR}{kind}": value for kind, scores in zip(classes, by_class, strict=True)
-               for name, value in scores.items()}  # fmt: skip
+        own = {
+            f"{name}{CLASS_SEPARATOR}{kind}": value
+            for kind, scores in zip(classes, by_class, strict=True)
+            for name, value in scores.items()
+        }
         return means | own
 
     def gathered(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -132,7 +130,13 @@ def network_config_of(config: PipelineConfig) -> SegmentationConfig:
     """
     s, data = config.evaluation, config.data
     return SegmentationConfig(
-        spatial_dims=data.spatial_dims, classes=len(data.class_names), network=s.network, channels=s.channels,
-        updates=s.updates, batch_size=s.batch_size, learning_rate=s.learning_rate, precision=s.precision,
+        spatial_dims=data.spatial_dims,
+        classes=len(data.class_names),
+        network=s.network,
+        channels=s.channels,
+        updates=s.updates,
+        batch_size=s.batch_size,
+        learning_rate=s.learning_rate,
+        precision=s.precision,
         patch_size=s.patch_size,
-    )  # fmt: skip
+    )

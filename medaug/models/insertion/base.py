@@ -42,9 +42,14 @@ class MaskGuidedTranslator(Translator):
         return self.generators[direction](torch.cat([seen, mask, noise], dim=1))
 
     def translate(
-        self, x: Tensor, direction: Direction, *, mask: Tensor | None = None, style: Tensor | None = None,
+        self,
+        x: Tensor,
+        direction: Direction,
+        *,
+        mask: Tensor | None = None,
+        style: Tensor | None = None,
         generator: torch.Generator | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """Inserts ("a2b") or removes ("b2a") inside `mask` (B, 1, *S).
 
         With reference content, `x` for "a2b" is the crop with the reference lesion already pasted (see `paste`).

@@ -53,8 +53,13 @@ class MaskGuidedCycleGAN(MaskGuidedTranslator):
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Adversarial, cycle (equation 2, inside the mask) and identity (section 5.2) terms."""
         a, mask_a, b, mask_b, seeds, c = (
-            batch["a"], batch["mask_a"], batch["b"], batch["mask_b"], batch["seed"], self.config,
-        )  # fmt: skip
+            batch["a"],
+            batch["mask_a"],
+            batch["b"],
+            batch["mask_b"],
+            batch["seed"],
+            self.config,
+        )
         soft_a, soft_b = self.weight(mask_a, "b2a"), self.weight(mask_b, "a2b")
         start_a = self.start_of(batch, "a2b")
         inserted = self.edit(start_a, mask_a, "a2b", seeded_noise(mask_a, seeds, salt=1))

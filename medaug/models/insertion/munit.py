@@ -50,13 +50,15 @@ class MaskGuidedMUNIT(StyledInsertion):
         super().__init__(config, domain_a, domain_b, spatial_dims)
         c = config
         size = {"width": c.width, "depth": c.depth}
-        self.generators = nn.ModuleDict({
-            "content_a": Encoder(spatial_dims, 3, **size, blocks=c.blocks),
-            "content_b": Encoder(spatial_dims, 3, **size, blocks=c.blocks),
-            "style": StyleEncoder(spatial_dims, 1, c.style_dim, **size),
-            "decoder_a": Decoder(spatial_dims, 1, **size, blocks=c.blocks),
-            "decoder_b": AdaINDecoder(spatial_dims, 1, c.style_dim, **size, blocks=c.blocks),
-        })  # fmt: skip
+        self.generators = nn.ModuleDict(
+            {
+                "content_a": Encoder(spatial_dims, 3, **size, blocks=c.blocks),
+                "content_b": Encoder(spatial_dims, 3, **size, blocks=c.blocks),
+                "style": StyleEncoder(spatial_dims, 1, c.style_dim, **size),
+                "decoder_a": Decoder(spatial_dims, 1, **size, blocks=c.blocks),
+                "decoder_b": AdaINDecoder(spatial_dims, 1, c.style_dim, **size, blocks=c.blocks),
+            }
+        )
         self.discriminators = self.pair_discriminators()
 
     def noise_like(self, mask: Tensor) -> Tensor:
@@ -73,8 +75,13 @@ class MaskGuidedMUNIT(StyledInsertion):
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Adversarial terms (equation 4), the style's return (equation 3), style-augmented cycles (section 4)."""
         a, mask_a, b, mask_b, seeds, c = (
-            batch["a"], batch["mask_a"], batch["b"], batch["mask_b"], batch["seed"], self.config,
-        )  # fmt: skip
+            batch["a"],
+            batch["mask_a"],
+            batch["b"],
+            batch["mask_b"],
+            batch["seed"],
+            self.config,
+        )
         own = self.encode_style(b, "b", mask=mask_b)
         drawn = seeded_noise(own, seeds, salt=1).to(own)
         inserted = self.edit(self.start_of(batch, "a2b"), mask_a, "a2b", seeded_noise(mask_a, seeds, salt=2), drawn)

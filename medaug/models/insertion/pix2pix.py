@@ -65,8 +65,13 @@ class MaskGuidedPix2Pix(MaskGuidedTranslator):
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Equation 4: tumors painted back into tumor crops, tissue filled back into healthy ones."""
         a, mask_a, b, mask_b, seeds, c = (
-            batch["a"], batch["mask_a"], batch["b"], batch["mask_b"], batch["seed"], self.config,
-        )  # fmt: skip
+            batch["a"],
+            batch["mask_a"],
+            batch["b"],
+            batch["mask_b"],
+            batch["seed"],
+            self.config,
+        )
         painted = self.edit(b, mask_b, "a2b", seeded_noise(mask_b, seeds, salt=1))
         filled = self.edit(a, mask_a, "b2a", seeded_noise(mask_a, seeds, salt=2))
         losses = {

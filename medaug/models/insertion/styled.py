@@ -42,9 +42,14 @@ class StyledInsertion(MaskGuidedTranslator):
         """Zeros in the shape of the noise that `paint` takes, for masks (B, 1, *S)."""
 
     def translate(
-        self, x: Tensor, direction: Direction, *, mask: Tensor | None = None, style: Tensor | None = None,
+        self,
+        x: Tensor,
+        direction: Direction,
+        *,
+        mask: Tensor | None = None,
+        style: Tensor | None = None,
         generator: torch.Generator | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """As the base declares; the noise is drawn before the style, so it is the same whether one is given or not.
 
         Raises:

@@ -63,16 +63,18 @@ class MaskGuidedUNIT(StyledInsertion):
         c = config
         size = {"width": c.width, "depth": c.depth}
         self.code_channels = code_channels(c.width, c.depth)
-        self.generators = nn.ModuleDict({
-            "encoder_a": Encoder(spatial_dims, 2, **size, blocks=c.blocks),
-            "encoder_b": Encoder(spatial_dims, 2, **size, blocks=c.blocks),
-            "shared_encoder": residual_blocks(spatial_dims, self.code_channels, c.shared_blocks),
-            "style": StyleEncoder(spatial_dims, 1, c.style_dim, **size),
-            "from_style": nn.Linear(c.style_dim, self.code_channels),
-            "shared_decoder": residual_blocks(spatial_dims, self.code_channels, c.shared_blocks),
-            "decoder_a": Decoder(spatial_dims, 1, **size, blocks=c.blocks),
-            "decoder_b": Decoder(spatial_dims, 1, **size, blocks=c.blocks),
-        })  # fmt: skip
+        self.generators = nn.ModuleDict(
+            {
+                "encoder_a": Encoder(spatial_dims, 2, **size, blocks=c.blocks),
+                "encoder_b": Encoder(spatial_dims, 2, **size, blocks=c.blocks),
+                "shared_encoder": residual_blocks(spatial_dims, self.code_channels, c.shared_blocks),
+                "style": StyleEncoder(spatial_dims, 1, c.style_dim, **size),
+                "from_style": nn.Linear(c.style_dim, self.code_channels),
+                "shared_decoder": residual_blocks(spatial_dims, self.code_channels, c.shared_blocks),
+                "decoder_a": Decoder(spatial_dims, 1, **size, blocks=c.blocks),
+                "decoder_b": Decoder(spatial_dims, 1, **size, blocks=c.blocks),
+            }
+        )
         self.discriminators = self.pair_discriminators()
 
     def noise_like(self, mask: Tensor) -> Tensor:

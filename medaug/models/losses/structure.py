@@ -51,9 +51,14 @@ def mutual_information(x: Tensor, y: Tensor, weight: Tensor | None = None, *, bi
     for chunk in range(0, votes.shape[1], CHUNK_VOXELS):
         part = slice(chunk, chunk + CHUNK_VOXELS)
         joint = joint + checkpoint(
-            _histogram, values_x[:, part], values_y[:, part], votes[:, part], bins,
-            use_reentrant=False, preserve_rng_state=False,
-        )  # fmt: skip
+            _histogram,
+            values_x[:, part],
+            values_y[:, part],
+            votes[:, part],
+            bins,
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
     joint = joint / joint.sum(dim=(1, 2), keepdim=True).clamp(min=1e-6)
     independent = joint.sum(dim=2, keepdim=True) * joint.sum(dim=1, keepdim=True)
     tiny = torch.finfo(torch.float32).tiny

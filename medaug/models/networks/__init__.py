@@ -17,9 +17,18 @@ from medaug.models.networks.styles import AdaINDecoder, StyleEncoder
 from medaug.models.networks.unet import UNetGenerator
 
 __all__ = [
-    "GENERATORS", "AdaINDecoder", "Decoder", "Encoder", "GeneratorName", "ResNetGenerator", "StyleEncoder",
-    "UNetGenerator", "build_generator", "least_size", "patch_discriminator",
-]  # fmt: skip
+    "GENERATORS",
+    "AdaINDecoder",
+    "Decoder",
+    "Encoder",
+    "GeneratorName",
+    "ResNetGenerator",
+    "StyleEncoder",
+    "UNetGenerator",
+    "build_generator",
+    "least_size",
+    "patch_discriminator",
+]
 
 GENERATORS: dict[str, Callable[..., nn.Module]] = {"resnet": ResNetGenerator, "unet": UNetGenerator}
 

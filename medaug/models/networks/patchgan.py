@@ -30,9 +30,13 @@ def patch_discriminator(
 
     norm = None if spectral else ("INSTANCE", {"affine": True})
     network = PatchDiscriminator(
-        spatial_dims=spatial_dims, channels=width, in_channels=in_channels, num_layers_d=layers, bias=True,
+        spatial_dims=spatial_dims,
+        channels=width,
+        in_channels=in_channels,
+        num_layers_d=layers,
+        bias=True,
         norm=norm,  # type: ignore[arg-type]  # MONAI takes None for no norm, and does not say so
-    )  # fmt: skip
+    )
     if spectral:
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.Conv3d):

@@ -59,16 +59,27 @@ class AdaINDecoder(nn.Module):
     """
 
     def __init__(
-        self, spatial_dims: int, out_channels: int, style_dim: int, *, width: int, depth: int, blocks: int,
-        hidden: int = 64, kernel: int = 3,
-    ):  # fmt: skip
+        self,
+        spatial_dims: int,
+        out_channels: int,
+        style_dim: int,
+        *,
+        width: int,
+        depth: int,
+        blocks: int,
+        hidden: int = 64,
+        kernel: int = 3,
+    ):
         super().__init__()
         channels = code_channels(width, depth)
         self.shape = (blocks, 4, channels)
         self.to_norms = nn.Sequential(
-            nn.Linear(style_dim, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
+            nn.Linear(style_dim, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
             nn.Linear(hidden, blocks * 4 * channels),
-        )  # fmt: skip
+        )
         self.blocks = nn.ModuleList(AdaINBlock(spatial_dims, channels) for _ in range(blocks))
         self.up = nn.ModuleList(
             _ResizeConvLayerNorm(spatial_dims, width * 2 ** (level + 1), width * 2**level)

@@ -49,12 +49,10 @@ class DCGAN(AdversarialModel):
             )
         self.config, self.size, self.domain = config, tuple(size), domain
         sizes = {"classes": len(CLASSES), "levels": c.levels}
-        self.generators = nn.ModuleDict({
-            "x": NoiseGenerator(size, 1, latent_dim=c.latent_dim, width=c.width, **sizes)
-        })  # fmt: skip
-        self.discriminators = nn.ModuleDict({
-            "x": ProjectionDiscriminator(len(size), 1, width=c.discriminator_width, **sizes)
-        })  # fmt: skip
+        self.generators = nn.ModuleDict({"x": NoiseGenerator(size, 1, latent_dim=c.latent_dim, width=c.width, **sizes)})
+        self.discriminators = nn.ModuleDict(
+            {"x": ProjectionDiscriminator(len(size), 1, width=c.discriminator_width, **sizes)}
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as config and state: torch cannot pickle parametrized layers (spectral norm)."""

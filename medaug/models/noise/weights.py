@@ -33,9 +33,12 @@ class GanWeights:
 def save_gan(folder: Path, gan: DCGAN, facts: dict[str, Any]) -> str:
     """Writes a weights folder and returns the SHA-256 of its tensors."""
     metadata = {
-        "settings": gan.config.model_dump(mode="json"), "size": list(gan.size), "classes": list(CLASSES),
-        "domain": gan.domain.to_dict(), **facts,
-    }  # fmt: skip
+        "settings": gan.config.model_dump(mode="json"),
+        "size": list(gan.size),
+        "classes": list(CLASSES),
+        "domain": gan.domain.to_dict(),
+        **facts,
+    }
     return save_generators(folder, KIND, gan, metadata, {})
 
 

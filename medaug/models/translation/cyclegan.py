@@ -101,9 +101,14 @@ class CycleGAN(Translator):
         object.__setattr__(self, "segmenter", segmenter.eval().requires_grad_(False))
 
     def translate(
-        self, x: Tensor, direction: Direction, *, mask: Tensor | None = None, style: Tensor | None = None,
+        self,
+        x: Tensor,
+        direction: Direction,
+        *,
+        mask: Tensor | None = None,
+        style: Tensor | None = None,
         generator: torch.Generator | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """Translates the whole image; CycleGAN is deterministic, so `style` and `generator` are not used.
 
         Args:
@@ -155,9 +160,13 @@ class CycleGAN(Translator):
         return losses, {domain: fake.detach() for domain, fake in shown.items()}
 
     def _with_identity(
-        self, x: Tensor, other: Tensor, direction: Direction, label: Tensor | None = None,
+        self,
+        x: Tensor,
+        other: Tensor,
+        direction: Direction,
+        label: Tensor | None = None,
         label_other: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+    ) -> tuple[Tensor, Tensor]:
         """The translation of `x`, and what the same generator makes of its own target domain's `other`: in one pass,
         for no norm looks across samples. Without the identity term that is `other` itself."""
         if not self.config.identity_weight:

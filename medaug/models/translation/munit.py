@@ -89,9 +89,14 @@ class MUNIT(Translator):
         return torch.tanh(self.generators[f"decoder_{domain}"](content, style))
 
     def translate(
-        self, x: Tensor, direction: Direction, *, mask: Tensor | None = None, style: Tensor | None = None,
+        self,
+        x: Tensor,
+        direction: Direction,
+        *,
+        mask: Tensor | None = None,
+        style: Tensor | None = None,
         generator: torch.Generator | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """The content of `x` with `style`, or one drawn from `generator`; without either, with the prior's mean, 0."""
         self.check_input(x, mask)
         style = given_or_drawn(style, x, self.style_dim, generator)

@@ -48,9 +48,14 @@ class Pix2Pix(Translator):
         self.discriminators = self.domain_discriminators(2 * c.channels)
 
     def translate(
-        self, x: Tensor, direction: Direction, *, mask: Tensor | None = None, style: Tensor | None = None,
+        self,
+        x: Tensor,
+        direction: Direction,
+        *,
+        mask: Tensor | None = None,
+        style: Tensor | None = None,
         generator: torch.Generator | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """Translates the whole image; deterministic, so `style` and `generator` are not used."""
         self.check_input(x, mask)
         return torch.tanh(self.generators[direction](x))

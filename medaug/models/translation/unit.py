@@ -55,14 +55,16 @@ class UNIT(Translator):
         c = config
         size = {"width": c.width, "depth": c.depth, "blocks": c.blocks, "kernel": 7}
         channels = code_channels(c.width, c.depth)
-        self.generators = nn.ModuleDict({
-            "encoder_a": Encoder(spatial_dims, c.channels, **size),
-            "encoder_b": Encoder(spatial_dims, c.channels, **size),
-            "shared_encoder": residual_blocks(spatial_dims, channels, c.shared_blocks),
-            "shared_decoder": residual_blocks(spatial_dims, channels, c.shared_blocks),
-            "decoder_a": Decoder(spatial_dims, c.channels, **size),
-            "decoder_b": Decoder(spatial_dims, c.channels, **size),
-        })  # fmt: skip
+        self.generators = nn.ModuleDict(
+            {
+                "encoder_a": Encoder(spatial_dims, c.channels, **size),
+                "encoder_b": Encoder(spatial_dims, c.channels, **size),
+                "shared_encoder": residual_blocks(spatial_dims, channels, c.shared_blocks),
+                "shared_decoder": residual_blocks(spatial_dims, channels, c.shared_blocks),
+                "decoder_a": Decoder(spatial_dims, c.channels, **size),
+                "decoder_b": Decoder(spatial_dims, c.channels, **size),
+            }
+        )
         self.discriminators = self.domain_discriminators(c.channels)
 
     @property
@@ -82,9 +84,14 @@ class UNIT(Translator):
         return torch.tanh(self.generators[f"decoder_{domain}"](self.generators["shared_decoder"](z)))
 
     def translate(
-        self, x: Tensor, direction: Direction, *, mask: Tensor | None = None, style: Tensor | None = None,
+        self,
+        x: Tensor,
+        direction: Direction,
+        *,
+        mask: Tensor | None = None,
+        style: Tensor | None = None,
         generator: torch.Generator | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """Translates the whole image: from a code drawn from N(mean, I), or without `generator` from the mean.
 
         UNIT knows no styles: `style` is not used.

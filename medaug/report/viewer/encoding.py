@@ -97,13 +97,20 @@ def _encoded(case: ViewerCase, note: str) -> EncodedCase:
     names = [hashlib.sha256(content).hexdigest()[:16] for content in data]
     start, limit = case.start(), _difference_limit(case) if case.comparable else None
     facts = {
-        "title": case.title, "group": case.group, "note": note, "dims": case.before.image.ndim,
-        "oriented": case.oriented, "length_unit": case.length_unit,
+        "title": case.title,
+        "group": case.group,
+        "note": note,
+        "dims": case.before.image.ndim,
+        "oriented": case.oriented,
+        "length_unit": case.length_unit,
         "start_mm": (affine @ [*start, *(0,) * (3 - len(start)), 1])[:3].tolist(),
-        "unit": case.before.window.unit, "difference": limit,
-        "before": _facts(case.before, names[0]), "after": _facts(case.after, names[1]),
-        "label": names[2] if classes else None, "classes": classes,
-    }  # fmt: skip
+        "unit": case.before.window.unit,
+        "difference": limit,
+        "before": _facts(case.before, names[0]),
+        "after": _facts(case.after, names[1]),
+        "label": names[2] if classes else None,
+        "classes": classes,
+    }
     still, alt = _still(case, start, limit)
     volumes = {name: _text(content) for name, content in zip(names, data, strict=True)}
     return EncodedCase(facts, volumes, _text(still), alt)
@@ -113,10 +120,13 @@ def _classes(case: ViewerCase) -> list[dict[str, Any]]:
     """What is marked, by value; a single class without a name is the label."""
     values = [] if case.label is None else [int(value) for value in np.unique(case.label) if value]
     return [
-        {"value": value, "name": case.class_names.get(value, f"class {value}" if len(values) > 1 else "label"),
-         "rgb": CLASS_COLOURS[(value - 1) % len(CLASS_COLOURS)]}
+        {
+            "value": value,
+            "name": case.class_names.get(value, f"class {value}" if len(values) > 1 else "label"),
+            "rgb": CLASS_COLOURS[(value - 1) % len(CLASS_COLOURS)],
+        }
         for value in values
-    ]  # fmt: skip
+    ]
 
 
 def _text(data: bytes) -> str:
@@ -186,10 +196,12 @@ def _cut(case: ViewerCase, box: tuple[slice, ...]) -> ViewerCase:
     offset = [(part.start or 0) for part in box] + [0] * (3 - len(box))
     affine[:3, 3] += affine[:3, :3] @ offset
     return replace(
-        case, affine=affine, label=None if case.label is None else case.label[box],
+        case,
+        affine=affine,
+        label=None if case.label is None else case.label[box],
         before=replace(case.before, image=case.before.image[box]),
         after=replace(case.after, image=case.after.image[box]),
-    )  # fmt: skip
+    )
 
 
 def _difference_limit(case: ViewerCase) -> float:

@@ -108,9 +108,11 @@ def _colours() -> dict[str, Any]:
     opaque, ramp = np.full(steps.size, 255), np.rint(110 * steps**1.5).astype(int)
     far = np.rint(200 * np.abs(2 * steps - 1) ** 1.5).astype(int)
     tables = {
-        "grey": (grey, opaque), "grey-solid": (grey, ramp),
-        "difference": (diverging, opaque), "difference-solid": (diverging, far),
-    }  # fmt: skip
+        "grey": (grey, opaque),
+        "grey-solid": (grey, ramp),
+        "difference": (diverging, opaque),
+        "difference-solid": (diverging, far),
+    }
     places = np.rint(255 * steps).astype(int).tolist()
     return {
         name: {**dict(zip("RGB", rgb.T.tolist(), strict=True)), "A": alpha.tolist(), "I": places}

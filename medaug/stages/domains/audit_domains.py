@@ -16,15 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from medaug.audits.audit_scans import (
-    Entry,
-    Scan,
-    averaged,
-    held_out_entries,
-    read_scan_of,
-    spread,
-    translated_scan,
-)
+from medaug.audits.audit_scans import Entry, Scan, averaged, held_out_entries, read_scan_of, spread, translated_scan
 from medaug.audits.findings import limits_of
 from medaug.audits.measures import Finding
 from medaug.audits.registry import TRANSLATION_AUDITS
@@ -76,9 +68,11 @@ def _audit(config: PipelineConfig, run: RunDir) -> None:
     facts = {
         "patients": {"source": list(source), "target": list(target)},
         "length_unit": length_unit(*(entry for entries in [*source.values(), *target.values()] for entry in entries)),
-        "tiling": tiling, "audits": [asdict(finding) for finding in _audits_of_windows(config, run)] if tiling else [],
-        "by_patient": patients.figures, "left_out": patients.left_out,
-    }  # fmt: skip
+        "tiling": tiling,
+        "audits": [asdict(finding) for finding in _audits_of_windows(config, run)] if tiling else [],
+        "by_patient": patients.figures,
+        "left_out": patients.left_out,
+    }
     write_json(run.audit / "translation.json", facts | averaged(list(patients.figures.values())))
 
 
@@ -131,10 +125,17 @@ class _Patients:
         names = (self.translate.source.name, f"translated to {self.translate.target.name}")
         before, after = (Shown(name, x.image, x.window) for name, x in zip(names, (source, fake), strict=True))
         return ViewerCase(
-            entry["case"], before, after, np.asarray(entry["affine"]), source.classes,
-            oriented=is_oriented(entry["image"]), length_unit=length_unit(entry), comparable=self.translate.shares_unit,
-            group="Held-out patients, translated", class_names=dict(enumerate(self.class_names, start=1)),
-        )  # fmt: skip
+            entry["case"],
+            before,
+            after,
+            np.asarray(entry["affine"]),
+            source.classes,
+            oriented=is_oriented(entry["image"]),
+            length_unit=length_unit(entry),
+            comparable=self.translate.shares_unit,
+            group="Held-out patients, translated",
+            class_names=dict(enumerate(self.class_names, start=1)),
+        )
 
     def _add_contrasts(self, patient: str, kind: str, scans: list[Scan]) -> None:
         contrasts = contrasts_of(scans, self.class_names)
@@ -161,6 +162,8 @@ def _row(source: Scan, fake: Scan) -> list[Picture]:
         level = int(label.sum(axis=(0, 1)).argmax()) if label.any() else before.shape[-1] // 2
         before, after, label = before[..., level], after[..., level], label[..., level]
     return [
-        Picture(before, -1, 1, contour=label), Picture(after, -1, 1), Picture(after, -1, 1, contour=label),
+        Picture(before, -1, 1, contour=label),
+        Picture(after, -1, 1),
+        Picture(after, -1, 1, contour=label),
         Picture(after - before, diverging=True),
-    ]  # fmt: skip
+    ]

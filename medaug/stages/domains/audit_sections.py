@@ -11,8 +11,11 @@ from medaug.runs.folder import RunDir
 from medaug.volumes import length_unit
 
 WHOSE = {"source": "real source", "translated": "translated", "target": "real target"}
-LEVELS = {"blood_share": ("Enhanced blood, % of the body", 100.0, 2), "blood_hu": ("its median, HU", 1.0, 0),
-          "soft_hu": ("Other soft tissue, median, HU", 1.0, 0)}  # fmt: skip
+LEVELS = {
+    "blood_share": ("Enhanced blood, % of the body", 100.0, 2),
+    "blood_hu": ("its median, HU", 1.0, 0),
+    "soft_hu": ("Other soft tissue, median, HU", 1.0, 0),
+}
 
 
 def audit_sections(run: RunDir) -> list[Section]:
@@ -22,8 +25,14 @@ def audit_sections(run: RunDir) -> list[Section]:
         return []
     figures = []
     if pictures.exists():
-        figures.append(Figure("Held-out patients", read_png(pictures), "Patients the translator never saw.",
-                              "Source images, their translations, and the differences"))  # fmt: skip
+        figures.append(
+            Figure(
+                "Held-out patients",
+                read_png(pictures),
+                "Patients the translator never saw.",
+                "Source images, their translations, and the differences",
+            )
+        )
     audit = read_json(path)
     tables = [*_tissues(audit), *_contrasts(audit), *_tiling(audit)]
     text = "".join(f"{case} was left out: {reason}. " for case, reason in audit["left_out"].items())
@@ -34,29 +43,41 @@ def _tissues(audit: dict[str, Any]) -> list[Table]:
     if "levels" not in audit:
         return []
     shift = [
-        [tissue, _text(errors["bias_hu"], 1, signed=True), _text(errors["sd_hu"]), _text(errors["mae_hu"]),
-         _text(errors["share"], scale=100), errors["bias_hu"]["patients"]]
+        [
+            tissue,
+            _text(errors["bias_hu"], 1, signed=True),
+            _text(errors["sd_hu"]),
+            _text(errors["mae_hu"]),
+            _text(errors["share"], scale=100),
+            errors["bias_hu"]["patients"],
+        ]
         for tissue, errors in audit.get("shift", {}).items()
-    ]  # fmt: skip
+    ]
     found = audit["levels"]
     levels = [
-        [title, *(_text(found[kind][name], digits, scale=scale) if name in found.get(kind, {}) else "–"
-                  for kind in WHOSE)]
-        for name, (title, scale, digits) in LEVELS.items() if any(name in figures for figures in found.values())
-    ]  # fmt: skip
+        [
+            title,
+            *(_text(found[kind][name], digits, scale=scale) if name in found.get(kind, {}) else "–" for kind in WHOSE),
+        ]
+        for name, (title, scale, digits) in LEVELS.items()
+        if any(name in figures for figures in found.values())
+    ]
     return [
         Table(
             "What the translation changes, by tissue of the source",
-            ["Tissue", "Mean change, HU", "SD, HU", "Mean |change|, HU", "% of the body", "Patients"], shift,
+            ["Tissue", "Mean change, HU", "SD, HU", "Mean |change|, HU", "% of the body", "Patients"],
+            shift,
             "Averaged by patient, with a 95 % interval over patients. Enhanced blood: vessels, heart and organs full "
             "of contrast agent; the other tissues leave it out.",
         ),
         Table(
-            "Where the translation goes", ["", *WHOSE.values()], levels,
+            "Where the translation goes",
+            ["", *WHOSE.values()],
+            levels,
             "Other patients, so levels of the domains and no errors. What is taken for blood without contrast agent is "
             "marrow with a weak cortex: the floor of the measure.",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _contrasts(audit: dict[str, Any]) -> list[Table]:
@@ -76,23 +97,33 @@ def _tiling(audit: dict[str, Any]) -> list[Table]:
     tiling = audit["tiling"]
     unit = tiling["unit"]
     rows: list[list[str | float]] = [
-        [case, *(f"{r[part][name]:.3g}" for part, name in (
-            ("difference", "mean"), ("difference", "largest"), ("drift", "spread"), ("drift", "slope")
-        ))]
+        [
+            case,
+            *(
+                f"{r[part][name]:.3g}"
+                for part, name in (
+                    ("difference", "mean"),
+                    ("difference", "largest"),
+                    ("drift", "spread"),
+                    ("drift", "slope"),
+                )
+            ),
+        ]
         for case, r in tiling["scans"].items()
-    ]  # fmt: skip
+    ]
     said = "".join(f" {finding['sentence']}" for finding in audit["audits"])
     left_out = "".join(f" {case} was left out: {reason}." for case, reason in tiling["left_out"].items())
     size = " × ".join(map(str, tiling["patch_size"]))
-    columns = ["Scan", f"Whole − windows, mean, {unit}", f"largest, {unit}",
-               f"Drift, SD, {unit}", f"slope, {unit}"]  # fmt: skip
+    columns = ["Scan", f"Whole − windows, mean, {unit}", f"largest, {unit}", f"Drift, SD, {unit}", f"slope, {unit}"]
     return [
         Table(
-            "In windows and whole", columns, rows,
+            "In windows and whole",
+            columns,
+            rows,
             f"Windows of {size}, overlap {tiling['overlap']:g}. Normal: differences and drift well below the noise of "
             f"a real image. Drift is of windows translated alone, before they are blended.{said}{left_out}",
         )
-    ]  # fmt: skip
+    ]
 
 
 def _text(interval: dict[str, Any], digits: int = 1, *, scale: float = 1.0, signed: bool = False) -> str:

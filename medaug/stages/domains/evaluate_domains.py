@@ -93,9 +93,7 @@ def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any
     write_domain_summary(run, trained_cells(run, settings, source, cell), tasks)
 
 
-def _lesions(
-    config: PipelineConfig, run: RunDir, tasks: dict[str, Segmentation], network: nn.Module
-) -> dict[str, Any]:  # fmt: skip
+def _lesions(config: PipelineConfig, run: RunDir, tasks: dict[str, Segmentation], network: nn.Module) -> dict[str, Any]:
     """By kind of image and patient: scans, labelled lesions, those lost, and what was gained; any class counts."""
     translate = TranslateDomain(load_weights(run.weights), "a2b", seed=config.synthesis.seed)
     task = tasks["target"]
@@ -134,15 +132,19 @@ def _tasks(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]])
     split, dims = Split.from_dict(read_json(run.split)), config.data.spatial_dims
     refuse_own_arms(config.evaluation, run, split)
     held_out = held_out_patients(config.evaluation, split)
-    a, b = (_Domain(read_json(path)["cases"], folder) for path, folder in (
-        (run.datalist, run.prepared), (run.datalist_b, run.prepared_b)
-    ))  # fmt: skip
+    a, b = (
+        _Domain(read_json(path)["cases"], folder)
+        for path, folder in ((run.datalist, run.prepared), (run.datalist_b, run.prepared_b))
+    )
     invented = synthetic_source(synthetic, run, dims, len(config.data.class_names), organs=False)
     shared: dict[str, Any] = {
-        "config": config, "real": a.views(split.train, dims, labelled=True), "synthetic": invented,
-        "counterparts": Source([], run.prepared), "target": b.views(split.train, dims, labelled=False),
+        "config": config,
+        "real": a.views(split.train, dims, labelled=True),
+        "synthetic": invented,
+        "counterparts": Source([], run.prepared),
+        "target": b.views(split.train, dims, labelled=False),
         "target_labelled": b.views(split.train, dims, labelled=True),
-    }  # fmt: skip
+    }
     return {
         name: Segmentation(**shared, entries=domain.labelled(held_out, f"test set {name}"), folder=domain.folder)
         for name, domain in zip(TESTS, (a, b), strict=True)

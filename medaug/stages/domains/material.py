@@ -59,10 +59,16 @@ def domain_material(config: PipelineConfig, run: RunDir, split: Split, segmenter
         b = b._replace(shows=[_shows_tumor(view, b.folder, segmenter) for view in b.views])
     paired = _paired_patients(config, a, b, needs_pairs)
     samples = DomainSamples(
-        a, b, registered_pairs(a.views, b.views, paired), share=1.0 if needs_pairs else config.pairing.share,
-        crop_size=config.crop.size, seed=config.training.seed, classes=_classes(config, a),
-        slices=config.data.slices, tumor_share=config.pairing.tumor_share,
-    )  # fmt: skip
+        a,
+        b,
+        registered_pairs(a.views, b.views, paired),
+        share=1.0 if needs_pairs else config.pairing.share,
+        crop_size=config.crop.size,
+        seed=config.training.seed,
+        classes=_classes(config, a),
+        slices=config.data.slices,
+        tumor_share=config.pairing.tumor_share,
+    )
     facts = {"target_sequence": config.target.sequence, "paired_patients": paired, "body": "auto"}
     name_a, name_b = config.domain_names
     domains = config.data.domain(name_a), config.target.domain(name_b)
@@ -137,7 +143,8 @@ def _check_label_input(config: PipelineConfig, entries: list[dict[str, Any]]) ->
     unlabelled = [entry for entry in entries if "label" not in entry["arrays"]]
     if config.translator.settings.get("label_input", 0) and unlabelled:
         raise DataError.about(
-            unlabelled[0]["image"], "an image without a label",
+            unlabelled[0]["image"],
+            "an image without a label",
             "one for every image of data, because translator.label_input reads it",
             "Add the label, move the image away, or set translator.label_input to 0.",
-        )  # fmt: skip
+        )

@@ -18,7 +18,7 @@ from medaug.report.sections import (
     losses_of,
     time_section,
     training_section,
-)  # fmt: skip
+)
 from medaug.report.verdicts import rival_notes, verdict_of
 from medaug.report.viewing import look_section, run_cases
 from medaug.runs.folder import RunDir
@@ -42,13 +42,22 @@ def report_domains(config: PipelineConfig, run: RunDir) -> bool:
         subtitle=SUBTITLES[task],
         verdict=domain_verdict(run),
         facts=_facts(config, run, weights),
-        sections=[*result_sections(run), *_look(run), *audit_sections(run), *audits_section(run), training_section(run),
-                  time_section(run)],
+        sections=[
+            *result_sections(run),
+            *_look(run),
+            *audit_sections(run),
+            *audits_section(run),
+            training_section(run),
+            time_section(run),
+        ],
         warnings=[*warnings_in(run.train), *domain_notes(run)],
-        left_out=[(item["path"], item["reason"]) for path in (run.datalist, run.datalist_b)
-                  for item in read_json(path)["unreadable"]],
+        left_out=[
+            (item["path"], item["reason"])
+            for path in (run.datalist, run.datalist_b)
+            for item in read_json(path)["unreadable"]
+        ],
         commands=commands_of(run),
-    )  # fmt: skip
+    )
     render(page_without_paths(page, config, run), run.report)
     return True
 
@@ -79,8 +88,12 @@ def result_sections(run: RunDir) -> list[Section]:
         section = downstream_section(summary, cells_by_name(run, summary), "Translated and real")
         pictures = run.evaluation / "pictures.png"
         if pictures.exists():
-            figure = Figure("Held-out patients", read_png(pictures), "Of patients the method never saw.",
-                            "Source, real target, translation, difference, and the trivial translation")  # fmt: skip
+            figure = Figure(
+                "Held-out patients",
+                read_png(pictures),
+                "Of patients the method never saw.",
+                "Source, real target, translation, difference, and the trivial translation",
+            )
             section.figures.append(figure)
         return [section]
     sections = []
@@ -105,11 +118,13 @@ def _lesions(summary: dict[str, Any]) -> list[Section]:
         [kind, counts["lesions"], counts["lost"], counts["gained"], counts["scans"]] for kind, counts in found.items()
     ]
     table = Table(
-        "Lesions lost and gained", ["Images", "Labelled", "Lost", "Gained", "Scans"], rows,
+        "Lesions lost and gained",
+        ["Images", "Labelled", "Lost", "Gained", "Scans"],
+        rows,
         "By the network of the arm target-labels, which learnt from real, labelled images of the target domain: on "
         "real ones its own errors, on translated ones these and the translation's. All seeds together: each looked at "
         "every scan.",
-    )  # fmt: skip
+    )
     return [Section("Lesions", "", [table])]
 
 
@@ -118,11 +133,16 @@ def _facts(config: PipelineConfig, run: RunDir, weights: dict[str, Any]) -> list
     return [
         ("Data", data_text(config)),
         ("Domains", f"{weights['domain_a']['name']} to {weights['domain_b']['name']}"),
-        ("Patients", f"{len(split['train'])} to train, {len(split['validation'])} to validate, "
-                     f"{len(split['test'])} to test"),
-        ("Translator", f"{weights['method']}, {weights['steps']} steps, "
-                       f"{len(weights['paired_patients'])} patients used as registered pairs"),
+        (
+            "Patients",
+            f"{len(split['train'])} to train, {len(split['validation'])} to validate, {len(split['test'])} to test",
+        ),
+        (
+            "Translator",
+            f"{weights['method']}, {weights['steps']} steps, "
+            f"{len(weights['paired_patients'])} patients used as registered pairs",
+        ),
         ("Weights", weights["sha256"][:16]),
         ("Split", split["hash"][:16]),
         ("Made with", f"medaug {weights['medaug']}, {read_json(run.environment)['machine']}"),
-    ]  # fmt: skip
+    ]

@@ -107,9 +107,14 @@ def _score(config: PipelineConfig, run: RunDir, split: Split) -> None:
         cell = cell_path(run, arm, seed)
         if not cell.exists():
             write_json(cell, {"arm": arm, "seed": seed, **held.score(arm, translation), "losses": []})
-    facts = {"unit": scale.unit, "scale": [scale.low, scale.high], "left_out": found.left_out,
-             "source": weights.translator.domain_a.name, "target": weights.translator.domain_b.name,
-             "registered_training_patients": list(trained_on)}  # fmt: skip
+    facts = {
+        "unit": scale.unit,
+        "scale": [scale.low, scale.high],
+        "left_out": found.left_out,
+        "source": weights.translator.domain_a.name,
+        "target": weights.translator.domain_b.name,
+        "registered_training_patients": list(trained_on),
+    }
     cells = {arm: [read_json(cell_path(run, arm, seed))] for arm in arms}
     write_translation_summary(run, cells, facts)
     _write_pictures(held, arms, method)
@@ -151,7 +156,11 @@ def _viewed(target: View, pair: Pair, scale: Scale) -> ViewerCase:
     window = Window(low, high, "HU" if scale == HOUNSFIELD else "au")
     real, made = Shown("real", pair.real, window), Shown("translated", pair.synthetic, window)
     return ViewerCase(
-        target.entry["case"], real, made, np.asarray(target.entry["affine"]),
-        oriented=is_oriented(target.entry["image"]), group="Held-out patients, real and translated",
+        target.entry["case"],
+        real,
+        made,
+        np.asarray(target.entry["affine"]),
+        oriented=is_oriented(target.entry["image"]),
+        group="Held-out patients, real and translated",
         length_unit=length_unit(target.entry),
-    )  # fmt: skip
+    )

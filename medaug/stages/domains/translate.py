@@ -44,9 +44,10 @@ def translate(config: PipelineConfig, run: RunDir) -> bool:
 
 def _translate(config: PipelineConfig, run: RunDir, split: Split) -> None:
     entries = [
-        entry for entry in read_json(run.datalist)["cases"]
+        entry
+        for entry in read_json(run.datalist)["cases"]
         if entry["patient"] in split.train and "label" in entry["arrays"]
-    ]  # fmt: skip
+    ]
     if not entries:
         raise DataError("no training patient of data has a label; expected some, to train the network of the test on")
     weights = load_weights(run.weights)
@@ -74,11 +75,20 @@ def _record(entry: dict[str, Any], number: int, seed: int, weights: Weights, run
     write_scan(run.synthetic / paths["image"], image[None], affine, str(image.dtype))
     write_scan(run.synthetic / paths["label"], View(entry, None, 0).classes(run.prepared)[None], affine, "uint8")
     record = {
-        "case": name, "patient": entry["patient"], "scan": name, "channel": None, "kind": "translated", **paths,
-        "parent": {"case": entry["case"], "patient": entry["patient"], "level": None}, "window": window,
+        "case": name,
+        "patient": entry["patient"],
+        "scan": name,
+        "channel": None,
+        "kind": "translated",
+        **paths,
+        "parent": {"case": entry["case"], "patient": entry["patient"], "level": None},
+        "window": window,
         "length_unit": length_unit(entry),
-        "seed": seed, "lesions": [], "weights": weights.facts["sha256"],
-        "training_patients": weights.facts["training_patients"], "split_hash": weights.facts["split_hash"],
-    }  # fmt: skip
+        "seed": seed,
+        "lesions": [],
+        "weights": weights.facts["sha256"],
+        "training_patients": weights.facts["training_patients"],
+        "split_hash": weights.facts["split_hash"],
+    }
     write_json(path, record)
     return record

@@ -43,12 +43,30 @@ from medaug.transforms.baselines.pasting import (
 )
 
 __all__ = [
-    "BASELINES", "RandCarveMix", "RandCarveMixD", "RandCarveMixDict", "RandCarveMixd", "RandCopyPasteTumor",
-    "RandCopyPasteTumorD", "RandCopyPasteTumorDict", "RandCopyPasteTumord", "RandCutMix", "RandCutMixD",
-    "RandCutMixDict", "RandCutMixd", "RandHistogramMatch", "RandHistogramMatchD", "RandHistogramMatchDict",
-    "RandHistogramMatchd", "RandStrongIntensity", "RandStrongIntensityD", "RandStrongIntensityDict",
-    "RandStrongIntensityd", "build_baseline", "random_convolutions",
-]  # fmt: skip
+    "BASELINES",
+    "RandCarveMix",
+    "RandCarveMixD",
+    "RandCarveMixDict",
+    "RandCarveMixd",
+    "RandCopyPasteTumor",
+    "RandCopyPasteTumorD",
+    "RandCopyPasteTumorDict",
+    "RandCopyPasteTumord",
+    "RandCutMix",
+    "RandCutMixD",
+    "RandCutMixDict",
+    "RandCutMixd",
+    "RandHistogramMatch",
+    "RandHistogramMatchD",
+    "RandHistogramMatchDict",
+    "RandHistogramMatchd",
+    "RandStrongIntensity",
+    "RandStrongIntensityD",
+    "RandStrongIntensityDict",
+    "RandStrongIntensityd",
+    "build_baseline",
+    "random_convolutions",
+]
 
 BASELINES: dict[str, Callable[..., MapTransform]] = {
     "strong-intensity": RandStrongIntensityd,

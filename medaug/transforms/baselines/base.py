@@ -94,9 +94,14 @@ class RandPasteD(_RandTwinD):
     """
 
     def __init__(
-        self, keys: KeysCollection, transform: RandArrayTransform, label_key: str, prob: float,
-        organ_key: str | None = None, allow_missing_keys: bool = False,
-    ):  # fmt: skip
+        self,
+        keys: KeysCollection,
+        transform: RandArrayTransform,
+        label_key: str,
+        prob: float,
+        organ_key: str | None = None,
+        allow_missing_keys: bool = False,
+    ):
         super().__init__(keys, transform, prob, allow_missing_keys)
         if len(self.keys) != 1:
             raise ConfigError(f"found the keys {', '.join(map(str, self.keys))}; expected the one that the bank holds")

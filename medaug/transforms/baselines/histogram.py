@@ -71,9 +71,13 @@ class RandHistogramMatchd(RandAppearanceD):
     """
 
     def __init__(
-        self, keys: KeysCollection, references: Sequence[NdarrayOrTensor], prob: float = 0.5,
-        blend: tuple[float, float] = (1.0, 1.0), allow_missing_keys: bool = False,
-    ):  # fmt: skip
+        self,
+        keys: KeysCollection,
+        references: Sequence[NdarrayOrTensor],
+        prob: float = 0.5,
+        blend: tuple[float, float] = (1.0, 1.0),
+        allow_missing_keys: bool = False,
+    ):
         super().__init__(keys, RandHistogramMatch(references, 1.0, blend), prob, allow_missing_keys)
 
 

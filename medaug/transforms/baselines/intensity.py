@@ -131,11 +131,13 @@ def _shallow_network(x: Tensor, rng: np.random.RandomState) -> Tensor:
 
 def _scanner() -> Compose:
     """On images (1, *S) in [0, 1], background at 0."""
-    return Compose([
-        RandBiasField(prob=0.5, coeff_range=(-0.3, 0.3)),
-        RandAdjustContrast(prob=0.5, gamma=(0.5, 2.0)),
-        RandScaleIntensity(factors=0.3, prob=0.5),
-        RandShiftIntensity(offsets=0.1, prob=0.5),
-        RandGaussianSmooth(sigma_x=(0.25, 1.0), sigma_y=(0.25, 1.0), sigma_z=(0.25, 1.0), prob=0.5),
-        RandGaussianNoise(prob=0.5, std=0.05),
-    ])  # fmt: skip
+    return Compose(
+        [
+            RandBiasField(prob=0.5, coeff_range=(-0.3, 0.3)),
+            RandAdjustContrast(prob=0.5, gamma=(0.5, 2.0)),
+            RandScaleIntensity(factors=0.3, prob=0.5),
+            RandShiftIntensity(offsets=0.1, prob=0.5),
+            RandGaussianSmooth(sigma_x=(0.25, 1.0), sigma_y=(0.25, 1.0), sigma_z=(0.25, 1.0), prob=0.5),
+            RandGaussianNoise(prob=0.5, std=0.05),
+        ]
+    )

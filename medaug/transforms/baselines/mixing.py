@@ -122,9 +122,13 @@ class RandCarveMixd(RandPasteD):
     """
 
     def __init__(
-        self, keys: KeysCollection, bank: Bank, label_key: str = "label", prob: float = 0.5,
+        self,
+        keys: KeysCollection,
+        bank: Bank,
+        label_key: str = "label",
+        prob: float = 0.5,
         allow_missing_keys: bool = False,
-    ):  # fmt: skip
+    ):
         super().__init__(keys, RandCarveMix(bank, 1.0), label_key, prob, allow_missing_keys=allow_missing_keys)
 
 
@@ -136,9 +140,14 @@ class RandCutMixd(RandPasteD):
     """
 
     def __init__(
-        self, keys: KeysCollection, bank: Bank, label_key: str = "label", prob: float = 0.5, alpha: float = 1.0,
+        self,
+        keys: KeysCollection,
+        bank: Bank,
+        label_key: str = "label",
+        prob: float = 0.5,
+        alpha: float = 1.0,
         allow_missing_keys: bool = False,
-    ):  # fmt: skip
+    ):
         super().__init__(keys, RandCutMix(bank, 1.0, alpha), label_key, prob, allow_missing_keys=allow_missing_keys)
 
 

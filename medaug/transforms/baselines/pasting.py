@@ -67,9 +67,8 @@ class RandCopyPasteTumor(RandomizableTransform):
         self._seed = int(self.R.randint(2**31))
 
     def __call__(
-        self, img: NdarrayOrTensor, label: NdarrayOrTensor, organ: NdarrayOrTensor | None = None,
-        randomize: bool = True,
-    ) -> tuple[NdarrayOrTensor, NdarrayOrTensor]:  # fmt: skip
+        self, img: NdarrayOrTensor, label: NdarrayOrTensor, organ: NdarrayOrTensor | None = None, randomize: bool = True
+    ) -> tuple[NdarrayOrTensor, NdarrayOrTensor]:
         """(image, label): with one lesion more, or equal to the inputs.
 
         Args:
@@ -119,9 +118,15 @@ class RandCopyPasteTumord(RandPasteD):
     """
 
     def __init__(
-        self, keys: KeysCollection, bank: Bank, label_key: str = "label", organ_key: str = "organ", prob: float = 0.5,
-        organ_margin_mm: float = ORGAN_MARGIN_MM, allow_missing_keys: bool = False,
-    ):  # fmt: skip
+        self,
+        keys: KeysCollection,
+        bank: Bank,
+        label_key: str = "label",
+        organ_key: str = "organ",
+        prob: float = 0.5,
+        organ_margin_mm: float = ORGAN_MARGIN_MM,
+        allow_missing_keys: bool = False,
+    ):
         super().__init__(
             keys, RandCopyPasteTumor(bank, 1.0, organ_margin_mm), label_key, prob, organ_key, allow_missing_keys
         )

@@ -162,11 +162,7 @@ def test_a_label_may_be_a_series(tmp_path, dicom_series):
     np.testing.assert_array_equal(read_label(tmp_path).as_tensor()[0].numpy(), label)
 
 
-LOSSLESS = {
-    "RLE": uids.RLELossless,
-    "JPEG 2000": uids.JPEG2000Lossless,
-    "JPEG-LS": uids.JPEGLSLossless,
-}
+LOSSLESS = {"RLE": uids.RLELossless, "JPEG 2000": uids.JPEG2000Lossless, "JPEG-LS": uids.JPEGLSLossless}
 
 
 @pytest.mark.parametrize("name", LOSSLESS)
