@@ -15,7 +15,7 @@ from medaug.config import PipelineConfig
 from medaug.errors import ConfigError
 from medaug.experiment.arms import arms_of, check_arms
 from medaug.experiment.cells import cell_path
-from medaug.experiment.tasks import check_network
+from medaug.experiment.downstream import check_network
 from medaug.runs.folder import RunDir
 
 

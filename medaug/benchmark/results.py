@@ -18,9 +18,9 @@ from medaug.data.atomic import read_json, write_json, write_text
 from medaug.data.tables import csv_text
 from medaug.errors import RunError
 from medaug.experiment.cells import is_kept
+from medaug.experiment.downstream import Downstream
 from medaug.experiment.held_out import held_out_patients
 from medaug.experiment.summary import summarized
-from medaug.experiment.tasks import Task
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import essential, run_stage
 from medaug.splits import Split
@@ -59,7 +59,7 @@ def _write(config: PipelineConfig, root: RunDir, jobs: list[Job]) -> None:
 def _group(
     config: PipelineConfig,
     root: RunDir,
-    task: Task,
+    task: Downstream,
     cells: list[tuple[Job, dict[str, Any]]],
     labelled: int | str,
     ratio: float,
@@ -81,7 +81,7 @@ def _group(
     return summarized(by_arm, patients, task) | {"labelled": count, "ratio": ratio}
 
 
-def _csv(cells: list[tuple[Job, dict[str, Any], int]], task: Task) -> str:
+def _csv(cells: list[tuple[Job, dict[str, Any], int]], task: Downstream) -> str:
     rows, unit = [], length_unit(*(cell for _, cell, _ in cells))
     said = {} if unit == "mm" else {"length_unit": unit}
     for job, cell, labelled in cells:
@@ -90,7 +90,7 @@ def _csv(cells: list[tuple[Job, dict[str, Any], int]], task: Task) -> str:
     return csv_text(["labelled", "ratio", "arm", "seed", "fold", "patient", *task.metrics, *said], rows)
 
 
-def _scores(cell: dict[str, Any], task: Task) -> Iterator[tuple[str, list[Any]]]:
+def _scores(cell: dict[str, Any], task: Downstream) -> Iterator[tuple[str, list[Any]]]:
     """Blank where a metric is not defined for a patient alone."""
     for patient, scores in sorted(cell["scores"].items()):
         yield patient, ["" if scores[metric] is None else round(scores[metric], 5) for metric in task.metrics]

@@ -16,7 +16,7 @@ from medaug.data.atomic import atomic_path
 from medaug.data.opening import check_regular
 from medaug.data.prepared import View
 from medaug.errors import DataError
-from medaug.experiment.tasks import Segmentation, Task
+from medaug.experiment.downstream import Downstream, Segmentation
 
 WORST = 6
 """Patients kept of a cell."""
@@ -39,7 +39,7 @@ def failures_path(cell: Path) -> Path:
     return cell.parent.parent / "failures" / f"{cell.stem}.npz"
 
 
-def keep_failures(path: Path, task: Task, network: torch.nn.Module, results: dict[str, Any]) -> None:
+def keep_failures(path: Path, task: Downstream, network: torch.nn.Module, results: dict[str, Any]) -> None:
     """Writes the worst patients by the main metric, each by the slice with most voxels outlined wrongly.
 
     A task other than segmentation outlines nothing: of it nothing is kept.

@@ -29,7 +29,7 @@ DRAWS = 50
 Records = Sequence[dict[str, Any]]
 
 
-class Judge:
+class QualityGate:
     """Measures the agreement of edited views."""
 
     def __init__(self, segmenter: FrozenSegmenter, patch_size: tuple[int, ...] | None):
@@ -43,8 +43,8 @@ class Judge:
         return round(found, 4)
 
 
-def judge_of(config: PipelineConfig, real: Source) -> Judge:
-    """The judge that learns from these training views.
+def gate_of(config: PipelineConfig, real: Source) -> QualityGate:
+    """The gate whose segmenter learns from these training views.
 
     Raises:
         DataError: if none of them has a tumor.
@@ -55,7 +55,7 @@ def judge_of(config: PipelineConfig, real: Source) -> Judge:
             "Add labels, or set synthesis.gate to null."
         )
     patch_size = config.evaluation.patch_size
-    return Judge(frozen_segmenter(config, real, patch_size), patch_size)
+    return QualityGate(frozen_segmenter(config, real, patch_size), patch_size)
 
 
 def is_judged(config: PipelineConfig) -> bool:

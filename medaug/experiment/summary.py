@@ -34,7 +34,7 @@ from medaug.volumes import length_unit
 
 Tables = Mapping[str, Mapping[str, np.ndarray]]
 """By arm and metric, (patients, seeds)."""
-Pair = tuple[str, str]
+ArmPair = tuple[str, str]
 """An arm, and the reference that it is compared with."""
 
 
@@ -71,7 +71,7 @@ def gan_arms(arms: Iterable[str], known: Mapping[str, Arm] = ARMS) -> list[str]:
     return sorted((name for name in arms if name in known and known[name].synthetic), key=interest)
 
 
-def pairs_of(arms: Iterable[str], known: Mapping[str, Arm] = ARMS) -> tuple[list[Pair], list[Pair]]:
+def pairs_of(arms: Iterable[str], known: Mapping[str, Arm] = ARMS) -> tuple[list[ArmPair], list[ArmPair]]:
     """Which arms are compared, as (arm, reference): all with the reference, and GAN arms with their rivals.
 
     Rivals are all that need no GAN, but the reference, which is among the first, and ceilings, which are no method.
@@ -115,7 +115,7 @@ def write_translation_summary(run: RunDir, cells: Cells, facts: dict[str, Any]) 
     patients = list(next(iter(cells.values()))[0]["scores"])
     method, *trivial = cells
 
-    def against_the_better(tables: Tables, metric: str) -> list[Pair]:
+    def against_the_better(tables: Tables, metric: str) -> list[ArmPair]:
         better = max if IMAGE_METRICS[metric].higher_is_better else min
         return [(method, better(trivial, key=lambda arm: float(tables[arm][metric].mean())))]
 
@@ -125,7 +125,7 @@ def write_translation_summary(run: RunDir, cells: Cells, facts: dict[str, Any]) 
 
 
 def summarized(
-    cells: Cells, patients: Sequence[str], task: Scoring, pairs: Callable[[Tables, str], list[Pair]] | None = None
+    cells: Cells, patients: Sequence[str], task: Scoring, pairs: Callable[[Tables, str], list[ArmPair]] | None = None
 ) -> dict[str, Any]:
     """The summary of one test set.
 

@@ -17,13 +17,13 @@ from medaug.data.prepared import views_of
 from medaug.evaluation.samples import Source, say_sample_size
 from medaug.experiment.arms import arms_of, check_arms
 from medaug.experiment.cells import Cell, made_of, trained_cells
+from medaug.experiment.downstream import DOWNSTREAM, Downstream
 from medaug.experiment.failures import failures_path, keep_failures
 from medaug.experiment.gate import accepted_cases, is_judged
 from medaug.experiment.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.experiment.online import online_edits
 from medaug.experiment.own_arms import refuse_own_arms
 from medaug.experiment.summary import write_summary
-from medaug.experiment.tasks import TASKS, Task
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import data_print, essential, fingerprint, run_stage
 from medaug.runs.provenance import refuse_known
@@ -99,18 +99,18 @@ def check_patients(config: PipelineConfig, run: RunDir) -> None:
     views = views_of(read_json(run.datalist)["cases"], run.prepared, config.data.spatial_dims)
     real = Source([view for view in views if view.patient in split.train], run.prepared)
     scored = {patient: [view for view in views if view.patient == patient] for patient in held_out}
-    TASKS[config.evaluation.task].check(real, scored, config.evaluation.patch_size)
+    DOWNSTREAM[config.evaluation.task].check(real, scored, config.evaluation.patch_size)
     say_sample_size([real], config.evaluation.patch_size)
 
 
 def _task(
     config: PipelineConfig, run: RunDir, split: Split, held_out: tuple[str, ...], synthetic: list[dict[str, Any]]
-) -> Task:
+) -> Downstream:
     """The configured task on this run's patients; classification also learns from removals and counterparts."""
     refuse_own_arms(config.evaluation, run, split)
     entries, dims = read_json(run.datalist)["cases"], config.data.spatial_dims
     real = Source(views_of([e for e in entries if e["patient"] in split.train], run.prepared, dims), run.prepared)
-    kind = TASKS[config.evaluation.task]
+    kind = DOWNSTREAM[config.evaluation.task]
     inserted = [record for record in synthetic if record["kind"] == "inserted"]
     parents = {(record["parent"]["case"], record["parent"]["level"]) for record in inserted}
     counterparts = [v for v in real.views if (v.entry["case"], v.level) in parents and not v.tumor_voxels]

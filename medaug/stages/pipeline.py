@@ -19,7 +19,7 @@ from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.errors import ConfigError
 from medaug.experiment.arms import check_arms
-from medaug.experiment.tasks import check_network
+from medaug.experiment.downstream import check_network
 from medaug.models.weights import check_memory
 from medaug.runs.claims import held
 from medaug.runs.finished import EVALUATIONS

@@ -17,8 +17,8 @@ from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json, write_json
 from medaug.evaluation.samples import Source
 from medaug.experiment.cells import cell_path, cells_of
+from medaug.experiment.downstream import DOWNSTREAM, Downstream
 from medaug.experiment.summary import write_domain_summary, write_summary, write_translation_summary
-from medaug.experiment.tasks import TASKS, Task
 from medaug.runs.folder import RunDir
 from medaug.stages.report_folds import report_folds
 from medaug.volumes import length_unit
@@ -99,7 +99,7 @@ def _summarize(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> 
     write_summary(run, cells, sorted(patient for summary in summaries for patient in summary["patients"]), task)
 
 
-def task_of(config: PipelineConfig, folder: Path) -> Task:
+def task_of(config: PipelineConfig, folder: Path) -> Downstream:
     """The configured task with nothing to train on: it knows the metrics."""
     nobody = Source([], folder)
-    return TASKS[config.evaluation.task](config, nobody, None, nobody, [], folder)
+    return DOWNSTREAM[config.evaluation.task](config, nobody, None, nobody, [], folder)

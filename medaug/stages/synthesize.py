@@ -27,7 +27,7 @@ from medaug.data.prepared import View, views_of
 from medaug.errors import DataError, RunError
 from medaug.evaluation.samples import Source
 from medaug.experiment.edits import Edited, ViewEditor
-from medaug.experiment.gate import DRAWS, Judge, gate_figures, is_judged, judge_of
+from medaug.experiment.gate import DRAWS, QualityGate, gate_figures, gate_of, is_judged
 from medaug.progress import track
 from medaug.runs.claims import claimed, claims_held
 from medaug.runs.folder import RunDir
@@ -103,7 +103,7 @@ def records_of(config: PipelineConfig, jobs: SynthesisJobs, numbers: Sequence[in
     if is_judged(config) and not all(jobs.is_there(number) for number in numbers):
         run = jobs.run
         real = Source(views_of(_training_entries(run), run.prepared, config.data.spatial_dims), run.prepared)
-        jobs.judge = judge_of(config, real)
+        jobs.judge = gate_of(config, real)
     workers = config.synthesis.workers
     loader = DataLoader(jobs, batch_size=None, sampler=numbers, num_workers=workers, collate_fn=_as_is)
     try:
@@ -126,7 +126,7 @@ def _training_entries(run: RunDir) -> list[dict[str, Any]]:
 class SynthesisJobs(Dataset):
     """`jobs[i]` makes case i, writes it, and returns its record; a case that is there already is only read."""
 
-    judge: Judge | None = None
+    judge: QualityGate | None = None
 
     def __init__(self, views: list[View], run: RunDir, settings: SynthesisConfig):
         self.views, self.run, self.settings = views, run, settings

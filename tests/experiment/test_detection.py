@@ -10,8 +10,8 @@ from medaug.data.atomic import read_json
 from medaug.data.prepared import View
 from medaug.errors import ConfigError
 from medaug.evaluation import METRICS, lost_and_gained
+from medaug.experiment.downstream import Segmentation
 from medaug.experiment.summary import summarized
-from medaug.experiment.tasks import Segmentation
 from medaug.report.sections import downstream_section
 from medaug.stages.evaluate import evaluate
 from medaug.stages.pipeline import run_pipeline

@@ -10,8 +10,8 @@ from medaug.data.atomic import read_json
 from medaug.data.prepared import views_of
 from medaug.errors import LeakageError, WeightsError
 from medaug.evaluation.samples import SegmentationSamples, Source
+from medaug.experiment import downstream
 from medaug.experiment.online import online_edits
-from medaug.experiment.tasks import segmentation as tasks
 from medaug.stages.evaluate import evaluate
 from medaug.stages.synthesize import synthesize
 
@@ -111,13 +111,13 @@ def test_insertions_without_room_stand_in_the_cell(roomless, tiny_config, forget
 
 
 def test_arms_train_on_what_they_say(copy_of_run, tiny_config, monkeypatch):
-    seen, train = {}, tasks.train_segmenter
+    seen, train = {}, downstream.train_segmenter
 
     def spy(samples, config, *, seed, **options):
         seen[len(seen)] = samples
         return train(samples, config, seed=seed, **options)
 
-    monkeypatch.setattr(tasks, "train_segmenter", spy)
+    monkeypatch.setattr(downstream, "train_segmenter", spy)
     for arms in (ONLINE, OFFLINE):
         evaluate(tiny_config(arms, "evaluation.seeds=[1]"), copy_of_run)
     _, gan, standard_gan, pasting, removal, offline, standard_offline = seen.values()

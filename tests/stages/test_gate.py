@@ -8,9 +8,8 @@ import torch
 
 from medaug.data.atomic import read_json
 from medaug.errors import DataError
-from medaug.experiment import edits
+from medaug.experiment import downstream, edits
 from medaug.experiment.gate import accepted_cases
-from medaug.experiment.tasks import segmentation as tasks
 from medaug.runs.folder import RunDir
 from medaug.stages import synthesize as stage
 from medaug.stages.evaluate import evaluate
@@ -43,8 +42,8 @@ def measured(tmp_path_factory, tiny_run, tiny_config, judges):
     run = RunDir(tmp_path_factory.mktemp("measured") / "run")
     shutil.copytree(tiny_run.root, run.root)
     with pytest.MonkeyPatch.context() as patch:
-        train = stage.judge_of
-        patch.setattr(stage, "judge_of", lambda *of: judges.append(train(*of)) or judges[-1])
+        train = stage.gate_of
+        patch.setattr(stage, "gate_of", lambda *of: judges.append(train(*of)) or judges[-1])
         stage.synthesize(tiny_config(*MEASURED), run)
     return run
 
@@ -52,7 +51,7 @@ def measured(tmp_path_factory, tiny_run, tiny_config, judges):
 @pytest.fixture
 def trained(measured, judges, monkeypatch):
     """The same views and settings give the same segmenter: it is not trained again."""
-    monkeypatch.setattr(stage, "judge_of", lambda *of: judges[0])
+    monkeypatch.setattr(stage, "gate_of", lambda *of: judges[0])
 
 
 @pytest.fixture
@@ -127,13 +126,13 @@ def test_where_almost_everything_is_rejected_the_accept_rate_is_told(trained, co
 def test_the_gated_arm_learns_from_accepted_cases_alone_and_the_page_says_how_many(
     trained, copy_of_run, tiny_config, monkeypatch
 ):  # fmt: skip
-    seen, train = [], tasks.train_segmenter
+    seen, train = [], downstream.train_segmenter
 
     def spy(samples, config, *, seed, **options):
         seen.append(samples.synthetic)
         return train(samples, config, seed=seed, **options)
 
-    monkeypatch.setattr(tasks, "train_segmenter", spy)
+    monkeypatch.setattr(downstream, "train_segmenter", spy)
     run_pipeline(tiny_config(*MEASURED), copy_of_run.root)
     good = {record["case"] for record in insertions(copy_of_run) if record["agreement"] >= 0.5}
     assert 0 < len(good) < 16 and {view.entry["case"] for view in seen[-1].views} == good

@@ -26,10 +26,10 @@ from medaug.evaluation import lost_and_gained
 from medaug.evaluation.samples import Source, say_sample_size
 from medaug.experiment.arms import arms_of, check_arms
 from medaug.experiment.cells import Cell, made_of, trained_cells
+from medaug.experiment.downstream import Segmentation
 from medaug.experiment.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.experiment.own_arms import refuse_own_arms
 from medaug.experiment.summary import write_domain_summary
-from medaug.experiment.tasks import Segmentation
 from medaug.models.weights import load_weights
 from medaug.progress import track
 from medaug.runs.folder import RunDir

@@ -182,11 +182,11 @@ def forget_stage():
 
 
 def test_every_arm_has_the_seeds_network_and_only_the_ceiling_reads_the_target(run, monkeypatch):
-    from medaug.experiment.tasks import segmentation as tasks
+    from medaug.experiment import downstream
 
     seen = {}
     monkeypatch.setattr(
-        tasks, "train_segmenter", lambda samples, config, *, seed, **more: seen.setdefault("calls", []).append(
+        downstream, "train_segmenter", lambda samples, config, *, seed, **more: seen.setdefault("calls", []).append(
             (samples, config, seed))
     )  # fmt: skip
     synthetic = read_json(run.fold(0).synthetic / "datalist.json")["training"]

@@ -1,0 +1,401 @@
+"""The two kinds of downstream network of an evaluation: what a cell trains and scores, and its scores by patient.
+
+The same network for every arm of a kind; a segmentation is scored scan by scan, a classification slice by slice, or
+patch by patch where `evaluation.patch_size` is given.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from medaug.config import PipelineConfig
+from medaug.data.prepared import View, filled_up, views_of
+from medaug.errors import DataError
+from medaug.evaluation import (
+    METRICS,
+    POOLED_METRICS,
+    ClassificationConfig,
+    Metric,
+    PooledMetric,
+    Scored,
+    SegmentationConfig,
+    predict,
+    pseudo_values,
+    score_patient,
+    train_classifier,
+    train_segmenter,
+    tumor_probability,
+    within_patient,
+)
+from medaug.evaluation.detection import Outlined, count_detections
+from medaug.evaluation.pooled import check_kinds
+from medaug.evaluation.samples import (
+    ClassificationSamples,
+    Online,
+    SegmentationSamples,
+    Source,
+    patches_of,
+    sample_size,
+)
+from medaug.experiment.arms import Arm, arms_of
+from medaug.experiment.cells import score_table
+from medaug.experiment.online import OnlineInsertion, OnlineRemoval
+from medaug.progress import track
+from medaug.volumes import Window, length_unit
+
+LOSS_EVERY = 10
+CLASS_SEPARATOR = ": "
+"""Between a metric and the class that it is of, where there are several."""
+
+
+@dataclass(frozen=True)
+class Downstream(ABC):
+    """A downstream network on a run's patients.
+
+    Attributes:
+        real: the training patients' views.
+        synthetic: the written cases that GAN arms also train on, None without one; `counterparts` are the training
+            views that insertions were made from.
+        entries: the prepared cases of the patients to score, in `folder`.
+        target: the training patients' views of the other domain, where there are two; looked at without labels.
+        target_labelled: those of them that have labels, which a ceiling alone reads.
+        accepted: those of `synthetic` that the quality gate accepts, None without one.
+        online: by `Arm.synthetic`, what makes samples while a network trains, where the task learns from such.
+    """
+
+    config: PipelineConfig
+    real: Source
+    synthetic: Source | None
+    counterparts: Source
+    entries: list[dict[str, Any]]
+    folder: Path
+    target: Source | None = None
+    target_labelled: Source | None = None
+    accepted: Source | None = None
+    online: Mapping[str, OnlineInsertion | OnlineRemoval] = field(default_factory=dict)
+
+    name: ClassVar[str]
+    learns_from: ClassVar[tuple[str, ...]]
+
+    @property
+    @abstractmethod
+    def metrics(self) -> Mapping[str, Metric | PooledMetric]:
+        """The scores of a patient, the main one first."""
+
+    def cell(
+        self, name: str, arm: Arm, seed: int, also: Callable[[torch.nn.Module, dict[str, Any]], None] | None = None
+    ) -> dict[str, Any]:
+        """Trains one network and scores it on every patient: "scores" by patient and metric, and the losses.
+
+        Args:
+            also: is given the network and its results before the network is forgotten.
+        """
+        insertion = self.synthetic_of(arm)
+        before = insertion.without_room if isinstance(insertion, OnlineInsertion) else 0
+        network, losses = self.fitted(name, arm, seed)
+        results = self.results(network)
+        if also is not None:
+            also(network, results)
+        counted = {}
+        if isinstance(insertion, OnlineInsertion):
+            counted["without_room"] = insertion.without_room - before
+        unit = length_unit(*self.entries)
+        return {"arm": name, "seed": seed, **results, "losses": losses, "length_unit": unit, **counted}
+
+    @property
+    def sample_size(self) -> tuple[int, ...] | None:
+        """One size for the samples of every arm; None: as the views are, which all have one."""
+        sources = (self.real, self.synthetic, self.target_labelled)
+        return sample_size(sources, self.config.evaluation.patch_size)
+
+    @property
+    def arms(self) -> dict[str, Arm]:
+        """Those that there are, the user's own among them."""
+        return arms_of(self.config.evaluation)
+
+    def synthetic_of(self, arm: Arm) -> Source | Online | None:
+        """Where the synthetic samples of an arm come from; None of one without.
+
+        Raises:
+            DataError: if there is no written, or no accepted, case.
+        """
+        if arm.synthetic is None:
+            return None
+        if arm.synthetic in self.online:
+            return self.online[arm.synthetic]
+        source = self.accepted if arm.synthetic == "accepted" else self.synthetic
+        if source is None:
+            remedy = "Lower synthesis.gate, or train longer" if self.synthetic else "Raise synthesis.insertions"
+            raise DataError(
+                f"evaluation.arms: found no {arm.synthetic} synthetic case; expected some, to learn from. {remedy}, or "
+                "leave the arms out that need them."
+            )
+        return source
+
+    def fitted(self, name: str, arm: Arm, seed: int) -> tuple[torch.nn.Module, list[tuple[int, float]]]:
+        """One trained network, and its loss now and then, (update, loss)."""
+        settings = self.config.evaluation
+        losses: list[tuple[int, float]] = []
+        with track(f"{self.name} {name}, seed {seed}", settings.updates) as tracker:
+
+            def on_update(update: int, loss: float) -> None:
+                tracker.advance(f"loss {loss:.3f}")
+                if update % LOSS_EVERY == 0:
+                    losses.append((update, round(loss, 5)))
+
+            return self.trained(arm, seed, on_update), losses
+
+    def results(self, network: torch.nn.Module) -> dict[str, Any]:
+        """What a network scores, by patient and metric, as JSON; "scores" among it."""
+        results: dict[str, Any] = {}
+        patients = sorted({entry["patient"] for entry in self.entries})
+        with track("score patients", len(patients)) as tracker:
+            for patient in patients:
+                results[patient] = self.scored(network, [e for e in self.entries if e["patient"] == patient])
+                tracker.advance()
+        return self.gathered(results)
+
+    @property
+    def size_limits_mm(self) -> tuple[float, ...]:
+        """What parts the lesions into size classes, where a cell counts any."""
+        return self.config.evaluation.size_limits_mm
+
+    @classmethod
+    @abstractmethod
+    def check(cls, real: Source, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
+        """Refuses patients that the task cannot be trained or scored on, before anything is.
+
+        Raises:
+            DataError: saying what is missing.
+        """
+
+    @abstractmethod
+    def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
+        """One network."""
+
+    @abstractmethod
+    def scored(self, network: torch.nn.Module, entries: list[dict[str, Any]]) -> Any:
+        """One patient's result, from its cases."""
+
+    @abstractmethod
+    def gathered(self, results: dict[str, Any]) -> dict[str, Any]:
+        """What the cell keeps of the results by patient, as JSON; "scores" among it."""
+
+    @abstractmethod
+    def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
+        """Scores (P, S), one column a cell, whose mean is the arm's figure."""
+
+
+class Segmentation(Downstream):
+    """Outline the tumor, or the classes that the data has."""
+
+    name = "segmentation"
+    learns_from = ("inserted", "translated")
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Metric]:
+        """Of one class; of several the means over them, and each class's own."""
+        classes = self.config.data.class_names
+        if len(classes) == 1:
+            return METRICS
+        return dict(METRICS) | {
+            f"{name}{CLASS_SEPARATOR}{kind}": replace(metric, title=f"{metric.title}, {kind}")
+            for kind in classes
+            for name, metric in METRICS.items()
+        }
+
+    @classmethod
+    def check(cls, real: Source, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
+        """Any patients will do: one without a tumor is scored too."""
+
+    @property
+    def network_config(self) -> SegmentationConfig:
+        return network_config_of(self.config)
+
+    def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
+        s = self.config.evaluation
+        real = self.target_labelled if arm.target else self.real
+        assert real is not None  # arms of the target are refused where it has no labels
+        samples = SegmentationSamples(
+            real,
+            self.synthetic_of(arm),
+            synthetic_ratio=s.synthetic_ratio,
+            seed=seed,
+            patch_size=self.sample_size,
+            length=s.updates * s.batch_size,
+            pasting=arm.pasting(self.real),
+            augmentation=arm.augmentation(self.config.data.spatial_dims, self.target or self.real),
+        )
+        return train_segmenter(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
+
+    def scored(self, network: torch.nn.Module, entries: list[dict[str, Any]]) -> dict[str, Any]:
+        """Its "scores", and its "detection": the lesions found and what was found beside them."""
+        pairs = [self.segmented(network, entry) for entry in entries]
+        classes = self.config.data.class_names
+        outlined = [
+            Outlined(entry["scan"], p, t, entry["spacing_mm"][: t.ndim])
+            for entry, (p, t) in zip(entries, pairs, strict=True)
+        ]
+        dims = max(truth.ndim for _, truth in pairs)  # where a patient has volumes, a picture is one of one slice
+        spacing_mm = next(entry["spacing_mm"] for entry in entries if len(entry["spacing_mm"]) >= dims)
+        pairs = [
+            (p.reshape(t.shape + (1,) * (dims - t.ndim)), t.reshape(t.shape + (1,) * (dims - t.ndim))) for p, t in pairs
+        ]
+        return {"scores": self._scores(pairs, spacing_mm[:dims]), "detection": count_detections(outlined, len(classes))}
+
+    def _scores(self, pairs: list[tuple[np.ndarray, np.ndarray]], spacing_mm: Sequence[float]) -> dict[str, float]:
+        tolerance_mm, classes = self.config.evaluation.tolerance_mm, self.config.data.class_names
+        by_class = [
+            score_patient([(p == number, t == number) for p, t in pairs], spacing_mm, tolerance_mm)
+            for number in range(1, len(classes) + 1)
+        ]
+        means = {name: float(np.mean([scores[name] for scores in by_class])) for name in METRICS}
+        if len(classes) == 1:
+            return means
+        own = {
+            f"{name}{CLASS_SEPARATOR}{kind}": value
+            for kind, scores in zip(classes, by_class, strict=True)
+            for name, value in scores.items()
+        }
+        return means | own
+
+    def gathered(self, results: dict[str, Any]) -> dict[str, Any]:
+        return {part: {patient: r[part] for patient, r in results.items()} for part in ("scores", "detection")}
+
+    def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
+        return score_table(cells, patients, metric)
+
+    def segmented(self, network: torch.nn.Module, entry: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """(prediction, truth) of one case, class numbers at the shape it is stored in."""
+        view = View(entry, None, 0)
+        raw = np.array(view.raw(self.folder, "image"), np.float32)
+        return self.predicted(network, Window.from_dict(entry["window"]).normalize(raw)), view.classes(self.folder)
+
+    def predicted(self, network: torch.nn.Module, normalized: np.ndarray) -> np.ndarray:
+        """Class numbers of an image (*S) in [-1, 1]; a volume goes through a 2-D network slice by slice.
+
+        An image smaller than the samples is filled up as they were, and cut back.
+        """
+        image, config = torch.from_numpy(filled_up(normalized, self.sample_size)), self.network_config
+        own = tuple(slice(size) for size in normalized.shape)
+        if image.ndim == config.spatial_dims:
+            return predict(network, image[None], config)[0].numpy()[own]
+        stack = image.movedim(-1, 0)[:, None]  # (Z, 1, X, Y)
+        return predict(network, stack, config)[:, 0].movedim(0, -1).numpy()[own]
+
+
+def network_config_of(config: PipelineConfig) -> SegmentationConfig:
+    """Of the settings.
+
+    Raises:
+        ConfigError: if such a network cannot be built.
+    """
+    s, data = config.evaluation, config.data
+    return SegmentationConfig(
+        spatial_dims=data.spatial_dims,
+        classes=len(data.class_names),
+        network=s.network,
+        channels=s.channels,
+        updates=s.updates,
+        batch_size=s.batch_size,
+        learning_rate=s.learning_rate,
+        precision=s.precision,
+        patch_size=s.patch_size,
+    )
+
+
+class Classification(Downstream):
+    """Tell whether there is a tumor, in a slice (2-D), a volume (3-D), or a patch of either."""
+
+    name = "classification"
+    learns_from = ("inserted", "removed")
+
+    @property
+    def metrics(self) -> Mapping[str, PooledMetric]:
+        return POOLED_METRICS
+
+    @classmethod
+    def check(cls, real: Source, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
+        """Both kinds to train on, and where whole views are scored both kinds in two patients."""
+        ClassificationSamples(real, None, None, synthetic_ratio=0, seed=0, length=0, patch_size=patch_size)
+        if patch_size is None:
+            check_kinds([np.array([view.tumor_voxels > 0 for view in views]) for views in held_out.values()])
+
+    @property
+    def network_config(self) -> ClassificationConfig:
+        s = self.config.evaluation
+        return ClassificationConfig(
+            spatial_dims=self.config.data.spatial_dims,
+            width=s.classifier_width,
+            updates=s.updates,
+            batch_size=s.batch_size,
+            learning_rate=s.learning_rate,
+            precision=s.precision,
+        )
+
+    def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
+        s = self.config.evaluation
+        synthetic = self.synthetic_of(arm)
+        assert synthetic is None or isinstance(synthetic, Source)  # nothing is made online for it
+        samples = ClassificationSamples(
+            self.real,
+            synthetic,
+            self.counterparts,
+            synthetic_ratio=s.synthetic_ratio,
+            seed=seed,
+            patch_size=s.patch_size,
+            length=s.updates * s.batch_size,
+            pasting=arm.pasting(self.real),
+            augmentation=arm.augmentation(self.config.data.spatial_dims, self.target or self.real),
+        )
+        return train_classifier(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
+
+    def scored(self, network: torch.nn.Module, entries: list[dict[str, Any]]) -> Scored:
+        probabilities, tumor = [], []
+        for view in views_of(entries, self.folder, self.config.data.spatial_dims):
+            patches = list(patches_of(view.read(self.folder), self.config.evaluation.patch_size))
+            if patches:
+                images = np.stack([filled_up(image, self.sample_size) for image, _ in patches])[:, None]
+                probabilities.append(tumor_probability(network, torch.from_numpy(images), self.network_config))
+                tumor += [bool(label.any()) for _, label in patches]
+        return Scored(torch.cat(probabilities).double().numpy(), np.array(tumor))
+
+    def gathered(self, results: dict[str, Any]) -> dict[str, Any]:
+        """The metrics of a patient alone (None where all slices are of one kind), and all probabilities."""
+        return {
+            "scores": {patient: within_patient(scored) for patient, scored in results.items()},
+            "slices": {
+                patient: {"probability": [round(float(x), 6) for x in s.scores], "tumor": s.tumor.tolist()}
+                for patient, s in results.items()
+            },
+        }
+
+    def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
+        columns = []
+        for cell in cells:
+            slices = [cell["slices"][patient] for patient in patients]
+            scored = [Scored(np.array(s["probability"]), np.array(s["tumor"])) for s in slices]
+            columns.append(pseudo_values(scored, POOLED_METRICS[metric].score))
+        return np.stack(columns, axis=1)
+
+
+DOWNSTREAM: dict[str, type[Downstream]] = {kind.name: kind for kind in (Segmentation, Classification)}
+"""By `evaluation.task`."""
+
+
+def check_network(config: PipelineConfig) -> None:
+    """Refuses a network that cannot be built, before hours of training a GAN.
+
+    Raises:
+        ConfigError: saying which of its settings does not fit.
+    """
+    if config.evaluation.task == Segmentation.name:
+        network_config_of(config)
