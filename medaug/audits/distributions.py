@@ -12,12 +12,10 @@ from monai.data import MetaTensor
 from medaug.audits.material import UNIT, Material
 from medaug.audits.measures import Finding, Insertion, Limits, skipped
 from medaug.audits.measures import diversity as spread
-from medaug.audits.measures import kernel as kernels
 from medaug.audits.measures import memorisation as memory
 from medaug.audits.measures.distributions import MEASURES, Measure, distribution_audit
-from medaug.audits.measures.frechet import QUESTION, frechet_audit, principal
+from medaug.audits.measures.frechet import frechet_audit, principal
 from medaug.audits.measures.lesions import Lesions, standardised
-from medaug.audits.measures.radiomics import radiomics_available, radiomics_table
 from medaug.figures.audits import Crop, crop_grid, histograms, scatter
 from medaug.transforms import InsertTumor
 from medaug.volumes import affine_of
@@ -101,37 +99,15 @@ def diversity_in_one_place(material: Material, limits: Limits) -> Look:
 
 
 def frechet(material: Material, limits: Limits) -> Look:
-    return _frechet(material, limits, (material.real.features, material.synthetic.features), "frechet", "handcrafted")
-
-
-def frechet_radiomics(material: Material, limits: Limits) -> Look:
-    name, kind = "frechet_radiomics", "radiomics"
-    if not radiomics_available():
-        reason = 'numpyradiomics is not installed: pip install "medaug[radiomics]"'
-        return skipped(name, QUESTION.format(kind=kind), reason), None
-    real, made = (radiomics_table(lesions.images, lesions.masks) for lesions in (material.real, material.synthetic))
-    return _frechet(material, limits, (real, made), name, kind)
-
-
-def kernel(material: Material, limits: Limits) -> Look:
+    """The picture shows both sets in their first two principal components, beside the floor."""
     real, made = material.real, material.synthetic
-    finding = kernels.kernel_audit(real, made, limits, seed=material.seed)
-    return finding, _components(finding, (real.features, made.features), "MMD²")
-
-
-def _frechet(material: Material, limits: Limits, tables: tuple[np.ndarray, np.ndarray], name: str, kind: str) -> Look:
-    finding = frechet_audit(material.real, material.synthetic, tables, limits, name=name, kind=kind, seed=material.seed)
-    return finding, _components(finding, tables, "d²")
-
-
-def _components(finding: Finding, tables: tuple[np.ndarray, np.ndarray], figure: str) -> bytes | None:
-    """Both sets in their first two principal components, beside the floor."""
+    finding = frechet_audit(real, made, limits, seed=material.seed)
     if finding.value is None:
-        return None
-    real, made = (standardised(table, tables[0]) for table in tables)
-    ours, theirs, share = principal(real, made, 2)
+        return finding, None
+    scores = standardised(real.features, real.features), standardised(made.features, real.features)
+    ours, theirs, share = principal(*scores, 2)
     labels = (f"first principal component (both: {share:.0%} of the variance)", "second principal component")
-    return scatter(ours, theirs, finding.details["floors"], finding.value, labels=labels, figure_label=figure)
+    return finding, scatter(ours, theirs, finding.details["floors"], finding.value, labels=labels, figure_label="d²")
 
 
 def _filled_anew(made: Insertion, material: Material) -> Lesions:

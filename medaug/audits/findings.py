@@ -13,7 +13,6 @@ from dataclasses import asdict
 import medaug
 from medaug.audits.kept import finding_of, kept_rows
 from medaug.audits.measures import Finding, Limits
-from medaug.audits.measures.radiomics import radiomics_available
 from medaug.audits.registry import audits_of
 from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json
@@ -68,7 +67,6 @@ def _made_of(name: str, config: PipelineConfig, run: RunDir) -> str:
             read_json(run.weights / "model.json")["sha256"],
             read_json(run.split)["hash"],
             *datalists,
-            *([radiomics_available()] if name.endswith("radiomics") else []),
         ]
     )
 

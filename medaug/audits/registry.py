@@ -36,8 +36,6 @@ AUDITS: dict[str, Look] = {
     "diversity": distributions.diversity,
     "diversity_in_one_place": distributions.diversity_in_one_place,
     "frechet": distributions.frechet,
-    "frechet_radiomics": distributions.frechet_radiomics,
-    "kernel": distributions.kernel,
 }
 TRANSLATION_AUDITS: dict[str, Callable[[Translations, Limits], tuple[Finding, bytes | None]]] = {
     "steganography": translations.steganography,

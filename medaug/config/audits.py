@@ -45,8 +45,6 @@ class LimitsConfig(Section):
         LimitConfig(warn=0.2, fail=0.05), description="difference by seed or style, by that of two real lesions"
     )
     frechet: LimitConfig = Field(LimitConfig(warn=1, fail=2), description="squared distance, by that of real with real")
-    frechet_radiomics: LimitConfig = Field(LimitConfig(warn=1, fail=2), description="as frechet, on radiomics features")
-    kernel: LimitConfig = Field(LimitConfig(warn=1, fail=3), description="squared distance, by that of real with real")
 
     @model_validator(mode="before")
     @classmethod

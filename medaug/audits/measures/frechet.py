@@ -1,7 +1,7 @@
-"""Fréchet distance between features of real and synthetic lesions, on radiomics and on the repository's own features.
+"""Fréchet distance between the handcrafted features of real and synthetic lesions.
 
-The Fréchet radiomics distance (Osuala 2024, Konz and Osuala 2024, 2412.01496): features of each image, z-scored by the
-real set, a Gaussian fitted to each set, and d² = |μ₁ − μ₂|² + Tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½) (Dowson and Landau 1982).
+The Fréchet radiomics distance (Osuala 2024, Konz and Osuala 2024, 2412.01496) on our own features: they are z-scored by
+the real set, a Gaussian is fitted to each set, and d² = |μ₁ − μ₂|² + Tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½) (Dowson and Landau 1982).
 
 Departs from the paper: sets are compared at equal sizes, beside the same distance between groups of real patients; with
 fewer than ten lesions a feature, the features are reduced to principal components, so that a covariance can be fitted;
@@ -21,32 +21,16 @@ from medaug.errors import DataError
 
 LESIONS_A_FEATURE = 10
 LEAST_COMPONENTS = 2
-QUESTION = "Do synthetic lesions have the {kind} features of real ones, their spread and correlations included?"
+NAME = "frechet"
+QUESTION = "Do synthetic lesions have the handcrafted features of real ones, their spread and correlations included?"
 
 
-def frechet_audit(
-    real: Lesions,
-    synthetic: Lesions,
-    features: tuple[np.ndarray, np.ndarray],
-    limits: Limits,
-    *,
-    name: str,
-    kind: str,
-    seed: int,
-) -> Finding:
-    """Judges the distance by that between groups of real patients.
-
-    Args:
-        features: (N, F) of the real, (M, F) of the synthetic lesions.
-        name: of the audit.
-        kind: of the features, as in "radiomics".
-        limits: in multiples of the floor.
-    """
-    question = QUESTION.format(kind=kind)
+def frechet_audit(real: Lesions, synthetic: Lesions, limits: Limits, *, seed: int) -> Finding:
+    """Judges the distance by that between groups of real patients; `limits` are multiples of that floor."""
     if (reason := too_few(real, synthetic)) is not None:
-        return skipped(name, question, reason)
+        return skipped(NAME, QUESTION, reason)
     rng, group = np.random.RandomState(seed), group_size(real, synthetic)
-    scores = [standardised(rows, features[0]) for rows in features]
+    scores = [standardised(lesions.features, real.features) for lesions in (real, synthetic)]
     count, kept = components_for(scores, real.patients, group), scores[0].shape[1]
     ours, theirs, explained = principal(scores[0], scores[1], count)
     halves = against_halves(frechet_distance, ours, theirs, real.patients, group, rng)
@@ -56,8 +40,8 @@ def frechet_audit(
         f"{low:.2f} to {high:.2f}), up to {halves.floor:.2f} between groups of real patients. {_small(count, kept)}"
     )
     return judged(
-        name,
-        question,
+        NAME,
+        QUESTION,
         sentence,
         value=halves.value,
         low=low,
