@@ -11,7 +11,7 @@ import argparse
 import json
 from pathlib import Path
 
-from medaug.exports.dataset import export_dataset
+from medaug.exports.datasets import export_dataset
 
 
 def main() -> None:

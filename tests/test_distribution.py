@@ -24,10 +24,6 @@ PERMISSIVE = {
     "Mozilla Public License 2.0 (MPL 2.0)", "PSF-2.0", "Python Software Foundation License", "Zlib",
 }  # fmt: skip
 """MPL-2.0 is weak copyleft, file by file: accepted for packages that are used unchanged."""
-UNDECLARED = {"mlcroissant": "Apache-2.0"}
-"""What the metadata of a package leaves out: by the LICENSE.md of mlcommons/croissant."""
-
-
 ROW = r"^\| ([\w.-]+) +\| (.+?) +\|"
 """Name and licence in the table of docs/licences.md."""
 
@@ -57,7 +53,7 @@ def licences(pinned) -> dict[str, str]:
         normal(name): licence for name, licence in re.findall(ROW, (ROOT / "docs/licences.md").read_text(), re.M)
     }
     known = of_page | declared  # the page for what is not installed: make test needs no tools for a release
-    return {name: UNDECLARED.get(name, licence) for name, licence in known.items() if name in pinned}
+    return {name: licence for name, licence in known.items() if name in pinned}
 
 
 def test_every_pinned_dependency_has_a_permissive_licence(pinned, licences):

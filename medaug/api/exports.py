@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def export(run: AnyPath, out: AnyPath, *, to: str) -> str:
     """Writes a run's synthetic cases together with its real ones in a format of `FORMATS`; says what is in it."""
-    from medaug.exports.dataset import export_dataset
+    from medaug.exports.datasets import export_dataset
 
     return export_dataset(Path(run), Path(out), to)
 

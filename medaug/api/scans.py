@@ -165,7 +165,7 @@ def anomaly(
 
 
 def _check_unwritten(scan: AnyPath, out: AnyPath, overwrite: bool, *kinds: str) -> None:
+    from medaug.data.atomic import check_unwritten
     from medaug.data.suffixes import stem_of
-    from medaug.exports.output import check_unwritten
 
     check_unwritten(Path(out), [f"{stem_of(Path(scan))}_{kind}" for kind in kinds], overwrite=overwrite)

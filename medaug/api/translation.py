@@ -37,8 +37,8 @@ def synth_ct(
         MedaugError: whatever is refused.
     """
     check_seed(seed)
+    from medaug.data.atomic import check_unwritten
     from medaug.data.suffixes import stem_of
-    from medaug.exports.output import check_unwritten
     from medaug.scans.synth_ct import translate_scan
 
     stem = "synthetic" if deidentify else f"{stem_of(Path(scan).resolve())}_synthetic"
@@ -73,7 +73,7 @@ def compare(
     Raises:
         DataError: if the two are not of one grid and unit.
     """
-    from medaug.exports.output import check_unwritten
+    from medaug.data.atomic import check_unwritten
     from medaug.scans.compare import compare_images
 
     if out is not None:

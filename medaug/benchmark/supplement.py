@@ -14,8 +14,7 @@ from typing import NamedTuple
 from medaug.benchmark.drawings import Drawing, by_patient, differences, drawings_of
 from medaug.benchmark.reading import read_results
 from medaug.config.files import dump_config
-from medaug.data.atomic import atomic_path, read_json, to_json
-from medaug.exports.output import check_free
+from medaug.data.atomic import atomic_path, check_free, read_json, to_json
 from medaug.figures.charts import to_png
 from medaug.figures.vector import to_svg
 from medaug.report.scrubbing import known_paths, without_paths, without_roots

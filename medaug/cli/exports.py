@@ -17,7 +17,7 @@ Weights = Annotated[Path, typer.Argument(help="Weights folder, for example `out/
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a finished `medaug run`.")],
     out: Annotated[Path, typer.Argument(help="New folder.")],
-    to: Annotated[str, typer.Option(help="nnunet, msd, bids, datalist or croissant.")],
+    to: Annotated[str, typer.Option(help="nnunet, msd or datalist.")],
 ) -> None:
     """Write a run's synthetic cases together with its real ones, in the format of another tool.
 

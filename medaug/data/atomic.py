@@ -10,10 +10,11 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from functools import partial
+from glob import escape
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -74,6 +75,44 @@ def write_error(path: str | Path, error: OSError) -> RunError:
     """The message for a file or folder that cannot be written: path, reason, remedy."""
     remedy = REMEDIES.get(error.errno or 0, "Check the disk, or choose another output folder.")
     return RunError(f"{path}: cannot be written ({error.strerror or error}). {remedy}")
+
+
+def check_free(out: Path) -> None:
+    """Refuses a path that anything is at.
+
+    Raises:
+        RunError: naming it.
+    """
+    if out.exists():
+        raise RunError(f"{out}: exists already; nothing is written over it. Choose another name, or remove it.")
+
+
+def check_new(out: Path) -> None:
+    """Refuses what is there already; an empty folder may be filled.
+
+    Raises:
+        RunError: naming it.
+    """
+    if not out.is_dir() or any(out.iterdir()):
+        check_free(out)
+
+
+def check_unwritten(out: Path, names: Sequence[str], *, overwrite: bool) -> None:
+    """Refuses a folder that holds results of an earlier call.
+
+    Args:
+        names: what the results' files are named, up to their first `_` or `.`.
+        overwrite: what is there may be replaced.
+
+    Raises:
+        RunError: naming a file.
+    """
+    there = [path for name in names for path in sorted(out.glob(f"{escape(name)}[._]*"))]
+    if there and not overwrite:
+        raise RunError(
+            f"{there[0]}: exists already, of an earlier call; nothing is written over it. Choose another --out, or "
+            "replace it with --overwrite."
+        )
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import medaug
-from medaug.data.atomic import atomic_path, write_json, write_text
+from medaug.data.atomic import atomic_path, check_new, write_json, write_text
 from medaug.data.weights import read_weights, write_weights
 from medaug.errors import WeightsError
 from medaug.exports.model_card import card_library, model_card
-from medaug.exports.output import check_new
 from medaug.models.network import DirectionNetwork
 from medaug.models.weights import Weights, load_weights
 from medaug.splits import pseudonym

@@ -10,9 +10,8 @@ from typing import Any
 
 from medaug.audits.kept import finding_of, kept_rows
 from medaug.config.files import load_config
-from medaug.data.atomic import read_json, write_text
+from medaug.data.atomic import check_free, read_json, write_text
 from medaug.errors import ConfigError
-from medaug.exports.output import check_free
 from medaug.models.weights import Weights, load_weights
 from medaug.report.audits_section import limit_text, value_text
 from medaug.report.sections import interval_text, main_metric

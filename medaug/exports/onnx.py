@@ -19,9 +19,8 @@ import numpy as np
 import torch
 
 import medaug
-from medaug.data.atomic import atomic_path
+from medaug.data.atomic import atomic_path, check_free
 from medaug.errors import ConfigError, WeightsError
-from medaug.exports.output import check_free
 from medaug.models import Direction
 from medaug.models.network import DirectionNetwork
 from medaug.models.weights import Weights, load_weights

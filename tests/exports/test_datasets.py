@@ -1,10 +1,8 @@
 """A run's set in the formats of others: read back, labels exact, patients on one side, nobody named."""
 
-import re
 import shutil
 from pathlib import Path
 
-import mlcroissant
 import numpy as np
 import pytest
 from monai.auto3dseg import datafold_read
@@ -20,7 +18,7 @@ from medaug.data.phantom_folder import write_phantoms
 from medaug.doctor.examination import examine
 from medaug.errors import ConfigError, DataError, LeakageError, RunError
 from medaug.exports import cases as cases_of_run
-from medaug.exports.dataset import FORMATS, export_dataset
+from medaug.exports.datasets import FORMATS, export_dataset
 from medaug.splits import PARTS, Split
 from medaug.stages.pipeline import run_pipeline
 from medaug.volumes import spacing_of
@@ -45,11 +43,6 @@ def nnunet(exported):
 
 def pairs(name, folder):
     """(case, image, label) of every exported pair that a format has a name for."""
-    if name == "bids":
-        for sidecar in folder.rglob("*_image.json"):
-            stem = str(sidecar).removesuffix("_image.json")
-            yield read_json(sidecar)["Case"], f"{stem}_image.nii.gz", f"{stem}_dseg.nii.gz"
-        return
     ending = "_0000.nii.gz" if name == "nnunet" else ".nii.gz"
     for image in [*folder.rglob("images*/*.nii.gz")]:
         case = image.name.removesuffix(ending)
@@ -129,7 +122,7 @@ def number(patient):
     return f"{int(patient[-3:]) + 1:03d}"
 
 
-@pytest.mark.parametrize("name", ["nnunet", "msd", "datalist", "croissant"])
+@pytest.mark.parametrize("name", FORMATS)
 def test_our_own_layouts_know_synthetic_cases_and_everybody_they_were_made_from(exported, nnunet, tiny_run, name):
     found = {case["case"]: case for case in find_cases(nnunet if name == "nnunet" else exported[name])}
     records = read_json(tiny_run.synthetic / "datalist.json")["training"]
@@ -141,18 +134,20 @@ def test_our_own_layouts_know_synthetic_cases_and_everybody_they_were_made_from(
         assert case["synthetic"]["trained_on"] == [number(patient) for patient in record["training_patients"]]
 
 
-def test_bids_is_read_back_with_every_label_and_everybody_a_case_was_made_from(exported, tiny_run):
-    cases = find_cases(exported["bids"] / "derivatives" / "medaug")
-    assert len(cases) == 14 and len({case["patient"] for case in cases}) == 8
-    records = {f"synthetic-{r['case']}": r for r in read_json(tiny_run.synthetic / "datalist.json")["training"]}
-    for case in cases:
-        image = Path(case["image"])
-        assert image.name.removesuffix("_image.nii.gz") == Path(case["label"]).name.removesuffix("_dseg.nii.gz")
-        record = records.get(read_json(image.with_name(f"{image.name.removesuffix('.nii.gz')}.json"))["Case"])
-        assert ("synthetic" in case) == (record is not None)
-        if record is not None:
-            assert {f"sub-{number(patient)}" for patient in made_from(record)} <= set(case["synthetic"]["made_from"])
-            assert case["patient"] == f"sub-{number(record['parent']['patient'])}"
+def test_a_bids_sidecar_says_whom_a_synthetic_image_was_made_from(exported, tmp_path):
+    """Such a folder is what medaug 0.1 exported."""
+    (entry, *_) = [e for e in read_json(exported["datalist"] / "datalist.json")["training"] if "synthetic" in e]
+    subject = f"sub-{entry['patient']}"
+    anat = tmp_path / subject / "anat"
+    for desc, provenance in (("real", {}), ("synthetic", {"Provenance": entry["synthetic"]})):
+        write_json(anat / f"{subject}_run-001_desc-{desc}_FLAIR.json", provenance)
+        for kind, name in (("images", "FLAIR"), ("labels", "dseg")):
+            source = exported["datalist"] / kind / f"{entry['case']}.nii.gz"
+            shutil.copy(source, anat / f"{subject}_run-001_desc-{desc}_{name}.nii.gz")
+    real, made = sorted(find_cases(tmp_path), key=lambda case: "synthetic" in case)
+    assert "synthetic" not in real and real["patient"] == made["patient"] == subject
+    made_from = {f"sub-{patient}" for patient in entry["synthetic"]["made_from_patients"]}
+    assert made_from <= set(made["synthetic"]["made_from"])
 
 
 @pytest.mark.parametrize("name", ["nnunet", "msd"])
@@ -245,38 +240,6 @@ def test_monai_reads_the_folds_of_the_datalist(exported, tiny_run):
     assert sorted(validated) == read_json(tiny_run.split)["train"]
 
 
-def test_bids_names_parse_and_sidecars_say_where_a_case_comes_from(exported, tiny_run):
-    root = exported["bids"] / "derivatives" / "medaug"
-    description = read_json(root / "dataset_description.json")
-    assert description["DatasetType"] == "derivative" and description["GeneratedBy"][0]["Name"] == "medaug"
-    name = re.compile(r"sub-(\d{3})_run-\d{3}_desc-(real|synthetic)_(image|dseg)\.(nii\.gz|json)")
-    files = [path for path in root.rglob("sub-*") if path.is_file()]
-    assert files and all(name.fullmatch(path.name)[1] in path.parent.parent.name for path in files)
-    records = {f"synthetic-{r['case']}": r for r in read_json(tiny_run.synthetic / "datalist.json")["training"]}
-    sidecars = [read_json(path) for path in root.rglob("*desc-synthetic_image.json")]
-    assert len(sidecars) == len(records)
-    for sidecar in sidecars:
-        record, provenance = records[sidecar["Case"]], sidecar["Provenance"]
-        assert sidecar["Synthetic"] and provenance["seed"] == record["seed"]
-        assert provenance["weights"] == record["weights"] and provenance["parent"] == record["parent"]["case"]
-    rows = (root / "participants.tsv").read_text().splitlines()
-    split = read_json(tiny_run.split)
-    assert sum(row.endswith("\ttest") for row in rows) == len(split["test"])
-
-
-def test_croissant_reads_its_own_records_back(exported):
-    dataset = mlcroissant.Dataset(jsonld=str(exported["croissant"] / "croissant.json"))
-    assert not dataset.metadata.issues.errors
-    records = [
-        {key.split("/")[1]: value and value.decode() for key, value in row.items()} for row in dataset.records("cases")
-    ]
-    assert len(records) == 14
-    for record in records:
-        assert (exported["croissant"] / record["image"]).exists() and (exported["croissant"] / record["label"]).exists()
-        assert (record["kind"] == "real") == (not record["made_from_patients"])
-        assert record["kind"] == "real" or record["split"] == "train"
-
-
 @pytest.fixture
 def named(copy_of_run):
     """A run whose patients have names that no case has."""
@@ -329,14 +292,12 @@ def test_pictures_become_volumes_of_one_slice_with_their_voxel_size(tiny_config,
     np.testing.assert_array_equal(scan.numpy(), picture.numpy())
     assert spacing_of(scan.affine, 2) == (6.0, 6.0) and scan.meta["dtype"] == "uint8"
     assert read_json(folder / "dataset.json")["channel_names"] == {"0": "flair"}
-    export_dataset(run.root, tmp_path / "bids", "bids")
-    assert len([*(tmp_path / "bids").rglob("*_desc-synthetic_FLAIR.nii.gz")]) == 2
 
 
 def test_what_cannot_be_exported_is_refused(tiny_run, copy_of_run, tmp_path, exported):
     with pytest.raises(RunError, match="exists already"):
         export_dataset(tiny_run.root, exported["msd"], "msd")
-    with pytest.raises(ConfigError, match="expected one of nnunet, msd, bids, datalist, croissant"):
+    with pytest.raises(ConfigError, match="expected one of nnunet, msd, datalist"):
         export_dataset(tiny_run.root, tmp_path / "x", "nifti")
     shutil.rmtree(copy_of_run.synthetic)
     copy_of_run.done("synthesize").unlink()  # as after train-cycle
@@ -379,10 +340,3 @@ def test_a_failed_export_leaves_nothing(tiny_run, tmp_path, monkeypatch):
     with pytest.raises(RunError, match="No space left"):
         export_dataset(tiny_run.root, tmp_path / "x", "msd")
     assert not any(tmp_path.iterdir())
-
-
-def test_without_mlcroissant_the_error_names_the_extra(tiny_run, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "mlcroissant", None)
-    with pytest.raises(ConfigError, match=r"medaug\[croissant\]"):
-        export_dataset(tiny_run.root, tmp_path / "x", "croissant")
-    assert not (tmp_path / "x").exists()

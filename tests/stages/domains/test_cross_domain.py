@@ -13,7 +13,7 @@ from medaug.data.cache import open_array
 from medaug.data.files import read_label, read_scan
 from medaug.data.writers import ScanRecord, write_layout
 from medaug.errors import ConfigError, DataError, LeakageError, RunError
-from medaug.exports.dataset import export_dataset
+from medaug.exports.datasets import export_dataset
 from medaug.phantoms import phantoms
 from medaug.runs.folder import RunDir
 from medaug.stages.domains import evaluate_domains as stage
