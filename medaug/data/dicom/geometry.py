@@ -1,12 +1,12 @@
 """The grid of a stack of planes: sorted along their normal, checked to be regular, as one affine (DICOM PS3.3 C.7.6.2).
 
-Positions are trusted; SliceThickness, SpacingBetweenSlices and the order of files are not. What is no regular grid is
-refused: a gantry tilt is a shear, and uneven or missing slices would need resampling.
+highdicom orders the planes and makes the affine, of files and of frames alike. Positions are trusted; SliceThickness,
+SpacingBetweenSlices and the order of files are not. What is no regular grid is refused with the reason: a gantry tilt
+is a shear, and uneven or missing slices would need resampling.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,31 +15,12 @@ import numpy as np
 from medaug.data.dicom.planes import Plane
 from medaug.errors import DataError
 
-log = logging.getLogger(__name__)
-
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 ORIENTATION_TOLERANCE = 1e-3  # of unit vectors, as a difference of their components
 SHEAR_TOLERANCE = 5e-3  # drift in the plane over the distance along the normal: 0.3 degrees
-TELLING = (
-    "AcquisitionNumber",
-    "TemporalPositionIdentifier",
-    "TemporalPositionIndex",
-    "FrameAcquisitionNumber",
-    "EchoNumbers",
-    "EchoTime",
-    "EffectiveEchoTime",
-    "InversionTime",
-    "DiffusionBValue",
-    "TriggerTime",
-    "ContrastBolusAgent",
-    "ConvolutionKernel",
-    "KVP",
-    "ImageType",
-    "FrameType",
-    "StackID",
-    "AcquisitionTime",
-    "ContentTime",
-)
+TELLING = """AcquisitionNumber TemporalPositionIdentifier TemporalPositionIndex FrameAcquisitionNumber EchoNumbers
+    EchoTime EffectiveEchoTime InversionTime DiffusionBValue TriggerTime ContrastBolusAgent ConvolutionKernel KVP
+    ImageType FrameType StackID AcquisitionTime ContentTime""".split()
 """Tags that tell two acquisitions apart, the most telling first."""
 
 
@@ -57,63 +38,56 @@ def sorted_stack(planes: Sequence[Plane], where: Path) -> tuple[list[Plane], np.
     Raises:
         DataError: for planes that are no regular grid, naming what differs and where.
     """
+    from highdicom.spatial import create_affine_matrix_from_attributes, get_plane_sort_index
+
     _check_orientations(planes, where)
     _check_sizes(planes, where)
-    normal = planes[0].normal
-    order = sorted(planes, key=lambda plane: float(plane.position_mm @ normal))
-    if len(order) == 1:
-        return order, _affine(order[0], normal * abs(order[0].number("SliceThickness") or 1.0))
-    positions = np.array([plane.position_mm for plane in order])
-    _check_distinct(order, positions @ normal, where)
-    _check_upright(positions, normal, where)
-    _check_even(order, positions @ normal, where)
-    if len(order) == 2:
-        _check_pair(order, float(np.diff(positions @ normal)[0]), where)
-    return order, _affine(order[0], (positions[-1] - positions[0]) / (len(order) - 1))
+    axes = planes[0].orientation / np.linalg.norm(planes[0].orientation, axis=1, keepdims=True)
+    positions = [plane.position_mm for plane in planes]
+    order = [planes[i] for i in get_plane_sort_index(positions, axes.ravel(), index_convention="RD")]
+    first, step_mm = order[0], None
+    thickness_mm = abs(first.number("SliceThickness") or 1.0)
+    if len(order) > 1:
+        positions = np.array([plane.position_mm for plane in order])
+        normal = np.cross(*axes)
+        _check_distinct(order, positions @ normal, where)
+        _check_upright(positions - positions[0], normal, where)
+        _check_even(order, positions @ normal, where)
+        step_mm = (positions[-1] - positions[0]) / (len(order) - 1)
+    affine = create_affine_matrix_from_attributes(first.position_mm, axes.ravel(), first.spacing_mm, thickness_mm)
+    if step_mm is not None:
+        affine[:3, 2] = step_mm  # as measured: within the tolerance the planes may drift
+    return order, LPS_TO_RAS @ affine
 
 
 def telling_tags(planes: Sequence[Plane], at_most: int | None = None) -> str:
     """The tags in which these planes differ, with their values, of which there may be `at_most`; for messages."""
     found = []
     for keyword in TELLING:
-        values = {str(plane.get(keyword)) for plane in planes}
+        values = sorted({str(plane.get(keyword)) for plane in planes})
         if 1 < len(values) <= (at_most or len(planes)):
-            listed = sorted(values)
-            found.append(f"{keyword} ({', '.join(listed[:4])}{', ...' if len(listed) > 4 else ''})")
+            found.append(f"{keyword} ({', '.join(values[:4])}{', ...' if len(values) > 4 else ''})")
     return "; ".join(found[:3])
 
 
-def _affine(first: Plane, step_mm: np.ndarray) -> np.ndarray:
-    between_rows, between_columns = first.spacing_mm
-    along_row, along_column = first.orientation
-    lps = np.eye(4)
-    lps[:3, 0], lps[:3, 1] = along_row * between_columns, along_column * between_rows
-    lps[:3, 2], lps[:3, 3] = step_mm, first.position_mm
-    return LPS_TO_RAS @ lps
-
-
 def _check_orientations(planes: Sequence[Plane], where: Path) -> None:
+    groups: list[list[Plane]] = []
     for plane in planes:
-        gram = plane.orientation @ plane.orientation.T
-        if np.abs(gram - np.eye(2)).max() > 10 * ORIENTATION_TOLERANCE:
+        if np.abs(plane.orientation @ plane.orientation.T - np.eye(2)).max() > 10 * ORIENTATION_TOLERANCE:
             raise DataError.about(
                 plane.file,
                 "an ImageOrientationPatient that is not two perpendicular unit vectors",
                 "a valid one",
                 "Export the series again, or correct the tag.",
             )
-    groups: list[tuple[np.ndarray, int]] = []
-    for plane in planes:
-        for index, (orientation, count) in enumerate(groups):
-            if np.abs(orientation - plane.orientation).max() <= ORIENTATION_TOLERANCE:
-                groups[index] = (orientation, count + 1)
-                break
-        else:
-            groups.append((plane.orientation, 1))
+        off = (np.abs(group[0].orientation - plane.orientation).max() > ORIENTATION_TOLERANCE for group in groups)
+        near = next((group for group, is_off in zip(groups, off, strict=True) if not is_off), None)
+        if near is None:
+            groups.append(near := [])
+        near.append(plane)
     if len(groups) > 1:
-        listed = "; ".join(
-            f"{count} × [{', '.join(f'{x:.3f}' for x in orientation.ravel())}]" for orientation, count in groups[:4]
-        )
+        texts = [", ".join(f"{x:.3f}" for x in group[0].orientation.ravel()) for group in groups[:4]]
+        listed = "; ".join(f"{len(group)} × [{text}]" for group, text in zip(groups, texts, strict=False))
         raise DataError.about(
             where,
             f"slices of {len(groups)} orientations ({listed})",
@@ -123,58 +97,48 @@ def _check_orientations(planes: Sequence[Plane], where: Path) -> None:
 
 
 def _check_sizes(planes: Sequence[Plane], where: Path) -> None:
-    sizes = {(int(plane.header.Rows), int(plane.header.Columns)) for plane in planes}
-    if len(sizes) > 1:
-        listed = ", ".join(f"{rows} × {columns}" for rows, columns in sorted(sizes))
-        raise DataError.about(
-            where, f"slices of different sizes (Rows × Columns: {listed})", "one size", "Split the series by size."
-        )
+    sizes = sorted({(int(plane.header.Rows), int(plane.header.Columns)) for plane in planes})
     spacings = np.array([plane.spacing_mm for plane in planes])
+    if len(sizes) > 1:
+        found = f"slices of different sizes (Rows × Columns: {', '.join(f'{r} × {c}' for r, c in sizes)})"
+        raise DataError.about(where, found, "one size", "Split the series by size.")
     if (spacings <= 0).any():
-        raise DataError.about(
-            where, f"a PixelSpacing of {spacings.min():g} mm", "spacings above 0", "Export the series again."
-        )
+        found = f"a PixelSpacing of {spacings.min():g} mm"
+        raise DataError.about(where, found, "spacings above 0", "Export the series again.")
     if np.abs(spacings / spacings[0] - 1).max() > 1e-3:
-        low, high = spacings.min(axis=0), spacings.max(axis=0)
-        raise DataError.about(
-            where,
-            f"different PixelSpacing ({_mm(*low)} to {_mm(*high)})",
-            "one voxel size",
-            "Split the series by PixelSpacing.",
-        )
+        low, high = (" × ".join(f"{mm:.4g}" for mm in bound) for bound in (spacings.min(axis=0), spacings.max(axis=0)))
+        found = f"different PixelSpacing ({low} mm to {high} mm)"
+        raise DataError.about(where, found, "one voxel size", "Split the series by PixelSpacing.")
 
 
 def _check_distinct(order: list[Plane], levels_mm: np.ndarray, where: Path) -> None:
     """Several planes at one place are several acquisitions, or no volume at all."""
-    close = np.diff(levels_mm) < 1e-3
-    if not close.any():
+    close = np.flatnonzero(np.diff(levels_mm) < 1e-3)
+    if not len(close):
         return
-    pairs = [(order[i], order[i + 1]) for i in np.flatnonzero(close)]
-    tags = telling_tags(order)
+    tags, folders = telling_tags(order), {plane.file.parent for plane in order}
     told = f"they differ in {tags}" if tags else "no tag tells them apart"
-    folders = sorted({str(plane.file.parent) for plane in order})
-    spread = f"; the files lie in {len(folders)} folders" if len(folders) > 1 else ""
-    if close.all():
+    told += f"; the files lie in {len(folders)} folders" if len(folders) > 1 else ""
+    if len(close) == len(order) - 1:
         raise DataError.about(
             where,
-            f"{len(order)} slices at one position, which is not a volume ({told}{spread})",
+            f"{len(order)} slices at one position, which is not a volume ({told})",
             "a stack of slices",
             "A time series or a scan for timing: give one of its slices, or another series.",
         )
-    a, b = pairs[0]
+    a, b = order[close[0]], order[close[0] + 1]
     raise DataError.about(
         where,
-        f"{len(pairs)} slices at the position of another one, such as {a.name} and {b.name}: {told}{spread}",
+        f"{len(close)} slices at the position of another one, such as {a.name} and {b.name}: {told}",
         "one acquisition in a series",
         "Two acquisitions are mixed: copy the files of one (by that tag) to a folder of their own.",
     )
 
 
-def _check_upright(positions_mm: np.ndarray, normal: np.ndarray, where: Path) -> None:
+def _check_upright(steps_mm: np.ndarray, normal: np.ndarray, where: Path) -> None:
     """The line through the slices' corners has to stand on the slices."""
-    steps = positions_mm - positions_mm[0]
-    along = steps @ normal
-    drift = np.linalg.norm(steps - along[:, None] * normal, axis=1)
+    along = steps_mm @ normal
+    drift = np.linalg.norm(steps_mm - along[:, None] * normal, axis=1)
     worst = int(drift.argmax())
     if drift[worst] > np.maximum(SHEAR_TOLERANCE * along[worst], min(0.05, 0.1 * along[1])):
         degrees = np.degrees(np.arctan2(drift[worst], along[worst]))
@@ -189,52 +153,43 @@ def _check_upright(positions_mm: np.ndarray, normal: np.ndarray, where: Path) ->
 
 def _check_even(order: list[Plane], levels_mm: np.ndarray, where: Path) -> None:
     increments = np.diff(levels_mm)
-    mean = (levels_mm[-1] - levels_mm[0]) / len(increments)
+    least, mean = increments.min(), float(increments.mean())
     off = np.abs(levels_mm - (levels_mm[0] + mean * np.arange(len(levels_mm)))).max()
     if off <= min(0.1 * mean, 0.01 * mean + 0.05):
-        return
-    usual = float(np.median(increments))
-    ratios = increments / increments.min()
-    gaps = np.flatnonzero(np.rint(ratios) > 1)
+        return _check_pair(order[0], mean, where) if len(order) == 2 else None
+    ratios = increments / least
     tags = telling_tags(order, at_most=len(order) // 2)  # a tag that differs from slice to slice tells nothing
     hint = f"; the slices differ in {tags}" if tags else ""
-    between = f"from {increments.min():.4g} to {increments.max():.4g} mm"
+    between = f"from {least:.4g} to {increments.max():.4g} mm"
     if np.abs(ratios - np.rint(ratios)).max() <= 0.05:
-        missing = int(np.rint(ratios).sum()) - len(increments)
-        a, b = order[gaps[0]], order[gaps[0] + 1]
+        missing, gap = int(np.rint(ratios).sum()) - len(increments), int(np.argmax(np.rint(ratios) > 1))
+        names = f"{order[gap].name} and {order[gap + 1].name}"
         raise DataError.about(
             where,
-            f"slice increments {between}: {missing} missing slice(s), the first between {a.name} and {b.name}{hint}",
-            f"a slice every {increments.min():.4g} mm",
+            f"slice increments {between}: {missing} missing slice(s), the first between {names}{hint}",
+            f"a slice every {least:.4g} mm",
             "Copy the missing files, or keep a run of slices without a gap.",
         )
     raise DataError.about(
         where,
-        f"uneven slice increments, {between} (usually {usual:.4g}){hint}",
+        f"uneven slice increments, {between} (usually {np.median(increments):.4g}){hint}",
         "evenly spaced slices",
         "Resample it to even slices elsewhere, or use an evenly reconstructed series; medaug does not do it silently.",
     )
 
 
-def _check_pair(order: list[Plane], distance_mm: float, where: Path) -> None:
+def _check_pair(first: Plane, distance_mm: float, where: Path) -> None:
     """Two slices are always evenly spaced: only a tag can tell that nothing is missing between them."""
-    spacing, thickness = (order[0].number(keyword) for keyword in ("SpacingBetweenSlices", "SliceThickness"))
+    spacing, thickness = (first.number(keyword) for keyword in ("SpacingBetweenSlices", "SliceThickness"))
     if spacing and abs(abs(spacing) - distance_mm) <= 0.01 * distance_mm + 0.05:
         return
     if thickness and distance_mm <= 1.5 * thickness:
         return
+    known = ["missing" if value_mm is None else f"{value_mm:g} mm" for value_mm in (spacing, thickness)]
     raise DataError.about(
         where,
-        f"two slices {distance_mm:.4g} mm apart, and neither SpacingBetweenSlices ({_known(spacing)}) nor "
-        f"SliceThickness ({_known(thickness)}) says that none is missing between them",
+        f"two slices {distance_mm:.4g} mm apart, and neither SpacingBetweenSlices ({known[0]}) nor "
+        f"SliceThickness ({known[1]}) says that none is missing between them",
         "a complete series",
         "Copy the missing files, or give the slices one by one.",
     )
-
-
-def _known(value_mm: float | None) -> str:
-    return "missing" if value_mm is None else f"{value_mm:g} mm"
-
-
-def _mm(rows: float, columns: float) -> str:
-    return f"{rows:.4g} × {columns:.4g} mm"

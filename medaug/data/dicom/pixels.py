@@ -1,24 +1,68 @@
-"""Pixel data as numbers: decompressed by pydicom's codecs, rescaled plane by plane, and where the padding is.
+"""Pixel data as numbers: their size checked before anything is decoded, decompressed by pydicom's codecs, rescaled
+plane by plane, and where the padding is.
 
-Values are kept exactly: padding keeps its value (-3024 HU, say) and is told apart by a mask.
+A codec allocates what its own stream declares, not what Rows and Columns say: a few bytes can ask for gigabytes. Values
+are kept exactly: padding keeps its value (-3024 HU, say) and is told apart by a mask.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_fragments, generate_frames
 from pydicom.pixels import get_decoder, pixel_array
-from pydicom.uid import UID
+from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
 
-from medaug.data.dicom.codestreams import PIXELS, oversized
-from medaug.data.dicom.planes import Plane
+from medaug.data.unpacking import check_declared
 from medaug.errors import DataError
+
+if TYPE_CHECKING:
+    from medaug.data.dicom.planes import Plane
+
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+PACKED_RATIO, PACKED_AT_LEAST = 1032, 2**26
+"""Decoded bytes that one byte of compressed pixels may stand for, and what any file may: empty slices pack well."""
+J2K_START = b"\xff\x4f\xff\x51"  # SOC, SIZ (ISO/IEC 15444-1, annex A)
+J2K_BOXES = 1024  # within so many bytes the codestream begins where a file has JP2's boxes around it
+JPEG_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # SOF of JPEG and of JPEG-LS
 
 INT16 = np.iinfo(np.int16)
 LOWEST_HU = -1024.0  # air is at -1000; scanners store nothing below this but padding and noise
 NEVER_MEASURED_HU = -2000.0  # -2000, -2048 and -3024 are what scanners put where they did not measure
+
+
+def declared_bytes(header: Dataset) -> int:
+    """What the pixels of all frames take once decoded, by the header.
+
+    Raises:
+        Exception: any kind, where the header holds something else than numbers.
+    """
+    frames, samples = int(header.get("NumberOfFrames") or 1), int(header.get("SamplesPerPixel") or 1)
+    return frames * samples * int(header.Rows) * int(header.Columns) * int(header.BitsAllocated) // 8
+
+
+def check_proportion(header: Dataset, file: Path) -> None:
+    """Refuses more pixels than the file's data can stand for, and frames that have no data.
+
+    Raises:
+        DataError: with the numbers.
+    """
+    data = None
+    try:
+        data = next((header[keyword].value for keyword in PIXELS if keyword in header), None)
+        if data is None or not (header.get("Rows") and header.get("Columns")):
+            return  # which is told later
+        packed = header.file_meta.TransferSyntaxUID.is_encapsulated
+        check_declared(declared_bytes(header), len(data), *((PACKED_RATIO, PACKED_AT_LEAST) if packed else (1, 0)))
+        frames = int(header.get("NumberOfFrames") or 1)
+        if packed and frames > 1 and sum(1 for _ in generate_fragments(data)) < frames:
+            raise ValueError(f"a header that declares {frames} frames, and fewer pieces of pixel data")
+    except Exception as error:  # pydicom meets damaged bytes with every kind of exception
+        raise _undecodable(file, error) from error
 
 
 def stored_frames(plane: Plane) -> np.ndarray:
@@ -27,27 +71,29 @@ def stored_frames(plane: Plane) -> np.ndarray:
     Raises:
         DataError: if the codec is not installed, or the pixel data are cut off, damaged or of another size.
     """
-    _check_codec(plane)
+    header, file = plane.header, plane.file
+    _check_codec(header.file_meta.get("TransferSyntaxUID", UID("")), file)
     try:
-        other = oversized(plane.header)
-        array = None if other else pixel_array(plane.header)
+        other = _oversized(header)
+        array = None if other else pixel_array(header)
     except Exception as error:  # the codecs meet damaged bytes with every kind of exception
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise DataError.about(
-            plane.file,
-            f"pixel data that cannot be decoded ({reason[0]})",
-            "complete pixel data",
-            "The file is cut off or damaged: copy or export it again.",
-        ) from error
+        raise _undecodable(file, error) from error
     if array is None:
-        rows, columns = plane.header.Rows, plane.header.Columns
         raise DataError.about(
-            plane.file,
+            file,
             f"compressed pixel data of {other} pixels",
-            f"({rows}, {columns}), its Rows and Columns",
+            f"({header.Rows}, {header.Columns}), its Rows and Columns",
             "The file is damaged or was made to exhaust memory: export it again.",
         )
     return array if array.ndim == 3 else array[None]
+
+
+def without_pixels(header: Dataset) -> Dataset:
+    """The same data set without its pixel data (changed in place, to hold a large series once in memory)."""
+    for keyword in PIXELS:
+        if keyword in header:
+            delattr(header, keyword)
+    return header
 
 
 def rescaled(stored: np.ndarray, plane: Plane) -> np.ndarray:
@@ -80,8 +126,10 @@ def padding_of(array: np.ndarray, stored: np.ndarray, planes: Sequence[Plane], s
         if value is not None:
             low, high = sorted((value, value if limit is None else limit))
             padding[..., index] = (stored[..., index] >= low) & (stored[..., index] <= high)
-    if str(planes[0].get("Modality")).upper() == "CT":
-        outside = _outside_the_circle(array.shape[:2], spacing_mm)
+    if planes[0].modality == "CT":
+        sizes_mm = array.shape[:2] * spacing_mm
+        x, y = ((np.arange(n) - (n - 1) / 2) * mm for n, mm in zip(array.shape, spacing_mm, strict=False))
+        outside = x[:, None] ** 2 + y**2 > (min(sizes_mm) / 2) ** 2
         padding |= (array <= NEVER_MEASURED_HU) | ((array < LOWEST_HU) & outside[..., None])
     return padding
 
@@ -97,36 +145,66 @@ def _as_stored(plane: Plane, keyword: str) -> int | None:
     return wrapped - (1 << bits) if signed and wrapped >= 1 << (bits - 1) else wrapped
 
 
-def _outside_the_circle(shape: tuple[int, int], spacing_mm: np.ndarray) -> np.ndarray:
-    """(X, Y) bool: beyond the inscribed circle."""
-    x, y = ((np.arange(size) - (size - 1) / 2) * step for size, step in zip(shape, spacing_mm, strict=True))
-    radius = min(size * step for size, step in zip(shape, spacing_mm, strict=True)) / 2
-    return x[:, None] ** 2 + y[None, :] ** 2 > radius**2
+def _undecodable(file: Path, error: Exception) -> DataError:
+    reason = str(error).strip().splitlines() or [type(error).__name__]
+    return DataError.about(
+        file,
+        f"pixel data that cannot be decoded ({reason[0]})",
+        "complete pixel data",
+        "The file is cut off or damaged: copy or export it again.",
+    )
 
 
-def _check_codec(plane: Plane) -> None:
-    syntax: UID = plane.header.file_meta.get("TransferSyntaxUID", UID(""))
+def _check_codec(syntax: UID, file: Path) -> None:
     try:
         available = get_decoder(syntax).is_available
     except NotImplementedError:
         raise DataError.about(
-            plane.file,
+            file,
             f"the transfer syntax {syntax.name or 'missing'}",
             "one that pydicom decodes",
             "Decompress it elsewhere, for example with gdcmconv or dcmconv.",
         ) from None
     if not available:
-        raise DataError.about(
-            plane.file,
-            f"pixel data compressed as {syntax.name}, and no codec for it is installed",
-            "a codec",
-            'Run `pip install "medaug[codecs]"`, or decompress the series.',
-        )
+        found = f"pixel data compressed as {syntax.name}, and no codec for it is installed"
+        remedy = 'Run `pip install "medaug[codecs]"`, or decompress the series.'
+        raise DataError.about(file, found, "a codec", remedy)
 
 
-def without_pixels(header: Dataset) -> Dataset:
-    """The same data set without its pixel data (changed in place, to hold a large series once in memory)."""
-    for keyword in PIXELS:
-        if keyword in header:
-            delattr(header, keyword)
-    return header
+def _oversized(header: Dataset) -> tuple[int, int] | None:
+    """(rows, columns) of the first frame that declares others than the header; None if none does, or none says."""
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    if syntax in JPEG2000TransferSyntaxes:
+        size_of = _j2k_size
+    elif syntax in [*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes]:
+        size_of = _jpeg_size
+    else:
+        return None
+    expected, count = (header.Rows, header.Columns), int(header.get("NumberOfFrames") or 1)
+    for frame in generate_frames(header.PixelData, number_of_frames=count):
+        found = size_of(frame)
+        if found is not None and found != expected:
+            return found
+    return None
+
+
+def _j2k_size(frame: bytes) -> tuple[int, int] | None:
+    """Ysiz − YOsiz and Xsiz − XOsiz of the SIZ segment."""
+    start = frame[:J2K_BOXES].find(J2K_START)
+    if start < 0 or len(frame) < start + 24:
+        return None
+    fields = frame[start + 8 : start + 24]  # behind Lsiz and Rsiz
+    x, y, left, top = (int.from_bytes(fields[i : i + 4], "big") for i in range(0, 16, 4))
+    return y - top, x - left
+
+
+def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
+    """The lines and samples of the first start-of-frame segment."""
+    place = 2  # behind SOI
+    while place + 9 <= len(frame) and frame[place] == 0xFF:
+        marker = frame[place + 1]
+        if marker in JPEG_FRAMES:
+            size = frame[place + 5 : place + 9]
+            return int.from_bytes(size[:2], "big"), int.from_bytes(size[2:], "big")
+        place += 1 if marker == 0xFF else 2 + int.from_bytes(frame[place + 2 : place + 4], "big")
+    return None

@@ -1,10 +1,13 @@
 """Reads one DICOM series as one volume, exactly: values in their own unit (HU for CT), geometry in mm, RAS.
 
-`series.py` says which files, `checks.py` and `geometry.py` refuse what is no volume, `pixels.py` decodes.
+`series` says which files, `planes` and `geometry` refuse what is no volume, `pixels` decodes. highdicom's
+`get_volume_from_series` is not the whole of it: it takes no multi-frame file and no file without a frame of reference,
+inverts MONOCHROME1, and knows no padding; where it takes a series, the result is the same.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,15 +15,20 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
-from medaug.data.dicom.checks import check_hounsfield, check_plane, check_series, modality_of
-from medaug.data.dicom.codestreams import declared_bytes
-from medaug.data.dicom.geometry import sorted_stack
-from medaug.data.dicom.pixels import padding_of, rescaled, stored_frames, without_pixels
+from medaug.data.dicom.geometry import sorted_stack, telling_tags
+from medaug.data.dicom.pixels import declared_bytes, padding_of, rescaled, stored_frames, without_pixels
 from medaug.data.dicom.planes import Plane, read_planes
 from medaug.data.dicom.series import choose_series
 from medaug.data.unpacking import check_within_limit
 from medaug.errors import DataError
 from medaug.volumes import check_finite
+
+log = logging.getLogger(__name__)
+
+ONE_WAY = ("EchoNumbers", "ContrastBolusAgent", "ConvolutionKernel", "TemporalPositionIdentifier", "DiffusionBValue")
+"""Tags that have one value in a volume: slices that differ in them were acquired or reconstructed in different ways."""
+DARKEST_TISSUE_HU = -500.0  # a CT of a body has lung or air around it
+WATER_HU = -100.0
 
 
 @dataclass(frozen=True)
@@ -62,40 +70,56 @@ def read_series(path: str | Path, *, series_uid: str | None = None) -> DicomVolu
     """
     where = Path(path)
     planes = [plane for file in choose_series(where, series_uid).files for plane in read_planes(file)]
-    for plane in planes:
-        check_plane(plane)
     planes, affine = sorted_stack(planes, where)
-    check_series(planes, where)
+    _check_one_acquisition(planes, where)
     _check_total(planes, where)
     stored = _stored(planes)
     array = _stacked([rescaled(stored[..., index], plane) for index, plane in enumerate(planes)])
     check_finite(array, str(where))
     padding = padding_of(array, stored, planes, np.linalg.norm(affine[:3, :2], axis=0))
-    modality = modality_of(planes[0])
+    modality = planes[0].modality
     if modality == "CT":
-        check_hounsfield(array, padding, planes[0], where)
+        _warn_of_other_units(array[~padding], planes[0], where)
     if len(planes) == 1:
         array, padding = array[..., 0], padding[..., 0]
     headers = [plane.header for plane in planes[: None if planes[0].frame is None else 1]]
     return DicomVolume(array, affine, headers, modality, padding if padding.any() else None)
 
 
-def _check_total(planes: Sequence[Plane], where: Path) -> None:
-    """Refuses a series beyond the limit of one image, before any of it is decoded.
+def _check_one_acquisition(planes: Sequence[Plane], where: Path) -> None:
+    modalities = sorted({plane.modality for plane in planes})
+    if len(modalities) > 1:
+        raise DataError.about(where, f"the modalities {', '.join(modalities)}", "one", "Split the series by Modality.")
+    for keyword in ONE_WAY:
+        if len({str(plane.get(keyword)) for plane in planes}) > 1:
+            raise DataError.about(
+                where,
+                f"two acquisitions mixed in one series: it differs in {telling_tags(planes)}",
+                "one acquisition in a series",
+                f"Copy the files of one {keyword} to a folder of their own.",
+            )
 
-    Raises:
-        DataError: with both numbers.
-    """
+
+def _check_total(planes: Sequence[Plane], where: Path) -> None:
+    """Refuses a series beyond the limit of one image, before any of it is decoded."""
     try:
         total = sum(declared_bytes(header) for header in {plane.file: plane.header for plane in planes}.values())
     except (ValueError, TypeError, AttributeError) as error:
-        raise DataError.about(
-            where,
-            f"no valid size of its pixels ({type(error).__name__})",
-            "Rows, Columns and BitsAllocated",
-            "Export it again.",
-        ) from error
+        found, expected = f"no valid size of its pixels ({type(error).__name__})", "Rows, Columns and BitsAllocated"
+        raise DataError.about(where, found, expected, "Export it again.") from error
     check_within_limit(total, where)
+
+
+def _warn_of_other_units(measured: np.ndarray, plane: Plane, where: Path) -> None:
+    """Says why the values (n,) of a CT do not look like HU."""
+    kind = plane.get("RescaleType")
+    low, high = (float(measured.min()), float(measured.max())) if measured.size else (DARKEST_TISSUE_HU, WATER_HU)
+    if kind is not None and str(kind).upper() != "HU":
+        log.warning("%s: a CT whose RescaleType is %s, not HU: its values are used as they are", where, kind)
+    elif low > DARKEST_TISSUE_HU:
+        log.warning("%s: a CT with nothing below %g, and so no air: not HU, or cut out of the body", where, low)
+    elif high < WATER_HU:
+        log.warning("%s: a CT with nothing above %g, and so no tissue: not HU, or empty", where, high)
 
 
 def _stored(planes: Sequence[Plane]) -> np.ndarray:
@@ -112,8 +136,7 @@ def _stored(planes: Sequence[Plane]) -> np.ndarray:
 
 def _stacked(slices: list[np.ndarray]) -> np.ndarray:
     """Slices as one volume, each contiguous in memory; of the type that holds them all."""
-    kind = np.result_type(*slices)
-    stack = np.empty((*slices[0].shape, len(slices)), dtype=kind, order="F")
+    stack = np.empty((*slices[0].shape, len(slices)), dtype=np.result_type(*slices), order="F")
     for index, values in enumerate(slices):
         stack[..., index] = values
     return stack
