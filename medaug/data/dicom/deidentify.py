@@ -14,7 +14,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.tag import Tag
 
-from medaug.data.dicom.taken_over import coded
+from medaug.data.dicom.source import coded
 from medaug.errors import ConfigError, DataError
 
 METHOD = "Basic Application Confidentiality Profile, by dicom-anonymizer"

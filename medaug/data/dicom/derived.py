@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import datetime
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,7 @@ import medaug
 from medaug.data.atomic import atomic_path
 from medaug.data.dicom.deidentify import deidentified
 from medaug.data.dicom.reading import DicomVolume
-from medaug.data.dicom.stack import Stack, decimals
-from medaug.data.dicom.taken_over import coded, patient_and_study, source_images
+from medaug.data.dicom.source import Stack, coded, decimal, decimals, patient_and_study, source_images
 from medaug.errors import ConfigError, DataError, RunError
 from medaug.volumes import check_finite
 
@@ -56,6 +54,8 @@ TAGS: dict[str, dict[str, Any]] = {
     },
 }
 """What each kind of image must say besides the tags they share. MR has no rescale: its slope is 1."""
+STORED_AS = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "PixelRepresentation": 1}
+STORED_AS |= {"BitsAllocated": 16, "BitsStored": 16, "HighBit": 15}
 
 
 def write_derived_series(
@@ -99,7 +99,8 @@ def write_derived_series(
         )
     stored, stack = _stored(array, source), Stack.of(source)
     check_unused(out)
-    files = _files(stored, stack, source, modality, series_description, derivation)
+    shared = _shared(source.headers[0], stack, modality, series_description, derivation)
+    files = (_slice_of(shared, stored[..., index], source, stack, index) for index in range(stored.shape[-1]))
     names = [f"{number:04d}.dcm" for number in range(1, stored.shape[-1] + 1)]
     with atomic_path(out) as temporary:
         temporary.mkdir()
@@ -122,81 +123,60 @@ def _stored(array: np.ndarray, source: DicomVolume) -> np.ndarray:
     """The array as int16 (X, Y, Z), or the reason why it cannot be."""
     name = "the derived image"
     if array.shape != source.array.shape:
-        raise DataError.about(
-            name, f"shape {array.shape}", f"the source's shape {source.array.shape}", "Resample it to that grid."
-        )
+        found, expected = f"shape {array.shape}", f"the source's shape {source.array.shape}"
+        raise DataError.about(name, found, expected, "Resample it to that grid.")
     check_finite(array, name)
     whole, limits = np.rint(array), np.iinfo(np.int16)
     if whole.min() < limits.min or whole.max() > limits.max:
-        raise DataError.about(
-            name,
-            f"values from {array.min():g} to {array.max():g}",
-            "values that fit 16 bits (-32768 to 32767)",
-            "Check the unit; scale images that are not in HU.",
-        )
+        found, expected = f"values from {array.min():g} to {array.max():g}", "values that fit 16 bits (-32768 to 32767)"
+        raise DataError.about(name, found, expected, "Check the unit; scale images that are not in HU.")
     return whole.astype(np.int16).reshape(*array.shape[:2], -1)
 
 
-def _files(
-    stored: np.ndarray, stack: Stack, source: DicomVolume, modality: str, description: str, derivation: str
-) -> Iterator[Dataset]:
-    """One file a slice; what they share is made once."""
-    shared = _shared(source.headers[0], stack, modality, description, derivation)
-    for index in range(stored.shape[-1]):
-        file = copy.deepcopy(shared)
-        file.SOPInstanceUID, file.InstanceNumber = generate_uid(prefix=None), index + 1
-        file.ImagePositionPatient = decimals(stack.positions_mm[index])
-        file.SliceLocation = decimals([stack.locations_mm[index]])[0]
-        references = source_images(source.headers, stack.positions_mm[index], index)
-        if references:
-            file.SourceImageSequence = references
-        file.Columns, file.Rows = stored.shape[:2]
-        file.PixelData = np.ascontiguousarray(stored[..., index].T, dtype="<i2").tobytes()
-        file.file_meta = FileMetaDataset()
-        file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        yield file
+def _slice_of(shared: Dataset, stored: np.ndarray, source: DicomVolume, stack: Stack, index: int) -> Dataset:
+    """One slice (X, Y) as a file."""
+    file = copy.deepcopy(shared)
+    file.SOPInstanceUID, file.InstanceNumber = generate_uid(prefix=None), index + 1
+    file.ImagePositionPatient = decimals(stack.positions_mm[index])
+    file.SliceLocation = decimal(stack.locations_mm[index])
+    if references := source_images(source.headers, stack.positions_mm[index], index):
+        file.SourceImageSequence = references
+    file.Columns, file.Rows = stored.shape
+    file.PixelData = np.ascontiguousarray(stored.T, dtype="<i2").tobytes()
+    file.file_meta = FileMetaDataset()
+    file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return file
 
 
 def _shared(header: Dataset, stack: Stack, modality: str, description: str, derivation: str) -> Dataset:
     """Patient, study, series, equipment, geometry: what all files of the series say."""
     shared, now = patient_and_study(header), datetime.datetime.now()
-    number = header.get("SeriesNumber")
+    equipment = Dataset()  # medaug, which processed the images (PS3.3, C.12.1)
+    equipment.Manufacturer = equipment.ManufacturerModelName = "medaug"
+    equipment.SoftwareVersions, equipment.ContributionDescription = medaug.__version__, derivation
+    equipment.PurposeOfReferenceCodeSequence = [coded(codes.DCM.ProcessingEquipment)]
     tags = TAGS[modality] | {
         "SpecificCharacterSet": "ISO_IR 192",
         "Modality": modality,
         "SeriesInstanceUID": generate_uid(prefix=None),
-        "SeriesNumber": (int(number) if number else 0) + SERIES_NUMBERS_ON,
+        "SeriesNumber": int(header.get("SeriesNumber") or 0) + SERIES_NUMBERS_ON,
         "SeriesDescription": description,
         "DerivationDescription": derivation,
         "Manufacturer": "medaug",
         "ManufacturerModelName": "medaug",
         "SoftwareVersions": medaug.__version__,
-        "ContributingEquipmentSequence": Sequence([_equipment(derivation)]),
+        "ContributingEquipmentSequence": Sequence([equipment]),
         "BurnedInAnnotation": "YES" if header.get("BurnedInAnnotation") == "YES" else "NO",
         "PositionReferenceIndicator": None,
         "ImageOrientationPatient": decimals(stack.orientation.ravel()),
         "PixelSpacing": decimals(stack.spacing_mm[::-1]),  # DICOM: between rows, then between columns
-        "SliceThickness": None if stack.thickness_mm is None else decimals([stack.thickness_mm])[0],
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "BitsAllocated": 16,
-        "BitsStored": 16,
-        "HighBit": 15,
-        "PixelRepresentation": 1,
+        "SliceThickness": decimal(stack.thickness_mm),
+        **STORED_AS,
     }
+    if stack.gap_mm is not None:
+        tags["SpacingBetweenSlices"] = decimal(stack.gap_mm)
     for kind in ("InstanceCreation", "Series", "Content"):
         tags |= {f"{kind}Date": now.strftime("%Y%m%d"), f"{kind}Time": now.strftime("%H%M%S.%f")}
-    if stack.gap_mm is not None:
-        tags["SpacingBetweenSlices"] = decimals([stack.gap_mm])[0]
     for keyword, value in tags.items():
         setattr(shared, keyword, value)
     return shared
-
-
-def _equipment(derivation: str) -> Dataset:
-    """medaug, as the equipment that processed the images (PS3.3, C.12.1)."""
-    item = Dataset()
-    item.Manufacturer = item.ManufacturerModelName = "medaug"
-    item.SoftwareVersions, item.ContributionDescription = medaug.__version__, derivation
-    item.PurposeOfReferenceCodeSequence = [coded(codes.DCM.ProcessingEquipment)]
-    return item

@@ -18,9 +18,11 @@ from medaug.errors import DataError
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 ORIENTATION_TOLERANCE = 1e-3  # of unit vectors, as a difference of their components
 SHEAR_TOLERANCE = 5e-3  # drift in the plane over the distance along the normal: 0.3 degrees
-TELLING = """AcquisitionNumber TemporalPositionIdentifier TemporalPositionIndex FrameAcquisitionNumber EchoNumbers
-    EchoTime EffectiveEchoTime InversionTime DiffusionBValue TriggerTime ContrastBolusAgent ConvolutionKernel KVP
-    ImageType FrameType StackID AcquisitionTime ContentTime""".split()
+TELLING = (
+    "AcquisitionNumber", "TemporalPositionIdentifier", "TemporalPositionIndex", "FrameAcquisitionNumber", "EchoNumbers",
+    "EchoTime", "EffectiveEchoTime", "InversionTime", "DiffusionBValue", "TriggerTime", "ContrastBolusAgent",
+    "ConvolutionKernel", "KVP", "ImageType", "FrameType", "StackID", "AcquisitionTime", "ContentTime",
+)  # fmt: skip
 """Tags that tell two acquisitions apart, the most telling first."""
 
 
@@ -43,8 +45,8 @@ def sorted_stack(planes: Sequence[Plane], where: Path) -> tuple[list[Plane], np.
     _check_orientations(planes, where)
     _check_sizes(planes, where)
     axes = planes[0].orientation / np.linalg.norm(planes[0].orientation, axis=1, keepdims=True)
-    positions = [plane.position_mm for plane in planes]
-    order = [planes[i] for i in get_plane_sort_index(positions, axes.ravel(), index_convention="RD")]
+    directions, corners = axes.ravel().tolist(), [plane.position_mm.tolist() for plane in planes]
+    order = [planes[i] for i in get_plane_sort_index(corners, directions, index_convention="RD")]
     first, step_mm = order[0], None
     thickness_mm = abs(first.number("SliceThickness") or 1.0)
     if len(order) > 1:
@@ -54,7 +56,8 @@ def sorted_stack(planes: Sequence[Plane], where: Path) -> tuple[list[Plane], np.
         _check_upright(positions - positions[0], normal, where)
         _check_even(order, positions @ normal, where)
         step_mm = (positions[-1] - positions[0]) / (len(order) - 1)
-    affine = create_affine_matrix_from_attributes(first.position_mm, axes.ravel(), first.spacing_mm, thickness_mm)
+    place, spacing_mm = first.position_mm.tolist(), first.spacing_mm.tolist()
+    affine = create_affine_matrix_from_attributes(place, directions, spacing_mm, thickness_mm)
     if step_mm is not None:
         affine[:3, 2] = step_mm  # as measured: within the tolerance the planes may drift
     return order, LPS_TO_RAS @ affine

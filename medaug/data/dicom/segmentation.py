@@ -22,8 +22,7 @@ import medaug
 from medaug.data.atomic import atomic_path
 from medaug.data.dicom.deidentify import deidentified
 from medaug.data.dicom.reading import DicomVolume
-from medaug.data.dicom.stack import Stack, decimals
-from medaug.data.dicom.taken_over import instance_of, patient_and_study
+from medaug.data.dicom.source import Stack, decimal, decimals, instance_of, patient_and_study
 from medaug.errors import DataError
 
 SCT = codes.SCT
@@ -35,31 +34,17 @@ CODES: dict[str, tuple[Code, Code]] = {
     "lesion": (ABNORMAL, SCT.Lesion),
     "edema": (ABNORMAL, SCT.Edema),
     "necrosis": (ABNORMAL, SCT.Necrosis),
-    "liver": (STRUCTURE, SCT.Liver),
-    "kidney": (STRUCTURE, SCT.Kidney),
-    "spleen": (STRUCTURE, SCT.Spleen),
-    "pancreas": (STRUCTURE, SCT.Pancreas),
-    "aorta": (STRUCTURE, SCT.Aorta),
-    "lung": (STRUCTURE, SCT.Lung),
-    "bone": (STRUCTURE, SCT.Bone),
-    "brain": (STRUCTURE, SCT.Brain),
+    **{
+        organ.lower(): (STRUCTURE, getattr(SCT, organ))
+        for organ in ("Liver", "Kidney", "Spleen", "Pancreas", "Aorta", "Lung", "Bone", "Brain")
+    },
 }
 """Category and type (SNOMED CT) of the names medaug knows; a plural or a side ("left kidney") counts as the name."""
 OTHER = (SCT.Tissue, SCT.Tissue)
 UNKNOWN_MM = 1.0
 """The thickness of a single slice whose header does not say it; a segmentation must say one."""
-READ_BY_HIGHDICOM = (
-    "SeriesInstanceUID",
-    "Modality",
-    "Rows",
-    "Columns",
-    "PixelSpacing",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "NumberOfFrames",
-    "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
-)
+PLACE = ("Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
+FRAMES = ("NumberOfFrames", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
 
 def write_segmentation(
@@ -97,19 +82,44 @@ def write_segmentation(
     return out_file
 
 
+def _values(label: np.ndarray, source: DicomVolume, names: dict[int, str], out_file: Path) -> list[int]:
+    """The label's values above the background, checked."""
+    if label.shape != source.array.shape:
+        found, expected = f"a label of shape {label.shape}", f"the series' shape {source.array.shape}"
+        raise DataError.about(out_file, found, expected, "Resample the label onto the series' grid.")
+    values = [int(value) for value in np.unique(label) if value != 0]
+    if not values or len(values) > 255 or min(values) < 0:
+        found = f"{len(values)} label values besides 0, the least {min(values, default=0)}"
+        raise DataError.about(out_file, found, "1 to 255 values above 0", "Check the label.")
+    if missing := sorted(set(names) - set(values)):
+        remedy = "Check the label, or leave those names out."
+        raise DataError.about(out_file, f"label values {values}", f"also {missing}, which have names", remedy)
+    return values
+
+
+def _segment(number: int, value: int, name: str) -> SegmentDescription:
+    category, kind = next((pair for word, pair in CODES.items() if word in name.lower()), OTHER)
+    segment = SegmentDescription(number, name, category, kind, SegmentAlgorithmTypeValues.MANUAL)
+    segment.SegmentDescription = f"label value {value}"
+    return segment
+
+
 def _file(
     numbers: np.ndarray, described: list[SegmentDescription], source: DicomVolume, series_description: str
 ) -> Segmentation:
     """Segment numbers (*S) as a SEG."""
     stack = Stack.of(source)
+    thickness_mm = stack.thickness_mm or UNKNOWN_MM
     return Segmentation(
-        source_images=_images(source, stack),
+        source_images=_images(source, thickness_mm),
         pixel_array=numbers.reshape(*numbers.shape[:2], -1).transpose(2, 1, 0),
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=described,
         plane_positions=[PlanePositionSequence("PATIENT", decimals(at)) for at in stack.positions_mm],
         plane_orientation=PlaneOrientationSequence("PATIENT", decimals(stack.orientation.ravel())),
-        pixel_measures=_measures(stack),
+        pixel_measures=PixelMeasuresSequence(
+            decimals(stack.spacing_mm[::-1]), decimal(thickness_mm), decimal(stack.gap_mm)
+        ),
         series_instance_uid=generate_uid(prefix=None),
         series_number=int(source.headers[0].get("SeriesNumber") or 0) + 1,
         sop_instance_uid=generate_uid(prefix=None),
@@ -123,55 +133,15 @@ def _file(
     )
 
 
-def _values(label: np.ndarray, source: DicomVolume, names: dict[int, str], out_file: Path) -> list[int]:
-    """The label's values above the background, checked."""
-    if label.shape != source.array.shape:
-        raise DataError.about(
-            out_file,
-            f"a label of shape {label.shape}",
-            f"the series' shape {source.array.shape}",
-            "Resample the label onto the series' grid.",
-        )
-    values = [int(value) for value in np.unique(label) if value != 0]
-    if not values or len(values) > 255 or min(values) < 0:
-        raise DataError.about(
-            out_file,
-            f"{len(values)} label values besides 0, the least {min(values, default=0)}",
-            "1 to 255 values above 0",
-            "Check the label.",
-        )
-    if set(names) - set(values):
-        raise DataError.about(
-            out_file,
-            f"label values {values}",
-            f"also {sorted(set(names) - set(values))}, which have names",
-            "Check the label, or leave those names out.",
-        )
-    return values
-
-
-def _segment(number: int, value: int, name: str) -> SegmentDescription:
-    category, kind = next((pair for word, pair in CODES.items() if word in name.lower()), OTHER)
-    segment = SegmentDescription(
-        segment_number=number,
-        segment_label=name,
-        segmented_property_category=category,
-        segmented_property_type=kind,
-        algorithm_type=SegmentAlgorithmTypeValues.MANUAL,
-    )
-    segment.SegmentDescription = f"label value {value}"
-    return segment
-
-
-def _images(source: DicomVolume, stack: Stack) -> list[Dataset]:
+def _images(source: DicomVolume, thickness_mm: float) -> list[Dataset]:
     """What highdicom reads of the source's headers, with patient and study as they may be passed on."""
     shared, images = patient_and_study(source.headers[0]), []
+    shared.SliceThickness = thickness_mm
     for header in source.headers:
         image = copy.deepcopy(shared)
-        for keyword in READ_BY_HIGHDICOM:
+        for keyword in ("SeriesInstanceUID", "Modality", *PLACE, *FRAMES):
             if keyword in header:
                 image[keyword] = header[keyword]
-        image.SliceThickness = stack.thickness_mm or UNKNOWN_MM
         instance = instance_of(header)
         if instance is None:
             raise DataError(
@@ -181,11 +151,3 @@ def _images(source: DicomVolume, stack: Stack) -> list[Dataset]:
         image.SOPClassUID, image.SOPInstanceUID = instance
         images.append(image)
     return images
-
-
-def _measures(stack: Stack) -> PixelMeasuresSequence:
-    return PixelMeasuresSequence(
-        pixel_spacing=decimals(stack.spacing_mm[::-1]),
-        slice_thickness=decimals([stack.thickness_mm or UNKNOWN_MM])[0],
-        spacing_between_slices=None if stack.gap_mm is None else decimals([stack.gap_mm])[0],
-    )

@@ -10,8 +10,7 @@ import hashlib
 import logging
 import struct
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,17 +28,8 @@ log = logging.getLogger(__name__)
 NOT_SCANS = ("SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "RTIMAGE", "SR", "PR", "KO", "REG", "FID", "DOC", "ECG", "M3D")
 DEFLATED_RATIO, DEFLATED_AT_LEAST = 64, 2**26
 LISTED = 12  # series named in a message
-_TAGS = (
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "SeriesInstanceUID",
-    "StudyInstanceUID",
-    "PatientID",
-    "Modality",
-    "SeriesDescription",
-    "Rows",
-    "Columns",
-)
+_UIDS = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"]
+_TAGS = [*_UIDS, "PatientID", "Modality", "SeriesDescription", "Rows", "Columns"]
 
 
 @dataclass(frozen=True)
@@ -61,26 +51,22 @@ class Series:
 
 @dataclass(frozen=True)
 class _Header:
-    """What groups a file."""
+    """What groups a file: the series that it alone would be, and what kind of object it is."""
 
+    alone: Series
     sop_class: str
     sop_uid: str
-    uid: str
-    study_uid: str
-    patient: str
-    modality: str
-    description: str
     has_pixels: bool
 
     @property
     def is_scan(self) -> bool:
-        return self.has_pixels and self.modality not in NOT_SCANS
+        return self.has_pixels and self.alone.modality not in NOT_SCANS
 
     @property
     def is_cut_off(self) -> bool:
         """An image without its size, or nothing that says what it is: not to be passed over as something else."""
         name = UID(self.sop_class).name
-        return not self.has_pixels and ("Image Storage" in name or (name == self.sop_class and not self.modality))
+        return not self.has_pixels and ("Image Storage" in name or (name == self.sop_class and not self.alone.modality))
 
 
 def find_series(path: str | Path) -> list[Series]:
@@ -94,7 +80,7 @@ def find_series(path: str | Path) -> list[Series]:
     """
     path = Path(path)
     headers = {file: _header_of(file) for file in _dicom_files(path)}
-    scans = {file: header for file, header in headers.items() if header.is_scan}
+    groups: dict[tuple[str, str], dict[Path, _Header]] = defaultdict(dict)
     for file, header in headers.items():
         if header.is_cut_off:
             raise DataError.about(
@@ -103,12 +89,14 @@ def find_series(path: str | Path) -> list[Series]:
                 "a complete one",
                 "Copy or export it again, or move it away.",
             )
-    if not scans:
-        raise _no_scan(path, headers)
-    groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
-    for file, header in scans.items():
-        groups[header.uid, "" if header.uid else str(file.parent)].append(file)
-    return [_series(files, scans) for files in groups.values()]
+        if header.is_scan:
+            groups[header.alone.uid, "" if header.alone.uid else str(file.parent)][file] = header
+    if not groups:
+        classes = sorted({UID(header.sop_class).name or "without a SOP class" for header in headers.values()})
+        only = f"no scan, only DICOM objects of the kind {', '.join(classes)}"
+        found = only if classes else "a folder without DICOM files"
+        raise DataError.about(path, found, "CT, MR or other images", "Point to the images of a series.")
+    return [_together(members) for members in groups.values()]
 
 
 def choose_series(path: str | Path, series_uid: str | None = None) -> Series:
@@ -118,70 +106,58 @@ def choose_series(path: str | Path, series_uid: str | None = None) -> Series:
         DataError: as `find_series`; and if there are several and no choice, or none with this UID, listing them.
     """
     found = find_series(path)
-    if series_uid is not None:
-        chosen = [series for series in found if series.uid == series_uid]
-        if not chosen:
-            raise DataError.about(
-                path, f"no series {series_uid}", f"one of: {_listed(found)}", "Copy the UID from this list."
-            )
+    chosen = found if series_uid is None else [series for series in found if series.uid == series_uid]
+    if len(chosen) == 1 or (chosen and series_uid is not None):
         return chosen[0]
-    if len(found) > 1:
-        raise DataError.about(
-            path,
-            f"{len(found)} series: {_listed(found)}",
-            "one series, or a choice",
-            "Point to the folder of one, or choose one by its UID (series_uid; `medaug synth-ct --series`).",
-        )
-    return found[0]
+    more = f"; and {len(found) - LISTED} more" if len(found) > LISTED else ""
+    listed = "; ".join(map(str, found[:LISTED])) + more
+    if series_uid is not None:
+        raise DataError.about(path, f"no series {series_uid}", f"one of: {listed}", "Copy the UID from this list.")
+    raise DataError.about(
+        path,
+        f"{len(found)} series: {listed}",
+        "one series, or a choice",
+        "Point to the folder of one, or choose one by its UID (series_uid; `medaug synth-ct --series`).",
+    )
 
 
-def _dicom_files(path: Path) -> Iterator[Path]:
+def _dicom_files(path: Path) -> list[Path]:
     """The file itself, or the DICOM files below a folder; a file that is named like DICOM has to be DICOM."""
+    files = [path]
     if path.is_dir():
-        for file in files_below(path, tell=True):
-            if file.name != "DICOMDIR" and (suffix_of(file) in DICOM or is_dicom(file) or not file.exists()):
-                yield _checked(file)
-        return
-    yield _checked(path)
-
-
-def _checked(file: Path) -> Path:
-    if not file.exists():
-        raise DataError.about(file, "no such file", "a DICOM file or folder", "Check the path, or mend the link.")
-    if not is_dicom(file):
-        size = file.stat().st_size
-        raise DataError.about(
-            file,
-            "an empty file (0 bytes)" if size == 0 else "no DICOM file (the letters DICM are not at byte 128)",
-            "a DICOM file with its file header",
-            "Copy or export it again, or move it away.",
-        )
-    return file
+        below = [file for file in files_below(path, tell=True) if file.name != "DICOMDIR"]
+        files = [file for file in below if suffix_of(file) in DICOM or is_dicom(file) or not file.exists()]
+    for file in files:
+        if not file.exists():
+            raise DataError.about(file, "no such file", "a DICOM file or folder", "Check the path, or mend the link.")
+        if not is_dicom(file):
+            other = "no DICOM file (the letters DICM are not at byte 128)"
+            found = other if file.stat().st_size else "an empty file (0 bytes)"
+            remedy = "Copy or export it again, or move it away."
+            raise DataError.about(file, found, "a DICOM file with its file header", remedy)
+    return files
 
 
 def _header_of(file: Path) -> _Header:
     status = file.stat()
-    return _read_header(str(file), status.st_size, status.st_mtime_ns)
+    return _read_header(file, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=200_000)
-def _read_header(file: str, size: int, modified_ns: int) -> _Header:
+def _read_header(file: Path, size: int, modified_ns: int) -> _Header:
     """Size and time are there for the cache: a file that changed is read again."""
     try:
         _check_deflated(file)
-        found = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
+        found = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
         meta = found.file_meta
         uid, study, patient = (
             str(found.get(tag) or "").strip() for tag in ("SeriesInstanceUID", "StudyInstanceUID", "PatientID")
         )
+        modality, description = str(found.get("Modality") or "").upper(), str(found.get("SeriesDescription") or "")
         return _Header(
+            Series(uid, study, patient, modality, description, (file,)),
             str(found.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or ""),
             str(found.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID") or ""),
-            uid,
-            study,
-            patient,
-            str(found.get("Modality") or "").upper(),
-            str(found.get("SeriesDescription") or ""),
             bool(found.get("Rows")) and bool(found.get("Columns")),
         )
     except Exception as error:  # pydicom meets damaged bytes with every kind of exception
@@ -193,7 +169,7 @@ def _read_header(file: str, size: int, modified_ns: int) -> _Header:
         ) from error
 
 
-def _check_deflated(file: str) -> None:
+def _check_deflated(file: Path) -> None:
     """Refuses a deflated data set (PS3.5, A.5) that unpacks to far more than images do; pydicom unpacks all of it.
 
     Raises:
@@ -210,37 +186,21 @@ def _check_deflated(file: str) -> None:
         raise ValueError("a deflated data set beyond all proportion")
 
 
-def _series(files: list[Path], headers: dict[Path, _Header]) -> Series:
-    files = _without_copies(files, headers)
-    first = headers[files[0]]
-    return Series(first.uid, first.study_uid, first.patient, first.modality, first.description, tuple(files))
+def _together(members: dict[Path, _Header]) -> Series:
+    """The files as one series; copies of one image (same SOP Instance UID, same bytes) count once.
 
-
-def _without_copies(files: list[Path], headers: dict[Path, _Header]) -> list[Path]:
-    """Copies of one image (same SOP Instance UID, same bytes) count once; what differs stays and is refused later."""
+    What differs under one SOP Instance UID stays, and is refused later.
+    """
     same: dict[str, list[Path]] = defaultdict(list)
-    for file in files:
-        same[headers[file].sop_uid].append(file)
+    for file, header in members.items():
+        same[header.sop_uid].append(file)
     copies: set[Path] = set()
-    for uid, members in same.items():
-        first: dict[str, Path] = {}
-        for file in members if uid and len(members) > 1 else ():
-            digest = hashlib.sha256(read_file(file)).hexdigest()
-            if digest in first:
-                log.warning("%s: a copy of %s, byte for byte; it is read once", file, first[digest].name)
+    for uid, files in same.items():
+        firsts: dict[str, Path] = {}
+        for file in files if uid and len(files) > 1 else ():
+            first = firsts.setdefault(hashlib.sha256(read_file(file)).hexdigest(), file)
+            if first is not file:
+                log.warning("%s: a copy of %s, byte for byte; it is read once", file, first.name)
                 copies.add(file)
-            first.setdefault(digest, file)
-    return [file for file in files if file not in copies]
-
-
-def _no_scan(path: Path, headers: dict[Path, _Header]) -> DataError:
-    classes = sorted({UID(header.sop_class).name or "without a SOP class" for header in headers.values()})
-    found = (
-        f"no scan, only DICOM objects of the kind {', '.join(classes)}" if headers else "a folder without DICOM files"
-    )
-    return DataError.about(path, found, "CT, MR or other images", "Point to the images of a series.")
-
-
-def _listed(series: list[Series]) -> str:
-    more = f"; and {len(series) - LISTED} more" if len(series) > LISTED else ""
-    return "; ".join(str(one) for one in series[:LISTED]) + more
+    kept = tuple(file for file in members if file not in copies)
+    return replace(members[kept[0]].alone, files=kept)

@@ -262,3 +262,14 @@ def test_axes_are_columns_then_rows(tmp_path, dicom_series):
     values[5, 0] = 100
     (path,) = dicom_series(tmp_path, values, orientation=AXIAL, modality="MR", intercept=0)
     assert pydicom.dcmread(path).pixel_array[0, 5] == 100 and read_series(path).array[5, 0] == 100
+
+
+def test_a_plain_series_is_what_highdicom_makes_of_it(tmp_path, dicom_series):
+    from highdicom.image import get_volume_from_series
+
+    paths = dicom_series(tmp_path, ct(), orientation=SAGITTAL, spacing_mm=(0.5, 0.75, 3.0), origin_mm=(1, 2, 3))
+    ours = read_series(tmp_path)
+    theirs = get_volume_from_series([pydicom.dcmread(path) for path in reversed(paths)])  # (slice, row, column), LPS
+    theirs = theirs.flip_spatial(0).permute_spatial_axes([2, 1, 0])
+    np.testing.assert_array_equal(ours.array, theirs.array)
+    np.testing.assert_allclose(ours.affine, np.diag([-1.0, -1.0, 1.0, 1.0]) @ theirs.affine, atol=1e-9)
