@@ -25,6 +25,7 @@ from torch.utils.data import Dataset
 
 from medaug.data.prepared import View, ViewArrays, filled_up
 from medaug.errors import DataError
+from medaug.seeds import rng_of
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ class SegmentationSamples(Dataset):
         return self.length
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        rng = np.random.RandomState((self.seed * 1_000_003 + index) % 2**32)
+        rng = rng_of(self.seed, index)
         tumor, pick, exchange, other = rng.random_sample(4)
         with_tumor = tumor < self._tumor_share
         own = np.random.RandomState([self.seed % 2**32, index])  # no draw of a real sample's

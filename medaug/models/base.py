@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from medaug.models.losses import adversarial_discriminator
 from medaug.models.networks import build_generator, least_size, patch_discriminator
 from medaug.models.networks.initialization import isolated_rng
+from medaug.seeds import seed_of
 from medaug.volumes import Domain
 
 Direction = Literal["a2b", "b2a"]
@@ -232,7 +233,7 @@ def seeded_noise(like: Tensor, seeds: Tensor, salt: int) -> Tensor:
     generator = torch.Generator()
     rows = []
     for seed in seeds.tolist():
-        generator.manual_seed((int(seed) * 1_000_003 + salt) % 2**63)
+        generator.manual_seed(seed_of(int(seed), salt) % 2**63)
         rows.append(torch.randn(like.shape[1:], generator=generator))
     return torch.stack(rows).to(like.device, torch.float32)
 

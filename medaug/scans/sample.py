@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from medaug.data.atomic import write_error, write_json
@@ -19,6 +18,7 @@ from medaug.models.noise.config import CLASSES
 from medaug.models.noise.latent import sample
 from medaug.models.noise.weights import GanWeights, load_gan
 from medaug.progress import track
+from medaug.seeds import rng_of
 from medaug.volumes import Window, affine_of
 
 BOTH = "both"
@@ -51,7 +51,7 @@ def write_samples(weights: Path, out: Path, *, label: str, count: int, seed: int
 
 
 def _write(weights: GanWeights, out: Path, label: int, index: int, seed: int) -> dict[str, Any]:
-    own = int(np.random.RandomState((seed * 1_000_003 + index * len(CLASSES) + label) % 2**32).randint(2**31))
+    own = int(rng_of(seed, index * len(CLASSES) + label).randint(2**31))
     image = sample(weights.gan, 1, label, torch.Generator().manual_seed(own)).images[0]
     window = weights.gan.domain.window
     if isinstance(window, Window):

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from medaug.config import PipelineConfig, SynthesisConfig
@@ -33,6 +32,7 @@ from medaug.runs.claims import claimed, claims_held
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import essential, run_stage
 from medaug.runs.provenance import refuse_known
+from medaug.seeds import rng_of
 from medaug.splits import Split
 from medaug.volumes import length_unit
 
@@ -160,7 +160,7 @@ class SynthesisJobs(Dataset):
 
     def _inserted(self, name: str, index: int) -> dict[str, Any]:
         """A draw that finds no room, or is rejected, moves on to the next view; the record says which was used."""
-        rng = np.random.RandomState((self.settings.seed * 1_000_003 + index) % 2**32)
+        rng = rng_of(self.settings.seed, index)
         roomless, draws, least = 0, 0, self.settings.gate
         while roomless < TRIES and draws < DRAWS:
             view, seed = self.views[rng.randint(len(self.views))], int(rng.randint(2**31))

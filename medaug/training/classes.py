@@ -19,6 +19,7 @@ from medaug.errors import DataError
 from medaug.lesions import box_around, components, equivalent_diameter_mm, extract
 from medaug.lesions.geometry import bounding_box
 from medaug.models.noise.config import CLASSES, HEALTHY
+from medaug.seeds import rng_of
 
 ENDLESS = 2**40
 TRIES = 50
@@ -62,7 +63,7 @@ class ClassCropSamples(Dataset):
         return ENDLESS
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        rng = np.random.RandomState((self.seed * 1_000_003 + index) % 2**32)
+        rng = rng_of(self.seed, index)
         label = index % len(CLASSES)
         crop = self._crop(label, rng)
         if rng.random_sample() < 0.5:

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from medaug.data.prepared import View, filled_up
 from medaug.errors import DataError
+from medaug.seeds import rng_of
 from medaug.training.patches import check_one_size
 from medaug.volumes import check_same_grid
 
@@ -84,7 +85,7 @@ class DomainSamples(Dataset):
         return ENDLESS
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        rng = np.random.RandomState((self.seed * 1_000_003 + index) % 2**32)
+        rng = rng_of(self.seed, index)
         kind, first, second, flip_a, flip_b = rng.random_sample(5)
         paired = bool(self.pairs) and kind < self.share
         if paired:

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from medaug.errors import Interrupted
 from medaug.models.base import AdversarialModel, Batch
 from medaug.progress import track
+from medaug.seeds import seed_of
 from medaug.training.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint
 from medaug.training.config import TrainingConfig
 from medaug.training.log import MetricsLog
@@ -167,7 +168,7 @@ def _step(fabric: Fabric, state: _State, batch: Batch, config: TrainingConfig) -
     generators.step()
 
     _require_grad(state.translator.discriminator_parameters(), True)
-    chance = torch.Generator().manual_seed((config.seed * 1_000_003 + state.step) * 4096 + fabric.global_rank)
+    chance = torch.Generator().manual_seed(seed_of(config.seed, state.step) * 4096 + fabric.global_rank)
     pooled = {domain: state.pools[domain].exchange(fake, chance) for domain, fake in fakes.items()}
     with fabric.autocast():
         judged = state.module.discriminator_losses(batch, pooled)

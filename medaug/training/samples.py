@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from medaug.data.prepared import View
 from medaug.errors import DataError
 from medaug.lesions import Lesion, LesionPrior, extract, match_surroundings
+from medaug.seeds import rng_of
 from medaug.training.patches import any_patch, check_one_size, check_room, holds_tissue, patch_around
 
 ENDLESS = 2**40
@@ -43,7 +44,7 @@ class TumorCropSamples(Dataset):
         return ENDLESS
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        rng = np.random.RandomState((self.seed * 1_000_003 + index) % 2**32)
+        rng = rng_of(self.seed, index)
         healthy, lesion = self._healthy_crop(rng)
         healthy = _gained(healthy, rng)
         a, reference_a, mask_a = _moved([healthy, match_surroundings(lesion, healthy), lesion.mask], rng)
@@ -100,7 +101,7 @@ class WholeViewSamples(Dataset):
         return ENDLESS
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        rng = np.random.RandomState((self.seed * 1_000_003 + index) % 2**32)
+        rng = rng_of(self.seed, index)
         a, b = self._healthy(rng), self._with_tumor(rng)
         flip_a, flip_b = (rng.random_sample(2) < 0.5).tolist()
         return {
