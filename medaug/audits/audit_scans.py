@@ -17,7 +17,6 @@ from medaug.data.atomic import read_json
 from medaug.data.prepared import View
 from medaug.evaluation import mean_interval
 from medaug.runs.folder import RunDir
-from medaug.splits import Split
 from medaug.transforms import TranslateDomain
 from medaug.volumes import Window
 
@@ -44,7 +43,7 @@ class Scan(NamedTuple):
 
 def held_out_entries(run: RunDir, datalist: Path) -> dict[str, list[Entry]]:
     """Patient → the prepared cases."""
-    split = Split.from_dict(read_json(run.split))
+    split = run.read_split()
     by_patient: dict[str, list[Entry]] = {}
     for entry in read_json(datalist)["cases"]:
         if entry["patient"] in (*split.test, *split.validation):

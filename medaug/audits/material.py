@@ -83,7 +83,7 @@ class Material:
 
     @cached_property
     def split(self) -> Split:
-        return Split.from_dict(read_json(self.run.split))
+        return self.run.read_split()
 
     @cached_property
     def training(self) -> list[LesionView]:

@@ -20,12 +20,10 @@ from medaug.audits.audit_scans import Scan, held_out_entries, read_scan_of, tran
 from medaug.audits.measures import Finding, Limits, borders, skipped
 from medaug.audits.measures import steganography as cycles
 from medaug.config import PipelineConfig
-from medaug.data.atomic import read_json
 from medaug.models.weights import Weights, load_weights
 from medaug.progress import track
 from medaug.runs.folder import RunDir
 from medaug.runs.provenance import refuse_known
-from medaug.splits import Split
 from medaug.transforms import TranslateDomain
 from medaug.transforms.windows import OVERLAP
 from medaug.volumes import affine_of
@@ -49,7 +47,7 @@ class Translations:
     @cached_property
     def weights(self) -> Weights:
         weights = load_weights(self.run.weights)
-        split = Split.from_dict(read_json(self.run.split))
+        split = self.run.read_split()
         refuse_known(weights.facts, self.run, split, f"weights {self.run.weights}")
         return weights
 

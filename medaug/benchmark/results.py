@@ -101,4 +101,4 @@ def _blank(value: Any) -> Any:
 
 
 def _split(block: Block) -> Split:
-    return Split.from_dict(read_json(block.run.split))
+    return block.run.read_split()

@@ -152,7 +152,7 @@ def export_set(folder: Path) -> ExportSet:
     """
     run = RunDir(folder)
     _check_synthesized(run)
-    config, split = load_config(run.config, []), Split.from_dict(read_json(run.split))
+    config, split = load_config(run.config, []), run.read_split()
     records = read_json(run.synthetic / "datalist.json")["training"]
     check_provenance(records, split)
     refuse_known(read_json(run.weights / "model.json"), run, split, f"weights {run.weights}")

@@ -27,8 +27,9 @@ from typing import Any
 import medaug
 from medaug.config import PipelineConfig
 from medaug.config.files import dump_config, load_config
-from medaug.data.atomic import write_error, write_json, write_text
+from medaug.data.atomic import read_json, write_error, write_json, write_text
 from medaug.errors import ConfigError, RunError
+from medaug.splits import Split
 
 IDENTITY = ("domain", "data", "target", "pairing", "segmenter", "split", "translator", "gan", "crop", "training")
 """Sections that make a run what it is: with one of them changed, a folder holds a different run."""
@@ -120,6 +121,14 @@ class RunDir:
     @property
     def report(self) -> Path:
         return self.root / "report.html"
+
+    def read_split(self) -> Split:
+        """Who trains, validates and is tested.
+
+        Raises:
+            DataError, LeakageError: as `Split.from_dict`.
+        """
+        return Split.from_dict(read_json(self.split))
 
     def fold(self, number: int) -> RunDir:
         """The run of one fold, where there are several."""

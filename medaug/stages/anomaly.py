@@ -53,7 +53,7 @@ def anomaly(config: PipelineConfig, run: RunDir, weights: Path | None = None) ->
     """
     weights = weights or run.weights
     facts = read_json(weights / "model.json")
-    split = Split.from_dict(read_json(run.split))
+    split = run.read_split()
     refuse_known(facts, run, split, f"weights {weights}")
     inputs = [
         essential(config.anomaly),

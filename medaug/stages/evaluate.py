@@ -53,7 +53,7 @@ def evaluate(config: PipelineConfig, run: RunDir) -> bool:
 
 
 def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]], source: str) -> None:
-    split = Split.from_dict(read_json(run.split))
+    split = run.read_split()
     _check_leakage(run, split, synthetic)
     settings, arms = config.evaluation, arms_of(config.evaluation)
     held_out = held_out_patients(settings, split)
@@ -71,7 +71,7 @@ def evaluated_cell(config: PipelineConfig, run: RunDir, arm: str, seed: int, pat
     Raises:
         LeakageError: if the synthetic cases or the weights were made from validation or test patients.
     """
-    split = Split.from_dict(read_json(run.split))
+    split = run.read_split()
     kind, synthetic = arms_of(config.evaluation)[arm], []
     if kind.synthetic:
         synthetic = read_json(run.synthetic / "datalist.json")["training"]
@@ -93,7 +93,7 @@ def check_patients(config: PipelineConfig, run: RunDir) -> None:
         DataError: if the patients to score are too few, or the task cannot be trained or scored on the data.
         LeakageError: if the weights of an own arm were made from one of them.
     """
-    split = Split.from_dict(read_json(run.split))
+    split = run.read_split()
     refuse_own_arms(config.evaluation, run, split)
     held_out = held_out_patients(config.evaluation, split)
     views = views_of(read_json(run.datalist)["cases"], run.prepared, config.data.spatial_dims)

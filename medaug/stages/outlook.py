@@ -56,7 +56,7 @@ def scored_patients(config: PipelineConfig, run: RunDir) -> int:
 
     Of two domains the test set with fewer labelled patients counts.
     """
-    names = _scored(config, Split.from_dict(read_json(run.split)))
+    names = _scored(config, run.read_split())
     if config.target is None or config.evaluation.task != "segmentation":
         return len(names)
     tests = (read_json(path)["cases"] for path in (run.datalist, run.datalist_b))

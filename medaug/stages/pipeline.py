@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from medaug.config import PipelineConfig
-from medaug.data.atomic import read_json
 from medaug.errors import ConfigError
 from medaug.experiment.arms import check_arms
 from medaug.experiment.downstream import check_network
@@ -24,7 +23,7 @@ from medaug.models.weights import check_memory
 from medaug.runs.claims import held
 from medaug.runs.finished import EVALUATIONS
 from medaug.runs.folder import RunDir, check_is_run, open_run
-from medaug.splits import Split, split_patients
+from medaug.splits import split_patients
 from medaug.stages.domains.evaluate_domains import check_labels
 from medaug.stages.evaluate import check_patients
 from medaug.stages.outlook import say_outlook, scored_patients
@@ -128,7 +127,7 @@ def run_stage_named(name: str, config: PipelineConfig, run: RunDir) -> bool:
 
 
 def _check_prepared(config: PipelineConfig, run: RunDir, stages: tuple[str, ...]) -> None:
-    split = Split.from_dict(read_json(run.split))
+    split = run.read_split()
     if not split.test and not {*stages} <= {"prepare", *TRAINING}:  # which need nobody to test
         split_patients((*split.train, *split.validation), len(split.train), len(split.validation), config.split.seed)
     if "evaluate" in stages:

@@ -33,7 +33,6 @@ from medaug.runs.folder import RunDir
 from medaug.runs.markers import essential, run_stage
 from medaug.runs.provenance import refuse_known
 from medaug.seeds import rng_of
-from medaug.splits import Split
 from medaug.volumes import length_unit
 
 STAGE = "synthesize"
@@ -65,7 +64,7 @@ def finish(config: PipelineConfig, run: RunDir) -> bool:
 def inputs_of(config: PipelineConfig, run: RunDir) -> list[Any]:
     """What decides the cases; refuses weights that were trained on others than the training patients."""
     weights = read_json(run.weights / "model.json")
-    split = Split.from_dict(read_json(run.split))
+    split = run.read_split()
     refuse_known(weights, run, split, f"weights {run.weights}")
     inputs = [essential(config.synthesis), weights["sha256"], split.hash]
     if is_judged(config):

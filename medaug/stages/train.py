@@ -49,7 +49,7 @@ def train(config: PipelineConfig, run: RunDir) -> bool:
 
 
 def _train(config: PipelineConfig, run: RunDir) -> None:
-    split = Split.from_dict(read_json(run.split))
+    split = run.read_split()
     segmenter = domain_segmenter(config, run, split) if needs_segmenter(config) else None
     tumors = config.target is None
     material = _tumor_material(config, run, split) if tumors else domain_material(config, run, split, segmenter)

@@ -17,7 +17,6 @@ from medaug.runs.folder import RunDir
 from medaug.runs.markers import data_print, essential
 from medaug.runs.provenance import content_of
 from medaug.runs.trained import run_training
-from medaug.splits import Split
 from medaug.training import fit
 from medaug.training.classes import ClassCropSamples
 from medaug.training.log import METRICS, read_metrics
@@ -36,7 +35,7 @@ def train_gan(config: PipelineConfig, run: RunDir) -> bool:
 
 def _train(config: PipelineConfig, run: RunDir) -> None:
     gan = build_dcgan(config.gan, _size(config), config.data.domain("crops"), seed=config.training.seed)
-    split = Split.from_dict(read_json(run.split))
+    split = run.read_split()
     entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in split.train]
     views = views_of(entries, run.prepared, config.data.spatial_dims)
     spacing_mm = common_spacing_mm(views)

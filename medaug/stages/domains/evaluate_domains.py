@@ -35,7 +35,6 @@ from medaug.progress import track
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import data_print, essential, fingerprint, run_stage
 from medaug.runs.provenance import refuse_known
-from medaug.splits import Split
 from medaug.transforms import TranslateDomain
 from medaug.volumes import Window
 
@@ -79,7 +78,7 @@ def check_labels(config: PipelineConfig, run: RunDir) -> None:
 
 
 def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]], source: str) -> None:
-    split = Split.from_dict(read_json(run.split))
+    split = run.read_split()
     check_provenance(synthetic, split)
     refuse_known(read_json(run.weights / "model.json"), run, split, f"weights {run.weights}")
     settings, tasks, arms = config.evaluation, _tasks(config, run, synthetic), arms_of(config.evaluation)
@@ -129,7 +128,7 @@ def _counts(
 
 def _tasks(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]]) -> dict[str, Segmentation]:
     """By test set; they differ in nothing but the patients to score."""
-    split, dims = Split.from_dict(read_json(run.split)), config.data.spatial_dims
+    split, dims = run.read_split(), config.data.spatial_dims
     refuse_own_arms(config.evaluation, run, split)
     held_out = held_out_patients(config.evaluation, split)
     a, b = (

@@ -52,7 +52,7 @@ def score_translation(config: PipelineConfig, run: RunDir) -> bool:
     """
     if config.target is None:
         raise ConfigError("only a translation between two kinds of image can be compared with real ones: domain ct")
-    facts, split = read_json(run.weights / "model.json"), Split.from_dict(read_json(run.split))
+    facts, split = read_json(run.weights / "model.json"), run.read_split()
     refuse_known(facts, run, split, f"weights {run.weights}")
     datalists = [data_print(path) for path in (run.datalist, run.datalist_b)]
     inputs = [config.evaluation.patients, facts["sha256"], split.hash, *datalists]

@@ -36,7 +36,7 @@ def translate(config: PipelineConfig, run: RunDir) -> bool:
         DataError: if no training patient has a label.
         LeakageError: if the weights were trained on validation or test patients of this run.
     """
-    facts, split = read_json(run.weights / "model.json"), Split.from_dict(read_json(run.split))
+    facts, split = read_json(run.weights / "model.json"), run.read_split()
     refuse_known(facts, run, split, f"weights {run.weights}")
     inputs = [essential(config.synthesis), facts["sha256"], split.hash, data_print(run.datalist)]
     return run_stage(run, "translate", inputs, [run.synthetic], lambda: _translate(config, run, split))
