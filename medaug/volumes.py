@@ -24,6 +24,8 @@ Unit = Literal["HU", "au"]
 HU_OF_AIR = -500.0
 NEVER_MEASURED, FAR = 1e30, 8192.0
 SAME_PLACE = 0.1
+SPACING_TOLERANCE = 0.1
+"""Voxel sizes within a tenth of each other count as one."""
 RESAMPLE = "Resample it onto that grid, or correct its header; medaug does not do it silently."
 FEW_VALUES, MOST_VALUES = 20, 255
 """A label of up to `FEW_VALUES` values is one, of more than `MOST_VALUES` none."""
@@ -171,6 +173,12 @@ def length_unit(*known: Mapping[str, Any]) -> str:
     """
     units = {unit for facts in known for unit in facts.get("length_unit", "mm").split(" or ")}
     return " or ".join(sorted(units)) or "mm"
+
+
+def widest_slice(mask: np.ndarray) -> int:
+    """The slice (last axis) of a volume (X, Y, Z) with the most that is marked; the middle one where nothing is."""
+    marked = (mask != 0).sum(axis=(0, 1))
+    return int(marked.argmax()) if marked.any() else mask.shape[2] // 2
 
 
 def affine_of(spacing_mm: tuple[float, ...]) -> np.ndarray:

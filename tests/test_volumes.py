@@ -21,6 +21,7 @@ from medaug.volumes import (
     check_same_grid,
     padding_in,
     spacing_of,
+    widest_slice,
 )
 
 BOUNDS = st.floats(-1e5, 1e5, allow_nan=False)
@@ -213,3 +214,11 @@ def test_an_image_that_lost_its_affine_is_no_volume():
 def test_an_image_of_another_modality_is_refused(domain, low, high, word):
     with pytest.raises(DataError, match=f"scan.nii.*{low}.*{high}.*{word}"):
         check_modality(np.array([low, high], float), domain, "scan.nii")
+
+
+def test_the_slice_with_the_largest_mask_is_shown():
+    mask = np.zeros((8, 8, 4), dtype=bool)
+    mask[:2, :2] = True
+    mask[:5, :5, 2] = True
+    assert widest_slice(mask) == 2
+    assert widest_slice(np.zeros((8, 8, 4))) == 2

@@ -13,6 +13,7 @@ from medaug.audits.measures.cases import cropped
 from medaug.audits.measures.steganography import Cycle, Reconstruction
 from medaug.figures.charts import learning_curves
 from medaug.figures.pictures import Picture, picture_grid
+from medaug.volumes import widest_slice
 
 ROWS = 6
 TILE = 150
@@ -144,7 +145,7 @@ def _order(worth: np.ndarray) -> list[int]:
 
 def _flat(mask: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
     """Of volumes the slice with the most of the mask."""
-    level = mask.sum(axis=(0, 1)).argmax() if mask.ndim == 3 else None
+    level = widest_slice(mask) if mask.ndim == 3 else None
     return [array if level is None else array[..., level] for array in arrays]
 
 

@@ -19,14 +19,12 @@ from monai.data import MetaTensor
 from medaug.data.cache import open_array
 from medaug.errors import DataError
 from medaug.orientation import LPS, turn_of
-from medaug.volumes import Window, length_unit
+from medaug.volumes import SPACING_TOLERANCE, Window, length_unit
 
 Region = tuple[slice, ...]
 
 ORGAN_PIXELS_LEAST = 0.02
 """A slice with less of its area inside the organ (above the head, say) is no use as a view."""
-SPACING_TOLERANCE = 0.1
-"""Voxel sizes within a tenth of each other count as one."""
 
 
 class ViewArrays(NamedTuple):

@@ -16,12 +16,12 @@ from medaug.config import PipelineConfig
 from medaug.config.files import load_config
 from medaug.config.pipeline import SplitConfig
 from medaug.data.grid import grid_of_spacing
-from medaug.data.prepared import SPACING_TOLERANCE
 from medaug.doctor.looking import SPECK_MM, Look, rare_values
 from medaug.doctor.scans import ScanFacts
 from medaug.errors import DataError
 from medaug.lesions.sampling import MARGIN_VOXELS
 from medaug.splits import Split, split_patients
+from medaug.volumes import SPACING_TOLERANCE
 
 FIELD_VOXELS = 128
 """Voxels along the longest side of a slice above which the suggestion resamples: more cost time, on CPUs hours."""

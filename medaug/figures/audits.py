@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from medaug.figures.charts import DPI, INK, LINE, OKABE_ITO, SOFT, to_png
 from medaug.figures.pictures import Picture, picture_grid
+from medaug.volumes import widest_slice
 
 REAL, SYNTHETIC = OKABE_ITO["blue"], OKABE_ITO["vermillion"]
 BINS = 20
@@ -77,7 +78,7 @@ def crop_grid(rows: Sequence[Sequence[Crop]], beside: Sequence[str], *, columns:
 
 def _picture(image: np.ndarray, mask: np.ndarray) -> Picture:
     if image.ndim == 3:
-        level = int(mask.sum(axis=(0, 1)).argmax())
+        level = widest_slice(mask)
         image, mask = image[..., level], mask[..., level]
     return Picture(image, -1, 1, contour=mask)
 

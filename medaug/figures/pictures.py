@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from medaug.figures.charts import DPI, INK, SOFT, to_png
+from medaug.volumes import widest_slice
 
 _CONTOUR = "#F5B800"  # Okabe-Ito orange, lightened: stands out on every grey
 _CONTOUR_ON_DIVERGING = "#222222"
@@ -102,8 +103,7 @@ def before_after(before: Any, after: Any, mask: Any, *, title: str) -> bytes:
     if len(set(shapes)) != 1 or len(shapes[0]) not in (2, 3):
         raise ValueError(f"before, after and mask need one shape, (X, Y) or (X, Y, Z); found {shapes}")
     if len(shapes[0]) == 3:
-        filled = (arrays[2] != 0).sum(axis=(0, 1))
-        z = int(filled.argmax()) if filled.any() else shapes[0][2] // 2
+        z = widest_slice(arrays[2])
         arrays = [array[..., z] for array in arrays]
         title = f"{title} (slice z = {z})"
     first, second = (array.astype(float) for array in arrays[:2])

@@ -20,8 +20,8 @@ from medaug.errors import DataError
 from medaug.lesions.crops import box_around, extract
 from medaug.lesions.geometry import bounding_box, components, equivalent_diameter_mm, relative_location
 from medaug.lesions.sampling import MARGIN_VOXELS, Lesion, Shape, draw_lesion
+from medaug.volumes import SPACING_TOLERANCE
 
-SPACING_TOLERANCE = 0.1
 RING_VOXELS = (1, 4)
 """The surroundings: so far from any lesion, and so near to this one."""
 AIR = -0.98

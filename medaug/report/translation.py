@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from medaug.audits.measures.similarity import Pair, Scale
 from medaug.figures.charts import DPI, INK, LINE, OKABE_ITO, SOFT, to_png
 from medaug.figures.pictures import Picture, picture_grid
+from medaug.volumes import widest_slice
 
 BINS = 128
 PERCENTILES = (0.05, 99.95)
@@ -78,7 +79,7 @@ def bland_altman(groups: Mapping[str, tuple[np.ndarray, np.ndarray]], *, unit: s
 def difference_panel(pair: Pair, scale: Scale) -> bytes:
     """Real, synthetic and their difference inside the mask, of a volume the slice with the largest mask."""
     real, synthetic, mask = slice_of(pair)
-    title = f"slice z = {level_of(pair.mask)}" if pair.mask.ndim == 3 else ""
+    title = f"slice z = {widest_slice(pair.mask)}" if pair.mask.ndim == 3 else ""
     low, high, limit = shown_range(scale)
     difference = np.where(mask, synthetic - real, 0.0)
     row = [
@@ -102,7 +103,7 @@ def translation_grid(rows: Mapping[str, tuple[np.ndarray, Pair, np.ndarray]], sc
     pictures = []
     for source, pair, other in rows.values():
         if source.ndim == 3:
-            level = level_of(pair.mask)
+            level = widest_slice(pair.mask)
             source, other = source[..., level], other[..., level]
         real, synthetic, mask = slice_of(pair)
         pictures.append(
@@ -123,14 +124,9 @@ def shown_range(scale: Scale) -> tuple[float, float, float]:
     return SHOWN_HU if scale.unit == "HU" else (scale.low, scale.high, scale.width / 2)
 
 
-def level_of(mask: np.ndarray) -> int:
-    """The slice of a volume (X, Y, Z) in which most is marked."""
-    return int(mask.sum(axis=(0, 1)).argmax())
-
-
 def slice_of(pair: Pair) -> Pair:
     """The pair itself, or of volumes that slice."""
-    return pair if pair.mask.ndim == 2 else Pair(*(array[..., level_of(pair.mask)] for array in pair))
+    return pair if pair.mask.ndim == 2 else Pair(*(array[..., widest_slice(pair.mask)] for array in pair))
 
 
 def _shown(scale: Scale) -> str:

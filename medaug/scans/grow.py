@@ -22,7 +22,7 @@ from medaug.report.viewer import EncodedCase, encode
 from medaug.report.viewing import case_of_scan, look_section
 from medaug.scans.reading import output_suffix, read_mask, read_one, unnamed, window_for
 from medaug.transforms import GrowTumor
-from medaug.volumes import as_meta, length_unit
+from medaug.volumes import as_meta, length_unit, widest_slice
 
 CLOSE_UP = 1.0
 """A close-up has this much of the largest lesion's extent on every side."""
@@ -100,7 +100,7 @@ def grow_in_scan(
 def _widest(label: MetaTensor) -> int | None:
     """The slice of a volume with most of the lesion; None of a picture."""
     mask = label.as_tensor().numpy()[0] > 0
-    return int(mask.sum(axis=(0, 1)).argmax()) if mask.ndim == 3 else None
+    return widest_slice(mask) if mask.ndim == 3 else None
 
 
 def _shot(image: MetaTensor, label: MetaTensor, level: int | None, row: dict[str, Any], unit: str) -> _Shot:

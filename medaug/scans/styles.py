@@ -23,7 +23,7 @@ from medaug.scans.reading import as_array, output_suffix, read_mask, read_one, w
 from medaug.transforms import InsertTumor
 from medaug.transforms.base import check_inserts
 from medaug.transforms.styles import check_styled, drawn_style
-from medaug.volumes import length_unit
+from medaug.volumes import length_unit, widest_slice
 
 COLUMNS = 5
 
@@ -69,7 +69,7 @@ def insert_styles(
 def _variants(weights: Weights, region: np.ndarray, count: int, seed: int) -> list[InsertTumor]:
     """The transforms that make them, for a mask as the weights look at it: other styles of one reference."""
     rng = np.random.RandomState(seed)
-    widest = region if weights.translator.spatial_dims == region.ndim else _widest(region)
+    widest = region if weights.translator.spatial_dims == region.ndim else region[..., widest_slice(region)]
     reference = lesion_for_mask(weights.lesion_prior, widest, weights.spacing_mm, rng).reference
     return [InsertTumor(weights, seed, reference, style=drawn_style(weights, rng)) for _ in range(count)]
 
@@ -77,7 +77,7 @@ def _variants(weights: Weights, region: np.ndarray, count: int, seed: int) -> li
 def _grid(image: np.ndarray, variants: list[np.ndarray], region: np.ndarray, stem: str) -> bytes:
     """The original with the mask's outline, then the variants, cut to the surroundings of the mask."""
     if region.ndim == 3:
-        level = int(region.sum(axis=(0, 1)).argmax())
+        level = widest_slice(region)
         image, region, variants = image[..., level], region[..., level], [v[..., level] for v in variants]
     where = np.argwhere(region)
     low, high = where.min(axis=0), where.max(axis=0) + 1
@@ -103,7 +103,3 @@ def _facts(scan: Path, mask: Path, weights: Weights, seed: int, paths: list[Path
         "method": weights.translator.name,
         "images": [path.name for path in paths],
     }
-
-
-def _widest(region: np.ndarray) -> np.ndarray:
-    return region[..., int(region.sum(axis=(0, 1)).argmax())]

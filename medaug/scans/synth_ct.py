@@ -32,7 +32,7 @@ from medaug.report.viewing import case_of_scan, view_page
 from medaug.scans.reading import as_array, read_for, read_mask
 from medaug.transforms import SynthesizeCT, TranslateDomain
 from medaug.transforms.translation import Translation
-from medaug.volumes import Window, check_modality
+from medaug.volumes import Window, check_modality, widest_slice
 
 FORMATS = ("nifti", "dicom")
 DICOM_CODES = {"PET": "PT", "XR": "DX", "other": "OT"}
@@ -265,7 +265,7 @@ def _picture(before: np.ndarray, after: np.ndarray, body: np.ndarray, translate:
     """Before and after, each in its own window, and the change where both have one unit; the body's outline."""
     title = f"{translate.source.name} to {translate.target.name}"
     if before.ndim == 3:
-        z = int(body.sum(axis=(0, 1)).argmax())
+        z = widest_slice(body)
         before, after, body = before[..., z], after[..., z], body[..., z]
         title = f"{title} (slice z = {z})"
     row = {

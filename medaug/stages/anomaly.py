@@ -31,6 +31,7 @@ from medaug.runs.folder import RunDir
 from medaug.runs.markers import data_print, essential, run_stage
 from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
+from medaug.volumes import widest_slice
 
 SCORES = {
     "anomaly": "anomaly map",
@@ -210,7 +211,7 @@ def _pictures(
             arrays = view.read(run.prepared)
             found = scorer(arrays.image, arrays.organ, view.spacing_mm)
             if arrays.label.ndim == 3:
-                level = int(arrays.label.sum(axis=(0, 1)).argmax()) if level is None else level
+                level = widest_slice(arrays.label) if level is None else level
             part = (..., level) if arrays.label.ndim == 3 else ...
             healthy = None if found.healthy is None else found.healthy[part]
             rows.append((arrays.image[part], healthy, found.residual[part], arrays.label[part]))

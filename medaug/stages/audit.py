@@ -28,6 +28,7 @@ from medaug.report.viewing import SHOWN, case_of_view
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import run_stage
 from medaug.transforms import RemoveTumor
+from medaug.volumes import widest_slice
 
 PICTURES = 8
 INSERTED, REMOVED = "Held-out patients, a tumor inserted", "Held-out patients, their tumors removed"
@@ -120,7 +121,7 @@ def _save_pictures(run: RunDir, pictures: list[dict[str, Any]]) -> None:
 
 
 def _row(picture: dict[str, np.ndarray]) -> list[Picture]:
-    level = picture["mask"].sum(axis=(0, 1)).argmax() if picture["mask"].ndim == 3 else None
+    level = widest_slice(picture["mask"]) if picture["mask"].ndim == 3 else None
     flat = {key: array if level is None else array[..., level] for key, array in picture.items()}
     original, inserted, removed = flat["original"], flat["inserted"], flat["removed"]
     return [

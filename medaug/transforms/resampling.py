@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medaug.data.grid import resample_image
-from medaug.data.prepared import SPACING_TOLERANCE
+from medaug.volumes import SPACING_TOLERANCE
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from medaug.errors import ConfigError, DataError, WeightsError
 from medaug.lesions import component_boxes
 from medaug.models.weights import Weights
 from medaug.transforms.editing import lesion_crop
-from medaug.volumes import Window
+from medaug.volumes import Window, widest_slice
 
 Style = Sequence[float]
 
@@ -66,7 +66,7 @@ def style_of(
     if not region.any():
         raise DataError("the style mask is empty; mark the tumor whose style is wanted")
     if weights.translator.spatial_dims < image.ndim:
-        level = int(region.sum(axis=(0, 1)).argmax())
+        level = widest_slice(region)
         return style_of(image[..., level], region[..., level], window, weights, spacing_mm)
     spacing_mm = (weights.spacing_mm if spacing_mm is None else spacing_mm)[: image.ndim]
     crop, mask, _ = lesion_crop(image, region, window, weights, component_boxes(region)[0], spacing_mm)

@@ -8,14 +8,7 @@ from PIL import Image
 
 from medaug.audits.measures.similarity import GREY_LEVELS, HOUNSFIELD, Pair, Scale
 from medaug.report.comparison import comparison_text
-from medaug.report.translation import (
-    bland_altman,
-    difference_panel,
-    joint_histogram,
-    level_of,
-    shown_range,
-    translation_grid,
-)
+from medaug.report.translation import bland_altman, difference_panel, joint_histogram, shown_range, translation_grid
 
 
 def pair(shape: tuple[int, ...] = (24, 20)) -> Pair:
@@ -49,13 +42,6 @@ def test_pictures_are_the_same_every_time():
 def test_constant_and_single_values_are_drawn(values):
     assert decoded(joint_histogram(values, values, unit="au")).size
     assert decoded(bland_altman({"all voxels": (values, values)}, unit="au")).size
-
-
-def test_the_slice_with_the_largest_mask_is_shown():
-    mask = np.zeros((8, 8, 4), dtype=bool)
-    mask[:2, :2] = True
-    mask[:5, :5, 2] = True
-    assert level_of(mask) == 2
 
 
 def test_the_grey_window_depends_on_the_unit_and_not_on_the_image():

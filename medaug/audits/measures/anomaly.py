@@ -25,6 +25,7 @@ from medaug.lesions import CropBox, LesionPrior, box_around, extract
 from medaug.lesions.crops import resized
 from medaug.lesions.geometry import bounding_box
 from medaug.models.weights import Weights
+from medaug.volumes import SPACING_TOLERANCE
 
 BATCH = 64
 """Fixed, because the noise is drawn batch by batch."""
@@ -32,7 +33,6 @@ STEP = 0.5
 """Tiles lie so many of their diameters apart: every voxel is filled several times."""
 MARGIN_VOXELS = 4
 """Of a crop around its tile: the least surroundings to fill it from."""
-SPACING_TOLERANCE = 0.1
 AIR = -1.0
 
 

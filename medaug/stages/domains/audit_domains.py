@@ -34,7 +34,7 @@ from medaug.stages.domains.audit_contrast import contrasts_of
 from medaug.stages.domains.audit_tiling import tiling_of
 from medaug.stages.domains.audit_tissues import figures_of, levels
 from medaug.transforms import TranslateDomain
-from medaug.volumes import length_unit
+from medaug.volumes import length_unit, widest_slice
 
 PICTURES = 6
 TILED_SCANS = 3
@@ -159,7 +159,7 @@ def _row(source: Scan, fake: Scan) -> list[Picture]:
     """Of a volume, the slice with most of what is labelled, or the middle one."""
     before, after, label = source.normalized, fake.normalized, source.classes > 0
     if before.ndim == 3:
-        level = int(label.sum(axis=(0, 1)).argmax()) if label.any() else before.shape[-1] // 2
+        level = widest_slice(label)
         before, after, label = before[..., level], after[..., level], label[..., level]
     return [
         Picture(before, -1, 1, contour=label),

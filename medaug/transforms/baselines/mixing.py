@@ -19,7 +19,6 @@ from scipy import ndimage
 
 from medaug.errors import ConfigError, DataError
 from medaug.lesions.crops import CropBox, box_around, extract
-from medaug.lesions.prior import SPACING_TOLERANCE
 from medaug.transforms.base import like_source
 from medaug.transforms.baselines.base import (
     Bank,
@@ -32,6 +31,7 @@ from medaug.transforms.baselines.base import (
     leaves_alone,
     voxel_size_mm,
 )
+from medaug.volumes import SPACING_TOLERANCE
 
 
 class _RandMix(RandomizableTransform):
