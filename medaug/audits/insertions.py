@@ -13,7 +13,7 @@ import numpy as np
 
 from medaug.audits.measures import Insertion, LesionView
 from medaug.data.prepared import View
-from medaug.lesions import equivalent_diameter_mm, largest_component
+from medaug.lesions.geometry import equivalent_diameter_mm, largest_component
 from medaug.models.weights import Weights
 from medaug.transforms import RandInsertTumor
 

@@ -24,7 +24,7 @@ from medaug.data.atomic import read_json
 from medaug.data.prepared import View, views_of
 from medaug.evaluation import predict
 from medaug.evaluation.samples import Source
-from medaug.lesions import LesionPrior
+from medaug.lesions.prior import LesionPrior
 from medaug.models.weights import Weights, load_weights
 from medaug.progress import track
 from medaug.runs.folder import RunDir

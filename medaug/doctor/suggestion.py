@@ -19,7 +19,7 @@ from medaug.data.grid import grid_of_spacing
 from medaug.doctor.looking import SPECK_MM, Look, rare_values
 from medaug.doctor.scans import ScanFacts
 from medaug.errors import DataError
-from medaug.lesions.sampling import MARGIN_VOXELS
+from medaug.lesions.prior import MARGIN_VOXELS
 from medaug.splits import Split, split_patients
 from medaug.volumes import SPACING_TOLERANCE
 

@@ -10,7 +10,7 @@ import torch
 from medaug.evaluation.frozen import FrozenSegmenter
 from medaug.evaluation.metrics import dice
 from medaug.evaluation.segmentation import predict
-from medaug.lesions import component_boxes
+from medaug.lesions.geometry import component_boxes
 
 
 def agreement(

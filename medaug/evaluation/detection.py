@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from medaug.lesions import equivalent_diameter_mm
+from medaug.lesions.geometry import equivalent_diameter_mm
 
 LEAST_VOXELS = 8
 """Of a predicted part that counts as a lesion."""

@@ -27,10 +27,6 @@ class CropBox:
             part.append(slice(low - start, high - start))
         return tuple(inside), tuple(part)
 
-    def cut(self, array: np.ndarray, fill: float = 0) -> np.ndarray:
-        """The crop, `fill` where the box leaves the array."""
-        return extract(array, self, fill)
-
 
 def box_around(center: Sequence[int] | np.ndarray, size: Sequence[int]) -> CropBox:
     """The box of this size around a voxel."""

@@ -1,4 +1,4 @@
-"""Geometry of lesion masks: growing, rings, components, sizes in mm.
+"""Geometry of masks: growing, rings, connected parts, sizes in mm.
 
 Masks are bool arrays (X, Y) or (X, Y, Z) (other dtypes: above or below zero is inside), `spacing_mm` has one entry an
 axis. Distances are exact Euclidean ones between voxel centres (scipy's EDT), taken only as far around the mask as they
@@ -27,7 +27,7 @@ def grow(mask: np.ndarray, margin_mm: float, spacing_mm: Spacing) -> np.ndarray:
     if margin_mm == 0 or not mask.any() or (margin_mm < 0 and mask.all()):
         return mask
     changed = np.zeros_like(mask)
-    near = _around(mask, abs(margin_mm), spacing_mm)
+    near = box_around_mask(mask, [int(abs(margin_mm) / s) + 1 for s in spacing_mm])
     if margin_mm > 0:
         changed[near] = ndimage.distance_transform_edt(~mask[near], sampling=spacing_mm) <= margin_mm + TOLERANCE_MM
     else:
@@ -40,44 +40,50 @@ def ring(mask: np.ndarray, *, inner_mm: float, outer_mm: float, spacing_mm: Spac
     mask = mask.astype(bool)
     shell = np.zeros_like(mask)
     if mask.any():
-        near = _around(mask, outer_mm, spacing_mm)
+        near = box_around_mask(mask, [int(outer_mm / s) + 1 for s in spacing_mm])
         distance = ndimage.distance_transform_edt(~mask[near], sampling=spacing_mm)
         shell[near] = (distance > inner_mm + TOLERANCE_MM) & (distance <= outer_mm + TOLERANCE_MM)
     return shell
 
 
+def labelled_parts(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers the connected parts of a mask (diagonals connect) from 1.
+
+    Returns:
+        (each voxel's number, 0 outside the mask; how many voxels have each number, 0 included).
+    """
+    numbers, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
+    return numbers, np.bincount(numbers.reshape(-1), minlength=count + 1)
+
+
 def components(mask: np.ndarray) -> list[np.ndarray]:
     """Connected parts (diagonals connect), largest first."""
-    labels, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
-    sizes = np.bincount(labels.reshape(-1), minlength=count + 1)[1:]
-    boxes = ndimage.find_objects(labels)
+    numbers, sizes = labelled_parts(mask)
+    boxes = ndimage.find_objects(numbers)
     parts = []
-    for index in np.argsort(-sizes, kind="stable"):
+    for index in np.argsort(-sizes[1:], kind="stable"):
         part = np.zeros(mask.shape, dtype=bool)
-        part[boxes[index]] = labels[boxes[index]] == index + 1
+        part[boxes[index]] = numbers[boxes[index]] == index + 1
         parts.append(part)
     return parts
 
 
 def component_boxes(mask: np.ndarray) -> list[tuple[slice, ...]]:
     """The bounding boxes of `components`, in their order: a volume's many parts without a mask for each."""
-    labels, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
-    sizes, boxes = np.bincount(labels.reshape(-1), minlength=count + 1)[1:], ndimage.find_objects(labels)
-    return [boxes[index] for index in np.argsort(-sizes, kind="stable")]
+    numbers, sizes = labelled_parts(mask)
+    boxes = ndimage.find_objects(numbers)
+    return [boxes[index] for index in np.argsort(-sizes[1:], kind="stable")]
 
 
 def component_voxels(mask: np.ndarray) -> np.ndarray:
     """How many voxels each of `components` has, in their order."""
-    labels, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
-    return -np.sort(-np.bincount(labels.reshape(-1), minlength=count + 1)[1:])
+    return -np.sort(-labelled_parts(mask)[1][1:])
 
 
 def largest_component(mask: np.ndarray) -> np.ndarray:
     """The first of `components`; an empty mask as it is."""
-    labels, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
-    if count <= 1:
-        return mask.astype(bool)
-    return labels == 1 + np.bincount(labels.reshape(-1))[1:].argmax()
+    numbers, sizes = labelled_parts(mask)
+    return numbers == 1 + sizes[1:].argmax() if len(sizes) > 2 else mask.astype(bool)
 
 
 def bounding_box(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -90,6 +96,13 @@ def bounding_box(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         extent.append(span[-1] - span[0] + 1)
         part = part[(*[slice(None)] * axis, slice(span[0], span[-1] + 1))]  # the next axis looks at less
     return np.array(low), np.array(extent)
+
+
+def box_around_mask(mask: np.ndarray, margin: Sequence[int] | int = 0) -> tuple[slice, ...]:
+    """The bounding box of a mask that is not empty, `margin` voxels wider (an axis), within the array."""
+    low, extent = bounding_box(mask)
+    margins = np.broadcast_to(margin, mask.ndim)
+    return tuple(slice(max(0, a - m), a + n + m) for a, n, m in zip(low, extent, margins, strict=True))
 
 
 def relative_location(mask: np.ndarray, organ: np.ndarray) -> tuple[float, ...]:
@@ -126,21 +139,3 @@ def voxels_of_diameter(diameter_mm: float, spacing_mm: Spacing) -> int:
     radius = diameter_mm / 2
     size = np.pi * radius**2 if len(spacing_mm) == 2 else 4 / 3 * np.pi * radius**3
     return max(1, int(round(size / float(np.prod(spacing_mm)))))
-
-
-def contrast(image: np.ndarray, mask: np.ndarray, spacing_mm: Spacing, *, where: np.ndarray | None = None) -> float:
-    """Mean inside the mask minus mean of the ring 2 to 8 mm around it (within `where`); 0 without surroundings."""
-    mask = mask.astype(bool)
-    around = ring(mask, inner_mm=2.0, outer_mm=8.0, spacing_mm=spacing_mm)
-    if where is not None:
-        around &= where.astype(bool)
-    return float(image[mask].mean() - image[around].mean()) if around.any() and mask.any() else 0.0
-
-
-def _around(mask: np.ndarray, margin_mm: float, spacing_mm: Spacing) -> tuple[slice, ...]:
-    """The mask's bounding box, `margin_mm` and a voxel wider, within the array."""
-    low, extent = bounding_box(mask)
-    return tuple(
-        slice(max(0, start - reach), start + length + reach)
-        for start, length, reach in zip(low, extent, (int(margin_mm / s) + 1 for s in spacing_mm), strict=True)
-    )

@@ -12,15 +12,14 @@ the map is one to one: it never folds. Nothing moves at the organ's edge, which 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
 from medaug.errors import ConfigError
-from medaug.lesions.growth import Growth, offsets_mm
-from medaug.lesions.radial import look_up, wall_mm
+from medaug.lesions.growth import Growth
+from medaug.lesions.radial import look_up, offsets_mm, wall_mm
 
 MOST = 0.8
 """At full strength the tissue at the surface came from a fifth of the way to it; from the centre, it would be torn."""
@@ -60,20 +59,17 @@ class Displacement:
     moved: np.ndarray
     sources: np.ndarray
 
-    def image(self, array: np.ndarray) -> np.ndarray:
+    def image(self, array: np.ndarray, order: int = 1) -> np.ndarray:
         """The displaced image (*S), linear; voxels that do not move keep their bits."""
-        return self._applied(array, order=1)
-
-    def label(self, array: np.ndarray) -> np.ndarray:
-        """The displaced label (*S), nearest: no value that was not there."""
-        return self._applied(array, order=0)
-
-    def _applied(self, array: np.ndarray, order: int) -> np.ndarray:
         result = array.copy()
         if len(self.moved):
             values = ndimage.map_coordinates(array, self.sources.T, order=order, mode="nearest")
             result[tuple(self.moved.T)] = values
         return result
+
+    def label(self, array: np.ndarray) -> np.ndarray:
+        """The displaced label (*S), nearest: no value that was not there."""
+        return self.image(array, order=0)
 
 
 def displacement(growth: Growth, scale: float, organ: np.ndarray, effect: MassEffect) -> Displacement:
@@ -82,15 +78,18 @@ def displacement(growth: Growth, scale: float, organ: np.ndarray, effect: MassEf
     Args:
         organ: (*S) bool on the target; nothing outside it moves.
     """
-    center, spacing = growth.center, growth.spacing_mm
-    reach = effect.reach_mm
-    start, size = _around(growth, scale, reach, organ.shape)
     if effect.strength == 0:
         return Displacement(np.zeros((0, organ.ndim), int), np.zeros((0, organ.ndim)))
+    center, spacing, reach = growth.center, growth.spacing_mm, effect.reach_mm
+    far = scale * float(growth.shape.radii_mm.max()) + reach
+    axes = list(zip(center, spacing, organ.shape, strict=True))
+    start = [max(0, int(np.floor(c - far / s))) for c, s, _ in axes]  # of the part that may be touched
+    end = [min(n, int(np.ceil(c + far / s)) + 1) for c, s, n in axes]
+    size = [max(0, high - low) for low, high in zip(start, end, strict=True)]
     offsets = np.stack(np.broadcast_arrays(*offsets_mm(start, size, center, spacing)))
     distance = np.sqrt((offsets**2).sum(axis=0))
     surface = scale * growth.shape.radius_mm(offsets)
-    wall = wall_mm(organ, center, spacing, scale * float(growth.shape.radii_mm.max()) + reach)
+    wall = wall_mm(organ, center, spacing, far)
     length = np.clip(look_up(wall, offsets) - surface, 0.0, reach)
     amplitude = effect.strength * MOST * surface * length / reach
     beyond = np.clip((distance - surface) / np.maximum(length, STILL_MM), 0.0, 1.0)
@@ -99,15 +98,3 @@ def displacement(growth: Growth, scale: float, organ: np.ndarray, effect: MassEf
     moved = np.argwhere(moves) + start
     towards = offsets[:, moves].T / np.maximum(distance[moves], STILL_MM)[:, None]
     return Displacement(moved, moved - towards * shift[moves][:, None] / np.array(spacing))
-
-
-def _around(
-    growth: Growth, scale: float, reach_mm: float, shape: Sequence[int]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """(first voxel, extent) of the part of an image that the displacement may touch."""
-    far = scale * float(growth.shape.radii_mm.max()) + reach_mm
-    low = [max(0, int(np.floor(c - far / s))) for c, s in zip(growth.center, growth.spacing_mm, strict=True)]
-    high = [
-        min(n, int(np.ceil(c + far / s)) + 1) for n, c, s in zip(shape, growth.center, growth.spacing_mm, strict=True)
-    ]
-    return tuple(low), tuple(max(0, h - first) for first, h in zip(low, high, strict=True))

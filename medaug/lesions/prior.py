@@ -1,7 +1,7 @@
 """What lesions look like and where they sit, learnt from the training fold and from nothing else.
 
 Every connected lesion that fits the crop becomes a reference: its crop, mask, size in mm, place relative to the organ,
-and contrast. How a lesion is drawn from them is in `sampling`.
+and contrast. How a lesion is drawn from them is in `drawing`, how one is laid into a given mask in `reference`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ import torch
 from scipy import ndimage
 
 from medaug.errors import DataError
-from medaug.lesions.crops import box_around, extract
+from medaug.lesions.crops import CropBox, box_around, extract
 from medaug.lesions.geometry import bounding_box, components, equivalent_diameter_mm, relative_location
-from medaug.lesions.sampling import MARGIN_VOXELS, Lesion, Shape, draw_lesion
 from medaug.volumes import SPACING_TOLERANCE
 
+MARGIN_VOXELS = 3
+"""Masks stay this far from their crop's edge."""
 RING_VOXELS = (1, 4)
 """The surroundings: so far from any lesion, and so near to this one."""
 AIR = -0.98
+"""What is darker, in [-1, 1], is no tissue."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,43 @@ class ReferenceLesion:
     location: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Lesion:
+    """One lesion for a place on a target, ready to be inserted.
+
+    Attributes:
+        mask, texture: (*crop_size), on the prior's grid; the texture is the warped reference, in [-1, 1].
+        box: where the crop lies on the target's grid.
+        reference, patient: which training lesion it came from, and whose.
+        contrast: drawn; `reference_contrast` is what the texture has of its own.
+        surroundings: brightness of the ring around the reference.
+    """
+
+    mask: np.ndarray
+    texture: np.ndarray
+    box: CropBox
+    reference: int
+    patient: str
+    diameter_mm: float
+    contrast: float
+    reference_contrast: float
+    surroundings: float
+
+    def provenance(self) -> dict[str, Any]:
+        """What a manifest keeps of it."""
+        return {
+            "patient": self.patient,
+            "reference": self.reference,
+            "diameter_mm": round(self.diameter_mm, 2),
+            "contrast": round(self.contrast, 4),
+            "start": list(self.box.start),
+            "size": list(self.box.size),
+        }
+
+
 @dataclass
 class LesionPrior:
-    """The references of the training fold, and how to draw from them.
+    """The references of the training fold.
 
     Attributes:
         left_out: how many lesions were not taken, by reason.
@@ -95,8 +131,17 @@ class LesionPrior:
         """
         references: list[ReferenceLesion] = []
         left_out: Counter[str] = Counter()
+        wanted = np.array(spacing_mm, dtype=float)
         for example in examples:
-            _check_spacing(example, spacing_mm)
+            own = np.array(example.spacing_mm, dtype=float)
+            if own.shape != wanted.shape or np.abs(own / wanted - 1).max() > SPACING_TOLERANCE:
+                has, needs = (" × ".join(f"{step:.3g}" for step in spacing) + " mm" for spacing in (own, wanted))
+                raise DataError.about(
+                    example.case,
+                    f"a voxel size of {has}",
+                    f"about {needs}, as the prior's",
+                    "Resample the scans to one voxel size.",
+                )
             for part in components(example.label):
                 reference = _reference(example, part, tuple(crop_size), min_diameter_mm, length_unit)
                 if isinstance(reference, str):
@@ -110,49 +155,25 @@ class LesionPrior:
             )
         return cls(references, tuple(crop_size), tuple(spacing_mm), dict(left_out), length_unit)
 
-    def sample(
-        self,
-        organ: np.ndarray,
-        occupied: np.ndarray,
-        rng: np.random.RandomState,
-        *,
-        spacing_mm: Sequence[float] | None = None,
-        size_mm: tuple[float, float] | None = None,
-        shape: Shape = "bank",
-        reference: int | None = None,
-        max_tries: int = 20,
-    ) -> Lesion | None:
-        """Draws a lesion that lies in `organ` and keeps clear of `occupied`; None where there is no room.
-
-        Args:
-            organ, occupied: (*S) bool on the target's grid.
-            spacing_mm: the target's voxel size; None: the prior's.
-            size_mm: least and most diameter; None draws from the training fold's sizes.
-            shape: "bank" (training masks, bent), "blob" (procedural) or "mixed".
-            reference: the number of the training lesion to use; None draws one of like size.
-            max_tries: how many shapes are tried, each in several places.
-
-        Raises:
-            ConfigError: if `size_mm` is not a least and a most diameter.
-            DataError: if `size_mm` goes beyond what fits the crop (naming the largest), or there is no such reference.
-        """
-        spacing_mm = self.spacing_mm if spacing_mm is None else tuple(spacing_mm)
-        return draw_lesion(
-            self,
-            organ,
-            occupied,
-            rng,
-            spacing_mm=spacing_mm,
-            size_mm=size_mm,
-            shape=shape,
-            reference=reference,
-            max_tries=max_tries,
-        )
-
     @cached_property
     def diameters_mm(self) -> np.ndarray:
-        """Of the references, in order."""
+        """The diameters of the references, in their order."""
         return np.array([r.diameter_mm for r in self.references])
+
+    @property
+    def largest_mm(self) -> float:
+        """The largest diameter that fits the crop."""
+        sides = zip(self.crop_size, self.spacing_mm, strict=True)
+        return float(min((n - 2 * MARGIN_VOXELS - 1) * s for n, s in sides))
+
+    def check_reference(self, number: int | None) -> None:
+        """Refuses the number of a reference that is not there.
+
+        Raises:
+            DataError: naming how many there are.
+        """
+        if number is not None and not 0 <= number < len(self.references):
+            raise DataError(f"reference: found {number}; these weights have 0 to {len(self.references) - 1}")
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The crops, for safetensors."""
@@ -202,6 +223,12 @@ class LesionPrior:
         )
 
 
+def surroundings_of(mask: np.ndarray, lesions: np.ndarray) -> np.ndarray:
+    """The ring around a lesion's mask (bool, *S) that keeps clear of all `lesions`, the mask included."""
+    near, far = RING_VOXELS
+    return ndimage.binary_dilation(mask, iterations=far) & ~ndimage.binary_dilation(lesions, iterations=near)
+
+
 def _reference(
     example: LesionExample, part: np.ndarray, crop_size: tuple[int, ...], min_diameter_mm: float, length_unit: str
 ) -> ReferenceLesion | str:
@@ -214,39 +241,18 @@ def _reference(
         return "larger than the crop"
     box = box_around(corner + extent // 2, crop_size)
     image, mask = extract(np.asarray(example.image, dtype=np.float32), box, -1.0), extract(part, box, False)
-    others = _dilated(extract(example.label.astype(bool), box, False), RING_VOXELS[0])
-    around = _dilated(mask, RING_VOXELS[1]) & ~others & (image > AIR)
+    around = surroundings_of(mask, extract(example.label.astype(bool), box, False)) & (image > AIR)
     if not around.any():
         return "no tissue around it"
     surroundings = float(np.median(image[around]))
-    level = None if example.level is None else int(example.level)
     return ReferenceLesion(
         image=image,
         mask=mask,
         patient=example.patient,
         case=example.case,
-        level=level,
+        level=None if example.level is None else int(example.level),
         diameter_mm=diameter_mm,
         contrast=float(image[mask].mean()) - surroundings,
         surroundings=surroundings,
         location=relative_location(part, example.organ),
     )
-
-
-def _dilated(mask: np.ndarray, voxels: int) -> np.ndarray:
-    return ndimage.binary_dilation(mask, iterations=voxels)
-
-
-def _check_spacing(example: LesionExample, spacing_mm: Sequence[float]) -> None:
-    own, wanted = (np.array(s, dtype=float) for s in (example.spacing_mm, spacing_mm))
-    if own.shape != wanted.shape or np.abs(own / wanted - 1).max() > SPACING_TOLERANCE:
-        raise DataError.about(
-            example.case,
-            f"a voxel size of {_mm(own)}",
-            f"about {_mm(wanted)}, as the prior's",
-            "Resample the scans to one voxel size.",
-        )
-
-
-def _mm(spacing: np.ndarray) -> str:
-    return " × ".join(f"{s:.3g}" for s in spacing) + " mm"

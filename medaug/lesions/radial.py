@@ -19,6 +19,7 @@ STEP = 0.25
 """Rays are sampled this densely, in the smallest voxel size."""
 SMOOTHING = 0.06
 """A mask's surface is smoothed over this part of its diameter: single voxels are not its shape."""
+_WRAPS = ("wrap", "nearest")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,10 @@ class RadialShape:
     @classmethod
     def of(cls, mask: np.ndarray, spacing_mm: Spacing) -> tuple[RadialShape, np.ndarray]:
         """The body that reaches as far as the (non-empty) mask in every direction, and its centre in voxels (d,)."""
-        center = middle_of(mask, spacing_mm)
+        center = np.array(ndimage.center_of_mass(mask))
+        if not mask[tuple(np.round(center).astype(int))]:  # a crescent has its centre outside: the deepest voxel
+            depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing_mm)
+            center = np.array(np.unravel_index(int(depth.argmax()), depth.shape), dtype=float) - 1
         sigma = [SMOOTHING * equivalent_diameter_mm(mask, spacing_mm) / s for s in spacing_mm]
         surface = ndimage.gaussian_filter(np.pad(mask, 1).astype(np.float32), sigma)
         farthest_voxel = np.linalg.norm((np.argwhere(mask) - center) * spacing_mm, axis=1).max()
@@ -42,7 +46,11 @@ class RadialShape:
         inside, distances = _along_rays(surface, center + 1, spacing_mm, reach)
         farthest = distances[inside.shape[-1] - 1 - np.argmax(inside[..., ::-1], axis=-1)]
         radii = np.where(inside.any(axis=-1), farthest + STEP * min(spacing_mm) / 2, 0.0)
-        return cls(_smoothed(np.maximum(radii, 0.5 * min(spacing_mm)))), center
+        radii = np.maximum(radii, 0.5 * min(spacing_mm))
+        radii = ndimage.gaussian_filter(radii, (2.0, 1.0)[: radii.ndim], mode=_WRAPS[: radii.ndim])  # the rays' steps
+        if radii.ndim == 2:
+            radii[:, [0, -1]] = radii[:, [0, -1]].mean(axis=0)  # all directions that are one (a pole) get one value
+        return cls(radii), center
 
     @property
     def spatial_dims(self) -> int:
@@ -67,15 +75,6 @@ class RadialShape:
         return RadialShape(1.0 / np.sqrt(across**2 + along**2))
 
 
-def middle_of(mask: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
-    """The centre of mass in voxels, or of a mask that does not contain it the deepest voxel."""
-    center = np.array(ndimage.center_of_mass(mask))
-    if mask[tuple(np.round(center).astype(int))]:
-        return center
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing_mm)
-    return np.array(np.unravel_index(int(depth.argmax()), depth.shape), dtype=float) - 1
-
-
 def wall_mm(room: np.ndarray, center: np.ndarray, spacing_mm: Spacing, reach_mm: float) -> np.ndarray:
     """How far a ray from `center` (voxels) runs inside `room` (*S bool), at most `reach_mm`: a table for `look_up`.
 
@@ -85,6 +84,14 @@ def wall_mm(room: np.ndarray, center: np.ndarray, spacing_mm: Spacing, reach_mm:
     first_out = np.where(inside.all(axis=-1), len(distances) - 1, np.argmin(inside, axis=-1))
     free = np.maximum(distances[first_out] - max(spacing_mm), 0.0)
     return ndimage.minimum_filter(free, size=(5, 3)[: free.ndim], mode=_WRAPS[: free.ndim])
+
+
+def offsets_mm(
+    start: Sequence[int], size: Sequence[int], center: np.ndarray, spacing_mm: Sequence[float]
+) -> list[np.ndarray]:
+    """By axis, how far each voxel of a box is from a centre (in voxels); they broadcast to the box."""
+    axes = [(np.arange(n) + first - c) * s for first, n, c, s in zip(start, size, center, spacing_mm, strict=True)]
+    return list(np.meshgrid(*axes, indexing="ij", sparse=True))
 
 
 def look_up(table: np.ndarray, offsets_mm: np.ndarray) -> np.ndarray:
@@ -98,35 +105,17 @@ def look_up(table: np.ndarray, offsets_mm: np.ndarray) -> np.ndarray:
     return ndimage.map_coordinates(closed, where, order=1, mode="nearest")
 
 
-_WRAPS = ("wrap", "nearest")
-
-
-def _directions(spatial_dims: int) -> np.ndarray:
-    """Unit vectors (d, *table)."""
-    azimuth = np.arange(AZIMUTHS) * (2 * np.pi / AZIMUTHS)
-    plane = np.stack([np.cos(azimuth), np.sin(azimuth)])
-    if spatial_dims == 2:
-        return plane
-    polar = np.linspace(0.0, np.pi, POLARS)
-    height = np.broadcast_to(np.cos(polar), (1, AZIMUTHS, POLARS))
-    return np.concatenate([plane[..., None] * np.sin(polar), height])
-
-
 def _along_rays(
     field: np.ndarray, center: np.ndarray, spacing_mm: Sequence[float], reach_mm: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """(whether each ray's points are inside: at least 0.5, outside the array 0, (*table, n); their distances (n,))."""
     distances = np.arange(0.0, reach_mm + STEP * min(spacing_mm), STEP * min(spacing_mm))
-    directions = _directions(field.ndim)
+    azimuth, polar = np.arange(AZIMUTHS) * (2 * np.pi / AZIMUTHS), np.linspace(0.0, np.pi, POLARS)
+    directions = np.stack([np.cos(azimuth), np.sin(azimuth)])
+    if field.ndim == 3:
+        height = np.broadcast_to(np.cos(polar), (1, AZIMUTHS, POLARS))
+        directions = np.concatenate([directions[..., None] * np.sin(polar), height])
     spacing = np.reshape(spacing_mm, (-1, *([1] * directions.ndim)))
     origin = np.reshape(center, spacing.shape)
     points = origin + directions[..., None] * distances / spacing
     return ndimage.map_coordinates(field, points, order=1, mode="constant") >= 0.5, distances
-
-
-def _smoothed(radii: np.ndarray) -> np.ndarray:
-    """Without the steps of the rays; all directions that are one (a pole) get one value."""
-    radii = ndimage.gaussian_filter(radii, (2.0, 1.0)[: radii.ndim], mode=_WRAPS[: radii.ndim])
-    if radii.ndim == 2:
-        radii[:, [0, -1]] = radii[:, [0, -1]].mean(axis=0)
-    return radii

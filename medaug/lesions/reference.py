@@ -14,8 +14,7 @@ from scipy import ndimage
 from medaug.errors import DataError
 from medaug.lesions.crops import box_in_mm, extract, resized_mask
 from medaug.lesions.geometry import bounding_box, equivalent_diameter_mm
-from medaug.lesions.prior import AIR, RING_VOXELS, LesionPrior
-from medaug.lesions.sampling import Lesion, check_reference
+from medaug.lesions.prior import AIR, Lesion, LesionPrior, surroundings_of
 from medaug.lesions.shapes import stretched
 
 GAIN = (0.5, 2.0)
@@ -41,13 +40,16 @@ def match_surroundings(lesion: Lesion, crop: np.ndarray) -> np.ndarray:
     Returns:
         (*S) float32 in [-1, 1].
     """
-    tissue = _ring(lesion.mask) & (crop > AIR)
+    tissue = surroundings_of(lesion.mask, lesion.mask) & (crop > AIR)
     here = float(np.median(crop[tissue])) if tissue.any() else float(np.median(crop))
     there = lesion.surroundings
     own = lesion.reference_contrast
     gain = np.clip(lesion.contrast / own, *GAIN) if abs(own) > CONTRAST_LEAST else 1.0
     background = ndimage.binary_dilation(lesion.texture <= AIR)  # with the voxels it was blended into
-    texture = _continued(lesion.texture, lesion.mask, background)
+    texture, missing, known = lesion.texture, lesion.mask & background, lesion.mask & ~background
+    if missing.any() and known.any():  # a voxel of the lesion that is background is taken from the nearest that is not
+        nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+        texture = np.where(missing, texture[tuple(nearest)], texture)
     matched = np.clip(here + (texture - there) * gain, -1.0, 1.0)
     return np.where(background & ~lesion.mask, crop, matched).astype(np.float32)
 
@@ -69,7 +71,7 @@ def lesion_for_mask(
     mask = mask.astype(bool)
     if not mask.any():
         raise DataError("the mask is empty; mark the voxels where the lesion shall be")
-    check_reference(prior, reference)
+    prior.check_reference(reference)
     corner, extent = bounding_box(mask)
     box = box_in_mm(corner, extent, prior.crop_size, prior.spacing_mm, spacing_mm, room=ROOM)
     if reference is None:
@@ -109,20 +111,6 @@ def sections(
             mask = _scaled(lesion.mask.astype(np.float32), scale, 0.0) >= 0.5
             if mask.any():
                 yield z, replace(lesion, mask=mask, texture=_scaled(lesion.texture, scale, None))
-
-
-def _continued(texture: np.ndarray, mask: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """The texture, with each voxel of the mask that is background taken from the nearest one that is not."""
-    missing, known = mask & background, mask & ~background
-    if not missing.any() or not known.any():
-        return texture
-    nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
-    return np.where(missing, texture[tuple(nearest)], texture)
-
-
-def _ring(mask: np.ndarray) -> np.ndarray:
-    inner, outer = (ndimage.binary_dilation(mask, iterations=n) for n in RING_VOXELS)
-    return outer & ~inner
 
 
 def _scaled(array: np.ndarray, scale: float, fill: float | None) -> np.ndarray:

@@ -12,7 +12,13 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from medaug.lesions.geometry import bounding_box, equivalent_diameter_mm, largest_component, voxels_of_diameter
+from medaug.lesions.geometry import (
+    bounding_box,
+    box_around_mask,
+    equivalent_diameter_mm,
+    largest_component,
+    voxels_of_diameter,
+)
 
 COARSE = 4
 """Control points an axis of the smooth deformation."""
@@ -83,7 +89,9 @@ def procedural_blob(
     noise = ndimage.gaussian_filter(rng.standard_normal(size), sigma)
     field = _radius_mm(size, spacing_mm, squash) / (diameter_mm / 2) + 0.35 * noise / max(float(noise.std()), 1e-9)
     wanted = voxels_of_diameter(diameter_mm, spacing_mm)
-    mask = _in_one_piece(_lowest(field, wanted))
+    mask = largest_component(_lowest(field, wanted))
+    box = box_around_mask(mask)
+    mask[box] = ndimage.binary_fill_holes(mask[box])
     off = abs(equivalent_diameter_mm(mask, spacing_mm) / diameter_mm - 1)
     return mask if off <= 0.1 and clear_of_edge(mask, margin) else _lowest(_radius_mm(size, spacing_mm), wanted)
 
@@ -96,8 +104,8 @@ def clear_of_edge(mask: np.ndarray, margin: int) -> bool:
 
 def stretched(image: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The image inside `source`, scaled so that its bounding box covers `target`'s, and continued beyond its edge."""
-    (low_s, extent_s), (low_t, extent_t) = bounding_box(source), bounding_box(target)
-    box = _slices(low_s, extent_s)
+    (_, extent_s), (low_t, extent_t) = bounding_box(source), bounding_box(target)
+    box = box_around_mask(source)
     nearest = ndimage.distance_transform_edt(~source[box], return_distances=False, return_indices=True)
     texture = image[box][tuple(nearest)].astype(np.float32)
     for low, have, want, length in zip(low_t, extent_s, extent_t, target.shape, strict=True):
@@ -116,18 +124,6 @@ def _grid(size: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:
     units = torch.eye(COARSE)[None, :, :, None]  # (1, COARSE channels, COARSE points, 1)
     mode = "bicubic" if len(size) == 2 else "bilinear"
     return grid, [functional.interpolate(units, (n, 1), mode=mode, align_corners=True)[0, ..., 0].T for n in size]
-
-
-def _in_one_piece(mask: np.ndarray) -> np.ndarray:
-    """The largest component of a mask that is not empty, its holes filled."""
-    box = _slices(*bounding_box(mask))
-    solid = np.zeros_like(mask)
-    solid[box] = ndimage.binary_fill_holes(largest_component(mask[box]))
-    return solid
-
-
-def _slices(low: np.ndarray, extent: np.ndarray) -> tuple[slice, ...]:
-    return tuple(slice(start, start + length) for start, length in zip(low, extent, strict=True))
 
 
 def _radius_mm(size: Sequence[int], spacing_mm: Sequence[float], squash: np.ndarray | float = 1.0) -> np.ndarray:

@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 import medaug
 from medaug.data.weights import read_weights, write_weights
 from medaug.errors import ConfigError, WeightsError
-from medaug.lesions import LesionPrior
+from medaug.lesions.prior import LesionPrior
 from medaug.models import TRANSLATORS, Translator, build_translator, settings_of
 from medaug.models.base import AdversarialModel
 from medaug.orientation import LPS, Turn, turn_of

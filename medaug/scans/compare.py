@@ -19,7 +19,7 @@ from medaug.data.atomic import atomic_path, write_json
 from medaug.data.files import read_scan
 from medaug.data.grid import on_grid_of
 from medaug.errors import DataError
-from medaug.lesions import body_of
+from medaug.lesions.anatomy import body_of
 from medaug.orientation import turn_of
 from medaug.report.translation import bland_altman, difference_panel, joint_histogram, shown_range
 from medaug.report.viewer import encode

@@ -14,7 +14,7 @@ from medaug.data.stored import StoredScan
 from medaug.data.suffixes import stem_of
 from medaug.errors import DataError
 from medaug.figures.pictures import Picture, picture_grid
-from medaug.lesions import find_organ
+from medaug.lesions.anatomy import find_organ
 from medaug.orientation import LPS, turn_of
 from medaug.scans.reading import as_array, read_for, read_mask
 from medaug.volumes import spacing_of

@@ -14,7 +14,7 @@ from medaug.data.stored import StoredScan
 from medaug.data.suffixes import stem_of
 from medaug.errors import DataError
 from medaug.figures.pictures import Picture, picture_grid
-from medaug.lesions import lesion_for_mask
+from medaug.lesions.reference import lesion_for_mask
 from medaug.models.weights import Weights, load_weights
 from medaug.progress import track
 from medaug.report.viewer import encode

@@ -31,7 +31,7 @@ from medaug.data.synthetic import is_synthetic
 from medaug.data.visits import REMEDY, doubts_between
 from medaug.doctor.modality import check_modality_setting
 from medaug.errors import ConfigError, DataError, LeakageError
-from medaug.lesions import body_of, find_organ
+from medaug.lesions.anatomy import body_of, find_organ
 from medaug.progress import track
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import essential, run_stage

@@ -17,7 +17,7 @@ from medaug.data.atomic import read_json, write_json
 from medaug.data.prepared import View, common_axes, common_spacing_mm, views_of
 from medaug.errors import DataError
 from medaug.figures.preview import Preview
-from medaug.lesions import LesionExample, LesionPrior
+from medaug.lesions.prior import LesionExample, LesionPrior
 from medaug.models import Translator, build_translator
 from medaug.models.weights import save_translator
 from medaug.progress import track

@@ -14,7 +14,10 @@ from torch.utils.data import Dataset
 
 from medaug.data.prepared import View
 from medaug.errors import DataError
-from medaug.lesions import Lesion, LesionPrior, extract, match_surroundings
+from medaug.lesions.crops import extract
+from medaug.lesions.drawing import draw_lesion
+from medaug.lesions.prior import Lesion, LesionPrior
+from medaug.lesions.reference import match_surroundings
 from medaug.seeds import rng_of
 from medaug.training.patches import any_patch, check_one_size, check_room, holds_tissue, patch_around
 
@@ -56,7 +59,7 @@ class TumorCropSamples(Dataset):
     def _healthy_crop(self, rng: np.random.RandomState) -> tuple[np.ndarray, Lesion]:
         for _ in range(TRIES):
             arrays = self.healthy[rng.randint(len(self.healthy))].read(self.folder)
-            lesion = self.prior.sample(arrays.organ, arrays.label, rng)
+            lesion = draw_lesion(self.prior, arrays.organ, arrays.label, rng)
             if lesion is not None:
                 return extract(arrays.image, lesion.box, -1.0), lesion
         raise DataError(

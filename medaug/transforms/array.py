@@ -19,8 +19,9 @@ from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
 from monai.transforms import RandomizableTransform
 
 from medaug.errors import DataError
-from medaug.lesions import Lesion, draw_level, lesion_for_mask, sections
-from medaug.lesions.sampling import Shape
+from medaug.lesions.drawing import Shape, draw_lesion, draw_level
+from medaug.lesions.prior import Lesion
+from medaug.lesions.reference import lesion_for_mask, sections
 from medaug.models.weights import Weights
 from medaug.transforms.base import (
     Bounds,
@@ -241,8 +242,8 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
         for _ in range(rng.randint(self.count[0], self.count[1] + 1)):
             level = draw_level(organ, rng) if stacked else None
             place = (organ, truth) if level is None else (organ[..., level], truth[..., level])
-            lesion = self.weights.prior.sample(
-                *place, rng, spacing_mm=spacing_mm[:dims], size_mm=self.size_mm, shape=self.shape
+            lesion = draw_lesion(
+                self.weights.prior, *place, rng, spacing_mm=spacing_mm[:dims], size_mm=self.size_mm, shape=self.shape
             )
             if lesion is None:
                 continue

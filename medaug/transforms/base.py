@@ -20,7 +20,7 @@ from monai.utils import convert_to_dst_type, convert_to_tensor
 from scipy import ndimage
 
 from medaug.errors import ConfigError, DataError, NoContrastError, WeightsError
-from medaug.lesions import find_organ
+from medaug.lesions.anatomy import find_organ
 from medaug.models.weights import Weights, load_weights
 from medaug.orientation import Turn, no_turn
 from medaug.transforms.editing import limits_of

@@ -17,7 +17,7 @@ from monai.config import KeysCollection
 from monai.transforms import RandomizableTransform
 from monai.transforms.utils_pytorch_numpy_unification import concatenate
 
-from medaug.lesions.sampling import Shape
+from medaug.lesions.drawing import Shape
 from medaug.models.weights import Weights
 from medaug.transforms.array import ORGAN_MARGIN_MM, InsertTumor, RandInsertTumor, RandRemoveTumor, RemoveTumor
 from medaug.transforms.base import Bounds, OneImage, left_alone, with_label, with_window

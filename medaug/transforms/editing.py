@@ -19,9 +19,12 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from medaug.lesions import CropBox, Lesion, component_boxes, extract, find_foreground, match_surroundings
-from medaug.lesions.crops import box_in_mm, resized, resized_mask
-from medaug.lesions.placing import widened
+from medaug.lesions.anatomy import find_foreground
+from medaug.lesions.crops import CropBox, box_in_mm, extract, resized, resized_mask
+from medaug.lesions.drawing import widened
+from medaug.lesions.geometry import component_boxes
+from medaug.lesions.prior import Lesion
+from medaug.lesions.reference import match_surroundings
 from medaug.models import Direction
 from medaug.models.networks.compositing import composite, insertion_weight, removal_weight
 from medaug.models.weights import Weights

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from medaug.errors import ConfigError, DataError, WeightsError
-from medaug.lesions import component_boxes
+from medaug.lesions.geometry import component_boxes
 from medaug.models.weights import Weights
 from medaug.transforms.editing import lesion_crop
 from medaug.volumes import Window, widest_slice

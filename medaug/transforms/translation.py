@@ -29,7 +29,7 @@ from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
 from monai.data import MetaTensor
 
 from medaug.errors import ConfigError, DataError, WeightsError
-from medaug.lesions import body_of
+from medaug.lesions.anatomy import body_of
 from medaug.models import Direction, Translator
 from medaug.models.weights import Weights
 from medaug.transforms.base import Bounds, Seen, WeightsTransform, as_hu, check_translates, with_dtype

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medaug.lesions import LesionExample, LesionPrior, find_organ, lesion_for_mask, match_surroundings
+from medaug.lesions.anatomy import find_organ
+from medaug.lesions.crops import extract
+from medaug.lesions.drawing import draw_lesion
+from medaug.lesions.prior import LesionExample, LesionPrior
+from medaug.lesions.reference import lesion_for_mask, match_surroundings
 
 GRIDS = {2: ((96, 96), (48, 48)), 3: ((72, 72, 48), (32, 32, 16))}
 AIM_S = 0.005
@@ -46,8 +50,8 @@ def test_a_lesion_for_a_mask_is_fast(benchmark, case):
 
 def test_matching_the_surroundings_is_fast(benchmark, case):
     prior, view = case
-    lesion = prior.sample(view.organ, view.label, np.random.RandomState(0))
-    benchmark(match_surroundings, lesion, lesion.box.cut(view.image, -1.0))
+    lesion = draw_lesion(prior, view.organ, view.label, np.random.RandomState(0))
+    benchmark(match_surroundings, lesion, extract(view.image, lesion.box, -1.0))
     _check(benchmark)
 
 

@@ -10,7 +10,7 @@ from medaug.evaluation.samples import SegmentationSamples, Source
 from medaug.experiment.arms import ARMS
 from medaug.experiment.held_out import synthetic_source
 from medaug.experiment.online import online_edits
-from medaug.lesions import components, equivalent_diameter_mm
+from medaug.lesions.geometry import components, equivalent_diameter_mm
 from medaug.volumes import spacing_of
 
 SPACING_MM = (6.0, 6.0, 10.0)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from medaug.lesions import LesionExample, LesionPrior
+from medaug.lesions.prior import LesionExample, LesionPrior
 
 SPACING_MM = 2.7
 GRIDS = {2: ((96, 96), (48, 48)), 3: ((56, 56, 40), (32, 32, 16))}

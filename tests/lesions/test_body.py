@@ -11,7 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 from medaug.data.files import read_scan
-from medaug.lesions import body_of, find_body, find_organ
+from medaug.lesions.anatomy import body_of, find_body, find_organ
 from medaug.phantoms import abdomen_phantom, head_phantom
 from medaug.volumes import Percentiles, Window, spacing_of
 

@@ -7,8 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medaug.lesions import components, contrast, equivalent_diameter_mm, grow, relative_location, ring, volume_ml
-from medaug.lesions.geometry import bounding_box, largest_component, voxels_of_diameter
+from medaug.lesions.geometry import (
+    bounding_box,
+    components,
+    equivalent_diameter_mm,
+    grow,
+    largest_component,
+    relative_location,
+    ring,
+    volume_ml,
+    voxels_of_diameter,
+)
 
 dims = st.sampled_from([2, 3])
 seeds = st.integers(0, 10_000)
@@ -109,20 +118,6 @@ def test_the_diameter_in_mm_does_not_depend_on_the_voxel_size(spacing_mm):
     assert equivalent_diameter_mm(ball(shape, spacing_mm, 16.0), spacing_mm) == pytest.approx(32.0, rel=0.03)
 
 
-def test_contrast_is_the_step_between_lesion_and_surroundings():
-    lesion = ball((40, 40), (1.0, 1.0), 6.0)
-    image = np.where(lesion, 0.5, -0.25).astype(np.float32)
-    assert contrast(image, lesion, (1.0, 1.0)) == pytest.approx(0.75, abs=1e-6)
-
-
-def test_contrast_counts_the_surroundings_only_where_it_is_told():
-    lesion, left = ball((40, 40), (1.0, 1.0), 6.0), np.arange(40)[:, None] < 20
-    image = np.where(lesion, 0.5, np.where(left, 0.0, -1.0)).astype(np.float32)
-    assert contrast(image, lesion, (1.0, 1.0), where=np.broadcast_to(left, lesion.shape)) == pytest.approx(
-        0.5, abs=1e-6
-    )
-
-
 @few
 @given(seeds, dims)
 def test_the_largest_component_is_the_first_of_them(seed, spatial_dims):
@@ -144,7 +139,6 @@ def test_the_bounding_box_holds_every_voxel_and_no_more(seed, spatial_dims):
 def test_labels_of_other_dtypes_count_as_masks(dtype):
     mask = random_mask(0, 3)
     label, spacing_mm = mask.astype(dtype) * 2, (1.0, 2.5, 4.0)
-    image = np.random.RandomState(0).random_sample(mask.shape)
     for function in (lambda m: grow(m, 3.0, spacing_mm), lambda m: grow(m, -1.0, spacing_mm)):
         np.testing.assert_array_equal(function(label), function(mask))
     np.testing.assert_array_equal(
@@ -153,7 +147,6 @@ def test_labels_of_other_dtypes_count_as_masks(dtype):
     )
     assert equivalent_diameter_mm(label, spacing_mm) == equivalent_diameter_mm(mask, spacing_mm)
     assert volume_ml(label, spacing_mm) == volume_ml(mask, spacing_mm)
-    assert contrast(image, label, spacing_mm) == contrast(image, mask, spacing_mm)
 
 
 def test_an_empty_and_a_full_mask_stay_what_they_are():
@@ -164,7 +157,6 @@ def test_an_empty_and_a_full_mask_stay_what_they_are():
     assert not ring(empty, inner_mm=0, outer_mm=3, spacing_mm=(1, 1)).any()
     assert components(empty) == []
     assert not largest_component(empty).any()
-    assert contrast(np.ones((6, 6)), full, (1, 1)) == 0.0
 
 
 def test_growing_returns_a_copy():

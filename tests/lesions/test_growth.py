@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medaug.errors import ConfigError, DataError
-from medaug.lesions import GrowthPlan, LesionPrior, draw_growing, let_grow
 from medaug.lesions.crops import CropBox
+from medaug.lesions.drawing import draw_lesion
 from medaug.lesions.geometry import equivalent_diameter_mm
-from medaug.lesions.growth import Growth
+from medaug.lesions.growth import Growth, GrowthPlan, draw_growing, let_grow
+from medaug.lesions.prior import LesionPrior
 from medaug.lesions.radial import RadialShape
 
 SHAPES = {2: (48, 48), 3: (32, 32, 32)}
@@ -137,7 +138,7 @@ def test_no_room_at_the_last_size_names_the_largest_that_fits(prior_and_organ):
 def test_a_flat_lesion_grows_in_a_volume_as_a_stack(example):
     prior = LesionPrior.fit([example(2, i, d) for i, d in enumerate((14.0, 18.0, 24.0))], (24, 24), (2.7, 2.7))
     organ = np.ones((64, 64, 24), bool)
-    lesion = prior.sample(organ[..., 12], ~organ[..., 12], np.random.RandomState(0), size_mm=(20.0, 20.0))
+    lesion = draw_lesion(prior, organ[..., 12], ~organ[..., 12], np.random.RandomState(0), size_mm=(20.0, 20.0))
     stacked = let_grow(lesion, (2.7, 2.7, 4.0), organ, level=12, flatness=0.8)
     for diameter_mm, mask in zip((10, 19.0), stacked.growth.masks([10.0, 19.0], organ.shape), strict=True):
         assert equivalent_diameter_mm(mask, (2.7, 2.7, 4.0)) == pytest.approx(diameter_mm, rel=0.02)

@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from medaug.data.files import read_label, read_scan
 from medaug.data.grid import resample_image, resample_mask
-from medaug.lesions import find_foreground, find_organ, grow
+from medaug.lesions.anatomy import find_foreground, find_organ
+from medaug.lesions.geometry import grow
 from medaug.phantoms import Phantom, abdomen_phantom, head_phantom
 from medaug.volumes import Percentiles, Window
 

@@ -10,18 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from medaug.errors import DataError
-from medaug.lesions import (
-    CropBox,
-    Lesion,
-    LesionPrior,
-    components,
-    equivalent_diameter_mm,
-    extract,
-    lesion_for_mask,
-    match_surroundings,
-    sections,
-)
-from medaug.lesions.crops import resized_mask
+from medaug.lesions.crops import CropBox, extract, resized_mask
+from medaug.lesions.geometry import components, equivalent_diameter_mm
+from medaug.lesions.prior import Lesion, LesionPrior
+from medaug.lesions.reference import lesion_for_mask, match_surroundings, sections
 
 few = settings(
     max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medaug.lesions import components, equivalent_diameter_mm
+from medaug.lesions.geometry import components, equivalent_diameter_mm
 from medaug.lesions.shapes import (
     COARSE,
     Warp,

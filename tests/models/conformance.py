@@ -12,8 +12,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
-from medaug.lesions import LesionPrior
-from medaug.lesions.prior import ReferenceLesion
+from medaug.lesions.prior import LesionPrior, ReferenceLesion
 from medaug.models import Translator, build_translator, settings_of
 from medaug.models.weights import load_weights, save_translator
 from medaug.volumes import Domain, Window

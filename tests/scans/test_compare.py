@@ -15,7 +15,7 @@ from medaug.audits.measures.similarity import HOUNSFIELD, Pair, similarity
 from medaug.cli import app
 from medaug.data.files import write_scan
 from medaug.errors import DataError
-from medaug.lesions import body_of
+from medaug.lesions.anatomy import body_of
 from medaug.phantoms import abdomen_phantom
 from medaug.volumes import Window
 

@@ -9,7 +9,7 @@ from medaug.data.atomic import read_json, write_json
 from medaug.data.cache import store_array
 from medaug.data.prepared import views_of
 from medaug.errors import ConfigError, DataError, RunError
-from medaug.lesions import LesionPrior
+from medaug.lesions.prior import LesionPrior
 from medaug.models.weights import load_weights
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import seconds_by_stage

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from medaug.errors import DataError
-from medaug.lesions import LesionExample, LesionPrior
+from medaug.lesions.prior import LesionExample, LesionPrior
 from medaug.training.samples import TumorCropSamples, WholeViewSamples, healthy_views
 
 SPACING_MM = (2.0, 2.0)

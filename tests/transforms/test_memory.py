@@ -10,7 +10,7 @@ SCRIPT = """
 import numpy as np
 import torch
 torch.set_num_threads(1)
-from medaug.lesions import LesionExample, LesionPrior
+from medaug.lesions.prior import LesionExample, LesionPrior
 from medaug.transforms import RandInsertTumor, RemoveTumor
 from medaug.models import build_translator
 from medaug.models.weights import Weights

@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 
 from medaug.data.files import read_scan, write_scan
 from medaug.errors import ConfigError, DataError, WeightsError
-from medaug.lesions import find_body
+from medaug.lesions.anatomy import find_body
 from medaug.phantoms import abdomen_phantom
 from medaug.transforms import RandTranslateDomain, SynthesizeCT, TranslateDomain
 from medaug.volumes import Domain, Window

@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from medaug.errors import ConfigError, DataError
-from medaug.lesions import CropBox, LesionPrior, box_around, extract
-from medaug.lesions.crops import resized
+from medaug.lesions.crops import CropBox, box_around, extract, resized
 from medaug.lesions.geometry import bounding_box
+from medaug.lesions.prior import LesionPrior
 from medaug.models.weights import Weights
 from medaug.volumes import SPACING_TOLERANCE
 

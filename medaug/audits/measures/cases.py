@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medaug.lesions import box_around, extract
+from medaug.lesions.crops import box_around, extract
 from medaug.volumes import Window
 
 Segment = Callable[[np.ndarray], np.ndarray]

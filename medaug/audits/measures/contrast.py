@@ -14,7 +14,7 @@ import numpy as np
 from medaug.errors import DataError
 from medaug.lesions.geometry import components, grow, ring
 
-RING_MM = (2.0, 8.0)  # as in `lesions.geometry.contrast`: past the partial-volume edge, before other tissue
+RING_MM = (2.0, 8.0)  # past the partial-volume edge, before other tissue
 BINS = 32  # of the intensity histogram over [-1, 1]
 
 

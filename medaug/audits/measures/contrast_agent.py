@@ -18,7 +18,7 @@ import numpy as np
 from scipy import ndimage
 
 from medaug.errors import DataError
-from medaug.lesions.body import by_plane
+from medaug.lesions.anatomy import by_plane
 from medaug.lesions.geometry import grow
 
 LARGEST_VOXEL_MM = 4.5

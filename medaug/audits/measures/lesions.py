@@ -15,7 +15,7 @@ from medaug.audits.measures.cases import Insertion, LesionView
 from medaug.audits.measures.contrast import lesion_statistics
 from medaug.audits.measures.features import FEATURE_NAMES, lesion_features
 from medaug.errors import DataError
-from medaug.lesions import relative_location
+from medaug.lesions.geometry import relative_location
 from medaug.lesions.prior import AIR, LesionPrior
 
 OWN = tuple(name for name in FEATURE_NAMES if name.startswith(("inside", "edge", "contrast")))

@@ -21,7 +21,7 @@ from medaug.data.prepared import View, views_of, without_labels
 from medaug.errors import DataError
 from medaug.evaluation.detection import LEAST_VOXELS
 from medaug.evaluation.samples import Source
-from medaug.lesions import LesionPrior
+from medaug.lesions.prior import LesionPrior
 from medaug.models import TRANSLATORS
 from medaug.runs.folder import RunDir
 from medaug.splits import Split

@@ -15,7 +15,7 @@ from monai.transforms import RandomizableTransform
 from skimage.exposure import match_histograms
 
 from medaug.errors import ConfigError
-from medaug.lesions import find_foreground
+from medaug.lesions.anatomy import find_foreground
 from medaug.transforms.base import like_source
 from medaug.transforms.baselines.base import RandAppearanceD, check_items, image_array, leaves_alone
 

@@ -26,7 +26,7 @@ from monai.transforms import (
 from torch import Tensor
 from torch.nn import functional
 
-from medaug.lesions import find_foreground
+from medaug.lesions.anatomy import find_foreground
 from medaug.transforms.base import like_source
 from medaug.transforms.baselines.base import RandAppearanceD, image_array, leaves_alone
 

@@ -15,8 +15,10 @@ from monai.data import MetaTensor
 from monai.transforms import RandomizableTransform
 
 from medaug.errors import DataError
-from medaug.lesions import LesionExample, LesionPrior, component_boxes, find_organ
-from medaug.lesions.sampling import MARGIN_VOXELS
+from medaug.lesions.anatomy import find_organ
+from medaug.lesions.drawing import draw_lesion
+from medaug.lesions.geometry import component_boxes
+from medaug.lesions.prior import MARGIN_VOXELS, LesionExample, LesionPrior
 from medaug.transforms.array import ORGAN_MARGIN_MM
 from medaug.transforms.base import like_source, marked_label, region_of
 from medaug.transforms.baselines.base import (
@@ -93,7 +95,7 @@ class RandCopyPasteTumor(RandomizableTransform):
         donor = donor_with_lesion(self.bank, rng)
         _check_sizes(donor, isinstance(img, MetaTensor), spacing_mm)
         prior = self._lesions_of(donor)
-        lesion = prior.sample(self._organ(image, allowed, spacing_mm), truth, rng, spacing_mm=spacing_mm)
+        lesion = draw_lesion(prior, self._organ(image, allowed, spacing_mm), truth, rng, spacing_mm=spacing_mm)
         if lesion is None:
             return img, label
         edit = paste_lesion(image, lesion, RANGE)

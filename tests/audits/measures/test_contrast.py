@@ -5,7 +5,7 @@ import pytest
 
 from medaug.audits.measures import lesion_statistics
 from medaug.errors import DataError
-from medaug.lesions import geometry
+from medaug.lesions.geometry import ring
 
 
 def disc(shape=(60, 60), radius=8.0, spacing=(1.0, 1.0)):
@@ -22,10 +22,11 @@ def test_contrast_is_inside_minus_ring():
     assert found["components"] == 1
 
 
-def test_contrast_is_the_one_lesion_priors_are_fitted_with(lesion):
+def test_the_surroundings_are_a_ring_in_mm(lesion):
     crop, mask = lesion(np.random.RandomState(0))
     found = lesion_statistics(crop, mask, (0.8, 1.2))["contrast"]
-    assert found == pytest.approx(geometry.contrast(crop, mask, (0.8, 1.2)), abs=1e-5)
+    around = ring(mask, inner_mm=2.0, outer_mm=8.0, spacing_mm=(0.8, 1.2))
+    assert found == pytest.approx(float(crop[mask].mean() - crop[around].mean()), abs=1e-5)
 
 
 def test_only_the_organ_counts_as_surroundings():

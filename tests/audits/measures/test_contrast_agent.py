@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from medaug.audits.measures.contrast_agent import beside_blood, enhanced_blood
 from medaug.errors import DataError
-from medaug.lesions import body_of
+from medaug.lesions.anatomy import body_of
 from medaug.phantoms import phantoms
 from medaug.volumes import Window
 

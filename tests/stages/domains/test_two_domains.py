@@ -15,7 +15,7 @@ from medaug.data.cache import open_array
 from medaug.data.files import read_scan
 from medaug.data.writers import ScanRecord, write_layout
 from medaug.errors import ConfigError, DataError, RunError, WeightsError
-from medaug.lesions import body_of
+from medaug.lesions.anatomy import body_of
 from medaug.models.weights import load_weights
 from medaug.phantoms import phantoms
 from medaug.runs.folder import RunDir

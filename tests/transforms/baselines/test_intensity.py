@@ -13,7 +13,7 @@ from monai.utils import set_determinism
 from scipy.stats import ks_2samp, spearmanr
 
 from medaug.errors import ConfigError, DataError
-from medaug.lesions import find_foreground
+from medaug.lesions.anatomy import find_foreground
 from medaug.transforms.baselines import (
     RandHistogramMatch,
     RandHistogramMatchd,

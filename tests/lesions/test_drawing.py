@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from medaug.errors import ConfigError, DataError
-from medaug.lesions import Lesion, LesionPrior, components, equivalent_diameter_mm
 from medaug.lesions.crops import resized_mask
-from medaug.lesions.placing import CLEARANCE_VOXELS
-from medaug.lesions.sampling import MARGIN_VOXELS, largest_mm
+from medaug.lesions.drawing import CLEARANCE_VOXELS, draw_lesion
+from medaug.lesions.geometry import components, equivalent_diameter_mm
+from medaug.lesions.prior import MARGIN_VOXELS, Lesion, LesionPrior
 from medaug.lesions.shapes import clear_of_edge
 
 few = settings(
@@ -49,7 +49,7 @@ def test_a_lesion_lies_in_the_organ_clear_of_others_and_in_one_piece(prior_and_o
     occupied = nothing(organ)
     corner = [rng.randint(n // 4, n // 2) for n in organ.shape]
     occupied[tuple(slice(c, c + 8) for c in corner)] = True
-    lesion = prior.sample(organ, occupied, rng, shape=shape)
+    lesion = draw_lesion(prior, organ, occupied, rng, shape=shape)
     assert lesion is not None
     region = region_of(lesion, organ.shape)
     assert not (region & ~organ).any()
@@ -67,8 +67,8 @@ def test_a_lesion_lies_in_the_organ_clear_of_others_and_in_one_piece(prior_and_o
 @given(seeds, shapes, st.floats(9, 24), st.floats(0, 5))
 def test_a_lesion_keeps_to_the_asked_sizes_in_mm(prior_and_organ, seed, shape, least, more):
     prior, organ = prior_and_organ
-    most = min(least + more, largest_mm(prior))
-    lesion = prior.sample(organ, nothing(organ), np.random.RandomState(seed), size_mm=(least, most), shape=shape)
+    most = min(least + more, prior.largest_mm)
+    lesion = draw_lesion(prior, organ, nothing(organ), np.random.RandomState(seed), size_mm=(least, most), shape=shape)
     assert lesion is not None
     assert 0.85 * least <= lesion.diameter_mm <= 1.15 * most
     assert lesion.diameter_mm == equivalent_diameter_mm(lesion.mask, prior.spacing_mm)
@@ -81,8 +81,8 @@ def test_sizes_in_mm_and_clearance_hold_on_a_target_of_other_voxels(prior_and_or
     target, spacing_mm = regridded(organ, factor), tuple(s / factor for s in prior.spacing_mm)
     occupied = nothing(target)
     occupied[tuple(slice(n // 2, n // 2 + 6) for n in target.shape)] = True
-    lesion = prior.sample(
-        target, occupied, np.random.RandomState(seed), spacing_mm=spacing_mm, size_mm=(16, 22), shape=shape
+    lesion = draw_lesion(
+        prior, target, occupied, np.random.RandomState(seed), spacing_mm=spacing_mm, size_mm=(16, 22), shape=shape
     )
     assert lesion is not None
     region = region_of(lesion, target.shape)
@@ -98,7 +98,7 @@ def test_sizes_in_mm_and_clearance_hold_on_a_target_of_other_voxels(prior_and_or
 def test_the_same_random_state_gives_the_same_lesion(prior_and_organ, seed, shape):
     prior, organ = prior_and_organ
     states = [np.random.RandomState(seed) for _ in range(2)]
-    first, second = (prior.sample(organ, nothing(organ), rng, shape=shape) for rng in states)
+    first, second = (draw_lesion(prior, organ, nothing(organ), rng, shape=shape) for rng in states)
     assert first.provenance() == second.provenance()
     np.testing.assert_array_equal(first.mask, second.mask)
     np.testing.assert_array_equal(first.texture, second.texture)
@@ -107,7 +107,7 @@ def test_the_same_random_state_gives_the_same_lesion(prior_and_organ, seed, shap
 
 def test_another_seed_gives_another_lesion(prior_and_organ):
     prior, organ = prior_and_organ
-    first, second = (prior.sample(organ, nothing(organ), np.random.RandomState(seed)) for seed in (3, 4))
+    first, second = (draw_lesion(prior, organ, nothing(organ), np.random.RandomState(seed)) for seed in (3, 4))
     assert first.box != second.box or (first.mask != second.mask).any()
 
 
@@ -118,7 +118,7 @@ def test_sampling_changes_neither_its_inputs_nor_the_global_generator(prior_and_
     kept = organ.copy(), occupied.copy(), [r.image.copy() for r in prior.references]
     state = np.random.get_state()[1].copy()
     for seed in range(4):
-        prior.sample(organ, occupied, np.random.RandomState(seed), shape="mixed")
+        draw_lesion(prior, organ, occupied, np.random.RandomState(seed), shape="mixed")
     np.testing.assert_array_equal(state, np.random.get_state()[1])
     np.testing.assert_array_equal(organ, kept[0])
     np.testing.assert_array_equal(occupied, kept[1])
@@ -131,8 +131,8 @@ def test_masks_of_other_dtypes_give_the_same_lesion(prior_and_organ, dtype):
     prior, organ = prior_and_organ
     occupied = nothing(organ)
     occupied[tuple(slice(n // 2, n // 2 + 3) for n in organ.shape)] = True
-    first = prior.sample(organ, occupied, np.random.RandomState(0))
-    second = prior.sample(organ.astype(dtype) * 2, occupied.astype(dtype), np.random.RandomState(0))
+    first = draw_lesion(prior, organ, occupied, np.random.RandomState(0))
+    second = draw_lesion(prior, organ.astype(dtype) * 2, occupied.astype(dtype), np.random.RandomState(0))
     assert first.provenance() == second.provenance()
     np.testing.assert_array_equal(first.mask, second.mask)
 
@@ -140,7 +140,7 @@ def test_masks_of_other_dtypes_give_the_same_lesion(prior_and_organ, dtype):
 def test_a_lesion_names_the_patient_of_its_reference(prior_and_organ):
     prior, organ = prior_and_organ
     for seed in range(8):
-        lesion = prior.sample(organ, nothing(organ), np.random.RandomState(seed))
+        lesion = draw_lesion(prior, organ, nothing(organ), np.random.RandomState(seed))
         assert lesion.patient == prior.references[lesion.reference].patient
         assert lesion.provenance()["patient"] == lesion.patient
 
@@ -148,7 +148,9 @@ def test_a_lesion_names_the_patient_of_its_reference(prior_and_organ):
 def test_a_chosen_reference_is_used_at_about_its_own_size(prior_and_organ):
     prior, organ = prior_and_organ
     for number, reference in enumerate(prior.references):
-        lesions = [prior.sample(organ, nothing(organ), np.random.RandomState(s), reference=number) for s in range(8)]
+        lesions = [
+            draw_lesion(prior, organ, nothing(organ), np.random.RandomState(s), reference=number) for s in range(8)
+        ]
         assert {lesion.reference for lesion in lesions} == {number}
         assert np.median([x.diameter_mm for x in lesions]) == pytest.approx(reference.diameter_mm, rel=0.35)
 
@@ -156,7 +158,7 @@ def test_a_chosen_reference_is_used_at_about_its_own_size(prior_and_organ):
 def test_drawn_sizes_follow_the_training_fold(prior_and_organ):
     prior, organ = prior_and_organ
     rng = np.random.RandomState(0)
-    drawn = [prior.sample(organ, nothing(organ), rng).diameter_mm for _ in range(60)]
+    drawn = [draw_lesion(prior, organ, nothing(organ), rng).diameter_mm for _ in range(60)]
     assert np.median(drawn) == pytest.approx(np.median(prior.diameters_mm), rel=0.2)
     assert 0.5 * prior.diameters_mm.min() < min(drawn) < prior.diameters_mm.min() * 1.2
     assert 0.8 * prior.diameters_mm.max() < max(drawn) < prior.diameters_mm.max() * 1.8
@@ -165,7 +167,7 @@ def test_drawn_sizes_follow_the_training_fold(prior_and_organ):
 def test_lesions_lie_where_the_training_lesions_lay(prior_and_organ):
     prior, organ = prior_and_organ
     rng = np.random.RandomState(0)
-    lesions = [prior.sample(organ, nothing(organ), rng, size_mm=(8, 10)) for _ in range(30)]
+    lesions = [draw_lesion(prior, organ, nothing(organ), rng, size_mm=(8, 10)) for _ in range(30)]
     centers = [(np.array(x.box.start) + np.array(x.box.size) // 2) / organ.shape for x in lesions]
     wanted = np.mean([r.location for r in prior.references], axis=0)
     np.testing.assert_allclose(np.mean(centers, axis=0), wanted, atol=0.08)
@@ -176,10 +178,10 @@ def test_there_is_no_lesion_where_there_is_no_room(prior_and_organ):
     rng = np.random.RandomState(0)
     voxel = nothing(organ)
     voxel[tuple(n // 2 for n in organ.shape)] = True
-    assert prior.sample(nothing(organ), nothing(organ), rng) is None
-    assert prior.sample(organ, organ, rng) is None
-    assert prior.sample(voxel, nothing(organ), rng) is None
-    assert prior.sample(organ, nothing(organ), rng, max_tries=0) is None
+    assert draw_lesion(prior, nothing(organ), nothing(organ), rng) is None
+    assert draw_lesion(prior, organ, organ, rng) is None
+    assert draw_lesion(prior, voxel, nothing(organ), rng) is None
+    assert draw_lesion(prior, organ, nothing(organ), rng, max_tries=0) is None
 
 
 def test_a_narrow_organ_gets_a_smaller_lesion_but_none_below_the_smallest_seen(prior_and_organ):
@@ -187,7 +189,7 @@ def test_a_narrow_organ_gets_a_smaller_lesion_but_none_below_the_smallest_seen(p
     narrow = nothing(organ)
     middle = [n // 2 for n in organ.shape]
     narrow[tuple(slice(m - 4, m + 5) for m in middle)] = True
-    lesions = [prior.sample(narrow, nothing(organ), np.random.RandomState(seed)) for seed in range(4)]
+    lesions = [draw_lesion(prior, narrow, nothing(organ), np.random.RandomState(seed)) for seed in range(4)]
     found = [lesion.diameter_mm for lesion in lesions if lesion is not None]
     assert found
     assert min(found) > 0.5 * prior.diameters_mm.min()
@@ -198,51 +200,53 @@ def test_a_target_too_coarse_to_show_a_lesion_gets_none(prior_and_organ):
     coarse = np.ones((4,) * organ.ndim, bool)
     spacing_mm = tuple(60.0 for _ in organ.shape)
     rng = np.random.RandomState(0)
-    assert prior.sample(coarse, nothing(coarse), rng, spacing_mm=spacing_mm, size_mm=(9, 10)) is None
+    assert draw_lesion(prior, coarse, nothing(coarse), rng, spacing_mm=spacing_mm, size_mm=(9, 10)) is None
 
 
 @pytest.mark.parametrize("shape", ["bank", "blob"])
 def test_the_largest_possible_size_is_drawn_and_more_is_refused(prior_and_organ, shape):
     prior, organ = prior_and_organ
-    largest = largest_mm(prior)
+    largest = prior.largest_mm
     roomy = np.ones([2 * n for n in organ.shape], bool)
-    lesion = prior.sample(roomy, nothing(roomy), np.random.RandomState(0), size_mm=(largest, largest), shape=shape)
+    lesion = draw_lesion(
+        prior, roomy, nothing(roomy), np.random.RandomState(0), size_mm=(largest, largest), shape=shape
+    )
     assert lesion.diameter_mm == pytest.approx(largest, rel=0.12)
     with pytest.raises(DataError, match=f"largest that fits.*{largest:.1f} mm"):
-        prior.sample(roomy, nothing(roomy), np.random.RandomState(0), size_mm=(5.0, largest + 1))
+        draw_lesion(prior, roomy, nothing(roomy), np.random.RandomState(0), size_mm=(5.0, largest + 1))
 
 
 @pytest.mark.parametrize("size_mm", [(20.0, 10.0), (0.0, 10.0), (-5.0, 10.0), (float("nan"), 10.0)])
 def test_sizes_that_are_no_range_are_refused(prior_and_organ, size_mm):
     prior, organ = prior_and_organ
     with pytest.raises(ConfigError, match="size_mm"):
-        prior.sample(organ, nothing(organ), np.random.RandomState(0), size_mm=size_mm)
+        draw_lesion(prior, organ, nothing(organ), np.random.RandomState(0), size_mm=size_mm)
 
 
 @pytest.mark.parametrize("number", [-1, 3])
 def test_a_reference_that_is_not_there_is_refused(prior_and_organ, number):
     prior, organ = prior_and_organ
     with pytest.raises(DataError, match="0 to 2"):
-        prior.sample(organ, nothing(organ), np.random.RandomState(0), reference=number)
+        draw_lesion(prior, organ, nothing(organ), np.random.RandomState(0), reference=number)
 
 
 def test_a_shape_that_is_not_there_is_refused(prior_and_organ):
     prior, organ = prior_and_organ
     with pytest.raises(ConfigError, match="bank, blob or mixed"):
-        prior.sample(organ, nothing(organ), np.random.RandomState(0), shape="banana")
+        draw_lesion(prior, organ, nothing(organ), np.random.RandomState(0), shape="banana")
 
 
 def test_a_blob_is_filled_with_the_lesion_and_not_with_its_surroundings(prior_and_organ):
     prior, organ = prior_and_organ
     for seed in range(5):
-        lesion = prior.sample(organ, nothing(organ), np.random.RandomState(seed), shape="blob")
+        lesion = draw_lesion(prior, organ, nothing(organ), np.random.RandomState(seed), shape="blob")
         assert lesion.texture[lesion.mask].mean() == pytest.approx(0.3, abs=0.05)
 
 
 def test_a_bent_reference_brings_its_texture_along(prior_and_organ):
     prior, organ = prior_and_organ
     for seed in range(5):
-        lesion = prior.sample(organ, nothing(organ), np.random.RandomState(seed), shape="bank")
+        lesion = draw_lesion(prior, organ, nothing(organ), np.random.RandomState(seed), shape="bank")
         assert lesion.texture[lesion.mask].mean() == pytest.approx(0.3, abs=0.1)
 
 
@@ -252,5 +256,5 @@ def test_long_lesions_never_reach_the_edge_of_their_crop(example, ellipsoid):
     prior = LesionPrior.fit([replace(view, label=label)], (48, 48), view.spacing_mm)
     organ = np.ones((150, 150), bool)
     for seed in range(20):
-        lesion = prior.sample(organ, nothing(organ), np.random.RandomState(seed))
+        lesion = draw_lesion(prior, organ, nothing(organ), np.random.RandomState(seed))
         assert clear_of_edge(lesion.mask, MARGIN_VOXELS)
