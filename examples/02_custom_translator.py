@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 
 from medaug.config.files import load_config
-from medaug.models import TRANSLATORS, Translator
+from medaug.models.base import Translator
 from medaug.models.losses import adversarial_generator, l1
+from medaug.models.methods import TRANSLATORS
 from medaug.stages.pipeline import run_pipeline
 
 

@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from medaug import errors
-from medaug.benchmark.reproduce import Reproduction
+from medaug.benchmarks.reproduce import Reproduction
 from medaug.cli import app, complete
 from medaug.cli.app import CHECK_FAILED, EXIT_CODES
 from medaug.config.files import dump_config, load_config
@@ -21,7 +21,7 @@ from medaug.data.cache import open_array
 from medaug.data.files import write_scan
 from medaug.data.layouts import LAYOUTS
 from medaug.data.writers import WRITERS
-from medaug.models import TRANSLATORS
+from medaug.models.methods import TRANSLATORS
 from medaug.runs.folder import RunDir
 
 DOCS = Path(__file__).parents[1] / "docs" / "cli.md"
@@ -75,13 +75,13 @@ def test_a_plan_of_a_benchmark_prints_json(as_json, tiny_yaml, tmp_path):
 def test_a_benchmark_prints_json(as_json, tiny_yaml, tmp_path, monkeypatch):
     run = RunDir(tmp_path / "out")
     write_json(run.results / "summary.json", {"groups": [{"labelled": 2}]})
-    monkeypatch.setattr("medaug.benchmark.launch.run_benchmark", lambda *arguments, **options: run)
+    monkeypatch.setattr("medaug.benchmarks.launch.run_benchmark", lambda *arguments, **options: run)
     assert as_json("benchmark", tiny_yaml) == {"groups": [{"labelled": 2}], "report": str(run.report)}
 
 
 def test_reproduce_prints_json(as_json, tmp_path, monkeypatch):
     found = Reproduction("a", "b", 3, 1, [])
-    monkeypatch.setattr("medaug.benchmark.revisit.reproduce", lambda *arguments, **options: found)
+    monkeypatch.setattr("medaug.benchmarks.revisit.reproduce", lambda *arguments, **options: found)
     assert as_json("reproduce", tmp_path)["identical"] is True
 
 

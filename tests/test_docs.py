@@ -25,7 +25,7 @@ from medaug.data.atomic import read_json
 from medaug.data.cache import open_array
 from medaug.errors import MedaugError
 from medaug.exports.bundle import export_bundle
-from medaug.models import build_translator
+from medaug.models.methods import build_translator
 from medaug.models.noise.dcgan import build_dcgan
 from medaug.models.noise.weights import save_gan
 from medaug.models.weights import save_translator

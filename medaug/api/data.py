@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from medaug.api.paths import AnyPath, check_seed, path_of
 
 if TYPE_CHECKING:
-    from medaug.doctor.examination import Examination
+    from medaug.examination.examination import Examination
 
 
 def doctor(
@@ -28,7 +28,7 @@ def doctor(
     Raises:
         MedaugError: if nothing can be looked at, or `out` is there already.
     """
-    from medaug.doctor.examination import examine
+    from medaug.examination.examination import examine
 
     return examine(
         Path(data),
@@ -62,7 +62,7 @@ def init(
     Raises:
         MedaugError: if nothing can be looked at, or `out` is there already.
     """
-    from medaug.doctor.examination import examine
+    from medaug.examination.examination import examine
 
     examine(
         Path(data),

@@ -10,8 +10,8 @@ from medaug.api.paths import AnyPath, path_of
 
 if TYPE_CHECKING:
     from medaug.audits.measures import Finding
-    from medaug.benchmark.compare_runs import RunComparison
-    from medaug.benchmark.reproduce import Reproduction
+    from medaug.benchmarks.compare_runs import RunComparison
+    from medaug.benchmarks.reproduce import Reproduction
     from medaug.stages.pipeline import StageResult
 
 
@@ -21,7 +21,7 @@ def report(folder: AnyPath) -> Path:
     Raises:
         RunError: if there is nothing to draw it from, naming what is missing.
     """
-    from medaug.benchmark.revisit import draw_page
+    from medaug.benchmarks.revisit import draw_page
 
     return draw_page(Path(folder))
 
@@ -32,7 +32,7 @@ def export_results(folder: AnyPath, out: AnyPath) -> Path:
     Raises:
         RunError: if the run is unfinished, or `out` is there.
     """
-    from medaug.benchmark.supplement import export_results
+    from medaug.benchmarks.supplement import export_results
 
     return export_results(Path(folder), Path(out))
 
@@ -45,7 +45,7 @@ def reproduce(
     Raises:
         MedaugError: if the run is unfinished, or the data have changed.
     """
-    from medaug.benchmark.revisit import reproduce
+    from medaug.benchmarks.revisit import reproduce
 
     return reproduce(Path(folder), path_of(out), jobs=jobs, on_stage=on_stage or (lambda _: None))
 
@@ -59,7 +59,7 @@ def compare_runs(reference: AnyPath, others: Sequence[AnyPath], *, arm: Sequence
     Raises:
         MedaugError: if a run is unfinished, or they cannot be paired.
     """
-    from medaug.benchmark.compare_runs import compared_runs
+    from medaug.benchmarks.compare_runs import compared_runs
 
     return compared_runs([Path(reference), *map(Path, others)], list(arm or []))
 
@@ -73,6 +73,6 @@ def audit(run: AnyPath, *, only: Sequence[str] | None = None, set_: Sequence[str
     Raises:
         MedaugError: whatever is refused.
     """
-    from medaug.benchmark.revisit import audit_run
+    from medaug.benchmarks.revisit import audit_run
 
     return audit_run(Path(run), list(only or []), list(set_ or []))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from medaug.api.paths import AnyPath, check_seed, path_of
 
 if TYPE_CHECKING:
-    from medaug.benchmark.tables import BenchmarkResults, Plan
+    from medaug.benchmarks.tables import BenchmarkResults, Plan
     from medaug.config import PipelineConfig
     from medaug.runs.folder import RunDir
     from medaug.stages.pipeline import StageResult
@@ -124,7 +124,7 @@ def synthesize(run: AnyPath, *, shard: str = "1/1") -> ShardResult:
     Raises:
         MedaugError: whatever is refused.
     """
-    from medaug.benchmark.revisit import synthesize_share
+    from medaug.benchmarks.revisit import synthesize_share
 
     return synthesize_share(Path(run), shard)
 
@@ -148,12 +148,12 @@ def benchmark(
     """
     settings, folder = _settings(pipeline, set_, {}), Path(out or Path("out") / Path(pipeline).stem)
     if dry_run:
-        from medaug.benchmark.tables import plan_of
+        from medaug.benchmarks.tables import plan_of
 
         return plan_of(settings, folder, jobs)
     _check_roots(settings)
-    from medaug.benchmark.launch import run_benchmark
-    from medaug.benchmark.tables import results_of
+    from medaug.benchmarks.launch import run_benchmark
+    from medaug.benchmarks.tables import results_of
 
     return results_of(run_benchmark(settings, folder, jobs=jobs, executor=executor))
 

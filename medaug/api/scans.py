@@ -150,7 +150,7 @@ def anomaly(
     """Scores a scan by its distance from its pseudo-healthy version; of a run folder, all held-out slices."""
     if out is not None:
         _check_unwritten(source, out, overwrite, "anomaly", "healthy")
-    from medaug.benchmark.revisit import score_anomalies
+    from medaug.benchmarks.revisit import score_anomalies
     from medaug.data.atomic import read_json
 
     files = score_anomalies(

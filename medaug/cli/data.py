@@ -39,7 +39,7 @@ def doctor(
     Example: medaug doctor BraTS/ --sequence flair
     """
     from medaug import api
-    from medaug.doctor.text import examination_text
+    from medaug.examination.text import examination_text
 
     found = api.doctor(
         data,

@@ -224,7 +224,7 @@ def _nearest(location: list[str]) -> str:
 
 
 def _check_method(config: PipelineConfig) -> None:
-    from medaug.models import TRANSLATORS
+    from medaug.models.methods import TRANSLATORS
 
     translator = config.translator
     if translator.method not in TRANSLATORS:

@@ -21,7 +21,7 @@ import torch
 import medaug
 from medaug.data.atomic import atomic_path, check_free
 from medaug.errors import ConfigError, WeightsError
-from medaug.models import Direction
+from medaug.models.base import Direction
 from medaug.models.network import DirectionNetwork
 from medaug.models.weights import Weights, load_weights
 

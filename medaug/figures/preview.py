@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, default_collate
 
 from medaug.data.atomic import atomic_path
 from medaug.figures.pictures import Picture, picture_grid
-from medaug.models import Translator
+from medaug.models.base import Translator
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ import medaug
 from medaug.data.weights import read_weights, write_weights
 from medaug.errors import ConfigError, WeightsError
 from medaug.lesions.prior import LesionPrior
-from medaug.models import TRANSLATORS, Translator, build_translator, settings_of
-from medaug.models.base import AdversarialModel
+from medaug.models.base import AdversarialModel, Translator
+from medaug.models.methods import TRANSLATORS, build_translator, settings_of
 from medaug.orientation import LPS, Turn, turn_of
 from medaug.volumes import Domain, length_unit
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from medaug.data.weights import read_weights
 from medaug.errors import WeightsError
-from medaug.models import Translator
+from medaug.models.base import Translator
 from medaug.models.weights import load_weights
 from medaug.runs.folder import RunDir
 from medaug.runs.provenance import contents_of, refuse_known

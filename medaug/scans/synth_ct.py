@@ -25,7 +25,7 @@ from medaug.data.stored import StoredScan
 from medaug.data.suffixes import PICTURES, is_dicom, stem_of, suffix_of
 from medaug.errors import ConfigError
 from medaug.figures.pictures import Picture, picture_grid
-from medaug.models import Direction
+from medaug.models.base import Direction
 from medaug.models.weights import Weights, load_weights
 from medaug.report.viewer import ViewerCase, encode
 from medaug.report.viewing import case_of_scan, view_page

@@ -29,8 +29,8 @@ from medaug.data.phantom_folder import write_phantoms
 from medaug.data.prepared import View, common_spacing_mm
 from medaug.data.synthetic import is_synthetic
 from medaug.data.visits import REMEDY, doubts_between
-from medaug.doctor.modality import check_modality_setting
 from medaug.errors import ConfigError, DataError, LeakageError
+from medaug.examination.modality import check_modality_setting
 from medaug.lesions.anatomy import body_of, find_organ
 from medaug.progress import track
 from medaug.runs.folder import RunDir

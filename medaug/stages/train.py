@@ -18,7 +18,8 @@ from medaug.data.prepared import View, common_axes, common_spacing_mm, views_of
 from medaug.errors import DataError
 from medaug.figures.preview import Preview
 from medaug.lesions.prior import LesionExample, LesionPrior
-from medaug.models import Translator, build_translator
+from medaug.models.base import Translator
+from medaug.models.methods import build_translator
 from medaug.models.weights import save_translator
 from medaug.progress import track
 from medaug.runs.folder import RunDir

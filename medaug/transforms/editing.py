@@ -25,7 +25,7 @@ from medaug.lesions.drawing import widened
 from medaug.lesions.geometry import component_boxes
 from medaug.lesions.prior import Lesion
 from medaug.lesions.reference import match_surroundings
-from medaug.models import Direction
+from medaug.models.base import Direction
 from medaug.models.networks.compositing import composite, insertion_weight, removal_weight
 from medaug.models.weights import Weights
 from medaug.volumes import Window, measured_in

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
 from monai.transforms import RandomizableTransform
 
-from medaug.models import Direction
+from medaug.models.base import Direction
 from medaug.models.weights import Weights
 from medaug.transforms.base import Bounds
 from medaug.transforms.styles import Style

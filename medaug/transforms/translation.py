@@ -30,7 +30,7 @@ from monai.data import MetaTensor
 
 from medaug.errors import ConfigError, DataError, WeightsError
 from medaug.lesions.anatomy import body_of
-from medaug.models import Direction, Translator
+from medaug.models.base import Direction, Translator
 from medaug.models.weights import Weights
 from medaug.transforms.base import Bounds, Seen, WeightsTransform, as_hu, check_translates, with_dtype
 from medaug.transforms.editing import PLATEAU

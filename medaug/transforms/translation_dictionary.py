@@ -17,7 +17,7 @@ from monai.transforms import RandomizableTransform
 from monai.utils import convert_to_numpy, ensure_tuple
 
 from medaug.errors import DataError
-from medaug.models import Direction
+from medaug.models.base import Direction
 from medaug.models.weights import Weights
 from medaug.transforms.base import Bounds, OneImage
 from medaug.transforms.random_translation import RandTranslateDomain

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from medaug.models import Direction
+from medaug.models.base import Direction
 from medaug.models.weights import Weights
 from medaug.transforms.editing import Edit, Limits
 from medaug.transforms.windows import change_of

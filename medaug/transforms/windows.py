@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from medaug.errors import DataError
-from medaug.models import Direction
+from medaug.models.base import Direction
 from medaug.models.weights import Weights
 
 OVERLAP = 0.5

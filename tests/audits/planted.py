@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from medaug.models import build_translator
+from medaug.models.methods import build_translator
 from medaug.models.networks.compositing import composite, insertion_weight, removal_weight
 from medaug.models.weights import Weights
 

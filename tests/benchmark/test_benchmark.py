@@ -7,9 +7,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from medaug.benchmark import jobs
-from medaug.benchmark.launch import run_benchmark
-from medaug.benchmark.plan import blocks_of
+from medaug.benchmarks import jobs
+from medaug.benchmarks.launch import run_benchmark
+from medaug.benchmarks.plan import blocks_of
 from medaug.cli import app
 from medaug.config.files import dump_config
 from medaug.data.atomic import read_json

@@ -6,9 +6,9 @@ from html import unescape
 import numpy as np
 import pytest
 
-from medaug.benchmark.reading import read_results
-from medaug.benchmark.revisit import draw_page
-from medaug.benchmark.tables import results_of
+from medaug.benchmarks.reading import read_results
+from medaug.benchmarks.revisit import draw_page
+from medaug.benchmarks.tables import results_of
 from medaug.errors import RunError
 from medaug.experiment.cells import cell_path
 from medaug.experiment.failures import failures_path

@@ -13,7 +13,7 @@ from itertools import count
 import numpy as np
 import pytest
 
-from medaug.benchmark.launch import run_benchmark
+from medaug.benchmarks.launch import run_benchmark
 from medaug.runs.claims import claimed
 from medaug.runs.folder import RunDir
 

@@ -18,7 +18,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from medaug.models import CycleGAN, build_translator
+from medaug.models.methods import CycleGAN, build_translator
 from medaug.training import TrainingConfig
 from medaug.training.loop import _State, _step
 from medaug.volumes import Domain, Window

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from medaug.models import build_translator
+from medaug.models.methods import build_translator
 from medaug.models.weights import Weights, save_translator
 from medaug.volumes import Domain, Window
 

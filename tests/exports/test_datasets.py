@@ -15,8 +15,8 @@ from medaug.data.cache import open_array
 from medaug.data.files import read_label, read_scan
 from medaug.data.layouts import find_cases
 from medaug.data.phantom_folder import write_phantoms
-from medaug.doctor.examination import examine
 from medaug.errors import ConfigError, DataError, LeakageError, RunError
+from medaug.examination.examination import examine
 from medaug.exports import cases as cases_of_run
 from medaug.exports.datasets import FORMATS, export_dataset
 from medaug.splits import PARTS, Split

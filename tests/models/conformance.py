@@ -13,7 +13,8 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from medaug.lesions.prior import LesionPrior, ReferenceLesion
-from medaug.models import Translator, build_translator, settings_of
+from medaug.models.base import Translator
+from medaug.models.methods import build_translator, settings_of
 from medaug.models.weights import load_weights, save_translator
 from medaug.volumes import Domain, Window
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from medaug.errors import ConfigError
-from medaug.models import TRANSLATORS, build_translator, settings_of
 from medaug.models.base import drawn_noise, seeded_noise
+from medaug.models.methods import TRANSLATORS, build_translator, settings_of
 
 from .conformance import HEALTHY, TUMOR
 

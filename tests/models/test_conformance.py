@@ -1,6 +1,6 @@
 """Every method against the shared suite. A new method: one class here that names it and makes it small."""
 
-from medaug.models import TRANSLATORS
+from medaug.models.methods import TRANSLATORS
 
 from .conformance import BrightIsLabelled, TranslatorConformance
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from medaug.errors import ConfigError
-from medaug.models import build_translator
+from medaug.models.methods import build_translator
 
 from .conformance import HEALTHY, TUMOR, BrightIsLabelled, make_batch
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medaug.models import TRANSLATORS, build_translator
+from medaug.models.methods import TRANSLATORS, build_translator
 from medaug.models.network import DirectionNetwork
 from medaug.volumes import Domain
 

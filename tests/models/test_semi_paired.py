@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from medaug.errors import ConfigError
-from medaug.models import build_translator
+from medaug.models.methods import build_translator
 from medaug.models.weights import load_weights, save_translator
 
 from .conformance import HEALTHY, TUMOR, make_batch

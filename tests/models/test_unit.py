@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from medaug.models import build_translator
 from medaug.models.losses import kl_to_standard_normal, l1
+from medaug.models.methods import build_translator
 
 from .conformance import HEALTHY, TUMOR, make_batch
 

@@ -5,7 +5,7 @@ import torch
 
 from medaug.data.weights import read_weights, write_weights
 from medaug.errors import WeightsError
-from medaug.models import build_translator
+from medaug.models.methods import build_translator
 from medaug.models.weights import load_weights, save_translator
 
 from .conformance import HEALTHY, TUMOR, prior_of

@@ -7,7 +7,7 @@ from monai.data import MetaTensor
 from monai.transforms import Orientation
 
 from medaug.data.files import read_scan, write_scan
-from medaug.models import build_translator
+from medaug.models.methods import build_translator
 from medaug.phantoms import phantoms
 from medaug.transforms import InsertTumor
 from medaug.volumes import Domain

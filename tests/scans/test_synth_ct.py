@@ -18,7 +18,7 @@ from medaug.data.atomic import read_json
 from medaug.data.dicom.reading import read_series
 from medaug.data.files import read_scan
 from medaug.errors import ConfigError, DataError, RunError, WeightsError
-from medaug.models import build_translator
+from medaug.models.methods import build_translator
 from medaug.models.weights import load_weights, save_translator
 from medaug.phantoms import phantoms
 from medaug.stages.pipeline import run_pipeline

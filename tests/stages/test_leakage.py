@@ -12,8 +12,8 @@ from medaug.config.files import load_config
 from medaug.data import prepared
 from medaug.data.atomic import read_json
 from medaug.data.phantom_folder import write_phantoms
-from medaug.doctor.examination import examine
 from medaug.errors import LeakageError, WeightsError
+from medaug.examination.examination import examine
 from medaug.models.weights import load_weights
 from medaug.splits import PARTS
 from medaug.stages.anomaly import anomaly

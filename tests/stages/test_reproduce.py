@@ -6,7 +6,7 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
-from medaug.benchmark.reproduce import compared
+from medaug.benchmarks.reproduce import compared
 from medaug.cli import app
 from medaug.data.atomic import read_json
 from medaug.runs.finished import finished_run

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import medaug
-from medaug.benchmark.revisit import synthesize_share
+from medaug.benchmarks.revisit import synthesize_share
 from medaug.cli import app
 from medaug.data.atomic import read_json, write_json
 from medaug.errors import ConfigError, RunError

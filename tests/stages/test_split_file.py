@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from medaug.benchmark.plan import blocks_of
+from medaug.benchmarks.plan import blocks_of
 from medaug.data.atomic import read_json
 from medaug.data.phantom_folder import write_phantoms
 from medaug.errors import ConfigError, DataError, LeakageError

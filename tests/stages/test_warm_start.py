@@ -5,7 +5,7 @@ import torch
 
 from medaug.config.files import dump_config
 from medaug.errors import LeakageError, WeightsError
-from medaug.models import build_translator, settings_of
+from medaug.models.methods import build_translator, settings_of
 from medaug.models.weights import load_weights
 from medaug.runs.folder import RunDir
 from medaug.runs.warm_start import start_from

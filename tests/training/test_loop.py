@@ -9,7 +9,7 @@ from lightning_fabric.plugins import MixedPrecision
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from medaug.errors import TrainingError
-from medaug.models import CycleGAN, CycleGANConfig
+from medaug.models.methods import CycleGAN, CycleGANConfig
 from medaug.training import TrainingConfig, fit
 from medaug.training.log import read_metrics
 from medaug.training.loop import _State

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medaug.errors import MedaugError
-from medaug.models import Translator, build_translator
+from medaug.models.base import Translator
+from medaug.models.methods import build_translator
 from medaug.training import TrainingConfig, fit
 from medaug.volumes import Domain, Window
 

@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 
 from medaug.data.atomic import read_json
 from medaug.data.cache import open_array
-from medaug.models import build_translator
+from medaug.models.methods import build_translator
 from medaug.models.weights import Weights
 from medaug.runs.folder import RunDir
 from medaug.volumes import Domain

@@ -12,7 +12,7 @@ import torch
 torch.set_num_threads(1)
 from medaug.lesions.prior import LesionExample, LesionPrior
 from medaug.transforms import RandInsertTumor, RemoveTumor
-from medaug.models import build_translator
+from medaug.models.methods import build_translator
 from medaug.models.weights import Weights
 from medaug.volumes import Domain
 

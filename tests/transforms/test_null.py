@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from medaug.errors import ConfigError
-from medaug.models import build_translator
+from medaug.models.methods import build_translator
 from medaug.models.weights import Weights
 from medaug.transforms import InsertTumor, InsertTumord, RandInsertTumor, RandInsertTumord
 

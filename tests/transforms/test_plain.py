@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medaug.errors import DataError
-from medaug.models import build_translator
+from medaug.models.methods import build_translator
 from medaug.models.weights import Weights
 from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
 from medaug.volumes import Domain

@@ -12,7 +12,7 @@ from medaug.cli import app
 from medaug.data.atomic import read_json
 from medaug.data.files import read_label, read_scan, write_scan
 from medaug.errors import ConfigError, DataError, WeightsError
-from medaug.models import build_translator
+from medaug.models.methods import build_translator
 from medaug.models.weights import Weights, load_weights, save_translator
 from medaug.transforms import GrowTumor, InsertTumor, RandInsertTumor
 from medaug.transforms.styles import style_of

@@ -13,7 +13,7 @@ from monai.transforms.traits import RandomizableTrait
 
 from medaug import transforms
 from medaug.errors import ConfigError, DataError
-from medaug.models import build_translator
+from medaug.models.methods import build_translator
 from medaug.models.weights import save_translator
 from medaug.transforms import RandTranslateDomaind, SynthesizeCTd, TranslateDomain, TranslateDomaind
 from medaug.volumes import Domain, Window

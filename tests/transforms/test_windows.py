@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from medaug.errors import DataError
-from medaug.models import build_translator
+from medaug.models.methods import build_translator
 from medaug.models.weights import Weights
 from medaug.transforms import RandInsertTumor, RandInsertTumord
 from medaug.transforms.windows import change_of

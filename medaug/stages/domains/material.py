@@ -22,7 +22,7 @@ from medaug.errors import DataError
 from medaug.evaluation.detection import LEAST_VOXELS
 from medaug.evaluation.samples import Source
 from medaug.lesions.prior import LesionPrior
-from medaug.models import TRANSLATORS
+from medaug.models.methods import TRANSLATORS
 from medaug.runs.folder import RunDir
 from medaug.splits import Split
 from medaug.training.domains import DomainSamples, Side, registered_pairs

@@ -14,8 +14,8 @@ from medaug.data.cache import is_current, open_array, prepare_case, prepare_case
 from medaug.data.dicom.reading import read_series
 from medaug.data.files import write_scan
 from medaug.data.layouts import find_cases, recognise
-from medaug.doctor.examination import examine
 from medaug.errors import ConfigError, DataError
+from medaug.examination.examination import examine
 
 VALUES = np.random.RandomState(0).randint(-1024, 2000, size=(6, 5, 4))
 

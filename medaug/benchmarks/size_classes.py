@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medaug.benchmark.reading import Group
+from medaug.benchmarks.reading import Group
 from medaug.report.benchmark import NOTHING, Estimate
 
 OF_A_CLASS = "sensitivity: "

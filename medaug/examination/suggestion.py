@@ -16,9 +16,9 @@ from medaug.config import PipelineConfig
 from medaug.config.files import load_config
 from medaug.config.pipeline import SplitConfig
 from medaug.data.grid import grid_of_spacing
-from medaug.doctor.looking import SPECK_MM, Look, rare_values
-from medaug.doctor.scans import ScanFacts
 from medaug.errors import DataError
+from medaug.examination.looking import SPECK_MM, Look, rare_values
+from medaug.examination.scans import ScanFacts
 from medaug.lesions.prior import MARGIN_VOXELS
 from medaug.splits import Split, split_patients
 from medaug.volumes import SPACING_TOLERANCE

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from medaug.data.atomic import write_text
-from medaug.doctor.checks import Check, checks_of, copies_check, patients_check, prevalence_check, refusals_of
-from medaug.doctor.looking import DataSummary, Look, summary_of, take_look
-from medaug.doctor.scans import Refusal
-from medaug.doctor.suggestion import Suggestion, suggestion_for
 from medaug.errors import ConfigError, DataError, RunError
+from medaug.examination.checks import Check, checks_of, copies_check, patients_check, prevalence_check, refusals_of
+from medaug.examination.looking import DataSummary, Look, summary_of, take_look
+from medaug.examination.scans import Refusal
+from medaug.examination.suggestion import Suggestion, suggestion_for
 
 TASKS = {"tumor": ("segmentation", "classification"), "ct": ("segmentation", "translation", "none")}
 """By domain: values of `evaluation.task`."""

@@ -10,7 +10,7 @@ import time
 from glob import escape
 from typing import Any
 
-from medaug.benchmark.plan import Block, Job
+from medaug.benchmarks.plan import Block, Job
 from medaug.data.atomic import read_json
 from medaug.errors import ConfigError, RunError
 from medaug.experiment.cells import keep_cell, made_of, of_arm

@@ -18,8 +18,8 @@ from medaug.data.datalists import sequence_names
 from medaug.data.label_names import Tumors, label_names, tumors_of
 from medaug.data.layouts import LAYOUTS, find_cases, mixture_in, recognise
 from medaug.data.synthetic import is_synthetic
-from medaug.doctor.scans import Refusal, ScanFacts, look_at
 from medaug.errors import SequenceError
+from medaug.examination.scans import Refusal, ScanFacts, look_at
 from medaug.progress import track
 from medaug.volumes import HU_OF_AIR
 

@@ -6,9 +6,9 @@ from io import StringIO
 
 from rich.console import Console
 
-from medaug.doctor.examination import Examination
-from medaug.doctor.looking import SPECK_MM, DataSummary, Group, Spread
 from medaug.errors import visible
+from medaug.examination.examination import Examination
+from medaug.examination.looking import SPECK_MM, DataSummary, Group, Spread
 from medaug.report.terminal import Table
 
 WIDTH = 140

@@ -16,12 +16,12 @@ from medaug.config import PipelineConfig
 from medaug.config.data import DataConfig
 from medaug.data.decoding import Options, decode
 from medaug.data.visits import REMEDY, doubts_of
-from medaug.doctor.duplicates import Pair, equal_pairs, similar_pairs
-from medaug.doctor.looking import SPECK_MM, Look, by_text, grouped, rare_values, spacing_text, summary_of
-from medaug.doctor.modality import check_modality_setting
-from medaug.doctor.scans import Refusal, ScanFacts
-from medaug.doctor.suggestion import LEAST_TESTED, differ, fits, plane_spacings_mm, sections_of, split_of
 from medaug.errors import ConfigError, DataError, MedaugError
+from medaug.examination.duplicates import Pair, equal_pairs, similar_pairs
+from medaug.examination.looking import SPECK_MM, Look, by_text, grouped, rare_values, spacing_text, summary_of
+from medaug.examination.modality import check_modality_setting
+from medaug.examination.scans import Refusal, ScanFacts
+from medaug.examination.suggestion import LEAST_TESTED, differ, fits, plane_spacings_mm, sections_of, split_of
 
 PREVALENCE_LIMIT = 0.1
 """Difference, in the share of slices with something labelled, from which two domains are a risk (docs/doctor.md)."""

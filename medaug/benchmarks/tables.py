@@ -10,9 +10,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from medaug.benchmark.answer import lacking_of
-from medaug.benchmark.jobs import source_of
-from medaug.benchmark.plan import Job, check_benchmark, jobs_of
+from medaug.benchmarks.answer import lacking_of
+from medaug.benchmarks.jobs import source_of
+from medaug.benchmarks.plan import Job, check_benchmark, jobs_of
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.experiment.cells import is_kept

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from medaug.benchmark.drawings import Drawing, by_patient, differences, drawings_of
-from medaug.benchmark.reading import read_results
+from medaug.benchmarks.drawings import Drawing, by_patient, differences, drawings_of
+from medaug.benchmarks.reading import read_results
 from medaug.config.files import dump_config
 from medaug.data.atomic import atomic_path, check_free, read_json, to_json
 from medaug.figures.charts import to_png

@@ -8,9 +8,9 @@ import sys
 from contextlib import redirect_stderr
 from pathlib import Path
 
-from medaug.benchmark.page import page, training_warnings
-from medaug.benchmark.plan import check_benchmark
-from medaug.benchmark.worker import failures, work
+from medaug.benchmarks.page import page, training_warnings
+from medaug.benchmarks.plan import check_benchmark
+from medaug.benchmarks.worker import failures, work
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.errors import ConfigError, RunError, visible

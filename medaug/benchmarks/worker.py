@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from medaug.benchmark.jobs import do, source_of
-from medaug.benchmark.plan import Job, jobs_of
-from medaug.benchmark.results import write_results
+from medaug.benchmarks.jobs import do, source_of
+from medaug.benchmarks.plan import Job, jobs_of
+from medaug.benchmarks.results import write_results
 from medaug.config import PipelineConfig
 from medaug.data.atomic import write_json
 from medaug.errors import Interrupted, MedaugError, visible

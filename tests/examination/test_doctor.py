@@ -17,10 +17,10 @@ from medaug.data.cache import prepare_case
 from medaug.data.layouts import find_cases
 from medaug.data.prepared import views_of
 from medaug.data.writers import ScanRecord, write_layout
-from medaug.doctor.examination import examine
-from medaug.doctor.text import examination_text
 from medaug.errors import ConfigError, DataError, RunError
 from medaug.evaluation.samples import ClassificationSamples, SegmentationSamples, Source, sample_size
+from medaug.examination.examination import examine
+from medaug.examination.text import examination_text
 from medaug.experiment.arms import ARMS
 from medaug.phantoms import phantoms
 from medaug.runs.folder import RunDir

@@ -12,7 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from medaug.data.fingerprints import holders_of
-from medaug.doctor.scans import ScanFacts
+from medaug.examination.scans import ScanFacts
 
 ALIKE = 0.998
 """Correlation of two thumbnails from which on they count as the same picture."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from medaug.benchmark.jobs import source_of
-from medaug.benchmark.plan import Block, Job, blocks_of, jobs_of, ratios_of
+from medaug.benchmarks.jobs import source_of
+from medaug.benchmarks.plan import Block, Job, blocks_of, jobs_of, ratios_of
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json, write_json, write_text
 from medaug.data.tables import csv_text

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from medaug.benchmark.reading import Group, Results
-from medaug.benchmark.size_classes import sensitivities
+from medaug.benchmarks.reading import Group, Results
+from medaug.benchmarks.size_classes import sensitivities
 from medaug.experiment.summary import best_rivals
 from medaug.figures.charts import Encode, to_png
 from medaug.report.benchmark import NOTHING, Estimate, grouped_bars, score_lines

@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from medaug.benchmark.answer import MOST_PATIENTS, answer_of, lost_to_holm, patients_text, verdict_of
-from medaug.benchmark.drawings import Drawing, cells_of_group, curves, differences, size_bars
-from medaug.benchmark.reading import CellFile, Group, Results, blocks, cell_files, read_results
+from medaug.benchmarks.answer import MOST_PATIENTS, answer_of, lost_to_holm, patients_text, verdict_of
+from medaug.benchmarks.drawings import Drawing, cells_of_group, curves, differences, size_bars
+from medaug.benchmarks.reading import CellFile, Group, Results, blocks, cell_files, read_results
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.experiment.failures import WORST, Failure, failures_path, read_failures

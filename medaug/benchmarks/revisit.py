@@ -7,11 +7,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from medaug.benchmark.jobs import do
-from medaug.benchmark.launch import run_benchmark
-from medaug.benchmark.page import page as benchmark_page
-from medaug.benchmark.plan import Job, blocks_of
-from medaug.benchmark.reproduce import Reproduction, check_same_data, compared
+from medaug.benchmarks.jobs import do
+from medaug.benchmarks.launch import run_benchmark
+from medaug.benchmarks.page import page as benchmark_page
+from medaug.benchmarks.plan import Job, blocks_of
+from medaug.benchmarks.reproduce import Reproduction, check_same_data, compared
 from medaug.config.files import load_config
 from medaug.errors import ConfigError, RunError
 from medaug.runs.claims import held
