@@ -81,7 +81,7 @@ def test_a_benchmark_prints_json(as_json, tiny_yaml, tmp_path, monkeypatch):
 
 def test_reproduce_prints_json(as_json, tmp_path, monkeypatch):
     found = Reproduction("a", "b", 3, 1, [])
-    monkeypatch.setattr("medaug.benchmarks.revisit.reproduce", lambda *arguments, **options: found)
+    monkeypatch.setattr("medaug.benchmarks.reproduce.reproduce", lambda *arguments, **options: found)
     assert as_json("reproduce", tmp_path)["identical"] is True
 
 

@@ -1,4 +1,4 @@
-"""What differs between a run and its repetition: environment, settings, split, weights, scores and verdicts.
+"""Runs a finished run again, and says what differs: environment, settings, split, weights, scores and verdicts.
 
 On one machine with the same versions nothing does: the tables are identical, digit by digit. `check_same_data` is asked
 as soon as the scans are read, before an hour is spent on training with others.
@@ -6,16 +6,21 @@ as soon as the scans are read, before an hour is spent on training with others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+from medaug.benchmarks.jobs import do
+from medaug.benchmarks.launch import run_benchmark
+from medaug.benchmarks.plan import Job, blocks_of
 from medaug.data.atomic import read_json, write_json
 from medaug.data.tables import read_csv
-from medaug.errors import DataError
+from medaug.errors import ConfigError, DataError
 from medaug.report.terminal import Table, table_text
-from medaug.runs.finished import Finished
-from medaug.runs.folder import RunDir
+from medaug.runs.finished import Finished, finished_run
+from medaug.runs.folder import RunDir, open_run
+from medaug.stages.pipeline import StageResult, run_pipeline
 
 NAMED = 5
 """Of what differs in a list, how many are named."""
@@ -64,6 +69,36 @@ class Reproduction:
         for d in self.differences:
             table.add_row(d.kind, d.where, d.before, d.again)
         return f"{table_text(table)}\n{counted}"
+
+
+def reproduce(
+    folder: Path, out: Path | None, *, jobs: int = 1, on_stage: Callable[[StageResult], object] = lambda result: None
+) -> Reproduction:
+    """Runs a finished run again in another folder (by default `<folder>-again`) and compares the two.
+
+    Args:
+        jobs: of a benchmark, the processes that work on it.
+
+    Raises:
+        RunError: if the run is unfinished, or the other folder holds something else.
+        DataError: if the data have changed since; nothing is trained then.
+    """
+    before, again = finished_run(folder), RunDir(out or folder.with_name(f"{folder.name}-again"))
+    if again.root.resolve() == folder.resolve():
+        raise ConfigError(f"--out: found {again.root}, the run itself; expected another folder")
+
+    def check(result: StageResult) -> None:
+        for name in before.splits:
+            check_same_data(RunDir(folder / name), RunDir(again.root / name))
+        on_stage(result)
+
+    if before.is_benchmark:
+        first = blocks_of(before.config, open_run(again.root, before.config))[0]
+        check(StageResult("prepare", do(Job(first, "prepare"), again)))
+        run_benchmark(before.config, again.root, jobs=jobs)
+    else:
+        run_pipeline(before.config, again.root, on_stage=check)
+    return compared(before, finished_run(again.root))
 
 
 def check_same_data(before: RunDir, again: RunDir) -> None:

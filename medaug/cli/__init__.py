@@ -1,18 +1,9 @@
-"""The command line. A command parses, calls a stage, and prints; heavy imports stay inside the commands."""
+"""The command line: one typed function a command, which is the Python API too. Heavy imports stay inside them."""
 
-from medaug.cli import (  # the commands, in the order of the help
-    audits,
-    benchmark,
-    data,
-    exports,
-    reports,
-    runs,
-    scans,
-    translation,
-)
+from medaug.cli import data, runs, finished, scans, exports  # isort: skip  # the commands, in the order of the help
 from medaug.cli.app import app
 
-__all__ = ["app", "audits", "benchmark", "data", "exports", "main", "reports", "runs", "scans", "translation"]
+__all__ = ["app", "data", "exports", "finished", "main", "runs", "scans"]
 
 
 def main() -> None:

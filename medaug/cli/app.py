@@ -11,7 +11,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from medaug import __version__, errors
+import medaug.errors as errors  # `from medaug import` would ask the package for a command of that name
+from medaug import __version__
 from medaug.errors import MedaugError, visible
 
 CHECK_FAILED = 8

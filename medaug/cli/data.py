@@ -1,113 +1,133 @@
 """Commands before training: look at a data set, write a pipeline for it, or draw procedural patients."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medaug.cli.app import CHECK_FAILED, app
+from medaug.cli.command import AnyPath, PatientRegex, SequenceName, check_seed, command, itself, path_of, say
 from medaug.cli.complete import layouts, written_layouts
-from medaug.cli.output import Json, print_json, say
-from medaug.cli.runs import PatientRegex, Sequence
-from medaug.errors import visible
 
-DataSet = Annotated[Path, typer.Argument(help="Folder or datalist JSON.")]
+if TYPE_CHECKING:
+    from medaug.examination.examination import Examination
+
+DataSet = Annotated[AnyPath, typer.Argument(help="Folder or datalist JSON.")]
 Layout = Annotated[str, typer.Option(autocompletion=layouts, help="Left out: recognised.")]
-Target = Annotated[Path | None, typer.Option(help="A second kind of image, to translate to.")]
-TumorLabels = Annotated[
-    list[int] | None, typer.Option(help="Label value that is tumor; repeatable; left out: as the labels' names say.")
-]
+Target = Annotated[AnyPath | None, typer.Option(help="A second kind of image, to translate to.")]
 TargetSequence = Annotated[str | None, typer.Option(help="Its sequence; without `--target`: of the same folder.")]
+TumorLabels = Annotated[
+    Sequence[int] | None,
+    typer.Option(help="Label value that is tumor; repeatable; left out: as the labels' names say."),
+]
 
 
-@app.command()
+def _tell_examination(found: "Examination") -> None:
+    from medaug.examination.text import examination_text
+
+    say(examination_text(found), lines=True)
+
+
+@command(_tell_examination, json=itself, holds=attrgetter("usable"))
 def doctor(
     data: DataSet,
-    sequence: Sequence = None,
+    *,
+    sequence: SequenceName = None,
     layout: Layout = "auto",
     target: Target = None,
     target_sequence: TargetSequence = None,
     patient_regex: PatientRegex = None,
     tumor_labels: TumorLabels = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="New file for the suggested pipeline.")] = None,
-    json: Json = False,
-) -> None:
+    out: Annotated[AnyPath | None, typer.Option("--out", "-o", help="New file for the suggested pipeline.")] = None,
+) -> "Examination":
     """Look at a data set before training: what it holds, what would be refused; exit code 8 if something would.
 
     Example: medaug doctor BraTS/ --sequence flair
-    """
-    from medaug import api
-    from medaug.examination.text import examination_text
 
-    found = api.doctor(
-        data,
+    Raises:
+        MedaugError: if nothing can be looked at, or `out` is there already.
+    """
+    from medaug.examination.examination import examine
+
+    return examine(
+        Path(data),
         sequence=sequence,
         layout=layout,
-        target=target,
+        target=path_of(target),
         target_sequence=target_sequence,
         patient_regex=patient_regex,
         tumor_labels=tumor_labels,
-        out=out,
+        out=path_of(out),
     )
-    if json:
-        print_json(found)
-    else:
-        say(examination_text(found), lines=True)
-    raise typer.Exit(0 if found.usable else CHECK_FAILED)
 
 
-@app.command()
+@command(hint="next: medaug doctor {data}, then medaug run {out} --out out/{out.stem}")
 def init(
     data: DataSet,
-    out: Annotated[Path, typer.Option("--out", "-o", help="New file.")] = Path("pipeline.yaml"),
+    *,
+    out: Annotated[AnyPath, typer.Option("--out", "-o", help="New file.")] = "pipeline.yaml",
     task: Annotated[
         str | None, typer.Option(help="`segmentation`, `classification`, `translation` or `none`; left out: what fits.")
     ] = None,
-    sequence: Sequence = None,
+    sequence: SequenceName = None,
     layout: Layout = "auto",
     target: Target = None,
     target_sequence: TargetSequence = None,
     patient_regex: PatientRegex = None,
     tumor_labels: TumorLabels = None,
-) -> None:
+) -> Path:
     """Write a commented pipeline for a data set, as `doctor` suggests it, and say how to run it.
 
     Example: medaug init BraTS/ --sequence flair --out brats.yaml
+
+    Args:
+        task: `evaluation.task`; None: what labels and pairs allow.
+
+    Returns:
+        The path of the pipeline.
+
+    Raises:
+        MedaugError: if nothing can be looked at, or `out` is there already.
     """
-    from medaug import api
+    from medaug.examination.examination import examine
 
-    say(
-        api.init(
-            data,
-            out=out,
-            task=task,
-            sequence=sequence,
-            layout=layout,
-            target=target,
-            target_sequence=target_sequence,
-            patient_regex=patient_regex,
-            tumor_labels=tumor_labels,
-        )
+    examine(
+        Path(data),
+        sequence=sequence,
+        layout=layout,
+        target=path_of(target),
+        target_sequence=target_sequence,
+        patient_regex=patient_regex,
+        tumor_labels=tumor_labels,
+        task=task,
+        out=Path(out),
     )
-    typer.echo(visible(f"next: medaug doctor {data}, then medaug run {out} --out out/{out.stem}"), err=True)
+    return Path(out)
 
 
-@app.command()
+@command("{found} scans in {out}")
 def phantoms(
-    out: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    out: Annotated[AnyPath, typer.Argument(help="Folder to write to.")],
+    *,
     layout: Annotated[
         str, typer.Option(autocompletion=written_layouts, help="brats, kaggle-lgg, msd, datalist or images-labels.")
     ] = "brats",
     patients: Annotated[int, typer.Option(min=1, help="How many.")] = 12,
     anatomy: Annotated[str, typer.Option(help="`head` (MR) or `abdomen` (CT).")] = "head",
     seed: Annotated[int, typer.Option(help="Which family of patients.")] = 0,
-) -> None:
+) -> int:
     """Write procedural patients (image and label) to disk, in a layout that medaug reads.
 
     Example: medaug phantoms data/phantoms --layout brats --patients 12
-    """
-    from medaug import api
 
-    say(f"{api.phantoms(out, layout=layout, patients=patients, anatomy=anatomy, seed=seed)} scans in {out}")
+    Returns:
+        How many scans.
+
+    Raises:
+        MedaugError: for an unknown layout or anatomy, or a folder that cannot be written.
+    """
+    check_seed(seed)
+    from medaug.data.phantom_folder import write_phantoms
+
+    return write_phantoms(Path(out), layout, patients=patients, anatomy=anatomy, seed=seed)

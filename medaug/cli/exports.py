@@ -1,69 +1,94 @@
 """Commands that write what others' tools read: data sets, MONAI bundles, ONNX, model cards."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medaug.cli.app import app
-from medaug.cli.output import say
+from medaug.cli.command import AnyPath, WeightsFolder, command, path_of
 
-Weights = Annotated[Path, typer.Argument(help="Weights folder, for example `out/x/train/weights`.")]
+if TYPE_CHECKING:
+    from medaug.exports.onnx import Exported
 
 
-@app.command()
+@command("{out}: {found}")
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished `medaug run`.")],
-    out: Annotated[Path, typer.Argument(help="New folder.")],
+    run: Annotated[AnyPath, typer.Argument(help="Folder of a finished `medaug run`.")],
+    out: Annotated[AnyPath, typer.Argument(help="New folder.")],
+    *,
     to: Annotated[str, typer.Option(help="nnunet, msd or datalist.")],
-) -> None:
+) -> str:
     """Write a run's synthetic cases together with its real ones, in the format of another tool.
 
     Example: medaug export out/brats nnUNet_raw --to nnunet
+
+    Returns:
+        What is in it, in words.
+
+    Raises:
+        MedaugError: for a format there is not, a run without synthetic cases, or an `out` that is there already.
     """
-    from medaug import api
+    from medaug.exports.datasets import export_dataset
 
-    say(f"{out}: {api.export(run, out, to=to)}")
+    return export_dataset(Path(run), Path(out), to)
 
 
-@app.command("export-bundle")
-def export_bundle(weights: Weights, out: Annotated[Path, typer.Argument(help="New folder.")]) -> None:
+@command()
+def export_bundle(weights: WeightsFolder, out: Annotated[AnyPath, typer.Argument(help="New folder.")]) -> Path:
     """Write weights as a MONAI bundle, which `python -m monai.bundle run` runs.
 
     Example: medaug export-bundle out/brats/train/weights bundle
+
+    Returns:
+        Its folder.
+
+    Raises:
+        MedaugError: whatever is refused.
     """
-    from medaug import api
+    from medaug.exports.bundle import export_bundle
 
-    say(api.export_bundle(weights, out))
+    return export_bundle(Path(weights), Path(out))
 
 
-@app.command("export-onnx")
+@command()
 def export_onnx(
-    weights: Weights,
-    out: Annotated[Path, typer.Argument(help="New file.")],
+    weights: WeightsFolder,
+    out: Annotated[AnyPath, typer.Argument(help="New file.")],
+    *,
     direction: Annotated[str, typer.Option(help="`a2b` (insert, translate) or `b2a`.")] = "a2b",
-) -> None:
+) -> "Exported":
     """Write one direction of a generator as ONNX, and check it against torch with onnxruntime.
 
     Example: medaug export-onnx out/brats/train/weights insert.onnx --direction a2b
+
+    Returns:
+        The file, its channels, and how far onnxruntime is from torch.
+
+    Raises:
+        MedaugError: whatever is refused.
     """
-    from medaug import api
+    from medaug.exports.onnx import export_onnx
 
-    say(api.export_onnx(weights, out, direction=direction))
+    return export_onnx(Path(weights), Path(out), direction)
 
 
-@app.command("model-card")
+@command()
 def model_card(
-    weights: Weights,
-    out: Annotated[Path, typer.Argument(help="New Markdown file.")],
-    run: Annotated[Path | None, typer.Option(help="Run that trained them, for its scores and audits.")] = None,
-) -> None:
+    weights: WeightsFolder,
+    out: Annotated[AnyPath, typer.Argument(help="New Markdown file.")],
+    *,
+    run: Annotated[AnyPath | None, typer.Option(help="Run that trained them, for its scores and audits.")] = None,
+) -> Path:
     """Write a Hugging Face model card of weights: data, scores, audits, limits; no patient is named.
 
     Example: medaug model-card out/brats/train/weights README.md --run out/brats
-    """
-    from medaug import api
 
-    say(api.model_card(weights, out, run=run))
+    Returns:
+        Its path.
+
+    Raises:
+        MedaugError: whatever is refused.
+    """
+    from medaug.exports.model_card import write_model_card
+
+    return write_model_card(Path(weights), Path(out), path_of(run))

@@ -1,40 +1,91 @@
-"""Commands on runs: train, run a pipeline, and what the weights of a GAN from noise write as a data set."""
+"""Commands that make runs: train, run a pipeline, share its synthesis, benchmark it, and sample crops from noise."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 import typer
 
-from medaug.cli.app import app
-from medaug.cli.complete import models, pipelines, settings
-from medaug.cli.output import say, say_stage
+from medaug.cli.command import (
+    AnyPath,
+    OnStage,
+    Out,
+    PatientRegex,
+    PipelineFile,
+    SequenceName,
+    Set,
+    SkipUnreadable,
+    check_seed,
+    command,
+    itself,
+    path_of,
+    say,
+    say_text,
+)
+from medaug.cli.complete import models, pipelines
 
-Data = Annotated[Path | None, typer.Option("--data", help="Folder or datalist JSON; left out: built-in phantoms.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; left out: `out/<name>`.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", autocompletion=settings, help="`key=value` over the pipeline file; repeatable."),
-]
-PipelineFile = Annotated[
-    Path, typer.Argument(autocompletion=pipelines, help="Pipeline YAML, or the name of one that comes with medaug.")
-]
+if TYPE_CHECKING:
+    from medaug.benchmarks.tables import BenchmarkResults, Plan
+    from medaug.config import PipelineConfig
+    from medaug.runs.folder import RunDir
+    from medaug.stages.pipeline import StageResult
+    from medaug.stages.shards import ShardResult
+
+Data = Annotated[AnyPath | None, typer.Option("--data", help="Folder or datalist JSON; left out: built-in phantoms.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved settings and stop.")]
-SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="List unreadable files and go on without.")]
 Config = Annotated[
-    Path | None, typer.Option("--config", "-c", autocompletion=pipelines, help="Pipeline YAML to start from.")
+    AnyPath | None, typer.Option("--config", "-c", autocompletion=pipelines, help="Pipeline YAML to start from.")
 ]
 MaxSteps = Annotated[int | None, typer.Option(help="Training steps.")]
 Seed = Annotated[int | None, typer.Option(help="Of initial weights and samples.")]
-Sequence = Annotated[str | None, typer.Option(help="Sequence or channel, by name or number.")]
-PatientRegex = Annotated[
-    str | None, typer.Option(help="Whose scan it is: one group, found in the name; left out: visits known by name.")
-]
 
 
-@app.command("train-cycle")
+def _tell_run(found: Union[Path, "PipelineConfig"]) -> None:
+    """Prints a path, or the settings of a dry run as a pipeline file."""
+    if isinstance(found, Path):
+        say(found)
+    else:
+        from medaug.config.files import dump_config
+
+        say(dump_config(found).rstrip("\n"), lines=True)
+
+
+def _tell_whole_run(found: Union[Path, "PipelineConfig"]) -> None:
+    """A dry run also says whether there will be a verdict."""
+    _tell_run(found)
+    if not isinstance(found, Path):
+        from medaug.stages.outlook import expected_patients, say_outlook
+
+        say_outlook(found, expected_patients(found))
+
+
+@command(_tell_whole_run)
+def run(
+    pipeline: PipelineFile,
+    *,
+    out: Out = None,
+    set_: Set = None,
+    skip_unreadable: SkipUnreadable = False,
+    dry_run: DryRun = False,
+    on_stage: OnStage | None = None,
+) -> Union[Path, "PipelineConfig"]:
+    """Run a whole pipeline: split, train, synthesize, audit, evaluate, report; the same command resumes.
+
+    Example: medaug run pipelines/lgg_tumor.yaml --set data.root=data/lgg --out out/lgg
+
+    Returns:
+        The path of the report; with `dry_run` the resolved settings.
+
+    Raises:
+        MedaugError: whatever is refused.
+    """
+    settings = _settings(pipeline, set_, {"data.skip_unreadable": skip_unreadable or None})
+    return settings if dry_run else _run(settings, out, Path(pipeline).stem, "report", on_stage).report
+
+
+@command(_tell_run)
 def train_cycle(
+    *,
     domain: Annotated[
         str | None, typer.Option(help="`tumor` (insert and remove; the default) or `ct` (two kinds of image).")
     ] = None,
@@ -49,134 +100,183 @@ def train_cycle(
     precision: Annotated[str | None, typer.Option(help="`32-true`, `bf16-mixed` or `16-mixed`.")] = None,
     max_steps: MaxSteps = None,
     seed: Seed = None,
-    sequence: Sequence = None,
+    sequence: SequenceName = None,
     patient_regex: PatientRegex = None,
     skip_unreadable: SkipUnreadable = False,
     dry_run: DryRun = False,
-) -> None:
+    on_stage: OnStage | None = None,
+) -> Union[Path, "PipelineConfig"]:
     """Train a translator (CycleGAN, or --model) and leave its weights in OUT/train/weights; the same command resumes.
 
     Example: medaug train-cycle --domain tumor --data BraTS/ --sequence flair --out out/brats --max-steps 2000
+
+    Args:
+        set_: `key=value` over the pipeline file.
+        on_stage: called after each stage.
+
+    Returns:
+        The weights folder; with `dry_run` the resolved settings.
+
+    Raises:
+        MedaugError: whatever is refused.
     """
-    from medaug import api
-
-    _print_result(
-        api.train_cycle(
-            domain=domain,
-            model=model,
-            data=data,
-            out=out,
-            config=config,
-            set_=set_,
-            devices=devices,
-            precision=precision,
-            max_steps=max_steps,
-            seed=seed,
-            sequence=sequence,
-            patient_regex=patient_regex,
-            skip_unreadable=skip_unreadable,
-            dry_run=dry_run,
-            on_stage=say_stage,
-        )
-    )
+    chosen = {
+        "domain": domain,
+        "translator.type": model,
+        "data.root": data,
+        "data.sequence": sequence,
+        "data.patient_regex": patient_regex,
+        "training.devices": devices,
+        "training.precision": precision,
+        "training.steps": max_steps,
+        "training.seed": seed,
+        "data.skip_unreadable": skip_unreadable or None,
+    }
+    settings = _settings(config, set_, chosen)
+    name = f"train-{domain or (Path(config).stem if config else 'tumor')}"
+    return settings if dry_run else _run(settings, out, name, "train", on_stage).weights
 
 
-@app.command("train-gan")
+@command(_tell_run)
 def train_gan(
+    *,
     data: Data = None,
     out: Out = None,
     config: Config = None,
     set_: Set = None,
     max_steps: MaxSteps = None,
     seed: Seed = None,
-    sequence: Sequence = None,
+    sequence: SequenceName = None,
     patient_regex: PatientRegex = None,
     skip_unreadable: SkipUnreadable = False,
     dry_run: DryRun = False,
-) -> None:
+    on_stage: OnStage | None = None,
+) -> Union[Path, "PipelineConfig"]:
     """Train a GAN that makes healthy and tumor crops from noise; weights in OUT/train-gan/weights; it resumes.
 
     Example: medaug train-gan --data LGG/ --sequence flair --out out/gan --max-steps 3000 --set crop.size=[32,32]
+
+    Arguments, result and errors are as in `train_cycle`.
     """
-    from medaug import api
-
-    _print_result(
-        api.train_gan(
-            data=data,
-            out=out,
-            config=config,
-            set_=set_,
-            max_steps=max_steps,
-            seed=seed,
-            sequence=sequence,
-            patient_regex=patient_regex,
-            skip_unreadable=skip_unreadable,
-            dry_run=dry_run,
-            on_stage=say_stage,
-        )
-    )
+    chosen = {
+        "data.root": data,
+        "data.sequence": sequence,
+        "data.patient_regex": patient_regex,
+        "training.steps": max_steps,
+        "training.seed": seed,
+        "data.skip_unreadable": skip_unreadable or None,
+    }
+    settings = _settings(config, set_, chosen)
+    return settings if dry_run else _run(settings, out, "train-gan", "train_gan", on_stage).gan_weights
 
 
-@app.command()
+@command()
 def sample(
-    weights: Annotated[Path, typer.Argument(help="Weights folder, for example `out/x/train-gan/weights`.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the crops and their datalist.json.")],
+    weights: Annotated[AnyPath, typer.Argument(help="Weights folder, for example `out/x/train-gan/weights`.")],
+    *,
+    out: Annotated[AnyPath, typer.Option("--out", "-o", help="New folder for the crops and their datalist.json.")],
     label: Annotated[str, typer.Option(help="`healthy`, `tumor`, or `both`: as many of each.")] = "both",
     count: Annotated[int, typer.Option(min=1, help="How many crops of each class.")] = 100,
     seed: Annotated[int, typer.Option(help="Same seed, same crops.")] = 0,
-) -> None:
+) -> Path:
     """Write synthetic crops of a class, to balance a classifier's data set; the datalist says where they come from.
 
     Example: medaug sample out/gan/train-gan/weights --label tumor --count 200 --out synthetic-tumors --seed 1
+
+    Returns:
+        The path of the datalist.
+
+    Raises:
+        MedaugError: whatever is refused.
     """
-    from medaug import api
+    check_seed(seed)
+    from medaug.scans.sample import write_samples
 
-    say(api.sample(weights, out=out, label=label, count=count, seed=seed))
-
-
-@app.command()
-def run(
-    pipeline: PipelineFile,
-    out: Out = None,
-    set_: Set = None,
-    skip_unreadable: SkipUnreadable = False,
-    dry_run: DryRun = False,
-) -> None:
-    """Run a whole pipeline: split, train, synthesize, audit, evaluate, report; the same command resumes.
-
-    Example: medaug run pipelines/lgg_tumor.yaml --set data.root=data/lgg --out out/lgg
-    """
-    from medaug import api
-
-    found = api.run(pipeline, out=out, set_=set_, skip_unreadable=skip_unreadable, dry_run=dry_run, on_stage=say_stage)
-    _print_result(found)
-    if not isinstance(found, Path):
-        from medaug.stages.outlook import expected_patients, say_outlook
-
-        say_outlook(found, expected_patients(found))
+    return write_samples(Path(weights), Path(out), label=label, count=count, seed=seed)
 
 
-@app.command()
+@command()
 def synthesize(
-    run: Annotated[Path, typer.Argument(help="Run folder with trained weights; its settings count.")],
+    run: Annotated[AnyPath, typer.Argument(help="Run folder with trained weights; its settings count.")],
+    *,
     shard: Annotated[
         str, typer.Option(help="Make share i of n, for example 1/4; each by a process of its own.")
     ] = "1/1",
-) -> None:
+) -> "ShardResult":
     """Write a run's synthetic cases, or one share of them; the last share to end writes their datalist.
 
     Example: medaug synthesize out/lgg --shard 1/2
+
+    Returns:
+        How many cases are there, and the path of their datalist once all are.
+
+    Raises:
+        ConfigError: if `shard` is not like "1/4", or the run inserts no tumors.
+        RunError: if it has no trained weights, or another process makes this share.
+        LeakageError: if the weights were trained on validation or test patients of this run.
     """
-    from medaug import api
+    from medaug.config.files import load_config
+    from medaug.runs.finished import trained_run
+    from medaug.stages.shards import Shard, synthesize_shard
 
-    say(api.synthesize(run, shard=shard).text())
+    share, trained = Shard.parse(shard), trained_run(Path(run), "synthesis")
+    return synthesize_shard(load_config(trained.config, []), trained, share)
 
 
-def _print_result(found: Any) -> None:
-    """A path, or the settings of a dry run as a pipeline file."""
-    if isinstance(found, Path):
-        say(found)
-        return
-    from medaug.config.files import dump_config
+@command(say_text, json=itself)
+def benchmark(
+    pipeline: PipelineFile,
+    *,
+    out: Out = None,
+    set_: Set = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that work on it.")] = 1,
+    executor: Annotated[str | None, typer.Option(help="Start them by submitit: `slurm` or `local`.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and how long is left, and stop.")] = False,
+) -> Union["BenchmarkResults", "Plan"]:
+    """Compare arms over seeds, folds, labelled patients and synthetic ratios; the same command goes on where it was.
 
-    say(dump_config(found).rstrip("\n"), lines=True)
+    Example: medaug benchmark pipelines/benchmark_phantom.yaml --out out/benchmark --jobs 2
+
+    Returns:
+        The results of every group and the path of the page; with `dry_run` the cells and how long is left.
+
+    Raises:
+        MedaugError: whatever is refused.
+    """
+    settings, folder = _settings(pipeline, set_, {}), Path(out or Path("out") / Path(pipeline).stem)
+    if not dry_run:
+        _check_roots(settings)
+    from medaug.benchmarks.launch import run_benchmark
+    from medaug.benchmarks.tables import plan_of, results_of
+
+    if dry_run:
+        return plan_of(settings, folder, jobs)
+    return results_of(run_benchmark(settings, folder, jobs=jobs, executor=executor))
+
+
+def _settings(file: AnyPath | None, set_: Sequence[str] | None, chosen: Mapping[str, Any]) -> "PipelineConfig":
+    from medaug.config.files import load_config
+
+    given = {key: value for key, value in chosen.items() if value is not None}
+    return load_config(path_of(file), list(set_ or []), given)
+
+
+def _run(settings: "PipelineConfig", out: AnyPath | None, name: str, until: str, on_stage: OnStage | None) -> "RunDir":
+    _check_roots(settings)
+    from medaug.stages.pipeline import run_pipeline
+
+    folder = Path(out or Path("out") / name)
+    return run_pipeline(settings, folder, until=until, on_stage=on_stage or _unheard)
+
+
+def _unheard(result: "StageResult") -> None:
+    """Nobody asked to be told of a stage."""
+
+
+def _check_roots(settings: "PipelineConfig") -> None:
+    """Tells a mistyped path at once, not after the seconds that importing torch and MONAI takes."""
+    from medaug.data.layouts import check_root
+
+    for section in (settings.data, settings.target):
+        if section is not None and section.root is not None:
+            check_root(section.root)

@@ -15,7 +15,7 @@ WIDTH = 100
 
 
 def comparison_text(found: dict[str, Any]) -> str:
-    """What `stages.compare` found: what was compared, the scores, and in HU the errors by tissue."""
+    """What `scans.compare` found: what was compared, the scores, and in HU the errors by tissue."""
     stream = StringIO()
     console = Console(file=stream, width=WIDTH, color_system=None, highlight=False)
     unit, scale = found["unit"], found["scale"]

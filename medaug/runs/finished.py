@@ -55,6 +55,25 @@ class Finished:
             yield "", values
 
 
+def trained_run(folder: Path, what: str, weights: Path | None = None) -> RunDir:
+    """The folder of a run that has trained, for `what` needs one.
+
+    Args:
+        weights: others than the run's own.
+
+    Raises:
+        RunError: if a file is missing, naming it.
+    """
+    run = RunDir(folder)
+    needed = (run.config, run.split, run.datalist, (weights or run.weights) / "model.json")
+    if missing := [path for path in needed if not path.exists()]:
+        folds = " Of a run with folds give one fold's folder." if run.fold(0).root.is_dir() else ""
+        raise RunError(
+            f"{missing[0]}: missing; {what} needs a run that has trained. Run `medaug train-cycle` first.{folds}"
+        )
+    return run
+
+
 def is_benchmark(run: RunDir) -> bool:
     """Whether the folder is a benchmark's, finished or not, rather than a single run's."""
     return run.results.exists() or any(run.root.glob("labelled-*"))

@@ -24,8 +24,8 @@ from medaug.orientation import turn_of
 from medaug.report.translation import bland_altman, difference_panel, joint_histogram, shown_range
 from medaug.report.viewer import encode
 from medaug.report.viewing import case_of_scan, view_page
-from medaug.scans.reading import as_array, read_mask
-from medaug.volumes import HU_OF_AIR, Percentiles, Window, spacing_of
+from medaug.scans.opened import as_array, read_mask
+from medaug.volumes import HU_OF_AIR, Percentiles, Unit, Window, spacing_of
 
 
 def compare_images(real: Path, synthetic: Path, mask: Path | None = None, out: Path | None = None) -> dict[str, Any]:
@@ -61,7 +61,10 @@ def compare_images(real: Path, synthetic: Path, mask: Path | None = None, out: P
         found["tissues"] = tissue_errors([pair])
     if out is not None:
         _write(out, found, pair, scale)
-        _write_page(out, found, first, second, scale)
+        low, high, _ = shown_range(scale)
+        window = Window(low, high, _unit(scale))
+        case = case_of_scan("real and synthetic", first, second, ("real", "synthetic"), (window, window))
+        view_page(out / "view.html", "Real and synthetic", [encode(case)], {"unit": found["unit"]})
     return found
 
 
@@ -91,10 +94,14 @@ def _scale(real: MetaTensor, synthetic: MetaTensor, real_path: Path, synthetic_p
 
 
 def _body(image: np.ndarray, scale: Scale, scan: MetaTensor) -> np.ndarray:
-    window = Window(scale.low, scale.high, "HU" if scale == HOUNSFIELD else "au")
+    window = Window(scale.low, scale.high, _unit(scale))
     turn = turn_of(scan.affine.numpy(), image.ndim)
     spacing_mm = spacing_of(turn.affine(scan.affine.numpy(), image.shape), image.ndim)
     return turn.back(body_of(turn.there(image), window, spacing_mm))
+
+
+def _unit(scale: Scale) -> Unit:
+    return "HU" if scale == HOUNSFIELD else "au"
 
 
 def _write(out: Path, found: dict[str, Any], pair: Pair, scale: Scale) -> None:
@@ -111,10 +118,3 @@ def _write(out: Path, found: dict[str, Any], pair: Pair, scale: Scale) -> None:
         with atomic_path(out / f"{name}.png") as temporary:
             temporary.write_bytes(png)
     write_json(out / "comparison.json", found)
-
-
-def _write_page(out: Path, found: dict[str, Any], real: MetaTensor, synthetic: MetaTensor, scale: Scale) -> None:
-    low, high, _ = shown_range(scale)
-    window = Window(low, high, "HU" if scale == HOUNSFIELD else "au")
-    case = case_of_scan("real and synthetic", real, synthetic, ("real", "synthetic"), (window, window))
-    view_page(out / "view.html", "Real and synthetic", [encode(case)], {"unit": found["unit"]})

@@ -1,4 +1,4 @@
-"""Grow one tumor in a single scan: image and label at each step, a manifest, an animation and a page in a folder."""
+"""One tumor grown in a single scan: image and label at each step, a manifest, an animation and a page in a folder."""
 
 from __future__ import annotations
 
@@ -7,22 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.data import MetaTensor
 
 from medaug.data.atomic import atomic_path, write_json
-from medaug.data.stored import StoredScan
-from medaug.data.suffixes import stem_of
 from medaug.figures.animation import animated
 from medaug.figures.charts import learning_curves
 from medaug.figures.pictures import Picture, picture_grid
-from medaug.models.weights import load_weights
 from medaug.progress import track
 from medaug.report import Figure, ReportPage, Section, Table, render
-from medaug.report.viewer import EncodedCase, encode
-from medaug.report.viewing import case_of_scan, look_section
-from medaug.scans.reading import output_suffix, read_mask, read_one, unnamed, window_for
+from medaug.report.viewing import look_section
+from medaug.scans.opened import AnyPath, OpenScan, as_array, unnamed
 from medaug.transforms import GrowTumor
-from medaug.volumes import as_meta, length_unit, widest_slice
+from medaug.volumes import as_meta, widest_slice
 
 CLOSE_UP = 1.0
 """A close-up has this much of the largest lesion's extent on every side."""
@@ -38,93 +33,61 @@ class _Shot:
     title: str
 
 
-def grow_in_scan(
-    scan: Path,
-    weights: Path,
-    out: Path,
-    *,
-    steps: int = 6,
-    start_mm: float = 4.0,
-    doubling_days: float = 60.0,
-    interval_days: float = 30.0,
-    mass_effect: float = 0.0,
-    reach_mm: float = 20.0,
-    seed: int = 0,
-    organ_mask: Path | None = None,
-    sequence: str | None = None,
-) -> list[Path]:
+def grow_in(scan: OpenScan, grow: GrowTumor, seed: int, organ_mask: AnyPath | None) -> list[Path]:
     """Writes the series; returns the paths of images and labels step by step, manifest, animation and page.
 
     Raises:
-        ConfigError: if a setting makes no sense.
-        DataError: if the scan cannot be used, or the series does not fit (naming the largest size that does).
-        WeightsError: if the weights cannot be used.
+        DataError: if the series does not fit (naming the largest size that does).
     """
-    loaded = load_weights(weights)
-    grow = GrowTumor(loaded, steps, start_mm, doubling_days, interval_days, mass_effect, reach_mm)
-    image = read_one(scan, sequence, loaded)
-    organ = read_mask(organ_mask, image, scan) if organ_mask is not None else None
+    organ, unit = scan.mask(organ_mask), scan.length_unit
     grow.set_random_state(seed=seed)
     grow.randomize()
-    window, suffix, stored = window_for(loaded, image, scan), output_suffix(scan, image), StoredScan(image)
-    rows, shots, cases, paths, level = [], [], [], [], None
-    unit = length_unit(image.meta)
-    with track("grow", steps) as tracker:
-        for k, step in enumerate(grow.each_step(image, None, organ, window)):
-            grown, label = step.image, step.label
-            files = [out / f"{stem_of(scan)}_grown_{k:02d}{kind}{suffix}" for kind in ("", "_label")]
-            stored.write_edited(files[0], grown)
-            stored.write(files[1], label, "uint8")
-            level = _widest(as_meta(label)) if level is None else level
+    rows: list[dict[str, Any]] = []
+    shots: list[_Shot] = []
+    paths: list[Path] = []
+    cases, level = [], None
+    with track("grow", grow.plan.steps) as tracker:
+        for k, step in enumerate(grow.each_step(scan.image, None, organ, scan.window)):
+            files = (
+                scan.write_edited(f"grown_{k:02d}", step.image),
+                scan.write_label(f"grown_{k:02d}_label", step.label),
+            )
+            image, mask = as_array(step.image), as_array(as_meta(step.label)) > 0
+            if mask.ndim == 3:
+                level = widest_slice(mask) if level is None else level
+                image, mask = image[..., level], mask[..., level]
             rows.append(step.size | {"image": files[0].name, "label": files[1].name})
-            shots.append(_shot(grown, as_meta(label), level, rows[k], unit))
+            title = f"day {step.size['days']:g}: {_size_text(step.size, unit)}"
+            shots.append(_Shot(np.array(image, dtype=float), mask, title))
+            cases.append(scan.seen_with(step.image, title.partition(":")[0], step.label, title))
             paths += files
-            names = ("original", shots[k].title.partition(":")[0])
-            cases.append(encode(case_of_scan(shots[k].title, image, grown, names, (window, window), as_meta(label))))
-            tracker.advance(shots[k].title)
+            tracker.advance(title)
     facts = {
-        "scan": scan.name,
+        "scan": scan.path.name,
         "seed": seed,
-        "weights": loaded.facts["sha256"],
+        "weights": grow.weights.facts["sha256"],
         "length_unit": unit,
         **asdict(grow.plan),
-        "mass_effect": mass_effect,
-        "reach_mm": reach_mm,
+        "mass_effect": grow.effect.strength,
+        "reach_mm": grow.effect.reach_mm,
         "lesion": unnamed(step.lesion),
         "slice": level,
         "steps_made": rows,
     }
-    return [*paths, *_summary(out, stem_of(scan), shots, cases, facts)]
-
-
-def _widest(label: MetaTensor) -> int | None:
-    """The slice of a volume with most of the lesion; None of a picture."""
-    mask = label.as_tensor().numpy()[0] > 0
-    return widest_slice(mask) if mask.ndim == 3 else None
-
-
-def _shot(image: MetaTensor, label: MetaTensor, level: int | None, row: dict[str, Any], unit: str) -> _Shot:
-    arrays = [x.as_tensor().numpy()[0] for x in (image, label)]
-    plane, mask = (x if level is None else x[..., level] for x in arrays)
-    return _Shot(np.asarray(plane, dtype=float).copy(), mask > 0, f"day {row['days']:g}: {_size_text(row, unit)}")
-
-
-def _size_text(row: dict[str, Any], unit: str) -> str:
-    size = f"{row['volume_ml']:.2f} ml" if "volume_ml" in row else f"{row['area_mm2']:.0f} {unit}²"
-    return f"{row['diameter_mm']:.1f} {unit}, {size}"
-
-
-def _summary(out: Path, stem: str, shots: list[_Shot], cases: list[EncodedCase], facts: dict[str, Any]) -> list[Path]:
-    """Manifest, animation and page."""
-    paths = [out / f"{stem}_growth{suffix}" for suffix in (".json", ".gif", ".html")]
-    frames = _frames(shots, stem if facts["slice"] is None else f"{stem}, slice z = {facts['slice']}")
-    write_json(paths[0], facts)
-    with atomic_path(paths[1]) as temporary:
+    manifest, animation, page = (scan.file("growth", ending) for ending in (".json", ".gif", ".html"))
+    write_json(manifest, facts)
+    frames = _frames(shots, scan.stem if level is None else f"{scan.stem}, slice z = {level}")
+    with atomic_path(animation) as temporary:
         temporary.write_bytes(animated(frames, "GIF"))
-    page = _page(stem, shots, frames, facts)
-    page.sections.extend(look_section(cases))
-    render(page, paths[2])
-    return paths
+    described = _page(scan.stem, shots, frames, facts)
+    described.sections.extend(look_section(cases))
+    render(described, page)
+    return [*paths, manifest, animation, page]
+
+
+def _size_text(size: dict[str, float], unit: str) -> str:
+    extent = f"{size['volume_ml']:.2f} ml" if "volume_ml" in size else f"{size['area_mm2']:.0f} {unit}²"
+    return f"{size['diameter_mm']:.1f} {unit}, {extent}"
 
 
 def _frames(shots: list[_Shot], title: str) -> list[bytes]:

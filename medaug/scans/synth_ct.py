@@ -1,4 +1,4 @@
-"""Translate a single scan, to synthetic CT above all: from NIfTI to NIfTI, from a DICOM series to a DICOM series.
+"""A single scan translated, to synthetic CT above all: from NIfTI to NIfTI, from a DICOM series to a DICOM series.
 
 Beside the result lie a picture, a manifest and a page to look around in; a DICOM series gets its labels as DICOM SEG
 on request.
@@ -16,21 +16,19 @@ import torch
 from monai.data import MetaTensor
 
 import medaug
-from medaug.data.atomic import atomic_path, write_json
 from medaug.data.dicom.deidentify import check_deidentifies
 from medaug.data.dicom.derived import check_unused, write_derived_series
 from medaug.data.dicom.reading import DicomVolume, read_series
 from medaug.data.dicom.segmentation import write_segmentation
 from medaug.data.stored import StoredScan
-from medaug.data.suffixes import PICTURES, is_dicom, stem_of, suffix_of
+from medaug.data.suffixes import PICTURES, is_dicom, suffix_of
 from medaug.errors import ConfigError
 from medaug.figures.pictures import Picture, picture_grid
 from medaug.models.base import Direction
-from medaug.models.weights import Weights, load_weights
-from medaug.report.viewer import ViewerCase, encode
-from medaug.report.viewing import case_of_scan, view_page
-from medaug.scans.reading import as_array, read_for, read_mask
-from medaug.transforms import SynthesizeCT, TranslateDomain
+from medaug.report.viewer import encode
+from medaug.report.viewing import case_of_scan
+from medaug.scans.opened import AnyPath, as_array, open_scan, read_mask, write_beside
+from medaug.transforms import TranslateDomain
 from medaug.transforms.translation import Translation
 from medaug.volumes import Window, check_modality, widest_slice
 
@@ -41,85 +39,41 @@ STORED_HIGH = 4095
 
 
 @dataclass(frozen=True)
-class _Scan:
-    """An image (1, *S), and the series it is, if it is one."""
+class Output:
+    """What a translation is written as.
 
-    image: MetaTensor
-    volume: DicomVolume | None
+    Attributes:
+        stem: the path of the image or series, and of what lies beside it, without an ending.
+        is_dicom: a DICOM series; else NIfTI, or TIFF of a picture.
+        segmentation: a label on the scan's grid, written as DICOM SEG of the new series.
+        names: what its values are.
+        deidentify: identity is removed from what is written; the scan's name stands nowhere.
+    """
+
+    stem: Path
+    is_dicom: bool
+    segmentation: AnyPath | None
+    names: dict[int, str]
+    deidentify: bool
 
 
-def translate_scan(
+def output_of(
     scan: Path,
-    weights: Path,
-    out: Path,
-    *,
-    direction: str | None = None,
-    series: str | None = None,
-    mask: Path | None = None,
-    label: Path | None = None,
-    segmentation: Path | None = None,
-    names: Sequence[str] = (),
-    output_format: str | None = None,
-    deidentify: bool = False,
-    seed: int = 0,
-    sequence: str | None = None,
-) -> list[Path]:
-    """Translates one scan to the other domain of the weights.
+    stem: Path,
+    output_format: str | None,
+    segmentation: AnyPath | None,
+    names: Sequence[str],
+    deidentify: bool,
+) -> Output:
+    """What the scan's translation shall be written as.
 
     Args:
-        scan: a file, or a folder with a DICOM series.
-        direction: "a2b" or "b2a"; None goes to CT.
-        series: the SeriesInstanceUID, where a folder holds several.
-        mask: the body on the scan's grid; None finds it.
-        label: class numbers on the scan's grid, for weights that read them (`translator.label_input`).
-        segmentation: a label on the scan's grid, written as DICOM SEG of the new series.
-        names: what its values are: "1=liver".
         output_format: "nifti" or "dicom"; None is the scan's own.
-        deidentify: removes identity from what is written, and from the names of the files.
-
-    Returns:
-        The paths of the image (NIfTI, or the folder of the series), the segmentation if asked for, picture, manifest,
-        page.
+        names: "1=liver", for example.
 
     Raises:
         ConfigError: if the options contradict each other.
-        DataError: if the scan cannot be used, or is of another modality than the weights read.
-        WeightsError: if the weights cannot be used.
-        RunError: if the series' folder is in use.
     """
-    series_wanted = _checked_format(scan, output_format, series, segmentation, names)
-    loaded = load_weights(weights)
-    way = _direction(direction)
-    translate = SynthesizeCT(loaded, seed=seed) if way is None else TranslateDomain(loaded, way, seed=seed)
-    _check_label(translate, label)
-    read = _read(scan, series, sequence, translate, loaded)
-    stem = out / ("synthetic" if deidentify else f"{stem_of(scan.resolve())}_synthetic")
-    if series_wanted:
-        check_unused(stem)
-        if deidentify:
-            check_deidentifies()
-    masks = (None if path is None else read_mask(path, read.image, scan) for path in (mask, label, segmentation))
-    body, classes, outlined = masks
-    made = translate.translated(read.image, body, label=classes)
-    result = made.image
-    facts = _facts(translate, made, loaded, seed, mask) | ({} if deidentify else {"scan": scan.name})
-    if series_wanted:
-        assert read.volume is not None  # --format dicom is refused of other scans
-        paths = _write_dicom(stem, result, read.volume, translate, facts, deidentify)
-        if outlined is not None:
-            path = stem.with_name(f"{stem.name}_seg.dcm")
-            derived = read_series(paths[0])
-            paths.append(write_segmentation(as_array(outlined), derived, path, names=_names(names)))
-    else:
-        paths = [stem.with_name(stem.name + (".tif" if suffix_of(scan) in PICTURES else ".nii.gz"))]
-        StoredScan(read.image).write(paths[0], result)
-    return [*paths, *_write_beside(stem, read.image, made, translate, facts)]
-
-
-def _checked_format(
-    scan: Path, output_format: str | None, series: str | None, segmentation: Path | None, names: Sequence[str]
-) -> bool:
-    """Whether a DICOM series is to be written."""
     from_dicom = scan.is_dir() or is_dicom(scan)
     output_format = output_format or ("dicom" if from_dicom else "nifti")
     if output_format not in FORMATS:
@@ -129,25 +83,58 @@ def _checked_format(
             f"--format dicom: {scan} is no DICOM; a derived series belongs to its source's patient, study and frame of "
             "reference, and there is none. Give the DICOM series, or leave --format out."
         )
-    if series is not None and not from_dicom:
-        raise ConfigError(f"--series: {scan} is no DICOM; leave it out")
     if segmentation is not None and output_format != "dicom":
         raise ConfigError("--segmentation is written as DICOM SEG of a derived series; it needs --format dicom")
     if names and segmentation is None:
         raise ConfigError("--name says what the values of --segmentation are; give that as well")
-    _names(names)
-    return output_format == "dicom"
+    named = {}
+    for text in names:
+        value, _, name = text.partition("=")
+        if not value.isdigit() or not name:
+            raise ConfigError(f"--name: found {text!r}; expected a label value and its name, for example 1=liver")
+        named[int(value)] = name
+    return Output(stem, output_format == "dicom", segmentation, named, deidentify)
 
 
-def _direction(given: str | None) -> Direction | None:
+def direction_of(given: str | None) -> Direction | None:
+    """The direction of this name; None goes to CT.
+
+    Raises:
+        ConfigError: if there is none.
+    """
     known: tuple[Direction, ...] = get_args(Direction)
     if given is not None and given not in known:
         raise ConfigError(f"--direction: found {given!r}; expected one of {', '.join(known)}")
     return next((way for way in known if way == given), None)
 
 
-def _check_label(translate: TranslateDomain, label: Path | None) -> None:
-    """Refuses weights that read labels without one, and a label that is not read."""
+def translate_scan(
+    scan: Path,
+    translate: TranslateDomain,
+    output: Output,
+    *,
+    series: str | None,
+    sequence: str | None,
+    mask: AnyPath | None,
+    label: AnyPath | None,
+) -> list[Path]:
+    """Translates one scan to the other domain of the weights.
+
+    Args:
+        scan: a file, or a folder with a DICOM series.
+        series: the SeriesInstanceUID, where a folder holds several.
+        mask: the body on the scan's grid; None finds it.
+        label: class numbers on the scan's grid, for weights that read them (`translator.label_input`).
+
+    Returns:
+        The paths of the image (NIfTI, or the folder of the series), the segmentation if asked for, picture, manifest,
+        page.
+
+    Raises:
+        ConfigError: if the options do not fit the scan or the weights.
+        DataError: if the scan cannot be used, or is of another modality than the weights read.
+        RunError: if the series' folder is in use.
+    """
     if translate.label_classes and label is None:
         raise ConfigError(
             f"the weights read labels of {translate.label_classes} class(es) beside the image "
@@ -156,83 +143,88 @@ def _check_label(translate: TranslateDomain, label: Path | None) -> None:
         )
     if label is not None and not translate.label_classes:
         raise ConfigError(f"--label {label}: these weights read no labels in this direction; leave it out")
-
-
-def _names(names: Sequence[str]) -> dict[int, str]:
-    """`["1=liver"]` as {1: "liver"}."""
-    pairs = [text.partition("=") for text in names]
-    for text, (value, _, name) in zip(names, pairs, strict=True):
-        if not value.isdigit() or not name:
-            raise ConfigError(f"--name: found {text!r}; expected a label value and its name, for example 1=liver")
-    return {int(value): name for value, _, name in pairs}
-
-
-def _read(scan: Path, series: str | None, sequence: str | None, translate: TranslateDomain, weights: Weights) -> _Scan:
-    """The scan, checked to be of the modality that is translated."""
-    if not (scan.is_dir() or is_dicom(scan)):
-        return _Scan(read_for(scan, sequence, translate.source, weights.facts), None)
-    volume = read_series(scan, series_uid=series)
-    array = volume.array.astype(np.float32)
-    check_modality(array, translate.source, str(scan), volume.modality)
-    meta = {"path": str(scan), "dtype": volume.array.dtype.name, "spacing_known": True, "modality": volume.modality}
-    return _Scan(MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(volume.affine), meta=meta), volume)
-
-
-def _facts(
-    translate: TranslateDomain, made: Translation, weights: Weights, seed: int, mask: Path | None
-) -> dict[str, Any]:
-    return {
-        "weights": weights.facts["sha256"],
-        "method": weights.translator.name,
+    image, volume = _read(scan, series, sequence, translate)
+    if output.is_dicom:
+        check_unused(output.stem)
+        if output.deidentify:
+            check_deidentifies()
+    masks = (mask, label, output.segmentation)
+    body, classes, outlined = (None if path is None else read_mask(Path(path), image, scan) for path in masks)
+    made = translate.translated(image, body, label=classes)
+    facts = {
+        "weights": translate.weights.facts["sha256"],
+        "method": translate.weights.translator.name,
         "direction": translate.direction,
         "from": translate.source.name,
         "to": translate.target.name,
         "modality": translate.target.modality,
         "unit": translate.target.unit,
-        "seed": seed,
+        "seed": translate.seed,
         "medaug": medaug.__version__,
         "body": "found" if mask is None else "given",
         "body_voxels": None if made.body is None else int(made.body.sum()),
         "resampled_from_mm": made.resampled_from_mm,
         "for_diagnosis": False,
-    }
+    } | ({} if output.deidentify else {"scan": scan.name})
+    stem = output.stem
+    if output.is_dicom:
+        assert volume is not None  # --format dicom is refused of other scans
+        facts |= _write_dicom(output, made.image, volume, translate)
+        paths = [stem]
+        if outlined is not None:
+            paths.append(stem.with_name(f"{stem.name}_seg.dcm"))
+            write_segmentation(as_array(outlined), read_series(stem), paths[1], names=output.names)
+    else:
+        paths = [stem.with_name(stem.name + (".tif" if suffix_of(scan) in PICTURES else ".nii.gz"))]
+        StoredScan(image).write(paths[0], made.image)
+    return [*paths, *_write_beside(stem, image, made, translate, facts)]
 
 
-def _write_dicom(
-    folder: Path,
-    result: MetaTensor,
-    volume: DicomVolume,
-    translate: TranslateDomain,
-    facts: dict[str, Any],
-    deidentify: bool,
-) -> list[Path]:
-    """The series' folder; how values without a unit were scaled is noted among the facts and in the files."""
+def _read(
+    scan: Path, series: str | None, sequence: str | None, translate: TranslateDomain
+) -> tuple[MetaTensor, DicomVolume | None]:
+    """The scan (1, *S), checked to be of the modality that is translated, and the series it is, if it is one."""
+    if not (scan.is_dir() or is_dicom(scan)):
+        if series is not None:
+            raise ConfigError(f"--series: {scan} is no DICOM; leave it out")
+        return open_scan(scan, translate.source, translate.weights.facts, sequence, "").image, None
+    volume = read_series(scan, series_uid=series)
+    array = volume.array.astype(np.float32)
+    check_modality(array, translate.source, str(scan), volume.modality)
+    meta = {"path": str(scan), "dtype": volume.array.dtype.name, "spacing_known": True, "modality": volume.modality}
+    return MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(volume.affine), meta=meta), volume
+
+
+def _write_dicom(output: Output, result: MetaTensor, volume: DicomVolume, translate: TranslateDomain) -> dict[str, Any]:
+    """Writes the series; returns how values without a unit were scaled, which stands in the files too."""
     array, modality, unit = as_array(result), translate.target.modality, translate.target.unit
     if modality == "CT" and unit != "HU":
         raise ConfigError(
             f"--format dicom: the weights translate to {translate.target.name} in grey levels; expected HU, the unit "
             "of a CT series. Use --format nifti."
         )
+    weights = translate.weights
     derivation = (
-        f"Translated from {facts['from']} to {facts['to']} ({facts['direction']}) by medaug {facts['medaug']}, "
-        f"{facts['method']}, seed {facts['seed']}; weights SHA-256 {facts['weights']}"
+        f"Translated from {translate.source.name} to {translate.target.name} ({translate.direction}) by medaug "
+        f"{medaug.__version__}, {weights.translator.name}, seed {translate.seed}; weights SHA-256 "
+        f"{weights.facts['sha256']}"
     )
+    scale = {}
     if unit != "HU" and not (translate.shares_unit and np.issubdtype(volume.array.dtype, np.integer)):
         low, high = float(array.min()), float(array.max())
         array = (array.astype(np.float64) - low) * (STORED_HIGH / ((high - low) or 1.0))
-        facts["stored_scale"] = {"low": low, "high": high, "stored_high": STORED_HIGH}
+        scale = {"stored_scale": {"low": low, "high": high, "stored_high": STORED_HIGH}}
         derivation += f"; stored 0 to {STORED_HIGH} is {low:g} to {high:g}"
-    description = f"{modality} from {volume.modality}"
     write_derived_series(
         array,
         volume,
-        folder,
+        output.stem,
         modality=DICOM_CODES.get(modality, modality),
-        series_description=description,
+        series_description=f"{modality} from {volume.modality}",
         derivation=derivation,
-        deidentify=deidentify,
+        deidentify=output.deidentify,
     )
-    return [folder]
+    return scale
 
 
 def _write_beside(
@@ -240,41 +232,24 @@ def _write_beside(
 ) -> list[Path]:
     """Picture, manifest and page."""
     body = np.ones(image.shape[1:], dtype=bool) if made.body is None else made.body
-    picture = stem.with_name(f"{stem.name}.png")
-    with atomic_path(picture) as temporary:
-        temporary.write_bytes(_picture(as_array(image), as_array(made.image), body, translate))
-    manifest = stem.with_name(f"{stem.name}.json")
-    write_json(manifest, facts)
-    page = view_page(
-        stem.with_name(f"{stem.name}.html"), stem.name, [encode(_case(image, made.image, body, translate))], facts
-    )
-    return [picture, manifest, page]
-
-
-def _case(image: MetaTensor, result: MetaTensor, body: np.ndarray, translate: TranslateDomain) -> ViewerCase:
-    names = (translate.source.name, f"synthetic {translate.target.name}")
-    windows = [
-        Window(*_shown(as_array(scan), body), domain.unit)
-        for scan, domain in ((image, translate.source), (result, translate.target))
-    ]
-    comparable = translate.shares_unit
-    return case_of_scan(names[1], image, result, names, (windows[0], windows[1]), comparable=comparable)
-
-
-def _picture(before: np.ndarray, after: np.ndarray, body: np.ndarray, translate: TranslateDomain) -> bytes:
-    """Before and after, each in its own window, and the change where both have one unit; the body's outline."""
+    before, after = as_array(image), as_array(made.image)
+    shown = _shown(before, body), _shown(after, body)
+    names = translate.source.name, f"synthetic {translate.target.name}"
+    windows = Window(*shown[0], translate.source.unit), Window(*shown[1], translate.target.unit)
+    case = case_of_scan(names[1], image, made.image, names, windows, comparable=translate.shares_unit)
     title = f"{translate.source.name} to {translate.target.name}"
     if before.ndim == 3:
         z = widest_slice(body)
         before, after, body = before[..., z], after[..., z], body[..., z]
-        title = f"{title} (slice z = {z})"
+        shown, title = (_shown(before, body), _shown(after, body)), f"{title} (slice z = {z})"
     row = {
-        translate.source.name: Picture(before, *_shown(before, body), contour=body),
-        f"synthetic {translate.target.name} ({translate.target.unit})": Picture(after, *_shown(after, body)),
+        names[0]: Picture(before, *shown[0], contour=body),
+        f"{names[1]} ({translate.target.unit})": Picture(after, *shown[1]),
     }
     if translate.shares_unit:
         row["change"] = Picture(after.astype(float) - before, diverging=True)
-    return picture_grid([list(row.values())], column_titles=list(row), title=title, tile=240)
+    picture = picture_grid([list(row.values())], column_titles=list(row), title=title, tile=240)
+    return write_beside(stem, picture, facts, stem.name, [encode(case)])
 
 
 def _shown(image: np.ndarray, body: np.ndarray) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 Between two kinds of image (domain `ct`): prepare → train → translate → audit → evaluate or score → report.
 
 A stage whose inputs and settings are unchanged is not run again; the same command resumes what was stopped. The GAN
-from noise is a branch of its own: prepare → train_gan. What is asked of a run's folder later is in `revisit`.
+from noise is a branch of its own: prepare → train_gan.
 """
 
 from __future__ import annotations

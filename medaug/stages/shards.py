@@ -55,7 +55,7 @@ class ShardResult:
     total: int
     datalist: Path | None
 
-    def text(self) -> str:
+    def __str__(self) -> str:
         """The datalist's path, or how far the run is."""
         return str(self.datalist) if self.datalist else f"{self.written} of {self.total} cases are there"
 

@@ -6,8 +6,8 @@ from html import unescape
 import numpy as np
 import pytest
 
+from medaug import api
 from medaug.benchmarks.reading import read_results
-from medaug.benchmarks.revisit import draw_page
 from medaug.benchmarks.tables import results_of
 from medaug.errors import RunError
 from medaug.experiment.cells import cell_path
@@ -25,7 +25,7 @@ def drawn(tmp_path, tiny_config):
 
     def drawn(gains=GAINS, **options):
         run = planted_benchmark(tmp_path / "benchmark", tiny_config(), gains, **options)
-        return unescape(draw_page(run.root).read_text())
+        return unescape(api.report(run.root).read_text())
 
     return drawn
 
@@ -76,7 +76,7 @@ def test_one_seed_gives_no_verdict_on_the_page_nor_on_the_console(tmp_path, tiny
     run = planted_benchmark(tmp_path / "benchmark", tiny_config(), CLEAR, seeds=(0,))
     note = "The generator towards domain b leaves its input unchanged (no-op)."
     edit_json(RunDir(run.root / "labelled-5").weights / "model.json", lambda facts: facts.update(warnings=[note]))
-    html = unescape(draw_page(run.root).read_text())
+    html = unescape(api.report(run.root).read_text())
     tone, headline, sentence = verdict(html)
     assert tone == "info" and headline.startswith("standard+gan: too few seeds against standard (+")
     assert "a verdict needs 2 seeds or more" in sentence
@@ -116,7 +116,7 @@ def test_lesions_by_size_are_drawn_where_they_were_counted(tmp_path, tiny_config
             }  # fmt: skip
 
     edit_json(run.results / "summary.json", count)
-    html = unescape(draw_page(run.root).read_text())
+    html = unescape(api.report(run.root).read_text())
     assert "Lesions found by size" in titles(html) and "standard+gan 0.50" in html
 
 
@@ -129,18 +129,18 @@ def test_the_worst_patients_are_shown_where_cells_kept_them(tmp_path, tiny_confi
         square[4:8, 4:8] = 1
         np.savez_compressed(path, patients=np.array(["p03", "p07"]), scores=np.array([0.1 + seed, 0.2]), **{
             f"{kind}{number}": square for kind in ("image", "truth", "prediction") for number in (0, 1)})  # fmt: skip
-    html = unescape(draw_page(run.root).read_text())
+    html = unescape(api.report(run.root).read_text())
     assert "Worst patients of standard+gan" in titles(html)
     assert "p03: Dice 0.10, seed 0; p07: Dice 0.20, seed 0" in html
 
 
 def test_cells_of_earlier_settings_are_not_shown(tmp_path, tiny_config):
     run = planted_benchmark(tmp_path / "benchmark", tiny_config(), CLEAR)
-    before = draw_page(run.root).read_bytes()
+    before = api.report(run.root).read_bytes()
     cells = RunDir(run.root / "labelled-5").evaluation / "cells"
     stale = (cells / "standard-seed0.json").read_text().replace('"standard"', '"cutmix"')
     (cells / "cutmix-seed0.json").write_text(stale)
-    assert draw_page(run.root).read_bytes() == before
+    assert api.report(run.root).read_bytes() == before
 
 
 def test_every_picture_has_words_and_nothing_is_loaded_from_outside(drawn):
@@ -167,4 +167,4 @@ def test_without_results_there_is_no_page(tmp_path, tiny_config):
     run = planted_benchmark(tmp_path / "benchmark", tiny_config(), CLEAR)
     (run.results / "cells.csv").unlink()
     with pytest.raises(RunError, match="unfinished benchmark: found no results/cells.csv"):
-        draw_page(run.root)
+        api.report(run.root)

@@ -9,7 +9,6 @@ import pytest
 from typer.testing import CliRunner
 
 import medaug
-from medaug.benchmarks.revisit import synthesize_share
 from medaug.cli import app
 from medaug.data.atomic import read_json, write_json
 from medaug.errors import ConfigError, RunError
@@ -29,7 +28,7 @@ def unsynthesized(copy_of_run, forget):
 
 @pytest.mark.parametrize("total", [2, 4])
 def test_shares_made_in_any_order_end_as_what_one_process_writes(unsynthesized, tiny_run, contents, total):
-    results = [synthesize_share(unsynthesized.root, f"{i}/{total}") for i in range(total, 0, -1)]
+    results = [medaug.synthesize(unsynthesized.root, shard=f"{i}/{total}") for i in range(total, 0, -1)]
     assert contents(unsynthesized.synthetic) == contents(tiny_run.synthetic)
     assert [result.datalist is None for result in results] == [True] * (total - 1) + [False]
     assert results[-1].written == results[-1].total == 6
@@ -37,7 +36,7 @@ def test_shares_made_in_any_order_end_as_what_one_process_writes(unsynthesized, 
 
 def test_the_run_goes_on_after_shares_without_making_a_case_again(unsynthesized, tiny_config, tiny_run):
     for share in ("1/2", "2/2"):
-        synthesize_share(unsynthesized.root, share)
+        medaug.synthesize(unsynthesized.root, shard=share)
     ran = {}
     run_pipeline(tiny_config(), unsynthesized.root, on_stage=lambda result: ran.update({result.name: result.ran}))
     assert not ran["synthesize"]
@@ -48,7 +47,7 @@ def test_the_run_goes_on_after_shares_without_making_a_case_again(unsynthesized,
 
 
 def test_the_run_makes_what_shares_left(unsynthesized, tiny_config, tiny_run, contents):
-    assert synthesize_share(unsynthesized.root, "1/3").written == 2
+    assert medaug.synthesize(unsynthesized.root, shard="1/3").written == 2
     there = {p: p.stat().st_mtime_ns for p in (unsynthesized.synthetic / "records").iterdir()}
     run_pipeline(tiny_config(), unsynthesized.root, until="synthesize")
     assert contents(unsynthesized.synthetic) == contents(tiny_run.synthetic)
@@ -57,9 +56,9 @@ def test_the_run_makes_what_shares_left(unsynthesized, tiny_config, tiny_run, co
 
 @pytest.mark.parametrize("moment", [2, 11])
 def test_a_killed_share_goes_on_where_it_was(unsynthesized, tiny_run, killed_at, contents, moment):
-    killed_at(moment, lambda: synthesize_share(unsynthesized.root, "2/2"))
+    killed_at(moment, lambda: medaug.synthesize(unsynthesized.root, shard="2/2"))
     for share in ("1/2", "2/2"):
-        synthesize_share(unsynthesized.root, share)
+        medaug.synthesize(unsynthesized.root, shard=share)
     assert contents(unsynthesized.synthetic) == contents(tiny_run.synthetic)
     assert not list(unsynthesized.synthetic.rglob(".tmp-*")), "what was half-written is cleared away"
 
@@ -81,18 +80,18 @@ def test_two_processes_at_once_end_as_what_one_process_writes(unsynthesized, tin
 
 
 def test_a_share_that_another_process_makes_is_refused(unsynthesized):
-    synthesize_share(unsynthesized.root, "1/3")
+    medaug.synthesize(unsynthesized.root, shard="1/3")
     with claimed(unsynthesized, Shard(2, 3).claim), pytest.raises(RunError, match="makes share 2/3.*another share"):
-        synthesize_share(unsynthesized.root, "2/3")
-    assert synthesize_share(unsynthesized.root, "2/3").written == 4
+        medaug.synthesize(unsynthesized.root, shard="2/3")
+    assert medaug.synthesize(unsynthesized.root, shard="2/3").written == 4
 
 
 def test_who_ends_while_another_share_is_at_work_leaves_the_datalist_to_it(unsynthesized):
     for share in ("1/3", "2/3"):
-        synthesize_share(unsynthesized.root, share)
+        medaug.synthesize(unsynthesized.root, shard=share)
     with claimed(unsynthesized, Shard(1, 2).claim):
-        assert synthesize_share(unsynthesized.root, "3/3").datalist is None
-    assert synthesize_share(unsynthesized.root, "1/2").datalist is not None
+        assert medaug.synthesize(unsynthesized.root, shard="3/3").datalist is None
+    assert medaug.synthesize(unsynthesized.root, shard="1/2").datalist is not None
 
 
 def test_the_stage_itself_is_refused_while_shares_are_at_work(unsynthesized, tiny_config):
@@ -101,13 +100,13 @@ def test_the_stage_itself_is_refused_while_shares_are_at_work(unsynthesized, tin
 
 
 def test_cases_of_other_settings_are_not_taken_from_under_a_share(unsynthesized, edit_config):
-    synthesize_share(unsynthesized.root, "1/2")
+    medaug.synthesize(unsynthesized.root, shard="1/2")
     edit_config(unsynthesized, "synthesis.seed=7")
     before = sorted((unsynthesized.synthetic / "records").iterdir())
     with claimed(unsynthesized, Shard(1, 2).claim), pytest.raises(RunError, match=r"--shard 1/2.*Wait"):
-        synthesize_share(unsynthesized.root, "2/2")
+        medaug.synthesize(unsynthesized.root, shard="2/2")
     assert sorted((unsynthesized.synthetic / "records").iterdir()) == before
-    assert synthesize_share(unsynthesized.root, "2/2").written == 3, "nobody is at work: they give way"
+    assert medaug.synthesize(unsynthesized.root, shard="2/2").written == 3, "nobody is at work: they give way"
 
 
 @pytest.fixture
@@ -122,7 +121,7 @@ def test_shares_of_a_gated_synthesis_write_its_accept_rate(unsynthesized, tiny_c
     gated = ("synthesis.gate=0.0", "segmenter.updates=2", "segmenter.channels=[4,8]")
     edit_config(unsynthesized, *gated)
     for share in ("1/2", "2/2"):
-        synthesize_share(unsynthesized.root, share)
+        medaug.synthesize(unsynthesized.root, shard=share)
     apart = contents(unsynthesized.synthetic)
     assert read_json(unsynthesized.synthetic / "datalist.json")["gate"]["drawn"] >= 4
     unsynthesized.done("synthesize").unlink()
@@ -133,19 +132,19 @@ def test_shares_of_a_gated_synthesis_write_its_accept_rate(unsynthesized, tiny_c
 @pytest.mark.parametrize("text", ["0/2", "3/2", "2", "1/0", "a/b", "-1/2", "1/2/3", ""])
 def test_what_is_no_share_is_refused(unsynthesized, text):
     with pytest.raises(ConfigError, match="--shard: found .*; expected i/n with i from 1 to n"):
-        synthesize_share(unsynthesized.root, text)
+        medaug.synthesize(unsynthesized.root, shard=text)
 
 
 def test_a_run_that_has_not_trained_is_refused(unsynthesized):
     (unsynthesized.weights / "model.json").unlink()
     with pytest.raises(RunError, match="synthesis needs a run that has trained"):
-        synthesize_share(unsynthesized.root, "1/2")
+        medaug.synthesize(unsynthesized.root, shard="1/2")
 
 
 def test_a_run_between_two_kinds_of_image_is_refused(unsynthesized):
     unsynthesized.config.write_text("domain: ct\n")
     with pytest.raises(ConfigError, match="between two kinds of image"):
-        synthesize_share(unsynthesized.root, "1/2")
+        medaug.synthesize(unsynthesized.root, shard="1/2")
 
 
 def test_weights_that_saw_a_test_patient_are_refused(unsynthesized):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+import medaug
 from medaug.data.atomic import read_json
 from medaug.data.cache import open_array
 from medaug.data.files import read_label, read_scan, write_scan
 from medaug.errors import DataError
-from medaug.scans.single import insert_into_scan
 from medaug.stages.pipeline import run_pipeline
 
 REACH_VOXELS = 2
@@ -104,5 +104,5 @@ def test_a_scan_without_room_is_an_error_with_a_remedy(tiny_run, weights_folder,
     empty = tmp_path / "empty.nii.gz"
     write_scan(empty, read_label(mask) * 0)
     with pytest.raises(DataError, match="no room for a tumor.*--organ-mask"):
-        insert_into_scan(scan, weights_folder, tmp_path / "out", organ_mask=empty)
+        medaug.insert(scan, weights=weights_folder, out=tmp_path / "out", organ_mask=empty)
     assert not (tmp_path / "out").exists()
