@@ -15,7 +15,7 @@ import numpy as np
 from medaug.audits.registered import translated_entry
 from medaug.data.atomic import read_json
 from medaug.data.prepared import View
-from medaug.evaluation import mean_interval
+from medaug.evaluation.intervals import mean_interval
 from medaug.runs.folder import RunDir
 from medaug.transforms import TranslateDomain
 from medaug.volumes import Window

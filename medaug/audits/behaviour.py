@@ -13,7 +13,7 @@ from medaug.audits.measures import lost_and_gained as segmenter
 from medaug.audits.measures import outside as edits
 from medaug.audits.measures import shortcut as probe
 from medaug.audits.measures import steganography as cycles
-from medaug.evaluation import lost_and_gained
+from medaug.evaluation.detection import lost_and_gained
 from medaug.transforms.windows import OVERLAP
 
 Look = tuple[Finding, bytes | None]

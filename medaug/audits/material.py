@@ -22,8 +22,8 @@ from medaug.audits.segmenter import frozen_segmenter
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.data.prepared import View, views_of
-from medaug.evaluation import predict
-from medaug.evaluation.samples import Source
+from medaug.evaluation.samples import ViewFolder
+from medaug.evaluation.segmentation import predict
 from medaug.lesions.prior import LesionPrior
 from medaug.models.weights import Weights, load_weights
 from medaug.progress import track
@@ -116,7 +116,7 @@ class Material:
     @cached_property
     def segment(self) -> Segment:
         views = self._views(self.split.train)
-        frozen = frozen_segmenter(self.config, Source(views, self.run.prepared), self.config.evaluation.patch_size)
+        frozen = frozen_segmenter(self.config, ViewFolder(views, self.run.prepared), self.config.evaluation.patch_size)
 
         def segment(image: np.ndarray) -> np.ndarray:
             x = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from medaug.config import PipelineConfig
-from medaug.evaluation import FrozenSegmenter, SegmentationConfig, train_frozen_segmenter
-from medaug.evaluation.samples import SegmentationSamples, Source
+from medaug.evaluation.frozen import FrozenSegmenter, train_frozen_segmenter
+from medaug.evaluation.samples import SegmentationSamples, ViewFolder
+from medaug.evaluation.segmentation import SegmentationConfig
 from medaug.training.processes import make_fabric
 
 
-def frozen_segmenter(config: PipelineConfig, labelled: Source, patch_size: tuple[int, ...] | None) -> FrozenSegmenter:
+def frozen_segmenter(
+    config: PipelineConfig, labelled: ViewFolder, patch_size: tuple[int, ...] | None
+) -> FrozenSegmenter:
     """Trains it on these real views alone; the same views and settings give the same network."""
     settings, training = config.segmenter, config.training
     network = SegmentationConfig(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from medaug.benchmarks.reading import Group, Results, best_of
-from medaug.evaluation.sample_size import detectable, lacking, patients_needed, seed_share
+from medaug.evaluation.statistics import detectable, lacking, patients_needed, seed_share
 from medaug.experiment.arms import REFERENCE
 from medaug.experiment.summary import best_rivals
 from medaug.report.page import Verdict

@@ -15,8 +15,7 @@ import numpy as np
 
 from medaug.data.tables import read_csv
 from medaug.errors import DataError
-from medaug.evaluation import Comparison, compare, holm
-from medaug.evaluation.sample_size import lacking
+from medaug.evaluation.statistics import Comparison, compare, holm, lacking
 from medaug.report.sections import interval_text, main_metric
 from medaug.report.terminal import Table, table_text
 from medaug.runs.finished import Finished, finished_run

@@ -7,53 +7,38 @@ binary cross-entropy. Images are (1, *S) in [-1, 1], labels (1,) of 0 and 1, S =
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from monai.networks.nets import ResNet
-from monai.utils import convert_to_tensor
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medaug.errors import ConfigError, DataError
-from medaug.evaluation.updates import OnUpdate, Precision, Samples, autocast, run_updates
+from medaug.errors import ConfigError
+from medaug.evaluation.updates import OnUpdate, Samples, UpdatesConfig, autocast, run_updates
 from medaug.models.networks.initialization import isolated_rng
 
 GROUPS = 4
 
 
-@dataclass(frozen=True)
-class ClassificationConfig:
+@dataclass(frozen=True, kw_only=True)
+class ClassificationConfig(UpdatesConfig):
     """The network and its training.
 
     Attributes:
         width: channels of the first stage; each of the four has twice as many as the one before.
-        precision: Fabric's, "32-true" or "bf16-mixed".
 
     Raises:
         ConfigError: if a value does not fit.
     """
 
-    spatial_dims: int = 2
     width: int = 16
-    updates: int = 800
-    batch_size: int = 16
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-5
-    precision: Precision = "32-true"
 
     def __post_init__(self) -> None:
-        if self.spatial_dims not in (2, 3):
-            raise ConfigError(f"spatial_dims: found {self.spatial_dims}; expected 2 or 3")
-        if self.width < GROUPS or self.width % GROUPS or self.updates < 1 or self.batch_size < 1:
-            raise ConfigError(
-                f"found width {self.width}, {self.updates} updates, batch_size {self.batch_size}; expected a width "
-                f"that is a multiple of {GROUPS}, at least 1 update and batch_size 1"
-            )
+        super().__post_init__()
+        if self.width < GROUPS or self.width % GROUPS:
+            raise ConfigError(f"found width {self.width}; expected a width that is a multiple of {GROUPS}")
 
 
 def build_classifier(config: ClassificationConfig, seed: int) -> nn.Module:
@@ -93,8 +78,7 @@ def train_classifier(
         The network in evaluation mode.
 
     Raises:
-        DataError: if there are too few samples, or they differ in shape.
-        ConfigError, TrainingError: as `run_updates`.
+        DataError, ConfigError, TrainingError: as `run_updates`.
     """
 
     def loss_of(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -104,7 +88,6 @@ def train_classifier(
         build_classifier(config, seed),
         loss_of,
         samples,
-        partial(_stack, spatial_dims=config.spatial_dims),
         config,
         task="classification",
         seed=seed,
@@ -121,19 +104,3 @@ def tumor_probability(network: nn.Module, images: Tensor, config: Classification
     forward = autocast(network, config.precision, device)
     parts = [forward(part.to(device)) for part in images.split(config.batch_size)]
     return torch.sigmoid(torch.cat(parts))[:, 0].cpu()
-
-
-def _stack(samples: Sequence[Mapping[str, Any]], spatial_dims: int) -> tuple[Tensor, Tensor]:
-    """Images (B, 1, *S) and labels (B, 1), float32, without metadata."""
-    images, labels = (
-        [convert_to_tensor(sample[key], dtype=torch.float32, track_meta=False) for sample in samples]
-        for key in ("image", "label")
-    )
-    shapes = {tuple(image.shape) for image in images}
-    if len(shapes) > 1 or len(images[0].shape) != spatial_dims + 1 or images[0].shape[0] != 1:
-        raise DataError(
-            f"samples: found shapes {', '.join(map(str, sorted(shapes)))} in one batch; expected one shape "
-            f"{'(1, X, Y)' if spatial_dims == 2 else '(1, X, Y, Z)'} for all. Set data.resample_mm, or "
-            "evaluation.patch_size."
-        )
-    return torch.stack(images), torch.stack(labels)

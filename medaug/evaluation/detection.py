@@ -1,32 +1,49 @@
-"""Lesions as things that are found or not: connected parts (diagonals connect) of a label and of a prediction.
+"""Lesions as things that are found or not: their parts matched, counted by patient, and the rates over patients.
 
 `lost_and_gained` takes any touch: a lesion is lost if no predicted voxel lies in it. `count_detections`, which arms are
 compared by, asks for more, or one part over the whole image would find everything and never be wrong: a lesion is found
 if it and all predicted parts that touch it, taken together as in BraTS 2023 (Moawad 2023, 2306.00838), overlap with an
 IoU of at least 0.1, the limit of PI-CAI (Saha 2024, Lancet Oncol 25:879); a predicted part that finds no lesion is a
-false positive. Volumes (X, Y, Z) have their parts in 3-D. Pictures (X, Y), of which nobody says how far apart they lie,
-have theirs in each picture: a lesion then counts once in every slice that shows it.
+false positive. Parts connect by diagonals, in volumes (X, Y, Z) in 3-D. Pictures (X, Y), of which nobody says how far
+apart they lie, have theirs in each picture: a lesion then counts once in every slice that shows it.
+
+A rate is a ratio of sums, Σ events / Σ chances, over patients and seeds: of all lesions the share that was found, not
+the mean of each patient's share, which a patient without lesions does not have. Its scores by patient and seed are the
+first-order ones of a ratio (Cochran 1977, Sampling Techniques, 6.4; the infinitesimal jackknife),
+
+    z = R + (events − R chances) / mean(chances),
+
+whose mean is the rate R itself and whose spread is what resampling patients and seeds does to it; so `mean_interval`
+serves rates as it serves Dice, and differences of arms are paired. Patients without chances say nothing of a rate: the
+sample are the others.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
-from medaug.lesions.geometry import equivalent_diameter_mm
+from medaug.errors import DataError
+from medaug.evaluation.intervals import Interval, mean_interval
+from medaug.lesions.geometry import diameter_of_voxels, labelled_parts
 
+Counts = Mapping[str, Any]
+"""What `count_detections` knows of one patient."""
 LEAST_VOXELS = 8
-"""Of a predicted part that counts as a lesion."""
+"""A predicted part of fewer voxels does not count as a lesion."""
 LEAST_IOU = 0.1
-"""Of a lesion with the predicted parts that touch it, for it to be found."""
+"""A lesion is found if it overlaps at least so much with the predicted parts that touch it."""
+LEAST_PATIENTS = 2
+"""Patients with chances that an interval needs: of one alone there is none for others."""
 
 
 class LesionCounts(NamedTuple):
-    """Of one scan: labelled lesions, those that no predicted voxel touches, and predicted parts that touch no label."""
+    """One scan's labelled lesions, those that no predicted voxel touches, and predicted parts that touch no label."""
 
     lesions: int
     lost: int
@@ -51,7 +68,7 @@ def lost_and_gained(prediction: np.ndarray, truth: np.ndarray) -> LesionCounts:
 def count_detections(outlined: Sequence[Outlined], classes: int = 1) -> dict[str, Any]:
     """The counts of one patient, as JSON.
 
-    Of several classes the parts of each are lesions of their own, found by that class alone; the counts add up.
+    The parts of each of several classes are lesions of their own, found by that class alone; the counts add up.
     Predicted parts below 8 voxels find lesions, and are no false positives.
 
     Returns:
@@ -65,9 +82,10 @@ def count_detections(outlined: Sequence[Outlined], classes: int = 1) -> dict[str
     tumor: dict[str, bool] = {}
     slices = np.zeros(3, int)
     for part in outlined:
+        spacing_mm = tuple(part.spacing_mm)[: part.truth.ndim]
         for number in range(1, classes + 1):
-            labelled, found, gained = _matched(part.prediction == number, part.truth == number, LEAST_IOU)
-            diameters = _diameters_mm(labelled, part.spacing_mm)
+            voxels, found, gained = _matched(part.prediction == number, part.truth == number, LEAST_IOU)
+            diameters = [round(diameter_of_voxels(int(count), spacing_mm), 3) for count in voxels]
             lesions += [[d, bool(hit)] for d, hit in zip(diameters, found, strict=True)]
             false_positives[part.scan] += gained
         tumor[part.scan] = tumor.get(part.scan, False) or bool(part.truth.any())
@@ -84,10 +102,134 @@ def count_detections(outlined: Sequence[Outlined], classes: int = 1) -> dict[str
     }
 
 
+@dataclass(frozen=True)
+class Rate:
+    """One rate; `rates` has them all.
+
+    Attributes:
+        title: in full; `short` is what a column is called whose table says what it counts.
+        of: what its chances are, in the plural.
+        events, chances: of one patient's counts.
+        diameters_mm: of the lesions counted, from the first to below the second; None of any other rate.
+        bounds: of the rate.
+    """
+
+    title: str
+    short: str
+    of: str
+    events: Callable[[Counts], float]
+    chances: Callable[[Counts], float]
+    higher_is_better: bool = False
+    diameters_mm: tuple[float, float | None] | None = None
+    bounds: tuple[float, float] = (0.0, math.inf)
+
+
+def rates(size_limits_mm: Sequence[float], unit: str = "mm") -> dict[str, Rate]:
+    """All rates by name, the sensitivity of every size class that these diameters part among them."""
+    classes = zip((0.0, *size_limits_mm), (*size_limits_mm, None), strict=True)
+    found = {"sensitivity": _sensitivity("all", 0.0, None)}
+    if size_limits_mm:
+        found |= {f"sensitivity: {_size(*c, unit)}": _sensitivity(_size(*c, unit), *c) for c in classes}
+    return found | FALSE_POSITIVES
+
+
+def ratio_scores(events: np.ndarray, chances: np.ndarray) -> np.ndarray:
+    """Scores whose mean is Σ events / Σ chances, a row a patient with chances, to be resampled like any other scores.
+
+    Args:
+        events: (P, S), by patient and seed.
+        chances: (P,), the same for every seed: what the labels hold.
+
+    Raises:
+        DataError: if fewer than two patients have chances.
+    """
+    counted = np.asarray(chances) > 0
+    events, chances = np.asarray(events, np.float64)[counted], np.asarray(chances, np.float64)[counted]
+    if len(chances) < LEAST_PATIENTS:
+        raise DataError(
+            f"found {len(chances)} patients with anything to count; expected at least {LEAST_PATIENTS} for an "
+            "interval. Score more patients."
+        )
+    rate = events.sum() / (chances.sum() * events.shape[1])
+    return rate + (events - rate * chances[:, None]) / chances.mean()
+
+
+def rate_interval(rate: Rate, scores: np.ndarray, rng: np.random.RandomState, level: float = 0.95) -> Interval:
+    """The rate of `ratio_scores` (P, S) with an interval for new patients and seeds.
+
+    Where every patient's lesions were all found, or none was, resampling has nothing to vary: the interval is then
+    Clopper and Pearson's (1934), the patients being the trials. False positives have no such bound: without any in any
+    patient their interval is 0 to 0.
+    """
+    interval = mean_interval(scores, rng, level).within(*rate.bounds)
+    if math.isinf(rate.bounds[1]) or scores.min() != scores.max() or scores.min() not in rate.bounds:
+        return interval
+    end = ((1 - level) / 2) ** (1 / len(scores))
+    return replace(interval, low=end) if interval.mean == 1 else replace(interval, high=1 - end)
+
+
+def _sensitivity(short: str, low_mm: float, high_mm: float | None) -> Rate:
+    def of_size(counts: Counts) -> list[bool]:
+        most = math.inf if high_mm is None else high_mm
+        return [found for diameter_mm, found in counts["lesions"] if low_mm <= diameter_mm < most]
+
+    return Rate(
+        f"Sensitivity, {short}",
+        short,
+        "lesions",
+        lambda counts: sum(of_size(counts)),
+        lambda counts: len(of_size(counts)),
+        True,
+        (low_mm, high_mm),
+        (0.0, 1.0),
+    )
+
+
+def _size(low_mm: float, high_mm: float | None, unit: str) -> str:
+    if high_mm is None:
+        return f"{low_mm:g} {unit} and more"
+    return f"{low_mm:g} to {high_mm:g} {unit}" if low_mm else f"under {high_mm:g} {unit}"
+
+
+def _tumor_free(key: str) -> Callable[[Counts], float]:
+    return lambda counts: counts["tumor_free"][key]
+
+
+FALSE_POSITIVES: dict[str, Rate] = {
+    "false_positives": Rate(
+        "False positives per scan",
+        "per scan",
+        "scans",
+        lambda counts: counts["false_positives"],
+        lambda counts: counts["scans"],
+    ),
+    "tumor_free_false_positives": Rate(
+        "False positives per tumor-free scan",
+        "per tumor-free scan",
+        "tumor-free scans",
+        _tumor_free("false_positives"),
+        _tumor_free("scans"),
+    ),
+    "tumor_free_slice_false_positives": Rate(
+        "False positives per tumor-free slice",
+        "per tumor-free slice",
+        "tumor-free slices",
+        _tumor_free("slice_false_positives"),
+        _tumor_free("slices"),
+    ),
+    "tumor_free_slice_voxels": Rate(
+        "False-positive voxels per tumor-free slice",
+        "voxels there",
+        "tumor-free slices",
+        _tumor_free("slice_voxels"),
+        _tumor_free("slices"),
+    ),
+}
+
+
 def _matched(prediction: np.ndarray, truth: np.ndarray, least_iou: float) -> tuple[np.ndarray, np.ndarray, int]:
-    """The numbered parts of the truth, whether each is found (L,), and how many predicted parts find none of them."""
-    predicted, labelled = (_parts(mask) for mask in (prediction, truth))
-    sizes, parts = (np.bincount(numbers.reshape(-1), minlength=1) for numbers in (labelled, predicted))
+    """How large each part of the truth is, whether it is found (L,), and how many predicted parts find none of them."""
+    (predicted, parts), (labelled, sizes) = labelled_parts(prediction), labelled_parts(truth)
     both = prediction & truth
     pairs, shared = np.unique(labelled[both].astype(np.int64) * len(parts) + predicted[both], return_counts=True)
     lesion, part = np.divmod(pairs, len(parts))  # that overlap, and by how many voxels
@@ -96,7 +238,7 @@ def _matched(prediction: np.ndarray, truth: np.ndarray, least_iou: float) -> tup
     found = (inside > 0) & (inside >= least_iou * joined)
     alone = parts >= LEAST_VOXELS
     alone[part[found[lesion]]] = False
-    return labelled, found[1:], int(alone[1:].sum())
+    return sizes[1:], found[1:], int(alone[1:].sum())
 
 
 def _in_tumor_free_slices(part: Outlined, classes: int) -> tuple[int, int, int]:
@@ -106,21 +248,8 @@ def _in_tumor_free_slices(part: Outlined, classes: int) -> tuple[int, int, int]:
     free = ~truth.any(axis=(1, 2))
     shown = [picture for picture in prediction[free] if picture.any()]
     parts = sum(
-        int((np.bincount(_parts(picture == number).reshape(-1))[1:] >= LEAST_VOXELS).sum())
+        int((labelled_parts(picture == number)[1][1:] >= LEAST_VOXELS).sum())
         for picture in shown
         for number in range(1, classes + 1)
     )
     return int(free.sum()), parts, sum(int(np.count_nonzero(picture)) for picture in shown)
-
-
-def _diameters_mm(labelled: np.ndarray, spacing_mm: Sequence[float]) -> list[float]:
-    """Of each numbered part, in its box alone: a volume has many parts."""
-    boxes = ndimage.find_objects(labelled)
-    return [
-        round(equivalent_diameter_mm(labelled[box] == number, spacing_mm), 3)
-        for number, box in enumerate(boxes, start=1)
-    ]
-
-
-def _parts(mask: np.ndarray) -> np.ndarray:
-    return ndimage.label(mask, structure=np.ones((3,) * mask.ndim))[0]

@@ -118,6 +118,20 @@ def checked_scores(scores: np.ndarray, name: str) -> np.ndarray:
     return scores
 
 
+def mean_squares(scores: np.ndarray) -> tuple[float, float, float]:
+    """The mean squares (of patients, seeds, the rest) of scores (P, S) in the two-way layout; with one seed the last
+    two are 0: nothing is known of them."""
+    patients, seeds = scores.shape
+    mean = scores.mean()
+    by_patient, by_seed = scores.mean(1) - mean, scores.mean(0) - mean
+    ms_patient = seeds * float((by_patient**2).sum()) / (patients - 1)
+    if seeds == 1:
+        return ms_patient, 0.0, 0.0
+    rest = scores - mean - by_patient[:, None] - by_seed[None]
+    ms_seed = patients * float((by_seed**2).sum()) / (seeds - 1)
+    return ms_patient, ms_seed, float((rest**2).sum()) / ((patients - 1) * (seeds - 1))
+
+
 def _crossed_bootstrap(scores: np.ndarray, rng: np.random.RandomState, resamples: int) -> np.ndarray:
     """Means (resamples,) of scores (P, S) with rows and columns drawn with replacement, independently."""
     patients, seeds = scores.shape
@@ -129,18 +143,13 @@ def _crossed_bootstrap(scores: np.ndarray, rng: np.random.RandomState, resamples
 def _crossed_standard_error(scores: np.ndarray) -> tuple[float, float]:
     """Standard error of the mean of scores (P, S), both factors random, and its degrees of freedom.
 
-    Mean squares of the two-way layout: Var(mean) = (MS_patient + MS_seed − MS_rest) / (P S), never below the larger
-    of the first two alone; degrees of freedom by Satterthwaite on the two that add.
+    Var(mean) = (MS_patient + MS_seed − MS_rest) / (P S), never below the larger of the first two alone; degrees of
+    freedom by Satterthwaite on the two that add.
     """
     patients, seeds = scores.shape
-    mean = scores.mean()
-    by_patient, by_seed = scores.mean(1) - mean, scores.mean(0) - mean
-    ms_patient = seeds * float((by_patient**2).sum()) / (patients - 1)
+    ms_patient, ms_seed, ms_rest = mean_squares(scores)
     if seeds == 1:
         return float(np.sqrt(ms_patient / patients)), float(patients - 1)
-    ms_seed = patients * float((by_seed**2).sum()) / (seeds - 1)
-    rest = scores - mean - by_patient[:, None] - by_seed[None]
-    ms_rest = float((rest**2).sum()) / ((patients - 1) * (seeds - 1))
     total = max(ms_patient + ms_seed - ms_rest, ms_patient, ms_seed)
     if total == 0:
         return 0.0, float(patients - 1)

@@ -24,7 +24,7 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from medaug.errors import DataError
 
-Pair = tuple[np.ndarray, np.ndarray]  # (prediction, truth), bool, one shape
+PredictionAndTruth = tuple[np.ndarray, np.ndarray]  # (prediction, truth), bool, one shape
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,13 @@ class Metric:
     title: str
     unit: str
     higher_is_better: bool
-    score: Callable[[Sequence[Pair], tuple[float, ...], float], float]
+    score: Callable[[Sequence[PredictionAndTruth], tuple[float, ...], float], float]
     bounds: tuple[float, float] = (0.0, 1.0)
 
 
-def score_patient(pairs: Sequence[Pair], spacing_mm: Sequence[float], tolerance_mm: float = 2.0) -> dict[str, float]:
+def score_patient(
+    pairs: Sequence[PredictionAndTruth], spacing_mm: Sequence[float], tolerance_mm: float = 2.0
+) -> dict[str, float]:
     """All `METRICS` of one patient.
 
     Args:
@@ -56,14 +58,14 @@ def score_patient(pairs: Sequence[Pair], spacing_mm: Sequence[float], tolerance_
     return {name: float(metric.score(checked, spacing, tolerance_mm)) for name, metric in METRICS.items()}
 
 
-def dice(pairs: Sequence[Pair], spacing_mm: tuple[float, ...] = (), tolerance_mm: float = 0.0) -> float:
+def dice(pairs: Sequence[PredictionAndTruth], spacing_mm: tuple[float, ...] = (), tolerance_mm: float = 0.0) -> float:
     """2 |P ∩ T| / (|P| + |T|), voxels pooled over all pairs of the patient; 1 where both are empty throughout."""
     overlap = sum(int(np.count_nonzero(p & t)) for p, t in pairs)
     total = sum(int(np.count_nonzero(p)) + int(np.count_nonzero(t)) for p, t in pairs)
     return 2.0 * overlap / total if total else 1.0
 
 
-def hd95_mm(pairs: Sequence[Pair], spacing_mm: tuple[float, ...], tolerance_mm: float = 0.0) -> float:
+def hd95_mm(pairs: Sequence[PredictionAndTruth], spacing_mm: tuple[float, ...], tolerance_mm: float = 0.0) -> float:
     """The larger of the two directed 95th-percentile surface distances in mm."""
 
     def distance(to_truth: np.ndarray, to_prediction: np.ndarray) -> float:
@@ -73,7 +75,7 @@ def hd95_mm(pairs: Sequence[Pair], spacing_mm: tuple[float, ...], tolerance_mm: 
     return _mean_over_occupied(pairs, spacing_mm, distance, empty=0.0, missed=diagonals)
 
 
-def nsd(pairs: Sequence[Pair], spacing_mm: tuple[float, ...], tolerance_mm: float) -> float:
+def nsd(pairs: Sequence[PredictionAndTruth], spacing_mm: tuple[float, ...], tolerance_mm: float) -> float:
     """The fraction of both surfaces that lies within `tolerance_mm` of the other one (Nikolov 2018, 1809.04430)."""
 
     def agreement(to_truth: np.ndarray, to_prediction: np.ndarray) -> float:
@@ -90,7 +92,7 @@ METRICS: dict[str, Metric] = {
 
 
 def _mean_over_occupied(
-    pairs: Sequence[Pair],
+    pairs: Sequence[PredictionAndTruth],
     spacing_mm: tuple[float, ...],
     surface_score: Callable[[np.ndarray, np.ndarray], float],
     empty: float,
@@ -121,7 +123,7 @@ def _surface_distances_mm(
     return to_truth, to_prediction
 
 
-def _checked(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float]) -> Pair:
+def _checked(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float]) -> PredictionAndTruth:
     prediction, truth = np.asarray(prediction), np.asarray(truth)
     if prediction.shape != truth.shape:
         raise DataError(

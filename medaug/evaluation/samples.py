@@ -1,7 +1,7 @@
 """What the downstream networks train on: real views, and in GAN arms a share of synthetic ones, augmented alike.
 
 Sample i depends on (seed, i) alone. The draw of real views is the same in every arm of a seed; a GAN arm replaces a
-share of them by synthetic ones, so arms differ in nothing else. Synthetic samples are read (a `Source` of written
+share of them by synthetic ones, so arms differ in nothing else. Synthetic samples are read (a `ViewFolder` of written
 cases) or made while a network trains (`Online`). What pastes acts where insertion does: on whole views with their
 organ and affine, before a patch is cut.
 """
@@ -37,7 +37,7 @@ PATCH_ORGAN_LEAST = 0.25
 
 
 @dataclass(frozen=True)
-class Source:
+class ViewFolder:
     """Views and the folder their arrays lie in; `organs` says whether those hold where tumors may lie."""
 
     views: list[View]
@@ -53,7 +53,7 @@ class Source:
         return as_sample(view, view.normalized(self.folder)[0], view.classes(self.folder), self)
 
 
-class Example(NamedTuple):
+class SyntheticSample(NamedTuple):
     """A synthetic sample on its view's grid: image in [-1, 1] (float32) and label of class numbers, each (*S).
 
     `around`: what patches with a tumor are put around (bool); None is the label.
@@ -73,11 +73,11 @@ class Online(Protocol):
 
     with_tumor: bool
 
-    def __call__(self, view: View, seed: int) -> Example | None:
+    def __call__(self, view: View, seed: int) -> SyntheticSample | None:
         """One seed, one sample; None where the view has no room for it."""
 
 
-def sample_size(sources: Sequence[Source | None], patch_size: tuple[int, ...] | None) -> tuple[int, ...] | None:
+def sample_size(sources: Sequence[ViewFolder | None], patch_size: tuple[int, ...] | None) -> tuple[int, ...] | None:
     """What every sample is cut or filled up to: the patch, or the largest of views that differ in size, by axis.
 
     None: all views have one size, and are taken as they are.
@@ -86,7 +86,7 @@ def sample_size(sources: Sequence[Source | None], patch_size: tuple[int, ...] | 
     return patch_size if patch_size is not None or len(shapes) < 2 else tuple(map(max, zip(*shapes, strict=True)))
 
 
-def say_sample_size(sources: Sequence[Source | None], patch_size: tuple[int, ...] | None) -> None:
+def say_sample_size(sources: Sequence[ViewFolder | None], patch_size: tuple[int, ...] | None) -> None:
     """Tells the user, where views differ in size or a patch is larger than one, what becomes of them."""
     size, shapes = sample_size(sources, patch_size), _shapes(sources)
     if size is None or (len(shapes) == 1 and all(have >= want for have, want in zip(shapes[0], size, strict=True))):
@@ -104,7 +104,7 @@ def say_sample_size(sources: Sequence[Source | None], patch_size: tuple[int, ...
     )
 
 
-def _shapes(sources: Sequence[Source | None]) -> list[tuple[int, ...]]:
+def _shapes(sources: Sequence[ViewFolder | None]) -> list[tuple[int, ...]]:
     return list(dict.fromkeys(view.shape for source in sources if source is not None for view in source.views))
 
 
@@ -124,8 +124,8 @@ class SegmentationSamples(Dataset):
 
     def __init__(
         self,
-        real: Source,
-        synthetic: Source | Online | None,
+        real: ViewFolder,
+        synthetic: ViewFolder | Online | None,
         *,
         synthetic_ratio: float,
         seed: int,
@@ -135,9 +135,9 @@ class SegmentationSamples(Dataset):
         augmentation: Compose | None = None,
     ):
         self.real, self.synthetic, self.ratio, self.seed, self.length = real, synthetic, synthetic_ratio, seed, length
-        self._written = synthetic if isinstance(synthetic, Source) else None
+        self._written = synthetic if isinstance(synthetic, ViewFolder) else None
         self.patch_size = sample_size([real, self._written], patch_size)
-        self._online = None if isinstance(synthetic, Source) else synthetic
+        self._online = None if isinstance(synthetic, ViewFolder) else synthetic
         self._pools = {
             (invented, with_tumor): _with_tumor(source) if with_tumor else source
             for invented, source in ((False, real), (True, self._written))
@@ -177,7 +177,7 @@ class SegmentationSamples(Dataset):
         view, source = self._view(with_tumor, pick, other)
         return source.sample(view), None
 
-    def _view(self, with_tumor: bool, pick: float, other: float | None) -> tuple[View, Source]:
+    def _view(self, with_tumor: bool, pick: float, other: float | None) -> tuple[View, ViewFolder]:
         """The view that these draws in [0, 1) mean, and its source; `other` is None for a real one."""
         if self._written is not None and other is not None:
             return _picked([self._pools[True, with_tumor]], other)
@@ -222,9 +222,9 @@ class ClassificationSamples(SegmentationSamples):
 
     def __init__(
         self,
-        real: Source,
-        synthetic: Source | None,
-        counterparts: Source | None,
+        real: ViewFolder,
+        synthetic: ViewFolder | None,
+        counterparts: ViewFolder | None,
         *,
         synthetic_ratio: float,
         seed: int,
@@ -255,7 +255,7 @@ class ClassificationSamples(SegmentationSamples):
         sample = super().__getitem__(index)
         return {"image": sample["image"], "label": sample["label"].amax().clamp(max=1).reshape(1)}
 
-    def _view(self, with_tumor: bool, pick: float, other: float | None) -> tuple[View, Source]:
+    def _view(self, with_tumor: bool, pick: float, other: float | None) -> tuple[View, ViewFolder]:
         if self.synthetic is not None and other is not None:
             return _picked(self._invented[with_tumor], other)
         return _picked(self._real[with_tumor], pick)
@@ -285,8 +285,8 @@ def patches_of(arrays: ViewArrays, patch_size: tuple[int, ...] | None) -> Iterat
             yield image[box], label[box]
 
 
-def as_sample(view: View, image: np.ndarray, label: np.ndarray, source: Source) -> dict[str, MetaTensor]:
-    """Image in [-1, 1] and class numbers (*S) on the grid of a view of `source`, as `Source.sample` gives them."""
+def as_sample(view: View, image: np.ndarray, label: np.ndarray, source: ViewFolder) -> dict[str, MetaTensor]:
+    """Image in [-1, 1] and class numbers (*S) on the grid of a view of `source`, as `ViewFolder.sample` gives them."""
     arrays = {"image": image, "label": label.astype(np.float32)}
     if source.organs:
         arrays["organ"] = view.organ(source.folder).astype(np.float32)
@@ -303,7 +303,7 @@ def _cut(array: MetaTensor, start: Sequence[int], size: Sequence[int], fill: flo
     return MetaTensor(part, affine=affine)
 
 
-def _picked(sources: list[Source], draw: float) -> tuple[View, Source]:
+def _picked(sources: list[ViewFolder], draw: float) -> tuple[View, ViewFolder]:
     """The view at this part, in [0, 1), of the sources one after the other."""
     place = int(draw * sum(len(source.views) for source in sources))
     for source in sources:
@@ -313,20 +313,20 @@ def _picked(sources: list[Source], draw: float) -> tuple[View, Source]:
     raise IndexError(draw)
 
 
-def _with_tumor(source: Source) -> Source:
+def _with_tumor(source: ViewFolder) -> ViewFolder:
     """The views with a tumor, or where there is none all of them."""
     views = [view for view in source.views if view.tumor_voxels]
     return replace(source, views=views or source.views)
 
 
-def _of_kind(source: Source, with_tumor: bool, patch_size: tuple[int, ...] | None) -> Source:
+def _of_kind(source: ViewFolder, with_tumor: bool, patch_size: tuple[int, ...] | None) -> ViewFolder:
     """The views with, or without a tumor; patches without one may come from any view."""
     if patch_size is not None and not with_tumor:
         return source
     return replace(source, views=[view for view in source.views if bool(view.tumor_voxels) == with_tumor])
 
 
-def _check_kinds(pools: dict[bool, list[Source]], what: str, remedy: str) -> None:
+def _check_kinds(pools: dict[bool, list[ViewFolder]], what: str, remedy: str) -> None:
     counts = {kind: sum(len(source.views) for source in sources) for kind, sources in pools.items()}
     if not all(counts.values()):
         raise DataError(

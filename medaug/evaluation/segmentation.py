@@ -8,11 +8,9 @@ Images are (1, *S) in [-1, 1], labels (1, *S) of class numbers (0 none; one clas
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from types import EllipsisType
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -24,11 +22,11 @@ from torch.nn import functional as F
 
 from medaug.errors import ConfigError, DataError
 from medaug.evaluation.networks import NETWORKS, build_network
-from medaug.evaluation.updates import OnUpdate, Precision, Samples, autocast, run_updates
+from medaug.evaluation.updates import OnUpdate, Samples, UpdatesConfig, autocast, run_updates
 
 
-@dataclass(frozen=True)
-class SegmentationConfig:
+@dataclass(frozen=True, kw_only=True)
+class SegmentationConfig(UpdatesConfig):
     """The network and its training.
 
     Attributes:
@@ -36,7 +34,6 @@ class SegmentationConfig:
         network: a name in `NETWORKS`.
         channels: width of each level; the network halves the image `len(channels) - 1` times.
         num_res_units: of `unet` alone: convolutions in each level's residual unit, 0 for none.
-        precision: Fabric's, "32-true" or "bf16-mixed".
         patch_size: size of the inference window in 3-D (the samples' size), None = the whole volume at once.
         overlap: fraction by which neighbouring 3-D windows overlap.
 
@@ -44,36 +41,17 @@ class SegmentationConfig:
         ConfigError: if a value does not fit.
     """
 
-    spatial_dims: int = 2
     classes: int = 1
     network: str = "unet"
     channels: tuple[int, ...] = (16, 32, 64, 128, 256)
     num_res_units: int = 0
-    updates: int = 800
-    batch_size: int = 16
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-5
-    precision: Precision = "32-true"
     patch_size: tuple[int, ...] | None = None
     overlap: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.spatial_dims not in (2, 3):
-            raise ConfigError(f"spatial_dims: found {self.spatial_dims}; expected 2 or 3")
-        if len(self.channels) < 2 or self.updates < 1 or self.batch_size < 1:
-            raise ConfigError(
-                f"found {len(self.channels)} channels, {self.updates} updates, batch_size {self.batch_size}; "
-                "expected at least 2 levels of channels, 1 update and batch_size 1"
-            )
-        self._check_network()
-        size, least = self.patch_size, 2 * self.stride
-        if size is not None and (len(size) != self.spatial_dims or any(n % self.stride or n < least for n in size)):
-            raise ConfigError(
-                f"patch_size: found {tuple(size)}; expected {self.spatial_dims} multiples of {self.stride}, each at "
-                f"least {least}. Choose another size, or fewer `channels`."
-            )
-
-    def _check_network(self) -> None:
+        super().__post_init__()
+        if len(self.channels) < 2:
+            raise ConfigError(f"found {len(self.channels)} channels; expected at least 2 levels of channels")
         if self.network not in NETWORKS:
             raise ConfigError(f"network: found {self.network!r}; expected one of {', '.join(NETWORKS)}")
         kind = NETWORKS[self.network]
@@ -84,6 +62,12 @@ class SegmentationConfig:
             )
         if self.num_res_units and self.network != "unet":
             raise ConfigError(f"num_res_units: found {self.num_res_units} with network {self.network}; leave it out")
+        size, least = self.patch_size, 2 * self.stride
+        if size is not None and (len(size) != self.spatial_dims or any(n % self.stride or n < least for n in size)):
+            raise ConfigError(
+                f"patch_size: found {tuple(size)}; expected {self.spatial_dims} multiples of {self.stride}, each at "
+                f"least {least}. Choose another size, or fewer `channels`."
+            )
 
     @property
     def outputs(self) -> int:
@@ -117,17 +101,13 @@ def train_segmenter(
         samples: `samples[i]` → {"image": (1, *S) float in [-1, 1], "label": (1, *S) of class numbers}; other keys are
             ignored. All of one size; a size the network cannot halve often enough is padded by its edge values.
         seed: of the initial weights.
-        fabric: device and precision; by default one device and `config.precision`. A given one keeps its precision.
-        workers: DataLoader processes.
-        on_update: called with (updates done, loss) after each update.
+        fabric, workers, on_update: as in `run_updates`.
 
     Returns:
         The network in evaluation mode, on Fabric's device.
 
     Raises:
-        DataError: if there are too few samples, or they differ in shape or in their number of dimensions from `config`.
-        ConfigError: if Fabric runs several processes.
-        TrainingError: if the loss becomes NaN or infinite.
+        DataError, ConfigError, TrainingError: as `run_updates`.
     """
     network = build_segmenter(config, torch.Generator().manual_seed(seed))
     several = config.classes > 1
@@ -146,7 +126,6 @@ def train_segmenter(
         network,
         loss_of,
         samples,
-        partial(_stack, spatial_dims=config.spatial_dims),
         config,
         task="segmentation",
         seed=seed,
@@ -205,21 +184,6 @@ def logits(network: nn.Module, image: Tensor, config: SegmentationConfig) -> Ten
     own: tuple[EllipsisType | slice, ...] = (..., *(slice(n) for n in size))
     result = result[own].float().to(image.device)
     return result if stack else result[0]
-
-
-def _stack(samples: Sequence[Mapping[str, Any]], spatial_dims: int) -> tuple[Tensor, Tensor]:
-    """Images and labels of a batch, (B, 1, *S) float32, without metadata."""
-    images, labels = (
-        [convert_to_tensor(sample[key], dtype=torch.float32, track_meta=False) for sample in samples]
-        for key in ("image", "label")
-    )
-    shapes = {tuple(x.shape) for x in (*images, *labels)}
-    if len(shapes) > 1 or len(images[0].shape) != spatial_dims + 1 or images[0].shape[0] != 1:
-        raise DataError(
-            f"samples: found shapes {', '.join(map(str, sorted(shapes)))} in one batch; expected one shape "
-            f"{'(1, X, Y)' if spatial_dims == 2 else '(1, X, Y, Z)'} for all. Crop or pad the samples to one size."
-        )
-    return torch.stack(images), torch.stack(labels)
 
 
 def padded(images: Tensor, config: SegmentationConfig, least: Sequence[int] | None = None) -> Tensor:

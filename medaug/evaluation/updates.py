@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import torch
 from lightning_fabric import Fabric
+from monai.utils import convert_to_tensor
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from medaug.errors import ConfigError, DataError, TrainingError
 
-Stack = Callable[[Sequence[Mapping[str, Any]]], tuple[Tensor, Tensor]]
-"""Samples → a batch of images and one of labels."""
 OnUpdate = Callable[[int, float], None]
-
-
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 """As Lightning Fabric names it."""
 
@@ -33,42 +32,50 @@ class Samples(Protocol):
     def __getitem__(self, index: int) -> Mapping[str, Any]: ...
 
 
-class Schedule(Protocol):
-    """What the loop needs of a network's settings."""
+@dataclass(frozen=True, kw_only=True)
+class UpdatesConfig:
+    """How a downstream network is trained; `SegmentationConfig` and `ClassificationConfig` add the network.
 
-    @property
-    def updates(self) -> int: ...
+    Attributes:
+        precision: Fabric's, "32-true" or "bf16-mixed".
 
-    @property
-    def batch_size(self) -> int: ...
+    Raises:
+        ConfigError: if a value does not fit.
+    """
 
-    @property
-    def learning_rate(self) -> float: ...
+    spatial_dims: int = 2
+    updates: int = 800
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-5
+    precision: Precision = "32-true"
 
-    @property
-    def weight_decay(self) -> float: ...
-
-    @property
-    def precision(self) -> Precision: ...
+    def __post_init__(self) -> None:
+        if self.spatial_dims not in (2, 3):
+            raise ConfigError(f"spatial_dims: found {self.spatial_dims}; expected 2 or 3")
+        if self.updates < 1 or self.batch_size < 1:
+            raise ConfigError(
+                f"found {self.updates} updates, batch_size {self.batch_size}; expected at least 1 update and "
+                "batch_size 1"
+            )
 
 
 def run_updates(
     network: nn.Module,
     loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor],
     samples: Samples,
-    stack: Stack,
-    config: Schedule,
+    config: UpdatesConfig,
     *,
     task: str,
     seed: int,
-    fabric: Fabric | None,
-    workers: int,
-    on_update: OnUpdate | None,
+    fabric: Fabric | None = None,
+    workers: int = 0,
+    on_update: OnUpdate | None = None,
 ) -> nn.Module:
     """Trains on samples 0 … updates × batch_size − 1, in that order; bit for bit repeatable on CPU.
 
     Args:
-        loss_of: (model, images, labels) → the loss.
+        loss_of: (model, images (B, 1, *S), labels) → the loss.
         task: for messages.
         seed: of the loader.
         fabric: device and precision; by default one device and `config.precision`. A given one keeps its precision.
@@ -79,7 +86,7 @@ def run_updates(
         The network in evaluation mode, on Fabric's device.
 
     Raises:
-        DataError: if there are too few samples.
+        DataError: if there are too few samples, or they differ in shape or in their number of dimensions from `config`.
         ConfigError: if Fabric runs several processes.
         TrainingError: if the loss becomes NaN or infinite.
     """
@@ -99,7 +106,16 @@ def run_updates(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.updates)
     model, optimizer = fabric.setup(network, optimizer)
     model.train()
-    for update, batch in enumerate(_loader(samples, stack, config, seed, workers), start=1):
+    loader: DataLoader = DataLoader(
+        samples,  # type: ignore[arg-type]  # it needs no more than `Samples` has, and does not say so
+        config.batch_size,
+        sampler=range(needed),
+        num_workers=workers,
+        generator=torch.Generator().manual_seed(seed),  # without it, the loader draws from the global generator
+        collate_fn=partial(_stacked, spatial_dims=config.spatial_dims),
+        pin_memory=torch.cuda.is_available(),
+    )
+    for update, batch in enumerate(loader, start=1):
         images, labels = fabric.to_device(batch)
         optimizer.zero_grad(set_to_none=True)
         loss = loss_of(model, images, labels)
@@ -128,15 +144,18 @@ def autocast(network: nn.Module, precision: str, device: torch.device) -> Callab
     return forward
 
 
-def _loader(samples: Samples, stack: Stack, config: Schedule, seed: int, workers: int) -> DataLoader:
-    numbers = range(config.updates * config.batch_size)
-    generator = torch.Generator().manual_seed(seed)  # without it, the loader draws from the global generator
-    return DataLoader(
-        samples,  # type: ignore[arg-type]  # it needs no more than `Samples` has, and does not say so
-        config.batch_size,
-        sampler=numbers,
-        num_workers=workers,
-        generator=generator,
-        collate_fn=stack,
-        pin_memory=torch.cuda.is_available(),
+def _stacked(samples: Sequence[Mapping[str, Any]], spatial_dims: int) -> tuple[Tensor, Tensor]:
+    """Images (B, 1, *S) and labels (B, 1, *S) or (B, 1), float32, without metadata."""
+    images, labels = (
+        [convert_to_tensor(sample[key], dtype=torch.float32, track_meta=False) for sample in samples]
+        for key in ("image", "label")
     )
+    maps = [label for label in labels if label.ndim > 1]  # of a segmentation; a classification has one number each
+    shapes = {tuple(x.shape) for x in (*images, *maps)}
+    if len(shapes) > 1 or images[0].ndim != spatial_dims + 1 or images[0].shape[0] != 1:
+        raise DataError(
+            f"samples: found shapes {', '.join(map(str, sorted(shapes)))} in one batch; expected one shape "
+            f"{'(1, X, Y)' if spatial_dims == 2 else '(1, X, Y, Z)'} for all. Set data.resample_mm or "
+            "evaluation.patch_size. Crop or pad samples of your own to one size."
+        )
+    return torch.stack(images), torch.stack(labels)

@@ -16,7 +16,7 @@ from monai.transforms import Compose, Transform
 from medaug.config import EvaluationConfig, PipelineConfig
 from medaug.config.arms import Synthetic
 from medaug.errors import ConfigError
-from medaug.evaluation.samples import Source, standard_augmentation
+from medaug.evaluation.samples import ViewFolder, standard_augmentation
 from medaug.experiment.own_arms import build_own
 from medaug.transforms.baselines import NEEDS, build_baseline
 
@@ -47,7 +47,7 @@ class Arm:
     target: bool = False
     own: Callable[[], Transform] | None = None
 
-    def pasting(self, real: Source) -> Compose | None:
+    def pasting(self, real: ViewFolder) -> Compose | None:
         """What whole views {"image", "label", "organ"} go through, before a patch is cut; None in most arms.
 
         Args:
@@ -57,7 +57,7 @@ class Arm:
             return None
         return Compose([build_baseline(self.baseline, bank=_Bank(real))])
 
-    def augmentation(self, spatial_dims: int, references: Source) -> Compose:
+    def augmentation(self, spatial_dims: int, references: ViewFolder) -> Compose:
         """What samples {"image", "label"} go through.
 
         Args:
@@ -143,9 +143,9 @@ def _is_possible(arm: Arm, config: PipelineConfig) -> bool:
 
 
 class _Bank(Sequence):
-    """Views with something labelled, read when asked for: as `Source.sample` gives them."""
+    """Views with something labelled, read when asked for: as `ViewFolder.sample` gives them."""
 
-    def __init__(self, source: Source):
+    def __init__(self, source: ViewFolder):
         self.source, self.views = source, [view for view in source.views if view.tumor_voxels]
 
     def __len__(self) -> int:
@@ -158,7 +158,7 @@ class _Bank(Sequence):
 class _Images(Sequence):
     """Views read when asked for, (1, *S) in [-1, 1]."""
 
-    def __init__(self, source: Source):
+    def __init__(self, source: ViewFolder):
         self.source = source
 
     def __len__(self) -> int:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from medaug.evaluation import mean_interval
-from medaug.evaluation.rates import LEAST_PATIENTS, Rate, rate_interval, rates, ratio_scores
+from medaug.evaluation.detection import LEAST_PATIENTS, Rate, rate_interval, rates, ratio_scores
+from medaug.evaluation.intervals import mean_interval
 from medaug.experiment.arms import REFERENCE
 
 Cells = Mapping[str, Sequence[dict[str, Any]]]

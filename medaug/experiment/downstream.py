@@ -19,32 +19,19 @@ import torch
 from medaug.config import PipelineConfig
 from medaug.data.prepared import View, filled_up, views_of
 from medaug.errors import DataError
-from medaug.evaluation import (
-    METRICS,
-    POOLED_METRICS,
-    ClassificationConfig,
-    Metric,
-    PooledMetric,
-    Scored,
-    SegmentationConfig,
-    predict,
-    pseudo_values,
-    score_patient,
-    train_classifier,
-    train_segmenter,
-    tumor_probability,
-    within_patient,
-)
+from medaug.evaluation.classification import ClassificationConfig, train_classifier, tumor_probability
 from medaug.evaluation.detection import Outlined, count_detections
-from medaug.evaluation.pooled import check_kinds
+from medaug.evaluation.metrics import METRICS, Metric, score_patient
+from medaug.evaluation.pooled import POOLED_METRICS, PooledMetric, Scored, check_kinds, pseudo_values, within_patient
 from medaug.evaluation.samples import (
     ClassificationSamples,
     Online,
     SegmentationSamples,
-    Source,
+    ViewFolder,
     patches_of,
     sample_size,
 )
+from medaug.evaluation.segmentation import SegmentationConfig, predict, train_segmenter
 from medaug.experiment.arms import Arm, arms_of
 from medaug.experiment.cells import score_table
 from medaug.experiment.online import OnlineInsertion, OnlineRemoval
@@ -72,14 +59,14 @@ class Downstream(ABC):
     """
 
     config: PipelineConfig
-    real: Source
-    synthetic: Source | None
-    counterparts: Source
+    real: ViewFolder
+    synthetic: ViewFolder | None
+    counterparts: ViewFolder
     entries: list[dict[str, Any]]
     folder: Path
-    target: Source | None = None
-    target_labelled: Source | None = None
-    accepted: Source | None = None
+    target: ViewFolder | None = None
+    target_labelled: ViewFolder | None = None
+    accepted: ViewFolder | None = None
     online: Mapping[str, OnlineInsertion | OnlineRemoval] = field(default_factory=dict)
 
     name: ClassVar[str]
@@ -121,7 +108,7 @@ class Downstream(ABC):
         """Those that there are, the user's own among them."""
         return arms_of(self.config.evaluation)
 
-    def synthetic_of(self, arm: Arm) -> Source | Online | None:
+    def synthetic_of(self, arm: Arm) -> ViewFolder | Online | None:
         """Where the synthetic samples of an arm come from; None of one without.
 
         Raises:
@@ -170,7 +157,7 @@ class Downstream(ABC):
 
     @classmethod
     @abstractmethod
-    def check(cls, real: Source, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
+    def check(cls, real: ViewFolder, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
         """Refuses patients that the task cannot be trained or scored on, before anything is.
 
         Raises:
@@ -213,7 +200,7 @@ class Segmentation(Downstream):
         }
 
     @classmethod
-    def check(cls, real: Source, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
+    def check(cls, real: ViewFolder, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
         """Any patients will do: one without a tumor is scored too."""
 
     @property
@@ -323,7 +310,7 @@ class Classification(Downstream):
         return POOLED_METRICS
 
     @classmethod
-    def check(cls, real: Source, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
+    def check(cls, real: ViewFolder, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
         """Both kinds to train on, and where whole views are scored both kinds in two patients."""
         ClassificationSamples(real, None, None, synthetic_ratio=0, seed=0, length=0, patch_size=patch_size)
         if patch_size is None:
@@ -344,7 +331,7 @@ class Classification(Downstream):
     def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
         s = self.config.evaluation
         synthetic = self.synthetic_of(arm)
-        assert synthetic is None or isinstance(synthetic, Source)  # nothing is made online for it
+        assert synthetic is None or isinstance(synthetic, ViewFolder)  # nothing is made online for it
         samples = ClassificationSamples(
             self.real,
             synthetic,

@@ -15,9 +15,8 @@ from medaug.audits.segmenter import frozen_segmenter
 from medaug.config import PipelineConfig
 from medaug.data.prepared import View
 from medaug.errors import DataError
-from medaug.evaluation import FrozenSegmenter
-from medaug.evaluation.agreement import agreement
-from medaug.evaluation.samples import Source
+from medaug.evaluation.frozen import FrozenSegmenter, agreement
+from medaug.evaluation.samples import ViewFolder
 from medaug.experiment.arms import arms_of
 from medaug.experiment.edits import Edited, one_thread
 
@@ -43,7 +42,7 @@ class QualityGate:
         return round(found, 4)
 
 
-def gate_of(config: PipelineConfig, real: Source) -> QualityGate:
+def gate_of(config: PipelineConfig, real: ViewFolder) -> QualityGate:
     """The gate whose segmenter learns from these training views.
 
     Raises:

@@ -11,7 +11,7 @@ from medaug.data.cache import file_name, prepare_cases, store_array
 from medaug.data.datalists import own_file
 from medaug.data.prepared import View, views_of
 from medaug.errors import DataError
-from medaug.evaluation.samples import Source
+from medaug.evaluation.samples import ViewFolder
 from medaug.runs.folder import RunDir
 from medaug.splits import Split, refuse_leakage
 
@@ -45,7 +45,7 @@ def check_provenance(synthetic: list[dict[str, Any]], split: Split) -> None:
 
 def synthetic_source(
     records: list[dict[str, Any]], run: RunDir, spatial_dims: int, classes: int = 1, *, organs: bool = True
-) -> Source | None:
+) -> ViewFolder | None:
     """The cases, decoded; each keeps the window it was written with. Labels hold the numbers of `classes` classes.
 
     Args:
@@ -61,7 +61,7 @@ def synthetic_source(
     entries, _ = prepare_cases(cases, folder, spatial_dims=spatial_dims, classes=numbers)
     if organs:
         _add_organs(entries, folder, run)
-    return Source(views_of(entries, folder, spatial_dims), folder, organs)
+    return ViewFolder(views_of(entries, folder, spatial_dims), folder, organs)
 
 
 def _add_organs(entries: list[dict[str, Any]], folder: Path, run: RunDir) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from medaug.config import PipelineConfig
 from medaug.data.prepared import View
-from medaug.evaluation.samples import Example
+from medaug.evaluation.samples import SyntheticSample
 from medaug.experiment.edits import Edited, ViewEditor
 from medaug.runs.folder import RunDir
 
@@ -29,7 +29,7 @@ class OnlineInsertion:
         """How many views have had no room so far, in all workers together."""
         return self._no_room.value
 
-    def __call__(self, view: View, seed: int) -> Example | None:
+    def __call__(self, view: View, seed: int) -> SyntheticSample | None:
         edited = self._editor.inserted(view, seed)
         if edited is None:
             with self._no_room.get_lock():
@@ -46,7 +46,7 @@ class OnlineRemoval:
     def __init__(self, editor: ViewEditor):
         self._editor = editor
 
-    def __call__(self, view: View, seed: int) -> Example:
+    def __call__(self, view: View, seed: int) -> SyntheticSample:
         edited = self._editor.removed(view, seed)
         return _example(edited, view)._replace(around=edited.truth.numpy()[0] > 0)
 
@@ -57,6 +57,6 @@ def online_edits(config: PipelineConfig, run: RunDir) -> dict[str, OnlineInserti
     return {"online": OnlineInsertion(editor), "removed": OnlineRemoval(editor)}
 
 
-def _example(edited: Edited, view: View) -> Example:
+def _example(edited: Edited, view: View) -> SyntheticSample:
     image = view.window.normalize(edited.image.numpy()[0]).astype(np.float32)
-    return Example(image, edited.label.numpy()[0].astype(np.uint8))
+    return SyntheticSample(image, edited.label.numpy()[0].astype(np.uint8))

@@ -25,7 +25,8 @@ import numpy as np
 from medaug.audits.measures.similarity import IMAGE_METRICS
 from medaug.data.atomic import write_json, write_text
 from medaug.data.tables import csv_text
-from medaug.evaluation import Comparison, compare, holm, mean_interval, without_verdict
+from medaug.evaluation.intervals import mean_interval
+from medaug.evaluation.statistics import Comparison, compare, holm, without_verdict
 from medaug.experiment.arms import ARMS, REFERENCE, Arm
 from medaug.experiment.cells import score_table
 from medaug.experiment.detection import Cells, detection_summary

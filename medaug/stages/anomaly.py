@@ -21,9 +21,9 @@ from medaug.data.atomic import atomic_path, read_json, write_json, write_text
 from medaug.data.cache import file_name
 from medaug.data.prepared import ORGAN_PIXELS_LEAST, View, ViewArrays, views_of
 from medaug.data.tables import csv_text
-from medaug.evaluation import Comparison, Interval, compare
+from medaug.evaluation.intervals import Interval
 from medaug.evaluation.pooled import Scored, auc_interval, check_kinds, pseudo_values, within_patient
-from medaug.evaluation.sample_size import lacking
+from medaug.evaluation.statistics import Comparison, compare, lacking
 from medaug.figures.pictures import Picture, picture_grid
 from medaug.figures.roc import roc_and_histogram
 from medaug.progress import track

@@ -14,7 +14,7 @@ from typing import Any
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.data.prepared import views_of
-from medaug.evaluation.samples import Source, say_sample_size
+from medaug.evaluation.samples import ViewFolder, say_sample_size
 from medaug.experiment.arms import arms_of, check_arms
 from medaug.experiment.cells import Cell, made_of, trained_cells
 from medaug.experiment.downstream import DOWNSTREAM, Downstream
@@ -97,7 +97,7 @@ def check_patients(config: PipelineConfig, run: RunDir) -> None:
     refuse_own_arms(config.evaluation, run, split)
     held_out = held_out_patients(config.evaluation, split)
     views = views_of(read_json(run.datalist)["cases"], run.prepared, config.data.spatial_dims)
-    real = Source([view for view in views if view.patient in split.train], run.prepared)
+    real = ViewFolder([view for view in views if view.patient in split.train], run.prepared)
     scored = {patient: [view for view in views if view.patient == patient] for patient in held_out}
     DOWNSTREAM[config.evaluation.task].check(real, scored, config.evaluation.patch_size)
     say_sample_size([real], config.evaluation.patch_size)
@@ -109,7 +109,7 @@ def _task(
     """The configured task on this run's patients; classification also learns from removals and counterparts."""
     refuse_own_arms(config.evaluation, run, split)
     entries, dims = read_json(run.datalist)["cases"], config.data.spatial_dims
-    real = Source(views_of([e for e in entries if e["patient"] in split.train], run.prepared, dims), run.prepared)
+    real = ViewFolder(views_of([e for e in entries if e["patient"] in split.train], run.prepared, dims), run.prepared)
     kind = DOWNSTREAM[config.evaluation.task]
     inserted = [record for record in synthetic if record["kind"] == "inserted"]
     parents = {(record["parent"]["case"], record["parent"]["level"]) for record in inserted}
@@ -119,7 +119,7 @@ def _task(
         config,
         real,
         written,
-        Source(counterparts, run.prepared),
+        ViewFolder(counterparts, run.prepared),
         [e for e in entries if e["patient"] in held_out],
         run.prepared,
         accepted=_accepted(config, synthetic, written),
@@ -127,10 +127,10 @@ def _task(
     )
 
 
-def _accepted(config: PipelineConfig, synthetic: list[dict[str, Any]], written: Source | None) -> Source | None:
+def _accepted(config: PipelineConfig, synthetic: list[dict[str, Any]], written: ViewFolder | None) -> ViewFolder | None:
     """Those written cases that the quality gate accepts, where it is asked."""
     if written is None or not is_judged(config):
         return None
     names = accepted_cases(config, synthetic)
     views = [view for view in written.views if view.entry["case"] in names]
-    return Source(views, written.folder) if views else None
+    return ViewFolder(views, written.folder) if views else None

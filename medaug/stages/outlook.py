@@ -11,7 +11,7 @@ from medaug.data.atomic import read_json
 from medaug.data.cases import Case
 from medaug.data.layouts import find_cases
 from medaug.errors import MedaugError
-from medaug.evaluation.sample_size import LEAST_SEEDS, lacking, least_patients
+from medaug.evaluation.statistics import LEAST_SEEDS, lacking, least_patients
 from medaug.experiment.arms import arms_of
 from medaug.experiment.summary import n_asked
 from medaug.progress import say

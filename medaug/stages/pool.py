@@ -15,7 +15,7 @@ from typing import Any
 from medaug.audits.audit_scans import averaged
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json, write_json
-from medaug.evaluation.samples import Source
+from medaug.evaluation.samples import ViewFolder
 from medaug.experiment.cells import cell_path, cells_of
 from medaug.experiment.downstream import DOWNSTREAM, Downstream
 from medaug.experiment.summary import write_domain_summary, write_summary, write_translation_summary
@@ -101,5 +101,5 @@ def _summarize(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> 
 
 def task_of(config: PipelineConfig, folder: Path) -> Downstream:
     """The configured task with nothing to train on: it knows the metrics."""
-    nobody = Source([], folder)
+    nobody = ViewFolder([], folder)
     return DOWNSTREAM[config.evaluation.task](config, nobody, None, nobody, [], folder)

@@ -24,7 +24,7 @@ from medaug.data.datalists import own_file
 from medaug.data.files import write_scan
 from medaug.data.prepared import View, views_of
 from medaug.errors import DataError, RunError
-from medaug.evaluation.samples import Source
+from medaug.evaluation.samples import ViewFolder
 from medaug.experiment.edits import Edited, ViewEditor
 from medaug.experiment.gate import DRAWS, QualityGate, gate_figures, gate_of, is_judged
 from medaug.progress import track
@@ -101,7 +101,7 @@ def records_of(config: PipelineConfig, jobs: SynthesisJobs, numbers: Sequence[in
     """
     if is_judged(config) and not all(jobs.is_there(number) for number in numbers):
         run = jobs.run
-        real = Source(views_of(_training_entries(run), run.prepared, config.data.spatial_dims), run.prepared)
+        real = ViewFolder(views_of(_training_entries(run), run.prepared, config.data.spatial_dims), run.prepared)
         jobs.judge = gate_of(config, real)
     workers = config.synthesis.workers
     loader = DataLoader(jobs, batch_size=None, sampler=numbers, num_workers=workers, collate_fn=_as_is)

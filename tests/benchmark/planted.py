@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from medaug.config import PipelineConfig
-from medaug.evaluation import METRICS
+from medaug.evaluation.metrics import METRICS
 from medaug.experiment.arms import ARMS
 from medaug.experiment.cells import score_table
 from medaug.experiment.summary import summarized

@@ -7,8 +7,8 @@ import torch
 from medaug.data.atomic import read_json
 from medaug.data.prepared import ViewArrays, views_of
 from medaug.errors import ConfigError, DataError
-from medaug.evaluation import ClassificationConfig, build_classifier, train_classifier, tumor_probability
-from medaug.evaluation.samples import ClassificationSamples, Source, patches_of
+from medaug.evaluation.classification import ClassificationConfig, build_classifier, train_classifier, tumor_probability
+from medaug.evaluation.samples import ClassificationSamples, ViewFolder, patches_of
 
 SMALL = ClassificationConfig(width=4, updates=30, batch_size=8, learning_rate=1e-2)
 
@@ -98,10 +98,10 @@ def sources(tiny_run):
     """(real, synthetic, counterparts) of the tiny run; test patients' tumor views stand in for synthetic cases."""
     split, entries = read_json(tiny_run.split), read_json(tiny_run.datalist)["cases"]
     parts = [
-        Source(views_of([e for e in entries if e["patient"] in split[part]], tiny_run.prepared, 2), tiny_run.prepared)
-        for part in ("train", "test", "validation")
+        ViewFolder(views_of([e for e in entries if e["patient"] in patients], tiny_run.prepared, 2), tiny_run.prepared)
+        for patients in (split["train"], split["test"], split["validation"])
     ]
-    return parts[0], parts[1], Source([v for v in parts[2].views if not v.tumor_voxels], tiny_run.prepared)
+    return parts[0], parts[1], ViewFolder([v for v in parts[2].views if not v.tumor_voxels], tiny_run.prepared)
 
 
 def samples(sources, ratio, *, gan, **options):
@@ -133,7 +133,7 @@ def test_patches_of_training_are_labelled_by_what_they_show(sources):
 
 
 def test_views_that_all_hold_a_tumor_are_refused_with_the_remedy_unless_patches_are_classified(sources):
-    tumors = Source([view for view in sources[0].views if view.tumor_voxels], sources[0].folder)
+    tumors = ViewFolder([view for view in sources[0].views if view.tumor_voxels], sources[0].folder)
     with pytest.raises(DataError, match=r"0 without a tumor.*evaluation\.patch_size"):
         samples((tumors,), 0.0, gan=False)
     assert samples((tumors,), 0.0, gan=False, patch_size=(12, 12))[0]["image"].shape == (1, 12, 12)

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
-from medaug.evaluation import lost_and_gained
-from medaug.evaluation.detection import Outlined, count_detections
+from medaug.evaluation.detection import Outlined, count_detections, lost_and_gained
 
 
 def squares(*corners: tuple[int, int], size: int = 3) -> np.ndarray:

@@ -6,7 +6,7 @@ import torch
 from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 
 from medaug.errors import DataError
-from medaug.evaluation import METRICS, score_patient
+from medaug.evaluation.metrics import METRICS, score_patient
 
 
 def square(shape, corner, size):

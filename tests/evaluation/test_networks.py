@@ -14,9 +14,9 @@ from torch import nn
 
 from medaug.config import EvaluationConfig
 from medaug.errors import ConfigError
-from medaug.evaluation import SegmentationConfig, build_segmenter, predict, score_patient, train_segmenter
+from medaug.evaluation.metrics import score_patient
 from medaug.evaluation.networks import NETWORKS
-from medaug.evaluation.segmentation import logits, padded
+from medaug.evaluation.segmentation import SegmentationConfig, build_segmenter, logits, padded, predict, train_segmenter
 
 EVERY = pytest.mark.parametrize("name", list(NETWORKS))
 

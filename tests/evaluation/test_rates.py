@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from medaug.errors import DataError
-from medaug.evaluation.rates import rate_interval, rates, ratio_scores
+from medaug.evaluation.detection import rate_interval, rates, ratio_scores
 
 
 @settings(max_examples=60, deadline=None)

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medaug.evaluation import compare
-from medaug.evaluation.sample_size import lacking, least_patients, patients_needed, seed_share
+from medaug.evaluation.statistics import compare, lacking, least_patients, patients_needed, seed_share
 
 
 def drawn(patients, seeds, *, of_patients, of_seeds, rest, mean=0.0, state=0):

@@ -8,7 +8,7 @@ from monai.transforms import Compose, RandAffined, RandGaussianNoised
 from medaug.data.atomic import read_json
 from medaug.data.prepared import views_of
 from medaug.errors import DataError
-from medaug.evaluation.samples import Example, SegmentationSamples, Source
+from medaug.evaluation.samples import SegmentationSamples, SyntheticSample, ViewFolder
 
 RATIO = 0.4
 
@@ -16,7 +16,7 @@ RATIO = 0.4
 def source_of(run, part, dims):
     patients = read_json(run.split)[part]
     entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in patients]
-    return Source(views_of(entries, run.prepared, dims), run.prepared)
+    return ViewFolder(views_of(entries, run.prepared, dims), run.prepared)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ class Painted:
         if not self.always and len(self.seen) % 2:
             return None
         image = -view.normalized(self.folder)[0]
-        return Example(image, np.ones(image.shape, np.uint8))
+        return SyntheticSample(image, np.ones(image.shape, np.uint8))
 
 
 def samples(real, synthetic=None, *, ratio=RATIO, seed=3, augmentation=None, **options):
@@ -90,7 +90,7 @@ def test_patches_lie_around_the_edit_also_where_its_label_is_empty(volume_run):
         def __call__(self, view, seed):
             image, around = np.full(view.shape, -0.5, np.float32), np.zeros(view.shape, bool)
             image[3, 4, 2], around[3, 4, 2] = 1.0, True
-            return Example(image, np.zeros(view.shape, np.uint8), around)
+            return SyntheticSample(image, np.zeros(view.shape, np.uint8), around)
 
     patches = samples(real, Removed(), ratio=1.0, patch_size=(8, 8, 4))
     shown = np.mean([float(patches[i]["image"].max()) == 1.0 for i in range(90)])

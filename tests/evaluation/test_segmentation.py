@@ -8,7 +8,8 @@ import torch
 from monai.networks.nets import UNet
 
 from medaug.errors import ConfigError, DataError, TrainingError
-from medaug.evaluation import SegmentationConfig, build_segmenter, predict, probability, score_patient, train_segmenter
+from medaug.evaluation.metrics import score_patient
+from medaug.evaluation.segmentation import SegmentationConfig, build_segmenter, predict, probability, train_segmenter
 
 SMALL = SegmentationConfig(channels=(8, 16, 32), updates=40, batch_size=8, learning_rate=1e-2)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from medaug.errors import DataError
-from medaug.evaluation import compare, holm, mean_interval
-from medaug.evaluation.intervals import Resampled
+from medaug.evaluation.intervals import Resampled, mean_interval
+from medaug.evaluation.statistics import compare, holm
 
 
 def scores(rng, patients, seeds, patient_sd, seed_sd, rest_sd, mean=0.0):

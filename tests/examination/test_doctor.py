@@ -18,7 +18,7 @@ from medaug.data.layouts import find_cases
 from medaug.data.prepared import views_of
 from medaug.data.writers import ScanRecord, write_layout
 from medaug.errors import ConfigError, DataError, RunError
-from medaug.evaluation.samples import ClassificationSamples, SegmentationSamples, Source, sample_size
+from medaug.evaluation.samples import ClassificationSamples, SegmentationSamples, ViewFolder, sample_size
 from medaug.examination.examination import examine
 from medaug.examination.text import examination_text
 from medaug.experiment.arms import ARMS
@@ -361,7 +361,7 @@ def test_samples_of_unequal_images_are_filled_up_to_the_largest(folder, heads, t
         cropped(folder, head.patient, *ends)
     dims = 3 if len(ends) == 3 else 2
     cases = [prepare_case(case, tmp_path / "p", spatial_dims=dims) | {"window": WINDOW} for case in find_cases(folder)]
-    real = Source(views_of(cases, tmp_path / "p", dims), tmp_path / "p")
+    real = ViewFolder(views_of(cases, tmp_path / "p", dims), tmp_path / "p")
     largest = SHAPE[:dims]
     for samples in (
         SegmentationSamples(real, None, synthetic_ratio=0, seed=1, length=12, augmentation=Compose([])),

@@ -9,7 +9,7 @@ from medaug.config.files import dump_config, load_config
 from medaug.data.atomic import read_json
 from medaug.data.prepared import views_of
 from medaug.errors import ConfigError
-from medaug.evaluation.samples import SegmentationSamples, Source
+from medaug.evaluation.samples import SegmentationSamples, ViewFolder
 from medaug.experiment.arms import ARMS, arms_of, check_arms
 from medaug.stages.evaluate import evaluate
 from medaug.stages.pipeline import run_pipeline
@@ -89,7 +89,7 @@ def test_a_transform_of_monai_is_an_arm_too(tiny_run, tiny_config):
 def samples_of(run, config, arm, seed=0):
     patients = read_json(run.split)["train"]
     entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in patients]
-    real = Source(views_of(entries, run.prepared, 2), run.prepared)
+    real = ViewFolder(views_of(entries, run.prepared, 2), run.prepared)
     augment = arms_of(config.evaluation)[arm].augmentation(2, real)
     return SegmentationSamples(real, None, synthetic_ratio=0, seed=seed, length=50, augmentation=augment)
 

@@ -9,7 +9,8 @@ from medaug.config.files import dump_config, load_config
 from medaug.data.atomic import read_json
 from medaug.data.prepared import View
 from medaug.errors import ConfigError
-from medaug.evaluation import METRICS, lost_and_gained
+from medaug.evaluation.detection import lost_and_gained
+from medaug.evaluation.metrics import METRICS
 from medaug.experiment.downstream import Segmentation
 from medaug.experiment.summary import summarized
 from medaug.report.sections import downstream_section

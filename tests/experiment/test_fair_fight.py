@@ -6,7 +6,7 @@ from monai.transforms import Compose
 
 from medaug.data.atomic import read_json
 from medaug.data.prepared import views_of
-from medaug.evaluation.samples import SegmentationSamples, Source
+from medaug.evaluation.samples import SegmentationSamples, ViewFolder
 from medaug.experiment.arms import ARMS
 from medaug.experiment.held_out import synthetic_source
 from medaug.experiment.online import online_edits
@@ -24,7 +24,9 @@ def fight(request, tiny_config):
     name, settings, dims, patch = request.param
     run, config = request.getfixturevalue(name), tiny_config(*settings)
     split, entries = read_json(run.split), read_json(run.datalist)["cases"]
-    real = Source(views_of([e for e in entries if e["patient"] in split["train"]], run.prepared, dims), run.prepared)
+    real = ViewFolder(
+        views_of([e for e in entries if e["patient"] in split["train"]], run.prepared, dims), run.prepared
+    )
     records = [r for r in read_json(run.synthetic / "datalist.json")["training"] if r["kind"] == "inserted"]
     written = synthetic_source(records, run, dims)
     edits = online_edits(config, run)

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from medaug.data.atomic import read_json
 from medaug.data.prepared import views_of
 from medaug.errors import LeakageError, WeightsError
-from medaug.evaluation.samples import SegmentationSamples, Source
+from medaug.evaluation.samples import SegmentationSamples, ViewFolder
 from medaug.experiment import downstream
 from medaug.experiment.online import online_edits
 from medaug.stages.evaluate import evaluate
@@ -22,7 +22,7 @@ OFFLINE = "evaluation.arms=[standard, gan-offline, standard+gan-offline]"
 def real_of(run):
     patients = read_json(run.split)["train"]
     entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in patients]
-    return Source(views_of(entries, run.prepared, 2), run.prepared)
+    return ViewFolder(views_of(entries, run.prepared, 2), run.prepared)
 
 
 def samples(run, config, kind, *, ratio=1.0, length=24):
@@ -122,7 +122,7 @@ def test_arms_train_on_what_they_say(copy_of_run, tiny_config, monkeypatch):
         evaluate(tiny_config(arms, "evaluation.seeds=[1]"), copy_of_run)
     _, gan, standard_gan, pasting, removal, offline, standard_offline = seen.values()
     kinds = [type(samples.synthetic).__name__ for samples in seen.values()]
-    assert kinds == ["NoneType", *["OnlineInsertion"] * 3, "OnlineRemoval", "Source", "Source"]
+    assert kinds == ["NoneType", *["OnlineInsertion"] * 3, "OnlineRemoval", "ViewFolder", "ViewFolder"]
     steps = [len(samples._augment.transforms) for samples in (gan, standard_gan, pasting, removal, offline)]
     assert steps == [0, 1, 1, 1, 0] and len(standard_offline._augment.transforms) == 1
     assert [samples._paste is not None for samples in seen.values()] == [False] * 3 + [True] + [False] * 3

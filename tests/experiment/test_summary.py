@@ -5,8 +5,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from medaug.evaluation import METRICS
-from medaug.evaluation.rates import rates
+from medaug.evaluation.detection import rates
+from medaug.evaluation.metrics import METRICS
 from medaug.experiment.summary import best_rivals, scores_csv, summarized
 from medaug.report.verdicts import verdict_of
 

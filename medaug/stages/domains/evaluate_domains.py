@@ -22,8 +22,8 @@ from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.data.prepared import View, views_of, without_labels
 from medaug.errors import DataError
-from medaug.evaluation import lost_and_gained
-from medaug.evaluation.samples import Source, say_sample_size
+from medaug.evaluation.detection import lost_and_gained
+from medaug.evaluation.samples import ViewFolder, say_sample_size
 from medaug.experiment.arms import arms_of, check_arms
 from medaug.experiment.cells import Cell, made_of, trained_cells
 from medaug.experiment.downstream import Segmentation
@@ -140,7 +140,7 @@ def _tasks(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]])
         "config": config,
         "real": a.views(split.train, dims, labelled=True),
         "synthetic": invented,
-        "counterparts": Source([], run.prepared),
+        "counterparts": ViewFolder([], run.prepared),
         "target": b.views(split.train, dims, labelled=False),
         "target_labelled": b.views(split.train, dims, labelled=True),
     }
@@ -156,14 +156,14 @@ class _Domain(NamedTuple):
     entries: list[dict[str, Any]]
     folder: Path
 
-    def views(self, patients: Collection[str], spatial_dims: int, *, labelled: bool) -> Source:
+    def views(self, patients: Collection[str], spatial_dims: int, *, labelled: bool) -> ViewFolder:
         """Views of the labelled cases of these patients, or of all of them without their labels.
 
         What is stored of them as an organ is the whole body.
         """
         chosen = [e for e in self.entries if e["patient"] in patients]
         chosen = [e for e in chosen if "label" in e["arrays"]] if labelled else without_labels(chosen)
-        return Source(views_of(chosen, self.folder, spatial_dims), self.folder, organs=False)
+        return ViewFolder(views_of(chosen, self.folder, spatial_dims), self.folder, organs=False)
 
     def labelled(self, patients: Collection[str], what: str) -> list[dict[str, Any]]:
         """Of the patients to score, those cases that can be."""
@@ -180,7 +180,7 @@ class _Domain(NamedTuple):
         return entries
 
 
-def _check_classes(config: PipelineConfig, source: Source, key: str) -> None:
+def _check_classes(config: PipelineConfig, source: ViewFolder, key: str) -> None:
     """Every class must be in some training label: a network learns nothing of one that is not."""
     seen = {int(n) for view in source.views if view.tumor_voxels for n in np.unique(view.classes(source.folder))}
     missing = [name for number, name in enumerate(config.data.class_names, start=1) if number not in seen]

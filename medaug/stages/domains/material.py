@@ -20,7 +20,7 @@ from medaug.data.atomic import read_json
 from medaug.data.prepared import View, views_of, without_labels
 from medaug.errors import DataError
 from medaug.evaluation.detection import LEAST_VOXELS
-from medaug.evaluation.samples import Source
+from medaug.evaluation.samples import ViewFolder
 from medaug.lesions.prior import LesionPrior
 from medaug.models.methods import TRANSLATORS
 from medaug.runs.folder import RunDir
@@ -90,7 +90,7 @@ def domain_segmenter(config: PipelineConfig, run: RunDir, split: Split) -> nn.Mo
             "with anything in it; expected labels to train the segmenter on. Add them, check data.tumor_labels and "
             "data.classes, or leave these out."
         )
-    return frozen_segmenter(config, Source(labelled, side.folder), config.crop.size)
+    return frozen_segmenter(config, ViewFolder(labelled, side.folder), config.crop.size)
 
 
 def _side(datalist: Path, folder: Path, split: Split, spatial_dims: int, *, labelled: bool = True) -> Side:

@@ -6,7 +6,7 @@ import pytest
 from medaug.config.files import load_config
 from medaug.data.atomic import read_json
 from medaug.data.prepared import View
-from medaug.evaluation import lost_and_gained
+from medaug.evaluation.detection import lost_and_gained
 from medaug.experiment.downstream import Segmentation
 from medaug.runs.folder import RunDir
 from medaug.stages.domains import evaluate_domains as stage

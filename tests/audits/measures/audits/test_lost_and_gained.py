@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from medaug.audits.measures import Limits
 from medaug.audits.measures.lost_and_gained import gained, lost
-from medaug.evaluation import lost_and_gained
+from medaug.evaluation.detection import lost_and_gained
 
 from .conftest import PLACE, REAL, disc, with_lesion
 

@@ -5,9 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from medaug.evaluation import SegmentationConfig
-from medaug.evaluation.agreement import agreement, around
-from medaug.evaluation.frozen import FrozenSegmenter
+from medaug.evaluation.frozen import FrozenSegmenter, agreement, around
+from medaug.evaluation.segmentation import SegmentationConfig
 
 
 class Bright(nn.Module):
