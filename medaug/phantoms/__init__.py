@@ -1,7 +1,7 @@
 """Procedural patients: heads and abdomens drawn from a seed, with truth, for tests, examples and a first run.
 
-No download and no files: numpy only, well under a second each. See `base.Phantom` for what a patient holds, `head` and
-`abdomen` for what is drawn.
+No download and no files: numpy only, well under a second each. See `patient.Phantom` for what a patient holds, `head`
+and `abdomen` for what is drawn.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 from medaug.errors import ConfigError
 from medaug.phantoms.abdomen import abdomen_phantom
-from medaug.phantoms.base import Phantom, axial_slices
 from medaug.phantoms.head import head_phantom
+from medaug.phantoms.patient import Phantom, axial_slices
 
 __all__ = ["ANATOMIES", "Phantom", "abdomen_phantom", "axial_slices", "head_phantom", "phantoms"]
 
