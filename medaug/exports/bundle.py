@@ -1,18 +1,19 @@
 """A weights folder as a MONAI bundle: `python -m monai.bundle run` inserts tumors or translates, with our transforms.
 
 `models/` holds the weights with their training patients' names replaced by hashes, which the leakage check knows;
-`configs/inference.json` is a chain of MONAI's and medaug's transforms; `docs/README.md` is the model card.
+`configs/inference.json` is a chain of MONAI's and medaug's transforms: every NIfTI file of `dataset_dir` is edited and
+written to `output_dir`; `configs/metadata.json` follows MONAI's bundle specification; `docs/README.md` is the model
+card. What is the same in every bundle stands in the JSON files beside this module.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib import metadata as packages
 from pathlib import Path
 from typing import Any
 
 import medaug
-from medaug.data.atomic import atomic_path, check_new, write_json, write_text
+from medaug.data.atomic import JsonObject, atomic_path, check_new, read_json, write_json, write_text
 from medaug.data.weights import read_weights, write_weights
 from medaug.errors import WeightsError
 from medaug.exports.model_card import card_library, model_card
@@ -21,7 +22,6 @@ from medaug.models.weights import Weights, load_weights
 from medaug.splits import pseudonym
 from medaug.volumes import Domain, Window
 
-SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 LICENCE = """\
 configs/ and docs/ of this bundle were written by medaug and are under the Apache License, Version 2.0
 (https://www.apache.org/licenses/LICENSE-2.0).
@@ -49,7 +49,7 @@ def export_bundle(folder: Path, out: Path) -> Path:
     card = model_card(weights)
     tensors, metadata = read_weights(folder)
     with atomic_path(out) as temporary:
-        write_json(temporary / "configs" / "inference.json", inference_config(weights))
+        write_json(temporary / "configs" / "inference.json", _inference(weights))
         write_json(temporary / "configs" / "metadata.json", _metadata(weights))
         write_weights(temporary / "models", tensors, _shareable(metadata))
         write_text(temporary / "docs" / "README.md", card)
@@ -57,146 +57,81 @@ def export_bundle(folder: Path, out: Path) -> Path:
     return out
 
 
-def inference_config(weights: Weights) -> dict[str, Any]:
-    """What `monai.bundle run` reads: every NIfTI file of `dataset_dir` is edited and written to `output_dir`."""
-    editing, outputs = _editing(weights)
-    return {
-        "imports": ["$import glob"],
-        "bundle_root": ".",
-        "dataset_dir": "$@bundle_root + '/data'",
-        "output_dir": "$@bundle_root + '/eval'",
-        "weights": "$@bundle_root + '/models'",
-        "device": "cpu",
-        "seed": 0,
-        "network_def": {
-            "_target_": "medaug.models.network.direction_network",
-            "weights": "@weights",
-            "direction": "a2b",
-        },
-        "transforms": {
-            "_target_": "Compose",
-            "transforms": [
-                {"_target_": "LoadImaged", "keys": "image", "reader": "NibabelReader"},
-                {"_target_": "EnsureChannelFirstd", "keys": "image"},
-                editing,
-                *(
-                    {
-                        "_target_": "SaveImaged",
-                        "keys": key,
-                        "output_dir": "@output_dir",
-                        "output_postfix": postfix,
-                        "output_dtype": dtype,
-                        "separate_folder": False,
-                        "resample": False,
-                        "print_log": False,
-                    }
-                    for key, postfix, dtype in outputs
-                ),
-            ],
-        },
-        "dataset": {
-            "_target_": "Dataset",
-            "data": "$[{'image': path} for path in sorted(glob.glob(@dataset_dir + '/*.nii*'))]",
-            "transform": "@transforms",
-        },
-        "initialize": ["$@transforms.set_random_state(seed=@seed)"],
-        "run": ["$[None for _ in @dataset]"],
-    }
-
-
-def _editing(weights: Weights) -> tuple[dict[str, Any], list[tuple[str, str, str]]]:
-    """The transform that does the work, and what is saved: (key, postfix, type on disk)."""
+def _inference(weights: Weights) -> JsonObject:
     a, b = weights.translator.domain_a, weights.translator.domain_b
-    given = {"keys": "image", "weights": "@weights"}
+    edit: dict[str, object] = {"keys": "image", "weights": "@weights"}
+    target = a if a.modality == "CT" != b.modality else b
+    outputs = [("image", target.name, "int16" if target.unit == "HU" else "float32")]
     if weights.facts.get("domain", "tumor") == "tumor":
-        edit = {"_target_": "medaug.transforms.RandInsertTumord", **given, "label_key": "label", "prob": 1.0}
-        return edit, [("image", "inserted", "float32"), ("label", "inserted_label", "uint8")]
-    if (a.modality == "CT") != (b.modality == "CT"):
-        target = b if b.modality == "CT" else a
-        edit = {"_target_": "medaug.transforms.SynthesizeCTd", **given}
+        edit |= {"_target_": "medaug.transforms.RandInsertTumord", "label_key": "label", "prob": 1.0}
+        outputs = [("image", "inserted", "float32"), ("label", "inserted_label", "uint8")]
+    elif (a.modality == "CT") != (b.modality == "CT"):
+        edit |= {"_target_": "medaug.transforms.SynthesizeCTd"}
     else:
-        target = b
-        edit = {"_target_": "medaug.transforms.TranslateDomaind", **given, "direction": "a2b"}
-    return edit, [("image", target.name, "int16" if target.unit == "HU" else "float32")]
+        edit |= {"_target_": "medaug.transforms.TranslateDomaind", "direction": "a2b"}
+    config: JsonObject = read_json(Path(__file__).with_name("bundle_inference.json"))
+    saving = {"output_dir": "@output_dir", "separate_folder": False, "resample": False, "print_log": False}
+    config["transforms"]["transforms"] += [
+        edit,
+        *(
+            {"_target_": "SaveImaged", "keys": key, "output_postfix": postfix, "output_dtype": dtype} | saving
+            for key, postfix, dtype in outputs
+        ),
+    ]
+    return config
 
 
-def _metadata(weights: Weights) -> dict[str, Any]:
-    """After MONAI's bundle specification; the network is that of `network_def`, on crops."""
-    network, (a, b) = (
-        DirectionNetwork(weights.translator, "a2b"),
-        (weights.translator.domain_a, weights.translator.domain_b),
-    )
-    size = [f"{weights.translator.stride}*n"] * weights.translator.spatial_dims
-    described = {
-        "type": "image",
-        "format": "magnitude",
-        "spatial_shape": size,
-        "dtype": "float32",
-        "is_patch_data": True,
-    }
-    return {
-        "schema": SCHEMA,
-        "version": "0.1.0",
-        "changelog": {"0.1.0": "exported by medaug"},
+def _metadata(weights: Weights) -> JsonObject:
+    """What MONAI's specification asks for; the network is that of `network_def`, on crops."""
+    translator, a, b = weights.translator, weights.translator.domain_a, weights.translator.domain_b
+    network, inserts = DirectionNetwork(translator, "a2b"), weights.prior is not None
+    metadata: JsonObject = read_json(Path(__file__).with_name("bundle_metadata.json"))
+    metadata |= {
         "monai_version": packages.version("monai"),
         "pytorch_version": packages.version("torch").split("+")[0],
         "numpy_version": packages.version("numpy"),
         "required_packages_version": {"medaug": medaug.__version__, "nibabel": packages.version("nibabel")},
-        "name": f"medaug {weights.translator.name}: {a.name} to {b.name}",
-        "task": "Data augmentation: tumor insertion" if weights.prior is not None else "Image translation",
-        "description": "Inference writes synthetic images; the network definition is the generator on crops.",
-        "authors": "made with medaug",
-        "copyright": "see LICENSE",
-        "data_source": "see docs/README.md",
-        "data_type": "nifti",
+        "name": f"medaug {translator.name}: {a.name} to {b.name}",
+        "task": "Data augmentation: tumor insertion" if inserts else "Image translation",
         "image_classes": f"one channel, {a.name} ({a.modality})",
-        "label_classes": "single channel, 1 is tumor, 0 is everything else" if weights.prior is not None else "none",
+        "label_classes": "single channel, 1 is tumor, 0 is everything else" if inserts else "none",
         "pred_classes": f"one channel, {b.name} ({b.modality})",
-        "intended_use": "Research on data augmentation. Not for diagnosis.",
-        "references": [],
         "network_data_format": {
-            "inputs": {
-                "image": described
-                | {
-                    "modality": a.modality,
-                    "num_channels": len(network.channels),
-                    "value_range": [-1, 1],
-                    "channel_def": _numbered(network.channels),
-                }
-            },
-            "outputs": {
-                "pred": described
-                | {
-                    "modality": b.modality,
-                    "num_channels": network.out_channels,
-                    "value_range": [-1, 1],
-                    "channel_def": _numbered(network.channels[: network.out_channels]),
-                }
-            },
+            "inputs": {"image": _described(network, a, network.channels)},
+            "outputs": {"pred": _described(network, b, network.channels[: network.out_channels])},
         },
         "medaug": {
-            "window_a": _window(a),
-            "window_b": _window(b),
+            **{
+                f"window_{side}": {"fixed": isinstance(domain.window, Window), **domain.to_dict()["window"]}
+                for side, domain in (("a", a), ("b", b))
+            },
             "split_hash": weights.facts["split_hash"],
             "weights_sha256": weights.facts["sha256"],
         },
     }
+    return metadata
 
 
-def _numbered(channels: Sequence[str]) -> dict[str, str]:
-    return {str(number): name for number, name in enumerate(channels)}
-
-
-def _window(domain: Domain) -> dict[str, Any]:
-    return {"fixed": isinstance(domain.window, Window), **domain.to_dict()["window"]}
+def _described(network: DirectionNetwork, domain: Domain, channels: tuple[str, ...]) -> dict[str, Any]:
+    """One side of the network: crops in [-1, 1] whose sizes are multiples of its stride."""
+    return {
+        "type": "image",
+        "format": "magnitude",
+        "spatial_shape": [f"{network.translator.stride}*n"] * network.translator.spatial_dims,
+        "dtype": "float32",
+        "is_patch_data": True,
+        "modality": domain.modality,
+        "num_channels": len(channels),
+        "value_range": [-1, 1],
+        "channel_def": {str(number): name for number, name in enumerate(channels)},
+    }
 
 
 def _shareable(metadata: dict[str, Any]) -> dict[str, Any]:
     """What the weights say of themselves, without the names of patients and of their cases."""
     shared = {key: value for key, value in metadata.items() if key != "sha256"}
-    for key in ("training_patients", "paired_patients"):
-        if key in shared:
-            shared[key] = [pseudonym(patient) for patient in shared[key]]
+    for key in {"training_patients", "paired_patients"} & shared.keys():
+        shared[key] = [pseudonym(patient) for patient in shared[key]]
     if shared["prior"] is not None:
         references = [
             row | {"patient": pseudonym(row["patient"]), "case": pseudonym(row["case"])}

@@ -51,8 +51,15 @@ def write_model_card(weights: Path, out: Path, run: Path | None = None) -> Path:
 def model_card(weights: Weights, run: Path | None = None) -> str:
     """The card's text; arguments and errors as in `write_model_card`."""
     hub, facts = card_library(), weights.facts
-    found = _run_of(weights, run)
-    edits = weights.translator.mask_guided
+    found = None if run is None else RunDir(run)
+    if found is not None:
+        trained = found.weights / "model.json"
+        made = read_json(trained)["sha256"] if trained.exists() else "none"
+        if made != facts["sha256"]:
+            raise ConfigError(
+                f"--run {run}: found a run with weights {made[:12]}; expected the one that trained "
+                f"{facts['sha256'][:12]}. Give its folder, or leave --run out."
+            )
     head = hub.ModelCardData(
         license="other",
         license_name="as-the-training-data",
@@ -60,10 +67,15 @@ def model_card(weights: Weights, run: Path | None = None) -> str:
         pipeline_tag="image-to-image",
         tags=["medical-imaging", "data-augmentation", "gan", weights.translator.name, f"{facts['spatial_dims']}d"],
     )
-    what = "inserts tumors into scans and removes them" if edits else "translates scans between two kinds of image"
+    if weights.translator.mask_guided:
+        what = "inserts tumors into scans and removes them"
+    else:
+        what = "translates scans between two kinds of image"
+    transform = "RandInsertTumord" if facts.get("domain", "tumor") == "tumor" else "TranslateDomaind"
+    usage = f'from medaug.transforms import {transform}\n\ntransform = {transform}("image", weights="weights/")'
     sections = {
         "Model": f"A `{weights.translator.name}` generator that {what}.\n\n{_model(weights)}",
-        "How to load": _usage(weights),
+        "How to load": f"```python\n{usage}\n```",
         "Training data": _data(weights, found),
         "Results": "Not measured: the card was made without a run." if found is None else _results(found),
         "Audits": "Not asked." if found is None else _audits(found),
@@ -92,46 +104,26 @@ def card_library() -> Any:
     return huggingface_hub
 
 
-def _run_of(weights: Weights, run: Path | None) -> RunDir | None:
-    if run is None:
-        return None
-    metadata = RunDir(run).weights / "model.json"
-    held = read_json(metadata)["sha256"] if metadata.exists() else "none"
-    if held != weights.facts["sha256"]:
-        raise ConfigError(
-            f"--run {run}: found a run with weights {held[:12]}; expected the one that trained "
-            f"{weights.facts['sha256'][:12]}. Give its folder, or leave --run out."
-        )
-    return RunDir(run)
-
-
 def _model(weights: Weights) -> str:
     facts, translator = weights.facts, weights.translator
     rows = [
-        ("dimensions", f"{facts['spatial_dims']}-D"),
-        ("domain A", _domain_text(translator.domain_a)),
-        ("domain B", _domain_text(translator.domain_b)),
-        ("voxel size", " × ".join(f"{size:.3g}" for size in weights.spacing_mm) + f" {weights.length_unit}"),
-        ("steps", str(facts["steps"])),
-        ("medaug", facts["medaug"]),
-        ("SHA-256", f"`{facts['sha256']}`"),
+        ["dimensions", f"{facts['spatial_dims']}-D"],
+        ["domain A", _domain_text(translator.domain_a)],
+        ["domain B", _domain_text(translator.domain_b)],
+        ["voxel size", " × ".join(f"{size:.3g}" for size in weights.spacing_mm) + f" {weights.length_unit}"],
+        ["steps", str(facts["steps"])],
+        ["medaug", facts["medaug"]],
+        ["SHA-256", f"`{facts['sha256']}`"],
     ]
-    return _table(["", ""], [list(row) for row in rows])
+    return _table(["", ""], rows)
 
 
 def _domain_text(domain: Domain) -> str:
-    window = domain.window
-    bounds = (
-        f"{window.low:g} to {window.high:g} {window.unit}"
-        if isinstance(window, Window)
-        else f"percentiles {window.lower:g} to {window.upper:g} of each scan"
-    )
+    if isinstance(domain.window, Window):
+        bounds = f"{domain.window.low:g} to {domain.window.high:g} {domain.window.unit}"
+    else:
+        bounds = f"percentiles {domain.window.lower:g} to {domain.window.upper:g} of each scan"
     return f"{domain.name} ({domain.modality}), window {bounds}"
-
-
-def _usage(weights: Weights) -> str:
-    name = "RandInsertTumord" if weights.facts.get("domain", "tumor") == "tumor" else "TranslateDomaind"
-    return f'```python\nfrom medaug.transforms import {name}\n\ntransform = {name}("image", weights="weights/")\n```'
 
 
 def _data(weights: Weights, run: RunDir | None) -> str:
@@ -142,8 +134,8 @@ def _data(weights: Weights, run: RunDir | None) -> str:
     if facts.get("sequence") is not None:
         rows.append(["sequence", str(facts["sequence"])])
     if run is not None:
-        split, data = read_json(run.split), load_config(run.config, []).data
-        rows += [[f"{part} patients", str(len(split[part]))] for part in ("validation", "test")]
+        split, data = run.read_split(), load_config(run.config, []).data
+        rows += [["validation patients", str(len(split.validation))], ["test patients", str(len(split.test))]]
         rows.append(["source", f"built-in {data.phantoms.anatomy} phantoms" if data.root is None else "the user's own"])
     return _table(["", ""], rows)
 

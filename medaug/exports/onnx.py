@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -28,7 +26,6 @@ from medaug.models.weights import Weights, load_weights
 TOLERANCE = 1e-4
 """Of the largest difference to torch, in [-1, 1]: 0.02 HU in a window of 400 HU. Small networks differ by 1e-6."""
 OPSET = 18
-DISCLAIMER = "for research, not for diagnosis"
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,14 @@ def export_onnx(folder: Path, out: Path, direction: str = "a2b") -> Exported:
         RunError: if `out` is there already.
         WeightsError: if the weights cannot be used, or onnxruntime gives another image than torch.
     """
-    onnx, runtime = _libraries()
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401 - what torch converts with
+    except ImportError as error:
+        raise ConfigError(
+            f'ONNX export needs {error.name}, which is not installed: pip install "medaug[export]"'
+        ) from None
     if direction not in get_args(Direction):
         raise ConfigError(f"--direction: found {direction!r}; expected one of {', '.join(get_args(Direction))}")
     check_free(out)
@@ -65,7 +69,8 @@ def export_onnx(folder: Path, out: Path, direction: str = "a2b") -> Exported:
     onnx.helper.set_model_props(model, _about(network, weights))
     onnx.checker.check_model(model)
     content = model.SerializeToString()
-    difference = _largest_difference(network, _size(weights), content, runtime)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    difference = _largest_difference(network, session, _size(weights))
     if not difference <= TOLERANCE:
         raise WeightsError(
             f"{folder}: found a difference of {difference:.2g} between onnxruntime and torch; expected at most "
@@ -76,24 +81,14 @@ def export_onnx(folder: Path, out: Path, direction: str = "a2b") -> Exported:
     return Exported(out, network.channels, difference)
 
 
-def _libraries() -> tuple[Any, Any]:
-    try:
-        import onnx
-        import onnxruntime
-        import onnxscript  # noqa: F401 - what torch converts with
-    except ImportError as error:
-        raise ConfigError(
-            f'ONNX export needs {error.name}, which is not installed: pip install "medaug[export]"'
-        ) from None
-    return onnx, onnxruntime
-
-
 def _converted(network: DirectionNetwork, size: tuple[int, ...]) -> Any:
     """The model as a protocol buffer; batch and spatial sizes are symbols."""
     inputs = _random_inputs(network, 2, size, seed=0)
     free = torch.export.Dim.DYNAMIC
     shapes: list[dict[int, Any]] = [{0: free} | dict.fromkeys(range(2, 2 + len(size)), free), {0: free}]
-    with _quiet():
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # the exporter warns of packages that it could convert from, not installed
+    try:
         program = torch.onnx.export(
             network,
             inputs,
@@ -105,6 +100,8 @@ def _converted(network: DirectionNetwork, size: tuple[int, ...]) -> Any:
             external_data=False,
             verbose=False,
         )
+    finally:
+        logging.disable(before)
     return program.model_proto
 
 
@@ -128,24 +125,23 @@ def _about(network: DirectionNetwork, weights: Weights) -> dict[str, str]:
         "made_by": f"medaug {medaug.__version__}",
         "method": translator.name,
         "direction": network.direction,
-        "channels": list(network.channels),
+        "channels": network.channels,
         "style_dim": network.style_dim,
         "stride": translator.stride,
-        "crop_size": list(_size(weights)),
-        "spacing_mm": list(weights.spacing_mm),
+        "crop_size": _size(weights),
+        "spacing_mm": weights.spacing_mm,
         "domain_a": translator.domain_a.to_dict(),
         "domain_b": translator.domain_b.to_dict(),
         "range": [-1.0, 1.0],
         "split_hash": facts["split_hash"],
         "weights_sha256": facts["sha256"],
-        "intended_use": DISCLAIMER,
+        "intended_use": "for research, not for diagnosis",
     }
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
 
 
-def _largest_difference(network: DirectionNetwork, size: tuple[int, ...], content: bytes, runtime: Any) -> float:
+def _largest_difference(network: DirectionNetwork, session: Any, size: tuple[int, ...]) -> float:
     """Over a batch of the crops' size, and a single input of another size."""
-    session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_inputs()]
     larger = tuple(axis + 2 * network.translator.stride for axis in size)
     differences = []
@@ -174,14 +170,3 @@ def _size(weights: Weights) -> tuple[int, ...]:
     """What the network was trained on; of whole images, whose size is not known, some multiple of the stride."""
     known = weights.prior.crop_size if weights.prior is not None else weights.facts.get("patch_size")
     return tuple(known) if known else (16 * weights.translator.stride,) * weights.translator.spatial_dims
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter warns of packages that it could convert from and that are not installed."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
