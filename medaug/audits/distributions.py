@@ -16,7 +16,7 @@ from medaug.audits.measures import memorisation as memory
 from medaug.audits.measures.distributions import MEASURES, Measure, distribution_audit
 from medaug.audits.measures.frechet import frechet_audit, principal
 from medaug.audits.measures.lesions import Lesions, standardised
-from medaug.figures.audits import Crop, crop_grid, histograms, scatter
+from medaug.figures.distributions import Crop, crop_grid, histograms, scatter
 from medaug.transforms import InsertTumor
 from medaug.volumes import affine_of
 

@@ -7,17 +7,17 @@ the same seed means the same initial weights and the same order of real samples 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from medaug.data.tables import read_csv
 from medaug.errors import DataError
 from medaug.evaluation.statistics import Comparison, compare, holm, lacking
-from medaug.report.sections import interval_text, main_metric
+from medaug.experiment.records import Summary
 from medaug.report.terminal import Table, table_text
+from medaug.report.verdicts import interval_text
 from medaug.runs.finished import Finished, finished_run
 
 WIDTH = 160
@@ -62,7 +62,7 @@ class RunComparison:
         table = Table("run", "arm", self.metric, f"difference to {self.reference}", "verdict")
         for d in self.differences:
             arm = f"{d.arm} ({d.test_set})" if d.test_set else d.arm
-            change = interval_text(vars(d.comparison.difference), signed=True)
+            change = interval_text(d.comparison.difference, signed=True)
             table.add_row(d.run, arm, f"{d.mean:.3f}", change, d.comparison.verdict)
         lines = [f"{run}: {', '.join(changed) or 'the same settings'}" for run, changed in self.settings.items()]
         first = self.differences[0].comparison
@@ -72,6 +72,43 @@ class RunComparison:
         )
         missing = lacking(first.n_patients, first.n_seeds, first.n_comparisons)
         return "\n".join([table_text(table, WIDTH), counted, *missing, *lines])
+
+
+class _Run:
+    """A finished run and its summaries by test set."""
+
+    def __init__(self, folder: Path):
+        self.name, self.files = str(folder), finished_run(folder)
+        if self.files.is_benchmark:
+            remedy = "A benchmark compares its own arms: see its report.html."
+            raise DataError.about(self.name, "a benchmark", "the folder of a `medaug run`", remedy)
+        self.summaries = {test: Summary.from_json(values) for test, values in self.files.summaries()}
+        self.first = next(iter(self.summaries.values()))
+
+    def scores(self, test: str, arm: str, metric: str) -> dict[tuple[str, str], float]:
+        """By patient and seed."""
+        path = self.files.tables.get(f"scores-{test}.csv" if test else "scores.csv")
+        if path is None:
+            found, expected = f"no scores of the test set {test}", "the test sets of the first run"
+            raise DataError.about(self.name, found, expected, "Compare runs of the same pipeline.")
+        rows = [row for row in read_csv(path) if row["arm"] == arm]
+        if blank := [row for row in rows if not row.get(metric)]:
+            raise DataError.about(
+                path,
+                f"no {metric} of patient {blank[0]['patient']} alone",
+                f"a {metric} of every patient",
+                "A metric over all patients together cannot be compared patient by patient.",
+            )
+        return {(row["patient"], row["seed"]): float(row[metric]) for row in rows}
+
+    def changed(self, first: Finished) -> list[str]:
+        """The settings that differ from the first run's; which other arms there are changes none."""
+        old, new = first.settings, self.files.settings
+        return [
+            f"{key}: {old.get(key)} → {new.get(key)}"
+            for key in sorted(old.keys() | new.keys())
+            if old.get(key) != new.get(key) and key not in NOT_OF_AN_ARM
+        ]
 
 
 def compared_runs(folders: Sequence[Path], arms: Sequence[str] = ()) -> RunComparison:
@@ -86,109 +123,46 @@ def compared_runs(folders: Sequence[Path], arms: Sequence[str] = ()) -> RunCompa
     """
     if len(folders) < 2:
         raise DataError(f"found {len(folders)} run to compare; expected at least two: name the reference first.")
-    runs = {str(folder): finished_run(folder) for folder in folders}
-    if len(runs) < len(folders):
+    if len({str(folder) for folder in folders}) < len(folders):
         raise DataError(f"found a run named twice among {', '.join(map(str, folders))}; expected different folders.")
-    for name, found in runs.items():
-        _check(name, found)
+    runs = [_Run(folder) for folder in folders]
     reference, *others = runs
-    pairs = [pair for other in others for pair in _pairs(runs, reference, other, arms)]
-    if not pairs:
-        of_all = "; ".join(f"{name}: {', '.join(_arms(found))}" for name, found in runs.items())
-        raise DataError(f"found no arm that all runs have ({of_all}); expected {', '.join(arms) or 'one'} in each.")
-    corrected = holm([comparison for *_, comparison in pairs])
-    differences = [
-        RunDifference(other, arm, test, mean, comparison)
-        for (other, arm, test, mean, _), comparison in zip(pairs, corrected, strict=True)
-    ]
-    title = next(iter(_summaries(runs[reference]).values()))["metrics"][corrected[0].metric]["title"]
-    settings = {other: _changed(runs[reference], runs[other]) for other in others}
-    return RunComparison(reference, title, settings, differences)
-
-
-def _check(name: str, found: Finished) -> None:
-    if found.is_benchmark:
-        raise DataError.about(
-            name,
-            "a benchmark",
-            "the folder of a `medaug run`",
-            "A benchmark compares its own arms: see its report.html.",
-        )
-
-
-def _pairs(
-    runs: dict[str, Finished], reference: str, other: str, arms: Sequence[str]
-) -> Iterator[tuple[str, str, str, float, Comparison]]:
-    """(run, arm, test set, mean, comparison) of every arm and test set asked for."""
-    shared = [arm for arm in _arms(runs[reference]) if all(arm in _arms(found) for found in runs.values())]
+    shared = [arm for arm in reference.first.arms if all(arm in run.first.arms for run in runs)]
     if unknown := [arm for arm in arms if arm not in shared]:
         raise DataError(f"--arm: found {', '.join(unknown)}; all of these runs have {', '.join(shared) or 'none'}.")
-    for test, summary in _summaries(runs[reference]).items():
-        metric = main_metric(summary)
-        for arm in arms or shared:
-            new, old = (_scores(name, runs[name], test, arm, metric) for name in (other, reference))
+    found = [difference for other in others for difference in _differences(reference, other, arms or shared)]
+    if not found:
+        of_all = "; ".join(f"{run.name}: {', '.join(run.first.arms)}" for run in runs)
+        raise DataError(f"found no arm that all runs have ({of_all}); expected {', '.join(arms) or 'one'} in each.")
+    corrected = holm([difference.comparison for difference in found])
+    differences = [replace(d, comparison=comparison) for d, comparison in zip(found, corrected, strict=True)]
+    settings = {run.name: run.changed(reference.files) for run in others}
+    return RunComparison(reference.name, reference.first.metrics[corrected[0].metric].title, settings, differences)
+
+
+def _differences(reference: _Run, other: _Run, arms: Sequence[str]) -> Iterator[RunDifference]:
+    """Every arm and test set, each compared alone."""
+    for test, summary in reference.summaries.items():
+        metric = summary.metrics[summary.main]
+        for arm in arms:
+            new, old = (run.scores(test, arm, summary.main) for run in (other, reference))
             if new.keys() != old.keys():
                 lone = sorted(new.keys() ^ old.keys())
                 raise DataError.about(
-                    other,
-                    f"other patients or seeds than in {reference} ({len(lone)} of them, such as {lone[0]})",
+                    other.name,
+                    f"other patients or seeds than in {reference.name} ({len(lone)} of them, such as {lone[0]})",
                     "the same patients and seeds in both",
                     "Compare runs with the same split and evaluation.seeds.",
                 )
-            tables = [_table(scores) for scores in (new, old)]
-            better, unit = (summary["metrics"][metric][key] for key in ("higher_is_better", "unit"))
+            patients, seeds = (sorted({key[axis] for key in new}) for axis in (0, 1))
+            tables = [np.array([[scores[p, s] for s in seeds] for p in patients]) for scores in (new, old)]
             compared = compare(
                 *tables,
-                metric=metric,
-                higher_is_better=better,
-                unit=unit,
+                metric=summary.main,
+                higher_is_better=metric.higher_is_better,
+                unit=metric.unit or "",
                 rng=np.random.RandomState(0),
-                arm=f"{other}, {arm}",
-                reference=f"{reference}, {arm}",
+                arm=f"{other.name}, {arm}",
+                reference=f"{reference.name}, {arm}",
             )
-            yield other, arm, test, float(tables[0].mean()), compared
-
-
-def _arms(found: Finished) -> list[str]:
-    return list(next(iter(_summaries(found).values()))["arms"])
-
-
-def _summaries(found: Finished) -> dict[str, dict[str, Any]]:
-    return dict(found.summaries())
-
-
-def _scores(name: str, found: Finished, test: str, arm: str, metric: str) -> dict[tuple[str, str], float]:
-    """By patient and seed."""
-    path = found.tables.get(f"scores-{test}.csv" if test else "scores.csv")
-    if path is None:
-        raise DataError.about(
-            name,
-            f"no scores of the test set {test}",
-            "the test sets of the first run",
-            "Compare runs of the same pipeline.",
-        )
-    rows = [row for row in read_csv(path) if row["arm"] == arm]
-    if blank := [row for row in rows if not row.get(metric)]:
-        raise DataError.about(
-            path,
-            f"no {metric} of patient {blank[0]['patient']} alone",
-            f"a {metric} of every patient",
-            "A metric over all patients together cannot be compared patient by patient.",
-        )
-    return {(row["patient"], row["seed"]): float(row[metric]) for row in rows}
-
-
-def _table(scores: dict[tuple[str, str], float]) -> np.ndarray:
-    """(patients, seeds)."""
-    patients, seeds = (sorted({key[axis] for key in scores}) for axis in (0, 1))
-    return np.array([[scores[patient, seed] for seed in seeds] for patient in patients])
-
-
-def _changed(first: Finished, other: Finished) -> list[str]:
-    """Settings that differ; which other arms there are changes none."""
-    old, new = first.settings, other.settings
-    return [
-        f"{key}: {old.get(key)} → {new.get(key)}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and key not in NOT_OF_AN_ARM
-    ]
+            yield RunDifference(other.name, arm, test, float(tables[0].mean()), compared)

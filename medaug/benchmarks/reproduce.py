@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from medaug.benchmarks.jobs import do
 from medaug.benchmarks.launch import run_benchmark
 from medaug.benchmarks.plan import Job, blocks_of
+from medaug.benchmarks.worker import do
 from medaug.data.atomic import read_json, write_json
 from medaug.data.tables import read_csv
 from medaug.errors import ConfigError, DataError

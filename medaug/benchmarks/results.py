@@ -1,31 +1,148 @@
-"""From the cells of a benchmark to its results.
+"""The results of a benchmark: from its cells to `results/`, and back from there for a page, a table, a supplement.
 
-Reads: `labelled-*/evaluation/cells` (with folds `labelled-*/fold-*/...`). Writes `results/`: `cells.csv`, a row a
-scored patient of a cell, and `summary.json`: {"task", "metrics", "groups"}. A group is one number of labelled patients
-and one synthetic ratio: the summary of its arms (see `downstream.summary`) with "labelled" and "ratio"; arms without
+`results/cells.csv` has a row a scored patient of a cell, and `summary.json` is {"task", "metrics", "groups"}. A group
+is one setting, a number of labelled patients and a synthetic ratio: the `Summary` of its arms with both. Arms without
 synthetic samples have the same cells in every ratio. Folds are pooled: every patient is scored once in a cell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
 
-from medaug.benchmarks.jobs import source_of
 from medaug.benchmarks.plan import Block, Job, blocks_of, jobs_of, ratios_of
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json, write_json, write_text
-from medaug.data.tables import csv_text
+from medaug.data.tables import csv_text, read_csv
 from medaug.errors import RunError
-from medaug.experiment.cells import is_kept
-from medaug.experiment.downstream import Downstream
+from medaug.evaluation.statistics import Comparison, lacking
+from medaug.experiment.cells import is_kept, read_cell
+from medaug.experiment.downstream import scoring_of
 from medaug.experiment.held_out import held_out_patients
-from medaug.experiment.summary import summarized
+from medaug.experiment.records import Cell, MetricFacts, Scores, Summary
+from medaug.experiment.summary import rounded_scores, summarized
+from medaug.report.terminal import Table, table_text
+from medaug.report.verdicts import interval_text
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import essential, run_stage
 from medaug.splits import Split
-from medaug.stages.pool import task_of, united
 from medaug.volumes import length_unit
+
+
+@dataclass(frozen=True)
+class Results:
+    """`results/summary.json` and `results/cells.csv`, read.
+
+    Attributes:
+        rows: of the table, a dict a scored patient of a cell; numbers as text.
+    """
+
+    task: str
+    metrics: dict[str, MetricFacts]
+    groups: list[Summary]
+    rows: list[dict[str, str]]
+
+    @property
+    def main(self) -> MetricFacts:
+        """The metric that decides."""
+        return next(iter(self.metrics.values()))
+
+    @cached_property
+    def gan_arms(self) -> frozenset[str]:
+        """Arms with synthetic samples: those whose cells have a ratio."""
+        return frozenset(row["arm"] for row in self.rows if row["ratio"])
+
+    @property
+    def labelled(self) -> list[int]:
+        """The numbers of labelled patients; a group of folds is named by its least."""
+        return sorted({group.labelled or 0 for group in self.groups})
+
+    @property
+    def ratios(self) -> list[float]:
+        """The synthetic ratios."""
+        return sorted({group.ratio or 0.0 for group in self.groups})
+
+    def group(self, labelled: int | None, ratio: float | None) -> Summary:
+        """The results of one setting."""
+        return next(g for g in self.groups if (g.labelled, g.ratio) == (labelled, ratio))
+
+    def headline(self, ratio: float) -> Summary:
+        """The setting that the page's answer is of, fixed before anything is measured.
+
+        All labelled patients, and the synthetic part of a single run, if that is among those tried (else the least).
+        """
+        return self.group(self.labelled[-1], ratio if ratio in self.ratios else self.ratios[0])
+
+    def cells(self, group: Summary) -> list[Cell]:
+        """The networks of a setting, each with the scores of the patients of all folds."""
+        found: dict[tuple[str, int], Scores] = {}
+        for row in self.rows:
+            counted = int(row["labelled"])  # all patients of one fold may be one more than of another
+            labelled = max((n for n in self.labelled if n <= counted), default=counted)
+            if labelled == group.labelled and (not row["ratio"] or float(row["ratio"]) == group.ratio):
+                scores = {metric: float(row[metric]) if row[metric] else None for metric in self.metrics}
+                found.setdefault((row["arm"], int(row["seed"])), {})[row["patient"]] = scores
+        return [Cell(arm=arm, seed=seed, scores=scores) for (arm, seed), scores in found.items()]
+
+
+class BlockFolder(NamedTuple):
+    """A run folder of a benchmark as it lies there; `labelled` is a number or "all", `fold` may be ""."""
+
+    run: RunDir
+    labelled: str
+    fold: str
+
+    @property
+    def name(self) -> str:
+        folder = self.run.root
+        return f"{folder.parent.name}/{folder.name}" if self.fold else folder.name
+
+
+class CellFile(NamedTuple):
+    """A trained cell that the results are of."""
+
+    path: Path
+    labelled: int
+    fold: str
+    cell: Cell
+
+
+@dataclass(frozen=True)
+class BenchmarkResults:
+    """What a benchmark found: the groups of its `results/summary.json`, and the path of its page."""
+
+    groups: list[Summary]
+    report: Path
+
+    def text(self) -> str:
+        """For the terminal: every group's arms with their verdicts, and the path."""
+        parts = []
+        for group in self.groups:
+            against = "Against the best arm without a GAN"
+            score = group.metrics[group.main].heading
+            table = Table("Arm", score, "Difference to standard", "Verdict", against, "Verdict there")
+            to_standard = {c.arm: c for c in group.main_comparisons}
+            to_rival = {c.arm: c for c in group.best_rivals}
+            for arm, scores in group.arms.items():
+                first, second = to_standard.get(arm), to_rival.get(arm)
+                rival = "–" if second is None else f"{second.reference}: {_difference(second)}"
+                table.add_row(
+                    arm,
+                    interval_text(scores[group.main]),
+                    "–" if first is None else _difference(first),
+                    "–" if first is None else first.verdict,
+                    rival,
+                    "–" if second is None else second.verdict,
+                )
+            heading = (
+                f"{group.labelled} labelled patient{'s' * (group.labelled != 1)}, synthetic ratio {group.ratio:g}; "
+                f"{len(group.patients)} patients scored, seeds {', '.join(map(str, group.seeds))}"
+            )
+            parts += [heading, table_text(table), *lacking_of(group)]
+        return "\n".join([*parts, str(self.report)])
 
 
 def write_results(config: PipelineConfig, root: RunDir) -> bool:
@@ -35,7 +152,7 @@ def write_results(config: PipelineConfig, root: RunDir) -> bool:
         RunError: if a cell is missing, or was made of something else.
     """
     cells = [job for job in jobs_of(config, root) if job.kind == "cell"]
-    sources = {job.name: source_of(job) for job in cells}
+    sources = {job.name: job.source() for job in cells}
     missing = [job.name for job in cells if not is_kept(job.path, sources[job.name] or "")]
     if missing:
         raise RunError(f"{root.root}: missing cells: {', '.join(missing)}. Run the same command again.")
@@ -43,62 +160,109 @@ def write_results(config: PipelineConfig, root: RunDir) -> bool:
     return run_stage(root, "results", inputs, [root.results], lambda: _write(config, root, cells))
 
 
-def _write(config: PipelineConfig, root: RunDir, jobs: list[Job]) -> None:
-    task, cells = task_of(config, root.root), {job.name: read_json(job.path) for job in jobs}
+def read_results(run: RunDir) -> Results:
+    """The results of a finished benchmark.
+
+    Raises:
+        RunError: naming what is missing.
+    """
+    summary, table = run.results / "summary.json", run.results / "cells.csv"
+    missing = [str(path.relative_to(run.root)) for path in (summary, table) if not path.exists()]
+    if missing:
+        raise RunError(
+            f"{run.root}: an unfinished benchmark: found no {' and no '.join(missing)}. Run the same `medaug "
+            "benchmark` command again to finish it."
+        )
+    values = read_json(summary)
+    groups = [Summary.from_json(group) for group in values["groups"]]
+    return Results(values["task"], groups[0].metrics, groups, read_csv(table))
+
+
+def results_of(run: RunDir) -> BenchmarkResults:
+    """What a finished benchmark says on the terminal."""
+    return BenchmarkResults(read_results(run).groups, run.report)
+
+
+def cell_files(run: RunDir, results: Results) -> list[CellFile]:
+    """The cells that the results are of, in the order of the settings; others lie there from earlier settings."""
+    wanted = {(group.labelled, arm, seed) for group in results.groups for arm in group.arms for seed in group.seeds}
+    found = []
+    for block in block_folders(run):
+        labelled = results.labelled[-1] if block.labelled == "all" else int(block.labelled)
+        for path in sorted((block.run.evaluation / "cells").glob("[!.]*.json")):
+            cell = read_cell(path)
+            if (labelled, cell.arm, cell.seed) in wanted and cell.ratio in (None, *results.ratios):
+                found.append(CellFile(path, labelled, block.fold, cell))
+    return found
+
+
+def block_folders(run: RunDir) -> Iterator[BlockFolder]:
+    """Every block: a run folder with a translator of its own."""
+    for parent in sorted(run.root.glob("labelled-*"), key=lambda path: (len(path.name), path.name)):
+        folds = sorted(parent.glob("fold-*"))
+        for folder in folds or [parent]:
+            yield BlockFolder(RunDir(folder), parent.name.removeprefix("labelled-"), folder.name if folds else "")
+
+
+def lacking_of(group: Summary) -> list[str]:
+    """What keeps every comparison of a setting from a verdict; nothing where one is possible."""
+    asked = [c.n_comparisons for c in [*group.comparisons, *group.rivals]]
+    return lacking(len(group.patients), len(group.seeds), max(asked)) if asked else []
+
+
+def _write(config: PipelineConfig, root: RunDir, jobs: Sequence[Job]) -> None:
+    scoring, cells = scoring_of(config), [(job, read_cell(job.path)) for job in jobs]
+    splits = {block.name: block.run.read_split() for block in blocks_of(config, root)}
     groups = [
-        _group(config, root, task, [(job, cells[job.name]) for job in jobs], labelled, ratio)
+        _group(config, [block for block in blocks_of(config, root) if block.labelled == labelled], splits, cells, ratio)
         for labelled in config.benchmark.labelled
         for ratio in ratios_of(config)
     ]
-    counts = {block.name: len(_split(block).train) for block in blocks_of(config, root)}
-    write_text(root.results / "cells.csv", _csv([(job, cells[job.name], counts[job.block.name]) for job in jobs], task))
-    summary = {"task": task.name, "metrics": groups[0]["metrics"], "groups": groups}
+    unit = length_unit(*(vars(cell) for _, cell in cells))
+    said = {} if unit == "mm" else {"length_unit": unit}
+    rows = [
+        [
+            len(splits[job.block.name].train),
+            "" if job.ratio is None else job.ratio,
+            job.arm,
+            job.seed,
+            "" if job.block.fold is None else job.block.fold,
+            patient,
+            *rounded_scores(cell, patient, scoring),
+            *said.values(),
+        ]
+        for job, cell in cells
+        for patient in sorted(cell.scores)
+    ]
+    columns = ["labelled", "ratio", "arm", "seed", "fold", "patient", *scoring.metrics, *said]
+    write_text(root.results / "cells.csv", csv_text(columns, rows))
+    found = [group.to_json() for group in groups]
+    summary = {"task": scoring.name, "metrics": found[0]["metrics"], "groups": found}
     write_json(root.results / "summary.json", summary)
 
 
 def _group(
     config: PipelineConfig,
-    root: RunDir,
-    task: Downstream,
-    cells: list[tuple[Job, dict[str, Any]]],
-    labelled: int | str,
+    blocks: Sequence[Block],
+    splits: dict[str, Split],
+    cells: Sequence[tuple[Job, Cell]],
     ratio: float,
-) -> dict[str, Any]:
-    """The summary of one number of labelled patients and one ratio."""
-    blocks = [block for block in blocks_of(config, root) if block.labelled == labelled]
-    patients = sorted(p for block in blocks for p in held_out_patients(config.evaluation, _split(block)))
+) -> Summary:
+    """The summary of the blocks of one number of labelled patients, and one ratio."""
 
-    def pooled(arm: str, seed: int) -> dict[str, Any]:
-        parts = [
-            cell
-            for job, cell in cells
-            if (job.block.labelled, job.arm, job.seed) == (labelled, arm, seed) and job.ratio in (None, ratio)
-        ]
-        return united(parts)
+    names = {block.name for block in blocks}
 
-    by_arm = {arm: [pooled(arm, seed) for seed in config.evaluation.seeds] for arm in config.evaluation.arms}
-    count = min(len(_split(block).train) for block in blocks)  # all of a fold may be one more in another
-    return summarized(by_arm, patients, task) | {"labelled": count, "ratio": ratio}
+    def pooled(arm: str, seed: int) -> Cell:
+        of_setting = [(job, cell) for job, cell in cells if job.block.name in names and job.ratio in (None, ratio)]
+        return Cell.of_folds([cell for job, cell in of_setting if (job.arm, job.seed) == (arm, seed)])
 
-
-def _csv(cells: list[tuple[Job, dict[str, Any], int]], task: Downstream) -> str:
-    rows, unit = [], length_unit(*(cell for _, cell, _ in cells))
-    said = {} if unit == "mm" else {"length_unit": unit}
-    for job, cell, labelled in cells:
-        facts = [labelled, _blank(job.ratio), job.arm, job.seed, _blank(job.block.fold)]
-        rows += [[*facts, patient, *scores, *said.values()] for patient, scores in _scores(cell, task)]
-    return csv_text(["labelled", "ratio", "arm", "seed", "fold", "patient", *task.metrics, *said], rows)
+    settings = config.evaluation
+    of_blocks = [splits[block.name] for block in blocks]
+    patients = sorted(patient for split in of_blocks for patient in held_out_patients(settings, split))
+    by_arm = {arm: [pooled(arm, seed) for seed in settings.seeds] for arm in settings.arms}
+    count = min(len(split.train) for split in of_blocks)  # all of a fold may be one more in another
+    return replace(summarized(by_arm, patients, scoring_of(config)), labelled=count, ratio=ratio)
 
 
-def _scores(cell: dict[str, Any], task: Downstream) -> Iterator[tuple[str, list[Any]]]:
-    """Blank where a metric is not defined for a patient alone."""
-    for patient, scores in sorted(cell["scores"].items()):
-        yield patient, ["" if scores[metric] is None else round(scores[metric], 5) for metric in task.metrics]
-
-
-def _blank(value: Any) -> Any:
-    return "" if value is None else value
-
-
-def _split(block: Block) -> Split:
-    return block.run.read_split()
+def _difference(comparison: Comparison) -> str:
+    return interval_text(comparison.difference, signed=True)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from medaug.benchmarks.drawings import Drawing, by_patient, differences, drawings_of
-from medaug.benchmarks.reading import read_results
+from medaug.benchmarks.results import read_results
 from medaug.config.files import dump_config
 from medaug.data.atomic import atomic_path, check_free, read_json, to_json
-from medaug.figures.charts import to_png
-from medaug.figures.vector import to_svg
+from medaug.experiment.cells import cells_behind
+from medaug.experiment.records import Summary
+from medaug.figures.charts import to_png, to_svg
 from medaug.report.scrubbing import known_paths, without_paths, without_roots
-from medaug.report.sections import cells_by_name
 from medaug.runs.finished import Finished, finished_run
 
 README = "README.txt"
@@ -79,10 +79,9 @@ def _drawings(found: Finished) -> Iterator[Drawing]:
         results = read_results(found.run)
         yield from drawings_of(results, results.headline(found.config.evaluation.synthetic_ratio))
         return
-    for name, summary in found.summaries():
-        cells = cells_by_name(found.run, summary)
-        if name:
-            cells = {key: cell | cell["tests"][name] for key, cell in cells.items()}
+    for name, values in found.summaries():
+        summary = Summary.from_json(values)
+        cells = cells_behind(summary, found.run, name)
         for drawing in (*differences(summary), *by_patient(summary, cells)):
             yield drawing.named(f"{name}-{drawing.name}") if name else drawing
 

@@ -14,18 +14,23 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from glob import escape
 from pathlib import Path
-from typing import Any
 
-from medaug.benchmarks.jobs import do, source_of
-from medaug.benchmarks.plan import Job, jobs_of
+from medaug.benchmarks.plan import Block, Job, jobs_of
 from medaug.benchmarks.results import write_results
 from medaug.config import PipelineConfig
-from medaug.data.atomic import write_json
-from medaug.errors import Interrupted, MedaugError, visible
-from medaug.experiment.cells import is_kept
+from medaug.data.atomic import read_json, write_json
+from medaug.errors import ConfigError, Interrupted, MedaugError, RunError, visible
+from medaug.experiment.cells import is_kept, keep_cell
+from medaug.experiment.held_out import synthetic_source
 from medaug.runs.claims import claim_key, claimed
-from medaug.runs.folder import RunDir
+from medaug.runs.folder import RunDir, open_run
+from medaug.stages.evaluate import check_patients, evaluated_cell
+from medaug.stages.prepare import prepare
+from medaug.stages.synthesize import synthesize
+from medaug.stages.train import train
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +57,33 @@ def failures(root: RunDir) -> list[Path]:
     return sorted((root.root / "failed").glob("[!.]*.json"))
 
 
+def do(job: Job, root: RunDir) -> bool:
+    """Does a job whose needs are met; says whether there was anything to do.
+
+    Preparing and training a GAN are stages, which know by themselves whether they have anything left to do.
+
+    Raises:
+        MedaugError: whatever a stage refuses.
+    """
+    if job.kind == "prepare":
+        return _prepare(job.block, root)
+    block = job.block
+    if job.kind == "gan":  # and decodes the synthetic cases, which every cell would do again
+        ran = [train(block.config, block.run), synthesize(block.config, block.run)]
+        records = read_json(block.run.synthetic / "datalist.json")["training"]
+        synthetic_source(records, block.run, block.config.data.spatial_dims)
+        return any(ran)
+    source, started = job.source(), time.monotonic()
+    if source is None:
+        raise RunError(f"{block.run.root}: what {job.name} is made of was removed. Run the same command again.")
+    cell = evaluated_cell(job.config, block.run, job.arm, job.seed, job.path)
+    cell = replace(cell, ratio=job.ratio, seconds=round(time.monotonic() - started, 2))
+    for half_written in job.path.parent.glob(f".tmp-*-{escape(job.path.name)}"):  # by somebody who was killed
+        half_written.unlink(missing_ok=True)
+    keep_cell(job.path, source, cell)
+    return True
+
+
 class Worker:
     """Takes the next job that is ready and nobody's, until all are done or lost with one that failed."""
 
@@ -61,6 +93,7 @@ class Worker:
         self._sources: dict[str, str | None] = {}
 
     def work(self) -> None:
+        """Sees to all jobs, its own and those that others hold."""
         while left := [job for job in self.jobs if not (self.is_done(job) or self.is_lost(job))]:
             ready = (job for job in left if self.done.issuperset(job.needs))
             if not any(self._try(job) for job in ready):
@@ -70,7 +103,7 @@ class Worker:
         """Of stages: whether this process has seen to them. Of cells: whether there is one, made of the same."""
         if job.name not in self.done and job.kind == "cell" and self.done.issuperset(job.needs):
             if job.name not in self._sources:
-                self._sources[job.name] = source_of(job)
+                self._sources[job.name] = job.source()
             source = self._sources[job.name]
             if source is not None and is_kept(job.path, source):
                 self.done.add(job.name)
@@ -102,14 +135,24 @@ class Worker:
         self.done.add(job.name)
         if ran:
             seconds = round(time.monotonic() - started, 1)
-            self._log({"job": job.name, "seconds": seconds, "pid": os.getpid(), "machine": platform.node()})
+            with open(self.root.root / "jobs.jsonl", "a") as file:  # who did what; all processes append to it
+                row = {"job": job.name, "seconds": seconds, "pid": os.getpid(), "machine": platform.node()}
+                file.write(json.dumps(row) + "\n")
             cells = [job for job in self.jobs if job.kind == "cell"]
             self.say(f"{job.name}: {seconds:.1f} s ({sum(map(self.is_done, cells))} of {len(cells)} cells done)")
 
-    def _log(self, row: dict[str, Any]) -> None:
-        """Who did what, a line each in `jobs.jsonl`, which all processes append to."""
-        with open(self.root.root / "jobs.jsonl", "a") as file:
-            file.write(json.dumps(row) + "\n")
+
+def _prepare(block: Block, root: RunDir) -> bool:
+    run = open_run(block.run.root, block.config, read_json(root.environment)["command"])
+    ran = prepare(block.config, run)
+    check_patients(block.config, run)
+    split = read_json(run.split)
+    if block.labelled != "all" and "all" in block.config.benchmark.labelled and not split["unused"]:
+        raise ConfigError(
+            f"benchmark.labelled: found {block.labelled} and all, which is the same: {len(split['train'])} patients "
+            "train. Leave one of them out."
+        )
+    return ran
 
 
 def _failed(root: RunDir, name: str) -> Path:

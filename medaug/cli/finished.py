@@ -22,7 +22,7 @@ def _tell_findings(findings: list["Finding"]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from medaug.report.audits_section import limit_text, value_text
+    from medaug.report.sections import limit_text, value_text
     from medaug.report.terminal import Table
 
     table, console = Table("audit", "figure (95 % interval)", "limits", "verdict"), Console(highlight=False)

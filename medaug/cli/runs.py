@@ -25,7 +25,8 @@ from medaug.cli.command import (
 from medaug.cli.complete import models, pipelines
 
 if TYPE_CHECKING:
-    from medaug.benchmarks.tables import BenchmarkResults, Plan
+    from medaug.benchmarks.plan import Plan
+    from medaug.benchmarks.results import BenchmarkResults
     from medaug.config import PipelineConfig
     from medaug.runs.folder import RunDir
     from medaug.stages.pipeline import StageResult
@@ -247,7 +248,8 @@ def benchmark(
     if not dry_run:
         _check_roots(settings)
     from medaug.benchmarks.launch import run_benchmark
-    from medaug.benchmarks.tables import plan_of, results_of
+    from medaug.benchmarks.plan import plan_of
+    from medaug.benchmarks.results import results_of
 
     if dry_run:
         return plan_of(settings, folder, jobs)

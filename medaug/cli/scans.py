@@ -317,7 +317,7 @@ def synth_ct(
 
 
 def _tell_comparison(found: dict[str, Any]) -> None:
-    from medaug.report.comparison import comparison_text
+    from medaug.report.terminal import comparison_text
 
     say(comparison_text(found), lines=True)
 

@@ -6,7 +6,7 @@ arm is one line in `ARMS`; a user's own is one entry of `evaluation.own_arms`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,6 +21,8 @@ from medaug.experiment.own_arms import build_own
 from medaug.transforms.baselines import NEEDS, build_baseline
 
 REFERENCE = "standard"
+ArmPair = tuple[str, str]
+"""An arm, and the reference that it is compared with."""
 ONLINE: tuple[Synthetic, ...] = ("online", "removed")
 """What is made while a network trains."""
 
@@ -137,9 +139,51 @@ def check_arms(config: PipelineConfig) -> None:
 
 
 def _is_possible(arm: Arm, config: PipelineConfig) -> bool:
-    if config.domain == "ct":
+    if config.target is not None:
         return arm.synthetic in (None, "written")
     return not arm.target and (arm.synthetic not in ONLINE or config.learns_online)
+
+
+def gan_arms(arms: Iterable[str], known: Mapping[str, Arm] = ARMS) -> list[str]:
+    """Those with synthetic samples, the one of main interest first, whatever the order and the scores.
+
+    An arm that differs from the reference by the GAN alone says what the GAN does; one with a baseline or a transform
+    of its own besides, or without the standard augmentation, does not.
+    """
+    order = list(known)
+
+    def interest(name: str) -> tuple[bool, int]:
+        arm = known[name]
+        return not arm.standard or arm.baseline is not None or arm.own is not None, order.index(name)
+
+    return sorted((name for name in arms if name in known and known[name].synthetic), key=interest)
+
+
+def pairs_of(arms: Iterable[str], known: Mapping[str, Arm] = ARMS) -> tuple[list[ArmPair], list[ArmPair]]:
+    """Which arms are compared, as (arm, reference): all with the reference, and GAN arms with their rivals.
+
+    Rivals are all that need no GAN, but the reference, which is among the first, and ceilings, which are no method.
+    """
+    names = list(arms)
+    to_standard = [(arm, REFERENCE) for arm in names if arm != REFERENCE and REFERENCE in names]
+    plain = [arm for arm in plain_arms(names, known) if arm != REFERENCE]
+    gan = [arm for arm in names if arm in known and known[arm].synthetic]
+    return to_standard, [(arm, rival) for arm in gan for rival in plain]
+
+
+def n_asked(arms: Iterable[str], known: Mapping[str, Arm] = ARMS) -> int:
+    """How many verdicts are asked, each of which is corrected for all."""
+    return sum(not is_ceiling(arm) for pairs in pairs_of(arms, known) for arm, _ in pairs)
+
+
+def plain_arms(arms: Iterable[str], known: Mapping[str, Arm]) -> list[str]:
+    """Those that need no GAN, without ceilings."""
+    return [arm for arm in arms if arm in known and not (known[arm].synthetic or is_ceiling(arm))]
+
+
+def is_ceiling(arm: str) -> bool:
+    """Whether it trains on labels that no method has, and so is none."""
+    return arm in ARMS and ARMS[arm].target
 
 
 class _Bank(Sequence):

@@ -1,9 +1,9 @@
-"""The cells of an evaluation: one trained network each, kept as long as what it was made of is the same.
+"""The files of cells, each kept as long as what it was made of is the same.
 
-`evaluation/cells/<arm>-seed<k>.json` holds {"arm", "seed", "made_of", ...}; `made_of` is a fingerprint of the data and
-of every setting but which arms and seeds there are; of a user's own arm its own settings too. So an evaluation with
-more arms or seeds trains the new ones only. In a benchmark, which may ask for several synthetic ratios, a cell with one
-is `<arm>-seed<k>-ratio<r>.json`.
+`evaluation/cells/<arm>-seed<k>.json` holds a `Cell` with "made_of", a fingerprint of the data and of every setting but
+which arms and seeds there are; of a user's own arm its own settings too. So an evaluation with more arms or seeds
+trains the new ones only. In a benchmark, which may ask for several synthetic ratios, a cell with one is
+`<arm>-seed<k>-ratio<r>.json`.
 """
 
 from __future__ import annotations
@@ -14,19 +14,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from medaug.config import EvaluationConfig
 from medaug.data.atomic import read_json, to_json, write_json
 from medaug.errors import DataError
+from medaug.experiment.records import Cell, Summary
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import essential, fingerprint
 
 logger = logging.getLogger(__name__)
 
-Cell = dict[str, Any]
 SEAL = "sha256"
-"""The key of a fingerprint of all else in a cell."""
+"""The key of a fingerprint of all else in a cell's file."""
 NOT_OF_A_CELL = dict.fromkeys(("arms", "own_arms", "seeds", "size_limits_mm"))
 """Settings that say which cells there are, and how they are summed up."""
 
@@ -47,29 +45,24 @@ def cell_path(run: RunDir, arm: str, seed: int, ratio: float | None = None) -> P
     return run.evaluation / "cells" / f"{arm}-seed{seed}{'' if ratio is None else f'-ratio{ratio:g}'}.json"
 
 
+def read_cell(path: Path) -> Cell:
+    """The cell in this file.
+
+    Raises:
+        DataError: naming the file, and what of it cannot be read.
+    """
+    return Cell.from_json(read_json(path))
+
+
 def is_kept(path: Path, source: str) -> bool:
     """Whether there is a cell that was made of this, as it was written."""
-    return bool(_whole_cell(path).get("made_of") == source)
+    return path.exists() and _sealed(path).get("made_of") == source
 
 
 def keep_cell(path: Path, source: str, cell: Cell) -> None:
-    cell = json.loads(to_json(cell | {"made_of": source}))
-    write_json(path, cell | {SEAL: fingerprint(cell)})
-
-
-def _whole_cell(path: Path) -> Cell:
-    """The cell in this file; an empty one if there is none, or it was cut or changed since it was written."""
-    if not path.exists():
-        return {}
-    try:
-        cell = read_json(path)
-    except DataError as error:
-        logger.warning("%s; the cell is trained again", error)
-        return {}
-    if cell.get(SEAL) != fingerprint({key: value for key, value in cell.items() if key != SEAL}):
-        logger.warning("%s: changed since it was written; the cell is trained again", path)
-        return {}
-    return dict(cell)
+    """Writes a cell, sealed, with what it was made of."""
+    values = json.loads(to_json(cell.to_json() | {"made_of": source}))
+    write_json(path, values | {SEAL: fingerprint(values)})
 
 
 def trained_cells(
@@ -77,22 +70,36 @@ def trained_cells(
 ) -> dict[str, list[Cell]]:
     """`cells_of`, those that are missing trained first; what was made of something else than `source` is removed."""
     for path in (run.evaluation / "cells").glob("[!.]*.json"):
-        cell = _whole_cell(path)
-        if cell.get("made_of") != of_arm(source, settings, cell.get("arm", "")):
+        values = _sealed(path)
+        if values.get("made_of") != of_arm(source, settings, values.get("arm", "")):
             path.unlink()
     for seed in settings.seeds:
         for arm in settings.arms:
             path = cell_path(run, arm, seed)
             if not path.exists():
                 keep_cell(path, of_arm(source, settings, arm), train(arm, seed))
-    return cells_of(run, settings)
+    return cells_of(run, settings.arms, settings.seeds)
 
 
-def cells_of(run: RunDir, settings: EvaluationConfig) -> dict[str, list[Cell]]:
-    """By arm, one a seed, of the arms and seeds asked for."""
-    return {arm: [read_json(cell_path(run, arm, seed)) for seed in settings.seeds] for arm in settings.arms}
+def cells_of(run: RunDir, arms: Sequence[str], seeds: Sequence[int]) -> dict[str, list[Cell]]:
+    """By arm, one a seed."""
+    return {arm: [read_cell(cell_path(run, arm, seed)) for seed in seeds] for arm in arms}
 
 
-def score_table(cells: Sequence[Cell], patients: Sequence[str], metric: str) -> np.ndarray:
-    """(patients, cells) of a metric that every patient has alone."""
-    return np.array([[cell["scores"][patient][metric] for cell in cells] for patient in patients])
+def cells_behind(summary: Summary, run: RunDir, test: str = "") -> list[Cell]:
+    """The cells that a summary is of, with the scores of its test set."""
+    found = cells_of(run, list(summary.arms), summary.seeds)
+    return [cell.on_test(test) for members in found.values() for cell in members]
+
+
+def _sealed(path: Path) -> dict[str, Any]:
+    """What a cell's file holds; nothing if it was cut or changed since it was written."""
+    try:
+        values = read_json(path)
+    except DataError as error:
+        logger.warning("%s; the cell is trained again", error)
+        return {}
+    if values.get(SEAL) != fingerprint({key: value for key, value in values.items() if key != SEAL}):
+        logger.warning("%s: changed since it was written; the cell is trained again", path)
+        return {}
+    return dict(values)

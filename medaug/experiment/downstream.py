@@ -33,8 +33,9 @@ from medaug.evaluation.samples import (
 )
 from medaug.evaluation.segmentation import SegmentationConfig, predict, train_segmenter
 from medaug.experiment.arms import Arm, arms_of
-from medaug.experiment.cells import score_table
 from medaug.experiment.online import OnlineInsertion, OnlineRemoval
+from medaug.experiment.records import Cell, PatientScores, SliceScores
+from medaug.experiment.summary import score_table
 from medaug.progress import track
 from medaug.volumes import Window, length_unit
 
@@ -78,24 +79,22 @@ class Downstream(ABC):
         """The scores of a patient, the main one first."""
 
     def cell(
-        self, name: str, arm: Arm, seed: int, also: Callable[[torch.nn.Module, dict[str, Any]], None] | None = None
-    ) -> dict[str, Any]:
-        """Trains one network and scores it on every patient: "scores" by patient and metric, and the losses.
+        self, name: str, arm: Arm, seed: int, also: Callable[[torch.nn.Module, PatientScores], None] | None = None
+    ) -> Cell:
+        """Trains one network and scores it on every patient.
 
         Args:
-            also: is given the network and its results before the network is forgotten.
+            also: is given the network and its scores before the network is forgotten.
         """
         insertion = self.synthetic_of(arm)
         before = insertion.without_room if isinstance(insertion, OnlineInsertion) else 0
         network, losses = self.fitted(name, arm, seed)
-        results = self.results(network)
+        found = self.results(network)
         if also is not None:
-            also(network, results)
-        counted = {}
-        if isinstance(insertion, OnlineInsertion):
-            counted["without_room"] = insertion.without_room - before
+            also(network, found)
+        counted = insertion.without_room - before if isinstance(insertion, OnlineInsertion) else None
         unit = length_unit(*self.entries)
-        return {"arm": name, "seed": seed, **results, "losses": losses, "length_unit": unit, **counted}
+        return Cell(arm=name, seed=seed, losses=losses, length_unit=unit, without_room=counted, **vars(found))
 
     @property
     def sample_size(self) -> tuple[int, ...] | None:
@@ -140,15 +139,16 @@ class Downstream(ABC):
 
             return self.trained(arm, seed, on_update), losses
 
-    def results(self, network: torch.nn.Module) -> dict[str, Any]:
-        """What a network scores, by patient and metric, as JSON; "scores" among it."""
-        results: dict[str, Any] = {}
+    def results(self, network: torch.nn.Module) -> PatientScores:
+        """What a network scores on every patient."""
         patients = sorted({entry["patient"] for entry in self.entries})
+        found = []
         with track("score patients", len(patients)) as tracker:
             for patient in patients:
-                results[patient] = self.scored(network, [e for e in self.entries if e["patient"] == patient])
+                entries = [entry for entry in self.entries if entry["patient"] == patient]
+                found.append(self.scored(network, patient, entries))
                 tracker.advance()
-        return self.gathered(results)
+        return PatientScores.joined(found)
 
     @property
     def size_limits_mm(self) -> tuple[float, ...]:
@@ -169,15 +169,11 @@ class Downstream(ABC):
         """One network."""
 
     @abstractmethod
-    def scored(self, network: torch.nn.Module, entries: list[dict[str, Any]]) -> Any:
-        """One patient's result, from its cases."""
+    def scored(self, network: torch.nn.Module, patient: str, entries: list[dict[str, Any]]) -> PatientScores:
+        """One patient's scores, from the patient's cases."""
 
     @abstractmethod
-    def gathered(self, results: dict[str, Any]) -> dict[str, Any]:
-        """What the cell keeps of the results by patient, as JSON; "scores" among it."""
-
-    @abstractmethod
-    def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
+    def table(self, cells: Sequence[PatientScores], patients: Sequence[str], metric: str) -> np.ndarray:
         """Scores (P, S), one column a cell, whose mean is the arm's figure."""
 
 
@@ -223,8 +219,8 @@ class Segmentation(Downstream):
         )
         return train_segmenter(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
 
-    def scored(self, network: torch.nn.Module, entries: list[dict[str, Any]]) -> dict[str, Any]:
-        """Its "scores", and its "detection": the lesions found and what was found beside them."""
+    def scored(self, network: torch.nn.Module, patient: str, entries: list[dict[str, Any]]) -> PatientScores:
+        """Also counts the lesions that were found, and what was found beside them."""
         pairs = [self.segmented(network, entry) for entry in entries]
         classes = self.config.data.class_names
         outlined = [
@@ -236,28 +232,19 @@ class Segmentation(Downstream):
         pairs = [
             (p.reshape(t.shape + (1,) * (dims - t.ndim)), t.reshape(t.shape + (1,) * (dims - t.ndim))) for p, t in pairs
         ]
-        return {"scores": self._scores(pairs, spacing_mm[:dims]), "detection": count_detections(outlined, len(classes))}
-
-    def _scores(self, pairs: list[tuple[np.ndarray, np.ndarray]], spacing_mm: Sequence[float]) -> dict[str, float]:
-        tolerance_mm, classes = self.config.evaluation.tolerance_mm, self.config.data.class_names
+        tolerance_mm = self.config.evaluation.tolerance_mm
         by_class = [
-            score_patient([(p == number, t == number) for p, t in pairs], spacing_mm, tolerance_mm)
+            score_patient([(p == number, t == number) for p, t in pairs], spacing_mm[:dims], tolerance_mm)
             for number in range(1, len(classes) + 1)
         ]
-        means = {name: float(np.mean([scores[name] for scores in by_class])) for name in METRICS}
-        if len(classes) == 1:
-            return means
-        own = {
-            f"{name}{CLASS_SEPARATOR}{kind}": value
-            for kind, scores in zip(classes, by_class, strict=True)
-            for name, value in scores.items()
-        }
-        return means | own
+        scores: dict[str, float | None] = {name: float(np.mean([own[name] for own in by_class])) for name in METRICS}
+        if len(classes) > 1:
+            for kind, own in zip(classes, by_class, strict=True):
+                scores |= {f"{name}{CLASS_SEPARATOR}{kind}": value for name, value in own.items()}
+        counted = count_detections(outlined, len(classes))
+        return PatientScores(scores={patient: scores}, detection={patient: counted})
 
-    def gathered(self, results: dict[str, Any]) -> dict[str, Any]:
-        return {part: {patient: r[part] for patient, r in results.items()} for part in ("scores", "detection")}
-
-    def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
+    def table(self, cells: Sequence[PatientScores], patients: Sequence[str], metric: str) -> np.ndarray:
         return score_table(cells, patients, metric)
 
     def segmented(self, network: torch.nn.Module, entry: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -345,7 +332,8 @@ class Classification(Downstream):
         )
         return train_classifier(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
 
-    def scored(self, network: torch.nn.Module, entries: list[dict[str, Any]]) -> Scored:
+    def scored(self, network: torch.nn.Module, patient: str, entries: list[dict[str, Any]]) -> PatientScores:
+        """The metrics of a patient alone are None where all slices are of one kind; all probabilities are kept."""
         probabilities, tumor = [], []
         for view in views_of(entries, self.folder, self.config.data.spatial_dims):
             patches = list(patches_of(view.read(self.folder), self.config.evaluation.patch_size))
@@ -353,29 +341,27 @@ class Classification(Downstream):
                 images = np.stack([filled_up(image, self.sample_size) for image, _ in patches])[:, None]
                 probabilities.append(tumor_probability(network, torch.from_numpy(images), self.network_config))
                 tumor += [bool(label.any()) for _, label in patches]
-        return Scored(torch.cat(probabilities).double().numpy(), np.array(tumor))
+        found = Scored(torch.cat(probabilities).double().numpy(), np.array(tumor))
+        slices = SliceScores([round(float(x), 6) for x in found.scores], found.tumor.tolist())
+        return PatientScores(scores={patient: within_patient(found)}, slices={patient: slices})
 
-    def gathered(self, results: dict[str, Any]) -> dict[str, Any]:
-        """The metrics of a patient alone (None where all slices are of one kind), and all probabilities."""
-        return {
-            "scores": {patient: within_patient(scored) for patient, scored in results.items()},
-            "slices": {
-                patient: {"probability": [round(float(x), 6) for x in s.scores], "tumor": s.tumor.tolist()}
-                for patient, s in results.items()
-            },
-        }
-
-    def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
+    def table(self, cells: Sequence[PatientScores], patients: Sequence[str], metric: str) -> np.ndarray:
         columns = []
         for cell in cells:
-            slices = [cell["slices"][patient] for patient in patients]
-            scored = [Scored(np.array(s["probability"]), np.array(s["tumor"])) for s in slices]
+            slices = [cell.slices[patient] for patient in patients]
+            scored = [Scored(np.array(s.probability), np.array(s.tumor)) for s in slices]
             columns.append(pseudo_values(scored, POOLED_METRICS[metric].score))
         return np.stack(columns, axis=1)
 
 
 DOWNSTREAM: dict[str, type[Downstream]] = {kind.name: kind for kind in (Segmentation, Classification)}
 """By `evaluation.task`."""
+
+
+def scoring_of(config: PipelineConfig) -> Downstream:
+    """The configured kind with nothing to train on: it knows the metrics and the arms."""
+    nobody = ViewFolder([], Path())
+    return DOWNSTREAM[config.evaluation.task](config, nobody, None, nobody, [], Path())
 
 
 def check_network(config: PipelineConfig) -> None:

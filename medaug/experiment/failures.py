@@ -7,7 +7,7 @@ without training or predicting again. It holds images of patients: it is never e
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from medaug.data.opening import check_regular
 from medaug.data.prepared import View
 from medaug.errors import DataError
 from medaug.experiment.downstream import Downstream, Segmentation
+from medaug.experiment.records import PatientScores
 
 WORST = 6
 """Patients kept of a cell."""
@@ -39,23 +40,23 @@ def failures_path(cell: Path) -> Path:
     return cell.parent.parent / "failures" / f"{cell.stem}.npz"
 
 
-def keep_failures(path: Path, task: Downstream, network: torch.nn.Module, results: dict[str, Any]) -> None:
+def keep_failures(path: Path, task: Downstream, network: torch.nn.Module, found: PatientScores) -> None:
     """Writes the worst patients by the main metric, each by the slice with most voxels outlined wrongly.
 
     A task other than segmentation outlines nothing: of it nothing is kept.
 
     Args:
-        results: of this network; "scores" by patient and metric.
+        found: by this network.
     """
     if not isinstance(task, Segmentation):
         return
-    scores: dict[str, dict[str, Any]] = results["scores"]
     metric, rule = next(iter(task.metrics.items()))
+    scores = {patient: values[metric] or 0.0 for patient, values in found.scores.items()}
     sign = 1 if rule.higher_is_better else -1
-    worst = sorted(scores, key=lambda patient: (sign * scores[patient][metric], patient))[:WORST]
+    worst = sorted(scores, key=lambda patient: (sign * scores[patient], patient))[:WORST]
     arrays: dict[str, np.ndarray] = {
         "patients": np.array(worst, dtype=np.str_),
-        "scores": np.array([scores[patient][metric] for patient in worst], dtype=np.float64),
+        "scores": np.array([scores[patient] for patient in worst], dtype=np.float64),
     }
     for number, patient in enumerate(worst):
         image, truth, prediction = _worst_slice(task, network, patient)

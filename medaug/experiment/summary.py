@@ -1,23 +1,15 @@
 """From the cells of an evaluation to its summary: figures by arm with intervals, arms compared, scores as a table.
 
-A cell is one trained network: {"arm", "seed", "scores": {patient: {metric: value}}, ...}. Every test set of an
-evaluation has one summary:
-
-{"task", "patients", "seeds", "metrics": {metric: {"title", "unit", "higher_is_better"}}, "arms": {arm: {metric:
-interval}}, "gan_arms": [...], "comparisons": [...], "rivals": [...]}: `comparisons` are of every arm against the
-reference, `rivals` of every GAN arm against every other arm that needs no GAN, with "best" for the best of those where
-it is better than the reference (see `best_rivals`). Where the cells counted lesions there is "detection" too (see
-`detection`).
-
-Those by the main metric have a verdict, and are corrected for each other, rivals included: `asked_pairs` says which.
-Those by other metrics, and of ceilings, are shown with their intervals, without a verdict.
+Every test set has one `Summary` (see `records`). Comparisons by the main metric have a verdict, and are corrected for
+each other, rivals included: `arms.pairs_of` says which. Those by other metrics, and of ceilings, are shown with their
+intervals, without a verdict. Where the cells counted lesions, they are summed up too.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,24 +17,34 @@ import numpy as np
 from medaug.audits.measures.similarity import IMAGE_METRICS
 from medaug.data.atomic import write_json, write_text
 from medaug.data.tables import csv_text
-from medaug.evaluation.intervals import mean_interval
+from medaug.evaluation.detection import LEAST_PATIENTS, Rate, rate_interval, rates, ratio_scores
+from medaug.evaluation.intervals import Interval, mean_interval
 from medaug.evaluation.statistics import Comparison, compare, holm, without_verdict
-from medaug.experiment.arms import ARMS, REFERENCE, Arm
-from medaug.experiment.cells import score_table
-from medaug.experiment.detection import Cells, detection_summary
+from medaug.experiment.arms import ARMS, REFERENCE, Arm, ArmPair, gan_arms, is_ceiling, pairs_of, plain_arms
+from medaug.experiment.records import (
+    Cell,
+    Detection,
+    Evaluation,
+    MetricFacts,
+    PatientScores,
+    RateDifference,
+    RateFacts,
+    Summary,
+    TranslationFacts,
+)
 from medaug.runs.folder import RunDir
 from medaug.volumes import length_unit
 
+Cells = Mapping[str, Sequence[Cell]]
+"""By arm, one a seed."""
 Tables = Mapping[str, Mapping[str, np.ndarray]]
 """By arm and metric, (patients, seeds)."""
-ArmPair = tuple[str, str]
-"""An arm, and the reference that it is compared with."""
 
 
 class Scoring(Protocol):
     """What is known of the scores: a name, the metrics (the main one first), and their tables.
 
-    `size_limits_mm` parts the lesions that cells counted into size classes; where none did, nobody asks for it.
+    `arms` are those that there are, and `size_limits_mm` parts the lesions that cells counted into size classes.
     """
 
     @property
@@ -52,208 +54,218 @@ class Scoring(Protocol):
     def metrics(self) -> Mapping[str, Any]: ...
 
     @property
+    def arms(self) -> Mapping[str, Arm]: ...
+
+    @property
     def size_limits_mm(self) -> tuple[float, ...]: ...
 
-    def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray: ...
+    def table(self, cells: Sequence[PatientScores], patients: Sequence[str], metric: str) -> np.ndarray:
+        """(patients, cells)."""
 
 
-def gan_arms(arms: Iterable[str], known: Mapping[str, Arm] = ARMS) -> list[str]:
-    """Those with synthetic samples, the one of main interest first, whatever the order and the scores.
-
-    An arm that differs from the reference by the GAN alone says what the GAN does; one with a baseline or a transform
-    of its own besides, or without the standard augmentation, does not.
-    """
-    order = list(known)
-
-    def interest(name: str) -> tuple[bool, int]:
-        arm = known[name]
-        return not arm.standard or arm.baseline is not None or arm.own is not None, order.index(name)
-
-    return sorted((name for name in arms if name in known and known[name].synthetic), key=interest)
-
-
-def pairs_of(arms: Iterable[str], known: Mapping[str, Arm] = ARMS) -> tuple[list[ArmPair], list[ArmPair]]:
-    """Which arms are compared, as (arm, reference): all with the reference, and GAN arms with their rivals.
-
-    Rivals are all that need no GAN, but the reference, which is among the first, and ceilings, which are no method.
-    """
-    names = list(arms)
-    to_standard = [(arm, REFERENCE) for arm in names if arm != REFERENCE and REFERENCE in names]
-    plain = [arm for arm in _plain(names, known) if arm != REFERENCE]
-    gan = [arm for arm in names if arm in known and known[arm].synthetic]
-    return to_standard, [(arm, rival) for arm in gan for rival in plain]
-
-
-def n_asked(arms: Iterable[str], known: Mapping[str, Arm] = ARMS) -> int:
-    """How many verdicts are asked, each of which is corrected for all."""
-    return sum(not _is_ceiling(arm) for pairs in pairs_of(arms, known) for arm, _ in pairs)
-
-
-def write_summary(run: RunDir, cells: Cells, patients: Sequence[str], task: Scoring) -> None:
+def write_summary(run: RunDir, cells: Cells, patients: Sequence[str], scoring: Scoring) -> None:
     """`summary.json` and `scores.csv` of an evaluation with one test set."""
-    write_text(run.evaluation / "scores.csv", scores_csv(cells, patients, task))
-    write_json(run.evaluation / "summary.json", summarized(cells, patients, task))
+    write_text(run.evaluation / "scores.csv", scores_csv(cells, patients, scoring))
+    write_json(run.evaluation / "summary.json", summarized(cells, patients, scoring).to_json())
 
 
-def write_domain_summary(run: RunDir, cells: Cells, tasks: Mapping[str, Scoring]) -> None:
+def write_domain_summary(run: RunDir, cells: Cells, scorings: Mapping[str, Scoring]) -> None:
     """`summary.json` and a table of scores for each test set, from its cells."""
     tests = {}
-    for name, task in tasks.items():
-        of_test = {arm: [cell | cell["tests"][name] for cell in members] for arm, members in cells.items()}
-        patients = sorted(next(iter(of_test.values()))[0]["scores"])
-        write_text(run.evaluation / f"scores-{name}.csv", scores_csv(of_test, patients, task))
-        tests[name] = summarized(of_test, patients, task)
-    lesions = _lesions([cell["lesions"] for members in cells.values() for cell in members if "lesions" in cell])
-    write_json(
-        run.evaluation / "summary.json",
-        {"task": "segmentation", "tests": tests} | ({"lesions": lesions} if lesions else {}),
-    )
+    for name, scoring in scorings.items():
+        of_test = {arm: [cell.on_test(name) for cell in members] for arm, members in cells.items()}
+        patients = sorted(next(iter(of_test.values()))[0].scores)
+        write_text(run.evaluation / f"scores-{name}.csv", scores_csv(of_test, patients, scoring))
+        tests[name] = summarized(of_test, patients, scoring)
+    lesions: dict[str, Counter[str]] = {}
+    for cell in (cell for members in cells.values() for cell in members):
+        for kind, by_patient in cell.lesions.items():
+            for counts in by_patient.values():
+                lesions.setdefault(kind, Counter()).update(counts)
+    found = Evaluation(tests, {kind: dict(total) for kind, total in lesions.items()})
+    write_json(run.evaluation / "summary.json", found.to_json())
 
 
-def write_translation_summary(run: RunDir, cells: Cells, facts: dict[str, Any]) -> None:
+def write_translation_summary(run: RunDir, cells: Cells, facts: TranslationFacts) -> None:
     """Scores by arm with intervals, and for every metric the method against the better of the trivial translations."""
-    scoring = _ImageScoring()
-    patients = list(next(iter(cells.values()))[0]["scores"])
+    scoring, patients = ImageScoring(), list(next(iter(cells.values()))[0].scores)
     method, *trivial = cells
-
-    def against_the_better(tables: Tables, metric: str) -> list[ArmPair]:
-        better = max if IMAGE_METRICS[metric].higher_is_better else min
-        return [(method, better(trivial, key=lambda arm: float(tables[arm][metric].mean())))]
-
-    summary = summarized(cells, patients, scoring, against_the_better) | {"gan_arms": [method]}
+    tables = _tables(cells, patients, scoring)
+    pairs = []
+    for metric, rule in IMAGE_METRICS.items():
+        means = {arm: float(tables[arm][metric].mean()) for arm in trivial}
+        better = max if rule.higher_is_better else min
+        pairs.append((metric, (method, better(means, key=means.__getitem__))))
+    summary = replace(summarized(cells, patients, scoring, pairs), gan_arms=[method], translation=facts)
     write_text(run.evaluation / "scores.csv", scores_csv(cells, patients, scoring))
-    write_json(run.evaluation / "summary.json", summary | facts)
+    write_json(run.evaluation / "summary.json", summary.to_json())
 
 
 def summarized(
-    cells: Cells, patients: Sequence[str], task: Scoring, pairs: Callable[[Tables, str], list[ArmPair]] | None = None
-) -> dict[str, Any]:
+    cells: Cells, patients: Sequence[str], scoring: Scoring, pairs: Sequence[tuple[str, ArmPair]] | None = None
+) -> Summary:
     """The summary of one test set.
 
     Args:
         cells: in every arm the same seeds.
-        task: what the cells were trained for.
-        pairs: which arms are compared with which, by metric; none: every other arm with the reference.
+        scoring: of what the cells were trained for.
+        pairs: (metric, arms) to compare; none: every other arm with the reference by every metric, and rivals.
     """
-    unit = length_unit(*(cell for members in cells.values() for cell in members))
-    units = {name: unit if metric.unit == "mm" else metric.unit for name, metric in task.metrics.items()}
-    tables = {
-        arm: {metric: task.table(members, patients, metric) for metric in task.metrics}
-        for arm, members in cells.items()
+    unit, known, main = _unit(cells), scoring.arms, next(iter(scoring.metrics))
+    metrics = {
+        name: MetricFacts(metric.title, unit if metric.unit == "mm" else metric.unit, metric.higher_is_better)
+        for name, metric in scoring.metrics.items()
     }
-    arms = {
-        arm: {metric: _interval(task, metric, table) for metric, table in by_metric.items()}
-        for arm, by_metric in tables.items()
-    }
-    known, main = getattr(task, "arms", ARMS), next(iter(task.metrics))  # with the user's own, where there can be any
-    to_standard, rivals = pairs_of(cells, known) if pairs is None else ([], [])
-    asked = [
-        (metric, pair) for metric in task.metrics for pair in (to_standard if pairs is None else pairs(tables, metric))
-    ]
+    tables = _tables(cells, patients, scoring)
+    to_standard, to_rivals = pairs_of(cells, known) if pairs is None else ([], [])
+    asked = [(metric, pair) for metric in metrics for pair in to_standard] if pairs is None else list(pairs)
     compared = [
-        _compare(task, tables, metric, *pair, units[metric])
-        for metric, pair in [*asked, *((main, pair) for pair in rivals)]
+        compare(
+            tables[arm][metric],
+            tables[reference][metric],
+            metric=metric,
+            rng=np.random.RandomState(0),
+            arm=arm,
+            higher_is_better=metrics[metric].higher_is_better,
+            reference=reference,
+            unit=metrics[metric].unit or "",
+        )
+        for metric, (arm, reference) in [*asked, *((main, pair) for pair in to_rivals)]
     ]
-    compared, best = _with_verdicts(compared, main), _best_plain(task, tables, known)
-    return {
-        "task": task.name,
-        "patients": list(patients),
-        "seeds": [cell["seed"] for cell in next(iter(cells.values()))],
-        "metrics": {
-            name: {"title": m.title, "unit": units[name], "higher_is_better": m.higher_is_better}
-            for name, m in task.metrics.items()
+    compared = _with_verdicts(compared, main)
+    sign = 1 if metrics[main].higher_is_better else -1
+    plain = plain_arms(tables, known)
+    counted = all(cell.detection for members in cells.values() for cell in members)
+    return Summary(
+        task=scoring.name,
+        patients=list(patients),
+        seeds=[cell.seed for cell in next(iter(cells.values()))],
+        metrics=metrics,
+        arms={
+            arm: {
+                name: mean_interval(table, np.random.RandomState(0)).within(*scoring.metrics[name].bounds)
+                for name, table in by_metric.items()
+            }
+            for arm, by_metric in tables.items()
         },
-        "arms": arms,
-        "gan_arms": gan_arms(cells, known),
-        "comparisons": [asdict(c) for c in compared[: len(asked)]],
-        "rivals": [asdict(c) | {"best": c.reference == best} for c in compared[len(asked) :]],
-    } | _detection(cells, patients, task, unit)
+        gan_arms=gan_arms(cells, known),
+        comparisons=compared[: len(asked)],
+        rivals=compared[len(asked) :],
+        best=max(plain, key=lambda arm: sign * float(tables[arm][main].mean()), default=REFERENCE),
+        detection=detected(cells, patients, scoring.size_limits_mm, unit) if counted else None,
+    )
 
 
-def best_rivals(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Of every GAN arm against the best arm without one; none where that is the reference."""
-    return [c for c in summary["rivals"] if c.get("best", True)]  # older summaries hold no others
-
-
-def scores_csv(cells: Cells, patients: Sequence[str], task: Scoring) -> str:
+def scores_csv(cells: Cells, patients: Sequence[str], scoring: Scoring) -> str:
     """A row a patient and cell; blank where a metric is not defined for a patient alone.
 
     Where lengths are not in mm, a last column says in what they are.
     """
-    rows, unit = [], length_unit(*(cell for members in cells.values() for cell in members))
+    unit = _unit(cells)
     said = {} if unit == "mm" else {"length_unit": unit}
-    for arm, members in cells.items():
-        for cell in members:
-            for patient in patients:
-                scores = [cell["scores"][patient][metric] for metric in task.metrics]
-                rows.append(
-                    [arm, cell["seed"], patient, *("" if x is None else round(x, 5) for x in scores), *said.values()]
-                )
-    return csv_text(["arm", "seed", "patient", *task.metrics, *said], rows)
+    rows = [
+        [arm, cell.seed, patient, *rounded_scores(cell, patient, scoring), *said.values()]
+        for arm, members in cells.items()
+        for cell in members
+        for patient in patients
+    ]
+    return csv_text(["arm", "seed", "patient", *scoring.metrics, *said], rows)
 
 
-def _detection(cells: Cells, patients: Sequence[str], task: Scoring, unit: str) -> dict[str, Any]:
-    if not all("detection" in cell for members in cells.values() for cell in members):
-        return {}
-    return {"detection": detection_summary(cells, patients, task.size_limits_mm, unit)}
+def rounded_scores(cell: Cell, patient: str, scoring: Scoring) -> list[float | str]:
+    """As a table has them; blank where a metric is not defined for a patient alone."""
+    scores = [cell.scores[patient][metric] for metric in scoring.metrics]
+    return ["" if score is None else round(score, 5) for score in scores]
 
 
-def _lesions(parts: Sequence[dict[str, dict[str, dict[str, int]]]]) -> dict[str, dict[str, int]]:
-    """By kind of image the counts of all patients and cells together."""
-    totals: dict[str, Counter[str]] = {}
-    for part in parts:
-        for kind, by_patient in part.items():
-            for counts in by_patient.values():
-                totals.setdefault(kind, Counter()).update(counts)
-    return {kind: dict(total) for kind, total in totals.items()}
+def score_table(cells: Sequence[PatientScores], patients: Sequence[str], metric: str) -> np.ndarray:
+    """(patients, cells) of a metric that every patient has alone."""
+    return np.array([[cell.scores[patient][metric] for cell in cells] for patient in patients])
 
 
-class _ImageScoring:
-    """Image metrics, a column a seed (there is one)."""
+class ImageScoring:
+    """Image metrics of a translation, a column a seed (there is one)."""
 
     name = "translation"
     metrics = IMAGE_METRICS
+    arms = ARMS
     size_limits_mm = ()
 
-    def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
+    def table(self, cells: Sequence[PatientScores], patients: Sequence[str], metric: str) -> np.ndarray:
         return score_table(cells, patients, metric)
+
+
+def detected(cells: Cells, patients: Sequence[str], size_limits_mm: Sequence[float], unit: str = "mm") -> Detection:
+    """Sensitivity by size class and false positives, with intervals for new patients and seeds."""
+    counts = [next(iter(cells.values()))[0].detection[patient] for patient in patients]
+    known = rates(size_limits_mm, unit)
+    chances = {name: np.array([rate.chances(c) for c in counts]) for name, rate in known.items()}
+    scores = {
+        arm: {name: _rate_scores(members, patients, rate, chances[name]) for name, rate in known.items()}
+        for arm, members in cells.items()
+    }
+    return Detection(
+        dimensions=sorted({c["dimensions"] for c in counts}),
+        rates={
+            name: RateFacts(
+                rate.title,
+                rate.short,
+                rate.of,
+                int(chances[name].sum()),
+                int(np.count_nonzero(chances[name])),
+                rate.higher_is_better,
+                rate.diameters_mm,
+            )
+            for name, rate in known.items()
+        },
+        arms={
+            arm: {
+                name: None if table is None else rate_interval(known[name], table, np.random.RandomState(0))
+                for name, table in by_rate.items()
+            }
+            for arm, by_rate in scores.items()
+        },
+        differences=[
+            RateDifference(arm, REFERENCE, name, _difference(table, scores[REFERENCE][name], known[name]))
+            for arm, by_rate in scores.items()
+            if arm != REFERENCE and REFERENCE in scores
+            for name, table in by_rate.items()
+        ],
+    )
+
+
+def _rate_scores(
+    members: Sequence[Cell], patients: Sequence[str], rate: Rate, chances: np.ndarray
+) -> np.ndarray | None:
+    """A row a patient who has any chances and a column a seed; None where such patients are too few."""
+    if np.count_nonzero(chances) < LEAST_PATIENTS:
+        return None
+    events = [[rate.events(cell.detection[patient]) for cell in members] for patient in patients]
+    return ratio_scores(np.array(events), chances)
+
+
+def _difference(table: np.ndarray | None, reference: np.ndarray | None, rate: Rate) -> Interval | None:
+    """Paired by patient and seed."""
+    if table is None or reference is None:
+        return None
+    most = rate.bounds[1]
+    return mean_interval(table - reference, np.random.RandomState(0)).within(-most, most)
+
+
+def _tables(cells: Cells, patients: Sequence[str], scoring: Scoring) -> dict[str, dict[str, np.ndarray]]:
+    return {
+        arm: {metric: scoring.table(members, patients, metric) for metric in scoring.metrics}
+        for arm, members in cells.items()
+    }
+
+
+def _unit(cells: Cells) -> str:
+    """Of the lengths in the cells' scores."""
+    return length_unit(*(vars(cell) for members in cells.values() for cell in members))
 
 
 def _with_verdicts(compared: Sequence[Comparison], main: str) -> list[Comparison]:
     """Those by the main metric corrected for each other; the others, and those of ceilings, without a verdict."""
-    asked = [c.metric == main and not _is_ceiling(c.arm) for c in compared]
+    asked = [c.metric == main and not is_ceiling(c.arm) for c in compared]
     corrected = iter(holm([c for c, is_asked in zip(compared, asked, strict=True) if is_asked]))
     return [next(corrected) if is_asked else without_verdict(c) for c, is_asked in zip(compared, asked, strict=True)]
-
-
-def _best_plain(task: Scoring, tables: Tables, known: Mapping[str, Arm]) -> str:
-    """By the main metric, of the arms that need no GAN."""
-    main = next(iter(task.metrics))
-    sign = 1 if task.metrics[main].higher_is_better else -1
-    return max(_plain(tables, known), key=lambda arm: sign * float(tables[arm][main].mean()), default=REFERENCE)
-
-
-def _plain(arms: Iterable[str], known: Mapping[str, Arm]) -> list[str]:
-    """Those that need no GAN, without ceilings."""
-    return [arm for arm in arms if arm in known and not (known[arm].synthetic or _is_ceiling(arm))]
-
-
-def _is_ceiling(arm: str) -> bool:
-    return arm in ARMS and ARMS[arm].target
-
-
-def _interval(task: Scoring, metric: str, table: np.ndarray) -> dict[str, float]:
-    return asdict(mean_interval(table, np.random.RandomState(0)).within(*task.metrics[metric].bounds))
-
-
-def _compare(task: Scoring, tables: Tables, metric: str, arm: str, reference: str, unit: str) -> Comparison:
-    return compare(
-        tables[arm][metric],
-        tables[reference][metric],
-        metric=metric,
-        rng=np.random.RandomState(0),
-        arm=arm,
-        higher_is_better=task.metrics[metric].higher_is_better,
-        reference=reference,
-        unit=unit,
-    )

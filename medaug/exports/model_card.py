@@ -12,10 +12,10 @@ from medaug.audits.kept import finding_of, kept_rows
 from medaug.config.files import load_config
 from medaug.data.atomic import check_free, read_json, write_text
 from medaug.errors import ConfigError
+from medaug.experiment.records import Evaluation
 from medaug.models.weights import Weights, load_weights
-from medaug.report.audits_section import limit_text, value_text
-from medaug.report.sections import interval_text, main_metric
-from medaug.report.verdicts import verdict_of
+from medaug.report.sections import limit_text, value_text
+from medaug.report.verdicts import interval_text, verdict_of
 from medaug.runs.folder import RunDir
 from medaug.volumes import Domain, Window
 
@@ -141,15 +141,13 @@ def _data(weights: Weights, run: RunDir | None) -> str:
 
 
 def _results(run: RunDir) -> str:
-    path = run.evaluation / "summary.json"
-    if not path.exists():
+    evaluation, texts = Evaluation.of_run(run), []
+    if evaluation is None:
         return "Not measured: the run has no finished evaluation."
-    summary, texts = read_json(path), []
-    for name, test in summary["tests"].items() if "tests" in summary else [("", summary)]:
-        metric, verdict = main_metric(test), verdict_of(test)
-        title = test["metrics"][metric]["title"]
-        scores = [[arm, interval_text(values[metric])] for arm, values in test["arms"].items()]
-        about = f"{len(test['patients'])} held-out patients, {len(test['seeds'])} seed(s), 95 % intervals."
+    for name, test in evaluation.tests.items():
+        verdict, title = verdict_of(test), test.title
+        scores = [[arm, interval_text(values[test.main])] for arm, values in test.arms.items()]
+        about = f"{len(test.patients)} held-out patients, {len(test.seeds)} seed(s), 95 % intervals."
         texts.append(
             f"{f'### {name}' if name else ''}\n\n**{verdict.headline}.** {verdict.sentence}\n\n"
             f"{_table(['arm', f'{title} (interval)'], scores)}\n\n{about}"

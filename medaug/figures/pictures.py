@@ -7,10 +7,11 @@ compares; a column of difference maps shares one range around zero, shown by the
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import colormaps
@@ -25,6 +26,7 @@ _CONTOUR = "#F5B800"  # Okabe-Ito orange, lightened: stands out on every grey
 _CONTOUR_ON_DIVERGING = "#222222"
 _NOT_FINITE = (204, 121, 167)
 _GAP, _ROW_HEAD, _BAR = 10, 116, 34  # CSS pixels: between tiles, for titles at the side, for a colour bar at the foot
+FRAME_MS = 800
 _TITLE, _LINE = 28, 15  # CSS pixels: the grid's title, a line of a column title
 
 
@@ -115,6 +117,27 @@ def before_after(before: Any, after: Any, mask: Any, *, title: str) -> bytes:
         Picture(region.astype(float), vmin=0.0, vmax=1.0),
     ]
     return picture_grid([row], column_titles=["before", "after", "after − before", "mask"], title=title, tile=200)
+
+
+def animated(frames: Sequence[bytes], kind: Literal["GIF", "PNG"], *, frame_ms: int = FRAME_MS) -> bytes:
+    """PNG frames of one size, in a loop; no two that follow each other may be equal (a GIF would merge them).
+
+    Raises:
+        ValueError: if there are no frames, or their sizes differ.
+    """
+    images = [Image.open(io.BytesIO(frame)).convert("RGB") for frame in frames]
+    if not images or len({image.size for image in images}) != 1:
+        raise ValueError(f"an animation needs frames of one size; found {[image.size for image in images]}")
+    width, height = images[0].size
+    strip = Image.new("RGB", (width, height * len(images)))  # an animated PNG has one palette for all its frames
+    for index, image in enumerate(images):
+        strip.paste(image, (0, index * height))
+    palette = strip.quantize(256)
+    images = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+    encoded = io.BytesIO()
+    options = {"dpi": (DPI, DPI)} if kind == "PNG" else {"optimize": False}
+    images[0].save(encoded, kind, save_all=True, append_images=images[1:], duration=frame_ms, loop=0, **options)
+    return encoded.getvalue()
 
 
 class _Panel:

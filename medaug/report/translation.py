@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 
 from medaug.audits.measures.similarity import Pair, Scale
-from medaug.figures.charts import DPI, INK, LINE, OKABE_ITO, SOFT, to_png
+from medaug.figures.charts import INK, LINE, OKABE_ITO, SOFT, label, panels, to_png
 from medaug.figures.pictures import Picture, picture_grid
 from medaug.volumes import widest_slice
 
@@ -38,7 +36,7 @@ def joint_histogram(real: np.ndarray, synthetic: np.ndarray, *, unit: str) -> by
     high = high if high > low else low + 1.0
     edges = np.linspace(low, high, BINS + 1)
     counts, _, _ = np.histogram2d(real, synthetic, [edges, edges])
-    figure, (ax,) = _axes(1, width_in=5.15, height_in=4.4)
+    figure, (ax,) = panels(1, width_in=5.15, height_in=4.4)
     norm = LogNorm(1, max(2.0, counts.max()))
     mesh = ax.pcolormesh(edges, edges, np.ma.masked_equal(counts.T, 0), norm=norm, cmap="viridis", rasterized=True)
     ax.plot([low, high], [low, high], color=OKABE_ITO["vermillion"], linewidth=1, linestyle="--")
@@ -46,7 +44,7 @@ def joint_histogram(real: np.ndarray, synthetic: np.ndarray, *, unit: str) -> by
     bar = figure.colorbar(mesh, ax=ax)
     bar.set_label("voxels", fontsize=8.5, color=SOFT)
     bar.ax.tick_params(colors=SOFT, labelsize=8, color=LINE)
-    _label(ax, f"real ({unit})", f"synthetic ({unit})")
+    label(ax, xlabel=f"real ({unit})", ylabel=f"synthetic ({unit})")
     beyond = real.size - int(counts.sum())
     if beyond:
         text = f"{beyond} of {real.size} voxels off the axes"
@@ -60,7 +58,8 @@ def bland_altman(groups: Mapping[str, tuple[np.ndarray, np.ndarray]], *, unit: s
     Args:
         groups: name (of a tissue) → its real and its synthetic values, (N,) each, at least one; at least one group.
     """
-    figure, plots = _axes(len(groups), width_in=max(3.4, 2.2 * len(groups)), height_in=3.2)
+    count = len(groups)
+    figure, plots = panels(count, width_in=max(3.4, 2.2 * count), height_in=3.2, sharey=count > 1)
     for ax, (name, (real, synthetic)) in zip(plots, groups.items(), strict=True):
         difference, mean = synthetic - real, (synthetic + real) / 2
         bias, spread = float(difference.mean()), AGREEMENT * float(difference.std())
@@ -72,7 +71,7 @@ def bland_altman(groups: Mapping[str, tuple[np.ndarray, np.ndarray]], *, unit: s
             ax.axhline(limit, color=OKABE_ITO["vermillion"], linewidth=1, linestyle="--")
         title = f"{name}, n = {real.size}\n{bias:+.1f} ({bias - spread:+.1f} to {bias + spread:+.1f})"
         ax.set_title(title.replace("-", "−"), fontsize=8.5, color=INK, loc="left")
-        _label(ax, f"mean of both ({unit})", f"synthetic − real ({unit})" if ax is plots[0] else "")
+        label(ax, xlabel=f"mean of both ({unit})", ylabel=f"synthetic − real ({unit})" if ax is plots[0] else "")
     return to_png(figure)
 
 
@@ -132,18 +131,3 @@ def slice_of(pair: Pair) -> Pair:
 def _shown(scale: Scale) -> str:
     low, high, _ = shown_range(scale)
     return f"({scale.unit}, {low:g} to {high:g})".replace("-", "−")
-
-
-def _axes(count: int, *, width_in: float, height_in: float) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width_in, height_in), dpi=DPI, facecolor="white", layout="constrained")
-    plots = list(figure.subplots(1, count, squeeze=False, sharey=count > 1)[0])
-    for ax in plots:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.spines[["left", "bottom"]].set_color(LINE)
-        ax.tick_params(colors=SOFT, labelsize=8, color=LINE)
-    return figure, plots
-
-
-def _label(ax: Axes, x: str, y: str) -> None:
-    ax.set_xlabel(x, fontsize=8.5, color=SOFT)
-    ax.set_ylabel(y, fontsize=8.5, color=SOFT)

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from medaug.data.atomic import atomic_path, write_json
-from medaug.figures.animation import animated
 from medaug.figures.charts import learning_curves
-from medaug.figures.pictures import Picture, picture_grid
+from medaug.figures.pictures import Picture, animated, picture_grid
 from medaug.progress import track
 from medaug.report import Figure, ReportPage, Section, Table, render
 from medaug.report.viewing import look_section

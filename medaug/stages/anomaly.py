@@ -24,8 +24,8 @@ from medaug.data.tables import csv_text
 from medaug.evaluation.intervals import Interval
 from medaug.evaluation.pooled import Scored, auc_interval, check_kinds, pseudo_values, within_patient
 from medaug.evaluation.statistics import Comparison, compare, lacking
+from medaug.figures.distributions import roc_and_histogram
 from medaug.figures.pictures import Picture, picture_grid
-from medaug.figures.roc import roc_and_histogram
 from medaug.progress import track
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import data_print, essential, run_stage

@@ -12,8 +12,7 @@ from medaug.data.cases import Case
 from medaug.data.layouts import find_cases
 from medaug.errors import MedaugError
 from medaug.evaluation.statistics import LEAST_SEEDS, lacking, least_patients
-from medaug.experiment.arms import arms_of
-from medaug.experiment.summary import n_asked
+from medaug.experiment.arms import arms_of, n_asked
 from medaug.progress import say
 from medaug.runs.folder import RunDir
 from medaug.splits import Split

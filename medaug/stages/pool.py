@@ -9,29 +9,27 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from medaug.audits.audit_scans import averaged
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json, write_json
-from medaug.evaluation.samples import ViewFolder
-from medaug.experiment.cells import cell_path, cells_of
-from medaug.experiment.downstream import DOWNSTREAM, Downstream
+from medaug.experiment.cells import cell_path, cells_of, read_cell
+from medaug.experiment.downstream import scoring_of
+from medaug.experiment.records import Cell, Evaluation
 from medaug.experiment.summary import write_domain_summary, write_summary, write_translation_summary
 from medaug.runs.folder import RunDir
 from medaug.stages.report_folds import report_folds
 from medaug.volumes import length_unit
-
-OF_ONE_FOLD = ("losses",)
 
 
 def pool(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> bool:
     """Always runs: it takes a second or two."""
     shutil.rmtree(run.evaluation, ignore_errors=True)  # cells of arms or seeds that are no longer asked for
     for name in _names(folds[0]):
-        cells = [read_json(fold.evaluation / "cells" / name) for fold in folds]
-        write_json(run.evaluation / "cells" / name, united(cells) | {key: [] for key in OF_ONE_FOLD})
+        cells = [read_cell(fold.evaluation / "cells" / name) for fold in folds]
+        write_json(run.evaluation / "cells" / name, Cell.of_folds(cells).to_json())
     if (folds[0].evaluation / "summary.json").exists():
         _summarize(config, run, folds)
     if (folds[0].audit / "translation.json").exists():
@@ -42,24 +40,11 @@ def pool(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> bool:
 
 def _names(fold: RunDir) -> list[str]:
     """Of the cells that a fold's summary is of."""
-    path = fold.evaluation / "summary.json"
-    if not path.exists():
+    found = Evaluation.of_run(fold)
+    if found is None:
         return []
-    summary = read_json(path)
-    first = next(iter(summary.get("tests", {"": summary}).values()))
-    return [cell_path(fold, arm, seed).name for arm in first["arms"] for seed in first["seeds"]]
-
-
-def united(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Nested dicts joined key by key; of values that are no dicts the first counts."""
-    joined: dict[str, Any] = {}
-    for part in parts:
-        for key, value in part.items():
-            if isinstance(value, dict) and isinstance(joined.get(key), dict):
-                joined[key] = united([joined[key], value])
-            else:
-                joined.setdefault(key, value)
-    return joined
+    first = next(iter(found.tests.values()))
+    return [cell_path(fold, arm, seed).name for arm in first.arms for seed in first.seeds]
 
 
 def _audits(folds: Sequence[RunDir]) -> dict[str, Any]:
@@ -81,25 +66,17 @@ def _audits(folds: Sequence[RunDir]) -> dict[str, Any]:
 
 
 def _summarize(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> None:
-    summaries = [read_json(fold.evaluation / "summary.json") for fold in folds]
-    if config.evaluation.task == "translation":
-        arms = list(summaries[0]["arms"])
-        cells = {
-            arm: [read_json(path)] for arm in arms for path in (run.evaluation / "cells").glob(f"{arm}-seed*.json")
-        }
-        facts = {key: summaries[0][key] for key in ("unit", "scale", "source", "target")}
-        left_out = united([summary["left_out"] for summary in summaries])
-        write_translation_summary(run, cells, facts | {"left_out": left_out})
+    tests = [found.tests for fold in folds if (found := Evaluation.of_run(fold))]
+    summaries, settings = [next(iter(found.values())) for found in tests], config.evaluation
+    first = summaries[0]
+    cells = cells_of(run, list(first.arms), first.seeds)
+    if first.translation is not None:
+        left_out = {case: why for s in summaries if s.translation for case, why in s.translation.left_out.items()}
+        facts = replace(first.translation, left_out=left_out, registered_training_patients=[])
+        write_translation_summary(run, cells, facts)
         return
-    settings, task = config.evaluation, task_of(config, run.root)
-    cells = cells_of(run, settings)
-    if config.domain == "ct":
-        write_domain_summary(run, cells, dict.fromkeys(summaries[0]["tests"], task))
+    cells, scoring = cells_of(run, settings.arms, settings.seeds), scoring_of(config)
+    if "" not in tests[0]:
+        write_domain_summary(run, cells, dict.fromkeys(tests[0], scoring))
         return
-    write_summary(run, cells, sorted(patient for summary in summaries for patient in summary["patients"]), task)
-
-
-def task_of(config: PipelineConfig, folder: Path) -> Downstream:
-    """The configured task with nothing to train on: it knows the metrics."""
-    nobody = ViewFolder([], folder)
-    return DOWNSTREAM[config.evaluation.task](config, nobody, None, nobody, [], folder)
+    write_summary(run, cells, sorted(patient for summary in summaries for patient in summary.patients), scoring)

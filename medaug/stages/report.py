@@ -9,21 +9,21 @@ import numpy as np
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.data.opening import read_png
-from medaug.figures.charts import distributions
-from medaug.report.audits_section import audits_section
+from medaug.evaluation.intervals import Interval
+from medaug.experiment.cells import cells_behind
+from medaug.experiment.records import Evaluation, Summary
+from medaug.figures.distributions import distributions
 from medaug.report.page import Figure, ReportPage, Section, Table, render
 from medaug.report.scrubbing import page_without_paths
 from medaug.report.sections import (
-    cells_by_name,
+    audits_section,
     commands_of,
     data_text,
     downstream_section,
-    interval_text,
-    losses_of,
     time_section,
     training_section,
 )
-from medaug.report.verdicts import rival_notes, verdict_of
+from medaug.report.verdicts import interval_text, rival_notes, verdict_of
 from medaug.report.viewing import SYNTHETIC_TEXT, look_section, run_cases
 from medaug.runs.folder import RunDir
 from medaug.training.monitors import warnings_in
@@ -32,15 +32,16 @@ from medaug.volumes import length_unit
 
 def report(config: PipelineConfig, run: RunDir) -> bool:
     """Writes the page from what is in the run folder; always runs, it takes a second or two."""
-    summary = read_json(run.evaluation / "summary.json")
-    realism, cells = read_json(run.audit / "realism.json"), cells_by_name(run, summary)
+    evaluation, realism = Evaluation.of_run(run), read_json(run.audit / "realism.json")
+    assert evaluation is not None  # the stage before wrote it
+    summary = evaluation.tests[""]
     page = ReportPage(
         title=f"medaug: {config.name}",
-        subtitle=f"Does GAN augmentation help {summary['task']} here?",
+        subtitle=f"Does GAN augmentation help {summary.task} here?",
         verdict=verdict_of(summary),
         facts=_facts(config, run, summary),
         sections=[
-            downstream_section(summary, cells, summary["task"].capitalize(), losses_of(cells)),
+            downstream_section(summary, cells_behind(summary, run), summary.task.capitalize(), losses=True),
             _pictures(run),
             *_look(run),
             _realism(realism),
@@ -57,7 +58,7 @@ def report(config: PipelineConfig, run: RunDir) -> bool:
     return True
 
 
-def _facts(config: PipelineConfig, run: RunDir, summary: dict[str, Any]) -> list[tuple[str, str]]:
+def _facts(config: PipelineConfig, run: RunDir, summary: Summary) -> list[tuple[str, str]]:
     split, weights = read_json(run.split), read_json(run.weights / "model.json")
     synthetic = read_json(run.synthetic / "datalist.json")
     kinds = [record["kind"] for record in synthetic["training"]]
@@ -67,10 +68,7 @@ def _facts(config: PipelineConfig, run: RunDir, summary: dict[str, Any]) -> list
             "Patients",
             f"{len(split['train'])} to train, {len(split['validation'])} to validate, {len(split['test'])} to test",
         ),
-        (
-            "Scored on",
-            f"{len(summary['patients'])} {config.evaluation.patients} patients × {len(summary['seeds'])} seeds",
-        ),
+        ("Scored on", f"{len(summary.patients)} {config.evaluation.patients} patients × {len(summary.seeds)} seeds"),
         (
             "Translator",
             f"{weights['method']}, {config.translator.settings.get('content', 'default')} content, "
@@ -169,7 +167,7 @@ def _anomaly(run: RunDir) -> list[Section]:
     if not path.exists():
         return []
     found = read_json(path)
-    rows = [[name.replace("_", " "), interval_text(interval)] for name, interval in found["auc"].items()]
+    rows = [[name.replace("_", " "), interval_text(Interval(**interval))] for name, interval in found["auc"].items()]
     by_patient = [
         [name, p["tumor_slices"], p["slices"] - p["tumor_slices"], p["score"], *p["auc"].values()]
         for name, p in found["patients"].items()

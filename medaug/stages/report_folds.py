@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
+from medaug.experiment.cells import cells_behind
+from medaug.experiment.records import Evaluation
 from medaug.report.page import ReportPage, Section, Table, render
 from medaug.report.scrubbing import page_without_paths
-from medaug.report.sections import cells_by_name, commands_of, data_text, downstream_section
+from medaug.report.sections import commands_of, data_text, downstream_section
 from medaug.report.verdicts import rival_notes, verdict_of
 from medaug.report.viewing import look_section, part_cases
 from medaug.runs.folder import RunDir
@@ -28,9 +30,11 @@ def report_folds(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -
     elif config.domain == "ct":
         verdict, sections, notes = domain_verdict(run), result_sections(run), domain_notes(run)
     else:
-        summary = read_json(run.evaluation / "summary.json")
+        found = Evaluation.of_run(run)
+        assert found is not None
+        summary = found.tests[""]
         verdict, notes = verdict_of(summary), rival_notes(summary)
-        sections = [downstream_section(summary, cells_by_name(run, summary), summary["task"].capitalize())]
+        sections = [downstream_section(summary, cells_behind(summary, run), summary.task.capitalize())]
     page = ReportPage(
         title=f"medaug: {config.name}",
         subtitle=f"{len(folds)} folds, pooled: every patient is tested once, by networks that never saw that patient",

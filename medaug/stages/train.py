@@ -16,7 +16,7 @@ from medaug.config.two_domains import segmenter_terms
 from medaug.data.atomic import read_json, write_json
 from medaug.data.prepared import View, common_axes, common_spacing_mm, views_of
 from medaug.errors import DataError
-from medaug.figures.preview import Preview
+from medaug.figures.previews import Preview
 from medaug.lesions.prior import LesionExample, LesionPrior
 from medaug.models.base import Translator
 from medaug.models.methods import build_translator

@@ -10,7 +10,7 @@ from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.data.prepared import View, common_axes, common_spacing_mm, views_of
 from medaug.errors import ConfigError
-from medaug.figures.latent import GanPreview, draw_latent_space
+from medaug.figures.previews import GanPreview, draw_latent_space
 from medaug.models.noise.dcgan import build_dcgan
 from medaug.models.noise.weights import save_gan
 from medaug.runs.folder import RunDir

@@ -13,8 +13,8 @@ import numpy as np
 from medaug.config import PipelineConfig
 from medaug.evaluation.metrics import METRICS
 from medaug.experiment.arms import ARMS
-from medaug.experiment.cells import score_table
-from medaug.experiment.summary import summarized
+from medaug.experiment.records import Cell
+from medaug.experiment.summary import score_table, summarized
 from medaug.runs.folder import RunDir, open_run
 
 PATIENTS = [f"p{number:02d}" for number in range(12)]
@@ -26,8 +26,10 @@ class DiceOnly:
 
     name = "segmentation"
     metrics = {"dice": METRICS["dice"]}
+    arms = ARMS
+    size_limits_mm = ()
 
-    def table(self, cells: Sequence[dict[str, Any]], patients: Sequence[str], metric: str) -> np.ndarray:
+    def table(self, cells: Sequence[Cell], patients: Sequence[str], metric: str) -> np.ndarray:
         return score_table(cells, patients, metric)
 
 
@@ -48,7 +50,7 @@ def planted_benchmark(
         write(block.split, {"train": [f"t{i}" for i in range(count)], "validation": [], "test": PATIENTS, "hash": "ab"})
         write(block.done("train"), {"fingerprint": "", "seconds": 12.0})
         write(block.weights / "model.json", {"sha256": f"{count:064d}", "warnings": []})
-        kept: dict[tuple[str, int, float | None], dict[str, Any]] = {}
+        kept: dict[tuple[str, int, float | None], Cell] = {}
         for arm, gain in gains.items():
             for seed in seeds:
                 for ratio in ratios if ARMS[arm].synthetic else (None,):
@@ -56,14 +58,14 @@ def planted_benchmark(
                     scores = dict(zip(PATIENTS, values + rng.normal(0, noise, len(PATIENTS)), strict=True))
                     cell = {"arm": arm, "seed": seed, "ratio": ratio, "losses": [], "made_of": "x", "seconds": 3.0,
                             "scores": {name: {"dice": float(score)} for name, score in scores.items()}}  # fmt: skip
-                    kept[arm, seed, ratio] = cell
+                    kept[arm, seed, ratio] = Cell.from_json(cell)
                     suffix = "" if ratio is None else f"-ratio{ratio:g}"
                     write(block.evaluation / "cells" / f"{arm}-seed{seed}{suffix}.json", cell)
                     rows += [[count, "" if ratio is None else ratio, arm, seed, "", name, round(score, 5)]
                              for name, score in scores.items()]  # fmt: skip
         for ratio in ratios:
             cells = {arm: [kept[arm, seed, ratio if ARMS[arm].synthetic else None] for seed in seeds] for arm in gains}
-            groups.append(summarized(cells, PATIENTS, DiceOnly()) | {"labelled": count, "ratio": ratio})
+            groups.append(summarized(cells, PATIENTS, DiceOnly()).to_json() | {"labelled": count, "ratio": ratio})
     write(root / "results" / "summary.json",
           {"task": "segmentation", "metrics": groups[0]["metrics"], "groups": groups})  # fmt: skip
     with (root / "results" / "cells.csv").open("w", newline="") as stream:

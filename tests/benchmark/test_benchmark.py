@@ -7,7 +7,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from medaug.benchmarks import jobs
+from medaug.benchmarks import worker
 from medaug.benchmarks.launch import run_benchmark
 from medaug.benchmarks.plan import blocks_of
 from medaug.cli import app
@@ -16,7 +16,8 @@ from medaug.data.atomic import read_json
 from medaug.data.prepared import View
 from medaug.errors import ConfigError, RunError
 from medaug.experiment import downstream
-from medaug.experiment.cells import SEAL, keep_cell
+from medaug.experiment.cells import keep_cell
+from medaug.experiment.records import Cell
 from medaug.stages.evaluate import evaluate
 
 from .conftest import cells, identity
@@ -101,7 +102,7 @@ def test_a_dry_run_says_what_is_missing_and_how_long_it_may_take(cli, copied, co
     first, *others = cells(copied)
     for path in others:
         cell = read_json(path)
-        keep_cell(path, cell["made_of"], {key: cell[key] for key in cell if key != SEAL} | {"seconds": 100.0})
+        keep_cell(path, cell["made_of"], replace(Cell.from_json(cell), seconds=100.0))
     first.unlink()
     before = contents(copied.root)
     result = cli("--out", copied.root, "--jobs", "2", "--dry-run")
@@ -140,7 +141,7 @@ def test_other_settings_train_the_cells_that_they_decide_and_no_others(copied, b
 
 
 def test_a_failing_cell_is_named_and_the_others_go_on(prepared, benchmark_config, monkeypatch):
-    train, trained, config = jobs.evaluated_cell, [], benchmark_config("benchmark.labelled=[2]")
+    train, trained, config = worker.evaluated_cell, [], benchmark_config("benchmark.labelled=[2]")
 
     def failing(settings, run, arm, seed, path):
         trained.append((arm, seed))
@@ -149,7 +150,7 @@ def test_a_failing_cell_is_named_and_the_others_go_on(prepared, benchmark_config
         return train(settings, run, arm, seed, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "evaluated_cell", failing)
+        patch.setattr(worker, "evaluated_cell", failing)
         with pytest.raises(RunError, match=r"1 job\(s\) failed.*labelled-2/standard-seed1 \(RuntimeError: out of mem"):
             run_benchmark(config, prepared.root)
     assert len(trained) == 4 and not prepared.results.exists()

@@ -1,17 +1,19 @@
 """The page of a benchmark: the answer in words, what it would take to tell, and a picture only where there is one."""
 
 import re
+from dataclasses import asdict
 from html import unescape
 
 import numpy as np
 import pytest
 
 from medaug import api
-from medaug.benchmarks.reading import read_results
-from medaug.benchmarks.tables import results_of
+from medaug.benchmarks.results import read_results, results_of
 from medaug.errors import RunError
+from medaug.evaluation.intervals import Interval
 from medaug.experiment.cells import cell_path
 from medaug.experiment.failures import failures_path
+from medaug.experiment.records import Detection, RateFacts
 from medaug.runs.folder import RunDir
 
 from .planted import GAINS, PATIENTS, planted_benchmark
@@ -106,14 +108,10 @@ def test_lesions_by_size_are_drawn_where_they_were_counted(tmp_path, tiny_config
 
     def count(summary):
         for group in summary["groups"]:
-            group["detection"] = {
-                "dimensions": [2],
-                "rates": {f"sensitivity: {size}": {"title": size, "short": size, "of": "lesions", "count": 7,
-                                                   "patients": 3}
-                          for size in ("under 10 mm", "10 mm and more")},
-                "arms": {arm: {"sensitivity: under 10 mm": {"mean": 0.5, "low": 0.4, "high": 0.6},
-                               "sensitivity: 10 mm and more": None} for arm in group["arms"]},
-            }  # fmt: skip
+            sizes = ("under 10 mm", "10 mm and more")
+            rates = {f"sensitivity: {size}": RateFacts(size, size, "lesions", 7, 3, True, None) for size in sizes}
+            found = {"sensitivity: under 10 mm": Interval(0.5, 0.4, 0.6, 0.95), "sensitivity: 10 mm and more": None}
+            group["detection"] = asdict(Detection([2], rates, dict.fromkeys(group["arms"], found), []))
 
     edit_json(run.results / "summary.json", count)
     html = unescape(api.report(run.root).read_text())
@@ -156,11 +154,10 @@ def test_an_arm_without_a_gan_has_the_same_scores_in_every_ratio(tmp_path, tiny_
     results = read_results(run)
     groups = [results.group(2, ratio) for ratio in (0.25, 0.5)]
     assert results.gan_arms == {"standard+gan"}
-    assert (results.table(groups[0], "standard") == results.table(groups[1], "standard")).all()
-    assert (results.table(groups[0], "standard+gan") != results.table(groups[1], "standard+gan")).any()
-    assert results.table(groups[0], "standard").mean() == pytest.approx(
-        groups[0]["arms"]["standard"]["dice"]["mean"], abs=1e-4
-    )
+    few, many = ({(cell.arm, cell.seed): cell.scores for cell in results.cells(group)} for group in groups)
+    assert few["standard", 0] == many["standard", 0] and few["standard+gan", 0] != many["standard+gan", 0]
+    scores = [values["dice"] for seed in (0, 1) for values in few["standard", seed].values()]
+    assert np.mean(scores) == pytest.approx(groups[0].arms["standard"]["dice"].mean, abs=1e-4)
 
 
 def test_without_results_there_is_no_page(tmp_path, tiny_config):

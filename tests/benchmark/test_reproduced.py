@@ -6,7 +6,7 @@ from html import unescape
 import pytest
 from typer.testing import CliRunner
 
-from medaug.benchmarks.reading import cell_files, read_results
+from medaug.benchmarks.results import cell_files, read_results
 from medaug.cli import app
 from medaug.data.atomic import read_json
 from medaug.experiment.failures import failures_path, read_failures

@@ -1,14 +1,18 @@
 """The summary of an evaluation: what is compared with what, and what a correction for many arms is over."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
 import pytest
 
+from medaug.errors import DataError
 from medaug.evaluation.detection import rates
 from medaug.evaluation.metrics import METRICS
-from medaug.experiment.summary import best_rivals, scores_csv, summarized
-from medaug.report.verdicts import verdict_of
+from medaug.experiment.arms import ARMS
+from medaug.experiment.records import Cell, Summary
+from medaug.experiment.summary import score_table, scores_csv, summarized
+from medaug.report.verdicts import rival_notes, verdict_of
 
 PATIENTS = [f"p{number}" for number in range(12)]
 
@@ -16,9 +20,11 @@ PATIENTS = [f"p{number}" for number in range(12)]
 class DiceOnly:
     name = "segmentation"
     metrics = {"dice": METRICS["dice"]}
+    arms = ARMS
+    size_limits_mm = ()
 
     def table(self, cells, patients, metric):
-        return np.array([[cell["scores"][patient][metric] for cell in cells] for patient in patients])
+        return score_table(cells, patients, metric)
 
 
 def cells_of(gains, seeds=(0, 1)):
@@ -27,10 +33,11 @@ def cells_of(gains, seeds=(0, 1)):
     base = rng.uniform(0.4, 0.6, len(PATIENTS))
     return {
         arm: [
-            {
-                "seed": seed,
-                "scores": {p: {"dice": b + gain + rng.normal(0, 0.01)} for p, b in zip(PATIENTS, base, strict=True)},
-            }
+            Cell(
+                arm=arm,
+                seed=seed,
+                scores={p: {"dice": b + gain + rng.normal(0, 0.01)} for p, b in zip(PATIENTS, base, strict=True)},
+            )
             for seed in seeds
         ]
         for arm, gain in gains.items()
@@ -39,24 +46,24 @@ def cells_of(gains, seeds=(0, 1)):
 
 def test_a_ceiling_is_none_of_the_arms_that_the_correction_is_over():
     gains = {"standard": 0.0, "strong-intensity": 0.05, "standard+gan": 0.2, "target-labels": 0.3}
-    compared = {c["arm"]: c for c in summarized(cells_of(gains), PATIENTS, DiceOnly())["comparisons"]}
+    compared = {c.arm: c for c in summarized(cells_of(gains), PATIENTS, DiceOnly()).comparisons}
     assert list(compared) == ["strong-intensity", "standard+gan", "target-labels"]
     ceiling, best = compared["target-labels"], compared["standard+gan"]
-    assert (ceiling["verdict"], ceiling["p_adjusted"]) == ("not judged", None)
-    assert (best["verdict"], best["n_comparisons"]) == ("helps", 3)  # two arms, and the GAN against its rival
+    assert (ceiling.verdict, ceiling.p_adjusted) == ("not judged", None)
+    assert (best.verdict, best.n_comparisons) == ("helps", 3)  # two arms, and the GAN against its rival
 
 
 def test_gan_arms_meet_the_best_arm_without_one_and_no_ceiling():
     gains = {"standard": 0.0, "histogram-match": 0.1, "standard+gan": 0.05, "target-labels": 0.3}
-    (rival,) = best_rivals(summarized(cells_of(gains), PATIENTS, DiceOnly()))
-    assert (rival["arm"], rival["reference"], rival["verdict"]) == ("standard+gan", "histogram-match", "hurts")
+    (rival,) = summarized(cells_of(gains), PATIENTS, DiceOnly()).best_rivals
+    assert (rival.arm, rival.reference, rival.verdict) == ("standard+gan", "histogram-match", "hurts")
     nothing_better = summarized(cells_of({"standard": 0.1, "standard+gan": 0.2, "none": 0.0}), PATIENTS, DiceOnly())
-    assert best_rivals(nothing_better) == []
+    assert nothing_better.best_rivals == []
 
 
 def test_gan_arms_meet_every_arm_without_one():
     gains = {"standard": 0.0, "copy-paste": 0.05, "histogram-match": 0.1, "gan": 0.0, "standard+gan": 0.2}
-    rivals = summarized(cells_of(gains), PATIENTS, DiceOnly())["rivals"]
+    rivals = summarized(cells_of(gains), PATIENTS, DiceOnly()).to_json()["rivals"]
     found = {(c["arm"], c["reference"]): (c["verdict"], c["best"]) for c in rivals}
     assert found == {
         ("gan", "copy-paste"): ("hurts", False), ("gan", "histogram-match"): ("hurts", True),
@@ -67,7 +74,7 @@ def test_gan_arms_meet_every_arm_without_one():
 def test_every_verdict_is_corrected_for_all_the_others_rivals_included():
     gains = {"standard": 0.0, "copy-paste": 0.01, "carvemix": 0.0, "gan": 0.0, "standard+gan": 0.012}
     summary = summarized(cells_of(gains), PATIENTS, DiceOnly())
-    asked = [*summary["comparisons"], *summary["rivals"]]
+    asked = [vars(c) for c in (*summary.comparisons, *summary.rivals)]
     assert len(asked) == 4 + 2 * 2 and {c["n_comparisons"] for c in asked} == {8}
     for key in ("p_value", "p_interval"):
         ranked, worst = sorted(asked, key=lambda c: c[key]), 0.0
@@ -85,21 +92,23 @@ def test_only_the_main_metric_is_asked_for_verdicts_and_the_rest_is_shown_with_i
         def table(self, cells, patients, metric):
             return super().table(cells, patients, "dice")
 
-    dice, nsd = summarized(cells_of({"standard": 0.0, "standard+gan": 0.2}), PATIENTS, DiceTwice())["comparisons"]
-    assert (dice["verdict"], dice["n_comparisons"], nsd["verdict"]) == ("helps", 1, "not judged")
-    assert nsd["difference"] == dice["difference"] and "without a verdict" in nsd["sentence"]
+    dice, nsd = summarized(cells_of({"standard": 0.0, "standard+gan": 0.2}), PATIENTS, DiceTwice()).comparisons
+    assert (dice.verdict, dice.n_comparisons, nsd.verdict) == ("helps", 1, "not judged")
+    assert nsd.difference == dice.difference and "without a verdict" in nsd.sentence
 
 
 def test_lengths_of_pictures_without_a_voxel_size_are_in_pixels():
     class Surfaces(DiceOnly):
         metrics, size_limits_mm = {"hd95_mm": METRICS["hd95_mm"]}, (10.0,)
 
-    cells = cells_of({"standard": 0.0, "standard+gan": 0.2})
-    for cell in (cell for members in cells.values() for cell in members):
-        cell["scores"] = {patient: {"hd95_mm": values["dice"]} for patient, values in cell["scores"].items()}
-        cell |= {"length_unit": "px"}
+    def in_pixels(cell):
+        scores = {patient: {"hd95_mm": values["dice"]} for patient, values in cell.scores.items()}
+        return replace(cell, scores=scores, length_unit="px")
+
+    scored = cells_of({"standard": 0.0, "standard+gan": 0.2})
+    cells = {arm: [in_pixels(cell) for cell in members] for arm, members in scored.items()}
     summary = summarized(cells, PATIENTS, Surfaces())
-    assert summary["metrics"]["hd95_mm"]["unit"] == "px" and " px (" in summary["comparisons"][0]["sentence"]
+    assert summary.metrics["hd95_mm"].unit == "px" and " px (" in summary.comparisons[0].sentence
     table = scores_csv(cells, PATIENTS, Surfaces()).splitlines()
     assert table[0] == "arm,seed,patient,hd95_mm,length_unit" and all(row.endswith(",px") for row in table[1:])
     assert "sensitivity: under 10 px" in rates((10,), "px")
@@ -108,9 +117,9 @@ def test_lengths_of_pictures_without_a_voxel_size_are_in_pixels():
 def test_one_seed_gives_no_verdict_anywhere():
     gains = {"standard": 0.0, "copy-paste": 0.1, "standard+gan": 0.3, "target-labels": 0.4}
     summary = summarized(cells_of(gains, seeds=(0,)), PATIENTS, DiceOnly())
-    for c in [*summary["comparisons"], *summary["rivals"]]:
-        assert c["verdict"] == "too few seeds" and c["smallest_detectable"] is None
-        assert "a verdict needs 2 seeds or more" in c["sentence"]
+    for c in [*summary.comparisons, *summary.rivals]:
+        assert c.verdict == "too few seeds" and c.smallest_detectable is None
+        assert "a verdict needs 2 seeds or more" in c.sentence
 
 
 @pytest.mark.parametrize("order", list(permutations(["standard", "copy-paste", "standard+gan", "gan+copy-paste"])))
@@ -131,6 +140,15 @@ def test_help_is_shown_as_such_only_where_it_stands_against_the_best_rival():
     assert as_good.headline.startswith("standard+gan helps against standard: ") and as_good.tone == "info"
 
 
+@pytest.mark.parametrize(("gain", "words"), [(0.2, None), (0.1, "does as well as"), (0.0, "does better than")])
+def test_a_page_says_so_when_an_arm_without_a_gan_does_as_well(gain, words):
+    gains = {"standard": 0.0, "strong-intensity": 0.1, "standard+gan-offline": gain}
+    notes = rival_notes(summarized(cells_of(gains), PATIENTS, DiceOnly()), "On the target domain ")
+    assert len(notes) == (words is not None)
+    start = f"On the target domain strong-intensity, which needs no GAN, {words} standard+gan-offline"
+    assert words is None or notes[0].startswith(start)
+
+
 @pytest.mark.parametrize(
     ("gains", "headline"),
     [
@@ -143,3 +161,19 @@ def test_help_is_shown_as_such_only_where_it_stands_against_the_best_rival():
 def test_the_headline_judges_no_other_arm(gains, headline):
     found = verdict_of(summarized(cells_of(gains), PATIENTS, DiceOnly()))
     assert found.headline.startswith(headline)
+
+
+def test_a_summary_is_read_as_it_was_written_and_what_earlier_versions_did_not_write_is_filled_in():
+    summary = summarized(cells_of({"standard": 0.0, "copy-paste": 0.1, "standard+gan": 0.2}), PATIENTS, DiceOnly())
+    written = summary.to_json()
+    assert Summary.from_json(written) == summary
+    for key in ("gan_arms", "unit"):
+        written.pop(key, None)
+    for comparison in (*written["comparisons"], *written["rivals"]):
+        for key in ("freedom", "n_comparisons", "best"):
+            comparison.pop(key, None)
+    old = Summary.from_json(written)
+    assert old.gan_arms == ["standard+gan"] and old.best == "copy-paste"
+    assert {c.freedom for c in old.comparisons} == {len(PATIENTS) - 1}
+    with pytest.raises(DataError, match="found 'seeds': Field required"):
+        Summary.from_json({key: value for key, value in written.items() if key != "seeds"})

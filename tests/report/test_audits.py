@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medaug.figures.audits import crop_grid, histograms, scatter
+from medaug.figures.distributions import crop_grid, histograms, scatter
 
 
 @pytest.fixture

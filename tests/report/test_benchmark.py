@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medaug.figures.charts import difference_forest, to_png
-from medaug.figures.vector import to_svg
-from medaug.report.benchmark import NOTHING, Estimate, grouped_bars, score_lines
+from medaug.evaluation.intervals import Interval
+from medaug.figures.charts import difference_forest, grouped_bars, score_lines, to_png, to_svg
 
 ARMS = ("none", "standard", "copy-paste", "gan", "standard+gan", "_own arm", "costs $5", "carvemix")
-LINES = {arm: [Estimate(0.1 * i + 0.05 * t, 0.1 * i, 0.1 * i + 0.2) for t in range(3)] for i, arm in enumerate(ARMS)}
+LINES = {
+    arm: [Interval(0.1 * i + 0.05 * t, 0.1 * i, 0.1 * i + 0.2, 0.95) for t in range(3)] for i, arm in enumerate(ARMS)
+}
 
 
 @pytest.mark.parametrize("plot", [score_lines, grouped_bars])
@@ -38,8 +39,8 @@ def test_an_arm_without_an_estimate_leaves_a_gap(plot):
         png = plot(lines, ticks=["1", "2", "5"], xlabel="x", ylabel="Dice")
         return np.asarray(Image.open(io.BytesIO(png)).convert("L"))
 
-    right = slice(int(pixels(NOTHING).shape[1] * 0.72), None)
-    assert (pixels(NOTHING)[:, right] < 200).sum() < (pixels(LINES["gan"][2])[:, right] < 200).sum()
+    right = slice(int(pixels(None).shape[1] * 0.72), None)
+    assert (pixels(None)[:, right] < 200).sum() < (pixels(LINES["gan"][2])[:, right] < 200).sum()
 
 
 def test_arms_differ_without_colours():

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from medaug.figures import charts as figures
+from medaug.figures.distributions import distributions
 
 NAN = float("nan")
 
@@ -34,7 +35,7 @@ def draw_each() -> dict[str, bytes]:
             [(f"arm {i}", 0.01 * i, 0.01 * i - 0.02, 0.01 * i + 0.02, "inconclusive") for i in range(9)], xlabel="Dice"
         ),
         "scores": figures.score_by_patient({f"arm {i}": row for i, row in enumerate(scores)}, ylabel="Dice"),
-        "distributions": figures.distributions(rng.gamma(4, 5, 500), rng.gamma(4, 6, 900), xlabel="diameter (mm)"),
+        "distributions": distributions(rng.gamma(4, 5, 500), rng.gamma(4, 6, 900), xlabel="diameter (mm)"),
     }
 
 
@@ -80,7 +81,7 @@ def test_plots_say_so_when_there_is_nothing_to_draw():
         figures.difference_forest([], xlabel="x"),
         figures.score_by_patient({}, ylabel="y"),
         figures.score_by_patient({"a": [], "b": [NAN]}, ylabel="y"),
-        figures.distributions([], [NAN], xlabel="x"),
+        distributions([], [NAN], xlabel="x"),
     ]
     for png in empty:
         assert (decoded(png) != 255).any()
@@ -128,7 +129,7 @@ def test_a_patient_stands_at_the_same_offset_in_every_arm():
 
 
 def test_distribution_of_one_value_is_drawn():
-    assert decoded(figures.distributions([3.0], [3.0, 3.0], xlabel="x")).size
+    assert decoded(distributions([3.0], [3.0, 3.0], xlabel="x")).size
 
 
 def test_names_with_dollars_underscores_and_brackets_are_shown_as_they_are():
@@ -138,4 +139,4 @@ def test_names_with_dollars_underscores_and_brackets_are_shown_as_they_are():
         figures.learning_curves({odd: ([0, 1], [1, 2])}, title=odd, ylabel=odd, xlabel=odd)
         figures.difference_forest([(odd, 0.1, 0.0, 0.2, odd)], xlabel=odd)
         figures.score_by_patient({odd: [0.1, 0.2], "b": [0.3, 0.4]}, ylabel=odd)
-        figures.distributions([1, 2], [2, 3], xlabel=odd)
+        distributions([1, 2], [2, 3], xlabel=odd)

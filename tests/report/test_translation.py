@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from medaug.audits.measures.similarity import GREY_LEVELS, HOUNSFIELD, Pair, Scale
-from medaug.report.comparison import comparison_text
+from medaug.report.terminal import comparison_text
 from medaug.report.translation import bland_altman, difference_panel, joint_histogram, shown_range, translation_grid
 
 

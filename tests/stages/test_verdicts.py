@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from medaug.cli import app
 from medaug.config.files import dump_config
+from medaug.experiment.records import Cell
 from medaug.experiment.summary import summarized
 
 from ..benchmark.planted import PATIENTS, DiceOnly, write
@@ -38,9 +39,9 @@ def test_a_page_says_which_two_arms_it_judges(copy_of_run):
     for arm, gain in {"standard": 0.3, "copy-paste": 0.5, "standard+gan": 0.3}.items():
         for seed in (0, 1):
             scores = {patient: {"dice": gain + rng.normal(0, 0.01)} for patient in PATIENTS}
-            cells.setdefault(arm, []).append({"arm": arm, "seed": seed, "scores": scores, "losses": []})
-            write(copy_of_run.evaluation / "cells" / f"{arm}-seed{seed}.json", cells[arm][-1])
-    write(copy_of_run.evaluation / "summary.json", summarized(cells, PATIENTS, DiceOnly()))
+            cells.setdefault(arm, []).append(Cell(arm=arm, seed=seed, scores=scores))
+            write(copy_of_run.evaluation / "cells" / f"{arm}-seed{seed}.json", cells[arm][-1].to_json())
+    write(copy_of_run.evaluation / "summary.json", summarized(cells, PATIENTS, DiceOnly()).to_json())
     assert CliRunner().invoke(app, ["report", str(copy_of_run.root)]).exit_code == 0
     page = copy_of_run.report.read_text()
     assert '<h2 id="verdict">Inconclusive: standard+gan against standard, Dice ' in page

@@ -25,10 +25,11 @@ from medaug.errors import DataError
 from medaug.evaluation.detection import lost_and_gained
 from medaug.evaluation.samples import ViewFolder, say_sample_size
 from medaug.experiment.arms import arms_of, check_arms
-from medaug.experiment.cells import Cell, made_of, trained_cells
+from medaug.experiment.cells import made_of, trained_cells
 from medaug.experiment.downstream import Segmentation
 from medaug.experiment.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.experiment.own_arms import refuse_own_arms
+from medaug.experiment.records import Cell
 from medaug.experiment.summary import write_domain_summary
 from medaug.models.weights import load_weights
 from medaug.progress import track
@@ -86,8 +87,8 @@ def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any
     def cell(arm: str, seed: int) -> Cell:
         network, losses = tasks["source"].fitted(arm, arms[arm], seed)
         tests = {name: task.results(network) for name, task in tasks.items()}
-        lesions = {"lesions": _lesions(config, run, tasks, network)} if arms[arm].target else {}
-        return {"arm": arm, "seed": seed, "tests": tests, "losses": losses, **lesions}
+        lesions = _lesions(config, run, tasks, network) if arms[arm].target else {}
+        return Cell(arm=arm, seed=seed, tests=tests, losses=losses, lesions=lesions)
 
     write_domain_summary(run, trained_cells(run, settings, source, cell), tasks)
 

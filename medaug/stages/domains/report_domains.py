@@ -7,15 +7,15 @@ from typing import Any
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.data.opening import read_png
-from medaug.report.audits_section import audits_section
+from medaug.experiment.cells import cells_behind
+from medaug.experiment.records import Evaluation
 from medaug.report.page import Figure, ReportPage, Section, Table, Verdict, render
 from medaug.report.scrubbing import page_without_paths
 from medaug.report.sections import (
-    cells_by_name,
+    audits_section,
     commands_of,
     data_text,
     downstream_section,
-    losses_of,
     time_section,
     training_section,
 )
@@ -64,28 +64,24 @@ def report_domains(config: PipelineConfig, run: RunDir) -> bool:
 
 def domain_verdict(run: RunDir) -> Verdict:
     """Of the GAN arm on the target domain, or of the method against the best trivial translation."""
-    path = run.evaluation / "summary.json"
-    if not path.exists():
-        return NO_EVALUATION
-    summary = read_json(path)
-    return verdict_of(summary["tests"]["target"] if "tests" in summary else summary)
+    found = Evaluation.of_run(run)
+    return NO_EVALUATION if found is None else verdict_of(found.tests["target" if "target" in found.tests else ""])
 
 
 def domain_notes(run: RunDir) -> list[str]:
     """What a reader must not overlook in any test set."""
-    path = run.evaluation / "summary.json"
-    tests = read_json(path).get("tests", {}) if path.exists() else {}
-    return [note for test, found in tests.items() for note in rival_notes(found, f"On the {test} domain ")]
+    found = Evaluation.of_run(run)
+    tests = found.tests if found else {}
+    return [note for test in TITLES if test in tests for note in rival_notes(tests[test], f"On the {test} domain ")]
 
 
 def result_sections(run: RunDir) -> list[Section]:
     """Scores of every test set."""
-    path = run.evaluation / "summary.json"
-    if not path.exists():
+    evaluation = Evaluation.of_run(run)
+    if evaluation is None:
         return []
-    summary = read_json(path)
-    if "tests" not in summary:
-        section = downstream_section(summary, cells_by_name(run, summary), "Translated and real")
+    if summary := evaluation.tests.get(""):
+        section = downstream_section(summary, cells_behind(summary, run), "Translated and real")
         pictures = run.evaluation / "pictures.png"
         if pictures.exists():
             figure = Figure(
@@ -97,21 +93,19 @@ def result_sections(run: RunDir) -> list[Section]:
             section.figures.append(figure)
         return [section]
     sections = []
-    for test, found in summary["tests"].items():
-        cells = cells_by_name(run, found)
-        of_test = {name: cell | cell["tests"][test] for name, cell in cells.items()}
-        losses = losses_of(cells) if test == "source" else None
-        sections.append(downstream_section(found, of_test, TITLES[test], losses))
-    return [*reversed(sections), *_lesions(summary)]
+    for test, found in evaluation.tests.items():
+        cells = cells_behind(found, run, test)
+        sections.append(downstream_section(found, cells, TITLES[test], losses=test == "source"))
+    return [*reversed(sections), *_lesions(evaluation)]
 
 
 def _look(run: RunDir) -> list[Section]:
     return look_section(run_cases(run), "Patients the method never saw.")
 
 
-def _lesions(summary: dict[str, Any]) -> list[Section]:
+def _lesions(evaluation: Evaluation) -> list[Section]:
     """Lesions that a translation loses or invents, as a network with labels of the target domain sees them."""
-    found = summary.get("lesions")
+    found = evaluation.lesions
     if not found:
         return []
     rows: list[list[str | float]] = [

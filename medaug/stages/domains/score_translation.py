@@ -21,7 +21,8 @@ from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json
 from medaug.data.prepared import View
 from medaug.errors import ConfigError, DataError
-from medaug.experiment.cells import cell_path
+from medaug.experiment.cells import cell_path, cells_of
+from medaug.experiment.records import Cell, TranslationFacts
 from medaug.experiment.summary import write_translation_summary
 from medaug.models.weights import load_weights
 from medaug.progress import track
@@ -106,17 +107,16 @@ def _score(config: PipelineConfig, run: RunDir, split: Split) -> None:
     for arm, translation in arms.items():
         cell = cell_path(run, arm, seed)
         if not cell.exists():
-            write_json(cell, {"arm": arm, "seed": seed, **held.score(arm, translation), "losses": []})
-    facts = {
-        "unit": scale.unit,
-        "scale": [scale.low, scale.high],
-        "left_out": found.left_out,
-        "source": weights.translator.domain_a.name,
-        "target": weights.translator.domain_b.name,
-        "registered_training_patients": list(trained_on),
-    }
-    cells = {arm: [read_json(cell_path(run, arm, seed))] for arm in arms}
-    write_translation_summary(run, cells, facts)
+            write_json(cell, Cell(arm=arm, seed=seed, **held.score(arm, translation)).to_json())
+    facts = TranslationFacts(
+        unit=scale.unit,
+        scale=(scale.low, scale.high),
+        left_out=found.left_out,
+        source=weights.translator.domain_a.name,
+        target=weights.translator.domain_b.name,
+        registered_training_patients=list(trained_on),
+    )
+    write_translation_summary(run, cells_of(run, list(arms), [seed]), facts)
     _write_pictures(held, arms, method)
 
 

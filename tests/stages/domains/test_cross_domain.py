@@ -18,7 +18,6 @@ from medaug.phantoms import phantoms
 from medaug.runs.folder import RunDir
 from medaug.stages.domains import evaluate_domains as stage
 from medaug.stages.domains.evaluate_domains import check_labels, evaluate_domains
-from medaug.stages.domains.report_domains import domain_notes
 from medaug.stages.domains.translate import translate
 from medaug.stages.pipeline import run_pipeline
 from medaug.stages.train import train
@@ -274,22 +273,6 @@ def test_an_edited_split_of_a_fold_is_refused(run, tmp_path, edit_json):
     edit_json(copy.fold(1).split, swap)
     with pytest.raises(LeakageError, match="edited after it was made"):
         run_pipeline(config_of(), copy.root)
-
-
-@pytest.mark.parametrize(("verdict", "words"), [("helps", None), ("inconclusive", "does as well as"),
-                                                ("hurts", "does better than")])  # fmt: skip
-def test_the_page_says_so_when_an_arm_without_a_gan_does_as_well(tmp_path, verdict, words):
-    rival = {"arm": "standard+gan-offline", "reference": "strong-intensity", "verdict": verdict,
-             "difference": {"mean": -0.1, "low": -0.2, "high": 0.1}}  # fmt: skip
-    run = RunDir(tmp_path)
-    run.evaluation.mkdir()
-    (run.evaluation / "summary.json").write_text(str({"tests": {"target": {"rivals": [rival]}}}).replace("'", '"'))
-    notes = domain_notes(run)
-    assert len(notes) == (words is not None)
-    assert (
-        words is None
-        or f"On the target domain strong-intensity, which needs no GAN, {words} standard+gan-offline" in notes[0]
-    )
 
 
 @pytest.mark.parametrize(

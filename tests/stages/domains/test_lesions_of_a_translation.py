@@ -1,5 +1,7 @@
 """Lesions lost and gained by a translation, as the network of the arm `target-labels` sees them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,13 +10,13 @@ from medaug.data.atomic import read_json
 from medaug.data.prepared import View
 from medaug.evaluation.detection import lost_and_gained
 from medaug.experiment.downstream import Segmentation
+from medaug.experiment.records import Cell
 from medaug.runs.folder import RunDir
 from medaug.stages.domains import evaluate_domains as stage
 from medaug.stages.domains.evaluate_domains import evaluate_domains
 from medaug.stages.domains.report_domains import report_domains
 from medaug.stages.domains.translate import translate
 from medaug.stages.pipeline import run_pipeline
-from medaug.stages.pool import united
 
 TINY = (
     "data.phantoms.patients=5", "data.phantoms.shape=[32,32,6]", "data.phantoms.spacing_mm=[12,12,24]",
@@ -81,9 +83,10 @@ def test_a_network_that_sees_nothing_loses_everything_and_seeds_add_up(evaluated
         assert counts["scans"] == 6 and counts["lost"] == counts["lesions"] > 0 and counts["gained"] == 0
     cells = [read_json(path) for path in sorted((run.evaluation / "cells").glob("*.json"))]
     assert ["lesions" in cell for cell in cells] == [False, False, True, True]
-    one, other = cells[2], {"lesions": {"translated": {"somebody": {"scans": 1}}}}
-    folds = united([one, other])["lesions"]["translated"]
-    assert set(folds) == {*one["lesions"]["translated"], "somebody"}
+    one = Cell.from_json(cells[2])
+    other = replace(one, lesions=one.lesions | {"translated": {"somebody": {"scans": 1}}})
+    folds = Cell.of_folds([one, other]).lesions["translated"]
+    assert set(folds) == {*one.lesions["translated"], "somebody"}
 
 
 def test_without_labels_of_the_target_nothing_is_counted(evaluated):

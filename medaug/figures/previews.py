@@ -1,16 +1,22 @@
-"""Pictures of a GAN from noise: crops of each class, a walk between two, and attributes turned up and down."""
+"""What generators make of a few fixed samples, during training and at its end.
+
+A translator's samples go through both directions; of a GAN from noise there are crops of each class, a walk between two
+codes, and attributes turned up and down.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset, default_collate
 
 from medaug.data.atomic import atomic_path
 from medaug.figures.pictures import Picture, picture_grid
-from medaug.figures.preview import middle_slice
+from medaug.models.base import Translator
 from medaug.models.networks.noise import on_sphere
 from medaug.models.noise.config import CLASSES, TUMOR
 from medaug.models.noise.dcgan import DCGAN
@@ -20,6 +26,37 @@ COLUMNS = 8
 ATTRIBUTE_SAMPLES = 256
 STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 """Multiples of an attribute's direction, which is made as long as half a code."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Draws `count` samples through both directions into `folder/step-<n>.png`."""
+
+    samples: Dataset
+    folder: Path
+    count: int = 6
+
+    @torch.no_grad()
+    def __call__(self, translator: Translator, step: int) -> None:
+        batch = default_collate([self.samples[i] for i in range(self.count)])
+        batch = {key: value.to(next(translator.parameters()).device) for key, value in batch.items()}
+        generator = torch.Generator().manual_seed(0)
+        start, mask_a, mask_b = translator.start_of(batch, "a2b"), batch.get("mask_a"), batch.get("mask_b")
+        mask_a = batch.get("label_a") if mask_a is None else mask_a
+        names = _titles(translator)
+        columns = [
+            (names[0], batch["a"], None),
+            ("start", start, None),
+            (names[1], translator.translate(start, "a2b", mask=mask_a, generator=generator), mask_a),
+            (names[2], batch["b"], mask_b),
+            (names[3], translator.translate(batch["b"], "b2a", mask=mask_b, generator=generator), None),
+        ]
+        rows = [
+            [_picture(images[i], None if masks is None else masks[i]) for _, images, masks in columns]
+            for i in range(self.count)
+        ]
+        png = picture_grid(rows, column_titles=[title for title, _, _ in columns], title=f"step {step}", tile=120)
+        _write(self.folder / f"step-{step:06d}.png", png)
 
 
 @dataclass(frozen=True)
@@ -79,9 +116,30 @@ def _attributes(gan: DCGAN, crops: int = 2) -> bytes:
 
 
 def _row(images: Tensor) -> list[Picture]:
-    return [Picture(middle_slice(image), vmin=-1, vmax=1) for image in images]
+    return [Picture(_middle_slice(image), vmin=-1, vmax=1) for image in images]
 
 
 def _write(path: Path, png: bytes) -> None:
     with atomic_path(path) as temporary:
         temporary.write_bytes(png)
+
+
+def _titles(translator: Translator) -> tuple[str, str, str, str]:
+    """Of domain a, its translation, domain b, its translation."""
+    a, b = translator.domain_a.name, translator.domain_b.name
+    return (a, f"with {b}", b, "removed") if b == "tumor" else (a, f"{a} to {b}", b, f"{b} to {a}")
+
+
+def _picture(image: Tensor, mask: Tensor | None) -> Picture:
+    return Picture(_middle_slice(image), vmin=-1, vmax=1, contour=None if mask is None else _outline(mask))
+
+
+def _outline(mask: Tensor) -> np.ndarray:
+    """Where any class is marked, (X, Y)."""
+    return _middle_slice(mask.amax(dim=0, keepdim=True)) > 0.5
+
+
+def _middle_slice(x: Tensor) -> np.ndarray:
+    """(C, X, Y[, Z]) → (X, Y): of neighbouring slices as channels the middle one, of a volume its middle slice."""
+    array = x[len(x) // 2].float().cpu().numpy()
+    return array if array.ndim == 2 else array[..., array.shape[-1] // 2]

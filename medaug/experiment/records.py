@@ -1,0 +1,302 @@
+"""What an evaluation leaves, as typed records: a `Cell` is one trained network, a `Summary` is of one test set.
+
+Both are JSON on the disk: `evaluation/cells/<arm>-seed<k>.json`, and `evaluation/summary.json` (see `Evaluation`) or a
+benchmark's `results/summary.json`. `from_json` checks what it reads, and knows what earlier versions did not write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from medaug.data.atomic import WRITE_AGAIN, read_json
+from medaug.errors import DataError
+from medaug.evaluation.detection import Counts
+from medaug.evaluation.intervals import Interval
+from medaug.evaluation.statistics import Comparison
+from medaug.experiment.arms import REFERENCE, gan_arms
+from medaug.runs.folder import RunDir
+
+T = TypeVar("T")
+V = TypeVar("V")
+Json = dict[str, Any]
+Scores = dict[str, dict[str, float | None]]
+"""By patient and metric; None where a metric is not defined for a patient alone."""
+
+
+@dataclass(frozen=True)
+class SliceScores:
+    """A patient's slices (or patches): the probability of a tumor in each, and whether there is one."""
+
+    probability: list[float]
+    tumor: list[bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatientScores:
+    """What one network scored on the patients of a test set.
+
+    Attributes:
+        detection: by patient the lesions counted (see `evaluation.detection`), of a segmentation.
+        slices: by patient, of a classification.
+    """
+
+    scores: Scores = field(default_factory=dict)
+    detection: dict[str, Counts] = field(default_factory=dict)
+    slices: dict[str, SliceScores] = field(default_factory=dict)
+
+    @classmethod
+    def joined(cls, parts: Sequence[PatientScores]) -> PatientScores:
+        """The patients of all parts, each of whom is in one."""
+        return PatientScores(
+            scores=_united(part.scores for part in parts),
+            detection=_united(part.detection for part in parts),
+            slices=_united(part.slices for part in parts),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell(PatientScores):
+    """One trained network, and what it scored.
+
+    Attributes:
+        losses: (update, loss) now and then.
+        tests: by name what it scored on each of several test sets; empty where there is one, whose scores are its own.
+        length_unit: of its lengths, "px" where no voxel size is known.
+        without_room: views that had no room for a tumor, of an arm that inserts online.
+        lesions: by kind of image and patient, what a translation lost and gained, as a ceiling's network sees it.
+        hounsfield: by patient the errors by tissue, of a translation in HU.
+        ratio, seconds: in a benchmark, the synthetic part of its arm (None of one without), and what it took.
+    """
+
+    arm: str
+    seed: int
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    tests: dict[str, PatientScores] = field(default_factory=dict)
+    length_unit: str = "mm"
+    without_room: int | None = None
+    lesions: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    hounsfield: Json = field(default_factory=dict)
+    ratio: float | None = None
+    seconds: float | None = None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`.
+
+        Raises:
+            DataError: naming the file that the values are of, and what does not fit.
+        """
+        return _checked(cls, values)
+
+    def to_json(self) -> Json:
+        """Its fields, those left out that say nothing."""
+        values = {name: value for name, value in asdict(self).items() if value not in (None, {})}
+        if self.tests:
+            values["tests"] = {
+                test: {name: scores for name, scores in parts.items() if scores}
+                for test, parts in values["tests"].items()
+            }
+        return values
+
+    def on_test(self, name: str) -> Cell:
+        """The cell with the scores of one of its test sets; "" is the only one."""
+        return replace(self, **vars(self.tests[name])) if name else self
+
+    @classmethod
+    def of_folds(cls, parts: Sequence[Cell]) -> Cell:
+        """The same arm and seed of several folds as one: every patient was tested in one of them."""
+        first = parts[0]
+        return replace(
+            first,
+            **vars(PatientScores.joined(parts)),
+            losses=[],
+            tests={name: PatientScores.joined([part.tests[name] for part in parts]) for name in first.tests},
+            lesions={kind: _united(part.lesions[kind] for part in parts) for kind in first.lesions},
+            hounsfield=_united(part.hounsfield for part in parts),
+        )
+
+
+@dataclass(frozen=True)
+class MetricFacts:
+    """How a score is called, its unit (None: that of the images), and whether more is better."""
+
+    title: str
+    unit: str | None
+    higher_is_better: bool
+
+    @property
+    def heading(self) -> str:
+        """The title, with the unit where there is one."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+@dataclass(frozen=True)
+class RateFacts:
+    """A rate of detection as in `evaluation.rates`; `count` is how much there is to find, or to leave alone."""
+
+    title: str
+    short: str
+    of: str
+    count: int
+    patients: int
+    higher_is_better: bool
+    diameters_mm: tuple[float, float | None] | None
+
+
+@dataclass(frozen=True)
+class RateDifference:
+    """A rate of one arm minus that of another; None in fewer than two patients, which are no sample."""
+
+    arm: str
+    reference: str
+    rate: str
+    difference: Interval | None
+
+
+@dataclass(frozen=True)
+class Detection:
+    """The lesions found, by arm and rate; None in fewer than two patients. `dimensions` are 2 or 3, of their parts."""
+
+    dimensions: list[int]
+    rates: dict[str, RateFacts]
+    arms: dict[str, dict[str, Interval | None]]
+    differences: list[RateDifference]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationFacts:
+    """What translated images were compared with and in what: `scale` is the range of their `unit`."""
+
+    unit: str
+    scale: tuple[float, float]
+    source: str
+    target: str
+    left_out: dict[str, str] = field(default_factory=dict)
+    registered_training_patients: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The figures of one test set, or of one setting of a benchmark.
+
+    Attributes:
+        metrics: the main one first.
+        arms: by arm and metric the mean over patients and seeds.
+        gan_arms: the one of main interest first.
+        comparisons: of every arm with the reference.
+        rivals: of every GAN arm with every other arm that needs no GAN.
+        best: the best arm without a GAN, which may be the reference.
+        translation: where images were scored rather than networks.
+        labelled, ratio: a benchmark's setting, the training patients and the synthetic part of a batch.
+    """
+
+    task: str
+    patients: list[str]
+    seeds: list[int]
+    metrics: dict[str, MetricFacts]
+    arms: dict[str, dict[str, Interval]]
+    gan_arms: list[str]
+    comparisons: list[Comparison]
+    rivals: list[Comparison]
+    best: str
+    detection: Detection | None = None
+    translation: TranslationFacts | None = None
+    labelled: int | None = None
+    ratio: float | None = None
+
+    @property
+    def main(self) -> str:
+        """The metric that decides."""
+        return next(iter(self.metrics))
+
+    @property
+    def title(self) -> str:
+        """That metric's."""
+        return self.metrics[self.main].title
+
+    @property
+    def main_comparisons(self) -> list[Comparison]:
+        """Those with the reference, by the main metric."""
+        return [c for c in self.comparisons if c.metric == self.main]
+
+    @property
+    def best_rivals(self) -> list[Comparison]:
+        """Every GAN arm with the best arm without one; none where that is the reference."""
+        return [c for c in self.rivals if c.reference == self.best]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`.
+
+        Raises:
+            DataError: naming the file that the values are of, and what does not fit.
+        """
+        known: Json = {"gan_arms": gan_arms(values["arms"]), **values}
+        for kind in ("comparisons", "rivals"):
+            known[kind] = [{"freedom": c["n_patients"] - 1, "p_interval": c["p_value"]} | c for c in values[kind]]
+        known["best"] = next((c["reference"] for c in values["rivals"] if c.get("best", True)), REFERENCE)
+        known["translation"] = values if "scale" in values else None
+        return _checked(cls, known, values)
+
+    def to_json(self) -> Json:
+        """Its fields; a rival says whether it is the best, and the facts of a translation stand beside the others."""
+        values = {name: value for name, value in asdict(self).items() if value is not None}
+        best, translation = values.pop("best"), values.pop("translation", {})
+        values["rivals"] = [rival | {"best": rival["reference"] == best} for rival in values["rivals"]]
+        return values | translation
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`evaluation/summary.json`.
+
+    Attributes:
+        tests: by test set, "" where there is one.
+        lesions: by kind of image, what a translation lost and gained, all patients and cells together.
+    """
+
+    tests: dict[str, Summary]
+    lesions: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @classmethod
+    def of_run(cls, run: RunDir) -> Evaluation | None:
+        """What a run found; None where nothing was evaluated.
+
+        Raises:
+            DataError: naming the file, and what does not fit.
+        """
+        path = run.evaluation / "summary.json"
+        if not path.exists():
+            return None
+        values = read_json(path)
+        tests = values.get("tests", {"": values})
+        return cls({name: Summary.from_json(found) for name, found in tests.items()}, values.get("lesions", {}))
+
+    def to_json(self) -> Json:
+        """A single test set by itself, or several by name."""
+        if "" in self.tests:
+            return self.tests[""].to_json()
+        lesions = {"lesions": self.lesions} if self.lesions else {}
+        return {
+            "task": "segmentation",
+            "tests": {name: found.to_json() for name, found in self.tests.items()},
+        } | lesions
+
+
+def _united(parts: Iterable[dict[str, V]]) -> dict[str, V]:
+    return {patient: value for part in parts for patient, value in part.items()}
+
+
+def _checked(kind: type[T], values: Mapping[str, Any], source: Mapping[str, Any] | None = None) -> T:
+    """A record of JSON values, those that `source` was read from named in an error; unknown keys are not read."""
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = getattr(values if source is None else source, "source", f"a {kind.__name__}")
+        found = f"'{'.'.join(map(str, first['loc']))}': {first['msg']}"
+        raise DataError.about(path, found, "what was once written there", WRITE_AGAIN) from None
