@@ -1,8 +1,9 @@
 """The commands as functions: the same names (dashes are underscores), the same options, and results in place of print.
 
 `medaug train-cycle --data BraTS/ --max-steps 2000` is `medaug.train_cycle(data="BraTS/", max_steps=2000)`. They are the
-functions of `medaug.cli`. Nothing heavy is imported before one is called. Two of the names are also packages:
-`medaug.api.report` and `medaug.api.phantoms` are reached through here only.
+functions of `medaug.cli`, and raise the classes of `medaug.errors` for whatever they refuse. Nothing heavy is imported
+before one is called. Two of the names are also packages: `medaug.api.report` and `medaug.api.phantoms` are reached
+through here only.
 """
 
 from medaug.cli.data import doctor, init, phantoms

@@ -41,9 +41,6 @@ def export_bundle(weights: WeightsFolder, out: Annotated[AnyPath, typer.Argument
 
     Returns:
         Its folder.
-
-    Raises:
-        MedaugError: whatever is refused.
     """
     from medaug.exports.bundle import export_bundle
 
@@ -63,9 +60,6 @@ def export_onnx(
 
     Returns:
         The file, its channels, and how far onnxruntime is from torch.
-
-    Raises:
-        MedaugError: whatever is refused.
     """
     from medaug.exports.onnx import export_onnx
 
@@ -85,9 +79,6 @@ def model_card(
 
     Returns:
         Its path.
-
-    Raises:
-        MedaugError: whatever is refused.
     """
     from medaug.exports.model_card import write_model_card
 

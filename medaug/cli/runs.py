@@ -76,9 +76,6 @@ def run(
 
     Returns:
         The path of the report; with `dry_run` the resolved settings.
-
-    Raises:
-        MedaugError: whatever is refused.
     """
     settings = _settings(pipeline, set_, {"data.skip_unreadable": skip_unreadable or None})
     return settings if dry_run else _run(settings, out, Path(pipeline).stem, "report", on_stage).report
@@ -117,9 +114,6 @@ def train_cycle(
 
     Returns:
         The weights folder; with `dry_run` the resolved settings.
-
-    Raises:
-        MedaugError: whatever is refused.
     """
     chosen = {
         "domain": domain,
@@ -186,9 +180,6 @@ def sample(
 
     Returns:
         The path of the datalist.
-
-    Raises:
-        MedaugError: whatever is refused.
     """
     check_seed(seed)
     from medaug.scans.sample import write_samples
@@ -240,9 +231,6 @@ def benchmark(
 
     Returns:
         The results of every group and the path of the page; with `dry_run` the cells and how long is left.
-
-    Raises:
-        MedaugError: whatever is refused.
     """
     settings, folder = _settings(pipeline, set_, {}), Path(out or Path("out") / Path(pipeline).stem)
     if not dry_run:

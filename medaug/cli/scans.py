@@ -3,12 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from medaug.cli.command import AnyPath, Overwrite, WeightsOption, check_seed, command, itself, path_of, say
 from medaug.errors import ConfigError
+
+if TYPE_CHECKING:
+    from medaug.models.base import Direction
+    from medaug.models.weights import Weights
+    from medaug.scans.opened import OpenScan
 
 Scan = Annotated[AnyPath, typer.Argument(help="Image: NIfTI, NRRD, MHA, PNG, TIFF, or a DICOM file or series folder.")]
 TumorValues = Annotated[
@@ -62,17 +67,12 @@ def insert(
         WeightsError: if the weights cannot be used.
         RunError: if the results of an earlier call are there, and `overwrite` is not given.
     """
-    check_seed(seed)
-    _check_unwritten(scan, out, overwrite, "inserted")
     if mask is not None and (organ_mask is not None or size_mm is not None or count != 1):
         raise ConfigError("--mask says where and how large: leave out --organ-mask, --size-mm and --count")
-    from medaug.models.weights import load_weights
+    opened, loaded = _open(scan, weights, out, sequence, seed, overwrite, "inserted")
     from medaug.scans.edits import insert_at, insert_drawn, style_in
-    from medaug.scans.opened import open_to_edit
     from medaug.transforms import InsertTumor, RandInsertTumor
 
-    loaded = load_weights(weights)
-    opened = open_to_edit(scan, loaded, sequence, out)
     style = style_in(style_from, style_mask, loaded, sequence)
     if mask is not None:
         there = InsertTumor(loaded, seed, style=style, tumor_labels=tumor_labels)
@@ -105,14 +105,10 @@ def styles(
     Raises:
         MedaugError: as `insert`; WeightsError also of weights whose method knows no styles.
     """
-    check_seed(seed)
-    _check_unwritten(scan, out, overwrite, "style-00", "styles", "label")
-    from medaug.models.weights import load_weights
+    opened, loaded = _open(scan, weights, out, sequence, seed, overwrite, "style-00", "styles", "label")
     from medaug.scans.edits import fill_in_styles
-    from medaug.scans.opened import open_to_edit
 
-    loaded = load_weights(weights)
-    return fill_in_styles(open_to_edit(scan, loaded, sequence, out), loaded, mask, count, seed)
+    return fill_in_styles(opened, loaded, mask, count, seed)
 
 
 @command()
@@ -137,15 +133,10 @@ def remove(
     Raises:
         MedaugError: as `insert`.
     """
-    check_seed(seed)
-    _check_unwritten(scan, out, overwrite, "removed")
-    from medaug.models.weights import load_weights
+    opened, loaded = _open(scan, weights, out, sequence, seed, overwrite, "removed")
     from medaug.scans.edits import remove_at
-    from medaug.scans.opened import open_to_edit
     from medaug.transforms import RemoveTumor
 
-    loaded = load_weights(weights)
-    opened = open_to_edit(scan, loaded, sequence, out)
     return remove_at(opened, RemoveTumor(loaded, seed, tumor_labels=tumor_labels), mask)
 
 
@@ -176,16 +167,12 @@ def grow(
     Raises:
         MedaugError: as `insert`; DataError names the largest size that fits where the series does not.
     """
-    check_seed(seed)
-    _check_unwritten(scan, out, overwrite, "grown", "growth")
-    from medaug.models.weights import load_weights
+    opened, loaded = _open(scan, weights, out, sequence, seed, overwrite, "grown", "growth")
     from medaug.scans.grow import grow_in
-    from medaug.scans.opened import open_to_edit
     from medaug.transforms import GrowTumor
 
-    loaded = load_weights(weights)
     series = GrowTumor(loaded, steps, start_mm, doubling_days, interval_days, mass_effect, reach_mm)
-    return grow_in(open_to_edit(scan, loaded, sequence, out), series, seed, organ_mask)
+    return grow_in(opened, series, seed, organ_mask)
 
 
 def _tell_scores(found: AnomalyScores) -> None:
@@ -221,34 +208,35 @@ def anomaly(
         ConfigError: if an argument is missing, or does not apply to this kind of source.
         MedaugError: whatever else is refused.
     """
-    path = Path(source)
+    path, overrides = Path(source), list(set_ or [])
     if path.is_dir():
         if out is not None or organ_mask is not None or sequence is not None:
             raise ConfigError(
                 f"{source}: a run folder; its own images and organs are scored, into {source}/anomaly. Leave --out, "
                 "--organ-mask and --sequence out."
             )
-        return _anomaly_of_run(path, path_of(weights), list(set_ or []))
-    if weights is None or out is None:
+        files = [_score_run(path, path_of(weights), overrides)]
+    elif weights is None or out is None:
         raise ConfigError(f"{source}: a single scan (or no folder); expected --weights and --out with it.")
-    _check_unwritten(source, out, overwrite, "anomaly", "healthy")
-    from medaug.audits.scorers import judge_of
-    from medaug.config.files import load_config
-    from medaug.data.atomic import read_json
-    from medaug.scans.opened import open_scan
-    from medaug.scans.score import score_scan
+    else:
+        _check_unwritten(path, out, overwrite, "anomaly", "healthy")
+        from medaug.audits.scorers import judge_of
+        from medaug.config.files import load_config
+        from medaug.scans.opened import open_scan
+        from medaug.scans.score import score_scan
 
-    config = load_config(None, list(set_ or []))
-    judge = judge_of(Path(weights), config.anomaly)
-    opened = open_scan(path, judge.domain, judge.facts, sequence, out)
-    files = score_scan(opened, judge, config.anomaly, organ_mask, config.data.organ_margin_mm)
+        config = load_config(None, overrides)
+        judge = judge_of(Path(weights), config.anomaly)
+        opened = open_scan(path, judge.domain, judge.facts, sequence, out)
+        files = score_scan(opened, judge, config.anomaly, organ_mask, config.data.organ_margin_mm)
+    from medaug.data.atomic import read_json
+
     return AnomalyScores(read_json(files[-1]), files)
 
 
-def _anomaly_of_run(folder: Path, weights: Path | None, overrides: list[str]) -> AnomalyScores:
-    """Also puts the result on the run's page, if it has one."""
+def _score_run(folder: Path, weights: Path | None, overrides: list[str]) -> Path:
+    """Scores held-out slices, and puts the result on the run's page, if it has one; returns the path of the summary."""
     from medaug.config.files import load_config
-    from medaug.data.atomic import read_json
     from medaug.runs.finished import trained_run
     from medaug.stages.anomaly import anomaly
     from medaug.stages.pipeline import run_stage_named, stages_of
@@ -258,8 +246,7 @@ def _anomaly_of_run(folder: Path, weights: Path | None, overrides: list[str]) ->
     anomaly(config, run, weights)
     if run.report.exists():
         run_stage_named(stages_of(config, "report")[-1], config, run)
-    summary = run.anomaly / "summary.json"
-    return AnomalyScores(read_json(summary), [summary])
+    return run.anomaly / "summary.json"
 
 
 @command()
@@ -307,12 +294,15 @@ def synth_ct(
     stem = Path(out) / ("synthetic" if deidentify else f"{stem_of(path.resolve())}_synthetic")
     check_unwritten(stem.parent, [stem.name], overwrite=overwrite)
     from medaug.models.weights import load_weights
-    from medaug.scans.synth_ct import direction_of, output_of, translate_scan
+    from medaug.scans.synth_ct import output_of, translate_scan
     from medaug.transforms import SynthesizeCT, TranslateDomain
 
     output = output_of(path, stem, output_format, segmentation, name or (), deidentify)
-    way, loaded = direction_of(direction), load_weights(weights)
-    translate = SynthesizeCT(loaded, seed=seed) if way is None else TranslateDomain(loaded, way, seed=seed)
+    loaded = load_weights(weights)
+    if direction is None:
+        translate: TranslateDomain = SynthesizeCT(loaded, seed=seed)
+    else:
+        translate = TranslateDomain(loaded, cast("Direction", direction), seed=seed)
     return translate_scan(path, translate, output, series=series, sequence=sequence, mask=mask, label=label)
 
 
@@ -349,6 +339,19 @@ def compare(
     from medaug.scans.compare import compare_images
 
     return compare_images(Path(real), Path(synthetic), path_of(mask), path_of(out))
+
+
+def _open(
+    scan: AnyPath, weights: AnyPath, out: AnyPath, sequence: str | None, seed: int, overwrite: bool, *kinds: str
+) -> tuple["OpenScan", "Weights"]:
+    """The scan and the weights that are to edit it; what needs no torch is refused before torch is imported."""
+    check_seed(seed)
+    _check_unwritten(scan, out, overwrite, *kinds)
+    from medaug.models.weights import load_weights
+    from medaug.scans.opened import open_to_edit
+
+    loaded = load_weights(weights)
+    return open_to_edit(scan, loaded, sequence, out), loaded
 
 
 def _check_unwritten(scan: AnyPath, out: AnyPath, overwrite: bool, *kinds: str) -> None:

@@ -25,7 +25,7 @@ from medaug.report.translation import bland_altman, difference_panel, joint_hist
 from medaug.report.viewer import encode
 from medaug.report.viewing import case_of_scan, view_page
 from medaug.scans.opened import as_array, read_mask
-from medaug.volumes import HU_OF_AIR, Percentiles, Unit, Window, spacing_of
+from medaug.volumes import HU_OF_AIR, Percentiles, Window, spacing_of
 
 
 def compare_images(real: Path, synthetic: Path, mask: Path | None = None, out: Path | None = None) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def compare_images(real: Path, synthetic: Path, mask: Path | None = None, out: P
     if out is not None:
         _write(out, found, pair, scale)
         low, high, _ = shown_range(scale)
-        window = Window(low, high, _unit(scale))
+        window = Window(low, high, "HU" if scale == HOUNSFIELD else "au")
         case = case_of_scan("real and synthetic", first, second, ("real", "synthetic"), (window, window))
         view_page(out / "view.html", "Real and synthetic", [encode(case)], {"unit": found["unit"]})
     return found
@@ -94,14 +94,10 @@ def _scale(real: MetaTensor, synthetic: MetaTensor, real_path: Path, synthetic_p
 
 
 def _body(image: np.ndarray, scale: Scale, scan: MetaTensor) -> np.ndarray:
-    window = Window(scale.low, scale.high, _unit(scale))
+    window = Window(scale.low, scale.high, "HU" if scale == HOUNSFIELD else "au")
     turn = turn_of(scan.affine.numpy(), image.ndim)
     spacing_mm = spacing_of(turn.affine(scan.affine.numpy(), image.shape), image.ndim)
     return turn.back(body_of(turn.there(image), window, spacing_mm))
-
-
-def _unit(scale: Scale) -> Unit:
-    return "HU" if scale == HOUNSFIELD else "au"
 
 
 def _write(out: Path, found: dict[str, Any], pair: Pair, scale: Scale) -> None:

@@ -90,17 +90,13 @@ class OpenScan:
         return self.out / f"{self.stem}_{kind}{self.ending if ending is None else ending}"
 
     def mask(self, path: AnyPath | None) -> MetaTensor | None:
-        """A mask or label (1, *S) on the scan's grid; None for None. See `read_mask`."""
-        return None if path is None else read_mask(Path(path), self.image, self.path)
+        """A mask or label (1, *S) on the scan's grid, read by `read_mask`; None for None."""
+        return None if path is None else read_mask(path, self.image, self.path)
 
     def marked(self, path: AnyPath, remedy: str) -> MetaTensor:
-        """A mask on the scan's grid that marks something.
-
-        Raises:
-            DataError: if it marks nothing, and what `read_mask` refuses.
-        """
-        mask = read_mask(Path(path), self.image, self.path)
-        if not bool((mask > 0).any()):
+        """A mask as `mask` reads it; one that marks nothing is refused, too."""
+        mask = self.mask(path)
+        if mask is None or not bool((mask > 0).any()):
             raise DataError.about(path, "an empty mask", "marked voxels", remedy)
         return mask
 
@@ -154,13 +150,13 @@ def open_to_edit(path: AnyPath, weights: Weights, sequence: str | None, out: Any
     return open_scan(path, weights.translator.domain_a, weights.facts, sequence, out)
 
 
-def read_mask(path: Path, image: MetaTensor, scan: Path) -> MetaTensor:
+def read_mask(path: AnyPath, image: MetaTensor, scan: Path) -> MetaTensor:
     """A mask (1, *S) on the scan's grid; where only its axes run otherwise, they are turned, which changes no voxel.
 
     Raises:
         DataError: if it lies on another grid, or is an image (the scan itself, for one).
     """
-    mask = on_grid_of(read_label(path), image)
+    mask = on_grid_of(read_label(Path(path)), image)
     check_is_label(as_array(mask), as_array(image), str(path), str(scan))
     return mask
 

@@ -1,4 +1,4 @@
-"""Write class-labelled crops of a trained GAN from noise: NIfTI files and a datalist that says where each comes from.
+"""Class-labelled crops of a trained GAN from noise: NIfTI files, and a datalist that says where each comes from.
 
 A crop depends on the weights, its class and its own seed alone: any one can be made again by
 `generation.latent.sample`. Values are HU for CT; for MR, which has no absolute unit, the window's [-1, 1].
@@ -38,7 +38,12 @@ def write_samples(weights: Path, out: Path, *, label: str, count: int, seed: int
     if label not in (*CLASSES, BOTH):
         raise ConfigError(f"--label: found '{label}'; expected one of: {', '.join((*CLASSES, BOTH))}")
     loaded = load_gan(weights)
-    _check_empty(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise RunError(f"{out}: holds files already. Choose a new folder, or empty this one.")
+    except OSError as error:
+        raise write_error(out, error) from error
     labels = range(len(CLASSES)) if label == BOTH else [CLASSES.index(label)]
     records = []
     with track("sample", count * len(labels)) as tracker:
@@ -71,12 +76,3 @@ def _write(weights: GanWeights, out: Path, label: int, index: int, seed: int) ->
         "training_patients": facts["training_patients"],
         "split_hash": facts["split_hash"],
     }
-
-
-def _check_empty(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            raise RunError(f"{out}: holds files already. Choose a new folder, or empty this one.")
-    except OSError as error:
-        raise write_error(out, error) from error

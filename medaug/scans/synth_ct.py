@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,14 +20,12 @@ from medaug.data.dicom.deidentify import check_deidentifies
 from medaug.data.dicom.derived import check_unused, write_derived_series
 from medaug.data.dicom.reading import DicomVolume, read_series
 from medaug.data.dicom.segmentation import write_segmentation
-from medaug.data.stored import StoredScan
 from medaug.data.suffixes import PICTURES, is_dicom, suffix_of
 from medaug.errors import ConfigError
 from medaug.figures.pictures import Picture, picture_grid
-from medaug.models.base import Direction
 from medaug.report.viewer import encode
 from medaug.report.viewing import case_of_scan
-from medaug.scans.opened import AnyPath, as_array, open_scan, read_mask, write_beside
+from medaug.scans.opened import AnyPath, OpenScan, as_array, open_scan, write_beside
 from medaug.transforms import TranslateDomain
 from medaug.transforms.translation import Translation
 from medaug.volumes import Window, check_modality, widest_slice
@@ -65,14 +63,11 @@ def output_of(
     names: Sequence[str],
     deidentify: bool,
 ) -> Output:
-    """What the scan's translation shall be written as.
+    """What the scan's translation shall be written as; a ConfigError says which options contradict each other.
 
     Args:
         output_format: "nifti" or "dicom"; None is the scan's own.
         names: "1=liver", for example.
-
-    Raises:
-        ConfigError: if the options contradict each other.
     """
     from_dicom = scan.is_dir() or is_dicom(scan)
     output_format = output_format or ("dicom" if from_dicom else "nifti")
@@ -96,18 +91,6 @@ def output_of(
     return Output(stem, output_format == "dicom", segmentation, named, deidentify)
 
 
-def direction_of(given: str | None) -> Direction | None:
-    """The direction of this name; None goes to CT.
-
-    Raises:
-        ConfigError: if there is none.
-    """
-    known: tuple[Direction, ...] = get_args(Direction)
-    if given is not None and given not in known:
-        raise ConfigError(f"--direction: found {given!r}; expected one of {', '.join(known)}")
-    return next((way for way in known if way == given), None)
-
-
 def translate_scan(
     scan: Path,
     translate: TranslateDomain,
@@ -118,23 +101,7 @@ def translate_scan(
     mask: AnyPath | None,
     label: AnyPath | None,
 ) -> list[Path]:
-    """Translates one scan to the other domain of the weights.
-
-    Args:
-        scan: a file, or a folder with a DICOM series.
-        series: the SeriesInstanceUID, where a folder holds several.
-        mask: the body on the scan's grid; None finds it.
-        label: class numbers on the scan's grid, for weights that read them (`translator.label_input`).
-
-    Returns:
-        The paths of the image (NIfTI, or the folder of the series), the segmentation if asked for, picture, manifest,
-        page.
-
-    Raises:
-        ConfigError: if the options do not fit the scan or the weights.
-        DataError: if the scan cannot be used, or is of another modality than the weights read.
-        RunError: if the series' folder is in use.
-    """
+    """Translates one scan to the other domain of the weights; arguments, result and errors as of `medaug.synth_ct`."""
     if translate.label_classes and label is None:
         raise ConfigError(
             f"the weights read labels of {translate.label_classes} class(es) beside the image "
@@ -143,14 +110,13 @@ def translate_scan(
         )
     if label is not None and not translate.label_classes:
         raise ConfigError(f"--label {label}: these weights read no labels in this direction; leave it out")
-    image, volume = _read(scan, series, sequence, translate)
+    read, volume = _read(scan, series, sequence, translate)
     if output.is_dicom:
         check_unused(output.stem)
         if output.deidentify:
             check_deidentifies()
-    masks = (mask, label, output.segmentation)
-    body, classes, outlined = (None if path is None else read_mask(Path(path), image, scan) for path in masks)
-    made = translate.translated(image, body, label=classes)
+    body, classes, outlined = (read.mask(path) for path in (mask, label, output.segmentation))
+    made = translate.translated(read.image, body, label=classes)
     facts = {
         "weights": translate.weights.facts["sha256"],
         "method": translate.weights.translator.name,
@@ -176,23 +142,24 @@ def translate_scan(
             write_segmentation(as_array(outlined), read_series(stem), paths[1], names=output.names)
     else:
         paths = [stem.with_name(stem.name + (".tif" if suffix_of(scan) in PICTURES else ".nii.gz"))]
-        StoredScan(image).write(paths[0], made.image)
-    return [*paths, *_write_beside(stem, image, made, translate, facts)]
+        read.stored.write(paths[0], made.image)
+    return [*paths, *_write_beside(stem, read.image, made, translate, facts)]
 
 
 def _read(
     scan: Path, series: str | None, sequence: str | None, translate: TranslateDomain
-) -> tuple[MetaTensor, DicomVolume | None]:
-    """The scan (1, *S), checked to be of the modality that is translated, and the series it is, if it is one."""
+) -> tuple[OpenScan, DicomVolume | None]:
+    """The scan, checked to be of the modality that is translated, and the series it is, if it is one."""
     if not (scan.is_dir() or is_dicom(scan)):
         if series is not None:
             raise ConfigError(f"--series: {scan} is no DICOM; leave it out")
-        return open_scan(scan, translate.source, translate.weights.facts, sequence, "").image, None
+        return open_scan(scan, translate.source, translate.weights.facts, sequence, ""), None
     volume = read_series(scan, series_uid=series)
     array = volume.array.astype(np.float32)
     check_modality(array, translate.source, str(scan), volume.modality)
     meta = {"path": str(scan), "dtype": volume.array.dtype.name, "spacing_known": True, "modality": volume.modality}
-    return MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(volume.affine), meta=meta), volume
+    image = MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(volume.affine), meta=meta)
+    return OpenScan(scan, image, translate.source, Path()), volume
 
 
 def _write_dicom(output: Output, result: MetaTensor, volume: DicomVolume, translate: TranslateDomain) -> dict[str, Any]:
@@ -230,7 +197,6 @@ def _write_dicom(output: Output, result: MetaTensor, volume: DicomVolume, transl
 def _write_beside(
     stem: Path, image: MetaTensor, made: Translation[MetaTensor], translate: TranslateDomain, facts: dict[str, Any]
 ) -> list[Path]:
-    """Picture, manifest and page."""
     body = np.ones(image.shape[1:], dtype=bool) if made.body is None else made.body
     before, after = as_array(image), as_array(made.image)
     shown = _shown(before, body), _shown(after, body)
