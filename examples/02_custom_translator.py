@@ -38,7 +38,7 @@ class Anchored(Translator):
         super().__init__(config, domain_a, domain_b, spatial_dims)
         self.generators, self.discriminators = self.direction_generators(1, 1), self.domain_discriminators(1)
 
-    def translate(self, x, direction, *, mask=None, style=None, generator=None):
+    def translated(self, x, direction, mask, style, generator):
         return torch.tanh(self.generators[direction](x))  # (B, 1, *S) in [-1, 1]
 
     def generator_losses(self, batch):

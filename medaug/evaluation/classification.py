@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from medaug.errors import ConfigError
 from medaug.evaluation.updates import OnUpdate, Samples, UpdatesConfig, autocast, run_updates
-from medaug.models.networks.initialization import isolated_rng
+from medaug.models.networks.layers import isolated_rng
 
 GROUPS = 4
 

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from medaug.models.losses import adversarial_discriminator
-from medaug.models.networks import build_generator, least_size, patch_discriminator
-from medaug.models.networks.initialization import isolated_rng
+from medaug.models.networks.discriminators import least_size, patch_discriminator
+from medaug.models.networks.generators import build_generator
+from medaug.models.networks.layers import isolated_rng
 from medaug.seeds import seed_of
 from medaug.volumes import Domain
 
@@ -108,7 +109,6 @@ class Translator(AdversarialModel):
     def style_dim(self) -> int:
         return 0
 
-    @abstractmethod
     def translate(
         self,
         x: Tensor,
@@ -124,7 +124,23 @@ class Translator(AdversarialModel):
             mask: (B, 1, *S) in {0, 1}.
             style: (B, style_dim), for methods with styles; None draws it from `generator`.
             generator: of all noise; without it the noise, and a style that is not given, are zero.
+
+        Raises:
+            ValueError: as `check_input`, and where the method cannot take the style or the labels.
         """
+        self.check_input(x, mask)
+        return self.translated(x, direction, mask, style, generator)
+
+    @abstractmethod
+    def translated(
+        self,
+        x: Tensor,
+        direction: Direction,
+        mask: Tensor | None,
+        style: Tensor | None,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        """What `translate` gives, of inputs that it has checked; a method's own part."""
 
     def generator(self, in_channels: int, out_channels: int) -> nn.Module:
         """Of the config's `generator`, `width` and `depth`."""

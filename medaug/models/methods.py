@@ -11,7 +11,7 @@ from medaug.models.insertion.cyclegan import MaskGuidedCycleGAN, MaskGuidedCycle
 from medaug.models.insertion.munit import MaskGuidedMUNIT, MaskGuidedMUNITConfig
 from medaug.models.insertion.pix2pix import MaskGuidedPix2Pix, MaskGuidedPix2PixConfig
 from medaug.models.insertion.unit import MaskGuidedUNIT, MaskGuidedUNITConfig
-from medaug.models.networks.initialization import initialize_normal, isolated_rng
+from medaug.models.networks.layers import initialize_normal, isolated_rng
 from medaug.models.translation.cyclegan import CycleGAN, CycleGANConfig
 from medaug.models.translation.munit import MUNIT, MUNITConfig
 from medaug.models.translation.pix2pix import Pix2Pix, Pix2PixConfig

@@ -26,7 +26,7 @@ from medaug.lesions.geometry import component_boxes
 from medaug.lesions.prior import Lesion
 from medaug.lesions.reference import match_surroundings
 from medaug.models.base import Direction
-from medaug.models.networks.compositing import composite, insertion_weight, removal_weight
+from medaug.models.insertion.compositing import composite, insertion_weight, removal_weight
 from medaug.models.weights import Weights
 from medaug.volumes import Window, measured_in
 

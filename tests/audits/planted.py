@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from medaug.models.insertion.compositing import composite, insertion_weight, removal_weight
 from medaug.models.methods import build_translator
-from medaug.models.networks.compositing import composite, insertion_weight, removal_weight
 from medaug.models.weights import Weights
 
 BRIGHT = 0.5

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from medaug.models.networks.convolutions import CONVOLUTION, doubled_conv, pad_reflect, padded_conv
+from medaug.models.networks.layers import CONVOLUTION, doubled_conv, pad_reflect, padded_conv
 
 DOUBLED = [
     (4, 128, 64, (16, 16)),

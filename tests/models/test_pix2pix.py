@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from medaug.errors import ConfigError, DataError
+from medaug.models.insertion.compositing import insertion_weight, removal_weight
 from medaug.models.methods import build_translator
-from medaug.models.networks.compositing import insertion_weight, removal_weight
 
 from .conformance import HEALTHY, TUMOR, make_batch
 

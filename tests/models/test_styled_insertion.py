@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from medaug.models.insertion.compositing import insertion_weight, removal_weight
 from medaug.models.insertion.styled import disguised
 from medaug.models.methods import build_translator
-from medaug.models.networks.compositing import insertion_weight, removal_weight
 
 from .conformance import HEALTHY, TUMOR, make_batch
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from medaug.models.base import Batch, Direction, Fakes, Translator, drawn_noise
+from medaug.models.insertion.compositing import composite, insertion_weight, removal_weight
 from medaug.models.losses import adversarial_generator
-from medaug.models.networks.compositing import composite, insertion_weight, removal_weight
 
 Content = Literal["reference", "free"]
 Pass = Direction | Literal["a2a", "b2b"]
@@ -41,20 +41,18 @@ class MaskGuidedTranslator(Translator):
         """
         return self.generators[direction](torch.cat([seen, mask, noise], dim=1))
 
-    def translate(
+    def translated(
         self,
         x: Tensor,
         direction: Direction,
-        *,
-        mask: Tensor | None = None,
-        style: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        mask: Tensor | None,
+        style: Tensor | None,
+        generator: torch.Generator | None,
     ) -> Tensor:
         """Inserts ("a2b") or removes ("b2a") inside `mask` (B, 1, *S).
 
         With reference content, `x` for "a2b" is the crop with the reference lesion already pasted (see `paste`).
         """
-        self.check_input(x, mask)
         assert mask is not None  # which check_input refuses
         return self.edit(x, mask, direction, drawn_noise(mask, generator), style)
 

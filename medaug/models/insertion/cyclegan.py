@@ -15,7 +15,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 from medaug.models.base import Batch, Fakes, Losses, seeded_noise
 from medaug.models.insertion.base import Content, MaskGuidedTranslator
 from medaug.models.losses import masked_l1
-from medaug.models.networks import GeneratorName
+from medaug.models.networks.generators import GeneratorName
 from medaug.volumes import Domain
 
 
@@ -52,14 +52,8 @@ class MaskGuidedCycleGAN(MaskGuidedTranslator):
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Adversarial, cycle (equation 2, inside the mask) and identity (section 5.2) terms."""
-        a, mask_a, b, mask_b, seeds, c = (
-            batch["a"],
-            batch["mask_a"],
-            batch["b"],
-            batch["mask_b"],
-            batch["seed"],
-            self.config,
-        )
+        a, mask_a, b, mask_b = (batch[key] for key in ("a", "mask_a", "b", "mask_b"))
+        seeds, c = batch["seed"], self.config
         soft_a, soft_b = self.weight(mask_a, "b2a"), self.weight(mask_b, "a2b")
         start_a = self.start_of(batch, "a2b")
         inserted = self.edit(start_a, mask_a, "a2b", seeded_noise(mask_a, seeds, salt=1))

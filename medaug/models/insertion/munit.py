@@ -20,7 +20,7 @@ from medaug.models.base import Batch, Direction, Fakes, Losses, seeded_noise
 from medaug.models.insertion.base import Content
 from medaug.models.insertion.styled import StyledInsertion
 from medaug.models.losses import l1, masked_l1
-from medaug.models.networks import AdaINDecoder, Decoder, Encoder, StyleEncoder
+from medaug.models.networks.coding import AdaINDecoder, Decoder, Encoder, StyleEncoder
 from medaug.volumes import Domain
 
 
@@ -74,14 +74,8 @@ class MaskGuidedMUNIT(StyledInsertion):
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Adversarial terms (equation 4), the style's return (equation 3), style-augmented cycles (section 4)."""
-        a, mask_a, b, mask_b, seeds, c = (
-            batch["a"],
-            batch["mask_a"],
-            batch["b"],
-            batch["mask_b"],
-            batch["seed"],
-            self.config,
-        )
+        a, mask_a, b, mask_b = (batch[key] for key in ("a", "mask_a", "b", "mask_b"))
+        seeds, c = batch["seed"], self.config
         own = self.encode_style(b, "b", mask=mask_b)
         drawn = seeded_noise(own, seeds, salt=1).to(own)
         inserted = self.edit(self.start_of(batch, "a2b"), mask_a, "a2b", seeded_noise(mask_a, seeds, salt=2), drawn)

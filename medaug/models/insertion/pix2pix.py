@@ -19,9 +19,9 @@ from pydantic import NonNegativeFloat, PositiveInt
 from medaug.errors import ConfigError
 from medaug.models.base import Batch, Fakes, Losses, seeded_noise
 from medaug.models.insertion.base import Content, MaskGuidedTranslator
+from medaug.models.insertion.compositing import removal_weight
 from medaug.models.losses import masked_l1
-from medaug.models.networks import GeneratorName
-from medaug.models.networks.compositing import removal_weight
+from medaug.models.networks.generators import GeneratorName
 from medaug.volumes import Domain
 
 
@@ -64,14 +64,8 @@ class MaskGuidedPix2Pix(MaskGuidedTranslator):
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Equation 4: tumors painted back into tumor crops, tissue filled back into healthy ones."""
-        a, mask_a, b, mask_b, seeds, c = (
-            batch["a"],
-            batch["mask_a"],
-            batch["b"],
-            batch["mask_b"],
-            batch["seed"],
-            self.config,
-        )
+        a, mask_a, b, mask_b = (batch[key] for key in ("a", "mask_a", "b", "mask_b"))
+        seeds, c = batch["seed"], self.config
         painted = self.edit(b, mask_b, "a2b", seeded_noise(mask_b, seeds, salt=1))
         filled = self.edit(a, mask_a, "b2a", seeded_noise(mask_a, seeds, salt=2))
         losses = {

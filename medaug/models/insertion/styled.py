@@ -41,21 +41,19 @@ class StyledInsertion(MaskGuidedTranslator):
     def noise_like(self, mask: Tensor) -> Tensor:
         """Zeros in the shape of the noise that `paint` takes, for masks (B, 1, *S)."""
 
-    def translate(
+    def translated(
         self,
         x: Tensor,
         direction: Direction,
-        *,
-        mask: Tensor | None = None,
-        style: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        mask: Tensor | None,
+        style: Tensor | None,
+        generator: torch.Generator | None,
     ) -> Tensor:
         """As the base declares; the noise is drawn before the style, so it is the same whether one is given or not.
 
         Raises:
             ValueError: if a style is given for removal, or one of another shape.
         """
-        self.check_input(x, mask)
         assert mask is not None  # which check_input refuses
         noise = drawn_noise(self.noise_like(mask), generator)
         if direction == "a2b":

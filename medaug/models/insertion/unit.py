@@ -22,9 +22,7 @@ from medaug.models.base import Batch, Direction, Fakes, Losses, seeded_noise
 from medaug.models.insertion.base import Content, Pass
 from medaug.models.insertion.styled import StyledInsertion
 from medaug.models.losses import kl_to_standard_normal, masked_l1
-from medaug.models.networks import Decoder, Encoder, StyleEncoder
-from medaug.models.networks.coding import code_channels, residual_blocks
-from medaug.models.networks.styles import pooled_mask
+from medaug.models.networks.coding import Decoder, Encoder, StyleEncoder, code_channels, pooled_mask, residual_blocks
 from medaug.volumes import Domain
 
 

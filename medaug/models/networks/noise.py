@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from medaug.models.networks.blocks import CONV, Head, instance_norm
-from medaug.models.networks.convolutions import pad_reflect
+from medaug.models.networks.layers import CONV, Head, instance_norm, pad_reflect
 
 SLOPE = 0.2
 CLASS_SCALE = 0.3

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from medaug.errors import ConfigError
 from medaug.models.base import AdversarialModel, Batch, Fakes, Losses, rebuilt, seeded_noise
 from medaug.models.losses import hinge_discriminator, hinge_generator, mode_seeking
-from medaug.models.networks.augmentation import augment, draws_needed
-from medaug.models.networks.initialization import initialize_normal, isolated_rng
+from medaug.models.networks.discriminators import augment, draws_needed
+from medaug.models.networks.layers import initialize_normal, isolated_rng
 from medaug.models.networks.noise import NoiseGenerator, ProjectionDiscriminator, on_sphere
 from medaug.models.noise.config import CLASSES, DCGANConfig
 from medaug.volumes import Domain

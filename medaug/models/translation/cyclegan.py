@@ -33,7 +33,7 @@ from medaug.models.losses import (
     mutual_information,
     segmentation_consistency,
 )
-from medaug.models.networks import GeneratorName
+from medaug.models.networks.generators import GeneratorName
 from medaug.volumes import Domain
 
 
@@ -100,14 +100,13 @@ class CycleGAN(Translator):
         # past nn.Module, which would register it
         object.__setattr__(self, "segmenter", segmenter.eval().requires_grad_(False))
 
-    def translate(
+    def translated(
         self,
         x: Tensor,
         direction: Direction,
-        *,
-        mask: Tensor | None = None,
-        style: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        mask: Tensor | None,
+        style: Tensor | None,
+        generator: torch.Generator | None,
     ) -> Tensor:
         """Translates the whole image; CycleGAN is deterministic, so `style` and `generator` are not used.
 
@@ -117,7 +116,6 @@ class CycleGAN(Translator):
         Raises:
             ValueError: if the labels are missing, or of another number of classes.
         """
-        self.check_input(x, mask)
         if direction == "b2a" or not self.config.label_input:
             return self._image(x, self.generators[direction](x))
         if mask is None or mask.shape[1] != self.config.label_input:

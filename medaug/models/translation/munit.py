@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from medaug.models.base import Batch, Direction, Fakes, Losses, Translator, seeded_noise
 from medaug.models.losses import adversarial_generator, l1
-from medaug.models.networks import AdaINDecoder, Encoder, StyleEncoder
+from medaug.models.networks.coding import AdaINDecoder, Encoder, StyleEncoder
 from medaug.models.styles import diversity, given_or_drawn
 from medaug.volumes import Domain
 
@@ -88,17 +88,15 @@ class MUNIT(Translator):
         """Images (B, C, *S) of `domain` in [-1, 1]."""
         return torch.tanh(self.generators[f"decoder_{domain}"](content, style))
 
-    def translate(
+    def translated(
         self,
         x: Tensor,
         direction: Direction,
-        *,
-        mask: Tensor | None = None,
-        style: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        mask: Tensor | None,
+        style: Tensor | None,
+        generator: torch.Generator | None,
     ) -> Tensor:
         """The content of `x` with `style`, or one drawn from `generator`; without either, with the prior's mean, 0."""
-        self.check_input(x, mask)
         style = given_or_drawn(style, x, self.style_dim, generator)
         return self.decode(self.encode_content(x, direction[0]), style, direction[-1])
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from medaug.errors import DataError
 from medaug.models.base import Batch, Direction, Fakes, Losses, Translator
 from medaug.models.losses import adversarial_generator, l1
-from medaug.models.networks import GeneratorName
+from medaug.models.networks.generators import GeneratorName
 from medaug.volumes import Domain
 
 
@@ -47,17 +47,15 @@ class Pix2Pix(Translator):
         self.generators = self.direction_generators(c.channels, c.channels)
         self.discriminators = self.domain_discriminators(2 * c.channels)
 
-    def translate(
+    def translated(
         self,
         x: Tensor,
         direction: Direction,
-        *,
-        mask: Tensor | None = None,
-        style: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        mask: Tensor | None,
+        style: Tensor | None,
+        generator: torch.Generator | None,
     ) -> Tensor:
         """Translates the whole image; deterministic, so `style` and `generator` are not used."""
-        self.check_input(x, mask)
         return torch.tanh(self.generators[direction](x))
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:

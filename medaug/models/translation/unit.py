@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from medaug.models.base import Batch, Direction, Fakes, Losses, Translator, drawn_noise, seeded_noise
 from medaug.models.losses import adversarial_generator, kl_to_standard_normal, l1
-from medaug.models.networks import Decoder, Encoder
-from medaug.models.networks.coding import code_channels, residual_blocks
+from medaug.models.networks.coding import Decoder, Encoder, code_channels, residual_blocks
 from medaug.volumes import Domain
 
 
@@ -83,20 +82,18 @@ class UNIT(Translator):
         """Images (B, C, *S) of `domain` in [-1, 1] from a latent code of either domain."""
         return torch.tanh(self.generators[f"decoder_{domain}"](self.generators["shared_decoder"](z)))
 
-    def translate(
+    def translated(
         self,
         x: Tensor,
         direction: Direction,
-        *,
-        mask: Tensor | None = None,
-        style: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        mask: Tensor | None,
+        style: Tensor | None,
+        generator: torch.Generator | None,
     ) -> Tensor:
         """Translates the whole image: from a code drawn from N(mean, I), or without `generator` from the mean.
 
         UNIT knows no styles: `style` is not used.
         """
-        self.check_input(x, mask)
         return self.decode(self.sample(self.encode(x, direction[0]), generator), direction[-1])
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:

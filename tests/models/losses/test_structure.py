@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from medaug.models.losses import gradient_difference, mutual_information, segmentation_consistency, structure
+from medaug.models import losses as structure
+from medaug.models.losses import gradient_difference, mutual_information, segmentation_consistency
 
 DIMS = pytest.mark.parametrize("dims", [2, 3])
 

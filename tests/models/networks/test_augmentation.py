@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medaug.models.networks.augmentation import AUGMENTATIONS, augment, draws_needed
+from medaug.models.networks.discriminators import AUGMENTATIONS, augment, draws_needed
 
 
 def image(dims: int, count: int = 3, size: int = 16) -> torch.Tensor:

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from medaug.models.networks.blocks import Merge, ResizeConv
-from medaug.models.networks.convolutions import CONVOLUTION, doubled_conv, pad_reflect, padded_conv
+from medaug.models.networks.layers import CONVOLUTION, Merge, ResizeConv, doubled_conv, pad_reflect, padded_conv
 
 SIZES = st.lists(st.integers(1, 7), min_size=2, max_size=3)
 

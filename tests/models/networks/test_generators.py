@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from medaug.errors import ConfigError
-from medaug.models.networks import GENERATORS, build_generator
-from medaug.models.networks.blocks import ResizeConv
+from medaug.models.networks.generators import GENERATORS, build_generator
+from medaug.models.networks.layers import ResizeConv
 
 SIZES = [(16, 24), (8, 16, 8)]
 BOTH = pytest.mark.parametrize("name", GENERATORS)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from medaug.models.networks.initialization import initialize_normal, isolated_rng
+from medaug.models.networks.layers import initialize_normal, isolated_rng
 
 
 def small(spectral: bool = False) -> nn.Module:

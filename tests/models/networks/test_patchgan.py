@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from medaug.models.networks import least_size, patch_discriminator
-from medaug.models.networks.initialization import initialize_normal, isolated_rng
+from medaug.models.networks.discriminators import least_size, patch_discriminator
+from medaug.models.networks.layers import initialize_normal, isolated_rng
 
 
 @pytest.mark.parametrize("spectral", [False, True])

@@ -4,9 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from medaug.models.networks import AdaINDecoder, Decoder, Encoder, StyleEncoder
-from medaug.models.networks.initialization import initialize_normal, isolated_rng
-from medaug.models.networks.styles import AdaINBlock, adaptive_instance_norm, pooled_mask
+from medaug.models.networks.coding import (
+    AdaINBlock,
+    AdaINDecoder,
+    Decoder,
+    Encoder,
+    StyleEncoder,
+    adaptive_instance_norm,
+    pooled_mask,
+)
+from medaug.models.networks.layers import initialize_normal, isolated_rng
 
 SIZES = pytest.mark.parametrize("size", [(16, 24), (8, 16, 8)], ids=["2d", "3d"])
 
