@@ -6,6 +6,7 @@ as soon as the scans are read, before an hour is spent on training with others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from medaug.benchmarks.worker import do
 from medaug.data.atomic import read_json, write_json
 from medaug.data.tables import read_csv
 from medaug.errors import ConfigError, DataError
+from medaug.experiment.cells import read_cell
+from medaug.experiment.records import Summary
 from medaug.report.terminal import Table, table_text
 from medaug.runs.finished import Finished, finished_run
 from medaug.runs.folder import RunDir, open_run
@@ -26,7 +29,8 @@ NAMED = 5
 """Of what differs in a list, how many are named."""
 RESULTS = ("scores", "verdict")
 """Kinds of difference that mean: not reproduced. The others explain why."""
-Scores = dict[tuple[str, ...], dict[str, float | None]]
+Kind = Literal["environment", "settings", "split", "weights", "scores", "verdict"]
+Rows = dict[tuple[str, ...], dict[str, float | None]]
 """By what names a row, the metrics."""
 
 
@@ -34,7 +38,7 @@ Scores = dict[tuple[str, ...], dict[str, float | None]]
 class Difference:
     """One thing that differs, with its value then and now as text."""
 
-    kind: Literal["environment", "settings", "split", "weights", "scores", "verdict"]
+    kind: Kind
     where: str
     before: str
     again: str
@@ -129,38 +133,38 @@ def check_same_data(before: RunDir, again: RunDir) -> None:
 
 def compared(before: Finished, again: Finished) -> Reproduction:
     """Compares two finished runs, and notes the result in `reproduced.json` of the second."""
-    tables, numbers = list(_scores(before, again)), 0
-    for old, _, _ in tables:
-        numbers += sum(len(row) for row in old.values())
-    verdicts = [_verdicts(run) for run in (before, again)]
+    old_facts, new_facts, tables = _facts(before), _facts(again), list(_tables(before, again))
     differences = [
-        *_flat_differences("environment", *(_environment(run) for run in (before, again))),
-        *_flat_differences("settings", before.settings, again.settings),
+        *(difference for kind in old_facts for difference in _changed(kind, old_facts[kind], new_facts[kind])),
         *_split_differences(before, again),
-        *_flat_differences("weights", *(_hashes(run) for run in (before, again))),
         *(difference for table in tables for difference in _score_differences(*table)),
-        *_flat_differences("verdict", *verdicts),
     ]
-    found = Reproduction(str(before.run.root), str(again.run.root), numbers, len(verdicts[0]), differences)
+    numbers, verdicts = sum(len(row) for old, _, _ in tables for row in old.values()), len(old_facts["verdict"])
+    found = Reproduction(str(before.run.root), str(again.run.root), numbers, verdicts, differences)
     write_json(again.run.root / "reproduced.json", {"identical": found.identical} | asdict(found))
     return found
 
 
-def _environment(found: Finished) -> dict[str, Any]:
-    made = read_json(found.run.environment)
-    return made["packages"] | {key: made[key] for key in ("medaug", "python", "machine")}
-
-
-def _hashes(found: Finished) -> dict[str, Any]:
-    return {name or "translator": read_json(path)["sha256"] for name, path in found.weights.items()}
-
-
-def _verdicts(found: Finished) -> dict[str, Any]:
+def _facts(found: Finished) -> dict[Kind, dict[str, Any]]:
+    """What is compared as text, by name."""
+    made, summaries = read_json(found.run.environment), {n: Summary.from_json(s) for n, s in found.summaries()}
     return {
-        f"{c['arm']} against {c['reference']}, {c['metric']}{f' ({name})' if name else ''}": c["verdict"]
-        for name, summary in found.summaries()
-        for c in [*summary["comparisons"], *summary["rivals"]]
+        "environment": made["packages"] | {key: made[key] for key in ("medaug", "python", "machine")},
+        "settings": found.settings,
+        "weights": {name or "translator": read_json(path)["sha256"] for name, path in found.weights.items()},
+        "verdict": {
+            f"{c.arm} against {c.reference}, {c.metric}{f' ({name})' if name else ''}": c.verdict
+            for name, summary in summaries.items()
+            for c in [*summary.comparisons, *summary.rivals]
+        },
     }
+
+
+def _changed(kind: Kind, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Difference]:
+    for name in sorted(old.keys() | new.keys()):
+        before, again = (str(values.get(name, "none")) for values in (old, new))
+        if before != again:
+            yield Difference(kind, name, before, again)
 
 
 def _split_differences(before: Finished, again: Finished) -> Iterator[Difference]:
@@ -174,66 +178,55 @@ def _split_differences(before: Finished, again: Finished) -> Iterator[Difference
             yield Difference("split", where, old.get("hash", "none")[:16], new.get("hash", "none")[:16])
 
 
-def _scores(before: Finished, again: Finished) -> Iterator[tuple[Scores, Scores, str]]:
+def _tables(before: Finished, again: Finished) -> Iterator[tuple[Rows, Rows, str]]:
     """The tables as they are cited, and the cells with every digit (those that both runs have)."""
     for name in sorted(before.tables.keys() | again.tables.keys()):
         old, new = (_table(run, name) for run in (before, again))
         yield old, new, name
     old, new = (_cells(run) for run in (before, again))
-    both = old.keys() & new.keys()
-    yield {key: old[key] for key in sorted(both)}, {key: new[key] for key in sorted(both)}, "cells"
+    both = sorted(old.keys() & new.keys())
+    yield {key: old[key] for key in both}, {key: new[key] for key in both}, "cells"
 
 
-def _table(found: Finished, name: str) -> Scores:
-    if name not in found.tables:
-        return {}
+def _table(found: Finished, name: str) -> Rows:
     metrics = {metric for _, summary in found.summaries() for metric in summary["metrics"]}
     return {
         tuple(f"{key} {value}" for key, value in row.items() if key not in metrics and value): {
             key: float(value) if value else None for key, value in row.items() if key in metrics
         }
-        for row in read_csv(found.tables[name])
+        for row in (read_csv(found.tables[name]) if name in found.tables else [])
     }
 
 
-def _cells(found: Finished) -> Scores:
-    scores: Scores = {}
+def _cells(found: Finished) -> Rows:
+    rows: Rows = {}
     for name in found.splits:
         for path in sorted((found.run.root / name / "evaluation" / "cells").glob("[!.]*.json")):
-            cell = read_json(path)
-            for test, part in cell.get("tests", {"": cell}).items():
-                for patient, values in part["scores"].items():
-                    scores[tuple(filter(None, (name, path.stem, test, f"patient {patient}")))] = values
-    return scores
+            cell = read_cell(path)
+            for test in cell.tests or [""]:
+                for patient, scores in cell.on_test(test).scores.items():
+                    rows[tuple(filter(None, (name, path.stem, test, f"patient {patient}")))] = scores
+    return rows
 
 
-def _score_differences(old: Scores, new: Scores, name: str) -> Iterator[Difference]:
+def _score_differences(old: Rows, new: Rows, name: str) -> Iterator[Difference]:
     """Rows that one side lacks, and by metric the largest difference."""
-    for what, rows, other in (("missing", old, new), ("new", new, old)):
-        if lone := [", ".join(key) for key in rows if key not in other]:
-            counts = [str(len(lone)), "0"]
-            yield Difference(
-                "scores", f"{name}: {what} rows: {_listed(lone)}", *(counts if what == "missing" else counts[::-1])
-            )
-    metrics = dict.fromkeys(metric for row in old.values() for metric in row)
-    for metric in metrics:
+    for what, lone in (("missing", old.keys() - new.keys()), ("new", new.keys() - old.keys())):
+        if lone:
+            counts = (str(len(lone)), "0") if what == "missing" else ("0", str(len(lone)))
+            named = _listed([", ".join(key) for key in (old if what == "missing" else new) if key in lone])
+            yield Difference("scores", f"{name}: {what} rows: {named}", *counts)
+
+    def gap(pair: tuple[float | None, float | None]) -> float:
+        return math.inf if None in pair else abs((pair[0] or 0.0) - (pair[1] or 0.0))
+
+    for metric in dict.fromkeys(metric for row in old.values() for metric in row):
         pairs = {key: (old[key].get(metric), new[key].get(metric)) for key in old.keys() & new.keys()}
-        differing = sorted((key for key, (a, b) in pairs.items() if a != b), key=lambda key: (-_gap(*pairs[key]), key))
+        differing = sorted((key for key, (a, b) in pairs.items() if a != b), key=lambda key: (-gap(pairs[key]), key))
         if differing:
             worst = differing[0]
             where = f"{name}: {metric} in {len(differing)} of {len(pairs)} rows, most in {', '.join(worst)}"
             yield Difference("scores", where, *(str(value) for value in pairs[worst]))
-
-
-def _gap(a: float | None, b: float | None) -> float:
-    return float("inf") if a is None or b is None else abs(a - b)
-
-
-def _flat_differences(kind: Any, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Difference]:
-    for name in sorted(old.keys() | new.keys()):
-        before, again = (str(values.get(name, "none")) for values in (old, new))
-        if before != again:
-            yield Difference(kind, name, before, again)
 
 
 def _listed(names: list[str]) -> str:

@@ -33,7 +33,7 @@ from medaug.evaluation.samples import (
 )
 from medaug.evaluation.segmentation import SegmentationConfig, predict, train_segmenter
 from medaug.experiment.arms import Arm, arms_of
-from medaug.experiment.online import OnlineInsertion, OnlineRemoval
+from medaug.experiment.edits import OnlineInsertion, OnlineRemoval
 from medaug.experiment.records import Cell, PatientScores, SliceScores
 from medaug.experiment.summary import score_table
 from medaug.progress import track

@@ -1,22 +1,27 @@
 """Tumors inserted into prepared views, and removed from them: by `synthesize`, and online while a network trains.
 
-Images are in the scan's own unit. An edit depends on the view and a seed alone, wherever it is made.
+Images are in the scan's own unit. An edit depends on the view and a seed alone, wherever it is made; what is made
+online is never written, and what `synthesize` writes is its offline twin.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from medaug.config import SynthesisConfig
+from medaug.config import PipelineConfig, SynthesisConfig
 from medaug.data.prepared import View
+from medaug.evaluation.samples import SyntheticSample
 from medaug.models.weights import Weights, load_weights
+from medaug.runs.folder import RunDir
 from medaug.transforms import RandInsertTumor, RemoveTumor
 from medaug.volumes import as_meta
 
@@ -71,6 +76,47 @@ class ViewEditor:
         )
 
 
+class OnlineInsertion:
+    """A view with freshly inserted lesions, on top of those it has."""
+
+    with_tumor = False
+
+    def __init__(self, editor: ViewEditor):
+        self._editor, self._no_room = editor, multiprocessing.Value("q", 0)
+
+    @property
+    def without_room(self) -> int:
+        """How many views have had no room so far, in all workers together."""
+        return self._no_room.value
+
+    def __call__(self, view: View, seed: int) -> SyntheticSample | None:
+        edited = self._editor.inserted(view, seed)
+        if edited is None:
+            with self._no_room.get_lock():
+                self._no_room.value += 1
+            return None
+        return _sample(edited, view)
+
+
+class OnlineRemoval:
+    """A pseudo-healthy negative: a view with its tumors removed; patches lie around where they were."""
+
+    with_tumor = True
+
+    def __init__(self, editor: ViewEditor):
+        self._editor = editor
+
+    def __call__(self, view: View, seed: int) -> SyntheticSample:
+        edited = self._editor.removed(view, seed)
+        return _sample(edited, view)._replace(around=edited.truth.numpy()[0] > 0)
+
+
+def online_edits(config: PipelineConfig, run: RunDir) -> dict[str, OnlineInsertion | OnlineRemoval]:
+    """By `Arm.synthetic`, where a task learns online."""
+    editor = ViewEditor(run.weights, run.prepared, config.synthesis)
+    return {"online": OnlineInsertion(editor), "removed": OnlineRemoval(editor)}
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """As in a DataLoader worker: sums, and so voxels, do not depend on the number of threads."""
@@ -80,3 +126,8 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _sample(edited: Edited, view: View) -> SyntheticSample:
+    image = view.window.normalize(edited.image.numpy()[0]).astype(np.float32)
+    return SyntheticSample(image, edited.label.numpy()[0].astype(np.uint8))

@@ -15,14 +15,13 @@ from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.data.prepared import views_of
 from medaug.evaluation.samples import ViewFolder, say_sample_size
-from medaug.experiment.arms import arms_of, check_arms
+from medaug.experiment.arms import arms_of, check_arms, refuse_own_arms
 from medaug.experiment.cells import made_of, trained_cells
 from medaug.experiment.downstream import DOWNSTREAM, Downstream
+from medaug.experiment.edits import online_edits
 from medaug.experiment.failures import failures_path, keep_failures
 from medaug.experiment.gate import accepted_cases, is_judged
 from medaug.experiment.held_out import check_provenance, held_out_patients, synthetic_source
-from medaug.experiment.online import online_edits
-from medaug.experiment.own_arms import refuse_own_arms
 from medaug.experiment.records import Cell
 from medaug.experiment.summary import write_summary
 from medaug.runs.folder import RunDir

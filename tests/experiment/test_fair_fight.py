@@ -8,8 +8,8 @@ from medaug.data.atomic import read_json
 from medaug.data.prepared import views_of
 from medaug.evaluation.samples import SegmentationSamples, ViewFolder
 from medaug.experiment.arms import ARMS
+from medaug.experiment.edits import online_edits
 from medaug.experiment.held_out import synthetic_source
-from medaug.experiment.online import online_edits
 from medaug.lesions.geometry import components, equivalent_diameter_mm
 from medaug.volumes import spacing_of
 

@@ -11,7 +11,7 @@ from medaug.data.prepared import views_of
 from medaug.errors import LeakageError, WeightsError
 from medaug.evaluation.samples import SegmentationSamples, ViewFolder
 from medaug.experiment import downstream
-from medaug.experiment.online import online_edits
+from medaug.experiment.edits import online_edits
 from medaug.stages.evaluate import evaluate
 from medaug.stages.synthesize import synthesize
 

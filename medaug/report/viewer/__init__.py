@@ -5,8 +5,7 @@ A stage makes `ViewerCase`s, `encode` turns each into a few kB or MB of text tha
 `Viewer` takes as many of them as a page holds. Where a browser cannot show it, and in print, there are still pictures.
 """
 
-from medaug.report.viewer.case import Shown, ViewerCase
-from medaug.report.viewer.encoding import CASE_LIMIT_BYTES, EncodedCase, encode, read_cases, write_cases
+from medaug.report.viewer.cases import CASE_LIMIT_BYTES, EncodedCase, Shown, ViewerCase, encode, read_cases, write_cases
 from medaug.report.viewer.viewer import PAGE_LIMIT_BYTES, Viewer, script, script_source
 
 __all__ = [

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 
-from medaug.report.viewer.encoding import EncodedCase
+from medaug.report.viewer.cases import EncodedCase
 
 PAGE_LIMIT_BYTES = 25 * 2**20
 """Of text, for the cases and the script of a page."""

@@ -24,11 +24,10 @@ from medaug.data.prepared import View, views_of, without_labels
 from medaug.errors import DataError
 from medaug.evaluation.detection import lost_and_gained
 from medaug.evaluation.samples import ViewFolder, say_sample_size
-from medaug.experiment.arms import arms_of, check_arms
+from medaug.experiment.arms import arms_of, check_arms, refuse_own_arms
 from medaug.experiment.cells import made_of, trained_cells
 from medaug.experiment.downstream import Segmentation
 from medaug.experiment.held_out import check_provenance, held_out_patients, synthetic_source
-from medaug.experiment.own_arms import refuse_own_arms
 from medaug.experiment.records import Cell
 from medaug.experiment.summary import write_domain_summary
 from medaug.models.weights import load_weights
