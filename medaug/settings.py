@@ -18,7 +18,7 @@ Voxels = Annotated[int, Field(ge=1, le=8192)]
 """Along one axis."""
 SpacingMm = Annotated[float, Field(ge=1e-6, le=1e4)]
 LabelValue = Annotated[int, Field(ge=-32768, le=32767)]
-"""What a label file may hold (see `io.files`)."""
+"""What a label file may hold (see `data.files`)."""
 
 
 class Section(BaseModel):

@@ -1,8 +1,8 @@
 """Decoders, one for each family of formats: bytes on disk to an array, its affine in mm (RAS), and its channels.
 
-NIfTI (gzip by isal, then nibabel), NRRD (pynrrd), MetaImage (read here), PNG/JPEG/TIFF (Pillow), DICOM files
-and folders (`dicom/`). Anything a decoder refuses becomes a DataError; nothing is repaired silently. `files.py` turns
-the result into a MetaTensor.
+NIfTI (gzip by isal, then nibabel), NRRD and MetaImage (`text_headers`), PNG/JPEG/TIFF (Pillow), DICOM files and folders
+(`dicom/`). Anything a decoder refuses becomes a DataError; nothing is repaired silently. `files` turns the result into
+a MetaTensor.
 """
 
 from __future__ import annotations
@@ -19,43 +19,27 @@ from typing import Any, BinaryIO
 
 import nibabel
 import numpy as np
+from isal import igzip
 from PIL import Image
 
 from medaug.data.dicom.reading import read_series
-from medaug.data.meta_image import read_meta_image
-from medaug.data.nrrd_header import read_nrrd
 from medaug.data.opening import check_regular, open_file
 from medaug.data.suffixes import DICOM, META_IMAGE, NIFTI, NRRD, READABLE, is_dicom, suffix_of
-from medaug.data.unpacking import (
-    DEFLATE_MOST,
-    Stream,
-    check_declared,
-    check_within_limit,
-    gunzipped,
-    read_declared,
-    voxels_of,
-)
+from medaug.data.text_headers import read_meta_image, read_nrrd
+from medaug.data.unpacking import DEFLATE_MOST, Stream, check_declared, check_within_limit, read_declared, voxels_of
 from medaug.errors import DataError, MedaugError
 
 PICTURE_BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I": 32, "F": 32}
 """A pixel, by mode; 8 bits a channel where none is named."""
-PICTURE_MOST = {
-    "PNG": DEFLATE_MOST,
-    "JPEG": 2048,
-    "raw": 1,
-    "packbits": 64,
-    "tiff_lzw": 4096,
-    "jpeg": 2048,
-    "tiff_deflate": DEFLATE_MOST,
-    "tiff_adobe_deflate": DEFLATE_MOST,
-}
+PICTURE_MOST = {"raw": 1, "packbits": 64, "tiff_lzw": 4096, **dict.fromkeys(("JPEG", "jpeg"), 2048)}
+PICTURE_MOST |= dict.fromkeys(("PNG", "tiff_deflate", "tiff_adobe_deflate"), DEFLATE_MOST)
 """Bytes that one byte can stand for at the most, by format, of TIFF by compression; others have no such bound."""
 _STDERR_LOCK = threading.Lock()  # one decoder at a time may own file descriptor 2
 _DECODER_NOISE = re.compile(r"^(\w*(LZW|ZIP|Fax|TIFF|JPEG|Predictor)\w*:|tempfile\.tif:|\s+ideal = ).*")
 
 
 @dataclass(frozen=True)
-class Decoded:
+class RawImage:
     """One file as it is stored: (X, Y), (X, Y, Z), or with a last axis of channels if `has_channels`."""
 
     array: np.ndarray
@@ -67,8 +51,45 @@ class Decoded:
     intercept: float = 0.0
     nifti: nibabel.Nifti1Header | None = None  # of a NIfTI file
 
+    def in_unit(self, stored: np.ndarray) -> np.ndarray:
+        """Stored values in the file's own unit; float64 where that is not what they are."""
+        if (self.slope, self.intercept) == (1.0, 0.0):
+            return stored
+        return stored * np.float64(self.slope) + np.float64(self.intercept)
 
-def decode(path: str | Path, palette_as_index: bool = False, series_uid: str | None = None) -> Decoded:
+    def one_channel(self, path: str | Path, channel: int | None = None) -> np.ndarray:
+        """The chosen channel as it is stored, (X, Y) or (X, Y, Z); trailing axes of length one are dropped.
+
+        Raises:
+            DataError: naming the file, for several channels and no choice, or values that are no real numbers.
+        """
+        array, count = self.array, self.array.shape[-1] if self.has_channels else 1
+        if np.iscomplexobj(array):
+            raise DataError.about(path, "complex values", "real intensities", "Save the magnitude image.")
+        if array.dtype.kind not in "biuf":
+            raise DataError.about(path, f"values of the type {array.dtype}", "numbers", "Save them as numbers.")
+        listed = ", ".join(map(str, range(count)))
+        if channel is not None and not 0 <= channel < count:
+            expected = f"at least {channel + 1}, because channel {channel} was chosen"
+            raise DataError.about(path, f"{count} channel(s)", expected, f"Choose one of {listed} (`--sequence`).")
+        if self.has_channels:
+            if channel is None and (array != array[..., :1]).any():
+                raise DataError.about(
+                    path,
+                    f"{count} different channels ({listed}; shape {array.shape})",
+                    "one channel, or a choice",
+                    "Choose one with `--sequence`, by number or by name where the data set names them.",
+                )
+            array = array[..., channel or 0]
+        while array.ndim > 2 and array.shape[-1] == 1:
+            array = array[..., 0]
+        if array.ndim not in (2, 3) or array.size == 0:
+            found = f"{array.ndim} dimensions (shape {array.shape})"
+            raise DataError.about(path, found, "a 2-D or 3-D image", "Save one image per file.")
+        return array
+
+
+def decode(path: str | Path, palette_as_index: bool = False, series_uid: str | None = None) -> RawImage:
     """Decodes one image: a file, or the folder of a DICOM series.
 
     Args:
@@ -83,14 +104,21 @@ def decode(path: str | Path, palette_as_index: bool = False, series_uid: str | N
     suffix = suffix_of(path)
     try:
         if path.is_dir() or suffix in DICOM or (not suffix and is_dicom(path)):
-            return _decode_dicom(path, series_uid)
-        _check_file(path, suffix)
+            volume = read_series(path, series_uid=series_uid)
+            return RawImage(volume.array, volume.affine, modality=volume.modality or None)
+        if not path.exists():
+            raise DataError.about(path, "no such file", "an image file", "Check the path.")
+        if not suffix:
+            found, expected = f"an unknown file ending {path.suffix!r}", f"one of {', '.join(READABLE)}"
+            raise DataError.about(path, found, expected, "Convert it, for example to NIfTI.")
+        if check_regular(path).stat().st_size == 0:
+            raise DataError.about(path, "an empty file (0 bytes)", f"a {suffix} image", "Copy or download it again.")
         if suffix in NIFTI:
             return _decode_nifti(path)
         if suffix in NRRD:
-            return _decode_nrrd(path)
+            return RawImage(*read_nrrd(path))
         if suffix in META_IMAGE:
-            return _decode_meta_image(path)
+            return RawImage(*read_meta_image(path))
         return _decode_picture(path, palette_as_index)
     except MedaugError:
         raise
@@ -104,41 +132,20 @@ def decode(path: str | Path, palette_as_index: bool = False, series_uid: str | N
         ) from error
 
 
-def _check_file(path: Path, suffix: str) -> None:
-    if not path.exists():
-        raise DataError.about(path, "no such file", "an image file", "Check the path.")
-    if not suffix:
-        raise DataError.about(
-            path,
-            f"an unknown file ending {path.suffix!r}",
-            f"one of {', '.join(READABLE)}",
-            "Convert it, for example to NIfTI.",
-        )
-    if check_regular(path).stat().st_size == 0:
-        raise DataError.about(path, "an empty file (0 bytes)", f"a {suffix} image", "Copy or download it again.")
-
-
-def _decode_dicom(path: Path, series_uid: str | None) -> Decoded:
-    volume = read_series(path, series_uid=series_uid)
-    return Decoded(volume.array, volume.affine, modality=volume.modality or None)
-
-
-def _decode_nifti(path: Path) -> Decoded:
+def _decode_nifti(path: Path) -> RawImage:
     with open_file(path) as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
-        image = _nifti_of(gunzipped(file) if packed else file, file, DEFLATE_MOST if packed else 1)
+        image = _nifti_of(igzip.GzipFile(fileobj=file) if packed else file, file, DEFLATE_MOST if packed else 1)
     array = np.asanyarray(image.dataobj.get_unscaled())
     while array.ndim > 3 and array.shape[3] == 1:  # (X, Y, Z, 1, C): no time, vector last
         array = array[:, :, :, 0]
+    has_channels = array.ndim > 3
     if array.dtype.names:  # colour voxels
-        array = np.stack([array[name] for name in array.dtype.names], axis=-1)
-        has_channels = True
-    else:
-        has_channels = array.ndim > 3
+        array, has_channels = np.stack([array[name] for name in array.dtype.names], axis=-1), True
     affine = np.diag([*[nifti_unit_mm(image.header)] * 3, 1.0]) @ image.affine
     slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
-    return Decoded(array, affine, has_channels, slope=slope, intercept=intercept, nifti=image.header)
+    return RawImage(array, affine, has_channels, slope=slope, intercept=intercept, nifti=image.header)
 
 
 def nifti_unit_mm(header: nibabel.Nifti1Header) -> float:
@@ -160,27 +167,12 @@ def _nifti_of(stream: Stream, file: BinaryIO, ratio: int) -> Any:
     return kind.from_bytes(read_declared(stream, declared, start))
 
 
-def _decode_nrrd(path: Path) -> Decoded:
-    array, affine, has_channels, spacing_known = read_nrrd(path)
-    return Decoded(array, affine, has_channels=has_channels, spacing_known=spacing_known)
-
-
-def _decode_meta_image(path: Path) -> Decoded:
-    array, affine, has_channels = read_meta_image(path)
-    return Decoded(array, affine, has_channels=has_channels)
-
-
-def _decode_picture(path: Path, palette_as_index: bool) -> Decoded:
+def _decode_picture(path: Path, palette_as_index: bool) -> RawImage:
     with open_file(path) as file, Image.open(file) as picture:
         _check_picture(picture, file)
-        pages = getattr(picture, "n_frames", 1)
-        if pages > 1:
-            raise DataError.about(
-                path,
-                f"a stack of {pages} pages",
-                "one picture a file",
-                "Save it as a NIfTI volume, or as one file per slice.",
-            )
+        if (pages := getattr(picture, "n_frames", 1)) > 1:
+            remedy = "Save it as a NIfTI volume, or as one file per slice."
+            raise DataError.about(path, f"a stack of {pages} pages", "one picture a file", remedy)
         with _quiet_stderr():
             picture.load()
         as_colours = picture.mode in ("P", "PA") and not palette_as_index
@@ -193,7 +185,7 @@ def _decode_picture(path: Path, palette_as_index: bool) -> Decoded:
     array = array.swapaxes(0, 1)  # (row, column[, C]) → (X, Y[, C])
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
-    return Decoded(array, np.eye(4), has_channels=array.ndim == 3, spacing_known=False)
+    return RawImage(array, np.eye(4), has_channels=array.ndim == 3, spacing_known=False)
 
 
 def _check_picture(picture: Image.Image, file: BinaryIO) -> None:
@@ -213,42 +205,37 @@ def _check_picture(picture: Image.Image, file: BinaryIO) -> None:
 
 @contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Keeps what libtiff and ITK print about a damaged file off the terminal and puts it into the error.
+    """Keeps what libtiff prints about a damaged file off the terminal and puts it into the error.
+
+    The decoders' lines on file descriptor 2 are kept back; other lines are passed on when the block ends.
 
     Raises:
         ValueError: in place of the decoder's own error, with the words it printed; also where it printed an error
             and went on.
     """
     printed: list[str] = []
-    try:
-        with _STDERR_LOCK, _captured_stderr(printed):
+    failure: Exception | None = None
+    with _STDERR_LOCK, tempfile.TemporaryFile() as caught:
+        try:
+            original = os.dup(2)
+        except OSError:  # a process without a standard error
             yield
-    except Exception as error:
-        if printed:
-            raise ValueError(" ".join(printed)) from error
-        raise
-    if any("warning" not in line.lower() for line in printed):  # an error that the binding did not pass on
-        raise ValueError(" ".join(printed))
-
-
-@contextmanager
-def _captured_stderr(noise: list[str]) -> Iterator[None]:
-    """Appends the decoders' lines on file descriptor 2 to `noise`; other lines are passed on when the block ends."""
-    try:
-        original = os.dup(2)
-    except OSError:  # a process without a standard error
-        yield
-        return
-    with tempfile.TemporaryFile() as caught:
+            return
         os.dup2(caught.fileno(), 2)
         try:
             yield
+        except Exception as error:
+            failure = error
         finally:
             os.dup2(original, 2)
             os.close(original)
-            caught.seek(0)
-            for line in caught.read().splitlines(keepends=True):
-                if _DECODER_NOISE.match(line.decode(errors="replace")):
-                    noise.append(line.decode(errors="replace").strip())
-                else:
-                    os.write(2, line)
+        caught.seek(0)
+        for line in caught.read().splitlines(keepends=True):
+            if _DECODER_NOISE.match(line.decode(errors="replace")):
+                printed.append(line.decode(errors="replace").strip())
+            else:
+                os.write(2, line)
+    if printed and (failure or any("warning" not in line.lower() for line in printed)):
+        raise ValueError(" ".join(printed)) from failure
+    if failure is not None:
+        raise failure

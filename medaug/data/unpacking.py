@@ -7,15 +7,13 @@ is allocated. All counts are bytes as stored, unpacked. The decoders of `readers
 
 from __future__ import annotations
 
-import bz2
-import io
 import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from isal import igzip, isal_zlib
+from isal import isal_zlib
 
 from medaug.errors import ConfigError, DataError
 
@@ -32,6 +30,12 @@ TRAILING_BYTES = 2**20
 PIECE_BYTES = 2**20
 
 
+class Stream(Protocol):
+    """What gives bytes in order."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
 def voxels_of(sizes: Sequence[int]) -> int:
     """How many voxels a header declares.
 
@@ -41,12 +45,6 @@ def voxels_of(sizes: Sequence[int]) -> int:
     if not len(sizes) or min(sizes) < 1:
         raise ValueError(f"a header that declares the sizes {', '.join(map(str, sizes))}")
     return math.prod(map(int, sizes))
-
-
-class Stream(Protocol):
-    """What gives bytes in order."""
-
-    def read(self, size: int = -1, /) -> bytes: ...
 
 
 def most_bytes() -> int:
@@ -106,16 +104,6 @@ def read_declared(stream: Stream, declared: int, start: bytes = b"") -> bytes:
     if len(data) > declared + TRAILING_BYTES:
         raise ValueError(f"more data than the {declared:,} bytes that its header declares")
     return data
-
-
-def gunzipped(file: BinaryIO) -> Stream:
-    """The unpacked stream of a gzip file that stands at its start."""
-    return igzip.GzipFile(fileobj=file)
-
-
-def bunzipped(file: BinaryIO) -> Stream:
-    """The same of bzip2."""
-    return bz2.BZ2File(io.BytesIO(file.read()))
 
 
 def inflates_beyond(data: bytes, most: int) -> bool:

@@ -5,8 +5,8 @@ A record is one scan with all its sequences and its label. Everything is written
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -58,25 +58,42 @@ def write_layout(
             raise RunError(f"{out}: holds files already. Choose a new folder, or empty this one.")
     except OSError as error:
         raise write_error(out, error) from error
-    patients: list[str] = []
-    WRITERS[layout](_checked(records, patients), out, label_names or {})
-    return len(patients)
+    passed = _Passed(label_names or {})
+    WRITERS[layout](passed.on(records), out, passed)
+    return len(passed.patients)
 
 
-def _checked(records: Iterable[ScanRecord], patients: list[str]) -> Iterable[ScanRecord]:
-    """Passes records on and notes their patients; all need the same sequences, and names that make file names."""
-    names: list[str] | None = None
-    for record in records:
-        names = names or list(record.images)
-        if not names or list(record.images) != names:
-            raise ConfigError(f"{record.patient}: sequences {list(record.images)}; all records need {names}")
-        if record.patient in patients or Path(record.patient).name != record.patient or record.patient.startswith("."):
-            raise ConfigError(f"{record.patient!r}: a record's patient has to be unique and a plain file name")
-        patients.append(record.patient)
-        yield record
+@dataclass
+class _Passed:
+    """What the records that were passed on had in common, for the JSON that is written last."""
+
+    label_names: dict[int, str]
+    patients: list[str] = field(default_factory=list)
+    sequences: list[str] = field(default_factory=list)
+    highest: int = 1
+
+    def on(self, records: Iterable[ScanRecord]) -> Iterator[ScanRecord]:
+        """Passes records on; all need the same sequences, and names that make file names."""
+        for record in records:
+            self.sequences = self.sequences or list(record.images)
+            if not self.sequences or list(record.images) != self.sequences:
+                found = f"sequences {list(record.images)}"
+                raise ConfigError(f"{record.patient}: {found}; all records need {self.sequences}")
+            plain = Path(record.patient).name == record.patient and not record.patient.startswith(".")
+            if record.patient in self.patients or not plain:
+                raise ConfigError(f"{record.patient!r}: a record's patient has to be unique and a plain file name")
+            self.patients.append(record.patient)
+            self.highest = max(self.highest, int(record.label.max()))
+            yield record
+
+    def described(self, **more: object) -> dict[str, object]:
+        """The head of a dataset.json, as nnU-Net and the MSD have it; labels are consecutive."""
+        parts = {value: "tumor" if value == 1 else f"tumor_{value}" for value in range(1, self.highest + 1)}
+        labels = {"background": 0} | {name: value for value, name in (parts | self.label_names).items()}
+        return {"channel_names": {str(i): name for i, name in enumerate(self.sequences)}, "labels": labels} | more
 
 
-def _write_brats(records: Iterable[ScanRecord], out: Path, label_names: dict[int, str]) -> None:
+def _write_brats(records: Iterable[ScanRecord], out: Path, passed: _Passed) -> None:
     aliases = {alias for names in BRATS_SEQUENCES.values() for alias in names}
     for record in records:
         stem = out / record.patient / record.patient
@@ -87,16 +104,15 @@ def _write_brats(records: Iterable[ScanRecord], out: Path, label_names: dict[int
         _write_label(f"{stem}_seg.nii.gz", record)
 
 
-def _write_lgg(records: Iterable[ScanRecord], out: Path, label_names: dict[int, str]) -> None:
+def _write_lgg(records: Iterable[ScanRecord], out: Path, passed: _Passed) -> None:
     for record in records:
-        eight_bit = {name: _to_eight_bit(image, record.patient) for name, image in record.images.items()}
-        fallback = next((eight_bit[name] for name in LGG_SOURCES["flair"] if name in eight_bit), None)
-        fallback = next(iter(eight_bit.values())) if fallback is None else fallback
-        channels = [
-            next((eight_bit[name] for name in LGG_SOURCES[channel] if name in eight_bit), fallback)
-            for channel in LGG_CHANNELS
-        ]
-        volume = np.stack(channels)  # (3, X, Y, Z)
+        eight_bit = {}
+        for name, image in record.images.items():
+            normalized = Percentiles().window_of(image, record.patient).normalize(image.astype(np.float32))
+            eight_bit[name] = np.rint((normalized + 1.0) * 127.5).astype(np.uint8)
+        first = next((name for name in LGG_SOURCES["flair"] if name in eight_bit), next(iter(eight_bit)))
+        held = [next((n for n in LGG_SOURCES[channel] if n in eight_bit), first) for channel in LGG_CHANNELS]
+        volume = np.stack([eight_bit[name] for name in held])  # (3, X, Y, Z)
         for z in range(volume.shape[3]):
             if (volume[..., z].min(axis=(1, 2)) == volume[..., z].max(axis=(1, 2))).any():
                 continue
@@ -105,75 +121,44 @@ def _write_lgg(records: Iterable[ScanRecord], out: Path, label_names: dict[int, 
             write_scan(f"{stem}_mask.tif", np.where(record.label[None, :, :, z] > 0, 255, 0), dtype="uint8")
 
 
-def _write_msd(records: Iterable[ScanRecord], out: Path, label_names: dict[int, str]) -> None:
+def _write_msd(records: Iterable[ScanRecord], out: Path, passed: _Passed) -> None:
     """nnU-Net v2: one file per sequence, `imagesTr/<case>_0000.nii.gz`."""
-    names, highest, patients = [], 1, 0
     for record in records:
-        names, patients, highest = list(record.images), patients + 1, max(highest, int(record.label.max()))
         for channel, image in enumerate(record.images.values()):
             write_scan(out / "imagesTr" / f"{record.patient}_{channel:04d}.nii.gz", image[None], record.affine)
         _write_label(out / "labelsTr" / f"{record.patient}.nii.gz", record)
-    description = {
-        "channel_names": {str(index): name for index, name in enumerate(names)},
-        "labels": _named(label_names, highest),
-        "numTraining": patients,
-        "file_ending": ".nii.gz",
-    }
-    write_json(out / "dataset.json", description)
+    write_json(out / "dataset.json", passed.described(numTraining=len(passed.patients), file_ending=".nii.gz"))
 
 
-def _write_datalist(records: Iterable[ScanRecord], out: Path, label_names: dict[int, str]) -> None:
-    entries, names, highest = [], [], 1
+def _write_datalist(records: Iterable[ScanRecord], out: Path, passed: _Passed) -> None:
+    entries = []
     for record in records:
-        names, images, highest = list(record.images), [], max(highest, int(record.label.max()))
-        for sequence, image in record.images.items():
-            images.append(f"{record.patient}/{sequence}.nii.gz")
-            write_scan(out / images[-1], image[None], record.affine)
+        images = [f"{record.patient}/{sequence}.nii.gz" for sequence in record.images]
+        for name, image in zip(images, record.images.values(), strict=True):
+            write_scan(out / name, image[None], record.affine)
         label = f"{record.patient}/label.nii.gz"
         _write_label(out / label, record)
         image_field = images if len(images) > 1 else images[0]
         entries.append({"case": record.patient, "patient": record.patient, "image": image_field, "label": label})
-    write_json(
-        out / "datalist.json",
-        {
-            "channel_names": {str(index): name for index, name in enumerate(names)},
-            "labels": _named(label_names, highest),
-            "training": entries,
-        },
-    )
+    write_json(out / "datalist.json", passed.described(training=entries))
 
 
-def _named(names: dict[int, str], highest: int) -> dict[str, int]:
-    """nnU-Net's "labels", consecutive."""
-    parts = {value: "tumor" if value == 1 else f"tumor_{value}" for value in range(1, highest + 1)}
-    return {"background": 0} | {name: value for value, name in (parts | names).items()}
-
-
-def _write_images_labels(records: Iterable[ScanRecord], out: Path, label_names: dict[int, str]) -> None:
+def _write_images_labels(records: Iterable[ScanRecord], out: Path, passed: _Passed) -> None:
     """One file per case; several sequences are the volumes of a 4-D file, named in channels.json."""
-    patients, names, highest = {}, [], 1
     for record in records:
-        names = list(record.images)
-        write_channels(
-            out / "images" / f"{record.patient}.nii.gz", np.stack(list(record.images.values())), record.affine
-        )
+        channels = np.stack(list(record.images.values()))
+        write_channels(out / "images" / f"{record.patient}.nii.gz", channels, record.affine)
         _write_label(out / "labels" / f"{record.patient}.nii.gz", record)
-        patients[record.patient], highest = record.patient, max(highest, int(record.label.max()))
-    write_json(out / "channels.json", names)
-    write_json(out / "dataset.json", {"labels": _named(label_names, highest)})
-    write_json(out / "patients.json", patients)
-
-
-def _to_eight_bit(image: np.ndarray, name: str) -> np.ndarray:
-    normalized = Percentiles().window_of(image, name).normalize(image.astype(np.float32))
-    return np.rint((normalized + 1.0) * 127.5).astype(np.uint8)
+    write_json(out / "channels.json", passed.sequences)
+    write_json(out / "dataset.json", {"labels": passed.described()["labels"]})
+    write_json(out / "patients.json", {patient: patient for patient in passed.patients})
 
 
 def _write_label(path: str | Path, record: ScanRecord) -> None:
     write_scan(path, record.label[None], record.affine, dtype="uint8" if record.label.max() <= 255 else "int16")
 
 
-WRITERS: dict[str, Callable[[Iterable[ScanRecord], Path, dict[int, str]], None]] = {
+WRITERS: dict[str, Callable[[Iterable[ScanRecord], Path, _Passed], None]] = {
     "brats": _write_brats,
     "kaggle-lgg": _write_lgg,
     "msd": _write_msd,

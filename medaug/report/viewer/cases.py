@@ -171,7 +171,7 @@ def _encoded(case: ViewerCase, note: str) -> EncodedCase:
 
     stored = _stored(images) if case.comparable else [part for image in images for part in _stored([image])]
     affine = case.affine if case.oriented else _picture_affine(case)
-    data = [nifti_bytes(_volume(array), affine, slope=slope, intercept=low) for array, slope, low in stored]
+    data = [nifti_bytes(_volume(array), affine, scaling=(slope, low)) for array, slope, low in stored]
     classes = _classes(case)
     if case.label is not None and classes:
         kind = np.uint8 if classes[-1]["value"] <= np.iinfo(np.uint8).max else np.int16
