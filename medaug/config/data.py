@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from medaug.data.visits import checked_regex
+from medaug.errors import ConfigError
 from medaug.settings import LabelValue, Section, Seed, SpacingMm, Voxels
-from medaug.volumes import Domain, Percentiles, Window
+from medaug.volumes import HU_OF_AIR, Domain, Percentiles, Window
 
 ORGAN_MARGIN_MM = 6.0
 LEAST_WINDOW = 1e-9
@@ -126,6 +127,26 @@ class DataConfig(Section):
             return Domain(name, self.modality, Window(*self.window, unit="au"))
         window = Window(*self.window_hu, unit="HU") if self.modality == "CT" else Percentiles()
         return Domain(name, self.modality, window)
+
+    def check_modality(self, section: str, image: str, lowest: float, said: str | None) -> None:
+        """What the file says (DICOM), else how dark the scan is, has to fit the configured modality.
+
+        Args:
+            section: "data" or "target", for the message.
+            image: the path, for the message.
+            lowest: intensity of the scan.
+            said: the DICOM Modality; None where the file does not say it.
+
+        Raises:
+            ConfigError: naming the setting to correct.
+        """
+        key, modality = f"{section}.modality", self.modality
+        kind = None if said is None else modality_of(said) or "other"
+        if kind is not None and kind != modality and (modality != "other" or kind == "CT"):
+            raise ConfigError(f"{image}: found the DICOM Modality {said}; {key} is {modality}. Set {key}={kind}.")
+        if modality not in ("CT", "other") and lowest < HU_OF_AIR:
+            found = f"intensities down to {lowest:g}, as in CT (HU)"
+            raise ConfigError(f"{image}: found {found}; {key} is {modality}. Set {key}=CT.")
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -59,6 +59,7 @@ class Decoded(NamedTuple):
     Attributes:
         image: float32, in the scan's own unit.
         label: uint8 class numbers, None where the case has no label.
+        label_voxels: how often each value stands in the label's file.
         affine: (4, 4), of the grid that the arrays are on.
         stored_mm: voxel size of the files, by axis of the arrays.
         facts: what the file says of its values and its axes, and the `fingerprints` of these (before any resampling).
@@ -66,6 +67,7 @@ class Decoded(NamedTuple):
 
     image: np.ndarray
     label: np.ndarray | None
+    label_voxels: dict[int, int]
     affine: np.ndarray
     stored_mm: tuple[float, ...]
     facts: dict[str, Any]
@@ -77,7 +79,7 @@ def decode(case: Case, options: Options) -> Decoded:
     Raises:
         DataError, ConfigError: see `cache.prepare_case`.
     """
-    image, label, affine, facts = _read_pair(case, options)
+    image, label, label_voxels, affine, facts = _read_pair(case, options)
     turn, shape = turn_of(affine, image.ndim), image.shape
     facts["source_axes"] = "".join(nibabel.aff2axcodes(affine))
     image, label = turn.there(image), None if label is None else turn.there(label)
@@ -100,7 +102,19 @@ def decode(case: Case, options: Options) -> Decoded:
                     "%s: %s is too small for the grid %s and is lost", case["label"], _named(lost, options), grid
                 )
             label = resampled
-    return Decoded(image, label, affine, stored_mm, facts)
+    return Decoded(image, label, label_voxels, affine, stored_mm, facts)
+
+
+def check_known_labels(values: Iterable[int], known: Sequence[int] | None, path: str) -> None:
+    """Refuses a label with other values than 0 and those that are declared.
+
+    Raises:
+        DataError: naming the values.
+    """
+    unknown = [] if known is None else sorted(set(values) - {0, *known})
+    if known is not None and unknown:
+        found, expected = f"label values {unknown}", f"only 0 and {sorted(known)}"
+        raise DataError.about(path, found, expected, "Declare them in the label map, or correct the file.")
 
 
 def _wanted_grid(options: Options, shape: tuple[int, ...], spacing_mm: tuple[float, ...], path: str) -> tuple[int, ...]:
@@ -114,8 +128,10 @@ def _wanted_grid(options: Options, shape: tuple[int, ...], spacing_mm: tuple[flo
     return options.grid_size or ()
 
 
-def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, dict[str, Any]]:
-    """The checked image, its class numbers (uint8, or None), the affine, and the facts of `Decoded`."""
+def _read_pair(
+    case: Case, options: Options
+) -> tuple[np.ndarray, np.ndarray | None, dict[int, int], np.ndarray, dict[str, Any]]:
+    """The checked image, its class numbers (uint8, or None), the label's voxels by value, the affine, and the facts."""
     scan = read_scan(case["image"], channel=case.get("channel"), series_uid=case.get("series_uid"))
     image, affine = scan.as_tensor()[0].numpy(), scan.affine.numpy()
     if image.ndim < options.spatial_dims:
@@ -143,24 +159,26 @@ def _read_pair(case: Case, options: Options) -> tuple[np.ndarray, np.ndarray | N
     if scan.meta["modality"] is not None:
         facts["source_modality"] = scan.meta["modality"]
     if case.get("label") is None:
-        return image, None, affine, facts
+        return image, None, {}, affine, facts
     label = on_grid_of(read_label(case["label"]), scan).as_tensor()[0].numpy()
     check_is_label(label, image, case["label"], case["image"])
-    classes = _classes_of(label, case["label"], options)
-    facts["label_values"], facts["tumor_values"] = np.unique(label).tolist(), np.unique(label[classes > 0]).tolist()
-    return image, classes, affine, facts
+    values, counts = values_in(label)
+    voxels = dict(zip(values.tolist(), counts.tolist(), strict=True))
+    check_known_labels(voxels, options.known_labels, case["label"])
+    classes = _classes_of(label, options)
+    facts["label_values"], facts["tumor_values"] = list(voxels), values_in(label[classes > 0])[0].tolist()
+    return image, classes, voxels, affine, facts
 
 
-def _classes_of(label: np.ndarray, path: str, options: Options) -> np.ndarray:
-    if options.known_labels is not None:
-        unknown = sorted(set(np.unique(label).tolist()) - {0, *options.known_labels})
-        if unknown:
-            raise DataError.about(
-                path,
-                f"label values {unknown}",
-                f"only 0 and {sorted(options.known_labels)}",
-                "Declare them in the label map, or correct the file.",
-            )
+def values_in(label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values of a label and how often each occurs; bytes are counted without sorting millions of them."""
+    if label.dtype != np.uint8:
+        return np.unique(label, return_counts=True)
+    counts = np.bincount(label.reshape(-1))
+    return np.flatnonzero(counts), counts[counts > 0]
+
+
+def _classes_of(label: np.ndarray, options: Options) -> np.ndarray:
     if options.classes is None:
         tumor = label != 0 if options.tumor_labels is None else np.isin(label, options.tumor_labels)
         return tumor.astype(np.uint8)

@@ -19,27 +19,24 @@ ALIKE = 0.998
 ROWS = 512
 """Thumbnails compared with all others at once: memory grows linearly."""
 
-Pair = tuple[ScanFacts, ScanFacts]
+Twins = tuple[ScanFacts, ScanFacts]
 
 
-def equal_pairs(facts: Sequence[ScanFacts]) -> list[Pair]:
-    """Pairs of cases that share a slice or the whole image, voxel by voxel."""
+def equal_twins(facts: Sequence[ScanFacts]) -> list[Twins]:
+    """Cases that share a slice or the whole image, voxel by voxel."""
     pairs = {pair for same in holders_of(fact.fingerprints for fact in facts) for pair in combinations(same, 2)}
     return [(facts[one], facts[other]) for one, other in sorted(pairs)]
 
 
-def similar_pairs(facts: Sequence[ScanFacts]) -> list[Pair]:
-    """Pairs of different patients whose images have one shape and correlate above `ALIKE`, but are not identical."""
+def similar_twins(facts: Sequence[ScanFacts]) -> list[Twins]:
+    """Cases of different patients whose images have one shape and correlate above `ALIKE`, but are not identical."""
     by_shape: dict[tuple[int, ...], list[ScanFacts]] = defaultdict(list)
     for fact in facts:
         by_shape[fact.shape].append(fact)
-    return [pair for same in by_shape.values() for pair in _similar(same)]
-
-
-def _similar(facts: list[ScanFacts]) -> list[Pair]:
-    thumbnails = np.stack([fact.thumbnail for fact in facts])
-    pairs = []
-    for start in range(0, len(facts), ROWS):
-        alike = thumbnails[start : start + ROWS] @ thumbnails.T / thumbnails.shape[1] > ALIKE
-        pairs += [(facts[start + row], facts[column]) for row, column in np.argwhere(alike) if start + row < column]
+    pairs: list[Twins] = []
+    for same in by_shape.values():
+        thumbnails = np.stack([fact.thumbnail for fact in same])
+        for start in range(0, len(same), ROWS):
+            alike = thumbnails[start : start + ROWS] @ thumbnails.T / thumbnails.shape[1] > ALIKE
+            pairs += [(same[start + row], same[column]) for row, column in np.argwhere(alike) if start + row < column]
     return [(a, b) for a, b in pairs if a.patient != b.patient and set(a.fingerprints).isdisjoint(b.fingerprints)]

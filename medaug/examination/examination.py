@@ -6,16 +6,16 @@ Nothing is trained, and the data set is only read.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from medaug.config.data import DataConfig
 from medaug.data.atomic import write_text
 from medaug.errors import ConfigError, DataError, RunError
 from medaug.examination.checks import Check, checks_of, copies_check, patients_check, prevalence_check, refusals_of
-from medaug.examination.looking import DataSummary, Look, summary_of, take_look
 from medaug.examination.scans import Refusal
 from medaug.examination.suggestion import Suggestion, suggestion_for
+from medaug.examination.survey import DataSummary, Survey, survey_of
 
 TASKS = {"tumor": ("segmentation", "classification"), "ct": ("segmentation", "translation", "none")}
 """By domain: values of `evaluation.task`."""
@@ -67,60 +67,52 @@ def examine(
         ConfigError: for an unknown layout or sequence, or a task that does not fit.
         RunError: if `out` is there already.
     """
-    _check_arguments(task, out, two=target is not None or target_sequence is not None)
+    two = target is not None or target_sequence is not None
+    tasks = TASKS["ct" if two else "tumor"]
+    if task is not None and task not in tasks:  # before an hour of reading
+        expected = f"one of {', '.join(tasks)} {'with' if two else 'without'} a target"
+        raise ConfigError(f"--task: found {task}; expected {expected}")
+    if out is not None and out.exists():
+        raise RunError(f"{out}: is there already, and is not overwritten. Choose another --out, or move it away.")
     tumors = tuple(tumor_labels) if tumor_labels else None
-    look = take_look(data, layout, sequence, patient_regex, tumors)
-    second = None
-    if target is not None or target_sequence is not None:
-        second = take_look(target or data, "auto" if target else layout, target_sequence, patient_regex, tumors)
-    if second is None and out is not None and look.tumors.undecided:
-        raise ConfigError(f"{data}: {look.tumors.sentence}")
-    if second is None and out is not None and not look.is_for_tumors:
+    survey, second = survey_of(data, layout, sequence, patient_regex, tumors), None
+    if two:
+        second = survey_of(target or data, "auto" if target else layout, target_sequence, patient_regex, tumors)
+    elif out is not None and survey.tumors.undecided:
+        raise ConfigError(f"{data}: {survey.tumors.sentence}")
+    elif out is not None and not survey.is_for_tumors:
         raise DataError.about(
             data,
-            f"{len(look.cases)} images and no label",
+            f"{len(survey.cases)} images and no label",
             "labels, or a second kind of image",
             "Add labels, or translate: give `--target`, or `--target-sequence` where it lies in the same folder.",
         )
-    suggestion = suggestion_for(look, second, task, str(out or "pipeline.yaml"))
-    found = _examination(look, second, suggestion)
+    suggestion = suggestion_for(survey, second, task, str(out or "pipeline.yaml"))
+    found = _examination(survey, second, suggestion)
     if out is not None:
         write_text(out, suggestion.yaml)
     return found
 
 
-def _check_arguments(task: str | None, out: Path | None, *, two: bool) -> None:
-    """Before an hour of reading."""
-    tasks = TASKS["ct" if two else "tumor"]
-    if task is not None and task not in tasks:
-        kind = "with a target" if two else "without a target"
-        raise ConfigError(f"--task: found {task}; expected one of {', '.join(tasks)} {kind}")
-    if out is not None and out.exists():
-        raise RunError(f"{out}: is there already, and is not overwritten. Choose another --out, or move it away.")
-
-
-def _examination(look: Look, target: Look | None, suggestion: Suggestion) -> Examination:
-    config, alone = suggestion.config, target is None
+def _examination(survey: Survey, target: Survey | None, suggestion: Suggestion) -> Examination:
+    config = suggestion.config
     checks: list[Check] = []
     refusals: list[Refusal] = []
-    sides: list[tuple[str, Look, Any]] = [("data", look, config.data)]
+    sides: list[tuple[str, Survey, DataConfig]] = [("data", survey, config.data)]
     if target is not None:
-        sides.append(("target", target, config.target))
+        sides.append(("target", target, config.target or config.data))
     for section, side, data in sides:
-        refused = refusals_of(side, data, section, tumors=alone and side.is_for_tumors)
-        prefix = "" if alone else f"{section}: "
-        checks += [
-            Check(f"{prefix}{c.name}", c.verdict, c.sentence, c.named)
-            for c in checks_of(side, data, refused, config, tumors=alone)
-        ]
+        refused = refusals_of(side, data, section, tumors=target is None and side.is_for_tumors)
+        found = checks_of(side, data, refused, config, tumors=target is None)
+        checks += found if target is None else [replace(check, name=f"{section}: {check.name}") for check in found]
         refusals += refused
-    checks += copies_check(look, target) if target is not None else []
-    checks += [patients_check(config, look, target), prevalence_check(look, target)]
+    checks += [] if target is None else copies_check(survey, target)
+    checks += [patients_check(config, survey, target), prevalence_check(survey, target)]
     return Examination(
         usable=not any(check.verdict == "fail" for check in checks),
-        data=summary_of(look),
-        target=None if target is None else summary_of(target),
+        data=survey.summary,
+        target=None if target is None else target.summary,
         checks=checks,
         refusals=refusals,
-        suggestion=suggestion.yaml if look.is_for_tumors or target is not None else "",
+        suggestion=suggestion.yaml if survey.is_for_tumors or target is not None else "",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -17,8 +16,8 @@ from medaug.config.files import load_config
 from medaug.config.pipeline import SplitConfig
 from medaug.data.grid import grid_of_spacing
 from medaug.errors import DataError
-from medaug.examination.looking import SPECK_MM, Look, rare_values
 from medaug.examination.scans import ScanFacts
+from medaug.examination.survey import SPECK_MM, Survey
 from medaug.lesions.prior import MARGIN_VOXELS
 from medaug.splits import Split, split_patients
 from medaug.volumes import SPACING_TOLERANCE
@@ -55,7 +54,7 @@ class Suggestion:
     config: PipelineConfig
 
 
-def suggestion_for(look: Look, target: Look | None, task: str | None, file: str) -> Suggestion:
+def suggestion_for(survey: Survey, target: Survey | None, task: str | None, file: str) -> Suggestion:
     """The pipeline for this data set, or from it to a second kind of image.
 
     Args:
@@ -65,7 +64,7 @@ def suggestion_for(look: Look, target: Look | None, task: str | None, file: str)
     Raises:
         ConfigError: if the task does not fit.
     """
-    settings = list(_settings(look, target, task))
+    settings = list(_settings(survey, target, task))
     config = load_config(None, [], {setting.key: setting.value for setting in settings})
     return Suggestion(settings, _commented(settings, file), config)
 
@@ -91,18 +90,16 @@ def grids(facts: list[ScanFacts], working_mm: float | None) -> np.ndarray:
     """(n, 2): voxels of the scans' slices on the working grid."""
     sizes = [fact.shape[:2] for fact in facts]
     if working_mm is not None:
-        spacings = [tuple(spacing) for spacing in plane_spacings_mm(facts)]
-        both = zip(sizes, spacings, strict=True)
-        sizes = [grid_of_spacing(size, spacing, (working_mm, working_mm)) for size, spacing in both]
+        both = zip(sizes, plane_spacings_mm(facts).tolist(), strict=True)
+        sizes = [grid_of_spacing(size, tuple(spacing), (working_mm, working_mm)) for size, spacing in both]
     return np.array(sizes, dtype=int).reshape(-1, 2)
 
 
-def sections_of(look: Look, working_mm: float | None) -> list[tuple[ScanFacts, float, np.ndarray]]:
+def sections_of(survey: Survey, working_mm: float | None) -> list[tuple[ScanFacts, float, np.ndarray]]:
     """The lesions, without specks, as 2-D work sees them: scan, diameter, extent (2,) in voxels of the working grid."""
-    ratios = [grid / fact.shape[:2] for fact, grid in zip(look.labelled, grids(look.labelled, working_mm), strict=True)]
     return [
-        (fact, diameter, np.ceil(np.array(extent) * ratio))
-        for fact, ratio in zip(look.labelled, ratios, strict=True)
+        (fact, diameter, np.ceil(np.array(extent) * (grid / fact.shape[:2])))
+        for fact, grid in zip(survey.labelled, grids(survey.labelled, working_mm), strict=True)
         for diameter, *extent in fact.marked.sections
         if diameter >= SPECK_MM
     ]
@@ -113,131 +110,107 @@ def fits(extent: np.ndarray, crop: Sequence[int]) -> bool:
     return bool((extent + 2 * MARGIN_VOXELS <= np.array(crop)).all())
 
 
-def split_of(config: PipelineConfig, look: Look, target: Look | None) -> Split:
+def split_of(config: PipelineConfig, survey: Survey, target: Survey | None) -> Split:
     """The patients that the suggested split trains and tests on.
 
     Raises:
         DataError: if they are too few.
     """
-    facts = look.labelled if target is None else look.facts + target.facts
+    facts = survey.labelled if target is None else survey.facts + target.facts
     return split_patients({f.patient for f in facts}, config.split.train, config.split.validation, config.split.seed)
 
 
-def _settings(look: Look, target: Look | None, task: str | None) -> Iterator[Setting]:
-    yield Setting("name", look.root.resolve().name)
-    yield Setting(
-        "domain",
-        "tumor" if target is None else "ct",
-        "insert and remove tumors" if target is None else "translate between two kinds of image",
-    )
-    facts = look.facts + (target.facts if target is not None else [])
+def _settings(survey: Survey, target: Survey | None, task: str | None) -> Iterator[Setting]:
+    facts = survey.facts + (target.facts if target is not None else [])
     working_mm = _working_mm(facts)
-    yield from _data("data", look, working_mm)
-    if target is not None:
+    sizes = grids(facts, working_mm)
+    yield Setting("name", survey.root.resolve().name)
+    if target is None:
+        yield Setting("domain", "tumor", "insert and remove tumors")
+        yield from _data("data", survey, working_mm)
+    else:
+        yield Setting("domain", "ct", "translate between two kinds of image")
+        yield from _data("data", survey, working_mm)
         yield from _data("target", target, working_mm)
-    yield from _split(look, target)
+    used = survey.labelled if target is None and survey.labelled else facts
+    patients = len({fact.patient for fact in used})
+    training, validation = split_counts(patients)
+    yield Setting("split.train", training, f"patients, of {patients}; the rest tests")
+    yield Setting("split.validation", validation)
     if target is None:
         yield Setting("translator.type", "cyclegan", "or unit, munit")
-        yield from _crop(look, working_mm)
-    else:
-        yield from _translated(grids(facts, working_mm))
+        yield from _crop(survey, working_mm)
+    elif len(sizes) and (_differ_in_size(sizes) or (sizes % PATCH_STEP).any() or sizes.min() < LEAST_PATCH):
+        size = np.clip(np.median(sizes, axis=0) // PATCH_STEP * PATCH_STEP, LEAST_PATCH, ROOMY).astype(int).tolist()
+        yield Setting("crop.size", size, f"voxels; slices have {_ranges(sizes)}: smaller ones are filled up")
     yield Setting("training.steps", 600, "more for results to publish")
     if target is None:
         yield Setting("synthesis.insertions", 200)
-    task = task or _task(look, target)
+    task = task or _task(survey, target)
     yield Setting("evaluation.task", task)
-    if task == "segmentation":
-        yield from _samples(grids(facts, working_mm))
+    if task == "segmentation" and _differ_in_size(sizes):
+        size = np.clip(-(-sizes.max(axis=0) // PATCH_STEP) * PATCH_STEP, LEAST_PATCH, FIELD_VOXELS).tolist()
+        why = f"voxels; slices have {_ranges(sizes)}: cut or filled up to this to train on, and scored whole"
+        yield Setting("evaluation.patch_size", size, why)
     if target is None:
         yield Setting("evaluation.arms", ["standard", "copy-paste", "standard+gan"], "copy-paste is the cheap rival")
     yield Setting("evaluation.seeds", [0, 1, 2])
 
 
-def _data(section: str, look: Look, working_mm: float | None) -> Iterator[Setting]:
-    yield Setting(f"{section}.root", str(look.root))
-    yield Setting(f"{section}.layout", look.layout)
-    if look.sequence is not None or section == "target":
-        others = ", ".join(name for name in look.sequences if name != look.sequence)
-        yield Setting(f"{section}.sequence", look.sequence, f"there are also {others}" if others else "")
-    if look.patient_regex is not None:
-        yield Setting(f"{section}.patient_regex", look.patient_regex, "whose scan it is")
-    yield Setting(f"{section}.modality", look.modality)
-    if window := _window(look):
-        key, bounds, why = window
-        yield Setting(f"{section}.{key}", bounds, why)
+def _data(section: str, survey: Survey, working_mm: float | None) -> Iterator[Setting]:
+    facts = survey.facts
+    yield Setting(f"{section}.root", str(survey.root))
+    yield Setting(f"{section}.layout", survey.layout)
+    if survey.sequence is not None or section == "target":
+        others = ", ".join(name for name in survey.sequences if name != survey.sequence)
+        yield Setting(f"{section}.sequence", survey.sequence, f"there are also {others}" if others else "")
+    if survey.patient_regex is not None:
+        yield Setting(f"{section}.patient_regex", survey.patient_regex, "whose scan it is")
+    yield Setting(f"{section}.modality", survey.modality)
+    if survey.looks_like_hu:
+        why = "soft tissue; of lungs [-1000, 400], of bone [-500, 1300]"
+        yield Setting(f"{section}.window_hu", [-160.0, 240.0], why)
+    elif survey.modality == "CT" and facts:  # no absolute unit
+        high = 255.0 if all(fact.dtype == "uint8" for fact in facts) else max(fact.highest for fact in facts)
+        low = min(0.0, *(fact.lowest for fact in facts), 0.0)
+        yield Setting(f"{section}.window", [low, high], "grey levels of a CT, which are not HU")
     if working_mm is not None:
         why = f"in the plane: the longest side has about {FIELD_VOXELS} voxels, and all scans share one voxel size"
-        if look.length_unit == "px":
+        if survey.length_unit == "px":
             why = f"in pixels, as no file stores its voxel size (data.spacing_mm); {why}"
         yield Setting(f"{section}.resample_mm", [working_mm, working_mm], why)
-    yield from _labels(section, look)
+    yield from _labels(section, survey)
 
 
-def _window(look: Look) -> tuple[str, list[float], str] | None:
-    """None: percentiles of each scan, as only CT has an absolute unit."""
-    if look.looks_like_hu:
-        return "window_hu", [-160.0, 240.0], "soft tissue; of lungs [-1000, 400], of bone [-500, 1300]"
-    if look.modality != "CT" or not look.facts:
-        return None
-    high = 255.0 if all(fact.dtype == "uint8" for fact in look.facts) else max(f.highest for f in look.facts)
-    low = min(0.0, *(fact.lowest for fact in look.facts), 0.0)
-    return "window", [low, high], "grey levels of a CT, which are not HU"
-
-
-def _labels(section: str, look: Look) -> Iterator[Setting]:
-    counts = Counter(value for fact in look.labelled for value in fact.marked.voxels)
-    if not counts or len(counts) > MOST_LABEL_VALUES:
+def _labels(section: str, survey: Survey) -> Iterator[Setting]:
+    values, rare = {value for fact in survey.labelled for value in fact.marked.voxels}, survey.rare_values
+    if not values or len(values) > MOST_LABEL_VALUES:
         return
-    rare = rare_values(look)
-    known = [value for value in sorted(counts) if value not in rare]
-    why = "every value a label may hold; others are refused"
-    if rare:
-        why += f" ({', '.join(f'{value}, in {patient} alone' for value, patient in rare.items())})"
-    yield Setting(f"{section}.known_labels", known, why)
-    if look.tumors.values is not None:
-        yield Setting(f"{section}.tumor_labels", list(look.tumors.values), look.tumors.sentence)
-    elif len(known) > 1 and not look.tumors.undecided:
-        yield Setting(f"{section}.tumor_labels", known, look.tumors.sentence)
+    known = sorted(values - set(rare))
+    alone = f" ({', '.join(f'{value}, in {patient} alone' for value, patient in rare.items())})" if rare else ""
+    yield Setting(f"{section}.known_labels", known, f"every value a label may hold; others are refused{alone}")
+    if survey.tumors.values is not None:
+        yield Setting(f"{section}.tumor_labels", list(survey.tumors.values), survey.tumors.sentence)
+    elif len(known) > 1 and not survey.tumors.undecided:
+        yield Setting(f"{section}.tumor_labels", known, survey.tumors.sentence)
 
 
-def _split(look: Look, target: Look | None) -> Iterator[Setting]:
-    sides = [
-        look.facts if target is not None or not look.labelled else look.labelled,
-        *([target.facts] if target is not None else []),
-    ]
-    count = len({fact.patient for facts in sides for fact in facts})
-    training, validation = split_counts(count)
-    yield Setting("split.train", training, f"patients, of {count}; the rest tests")
-    yield Setting("split.validation", validation)
-
-
-def _crop(look: Look, working_mm: float | None) -> Iterator[Setting]:
-    diameters = [d for fact in look.labelled for d in fact.marked.diameters_mm if d >= SPECK_MM]
-    voxel_mm = working_mm or (float(np.median(plane_spacings_mm(look.facts))) if look.facts else 1.0)
+def _crop(survey: Survey, working_mm: float | None) -> Iterator[Setting]:
+    diameters = [d for fact in survey.labelled for d in fact.marked.diameters_mm if d >= SPECK_MM]
+    voxel_mm = working_mm or (float(np.median(plane_spacings_mm(survey.facts))) if survey.facts else 1.0)
     wanted = 2 * float(np.percentile(diameters, 90)) / voxel_mm if diameters else CROPS[1]
-    extents = [extent for _, _, extent in sections_of(look, working_mm)]
+    extents = [extent for _, _, extent in sections_of(survey, working_mm)]
     held = [sum(fits(extent, (crop, crop)) for extent in extents) for crop in CROPS]
     size = next(c for c, count in zip(CROPS, held, strict=True) if c >= min(wanted, ROOMY) and count == held[-1])
-    unit = look.length_unit
+    unit = survey.length_unit
     yield Setting("crop.size", [size, size], f"voxels: {size * voxel_mm:.3g} {unit}; twice most lesions, if it fits")
     why = "smaller lesions are not learned" + ("" if unit == "mm" else f"; in {unit}, as no file stores its voxel size")
     yield Setting("crop.min_diameter_mm", round(max(SPECK_MM, 2 * voxel_mm), 1), why)
 
 
-def _translated(sizes: np.ndarray) -> Iterator[Setting]:
-    """Whole slices where all have one size that every generator takes, else patches."""
-    if len(sizes) and (len(np.unique(sizes, axis=0)) > 1 or (sizes % PATCH_STEP).any() or sizes.min() < LEAST_PATCH):
-        size = np.clip(np.median(sizes, axis=0) // PATCH_STEP * PATCH_STEP, LEAST_PATCH, ROOMY).astype(int).tolist()
-        yield Setting("crop.size", size, f"voxels; slices have {_ranges(sizes)}: smaller ones are filled up")
-
-
-def _samples(sizes: np.ndarray) -> Iterator[Setting]:
-    """Whole slices where all have one size."""
-    if len(np.unique(sizes, axis=0)) > 1:
-        most = -(-sizes.max(axis=0) // PATCH_STEP) * PATCH_STEP
-        size = np.clip(most, LEAST_PATCH, FIELD_VOXELS).tolist()
-        why = f"voxels; slices have {_ranges(sizes)}: cut or filled up to this to train on, and scored whole"
-        yield Setting("evaluation.patch_size", size, why)
+def _differ_in_size(sizes: np.ndarray) -> bool:
+    """Whether slices (n, 2) are of several sizes; of one, they are taken whole."""
+    return len(np.unique(sizes, axis=0)) > 1
 
 
 def _ranges(sizes: np.ndarray) -> str:
@@ -257,20 +230,20 @@ def _working_mm(facts: list[ScanFacts]) -> float | None:
     return float(f"{max(float(np.median(spacings)), float(np.median(sides_mm.max(axis=1))) / FIELD_VOXELS):.2g}")
 
 
-def _task(look: Look, target: Look | None) -> str:
+def _task(survey: Survey, target: Survey | None) -> str:
     """With a target, what the patients of the suggested split can be tested on."""
     if target is None:
         return "segmentation"
-    everyone = {fact.patient for fact in look.facts + target.facts}
+    everyone = {fact.patient for fact in survey.facts + target.facts}
     try:
         split = split_patients(everyone, *split_counts(len(everyone)), SplitConfig().seed)
     except DataError:  # too few; `patients_check` says so
         return "none"
-    labelled = [{fact.patient for fact in side.labelled} for side in (look, target)]
+    labelled = [{fact.patient for fact in side.labelled} for side in (survey, target)]
     if labelled[0] & set(split.train) and all(len(who & set(split.test)) >= LEAST_TESTED for who in labelled):
         return "segmentation"
     there = {(fact.patient, fact.case, fact.shape) for fact in target.facts}
-    both = {fact.patient for fact in look.facts if (fact.patient, fact.case, fact.shape) in there}
+    both = {fact.patient for fact in survey.facts if (fact.patient, fact.case, fact.shape) in there}
     return "translation" if len(both & set(split.test)) >= LEAST_TESTED else "none"  # equal: a registered pair
 
 
@@ -279,10 +252,13 @@ def _commented(settings: list[Setting], file: str) -> str:
     root = CommentedMap()
     for setting in settings:
         *parents, last = setting.key.split(".")
-        section = root
+        section, value = root, setting.value
         for parent in parents:
             section = section.setdefault(parent, CommentedMap())
-        section[last] = _in_one_line(setting.value)
+        if isinstance(value, list):
+            value = CommentedSeq(value)
+            value.fa.set_flow_style()  # as [a, b]
+        section[last] = value
         if setting.why:
             section.yaml_add_eol_comment(setting.why, last)
     root.yaml_set_start_comment(
@@ -293,12 +269,3 @@ def _commented(settings: list[Setting], file: str) -> str:
     yaml.width = 1000  # a line broken by width would separate a value from its comment
     yaml.dump(root, stream)
     return stream.getvalue()
-
-
-def _in_one_line(value: Any) -> Any:
-    """Lists as [a, b]."""
-    if not isinstance(value, list):
-        return value
-    items = CommentedSeq(value)
-    items.fa.set_flow_style()
-    return items

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from medaug.errors import visible
 from medaug.examination.examination import Examination
-from medaug.examination.looking import SPECK_MM, DataSummary, Group, Spread
+from medaug.examination.survey import SPECK_MM, DataSummary, Group, Spread
 from medaug.report.terminal import Table
 
 WIDTH = 140

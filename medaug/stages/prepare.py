@@ -30,7 +30,6 @@ from medaug.data.prepared import View, common_spacing_mm
 from medaug.data.synthetic import is_synthetic
 from medaug.data.visits import REMEDY, doubts_between
 from medaug.errors import ConfigError, DataError, LeakageError
-from medaug.examination.modality import check_modality_setting
 from medaug.lesions.anatomy import body_of, find_organ
 from medaug.progress import track
 from medaug.runs.folder import RunDir
@@ -289,9 +288,7 @@ def _add_windows(source: Source, entries: list[dict[str, Any]]) -> None:
         arrays = [np.asarray(open_array(source.folder, e["arrays"]["image"])) for e in members]
         window = domain.window_of(np.concatenate([a.reshape(-1) for a in arrays]), members[0]["image"])
         lowest = min(float(array.min()) for array in arrays)
-        check_modality_setting(
-            source.name, source.data.modality, members[0]["image"], lowest, members[0].get("source_modality")
-        )
+        source.data.check_modality(source.name, members[0]["image"], lowest, members[0].get("source_modality"))
         for entry in members:
             entry["window"] = window.to_dict()
 

@@ -7,6 +7,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,10 @@ class Spread:
     median: float
     most: float
 
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(float(min(values)), float(np.median(values)), float(max(values)))
+
 
 @dataclass(frozen=True)
 class Group:
@@ -59,7 +64,7 @@ class LabelValue:
 
 
 @dataclass(frozen=True)
-class Lesions:
+class LesionFigures:
     """Connected parts of the labels (sections of lesions in single slices); `specks` are smaller than `SPECK_MM`."""
 
     count: int
@@ -123,19 +128,19 @@ class DataSummary:
     highest: float
     percentiles: tuple[float, float, float]
     label_values: list[LabelValue]
-    lesions: Lesions | None
+    lesions: LesionFigures | None
     prevalence: Prevalence | None
     megabytes: float
     seconds: float
 
 
 @dataclass(frozen=True)
-class Look:
+class Survey:
     """What was found of one data set; `facts` holds the readable cases, `refusals` the others.
 
     Attributes:
         synthetic: names of cases that are no real scans, which are not looked at.
-        mixture: what `io.layouts.mixture_in` says of DICOM and other images in one folder.
+        mixture: what `data.layouts.mixture_in` says of DICOM and other images in one folder.
     """
 
     root: Path
@@ -151,7 +156,7 @@ class Look:
     synthetic: list[str] = field(default_factory=list)
     mixture: str | None = None
 
-    @property
+    @cached_property
     def modality(self) -> str:
         if said := Counter(fact.modality for fact in self.facts if fact.modality is not None).most_common(1):
             return modality_of(str(said[0][0])) or "other"
@@ -159,12 +164,12 @@ class Look:
             return "CT"
         if self.layout in ("brats", "kaggle-lgg"):
             return "MR"
-        words = [str(self.sequence), self.sequence_name, *re.split(r"[^a-z0-9]+", self.root.resolve().name.lower())]
+        words = [str(self.sequence), self._sequence_name, *re.split(r"[^a-z0-9]+", self.root.resolve().name.lower())]
         named = next((kind for word in words if (kind := modality_of(word)) is not None), None)
         return named or ("other" if self.length_unit == "px" else "MR")
 
     @property
-    def sequence_name(self) -> str:
+    def _sequence_name(self) -> str:
         """What a dataset.json calls the sequence that was chosen by its number, or the only one; else ""."""
         path = self.root if self.root.is_file() else self.root / "dataset.json"
         names = sequence_names(read_json(path, object), path) if self.layout == "msd" and path.is_file() else []
@@ -188,16 +193,62 @@ class Look:
 
     @property
     def labelled(self) -> list[ScanFacts]:
-        return [fact for fact in self.facts if fact.label is not None]
+        return [fact for fact in self.facts if fact.labelled]
+
+    @cached_property
+    def rare_values(self) -> dict[int, str]:
+        """Label values of one patient alone where half of at least five labelled patients share another one."""
+        patients: dict[int, set[str]] = defaultdict(set)
+        for fact in self.labelled:
+            for value in fact.marked.voxels:
+                patients[value].add(fact.patient)
+        everybody = len({fact.patient for fact in self.labelled})
+        common = any(2 * len(who) >= everybody for who in patients.values())
+        return {value: min(who) for value, who in patients.items() if everybody >= 5 and common and len(who) == 1}
+
+    @cached_property
+    def summary(self) -> DataSummary:
+        """The figures over all readable cases."""
+        facts, root = self.facts, self.root.resolve()
+        of_patients = Counter(case["patient"] for case in self.cases)
+        middle = np.median([fact.percentiles for fact in facts] or [(0.0, 0.0, 0.0)], axis=0).tolist()
+        return DataSummary(
+            root=str(self.root),
+            layout=self.layout,
+            looks_like=LAYOUTS[self.layout].looks_like,
+            length_unit=self.length_unit,
+            sequence=self.sequence,
+            sequences=self.sequences,
+            cases=len(self.cases),
+            linked=sum(not Path(case["image"]).resolve().is_relative_to(root) for case in self.cases),
+            read=len(facts),
+            patients=len(of_patients),
+            cases_per_patient=Spread.of(list(of_patients.values())),
+            labelled=sum(case["label"] is not None for case in self.cases),
+            shapes=grouped(facts, [by_text(fact.shape) for fact in facts]),
+            spacings_mm=grouped(facts, [spacing_text(fact) for fact in facts]),
+            orientations=grouped(facts, [fact.orientation or "not stored" for fact in facts]),
+            dtypes=sorted({fact.dtype for fact in facts}),
+            modality=self.modality,
+            looks_like_hu=self.looks_like_hu,
+            lowest=min((fact.lowest for fact in facts), default=0.0),
+            highest=max((fact.highest for fact in facts), default=0.0),
+            percentiles=(middle[0], middle[1], middle[2]),
+            label_values=_label_values(self.labelled),
+            lesions=_lesion_figures(self.labelled),
+            prevalence=_prevalence(self.labelled),
+            megabytes=sum(int(np.prod(fact.shape)) for fact in facts) * (4 + 1 + 1) / 1e6,  # image, label, organ
+            seconds=round(self.seconds, 1),
+        )
 
 
-def take_look(
+def survey_of(
     root: Path,
     layout: str = "auto",
     sequence: str | int | None = None,
     patient_regex: str | None = None,
     tumor_labels: tuple[int, ...] | None = None,
-) -> Look:
+) -> Survey:
     """Finds and reads all cases; where several sequences are there and none is chosen, FLAIR or the first is taken.
 
     Raises:
@@ -206,74 +257,35 @@ def take_look(
     """
     began, sequences = time.monotonic(), []
     try:
-        cases = find_cases(root, layout=layout, sequence=sequence, patient_regex=patient_regex)
+        found = find_cases(root, layout=layout, sequence=sequence, patient_regex=patient_regex)
     except SequenceError as error:
         sequences = error.names
         sequence = next((name for name in sequences if name.lower() == PREFERRED), sequences[0])
-        cases = find_cases(root, layout=layout, sequence=sequence, patient_regex=patient_regex)
-    synthetic = [case["case"] for case in cases if is_synthetic(case)]
+        found = find_cases(root, layout=layout, sequence=sequence, patient_regex=patient_regex)
     name = recognise(root) if layout == "auto" else layout
-    mixture = mixture_in(root, name, cases)
-    cases = [case for case in cases if not is_synthetic(case)]
-    names = label_names(root)
+    mixture, names = mixture_in(root, name, found), label_names(root)
+    synthetic, cases = [case["case"] for case in found if is_synthetic(case)], [c for c in found if not is_synthetic(c)]
     tumors = Tumors(tumor_labels, "as you say") if tumor_labels else tumors_of(names, names, name)
     with track("look at scans", len(cases)) as tracker:
         facts, refusals = look_at(cases, tracker.advance, tumors.values)
-    seconds = time.monotonic() - began
-    look = Look(
-        root, name, sequence, sequences, patient_regex, tumors, cases, facts, refusals, seconds, synthetic, mixture
+    survey = Survey(
+        root=root,
+        layout=name,
+        sequence=sequence,
+        sequences=sequences,
+        patient_regex=patient_regex,
+        tumors=tumors,
+        cases=cases,
+        facts=facts,
+        refusals=refusals,
+        seconds=time.monotonic() - began,
+        synthetic=synthetic,
+        mixture=mixture,
     )
     if tumor_labels:
-        return look
-    found = {value for fact in facts for value in fact.marked.voxels} - set(rare_values(look))
-    return replace(look, tumors=tumors_of(names, found, name))
-
-
-def rare_values(look: Look) -> dict[int, str]:
-    """Label values of one patient alone where half of at least five labelled patients share another one."""
-    patients: dict[int, set[str]] = {}
-    for fact in look.labelled:
-        for value in fact.marked.voxels:
-            patients.setdefault(value, set()).add(fact.patient)
-    everybody = len({fact.patient for fact in look.labelled})
-    common = any(2 * len(who) >= everybody for who in patients.values())
-    return {value: min(who) for value, who in patients.items() if everybody >= 5 and common and len(who) == 1}
-
-
-def summary_of(look: Look) -> DataSummary:
-    """The figures over all readable cases."""
-    facts, labelled = look.facts, look.labelled
-    cases_by_patient = Counter(case["patient"] for case in look.cases)
-    middle = np.median([fact.percentiles for fact in facts] or [(0.0, 0.0, 0.0)], axis=0).tolist()
-    voxels = sum(int(np.prod(fact.shape)) for fact in facts)
-    return DataSummary(
-        root=str(look.root),
-        layout=look.layout,
-        looks_like=LAYOUTS[look.layout].looks_like,
-        length_unit=look.length_unit,
-        sequence=look.sequence,
-        sequences=look.sequences,
-        cases=len(look.cases),
-        linked=sum(not Path(case["image"]).resolve().is_relative_to(look.root.resolve()) for case in look.cases),
-        read=len(facts),
-        patients=len(cases_by_patient),
-        cases_per_patient=_spread(list(cases_by_patient.values())),
-        labelled=sum(case["label"] is not None for case in look.cases),
-        shapes=grouped(facts, [by_text(fact.shape) for fact in facts]),
-        spacings_mm=grouped(facts, [spacing_text(fact) for fact in facts]),
-        orientations=grouped(facts, [fact.orientation or "not stored" for fact in facts]),
-        dtypes=sorted({fact.dtype for fact in facts}),
-        modality=look.modality,
-        looks_like_hu=look.looks_like_hu,
-        lowest=min((fact.lowest for fact in facts), default=0.0),
-        highest=max((fact.highest for fact in facts), default=0.0),
-        percentiles=(middle[0], middle[1], middle[2]),
-        label_values=_label_values(labelled),
-        lesions=_lesions(labelled),
-        prevalence=_prevalence(labelled),
-        megabytes=voxels * (4 + 1 + 1) / 1e6,  # image float32, label and organ one byte each
-        seconds=round(look.seconds, 1),
-    )
+        return survey
+    values = {value for fact in facts for value in fact.marked.voxels} - set(survey.rare_values)
+    return replace(survey, tumors=tumors_of(names, values, name))
 
 
 def grouped(facts: Sequence[ScanFacts], values: Sequence[str]) -> list[Group]:
@@ -301,43 +313,31 @@ def _label_values(labelled: list[ScanFacts]) -> list[LabelValue]:
             for fact in holders
             if len(fact.shape) == 3 and fact.spacing_mm is not None
         ]
-        found.append(
-            LabelValue(value, len(holders), len({f.patient for f in holders}), _spread(volumes) if volumes else None)
-        )
+        patients = len({fact.patient for fact in holders})
+        found.append(LabelValue(value, len(holders), patients, Spread.of(volumes) if volumes else None))
     return found
 
 
-def _lesions(labelled: list[ScanFacts]) -> Lesions | None:
-    diameters = [d for fact in labelled for d in fact.marked.diameters_mm]
-    large = [d for d in diameters if d >= SPECK_MM]
+def _lesion_figures(labelled: list[ScanFacts]) -> LesionFigures | None:
+    large: list[float] = []
+    volumes: list[float] = []
+    by_patient = {fact.patient: 0 for fact in labelled}
+    for fact in labelled:
+        kept = [index for index, diameter in enumerate(fact.marked.diameters_mm) if diameter >= SPECK_MM]
+        by_patient[fact.patient] += len(kept)
+        large += [fact.marked.diameters_mm[index] for index in kept]
+        volumes += [fact.marked.volumes_ml[index] for index in kept if fact.marked.volumes_ml]
     if not large:
         return None
-    by_patient = {fact.patient: 0 for fact in labelled}
-    volumes = []
-    for fact in labelled:
-        by_patient[fact.patient] += sum(d >= SPECK_MM for d in fact.marked.diameters_mm)
-        pairs = zip(fact.marked.diameters_mm, fact.marked.volumes_ml, strict=False)
-        volumes += [volume for diameter, volume in pairs if diameter >= SPECK_MM]
-    return Lesions(
-        len(large),
-        len(diameters) - len(large),
-        _spread(list(by_patient.values())),
-        _spread(large),
-        _spread(volumes) if volumes else None,
-    )
+    specks = sum(len(fact.marked.diameters_mm) for fact in labelled) - len(large)
+    per_patient, volume_ml = Spread.of(list(by_patient.values())), Spread.of(volumes) if volumes else None
+    return LesionFigures(len(large), specks, per_patient, Spread.of(large), volume_ml)
 
 
 def _prevalence(labelled: list[ScanFacts]) -> Prevalence | None:
     if not labelled:
         return None
+    tumor_slices = sum(fact.marked.tumor_slices for fact in labelled)
     ill = {fact.patient for fact in labelled if fact.marked.tumor_slices}
-    return Prevalence(
-        sum(fact.slices for fact in labelled),
-        sum(fact.marked.tumor_slices for fact in labelled),
-        len({fact.patient for fact in labelled}),
-        len(ill),
-    )
-
-
-def _spread(values: Sequence[float]) -> Spread:
-    return Spread(*(float(value) for value in (min(values), np.median(values), max(values))))
+    everybody = {fact.patient for fact in labelled}
+    return Prevalence(sum(fact.slices for fact in labelled), tumor_slices, len(everybody), len(ill))
