@@ -27,12 +27,10 @@ from medaug.errors import DataError, RunError, TrainingError, WeightsError
 from medaug.phantoms import phantoms
 
 MEDAUG = Path(sys.executable).with_name("medaug")
-COMMANDS = (
-    "train-cycle", "train-gan", "sample", "run", "synthesize", "benchmark", "report", "export-results",
-    "compare-runs", "reproduce",
-    "audit", "insert", "styles", "grow", "remove", "anomaly", "compare", "doctor", "init", "phantoms", "synth-ct",
-    "export", "export-bundle", "export-onnx", "model-card",
-)  # fmt: skip
+COMMANDS = """
+    train-cycle train-gan sample run synthesize benchmark report export-results compare-runs reproduce audit insert
+    styles grow remove anomaly compare doctor init phantoms synth-ct export export-bundle export-onnx model-card
+""".split()
 HEAVY = ("torch", "monai", "pydantic", "numpy", "scipy", "sklearn", "nibabel", "lightning_fabric", "matplotlib")
 
 
@@ -148,8 +146,12 @@ def test_a_path_that_looks_like_yaml_stays_a_path(cli, tmp_path, name):
 )
 def test_the_value_of_a_text_setting_is_what_was_typed(cli, typed):
     texts = ("name", "data.root", "data.sequence", "data.layout", "translator.warm_start")
-    values = [text for key in texts if (key, typed) not in (("data.sequence", "null"), ("data.sequence", "~"))
-              for text in ("--set", f"{key}={typed}")]  # fmt: skip
+    values = [
+        text
+        for key in texts
+        if (key, typed) not in (("data.sequence", "null"), ("data.sequence", "~"))
+        for text in ("--set", f"{key}={typed}")
+    ]
     result = cli("train-cycle", *values, "--dry-run")
     assert result.exit_code == 0, result.output
     settings = YAML(typ="safe").load(result.stdout)
@@ -174,10 +176,23 @@ def test_train_cycle_reads_what_phantoms_writes(cli, tmp_path, tiny_yaml, small_
     result = cli("phantoms", tmp_path / "data", "--layout", layout, "--patients", "4", "--seed", "2")
     assert result.exit_code == 0 and "4 scans" in result.output
     result = cli(
-        "train-cycle", "--config", tiny_yaml, "--data", tmp_path / "data", "--sequence", "flair",
-        "--max-steps", "1", "--out", tmp_path / "out", "--set", "split.train=2", "--set", "split.validation=0",
+        "train-cycle",
+        "--config",
+        tiny_yaml,
+        "--data",
+        tmp_path / "data",
+        "--sequence",
+        "flair",
+        "--max-steps",
+        "1",
+        "--out",
+        tmp_path / "out",
+        "--set",
+        "split.train=2",
+        "--set",
+        "split.validation=0",
         *(("--set", "data.spacing_mm=[6, 6]") if layout == "kaggle-lgg" else ()),
-    )  # fmt: skip
+    )
     assert result.exit_code == 0, result.output
     folder = Path(result.stdout.splitlines()[-1])
     assert folder == tmp_path / "out" / "train" / "weights"
@@ -266,9 +281,14 @@ def write_head(scan):
 
 
 FILES = [
-    ("head.nii.gz", "int16"), ("head.nii", "float32"), ("head_2d.nii.gz", "uint8"),
-    ("head.png", "uint8"), ("head16.png", "uint16"), ("head.tif", "uint8"), ("headf.tiff", "float32"),
-]  # fmt: skip
+    ("head.nii.gz", "int16"),
+    ("head.nii", "float32"),
+    ("head_2d.nii.gz", "uint8"),
+    ("head.png", "uint8"),
+    ("head16.png", "uint16"),
+    ("head.tif", "uint8"),
+    ("headf.tiff", "float32"),
+]
 
 
 @pytest.mark.parametrize(("name", "dtype"), FILES)
@@ -314,9 +334,22 @@ def test_insert_obeys_count_size_seed_and_organ_mask(cli, tmp_path, weights_fold
 
     def inserted(out, seed):
         result = cli(
-            "insert", path, "-w", weights_folder, "-o", tmp_path / out, "--count", "2", "--size-mm", "12", "18",
-            "--organ-mask", tmp_path / "organ.nii.gz", "--seed", seed,
-        )  # fmt: skip
+            "insert",
+            path,
+            "-w",
+            weights_folder,
+            "-o",
+            tmp_path / out,
+            "--count",
+            "2",
+            "--size-mm",
+            "12",
+            "18",
+            "--organ-mask",
+            tmp_path / "organ.nii.gz",
+            "--seed",
+            seed,
+        )
         assert result.exit_code == 0, result.output
         return [Path(line) for line in result.stdout.split()]
 
@@ -421,8 +454,12 @@ def test_what_is_there_is_not_written_over_and_masks_are_masks(cli, tmp_path, we
     path, mask = write_head(tmp_path / "in", "head.png", "uint8")
     out = tmp_path / "out"
     made = {}
-    for command, options in (("insert", ("--size-mm", "12", "18")), ("remove", ("--mask", mask)), ("compare", (path,)),
-                             ("grow", ("--steps", "2", "--start-mm", "14"))):  # fmt: skip
+    for command, options in (
+        ("insert", ("--size-mm", "12", "18")),
+        ("remove", ("--mask", mask)),
+        ("compare", (path,)),
+        ("grow", ("--steps", "2", "--start-mm", "14")),
+    ):
         arguments = [command, path, *options, "--out", out / command]
         arguments += [] if command == "compare" else ["--weights", weights_folder]
         first = cli(*arguments)

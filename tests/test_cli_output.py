@@ -112,12 +112,16 @@ def test_the_documented_exit_codes_are_those_of_the_errors():
 def completed(words, cwd=None):
     """What bash is offered after `medaug <words>`; the last word is being typed."""
     environment = {
-        **os.environ, "_MEDAUG_COMPLETE": "complete_bash", "COMP_WORDS": f"medaug {words}",
+        **os.environ,
+        "_MEDAUG_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"medaug {words}",
         "COMP_CWORD": str(len(f"medaug {words}".split(" ")) - 1),
-    }  # fmt: skip
-    script = "import sys; sys.argv = ['medaug']; from medaug.cli import app\n" \
-        "try: app(prog_name='medaug')\n" \
-        "finally: assert 'torch' not in sys.modules"  # fmt: skip
+    }
+    script = (
+        "import sys; sys.argv = ['medaug']; from medaug.cli import app\n"
+        "try: app(prog_name='medaug')\n"
+        "finally: assert 'torch' not in sys.modules"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,

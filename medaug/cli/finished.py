@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -132,7 +132,7 @@ def compare_runs(
     return compared_runs([Path(reference), *map(Path, others)], list(arm or []))
 
 
-def _with_answer(found: "Reproduction") -> dict[str, Any]:
+def _with_answer(found: "Reproduction") -> dict[str, object]:
     return {"identical": found.identical, "found": found}
 
 

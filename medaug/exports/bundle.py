@@ -112,7 +112,7 @@ def _metadata(weights: Weights) -> JsonObject:
     return metadata
 
 
-def _described(network: DirectionNetwork, domain: Domain, channels: tuple[str, ...]) -> dict[str, Any]:
+def _described(network: DirectionNetwork, domain: Domain, channels: tuple[str, ...]) -> dict[str, object]:
     """One side of the network: crops in [-1, 1] whose sizes are multiples of its stride."""
     return {
         "type": "image",

@@ -96,7 +96,7 @@ class ExportCase:
         return {self.patient} if self.origin is None else set(self.origin.made_from_patients)
 
     @property
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, object]:
         """What an entry of a list adds for a synthetic case."""
         return {} if self.origin is None else {"synthetic": asdict(self.origin)}
 

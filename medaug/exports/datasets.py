@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from medaug.data.atomic import atomic_path, check_new, write_json
 from medaug.errors import ConfigError
@@ -109,7 +109,7 @@ def _write_msd(found: ExportSet, out: Path) -> None:
     write_json(out / "dataset.json", described)
 
 
-def _write_decathlon(found: ExportSet, out: Path, channel: str) -> list[dict[str, Any]]:
+def _write_decathlon(found: ExportSet, out: Path, channel: str) -> list[dict[str, object]]:
     """Writes the four folders; returns what `dataset.json` lists of the training cases."""
     for part, cases in (("Tr", found.training), ("Ts", found.held_out)):
         (out / f"images{part}").mkdir(parents=True)

@@ -13,7 +13,17 @@ from medaug.figures.pictures import Picture, before_after, picture_grid
 from medaug.lesions.reference import lesion_for_mask
 from medaug.models.weights import Weights
 from medaug.progress import track
-from medaug.scans.opened import AnyPath, OpenScan, as_array, open_to_edit, unnamed, write_beside
+from medaug.scans.opened import (
+    AnyPath,
+    Facts,
+    OpenScan,
+    as_array,
+    close_up,
+    in_rows,
+    open_to_edit,
+    unnamed,
+    write_beside,
+)
 from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
 from medaug.transforms.base import check_inserts
 from medaug.transforms.styles import check_styled, drawn_style, style_of
@@ -145,7 +155,7 @@ def style_in(
     return style_of(array, turn.there(region), opened.window, weights, spacing_mm)
 
 
-def _facts(scan: OpenScan, weights: Weights, seed: int) -> dict[str, Any]:
+def _facts(scan: OpenScan, weights: Weights, seed: int) -> dict[str, object]:
     return {"scan": scan.path.name, "seed": seed, "weights": weights.facts["sha256"], "length_unit": scan.length_unit}
 
 
@@ -156,7 +166,7 @@ def _warn_of_rest(asked: Any, done: Any, verb: str) -> None:
         logger.warning("%d of the mask's %d voxels were %s; the rest is padding", done_voxels, asked_voxels, verb)
 
 
-def _write(scan: OpenScan, kind: str, edited: Any, label: Any, shown: Any, facts: dict[str, Any]) -> list[Path]:
+def _write(scan: OpenScan, kind: str, edited: Any, label: Any, shown: Any, facts: Facts) -> list[Path]:
     """Image in the scan's own unit and type, label, picture, manifest, page; `shown` is outlined."""
     title = f"{scan.stem}: {kind}"
     paths = [scan.write_edited(kind, edited), scan.write_label(f"{kind}_label", label)]
@@ -171,14 +181,9 @@ def _variants_picture(image: np.ndarray, variants: list[np.ndarray], region: np.
     if region.ndim == 3:
         level = widest_slice(region)
         image, region, variants = image[..., level], region[..., level], [v[..., level] for v in variants]
-    where = np.argwhere(region)
-    low, high = where.min(axis=0), where.max(axis=0) + 1
-    reach = int((high - low).max())
-    view = tuple(slice(max(0, a - reach), b + reach) for a, b in zip(low, high, strict=True))
-    grey = float(image.min()), float(np.percentile(image, 99.8))
-    pictures: list[Picture | None] = [Picture(v[view].astype(float), *grey) for v in variants]
-    pictures += [None] * (-len(pictures) % COLUMNS)
-    original = Picture(image[view].astype(float), *grey, contour=region[view])
-    starts = range(0, len(pictures), COLUMNS)
-    rows = [[original if i == 0 else None, *pictures[i : i + COLUMNS]] for i in starts]
-    return picture_grid(rows, column_titles=["before, and the mask", *["inserted"] * COLUMNS], title=title)
+    near, grey = close_up(region), (float(image.min()), float(np.percentile(image, 99.8)))
+    rows = in_rows([Picture(variant[near].astype(float), *grey) for variant in variants], COLUMNS)
+    original = Picture(image[near].astype(float), *grey, contour=region[near])
+    columns = ["before, and the mask", *["inserted"] * len(rows[0])]
+    grid = [[original if row is rows[0] else None, *row] for row in rows]
+    return picture_grid(grid, column_titles=columns, title=title)

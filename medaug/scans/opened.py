@@ -23,6 +23,7 @@ from medaug.data.files import read_label, read_scan
 from medaug.data.grid import on_grid_of
 from medaug.data.suffixes import NIFTI, TIFF, stem_of, suffix_of
 from medaug.errors import ConfigError, DataError
+from medaug.figures.pictures import Picture
 from medaug.models.weights import Weights
 from medaug.report.viewer import EncodedCase, encode
 from medaug.report.viewing import case_of_scan, view_page
@@ -32,6 +33,8 @@ from medaug.volumes import Domain, Window, affine_of, as_meta, check_is_label, c
 
 LOSSLESS_PICTURES = (".png", *TIFF)
 AnyPath = str | Path
+Facts = Mapping[str, object]
+"""What a manifest says: JSON values by name."""
 
 
 @dataclass(frozen=True)
@@ -162,12 +165,7 @@ def read_mask(path: AnyPath, image: MetaTensor, scan: Path) -> MetaTensor:
 
 
 def write_beside(
-    stem: Path,
-    picture: bytes,
-    facts: Mapping[str, Any],
-    title: str,
-    cases: Sequence[EncodedCase],
-    picture_ending: str = ".png",
+    stem: Path, picture: bytes, facts: Facts, title: str, cases: Sequence[EncodedCase], picture_ending: str = ".png"
 ) -> list[Path]:
     """Writes picture, manifest and page beside what was made; returns their paths."""
     file = stem.with_name(stem.name + picture_ending)
@@ -178,12 +176,27 @@ def write_beside(
     return [file, manifest, view_page(stem.with_name(f"{stem.name}.html"), title, cases, facts)]
 
 
-def unnamed(lesion: dict[str, Any]) -> dict[str, Any]:
+def unnamed(lesion: Facts) -> Facts:
     """What is told of an inserted lesion: the training patient whose lesion it started from goes by a pseudonym."""
     patient = lesion.get("patient")
-    return lesion if patient is None else lesion | {"patient": pseudonym(patient)}
+    return lesion if patient is None else {**lesion, "patient": pseudonym(str(patient))}
 
 
 def as_array(image: MetaTensor) -> np.ndarray:
     """(1, *S) as (*S)."""
     return np.asarray(image.as_tensor())[0]
+
+
+def close_up(mask: np.ndarray) -> tuple[slice, ...]:
+    """The surroundings of what a mask (X, Y) marks: a square with its extent on every side."""
+    where = np.argwhere(mask)
+    low, high = where.min(axis=0), where.max(axis=0) + 1
+    reach = int(1.5 * (high - low).max()) + 2
+    return tuple(slice(max(0, middle - reach), middle + reach) for middle in (low + high) // 2)
+
+
+def in_rows(pictures: Sequence[Picture], columns: int) -> list[list[Picture | None]]:
+    """Pictures in rows of at most so many, the last row filled up with empty places."""
+    width = min(columns, len(pictures))
+    filled = [*pictures, *[None] * (-len(pictures) % width)]
+    return [filled[start : start + width] for start in range(0, len(filled), width)]

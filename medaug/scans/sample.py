@@ -7,7 +7,6 @@ A crop depends on the weights, its class and its own seed alone: any one can be 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -55,7 +54,7 @@ def write_samples(weights: Path, out: Path, *, label: str, count: int, seed: int
     return out / "datalist.json"
 
 
-def _write(weights: GanWeights, out: Path, label: int, index: int, seed: int) -> dict[str, Any]:
+def _write(weights: GanWeights, out: Path, label: int, index: int, seed: int) -> dict[str, object]:
     own = int(rng_of(seed, index * len(CLASSES) + label).randint(2**31))
     image = sample(weights.gan, 1, label, torch.Generator().manual_seed(own)).images[0]
     window = weights.gan.domain.window

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from medaug.errors import ConfigError
 from medaug.figures.pictures import Picture, picture_grid
 from medaug.report.viewer import encode
 from medaug.report.viewing import case_of_scan
-from medaug.scans.opened import AnyPath, OpenScan, as_array, open_scan, write_beside
+from medaug.scans.opened import AnyPath, Facts, OpenScan, as_array, open_scan, write_beside
 from medaug.transforms import TranslateDomain
 from medaug.transforms.translation import Translation
 from medaug.volumes import Window, check_modality, widest_slice
@@ -162,7 +161,7 @@ def _read(
     return OpenScan(scan, image, translate.source, Path()), volume
 
 
-def _write_dicom(output: Output, result: MetaTensor, volume: DicomVolume, translate: TranslateDomain) -> dict[str, Any]:
+def _write_dicom(output: Output, result: MetaTensor, volume: DicomVolume, translate: TranslateDomain) -> Facts:
     """Writes the series; returns how values without a unit were scaled, which stands in the files too."""
     array, modality, unit = as_array(result), translate.target.modality, translate.target.unit
     if modality == "CT" and unit != "HU":
@@ -195,7 +194,7 @@ def _write_dicom(output: Output, result: MetaTensor, volume: DicomVolume, transl
 
 
 def _write_beside(
-    stem: Path, image: MetaTensor, made: Translation[MetaTensor], translate: TranslateDomain, facts: dict[str, Any]
+    stem: Path, image: MetaTensor, made: Translation[MetaTensor], translate: TranslateDomain, facts: Facts
 ) -> list[Path]:
     body = np.ones(image.shape[1:], dtype=bool) if made.body is None else made.body
     before, after = as_array(image), as_array(made.image)

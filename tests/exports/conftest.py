@@ -12,9 +12,14 @@ from medaug.volumes import Domain, Window
 
 SMALL = {"width": 2, "depth": 1, "discriminator_width": 2, "discriminator_layers": 1}
 FACTS = {
-    "training_patients": ["Ada", "Grace"], "split_hash": "5" * 64, "steps": 0, "slices": 1, "overlap": 0.5,
-    "warnings": [], "sequence": None,
-}  # fmt: skip
+    "training_patients": ["Ada", "Grace"],
+    "split_hash": "5" * 64,
+    "steps": 0,
+    "slices": 1,
+    "overlap": 0.5,
+    "warnings": [],
+    "sequence": None,
+}
 
 
 @pytest.fixture(scope="session")

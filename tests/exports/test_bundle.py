@@ -20,9 +20,20 @@ from medaug.splits import Split, refuse_leakage
 from medaug.transforms import RandInsertTumord, SynthesizeCTd
 
 REQUIRED = (
-    "version", "changelog", "monai_version", "pytorch_version", "numpy_version", "required_packages_version", "name",
-    "task", "description", "authors", "copyright", "network_data_format", "schema",
-)  # fmt: skip
+    "version",
+    "changelog",
+    "monai_version",
+    "pytorch_version",
+    "numpy_version",
+    "required_packages_version",
+    "name",
+    "task",
+    "description",
+    "authors",
+    "copyright",
+    "network_data_format",
+    "schema",
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +59,20 @@ def bundles(weights_folder, ct_weights, tmp_path_factory):
 
 def run_in_monai(bundle, scans, out):
     monai_bundle.run(
-        config_file=str(bundle / "configs" / "inference.json"), meta_file=str(bundle / "configs" / "metadata.json"),
-        bundle_root=str(bundle), dataset_dir=str(scans), output_dir=str(out),
-    )  # fmt: skip
+        config_file=str(bundle / "configs" / "inference.json"),
+        meta_file=str(bundle / "configs" / "metadata.json"),
+        bundle_root=str(bundle),
+        dataset_dir=str(scans),
+        output_dir=str(out),
+    )
 
 
 def test_monai_runs_the_bundle_and_writes_the_image_that_our_transforms_give(bundles, scans, tmp_path):
     bundle, weights = bundles["insert"]
     run_in_monai(bundle, scans, tmp_path)
-    chain = Compose([
-        LoadImaged("image"), EnsureChannelFirstd("image"), RandInsertTumord("image", weights=str(weights), prob=1.0),
-    ]).set_random_state(seed=0)  # fmt: skip
+    chain = Compose(
+        [LoadImaged("image"), EnsureChannelFirstd("image"), RandInsertTumord("image", weights=str(weights), prob=1.0)]
+    ).set_random_state(seed=0)
     for scan in sorted(scans.iterdir()):
         ours, before = chain({"image": str(scan)}), read_scan(scan)
         name = scan.name.removesuffix(".nii.gz")
@@ -85,9 +99,13 @@ def test_monai_verifies_the_networks_input_and_output(bundles, name):
     bundle, _ = bundles[name]
     files = {kind: str(bundle / "configs" / f"{kind}.json") for kind in ("metadata", "inference")}
     arguments = {
-        "net_id": "network_def", "meta_file": files["metadata"], "config_file": files["inference"], "device": "cpu",
-        "n": 4, "bundle_root": str(bundle),
-    }  # fmt: skip
+        "net_id": "network_def",
+        "meta_file": files["metadata"],
+        "config_file": files["inference"],
+        "device": "cpu",
+        "n": 4,
+        "bundle_root": str(bundle),
+    }
     monai_bundle.verify_net_in_out(**arguments)
     with pytest.raises(ValueError, match="output channel number"):
         monai_bundle.verify_net_in_out(**arguments, **{"_meta_#network_data_format#outputs#pred#num_channels": 2})

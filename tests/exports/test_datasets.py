@@ -181,8 +181,9 @@ def test_with_the_runs_own_split_synthetic_cases_train_and_nobody_tests_on_them(
     assert {entry["patient"] for entry in entries.values() if "synthetic" in entry} <= set(split["train"])
     again = run_pipeline(  # the same command goes on
         tiny_config(f"data.root={folder / 'datalist_all.json'}", f"split.file={tmp_path / 'split.json'}"),
-        tmp_path / "run", until="prepare",
-    )  # fmt: skip
+        tmp_path / "run",
+        until="prepare",
+    )
     assert read_json(again.split) == split
 
 
@@ -280,11 +281,17 @@ def test_pictures_become_volumes_of_one_slice_with_their_voxel_size(tiny_config,
     )
     run = run_pipeline(
         tiny_config(
-            f"data.root={tmp_path / 'lgg'}", "data.sequence=flair", "data.spacing_mm=[6,6]", "split.train=3",
-            "training.steps=1", "synthesis.insertions=1", "synthesis.removals=1",
+            f"data.root={tmp_path / 'lgg'}",
+            "data.sequence=flair",
+            "data.spacing_mm=[6,6]",
+            "split.train=3",
+            "training.steps=1",
+            "synthesis.insertions=1",
+            "synthesis.removals=1",
         ),
-        tmp_path / "run", until="synthesize",
-    )  # fmt: skip
+        tmp_path / "run",
+        until="synthesize",
+    )
     export_dataset(run.root, tmp_path / "out", "nnunet")
     (folder,) = (tmp_path / "out").iterdir()
     picture = read_scan(run.synthetic / "images" / "inserted-00000.png")
