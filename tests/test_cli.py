@@ -27,10 +27,33 @@ from medaug.errors import DataError, RunError, TrainingError, WeightsError
 from medaug.phantoms import phantoms
 
 MEDAUG = Path(sys.executable).with_name("medaug")
-COMMANDS = """
-    train-cycle train-gan sample run synthesize benchmark report export-results compare-runs reproduce audit insert
-    styles grow remove anomaly compare doctor init phantoms synth-ct export export-bundle export-onnx model-card
-""".split()
+COMMANDS = [
+    "train-cycle",
+    "train-gan",
+    "sample",
+    "run",
+    "synthesize",
+    "benchmark",
+    "report",
+    "export-results",
+    "compare-runs",
+    "reproduce",
+    "audit",
+    "insert",
+    "styles",
+    "grow",
+    "remove",
+    "anomaly",
+    "compare",
+    "doctor",
+    "init",
+    "phantoms",
+    "synth-ct",
+    "export",
+    "export-bundle",
+    "export-onnx",
+    "model-card",
+]
 HEAVY = ("torch", "monai", "pydantic", "numpy", "scipy", "sklearn", "nibabel", "lightning_fabric", "matplotlib")
 
 
