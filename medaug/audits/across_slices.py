@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from medaug.audits.measures import z_consistency, z_ratio
+from medaug.audits.measures.seams import z_consistency, z_ratio
 from medaug.config import AuditConfig
 from medaug.data.prepared import View, views_of
 from medaug.models.weights import Weights

@@ -8,12 +8,11 @@ import numpy as np
 
 from medaug.audits import pictures
 from medaug.audits.material import Material
-from medaug.audits.measures import Finding, Limits, borders, skipped
-from medaug.audits.measures import lost_and_gained as segmenter
+from medaug.audits.measures import borders, lost_and_gained, probe
 from medaug.audits.measures import outside as edits
-from medaug.audits.measures import shortcut as probe
-from medaug.audits.measures import steganography as cycles
-from medaug.evaluation.detection import lost_and_gained
+from medaug.audits.measures.finding import Finding, Limits
+from medaug.audits.measures.steganography import Cycle
+from medaug.audits.measures.steganography import steganography as hidden_source
 from medaug.transforms.windows import OVERLAP
 
 Look = tuple[Finding, bytes | None]
@@ -36,24 +35,21 @@ def unchanged(material: Material, limits: Limits) -> Look:
 
 
 def lost(material: Material, limits: Limits) -> Look:
-    made = material.insertions
-    before, after = ([pair[k] for pair in material.found] for k in (0, 1))
-    finding = segmenter.lost(made, before, after, limits, seed=material.seed)
-    return finding, pictures.segmented(made, before, after, segmenter.missed_lesions(made, before, after))
+    made, found = material.insertions, material.found
+    finding = lost_and_gained.lost(made, found, limits, seed=material.seed)
+    return finding, pictures.segmented(made, found, lost_and_gained.missed_lesions(made, found))
 
 
 def gained(material: Material, limits: Limits) -> Look:
-    made = material.insertions
-    before, after = ([pair[k] for pair in material.found] for k in (0, 1))
-    finding = segmenter.gained(made, before, after, limits, count=lost_and_gained, seed=material.seed)
-    parts = segmenter.gained_parts(made, before, after, lost_and_gained)
-    return finding, pictures.segmented(made, before, after, parts)
+    made, found = material.insertions, material.found
+    finding = lost_and_gained.gained(made, found, limits, seed=material.seed)
+    return finding, pictures.segmented(made, found, lost_and_gained.gained_parts(made, found))
 
 
 def null_shortcut(material: Material, limits: Limits) -> Look:
     if not material.weights.uses_references:
         reason = "these weights paint a tumor from a mask or an image alone: they cannot insert nothing"
-        return skipped("null_shortcut", probe.NULL, reason), None
+        return probe.NULL_SHORTCUT.skipped(reason), None
     nulls = material.null_insertions
     finding = probe.null_shortcut(nulls, material.crop_size, limits, seed=material.seed)
     return finding, pictures.nulls(nulls, material.crop_size)
@@ -71,7 +67,7 @@ def steganography(material: Material, limits: Limits) -> Look:
     """
     guided = material.prior is not None
     made = [
-        cycles.Cycle(
+        Cycle(
             i.patient,
             i.before,
             i.image,
@@ -80,9 +76,7 @@ def steganography(material: Material, limits: Limits) -> Look:
         )
         for i in material.insertions
     ]
-    noise, seed = material.config.audit.noise, material.seed
-    back = cycles.reconstructed(made, noise=noise, seed=seed)
-    finding = cycles.steganography(made, back, limits, noise=noise, seed=seed)
+    finding, back = hidden_source(made, limits, noise=material.config.audit.noise, seed=material.seed)
     return finding, pictures.cycles(made, back)
 
 
@@ -92,7 +86,7 @@ def seams(material: Material, limits: Limits) -> Look:
         finding = borders.seams(material.held_out, made, limits, seed=material.seed)
         return finding, pictures.profiles(finding)
     if size is None:
-        return skipped("seams", borders.SEAMS, "whole images are translated: there are neither windows nor masks"), None
+        return borders.SEAMS.skipped("whole images are translated: there are neither windows nor masks"), None
     changes, patch = [i.image - i.before for i in made], (*size, *material.crop_size[len(size) :])
     overlap = material.weights.facts.get("overlap", OVERLAP)
     finding = borders.window_seams(changes, [i.patient for i in made], patch, overlap, limits, seed=material.seed)
@@ -101,20 +95,13 @@ def seams(material: Material, limits: Limits) -> Look:
 
 def checkerboard(material: Material, limits: Limits) -> Look:
     """Crops around lesions; those without any contrast have no spectrum."""
+    size = material.crop_size
     crops = [
-        (i.crop(material.crop_size)[0], i.crop_before(material.crop_size), r.crop(material.crop_size)[0], i)
-        for i, r in zip(material.insertions, material.held_out, strict=True)
+        borders.Spectral(i.patient, i.crop(size)[0], i.crop_before(size), real.crop(size)[0])
+        for i, real in zip(material.insertions, material.held_out, strict=True)
     ]
-    kept = [crop for crop in crops if all(borders.usable(image) for image in crop[:3])]
-    fakes, references, real = ([images[k] for *images, _ in kept] for k in range(3))
-    made = [i for *_, i in kept]
-    finding = borders.checkerboard(
-        fakes,
-        references,
-        real,
-        [i.patient for i in made],
-        material.weights.translator.stride,
-        limits,
-        seed=material.seed,
-    )
-    return finding, pictures.edited(made, np.array(finding.details.get("fake", [])), size=material.crop_size)
+    kept = [number for number, crop in enumerate(crops) if crop.usable]
+    stride = material.weights.translator.stride
+    finding = borders.checkerboard([crops[k] for k in kept], stride, limits, seed=material.seed)
+    made = [material.insertions[k] for k in kept]
+    return finding, pictures.edited(made, np.array(finding.details.get("fake", [])), size=size)

@@ -10,12 +10,11 @@ import torch
 from monai.data import MetaTensor
 
 from medaug.audits.material import UNIT, Material
-from medaug.audits.measures import Finding, Insertion, Limits, skipped
-from medaug.audits.measures import diversity as spread
-from medaug.audits.measures import memorisation as memory
-from medaug.audits.measures.distributions import MEASURES, Measure, distribution_audit
-from medaug.audits.measures.frechet import frechet_audit, principal
-from medaug.audits.measures.lesions import Lesions, standardised
+from medaug.audits.measures import sets
+from medaug.audits.measures.cases import Insertion
+from medaug.audits.measures.finding import Finding, Limits
+from medaug.audits.measures.lesions import LesionSet, standardised
+from medaug.audits.measures.memorisation import memorisation_audit
 from medaug.figures.distributions import Crop, crop_grid, histograms, scatter
 from medaug.transforms import InsertTumor
 from medaug.volumes import affine_of
@@ -27,11 +26,11 @@ PLACES, SEEDS = 8, 4
 ROWS = 6
 
 
-def measured(measure: Measure, material: Material, limits: Limits) -> Look:
+def measured(measure: sets.Measure, material: Material, limits: Limits) -> Look:
     real, made = material.real, material.synthetic
     if measure.unit == "mm":
         measure = replace(measure, unit=material.weights.length_unit)
-    finding = distribution_audit(measure, real, made, limits, seed=material.seed)
+    finding = sets.distribution_audit(measure, real, made, limits, seed=material.seed)
     if finding.value is None:
         return finding, None
     ours, theirs = measure.of(real), measure.of(made)
@@ -41,26 +40,20 @@ def measured(measure: Measure, material: Material, limits: Limits) -> Look:
     return finding, histograms(ours, theirs, floors, finding.value, xlabels=xlabels, figure_label=label)
 
 
-lesion_size, lesion_contrast, lesion_location = (partial(measured, measure) for measure in MEASURES)
+lesion_size, lesion_contrast, lesion_location = (partial(measured, measure) for measure in sets.MEASURES)
 
 
 def memorisation(material: Material, limits: Limits) -> Look:
     learnt, real, made = material.learnt, material.real, material.synthetic
-    finding = memory.memorisation_audit(learnt, real, made, limits, seed=material.seed)
-    if finding.verdict == "skipped":
+    finding, worst = memorisation_audit(learnt, real, made, limits, seed=material.seed)
+    if worst is None:
         return finding, None
-    worst = memory.worst_of(memory.copies(learnt, real, made))
+    synthetic, held_out = worst.synthetic, worst.real
     rows, beside = [], []
-    for mine, theirs in zip(_nearest(worst.synthetic), _nearest(worst.real), strict=False):
-        rows.append(
-            [
-                _crop(made, mine),
-                _crop(learnt, worst.synthetic.nearest[mine]),
-                _crop(real, theirs),
-                _crop(learnt, worst.real.nearest[theirs]),
-            ]
-        )
-        beside.append(f"distance {worst.synthetic.training[mine]:.3f}, real {worst.real.training[theirs]:.3f}")
+    for mine, theirs in zip(*(np.argsort(k.ratio, kind="stable")[:ROWS] for k in (synthetic, held_out)), strict=False):
+        shown = (made, mine), (learnt, synthetic.nearest[mine]), (real, theirs), (learnt, held_out.nearest[theirs])
+        rows.append([_crop(lesions, row) for lesions, row in shown])
+        beside.append(f"distance {synthetic.training[mine]:.3f}, real {held_out.training[theirs]:.3f}")
     columns = ["synthetic", "nearest training lesion", "real, held out", "nearest training lesion"]
     title = f"The nearest to training lesions, by {worst.measure}"
     return finding, crop_grid(rows, beside, columns=columns, title=title)
@@ -68,28 +61,21 @@ def memorisation(material: Material, limits: Limits) -> Look:
 
 def diversity(material: Material, limits: Limits) -> Look:
     real, made = material.real, material.synthetic
-    finding = spread.diversity_audit(real, made, limits, seed=material.seed)
+    finding = sets.diversity_audit(real, made, limits, seed=material.seed)
     if finding.value is None:
         return finding, None
-    ours, theirs = (spread.pairwise(standardised(lesions.features, real.features)) for lesions in (real, made))
-    picture = histograms(
-        ours,
-        theirs,
-        finding.details["floors"],
-        finding.value,
-        xlabels=["distance between two lesions' features"],
-        figure_label="mean distance, by that of all real lesions",
-        of="pairs",
-    )
+    ours, theirs = (sets.pairwise(standardised(lesions.features, real.features)) for lesions in (real, made))
+    labels = ["distance between two lesions' features"], "mean distance, by that of all real lesions"
+    floors = finding.details["floors"]
+    picture = histograms(ours, theirs, floors, finding.value, xlabels=labels[0], figure_label=labels[1], of="pairs")
     return finding, picture
 
 
 def diversity_in_one_place(material: Material, limits: Limits) -> Look:
     if material.prior is None:
-        reason = "these weights change whole images: there is no place to fill anew"
-        return skipped(spread.NAME_ONE_PLACE, spread.QUESTION_ONE_PLACE, reason), None
+        return sets.ONE_PLACE.skipped("these weights change whole images: there is no place to fill anew"), None
     places = [_filled_anew(made, material) for made in material.insertions[:PLACES]]
-    finding = spread.one_place_audit(material.real, places, limits, seed=material.seed)
+    finding = sets.one_place_audit(material.real, places, limits, seed=material.seed)
     if finding.verdict == "skipped":
         return finding, None
     rows = [[_crop(place, i) for i in range(SEEDS)] for place in places[:ROWS]]
@@ -101,29 +87,24 @@ def diversity_in_one_place(material: Material, limits: Limits) -> Look:
 def frechet(material: Material, limits: Limits) -> Look:
     """The picture shows both sets in their first two principal components, beside the floor."""
     real, made = material.real, material.synthetic
-    finding = frechet_audit(real, made, limits, seed=material.seed)
+    finding = sets.frechet_audit(real, made, limits, seed=material.seed)
     if finding.value is None:
         return finding, None
     scores = standardised(real.features, real.features), standardised(made.features, real.features)
-    ours, theirs, share = principal(*scores, 2)
+    ours, theirs, share = sets.principal(*scores, 2)
     labels = (f"first principal component (both: {share:.0%} of the variance)", "second principal component")
     return finding, scatter(ours, theirs, finding.details["floors"], finding.value, labels=labels, figure_label="d²")
 
 
-def _filled_anew(made: Insertion, material: Material) -> Lesions:
+def _filled_anew(made: Insertion, material: Material) -> LesionSet:
     """The place of an insertion with other seeds: other styles, references and noise, as far as the method has them."""
     scan = MetaTensor(torch.from_numpy(made.before)[None], affine=torch.from_numpy(affine_of(made.spacing_mm)))
     mask, views = made.mask[None].astype(np.float32), []
     for seed in range(SEEDS):
         edited, _ = InsertTumor(material.weights, seed=material.seed + seed)(scan, mask, window=UNIT)
         views.append(replace(made, image=edited.numpy()[0]))
-    return Lesions.of(views, material.crop_size, pasted=material.weights.uses_references)
+    return LesionSet.of(views, material.crop_size, pasted=material.weights.uses_references)
 
 
-def _nearest(neighbours: memory.Neighbours) -> np.ndarray:
-    """The rows whose training neighbours are nearest, in relation to their hold-out neighbours."""
-    return np.argsort(neighbours.ratio, kind="stable")[:ROWS]
-
-
-def _crop(lesions: Lesions, row: int) -> Crop:
+def _crop(lesions: LesionSet, row: int) -> Crop:
     return lesions.images[row], lesions.masks[row]

@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 import medaug
 from medaug.audits.kept import finding_of, kept_rows
-from medaug.audits.measures import Finding, Limits
+from medaug.audits.measures.finding import Finding, Limits
 from medaug.audits.registry import audits_of
 from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medaug.audits.measures import Insertion, LesionView
+from medaug.audits.measures.cases import Insertion, LesionView
 from medaug.data.prepared import View
 from medaug.lesions.geometry import equivalent_diameter_mm, largest_component
 from medaug.models.weights import Weights

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from medaug.audits.measures import Finding
+from medaug.audits.measures.finding import Finding
 from medaug.data.atomic import read_json
 from medaug.runs.folder import RunDir
 

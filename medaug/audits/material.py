@@ -16,8 +16,9 @@ import torch
 from monai.data import MetaTensor
 
 from medaug.audits.insertions import crop_size, lesion_pairs, null_insertion, real_lesion, spread
-from medaug.audits.measures import Insertion, LesionView, Segment
-from medaug.audits.measures.lesions import Lesions
+from medaug.audits.measures.cases import Insertion, LesionView, Segment
+from medaug.audits.measures.lesions import LesionSet
+from medaug.audits.measures.lost_and_gained import Segmented
 from medaug.audits.segmenter import frozen_segmenter
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
@@ -127,26 +128,26 @@ class Material:
         return segment
 
     @cached_property
-    def found(self) -> list[tuple[np.ndarray, np.ndarray]]:
+    def found(self) -> list[Segmented]:
         segment, predictions = self.segment, []  # trained now, with a progress of its own
         with track("segment edited views", len(self.insertions)) as tracker:
             for made in self.insertions:
-                predictions.append((segment(made.before), segment(made.image)))
+                predictions.append(Segmented(segment(made.before), segment(made.image)))
                 tracker.advance()
         return predictions
 
     @cached_property
-    def learnt(self) -> Lesions:
+    def learnt(self) -> LesionSet:
         """All that the weights hold; of plain methods, which hold none, those of `training`."""
-        return Lesions.of(self.training, self.crop_size) if self.prior is None else Lesions.of_prior(self.prior)
+        return LesionSet.of(self.training, self.crop_size) if self.prior is None else LesionSet.of_prior(self.prior)
 
     @cached_property
-    def real(self) -> Lesions:
-        return Lesions.of(self.held_out, self.crop_size)
+    def real(self) -> LesionSet:
+        return LesionSet.of(self.held_out, self.crop_size)
 
     @cached_property
-    def synthetic(self) -> Lesions:
-        return Lesions.of(self.insertions, self.crop_size, pasted=self.weights.uses_references)
+    def synthetic(self) -> LesionSet:
+        return LesionSet.of(self.insertions, self.crop_size, pasted=self.weights.uses_references)
 
     def remove(self, image: np.ndarray, mask: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
         """A normalised image (*S) through the other generator: without what `mask` marks.

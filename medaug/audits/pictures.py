@@ -1,15 +1,15 @@
-"""One picture an audit: the cases that weigh most on it, first the worst. None where there is nothing to show."""
+"""One picture an audit: the cases that weigh most on it, the worst first. None where there is nothing to show."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from medaug.audits.audit_scans import Scan
-from medaug.audits.measures import Finding, Insertion, LesionView
-from medaug.audits.measures.cases import cropped
+from medaug.audits.measures.cases import Insertion, LesionView
+from medaug.audits.measures.finding import Finding
+from medaug.audits.measures.lost_and_gained import Segmented
 from medaug.audits.measures.steganography import Cycle, Reconstruction
 from medaug.figures.charts import learning_curves
 from medaug.figures.pictures import Picture, picture_grid
@@ -18,105 +18,67 @@ from medaug.volumes import widest_slice
 ROWS = 6
 TILE = 150
 NAME_LENGTH = 14
+Row = tuple[str, list[Picture]]
 
 
 def edited(made: Sequence[Insertion], worth: np.ndarray, size: Sequence[int] | None = None) -> bytes | None:
     """Before, after and the change of the views (or crops of `size`) with the highest `worth`."""
-    rows, titles = [], []
-    for i in _first(made, worth):
-        before, after, mask = (
-            array if size is None else cropped(array, i.mask, size) for array in (i.before, i.image, i.mask)
-        )
-        before, after, mask = _flat(mask, before, after, mask)
-        rows.append(
-            [
-                Picture(before, -1, 1),
-                Picture(after, -1, 1),
-                Picture(after, -1, 1, contour=mask),
-                Picture(after - before, diverging=True, contour=mask),
-            ]
-        )
-        titles.append(i.name)
-    return _grid(rows, ["before", "after", "the same, mask outlined", "after − before"], titles)
-
-
-def segmented(
-    made: Sequence[Insertion], before: Sequence[np.ndarray], after: Sequence[np.ndarray], worth: np.ndarray
-) -> bytes | None:
-    """The views with the highest `worth`, and what the segmenter finds in them."""
-    rows, titles = [], []
-    for k in _order(worth)[:ROWS]:
+    rows = []
+    for k in _highest(worth):
         i = made[k]
-        image, edit, mask, label, old, new = _flat(i.mask, i.before, i.image, i.mask, i.label, before[k], after[k])
-        rows.append(
-            [
-                Picture(image, -1, 1, contour=label),
-                Picture(image, -1, 1, contour=old),
-                Picture(edit, -1, 1, contour=mask),
-                Picture(edit, -1, 1, contour=new),
-            ]
-        )
-        titles.append(i.name)
-    return _grid(rows, ["before, real tumor", "before, found", "after, inserted", "after, found"], titles)
+        arrays = (i.before, i.image, i.mask) if size is None else (i.crop_before(size), *i.crop(size))
+        before, after, mask = _flat(arrays[-1], *arrays)
+        rows.append((i.name, [_grey(before), _grey(after), _grey(after, mask), _change(after - before, mask)]))
+    return _grid(rows, ["before", "after", "the same, mask outlined", "after − before"])
+
+
+def segmented(made: Sequence[Insertion], found: Sequence[Segmented], worth: np.ndarray) -> bytes | None:
+    """The views with the highest `worth`, and what the segmenter finds in them."""
+    rows = []
+    for k in _highest(worth):
+        i = made[k]
+        image, edit, mask, label, old, new = _flat(i.mask, i.before, i.image, i.mask, i.label, *found[k])
+        rows.append((i.name, [_grey(image, label), _grey(image, old), _grey(edit, mask), _grey(edit, new)]))
+    return _grid(rows, ["before, real tumor", "before, found", "after, inserted", "after, found"])
 
 
 def nulls(made: Sequence[Insertion], size: Sequence[int]) -> bytes | None:
     """Crops untouched and passed over."""
-    rows, titles = [], []
-    for i in _first(made, np.array([np.abs(i.image - i.before)[i.mask].mean() for i in made])):
-        crop, mask = i.crop(size)
-        before, after, mask = _flat(mask, i.crop_before(size), crop, mask)
-        rows.append(
-            [Picture(before, -1, 1), Picture(after, -1, 1), Picture(after - before, diverging=True, contour=mask)]
-        )
-        titles.append(i.name)
-    return _grid(rows, ["untouched", "through the generator, nothing inserted", "difference"], titles)
+    rows = []
+    for k in _highest(np.array([np.abs(i.image - i.before)[i.mask].mean() for i in made])):
+        crop, mask = made[k].crop(size)
+        before, after, mask = _flat(mask, made[k].crop_before(size), crop, mask)
+        rows.append((made[k].name, [_grey(before), _grey(after), _change(after - before, mask)]))
+    return _grid(rows, ["untouched", "through the generator, nothing inserted", "difference"])
 
 
 def lesions(real: Sequence[LesionView], made: Sequence[LesionView], size: Sequence[int]) -> bytes | None:
     """Real and inserted lesions of the same views, side by side."""
-    rows, titles = [], []
+    rows = []
     for pair in list(zip(real, made, strict=True))[:ROWS]:
-        row = []
-        for view in pair:
-            crop, mask = view.crop(size)
-            crop, mask = _flat(mask, crop, mask)
-            row += [Picture(crop, -1, 1), Picture(crop, -1, 1, contour=mask)]
-        rows.append(row)
-        titles.append(pair[0].name)
-    return _grid(rows, ["real", "outlined", "inserted", "outlined"], titles)
+        flat = [_flat(mask, crop, mask) for crop, mask in (view.crop(size) for view in pair)]
+        rows.append((pair[0].name, [p for crop, mask in flat for p in (_grey(crop), _grey(crop, mask))]))
+    return _grid(rows, ["real", "outlined", "inserted", "outlined"])
 
 
 def cycles(made: Sequence[Cycle], back: Sequence[Reconstruction]) -> bytes | None:
     """Source, fake and both ways back, of the cycles in which noise costs most."""
-    rows, titles = [], []
-    for k in _order(np.array([r.squares[1] - r.squares[0] for r in back]))[:ROWS]:
-        cycle, found = made[k], back[k]
-        source, fake, clean, noisy = _flat(cycle.region, cycle.source, cycle.fake, found.clean, found.noisy)
-        rows.append(
-            [
-                Picture(source, -1, 1),
-                Picture(fake, -1, 1),
-                Picture(clean, -1, 1),
-                Picture(noisy, -1, 1),
-                Picture(noisy - clean, diverging=True),
-            ]
-        )
-        titles.append(cycle.patient)
-    return _grid(rows, ["source", "fake", "back", "back from the fake with noise", "what the noise changed"], titles)
+    rows = []
+    for k in _highest(np.array([r.squares[1] - r.squares[0] for r in back])):
+        i, found = made[k], back[k]
+        *images, clean, noisy = _flat(i.region, i.source, i.fake, found.clean, found.noisy)
+        rows.append((i.patient, [*map(_grey, (*images, clean, noisy)), _change(noisy - clean)]))
+    return _grid(rows, ["source", "fake", "back", "back from the fake with noise", "what the noise changed"])
 
 
 def translated(pairs: Sequence[tuple[str, Scan, Scan]]) -> bytes | None:
     """Source, translation and their difference, each in its own window; of volumes the middle slice."""
-    rows, titles = [], []
-    for patient, source, fake in pairs[:ROWS]:
-        before, after = (
-            image[..., image.shape[-1] // 2] if image.ndim == 3 else image
-            for image in (source.normalized, fake.normalized)
-        )
-        rows.append([Picture(before, -1, 1), Picture(after, -1, 1), Picture(after - before, diverging=True)])
-        titles.append(patient)
-    return _grid(rows, ["source", "translated", "translated − source (each in its window)"], titles)
+    rows = []
+    for patient, *scans in pairs[:ROWS]:
+        images = (scan.normalized for scan in scans)
+        before, after = (image[..., image.shape[-1] // 2] if image.ndim == 3 else image for image in images)
+        rows.append((patient, [_grey(before), _grey(after), _change(after - before)]))
+    return _grid(rows, ["source", "translated", "translated − source (each in its window)"])
 
 
 def profiles(finding: Finding) -> bytes | None:
@@ -134,21 +96,26 @@ def profiles(finding: Finding) -> bytes | None:
     )
 
 
-def _first(made: Sequence[Insertion], worth: np.ndarray) -> list[Insertion]:
-    return [made[k] for k in _order(worth)[:ROWS]]
-
-
-def _order(worth: np.ndarray) -> list[int]:
-    """Numbers, the highest first; equal ones as they come."""
-    return np.argsort(-np.asarray(worth, dtype=float), kind="stable").tolist()
+def _highest(worth: np.ndarray) -> list[int]:
+    """Numbers of the rows to show, the highest first; equal ones as they come."""
+    return np.argsort(-np.asarray(worth, dtype=float), kind="stable")[:ROWS].tolist()
 
 
 def _flat(mask: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
-    """Of volumes the slice with the most of the mask."""
+    """The arrays, or of volumes their slices with the most of the mask."""
     level = widest_slice(mask) if mask.ndim == 3 else None
     return [array if level is None else array[..., level] for array in arrays]
 
 
-def _grid(rows: list[list[Any]], columns: list[str], titles: list[str]) -> bytes | None:
-    shown = [title if len(title) <= NAME_LENGTH else f"…{title[1 - NAME_LENGTH :]}" for title in titles]
-    return picture_grid(rows, column_titles=columns, row_titles=shown, tile=TILE) if rows else None
+def _grey(image: np.ndarray, contour: np.ndarray | None = None) -> Picture:
+    return Picture(image, -1, 1, contour=contour)
+
+
+def _change(image: np.ndarray, contour: np.ndarray | None = None) -> Picture:
+    return Picture(image, diverging=True, contour=contour)
+
+
+def _grid(rows: Sequence[Row], columns: list[str]) -> bytes | None:
+    names = [name if len(name) <= NAME_LENGTH else f"…{name[1 - NAME_LENGTH :]}" for name, _ in rows]
+    pictures = [row for _, row in rows]
+    return picture_grid(pictures, column_titles=columns, row_titles=names, tile=TILE) if rows else None

@@ -12,7 +12,7 @@ from typing import Any
 
 from medaug.audits import behaviour, distributions, translations
 from medaug.audits.material import Material
-from medaug.audits.measures import Finding, Limits
+from medaug.audits.measures.finding import Finding, Limits
 from medaug.audits.translations import Translations
 from medaug.config import PipelineConfig
 from medaug.runs.folder import RunDir

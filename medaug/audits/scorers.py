@@ -8,8 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from medaug.audits.measures import CropScorer, RemovalScorer, Scorer
-from medaug.audits.measures.anomaly import largest_tile_mm
+from medaug.audits.measures.anomaly import CropScorer, RemovalScorer, Scorer, largest_tile_mm
 from medaug.config import AnomalyConfig
 from medaug.data.atomic import read_json
 from medaug.models.noise.dcgan import DCGAN

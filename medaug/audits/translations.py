@@ -17,8 +17,10 @@ from monai.data import MetaTensor
 
 from medaug.audits import pictures
 from medaug.audits.audit_scans import Scan, held_out_entries, read_scan_of, translated_scan
-from medaug.audits.measures import Finding, Limits, borders, skipped
-from medaug.audits.measures import steganography as cycles
+from medaug.audits.measures import borders
+from medaug.audits.measures.finding import Finding, Limits
+from medaug.audits.measures.steganography import Cycle
+from medaug.audits.measures.steganography import steganography as hidden_source
 from medaug.config import PipelineConfig
 from medaug.models.weights import Weights, load_weights
 from medaug.progress import track
@@ -97,7 +99,7 @@ class Translations:
 def steganography(material: Translations, limits: Limits) -> Look:
     """There and back inside the body; what the window clips is left out."""
     made = [
-        cycles.Cycle(
+        Cycle(
             patient,
             source.normalized,
             fake.normalized,
@@ -106,17 +108,16 @@ def steganography(material: Translations, limits: Limits) -> Look:
         )
         for patient, source, fake in material.pairs
     ]
-    noise, seed = material.config.audit.noise, material.seed
-    back = cycles.reconstructed(made, noise=noise, seed=seed)
-    return cycles.steganography(made, back, limits, noise=noise, seed=seed), pictures.cycles(made, back)
+    finding, back = hidden_source(made, limits, noise=material.config.audit.noise, seed=material.seed)
+    return finding, pictures.cycles(made, back)
 
 
 def seams(material: Translations, limits: Limits) -> Look:
-    """Of the change where both domains share a scale, else of the translation itself."""
+    """Looks at the change where both domains share a scale, else at the translation itself."""
     facts = material.weights.facts
     size, overlap = facts.get("patch_size"), facts.get("overlap", OVERLAP)
     if size is None:
-        return skipped("seams", borders.SEAMS, "whole images are translated: there are no windows"), None
+        return borders.SEAMS.skipped("whole images are translated: there are no windows"), None
     shared = TranslateDomain(material.weights, "a2b").shares_unit
     images = [fake.normalized - (source.normalized if shared else 0) for _, source, fake in material.pairs]
     dims = max((image.ndim for image in images), default=len(size))
@@ -128,17 +129,13 @@ def seams(material: Translations, limits: Limits) -> Look:
 
 def checkerboard(material: Translations, limits: Limits) -> Look:
     """Real target scans of held-out patients are the yardstick."""
-    pairs = [pair for pair in material.pairs if all(borders.usable(scan.normalized) for scan in pair[1:])]
-    real = [scan.normalized for scan in material.real if borders.usable(scan.normalized)]
+    real = [scan.normalized for scan in material.real if np.ptp(scan.normalized) > 0]
     if not real:
-        return skipped("checkerboard", borders.CHECKERBOARD, "there is no held-out scan of the target domain"), None
-    finding = borders.checkerboard(
-        [fake.normalized for _, _, fake in pairs],
-        [source.normalized for _, source, _ in pairs],
-        [real[k % len(real)] for k in range(len(pairs))],
-        [patient for patient, _, _ in pairs],
-        material.weights.translator.stride,
-        limits,
-        seed=material.seed,
-    )
+        return borders.CHECKERBOARD.skipped("there is no held-out scan of the target domain"), None
+    pairs = [pair for pair in material.pairs if all(np.ptp(scan.normalized) > 0 for scan in pair[1:])]
+    images = [
+        borders.Spectral(patient, fake.normalized, source.normalized, real[k % len(real)])
+        for k, (patient, source, fake) in enumerate(pairs)
+    ]
+    finding = borders.checkerboard(images, material.weights.translator.stride, limits, seed=material.seed)
     return finding, pictures.translated(pairs)

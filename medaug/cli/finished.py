@@ -11,7 +11,7 @@ from medaug.cli.command import AnyPath, OnStage, RunFolder, command, itself, pat
 from medaug.errors import RunError, visible
 
 if TYPE_CHECKING:
-    from medaug.audits.measures import Finding
+    from medaug.audits.measures.finding import Finding
     from medaug.benchmarks.compare_runs import RunComparison
     from medaug.benchmarks.reproduce import Reproduction
 

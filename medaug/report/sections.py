@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from medaug.audits.kept import finding_of, kept_rows
-from medaug.audits.measures import Finding
+from medaug.audits.measures.finding import Finding
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.data.opening import read_png

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medaug.audits.measures import Anomaly, level_scores
+from medaug.audits.measures.anomaly import Anomaly, level_scores
 from medaug.audits.scorers import Judge
 from medaug.config import AnomalyConfig
 from medaug.data.atomic import atomic_path, write_json

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from medaug.audits.measures import Scorer, level_scores, smoothed_inside
+from medaug.audits.measures.anomaly import Scorer, level_scores, smoothed_inside
 from medaug.audits.scorers import Judge, judge_of
 from medaug.config import AnomalyConfig, PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json, write_text

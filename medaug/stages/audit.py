@@ -16,9 +16,9 @@ import torch
 
 from medaug.audits.across_slices import across_slices
 from medaug.audits.material import Material
-from medaug.audits.measures import Insertion, lesion_statistics
-from medaug.audits.measures.probe import MIN_PATIENTS
-from medaug.audits.measures.shortcut import lesion_probe
+from medaug.audits.measures.cases import Insertion
+from medaug.audits.measures.lesions import lesion_statistics
+from medaug.audits.measures.probe import MIN_PATIENTS, lesion_probe
 from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json
 from medaug.data.prepared import View

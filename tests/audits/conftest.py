@@ -30,7 +30,7 @@ def quicker() -> Iterator[None]:
         patch.setattr("medaug.audits.pictures.TILE", 60)
         patch.setattr("medaug.audits.measures.probe.REPEATS", 1)
         patch.setattr("medaug.audits.measures.probe.RESAMPLES", 100)
-        patch.setattr("medaug.audits.measures.intervals.RESAMPLES", 100)
+        patch.setattr("medaug.audits.measures.finding.RESAMPLES", 100)
         yield
 
 

@@ -2,23 +2,23 @@
 
 *Seams*: the steps from voxel to voxel, sorted by how far from the mask's edge they are. A seam is a step that is larger
 than those one voxel nearer and farther; real lesions in the same views are the yardstick, since they too have an edge.
-*Checkerboards* (Odena 2016, doi 10.23915/distill.00003): see `quality.seams.checkerboard_ratio`.
+*Checkerboards* (Odena 2016, doi 10.23915/distill.00003): see `seams.checkerboard_ratio`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
-from medaug.audits.measures.cases import Insertion, LesionView, Limits
-from medaug.audits.measures.finding import Finding, judged, skipped
-from medaug.audits.measures.intervals import over_patients
+from medaug.audits.measures.cases import Insertion, LesionView
+from medaug.audits.measures.finding import Finding, Limits, Question, over_patients
 from medaug.audits.measures.seams import checkerboard_ratio, seam_ratio
 
-SEAMS = "Is there a step at the border of what was edited?"
-CHECKERBOARD = "Does the generator leave a regular pattern?"
+SEAMS = Question("seams", "Is there a step at the border of what was edited?")
+CHECKERBOARD = Question("checkerboard", "Does the generator leave a regular pattern?")
 SHELLS = np.arange(-2, 6)
 """Between shells k and k + 1 of voxels around the mask's edge, which lies between 0 and 1."""
 MOST_STRIDE = 4
@@ -26,27 +26,37 @@ MOST_STRIDE = 4
 NONE = "there is no edited image to look at"
 
 
+class Spectral(NamedTuple):
+    """An image that a generator made, the same one before it, and a real one of the made one's kind, (*S) each."""
+
+    patient: str
+    fake: np.ndarray
+    before: np.ndarray
+    real: np.ndarray
+
+    @property
+    def usable(self) -> bool:
+        """Whether all three have a spectrum: a constant image has none."""
+        return all(np.ptp(image) > 0 for image in self[1:])
+
+
 def seams(real: Sequence[LesionView], inserted: Sequence[Insertion], limits: Limits, *, seed: int) -> Finding:
     """The largest one-voxel step around inserted masks, over that around real ones; 1 is like real lesions."""
     if not inserted:
-        return skipped("seams", SEAMS, NONE)
+        return SEAMS.skipped(NONE)
     steps = np.array([[_steps(view) for view in kind] for kind in (real, inserted)]).swapaxes(0, 1)
-    value, place = _excess(steps), int(SHELLS[1:-1][_excesses(steps).argmax()])
-    low, high = over_patients(steps, [i.patient for i in inserted], seed=seed, statistic=_excess)
-    sentence = f"The sharpest step stands out {value:.2f} times as much as around real lesions, {_where(place)}."
-    own, made = _profiles(steps).round(5).tolist()
-    return judged(
-        "seams",
-        SEAMS,
-        sentence,
-        value=value,
-        low=low,
-        high=high,
-        warn=limits.warn,
-        fail=limits.fail,
-        n={"lesions": len(inserted), "patients": len({i.patient for i in inserted})},
-        details={"voxels_from_edge": SHELLS.tolist(), "real": own, "inserted": made},
+    patients = [i.patient for i in inserted]
+    excesses = _excesses(steps)
+    place = int(SHELLS[1:-1][excesses.argmax()])
+    where = (
+        f"{abs(place)} voxels {'outside' if place > 0 else 'inside'} the mask's edge" if place else "at the mask's edge"
     )
+    sentence = f"The sharpest step stands out {excesses.max():.2f} times as much as around real lesions, {where}."
+    interval = over_patients(steps, patients, seed=seed, statistic=lambda rows: float(_excesses(rows).max()))
+    own, made = _profiles(steps).round(5).tolist()
+    n = {"lesions": len(inserted), "patients": len(set(patients))}
+    details = {"voxels_from_edge": SHELLS.tolist(), "real": own, "inserted": made}
+    return SEAMS.judged(sentence, float(excesses.max()), limits, interval, n=n, details=details)
 
 
 def window_seams(
@@ -60,71 +70,34 @@ def window_seams(
 ) -> Finding:
     """The step of a change (*S) across the borders of windows, over that nearby; 1 without seams."""
     if not changes:
-        return skipped("seams", SEAMS, NONE)
+        return SEAMS.skipped(NONE)
     ratios = np.array([seam_ratio(change, patch_size, overlap) for change in changes])
-    low, high = over_patients(ratios, patients, seed=seed, statistic=np.median)
-    return judged(
-        "seams",
-        SEAMS,
-        f"Steps across the windows' borders are {np.median(ratios):.2f} times those nearby.",
-        value=float(np.median(ratios)),
-        low=low,
-        high=high,
-        warn=limits.warn,
-        fail=limits.fail,
-        n={"images": len(ratios), "patients": len(set(patients))},
-        details={"by_image": ratios.round(4).tolist()},
-    )
+    value = float(np.median(ratios))
+    sentence = f"Steps across the windows' borders are {value:.2f} times those nearby."
+    interval = over_patients(ratios, patients, seed=seed, statistic=np.median)
+    n, details = {"images": len(ratios), "patients": len(set(patients))}, {"by_image": ratios.round(4).tolist()}
+    return SEAMS.judged(sentence, value, limits, interval, n=n, details=details)
 
 
-def checkerboard(
-    fakes: Sequence[np.ndarray],
-    references: Sequence[np.ndarray],
-    real: Sequence[np.ndarray],
-    patients: Sequence[str],
-    stride: int,
-    limits: Limits,
-    *,
-    seed: int,
-) -> Finding:
-    """Energy at the frequencies of the generator's stride, median over images, over that of real images.
+def checkerboard(images: Sequence[Spectral], stride: int, limits: Limits, *, seed: int) -> Finding:
+    """Energy at the frequencies of the network's stride, median over images, over that of real images.
 
-    Args:
-        fakes: (*S) each; `references` the same images before the generator.
-        real: others of the fakes' kind, also compared with `references`: the yardstick.
-        stride: of the network.
+    Both are relative to the image before the generator; real images are the yardstick.
     """
-    if not fakes:
-        return skipped("checkerboard", CHECKERBOARD, NONE)
+    if not images:
+        return CHECKERBOARD.skipped(NONE)
     step = int(np.clip(stride, 2, MOST_STRIDE))
-    ratios = np.array(
-        [
-            [checkerboard_ratio(image, reference, step) for image in pair]
-            for *pair, reference in zip(fakes, real, references, strict=True)
-        ]
-    )
-    low, high = over_patients(ratios, patients, seed=seed, statistic=_relative)
+    ratios = np.array([[checkerboard_ratio(image, i.before, step) for image in (i.fake, i.real)] for i in images])
+    patients = [i.patient for i in images]
+    fake, real = np.median(ratios, axis=0)
     sentence = (
-        f"Energy at the frequencies of a stride of {step} is {np.median(ratios[:, 0]):.2f} times that before the edit; "
-        f"in real images it is {np.median(ratios[:, 1]):.2f} times."
+        f"Energy at the frequencies of a stride of {step} is {fake:.2f} times that before the edit; in real images it "
+        f"is {real:.2f} times."
     )
-    return judged(
-        "checkerboard",
-        CHECKERBOARD,
-        sentence,
-        value=_relative(ratios),
-        low=low,
-        high=high,
-        warn=limits.warn,
-        fail=limits.fail,
-        n={"images": len(ratios), "patients": len(set(patients))},
-        details={"fake": ratios[:, 0].round(3).tolist(), "real": ratios[:, 1].round(3).tolist(), "stride": step},
-    )
-
-
-def usable(image: np.ndarray) -> bool:
-    """Whether an image has a spectrum to look at."""
-    return bool(np.ptp(image) > 0)
+    interval = over_patients(ratios, patients, seed=seed, statistic=_relative)
+    n = {"images": len(ratios), "patients": len(set(patients))}
+    details = {"fake": ratios[:, 0].round(3).tolist(), "real": ratios[:, 1].round(3).tolist(), "stride": step}
+    return CHECKERBOARD.judged(sentence, _relative(ratios), limits, interval, n=n, details=details)
 
 
 def _steps(view: LesionView) -> np.ndarray:
@@ -158,17 +131,7 @@ def _excesses(steps: np.ndarray) -> np.ndarray:
     return inserted / np.maximum(real, 1.0)
 
 
-def _excess(steps: np.ndarray) -> float:
-    return float(_excesses(steps).max())
-
-
 def _relative(ratios: np.ndarray) -> float:
-    """Of (images, fake and real), fakes by real ones (at least 1)."""
+    """The median of made images over that of real ones (at least 1); ratios are (images, 2)."""
     fake, real = np.median(ratios, axis=0)
     return float(fake / max(1.0, real))
-
-
-def _where(shell: int) -> str:
-    if shell == 0:
-        return "at the mask's edge"
-    return f"{abs(shell)} voxels {'outside' if shell > 0 else 'inside'} the mask's edge"

@@ -18,14 +18,6 @@ Segment = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Beyond `warn` is a warning, beyond `fail` a failure."""
-
-    warn: float
-    fail: float
-
-
-@dataclass(frozen=True)
 class LesionView:
     """One lesion in one view (a slice or a volume).
 

@@ -1,11 +1,33 @@
-"""What an audit found: one figure, its limits, and a verdict."""
+"""What an audit asks and finds: a question, one figure with its interval and its limits, and a verdict."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 Verdict = Literal["pass", "warn", "fail", "skipped"]
+Bounds = tuple[float | None, float | None]
+"""Low and high end of a 95 % interval; None where there is none."""
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Beyond `warn` is a warning, beyond `fail` a failure; a limit itself still passes."""
+
+    warn: float
+    fail: float
+
+    def times(self, floor: float) -> Limits:
+        """These limits as multiples of a floor."""
+        return Limits(self.warn * floor, self.fail * floor)
+
+    def above(self, floor: float) -> Limits:
+        """These limits counted from a floor."""
+        return Limits(self.warn + floor, self.fail + floor)
 
 
 @dataclass(frozen=True)
@@ -41,26 +63,68 @@ class Finding:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-def judged(
-    name: str,
-    question: str,
-    sentence: str,
+@dataclass(frozen=True)
+class Question:
+    """What one audit asks; `name` is that of its limits and of its picture."""
+
+    name: str
+    text: str
+
+    def skipped(self, reason: str) -> Finding:
+        """An audit that could not be done, and why; never a pass."""
+        return Finding(self.name, self.text, "skipped", reason)
+
+    def judged(
+        self,
+        sentence: str,
+        value: float,
+        limits: Limits,
+        interval: Bounds = (None, None),
+        *,
+        higher_is_worse: bool = True,
+        **further: Any,
+    ) -> Finding:
+        """A finding whose verdict follows from its value and limits; `further` are other fields of a `Finding`."""
+        sign = 1 if higher_is_worse else -1
+        warned, failed = (sign * value > sign * limit for limit in (limits.warn, limits.fail))
+        return Finding(
+            self.name,
+            self.text,
+            "fail" if failed else "warn" if warned else "pass",
+            sentence,
+            value,
+            *interval,
+            warn=limits.warn,
+            fail=limits.fail,
+            higher_is_worse=higher_is_worse,
+            **further,
+        )
+
+
+def over_patients(
+    values: Sequence[float] | np.ndarray,
+    patients: Sequence[str] | np.ndarray,
     *,
-    value: float,
-    warn: float,
-    fail: float,
-    higher_is_worse: bool = True,
-    **further: Any,
-) -> Finding:
-    """A finding whose verdict follows from its value and limits; a limit itself still passes."""
-    sign = 1 if higher_is_worse else -1
-    beyond = [sign * value > sign * limit for limit in (warn, fail)]
-    verdict: Verdict = "fail" if beyond[1] else "warn" if beyond[0] else "pass"
-    return Finding(
-        name, question, verdict, sentence, value=value, warn=warn, fail=fail, higher_is_worse=higher_is_worse, **further
-    )
+    seed: int,
+    statistic: Callable[[np.ndarray], float] = np.mean,
+) -> Bounds:
+    """The 95 % percentile interval of a statistic of cases; (None, None) with fewer than two patients.
 
+    Patients are what was drawn at random, so patients are resampled, each with all of its cases.
 
-def skipped(name: str, question: str, reason: str) -> Finding:
-    """An audit that could not be done, and why; never a pass."""
-    return Finding(name, question, "skipped", reason)
+    Args:
+        values: (cases,) or (cases, columns); `statistic` is given the cases of a resample.
+        patients: the patient of each case.
+    """
+    rows = np.asarray(values, dtype=np.float64)
+    names, numbers = np.unique(np.asarray(patients), return_inverse=True)
+    if len(names) < 2:
+        return None, None
+    members = [np.flatnonzero(numbers == k) for k in range(len(names))]
+    rng = np.random.RandomState(seed)
+    draws = [
+        float(statistic(rows[np.concatenate([members[k] for k in rng.randint(len(names), size=len(names))])]))
+        for _ in range(RESAMPLES)
+    ]
+    low, high = np.nanquantile(draws, [0.025, 0.975])
+    return float(low), float(high)

@@ -1,6 +1,7 @@
-"""Sets of lesions that the audits of distributions compare: measured alike, each with the patient it belongs to.
+"""Lesions measured alike, one by one and as sets: what the audits of sets compare, each with the patient it belongs to.
 
-Crops are float32 in [-1, 1] with their masks, all of one size (*S), S = (X, Y) or (X, Y, Z).
+Comparing sizes, edges and textures of real and synthetic lesions shows *how* synthetic ones differ, where the probe
+only shows *that* they do. Images are float32 in [-1, 1], (X, Y) or (X, Y, Z), masks bool; distances in mm.
 """
 
 from __future__ import annotations
@@ -12,22 +13,69 @@ from functools import cached_property
 import numpy as np
 
 from medaug.audits.measures.cases import Insertion, LesionView
-from medaug.audits.measures.contrast import lesion_statistics
 from medaug.audits.measures.features import FEATURE_NAMES, lesion_features
 from medaug.errors import DataError
-from medaug.lesions.geometry import relative_location
+from medaug.lesions.geometry import equivalent_diameter_mm, grow, relative_location, ring
 from medaug.lesions.prior import AIR, LesionPrior
 
 OWN = tuple(name for name in FEATURE_NAMES if name.startswith(("inside", "edge", "contrast")))
 """Features of the lesion itself: not of the tissue around it, which belongs to the patient it was put into."""
+RING_MM = (2.0, 8.0)
+"""From where to where a lesion's surroundings reach: past the partial-volume edge, before other tissue."""
 _COLUMNS = np.array([FEATURE_NAMES.index(name) for name in OWN])
 _BRIGHTNESS = np.array([i for i, name in enumerate(OWN) if name.startswith(("inside quantile", "inside mean"))])
 _SURROUNDINGS = FEATURE_NAMES.index("ring quantile 50")
 
 
+def lesion_statistics(
+    image: np.ndarray, mask: np.ndarray, spacing_mm: Sequence[float], organ: np.ndarray | None = None
+) -> dict[str, float]:
+    """Contrast, edge, texture and size of the lesion in `mask`.
+
+    Args:
+        image: normalized, (X, Y) or (X, Y, Z).
+        mask: the lesion, same shape.
+        spacing_mm: voxel size along each array axis.
+        organ: where the surroundings may lie (keeps air and bone out of the ring); None = anywhere.
+
+    Returns:
+        contrast: mean inside minus mean of the ring 2 to 8 mm around it;
+        std_inside: of the intensities inside;
+        edge_gradient_per_mm: mean gradient magnitude over the mask's surface voxels and their neighbours;
+        texture_gradient_per_mm: mean gradient magnitude inside, away from the edge (the whole mask if it is all edge);
+        diameter_mm: of the disc or ball of the same area or volume.
+
+    Raises:
+        DataError: if shapes differ, the image is not finite, the mask is empty, or no surroundings are left.
+    """
+    mask, organ, spacing = _checked(image, mask, organ, spacing_mm)
+    image = np.asarray(image, dtype=np.float64)
+    around = ring(mask, inner_mm=RING_MM[0], outer_mm=RING_MM[1], spacing_mm=spacing) & (
+        True if organ is None else organ
+    )
+    if not around.any():
+        raise DataError(
+            f"mask: found no voxel between {RING_MM[0]:g} and {RING_MM[1]:g} mm around it"
+            f"{'' if organ is None else ' inside the organ'}; expected some surroundings to compare with. "
+            "Crop with a wider margin, or pass organ=None."
+        )
+    axes = [axis for axis, n in enumerate(image.shape) if n > 1]  # an axis of one voxel counts as flat
+    slope = np.sqrt(sum(np.gradient(image, spacing[axis], axis=axis) ** 2 for axis in axes))
+    step = min(spacing)
+    edge = (grow(mask, step, spacing) & ~mask) | (mask & grow(~mask, step, spacing))
+    core = mask & ~edge if (mask & ~edge).any() else mask
+    return {
+        "contrast": float(image[mask].mean() - image[around].mean()),
+        "std_inside": float(image[mask].std()),
+        "edge_gradient_per_mm": float(slope[edge].mean()),
+        "texture_gradient_per_mm": float(slope[core].mean()),
+        "diameter_mm": equivalent_diameter_mm(mask, spacing),
+    }
+
+
 @dataclass(frozen=True)
-class Lesions:
-    """Lesions of one kind.
+class LesionSet:
+    """Lesions of one kind, as crops of one size (*S) and measured.
 
     Attributes:
         images, masks: (N, *S).
@@ -56,7 +104,7 @@ class Lesions:
             )
 
     @classmethod
-    def of(cls, views: Sequence[LesionView], crop_size: Sequence[int], *, pasted: bool = False) -> Lesions:
+    def of(cls, views: Sequence[LesionView], crop_size: Sequence[int], *, pasted: bool = False) -> LesionSet:
         """Cut out and measured; sizes, contrasts and places come from the whole view.
 
         Raises:
@@ -76,15 +124,11 @@ class Lesions:
         )
 
     @classmethod
-    def of_prior(cls, prior: LesionPrior) -> Lesions:
+    def of_prior(cls, prior: LesionPrior) -> LesionSet:
         """The training lesions that weights hold, as neighbours."""
         references = prior.references
-        return cls(
-            images=np.stack([r.image for r in references]),
-            masks=np.stack([r.mask for r in references]),
-            patients=np.array([r.patient for r in references]),
-            sources=(None,) * len(references),
-        )
+        images, masks = (np.stack([getattr(r, part) for r in references]) for part in ("image", "mask"))
+        return cls(images, masks, np.array([r.patient for r in references]), (None,) * len(references))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -112,3 +156,22 @@ def standardised(features: np.ndarray, real: np.ndarray) -> np.ndarray:
     spread = real.std(axis=0)
     varies = spread > 1e-9 * np.maximum(1.0, np.abs(real).max(axis=0, initial=0.0))
     return (features[:, varies] - real.mean(axis=0)[varies]) / spread[varies]
+
+
+def _checked(
+    image: np.ndarray, mask: np.ndarray, organ: np.ndarray | None, spacing_mm: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray | None, tuple[float, ...]]:
+    shapes = {"mask": np.shape(mask)} | ({} if organ is None else {"organ": np.shape(organ)})
+    for name, shape in shapes.items():
+        if shape != np.shape(image):
+            raise DataError(
+                f"{name}: found shape {shape}; expected the image's {np.shape(image)}. Use one grid for both."
+            )
+    if len(spacing_mm) != np.ndim(image):
+        raise DataError(f"spacing_mm: found {tuple(spacing_mm)}; expected {np.ndim(image)} values, one per array axis.")
+    if not np.isfinite(image).all():
+        raise DataError("image: found NaN or infinite values; expected finite ones in [-1, 1]. Repair the image.")
+    if not np.any(mask):
+        raise DataError("mask: found no lesion voxel; expected at least one. Leave images without a lesion out.")
+    organ = None if organ is None else np.asarray(organ).astype(bool)
+    return np.asarray(mask).astype(bool), organ, tuple(float(s) for s in spacing_mm)

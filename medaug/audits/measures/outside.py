@@ -10,12 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medaug.audits.measures.cases import Insertion, Limits
-from medaug.audits.measures.finding import Finding, judged, skipped
-from medaug.audits.measures.intervals import over_patients
+from medaug.audits.measures.cases import Insertion
+from medaug.audits.measures.finding import Finding, Limits, Question, over_patients
 
-OUTSIDE = "Does anything change outside the mask?"
-UNCHANGED = "Does every insertion change the image where it says so?"
+OUTSIDE = Question("outside", "Does anything change outside the mask?")
+UNCHANGED = Question("unchanged", "Does every insertion change the image where it says so?")
 LEAST_CHANGE = 0.01
 """Mean absolute change inside the mask, in window units [-1, 1], below which nothing was inserted."""
 NONE = "no tumor could be inserted into a held-out view"
@@ -24,43 +23,24 @@ NONE = "no tumor could be inserted into a held-out view"
 def changed_outside(insertions: Sequence[Insertion], limits: Limits) -> Finding:
     """For mask-guided methods: voxels outside the mask that do not keep their bits, all insertions."""
     if not insertions:
-        return skipped("outside", OUTSIDE, NONE)
+        return OUTSIDE.skipped(NONE)
     counts = outside_counts(insertions)
     seen = sum(int((~i.reachable).sum()) for i in insertions)
     hit = int((counts > 0).sum())
     sentence = f"{counts.sum()} of {seen} voxels outside the mask changed, in {hit} of {len(insertions)} insertions."
-    return judged(
-        "outside",
-        OUTSIDE,
-        sentence,
-        value=float(counts.sum()),
-        warn=limits.warn,
-        fail=limits.fail,
-        unit="voxels",
-        n=_counted(insertions),
-        details={"insertions_with_changes": hit, "voxels_looked_at": seen},
-    )
+    details = {"insertions_with_changes": hit, "voxels_looked_at": seen}
+    return OUTSIDE.judged(sentence, float(counts.sum()), limits, unit="voxels", n=_counted(insertions), details=details)
 
 
 def change_outside_claim(insertions: Sequence[Insertion], limits: Limits, *, seed: int) -> Finding:
     """For plain methods, whose mask is where they changed the image clearly: the share of all change beside it."""
     if not insertions:
-        return skipped("outside", OUTSIDE, NONE)
+        return OUTSIDE.skipped(NONE)
     shares = outside_shares(insertions)
-    low, high = over_patients(shares, [i.patient for i in insertions], seed=seed)
+    interval = over_patients(shares, [i.patient for i in insertions], seed=seed)
     sentence = f"{100 * shares.mean():.0f} % of the change lies outside the mask that the method claims."
-    return judged(
-        "outside",
-        OUTSIDE,
-        sentence,
-        value=float(shares.mean()),
-        low=low,
-        high=high,
-        warn=limits.warn,
-        fail=limits.fail,
-        n=_counted(insertions),
-        details={"largest_share": float(shares.max())},
-    )
+    details = {"largest_share": float(shares.max())}
+    return OUTSIDE.judged(sentence, float(shares.mean()), limits, interval, n=_counted(insertions), details=details)
 
 
 def unchanged(insertions: Sequence[Insertion], limits: Limits, *, nothing: int = 0) -> Finding:
@@ -70,21 +50,13 @@ def unchanged(insertions: Sequence[Insertion], limits: Limits, *, nothing: int =
         nothing: further views in which the method was asked for a tumor and marked none.
     """
     if not insertions and not nothing:
-        return skipped("unchanged", UNCHANGED, NONE)
+        return UNCHANGED.skipped(NONE)
     strengths = strengths_of(insertions)
     without, asked = int((strengths < LEAST_CHANGE).sum()) + nothing, len(insertions) + nothing
     typical = f"; the median change is {np.median(strengths):.2f} in window units" if len(strengths) else ""
     sentence = f"{without} of {asked} insertions leave the image inside the mask as it was{typical}."
-    return judged(
-        "unchanged",
-        UNCHANGED,
-        sentence,
-        value=without / asked,
-        warn=limits.warn,
-        fail=limits.fail,
-        n=_counted(insertions) | {"asked": asked},
-        details={"strength": strengths.round(4).tolist()},
-    )
+    n, details = _counted(insertions) | {"asked": asked}, {"strength": strengths.round(4).tolist()}
+    return UNCHANGED.judged(sentence, without / asked, limits, n=n, details=details)
 
 
 def outside_counts(insertions: Sequence[Insertion]) -> np.ndarray:

@@ -4,6 +4,9 @@ A high AUC warns of the shortcut "synthetic look = tumor" (2407.21674): the down
 generator's fingerprint in place of the disease. Folds are by patient, so knowing a patient's scanner or anatomy gains
 nothing. Two classifiers are tried, a linear one and a forest, and the better one counts. What a low AUC means: these
 features do not tell them apart; it does not prove that nothing could. Features: `features.lesion_features`.
+
+Two audits ask it: does it tell crops that the generator passed over with nothing inserted from the same crops untouched
+(the generator's fingerprint alone), and does it tell inserted lesions from the same patients' real ones?
 """
 
 from __future__ import annotations
@@ -18,14 +21,79 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from medaug.audits.measures.cases import Insertion, LesionView
 from medaug.audits.measures.features import FEATURE_NAMES, lesion_features
+from medaug.audits.measures.finding import Finding, Limits, Question
 from medaug.errors import DataError
 
-__all__ = ["FEATURE_NAMES", "ProbeResult", "lesion_features", "probe_auc"]
-
+NULL_SHORTCUT = Question("null_shortcut", "Does the generator leave a fingerprint where it inserts nothing?")
+SHORTCUT = Question("shortcut", "Can inserted lesions be told from real ones?")
 MIN_PATIENTS = 4
 FOLDS, REPEATS = 5, 2
 RESAMPLES = 1000
+
+
+def null_shortcut(nulls: Sequence[Insertion], size: Sequence[int], limits: Limits, *, seed: int) -> Finding:
+    """AUC of null insertions against the same crops untouched.
+
+    Args:
+        nulls: `image` is what the generator made of `before` with nothing inserted.
+        size: of the crops, in voxels.
+    """
+    untouched = [(i.crop_before(size), i.crop(size)[1]) for i in nulls]
+    passed = [i.crop(size) for i in nulls]
+    patients = [i.patient for i in nulls]
+    return _told_apart(NULL_SHORTCUT, "null insertions from untouched crops", untouched, passed, patients, limits, seed)
+
+
+def shortcut(
+    real: Sequence[LesionView], inserted: Sequence[Insertion], size: Sequence[int], limits: Limits, *, seed: int
+) -> Finding:
+    """AUC of inserted lesions against real ones, one of each a view."""
+    own, made = ([lesion.crop(size) for lesion in lesions] for lesions in (real, inserted))
+    patients = [view.patient for view in real]
+    return _told_apart(SHORTCUT, "inserted from real lesions", own, made, patients, limits, seed)
+
+
+def lesion_probe(
+    real: Sequence[LesionView], inserted: Sequence[Insertion], size: Sequence[int], *, seed: int
+) -> ProbeResult:
+    """How well inserted lesions are told from real ones, one of each a view.
+
+    Raises:
+        DataError: for fewer than `MIN_PATIENTS` patients.
+    """
+    own, made = (np.array([lesion_features(*lesion.crop(size)) for lesion in kind]) for kind in (real, inserted))
+    patients = [view.patient for view in real]
+    return probe_auc(own, patients, made, patients, seed=seed)
+
+
+def _told_apart(
+    question: Question,
+    what: str,
+    first: Sequence[tuple[np.ndarray, np.ndarray]],
+    second: Sequence[tuple[np.ndarray, np.ndarray]],
+    patients: list[str],
+    limits: Limits,
+    seed: int,
+) -> Finding:
+    """Judges pairs of crops, one of each kind from every view; the floor is chance at the same size."""
+    if (count := len(set(patients))) < MIN_PATIENTS:
+        return question.skipped(
+            f"{count} held-out patients with a lesion of a size that is inserted; the probe needs {MIN_PATIENTS}"
+        )
+    a, b = (np.array([lesion_features(*crop) for crop in crops]) for crops in (first, second))
+    found = probe_auc(a, patients, b, patients, seed=seed)
+    swap = np.random.RandomState(seed).random_sample(len(a))[:, None] < 0.5  # the sides of each pair drawn by lot
+    chance = probe_auc(np.where(swap, b, a), patients, np.where(swap, a, b), patients, seed=seed)
+    sentence = (
+        f"A probe tells {what} with an AUC of {found.auc:.2f} ({found.low:.2f} to {found.high:.2f}); by chance it "
+        f"reaches {chance.auc:.2f} here. It looks most at {', '.join(found.top_features[:3])}."
+    )
+    n = {"pairs": len(a), "patients": found.n_patients}
+    details = {"top_features": list(found.top_features), "classifier": found.classifier}
+    interval = (found.low, found.high)
+    return question.judged(sentence, found.auc, limits, interval, floor=chance.auc, n=n, details=details)
 
 
 @dataclass(frozen=True)
@@ -76,6 +144,11 @@ def probe_auc(
             each other or are not finite.
     """
     features, synthetic, patients = _checked(features_real, groups_real, features_synthetic, groups_synthetic)
+    width = features.shape[1]
+    if feature_names is None:
+        feature_names = FEATURE_NAMES if width == len(FEATURE_NAMES) else [f"feature {i}" for i in range(width)]
+    elif len(feature_names) != width:
+        raise DataError(f"feature_names: found {len(feature_names)}; expected {width}, one per column.")
     rng = np.random.RandomState(seed)
     numbers = np.unique(patients, return_inverse=True)[1]  # patient of each row, 0 … P - 1
     n_folds = min(FOLDS, *(len(np.unique(numbers[synthetic == side])) for side in (False, True)))
@@ -84,13 +157,10 @@ def probe_auc(
     best = max(results, key=lambda name: _auc(*results[name][:2]))
     won, pairs, importance = results[best]
     weights = rng.multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), RESAMPLES)  # (R, P)
-    draws = [_auc(won, pairs, w) for w in weights]
-    low, high = np.nanquantile(draws, [0.025, 0.975])
-    names = _names(feature_names, features.shape[1])
-    top = tuple(names[i] for i in np.argsort(-importance, kind="stable")[:5])
-    return ProbeResult(
-        _auc(won, pairs), float(low), float(high), int((~synthetic).sum()), int(synthetic.sum()), len(pairs), top, best
-    )
+    low, high = np.nanquantile([_auc(won, pairs, w) for w in weights], [0.025, 0.975])
+    top = tuple(feature_names[i] for i in np.argsort(-importance, kind="stable")[:5])
+    counts = int((~synthetic).sum()), int(synthetic.sum()), len(pairs)
+    return ProbeResult(_auc(won, pairs), float(low), float(high), *counts, top, best)
 
 
 def _linear(seed: int) -> Pipeline:
@@ -109,7 +179,7 @@ _CLASSIFIERS = {"logistic regression": _linear, "random forest": _forest}
 def _cross_validated(
     name: str, features: np.ndarray, synthetic: np.ndarray, patients: np.ndarray, n_folds: int, seeds: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Comparisons of a synthetic with a real crop tested in the same fold, counted by patient.
+    """Counts, by patient, the comparisons of a synthetic with a real crop that were tested in the same fold.
 
     Returns:
         (P, P) comparisons that the classifier got right, [patient of the real crop, patient of the synthetic one];
@@ -126,11 +196,11 @@ def _cross_validated(
             score = model.predict_proba(features[test])[:, 1]
             real, fake = ~synthetic[test], synthetic[test]
             difference = score[fake][None] - score[real][:, None]  # (n_real, n_synthetic)
-            where = np.ix_(patients[test][real], patients[test][fake])
-            rows, columns = np.broadcast_arrays(*where)
+            rows, columns = np.broadcast_arrays(*np.ix_(patients[test][real], patients[test][fake]))
             np.add.at(won, (rows, columns), (difference > 0) + 0.5 * (difference == 0))
             np.add.at(pairs, (rows, columns), 1.0)
-            importance += _importance(model)
+            raw = np.abs(model[-1].coef_[0]) if isinstance(model, Pipeline) else model.feature_importances_
+            importance += raw / max(raw.sum(), 1e-12)
     if not pairs.any():
         raise DataError(
             "probe: no fold holds both a real and a synthetic lesion to compare; expected both kinds in several "
@@ -144,19 +214,6 @@ def _auc(won: np.ndarray, pairs: np.ndarray, weights: np.ndarray | None = None) 
     weights = np.ones(len(pairs)) if weights is None else weights
     made = weights @ pairs @ weights
     return float(weights @ won @ weights / made) if made > 0 else float("nan")
-
-
-def _importance(model: Pipeline | RandomForestClassifier) -> np.ndarray:
-    raw = np.abs(model[-1].coef_[0]) if isinstance(model, Pipeline) else model.feature_importances_
-    return raw / max(raw.sum(), 1e-12)
-
-
-def _names(feature_names: Sequence[str] | None, count: int) -> Sequence[str]:
-    if feature_names is None:
-        return FEATURE_NAMES if count == len(FEATURE_NAMES) else [f"feature {i}" for i in range(count)]
-    if len(feature_names) != count:
-        raise DataError(f"feature_names: found {len(feature_names)}; expected {count}, one per column.")
-    return feature_names
 
 
 def _checked(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medaug.audits.measures.lesions import Lesions
+from medaug.audits.measures.lesions import LesionSet
 
 LEAST_PATIENTS = 4
 LEAST_LESIONS = 8
@@ -29,34 +29,22 @@ class Halves:
     Attributes:
         floors, values: (DRAWS,) real against real, and real against synthetic lesions.
         lesions: in the smaller group, as many in every draw.
-        patients: real ones in the smaller group.
     """
 
     floors: np.ndarray
     values: np.ndarray
     lesions: int
-    patients: int
 
     @property
     def floor(self) -> float:
         return float(np.quantile(self.floors, FLOOR_QUANTILE))
 
-    @property
-    def value(self) -> float:
-        return float(self.values.mean())
-
     def listed(self) -> list[float]:
         """The floors, as a finding's details keep them for its picture."""
         return [float(f"{floor:.4g}") for floor in self.floors]
 
-    @property
-    def spread(self) -> tuple[float, float]:
-        """Between which values 95 % of the draws lie."""
-        low, high = np.quantile(self.values, [0.025, 0.975])
-        return float(low), float(high)
 
-
-def too_few(real: Lesions, synthetic: Lesions) -> str | None:
+def too_few(real: LesionSet, synthetic: LesionSet) -> str | None:
     """Why these sets are too small to compare; None if they are not."""
     patients = len(np.unique(real.patients))
     if patients < LEAST_PATIENTS:
@@ -67,7 +55,7 @@ def too_few(real: Lesions, synthetic: Lesions) -> str | None:
     return None
 
 
-def group_size(real: Lesions, synthetic: Lesions) -> int:
+def group_size(real: LesionSet, synthetic: LesionSet) -> int:
     """Patients in the smaller group: half of them, or as few as the synthetic lesions were made from."""
     sources = {source for source in synthetic.sources if source is not None}
     half = len(np.unique(real.patients)) // 2
@@ -104,7 +92,7 @@ def against_halves(
     for rest, drawn in pairs:
         floors.append(distance(real[rest], real[rng.permutation(drawn)[:least]]))
         values.append(distance(real[rest], synthetic[rng.permutation(len(synthetic))[:least]]))
-    return Halves(np.array(floors), np.array(values), least, group)
+    return Halves(np.array(floors), np.array(values), least)
 
 
 def bootstrap_interval(
@@ -119,12 +107,12 @@ def bootstrap_interval(
     (2 × estimate − quantiles; Davison and Hinkley 1997, section 5.2) takes that off again; it is cut off at 0.
     """
     estimate = distance(real[0], synthetic[0])
-    draws = [distance(*(rows[resampled(patients, rng)] for rows, patients in (real, synthetic))) for _ in range(DRAWS)]
+    draws = [distance(*(rows[_resampled(patients, rng)] for rows, patients in (real, synthetic))) for _ in range(DRAWS)]
     low, high = 2 * estimate - np.quantile(draws, [0.975, 0.025])
     return max(0.0, float(low)), max(0.0, float(high))
 
 
-def resampled(patients: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+def _resampled(patients: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     """Rows of patients drawn with replacement, each with all of its lesions."""
     names, numbers = np.unique(patients, return_inverse=True)
     rows = [np.flatnonzero(numbers == number) for number in range(len(names))]

@@ -1,14 +1,19 @@
-"""What translating a scan in windows does to it: seams, checkerboards, and brightness that drifts from tile to tile.
+"""Traces of windows, strides and slices: seams, checkerboards, brightness that drifts, and flicker along z.
 
 An instance norm (Ulyanov et al. 2016, arXiv 1607.08022) subtracts what it sees on average: a tile of air and a tile of
 liver come out differently bright, and differently from the whole scan. Strided networks leave regular patterns
 (Odena et al. 2016, doi 10.23915/distill.00003), and where windows meet there may be a step. All functions are of
 arrays (X, Y[, Z]) in the target's unit; differences are in that unit, ratios are 1 where there is nothing to see.
+
+Edits made slice by slice may flicker along z. Scans are smoother across thin slices than across thick ones, so the step
+along z means nothing by itself: it is set against the steps in the plane of the same region, and that against the same
+ratio of real lesions of the same scans.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -24,22 +29,15 @@ PEAK_BINS, AROUND_BINS = 1.5, (2.5, 6.0)
 Region = tuple[slice, ...]
 
 
-class Tile(NamedTuple):
-    """A window of a scan, and its translation when nothing else was seen."""
-
-    region: Region
-    alone: np.ndarray
-
-
 class Difference(NamedTuple):
-    """Between a scan translated whole and in windows; absolute, in the target's unit."""
+    """How far a scan translated in windows is from the scan translated whole; absolute, in the target's unit."""
 
     mean: float
     largest: float
 
 
 class Drift(NamedTuple):
-    """Of the tiles' brightness against the whole scan, in the target's unit.
+    """How the tiles' brightness differs from that of the whole scan, in the target's unit.
 
     Attributes:
         offsets: (tiles,), mean of (tile alone − whole scan).
@@ -65,7 +63,7 @@ def tiles_of(shape: Sequence[int], patch_size: Sequence[int], overlap: float) ->
 def seam_ratio(image: np.ndarray, patch_size: Sequence[int], overlap: float) -> float:
     """Mean absolute step across the windows' borders over that nearby, along the same axis; 1 without seams.
 
-    Of an image or, which is more sensitive, of a change. The axis with the strongest seams counts.
+    The image may be a change, which is more sensitive. The axis with the strongest seams counts.
     """
     return max((_seams_along(image, axis, patch_size, overlap) for axis in range(image.ndim)), default=1.0)
 
@@ -104,8 +102,13 @@ def tiling_difference(whole: np.ndarray, tiled: np.ndarray, mask: np.ndarray | N
     return Difference(float(distance.mean()), float(distance.max()))
 
 
-def brightness_drift(whole: np.ndarray, tiles: Sequence[Tile], mask: np.ndarray | None = None) -> Drift:
+def brightness_drift(
+    whole: np.ndarray, tiles: Sequence[tuple[Region, np.ndarray]], mask: np.ndarray | None = None
+) -> Drift:
     """How much brighter each tile comes out alone than in the whole scan; tiles with nothing of the mask do not count.
+
+    Args:
+        tiles: a window of the scan, and its translation when nothing else was seen.
 
     Raises:
         DataError: if a tile does not have its region's shape, or none is left.
@@ -119,9 +122,61 @@ def brightness_drift(whole: np.ndarray, tiles: Sequence[Tile], mask: np.ndarray 
             centres.append([(s.start + s.stop) / 2 / n for s, n in zip(region, whole.shape, strict=True)])
     if not offsets:
         raise DataError("found no tile with a voxel of the mask; expected some. Give all tiles, or leave the mask out.")
-    values = np.array(offsets)
-    slopes = [_slope(places, values) for places in np.array(centres).T]
+    values, slopes = np.array(offsets), []
+    for places in np.array(centres).T:  # least squares, by the scan's whole extent; 0 where all places are one
+        spread = places - places.mean()
+        slopes.append(float((spread @ values) / (spread @ spread)) if np.ptp(places) > 1e-9 else 0.0)
     return Drift(values, float(values.std()), max(slopes, key=abs))
+
+
+@dataclass(frozen=True)
+class ZConsistency:
+    """How real and synthetic regions go on from slice to slice.
+
+    Attributes:
+        real, synthetic: median `z_ratio` of either.
+        ratio: synthetic over real: 1 as continuous as real scans, above 1 flicker, below 1 smeared along z.
+        n_real, n_synthetic: how many regions stand behind the medians.
+    """
+
+    real: float
+    synthetic: float
+    ratio: float
+    n_real: int
+    n_synthetic: int
+
+
+def z_ratio(image: np.ndarray, region: np.ndarray, spacing_mm: Sequence[float]) -> float | None:
+    """Mean |∂z| over the mean of |∂x| and |∂y|, all per mm, between neighbours that both lie in `region`.
+
+    None where there are no such neighbours on each axis (a region in one slice) or nothing varies in the plane.
+
+    Raises:
+        DataError: if the shapes differ, or the image is no volume.
+    """
+    if image.ndim != 3 or image.shape != region.shape:
+        raise DataError(
+            f"found an image of shape {image.shape} and a region of {region.shape}; expected two volumes of one shape. "
+            "Give both as (X, Y, Z)."
+        )
+    steps = []
+    for axis, mm in enumerate(spacing_mm):
+        values = np.moveaxis(image.astype(np.float64), axis, 0)
+        inside = np.moveaxis(region.astype(bool), axis, 0)
+        both = inside[1:] & inside[:-1]
+        if not both.any():
+            return None
+        steps.append(float(np.abs(np.diff(values, axis=0))[both].mean()) / mm)
+    x, y, z = steps
+    return float(2 * z / (x + y)) if x + y > 0 else None
+
+
+def z_consistency(real: Sequence[float], synthetic: Sequence[float]) -> ZConsistency | None:
+    """Medians of the `z_ratio` of real and synthetic regions, and their ratio; None where one of them is missing."""
+    if not len(real) or not len(synthetic) or not np.median(real) > 0:
+        return None
+    typical, found = float(np.median(real)), float(np.median(synthetic))
+    return ZConsistency(typical, found, found / typical, len(real), len(synthetic))
 
 
 def _seams_along(image: np.ndarray, axis: int, patch_size: Sequence[int], overlap: float) -> float:
@@ -158,12 +213,6 @@ def _peak(spectrum: np.ndarray, place: tuple[float, float]) -> float:
     distance = np.maximum.outer(*away)
     around = np.median(spectrum[(distance > AROUND_BINS[0]) & (distance <= AROUND_BINS[1])])
     return float(spectrum[distance <= PEAK_BINS].mean() / max(around, np.finfo(float).tiny))
-
-
-def _slope(places: np.ndarray, values: np.ndarray) -> float:
-    """Least squares, by the scan's whole extent; 0 where all places are one."""
-    spread = places - places.mean()
-    return float((spread @ values) / (spread @ spread)) if np.ptp(places) > 1e-9 else 0.0
 
 
 def _inside(mask: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medaug.audits.measures.cases import Limits
-from medaug.audits.measures.finding import Finding, judged, skipped
-from medaug.audits.measures.intervals import over_patients
+from medaug.audits.measures.finding import Finding, Limits, Question, over_patients
 
-QUESTION = "Does the fake hide its source?"
+STEGANOGRAPHY = Question("steganography", "Does the fake hide its source?")
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Cycle:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Of one cycle: what came back with and without noise, and the mean squares of both errors and of the noise."""
+    """What came back of one cycle with and without noise, and the mean squares of both errors and of the noise."""
 
     clean: np.ndarray
     noisy: np.ndarray
@@ -46,48 +44,32 @@ class Reconstruction:
 
 
 def steganography(
-    cycles: Sequence[Cycle], reconstructions: Sequence[Reconstruction], limits: Limits, *, noise: float, seed: int
-) -> Finding:
-    """See the module.
+    cycles: Sequence[Cycle], limits: Limits, *, noise: float, seed: int
+) -> tuple[Finding, list[Reconstruction]]:
+    """Judges the cycle error with noise on the fakes; returns what came back of each, too.
 
     Args:
-        reconstructions: of `cycles`, by `reconstructed`.
         noise: its standard deviation, in window units [-1, 1].
     """
     if not cycles:
-        return skipped("steganography", QUESTION, "there is no fake to translate back")
-    squares = np.array([r.squares for r in reconstructions])
-    clean, noisy, _ = np.sqrt(squares.mean(axis=0))
-    low, high = over_patients(squares, [c.patient for c in cycles], seed=seed, statistic=_ratio)
-    sentence = (
-        f"The cycle error is {clean:.3f}, and {noisy:.3f} with noise of {noise:g} on the fake (window units): "
-        f"{_ratio(squares):.2f} times what that noise alone would add up to."
-    )
-    return judged(
-        "steganography",
-        QUESTION,
-        sentence,
-        value=_ratio(squares),
-        low=low,
-        high=high,
-        warn=limits.warn,
-        fail=limits.fail,
-        n={"images": len(cycles), "patients": len({c.patient for c in cycles})},
-        details={"error": float(clean), "error_with_noise": float(noisy), "noise": noise},
-    )
-
-
-def reconstructed(cycles: Sequence[Cycle], *, noise: float, seed: int) -> list[Reconstruction]:
-    """Each fake translated back, as it is and with noise on it."""
-    rng = np.random.RandomState(seed)
-    results = []
+        return STEGANOGRAPHY.skipped("there is no fake to translate back"), []
+    rng, results = np.random.RandomState(seed), []
     for cycle in cycles:
         disturbed = np.clip(cycle.fake + noise * rng.standard_normal(cycle.fake.shape), -1, 1).astype(np.float32)
         clean, noisy = cycle.back(cycle.fake), cycle.back(disturbed)
         differences = (clean - cycle.source, noisy - cycle.source, disturbed - cycle.fake)
-        squares = [float(np.square(d[cycle.region], dtype=np.float64).mean()) for d in differences]
-        results.append(Reconstruction(clean, noisy, (squares[0], squares[1], squares[2])))
-    return results
+        a, b, c = (float(np.square(d[cycle.region], dtype=np.float64).mean()) for d in differences)
+        results.append(Reconstruction(clean, noisy, (a, b, c)))
+    squares, patients = np.array([result.squares for result in results]), [c.patient for c in cycles]
+    error, with_noise, _ = np.sqrt(squares.mean(axis=0)).tolist()
+    sentence = (
+        f"The cycle error is {error:.3f}, and {with_noise:.3f} with noise of {noise:g} on the fake (window units): "
+        f"{_ratio(squares):.2f} times what that noise alone would add up to."
+    )
+    interval = over_patients(squares, patients, seed=seed, statistic=_ratio)
+    n = {"images": len(cycles), "patients": len(set(patients))}
+    details = {"error": error, "error_with_noise": with_noise, "noise": noise}
+    return STEGANOGRAPHY.judged(sentence, _ratio(squares), limits, interval, n=n, details=details), results
 
 
 def _ratio(squares: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from medaug.audits.audit_scans import Scan
-from medaug.audits.measures import lesion_statistics
+from medaug.audits.measures.lesions import lesion_statistics
 from medaug.errors import DataError
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from medaug.audits.audit_scans import Entry, Scan, averaged, held_out_entries, read_scan_of, spread, translated_scan
 from medaug.audits.findings import limits_of
-from medaug.audits.measures import Finding
+from medaug.audits.measures.finding import Finding
 from medaug.audits.registry import TRANSLATION_AUDITS
 from medaug.audits.translations import Translations
 from medaug.config import PipelineConfig

@@ -16,7 +16,7 @@ import torch
 from monai.data import MetaTensor
 
 from medaug.audits.audit_scans import Entry, Scan, read_scan_of, translated_scan
-from medaug.audits.measures import Tile, brightness_drift, tiles_of, tiling_difference
+from medaug.audits.measures.seams import brightness_drift, tiles_of, tiling_difference
 from medaug.errors import DataError
 from medaug.models.weights import Weights
 from medaug.transforms import TranslateDomain
@@ -58,7 +58,7 @@ def _report(
     at_once = translated_scan(entry, folder, whole).image
     regions = [r for r in tiles_of(source.image.shape, patch, overlap) if source.body[r].any()]
     difference = tiling_difference(at_once, translated_scan(entry, folder, tiled).image, source.body)
-    drift = brightness_drift(at_once, [Tile(r, _alone(source, r, whole)) for r in regions], source.body)
+    drift = brightness_drift(at_once, [(r, _alone(source, r, whole)) for r in regions], source.body)
     return {
         "difference": difference._asdict(),
         "drift": {"tiles": len(drift.offsets), "spread": drift.spread, "slope": drift.slope},

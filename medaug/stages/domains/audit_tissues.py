@@ -12,9 +12,15 @@ from typing import Any
 import numpy as np
 
 from medaug.audits.audit_scans import Scan
-from medaug.audits.measures import Pair, tissue_errors
-from medaug.audits.measures.contrast_agent import LARGEST_VOXEL_MM, beside_blood, enhanced_blood
-from medaug.audits.measures.hounsfield import TISSUES_HU, region_errors
+from medaug.audits.measures.hounsfield import (
+    LARGEST_VOXEL_MM,
+    TISSUES_HU,
+    beside_blood,
+    enhanced_blood,
+    region_errors,
+    tissue_errors,
+)
+from medaug.audits.measures.similarity import Pair
 
 BLOOD, BESIDE = "enhanced blood", "soft, beside it"
 

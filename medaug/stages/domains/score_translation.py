@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from medaug.audits.measures import HOUNSFIELD, Pair, Scale, bone_dice, similarity, tissue_errors
 from medaug.audits.measures.baselines import Example, IntensityRegression, MeanImage
+from medaug.audits.measures.hounsfield import bone_dice, tissue_errors
+from medaug.audits.measures.similarity import HOUNSFIELD, Pair, Scale, similarity
 from medaug.audits.registered import read_case, read_target, registered, scale_of, translated, whole_views
 from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json

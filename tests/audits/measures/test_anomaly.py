@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from medaug.audits.measures import CropScorer, RemovalScorer, level_scores
-from medaug.audits.measures.anomaly import tile_mask, tiled_crops
+from medaug.audits.measures.anomaly import CropScorer, RemovalScorer, level_scores, tile_mask, tiled_crops
 from medaug.errors import ConfigError, DataError
 
 SPACING = (2.0, 2.0)

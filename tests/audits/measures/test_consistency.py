@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from medaug.audits.measures import z_consistency, z_ratio
+from medaug.audits.measures.seams import z_consistency, z_ratio
 from medaug.errors import DataError
 
 REGION = np.zeros((24, 24, 16), bool)

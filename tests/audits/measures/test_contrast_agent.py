@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medaug.audits.measures.contrast_agent import beside_blood, enhanced_blood
+from medaug.audits.measures.hounsfield import beside_blood, enhanced_blood
 from medaug.errors import DataError
 from medaug.lesions.anatomy import body_of
 from medaug.phantoms import phantoms

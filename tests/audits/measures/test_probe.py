@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from medaug.audits.measures import FEATURE_NAMES, lesion_features, probe_auc
+from medaug.audits.measures.features import FEATURE_NAMES, lesion_features
+from medaug.audits.measures.probe import probe_auc
 from medaug.errors import DataError
 
 

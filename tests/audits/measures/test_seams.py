@@ -9,14 +9,7 @@ from monai.inferers import sliding_window_inference
 from torch import nn
 from torch.nn import functional
 
-from medaug.audits.measures import (
-    Tile,
-    brightness_drift,
-    checkerboard_ratio,
-    seam_ratio,
-    tiles_of,
-    tiling_difference,
-)  # fmt: skip
+from medaug.audits.measures.seams import brightness_drift, checkerboard_ratio, seam_ratio, tiles_of, tiling_difference
 from medaug.errors import DataError
 from medaug.phantoms import abdomen_phantom
 
@@ -39,10 +32,10 @@ def in_windows(network, image: np.ndarray, patch_size=PATCH, overlap=OVERLAP) ->
         return sliding_window_inference(x, patch_size, 4, network, overlap=overlap, mode="gaussian")[0, 0].numpy()
 
 
-def alone(network, image: np.ndarray, patch_size=PATCH, overlap=OVERLAP) -> list[Tile]:
+def alone(network, image: np.ndarray, patch_size=PATCH, overlap=OVERLAP) -> list[tuple]:
     with torch.inference_mode():
         return [
-            Tile(region, network(torch.from_numpy(image[region])[None, None])[0, 0].numpy())
+            (region, network(torch.from_numpy(image[region])[None, None])[0, 0].numpy())
             for region in tiles_of(image.shape, patch_size, overlap)
         ]
 
@@ -138,10 +131,10 @@ def test_an_instance_norm_drifts_from_tile_to_tile_and_a_plain_convolution_does_
 
 def test_a_planted_drift_is_measured_in_the_targets_unit():
     whole = np.zeros((40, 80))
-    tiles = [Tile(region, np.full((20, 20), 10.0 * region[1].start / 60)) for region in tiles_of((40, 80), (20, 20), 0)]
+    tiles = [(region, np.full((20, 20), 10.0 * region[1].start / 60)) for region in tiles_of((40, 80), (20, 20), 0)]
     drift = brightness_drift(whole, tiles)
     assert drift.slope == pytest.approx(10 * 80 / 60) and drift.spread == pytest.approx(np.std([0, 10 / 3, 20 / 3, 10]))
-    same = brightness_drift(whole, [Tile(region, values + 5) for region, values in tiles])
+    same = brightness_drift(whole, [(region, values + 5) for region, values in tiles])
     assert same.slope == pytest.approx(drift.slope) and same.spread == pytest.approx(drift.spread)
 
 
@@ -151,7 +144,7 @@ def test_only_the_mask_counts(slices):
     mask[:32, :32] = True
     tiled = np.where(mask, whole, whole + 300)
     assert tiling_difference(whole, tiled, mask) == (0.0, 0.0) and tiling_difference(whole, tiled).largest == 300
-    tiles = [Tile(region, tiled[region]) for region in tiles_of(whole.shape, PATCH, 0.0)]
+    tiles = [(region, tiled[region]) for region in tiles_of(whole.shape, PATCH, 0.0)]
     np.testing.assert_array_equal(brightness_drift(whole, tiles, mask).offsets, [0.0])
 
 
@@ -173,6 +166,6 @@ def test_what_cannot_be_measured_is_refused(slices):
     with pytest.raises(DataError, match="constant image"):
         checkerboard_ratio(np.zeros((16, 16)), image, 2)
     with pytest.raises(DataError, match="as its region"):
-        brightness_drift(image, [Tile((slice(0, 8), slice(0, 8)), np.zeros((4, 4)))])
+        brightness_drift(image, [((slice(0, 8), slice(0, 8)), np.zeros((4, 4)))])
     with pytest.raises(DataError, match="no tile with a voxel"):
         brightness_drift(image, [])

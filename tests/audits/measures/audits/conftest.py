@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from medaug.audits.measures import Insertion, LesionView
-from medaug.audits.measures.lesions import Lesions
+from medaug.audits.measures.cases import Insertion, LesionView
+from medaug.audits.measures.lesions import LesionSet
 from medaug.volumes import Window
 
 from .population import Study
@@ -72,6 +72,6 @@ def study(untouched) -> Study:
 
 
 @pytest.fixture(scope="session")
-def honest() -> list[tuple[Study, Lesions]]:
+def honest() -> list[tuple[Study, LesionSet]]:
     """Three populations, each with lesions of its own that a generator without fault would make."""
     return [(study, study.drawn()) for study in map(Study, range(3))]

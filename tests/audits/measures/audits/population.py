@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from medaug.audits.measures import Insertion, LesionView, Limits
-from medaug.audits.measures.lesions import Lesions
+from medaug.audits.measures.cases import Insertion, LesionView
+from medaug.audits.measures.finding import Limits
+from medaug.audits.measures.lesions import LesionSet
 from medaug.config.audits import LimitsConfig
 from medaug.volumes import Window
 
@@ -21,7 +22,7 @@ def limits_of(audit: str) -> Limits:
     return Limits(**getattr(LimitsConfig(), audit).model_dump())
 
 
-def chosen(lesions: Lesions, rows: np.ndarray) -> Lesions:
+def chosen(lesions: LesionSet, rows: np.ndarray) -> LesionSet:
     """Those at these rows (numbers)."""
     columns = ("images", "masks", "patients", "diameters_mm", "contrasts", "locations")
     taken = {name: getattr(lesions, name)[rows] for name in columns}
@@ -40,7 +41,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Patient:
-    """Lesions of one patient are alike."""
+    """LesionSet of one patient are alike."""
 
     name: str
     radius: float
@@ -96,13 +97,13 @@ class Study:
         self.training = self._set([view(p, lesion, self.rng) for p, lesion in self.learnt])
         self.held_out = self._set([view(p, p.lesion(self.rng), self.rng) for p in self.rest for _ in range(lesions)])
 
-    def drawn(self, **fault: float) -> Lesions:
+    def drawn(self, **fault: float) -> LesionSet:
         """New lesions of new patients, put into the held-out ones: honest without a fault."""
         makers = [Patient.of(f"m{i}", self.rng) for i in range(len(self.rest))]
         pairs = [(host, maker) for host, maker in zip(self.rest, makers, strict=True) for _ in range(self.count)]
         return self._set([view(host, maker.lesion(self.rng, **fault), self.rng) for host, maker in pairs])
 
-    def copied(self, share: float = 1.0, *, pasted: bool = False) -> Lesions:
+    def copied(self, share: float = 1.0, *, pasted: bool = False) -> LesionSet:
         """Training lesions, pixel by pixel, in held-out patients; the others are new."""
         views = []
         for host in (host for host in self.rest for _ in range(self.count)):
@@ -112,12 +113,12 @@ class Study:
             views.append(view(host, chosen, self.rng, source=owner.name))
         return self._set(views, pasted=pasted)
 
-    def collapsed(self) -> Lesions:
+    def collapsed(self) -> LesionSet:
         """One lesion everywhere."""
         lesion = Patient.of("m", self.rng).lesion(self.rng)
         return self._set([view(host, lesion, self.rng) for host in self.rest for _ in range(self.count)])
 
-    def one_place(self, host: int, *, same: bool) -> Lesions:
+    def one_place(self, host: int, *, same: bool) -> LesionSet:
         """Several lesions of one size in one place of one patient: with a texture each, or all with one."""
         first = Patient.of("m", self.rng).lesion(self.rng)
         textures = [first.texture if same else self.train[0].lesion(self.rng).texture for _ in range(4)]
@@ -126,5 +127,5 @@ class Study:
         views = [view(self.rest[host], lesion, np.random.RandomState(tissue)) for lesion in drawn]
         return self._set(views)
 
-    def _set(self, views: list[LesionView], *, pasted: bool = False) -> Lesions:
-        return Lesions.of(views, CROP, pasted=pasted)
+    def _set(self, views: list[LesionView], *, pasted: bool = False) -> LesionSet:
+        return LesionSet.of(views, CROP, pasted=pasted)

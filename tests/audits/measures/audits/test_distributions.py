@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from medaug.audits.measures.distributions import CONTRAST, LOCATION, MEASURES, SIZE, distance, distribution_audit
 from medaug.audits.measures.resampling import against_halves, bootstrap_interval, halvings
+from medaug.audits.measures.sets import CONTRAST, LOCATION, MEASURES, SIZE, distance, distribution_audit
 
 from .population import Study, chosen, limits_of
 
@@ -80,7 +80,7 @@ def test_the_same_seed_gives_the_same_finding(study):
 
 
 def test_few_training_patients_are_compared_with_as_few_real_ones():
-    """Lesions drawn after three patients cannot be as varied as those of many: the floor is of three patients too."""
+    """LesionSet drawn after three patients cannot be as varied as those of many: the floor is of three patients too."""
     study = Study(2, training=3)
     finding = look(SIZE, study, study.copied())
     assert finding.details["group_patients"] == 3

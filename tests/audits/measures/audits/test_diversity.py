@@ -2,7 +2,7 @@
 
 import pytest
 
-from medaug.audits.measures.diversity import diversity_audit, mean_distance, one_place_audit
+from medaug.audits.measures.sets import diversity_audit, mean_distance, one_place_audit
 
 from .population import limits_of
 

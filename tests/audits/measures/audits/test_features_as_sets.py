@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medaug.audits.measures.frechet import components_for, frechet_audit, frechet_distance
 from medaug.audits.measures.lesions import standardised
+from medaug.audits.measures.sets import components_for, frechet_audit, frechet_distance
 from medaug.errors import DataError
 
 from .population import limits_of

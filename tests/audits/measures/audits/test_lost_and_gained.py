@@ -1,4 +1,4 @@
-"""Lesions lost and gained, as a segmenter sees them that takes for tumor what is bright."""
+"""LesionSet lost and gained, as a segmenter sees them that takes for tumor what is bright."""
 
 from dataclasses import replace
 
@@ -6,26 +6,22 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from medaug.audits.measures import Limits
-from medaug.audits.measures.lost_and_gained import gained, lost
-from medaug.evaluation.detection import lost_and_gained
+from medaug.audits.measures.finding import Limits
+from medaug.audits.measures.lost_and_gained import Segmented, gained, lost
 
 from .conftest import PLACE, REAL, disc, with_lesion
 
 LIMITS = Limits(0.2, 0.5)
 
 
-def found(images, threshold=0.0):
-    return [ndimage.gaussian_filter(image, 1) > threshold for image in images]
+def found(made, threshold=0.0):
+    return [Segmented(*(ndimage.gaussian_filter(image, 1) > threshold for image in (i.before, i.image))) for i in made]
 
 
 def asked(views, generator=with_lesion, threshold=0.0):
     _, made = views(generator)
-    before, after = found([i.before for i in made], threshold), found([i.image for i in made], threshold)
-    return (
-        lost(made, before, after, LIMITS, seed=0),
-        gained(made, before, after, Limits(0.1, 0.3), count=lost_and_gained, seed=0),
-    )
+    seen = found(made, threshold)
+    return lost(made, seen, LIMITS, seed=0), gained(made, seen, Limits(0.1, 0.3), seed=0)
 
 
 def test_lesions_as_bright_as_real_ones_are_found_and_nothing_else(views):
@@ -49,9 +45,9 @@ def test_what_was_found_before_the_edit_is_neither_found_nor_gained(views):
         return image
 
     _, made = views(early)
-    everything = [np.ones_like(i.mask) for i in made]
-    assert gained(made, everything, everything, LIMITS, count=lost_and_gained, seed=0).value == 0
-    assert lost(made, found([i.before for i in made]), found([i.image for i in made]), LIMITS, seed=0).value == 1
+    everything = [Segmented(np.ones_like(i.mask), np.ones_like(i.mask)) for i in made]
+    assert gained(made, everything, LIMITS, seed=0).value == 0
+    assert lost(made, found(made), LIMITS, seed=0).value == 1
 
 
 def test_a_segmenter_that_marks_everything_or_nothing_is_no_judge(views):
@@ -66,7 +62,7 @@ def test_a_segmenter_that_sees_nothing_small_judges_large_lesions_only(views, ra
         replace(i, mask=disc(PLACE, radius), label=disc(REAL, 4 if k % 2 else 7)) for k, i in enumerate(views()[1])
     ]  # fmt: skip
     before = [i.label & (i.label.sum() > 100) for i in made]
-    after = [found | (i.mask & (i.mask.sum() > 100)) for i, found in zip(made, before, strict=True)]
-    missing = lost(made, before, after, LIMITS, seed=0)
+    seen = [Segmented(old, old | (i.mask & (i.mask.sum() > 100))) for i, old in zip(made, before, strict=True)]
+    missing = lost(made, seen, LIMITS, seed=0)
     assert missing.verdict == verdict, missing.sentence
     assert "misses 100 % of the real lesions of these sizes" in missing.sentence or missing.floor == missing.value == 0

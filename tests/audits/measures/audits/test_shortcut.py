@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from medaug.audits.measures import Limits, probe
-from medaug.audits.measures.shortcut import null_shortcut, shortcut
+from medaug.audits.measures import probe
+from medaug.audits.measures.finding import Limits
+from medaug.audits.measures.probe import null_shortcut, shortcut
 
 LIMITS = Limits(0.75, 0.9)
 
