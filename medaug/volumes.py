@@ -8,9 +8,8 @@ A `Domain` is a kind of image; its `window` is either fixed (CT) or found per sc
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -42,6 +41,12 @@ SEEN_SHARE = 0.002
 LOOKED_AT = 200_000
 """Voxels, evenly spread, that tell an image's unit."""
 Array = TypeVar("Array", "np.ndarray", "torch.Tensor")
+
+
+class Facts(Protocol):
+    """What is known of data, by name: a mapping, or a record of `data.records`."""
+
+    def get(self, key: str, default: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,7 @@ def spacing_of(affine: np.ndarray | torch.Tensor, spatial_dims: int) -> tuple[fl
     return tuple(float(s) for s in np.linalg.norm(columns, axis=0))
 
 
-def length_unit(*known: Mapping[str, Any]) -> str:
+def length_unit(*known: Facts) -> str:
     """What lengths of these cases, weights or cells are in: "mm", or "px" where no voxel size is known ("mm or px").
 
     What is known of data travels with them as "length_unit": from the prepared case to weights, cells and summaries.

@@ -11,6 +11,7 @@ import numpy as np
 from medaug.audits.measures.seams import z_consistency, z_ratio
 from medaug.config import AuditConfig
 from medaug.data.prepared import View, views_of
+from medaug.data.records import PreparedCase
 from medaug.models.weights import Weights
 from medaug.progress import track
 from medaug.transforms import RandInsertTumor
@@ -21,7 +22,7 @@ UNIT = Window(-1.0, 1.0)
 
 
 def across_slices(
-    settings: AuditConfig, entries: list[dict[str, Any]], folder: Path, weights: Weights
+    settings: AuditConfig, entries: list[PreparedCase], folder: Path, weights: Weights
 ) -> dict[str, Any] | None:
     """`ZConsistency` of inserted against real tumors as a dict; None without volumes with tumors of several slices."""
     volumes = [entry for entry in entries if len(entry["shape"]) == 3]

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from medaug.audits.registered import translated_entry
-from medaug.data.atomic import read_json
 from medaug.data.prepared import View
+from medaug.data.records import PreparedCase, prepared_cases
 from medaug.evaluation.intervals import mean_interval
 from medaug.runs.folder import RunDir
 from medaug.transforms import TranslateDomain
@@ -22,7 +22,7 @@ from medaug.volumes import Window
 
 BOUNDS = {"share": (0.0, 1.0), "blood_share": (0.0, 1.0), "sd_hu": (0.0, np.inf), "mae_hu": (0.0, np.inf)}
 """Of figures that cannot be everywhere."""
-Entry = dict[str, Any]
+Entry = PreparedCase
 
 
 class Scan(NamedTuple):
@@ -45,7 +45,7 @@ def held_out_entries(run: RunDir, datalist: Path) -> dict[str, list[Entry]]:
     """Patient → the prepared cases."""
     split = run.read_split()
     by_patient: dict[str, list[Entry]] = {}
-    for entry in read_json(datalist)["cases"]:
+    for entry in prepared_cases(datalist):
         if entry["patient"] in (*split.test, *split.validation):
             by_patient.setdefault(entry["patient"], []).append(entry)
     return by_patient
@@ -60,7 +60,7 @@ def read_scan_of(entry: Entry, folder: Path) -> Scan:
 def translated_scan(entry: Entry, folder: Path, translate: TranslateDomain) -> Scan:
     """The same case as `read_scan_of` reads it, with the translation as its image."""
     image, window = translated_entry(entry, folder, translate)
-    return read_scan_of(entry, folder)._replace(image=image.astype(np.float32), window=Window.from_dict(window))
+    return read_scan_of(entry, folder)._replace(image=image.astype(np.float32), window=window)
 
 
 def averaged(by_patient: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from medaug.audits.measures.lesions import LesionSet
 from medaug.audits.measures.lost_and_gained import Segmented
 from medaug.audits.segmenter import frozen_segmenter
 from medaug.config import PipelineConfig
-from medaug.data.atomic import read_json
 from medaug.data.prepared import View, views_of
+from medaug.data.records import prepared_cases
 from medaug.evaluation.samples import ViewFolder
 from medaug.evaluation.segmentation import predict
 from medaug.lesions.prior import LesionPrior
@@ -183,5 +183,5 @@ class Material:
         return [view for view, fits in zip(chosen, held, strict=True) if fits]
 
     def _views(self, patients: Collection[str]) -> list[View]:
-        entries = [entry for entry in read_json(self.run.datalist)["cases"] if entry["patient"] in patients]
+        entries = [entry for entry in prepared_cases(self.run.datalist) if entry["patient"] in patients]
         return views_of(entries, self.run.prepared, self.config.data.view_dims)

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from medaug.audits.measures.similarity import GREY_LEVELS, HOUNSFIELD, Scale
-from medaug.data.atomic import read_json
 from medaug.data.prepared import View, views_of
+from medaug.data.records import PreparedCase, prepared_cases
 from medaug.errors import DataError
 from medaug.runs.folder import RunDir
 from medaug.training.domains import registered_pairs
@@ -22,7 +22,7 @@ from medaug.transforms import TranslateDomain
 from medaug.volumes import Window
 
 WINDOW_UNITS = Scale("window units", -1.0, 1.0)
-Entry = dict[str, Any]
+Entry = PreparedCase
 
 
 class Registered(NamedTuple):
@@ -55,7 +55,7 @@ def registered(run: RunDir, patients: Sequence[str]) -> Registered:
 def whole_views(run: RunDir, side: str, patients: Iterable[str]) -> list[View]:
     """Every case of these patients on one side ("a" or "b") as one view."""
     datalist, folder = (run.datalist, run.prepared) if side == "a" else (run.datalist_b, run.prepared_b)
-    entries = [entry for entry in read_json(datalist)["cases"] if entry["patient"] in set(patients)]
+    entries = [entry for entry in prepared_cases(datalist) if entry["patient"] in set(patients)]
     return [view for entry in entries for view in views_of([entry], folder, len(entry["shape"]))]
 
 
@@ -69,7 +69,7 @@ def scale_of(run: RunDir, window: Any) -> Scale:
         return WINDOW_UNITS
     if window.unit == "HU":
         return HOUNSFIELD
-    types = {entry["source_dtype"] for entry in read_json(run.datalist_b)["cases"]}
+    types = {entry["source_dtype"] for entry in prepared_cases(run.datalist_b)}
     eight_bit = types == {"uint8"} and (window.low, window.high) == (GREY_LEVELS.low, GREY_LEVELS.high)
     return GREY_LEVELS if eight_bit else Scale(window.unit, window.low, window.high)
 
@@ -90,12 +90,10 @@ def read_target(run: RunDir, view: View, scale: Scale) -> tuple[np.ndarray, np.n
 def translated(run: RunDir, view: View, translate: TranslateDomain, scale: Scale) -> np.ndarray:
     """What a translation makes of a source, in the target's scale."""
     result, window = translated_entry(view.entry, run.prepared, translate)
-    return Window.from_dict(window).normalize(result) if scale == WINDOW_UNITS else result
+    return window.normalize(result) if scale == WINDOW_UNITS else result
 
 
-def translated_entry(
-    entry: dict[str, Any], folder: Path, translate: TranslateDomain
-) -> tuple[np.ndarray, dict[str, Any]]:
+def translated_entry(entry: PreparedCase, folder: Path, translate: TranslateDomain) -> tuple[np.ndarray, Window]:
     """A prepared scan (*S) in the target's unit, and the window to see it in.
 
     Raises:
@@ -112,4 +110,4 @@ def translated_entry(
     body = np.array(view.raw(folder, "organ"))[None] if "organ" in entry["arrays"] else None
     label = view.classes(folder)[None] if translate.label_classes else None
     result = translate(view.tensor(folder), body, window=view.window, label=label)
-    return np.asarray(result.as_tensor())[0], translate.window_of_result(view.window).to_dict()
+    return np.asarray(result.as_tensor())[0], translate.window_of_result(view.window)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from medaug.audits.measures.finding import Finding, Limits
 from medaug.audits.measures.steganography import Cycle
 from medaug.audits.measures.steganography import steganography as hidden_source
 from medaug.config import PipelineConfig
+from medaug.data.records import PreparedCase
 from medaug.models.weights import Weights, load_weights
 from medaug.progress import track
 from medaug.runs.folder import RunDir
@@ -81,7 +81,7 @@ class Translations:
         window = translate.window_of_result(scan.window)
         return window.normalize(np.asarray(result.as_tensor(), dtype=np.float32)[0])
 
-    def _chosen(self, by_patient: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    def _chosen(self, by_patient: dict[str, list[PreparedCase]]) -> Iterator[PreparedCase]:
         """The middle scan of each patient, then those around it: up to `audit.volumes`, of pictures `audit.lesions`."""
         queues = []
         for entries in by_patient.values():

@@ -22,6 +22,7 @@ from medaug.benchmarks.plan import Block, Job, jobs_of
 from medaug.benchmarks.results import write_results
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json, write_json
+from medaug.data.synthetic import synthetic_cases
 from medaug.errors import ConfigError, Interrupted, MedaugError, RunError, visible
 from medaug.experiment.cells import is_kept, keep_cell
 from medaug.experiment.held_out import synthetic_source
@@ -70,7 +71,7 @@ def do(job: Job, root: RunDir) -> bool:
     block = job.block
     if job.kind == "gan":  # and decodes the synthetic cases, which every cell would do again
         ran = [train(block.config, block.run), synthesize(block.config, block.run)]
-        records = read_json(block.run.synthetic / "datalist.json")["training"]
+        records = synthetic_cases(block.run.synthetic / "datalist.json")
         synthetic_source(records, block.run, block.config.data.spatial_dims)
         return any(ran)
     source, started = job.source(), time.monotonic()

@@ -10,7 +10,8 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from medaug.data.cases import Case, choose_sequence, make_case, natural_key
+from medaug.data.cases import choose_sequence, make_case, natural_key
+from medaug.data.records import Case
 from medaug.data.suffixes import is_scan, stem_of
 from medaug.errors import DataError
 

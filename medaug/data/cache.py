@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from medaug.data.atomic import atomic_path, read_json, to_json, write_error
-from medaug.data.cases import Case, source_stamps
+from medaug.data.cases import source_stamps
 from medaug.data.decoding import Options, decode
 from medaug.data.opening import check_regular
+from medaug.data.records import Case, PreparedCase, frozen
 from medaug.data.seals import renewed, seal
 from medaug.errors import DataError
 from medaug.volumes import spacing_of
@@ -45,7 +46,7 @@ def prepare_cases(
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
-) -> tuple[list[dict[str, Any]], list[Unreadable]]:
+) -> tuple[list[PreparedCase], list[Unreadable]]:
     """Prepares all cases in threads; the result has the order of `cases`.
 
     Args:
@@ -60,7 +61,7 @@ def prepare_cases(
         DataError: the first case, in order, that cannot be used; or that none of them can.
     """
     chosen = Options(**options)
-    prepared: list[dict[str, Any]] = []
+    prepared: list[PreparedCase] = []
     unreadable: list[Unreadable] = []
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
         tasks = [pool.submit(_prepare, case, Path(folder), chosen) for case in cases]
@@ -81,18 +82,16 @@ def prepare_cases(
     return prepared, unreadable
 
 
-def prepare_case(case: Case, folder: str | Path, **options: Any) -> dict[str, Any]:
+def prepare_case(case: Case, folder: str | Path, **options: Any) -> PreparedCase:
     """Prepares one case, or returns what is there if its sources and options have not changed.
 
     Args:
-        case: one dict of `find_cases`.
+        case: one of `find_cases`.
         folder: where the prepared files go.
         **options: fields of `Options`.
 
     Returns:
-        The case with "arrays" (paths relative to `folder`; "label" only if the case has one), "affine",
-        "spacing_mm", "shape", "source_dtype" and "fingerprints"; and "resampled_from_mm", the stored voxel size, if
-        that was changed, "source_modality" if the file says it, "length_unit" ("px") where no voxel size is known.
+        The case with its arrays' files and facts, without a window.
 
     Raises:
         DataError: for files that cannot be read, image and label on different grids, a constant image, an
@@ -142,52 +141,52 @@ def open_array(folder: str | Path, relative: str) -> np.memmap:
         ) from error
 
 
-def _prepare(case: Case, folder: Path, options: Options) -> dict[str, Any]:
+def _prepare(case: Case, folder: Path, options: Options) -> PreparedCase:
     stored = _stored_entry(case, folder, options)
     if stored is not None:
         return stored
     fingerprint = _fingerprint(case, options)  # before reading: a file that changes meanwhile is decoded again
     decoded = decode(case, options)
-    sidecar = folder / f"{file_name(case['case'])}.source.json"
+    sidecar = folder / f"{file_name(case.case)}.source.json"
     try:
         sidecar.unlink(missing_ok=True)  # no fingerprint may describe arrays that are being replaced
     except OSError as error:
         raise write_error(sidecar, error) from error
-    arrays = {"image": store_array(folder, f"{case['case']}.image", decoded.image)}
+    arrays = {"image": store_array(folder, f"{case.case}.image", decoded.image)}
     if decoded.label is not None:
-        arrays["label"] = store_array(folder, f"{case['case']}.label", decoded.label)
+        arrays["label"] = store_array(folder, f"{case.case}.label", decoded.label)
     spacing_mm = spacing_of(decoded.affine, decoded.image.ndim)
-    entry = {
-        **case,
-        "arrays": arrays,
-        "affine": decoded.affine.tolist(),
-        "spacing_mm": list(spacing_mm),
-        "shape": list(decoded.image.shape),
-        **decoded.facts,
-    }
-    if spacing_mm != decoded.stored_mm:
-        entry["resampled_from_mm"] = list(decoded.stored_mm)
+    prepared = PreparedCase(
+        **vars(case),
+        arrays=arrays,
+        affine=frozen(decoded.affine.tolist()),
+        spacing_mm=spacing_mm,
+        shape=decoded.image.shape,
+        resampled_from_mm=None if spacing_mm == decoded.stored_mm else decoded.stored_mm,
+        **{name: frozen(fact) for name, fact in decoded.facts.items()},
+    )
     files = {relative: seal(folder / relative) for relative in arrays.values()}
     with atomic_path(sidecar, durable=False) as temporary:
-        temporary.write_text(to_json({"fingerprint": fingerprint, "files": files, "entry": entry}), encoding="utf-8")
-    return entry
+        stored_as = {"fingerprint": fingerprint, "files": files, "entry": prepared.to_json()}
+        temporary.write_text(to_json(stored_as), encoding="utf-8")
+    return prepared
 
 
-def _stored_entry(case: Case, folder: Path, options: Options) -> dict[str, Any] | None:
-    sidecar = folder / f"{file_name(case['case'])}.source.json"
+def _stored_entry(case: Case, folder: Path, options: Options) -> PreparedCase | None:
+    sidecar = folder / f"{file_name(case.case)}.source.json"
     if not sidecar.is_file():
         return None
     try:
         stored = read_json(sidecar)
         same = stored["fingerprint"] == _fingerprint(case, options)
         whole = same and all(renewed(folder / relative, sealed) for relative, sealed in stored["files"].items())
-        return stored["entry"] if whole else None
+        return PreparedCase.from_json(stored["entry"]) if whole else None
     except (DataError, OSError, TypeError, AttributeError):
         return None
 
 
 def _fingerprint(case: Case, options: Options) -> dict[str, Any]:
-    made_of = {"format": FORMAT, "case": dict(case), "sources": source_stamps(case), "options": options.to_dict()}
+    made_of = {"format": FORMAT, "case": case.to_json(), "sources": source_stamps(case), "options": options.to_dict()}
     return dict(json.loads(to_json(made_of)))  # as it is read back: tuples are lists there
 
 
@@ -200,5 +199,4 @@ def file_name(name: str) -> str:
 
 
 def _file_at_fault(case: Case, error: DataError) -> str:
-    label = case.get("label")
-    return label if label is not None and str(error).startswith(f"{label}:") else case["image"]
+    return case.label if case.label is not None and str(error).startswith(f"{case.label}:") else case.image

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from medaug.data.cases import Case, choose_sequence, make_case
+from medaug.data.cases import choose_sequence, make_case
+from medaug.data.records import Case
 from medaug.data.suffixes import is_scan, stem_of
 from medaug.data.visits import is_visit
 from medaug.errors import DataError

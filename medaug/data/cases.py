@@ -11,11 +11,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from medaug.data.records import Case
 from medaug.errors import ConfigError, SequenceError
 
 log = logging.getLogger(__name__)
-
-Case = dict[str, Any]
 
 
 def make_case(
@@ -33,20 +32,20 @@ def make_case(
     Args:
         series_uid: which DICOM series, where `image` is a folder of several.
     """
-    made = {
-        "case": case,
-        "patient": patient,
-        "scan": scan or case,
-        "image": str(image),
-        "label": str(label) if label is not None else None,
-        "channel": channel,
-    }
-    return made if series_uid is None else made | {"series_uid": series_uid}
+    return Case(
+        case=case,
+        patient=patient or "",
+        scan=scan or case,
+        image=str(image),
+        label=None if label is None else str(label),
+        channel=channel,
+        series_uid=series_uid,
+    )
 
 
 def source_stamps(case: Case) -> list[list[Any] | None]:
     """What changes when the image or the label changes on the disk, one of each there is; None for a missing file."""
-    paths = [Path(case[key]) for key in ("image", "label") if case.get(key) is not None]
+    paths = [Path(path) for path in (case.image, case.label) if path is not None]
     return [_stamp(path) if path.exists() else None for path in paths]
 
 

@@ -10,11 +10,13 @@ import logging
 import os
 import re
 import reprlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from medaug.data.atomic import read_json
-from medaug.data.cases import Case, choose_channel, make_case
+from medaug.data.cases import choose_channel, make_case
+from medaug.data.records import Case
 from medaug.data.suffixes import is_scan, stem_of
 from medaug.data.synthetic import provenance_of
 from medaug.errors import DataError
@@ -69,9 +71,9 @@ def find_datalist(root: Path, sequence: str | int | None) -> list[Case]:
         if case is None:
             unnamed[number] = image
         made = make_case(case or "", image, label, patient=patient, scan=_text(entry.get("scan")), channel=channel)
-        cases.append(_as_it_says(made, entry))
+        cases.append(replace(made, synthetic=provenance_of(entry)))
     for number, name in zip(unnamed, _names_of(list(unnamed.values()), source.parent), strict=True):
-        cases[number] |= {"case": name, "scan": cases[number]["scan"] or name}
+        cases[number] = replace(cases[number], case=name, scan=cases[number].scan or name)
     return cases
 
 
@@ -154,13 +156,8 @@ def _msd_case(source: Path, entry: dict[str, Any], channel: int | None) -> Case:
         channel = None
     if not _is_there(image):
         raise _missing(source, entry["image"])
-    return _as_it_says(make_case(case, image, label, patient=_text(entry.get("patient")), channel=channel), entry)
-
-
-def _as_it_says(case: Case, entry: dict[str, Any]) -> Case:
-    """The case, synthetic if its entry says so."""
-    found = provenance_of(entry)
-    return case if found is None else case | {"synthetic": found}
+    made = make_case(case, image, label, patient=_text(entry.get("patient")), channel=channel)
+    return replace(made, synthetic=provenance_of(entry))
 
 
 def _nnunet_cases(root: Path, channel: int | None) -> list[Case]:

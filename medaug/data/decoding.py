@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import nibabel
 import numpy as np
 
-from medaug.data.cases import Case
 from medaug.data.files import read_label, read_scan
 from medaug.data.fingerprints import fingerprints_of
 from medaug.data.grid import grid_of_spacing, on_grid_of, resample_classes, resample_image, resampled_affine
+from medaug.data.records import Case
 from medaug.data.unpacking import LIMIT, most_bytes
 from medaug.errors import ConfigError, DataError
 from medaug.orientation import turn_of
@@ -86,10 +86,10 @@ def decode(case: Case, options: Options) -> Decoded:
     facts["fingerprints"] = fingerprints_of(image)
     affine = turn.affine(affine, shape)
     stored_mm = spacing_of(affine, image.ndim)
-    grid = _wanted_grid(options, image.shape, stored_mm, case["image"])
+    grid = _wanted_grid(options, image.shape, stored_mm, case.image)
     if (size := 4 * math.prod((*grid, *image.shape[len(grid) :]))) > most_bytes():
         raise ConfigError(
-            f"grid_size or resample_mm: found a grid of {' × '.join(map(str, grid))} for {case['image']}, which takes "
+            f"grid_size or resample_mm: found a grid of {' × '.join(map(str, grid))} for {case.image}, which takes "
             f"{size:,} bytes; expected at most {most_bytes():,} ({LIMIT}). Ask for fewer, larger voxels."
         )
     if grid != image.shape[: len(grid)]:
@@ -98,9 +98,7 @@ def decode(case: Case, options: Options) -> Decoded:
         if label is not None:
             resampled = resample_classes(label, grid)
             if lost := sorted(set(np.unique(label).tolist()) - set(np.unique(resampled).tolist()) - {0}):
-                log.warning(
-                    "%s: %s is too small for the grid %s and is lost", case["label"], _named(lost, options), grid
-                )
+                log.warning("%s: %s is too small for the grid %s and is lost", case.label, _named(lost, options), grid)
             label = resampled
     return Decoded(image, label, label_voxels, affine, stored_mm, facts)
 
@@ -132,18 +130,18 @@ def _read_pair(
     case: Case, options: Options
 ) -> tuple[np.ndarray, np.ndarray | None, dict[int, int], np.ndarray, dict[str, Any]]:
     """The checked image, its class numbers (uint8, or None), the label's voxels by value, the affine, and the facts."""
-    scan = read_scan(case["image"], channel=case.get("channel"), series_uid=case.get("series_uid"))
+    scan = read_scan(case.image, channel=case.channel, series_uid=case.series_uid)
     image, affine = scan.as_tensor()[0].numpy(), scan.affine.numpy()
     if image.ndim < options.spatial_dims:
         raise DataError.about(
-            case["image"],
+            case.image,
             f"a 2-D image of shape {image.shape}",
             "a volume, because the method is 3-D",
             "Set spatial_dims to 2, or give volumes.",
         )
     if image.min() == image.max():
         raise DataError.about(
-            case["image"],
+            case.image,
             f"a constant image (all {image.min():g})",
             "an image with contrast",
             "Leave it out, or choose another `--sequence`.",
@@ -151,20 +149,20 @@ def _read_pair(
     if not scan.meta["spacing_known"]:
         spacing = options.spacing_mm or (1.0,) * image.ndim
         if len(spacing) != image.ndim:
-            raise ConfigError(f"spacing_mm has {len(spacing)} values; {case['image']} has {image.ndim} axes")
+            raise ConfigError(f"spacing_mm has {len(spacing)} values; {case.image} has {image.ndim} axes")
         affine = affine_of(tuple(spacing))
     facts: dict[str, Any] = {"source_dtype": scan.meta["dtype"]}
     if not scan.meta["spacing_known"] and options.spacing_mm is None:
         facts["length_unit"] = "px"
     if scan.meta["modality"] is not None:
         facts["source_modality"] = scan.meta["modality"]
-    if case.get("label") is None:
+    if case.label is None:
         return image, None, {}, affine, facts
-    label = on_grid_of(read_label(case["label"]), scan).as_tensor()[0].numpy()
-    check_is_label(label, image, case["label"], case["image"])
+    label = on_grid_of(read_label(case.label), scan).as_tensor()[0].numpy()
+    check_is_label(label, image, case.label, case.image)
     values, counts = values_in(label)
     voxels = dict(zip(values.tolist(), counts.tolist(), strict=True))
-    check_known_labels(voxels, options.known_labels, case["label"])
+    check_known_labels(voxels, options.known_labels, case.label)
     classes = _classes_of(label, options)
     facts["label_values"], facts["tumor_values"] = list(voxels), values_in(label[classes > 0])[0].tolist()
     return image, classes, voxels, affine, facts

@@ -1,10 +1,7 @@
-"""Recognises how a folder of images is laid out and lists its cases, as MONAI-style dicts.
+"""Recognises how a folder of images is laid out and lists its cases.
 
-A case is {"case": unique id, "patient": unit of every split, "scan": group whose intensities belong together,
-"image": path, "label": path or None, "channel": channel of a multi-channel file or None}, and "synthetic" where it is
-no real scan (`synthetic.py`). The cases come in natural
-order of their ids (`slice_2` before `slice_10`). Only names, JSON and DICOM headers are read here; images are opened in
-`files.py`.
+The cases come in natural order of their names (`slice_2` before `slice_10`). Only names, JSON and DICOM headers are
+read here; images are opened in `files.py`.
 """
 
 from __future__ import annotations
@@ -18,10 +15,11 @@ from pathlib import Path
 from medaug.data.atomic import read_json
 from medaug.data.bids import find_bids, is_bids
 from medaug.data.case_folders import find_brats, find_case_folders, is_brats, is_case_folders
-from medaug.data.cases import Case, choose_channel, make_case, natural_key
+from medaug.data.cases import choose_channel, make_case, natural_key
 from medaug.data.datalists import find_datalist, find_msd, is_datalist, is_msd
 from medaug.data.dicom.cases import LABELS, find_dicom_cases, images_below
 from medaug.data.paired_folders import find_paired_folders, is_paired_folders
+from medaug.data.records import Case
 from medaug.data.side_by_side import example_of, find_side_by_side, is_side_by_side
 from medaug.data.suffixes import TIFF, is_scan, stem_of, suffix_of
 from medaug.data.synthetic import with_provenance
@@ -73,7 +71,7 @@ def mixture_in(root: Path, layout: str, cases: list[Case]) -> str | None:
     if layout in LISTS or not root.is_dir():
         return None
     dicom, others = images_below(root)
-    read = {case["image"] for case in cases}
+    read = {case.image for case in cases}
     unread = others if layout == "dicom" else [file for file in dicom if str(file) not in read]
     if not (dicom and others and unread):
         return None
@@ -148,7 +146,7 @@ def _find_cases(root: Path, layout: str, sequence: Sequence) -> list[Case]:
     _check_unique(cases, root)
     if both := mixture_in(root, name, cases):
         log.warning("%s: %s.", root, both)
-    return sorted(with_provenance(cases), key=lambda case: natural_key(case["case"]))
+    return sorted(with_provenance(cases), key=lambda case: natural_key(case.case))
 
 
 def _find_lgg(root: Path, sequence: Sequence) -> list[Case]:
@@ -196,7 +194,7 @@ def _is_dicom(root: Path) -> bool:
 
 def _is_complete(layout: Layout, root: Path) -> bool:
     try:
-        return layout.matches(root) and any(case["label"] is not None for case in layout.find(root, None))
+        return layout.matches(root) and any(case.label is not None for case in layout.find(root, None))
     except SequenceError:
         return True
     except MedaugError:
@@ -231,14 +229,14 @@ def _is_lgg(root: Path) -> bool:
 def _check_unique(cases: list[Case], root: Path) -> None:
     seen: dict[str, str] = {}
     for case in cases:
-        if case["case"] in seen:
+        if case.case in seen:
             raise DataError.about(
                 root,
-                f"two cases named {case['case']} ({seen[case['case']]} and {case['image']})",
+                f"two cases named {case.case} ({seen[case.case]} and {case.image})",
                 "unique names",
                 'Rename one of them, or in a datalist give each entry its own "case".',
             )
-        seen[case["case"]] = case["image"]
+        seen[case.case] = case.image
 
 
 LAYOUTS: dict[str, Layout] = {

@@ -8,7 +8,8 @@ from __future__ import annotations
 from itertools import combinations
 from pathlib import Path
 
-from medaug.data.cases import Case, choose_sequence, make_case
+from medaug.data.cases import choose_sequence, make_case
+from medaug.data.records import Case
 from medaug.data.side_by_side import LABEL_WORDS
 from medaug.data.suffixes import is_scan, stem_of
 from medaug.errors import DataError

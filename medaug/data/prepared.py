@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ import torch
 from monai.data import MetaTensor
 
 from medaug.data.cache import open_array
+from medaug.data.records import PreparedCase
 from medaug.errors import DataError
 from medaug.orientation import LPS, turn_of
 from medaug.volumes import SPACING_TOLERANCE, Window, length_unit
@@ -43,48 +44,59 @@ class View:
     """A place in a prepared data set.
 
     Attributes:
-        entry: the prepared datalist entry.
+        case: the prepared case.
         level: slice index, or None for a whole picture or volume.
         tumor_voxels: in this view.
         relative_level: `level` over the number of slices, 0 where there are none.
     """
 
-    entry: dict[str, Any]
+    case: PreparedCase
     level: int | None
     tumor_voxels: int
     relative_level: float = 0.0
 
     @property
     def patient(self) -> str:
-        return self.entry["patient"]
+        return self.case.patient
 
     @property
     def window(self) -> Window:
-        return Window.from_dict(self.entry["window"])
+        """The interval of the case's intensities that networks see.
+
+        Raises:
+            DataError: if the case has none yet.
+        """
+        if self.case.window is None:
+            raise DataError.about(
+                self.case.image, "no window", "a case that `prepare` has finished", "Prepare it again."
+            )
+        return self.case.window
+
+    @property
+    def entry(self) -> PreparedCase:
+        return self.case
 
     @property
     def name(self) -> str:
-        return self.entry["case"] if self.level is None else f"{self.entry['case']}-z{self.level:03d}"
+        return self.case.case if self.level is None else f"{self.case.case}-z{self.level:03d}"
 
     @property
     def spacing_mm(self) -> tuple[float, ...]:
-        spacing = tuple(self.entry["spacing_mm"])
-        return spacing[:2] if self.level is not None else spacing[: len(self.entry["shape"])]
+        return self.case.spacing_mm[:2] if self.level is not None else self.case.spacing_mm[: len(self.case.shape)]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        shape = tuple(self.entry["shape"])
-        return shape[:2] if self.level is not None else shape
+        return self.case.shape[:2] if self.level is not None else self.case.shape
 
     def raw(self, folder: Path, kind: str) -> np.ndarray:
         """The stored array of this view (`image` in the scan's own units, `label`, `organ`), not copied."""
-        array = open_array(folder, self.entry["arrays"][kind])
+        array = open_array(folder, self.case.arrays[kind])
         return array if self.level is None else array[..., self.level]
 
     @property
     def affine(self) -> np.ndarray:
         """(4, 4), voxels of this view to mm; a slice lies where its level does."""
-        affine = np.array(self.entry["affine"], dtype=np.float64)
+        affine = np.array(self.case.affine, dtype=np.float64)
         if self.level is not None:
             affine[:3, 3] += affine[:3, 2] * self.level
         return affine
@@ -99,13 +111,13 @@ class View:
 
     def organ(self, folder: Path) -> np.ndarray:
         """Where tumors may lie (bool, *S); everywhere in a case without an organ."""
-        if "organ" not in self.entry["arrays"]:
+        if "organ" not in self.case.arrays:
             return np.ones(self.shape, dtype=bool)
         return np.asarray(self.raw(folder, "organ")) > 0
 
     def classes(self, folder: Path) -> np.ndarray:
         """Class numbers (uint8, *S), 0 where there is none; all 0 in an unlabelled case."""
-        if "label" not in self.entry["arrays"]:
+        if "label" not in self.case.arrays:
             return np.zeros(self.shape, dtype=np.uint8)
         return np.asarray(self.raw(folder, "label"))
 
@@ -125,12 +137,12 @@ class View:
         Raises:
             DataError: if several slices are asked of what is no slice of a volume.
         """
-        array = open_array(folder, self.entry["arrays"][kind])
+        array = open_array(folder, self.case.arrays[kind])
         region = (slice(None),) * len(self.shape) if region is None else region
         if self.level is None:
             if slices > 1:
                 raise DataError.about(
-                    self.entry["image"],
+                    self.case.image,
                     "a single picture",
                     f"a volume, because data.slices is {slices}",
                     "Set data.slices to 1, or give volumes.",
@@ -144,17 +156,17 @@ class View:
         return self.window.normalize(self.part(folder, "image", region, slices).astype(np.float32)).astype(np.float32)
 
 
-def views_of(entries: list[dict[str, Any]], folder: Path, spatial_dims: int) -> list[View]:
+def views_of(cases: Sequence[PreparedCase], folder: Path, spatial_dims: int) -> list[View]:
     """Every usable view of these cases, in order."""
     views: list[View] = []
-    for entry in entries:
-        shape, counts = tuple(entry["shape"]), _tumor_voxels(entry, folder)
+    for case in cases:
+        shape, counts = case.shape, _tumor_voxels(case, folder)
         if len(shape) == spatial_dims:
-            views.append(View(entry, None, int(counts.sum())))
+            views.append(View(case, None, int(counts.sum())))
             continue
-        inside = _organ_fraction(entry, folder, shape)
+        inside = _organ_fraction(case, folder)
         views += [
-            View(entry, z, int(counts[z]), z / shape[-1])
+            View(case, z, int(counts[z]), z / shape[-1])
             for z in range(shape[-1])
             if inside[z] >= ORGAN_PIXELS_LEAST or counts[z]
         ]
@@ -167,19 +179,18 @@ def filled_up(image: np.ndarray, size: Sequence[int] | None, value: float = -1.0
     return np.pad(image, [*missing, *[(0, 0)] * (image.ndim - len(missing))], constant_values=value)
 
 
-def without_labels(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def without_labels(cases: Sequence[PreparedCase]) -> list[PreparedCase]:
     """The same cases as if they were not labelled: no view of them can read a label, or be there because of one."""
     return [
-        entry | {"arrays": {kind: name for kind, name in entry["arrays"].items() if kind != "label"}}
-        for entry in entries
+        replace(case, arrays={kind: name for kind, name in case.arrays.items() if kind != "label"}) for case in cases
     ]
 
 
-def _tumor_voxels(entry: dict[str, Any], folder: Path) -> np.ndarray:
+def _tumor_voxels(case: PreparedCase, folder: Path) -> np.ndarray:
     """By index along the last axis; none in an unlabelled case."""
-    if "label" not in entry["arrays"]:
-        return np.zeros(entry["shape"][-1], dtype=int)
-    label = np.asarray(open_array(folder, entry["arrays"]["label"]))
+    if "label" not in case.arrays:
+        return np.zeros(case.shape[-1], dtype=int)
+    label = np.asarray(open_array(folder, case.arrays["label"]))
     return np.count_nonzero(label.reshape(-1, label.shape[-1]), axis=0)
 
 
@@ -195,7 +206,7 @@ def common_spacing_mm(views: list[View]) -> tuple[float, ...]:
     if off.max() > SPACING_TOLERANCE:
         view = views[int(off.argmax())]
         raise DataError.about(
-            view.entry["image"],
+            view.case.image,
             f"a voxel size of {_text(view.spacing_mm, [view])}",
             f"about {_text(common, views)}, as in most cases",
             "Resample the scans to one voxel size (data.resample_mm, not grid_size), or train on those that share one.",
@@ -205,17 +216,17 @@ def common_spacing_mm(views: list[View]) -> tuple[float, ...]:
 
 def common_axes(views: list[View]) -> str:
     """Of the scans that most of these views are from, slices last (see `orientation`); "LPS" of pictures."""
-    scans = [view.entry for view in views if len(view.entry["shape"]) == 3]
-    found = Counter(turn_of(np.array(entry["affine"]), 3).axes for entry in scans)
+    scans = [view.case for view in views if len(view.case.shape) == 3]
+    found = Counter(turn_of(np.array(case.affine), 3).axes for case in scans)
     return found.most_common(1)[0][0] if found else LPS
 
 
 def _text(spacing: Any, views: list[View]) -> str:
-    return " × ".join(f"{s:.3g}" for s in spacing) + f" {length_unit(*(view.entry for view in views))}"
+    return " × ".join(f"{s:.3g}" for s in spacing) + f" {length_unit(*(view.case for view in views))}"
 
 
-def _organ_fraction(entry: dict[str, Any], folder: Path, shape: tuple[int, ...]) -> np.ndarray:
-    if "organ" not in entry["arrays"]:
-        return np.ones(shape[-1])
-    organ = np.asarray(open_array(folder, entry["arrays"]["organ"]))
-    return organ.reshape(-1, shape[-1]).mean(axis=0)
+def _organ_fraction(case: PreparedCase, folder: Path) -> np.ndarray:
+    if "organ" not in case.arrays:
+        return np.ones(case.shape[-1])
+    organ = np.asarray(open_array(folder, case.arrays["organ"]))
+    return organ.reshape(-1, case.shape[-1]).mean(axis=0)

@@ -1,26 +1,90 @@
-"""Which cases of a data set are synthetic, and whom they were made from.
+"""Which cases of a data set are synthetic, and whom they were made from; and the record of one that a run makes.
 
-A case of a real scan has no "synthetic"; of another, `case["synthetic"]` holds "made_from" (patients, and fingerprints
-of their scans: the parent's, and those of whoever's lesion was pasted) and "trained_on" (patients that the generator
-learnt from), or nothing where neither is known. It is read from datalists and `dataset.json` as `medaug export` writes
-them, from a run's own `synthetic/datalist.json`, and from BIDS sidecars; the names that an export gives tell it too.
+A `Case` of a real scan has no `synthetic`; that of another holds "made_from" (patients, and fingerprints of their
+scans: the parent's, and those of whoever's lesion was pasted) and "trained_on" (patients that the generator learnt
+from), or nothing where neither is known. It is read from datalists and `dataset.json` as `medaug export` writes them,
+from a run's own `synthetic/datalist.json`, and from BIDS sidecars; the names that an export gives tell it too.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from medaug.data.atomic import read_json
-from medaug.data.cases import Case
+from medaug.data.records import Case, Provenance, Record
 from medaug.data.suffixes import stem_of
 from medaug.errors import DataError
+from medaug.volumes import Window
 
 KINDS = ("inserted", "removed", "translated")
 NAME = re.compile(rf"^synthetic-({'|'.join(KINDS)})-|_desc-synthetic(_|$)")
-Provenance = dict[str, list[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parent(Record):
+    """The view that a synthetic case was made from; `level` is its slice, None of a whole picture or volume."""
+
+    case: str
+    patient: str
+    level: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticCase(Record):
+    """One case that a run made, as its `synthetic/datalist.json` and `synthetic/records/` hold it.
+
+    Attributes:
+        kind: one of `KINDS`.
+        image, label, original: files relative to `synthetic/`; `original` is the view before an edit.
+        window: as of the view that it was made from, or of the domain that it was translated to.
+        lesions: what was inserted; "patient" is whose lesion was pasted, or None.
+        weights, training_patients, split_hash: what it was made with (see `models.weights`).
+        agreement, draws: of the quality gate, where it was asked: the accepted draw's, and how many there were.
+    """
+
+    case: str
+    patient: str
+    kind: str
+    image: str
+    label: str
+    original: str = ""
+    parent: Parent
+    window: Window
+    length_unit: str = "mm"
+    seed: int
+    lesions: tuple[dict[str, Any], ...]
+    weights: str
+    training_patients: tuple[str, ...]
+    split_hash: str
+    agreement: float | None = None
+    draws: int | None = None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> SyntheticCase:
+        found = super().from_json(values)
+        return replace(found, parent=Parent.from_json(values["parent"]))
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name, and the keys that a MONAI datalist has beside them."""
+        return super().to_json() | {"scan": self.case, "channel": None}
+
+    @property
+    def made_from(self) -> set[str]:
+        """The patients with a part in it: the parent's, and those whose lesions were pasted."""
+        return {self.parent.patient, *(lesion["patient"] for lesion in self.lesions)} - {None}
+
+
+def synthetic_cases(datalist: str | Path) -> list[SyntheticCase]:
+    """The cases of a run's `synthetic/datalist.json`.
+
+    Raises:
+        DataError: if it is missing, or no such list.
+    """
+    return [SyntheticCase.from_json(values) for values in read_json(datalist)["training"]]
 
 
 def provenance_of(entry: Mapping[str, Any]) -> Provenance | None:
@@ -43,15 +107,16 @@ def provenance_of(entry: Mapping[str, Any]) -> Provenance | None:
 def with_provenance(cases: list[Case]) -> list[Case]:
     """The same cases; those that only a file's name gives away are marked, by their sidecar where there is one."""
     return [
-        case | {"synthetic": _by_sidecar(Path(case["image"]))}
-        if "synthetic" not in case and NAME.search(stem_of(case["image"]))
+        replace(case, synthetic=_by_sidecar(Path(case.image)))
+        if case.synthetic is None and NAME.search(stem_of(case.image))
         else case
         for case in cases
     ]
 
 
-def is_synthetic(case: Mapping[str, Any]) -> bool:
-    return "synthetic" in case
+def is_synthetic(case: Case) -> bool:
+    """Whether a case is known to be no real scan."""
+    return case.synthetic is not None
 
 
 def _by_sidecar(image: Path) -> Provenance:

@@ -11,10 +11,12 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from medaug.data.atomic import read_json
-from medaug.data.cases import Case, natural_key
+from medaug.data.cases import natural_key
+from medaug.data.records import Case
 from medaug.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -83,16 +85,16 @@ def with_patients(cases: list[Case], root: Path, regex: str | None = None) -> li
         if file.exists():
             raise ConfigError(f"--patient-regex and {file} both say whose scan it is: leave out one of them")
         pattern = checked_regex(regex)
-        found = [case | {"patient": _found_in(case["patient"] or case["scan"], pattern, root)} for case in cases]
+        found = [replace(case, patient=_found_in(case.patient or case.scan, pattern, root)) for case in cases]
     elif file.exists():
         found = _listed(cases, file)
     else:
-        unnamed = [case["scan"] for case in cases if case["patient"] is None]
+        unnamed = [case.scan for case in cases if not case.patient]
         told = _told_by(unnamed)
         _say_what_was_grouped(told, root)
-        found = [case | {"patient": case["patient"] or told[case["scan"]]} for case in cases]
+        found = [replace(case, patient=case.patient or told[case.scan]) for case in cases]
     stated = regex is not None or file.exists()
-    for doubt in doubts_of((case["patient"] for case in found), stated=stated):
+    for doubt in doubts_of((case.patient for case in found), stated=stated):
         log.warning("%s: %s. If they are of one patient, %s.", root, doubt, REMEDY)
     return found
 
@@ -173,7 +175,7 @@ def _say_what_was_grouped(told: dict[str, str], root: Path) -> None:
 
 def _listed(cases: list[Case], file: Path) -> list[Case]:
     patients = read_json(file, dict, f"patients.json is {PATIENTS_JSON}.")
-    missing = [case["case"] for case in cases if case["case"] not in patients and case["scan"] not in patients]
+    missing = [case.case for case in cases if case.case not in patients and case.scan not in patients]
     if missing:
         raise DataError.about(
             file,
@@ -181,7 +183,7 @@ def _listed(cases: list[Case], file: Path) -> list[Case]:
             f"one for every case: {PATIENTS_JSON}",
             "Add them.",
         )
-    return [case | {"patient": str(patients.get(case["case"], patients.get(case["scan"])))} for case in cases]
+    return [replace(case, patient=str(patients.get(case.case, patients.get(case.scan)))) for case in cases]
 
 
 def _found_in(name: str, pattern: re.Pattern[str], root: Path) -> str:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
-from medaug.data.cases import Case
 from medaug.data.decoding import Decoded, Options, decode
 from medaug.data.files import read_label
+from medaug.data.records import Case
 from medaug.errors import DataError, MedaugError
 from medaug.lesions.geometry import component_voxels, diameter_of_voxels
 from medaug.volumes import Percentiles, spacing_of

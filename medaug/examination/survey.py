@@ -14,10 +14,10 @@ import numpy as np
 
 from medaug.config.data import modality_of
 from medaug.data.atomic import read_json
-from medaug.data.cases import Case
 from medaug.data.datalists import sequence_names
 from medaug.data.label_names import Tumors, label_names, tumors_of
 from medaug.data.layouts import LAYOUTS, find_cases, mixture_in, recognise
+from medaug.data.records import Case
 from medaug.data.synthetic import is_synthetic
 from medaug.errors import SequenceError
 from medaug.examination.scans import Refusal, ScanFacts, look_at

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from medaug.config import PipelineConfig
 from medaug.data.prepared import View, filled_up, views_of
+from medaug.data.records import PreparedCase
 from medaug.errors import DataError
 from medaug.evaluation.classification import ClassificationConfig, train_classifier, tumor_probability
 from medaug.evaluation.detection import Outlined, count_detections
@@ -63,7 +64,7 @@ class Downstream(ABC):
     real: ViewFolder
     synthetic: ViewFolder | None
     counterparts: ViewFolder
-    entries: list[dict[str, Any]]
+    entries: list[PreparedCase]
     folder: Path
     target: ViewFolder | None = None
     target_labelled: ViewFolder | None = None
@@ -169,7 +170,7 @@ class Downstream(ABC):
         """One network."""
 
     @abstractmethod
-    def scored(self, network: torch.nn.Module, patient: str, entries: list[dict[str, Any]]) -> PatientScores:
+    def scored(self, network: torch.nn.Module, patient: str, entries: list[PreparedCase]) -> PatientScores:
         """One patient's scores, from the patient's cases."""
 
     @abstractmethod
@@ -219,7 +220,7 @@ class Segmentation(Downstream):
         )
         return train_segmenter(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
 
-    def scored(self, network: torch.nn.Module, patient: str, entries: list[dict[str, Any]]) -> PatientScores:
+    def scored(self, network: torch.nn.Module, patient: str, entries: list[PreparedCase]) -> PatientScores:
         """Also counts the lesions that were found, and what was found beside them."""
         pairs = [self.segmented(network, entry) for entry in entries]
         classes = self.config.data.class_names
@@ -247,7 +248,7 @@ class Segmentation(Downstream):
     def table(self, cells: Sequence[PatientScores], patients: Sequence[str], metric: str) -> np.ndarray:
         return score_table(cells, patients, metric)
 
-    def segmented(self, network: torch.nn.Module, entry: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    def segmented(self, network: torch.nn.Module, entry: PreparedCase) -> tuple[np.ndarray, np.ndarray]:
         """(prediction, truth) of one case, class numbers at the shape it is stored in."""
         view = View(entry, None, 0)
         raw = np.array(view.raw(self.folder, "image"), np.float32)
@@ -332,7 +333,7 @@ class Classification(Downstream):
         )
         return train_classifier(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
 
-    def scored(self, network: torch.nn.Module, patient: str, entries: list[dict[str, Any]]) -> PatientScores:
+    def scored(self, network: torch.nn.Module, patient: str, entries: list[PreparedCase]) -> PatientScores:
         """The metrics of a patient alone are None where all slices are of one kind; all probabilities are kept."""
         probabilities, tumor = [], []
         for view in views_of(entries, self.folder, self.config.data.spatial_dims):

@@ -14,6 +14,7 @@ import numpy as np
 from medaug.audits.segmenter import frozen_segmenter
 from medaug.config import PipelineConfig
 from medaug.data.prepared import View
+from medaug.data.synthetic import SyntheticCase
 from medaug.errors import DataError
 from medaug.evaluation.frozen import FrozenSegmenter, agreement
 from medaug.evaluation.samples import ViewFolder
@@ -25,7 +26,7 @@ LEAST_AGREEMENT = 0.5
 DRAWS = 50
 """Of a case; where all of them are rejected, almost everything is."""
 
-Records = Sequence[dict[str, Any]]
+Records = Sequence[SyntheticCase]
 
 
 class QualityGate:

@@ -19,12 +19,14 @@ import numpy as np
 
 from medaug.config import PipelineConfig
 from medaug.config.files import load_config
-from medaug.data.atomic import JsonObject, read_json
+from medaug.data.atomic import read_json
 from medaug.data.cache import file_name
 from medaug.data.cases import natural_key
 from medaug.data.datalists import own_file
 from medaug.data.files import read_label, read_scan, write_scan
 from medaug.data.prepared import View
+from medaug.data.records import PreparedCase, prepared_cases
+from medaug.data.synthetic import SyntheticCase, synthetic_cases
 from medaug.errors import DataError, RunError
 from medaug.experiment.held_out import check_provenance
 from medaug.runs.folder import RunDir
@@ -153,7 +155,7 @@ def export_set(folder: Path) -> ExportSet:
     run = RunDir(folder)
     _check_synthesized(run)
     config, split = load_config(run.config, []), run.read_split()
-    records = read_json(run.synthetic / "datalist.json")["training"]
+    records = synthetic_cases(run.synthetic / "datalist.json")
     check_provenance(records, split)
     refuse_known(read_json(run.weights / "model.json"), run, split, f"weights {run.weights}")
     everyone = sorted([*split.train, *split.validation, *split.test], key=natural_key)
@@ -197,7 +199,7 @@ def _real_cases(run: RunDir, split: Split, numbers: dict[str, str]) -> Iterator[
     parts.update(dict.fromkeys(split.test, "test"))
     for prefix, datalist, folder in (("", run.datalist, run.prepared), ("target-", run.datalist_b, run.prepared_b)):
         unused = unlabelled = 0
-        for entry in read_json(datalist)["cases"] if datalist.exists() else []:
+        for entry in prepared_cases(datalist) if datalist.exists() else []:
             patient, labelled = entry["patient"], "label" in entry["arrays"]
             unused += patient not in parts
             if patient not in parts or (prefix and parts[patient] == "train"):
@@ -210,8 +212,8 @@ def _real_cases(run: RunDir, split: Split, numbers: dict[str, str]) -> Iterator[
                 logger.warning("%s: %d case(s) %s are not training cases", datalist, count, what)
 
 
-def _synthetic_cases(run: RunDir, records: list[JsonObject], numbers: dict[str, str]) -> Iterator[ExportCase]:
-    entries = {entry["case"]: entry for entry in read_json(run.datalist)["cases"]}
+def _synthetic_cases(run: RunDir, records: list[SyntheticCase], numbers: dict[str, str]) -> Iterator[ExportCase]:
+    entries = {entry["case"]: entry for entry in prepared_cases(run.datalist)}
     for record in records:
         parent, lesions = record["parent"], record["lesions"]
         patients = {parent["patient"], *(lesion["patient"] for lesion in lesions)} - {None}
@@ -234,13 +236,13 @@ def _synthetic_cases(run: RunDir, records: list[JsonObject], numbers: dict[str, 
         )
 
 
-def _read_prepared(entry: JsonObject, folder: Path) -> Volume:
+def _read_prepared(entry: PreparedCase, folder: Path) -> Volume:
     view = View(entry, None, 0)
     label = view.classes(folder) if "label" in entry["arrays"] else None
     return _with_third_axis(np.asarray(view.raw(folder, "image")), label, view, entry["source_dtype"])
 
 
-def _read_synthetic(run: RunDir, record: JsonObject, entry: JsonObject) -> Volume:
+def _read_synthetic(run: RunDir, record: SyntheticCase, entry: PreparedCase) -> Volume:
     """A synthetic case lies on the grid of its parent's entry, or on that of one slice of it."""
     image = read_scan(own_file(run.synthetic, record["image"]))
     label = read_label(own_file(run.synthetic, record["label"])).as_tensor()[0].numpy()

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from monai.data import MetaTensor
 
-from medaug.data.atomic import read_json
 from medaug.data.datalists import own_file
 from medaug.data.files import read_label, read_scan
 from medaug.data.prepared import View
 from medaug.data.suffixes import PICTURES, suffix_of
+from medaug.data.synthetic import SyntheticCase, synthetic_cases
 from medaug.report import ReportPage, Section, render
 from medaug.report.viewer import EncodedCase, Shown, Viewer, ViewerCase, encode, read_cases
 from medaug.runs.folder import RunDir
@@ -127,7 +127,7 @@ def is_oriented(path: str | Path) -> bool:
 def _synthetic_cases(run: RunDir, most: int) -> list[EncodedCase]:
     """The first synthetic cases of each kind beside their parents, where both are there."""
     path = run.synthetic / "datalist.json"
-    records = read_json(path)["training"] if path.exists() else []
+    records = synthetic_cases(path) if path.exists() else []
     shown = [
         record
         for record in records
@@ -140,7 +140,7 @@ def _synthetic_cases(run: RunDir, most: int) -> list[EncodedCase]:
     ]
 
 
-def _synthetic_case(record: dict[str, Any], folder: Path) -> ViewerCase:
+def _synthetic_case(record: SyntheticCase, folder: Path) -> ViewerCase:
     scans = [read_scan(own_file(folder, record[key])) for key in ("original", "image")]
     window = Window.from_dict(record["window"])
     before, after = (

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from medaug.data.atomic import read_json
-from medaug.data.cases import Case
 from medaug.data.fingerprints import holders_of
+from medaug.data.records import Case, PreparedCase, prepared_cases
 from medaug.data.synthetic import is_synthetic
 from medaug.errors import LeakageError, WeightsError
 from medaug.runs.folder import RunDir
@@ -24,7 +23,7 @@ NAMED = 5
 """Of pairs of patients, how many a message names."""
 
 
-def refuse_copies(entries: Sequence[dict[str, Any]], split: Split) -> None:
+def refuse_copies(entries: Sequence[PreparedCase], split: Split) -> None:
     """Refuses prepared cases of two patients in two parts of the split that share an image, or a slice of one.
 
     Two patients in one part who share one are told, and go on.
@@ -35,8 +34,8 @@ def refuse_copies(entries: Sequence[dict[str, Any]], split: Split) -> None:
     part_of = {patient: part for part in HELD_APART for patient in getattr(split, part)}
     across: dict[tuple[str, str], str] = {}
     within: dict[tuple[str, str], str] = {}
-    for numbers in holders_of(entry.get("fingerprints", []) for entry in entries):
-        by_patient = {entries[number]["patient"]: entries[number]["image"] for number in reversed(numbers)}
+    for numbers in holders_of(entry.fingerprints for entry in entries):
+        by_patient = {entries[number].patient: entries[number].image for number in reversed(numbers)}
         first_of = {part_of.get(patient, "unused"): patient for patient in reversed(by_patient)}
         for one, other in product(first_of.values(), by_patient):
             sides = [part_of.get(patient, "unused") for patient in (one, other)]
@@ -77,14 +76,14 @@ def refuse_known(facts: Mapping[str, Any], run: RunDir, split: Split, what: str)
 def contents_of(run: RunDir) -> dict[str, set[str]]:
     """The fingerprints of each patient's scans and slices, in both domains where there are two."""
     paths = [path for path in (run.datalist, run.datalist_b) if path.exists()]
-    return by_patient(entry for path in paths for entry in read_json(path)["cases"])
+    return by_patient(entry for path in paths for entry in prepared_cases(path))
 
 
-def by_patient(entries: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
+def by_patient(entries: Iterable[PreparedCase]) -> dict[str, set[str]]:
     """The fingerprints of these prepared cases, of each patient's together."""
     found: dict[str, set[str]] = defaultdict(set)
     for entry in entries:
-        found[entry["patient"]].update(entry.get("fingerprints", []))
+        found[entry.patient].update(entry.fingerprints)
     return dict(found)
 
 
@@ -101,9 +100,9 @@ def synthetic_to_train(cases: Iterable[Case], split: Split, contents: Mapping[st
     out: dict[str, int] = defaultdict(int)
     others = {*split.validation, *split.test, *split.unused}
     for case in filter(is_synthetic, cases):
-        made_from, trained_on = (case["synthetic"].get(key, []) for key in ("made_from", "trained_on"))
+        made_from, trained_on = ((case.synthetic or {}).get(key, []) for key in ("made_from", "trained_on"))
         parents, learnt = (set().union(*known_among(who, others, contents)) for who in (made_from, trained_on))
-        if not made_from or case["patient"] not in {*split.train, *others}:
+        if not made_from or case.patient not in {*split.train, *others}:
             out["nothing in the data says from which of its patients"] += 1
         elif parents:
             out[f"made from patients who do not train ({', '.join(sorted(parents))})"] += 1

@@ -15,7 +15,7 @@ from typing import Any
 
 from medaug.config.pipeline import SplitConfig
 from medaug.data.atomic import read_json
-from medaug.data.cases import Case
+from medaug.data.records import Case
 from medaug.errors import ConfigError, DataError, LeakageError
 from medaug.splits import PARTS, Split
 
@@ -40,10 +40,10 @@ def split_of_file(settings: SplitConfig, cases: Sequence[Case], wanted: Collecti
     assert settings.file is not None  # who asks has looked
     content = read_json(settings.file, object)
     if isinstance(content, list):
-        lists, of_cases = _fold(settings, content), {case["case"]: str(case["patient"]) for case in cases}
+        lists, of_cases = _fold(settings, content), {case.case: case.patient for case in cases}
     else:
         lists, of_cases = _parts(settings, content), {}
-    known = {str(case["patient"]): str(case["patient"]) for case in cases} | of_cases
+    known = {case.patient: case.patient for case in cases} | of_cases
     what = "case" if of_cases else "patient"
     for part, names in lists.items():
         if twice := sorted(name for name, count in Counter(names).items() if count > 1):

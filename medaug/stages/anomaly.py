@@ -20,6 +20,7 @@ from medaug.config import AnomalyConfig, PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json, write_text
 from medaug.data.cache import file_name
 from medaug.data.prepared import ORGAN_PIXELS_LEAST, View, ViewArrays, views_of
+from medaug.data.records import prepared_cases
 from medaug.data.tables import csv_text
 from medaug.evaluation.intervals import Interval
 from medaug.evaluation.pooled import Scored, auc_interval, check_kinds, pseudo_values, within_patient
@@ -68,7 +69,7 @@ def anomaly(config: PipelineConfig, run: RunDir, weights: Path | None = None) ->
 
 def _anomaly(config: PipelineConfig, run: RunDir, weights: Path, split: Split) -> None:
     patients = split.test if config.evaluation.patients == "test" else split.validation
-    entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in patients]
+    entries = [entry for entry in prepared_cases(run.datalist) if entry["patient"] in patients]
     views = views_of(entries, run.prepared, config.data.spatial_dims)
     mine = {patient: [view for view in views if view.patient == patient] for patient in patients}
     check_kinds([np.concatenate([_tumor_by_level(view, run) for view in members]) for members in mine.values()])

@@ -22,6 +22,7 @@ from medaug.audits.measures.probe import MIN_PATIENTS, lesion_probe
 from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json
 from medaug.data.prepared import View
+from medaug.data.records import prepared_cases
 from medaug.figures.pictures import Picture, picture_grid
 from medaug.report.viewer import EncodedCase, encode, write_cases
 from medaug.report.viewing import SHOWN, case_of_view
@@ -60,7 +61,7 @@ def _audit(config: PipelineConfig, run: RunDir) -> None:
     write_cases(run.audit / "viewer.json", cases)
     figures = _figures(material)
     held_out = {*material.split.validation, *material.split.test}
-    entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in held_out]
+    entries = [entry for entry in prepared_cases(run.datalist) if entry["patient"] in held_out]
     if (continuity := across_slices(config.audit, entries, run.prepared, material.weights)) is not None:
         figures["z_consistency"] = continuity
     write_json(run.audit / "realism.json", figures)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.data.prepared import views_of
+from medaug.data.records import prepared_cases
+from medaug.data.synthetic import SyntheticCase, synthetic_cases
 from medaug.evaluation.samples import ViewFolder, say_sample_size
 from medaug.experiment.arms import arms_of, check_arms, refuse_own_arms
 from medaug.experiment.cells import made_of, trained_cells
@@ -40,19 +41,20 @@ def evaluate(config: PipelineConfig, run: RunDir) -> bool:
         LeakageError: if the synthetic cases or the weights were made from validation or test patients.
     """
     check_arms(config)
-    synthetic = read_json(run.synthetic / "datalist.json")
+    synthetic = synthetic_cases(run.synthetic / "datalist.json")
     drawn = config.synthesis.model_dump(mode="json", include=INSERTED)
     online = [read_json(run.weights / "model.json")["sha256"], drawn]
-    inputs = [essential(config.evaluation), data_print(run.datalist), fingerprint(synthetic), online]
+    made = fingerprint([case.to_json() for case in synthetic])
+    inputs = [essential(config.evaluation), data_print(run.datalist), made, online]
     source = made_of(config.evaluation, *inputs[1:])
 
     def work() -> None:
-        _evaluate(config, run, synthetic["training"], source)
+        _evaluate(config, run, synthetic, source)
 
     return run_stage(run, "evaluate", inputs, [run.evaluation], work, keep=True)
 
 
-def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]], source: str) -> None:
+def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[SyntheticCase], source: str) -> None:
     split = run.read_split()
     _check_leakage(run, split, synthetic)
     settings, arms = config.evaluation, arms_of(config.evaluation)
@@ -74,13 +76,13 @@ def evaluated_cell(config: PipelineConfig, run: RunDir, arm: str, seed: int, pat
     split = run.read_split()
     kind, synthetic = arms_of(config.evaluation)[arm], []
     if kind.synthetic:
-        synthetic = read_json(run.synthetic / "datalist.json")["training"]
+        synthetic = synthetic_cases(run.synthetic / "datalist.json")
         _check_leakage(run, split, synthetic)
     task = _task(config, run, split, held_out_patients(config.evaluation, split), synthetic)
     return task.cell(arm, kind, seed, partial(keep_failures, failures_path(path), task))
 
 
-def _check_leakage(run: RunDir, split: Split, synthetic: list[dict[str, Any]]) -> None:
+def _check_leakage(run: RunDir, split: Split, synthetic: list[SyntheticCase]) -> None:
     """Neither the synthetic cases nor the weights, which insert online, may come from a held-out patient."""
     check_provenance(synthetic, split)
     refuse_known(read_json(run.weights / "model.json"), run, split, f"weights {run.weights}")
@@ -96,7 +98,7 @@ def check_patients(config: PipelineConfig, run: RunDir) -> None:
     split = run.read_split()
     refuse_own_arms(config.evaluation, run, split)
     held_out = held_out_patients(config.evaluation, split)
-    views = views_of(read_json(run.datalist)["cases"], run.prepared, config.data.spatial_dims)
+    views = views_of(prepared_cases(run.datalist), run.prepared, config.data.spatial_dims)
     real = ViewFolder([view for view in views if view.patient in split.train], run.prepared)
     scored = {patient: [view for view in views if view.patient == patient] for patient in held_out}
     DOWNSTREAM[config.evaluation.task].check(real, scored, config.evaluation.patch_size)
@@ -104,11 +106,11 @@ def check_patients(config: PipelineConfig, run: RunDir) -> None:
 
 
 def _task(
-    config: PipelineConfig, run: RunDir, split: Split, held_out: tuple[str, ...], synthetic: list[dict[str, Any]]
+    config: PipelineConfig, run: RunDir, split: Split, held_out: tuple[str, ...], synthetic: list[SyntheticCase]
 ) -> Downstream:
     """The configured task on this run's patients; classification also learns from removals and counterparts."""
     refuse_own_arms(config.evaluation, run, split)
-    entries, dims = read_json(run.datalist)["cases"], config.data.spatial_dims
+    entries, dims = prepared_cases(run.datalist), config.data.spatial_dims
     real = ViewFolder(views_of([e for e in entries if e["patient"] in split.train], run.prepared, dims), run.prepared)
     kind = DOWNSTREAM[config.evaluation.task]
     inserted = [record for record in synthetic if record["kind"] == "inserted"]
@@ -127,7 +129,7 @@ def _task(
     )
 
 
-def _accepted(config: PipelineConfig, synthetic: list[dict[str, Any]], written: ViewFolder | None) -> ViewFolder | None:
+def _accepted(config: PipelineConfig, synthetic: list[SyntheticCase], written: ViewFolder | None) -> ViewFolder | None:
     """Those written cases that the quality gate accepts, where it is asked."""
     if written is None or not is_judged(config):
         return None

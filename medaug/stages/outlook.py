@@ -7,9 +7,8 @@ from pathlib import Path
 
 from medaug.config import PipelineConfig
 from medaug.config.data import DataConfig
-from medaug.data.atomic import read_json
-from medaug.data.cases import Case
 from medaug.data.layouts import find_cases
+from medaug.data.records import Case, prepared_cases
 from medaug.errors import MedaugError
 from medaug.evaluation.statistics import LEAST_SEEDS, lacking, least_patients
 from medaug.experiment.arms import arms_of, n_asked
@@ -58,7 +57,7 @@ def scored_patients(config: PipelineConfig, run: RunDir) -> int:
     names = _scored(config, run.read_split())
     if config.target is None or config.evaluation.task != "segmentation":
         return len(names)
-    tests = (read_json(path)["cases"] for path in (run.datalist, run.datalist_b))
+    tests = (prepared_cases(path) for path in (run.datalist, run.datalist_b))
     return min(len({e["patient"] for e in cases if "label" in e["arrays"]} & names) for cases in tests)
 
 
@@ -70,8 +69,8 @@ def expected_patients(config: PipelineConfig) -> int | None:
             for name, data in (("data", config.data), ("target", config.target))
             if data is not None
         ]
-        labelled = [{case["patient"] for case in source.cases if case["label"] is not None} for source in sources]
-        everyone = {case["patient"] for source in sources for case in source.cases}
+        labelled = [{case.patient for case in source.cases if case.label is not None} for source in sources]
+        everyone = {case.patient for source in sources for case in source.cases}
         used = everyone if config.domain == "ct" else labelled[0]  # there scans without a label train, too
         names = _scored(config, split_of(config, sources, used))
     except (MedaugError, OSError):
@@ -90,4 +89,4 @@ def _cases(data: DataConfig) -> list[Case]:
     if data.root is not None:
         return find_cases(data.root, layout=data.layout, sequence=data.sequence)
     names = [f"phantom-{number:03d}" for number in range(data.phantoms.patients)]
-    return [{"case": name, "patient": name, "label": name} for name in names]
+    return [Case(case=name, patient=name, scan=name, image=name, label=name, channel=None) for name in names]

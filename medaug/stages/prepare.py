@@ -11,7 +11,7 @@ import hashlib
 import logging
 import shutil
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,12 +21,13 @@ from medaug.config import PipelineConfig
 from medaug.config.data import DataConfig
 from medaug.data.atomic import read_json, write_json
 from medaug.data.cache import Unreadable, open_array, prepare_cases, store_array
-from medaug.data.cases import Case, source_stamps
+from medaug.data.cases import source_stamps
 from medaug.data.label_names import Tumors, label_names, tumors_of
 from medaug.data.layouts import find_cases, recognise
 from medaug.data.opening import read_file
 from medaug.data.phantom_folder import write_phantoms
 from medaug.data.prepared import View, common_spacing_mm
+from medaug.data.records import Case, PreparedCase, prepared_cases
 from medaug.data.synthetic import is_synthetic
 from medaug.data.visits import REMEDY, doubts_between
 from medaug.errors import ConfigError, DataError, LeakageError
@@ -38,7 +39,6 @@ from medaug.runs.provenance import by_patient, refuse_copies, synthetic_to_train
 from medaug.runs.split_file import among, split_of_file
 from medaug.splits import PARTS, Split, checked_parts, fold_patients, split_patients, with_labelled
 from medaug.training.patches import check_one_size
-from medaug.volumes import Window
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def prepare(config: PipelineConfig, run: RunDir) -> bool:
     sources = [Source("data", config.data, _find(config.data, run), run.prepared)]
     if config.target is not None:
         sources.append(Source("target", config.target, _find(config.target, run), run.prepared_b))
-        for doubt in doubts_between(*({case["patient"] for case in source.cases} for source in sources)):
+        for doubt in doubts_between(*({case.patient for case in source.cases} for source in sources)):
             logger.warning("data and target: %s. If they are of one patient, %s.", doubt, REMEDY)
     if config.split.file is not None:
         _own_split(config, sources)  # not after an hour of reading
@@ -75,7 +75,7 @@ def prepare(config: PipelineConfig, run: RunDir) -> bool:
 
 
 def _inputs(source: Source) -> list[Any]:
-    stamps = [[case["case"], case["patient"], *source_stamps(case)] for case in source.cases]
+    stamps = [[case.case, case.patient, *source_stamps(case)] for case in source.cases]
     return [essential(source.data), source.data.skip_unreadable, stamps]
 
 
@@ -97,48 +97,46 @@ def _prepare(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None
     split = _split(config, run, sources, [entry for entries, _ in prepared for entry in entries])
     contents = by_patient(entry for entries, _ in prepared for entry in entries)
     for source, (entries, unreadable) in zip(sources, prepared, strict=True):
-        usable = [case for case in source.cases if case["label"] is not None or config.domain != "tumor"]
+        usable = [case for case in source.cases if case.label is not None or config.domain != "tumor"]
         if made := synthetic_to_train(usable, split, contents):
             tumors = _tumors(source, run).values if config.domain == "tumor" else source.data.tumor_labels
             more, left_out = _decoded(source, made, tumors)
             entries += more
             unreadable += left_out
     refuse_copies([entry for entries, _ in prepared for entry in entries], split)
-    _check_grid(config, [e for entries, _ in prepared for e in entries if e["patient"] in split.train])
+    _check_grid(config, [e for entries, _ in prepared for e in entries if e.patient in split.train])
     for source, (entries, unreadable) in zip(sources, prepared, strict=True):
-        _add_windows(source, entries)
-        _add_organs(source, entries, whole_body=config.domain == "ct")
-        for entry in entries:
-            entry["content"] = _content_hash(entry, source.folder)
-        found = {"cases": entries, "unreadable": [asdict(item) for item in unreadable]}
+        entries = _with_organs(source, _with_windows(source, entries), whole_body=config.domain == "ct")
+        entries = [replace(entry, content=_content_hash(entry, source.folder)) for entry in entries]
+        found = {"cases": [entry.to_json() for entry in entries], "unreadable": [asdict(item) for item in unreadable]}
         write_json(source.folder / run.datalist.name, found)
     if not split.test:
         logger.warning("split.train is %g: all patients train or validate, none is left to test", config.split.train)
     write_json(run.split, split.to_dict())
 
 
-def _check_grid(config: PipelineConfig, trained: list[dict[str, Any]]) -> None:
+def _check_grid(config: PipelineConfig, trained: list[PreparedCase]) -> None:
     """Refuses scans to train on without one voxel size, or one size where they are read whole, before any training.
 
     Raises:
         DataError: naming one.
     """
     dims = config.data.spatial_dims
-    views = [View(entry, 0 if len(entry["shape"]) > dims else None, 0) for entry in trained]
+    views = [View(entry, 0 if len(entry.shape) > dims else None, 0) for entry in trained]
     common_spacing_mm(views)
     if config.crop.size is None:
         check_one_size(views)
 
 
-def _content_hash(entry: dict[str, Any], folder: Path) -> str:
+def _content_hash(entry: PreparedCase, folder: Path) -> str:
     """Of the prepared arrays: what was made from a scan or label that has changed since is made again."""
     digest = hashlib.sha256()
-    for name in sorted(entry["arrays"]):
-        digest.update(read_file(folder / entry["arrays"][name]))
+    for name in sorted(entry.arrays):
+        digest.update(read_file(folder / entry.arrays[name]))
     return digest.hexdigest()[:16]
 
 
-def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[str, Any]], list[Unreadable]]:
+def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[PreparedCase], list[Unreadable]]:
     """The decoded cases; with `with_labels` only labelled ones, of which one must hold a tumor."""
     data, cases = source.data, [case for case in source.cases if not is_synthetic(case)]
     if not cases:
@@ -149,7 +147,7 @@ def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[
             "Add those that they were made from.",
         )
     if with_labels:
-        cases = [case for case in cases if case["label"] is not None]
+        cases = [case for case in cases if case.label is not None]
         if not cases:
             raise DataError.about(
                 data.root or run.phantoms,
@@ -165,7 +163,7 @@ def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[dict[
 
 def _decoded(
     source: Source, cases: list[Case], tumor_labels: tuple[int, ...] | None
-) -> tuple[list[dict[str, Any]], list[Unreadable]]:
+) -> tuple[list[PreparedCase], list[Unreadable]]:
     """These cases of the source; what cannot be read is told, where it may be."""
     data = source.data
     with track("read scans", len(cases)) as tracker:
@@ -199,15 +197,15 @@ def _tumors(source: Source, run: RunDir, found: set[int] | None = None) -> Tumor
     )
 
 
-def _check_tumors(source: Source, run: RunDir, entries: list[dict[str, Any]]) -> None:
+def _check_tumors(source: Source, run: RunDir, entries: list[PreparedCase]) -> None:
     """Asks where nobody says which of the labels' values are tumor, and says which were taken where names do."""
     root = source.data.root or run.phantoms
-    tumors = _tumors(source, run, {value for entry in entries for value in entry["label_values"]})
+    tumors = _tumors(source, run, {value for entry in entries for value in entry.label_values})
     if tumors.undecided:
         raise ConfigError(f"{root}: {tumors.sentence}")
     if tumors.values is not None and tumors.sentence:
         logger.warning("%s: %s. Where that is wrong, set data.tumor_labels.", root, tumors.sentence)
-    if not any(open_array(source.folder, entry["arrays"]["label"]).any() for entry in entries):
+    if not any(open_array(source.folder, entry.arrays["label"]).any() for entry in entries):
         raise DataError.about(
             root,
             "no tumor voxel in any label",
@@ -219,13 +217,13 @@ def _check_tumors(source: Source, run: RunDir, entries: list[dict[str, Any]]) ->
 def _own_split(config: PipelineConfig, sources: list[Source]) -> Split:
     """What `split.file` says of everybody who can be in it."""
     cases = [case for source in sources for case in source.cases]
-    used = [case for case in cases if not is_synthetic(case) and (case["label"] or config.domain != "tumor")]
-    return split_of_file(config.split, cases, {case["patient"] for case in used})
+    used = [case for case in cases if not is_synthetic(case) and (case.label or config.domain != "tumor")]
+    return split_of_file(config.split, cases, {case.patient for case in used})
 
 
-def _split(config: PipelineConfig, run: RunDir, sources: list[Source], entries: list[dict[str, Any]]) -> Split:
+def _split(config: PipelineConfig, run: RunDir, sources: list[Source], entries: list[PreparedCase]) -> Split:
     try:
-        return split_of(config, sources, {entry["patient"] for entry in entries})
+        return split_of(config, sources, {entry.patient for entry in entries})
     except DataError as error:
         raise DataError(f"{config.data.root or run.phantoms}: {error}") from None
 
@@ -254,7 +252,7 @@ def _mend_split(config: PipelineConfig, run: RunDir, sources: list[Source]) -> b
     Raises:
         LeakageError: naming the patients.
     """
-    entries = [entry for source in sources for entry in read_json(source.folder / run.datalist.name)["cases"]]
+    entries = [entry for source in sources for entry in prepared_cases(source.folder / run.datalist.name)]
     made = _split(config, run, sources, entries).to_dict()
     try:
         found = checked_parts(read_json(run.split))
@@ -278,34 +276,38 @@ def _mend_split(config: PipelineConfig, run: RunDir, sources: list[Source]) -> b
     return False
 
 
-def _add_windows(source: Source, entries: list[dict[str, Any]]) -> None:
+def _with_windows(source: Source, entries: list[PreparedCase]) -> list[PreparedCase]:
     """One window a scan: the slices of one scan share it."""
     domain = source.data.domain("any")
-    scans: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    scans: dict[str, list[PreparedCase]] = defaultdict(list)
     for entry in entries:
-        scans[entry["scan"]].append(entry)
-    for members in scans.values():
-        arrays = [np.asarray(open_array(source.folder, e["arrays"]["image"])) for e in members]
-        window = domain.window_of(np.concatenate([a.reshape(-1) for a in arrays]), members[0]["image"])
+        scans[entry.scan].append(entry)
+    windows = {}
+    for scan, members in scans.items():
+        arrays = [np.asarray(open_array(source.folder, e.arrays["image"])) for e in members]
+        windows[scan] = domain.window_of(np.concatenate([a.reshape(-1) for a in arrays]), members[0].image)
         lowest = min(float(array.min()) for array in arrays)
-        source.data.check_modality(source.name, members[0]["image"], lowest, members[0].get("source_modality"))
-        for entry in members:
-            entry["window"] = window.to_dict()
+        source.data.check_modality(source.name, members[0].image, lowest, members[0].source_modality)
+    return [replace(entry, window=windows[entry.scan]) for entry in entries]
 
 
-def _add_organs(source: Source, entries: list[dict[str, Any]], *, whole_body: bool) -> None:
+def _with_organs(source: Source, entries: list[PreparedCase], *, whole_body: bool) -> list[PreparedCase]:
     """Where lesions may lie, or with `whole_body` what is translated: skin and skull too."""
+    found = []
     with track("find bodies" if whole_body else "find organs", len(entries)) as tracker:
         for entry in entries:
-            image = np.asarray(open_array(source.folder, entry["arrays"]["image"]), dtype=np.float32)
-            window, spacing_mm = Window.from_dict(entry["window"]), tuple(entry["spacing_mm"])[: image.ndim]
+            view = View(entry, None, 0)
+            image = np.asarray(view.raw(source.folder, "image"), dtype=np.float32)
+            window, spacing_mm = view.window, view.spacing_mm
             organ = (
                 body_of(image, window, spacing_mm)
                 if whole_body
                 else find_organ(window.normalize(image), spacing_mm, margin_mm=source.data.organ_margin_mm)
             )
-            entry["arrays"]["organ"] = store_array(source.folder, f"{entry['case']}.organ", organ.astype(np.uint8))
+            stored = store_array(source.folder, f"{entry.case}.organ", organ.astype(np.uint8))
+            found.append(replace(entry, arrays=entry.arrays | {"organ": stored}))
             tracker.advance()
+    return found
 
 
 def _class_values(data: DataConfig) -> tuple[tuple[int, ...], ...] | None:

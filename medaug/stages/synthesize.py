@@ -13,6 +13,7 @@ and `datalist.json` the accept rate; with `synthesis.gate` what is rejected is d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from medaug.data.atomic import read_json, write_json
 from medaug.data.datalists import own_file
 from medaug.data.files import write_scan
 from medaug.data.prepared import View, views_of
+from medaug.data.records import PreparedCase, prepared_cases
+from medaug.data.synthetic import Parent, SyntheticCase
 from medaug.errors import DataError, RunError
 from medaug.evaluation.samples import ViewFolder
 from medaug.experiment.edits import Edited, ViewEditor
@@ -33,7 +36,6 @@ from medaug.runs.folder import RunDir
 from medaug.runs.markers import essential, run_stage
 from medaug.runs.provenance import refuse_known
 from medaug.seeds import rng_of
-from medaug.volumes import length_unit
 
 STAGE = "synthesize"
 FILES = ("image", "label", "original")
@@ -86,7 +88,7 @@ def _synthesize(config: PipelineConfig, run: RunDir) -> None:
     jobs = synthesis_jobs(config, run)
     records = records_of(config, jobs, range(len(jobs)))
     figures = {"gate": gate_figures(config, records)} if is_judged(config) else {}
-    write_json(run.synthetic / "datalist.json", {"training": records, **figures})
+    write_json(run.synthetic / "datalist.json", {"training": [record.to_json() for record in records], **figures})
 
 
 def synthesis_jobs(config: PipelineConfig, run: RunDir) -> SynthesisJobs:
@@ -94,7 +96,7 @@ def synthesis_jobs(config: PipelineConfig, run: RunDir) -> SynthesisJobs:
     return SynthesisJobs(views_of(_training_entries(run), run.prepared, config.data.view_dims), run, config.synthesis)
 
 
-def records_of(config: PipelineConfig, jobs: SynthesisJobs, numbers: Sequence[int]) -> list[dict[str, Any]]:
+def records_of(config: PipelineConfig, jobs: SynthesisJobs, numbers: Sequence[int]) -> list[SyntheticCase]:
     """The records of these cases, in order; those that are not there are made.
 
     An error is raised only after its traceback is gone, and with it the loader: its workers have then stopped writing.
@@ -117,9 +119,9 @@ def records_of(config: PipelineConfig, jobs: SynthesisJobs, numbers: Sequence[in
     raise failure
 
 
-def _training_entries(run: RunDir) -> list[dict[str, Any]]:
+def _training_entries(run: RunDir) -> list[PreparedCase]:
     patients = read_json(run.split)["train"]
-    return [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in patients]
+    return [entry for entry in prepared_cases(run.datalist) if entry.patient in patients]
 
 
 class SynthesisJobs(Dataset):
@@ -136,12 +138,12 @@ class SynthesisJobs(Dataset):
     def __len__(self) -> int:
         return self.settings.insertions + self.removals
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> SyntheticCase:
         kind, number, path = self._case(index)
         if self.is_there(index):
-            return read_json(path)
+            return SyntheticCase.from_json(read_json(path))
         record = self._inserted(path.stem, index) if kind == "inserted" else self._removed(path.stem, number)
-        write_json(path, record)
+        write_json(path, record.to_json())
         return record
 
     def is_there(self, index: int) -> bool:
@@ -157,7 +159,7 @@ class SynthesisJobs(Dataset):
         kind, number = ("inserted", index) if inserting else ("removed", index - self.settings.insertions)
         return kind, number, self.run.synthetic / "records" / f"{kind}-{number:05d}.json"
 
-    def _inserted(self, name: str, index: int) -> dict[str, Any]:
+    def _inserted(self, name: str, index: int) -> SyntheticCase:
         """A draw that finds no room, or is rejected, moves on to the next view; the record says which was used."""
         rng = rng_of(self.settings.seed, index)
         roomless, draws, least = 0, 0, self.settings.gate
@@ -171,8 +173,7 @@ class SynthesisJobs(Dataset):
                 return self._write(name, "inserted", view, seed, edited)
             found, draws = self.judge(edited, view), draws + 1
             if least is None or found >= least:
-                judged = {"agreement": found, "draws": draws}
-                return self._write(name, "inserted", view, seed, edited, judged)
+                return replace(self._write(name, "inserted", view, seed, edited), agreement=found, draws=draws)
         if draws:
             raise self._rejected(name, draws)
         raise DataError(f"no room for a lesion in {TRIES} training views; lower data.organ_margin_mm")
@@ -188,40 +189,35 @@ class SynthesisJobs(Dataset):
             "segmenter longer (segmenter.updates)."
         )
 
-    def _removed(self, name: str, number: int) -> dict[str, Any]:
+    def _removed(self, name: str, number: int) -> SyntheticCase:
         view = self.with_tumor[number * len(self.with_tumor) // self.removals]
         return self._write(name, "removed", view, REMOVAL_SEED, self.editor.removed(view, REMOVAL_SEED))
 
-    def _write(
-        self, name: str, kind: str, view: View, seed: int, edited: Edited, judged: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        suffix = Path(view.entry["image"]).suffix.lower()
+    def _write(self, name: str, kind: str, view: View, seed: int, edited: Edited) -> SyntheticCase:
+        suffix = Path(view.case.image).suffix.lower()
         suffix = ".png" if suffix in PICTURES else ".nii.gz"
-        affine, dtype = view.affine, view.entry["source_dtype"]
+        affine, dtype = view.affine, view.case.source_dtype
         paths = {folder: f"{folder}/{name}{suffix}" for folder in ("images", "labels", "originals")}
         write_scan(self.run.synthetic / paths["images"], edited.image, affine, dtype)
         write_scan(self.run.synthetic / paths["labels"], edited.label, affine, "uint8")
         write_scan(self.run.synthetic / paths["originals"], edited.original, affine, dtype)
         facts = self.editor.weights.facts
-        return {
-            "case": name,
-            "patient": view.patient,
-            "scan": name,
-            "channel": None,
-            "kind": kind,
-            "image": paths["images"],
-            "label": paths["labels"],
-            "original": paths["originals"],
-            "parent": {"case": view.entry["case"], "patient": view.patient, "level": view.level},
-            "window": view.entry["window"],
-            "length_unit": length_unit(view.entry),
-            "seed": seed,
-            "lesions": edited.lesions,
-            "weights": facts["sha256"],
-            "training_patients": facts["training_patients"],
-            "split_hash": facts["split_hash"],
-            **(judged or {}),
-        }
+        return SyntheticCase(
+            case=name,
+            patient=view.patient,
+            kind=kind,
+            image=paths["images"],
+            label=paths["labels"],
+            original=paths["originals"],
+            parent=Parent(case=view.case.case, patient=view.patient, level=view.level),
+            window=view.window,
+            length_unit=view.case.length_unit,
+            seed=seed,
+            lesions=tuple(edited.lesions),
+            weights=facts["sha256"],
+            training_patients=tuple(facts["training_patients"]),
+            split_hash=facts["split_hash"],
+        )
 
 
 def _as_is(record: Any) -> Any:

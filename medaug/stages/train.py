@@ -15,6 +15,7 @@ from medaug.config import PipelineConfig
 from medaug.config.two_domains import segmenter_terms
 from medaug.data.atomic import read_json, write_json
 from medaug.data.prepared import View, common_axes, common_spacing_mm, views_of
+from medaug.data.records import prepared_cases
 from medaug.errors import DataError
 from medaug.figures.previews import Preview
 from medaug.lesions.prior import LesionExample, LesionPrior
@@ -100,7 +101,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
 
 def _tumor_material(config: PipelineConfig, run: RunDir, split: Split) -> Material:
     """Domain A healthy, B with tumors, both from the same scans."""
-    entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in split.train]
+    entries = [entry for entry in prepared_cases(run.datalist) if entry["patient"] in split.train]
     views = views_of(entries, run.prepared, config.data.spatial_dims)
     prior = _prior(config, run, views, common_spacing_mm(views))
     domains = config.data.domain("healthy"), config.data.domain("tumor")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.data.prepared import View, common_axes, common_spacing_mm, views_of
+from medaug.data.records import prepared_cases
 from medaug.errors import ConfigError
 from medaug.figures.previews import GanPreview, draw_latent_space
 from medaug.models.noise.dcgan import build_dcgan
@@ -36,7 +37,7 @@ def train_gan(config: PipelineConfig, run: RunDir) -> bool:
 def _train(config: PipelineConfig, run: RunDir) -> None:
     gan = build_dcgan(config.gan, _size(config), config.data.domain("crops"), seed=config.training.seed)
     split = run.read_split()
-    entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in split.train]
+    entries = [entry for entry in prepared_cases(run.datalist) if entry["patient"] in split.train]
     views = views_of(entries, run.prepared, config.data.spatial_dims)
     spacing_mm = common_spacing_mm(views)
     fit(gan, _samples(config, run, views), config.training, run.train_gan, preview=GanPreview(run.train_gan))

@@ -10,7 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medaug.data.prepared import View, filled_up
+from medaug.data.records import PreparedCase
 from medaug.errors import DataError
 from medaug.seeds import rng_of
 from medaug.training.patches import check_one_size
@@ -141,7 +142,7 @@ def registered_pairs(a: list[View], b: list[View], patients: Collection[str]) ->
     for patient in sorted(patients):
         for name_a, name_b in _matched(patient, sorted(cases_a[patient]), sorted(cases_b[patient])):
             views_a, views_b = cases_a[patient][name_a], cases_b[patient][name_b]
-            _check_registered(views_a[0].entry, views_b[0].entry)
+            _check_registered(views_a[0].case, views_b[0].case)
             partners = {view.level: view for view in views_b}
             pairs += [(view, partners[view.level]) for view in views_a if view.level in partners]
     return pairs
@@ -192,10 +193,9 @@ def _matched(patient: str, a: list[str], b: list[str]) -> list[tuple[str, str]]:
     return list(zip(a, b, strict=True))
 
 
-def _check_registered(a: dict[str, Any], b: dict[str, Any]) -> None:
+def _check_registered(a: PreparedCase, b: PreparedCase) -> None:
     remedy = "Register the two and resample one onto the other's grid, or train without pairs (pairing.paired=0)."
-    affines = np.array(a["affine"]), np.array(b["affine"])
-    check_same_grid(tuple(a["shape"]), tuple(b["shape"]), *affines, a["image"], b["image"], remedy)
+    check_same_grid(a.shape, b.shape, np.array(a.affine), np.array(b.affine), a.image, b.image, remedy)
 
 
 def _say_small(views: list[View], crop_size: tuple[int, ...]) -> None:

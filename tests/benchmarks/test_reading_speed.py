@@ -58,9 +58,9 @@ def test_a_second_epoch_never_decodes_gzip(benchmark, folder, tmp_path, monkeypa
     prepared = tmp_path / "prepared"
     entries, _ = prepare_cases(find_cases(folder), prepared, spatial_dims=2)
     for entry in entries:
-        entry["window"] = {"low": 0.0, "high": 1000.0, "unit": "au"}
+        entry.window = {"low": 0.0, "high": 1000.0, "unit": "au"}
     views = views_of(entries, prepared, 2)
-    decode = min(_timed(lambda: np.asanyarray(nib.load(entries[0]["image"]).dataobj)) for _ in range(3))
+    decode = min(_timed(lambda: np.asanyarray(nib.load(entries[0].image).dataobj)) for _ in range(3))
 
     def refused(*arguments: object, **options: object) -> None:
         raise AssertionError("a gzip file was opened")

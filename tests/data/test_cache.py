@@ -1,6 +1,7 @@
 """Cases are decoded once: checked, resampled with the right geometry, stored slice by slice."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -9,11 +10,13 @@ import pytest
 from PIL import Image
 
 from medaug.data import cache, decoding
+from medaug.data.atomic import read_json
 from medaug.data.cache import is_current, open_array, prepare_case, prepare_cases, store_array
 from medaug.data.cases import make_case
 from medaug.data.files import write_scan
 from medaug.data.grid import resample_image, resample_mask, resampled_affine
 from medaug.data.layouts import find_cases
+from medaug.data.records import Case, PreparedCase
 from medaug.errors import ConfigError, DataError
 
 AFFINE = np.array([[-1.0, 0, 0, 10], [0, -1.0, 0, 20], [0, 0, 2.5, -5], [0, 0, 0, 1]])
@@ -28,7 +31,7 @@ def write_case(folder: Path, name: str = "a", shape=(8, 6, 4), label_affine=AFFI
     return make_case(name, folder / f"{name}.nii.gz", folder / f"{name}_seg.nii.gz"), image, label
 
 
-def write_pictures(folder: Path, count: int, damaged: tuple[int, ...] = ()) -> list[dict]:
+def write_pictures(folder: Path, count: int, damaged: tuple[int, ...] = ()) -> list[Case]:
     rng, cases = np.random.RandomState(0), []
     for n in range(count):
         image, label = folder / f"s_{n}.tif", folder / f"s_{n}_mask.tif"
@@ -43,10 +46,11 @@ def write_pictures(folder: Path, count: int, damaged: tuple[int, ...] = ()) -> l
 def test_a_prepared_case_holds_raw_values_the_tumor_and_the_geometry(tmp_path):
     case, image, label = write_case(tmp_path)
     entry = prepare_case(case, tmp_path / "p", spatial_dims=3, tumor_labels=(4,))
-    assert {key: entry[key] for key in case} == case
-    assert entry["source_dtype"] == "int16" and entry["shape"] == [8, 6, 4] and entry["spacing_mm"] == [1.0, 1.0, 2.5]
-    np.testing.assert_allclose(entry["affine"], AFFINE)
-    stored, tumor = (open_array(tmp_path / "p", entry["arrays"][key]) for key in ("image", "label"))
+    assert {key: entry.to_json()[key] for key in case.to_json()} == case.to_json()
+    assert PreparedCase.from_json(read_json(tmp_path / "p" / "a.source.json")["entry"]) == entry
+    assert entry.source_dtype == "int16" and entry.shape == (8, 6, 4) and entry.spacing_mm == (1.0, 1.0, 2.5)
+    np.testing.assert_allclose(entry.affine, AFFINE)
+    stored, tumor = (open_array(tmp_path / "p", entry.arrays[key]) for key in ("image", "label"))
     assert isinstance(stored, np.memmap) and stored.dtype == np.float32 and tumor.dtype == np.uint8
     assert stored[:, :, 1].flags.f_contiguous and stored.flags.f_contiguous and not stored.flags.writeable
     np.testing.assert_array_equal(stored, image)
@@ -56,7 +60,7 @@ def test_a_prepared_case_holds_raw_values_the_tumor_and_the_geometry(tmp_path):
 def test_without_tumor_labels_every_value_but_zero_is_tumor(tmp_path):
     case, _, label = write_case(tmp_path)
     entry = prepare_case(case, tmp_path / "p", spatial_dims=2)
-    np.testing.assert_array_equal(open_array(tmp_path / "p", entry["arrays"]["label"]), label > 0)
+    np.testing.assert_array_equal(open_array(tmp_path / "p", entry.arrays["label"]), label > 0)
 
 
 def test_undeclared_label_values_are_refused(tmp_path):
@@ -68,8 +72,8 @@ def test_undeclared_label_values_are_refused(tmp_path):
 
 def test_a_case_without_label_has_no_label_array(tmp_path):
     case, _, _ = write_case(tmp_path)
-    entry = prepare_case({**case, "label": None}, tmp_path / "p", spatial_dims=3)
-    assert set(entry["arrays"]) == {"image"}
+    entry = prepare_case(replace(case, label=None), tmp_path / "p", spatial_dims=3)
+    assert set(entry.arrays) == {"image"}
 
 
 def test_image_and_label_on_different_grids_are_refused(tmp_path):
@@ -93,9 +97,9 @@ def test_a_label_with_its_axes_in_another_order_and_sense_lies_on_its_image(tmp_
     for new, old in enumerate(order):
         turn[old, new], turn[old, 3] = -1, label.shape[old] - 1
     image = nibabel.Nifti1Image(np.flip(label, (0, 1, 2)).transpose(order).copy(), AFFINE @ turn)
-    nibabel.save(image, case["label"])
+    nibabel.save(image, case.label)
     entry = prepare_case(case, tmp_path / "p", spatial_dims=2)
-    np.testing.assert_array_equal(open_array(tmp_path / "p", entry["arrays"]["label"]), (label > 0).squeeze())
+    np.testing.assert_array_equal(open_array(tmp_path / "p", entry.arrays["label"]), (label > 0).squeeze())
 
 
 def test_constant_images_and_pictures_in_3d_work_are_refused(tmp_path):
@@ -108,25 +112,25 @@ def test_constant_images_and_pictures_in_3d_work_are_refused(tmp_path):
 
 def test_pictures_take_the_given_spacing_and_one_millimetre_without(tmp_path):
     (case,) = write_pictures(tmp_path, 1)
-    assert prepare_case(case, tmp_path / "p", spatial_dims=2)["spacing_mm"] == [1.0, 1.0]
+    assert prepare_case(case, tmp_path / "p", spatial_dims=2).spacing_mm == (1.0, 1.0)
     entry = prepare_case(case, tmp_path / "p", spatial_dims=2, spacing_mm=(0.5, 0.75))
-    assert entry["spacing_mm"] == [0.5, 0.75] and entry["shape"] == [8, 6]
+    assert entry.spacing_mm == (0.5, 0.75) and entry.shape == (8, 6)
     with pytest.raises(ConfigError, match="spacing_mm has 3 values"):
         prepare_case(case, tmp_path / "p", spatial_dims=2, spacing_mm=(1.0, 1.0, 1.0))
     volume, _, _ = write_case(tmp_path)
-    assert prepare_case(volume, tmp_path / "p", spatial_dims=2, spacing_mm=(9.0, 9.0))["spacing_mm"][0] == 1.0
+    assert prepare_case(volume, tmp_path / "p", spatial_dims=2, spacing_mm=(9.0, 9.0)).spacing_mm[0] == 1.0
 
 
 def test_resampling_keeps_the_field_of_view_and_shifts_the_origin(tmp_path):
     case, _, _ = write_case(tmp_path)
     entry = prepare_case(case, tmp_path / "p", spatial_dims=2, grid_size=(4, 3))
-    assert entry["shape"] == [4, 3, 4] and entry["spacing_mm"] == [2.0, 2.0, 2.5]
+    assert entry.shape == (4, 3, 4) and entry.spacing_mm == (2.0, 2.0, 2.5)
     corner = np.array([-0.5, -0.5, 0, 1])
     far_old, far_new = np.array([7.5, 5.5, 0, 1]), np.array([3.5, 2.5, 0, 1])
-    new = np.array(entry["affine"])
+    new = np.array(entry.affine)
     np.testing.assert_allclose(new @ corner, AFFINE @ corner)
     np.testing.assert_allclose(new @ far_new, AFFINE @ far_old)
-    assert open_array(tmp_path / "p", entry["arrays"]["image"]).shape == (4, 3, 4)
+    assert open_array(tmp_path / "p", entry.arrays["image"]).shape == (4, 3, 4)
 
 
 @pytest.mark.parametrize("grid", [(16, 24), (11, 7), (64, 50)])
@@ -151,10 +155,10 @@ def test_image_mask_and_affine_stay_together_when_resampled(grid):
 def test_whole_volumes_are_resampled_with_their_mask_and_affine(tmp_path):
     case, image, _ = write_case(tmp_path)
     entry = prepare_case(case, tmp_path / "p", spatial_dims=3, grid_size=(4, 3, 2))
-    assert entry["shape"] == [4, 3, 2] and entry["spacing_mm"] == [2.0, 2.0, 5.0]
+    assert entry.shape == (4, 3, 2) and entry.spacing_mm == (2.0, 2.0, 5.0)
     near, far = np.array([-0.5, -0.5, -0.5, 1]), np.array([7.5, 5.5, 3.5, 1])
-    np.testing.assert_allclose(np.array(entry["affine"]) @ near, AFFINE @ near)
-    np.testing.assert_allclose(np.array(entry["affine"]) @ [3.5, 2.5, 1.5, 1], AFFINE @ far)
+    np.testing.assert_allclose(np.array(entry.affine) @ near, AFFINE @ near)
+    np.testing.assert_allclose(np.array(entry.affine) @ [3.5, 2.5, 1.5, 1], AFFINE @ far)
     ramp = np.broadcast_to(np.arange(8.0), (6, 6, 8))
     np.testing.assert_allclose(resample_image(ramp, (6, 6, 4))[..., 1:3], np.broadcast_to([2.5, 4.5], (6, 6, 2)))
     half = ramp >= 3
@@ -210,12 +214,12 @@ def test_a_case_is_decoded_again_when_files_options_or_arrays_change(tmp_path):
 
     entry = prepare()
     assert not is_current(case, folder, spatial_dims=3, tumor_labels=(1, 4))
-    assert not is_current({**case, "patient": "other"}, folder, **options)
-    status = os.stat(case["label"])
-    os.utime(case["label"], ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    assert not is_current(replace(case, patient="other"), folder, **options)
+    status = os.stat(case.label)
+    os.utime(case.label, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
     assert not is_current(case, folder, **options)
     entry = prepare()
-    array = folder / entry["arrays"]["label"]
+    array = folder / entry.arrays["label"]
     array.write_bytes(array.read_bytes()[:-5])
     assert not is_current(case, folder, **options)
     prepare()
@@ -244,7 +248,7 @@ def test_all_cases_keep_their_order_and_progress_is_told(tmp_path):
     prepared, unreadable = prepare_cases(
         cases, tmp_path / "p", workers=3, progress=lambda *done: calls.append(done), spatial_dims=2
     )
-    assert [entry["case"] for entry in prepared] == [case["case"] for case in cases] and unreadable == []
+    assert [entry.case for entry in prepared] == [case.case for case in cases] and unreadable == []
     assert calls == [(n, 7) for n in range(1, 8)]
     alone, _ = prepare_cases(cases, tmp_path / "q", workers=1, spatial_dims=2)
     assert alone == prepared
@@ -255,8 +259,8 @@ def test_the_first_unreadable_case_stops_or_all_are_reported(tmp_path):
     with pytest.raises(DataError, match=r"s_2\.tif"):
         prepare_cases(cases, tmp_path / "p", spatial_dims=2)
     prepared, unreadable = prepare_cases(cases, tmp_path / "p", skip_unreadable=True, spatial_dims=2)
-    assert [entry["case"] for entry in prepared] == ["s_0", "s_1", "s_3", "s_5"]
-    assert [item.path for item in unreadable] == [cases[2]["image"], cases[4]["image"]]
+    assert [entry.case for entry in prepared] == ["s_0", "s_1", "s_3", "s_5"]
+    assert [item.path for item in unreadable] == [cases[2].image, cases[4].image]
     assert "found a damaged" in unreadable[0].reason
     with pytest.raises(DataError, match="none of the 2 cases"):
         prepare_cases([cases[2], cases[4]], tmp_path / "p", skip_unreadable=True, spatial_dims=2)
@@ -264,9 +268,9 @@ def test_the_first_unreadable_case_stops_or_all_are_reported(tmp_path):
 
 def test_an_unreadable_label_is_the_file_at_fault(tmp_path):
     cases = write_pictures(tmp_path, 2)
-    Path(cases[0]["label"]).write_bytes(b"")
+    Path(cases[0].label).write_bytes(b"")
     _, unreadable = prepare_cases(cases, tmp_path / "p", skip_unreadable=True, spatial_dims=2)
-    assert [item.path for item in unreadable] == [cases[0]["label"]]
+    assert [item.path for item in unreadable] == [cases[0].label]
 
 
 @pytest.mark.parametrize(
@@ -282,19 +286,19 @@ def test_an_unreadable_label_is_the_file_at_fault(tmp_path):
 def test_a_working_voxel_size_is_met_as_nearly_as_the_field_of_view_allows(tmp_path, wanted_mm, shape, spacing_mm):
     case, _, _ = write_case(tmp_path)
     entry = prepare_case(case, tmp_path / "p", spatial_dims=2, resample_mm=wanted_mm)
-    assert entry["shape"] == shape and entry["resampled_from_mm"] == [1.0, 1.0, 2.5]
-    np.testing.assert_allclose(entry["spacing_mm"], spacing_mm)
+    assert entry.shape == tuple(shape) and entry.resampled_from_mm == (1.0, 1.0, 2.5)
+    np.testing.assert_allclose(entry.spacing_mm, spacing_mm)
     by_size = prepare_case(case, tmp_path / "q", spatial_dims=2, grid_size=tuple(shape[: len(wanted_mm)]))
     for kind in ("image", "label"):
-        arrays = [open_array(tmp_path / f, e["arrays"][kind]) for f, e in (("p", entry), ("q", by_size))]
+        arrays = [open_array(tmp_path / f, e.arrays[kind]) for f, e in (("p", entry), ("q", by_size))]
         np.testing.assert_array_equal(*arrays)
-    assert entry["affine"] == by_size["affine"]
+    assert entry.affine == by_size.affine
 
 
 def test_an_image_of_the_wanted_voxel_size_is_left_alone(tmp_path):
     case, image, _ = write_case(tmp_path)
     entry = prepare_case(case, tmp_path / "p", spatial_dims=2, resample_mm=(1.0, 1.0, 2.5))
-    np.testing.assert_array_equal(open_array(tmp_path / "p", entry["arrays"]["image"]), image)
+    np.testing.assert_array_equal(open_array(tmp_path / "p", entry.arrays["image"]), image)
     assert "resampled_from_mm" not in entry
 
 
@@ -308,14 +312,14 @@ def test_a_voxel_size_is_refused_where_it_means_nothing(tmp_path):
     with pytest.raises(ConfigError, match="resample_mm has 3 sizes.*picture"):
         prepare_case(picture, tmp_path / "p", spatial_dims=2, resample_mm=(1.0, 1.0, 1.0), spacing_mm=(1.0, 1.0))
     entry = prepare_case(picture, tmp_path / "p", spatial_dims=2, resample_mm=(1.0, 1.0), spacing_mm=(0.5, 0.5))
-    assert entry["shape"] == [4, 3] and entry["spacing_mm"] == [1.0, 1.0] and "length_unit" not in entry
+    assert entry.shape == (4, 3) and entry.spacing_mm == (1.0, 1.0) and entry.length_unit == "mm"
 
 
 def test_case_names_that_are_no_file_names_stay_apart(tmp_path):
     case, _, _ = write_case(tmp_path)
     names = ["site/a", "site:a", "../a"]
-    entries = [prepare_case({**case, "case": name}, tmp_path / "p", spatial_dims=3) for name in names]
-    paths = {entry["arrays"]["image"] for entry in entries}
+    entries = [prepare_case(replace(case, case=name), tmp_path / "p", spatial_dims=3) for name in names]
+    paths = {entry.arrays["image"] for entry in entries}
     assert len(paths) == 3 and all((tmp_path / "p" / path).is_file() and "/" not in path for path in paths)
 
 
@@ -334,7 +338,7 @@ def test_the_real_lgg_folder_reports_its_unreadable_files(tmp_path):
         pytest.skip(f"no real images at {root}")
     cases = find_cases(root, sequence="flair")
     prepared, unreadable = prepare_cases(cases, tmp_path, skip_unreadable=True, spatial_dims=2, grid_size=(32, 32))
-    refused = {path for case in cases for path in (case["image"], case["label"]) if not pillow_reads(path)}
+    refused = {path for case in cases for path in (case.image, case.label) if not pillow_reads(path)}
     assert refused and {item.path for item in unreadable} == refused
     assert len(prepared) + len(unreadable) == len(cases)
 

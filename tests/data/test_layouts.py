@@ -39,13 +39,13 @@ def test_volumes_come_back_as_written(tmp_path, layout, sequences):
     assert write_layout(written, tmp_path / "d", layout) == 3
     assert recognise(tmp_path / "d") == layout
     cases = find_cases(tmp_path / "d", sequence=sequences[-1])
-    assert [case["patient"] for case in cases] == ["patient_5", "patient_10", "patient_15"]
+    assert [case.patient for case in cases] == ["patient_5", "patient_10", "patient_15"]
     for case, record in zip(cases, written, strict=True):
-        scan, label = read_scan(case["image"], channel=case["channel"]), read_label(case["label"])
+        scan, label = read_scan(case.image, channel=case.channel), read_label(case.label)
         np.testing.assert_array_equal(scan.as_tensor()[0].numpy(), record.images[sequences[-1]])
         np.testing.assert_array_equal(label.as_tensor()[0].numpy(), record.label)
         np.testing.assert_allclose(scan.affine.numpy(), AFFINE)
-        assert case["scan"] == case["case"] == record.patient
+        assert case.scan == case.case == record.patient
 
 
 def test_lgg_slices_come_back_as_eight_bit_with_their_masks(tmp_path):
@@ -53,20 +53,20 @@ def test_lgg_slices_come_back_as_eight_bit_with_their_masks(tmp_path):
     assert write_layout(written, tmp_path / "d", "kaggle-lgg") == 3
     assert recognise(tmp_path / "d") == "kaggle-lgg"
     cases = find_cases(tmp_path / "d", sequence="post")
-    assert len(cases) == 12 and cases[0]["case"] == "patient_5_1" and cases[-1]["case"] == "patient_15_4"
-    assert cases[0]["channel"] == 2 and cases[0]["scan"] == cases[0]["patient"] == "patient_5"
-    image = read_scan(cases[1]["image"], channel=2).as_tensor()[0].numpy()
+    assert len(cases) == 12 and cases[0].case == "patient_5_1" and cases[-1]["case"] == "patient_15_4"
+    assert cases[0].channel == 2 and cases[0].scan == cases[0].patient == "patient_5"
+    image = read_scan(cases[1].image, channel=2).as_tensor()[0].numpy()
     assert np.corrcoef(image.ravel(), written[0].images["t1ce"][:, :, 1].ravel())[0, 1] > 0.99
-    filled = [read_scan(cases[1]["image"], channel=c).as_tensor() for c in (0, 1)]
+    filled = [read_scan(cases[1].image, channel=c).as_tensor() for c in (0, 1)]
     assert (filled[0] == filled[1]).all()  # no pre-contrast sequence: filled with FLAIR
-    np.testing.assert_array_equal(read_label(cases[1]["label"])[0].numpy(), written[0].label[:, :, 1] * 255)
+    np.testing.assert_array_equal(read_label(cases[1].label)[0].numpy(), written[0].label[:, :, 1] * 255)
 
 
 def test_lgg_leaves_out_blank_slices(tmp_path):
     record = next(records(("flair",)))
     record.images["flair"][:, :, 0] = 0
     write_layout([record], tmp_path / "d", "kaggle-lgg")
-    assert [case["case"] for case in find_cases(tmp_path / "d", sequence=1)] == [f"patient_5_{z}" for z in (2, 3, 4)]
+    assert [case.case for case in find_cases(tmp_path / "d", sequence=1)] == [f"patient_5_{z}" for z in (2, 3, 4)]
 
 
 def test_writing_refuses_a_folder_in_use_and_records_that_do_not_fit(tmp_path):
@@ -100,15 +100,15 @@ def test_newer_brats_names_and_visits(tmp_path):
         stem = f"BraTS-GLI-00007-{visit}"
         touch(tmp_path, *[f"{stem}/{stem}-{kind}.nii.gz" for kind in ("t2f", "t1c", "t1n", "t2w", "seg")])
     cases = find_cases(tmp_path, sequence="flair")
-    assert [case["case"] for case in cases] == ["BraTS-GLI-00007-000", "BraTS-GLI-00007-001"]
-    assert {case["patient"] for case in cases} == {"BraTS-GLI-00007"}  # more in test_visits.py
-    assert cases[0]["image"].endswith("-t2f.nii.gz") and cases[0]["label"].endswith("-seg.nii.gz")
+    assert [case.case for case in cases] == ["BraTS-GLI-00007-000", "BraTS-GLI-00007-001"]
+    assert {case.patient for case in cases} == {"BraTS-GLI-00007"}  # more in test_visits.py
+    assert cases[0].image.endswith("-t2f.nii.gz") and cases[0].label.endswith("-seg.nii.gz")
     assert find_cases(tmp_path, sequence="t1c") == find_cases(tmp_path, sequence="t1ce")
 
 
 def test_brats_in_grade_folders_and_an_incomplete_case(tmp_path):
     touch(tmp_path, "HGG/a/a_flair.nii.gz", "HGG/a/a_t1.nii.gz", "LGG/b/b_flair.nii.gz", "LGG/b/._b_t1.nii.gz")
-    assert [case["label"] for case in find_cases(tmp_path, sequence="flair")] == [None, None]
+    assert [case.label for case in find_cases(tmp_path, sequence="flair")] == [None, None]
     with pytest.raises(DataError, match="expected the sequence t1"):
         find_cases(tmp_path, sequence="t1")
     touch(tmp_path, "HGG/a/a_flair.nii")
@@ -118,7 +118,7 @@ def test_brats_in_grade_folders_and_an_incomplete_case(tmp_path):
 
 def test_lgg_images_without_mask_stay_and_masks_without_image_are_refused(tmp_path):
     touch(tmp_path, "p/p_1.tif", "p/p_1_mask.tif", "p/p_2.tif", "README.md")
-    assert [case["label"] is None for case in find_cases(tmp_path, sequence=0)] == [False, True]
+    assert [case.label is None for case in find_cases(tmp_path, sequence=0)] == [False, True]
     touch(tmp_path, "p/p_3_mask.tif")
     with pytest.raises(DataError, match=r"p_3_mask\.tif: found a mask without its image"):
         find_cases(tmp_path, sequence=0)
@@ -130,7 +130,7 @@ def test_the_decathlon_names_volumes_of_four_dimensional_files(tmp_path):
     description = {"modality": {"0": "FLAIR", "1": "T1w"}, "training": entries}
     (tmp_path / "dataset.json").write_text(json.dumps(description))
     cases = find_cases(tmp_path, sequence="t1w")
-    assert [case["case"] for case in cases] == ["b_9", "b_10"] and cases[0]["channel"] == 1
+    assert [case.case for case in cases] == ["b_9", "b_10"] and cases[0].channel == 1
     assert find_cases(tmp_path / "dataset.json", sequence="t1w") == cases
 
 
@@ -138,7 +138,7 @@ def test_nnunet_of_both_versions(tmp_path):
     touch(tmp_path, "imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz", "labelsTr/a.nii.gz")
     (tmp_path / "dataset.json").write_text(json.dumps({"channel_names": {"0": "T1", "1": "FLAIR"}}))
     (case,) = find_cases(tmp_path, sequence="FLAIR")
-    assert case["case"] == "a" and case["image"].endswith("a_0001.nii.gz") and case["channel"] is None
+    assert case.case == "a" and case.image.endswith("a_0001.nii.gz") and case.channel is None
     entry = {"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}
     old = {"modality": {"0": "T1", "1": "FLAIR"}, "training": [entry]}
     (tmp_path / "dataset.json").write_text(json.dumps(old))
@@ -202,13 +202,13 @@ def test_images_and_labels_match_by_name_and_take_patients_from_json(tmp_path, c
     touch(tmp_path, *[f"images/{p}_{n}.png" for p in "ab" for n in range(3)], "labels/a_1.tif", "images/.hidden.png")
     with caplog.at_level(logging.WARNING):
         cases = find_cases(tmp_path)
-    assert len(cases) == 6 == len({case["patient"] for case in cases})
+    assert len(cases) == 6 == len({case.patient for case in cases})
     assert "a_0, a_1 and 1 more share" in caplog.text and "patients.json" in caplog.text
-    assert {case["patient"] for case in find_cases(tmp_path, patient_regex="^(.)_")} == {"a", "b"}
-    assert [case["case"] for case in cases if case["label"]] == ["a_1"]
+    assert {case.patient for case in find_cases(tmp_path, patient_regex="^(.)_")} == {"a", "b"}
+    assert [case.case for case in cases if case.label] == ["a_1"]
     patients = {f"{p}_{n}": p for p in "ab" for n in range(3)}
     (tmp_path / "patients.json").write_text(json.dumps(patients))
-    assert {case["patient"] for case in find_cases(tmp_path)} == {"a", "b"}
+    assert {case.patient for case in find_cases(tmp_path)} == {"a", "b"}
     del patients["b_2"]
     (tmp_path / "patients.json").write_text(json.dumps(patients))
     with pytest.raises(DataError, match="no patient for b_2"):
@@ -264,23 +264,23 @@ def test_public_folders_are_read_as_downloaded(tmp_path, files, layout, sequence
     touch(tmp_path, *files.replace("batch 1", "batch-1").split())
     assert recognise(tmp_path) == layout
     found = find_cases(tmp_path, sequence=sequence)
-    assert [case["case"] for case in found] == cases.split() and all(case["label"] for case in found)
+    assert [case.case for case in found] == cases.split() and all(case.label for case in found)
 
 
 def test_a_mask_beside_mr_and_ct_is_the_body(tmp_path):
     touch(tmp_path, *[f"1BA00{n}/{kind}.nii.gz" for n in (1, 2) for kind in ("mr", "ct", "mask")])
     cases = find_cases(tmp_path, sequence="mr")
-    assert [(case["case"], case["label"]) for case in cases] == [("1BA001", None), ("1BA002", None)]
+    assert [(case.case, case.label) for case in cases] == [("1BA001", None), ("1BA002", None)]
 
 
 def test_files_of_one_name_in_a_datalist_are_told_apart_by_their_folders(tmp_path):
     touch(tmp_path, *[f"p{n}/{kind}.nii.gz" for n in (1, 2) for kind in ("mr", "ct")])
     path = write_datalist(tmp_path, {"image": "p1/mr.nii.gz"}, {"image": "p2/mr.nii.gz"})
-    assert [case["case"] for case in find_cases(path)] == ["p1", "p2"]
+    assert [case.case for case in find_cases(path)] == ["p1", "p2"]
     path = write_datalist(tmp_path, *[{"image": f"p{n}/{kind}.nii.gz"} for n in (1, 2) for kind in ("mr", "ct")])
     cases = find_cases(path)
-    assert [case["case"] for case in cases] == ["p1_ct", "p1_mr", "p2_ct", "p2_mr"]
-    assert [case["patient"] for case in cases] == ["p1", "p1", "p2", "p2"]
+    assert [case.case for case in cases] == ["p1_ct", "p1_mr", "p2_ct", "p2_mr"]
+    assert [case.patient for case in cases] == ["p1", "p1", "p2", "p2"]
 
 
 def test_a_folder_of_no_layout_shows_a_datalist_that_works(tmp_path):
@@ -289,7 +289,7 @@ def test_a_folder_of_no_layout_shows_a_datalist_that_works(tmp_path):
         find_cases(tmp_path)
     (tmp_path / "datalist.json").write_text(str(error.value)[str(error.value).index('{"training"') :])
     cases = find_cases(tmp_path)
-    assert [(case["patient"], Path(case["label"]).parts[-3:]) for case in cases] == [
+    assert [(case.patient, Path(case.label).parts[-3:]) for case in cases] == [
         (f"p{n}", ("masks", "deep", f"p{n}.png")) for n in (1, 2)
     ]
     touch(tmp_path / "up", "data/images/a.png", "data/labels/a.png")

@@ -20,10 +20,10 @@ def folder(tmp_path: Path) -> Path:
 def test_paired_folders_are_recognised_and_one_kind_is_chosen(folder):
     assert recognise(folder) == "paired-folders"
     cases = find_cases(folder, sequence="mri")
-    assert [case["case"] for case in cases] == ["p2-9", "p10-9", "p10-10"]
-    assert {case["patient"] for case in cases} == {case["scan"] for case in cases} == {"p2", "p10"}
-    assert all("/MRI/" in case["image"] and case["label"] is None for case in cases)
-    assert [case["case"] for case in find_cases(folder, sequence="CT")] == [case["case"] for case in cases]
+    assert [case.case for case in cases] == ["p2-9", "p10-9", "p10-10"]
+    assert {case.patient for case in cases} == {case.scan for case in cases} == {"p2", "p10"}
+    assert all("/MRI/" in case.image and case.label is None for case in cases)
+    assert [case.case for case in find_cases(folder, sequence="CT")] == [case.case for case in cases]
 
 
 def test_without_a_choice_the_kinds_are_listed(folder):

@@ -46,28 +46,28 @@ def test_clear_visits_are_one_patient_in_every_layout_and_it_is_said(tmp_path, l
     root = folder_of(tmp_path, layout, [name for names in VISITS.values() for name in names])
     sequence = "flair" if layout in ("brats", "kaggle-lgg") else None
     cases = find_cases(root, layout=layout, sequence=sequence)
-    found = {case["scan"]: case["patient"] for case in cases}
+    found = {case.scan: case.patient for case in cases}
     assert found == {name: patient for patient, names in VISITS.items() for name in names}
     assert f"{len(found)} scans are of {len(VISITS)} patients" in caplog.text
 
 
 def test_plainly_numbered_cases_stay_one_patient_each(tmp_path, caplog):
     cases = find_cases(folder_of(tmp_path, "msd", PLAIN))
-    assert {case["patient"] for case in cases} == set(PLAIN) and not caplog.text
+    assert {case.patient for case in cases} == set(PLAIN) and not caplog.text
     many = find_cases(folder_of(tmp_path / "many", "msd", [f"BRATS_{n:03d}" for n in range(30)]))
-    assert len({case["patient"] for case in many}) == 30 and not caplog.text
+    assert len({case.patient for case in many}) == 30 and not caplog.text
 
 
 @pytest.mark.parametrize("names", [("x1_1 x1_2 x2_1 x2_2"), ("x1_a x1_b x2_a x2_b"), ("x1L x1R x2"), ("x1 x1_old x2")])
 def test_names_that_only_look_like_visits_are_told_and_not_grouped(tmp_path, names, caplog):
     root = folder_of(tmp_path, "images-labels", names.split())
-    assert len({case["patient"] for case in find_cases(root)}) == len(names.split())
+    assert len({case.patient for case in find_cases(root)}) == len(names.split())
     assert "look like visits" in caplog.text and "--patient-regex" in caplog.text
     caplog.clear()
     cases = find_cases(root, patient_regex="^(x[0-9])")
-    assert {case["patient"] for case in cases} == {"x1", "x2"} and not caplog.text
+    assert {case.patient for case in cases} == {"x1", "x2"} and not caplog.text
     (root / "patients.json").write_text(json.dumps(dict.fromkeys(names.split(), "one")))
-    assert {case["patient"] for case in find_cases(root)} == {"one"}
+    assert {case.patient for case in find_cases(root)} == {"one"}
     with pytest.raises(ConfigError, match="leave out one of them"):
         find_cases(root, patient_regex="^(x[0-9])")
 
@@ -91,4 +91,4 @@ def test_what_a_datalist_says_of_patients_stands(tmp_path):
     root = folder_of(tmp_path, "datalist", ["P01_t1", "P01_t2"])
     entries = [{"image": f"P01_t{n}.nii.gz", "patient": f"twin {n} of P01"} for n in (1, 2)]
     (root / "datalist.json").write_text(json.dumps({"training": entries}))
-    assert [case["patient"] for case in find_cases(root)] == ["twin 1 of P01", "twin 2 of P01"]
+    assert [case.patient for case in find_cases(root)] == ["twin 1 of P01", "twin 2 of P01"]

@@ -6,6 +6,7 @@ import torch
 
 from medaug.data.atomic import read_json
 from medaug.data.prepared import ViewArrays, views_of
+from medaug.data.records import prepared_cases
 from medaug.errors import ConfigError, DataError
 from medaug.evaluation.classification import ClassificationConfig, build_classifier, train_classifier, tumor_probability
 from medaug.evaluation.samples import ClassificationSamples, ViewFolder, patches_of
@@ -96,9 +97,9 @@ def test_too_few_samples_several_shapes_and_odd_widths_are_refused():
 @pytest.fixture(scope="module")
 def sources(tiny_run):
     """(real, synthetic, counterparts) of the tiny run; test patients' tumor views stand in for synthetic cases."""
-    split, entries = read_json(tiny_run.split), read_json(tiny_run.datalist)["cases"]
+    split, entries = read_json(tiny_run.split), prepared_cases(tiny_run.datalist)
     parts = [
-        ViewFolder(views_of([e for e in entries if e["patient"] in patients], tiny_run.prepared, 2), tiny_run.prepared)
+        ViewFolder(views_of([e for e in entries if e.patient in patients], tiny_run.prepared, 2), tiny_run.prepared)
         for patients in (split["train"], split["test"], split["validation"])
     ]
     return parts[0], parts[1], ViewFolder([v for v in parts[2].views if not v.tumor_voxels], tiny_run.prepared)

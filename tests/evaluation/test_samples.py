@@ -7,6 +7,7 @@ from monai.transforms import Compose, RandAffined, RandGaussianNoised
 
 from medaug.data.atomic import read_json
 from medaug.data.prepared import views_of
+from medaug.data.records import prepared_cases
 from medaug.errors import DataError
 from medaug.evaluation.samples import SegmentationSamples, SyntheticSample, ViewFolder
 
@@ -15,7 +16,7 @@ RATIO = 0.4
 
 def source_of(run, part, dims):
     patients = read_json(run.split)[part]
-    entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in patients]
+    entries = [entry for entry in prepared_cases(run.datalist) if entry.patient in patients]
     return ViewFolder(views_of(entries, run.prepared, dims), run.prepared)
 
 

@@ -8,6 +8,7 @@ import torch
 from medaug.config.files import dump_config, load_config
 from medaug.data.atomic import read_json
 from medaug.data.prepared import views_of
+from medaug.data.records import prepared_cases
 from medaug.errors import ConfigError
 from medaug.evaluation.samples import SegmentationSamples, ViewFolder
 from medaug.experiment.arms import ARMS, arms_of, check_arms
@@ -88,7 +89,7 @@ def test_a_transform_of_monai_is_an_arm_too(tiny_run, tiny_config):
 
 def samples_of(run, config, arm, seed=0):
     patients = read_json(run.split)["train"]
-    entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in patients]
+    entries = [entry for entry in prepared_cases(run.datalist) if entry.patient in patients]
     real = ViewFolder(views_of(entries, run.prepared, 2), run.prepared)
     augment = arms_of(config.evaluation)[arm].augmentation(2, real)
     return SegmentationSamples(real, None, synthetic_ratio=0, seed=seed, length=50, augmentation=augment)

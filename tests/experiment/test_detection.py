@@ -10,6 +10,7 @@ from medaug.cli import app
 from medaug.config.files import dump_config, load_config
 from medaug.data.atomic import read_json
 from medaug.data.prepared import View
+from medaug.data.records import prepared_cases
 from medaug.errors import ConfigError
 from medaug.evaluation.detection import lost_and_gained
 from medaug.evaluation.metrics import METRICS
@@ -158,7 +159,7 @@ def test_cells_count_the_lesions_of_whole_volumes_though_the_network_sees_slices
     evaluate(tiny_config("evaluation.updates=1", "evaluation.arms=[standard]"), copy_of_run)
     counted = read_json(copy_of_run.evaluation / "cells" / "standard-seed0.json")["detection"]
     test = read_json(copy_of_run.split)["test"]
-    entries = {e["patient"]: e for e in read_json(copy_of_run.datalist)["cases"] if e["patient"] in test}
+    entries = {e.patient: e for e in prepared_cases(copy_of_run.datalist) if e.patient in test}
     assert set(counted) == set(test) == set(entries)
     for patient, entry in entries.items():
         truth = View(entry, None, 0).classes(copy_of_run.prepared) > 0

@@ -6,6 +6,8 @@ from monai.transforms import Compose
 
 from medaug.data.atomic import read_json
 from medaug.data.prepared import views_of
+from medaug.data.records import prepared_cases
+from medaug.data.synthetic import synthetic_cases
 from medaug.evaluation.samples import SegmentationSamples, ViewFolder
 from medaug.experiment.arms import ARMS
 from medaug.experiment.edits import online_edits
@@ -23,11 +25,9 @@ def fight(request, tiny_config):
     """`fight(arm, count)`: what the first samples of an arm are like before the standard augmentation."""
     name, settings, dims, patch = request.param
     run, config = request.getfixturevalue(name), tiny_config(*settings)
-    split, entries = read_json(run.split), read_json(run.datalist)["cases"]
-    real = ViewFolder(
-        views_of([e for e in entries if e["patient"] in split["train"]], run.prepared, dims), run.prepared
-    )
-    records = [r for r in read_json(run.synthetic / "datalist.json")["training"] if r["kind"] == "inserted"]
+    split, entries = read_json(run.split), prepared_cases(run.datalist)
+    real = ViewFolder(views_of([e for e in entries if e.patient in split["train"]], run.prepared, dims), run.prepared)
+    records = [r for r in synthetic_cases(run.synthetic / "datalist.json") if r.kind == "inserted"]
     written = synthetic_source(records, run, dims)
     edits = online_edits(config, run)
 

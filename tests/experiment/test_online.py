@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from medaug.data.atomic import read_json
 from medaug.data.prepared import views_of
+from medaug.data.records import prepared_cases
 from medaug.errors import LeakageError, WeightsError
 from medaug.evaluation.samples import SegmentationSamples, ViewFolder
 from medaug.experiment import downstream
@@ -21,7 +22,7 @@ OFFLINE = "evaluation.arms=[standard, gan-offline, standard+gan-offline]"
 
 def real_of(run):
     patients = read_json(run.split)["train"]
-    entries = [entry for entry in read_json(run.datalist)["cases"] if entry["patient"] in patients]
+    entries = [entry for entry in prepared_cases(run.datalist) if entry.patient in patients]
     return ViewFolder(views_of(entries, run.prepared, 2), run.prepared)
 
 

@@ -8,6 +8,7 @@ import pytest
 from medaug.data.atomic import read_json, write_json
 from medaug.data.cache import store_array
 from medaug.data.prepared import views_of
+from medaug.data.records import prepared_cases
 from medaug.errors import ConfigError, DataError, RunError
 from medaug.lesions.prior import LesionPrior
 from medaug.models.weights import load_weights
@@ -185,7 +186,7 @@ def test_tumor_free_healthy_crops_come_from_levels_of_tumors(tmp_path, tiny_conf
     config = tiny_config("crop.healthy=tumor-free", "crop.level_tolerance=0.15")
     run = run_pipeline(config, tmp_path / "run", until="train")
     patients = read_json(run.split)["train"]
-    entries = [e for e in read_json(run.datalist)["cases"] if e["patient"] in patients]
+    entries = [e for e in prepared_cases(run.datalist) if e.patient in patients]
     levels = [view.relative_level for view in views_of(entries, run.prepared, 2) if view.tumor_voxels]
     assert seen and all(view.tumor_voxels == 0 and view.patient in patients for view in seen)
     assert all(min(abs(level - view.relative_level) for level in levels) <= 0.15 for view in seen)

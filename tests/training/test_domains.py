@@ -10,8 +10,10 @@ from torch.utils.data import DataLoader, Subset
 
 from medaug.data.cache import store_array
 from medaug.data.prepared import View, views_of
+from medaug.data.records import PreparedCase, frozen
 from medaug.errors import DataError
 from medaug.training.domains import DomainSamples, Side, registered_pairs
+from medaug.volumes import Window
 
 SHAPE = (20, 16, 3)
 
@@ -24,11 +26,22 @@ def side(folder: Path, patients: list[str], *, gain: float, shape=SHAPE, shift_m
         arrays = {"image": store_array(folder, f"{patient}.image", values.astype(np.float32))}
         if label:
             arrays["label"] = store_array(folder, f"{patient}.label", (values / gain % 1 > 0.5005).astype(np.uint8))
-        entries.append({
-            "case": patient, "patient": patient, "image": f"{folder.name}/{patient}.nii.gz", "arrays": arrays,
-            "shape": list(shape), "affine": (np.eye(4) + shift_mm * np.eye(4, k=3)).tolist(),
-            "spacing_mm": [1.0, 1.0, 1.0], "window": {"low": 0.0, "high": 8 * gain, "unit": "au"},
-        })  # fmt: skip
+        entries.append(
+            PreparedCase(
+                case=patient,
+                patient=patient,
+                scan=patient,
+                image=f"{folder.name}/{patient}.nii.gz",
+                label=None,
+                channel=None,
+                arrays=arrays,
+                shape=shape,
+                affine=frozen((np.eye(4) + shift_mm * np.eye(4, k=3)).tolist()),
+                spacing_mm=(1.0, 1.0, 1.0),
+                source_dtype="float32",
+                window=Window(0.0, 8 * gain),
+            )
+        )
     return Side(views_of(entries, folder, 2), folder)
 
 
@@ -122,7 +135,7 @@ def test_pairs_that_are_not_registered_are_refused_naming_both_files(tmp_path, a
 
 
 def renamed(view: View, case: str) -> View:
-    return dataclasses.replace(view, entry=view.entry | {"case": case})
+    return dataclasses.replace(view, case=dataclasses.replace(view.case, case=case))
 
 
 def test_cases_are_matched_by_name_unless_there_is_one_each(a, b):

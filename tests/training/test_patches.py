@@ -7,12 +7,14 @@ import pytest
 
 from medaug.data.cache import store_array
 from medaug.data.prepared import View
+from medaug.data.records import PreparedCase
 from medaug.errors import DataError
 from medaug.training.patches import patch_around
 from medaug.training.samples import WholeViewSamples
+from medaug.volumes import Window
 
 SHAPE = (40, 36, 20)
-WINDOW = {"low": 0.0, "high": 1e5, "unit": "au"}
+WINDOW = Window(0.0, 1e5)
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +32,26 @@ def folder(tmp_path_factory) -> Path:
 
 def view(level: int | None = None, tumor_voxels: int = 120) -> View:
     arrays = {kind: f"{kind}.npy" for kind in ("image", "label", "organ")}
-    entry = {"case": "c", "patient": "p", "image": "c.nii.gz", "arrays": arrays, "shape": list(SHAPE), "window": WINDOW}
-    return View(entry, level, tumor_voxels)
+    case = PreparedCase(
+        case="c",
+        patient="p",
+        scan="c",
+        image="c.nii.gz",
+        label=None,
+        channel=None,
+        arrays=arrays,
+        affine=(),
+        spacing_mm=(1.0, 1.0, 1.0),
+        shape=SHAPE,
+        source_dtype="float32",
+        window=WINDOW,
+    )
+    return View(case, level, tumor_voxels)
 
 
 def indices_of(patch: np.ndarray) -> np.ndarray:
     """The index of every voxel of a patch, out of its brightness."""
-    return np.rint((patch + 1) / 2 * WINDOW["high"]).astype(int)
+    return np.rint((patch + 1) / 2 * WINDOW.high).astype(int)
 
 
 def where(patch: np.ndarray) -> np.ndarray:

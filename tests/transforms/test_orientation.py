@@ -110,7 +110,7 @@ def test_training_slices_and_commands_do_not_depend_on_it_either(
         case = {"case": "a", "patient": "a", "scan": "a", "image": str(folder / "scan.nii.gz"),
                 "label": str(folder / "mask.nii.gz"), "channel": None}  # fmt: skip
         entry = prepare_case(case, folder / "prepared", spatial_dims=2)
-        arrays = [np.load(folder / "prepared" / entry["arrays"][kind]) for kind in ("image", "label")]
+        arrays = [np.load(folder / "prepared" / entry.arrays[kind]) for kind in ("image", "label")]
         scan, mask = str(folder / "scan.nii.gz"), str(folder / "mask.nii.gz")
         runner = CliRunner()
         for command in (["remove", scan, "--mask", mask], ["anomaly", scan]):
@@ -120,6 +120,6 @@ def test_training_slices_and_commands_do_not_depend_on_it_either(
         scores = json.loads(next((folder / "out").glob("*_anomaly.json")).read_text())["slices"]
         written = [read_scan(folder / "out" / f"scan_{kind}.nii.gz") for kind in ("removed", "anomaly")]
         back = [np.flip(x.numpy()[0], how[1]).transpose(np.argsort(how[0])) for x in written]
-        runs[name] = (*arrays, np.array(entry["affine"]), np.array(scores), *back)
+        runs[name] = (*arrays, np.array(entry.affine), np.array(scores), *back)
     for expected, found in zip(*runs.values(), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)

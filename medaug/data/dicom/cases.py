@@ -12,7 +12,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medaug.data.cases import Case, files_below, make_case, natural_key
+from medaug.data.cases import files_below, make_case, natural_key
+from medaug.data.records import Case
 from medaug.data.suffixes import DICOM, is_dicom, is_scan, stem_of, suffix_of
 from medaug.errors import ConfigError, DataError
 

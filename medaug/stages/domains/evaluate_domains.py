@@ -21,6 +21,8 @@ from medaug.audits.registered import translated_entry
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.data.prepared import View, views_of, without_labels
+from medaug.data.records import PreparedCase, prepared_cases
+from medaug.data.synthetic import SyntheticCase, synthetic_cases
 from medaug.errors import DataError
 from medaug.evaluation.detection import lost_and_gained
 from medaug.evaluation.samples import ViewFolder, say_sample_size
@@ -36,7 +38,6 @@ from medaug.runs.folder import RunDir
 from medaug.runs.markers import data_print, essential, fingerprint, run_stage
 from medaug.runs.provenance import refuse_known
 from medaug.transforms import TranslateDomain
-from medaug.volumes import Window
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +52,9 @@ def evaluate_domains(config: PipelineConfig, run: RunDir) -> bool:
         LeakageError: if the synthetic cases or the weights were made from validation or test patients.
     """
     check_arms(config)
-    synthetic = read_json(run.synthetic / "datalist.json")["training"]
+    synthetic = synthetic_cases(run.synthetic / "datalist.json")
     datalists = [data_print(path) for path in (run.datalist, run.datalist_b)]
-    inputs = [essential(config.evaluation), *datalists, fingerprint(synthetic)]
+    inputs = [essential(config.evaluation), *datalists, fingerprint([case.to_json() for case in synthetic])]
     source = made_of(config.evaluation, *inputs[1:])
 
     def work() -> None:
@@ -77,7 +78,7 @@ def check_labels(config: PipelineConfig, run: RunDir) -> None:
         _check_classes(config, task.target_labelled, "target")
 
 
-def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]], source: str) -> None:
+def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[SyntheticCase], source: str) -> None:
     split = run.read_split()
     check_provenance(synthetic, split)
     refuse_known(read_json(run.weights / "model.json"), run, split, f"weights {run.weights}")
@@ -97,12 +98,12 @@ def _lesions(config: PipelineConfig, run: RunDir, tasks: dict[str, Segmentation]
     translate = TranslateDomain(load_weights(run.weights), "a2b", seed=config.synthesis.seed)
     task = tasks["target"]
 
-    def of_real(entry: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    def of_real(entry: PreparedCase) -> tuple[np.ndarray, np.ndarray]:
         return task.segmented(network, entry)
 
-    def of_translated(entry: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    def of_translated(entry: PreparedCase) -> tuple[np.ndarray, np.ndarray]:
         image, window = translated_entry(entry, run.prepared, translate)
-        seen = Window.from_dict(window).normalize(image.astype(np.float32))
+        seen = window.normalize(image.astype(np.float32))
         return task.predicted(network, seen), View(entry, None, 0).classes(run.prepared)
 
     return {
@@ -112,7 +113,7 @@ def _lesions(config: PipelineConfig, run: RunDir, tasks: dict[str, Segmentation]
 
 
 def _counts(
-    entries: list[dict[str, Any]], segmented: Callable[[dict[str, Any]], tuple[np.ndarray, np.ndarray]]
+    entries: list[PreparedCase], segmented: Callable[[PreparedCase], tuple[np.ndarray, np.ndarray]]
 ) -> dict[str, dict[str, int]]:
     """By patient, summed over scans."""
     by_patient: dict[str, dict[str, int]] = {}
@@ -126,13 +127,13 @@ def _counts(
     return by_patient
 
 
-def _tasks(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]]) -> dict[str, Segmentation]:
+def _tasks(config: PipelineConfig, run: RunDir, synthetic: list[SyntheticCase]) -> dict[str, Segmentation]:
     """By test set; they differ in nothing but the patients to score."""
     split, dims = run.read_split(), config.data.spatial_dims
     refuse_own_arms(config.evaluation, run, split)
     held_out = held_out_patients(config.evaluation, split)
     a, b = (
-        _Domain(read_json(path)["cases"], folder)
+        _Domain(prepared_cases(path), folder)
         for path, folder in ((run.datalist, run.prepared), (run.datalist_b, run.prepared_b))
     )
     invented = synthetic_source(synthetic, run, dims, len(config.data.class_names), organs=False)
@@ -153,7 +154,7 @@ def _tasks(config: PipelineConfig, run: RunDir, synthetic: list[dict[str, Any]])
 class _Domain(NamedTuple):
     """The prepared cases of one domain."""
 
-    entries: list[dict[str, Any]]
+    entries: list[PreparedCase]
     folder: Path
 
     def views(self, patients: Collection[str], spatial_dims: int, *, labelled: bool) -> ViewFolder:
@@ -165,7 +166,7 @@ class _Domain(NamedTuple):
         chosen = [e for e in chosen if "label" in e["arrays"]] if labelled else without_labels(chosen)
         return ViewFolder(views_of(chosen, self.folder, spatial_dims), self.folder, organs=False)
 
-    def labelled(self, patients: Collection[str], what: str) -> list[dict[str, Any]]:
+    def labelled(self, patients: Collection[str], what: str) -> list[PreparedCase]:
         """Of the patients to score, those cases that can be."""
         chosen = [e for e in self.entries if e["patient"] in patients]
         entries = [e for e in chosen if "label" in e["arrays"]]

@@ -16,8 +16,8 @@ from torch.utils.data import Dataset
 from medaug.audits.segmenter import frozen_segmenter
 from medaug.config import PipelineConfig
 from medaug.config.two_domains import SEGMENTER_TERMS, segmenter_terms
-from medaug.data.atomic import read_json
 from medaug.data.prepared import View, views_of, without_labels
+from medaug.data.records import PreparedCase, prepared_cases
 from medaug.errors import DataError
 from medaug.evaluation.detection import LEAST_VOXELS
 from medaug.evaluation.samples import ViewFolder
@@ -81,7 +81,7 @@ def domain_segmenter(config: PipelineConfig, run: RunDir, split: Split) -> nn.Mo
     Raises:
         DataError: if none of them has a labelled tumor, or an image lacks the label that `label_input` reads.
     """
-    _check_label_input(config, read_json(run.datalist)["cases"])
+    _check_label_input(config, prepared_cases(run.datalist))
     side = _side(run.datalist, run.prepared, split, config.data.spatial_dims)
     labelled = [view for view in side.views if "label" in view.entry["arrays"]]
     if not any(view.tumor_voxels for view in labelled):
@@ -94,7 +94,7 @@ def domain_segmenter(config: PipelineConfig, run: RunDir, split: Split) -> nn.Mo
 
 
 def _side(datalist: Path, folder: Path, split: Split, spatial_dims: int, *, labelled: bool = True) -> Side:
-    entries = [entry for entry in read_json(datalist)["cases"] if entry["patient"] in split.train]
+    entries = [entry for entry in prepared_cases(datalist) if entry["patient"] in split.train]
     return Side(views_of(entries if labelled else without_labels(entries), folder, spatial_dims), folder)
 
 
@@ -138,7 +138,7 @@ def _classes(config: PipelineConfig, a: Side) -> int:
     return len(config.data.class_names) if wanted and all("label" in v.entry["arrays"] for v in a.views) else 0
 
 
-def _check_label_input(config: PipelineConfig, entries: list[dict[str, Any]]) -> None:
+def _check_label_input(config: PipelineConfig, entries: list[PreparedCase]) -> None:
     """A translator that reads labels needs one for each image of A, held-out ones too: the audit translates them."""
     unlabelled = [entry for entry in entries if "label" not in entry["arrays"]]
     if config.translator.settings.get("label_input", 0) and unlabelled:

@@ -7,8 +7,6 @@ there `synthesis.styles` times where the method knows styles, once otherwise. A 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from medaug.audits.registered import translated_entry
@@ -18,6 +16,8 @@ from medaug.data.cache import file_name
 from medaug.data.datalists import own_file
 from medaug.data.files import write_scan
 from medaug.data.prepared import View
+from medaug.data.records import PreparedCase, prepared_cases
+from medaug.data.synthetic import Parent, SyntheticCase
 from medaug.errors import DataError
 from medaug.models.weights import Weights, load_weights
 from medaug.progress import track
@@ -26,7 +26,6 @@ from medaug.runs.markers import data_print, essential, run_stage
 from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
 from medaug.transforms import TranslateDomain
-from medaug.volumes import length_unit
 
 
 def translate(config: PipelineConfig, run: RunDir) -> bool:
@@ -43,52 +42,47 @@ def translate(config: PipelineConfig, run: RunDir) -> bool:
 
 
 def _translate(config: PipelineConfig, run: RunDir, split: Split) -> None:
-    entries = [
-        entry
-        for entry in read_json(run.datalist)["cases"]
-        if entry["patient"] in split.train and "label" in entry["arrays"]
-    ]
+    entries = [entry for entry in prepared_cases(run.datalist) if entry.patient in split.train and entry.labelled]
     if not entries:
         raise DataError("no training patient of data has a label; expected some, to train the network of the test on")
     weights = load_weights(run.weights)
     styles = config.synthesis.styles if weights.translator.style_dim else 1
-    records = []
+    records: list[SyntheticCase] = []
     with track("translate", len(entries) * styles) as tracker:
         for entry in entries:
             for number in range(styles):
                 records.append(_record(entry, number, config.synthesis.seed + number, weights, run))
                 tracker.advance()
-    write_json(run.synthetic / "datalist.json", {"training": records})
+    write_json(run.synthetic / "datalist.json", {"training": [record.to_json() for record in records]})
 
 
-def _record(entry: dict[str, Any], number: int, seed: int, weights: Weights, run: RunDir) -> dict[str, Any]:
+def _record(entry: PreparedCase, number: int, seed: int, weights: Weights, run: RunDir) -> SyntheticCase:
     """Translates one scan and writes it, or returns what is there."""
-    name = file_name(f"translated-{number:02d}-{entry['case']}")
+    name = file_name(f"translated-{number:02d}-{entry.case}")
     path = run.synthetic / "records" / f"{name}.json"
     if path.exists():
-        record = read_json(path)
-        if all(own_file(run.synthetic, record[kind], must_exist=False).exists() for kind in ("image", "label")):
+        record = SyntheticCase.from_json(read_json(path))
+        if all(own_file(run.synthetic, file, must_exist=False).exists() for file in (record.image, record.label)):
             return record
     image, window = translated_entry(entry, run.prepared, TranslateDomain(weights, "a2b", seed=seed))
     paths = {kind: f"{kind}s/{name}.nii.gz" for kind in ("image", "label")}
-    affine = np.asarray(entry["affine"])
+    affine = np.asarray(entry.affine)
     write_scan(run.synthetic / paths["image"], image[None], affine, str(image.dtype))
     write_scan(run.synthetic / paths["label"], View(entry, None, 0).classes(run.prepared)[None], affine, "uint8")
-    record = {
-        "case": name,
-        "patient": entry["patient"],
-        "scan": name,
-        "channel": None,
-        "kind": "translated",
-        **paths,
-        "parent": {"case": entry["case"], "patient": entry["patient"], "level": None},
-        "window": window,
-        "length_unit": length_unit(entry),
-        "seed": seed,
-        "lesions": [],
-        "weights": weights.facts["sha256"],
-        "training_patients": weights.facts["training_patients"],
-        "split_hash": weights.facts["split_hash"],
-    }
-    write_json(path, record)
+    record = SyntheticCase(
+        case=name,
+        patient=entry.patient,
+        kind="translated",
+        image=paths["image"],
+        label=paths["label"],
+        parent=Parent(case=entry.case, patient=entry.patient, level=None),
+        window=window,
+        length_unit=entry.length_unit,
+        seed=seed,
+        lesions=(),
+        weights=weights.facts["sha256"],
+        training_patients=tuple(weights.facts["training_patients"]),
+        split_hash=weights.facts["split_hash"],
+    )
+    write_json(path, record.to_json())
     return record

@@ -141,14 +141,14 @@ def test_single_slices_are_a_data_set_of_2d_cases_by_patient(tmp_path):
     root = DATA / "ct_contrast" / "contrast"
     assert recognise(root) == "dicom"
     cases = find_cases(root)
-    assert len(cases) == 20 and len({case["patient"] for case in cases}) == 12, "2 of the 22 files are copies"
-    assert all(case["case"].startswith(case["patient"]) and case["label"] is None for case in cases)
-    chosen = [case for case in cases if case["patient"] in ("TCGA-17-Z031", "TCGA-60-2715", "TCGA-92-8065")]
+    assert len(cases) == 20 and len({case.patient for case in cases}) == 12, "2 of the 22 files are copies"
+    assert all(case.case.startswith(case.patient) and case.label is None for case in cases)
+    chosen = [case for case in cases if case.patient in ("TCGA-17-Z031", "TCGA-60-2715", "TCGA-92-8065")]
     entries, unreadable = prepare_cases(chosen, tmp_path, spatial_dims=2, resample_mm=(2.0, 2.0))
     assert not unreadable and len(entries) == len(chosen)
     for entry in entries:
-        assert entry["spacing_mm"] == pytest.approx([2.0, 2.0], rel=0.01) and entry["resampled_from_mm"][0] < 1
-        assert open_array(tmp_path, entry["arrays"]["image"]).shape == tuple(entry["shape"])
+        assert entry.spacing_mm == pytest.approx([2.0, 2.0], rel=0.01) and entry.resampled_from_mm[0] < 1
+        assert open_array(tmp_path, entry.arrays["image"]).shape == tuple(entry.shape)
 
 
 @needs_slices

@@ -34,12 +34,12 @@ def tree(tmp_path, dicom_series):
 def test_every_series_is_a_case_of_its_patient(tree):
     assert recognise(tree) == "dicom"
     cases = find_cases(tree)
-    assert [(case["case"], case["patient"], case["label"]) for case in cases] == [
+    assert [(case.case, case.patient, case.label) for case in cases] == [
         ("scan2", "P2", None), ("scan10", "P10", None), ("single", "P10", None),
     ]  # fmt: skip
     entries, _ = prepare_cases(cases, tree.parent / "prepared", spatial_dims=2)
-    assert [entry["shape"] for entry in entries] == [[6, 5, 4], [6, 5, 4], [6, 5]]
-    stored = open_array(tree.parent / "prepared", entries[1]["arrays"]["image"])
+    assert [entry.shape for entry in entries] == [(6, 5, 4), (6, 5, 4), (6, 5)]
+    stored = open_array(tree.parent / "prepared", entries[1].arrays["image"])
     np.testing.assert_array_equal(stored, VALUES + 10)
 
 
@@ -50,11 +50,11 @@ def test_series_behind_links_are_cases_too_and_circles_are_told(tree, caplog):
     for name in ("scan2", "scan10"):
         (linked / name).symlink_to(tree / name)
     assert recognise(linked) == "dicom"
-    assert [case["case"] for case in find_cases(linked)] == ["scan2", "scan10", "single"]
+    assert [case.case for case in find_cases(linked)] == ["scan2", "scan10", "single"]
     assert not caplog.records
     for name, target in (("twice", linked / "scan2"), ("round", linked), ("up", tree.parent)):
         (linked / name).symlink_to(target)
-    assert [case["case"] for case in find_cases(linked)] == ["scan2", "scan10", "single"]
+    assert [case.case for case in find_cases(linked)] == ["scan2", "scan10", "single"]
     assert all(f"linked/{name}: a link to" in caplog.text for name in ("twice", "round", "up"))
     case = find_cases(linked)[0]
     prepare_case(case, tree.parent / "p", spatial_dims=3)
@@ -69,9 +69,9 @@ def test_labels_lie_beside_the_tree_under_the_names_of_the_cases(tree):
     label = (VALUES > 0).astype(np.uint8)
     write_scan(tree / "labels" / "scan2.nii.gz", label[None], read_series(tree / "scan2").affine)
     cases = find_cases(tree)
-    assert [case["label"] and case["label"].rsplit("/")[-1] for case in cases] == ["scan2.nii.gz", None, None]
+    assert [case.label and case.label.rsplit("/")[-1] for case in cases] == ["scan2.nii.gz", None, None]
     entry = prepare_case(cases[0], tree.parent / "prepared", spatial_dims=3)
-    np.testing.assert_array_equal(open_array(tree.parent / "prepared", entry["arrays"]["label"]), label)
+    np.testing.assert_array_equal(open_array(tree.parent / "prepared", entry.arrays["label"]), label)
     shutil.move(tree / "labels" / "scan2.nii.gz", tree / "labels" / "scan3.nii.gz")
     with pytest.raises(DataError, match=r"scan3.nii.gz: found 1 label\(s\) without a series"):
         find_cases(tree)
@@ -89,11 +89,11 @@ def test_series_in_one_folder_and_equal_names_stay_apart(tmp_path, dicom_series)
     for place in ("x", "y"):
         dicom_series(tmp_path / place / "series", VALUES + 7)
     cases = find_cases(tmp_path)
-    names = [case["case"] for case in cases]
+    names = [case.case for case in cases]
     assert len(set(names)) == 4 and {"x_series", "y_series"} < set(names)
-    assert sum(name.startswith("all-") for name in names) == 2 and names == [c["case"] for c in find_cases(tmp_path)]
+    assert sum(name.startswith("all-") for name in names) == 2 and names == [c.case for c in find_cases(tmp_path)]
     entries, _ = prepare_cases(cases, tmp_path / "prepared", spatial_dims=3)
-    lowest = {float(open_array(tmp_path / "prepared", entry["arrays"]["image"]).min()) for entry in entries}
+    lowest = {float(open_array(tmp_path / "prepared", entry.arrays["image"]).min()) for entry in entries}
     assert lowest == {VALUES.min(), VALUES.min() + 5, VALUES.min() + 7}
 
 
@@ -118,7 +118,7 @@ def test_dicom_beside_nifti_is_no_pair_of_folders_whichever_comes_first(tmp_path
     write_scan(tmp_path / "converted" / "P1" / "flair.nii.gz", VALUES[None].astype(np.int16))
     write_scan(tmp_path / "a.nii.gz", VALUES[None].astype(np.int16))
     assert recognise(tmp_path) == "dicom"
-    assert [(case["case"], case["patient"]) for case in find_cases(tmp_path)] == [("P1", "P1"), ("P2", "P2")]
+    assert [(case.case, case.patient) for case in find_cases(tmp_path)] == [("P1", "P1"), ("P2", "P2")]
     assert "8 DICOM file(s) and 2 image(s) that are no DICOM, such as a.nii.gz" in caplog.text
     found = examine(tmp_path)
     (layout,) = (check for check in found.checks if check.name == "layout")
@@ -131,14 +131,14 @@ def test_a_labelled_layout_is_read_beside_dicom_and_says_so(tmp_path, dicom_seri
         write_scan(tmp_path / kind / "p.nii.gz", VALUES[None].clip(0, 1).astype(np.uint8))
     dicom_series(tmp_path / "a_raw" / "P1", VALUES)
     assert recognise(tmp_path) == "images-labels"
-    assert [case["case"] for case in find_cases(tmp_path)] == ["p"]
+    assert [case.case for case in find_cases(tmp_path)] == ["p"]
     assert "the layout images-labels does not read the DICOM" in caplog.text
 
 
 def test_series_are_chosen_by_modality_or_description(tree, dicom_series):
     dicom_series(tree / "mr", VALUES, modality="MR", patient="P2", tags={"SeriesDescription": "T2 Axial"})
     for sequence in ("MR", "t2 axial"):
-        assert [case["case"] for case in find_cases(tree, sequence=sequence)] == ["mr"]
+        assert [case.case for case in find_cases(tree, sequence=sequence)] == ["mr"]
     assert len(find_cases(tree, sequence="CT")) == 3 and len(find_cases(tree)) == 4
     with pytest.raises(ConfigError, match="no series 'flair'.*: CT, MR, T2 Axial, phantom"):
         find_cases(tree, sequence="flair")

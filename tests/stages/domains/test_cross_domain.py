@@ -11,6 +11,9 @@ from medaug.config.files import load_config
 from medaug.data.atomic import read_json
 from medaug.data.cache import open_array
 from medaug.data.files import read_label, read_scan
+from medaug.data.prepared import without_labels
+from medaug.data.records import prepared_cases
+from medaug.data.synthetic import synthetic_cases
 from medaug.data.writers import ScanRecord, write_layout
 from medaug.errors import ConfigError, DataError, LeakageError, RunError
 from medaug.exports.datasets import export_dataset
@@ -188,7 +191,7 @@ def test_every_arm_has_the_seeds_network_and_only_the_ceiling_reads_the_target(r
         downstream, "train_segmenter", lambda samples, config, *, seed, **more: seen.setdefault("calls", []).append(
             (samples, config, seed))
     )  # fmt: skip
-    synthetic = read_json(run.fold(0).synthetic / "datalist.json")["training"]
+    synthetic = synthetic_cases(run.fold(0).synthetic / "datalist.json")
     task = stage._tasks(config_of("split.fold=0"), run.fold(0), synthetic)["source"]
     for arm in ("none", *ARMS):
         task.trained(task.arms[arm], 5, lambda update, loss: None)
@@ -246,8 +249,7 @@ def test_a_class_that_no_training_label_has_is_named(fold):
 
 
 def test_weights_that_read_labels_translate_no_scan_without_one(fold):
-    entry = read_json(fold.datalist)["cases"][0]
-    del entry["arrays"]["label"]
+    (entry,) = without_labels(prepared_cases(fold.datalist)[:1])
     with pytest.raises(DataError, match="a scan without a label.*translator.label_input"):
         translated_entry(entry, fold.prepared, TranslateDomain(fold.weights))
 

@@ -8,6 +8,7 @@ import pytest
 from medaug.config.files import load_config
 from medaug.data.atomic import read_json
 from medaug.data.prepared import View
+from medaug.data.records import prepared_cases
 from medaug.evaluation.detection import lost_and_gained
 from medaug.experiment.downstream import Segmentation
 from medaug.experiment.records import Cell
@@ -17,6 +18,7 @@ from medaug.stages.domains.evaluate_domains import evaluate_domains
 from medaug.stages.domains.report_domains import report_domains
 from medaug.stages.domains.translate import translate
 from medaug.stages.pipeline import run_pipeline
+from medaug.volumes import Window
 
 TINY = (
     "data.phantoms.patients=5", "data.phantoms.shape=[32,32,6]", "data.phantoms.spacing_mm=[12,12,24]",
@@ -60,13 +62,13 @@ def test_what_the_translation_shows_is_found_and_what_it_adds_is_gained(evaluate
         """Everything labelled, and one thing that is not, in a corner."""
         image = (View(entry, None, 0).classes(folder) > 0).astype(np.float32)
         image[:2, :2, :2] = 1.0
-        return image, {"low": 0.0, "high": 1.0, "unit": "au"}
+        return image, Window(0.0, 1.0)
 
     monkeypatch.setattr(stage, "translated_entry", bright_labels)
     monkeypatch.setattr(Segmentation, "predicted", lambda self, network, image: (image > 0.5).astype(np.uint8))
     run, summary = evaluated("[target-labels]")
     test = read_json(material.split)["test"]
-    entries = [entry for entry in read_json(material.datalist)["cases"] if entry["patient"] in test]
+    entries = [entry for entry in prepared_cases(material.datalist) if entry.patient in test]
     truths = [View(entry, None, 0).classes(material.prepared) > 0 for entry in entries]
     lesions = sum(lost_and_gained(truth, truth).lesions for truth in truths)
     assert summary["lesions"]["translated"] == {"scans": 3, "lesions": lesions, "lost": 0, "gained": 3}

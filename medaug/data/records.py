@@ -1,0 +1,141 @@
+"""The records of a data set: a `Case` as a layout finds it, and a `PreparedCase` as `cache` stores it.
+
+Both are frozen, and JSON on the disk: `from_json` and `to_json` are inverses. A `prepared/datalist.json` holds
+`{"cases": [...], "unreadable": [...]}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, Self, cast
+
+from medaug.data.atomic import read_json
+from medaug.volumes import Window
+
+Affine = tuple[tuple[float, ...], ...]
+"""Four rows of four: voxels to mm (RAS)."""
+Provenance = dict[str, list[str]]
+"""Whom a synthetic case was made from (see `synthetic`)."""
+
+
+class Record:
+    """A dataclass that is written as one JSON object: fields that hold their default are left out."""
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`; keys that are no fields are not read.
+
+        Raises:
+            DataError: if `values` is of a file (see `read_json`) and a field is missing.
+        """
+        return cls(**{name: frozen(values[name]) for name in _names_in(cls, values)})
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name, tuples as lists."""
+        return {
+            f.name: thawed(getattr(self, f.name)) for f in fields(cast(Any, self)) if getattr(self, f.name) != f.default
+        }
+
+    def __getitem__(self, key: str) -> Any:
+        return self.to_json()[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.to_json()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.to_json().get(key, default)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case(Record):
+    """One scan session of a data set, by its files.
+
+    Attributes:
+        case: unique in the data set.
+        patient: the unit of every split; "" until `visits.with_patients` has told it.
+        scan: the group of cases whose intensities belong together (slices of one scan).
+        image: path of a file, or of a folder with one DICOM series or several.
+        label: path, or None where there is none.
+        channel: of a file that holds several, the number of the one to read.
+        series_uid: which DICOM series, where `image` is a folder of several.
+        synthetic: None for a real scan; whom another was made from, as far as it is known (see `synthetic`).
+    """
+
+    case: str
+    patient: str
+    scan: str
+    image: str
+    label: str | None
+    channel: int | None
+    series_uid: str | None = None
+    synthetic: Provenance | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedCase(Case):
+    """A case whose arrays are stored, on the grid that they are used on.
+
+    Attributes:
+        arrays: file by kind ("image", "label", "organ"), relative to the prepared folder; "label" of labelled cases.
+        affine: of the stored grid.
+        spacing_mm, shape: by axis of the arrays, (X, Y) or (X, Y, Z).
+        source_dtype, source_axes, source_modality: what the file says; the modality may be unknown.
+        label_values, tumor_values: the values of the file's label, and those that count as tumor.
+        fingerprints: of the image and its slices, before any resampling (see `fingerprints`).
+        length_unit: "px" where no voxel size is known, and `spacing_mm` is 1.
+        resampled_from_mm: the stored voxel size, where that was changed.
+        window: the interval of the image's intensities that networks see; None until `prepare` has set it.
+        content: a hash of the stored arrays, set with the window.
+    """
+
+    arrays: dict[str, str]
+    affine: Affine
+    spacing_mm: tuple[float, ...]
+    shape: tuple[int, ...]
+    source_dtype: str
+    source_axes: str = ""
+    source_modality: str | None = None
+    label_values: tuple[int, ...] = ()
+    tumor_values: tuple[int, ...] = ()
+    fingerprints: tuple[str, ...] = ()
+    length_unit: str = "mm"
+    resampled_from_mm: tuple[float, ...] | None = None
+    window: Window | None = None
+    content: str = ""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether a label is stored."""
+        return "label" in self.arrays
+
+
+def prepared_cases(datalist: str | Path) -> list[PreparedCase]:
+    """The cases of a prepared folder's datalist.
+
+    Raises:
+        DataError: if it is missing, or no such list.
+    """
+    return [PreparedCase.from_json(values) for values in read_json(datalist)["cases"]]
+
+
+def frozen(value: Any) -> Any:
+    """A value of JSON as records hold it: lists as tuples, a window as a `Window`."""
+    if isinstance(value, list):
+        return tuple(map(frozen, value))
+    return Window.from_dict(value) if isinstance(value, dict) and set(value) == {"low", "high", "unit"} else value
+
+
+def thawed(value: Any) -> Any:
+    """The inverse of `frozen`; records become JSON objects."""
+    if isinstance(value, tuple):
+        return [thawed(part) for part in value]
+    if isinstance(value, Window):
+        return value.to_dict()
+    return value.to_json() if isinstance(value, Record) else value
+
+
+def _names_in(record: type[Any], values: Mapping[str, Any]) -> list[str]:
+    """The names of the fields that these values hold, and of all that they have to hold."""
+    return [f.name for f in fields(record) if f.name in values or f.default is MISSING]
