@@ -1,7 +1,8 @@
 """Asks a run's audits and keeps their answers: `audit/findings.json`, and a picture each in `audit/<name>.png`.
 
-An answer is kept as long as what it was made of is the same (weights, split, data, settings, its own limits), so a
-second call asks only what is new, and a stopped one goes on where it was.
+{"findings": [a `Finding`, and "made_of": the fingerprint of what it was made of]}. An answer is kept as long as what it
+was made of is the same (weights, split, data, settings, its own limits), so a second call asks only what is new, and a
+stopped one goes on where it was.
 """
 
 from __future__ import annotations
@@ -9,11 +10,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import medaug
-from medaug.audits.kept import finding_of, kept_rows
 from medaug.audits.measures.finding import Finding, Limits
-from medaug.audits.registry import audits_of
 from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json
 from medaug.errors import ConfigError
@@ -30,51 +30,49 @@ def asked_audits(config: PipelineConfig, run: RunDir, only: Sequence[str] = ()) 
         ConfigError: for an audit that there is not.
         LeakageError: if the weights were trained on held-out patients of this run.
     """
+    from medaug.audits.registry import audits_of  # what only reads kept findings needs no network
+
     material, audits = audits_of(config, run)
     if unknown := [name for name in only if name not in audits]:
         raise ConfigError(f"--only: found {', '.join(unknown)}; expected some of: {', '.join(audits)}")
     made_of = {name: _made_of(name, config, run) for name in audits}
-    known = {row["name"]: row for row in kept_rows(run) if row["made_of"] == made_of.get(row["name"])}
+    rows = {row["name"]: row for row in _kept(run) if row["made_of"] == made_of.get(row["name"])}
     asked = [name for name in audits if not only or name in only]
     for name in asked:
-        if name not in known:
+        if name not in rows:
             logger.info("audit %s", name)
             finding, picture = audits[name](material, limits_of(config, name))
-            _write_picture(run, name, None if finding.verdict == "skipped" else picture)
-            known[name] = asdict(finding) | {"made_of": made_of[name]}
-            write_json(run.audit / "findings.json", {"findings": [known[n] for n in audits if n in known]})
-    return [finding_of(known[name]) for name in asked]
+            path = run.audit / f"{name}.png"
+            if picture is None or finding.verdict == "skipped":
+                path.unlink(missing_ok=True)
+            else:
+                with atomic_path(path) as temporary:
+                    temporary.write_bytes(picture)
+            rows[name] = asdict(finding) | {"made_of": made_of[name]}
+            write_json(run.audit / "findings.json", {"findings": [rows[n] for n in audits if n in rows]})
+    return [Finding.from_json(rows[name]) for name in asked]
+
+
+def kept_findings(run: RunDir) -> list[Finding]:
+    """The findings that a run keeps; none where no audit was asked."""
+    return [Finding.from_json(row) for row in _kept(run)]
 
 
 def limits_of(config: PipelineConfig, name: str) -> Limits:
-    """As `audit.limits` says."""
+    """The limits in `audit.limits`."""
     return Limits(**getattr(config.audit.limits, name).model_dump())
 
 
+def _kept(run: RunDir) -> list[dict[str, Any]]:
+    path = run.audit / "findings.json"
+    return read_json(path)["findings"] if path.exists() else []
+
+
 def _made_of(name: str, config: PipelineConfig, run: RunDir) -> str:
-    """All that decides this answer."""
+    """The fingerprint of all that decides this answer."""
     settings = essential(config.audit)
     limits = {key: limit for key, limit in settings.pop("limits").items() if key.startswith(name)}
     datalists = [data_print(path) for path in (run.datalist, run.datalist_b) if path.exists()]
-    return fingerprint(
-        [
-            medaug.__version__,
-            name,
-            settings,
-            limits,
-            essential(config.segmenter),
-            config.evaluation.patch_size,
-            read_json(run.weights / "model.json")["sha256"],
-            read_json(run.split)["hash"],
-            *datalists,
-        ]
-    )
-
-
-def _write_picture(run: RunDir, name: str, picture: bytes | None) -> None:
-    path = run.audit / f"{name}.png"
-    if picture is None:
-        path.unlink(missing_ok=True)
-        return
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(picture)
+    weights, split = read_json(run.weights / "model.json")["sha256"], read_json(run.split)["hash"]
+    segmenter, patch_size = essential(config.segmenter), config.evaluation.patch_size
+    return fingerprint([medaug.__version__, name, settings, limits, segmenter, patch_size, weights, split, *datalists])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from medaug.audits.kept import finding_of, kept_rows
+from medaug.audits.findings import kept_findings
 from medaug.config.files import load_config
 from medaug.data.atomic import check_free, read_json, write_text
 from medaug.errors import ConfigError
@@ -156,7 +156,7 @@ def _results(run: RunDir) -> str:
 
 
 def _audits(run: RunDir) -> str:
-    findings = [finding_of(row) for row in kept_rows(run)]
+    findings = kept_findings(run)
     if not findings:
         return "Not asked (`medaug audit`)."
     rows = [[f.name, f.question, value_text(f), limit_text(f), f.verdict] for f in findings]

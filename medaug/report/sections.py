@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medaug.audits.kept import finding_of, kept_rows
+from medaug.audits.findings import kept_findings
 from medaug.audits.measures.finding import Finding
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
@@ -126,7 +126,7 @@ def patient_plot(summary: Summary, cells: Sequence[Cell], encode: Encode = to_pn
 
 def audits_section(run: RunDir) -> list[Section]:
     """A table of all answers, and a picture each; nothing where no audit was asked (`medaug audit`)."""
-    findings = [finding_of(row) for row in kept_rows(run)]
+    findings = kept_findings(run)
     if not findings:
         return []
     rows = [

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -61,6 +61,11 @@ class Finding:
     floor: float | None = None
     n: dict[str, int] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Finding:
+        """The inverse of `dataclasses.asdict`; what is no field of a finding is left out."""
+        return cls(**{part.name: row[part.name] for part in fields(cls)})
 
 
 @dataclass(frozen=True)
