@@ -113,7 +113,7 @@ def _what_it_would_take(asked: Asked, group: Summary) -> str:
 
 
 def _needed(results: Results, group: Summary, c: Comparison) -> int | None:
-    """Where a patient has no score alone (a pooled metric), the seeds' part is not known and counts as none."""
+    """The seeds' part is not known, and counts as none, of a metric that a patient alone does not have."""
     scores = {(cell.arm, cell.seed): cell.scores for cell in results.cells(group)}
     of_arm, of_reference = (
         np.array([[scores[arm, s][p][group.main] for s in group.seeds] for p in group.patients], dtype=np.float64)

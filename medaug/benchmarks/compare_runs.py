@@ -86,7 +86,7 @@ class _Run:
         self.first = next(iter(self.summaries.values()))
 
     def scores(self, test: str, arm: str, metric: str) -> dict[tuple[str, str], float]:
-        """By patient and seed."""
+        """The scores of an arm by patient and seed."""
         path = self.files.tables.get(f"scores-{test}.csv" if test else "scores.csv")
         if path is None:
             found, expected = f"no scores of the test set {test}", "the test sets of the first run"

@@ -36,7 +36,7 @@ class Drawing:
         return Figure(self.title, self.draw(to_png), self.caption, self.alt)
 
     def named(self, name: str) -> Drawing:
-        """The same under another name."""
+        """This drawing under another name."""
         return replace(self, name=name)
 
 

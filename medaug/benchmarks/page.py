@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -35,7 +34,7 @@ def page(config: PipelineConfig, run: RunDir) -> Path:
     Raises:
         RunError: if there are no results yet.
     """
-    results, made = read_results(run), read_json(run.environment)
+    results = read_results(run)
     cells, group = cell_files(run, results), results.headline(config.evaluation.synthetic_ratio)
     answer, title = answer_of(results, group), results.main.title
     looked_at = part_cases({block.name: block.run for block in block_folders(run)})
@@ -43,7 +42,7 @@ def page(config: PipelineConfig, run: RunDir) -> Path:
         title=f"medaug benchmark: {config.name}",
         subtitle=f"Does GAN augmentation help {results.task} here, and more than what is cheaper?",
         verdict=verdict_of(results, group),
-        facts=_facts(config, results, cells, made),
+        facts=_facts(config, run, results, len(cells)),
         sections=[
             downstream_section(group, results.cells(group), f"Scores with {patients_text(group)}"),
             *_drawn("Against the best arm without a GAN", differences(group)[1:]),
@@ -57,7 +56,7 @@ def page(config: PipelineConfig, run: RunDir) -> Path:
         ],
         warnings=[*training_warnings(run), *_warnings(results)],
         commands=[
-            command_text(made["command"]),
+            command_text(read_json(run.environment)["command"]),
             "medaug report <this folder>",
             "medaug reproduce <this folder> --out <new folder>",
         ],
@@ -66,7 +65,7 @@ def page(config: PipelineConfig, run: RunDir) -> Path:
 
 
 def training_warnings(run: RunDir) -> list[str]:
-    """Of every block's translator, in front the block's name."""
+    """The warnings of every block's translator, in front the block's name."""
     return [f"{block.name}: {note}" for block in block_folders(run) for note in warnings_in(block.run.train)]
 
 
@@ -75,10 +74,8 @@ def _drawn(heading: str, drawings: list[Drawing]) -> list[Section]:
     return [Section(heading, figures=[drawing.figure() for drawing in drawings])] if drawings else []
 
 
-def _facts(
-    config: PipelineConfig, results: Results, cells: Sequence[CellFile], made: dict[str, Any]
-) -> list[tuple[str, str]]:
-    group = results.groups[0]
+def _facts(config: PipelineConfig, run: RunDir, results: Results, networks: int) -> list[tuple[str, str]]:
+    group, made = results.groups[0], read_json(run.environment)
     return [
         ("Data", data_text(config)),
         ("Labelled patients", ", ".join(map(str, results.labelled))),
@@ -86,7 +83,7 @@ def _facts(
         ("Arms", ", ".join(group.arms)),
         ("Synthetic part of GAN arms", ", ".join(f"{ratio:g}" for ratio in results.ratios)),
         ("Folds", str(config.split.folds or "none: one split")),
-        ("Networks trained", str(len(cells))),
+        ("Networks trained", str(networks)),
         ("Made with", f"medaug {made['medaug']}, {made['machine']}"),
     ]
 

@@ -96,7 +96,7 @@ class Job:
         return of_arm(made_of(settings, *inputs), config.evaluation, self.arm)
 
     def is_done(self) -> bool:
-        """As far as the files say; preparing takes no time worth a figure."""
+        """Whether the files say so; preparing takes no time worth a figure."""
         if self.kind == "gan":
             return self.block.run.done("synthesize").exists()
         source = self.source() if self.kind == "cell" else None
@@ -170,8 +170,7 @@ def blocks_of(config: PipelineConfig, root: RunDir) -> list[Block]:
     blocks = []
     for labelled in config.benchmark.labelled:
         for fold in _folds(config):
-            split: dict[str, Any] = {"labelled": None if labelled == "all" else labelled}
-            split |= {} if fold is None else {"fold": fold}
+            split = {"labelled": None if labelled == "all" else labelled} | ({} if fold is None else {"fold": fold})
             run = root.labelled(labelled) if fold is None else root.labelled(labelled).fold(fold)
             of_block = {"split": config.split.model_copy(update=split), "name": f"{config.name}, labelled {labelled}"}
             blocks.append(Block(labelled, fold, config.model_copy(update=of_block), run))
@@ -221,7 +220,7 @@ def plan_of(config: PipelineConfig, out: Path, jobs: int) -> Plan:
 
 
 def _eta(every: Iterable[Job], done: set[str], jobs: int) -> str:
-    """From what the jobs of the same arm took (a GAN: of the same benchmark), shared by `jobs` processes."""
+    """The jobs of the same arm (a GAN: of the same benchmark) tell how long the others take, by `jobs` processes."""
     took: dict[str, list[float]] = defaultdict(list)
     left: Counter[str] = Counter()
     for job in every:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from medaug.benchmarks.launch import run_benchmark
 from medaug.benchmarks.plan import Job, blocks_of
@@ -26,12 +26,12 @@ from medaug.runs.folder import RunDir, open_run
 from medaug.stages.pipeline import StageResult, run_pipeline
 
 NAMED = 5
-"""Of what differs in a list, how many are named."""
+"""How many things that differ in a list are named."""
 RESULTS = ("scores", "verdict")
 """Kinds of difference that mean: not reproduced. The others explain why."""
 Kind = Literal["environment", "settings", "split", "weights", "scores", "verdict"]
 Rows = dict[tuple[str, ...], dict[str, float | None]]
-"""By what names a row, the metrics."""
+"""What names a row → its metrics."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def compared(before: Finished, again: Finished) -> Reproduction:
     return found
 
 
-def _facts(found: Finished) -> dict[Kind, dict[str, Any]]:
+def _facts(found: Finished) -> dict[Kind, Mapping[str, object]]:
     """What is compared as text, by name."""
     made, summaries = read_json(found.run.environment), {n: Summary.from_json(s) for n, s in found.summaries()}
     return {
@@ -160,7 +160,7 @@ def _facts(found: Finished) -> dict[Kind, dict[str, Any]]:
     }
 
 
-def _changed(kind: Kind, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Difference]:
+def _changed(kind: Kind, old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[Difference]:
     for name in sorted(old.keys() | new.keys()):
         before, again = (str(values.get(name, "none")) for values in (old, new))
         if before != again:

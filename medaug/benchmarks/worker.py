@@ -101,7 +101,7 @@ class Worker:
                 time.sleep(POLL_S)  # others hold what is ready
 
     def is_done(self, job: Job) -> bool:
-        """Of stages: whether this process has seen to them. Of cells: whether there is one, made of the same."""
+        """Whether this process has seen to a stage, or there is a cell that was made of the same."""
         if job.name not in self.done and job.kind == "cell" and self.done.issuperset(job.needs):
             if job.name not in self._sources:
                 self._sources[job.name] = job.source()

@@ -155,7 +155,7 @@ def _is_possible(arm: Arm, config: PipelineConfig) -> bool:
 
 
 def gan_arms(arms: Iterable[str], known: Mapping[str, Arm] = ARMS) -> list[str]:
-    """Those with synthetic samples, the one of main interest first, whatever the order and the scores.
+    """The arms with synthetic samples, the one of main interest first, whatever the order and the scores.
 
     An arm that differs from the reference by the GAN alone says what the GAN does; one with a baseline or a transform
     of its own besides, or without the standard augmentation, does not.
@@ -187,7 +187,7 @@ def n_asked(arms: Iterable[str], known: Mapping[str, Arm] = ARMS) -> int:
 
 
 def plain_arms(arms: Iterable[str], known: Mapping[str, Arm]) -> list[str]:
-    """Those that need no GAN, without ceilings."""
+    """The arms that need no GAN, without ceilings."""
     return [arm for arm in arms if arm in known and not (known[arm].synthetic or is_ceiling(arm))]
 
 
@@ -260,7 +260,7 @@ class _Images(Sequence):
         return self.source.views[index].normalized(self.source.folder)
 
 
-def _weights_in(*parts: Any) -> Iterator[dict[str, Any]]:
+def _weights_in(*parts: Any) -> Iterator[Mapping[str, Any]]:
     """The metadata of all weights below these values: containers, transforms, weights, and paths of their folders."""
     left, seen = list(parts), set()
     while left:

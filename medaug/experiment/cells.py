@@ -41,7 +41,7 @@ def of_arm(source: str, settings: EvaluationConfig, arm: str) -> str:
 
 
 def cell_path(run: RunDir, arm: str, seed: int, ratio: float | None = None) -> Path:
-    """Where a cell is; `ratio` only in a benchmark, and there of arms with synthetic samples."""
+    """The file of a cell; `ratio` only in a benchmark, and there of arms with synthetic samples."""
     return run.evaluation / "cells" / f"{arm}-seed{seed}{'' if ratio is None else f'-ratio{ratio:g}'}.json"
 
 
@@ -82,7 +82,7 @@ def trained_cells(
 
 
 def cells_of(run: RunDir, arms: Sequence[str], seeds: Sequence[int]) -> dict[str, list[Cell]]:
-    """By arm, one a seed."""
+    """The cells of these arms, one a seed."""
     return {arm: [read_cell(cell_path(run, arm, seed)) for seed in seeds] for arm in arms}
 
 

@@ -33,6 +33,7 @@ from medaug.evaluation.samples import (
     sample_size,
 )
 from medaug.evaluation.segmentation import SegmentationConfig, predict, train_segmenter
+from medaug.evaluation.updates import UpdatesConfig
 from medaug.experiment.arms import Arm, arms_of
 from medaug.experiment.edits import OnlineInsertion, OnlineRemoval
 from medaug.experiment.records import Cell, PatientScores, SliceScores
@@ -98,6 +99,15 @@ class Downstream(ABC):
         return Cell(arm=name, seed=seed, losses=losses, length_unit=unit, without_room=counted, **vars(found))
 
     @property
+    @abstractmethod
+    def network_config(self) -> UpdatesConfig:
+        """The network that the settings ask for.
+
+        Raises:
+            ConfigError: if such a network cannot be built.
+        """
+
+    @property
     def sample_size(self) -> tuple[int, ...] | None:
         """One size for the samples of every arm; None: as the views are, which all have one."""
         sources = (self.real, self.synthetic, self.target_labelled)
@@ -105,11 +115,11 @@ class Downstream(ABC):
 
     @property
     def arms(self) -> dict[str, Arm]:
-        """Those that there are, the user's own among them."""
+        """All arms that there are, the user's own among them."""
         return arms_of(self.config.evaluation)
 
     def synthetic_of(self, arm: Arm) -> ViewFolder | Online | None:
-        """Where the synthetic samples of an arm come from; None of one without.
+        """What the synthetic samples of an arm come from; None for one without.
 
         Raises:
             DataError: if there is no written, or no accepted, case.
@@ -186,7 +196,7 @@ class Segmentation(Downstream):
 
     @cached_property
     def metrics(self) -> Mapping[str, Metric]:
-        """Of one class; of several the means over them, and each class's own."""
+        """The metrics of one class, or the means over several and each class's own."""
         classes = self.config.data.class_names
         if len(classes) == 1:
             return METRICS
@@ -202,7 +212,18 @@ class Segmentation(Downstream):
 
     @property
     def network_config(self) -> SegmentationConfig:
-        return network_config_of(self.config)
+        s, data = self.config.evaluation, self.config.data
+        return SegmentationConfig(
+            spatial_dims=data.spatial_dims,
+            classes=len(data.class_names),
+            network=s.network,
+            channels=s.channels,
+            updates=s.updates,
+            batch_size=s.batch_size,
+            learning_rate=s.learning_rate,
+            precision=s.precision,
+            patch_size=s.patch_size,
+        )
 
     def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
         s = self.config.evaluation
@@ -221,7 +242,7 @@ class Segmentation(Downstream):
         return train_segmenter(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
 
     def scored(self, network: torch.nn.Module, patient: str, entries: list[PreparedCase]) -> PatientScores:
-        """Also counts the lesions that were found, and what was found beside them."""
+        """Scores the outlines, and counts the lesions that were found and what was found beside them."""
         pairs = [self.segmented(network, entry) for entry in entries]
         classes = self.config.data.class_names
         outlined = [
@@ -265,26 +286,6 @@ class Segmentation(Downstream):
             return predict(network, image[None], config)[0].numpy()[own]
         stack = image.movedim(-1, 0)[:, None]  # (Z, 1, X, Y)
         return predict(network, stack, config)[:, 0].movedim(0, -1).numpy()[own]
-
-
-def network_config_of(config: PipelineConfig) -> SegmentationConfig:
-    """Of the settings.
-
-    Raises:
-        ConfigError: if such a network cannot be built.
-    """
-    s, data = config.evaluation, config.data
-    return SegmentationConfig(
-        spatial_dims=data.spatial_dims,
-        classes=len(data.class_names),
-        network=s.network,
-        channels=s.channels,
-        updates=s.updates,
-        batch_size=s.batch_size,
-        learning_rate=s.learning_rate,
-        precision=s.precision,
-        patch_size=s.patch_size,
-    )
 
 
 class Classification(Downstream):
@@ -356,7 +357,7 @@ class Classification(Downstream):
 
 
 DOWNSTREAM: dict[str, type[Downstream]] = {kind.name: kind for kind in (Segmentation, Classification)}
-"""By `evaluation.task`."""
+"""`evaluation.task` → kind."""
 
 
 def scoring_of(config: PipelineConfig) -> Downstream:
@@ -371,5 +372,5 @@ def check_network(config: PipelineConfig) -> None:
     Raises:
         ConfigError: saying which of its settings does not fit.
     """
-    if config.evaluation.task == Segmentation.name:
-        network_config_of(config)
+    if config.evaluation.task in DOWNSTREAM:
+        _ = scoring_of(config).network_config

@@ -49,7 +49,7 @@ class ViewEditor:
         self.folder, self.prepared, self.settings = weights, prepared, settings
 
     def inserted(self, view: View, seed: int) -> Edited | None:
-        """With new tumors; None where the view has no room for any."""
+        """Puts new tumors into a view; None where it has no room for any."""
         image, truth, organ = (view.tensor(self.prepared, kind) for kind in ("image", "label", "organ"))
         with one_thread():
             self._insert.set_random_state(seed=seed)
@@ -58,7 +58,7 @@ class ViewEditor:
         return Edited(made.image, as_meta(made.label), image, truth, made.lesions) if made.lesions else None
 
     def removed(self, view: View, seed: int = 0) -> Edited:
-        """Without its tumors; the label is empty, for what it marks of the padding is no tumor either."""
+        """Takes a view's tumors away; the label is empty, for what it marks of the padding is no tumor either."""
         image, truth = view.tensor(self.prepared), view.tensor(self.prepared, "label")
         with one_thread():
             edited, _ = RemoveTumor(self.weights).with_label(image, truth, view.window, seed, strict=False)
@@ -112,14 +112,14 @@ class OnlineRemoval:
 
 
 def online_edits(config: PipelineConfig, run: RunDir) -> dict[str, OnlineInsertion | OnlineRemoval]:
-    """By `Arm.synthetic`, where a task learns online."""
+    """What makes samples online, by `Arm.synthetic`."""
     editor = ViewEditor(run.weights, run.prepared, config.synthesis)
     return {"online": OnlineInsertion(editor), "removed": OnlineRemoval(editor)}
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """As in a DataLoader worker: sums, and so voxels, do not depend on the number of threads."""
+    """Computes as a DataLoader worker does: sums, and so voxels, do not depend on the number of threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -36,7 +36,7 @@ class Failure(NamedTuple):
 
 
 def failures_path(cell: Path) -> Path:
-    """Where the failures of a cell lie, by the path of the cell."""
+    """The file of the failures of a cell, by the path of the cell."""
     return cell.parent.parent / "failures" / f"{cell.stem}.npz"
 
 

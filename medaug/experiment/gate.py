@@ -22,9 +22,9 @@ from medaug.experiment.arms import arms_of
 from medaug.experiment.edits import Edited, one_thread
 
 LEAST_AGREEMENT = 0.5
-"""Of a case that counts as accepted, where `synthesis.gate` does not say."""
+"""The agreement of a case that counts as accepted, where `synthesis.gate` does not say."""
 DRAWS = 50
-"""Of a case; where all of them are rejected, almost everything is."""
+"""How often a case is drawn; where all draws are rejected, almost everything is."""
 
 Records = Sequence[SyntheticCase]
 
@@ -66,7 +66,7 @@ def is_judged(config: PipelineConfig) -> bool:
 
 
 def least_agreement(config: PipelineConfig) -> float:
-    """Of an accepted case."""
+    """The agreement that makes a case an accepted one."""
     return LEAST_AGREEMENT if config.synthesis.gate is None else config.synthesis.gate
 
 

@@ -24,7 +24,7 @@ T = TypeVar("T")
 V = TypeVar("V")
 Json = dict[str, Any]
 Scores = dict[str, dict[str, float | None]]
-"""By patient and metric; None where a metric is not defined for a patient alone."""
+"""Patient → metric → score; None where a metric is not defined for a patient alone."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Cell(PatientScores):
 
     @classmethod
     def of_folds(cls, parts: Sequence[Cell]) -> Cell:
-        """The same arm and seed of several folds as one: every patient was tested in one of them."""
+        """Joins an arm and seed of several folds: every patient was tested in one of them."""
         first = parts[0]
         return replace(
             first,
@@ -215,12 +215,12 @@ class Summary:
 
     @property
     def title(self) -> str:
-        """That metric's."""
+        """The title of that metric."""
         return self.metrics[self.main].title
 
     @property
     def main_comparisons(self) -> list[Comparison]:
-        """Those with the reference, by the main metric."""
+        """The comparisons with the reference by the main metric."""
         return [c for c in self.comparisons if c.metric == self.main]
 
     @property

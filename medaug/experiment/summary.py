@@ -1,4 +1,4 @@
-"""From the cells of an evaluation to its summary: figures by arm with intervals, arms compared, scores as a table.
+"""Makes the summary of an evaluation from its cells: figures by arm with intervals, arms compared, scores as a table.
 
 Every test set has one `Summary` (see `records`). Comparisons by the main metric have a verdict, and are corrected for
 each other, rivals included: `arms.pairs_of` says which. Those by other metrics, and of ceilings, are shown with their
@@ -36,9 +36,9 @@ from medaug.runs.folder import RunDir
 from medaug.volumes import length_unit
 
 Cells = Mapping[str, Sequence[Cell]]
-"""By arm, one a seed."""
+"""Arm → its cells, one a seed."""
 Tables = Mapping[str, Mapping[str, np.ndarray]]
-"""By arm and metric, (patients, seeds)."""
+"""Arm → metric → (patients, seeds)."""
 
 
 class Scoring(Protocol):
@@ -173,7 +173,7 @@ def scores_csv(cells: Cells, patients: Sequence[str], scoring: Scoring) -> str:
 
 
 def rounded_scores(cell: Cell, patient: str, scoring: Scoring) -> list[float | str]:
-    """As a table has them; blank where a metric is not defined for a patient alone."""
+    """The scores of a row of a table; blank where a metric is not defined for a patient alone."""
     scores = [cell.scores[patient][metric] for metric in scoring.metrics]
     return ["" if score is None else round(score, 5) for score in scores]
 
@@ -260,12 +260,12 @@ def _tables(cells: Cells, patients: Sequence[str], scoring: Scoring) -> dict[str
 
 
 def _unit(cells: Cells) -> str:
-    """Of the lengths in the cells' scores."""
+    """What the lengths in the cells' scores are in."""
     return length_unit(*(vars(cell) for members in cells.values() for cell in members))
 
 
 def _with_verdicts(compared: Sequence[Comparison], main: str) -> list[Comparison]:
-    """Those by the main metric corrected for each other; the others, and those of ceilings, without a verdict."""
+    """Corrects those by the main metric for each other; the others, and those of ceilings, get no verdict."""
     asked = [c.metric == main and not is_ceiling(c.arm) for c in compared]
     corrected = iter(holm([c for c, is_asked in zip(compared, asked, strict=True) if is_asked]))
     return [next(corrected) if is_asked else without_verdict(c) for c, is_asked in zip(compared, asked, strict=True)]

@@ -283,7 +283,7 @@ def _columns(intervals: Sequence[Interval | None]) -> np.ndarray:
 
 
 def _offset(index: int, count: int) -> float:
-    """Where one of `count` neighbours stands, in (−0.5, 0.5)."""
+    """The place of one of `count` neighbours, in (−0.5, 0.5)."""
     return (index + 0.5) / max(count, 1) - 0.5
 
 

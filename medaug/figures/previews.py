@@ -88,7 +88,7 @@ def _samples_of(gan: DCGAN, title: str, rows: int = 2) -> bytes:
 
 @torch.no_grad()
 def _interpolation(gan: DCGAN, pairs: int = 2) -> bytes:
-    """From one code to another, once as each class."""
+    """A walk from one code to another, once as each class."""
     rows, names = [], []
     for label, name in enumerate(CLASSES):
         z = sample(gan, 2 * pairs, label, torch.Generator().manual_seed(10)).z
@@ -125,7 +125,7 @@ def _write(path: Path, png: bytes) -> None:
 
 
 def _titles(translator: Translator) -> tuple[str, str, str, str]:
-    """Of domain a, its translation, domain b, its translation."""
+    """Names of domain a, its translation, domain b, its translation."""
     a, b = translator.domain_a.name, translator.domain_b.name
     return (a, f"with {b}", b, "removed") if b == "tumor" else (a, f"{a} to {b}", b, f"{b} to {a}")
 
@@ -135,7 +135,7 @@ def _picture(image: Tensor, mask: Tensor | None) -> Picture:
 
 
 def _outline(mask: Tensor) -> np.ndarray:
-    """Where any class is marked, (X, Y)."""
+    """The voxels that any class marks, (X, Y)."""
     return _middle_slice(mask.amax(dim=0, keepdim=True)) > 0.5
 
 

@@ -19,7 +19,7 @@ _PATH = re.compile(r"(?<![\w.:/<>)+~-])(?:\.{0,2}/|~/|[A-Za-z]:[\\/])[^\s'\"<>|,
 
 
 def without_paths(value: Any, known: Sequence[Path] = ()) -> Any:
-    """The same JSON value, paths in its texts replaced by a placeholder.
+    """Replaces the paths in all texts of a JSON value by a placeholder.
 
     Args:
         known: paths that may hold blanks and are replaced first, as they are written and from the root; a single
@@ -38,7 +38,7 @@ def without_paths(value: Any, known: Sequence[Path] = ()) -> Any:
 
 
 def without_roots(config: PipelineConfig) -> PipelineConfig:
-    """The same settings, a placeholder in place of the folders of data."""
+    """Puts a placeholder in place of the folders of data."""
     sections: dict[str, Any] = {"data": config.data, "target": config.target}
     changed = {
         key: section.model_copy(update={"root": Path(PLACEHOLDER)})

@@ -161,7 +161,7 @@ def value_text(finding: Finding) -> str:
 
 
 def limit_text(finding: Finding) -> str:
-    """From where on an audit warns and fails."""
+    """The figures at which an audit warns and fails."""
     if finding.warn is None or finding.fail is None:
         return MISSING
     sign = ">" if finding.higher_is_worse else "<"
@@ -190,7 +190,7 @@ def time_section(run: RunDir) -> Section:
 
 
 def data_text(config: PipelineConfig) -> str:
-    """Where the images come from."""
+    """The place that the images come from."""
     return str(config.data.root or f"built-in {config.data.phantoms.anatomy} phantoms")
 
 

@@ -38,7 +38,7 @@ def verdict_of(summary: Summary) -> Verdict:
 
 
 def tone_of(compared: Sequence[Comparison]) -> Tone:
-    """That of the first comparison; help is shown as such only where it stands against the rivals, too."""
+    """The first comparison sets the tone; help is shown as such only where it stands against the rivals, too."""
     first, *rivals = (c.verdict for c in compared)
     tones: dict[str, Tone] = {"helps": "helps", "hurts": "hurts", "inconclusive": "inconclusive"}
     return "info" if first == "helps" and any(word != "helps" for word in rivals) else tones.get(first, "info")

@@ -23,14 +23,14 @@ from medaug.figures.pictures import Picture, picture_grid
 from medaug.volumes import Window, spacing_of
 
 CASE_LIMIT_BYTES = 6 * 2**20
-"""Of text, for one case."""
+"""The most text that one case may be."""
 LEVELS = 4095
 BACKGROUND = 0.02
-"""Of the grey window: what is darker at the borders of all slices is cut off."""
+"""A part of the grey window: what is darker at the borders of all slices is cut off."""
 MARGIN = 4
 """Voxels kept around what is not background."""
 GUESS_BYTES = 0.4
-"""Of text, for a voxel of one image: fewer than most need, so that the first try of a large case is not too small."""
+"""Text that a voxel of one image takes: less than most need, so that the first try of a large case is not too small."""
 SATURATION = 99.9
 """Percentile of the differences that are not zero which the colours end at."""
 CLASS_COLOURS = [

@@ -18,7 +18,7 @@ from matplotlib import colormaps
 from medaug.report.viewer.cases import EncodedCase
 
 PAGE_LIMIT_BYTES = 25 * 2**20
-"""Of text, for the cases and the script of a page."""
+"""The most text that the cases and the script of a page may be."""
 
 
 @dataclass(frozen=True)
