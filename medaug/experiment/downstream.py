@@ -39,7 +39,7 @@ from medaug.experiment.edits import OnlineInsertion, OnlineRemoval
 from medaug.experiment.records import Cell, PatientScores, SliceScores
 from medaug.experiment.summary import score_table
 from medaug.progress import track
-from medaug.volumes import Window, length_unit
+from medaug.volumes import length_unit
 
 LOSS_EVERY = 10
 CLASS_SEPARATOR = ": "
@@ -152,11 +152,11 @@ class Downstream(ABC):
 
     def results(self, network: torch.nn.Module) -> PatientScores:
         """What a network scores on every patient."""
-        patients = sorted({entry["patient"] for entry in self.entries})
+        patients = sorted({entry.patient for entry in self.entries})
         found = []
         with track("score patients", len(patients)) as tracker:
             for patient in patients:
-                entries = [entry for entry in self.entries if entry["patient"] == patient]
+                entries = [entry for entry in self.entries if entry.patient == patient]
                 found.append(self.scored(network, patient, entries))
                 tracker.advance()
         return PatientScores.joined(found)
@@ -246,11 +246,10 @@ class Segmentation(Downstream):
         pairs = [self.segmented(network, entry) for entry in entries]
         classes = self.config.data.class_names
         outlined = [
-            Outlined(entry["scan"], p, t, entry["spacing_mm"][: t.ndim])
-            for entry, (p, t) in zip(entries, pairs, strict=True)
+            Outlined(entry.scan, p, t, entry.spacing_mm[: t.ndim]) for entry, (p, t) in zip(entries, pairs, strict=True)
         ]
         dims = max(truth.ndim for _, truth in pairs)  # where a patient has volumes, a picture is one of one slice
-        spacing_mm = next(entry["spacing_mm"] for entry in entries if len(entry["spacing_mm"]) >= dims)
+        spacing_mm = next(entry.spacing_mm for entry in entries if len(entry.spacing_mm) >= dims)
         pairs = [
             (p.reshape(t.shape + (1,) * (dims - t.ndim)), t.reshape(t.shape + (1,) * (dims - t.ndim))) for p, t in pairs
         ]
@@ -273,7 +272,7 @@ class Segmentation(Downstream):
         """(prediction, truth) of one case, class numbers at the shape it is stored in."""
         view = View(entry, None, 0)
         raw = np.array(view.raw(self.folder, "image"), np.float32)
-        return self.predicted(network, Window.from_dict(entry["window"]).normalize(raw)), view.classes(self.folder)
+        return self.predicted(network, view.window.normalize(raw)), view.classes(self.folder)
 
     def predicted(self, network: torch.nn.Module, normalized: np.ndarray) -> np.ndarray:
         """Class numbers of an image (*S) in [-1, 1]; a volume goes through a 2-D network slice by slice.

@@ -93,7 +93,7 @@ def _worst_slice(task: Segmentation, network: torch.nn.Module, patient: str) -> 
     chosen: tuple[np.ndarray, ...] = ()
     most = (-1, -1)
     for entry in task.entries:
-        if entry["patient"] != patient:
+        if entry.patient != patient:
             continue
         prediction, truth = task.segmented(network, entry)
         image = View(entry, None, 0).normalized(task.folder)[0]

@@ -73,8 +73,8 @@ def least_agreement(config: PipelineConfig) -> float:
 def gate_figures(config: PipelineConfig, records: Records) -> dict[str, Any]:
     """{"least", "drawn", "accepted", "accept_rate"} of the insertions drawn for these records."""
     least = least_agreement(config)
-    judged = [record for record in records if "agreement" in record]
-    drawn, accepted = sum(r["draws"] for r in judged), sum(r["agreement"] >= least for r in judged)
+    judged = [(r.draws or 0, r.agreement) for r in records if r.agreement is not None]
+    drawn, accepted = sum(draws for draws, _ in judged), sum(agreement >= least for _, agreement in judged)
     rate = round(accepted / drawn, 4) if drawn else None
     return {"least": least, "drawn": drawn, "accepted": accepted, "accept_rate": rate}
 
@@ -85,10 +85,10 @@ def accepted_cases(config: PipelineConfig, records: Records) -> set[str]:
     Raises:
         DataError: if an insertion was not judged.
     """
-    unknown = [r["case"] for r in records if r["kind"] == "inserted" and "agreement" not in r]
+    unknown = [r.case for r in records if r.kind == "inserted" and r.agreement is None]
     if unknown:
         raise DataError(
             f"synthetic/datalist.json: found no agreement of {unknown[0]}, and {len(unknown) - 1} others; expected it "
             "of every insertion, for the arms that learn from accepted cases. Run synthesize again with these settings."
         )
-    return {r["case"] for r in records if r["kind"] != "inserted" or r["agreement"] >= least_agreement(config)}
+    return {r.case for r in records if r.kind != "inserted" or (r.agreement or 0) >= least_agreement(config)}

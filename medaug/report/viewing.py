@@ -62,7 +62,7 @@ def case_of_view(
     first, second = (
         Shown(name, window.denormalize(image.astype(np.float32)), window) for name, image in (before, after)
     )
-    oriented, unit = is_oriented(view.entry["image"]), length_unit(view.entry)
+    oriented, unit = is_oriented(view.case.image), view.case.length_unit
     return ViewerCase(view.name, first, second, view.affine, label, oriented=oriented, group=group, length_unit=unit)
 
 
@@ -131,30 +131,25 @@ def _synthetic_cases(run: RunDir, most: int) -> list[EncodedCase]:
     shown = [
         record
         for record in records
-        if "original" in record and own_file(run.synthetic, record["original"], must_exist=False).exists()
+        if record.original and own_file(run.synthetic, record.original, must_exist=False).exists()
     ]
     return [
         encode(_synthetic_case(record, run.synthetic))
         for kind in SYNTHETIC
-        for record in islice((r for r in shown if r["kind"] == kind), most)
+        for record in islice((r for r in shown if r.kind == kind), most)
     ]
 
 
 def _synthetic_case(record: SyntheticCase, folder: Path) -> ViewerCase:
-    scans = [read_scan(own_file(folder, record[key])) for key in ("original", "image")]
-    window = Window.from_dict(record["window"])
-    before, after = (
-        Shown(name, scan.numpy()[0], window) for name, scan in zip(("original", "synthetic"), scans, strict=True)
-    )
-    parent = record["parent"]
-    level = "" if parent["level"] is None else f", slice {parent['level'] + 1}"
+    original, made = (read_scan(own_file(folder, path)) for path in (record.original, record.image))
+    level = "" if record.parent.level is None else f", slice {record.parent.level + 1}"
     return ViewerCase(
-        f"{record['case']}, made from {parent['case']}{level}",
-        before,
-        after,
-        scans[0].affine.numpy(),
-        read_label(own_file(folder, record["label"])).numpy()[0],
-        oriented=is_oriented(record["image"]),
-        group=SYNTHETIC[record["kind"]],
-        length_unit=length_unit(record),
+        f"{record.case}, made from {record.parent.case}{level}",
+        Shown("original", original.numpy()[0], record.window),
+        Shown("synthetic", made.numpy()[0], record.window),
+        original.affine.numpy(),
+        read_label(own_file(folder, record.label)).numpy()[0],
+        oriented=is_oriented(record.image),
+        group=SYNTHETIC[record.kind],
+        length_unit=record.length_unit,
     )
