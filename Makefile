@@ -7,7 +7,6 @@
 # make audit-dependencies  known vulnerabilities of the pins in constraints.txt; needs the package index's advisories
 # make fuzz   FUZZ damaged files for every reader, and all property tests with fresh examples (about 10 minutes)
 # make bench  speed, memory and ratios to plain implementations, on an idle machine
-# make time-to-quality LGG=<folder>  crops against whole images; an hour or more
 # make crash  kills train, synthesize and benchmark KILLS times each
 PYTHON ?= python3
 BIN := .venv/bin
@@ -16,7 +15,7 @@ FUZZ ?= 800
 FUZZ_SEED ?= $(shell date +%s)
 KILLS ?= 12
 
-.PHONY: demo docs env test dist licences audit-dependencies fuzz crash bench time-to-quality clean
+.PHONY: demo docs env test dist licences audit-dependencies fuzz crash bench clean
 
 demo: .venv/.installed
 	$(BIN)/medaug run pipelines/quickstart.yaml --out $(DEMO_OUT)
@@ -55,10 +54,7 @@ crash: .venv/.dev
 	MEDAUG_KILLS=$(KILLS) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --timeout 1800 tests/stages/test_crashes.py tests/benchmark/test_processes.py
 
 bench: .venv/.dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -o addopts="--import-mode=importlib" -q tests/benchmarks --ignore tests/benchmarks/test_time_to_quality.py
-
-time-to-quality: .venv/.dev
-	MEDAUG_LGG="$(LGG)" OMP_NUM_THREADS=1 $(BIN)/pytest -o addopts="--import-mode=importlib" -q -s --show-capture=no tests/benchmarks/test_time_to_quality.py
+	OMP_NUM_THREADS=1 $(BIN)/pytest -o addopts="--import-mode=importlib" -q tests/benchmarks
 
 # torch first, by its exact version: a range would let pip choose a newer build with CUDA.
 .venv/bin/python:

@@ -13,25 +13,20 @@ from medaug.audits.measures import outside as edits
 from medaug.audits.measures.finding import Finding, Limits
 from medaug.audits.measures.steganography import Cycle
 from medaug.audits.measures.steganography import steganography as hidden_source
-from medaug.transforms.windows import OVERLAP
 
 Look = tuple[Finding, bytes | None]
 
 
 def outside(material: Material, limits: Limits) -> Look:
     made = material.insertions
-    if material.prior is None:
-        plain = Limits(**material.config.audit.limits.outside_plain.model_dump())  # another figure, other limits
-        finding = edits.change_outside_claim(made, plain, seed=material.seed)
-        return finding, pictures.edited(made, edits.outside_shares(made))
     finding = edits.changed_outside(made, limits)
     return finding, pictures.edited(made, edits.outside_counts(made))
 
 
 def unchanged(material: Material, limits: Limits) -> Look:
-    """A mask-guided method that finds no room for a lesion is not to blame; a plain one that marks nothing is."""
-    made, nothing = material.insertions, material.without_insertion if material.prior is None else 0
-    return edits.unchanged(made, limits, nothing=nothing), pictures.edited(made, -edits.strengths_of(made))
+    """Views without room for a lesion do not count: the generator is not to blame for them."""
+    made = material.insertions
+    return edits.unchanged(made, limits), pictures.edited(made, -edits.strengths_of(made))
 
 
 def lost(material: Material, limits: Limits) -> Look:
@@ -48,7 +43,7 @@ def gained(material: Material, limits: Limits) -> Look:
 
 def null_shortcut(material: Material, limits: Limits) -> Look:
     if not material.weights.uses_references:
-        reason = "these weights paint a tumor from a mask or an image alone: they cannot insert nothing"
+        reason = "these weights paint a tumor from a mask alone: they cannot insert nothing"
         return probe.NULL_SHORTCUT.skipped(reason), None
     nulls = material.null_insertions
     finding = probe.null_shortcut(nulls, material.crop_size, limits, seed=material.seed)
@@ -61,17 +56,16 @@ def shortcut(material: Material, limits: Limits) -> Look:
 
 
 def steganography(material: Material, limits: Limits) -> Look:
-    """Mask-guided: what is removed again; plain methods: whole images there and back.
+    """What was inserted is removed again.
 
     What the window clips is left out: beyond the window scans keep their own values.
     """
-    guided = material.prior is not None
     made = [
         Cycle(
             i.patient,
             i.before,
             i.image,
-            (i.mask if guided else i.organ) & (np.abs(i.before) < 1),
+            i.mask & (np.abs(i.before) < 1),
             partial(material.remove, mask=i.mask, spacing_mm=i.spacing_mm),
         )
         for i in material.insertions
@@ -81,16 +75,8 @@ def steganography(material: Material, limits: Limits) -> Look:
 
 
 def seams(material: Material, limits: Limits) -> Look:
-    made, size = material.insertions, material.weights.facts.get("patch_size")
-    if material.prior is not None:
-        finding = borders.seams(material.held_out, made, limits, seed=material.seed)
-        return finding, pictures.profiles(finding)
-    if size is None:
-        return borders.SEAMS.skipped("whole images are translated: there are neither windows nor masks"), None
-    changes, patch = [i.image - i.before for i in made], (*size, *material.crop_size[len(size) :])
-    overlap = material.weights.facts.get("overlap", OVERLAP)
-    finding = borders.window_seams(changes, [i.patient for i in made], patch, overlap, limits, seed=material.seed)
-    return finding, pictures.edited(made, np.array(finding.details.get("by_image", [])))
+    finding = borders.seams(material.held_out, material.insertions, limits, seed=material.seed)
+    return finding, pictures.profiles(finding)
 
 
 def checkerboard(material: Material, limits: Limits) -> Look:

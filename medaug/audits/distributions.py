@@ -72,8 +72,6 @@ def diversity(material: Material, limits: Limits) -> Look:
 
 
 def diversity_in_one_place(material: Material, limits: Limits) -> Look:
-    if material.prior is None:
-        return sets.ONE_PLACE.skipped("these weights change whole images: there is no place to fill anew"), None
     places = [_filled_anew(made, material) for made in material.insertions[:PLACES]]
     finding = sets.one_place_audit(material.real, places, limits, seed=material.seed)
     if finding.verdict == "skipped":

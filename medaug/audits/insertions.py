@@ -17,9 +17,6 @@ from medaug.lesions.geometry import equivalent_diameter_mm, largest_component
 from medaug.models.weights import Weights
 from medaug.transforms import RandInsertTumor
 
-PLAIN_CROP = 48
-"""Voxels: how much of a plain translator's images is looked at around a lesion."""
-
 
 def lesion_pairs(
     views: list[View], folder: Path, insert: RandInsertTumor, rng: np.random.RandomState
@@ -75,7 +72,6 @@ def insertion(view: View, folder: Path, insert: RandInsertTumor, seed: int) -> I
         before=arrays.image,
         label=arrays.label,
         changed=after != scan.numpy()[0],
-        reachable=np.ones_like(mask) if insert.weights.prior is None else mask,
         reference_patient=insert.lesions[0]["patient"],
         seed=seed,
     )
@@ -96,17 +92,10 @@ def null_insertion(made: Insertion, view: View, folder: Path, null: RandInsertTu
     )
 
 
-def crop_size(weights: Weights, spatial_dims: int) -> tuple[int, ...]:
-    """How much is looked at around a lesion, in voxels."""
-    size = tuple(weights.prior.crop_size) if weights.prior is not None else ()
-    return (*size, *(PLAIN_CROP,) * spatial_dims)[:spatial_dims]
-
-
 def _measurable(region: np.ndarray, view: View, weights: Weights) -> bool:
     """Lesions of the sizes that are inserted: those that fit the crop and are not below the smallest reference."""
-    if weights.prior is None:
-        return True
+    prior = weights.lesion_prior
     extent = np.ptp(np.argwhere(region), axis=0) + 1
-    smallest = min(reference.diameter_mm for reference in weights.prior.references)
-    fits = bool((extent < np.asarray(weights.prior.crop_size) - 4).all())
+    smallest = min(reference.diameter_mm for reference in prior.references)
+    fits = bool((extent < np.asarray(prior.crop_size) - 4).all())
     return fits and equivalent_diameter_mm(region, view.spacing_mm) >= smallest

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from medaug.audits.insertions import crop_size, lesion_pairs, null_insertion, real_lesion, spread
+from medaug.audits.insertions import lesion_pairs, null_insertion, real_lesion, spread
 from medaug.audits.measures.cases import Insertion, LesionView, Segment
 from medaug.audits.measures.lesions import LesionSet
 from medaug.audits.measures.lost_and_gained import Segmented
@@ -32,7 +32,6 @@ from medaug.runs.folder import RunDir
 from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
 from medaug.transforms import RandInsertTumor, RemoveTumor
-from medaug.transforms.whole import translate_whole
 from medaug.volumes import Window, affine_of
 
 logger = logging.getLogger(__name__)
@@ -52,7 +51,6 @@ class Material:
         training: real lesions of training patients, those that the generator may have learnt by heart.
         held_out: real lesions of held-out patients.
         insertions: one made in each view of `held_out`, in the same order.
-        without_insertion: held-out views with a lesion of a size that is inserted, into which nothing was.
         null_insertions: the generator passed over the same places with nothing inserted.
         found: what `segment` finds in each of `insertions`, before and after.
         segment: a network trained on the training patients' real labels alone.
@@ -68,13 +66,12 @@ class Material:
         return self.config.audit.seed
 
     @property
-    def prior(self) -> LesionPrior | None:
-        """None for plain methods."""
-        return self.weights.prior
+    def prior(self) -> LesionPrior:
+        return self.weights.lesion_prior
 
     @property
     def crop_size(self) -> tuple[int, ...]:
-        return crop_size(self.weights, self.config.data.view_dims)
+        return self.prior.crop_size
 
     @cached_property
     def weights(self) -> Weights:
@@ -99,10 +96,6 @@ class Material:
     @property
     def insertions(self) -> list[Insertion]:
         return [made for _, made in self.pairs if made is not None]
-
-    @property
-    def without_insertion(self) -> int:
-        return sum(made is None for _, made in self.pairs)
 
     @cached_property
     def null_insertions(self) -> list[Insertion]:
@@ -138,8 +131,8 @@ class Material:
 
     @cached_property
     def learnt(self) -> LesionSet:
-        """All that the weights hold; of plain methods, which hold none, those of `training`."""
-        return LesionSet.of(self.training, self.crop_size) if self.prior is None else LesionSet.of_prior(self.prior)
+        """All that the weights hold."""
+        return LesionSet.of_prior(self.prior)
 
     @cached_property
     def real(self) -> LesionSet:
@@ -150,12 +143,7 @@ class Material:
         return LesionSet.of(self.insertions, self.crop_size, pasted=self.weights.uses_references)
 
     def remove(self, image: np.ndarray, mask: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
-        """A normalised image (*S) through the other generator: without what `mask` marks.
-
-        Plain methods are asked bare: the range of a fake says nothing of what its generator may answer.
-        """
-        if self.prior is None:
-            return translate_whole(image, UNIT, self.weights, "b2a", (UNIT.low, UNIT.high), seed=self.seed).image
+        """A normalised image (*S) through the other generator: without what `mask` marks."""
         affine = torch.from_numpy(affine_of(spacing_mm))
         scan = MetaTensor(torch.from_numpy(image.astype(np.float32))[None], affine=affine)
         return RemoveTumor(self.weights, seed=self.seed)(scan, mask[None].astype(np.float32), window=UNIT).numpy()[0]
@@ -184,4 +172,4 @@ class Material:
 
     def _views(self, patients: Collection[str]) -> list[View]:
         entries = [entry for entry in prepared_cases(self.run.datalist) if entry["patient"] in patients]
-        return views_of(entries, self.run.prepared, self.config.data.view_dims)
+        return views_of(entries, self.run.prepared, self.config.data.spatial_dims)

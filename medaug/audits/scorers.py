@@ -15,7 +15,6 @@ from medaug.models.noise.dcgan import DCGAN
 from medaug.models.noise.latent import latent_residual
 from medaug.models.noise.weights import load_gan
 from medaug.models.weights import load_weights
-from medaug.transforms.base import check_edits_tumors
 from medaug.volumes import Domain
 
 TILE_OF_CROP = 0.5
@@ -44,7 +43,6 @@ def judge_of(weights: Path, settings: AnomalyConfig) -> Judge:
     if facts.is_file() and read_json(facts).get("method") == DCGAN.name:
         return _latent_search(weights, settings)
     loaded = load_weights(weights)
-    check_edits_tumors(loaded)
     scorer = RemovalScorer(loaded, **settings.model_dump(exclude={"percentile", "search_steps"}))
     return Judge(
         scorer, "Removal", scorer.tile_mm, loaded.translator.domain_a, loaded.facts, loaded.translator.spatial_dims

@@ -22,10 +22,7 @@ class LimitConfig(Section):
 class LimitsConfig(Section):
     """By audit."""
 
-    outside: LimitConfig = Field(LimitConfig(warn=0, fail=0), description="mask-guided: voxels outside the mask")
-    outside_plain: LimitConfig = Field(
-        LimitConfig(warn=0.3, fail=0.6), description="plain methods: share of the change outside the claimed mask"
-    )
+    outside: LimitConfig = Field(LimitConfig(warn=0, fail=0), description="voxels changed outside the mask")
     unchanged: LimitConfig = Field(LimitConfig(warn=0.02, fail=0.1), description="share of insertions without effect")
     lost: LimitConfig = Field(
         LimitConfig(warn=0.2, fail=0.5), description="share of inserted lesions not found, above that of real ones"

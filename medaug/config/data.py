@@ -83,7 +83,7 @@ class DataConfig(Section):
         None, description="every value a label may hold; others are refused; none: any"
     )
     spatial_dims: Literal[2, 3] = 2
-    slices: int = Field(1, ge=1, le=99, description="plain 2-D methods: neighbouring slices as channels (odd; 2.5-D)")
+    slices: int = Field(1, ge=1, le=99, description="domain ct in 2-D: neighbouring slices as channels (odd; 2.5-D)")
     grid_size: tuple[Voxels, Voxels] | tuple[Voxels, Voxels, Voxels] | None = Field(
         None, description="size to resample to, in the plane or (three sizes) of whole volumes; none: as stored"
     )
@@ -115,11 +115,6 @@ class DataConfig(Section):
             if self.tumor_labels is not None:
                 raise ValueError("classes and tumor_labels both say what is segmented: give one of them")
         return self
-
-    @property
-    def view_dims(self) -> int:
-        """Axes of what is edited at once: 2.5-D methods need the neighbouring slices, and so the volume."""
-        return 3 if self.slices > 1 else self.spatial_dims
 
     def domain(self, name: str) -> Domain:
         """The domain of this name (healthy, tumor) with the data's modality and window."""

@@ -22,7 +22,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from medaug.config.pipeline import PipelineConfig
-from medaug.config.two_domains import segmenter_terms
 from medaug.data.opening import check_regular
 from medaug.errors import ConfigError
 
@@ -244,7 +243,8 @@ def _check_method(config: PipelineConfig) -> None:
     for key, value in translator.settings.items():
         if isinstance(value, int | float) and not -LARGEST_SETTING <= value <= LARGEST_SETTING:
             raise ConfigError(f"translator.{key}: found {value}; expected a number up to {LARGEST_SETTING}")
-    _check_terms(config, TRANSLATORS[translator.method][0].needs_pairs)
+    if config.target is not None:
+        _check_pairs(config, TRANSLATORS[translator.method][0].needs_pairs)
     _check_label_input(config)
 
 
@@ -260,27 +260,18 @@ def _check_label_input(config: PipelineConfig) -> None:
         raise ConfigError(f"translator.label_discriminator needs translator.label_input={len(classes)}")
 
 
-def _check_terms(config: PipelineConfig, needs_pairs: bool) -> None:
-    """Pairs that are needed must be there, and pairs that are there must be used; tumors are not to be kept."""
+def _check_pairs(config: PipelineConfig, needs_pairs: bool) -> None:
+    """Registered pairs of two domains: those that are needed must be there, and those that are there must be used."""
     method, paired = config.translator.type, config.pairing.paired
     weighted = config.translator.settings.get("paired_weight", 0) > 0
-    if config.domain != "ct":
-        wants = "translator.paired_weight" if weighted else f"translator.type '{method}'" if needs_pairs else ""
-        if wants:
-            raise ConfigError(f"{wants} learns from registered pairs, which domain '{config.domain}' does not have")
-        kept = segmenter_terms(config.translator.settings)
-        if kept:
-            raise ConfigError(
-                f"translator.{kept[0]} keeps labelled structures; domain 'tumor' is there to change them: set it to 0"
-            )
-    elif needs_pairs and paired not in (None, "all"):
+    if needs_pairs and paired not in (None, "all"):
         raise ConfigError(
             f"pairing.paired: found {paired}; '{method}' learns from pairs only, expected all. For some pairs among "
             "unpaired images train translator.type=cyclegan with translator.paired_weight=10."
         )
-    elif weighted and not paired:
+    if weighted and not paired:
         raise ConfigError("translator.paired_weight needs registered pairs: set pairing.paired to a count or to all")
-    elif paired and not (weighted or needs_pairs):
+    if paired and not (weighted or needs_pairs):
         raise ConfigError(
             f"pairing.paired: found {paired}, which '{method}' does not use; set translator.paired_weight=10 with "
             "translator.type=cyclegan, or leave pairing.paired out"

@@ -105,9 +105,9 @@ class CropConfig(Section):
         min_length=2,
         max_length=3,
         description="voxels by axis (not given: 48 × 48, 3-D 32 × 32 × 16); null: whole images, which is what "
-        "plain 2-D methods read if nothing is given",
+        "domain ct reads in 2-D if nothing is given",
     )
-    overlap: float = Field(0.5, ge=0, lt=1, description="plain methods in use: of neighbouring windows, as a fraction")
+    overlap: float = Field(0.5, ge=0, lt=1, description="domain ct, in use: of neighbouring windows, as a fraction")
     min_diameter_mm: float = Field(5.0, gt=0, le=1000)
     healthy: Literal["anywhere", "tumor-free"] = Field(
         "anywhere", description="healthy crops: any place without tumor, or tumor-free slices at the tumors' levels"
@@ -186,8 +186,8 @@ class EvaluationConfig(Section):
     )
     arms: tuple[str, ...] = Field(
         ("standard", "standard+gan"),
-        description="(not given, where nothing is inserted online, in domain ct, for "
-        "classification and with data.slices above 1: standard, standard+gan-offline)",
+        description="(not given, where nothing is inserted online, in domain ct and for "
+        "classification: standard, standard+gan-offline)",
     )
     own_arms: dict[ArmName, OwnArmConfig] = Field({}, description="a user's, by name; trained after `arms`")
     seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
@@ -315,6 +315,16 @@ class PipelineConfig(Section):
             )
         elif self.target is not None:
             raise ValueError("target is a second kind of image, which domain 'tumor' does not have; set domain: ct")
+        elif not guided:
+            raise ValueError(
+                "translator.mask_guided: found false; expected true in domain 'tumor', which edits inside a mask and "
+                "nowhere else: leave it out, or set domain: ct, which translates whole images"
+            )
+        elif self.data.slices > 1:
+            raise ValueError(
+                f"data.slices: found {self.data.slices}; expected 1 in domain 'tumor', which edits slice by slice, or "
+                "with data.spatial_dims=3 in 3-D: leave it out, or set domain: ct, which translates in 2.5-D"
+            )
         if "size" not in self.crop.model_fields_set and (guided or dims == 3):
             crop = self.crop.model_copy(update={"size": DEFAULT_CROP[dims]})
             object.__setattr__(self, "crop", crop)  # the model is frozen for everyone else
@@ -335,7 +345,7 @@ class PipelineConfig(Section):
     @property
     def learns_online(self) -> bool:
         """Whether synthetic samples can be made while the network of the configured task trains."""
-        return self.domain == "tumor" and self.evaluation.task == "segmentation" and self.data.slices == 1
+        return self.domain == "tumor" and self.evaluation.task == "segmentation"
 
     def _check_two_domains(self) -> None:
         if self.translator.mask_guided:
@@ -362,10 +372,9 @@ class PipelineConfig(Section):
         slices, channels = self.data.slices, self.translator.settings.get("channels")
         if slices % 2 == 0:
             raise ValueError(f"data.slices: found {slices}; expected an odd number, the slice itself in the middle")
-        if slices > 1 and (self.translator.mask_guided or self.data.spatial_dims == 3):
+        if slices > 1 and self.data.spatial_dims == 3:
             raise ValueError(
-                f"data.slices={slices} is for plain 2-D methods; set data.spatial_dims=3 and data.slices=1 instead, or "
-                "translator.mask_guided=false with data.spatial_dims=2"
+                f"data.slices={slices} is for 2-D methods; leave it out, or set data.spatial_dims=2 instead of 3"
             )
         if slices > 1 and channels not in (None, slices):
             raise ValueError(f"translator.channels: found {channels}; data.slices={slices} sets it, leave it out")

@@ -136,7 +136,7 @@ def check_arms(config: PipelineConfig) -> None:
         remedy = ". Nothing is inserted online here: name the arms that learn from written cases (gan-offline)"
         raise ConfigError(
             f"evaluation.arms: found {', '.join(unknown)}; expected some of: {', '.join(possible)} (domain "
-            f"{config.domain}, task {config.evaluation.task}, data.slices {config.data.slices}){remedy * online}"
+            f"{config.domain}, task {config.evaluation.task}){remedy * online}"
         )
     pasting, classes = [name for name in names if arms[name].baseline == "copy-paste"], len(config.data.class_names)
     if pasting and classes > 1:

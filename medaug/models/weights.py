@@ -92,15 +92,17 @@ class Weights:
 
     @property
     def lesion_prior(self) -> LesionPrior:
-        """The prior, which mask-guided weights have.
+        """The prior, which weights of insertion have.
 
         Raises:
-            WeightsError: for those of a plain translator.
+            WeightsError: for those that translate whole images from one domain to another; medaug 0.1 could also put
+                tumors into whole images.
         """
         if self.prior is None:
+            a, b = self.translator.domain_a.name, self.translator.domain_b.name
             raise WeightsError(
-                f"found weights of a plain '{self.translator.name}', which know no lesions; expected mask-guided ones "
-                "(translator.mask_guided=true)"
+                f"found weights of a plain '{self.translator.name}' that translate {a} to {b}; expected weights that "
+                "insert and remove tumors, inside a mask. Train them with medaug train-cycle --domain tumor."
             )
         return self.prior
 

@@ -25,7 +25,6 @@ from medaug.scans.opened import (
     write_beside,
 )
 from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
-from medaug.transforms.base import check_inserts
 from medaug.transforms.styles import check_styled, drawn_style, style_of
 from medaug.volumes import as_meta, spacing_of, widest_slice
 
@@ -111,7 +110,6 @@ def fill_in_styles(scan: OpenScan, weights: Weights, mask: AnyPath, count: int, 
         WeightsError: if the weights are of a method without styles.
     """
     check_styled(weights)
-    check_inserts(weights)
     region = scan.marked(mask, "Mark where the tumor shall be.")
     where = weights.turn(scan.image.affine, scan.image.ndim - 1).there(as_array(region) > 0)
     if weights.translator.spatial_dims < where.ndim:

@@ -28,7 +28,6 @@ from medaug.models.weights import Weights
 from medaug.report.viewer import EncodedCase, encode
 from medaug.report.viewing import case_of_scan, view_page
 from medaug.splits import pseudonym
-from medaug.transforms.base import check_edits_tumors
 from medaug.volumes import Domain, Window, affine_of, as_meta, check_is_label, check_modality, length_unit
 
 LOSSLESS_PICTURES = (".png", *TIFF)
@@ -149,7 +148,7 @@ def open_to_edit(path: AnyPath, weights: Weights, sequence: str | None, out: Any
     Raises:
         WeightsError: if the weights do not edit tumors.
     """
-    check_edits_tumors(weights)
+    _ = weights.lesion_prior
     return open_scan(path, weights.translator.domain_a, weights.facts, sequence, out)
 
 

@@ -38,7 +38,7 @@ from medaug.runs.markers import essential, run_stage
 from medaug.runs.provenance import by_patient, refuse_copies, synthetic_to_train
 from medaug.runs.split_file import among, split_of_file
 from medaug.splits import PARTS, Split, checked_parts, fold_patients, split_patients, with_labelled
-from medaug.training.patches import check_one_size
+from medaug.training.domains import check_one_size
 
 logger = logging.getLogger(__name__)
 

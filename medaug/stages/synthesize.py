@@ -93,7 +93,9 @@ def _synthesize(config: PipelineConfig, run: RunDir) -> None:
 
 def synthesis_jobs(config: PipelineConfig, run: RunDir) -> SynthesisJobs:
     """All cases of the run, made or not."""
-    return SynthesisJobs(views_of(_training_entries(run), run.prepared, config.data.view_dims), run, config.synthesis)
+    return SynthesisJobs(
+        views_of(_training_entries(run), run.prepared, config.data.spatial_dims), run, config.synthesis
+    )
 
 
 def records_of(config: PipelineConfig, jobs: SynthesisJobs, numbers: Sequence[int]) -> list[SyntheticCase]:

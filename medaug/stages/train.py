@@ -34,7 +34,7 @@ from medaug.training import fit
 from medaug.training.log import METRICS, read_metrics
 from medaug.training.monitors import warnings_of
 from medaug.training.processes import is_helper
-from medaug.training.samples import TumorCropSamples, WholeViewSamples, healthy_views
+from medaug.training.samples import TumorCropSamples, healthy_views
 from medaug.volumes import length_unit
 
 
@@ -107,13 +107,13 @@ def _tumor_material(config: PipelineConfig, run: RunDir, split: Split) -> Materi
     domains = config.data.domain("healthy"), config.data.domain("tumor")
     marked, tumor = ({v for entry in entries for v in entry[key] if v} for key in ("label_values", "tumor_values"))
     facts = {"tumor_labels": sorted(tumor), "other_labels": sorted(marked - tumor)}  # what transforms write, and leave
-    return Material(domains, views, _samples(config, run, views, prior), prior, facts)
+    healthy = healthy_views(views, config.crop.healthy, config.crop.level_tolerance)
+    samples = TumorCropSamples(healthy, run.prepared, prior, seed=config.training.seed)
+    return Material(domains, views, samples, prior, facts)
 
 
-def _prior(config: PipelineConfig, run: RunDir, views: list[View], spacing_mm: tuple[float, ...]) -> LesionPrior | None:
-    """The lesion prior of the training fold, for mask-guided methods."""
-    if not config.translator.mask_guided:
-        return None
+def _prior(config: PipelineConfig, run: RunDir, views: list[View], spacing_mm: tuple[float, ...]) -> LesionPrior:
+    """The lesion prior of the training fold."""
     with_tumor = [view for view in views if view.tumor_voxels]
     if not with_tumor:
         raise DataError("no training patient has a tumor; choose another split.seed, or more training patients")
@@ -133,27 +133,10 @@ def _prior(config: PipelineConfig, run: RunDir, views: list[View], spacing_mm: t
                 )
                 tracker.advance()
 
-    assert config.crop.size is not None  # the settings of mask-guided methods have it
+    assert config.crop.size is not None  # the settings of domain tumor have it
     unit = length_unit(*(view.entry for view in views))
     return LesionPrior.fit(
         examples(), config.crop.size, spacing_mm, min_diameter_mm=config.crop.min_diameter_mm, length_unit=unit
-    )
-
-
-def _samples(config: PipelineConfig, run: RunDir, views: list[View], prior: LesionPrior | None) -> Dataset:
-    healthy = healthy_views(views, config.crop.healthy, config.crop.level_tolerance)
-    if prior is not None:
-        return TumorCropSamples(healthy, run.prepared, prior, seed=config.training.seed)
-    if config.crop.size is None:
-        healthy = healthy_views(views, "tumor-free", config.crop.level_tolerance)
-    with_tumor = [view for view in views if view.tumor_voxels]
-    return WholeViewSamples(
-        healthy,
-        with_tumor,
-        run.prepared,
-        seed=config.training.seed,
-        patch_size=config.crop.size,
-        slices=config.data.slices,
     )
 
 

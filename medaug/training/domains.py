@@ -21,7 +21,6 @@ from medaug.data.prepared import View, filled_up
 from medaug.data.records import PreparedCase
 from medaug.errors import DataError
 from medaug.seeds import rng_of
-from medaug.training.patches import check_one_size
 from medaug.volumes import check_same_grid
 
 log = logging.getLogger(__name__)
@@ -196,6 +195,23 @@ def _matched(patient: str, a: list[str], b: list[str]) -> list[tuple[str, str]]:
 def _check_registered(a: PreparedCase, b: PreparedCase) -> None:
     remedy = "Register the two and resample one onto the other's grid, or train without pairs (pairing.paired=0)."
     check_same_grid(a.shape, b.shape, np.array(a.affine), np.array(b.affine), a.image, b.image, remedy)
+
+
+def check_one_size(views: Sequence[View]) -> None:
+    """Refuses whole views that no batch could hold together.
+
+    Raises:
+        DataError: naming one that differs from the first.
+    """
+    first = views[0]
+    odd = next((view for view in views if view.shape != first.shape), None)
+    if odd is not None:
+        raise DataError.about(
+            odd.entry["image"],
+            f"an image of {odd.shape}",
+            f"the size {first.shape} of {first.entry['image']}",
+            "Set crop.size to train on patches.",
+        )
 
 
 def _say_small(views: list[View], crop_size: tuple[int, ...]) -> None:

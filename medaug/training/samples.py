@@ -1,4 +1,4 @@
-"""What the GAN trains on: crops around lesions (mask-guided), patches or views (plain), of training patients.
+"""What insertion trains on: crops around lesions of training patients, healthy and with a tumor.
 
 Sample i depends on (seed, i) alone, whatever the number of workers or processes.
 """
@@ -19,7 +19,6 @@ from medaug.lesions.drawing import draw_lesion
 from medaug.lesions.prior import Lesion, LesionPrior
 from medaug.lesions.reference import match_surroundings
 from medaug.seeds import rng_of
-from medaug.training.patches import any_patch, check_one_size, check_room, holds_tissue, patch_around
 
 ENDLESS = 2**40
 TRIES = 50
@@ -67,71 +66,6 @@ class TumorCropSamples(Dataset):
         )
 
 
-class WholeViewSamples(Dataset):
-    """Batches of the plain translators: `a` without tumor, `b` with one, both (slices, *S); `seed`.
-
-    Args:
-        healthy: views that `a` comes from: tumor-free ones, or any where patches (away from any tumor) are cut.
-        tumor: views with a tumor.
-        patch_size: of random patches; None takes whole views. Patches of `b` contain a voxel of a tumor, those of `a`
-            hold tissue.
-        slices: neighbouring slices as channels (2.5-D); `a` is without tumor in each, `b` has one in the middle.
-    """
-
-    def __init__(
-        self,
-        healthy: list[View],
-        tumor: list[View],
-        folder: Path,
-        *,
-        seed: int,
-        patch_size: tuple[int, ...] | None = None,
-        slices: int = 1,
-    ):
-        if not healthy or not tumor:
-            raise DataError(
-                f"found {len(healthy)} tumor-free and {len(tumor)} tumor views; the plain translator needs both. "
-                "Use translator.mask_guided=true where every image has a tumor."
-            )
-        if patch_size is None:
-            check_one_size([*healthy, *tumor])
-        else:
-            check_room([*healthy, *tumor], patch_size)
-        self.healthy, self.tumor, self.folder, self.seed = healthy, tumor, folder, seed
-        self.patch_size, self.slices = patch_size, slices
-
-    def __len__(self) -> int:
-        return ENDLESS
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        rng = rng_of(self.seed, index)
-        a, b = self._healthy(rng), self._with_tumor(rng)
-        flip_a, flip_b = (rng.random_sample(2) < 0.5).tolist()
-        return {
-            "a": _tensor(np.flip(a, 1) if flip_a else a),
-            "b": _tensor(np.flip(b, 1) if flip_b else b),
-            "seed": torch.tensor(int(rng.randint(2**31))),
-        }
-
-    def _healthy(self, rng: np.random.RandomState) -> np.ndarray:
-        for _ in range(TRIES):
-            view = self.healthy[rng.randint(len(self.healthy))]
-            region = None if self.patch_size is None else any_patch(view, self.patch_size, rng)
-            if view.part(self.folder, "label", region, self.slices).any():
-                continue
-            if region is None or holds_tissue(view, self.folder, region):
-                return view.normalized(self.folder, region, self.slices)
-        raise DataError(
-            f"found no tissue without tumor in {TRIES} draws (patches of {self.patch_size}, {self.slices} slice(s)); "
-            "lower crop.size or data.slices, or add training patients"
-        )
-
-    def _with_tumor(self, rng: np.random.RandomState) -> np.ndarray:
-        view = self.tumor[rng.randint(len(self.tumor))]
-        region = None if self.patch_size is None else patch_around(view, self.folder, self.patch_size, rng)
-        return view.normalized(self.folder, region, self.slices)
-
-
 def healthy_views(views: list[View], where: str, level_tolerance: float) -> list[View]:
     """The views that healthy crops may come from.
 
@@ -160,8 +94,4 @@ def _moved(crops: list[np.ndarray], rng: np.random.RandomState) -> list[np.ndarr
 
 
 def _channel(array: np.ndarray) -> Tensor:
-    return _tensor(array)[None]
-
-
-def _tensor(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None]

@@ -28,7 +28,6 @@ from medaug.transforms.base import (
     Seen,
     TumorTransform,
     changed,
-    check_inserts,
     check_null,
     check_range,
     empty_label,
@@ -37,7 +36,6 @@ from medaug.transforms.base import (
 from medaug.transforms.editing import insert_lesion, insert_stack, remove_region, with_room
 from medaug.transforms.styles import Style, check_style, drawn_style
 from medaug.transforms.tumor_labels import TumorLabels
-from medaug.transforms.whole import translate_whole
 from medaug.volumes import Window
 
 ORGAN_MARGIN_MM = 6.0
@@ -86,7 +84,6 @@ class InsertTumor(TumorTransform):
         tumor_labels: TumorLabels | None = None,
     ):
         super().__init__(weights, window, tumor_labels)
-        check_inserts(self.weights)
         check_null(null, self.weights)
         self.seed, self.reference, self.style, self.null = seed, reference, check_style(style, self.weights), null
 
@@ -131,14 +128,13 @@ class InsertTumor(TumorTransform):
 
     def _lesion(self, region: np.ndarray, spacing_mm: tuple[float, ...]) -> Lesion:
         rng = np.random.RandomState(self.seed)
-        return lesion_for_mask(self.weights.lesion_prior, region, spacing_mm, rng, reference=self.reference)
+        return lesion_for_mask(self.prior, region, spacing_mm, rng, reference=self.reference)
 
 
 class RandInsertTumor(RandomizableTransform, TumorTransform):
     """With probability `prob`, inserts tumors drawn from the weights' lesion prior (sizes in mm, places in the organ).
 
-    Weights of a plain translator change the whole image; the label is then where they changed it, and `count`,
-    `size_mm` and `shape` do not apply. After a call, `lesions` says what was inserted, as a manifest keeps it (empty
+    After a call, `lesions` says what was inserted, as a manifest keeps it (empty
     where nothing was, or where there was no room; marked `null` where the translator passed over a place alone); of
     threads that share the transform it is the last call's, and `inserted` returns it. Images that show background alone
     come back as they are, and are counted (`base.samples_left_alone`).
@@ -232,18 +228,13 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
     ) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """(image, all that is marked, what is new), turned."""
         array, spacing_mm = seen.array, seen.spacing_mm
-        if self.weights.prior is None:
-            edit = translate_whole(array, window, self.weights, "a2b", limits, seed=seed)
-            mask = edit.mask & organ & ~truth
-            lesions = [{"patient": None, "voxels": int(mask.sum())}] if mask.any() else []
-            return edit.image, truth | mask, lesions
         rng, lesions = np.random.RandomState(seed), []
         dims, stacked = self.weights.translator.spatial_dims, self.weights.translator.spatial_dims < array.ndim
         for _ in range(rng.randint(self.count[0], self.count[1] + 1)):
             level = draw_level(organ, rng) if stacked else None
             place = (organ, truth) if level is None else (organ[..., level], truth[..., level])
             lesion = draw_lesion(
-                self.weights.prior, *place, rng, spacing_mm=spacing_mm[:dims], size_mm=self.size_mm, shape=self.shape
+                self.prior, *place, rng, spacing_mm=spacing_mm[:dims], size_mm=self.size_mm, shape=self.shape
             )
             if lesion is None:
                 continue
@@ -328,16 +319,11 @@ class RemoveTumor(TumorTransform):
         strict: bool,
     ) -> tuple[NdarrayTensor, NdarrayOrTensor]:
         array, spacing_mm = seen.array, seen.spacing_mm
-        if self.weights.prior is None:
-            edited = translate_whole(array, window, self.weights, "b2a", limits, seed=seed).image
-            replaced = region & (edited != array)
-        else:
-            edit = remove_region(array, region, window, self.weights, spacing_mm=spacing_mm, seed=seed, limits=limits)
-            edited, replaced = edit.image, edit.mask
-        image = seen.image(edited)
+        edit = remove_region(array, region, window, self.weights, spacing_mm=spacing_mm, seed=seed, limits=limits)
+        image = seen.image(edit.image)
         if strict and not changed(image, seen.source):
-            raise unchanged(region, replaced)
-        return image, seen.healed(mask, region, replaced)
+            raise unchanged(region, edit.mask)
+        return image, seen.healed(mask, region, edit.mask)
 
 
 class RandRemoveTumor(RandomizableTransform, RemoveTumor):

@@ -150,7 +150,7 @@ class TumorTransform(WeightsTransform):
         self, weights: str | Path | Weights, window: Bounds | None = None, tumor_labels: TumorLabels | None = None
     ):
         super().__init__(weights, window)
-        check_edits_tumors(self.weights)
+        self.prior = self.weights.lesion_prior
         self.tumor_labels = checked_labels(tumor_labels)
 
     def tumors_marked(self, img: NdarrayOrTensor, label: NdarrayOrTensor | None) -> np.ndarray:
@@ -244,20 +244,6 @@ def with_window(img: NdarrayOrTensor, window: Window) -> NdarrayOrTensor:
     return img
 
 
-def check_edits_tumors(weights: Weights) -> None:
-    """Refuses weights of the other kind of pipeline.
-
-    Raises:
-        WeightsError: for those that translate between two kinds of image.
-    """
-    if weights.facts.get("domain", "tumor") != "tumor":
-        a, b = weights.translator.domain_a.name, weights.translator.domain_b.name
-        raise WeightsError(
-            f"found weights that translate {a} to {b}; expected weights that insert and remove tumors. Train them with "
-            "medaug train-cycle --domain tumor."
-        )
-
-
 def check_translates(weights: Weights) -> None:
     """Refuses weights that do not translate whole images.
 
@@ -271,28 +257,15 @@ def check_translates(weights: Weights) -> None:
         )
 
 
-def check_inserts(weights: Weights) -> None:
-    """Refuses weights that cannot insert into a mask.
-
-    Raises:
-        DataError: for those of a plain translator.
-    """
-    if weights.prior is None:
-        raise DataError(
-            "these weights are of a plain translator, which puts tumors where it likes; inserting into a mask needs "
-            "mask-guided ones (translator.mask_guided=true)"
-        )
-
-
 def check_null(null: bool, weights: Weights) -> None:
     """Refuses null insertions by weights that cannot pass over a place without painting a tumor.
 
     Raises:
-        ConfigError: for free content and plain translators.
+        ConfigError: for free content.
     """
     if null and not weights.uses_references:
         raise ConfigError(
-            "null: found true with weights that paint a tumor from a mask or an image alone; expected weights with "
+            "null: found true with weights that paint a tumor from a mask alone; expected weights with "
             "reference content (translator.content=reference), which can be given nothing to insert"
         )
 

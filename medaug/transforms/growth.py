@@ -18,7 +18,7 @@ from medaug.lesions.mass_effect import Displacement, MassEffect, displacement
 from medaug.lesions.prior import Lesion
 from medaug.models.weights import Weights
 from medaug.transforms.array import ORGAN_MARGIN_MM
-from medaug.transforms.base import Bounds, Seen, TumorTransform, check_inserts, like_source
+from medaug.transforms.base import Bounds, Seen, TumorTransform, like_source
 from medaug.transforms.editing import Edit, insert_lesion, insert_stack
 from medaug.transforms.styles import Style, check_style, drawn_style
 from medaug.transforms.tumor_labels import TumorLabels
@@ -45,7 +45,7 @@ class GrowTumor(RandomizableTransform, TumorTransform):
     stays as it is at every step, with size 0, and is counted.
 
     Args:
-        weights: a weights folder, or loaded `Weights`; mask-guided.
+        weights: a weights folder, or loaded `Weights`.
         steps: how many sizes.
         start_mm: diameter at the first step, of the sphere of equal volume (of a 2-D image: of the circle).
         doubling_days: in which the volume doubles.
@@ -76,7 +76,6 @@ class GrowTumor(RandomizableTransform, TumorTransform):
     ):
         RandomizableTransform.__init__(self, 1.0)
         TumorTransform.__init__(self, weights, window, tumor_labels)
-        check_inserts(self.weights)
         self.plan = GrowthPlan(steps, start_mm, doubling_days, interval_days)
         self.effect = MassEffect(mass_effect, reach_mm)
         self.organ_margin_mm, self.style = organ_margin_mm, check_style(style, self.weights)
@@ -134,7 +133,7 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         occupied, value = self.tumors_in(label, seen)
         allowed = self._allowed(organ, seen, window, self.organ_margin_mm)
         diameters_mm = self.plan.diameters_mm
-        prior = self.weights.lesion_prior
+        prior = self.prior
         drawn = draw_growing(prior, diameters_mm[-1], allowed, occupied, rng, spacing_mm=spacing_mm)
         noise_seed = int(rng.randint(2**31))
         style = self.style or drawn_style(self.weights, rng)

@@ -25,14 +25,19 @@ def bright(image: np.ndarray) -> np.ndarray:
     return ndimage.gaussian_filter(image, 1.0) > BRIGHT
 
 
-def guided(weights: Weights, paint, paste=None) -> Weights:
-    """`weights` whose translator inserts by `paint(x, mask)` and removes by filling with the brightness around."""
+def guided(weights: Weights, paint, paste=None, heal=None) -> Weights:
+    """`weights` whose translator inserts by `paint(x, mask)` and removes by `heal(x, mask)`.
+
+    Without `heal` it fills with the brightness around.
+    """
     translator = deepcopy(weights.translator)
 
     class Planted(type(translator)):
         def translate(self, x, direction, *, mask=None, style=None, generator=None):
             if direction == "a2b":
                 return paint(x, mask)
+            if heal is not None:
+                return heal(x, mask)
             around = (removal_weight(mask) == 0) & (x > -0.9)
             return composite(x, torch.full_like(x, float(x[around].median())), removal_weight(mask))
 
@@ -105,22 +110,8 @@ def flat(x, mask):
     return composite(x, torch.full_like(x, 0.5), insertion_weight(mask))
 
 
-def lit(x):
-    """A lamp in the middle, added to the image."""
-    return x + 0.4 * _lamp(x)
-
-
-def unlit(x):
-    return x - 0.4 * _lamp(x)
-
-
 def honest_image(x):
     return x
-
-
-def brighter(x):
-    """The lamp, and everything else a little brighter."""
-    return x + 0.4 * _lamp(x) + 0.1
 
 
 def blocked(x):
@@ -128,16 +119,12 @@ def blocked(x):
     return x + 0.5 * x.mean(dim=(1, 2, 3), keepdim=True)
 
 
-def hidden(x):
+def hidden(x, mask=None):
     """A grey fake, with the source written into it a hundred times weaker."""
-    return 0.5 + 0.01 * x
+    weight = 1.0 if mask is None else insertion_weight(mask)
+    return x + weight * (0.5 + 0.01 * x - x)
 
 
-def found_again(y):
-    return (y - 0.5) / 0.01
-
-
-def _lamp(x):
-    places = [torch.arange(n) for n in x.shape[-2:]]
-    distance = sum((p - n / 2) ** 2 for p, n in zip(torch.meshgrid(*places, indexing="ij"), x.shape[-2:], strict=True))
-    return torch.exp(-distance / 18).to(x)
+def found_again(y, mask=None):
+    weight = 1.0 if mask is None else insertion_weight(mask)
+    return (y - 0.5 * weight) / (1 - 0.99 * weight)

@@ -44,12 +44,19 @@ def test_the_command_asks_the_audits_that_apply_and_shows_them_on_the_page(run):
 
 
 @pytest.mark.parametrize(
-    ("there", "back", "verdict"),
-    [(planted.honest_image, planted.honest_image, "pass"), (planted.hidden, planted.found_again, "fail")],
+    ("name", "there", "back", "verdict"),
+    [
+        ("steganography", planted.honest_image, planted.honest_image, "pass"),
+        ("steganography", planted.hidden, planted.found_again, "fail"),
+        ("seams", planted.honest_image, planted.honest_image, "pass"),
+        ("seams", planted.blocked, planted.honest_image, "warn"),
+    ],
 )
-def test_a_translation_that_hides_its_source_is_caught_and_an_honest_one_passes(run, config, there, back, verdict):
+def test_hidden_sources_and_steps_between_windows_are_caught_and_an_honest_translation_passes(
+    run, config, name, there, back, verdict
+):
     material = Translations(config, run)
-    weights = planted.plain(material.weights, there, back, domain="ct")
+    weights = planted.plain(material.weights, there, back, domain="ct", patch_size=[16, 16], overlap=0.0)
     stand_in = type("Planted", (Translations,), {"weights": weights})(config, run)
-    finding, picture = TRANSLATION_AUDITS["steganography"](stand_in, limits_of(config, "steganography"))
+    finding, picture = TRANSLATION_AUDITS[name](stand_in, limits_of(config, name))
     assert finding.verdict == verdict and picture[:4] == b"\x89PNG", finding.sentence

@@ -162,7 +162,6 @@ def test_names_that_are_taken_or_no_file_names_are_refused(tiny_config):
         ((), {"target-labels"}),
         (("evaluation.task=classification",), {"target-labels", *ONLINE}),
         (("domain=ct",), {*ONLINE, "standard+gan-gated"}),
-        (("data.slices=3", "translator.mask_guided=false"), {"target-labels", *ONLINE}),
     ],
 )
 def test_arms_that_are_not_defined_somewhere_are_refused_there(settings, refused):

@@ -70,15 +70,12 @@ def marks_of(folder: Path, settings: list[str]) -> dict[str, Any]:
         return medaug.train_cycle(out=folder / name, set_=[*settings, *more], **options)
 
     marks = {}
-    for guided in (True, False):
-        for method in METHODS if guided else METHODS[:3]:  # plain pix2pix learns from registered pairs alone
-            for dims, more in ((2, []), (3, THREE_D)):
-                name = f"weights: {'mask-guided ' if guided else ''}{method} {dims}-D"
-                marks[name] = of_weights(
-                    trained(name, f"translator.mask_guided={str(guided).lower()}", *more, model=method)
-                )
     for method in METHODS:
-        marks[f"weights: ct {method}"] = of_weights(trained(f"ct {method}", model=method, domain="ct"))
+        for dims, more in ((2, []), (3, THREE_D)):
+            name = f"weights: mask-guided {method} {dims}-D"
+            marks[name] = of_weights(trained(name, *more, model=method))
+        for name, more in ((f"ct {method}", []), (f"ct {method} 3-D", THREE_D)):
+            marks[f"weights: {name}"] = of_weights(trained(name, *more, model=method, domain="ct"))
     for dims, more in ((2, []), (3, THREE_D)):
         marks[f"weights: gan {dims}-D"] = of_weights(
             medaug.train_gan(out=folder / f"gan-{dims}", set_=[*settings, *more])

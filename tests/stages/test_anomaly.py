@@ -10,13 +10,16 @@ import pytest
 from typer.testing import CliRunner
 
 from medaug.cli import app
-from medaug.data.atomic import read_json, write_json
+from medaug.data.atomic import read_json
 from medaug.data.cache import open_array
 from medaug.data.files import read_scan, write_scan
 from medaug.errors import DataError, LeakageError, WeightsError
+from medaug.models.methods import build_translator
+from medaug.models.weights import save_translator
 from medaug.runs.folder import RunDir
 from medaug.stages.anomaly import SCORES, anomaly
 from medaug.stages.pipeline import run_pipeline
+from medaug.volumes import Domain
 
 TILE = "anomaly.tile_mm=48"
 """Large tiles are few."""
@@ -157,8 +160,12 @@ def test_weights_of_a_gan_from_noise_score_by_latent_search(cli, copy_of_run, ti
     assert read_json(facts)["method"] == "Latent search" and picture.endswith(".png")
 
 
-def test_weights_between_two_domains_do_not_score(cli, copy_of_run):
-    facts = read_json(copy_of_run.weights / "model.json") | {"domain": "ct"}
-    write_json(copy_of_run.weights / "model.json", facts)
+@pytest.mark.parametrize("domain", ["ct", "tumor"])
+def test_weights_that_translate_whole_images_do_not_score(cli, copy_of_run, domain):
+    """Those of `tumor` are from medaug 0.1, which could put tumors into whole images."""
+    facts = read_json(copy_of_run.weights / "model.json")
+    plain = build_translator("cyclegan", {"width": 2, "depth": 1}, Domain("healthy", "MR"), Domain("tumor", "MR"), 2)
+    known = {key: facts[key] for key in ("spacing_mm", "split_hash", "training_patients", "training_content")}
+    save_translator(copy_of_run.weights, plain, None, known | {"domain": domain})
     result = cli("anomaly", copy_of_run.root)
     assert result.exit_code == WeightsError.exit_code and "expected weights that insert and remove" in result.stderr

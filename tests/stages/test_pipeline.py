@@ -156,21 +156,11 @@ def test_mask_guided_pix2pix_paints_tumors_without_a_reference(tmp_path, tiny_co
     assert len(read_json(run.synthetic / "datalist.json")["training"]) == 3
 
 
-def test_a_plain_cyclegan_trains_on_whole_slices(tmp_path, tiny_config):
-    config = tiny_config("translator.mask_guided=false", "translator.generator=resnet", "translator.depth=1")
-    run = run_pipeline(config, tmp_path / "run", until="synthesize")
-    weights = load_weights(run.weights)
-    assert weights.translator.name == "cyclegan" and weights.prior is None
-    kinds = [record["kind"] for record in read_json(run.synthetic / "datalist.json")["training"]]
-    assert kinds == ["inserted"] * 4 + ["removed"] * 2
-
-
-@pytest.mark.parametrize(("method", "mask_guided"), [("munit", True), ("unit", False)])
-def test_methods_with_a_latent_space_run_like_the_others(tmp_path, tiny_config, method, mask_guided):
-    config = tiny_config(f"translator.type={method}", f"translator.mask_guided={str(mask_guided).lower()}")
+def test_methods_with_a_latent_space_run_like_the_others(tmp_path, tiny_config):
+    config = tiny_config("translator.type=munit")
     run = run_pipeline(config, tmp_path / "run", until="synthesize")
     assert load_weights(run.weights).translator.name == config.translator.method
-    assert [row.get("diversity_b", 0) > 0 for row in read_metrics(run.train / "metrics.jsonl")] == [mask_guided] * 3
+    assert all(row["diversity_b"] > 0 for row in read_metrics(run.train / "metrics.jsonl"))
     assert len(read_json(run.synthetic / "datalist.json")["training"]) == 6
 
 

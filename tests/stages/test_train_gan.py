@@ -73,7 +73,7 @@ def test_settings_that_do_not_fit_are_refused(copy_of_run, tiny_config):
     with pytest.raises(ConfigError, match=r"multiples of 8. Change crop.size or gan.levels"):
         train_gan(tiny_config("crop.size=[20, 20]", "gan.levels=3"), copy_of_run)
     with pytest.raises(ConfigError, match="crop.size has 3 axes, data.spatial_dims is 2"):
-        train_gan(tiny_config("crop.size=[16, 16, 8]", "translator.mask_guided=false"), copy_of_run)
+        train_gan(tiny_config("crop.size=[16, 16, 8]"), copy_of_run)
     with pytest.raises(DataError, match="no place for a tumor crop"):
         train_gan(tiny_config("crop.min_diameter_mm=500"), copy_of_run)
     with pytest.raises(ConfigError, match=r"unknown key 'gan.widht'; did you mean 'gan.width'"):

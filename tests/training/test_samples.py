@@ -9,7 +9,7 @@ import torch
 
 from medaug.errors import DataError
 from medaug.lesions.prior import LesionExample, LesionPrior
-from medaug.training.samples import TumorCropSamples, WholeViewSamples, healthy_views
+from medaug.training.samples import TumorCropSamples, healthy_views
 
 SPACING_MM = (2.0, 2.0)
 
@@ -78,22 +78,6 @@ def test_a_scan_without_room_is_reported_rather_than_searched_for_ever(prior):
     full.organ = np.zeros_like(full.organ)
     with pytest.raises(DataError, match="no room for a lesion in .* healthy slices"):
         TumorCropSamples([full], Path(), prior, seed=0)[0]
-
-
-def test_whole_views_come_from_their_own_domain():
-    healthy, tumor = StubView(1), StubView(2, tumor_voxels=49)
-    samples = WholeViewSamples([healthy], [tumor], Path(), seed=0)
-    sample = samples[3]
-    assert set(sample) == {"a", "b", "seed"} and all(torch.equal(sample[key], samples[3][key]) for key in sample)
-    for index in range(6):
-        for key, view in (("a", healthy), ("b", tumor)):
-            image = samples[index][key][0].numpy()
-            assert any(np.array_equal(image, known) for known in (view.image, view.image[::-1]))
-
-
-def test_whole_views_need_both_domains():
-    with pytest.raises(DataError, match="found 0 tumor-free and 1 tumor views.*mask_guided=true"):
-        WholeViewSamples([], [StubView(2, tumor_voxels=49)], Path(), seed=0)
 
 
 def test_healthy_views_are_matched_by_level():

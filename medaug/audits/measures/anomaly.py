@@ -2,8 +2,8 @@
 
 Scores by reconstruction as AnoGAN does (Schlegl 2017, arXiv 1703.05921), with removal in place of the latent search:
 the organ is covered by overlapping tiles of a lesion's size, each is filled from its surroundings alone, and the fills
-together are the pseudo-healthy image. The map is what the scan has over it, smoothed. Translators of whole images
-give the pseudo-healthy one in a single pass. Any other score of crops, a latent search say, plugs in as `CropScorer`.
+together are the pseudo-healthy image. The map is what the scan has over it, smoothed. Any other score of crops, a
+latent search say, plugs in as `CropScorer`.
 
 Images are (X, Y[, Z]) in [-1, 1], organs bool of the same shape; 2-D weights score a volume slice by slice.
 """
@@ -18,12 +18,10 @@ import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
-from torch.nn import functional
 
 from medaug.errors import ConfigError, DataError
 from medaug.lesions.crops import CropBox, box_around, extract, resized
 from medaug.lesions.geometry import bounding_box
-from medaug.lesions.prior import LesionPrior
 from medaug.models.weights import Weights
 from medaug.volumes import SPACING_TOLERANCE
 
@@ -60,7 +58,7 @@ class RemovalScorer:
     """The distance between an image and what removal makes of it.
 
     Attributes:
-        weights: mask-guided (tile by tile), or plain (the whole image at once; `tile_mm` and `passes` do not apply).
+        weights: of a translator that removes tumors.
         tile_mm: diameter of the tiles; None takes the upper quartile of the training lesions'.
         passes: how often; from the second on, tiles are filled from pseudo-healthy surroundings, in which a tumor
             larger than a tile has faded.
@@ -80,12 +78,11 @@ class RemovalScorer:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        prior = self.weights.prior
-        if prior is not None:
-            largest = largest_tile_mm(prior.crop_size, prior.spacing_mm)
-            tile_mm = self.tile_mm or min(float(np.percentile(prior.diameters_mm, 75)), largest)
-            _check_tile(tile_mm, largest)
-            object.__setattr__(self, "tile_mm", tile_mm)
+        prior = self.weights.lesion_prior
+        largest = largest_tile_mm(prior.crop_size, prior.spacing_mm)
+        tile_mm = self.tile_mm or min(float(np.percentile(prior.diameters_mm, 75)), largest)
+        _check_tile(tile_mm, largest)
+        object.__setattr__(self, "tile_mm", tile_mm)
 
     def __call__(self, image: np.ndarray, organ: np.ndarray, spacing_mm: Sequence[float]) -> Anomaly:
         """The map and the pseudo-healthy image; a scan of another voxel size is looked at on the weights' grid.
@@ -109,29 +106,18 @@ class RemovalScorer:
     @torch.inference_mode()
     def _healthy(self, image: np.ndarray, organ: np.ndarray) -> np.ndarray:
         """The pseudo-healthy image on the weights' grid."""
-        translator, prior = self.weights.translator, self.weights.prior
-        device = next(translator.parameters()).device
+        device = next(self.weights.translator.parameters()).device
         generator = torch.Generator().manual_seed(self.seed)
-        if prior is None or self.tile_mm is None:
-            pads = [p for size in reversed(image.shape) for p in (0, -size % translator.stride)]
-            padded = functional.pad(torch.from_numpy(image)[None, None], pads, mode="replicate").to(device)
-            whole = translator.translate(padded, "b2a", generator=generator)[0, 0].cpu().numpy()
-            return whole[tuple(slice(size) for size in image.shape)]
         for _ in range(self.passes):
-            image = self._filled(image, organ, prior, self.tile_mm, generator, device)
+            image = self._filled(image, organ, generator, device)
         return image
 
     def _filled(
-        self,
-        image: np.ndarray,
-        organ: np.ndarray,
-        prior: LesionPrior,
-        tile_mm: float,
-        generator: torch.Generator,
-        device: torch.device,
+        self, image: np.ndarray, organ: np.ndarray, generator: torch.Generator, device: torch.device
     ) -> np.ndarray:
         """Every tile filled from its surroundings in `image`; a voxel changes by the mean of its tiles' changes."""
-        translator = self.weights.translator
+        translator, prior, tile_mm = self.weights.translator, self.weights.lesion_prior, self.tile_mm
+        assert tile_mm is not None  # set when the scorer was made
         tile = tile_mask(tile_mm, prior.crop_size, prior.spacing_mm)
         total, times = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.float32)
         for boxes, crops, regions in tiled_crops(image, organ, tile, tile_mm, prior.spacing_mm):

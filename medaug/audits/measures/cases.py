@@ -51,8 +51,6 @@ class Insertion(LesionView):
         before: the view as it was, normalised.
         label: all real tumors of the view.
         changed: voxels whose value in the scan's own unit is not the same, bit for bit.
-        reachable: voxels that the edit was allowed to change: the mask; all of the view where the method is not
-            mask-guided.
         reference_patient: whose lesion was the reference; None without one.
         seed: of the transform.
     """
@@ -60,7 +58,6 @@ class Insertion(LesionView):
     before: np.ndarray
     label: np.ndarray
     changed: np.ndarray
-    reachable: np.ndarray
     reference_patient: str | None
     seed: int
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from medaug.audits.measures.cases import Insertion
-from medaug.audits.measures.finding import Finding, Limits, Question, over_patients
+from medaug.audits.measures.finding import Finding, Limits, Question
 
 OUTSIDE = Question("outside", "Does anything change outside the mask?")
 UNCHANGED = Question("unchanged", "Does every insertion change the image where it says so?")
@@ -21,56 +21,32 @@ NONE = "no tumor could be inserted into a held-out view"
 
 
 def changed_outside(insertions: Sequence[Insertion], limits: Limits) -> Finding:
-    """For mask-guided methods: voxels outside the mask that do not keep their bits, all insertions."""
+    """Voxels outside the mask that do not keep their bits, all insertions."""
     if not insertions:
         return OUTSIDE.skipped(NONE)
     counts = outside_counts(insertions)
-    seen = sum(int((~i.reachable).sum()) for i in insertions)
+    seen = sum(int((~i.mask).sum()) for i in insertions)
     hit = int((counts > 0).sum())
     sentence = f"{counts.sum()} of {seen} voxels outside the mask changed, in {hit} of {len(insertions)} insertions."
     details = {"insertions_with_changes": hit, "voxels_looked_at": seen}
     return OUTSIDE.judged(sentence, float(counts.sum()), limits, unit="voxels", n=_counted(insertions), details=details)
 
 
-def change_outside_claim(insertions: Sequence[Insertion], limits: Limits, *, seed: int) -> Finding:
-    """For plain methods, whose mask is where they changed the image clearly: the share of all change beside it."""
+def unchanged(insertions: Sequence[Insertion], limits: Limits) -> Finding:
+    """The share of insertions that leave the image inside their mask as it was."""
     if not insertions:
-        return OUTSIDE.skipped(NONE)
-    shares = outside_shares(insertions)
-    interval = over_patients(shares, [i.patient for i in insertions], seed=seed)
-    sentence = f"{100 * shares.mean():.0f} % of the change lies outside the mask that the method claims."
-    details = {"largest_share": float(shares.max())}
-    return OUTSIDE.judged(sentence, float(shares.mean()), limits, interval, n=_counted(insertions), details=details)
-
-
-def unchanged(insertions: Sequence[Insertion], limits: Limits, *, nothing: int = 0) -> Finding:
-    """The share of insertions that leave the image inside their mask as it was.
-
-    Args:
-        nothing: further views in which the method was asked for a tumor and marked none.
-    """
-    if not insertions and not nothing:
         return UNCHANGED.skipped(NONE)
     strengths = strengths_of(insertions)
-    without, asked = int((strengths < LEAST_CHANGE).sum()) + nothing, len(insertions) + nothing
-    typical = f"; the median change is {np.median(strengths):.2f} in window units" if len(strengths) else ""
-    sentence = f"{without} of {asked} insertions leave the image inside the mask as it was{typical}."
+    without, asked = int((strengths < LEAST_CHANGE).sum()), len(insertions)
+    typical = f"the median change is {np.median(strengths):.2f} in window units"
+    sentence = f"{without} of {asked} insertions leave the image inside the mask as it was; {typical}."
     n, details = _counted(insertions) | {"asked": asked}, {"strength": strengths.round(4).tolist()}
     return UNCHANGED.judged(sentence, without / asked, limits, n=n, details=details)
 
 
 def outside_counts(insertions: Sequence[Insertion]) -> np.ndarray:
-    """(insertions,) voxels that changed where the edit may not reach."""
-    return np.array([int((i.changed & ~i.reachable).sum()) for i in insertions], dtype=int)
-
-
-def outside_shares(insertions: Sequence[Insertion]) -> np.ndarray:
-    """(insertions,) absolute change outside the mask over all of it; 0 where nothing changed."""
-    shares = []
-    for i in insertions:
-        change = np.abs(i.image - i.before, dtype=np.float64)
-        shares.append(change[~i.mask].sum() / total if (total := change.sum()) > 0 else 0.0)
-    return np.array(shares)
+    """(insertions,) voxels that changed outside the mask."""
+    return np.array([int((i.changed & ~i.mask).sum()) for i in insertions], dtype=int)
 
 
 def strengths_of(insertions: Sequence[Insertion]) -> np.ndarray:

@@ -236,9 +236,9 @@ def test_settings_that_do_not_fit_two_domains_are_refused(settings, words):
     ("settings", "words"),
     [
         (["target.sequence=t2"], "set domain: ct"),
-        (["translator.mask_guided=false", "translator.type=pix2pix"], "'pix2pix' learns from registered pairs, which"),
-        (["translator.mask_guided=false", "translator.paired_weight=1"], "paired_weight learns from registered pairs"),
-        (["translator.mask_guided=false", "translator.segmentation_weight=1"], "keeps labelled structures"),
+        (["translator.mask_guided=false"], "found false; expected true in domain 'tumor'"),
+        (["translator.paired_weight=1"], "unknown key 'translator.paired_weight'"),
+        (["data.slices=3"], "data.slices: found 3; expected 1 in domain 'tumor'"),
         (["crop.size=null"], "mask-guided methods edit crops"),
         (["translator.type=pix2pix", "translator.content=reference"], "takes 'free' only"),
     ],

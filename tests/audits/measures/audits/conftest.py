@@ -51,7 +51,7 @@ def views() -> Callable[..., tuple[list[LesionView], list[Insertion]]]:
             real.append(LesionView(image=before, mask=own, **shared))
             made.append(Insertion(
                 image=after, mask=mask, before=before, label=own, changed=after != before,
-                reachable=ndimage.binary_dilation(mask, np.ones((5, 5))), reference_patient="t0", seed=k, **shared,
+                reference_patient="t0", seed=k, **shared,
             ))  # fmt: skip
         return real, made
 

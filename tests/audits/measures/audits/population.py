@@ -81,7 +81,7 @@ def view(patient: Patient, lesion: Drawn, rng: np.random.RandomState, source: st
     if source is None:
         return LesionView(**shared)
     return Insertion(
-        **shared, before=image, label=mask, changed=mask, reachable=mask, reference_patient=source, seed=0
+        **shared, before=image, label=mask, changed=mask, reference_patient=source, seed=0
     )  # fmt: skip
 
 

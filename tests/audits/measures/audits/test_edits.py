@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import ndimage
 
 from medaug.audits.measures.borders import Spectral, checkerboard, seams, window_seams
 from medaug.audits.measures.finding import Limits, over_patients
-from medaug.audits.measures.outside import change_outside_claim, changed_outside, unchanged
+from medaug.audits.measures.outside import changed_outside, unchanged
 from medaug.audits.measures.steganography import Cycle, steganography
 
 from .conftest import with_lesion
@@ -31,24 +29,11 @@ def test_one_voxel_outside_is_one_too_many(views):
     assert finding.verdict == "fail" and finding.value == 1 and finding.details["insertions_with_changes"] == 1
 
 
-@settings(max_examples=10, deadline=None)
-@given(offset=st.floats(0.001, 0.2))
-def test_the_share_outside_the_claimed_mask_grows_with_what_is_added_everywhere(views, offset):
-    def everywhere(image, mask, rng):
-        return np.where(mask, image + 0.5, image + offset)
-
-    _, made = views(everywhere, patients=2, each=1)
-    expected = [offset * (~i.mask).sum() / (offset * (~i.mask).sum() + 0.5 * i.mask.sum()) for i in made]
-    finding = change_outside_claim(made, Limits(0.3, 0.6), seed=0)
-    assert finding.value == pytest.approx(np.mean(expected), rel=0.02)
-    assert finding.low <= finding.value + 1e-9 and finding.high >= finding.value - 1e-9
-
-
-def test_insertions_without_effect_are_counted_with_those_that_were_never_made(views):
+def test_insertions_without_effect_are_counted(views):
     _, made = views(lambda image, mask, rng: image if rng.random_sample() < 0.5 else inside(image, mask, rng))
     without = sum((i.image == i.before).all() for i in made)
-    finding = unchanged(made, Limits(0.02, 0.1), nothing=6)
-    assert finding.value == pytest.approx((without + 6) / 30) and finding.n["asked"] == 30
+    finding = unchanged(made, Limits(0.02, 0.1))
+    assert finding.value == pytest.approx(without / 24) and finding.n["asked"] == 24
     assert unchanged([], Limits(0.02, 0.1)).verdict == "skipped"
 
 
