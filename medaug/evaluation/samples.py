@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 TUMOR_SHARE = 0.67
 """Part of the draws that come from views with a tumor (3-D: patches around one), where there are both kinds."""
 PATCH_TRIES = 10
+BOTH = (False, True)
+"""Views without, and with a tumor."""
 PATCH_ORGAN_LEAST = 0.25
 """A patch without tumor is classified if this part of it is organ."""
 
@@ -108,44 +110,42 @@ def _shapes(sources: Sequence[ViewFolder | None]) -> list[tuple[int, ...]]:
     return list(dict.fromkeys(view.shape for source in sources if source is not None for view in source.views))
 
 
+@dataclass(eq=False, repr=False)
 class SegmentationSamples(Dataset):
     """`samples[i]` → {"image": (1, *S) in [-1, 1], "label": (1, *S) of class numbers, 0 none}.
 
-    Args:
+    Attributes:
         real: where views come from.
         synthetic: where synthetic samples come from; None for arms without. What is made online is made of `real`, and
             where there is no room for it the sample stays the real one.
         synthetic_ratio: the probability that a sample is synthetic.
-        patch_size: size of the patches; None takes whole views. See `sample_size`: all samples have one size.
         length: how many samples there are.
+        patch_size: size of the patches; None takes whole views. See `sample_size`: all samples have one size.
         pasting: of whole views {"image", "label", "organ"}, before a patch is cut; None pastes nothing.
         augmentation: of {"image", "label"} (and "organ"), MetaTensors; None is the standard one.
     """
 
-    def __init__(
-        self,
-        real: ViewFolder,
-        synthetic: ViewFolder | Online | None,
-        *,
-        synthetic_ratio: float,
-        seed: int,
-        length: int,
-        patch_size: tuple[int, ...] | None = None,
-        pasting: Compose | None = None,
-        augmentation: Compose | None = None,
-    ):
-        self.real, self.synthetic, self.ratio, self.seed, self.length = real, synthetic, synthetic_ratio, seed, length
-        self._written = synthetic if isinstance(synthetic, ViewFolder) else None
-        self.patch_size = sample_size([real, self._written], patch_size)
-        self._online = None if isinstance(synthetic, ViewFolder) else synthetic
+    real: ViewFolder
+    synthetic: ViewFolder | Online | None
+    _: KW_ONLY
+    synthetic_ratio: float
+    seed: int
+    length: int
+    patch_size: tuple[int, ...] | None = None
+    pasting: Compose | None = None
+    augmentation: Compose | None = None
+
+    tumor_share: ClassVar[float] = TUMOR_SHARE
+
+    def __post_init__(self) -> None:
+        written = self.synthetic if isinstance(self.synthetic, ViewFolder) else None
+        self.patch_size = sample_size([self.real, written], self.patch_size)
         self._pools = {
-            (invented, with_tumor): _with_tumor(source) if with_tumor else source
-            for invented, source in ((False, real), (True, self._written))
+            (invented, with_tumor): [_with_tumor(source) if with_tumor else source]
+            for invented, source in ((False, self.real), (True, written))
             if source is not None
             for with_tumor in (False, True)
         }
-        self._tumor_share = TUMOR_SHARE
-        self._paste, self._augment = pasting, augmentation
 
     def __len__(self) -> int:
         return self.length
@@ -153,35 +153,33 @@ class SegmentationSamples(Dataset):
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         rng = rng_of(self.seed, index)
         tumor, pick, exchange, other = rng.random_sample(4)
-        with_tumor = tumor < self._tumor_share
+        with_tumor = tumor < self.tumor_share
         own = np.random.RandomState([self.seed % 2**32, index])  # no draw of a real sample's
         edit_seed, paste_seed = (int(own.randint(2**31)) for _ in range(2))
-        sample, around = self._drawn(with_tumor, pick, other if exchange < self.ratio else None, edit_seed)
-        if self._paste is not None:
-            self._paste.set_random_state(seed=paste_seed)
-            sample = self._paste(sample)
+        sample, around = self._drawn(with_tumor, pick, other if exchange < self.synthetic_ratio else None, edit_seed)
+        if self.pasting is not None:
+            self.pasting.set_random_state(seed=paste_seed)
+            sample = self.pasting(sample)
         sample = self._patch(sample, around, rng, around_tumor=with_tumor)
-        augment = self._augmentation(sample["image"].ndim - 1)
-        augment.set_random_state(seed=int(rng.randint(2**31)))
-        sample = augment(sample)
+        if self.augmentation is None:
+            self.augmentation = standard_augmentation(sample["image"].ndim - 1)
+        self.augmentation.set_random_state(seed=int(rng.randint(2**31)))
+        sample = self.augmentation(sample)
         return {"image": _plain(sample["image"]).clamp(-1, 1), "label": _class_numbers(sample["label"])}
 
     def _drawn(
         self, with_tumor: bool, pick: float, other: float | None, edit_seed: int
     ) -> tuple[dict[str, Any], np.ndarray | None]:
         """The sample of these draws in [0, 1), and what its patch lies around; `other` is None for a real one."""
-        if self._online is not None and other is not None:
-            view, source = _picked([self._pools[False, self._online.with_tumor]], other)
-            if (made := self._online(view, edit_seed)) is not None:
+        if other is not None and self.synthetic is not None and not isinstance(self.synthetic, ViewFolder):
+            view, source = _picked(self._pools[False, self.synthetic.with_tumor], other)
+            if (made := self.synthetic(view, edit_seed)) is not None:
                 return as_sample(view, made.image, made.label, source), made.around
-        view, source = self._view(with_tumor, pick, other)
+        if other is not None and (True, with_tumor) in self._pools:
+            view, source = _picked(self._pools[True, with_tumor], other)
+        else:
+            view, source = _picked(self._pools[False, with_tumor], pick)
         return source.sample(view), None
-
-    def _view(self, with_tumor: bool, pick: float, other: float | None) -> tuple[View, ViewFolder]:
-        """The view that these draws in [0, 1) mean, and its source; `other` is None for a real one."""
-        if self._written is not None and other is not None:
-            return _picked([self._pools[True, with_tumor]], other)
-        return _picked([self._pools[False, with_tumor]], pick)
 
     def _patch(
         self, sample: dict[str, Any], around: np.ndarray | None, rng: np.random.RandomState, *, around_tumor: bool
@@ -199,12 +197,8 @@ class SegmentationSamples(Dataset):
             start = [int(np.clip(c + j - s // 2, 0, r)) for c, j, s, r in zip(center, jitter, size, room, strict=True)]
         return {key: _cut(array, start, size, -1.0 if key == "image" else 0.0) for key, array in sample.items()}
 
-    def _augmentation(self, spatial_dims: int) -> Compose:
-        if self._augment is None:
-            self._augment = standard_augmentation(spatial_dims)
-        return self._augment
 
-
+@dataclass(eq=False, repr=False)
 class ClassificationSamples(SegmentationSamples):
     """`samples[i]` → {"image": (1, *S) in [-1, 1], "label": (1,): 1 where a tumor is in the image}.
 
@@ -213,52 +207,33 @@ class ClassificationSamples(SegmentationSamples):
     a removal or the tumor-free view that an insertion was made from. So the share of tumors is equal in every arm, and
     "was edited" does not mean "tumor".
 
-    Args:
+    Attributes:
         counterparts: what synthetic samples without a tumor come from besides `synthetic`.
 
     Raises:
         DataError: if there are no real, or in a GAN arm no synthetic, views of one of the two kinds.
     """
 
-    def __init__(
-        self,
-        real: ViewFolder,
-        synthetic: ViewFolder | None,
-        counterparts: ViewFolder | None,
-        *,
-        synthetic_ratio: float,
-        seed: int,
-        length: int,
-        patch_size: tuple[int, ...] | None = None,
-        pasting: Compose | None = None,
-        augmentation: Compose | None = None,
-    ):
-        super().__init__(
-            real,
-            synthetic,
-            synthetic_ratio=synthetic_ratio,
-            seed=seed,
-            length=length,
-            patch_size=patch_size,
-            pasting=pasting,
-            augmentation=augmentation,
-        )
-        self._tumor_share = 0.5
-        self._real = {kind: [_of_kind(real, kind, patch_size)] for kind in (True, False)}
-        invented = [source for source in (synthetic, counterparts) if source is not None]
-        self._invented = {kind: [_of_kind(source, kind, None) for source in invented] for kind in (True, False)}
-        _check_kinds(self._real, "real views", "Classify patches (evaluation.patch_size), or choose other data.")
-        if synthetic is not None:
-            _check_kinds(self._invented, "synthetic views", "Raise synthesis.insertions and synthesis.removals.")
+    counterparts: ViewFolder | None
+
+    tumor_share: ClassVar[float] = 0.5
+
+    def __post_init__(self) -> None:
+        patches = self.patch_size is not None
+        super().__post_init__()
+        # patches without a tumor may come from any view
+        self._pools = {
+            (False, kind): [self.real if patches and not kind else _of_kind(self.real, kind)] for kind in BOTH
+        }
+        self._check_kinds("real views", False, "Classify patches (evaluation.patch_size), or choose other data.")
+        if isinstance(self.synthetic, ViewFolder):
+            invented = [source for source in (self.synthetic, self.counterparts) if source is not None]
+            self._pools |= {(True, kind): [_of_kind(source, kind) for source in invented] for kind in BOTH}
+            self._check_kinds("synthetic views", True, "Raise synthesis.insertions and synthesis.removals.")
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         sample = super().__getitem__(index)
         return {"image": sample["image"], "label": sample["label"].amax().clamp(max=1).reshape(1)}
-
-    def _view(self, with_tumor: bool, pick: float, other: float | None) -> tuple[View, ViewFolder]:
-        if self.synthetic is not None and other is not None:
-            return _picked(self._invented[with_tumor], other)
-        return _picked(self._real[with_tumor], pick)
 
     def _patch(
         self, sample: dict[str, Any], around: np.ndarray | None, rng: np.random.RandomState, *, around_tumor: bool
@@ -269,6 +244,14 @@ class ClassificationSamples(SegmentationSamples):
             if bool(patch["label"].any()) == around_tumor:
                 break
         return patch
+
+    def _check_kinds(self, what: str, invented: bool, remedy: str) -> None:
+        without, with_tumor = (sum(len(source.views) for source in self._pools[invented, kind]) for kind in BOTH)
+        if not without or not with_tumor:
+            raise DataError(
+                f"classification, {what} to train on: found {with_tumor} with and {without} without a tumor; "
+                f"expected some of both. {remedy}"
+            )
 
 
 def patches_of(arrays: ViewArrays, patch_size: tuple[int, ...] | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -319,20 +302,8 @@ def _with_tumor(source: ViewFolder) -> ViewFolder:
     return replace(source, views=views or source.views)
 
 
-def _of_kind(source: ViewFolder, with_tumor: bool, patch_size: tuple[int, ...] | None) -> ViewFolder:
-    """The views with, or without a tumor; patches without one may come from any view."""
-    if patch_size is not None and not with_tumor:
-        return source
+def _of_kind(source: ViewFolder, with_tumor: bool) -> ViewFolder:
     return replace(source, views=[view for view in source.views if bool(view.tumor_voxels) == with_tumor])
-
-
-def _check_kinds(pools: dict[bool, list[ViewFolder]], what: str, remedy: str) -> None:
-    counts = {kind: sum(len(source.views) for source in sources) for kind, sources in pools.items()}
-    if not all(counts.values()):
-        raise DataError(
-            f"classification, {what} to train on: found {counts[True]} with and {counts[False]} without a tumor; "
-            f"expected some of both. {remedy}"
-        )
 
 
 def standard_augmentation(spatial_dims: int) -> Compose:

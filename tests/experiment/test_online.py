@@ -124,9 +124,9 @@ def test_arms_train_on_what_they_say(copy_of_run, tiny_config, monkeypatch):
     _, gan, standard_gan, pasting, removal, offline, standard_offline = seen.values()
     kinds = [type(samples.synthetic).__name__ for samples in seen.values()]
     assert kinds == ["NoneType", *["OnlineInsertion"] * 3, "OnlineRemoval", "ViewFolder", "ViewFolder"]
-    steps = [len(samples._augment.transforms) for samples in (gan, standard_gan, pasting, removal, offline)]
-    assert steps == [0, 1, 1, 1, 0] and len(standard_offline._augment.transforms) == 1
-    assert [samples._paste is not None for samples in seen.values()] == [False] * 3 + [True] + [False] * 3
+    steps = [len(samples.augmentation.transforms) for samples in (gan, standard_gan, pasting, removal, offline)]
+    assert steps == [0, 1, 1, 1, 0] and len(standard_offline.augmentation.transforms) == 1
+    assert [samples.pasting is not None for samples in seen.values()] == [False] * 3 + [True] + [False] * 3
     assert {view.entry["case"][:8] for view in offline.synthetic.views} == {"inserted"}
 
 

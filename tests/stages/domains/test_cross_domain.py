@@ -200,7 +200,7 @@ def test_every_arm_has_the_seeds_network_and_only_the_ceiling_reads_the_target(r
     for arm, (samples, *_) in calls.items():
         assert (samples.real.folder == run.fold(0).prepared_b) == (arm == "target-labels")
         assert (samples.synthetic is not None) == (arm == "standard+gan-offline")
-    assert not calls["none"][0]._augment.transforms and calls["standard"][0]._augment.transforms
+    assert not calls["none"][0].augmentation.transforms and calls["standard"][0].augmentation.transforms
     assert all("label" not in view.entry["arrays"] for view in task.target.views)
 
 
