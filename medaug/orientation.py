@@ -20,7 +20,7 @@ from medaug.volumes import spacing_of
 
 LPS = "LPS"
 _SENSE = {"L": -1, "P": -1, "S": 1}
-"""Of the axes of an affine, whose mm run to the right, front and head."""
+"""Which way the axes of an affine run, whose mm run to the right, front and head."""
 THICK = 1.25
 """Slices are thick if their distance is more than this many times the voxel size along either other axis."""
 
@@ -58,7 +58,7 @@ class Turn:
 
 
 def no_turn(spatial_dims: int) -> Turn:
-    """Of what is looked at as it is stored."""
+    """The turn of what is looked at as it is stored."""
     return Turn(tuple(range(spatial_dims)), (), LPS[:spatial_dims])
 
 

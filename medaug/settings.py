@@ -11,7 +11,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Workers = Annotated[int, Field(ge=0, le=1024)]
 Samples = Annotated[int, Field(ge=1, le=2**16)]
-"""Of a batch."""
+"""How many a batch may have."""
 Width = Annotated[int, Field(ge=1, le=1024)]
 """Channels of a layer, as weights may have them."""
 Voxels = Annotated[int, Field(ge=1, le=8192)]

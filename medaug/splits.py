@@ -41,7 +41,7 @@ class Split:
         return {**asdict(self), "hash": self.hash}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Split:
+    def from_dict(cls, values: Mapping[str, Any]) -> Split:
         """The inverse of `to_dict`.
 
         Raises:
@@ -50,7 +50,8 @@ class Split:
         """
         parts = checked_parts(values)
         split = cls(*(tuple(sorted(parts[part])) for part in PARTS))
-        twice = _shared(split)
+        counts = Counter(patient for part in PARTS for patient in set(getattr(split, part)))
+        twice = sorted(patient for patient, parts_of_one in counts.items() if parts_of_one > 1)
         if twice:
             raise LeakageError(f"patients in more than one part of the split: {', '.join(twice)}", twice)
         if values.get("hash", split.hash) != split.hash:
@@ -158,7 +159,7 @@ def refuse_leakage(
     """Refuses weights or cases made from patients that this split validates or tests on.
 
     Args:
-        made_from: names of patients, or pseudonyms of them, and fingerprints of images (`io.fingerprints`).
+        made_from: names of patients, or pseudonyms of them, and fingerprints of images (`data.fingerprints`).
         contents: by patient the fingerprints of the images, for patients that go by another name.
 
     Raises:
@@ -198,9 +199,3 @@ def _draw(names: list[str], count: int, seed: int) -> tuple[list[str], list[str]
 
 def _count(part: int | float, total: int) -> int:
     return int(part) if part >= 1 or part == 0 else max(1, round(part * total))
-
-
-def _shared(split: Split) -> list[str]:
-    """Who is in more than one part."""
-    counts = Counter(patient for part in PARTS for patient in set(getattr(split, part)))
-    return sorted(patient for patient, parts in counts.items() if parts > 1)

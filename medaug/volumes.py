@@ -8,6 +8,7 @@ A `Domain` is a kind of image; its `window` is either fixed (CT) or found per sc
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
@@ -37,7 +38,7 @@ RAW_OF_TISSUE = (824.0, 1224.0)
 NORMALISED_MOST = 20.0
 """No HU image stays within so few units of 0; those scaled to 0…1, to [-1, 1] or by mean and deviation do."""
 SEEN_SHARE = 0.002
-"""Of the voxels: fewer that stand out of the background are specks."""
+"""A smaller share of voxels that stand out of the background is specks."""
 LOOKED_AT = 200_000
 """Voxels, evenly spread, that tell an image's unit."""
 Array = TypeVar("Array", "np.ndarray", "torch.Tensor")
@@ -69,7 +70,7 @@ class Window:
             raise ValueError(f"a window needs finite low < high; found low={self.low}, high={self.high}")
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Window:
+    def from_dict(cls, values: Mapping[str, Any]) -> Window:
         """The inverse of `to_dict`."""
         return cls(values["low"], values["high"], values["unit"])
 
@@ -145,7 +146,7 @@ class Domain:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Domain:
+    def from_dict(cls, values: Mapping[str, Any]) -> Domain:
         """The inverse of `to_dict`; a window with `low` is fixed, one with `lower` is by percentiles."""
         window = values.get("window", {})
         kind = Window if "low" in window else Percentiles
@@ -283,7 +284,8 @@ def check_modality(array: np.ndarray, domain: Domain, path: str, said: str | Non
         )
     if not isinstance(domain.window, Window) or low == high:
         return
-    odd = _not_in_hu(measured) if domain.unit == "HU" else _not_in_window(measured, domain.window)
+    some = measured.reshape(-1)[:: max(1, measured.size // LOOKED_AT)]
+    odd = _not_in_hu(some) if domain.unit == "HU" else _not_in_window(some, domain.window)
     if odd is not None:
         window = f"({domain.window.low:g}, {domain.window.high:g})"
         raise DataError.about(
@@ -314,8 +316,7 @@ def same_place_mm(affine: np.ndarray, shape: tuple[int, ...]) -> float:
 
 def _not_in_hu(array: np.ndarray) -> str | None:
     """What an image looks like if not like HU."""
-    values = _some_of(array)
-    values = values[values > HU_OF_PADDING]
+    values = array[array > HU_OF_PADDING]
     if not values.size or np.count_nonzero(values < HU_OF_TISSUE) > 0.001 * values.size:
         return None
     if np.abs(values).max() <= NORMALISED_MOST:
@@ -332,17 +333,12 @@ def _not_in_hu(array: np.ndarray) -> str | None:
 
 def _not_in_window(array: np.ndarray, window: Window) -> str | None:
     """What an image looks like if not like grey levels of this window in au."""
-    values, width = _some_of(array), window.high - window.low
-    small = np.abs(values).max() < 0.01 * max(abs(window.low), abs(window.high))
-    if small and (values != np.rint(values)).any():
+    width = window.high - window.low
+    small = np.abs(array).max() < 0.01 * max(abs(window.low), abs(window.high))
+    if small and (array != np.rint(array)).any():
         return "which look normalised"
-    low, high = np.percentile(values, (1, 99))
+    low, high = np.percentile(array, (1, 99))
     return "far out of it" if low < window.low - width or high > window.high + 4 * width else None
-
-
-def _some_of(array: np.ndarray) -> np.ndarray:
-    """Evenly spread voxels of an array, enough to tell its unit."""
-    return array.reshape(-1)[:: max(1, array.size // LOOKED_AT)]
 
 
 def check_same_grid(
