@@ -20,7 +20,7 @@ def kept(tiny_run, tiny_config, tmp_path_factory):
 
 def test_the_worst_come_first_with_their_own_score(kept):
     cell, failures = kept
-    scores = {patient: values["dice"] for patient, values in cell["scores"].items()}
+    scores = {patient: values["dice"] for patient, values in cell.scores.items()}
     assert [f.score for f in failures] == sorted(scores.values())[:6]
     assert all(scores[f.patient] == f.score for f in failures)
 
@@ -38,7 +38,7 @@ def test_a_slice_is_of_the_scan_with_its_own_truth(kept, tiny_run):
 
 def test_the_cell_is_the_same_as_without_keeping(kept, tiny_run):
     alone = read_json(tiny_run.evaluation / "cells" / "standard-seed0.json")
-    assert kept[0]["scores"] == alone["scores"]
+    assert kept[0].scores == alone["scores"]
 
 
 def test_a_cell_without_kept_failures_has_none(tmp_path):
