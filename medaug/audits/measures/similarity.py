@@ -122,7 +122,30 @@ def checked_pairs(pairs: Sequence[Pair]) -> list[Pair]:
     """
     if not pairs:
         raise DataError("a patient without a single pair cannot be scored; give at least one (real, synthetic, mask)")
-    return [_checked(*pair) for pair in pairs]
+    checked = []
+    for pair in pairs:
+        real, synthetic = (np.asarray(image, dtype=np.float64) for image in (pair.real, pair.synthetic))
+        mask = np.asarray(pair.mask).astype(bool)
+        for name, array in (("synthetic", synthetic), ("mask", mask)):
+            if array.shape != real.shape:
+                raise DataError(
+                    f"{name}: found shape {array.shape}; expected the real image's {real.shape}. Resample it onto its "
+                    "grid."
+                )
+        if real.ndim not in (2, 3) or min(real.shape[:2]) < WINDOW:
+            raise DataError(
+                f"real: found shape {real.shape}; expected (X, Y) or (X, Y, Z) with at least {WINDOW} voxels along X "
+                "and Y, the window of SSIM. Compare larger images."
+            )
+        for name, array in (("real", real), ("synthetic", synthetic)):
+            if not np.isfinite(array).all():
+                raise DataError(f"{name}: found NaN or infinite values; expected finite ones. Repair the image.")
+        if not mask.any():
+            raise DataError(
+                "mask: found no voxel marked; expected where to compare. Mark the body, or leave the mask out."
+            )
+        checked.append(Pair(real, synthetic, mask))
+    return checked
 
 
 def differences(pairs: Sequence[Pair]) -> np.ndarray:
@@ -131,22 +154,20 @@ def differences(pairs: Sequence[Pair]) -> np.ndarray:
 
 
 def _by_voxels(pairs: Sequence[Pair], score: Callable[[Pair], float], scale: Scale) -> float:
-    """The mean score of all pieces, weighted by the voxels in their masks."""
-    pieces = [_prepared(piece, scale) for pair in pairs for piece in _pieces(pair)]
-    return float(np.average([score(piece) for piece in pieces], weights=[piece.mask.sum() for piece in pieces]))
+    """The mean score of all pieces, weighted by the voxels in their masks.
 
-
-def _pieces(pair: Pair) -> list[Pair]:
-    """The pair itself, or its slices where a window does not fit through a volume; nothing that is not marked."""
-    if pair.real.ndim == 2 or pair.real.shape[2] >= WINDOW:
-        return [pair]
-    slices = [Pair(*(array[..., z] for array in pair)) for z in range(pair.real.shape[2])]
-    return [piece for piece in slices if piece.mask.any()]
-
-
-def _prepared(pair: Pair, scale: Scale) -> Pair:
-    real, synthetic = (np.where(pair.mask, scale.clip(image), 0.0) for image in (pair.real, pair.synthetic))
-    return Pair(real, synthetic, pair.mask)
+    A piece is a pair, or a slice of it where a window does not fit through a volume.
+    """
+    scores, voxels = [], []
+    for pair in pairs:
+        real, synthetic = (np.where(pair.mask, scale.clip(image), 0.0) for image in (pair.real, pair.synthetic))
+        whole = Pair(real, synthetic, pair.mask)
+        flat = real.ndim == 3 and real.shape[2] < WINDOW
+        for piece in [Pair(*(array[..., z] for array in whole)) for z in range(real.shape[2])] if flat else [whole]:
+            if piece.mask.any():
+                scores.append(score(piece))
+                voxels.append(piece.mask.sum())
+    return float(np.average(scores, weights=voxels))
 
 
 def _ssim_map(pair: Pair, scale: Scale, **constants: Any) -> np.ndarray:
@@ -187,24 +208,3 @@ def _mean_inside(values: np.ndarray, mask: np.ndarray) -> float:
     rim = WINDOW // 2
     inner = tuple(slice(rim, size - rim) for size in mask.shape)
     return float(values[inner][mask[inner]].mean() if mask[inner].any() else values[mask].mean())
-
-
-def _checked(real: np.ndarray, synthetic: np.ndarray, mask: np.ndarray) -> Pair:
-    real, synthetic = np.asarray(real, dtype=np.float64), np.asarray(synthetic, dtype=np.float64)
-    mask = np.asarray(mask).astype(bool)
-    for name, array in (("synthetic", synthetic), ("mask", mask)):
-        if array.shape != real.shape:
-            raise DataError(
-                f"{name}: found shape {array.shape}; expected the real image's {real.shape}. Resample it onto its grid."
-            )
-    if real.ndim not in (2, 3) or min(real.shape[:2]) < WINDOW:
-        raise DataError(
-            f"real: found shape {real.shape}; expected (X, Y) or (X, Y, Z) with at least {WINDOW} voxels along X and "
-            "Y, the window of SSIM. Compare larger images."
-        )
-    for name, array in (("real", real), ("synthetic", synthetic)):
-        if not np.isfinite(array).all():
-            raise DataError(f"{name}: found NaN or infinite values; expected finite ones. Repair the image.")
-    if not mask.any():
-        raise DataError("mask: found no voxel marked; expected where to compare. Mark the body, or leave the mask out.")
-    return Pair(real, synthetic, mask)
