@@ -41,7 +41,7 @@ def asked_audits(config: PipelineConfig, run: RunDir, only: Sequence[str] = ()) 
     for name in asked:
         if name not in rows:
             logger.info("audit %s", name)
-            finding, picture = audits[name](material, limits_of(config, name))
+            finding, picture = audits[name](material)
             path = run.audit / f"{name}.png"
             if picture is None or finding.verdict == "skipped":
                 path.unlink(missing_ok=True)

@@ -1,101 +1,258 @@
-"""Insertions into views of patients the generator never saw, through the real transform.
+"""What a run that inserts tumors is audited by: insertions into views of patients whom the generator never saw.
 
-Read by the stage `audit` (realism) and by all audits, which so look at the same insertions.
+Reads: `prepared/`, `split.json`, `train/weights`. The stage `audit` and all audits look at the same insertions, made
+through the real transform. Images are normalised to [-1, 1].
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+import torch
+from monai.data import MetaTensor
 
+from medaug.audits.audited import AuditedRun
 from medaug.audits.measures.cases import Insertion, LesionView
-from medaug.data.prepared import View
+from medaug.audits.measures.lesions import LesionSet, lesion_statistics
+from medaug.audits.measures.lost_and_gained import Segmented
+from medaug.audits.measures.probe import MIN_PATIENTS, lesion_probe
+from medaug.audits.measures.seams import ZConsistency, z_consistency, z_ratio
+from medaug.audits.segmenter import frozen_segmenter
+from medaug.data.prepared import View, views_of
+from medaug.data.records import PreparedCase, prepared_cases
+from medaug.evaluation.samples import ViewFolder
+from medaug.evaluation.segmentation import predict
 from medaug.lesions.geometry import equivalent_diameter_mm, largest_component
-from medaug.models.weights import Weights
-from medaug.transforms import RandInsertTumor
+from medaug.lesions.prior import AIR, LesionPrior
+from medaug.progress import track
+from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
+from medaug.volumes import Window, affine_of
+
+logger = logging.getLogger(__name__)
+
+MOST_VOXELS = 100_000_000
+"""Of all views that are held at once: about 2 GB of arrays."""
+STATISTICS = ("contrast", "std_inside", "edge_gradient_per_mm", "texture_gradient_per_mm", "diameter_mm")
+UNIT = Window(-1.0, 1.0)
+"""Of images that are normalised already."""
 
 
-def lesion_pairs(
-    views: list[View], folder: Path, insert: RandInsertTumor, rng: np.random.RandomState
-) -> Iterator[tuple[LesionView | None, Insertion | None]]:
-    """A view's own tumor and one inserted into the same view; None for what is not to be had."""
-    for view in views:
-        seed = int(rng.randint(2**31))
-        real = real_lesion(view, folder, insert.weights)
-        yield real, None if real is None else insertion(view, folder, insert, seed)
+@dataclass(frozen=True)
+class InsertionRun(AuditedRun):
+    """A run that inserts tumors, and what its weights insert into held-out views.
+
+    Attributes:
+        crop_size: voxels to look at around a lesion.
+        learnt, real, synthetic: lesions that the weights hold, those of held-out patients, and inserted ones, measured.
+    """
+
+    @property
+    def prior(self) -> LesionPrior:
+        return self.weights.lesion_prior
+
+    @property
+    def crop_size(self) -> tuple[int, ...]:
+        return self.prior.crop_size
+
+    @cached_property
+    def views(self) -> dict[str, View]:
+        """All views of held-out patients, by name."""
+        return {view.name: view for view in self._views(self.held_out)}
+
+    @property
+    def real_lesions(self) -> list[LesionView]:
+        """The largest tumor of each view into which something was inserted."""
+        return [real for real, _ in self._pairs]
+
+    @property
+    def insertions(self) -> list[Insertion]:
+        """One made in each view of `real_lesions`, in the same order."""
+        return [made for _, made in self._pairs]
+
+    @cached_property
+    def null_insertions(self) -> list[Insertion]:
+        """The generator passed over the same places with nothing inserted."""
+        null = RandInsertTumor(self.weights, prob=1.0, null=True, tumor_labels=1)
+        return [self._passed_over(made, null) for made in self.insertions]
+
+    @cached_property
+    def learnt(self) -> LesionSet:
+        return LesionSet.of_prior(self.prior)
+
+    @cached_property
+    def real(self) -> LesionSet:
+        return LesionSet.of(self.real_lesions, self.crop_size)
+
+    @cached_property
+    def synthetic(self) -> LesionSet:
+        return self.measured(self.insertions)
+
+    def measured(self, made: list[Insertion]) -> LesionSet:
+        return LesionSet.of(made, self.crop_size, pasted=self.weights.uses_references)
+
+    @cached_property
+    def found(self) -> list[Segmented]:
+        """What a frozen segmenter finds in the views of `insertions`, before and after."""
+        segment, found = self.segment, []  # trained now, with a progress of its own
+        with track("segment edited views", len(self.insertions)) as tracker:
+            for made in self.insertions:
+                found.append(Segmented(segment(made.before), segment(made.image)))
+                tracker.advance()
+        return found
+
+    @cached_property
+    def segment(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Image (*S) in [-1, 1] → tumor (bool, *S): a network trained on the training patients' labels alone."""
+        labelled = ViewFolder(self._views(self.split.train), self.run.prepared)
+        frozen = frozen_segmenter(self.config, labelled, self.config.evaluation.patch_size)
+
+        def segment(image: np.ndarray) -> np.ndarray:
+            x = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None]
+            slices = x.ndim == 4 and frozen.config.spatial_dims == 2
+            found = predict(frozen.network, x.movedim(-1, 0) if slices else x, frozen.config)
+            return (found.movedim(0, -1) if slices else found)[0].numpy() > 0
+
+        return segment
+
+    def removed(self, image: np.ndarray, made: Insertion) -> np.ndarray:
+        """A normalised image (*S) of an insertion's view through the other generator: without what was inserted."""
+        scan, mask = _on_grid(image, made.spacing_mm), made.mask[None].astype(np.float32)
+        return RemoveTumor(self.weights, seed=self.seed)(scan, mask, window=UNIT).numpy()[0]
+
+    def filled_anew(self, made: Insertion, seeds: int) -> LesionSet:
+        """The place of an insertion with other seeds: other styles, references and noise, if the method has them."""
+        scan, mask, views = _on_grid(made.before, made.spacing_mm), made.mask[None].astype(np.float32), []
+        for seed in range(seeds):
+            edited, _ = InsertTumor(self.weights, seed=self.seed + seed)(scan, mask, window=UNIT)
+            views.append(replace(made, image=edited.numpy()[0]))
+        return self.measured(views)
+
+    def realism(self) -> dict[str, Any]:
+        """What `realism.json` holds: each view's largest real lesion, and the one inserted into it away from that."""
+        kinds: dict[str, Sequence[LesionView]] = {"real": self.real_lesions, "inserted": self.insertions}
+        figures: dict[str, Any] = {"n": len(self.insertions), "length_unit": self.weights.length_unit}
+        for kind, lesions in kinds.items():
+            found = [lesion_statistics(i.image, i.mask, i.spacing_mm, organ=i.image > AIR) for i in lesions]
+            figures[kind] = {name: [statistics[name] for statistics in found] for name in STATISTICS}
+        patients = len({lesion.patient for lesion in self.real_lesions})
+        if patients < MIN_PATIENTS:
+            figures["note"] = f"{patients} held-out patients with a measurable tumor; the probe needs {MIN_PATIENTS}"
+        else:
+            probe = lesion_probe(self.real_lesions, self.insertions, self.crop_size, seed=self.seed)
+            figures["probe"] = asdict(probe)
+        if (continuity := self.z_consistency()) is not None:
+            figures["z_consistency"] = asdict(continuity)
+        return figures
+
+    def z_consistency(self) -> ZConsistency | None:
+        """Tumors inserted into whole held-out volumes against real ones, by 2-D and by 3-D weights alike.
+
+        None without volumes with tumors of several slices.
+        """
+        settings = self.config.audit
+        volumes = [case for case in self._cases(self.held_out) if len(case.shape) == 3]
+        views = [view for view in views_of(volumes, self.run.prepared, 3) if view.tumor_voxels][: settings.volumes]
+        insert = RandInsertTumor(self.weights, prob=1.0, tumor_labels=1)
+        insert.set_random_state(seed=settings.seed)
+        real, inserted = [], []
+        with track("look across slices", len(views)) as tracker:
+            for view in views:
+                image, label, organ = view.read(self.run.prepared)
+                edited, truth = insert(view.placed(image), label[None].astype(np.float32), organ[None], window=UNIT)
+                new = (truth[0] > 0) & ~label
+                real.append(z_ratio(image, label, view.spacing_mm))
+                inserted.append(z_ratio(edited.numpy()[0], new, view.spacing_mm))
+                tracker.advance()
+        return z_consistency([r for r in real if r is not None], [r for r in inserted if r is not None])
+
+    @cached_property
+    def _pairs(self) -> list[tuple[LesionView, Insertion]]:
+        """Each real lesion of a held-out view, and what was inserted into the same view."""
+        views = self._chosen(self.held_out)
+        insert, rng = RandInsertTumor(self.weights, prob=1.0, tumor_labels=1), np.random.RandomState(self.seed)
+        found = []
+        with track("insert into held-out views", len(views)) as tracker:
+            for view in views:
+                seed = int(rng.randint(2**31))
+                if (pair := self._pair(view, insert, seed)) is not None:
+                    found.append(pair)
+                tracker.advance()
+        return found
+
+    def _pair(self, view: View, insert: RandInsertTumor, seed: int) -> tuple[LesionView, Insertion] | None:
+        """The view's largest tumor and one inserted away from it.
+
+        None where the tumor is of no size that is inserted, or where there is no room for another one. Sizes that are
+        inserted are those that fit the crop and are not below the smallest reference.
+        """
+        image, label, organ = view.read(self.run.prepared)
+        truth, spacing_mm = largest_component(label), view.spacing_mm
+        smallest = min(reference.diameter_mm for reference in self.prior.references)
+        extent = np.ptp(np.argwhere(truth), axis=0) + 1
+        fits = (extent < np.asarray(self.crop_size) - 4).all()
+        if not fits or equivalent_diameter_mm(truth, spacing_mm) < smallest:
+            return None
+        scan = view.tensor(self.run.prepared)
+        insert.set_random_state(seed=seed)
+        edited, marked = insert(scan, label[None].astype(np.float32), organ[None], window=view.window)
+        if not insert.lesions:
+            return None
+        after = edited.numpy()[0]
+        made = Insertion(
+            name=view.name,
+            patient=view.patient,
+            image=view.window.normalize(after).astype(np.float32),
+            mask=(np.asarray(marked)[0] > 0) & ~label,
+            organ=organ,
+            spacing_mm=spacing_mm,
+            before=image,
+            label=label,
+            changed=after != scan.numpy()[0],
+            reference_patient=insert.lesions[0]["patient"],
+            seed=seed,
+        )
+        return LesionView(view.name, view.patient, image, truth, organ, spacing_mm), made
+
+    def _passed_over(self, made: Insertion, null: RandInsertTumor) -> Insertion:
+        """The place of an insertion through the generator, with nothing inserted."""
+        view = self.views[made.name]
+        scan = view.tensor(self.run.prepared)
+        null.set_random_state(seed=made.seed)
+        edited, _ = null(scan, made.label[None].astype(np.float32), made.organ[None], window=view.window)
+        after = edited.numpy()[0]
+        image = view.window.normalize(after).astype(np.float32)
+        return replace(made, image=image, changed=after != scan.numpy()[0], reference_patient=None)
+
+    def _chosen(self, patients: Collection[str]) -> list[View]:
+        """Views with a tumor, patient by patient in turn so that none dominates, as many as are asked for and fit."""
+        views = [view for view in self._views(patients) if view.tumor_voxels]
+        rng = np.random.RandomState(self.seed)
+        by_patient: dict[str, list[int]] = {}
+        for number, view in enumerate(views):
+            by_patient.setdefault(view.patient, []).append(number)
+        queues = [list(rng.permutation(numbers)) for numbers in by_patient.values()]
+        order: list[int] = []
+        while queues:
+            order += [int(queue.pop()) for queue in queues]
+            queues = [queue for queue in queues if queue]
+        chosen = [views[number] for number in order[: self.config.audit.lesions]]
+        held = np.cumsum([np.prod(view.shape) for view in chosen]) <= MOST_VOXELS
+        if not all(held):
+            logger.warning("audit: %d of %d views, more do not fit into memory", sum(held), len(chosen))
+        return [view for view, fits in zip(chosen, held, strict=True) if fits]
+
+    def _views(self, patients: Collection[str]) -> list[View]:
+        return views_of(self._cases(patients), self.run.prepared, self.config.data.spatial_dims)
+
+    def _cases(self, patients: Collection[str]) -> list[PreparedCase]:
+        return [case for case in prepared_cases(self.run.datalist) if case.patient in patients]
 
 
-def spread(views: list[View], count: int, rng: np.random.RandomState) -> list[View]:
-    """Up to `count` views, patient by patient in turn, so that none dominates."""
-    by_patient: dict[str, list[int]] = {}
-    for number, view in enumerate(views):
-        by_patient.setdefault(view.patient, []).append(number)
-    queues = [list(rng.permutation(numbers)) for numbers in by_patient.values()]
-    chosen: list[int] = []
-    while queues and len(chosen) < count:
-        for queue in queues:
-            chosen.append(int(queue.pop()))
-        queues = [queue for queue in queues if queue]
-    return [views[i] for i in chosen[:count]]
-
-
-def real_lesion(view: View, folder: Path, weights: Weights) -> LesionView | None:
-    """The view's largest tumor; None where it is of no size that is inserted."""
-    arrays = view.read(folder)
-    truth = largest_component(arrays.label)
-    if not _measurable(truth, view, weights):
-        return None
-    return LesionView(view.name, view.patient, arrays.image, truth, arrays.organ, view.spacing_mm, view.window)
-
-
-def insertion(view: View, folder: Path, insert: RandInsertTumor, seed: int) -> Insertion | None:
-    """One insertion into the view, away from its own tumors; None where nothing was inserted."""
-    arrays = view.read(folder)
-    scan = view.tensor(folder)
-    label, organ = arrays.label[None].astype(np.float32), arrays.organ[None]
-    insert.set_random_state(seed=seed)
-    edited, marked = insert(scan, label, organ, window=view.window)
-    if not insert.lesions:
-        return None
-    after, mask = edited.numpy()[0], (np.asarray(marked)[0] > 0) & ~arrays.label
-    return Insertion(
-        name=view.name,
-        patient=view.patient,
-        image=view.window.normalize(after).astype(np.float32),
-        mask=mask,
-        organ=arrays.organ,
-        spacing_mm=view.spacing_mm,
-        window=view.window,
-        before=arrays.image,
-        label=arrays.label,
-        changed=after != scan.numpy()[0],
-        reference_patient=insert.lesions[0]["patient"],
-        seed=seed,
-    )
-
-
-def null_insertion(made: Insertion, view: View, folder: Path, null: RandInsertTumor) -> Insertion:
-    """The same place of the same view through the generator, with nothing inserted."""
-    scan, arrays = view.tensor(folder), view.read(folder)
-    label, organ = arrays.label[None].astype(np.float32), arrays.organ[None]
-    null.set_random_state(seed=made.seed)
-    edited, _ = null(scan, label, organ, window=view.window)
-    after = edited.numpy()[0]
-    return replace(
-        made,
-        image=view.window.normalize(after).astype(np.float32),
-        changed=after != scan.numpy()[0],
-        reference_patient=None,
-    )
-
-
-def _measurable(region: np.ndarray, view: View, weights: Weights) -> bool:
-    """Lesions of the sizes that are inserted: those that fit the crop and are not below the smallest reference."""
-    prior = weights.lesion_prior
-    extent = np.ptp(np.argwhere(region), axis=0) + 1
-    smallest = min(reference.diameter_mm for reference in prior.references)
-    fits = bool((extent < np.asarray(prior.crop_size) - 4).all())
-    return fits and equivalent_diameter_mm(region, view.spacing_mm) >= smallest
+def _on_grid(image: np.ndarray, spacing_mm: tuple[float, ...]) -> MetaTensor:
+    affine = torch.from_numpy(affine_of(spacing_mm))
+    return MetaTensor(torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None], affine=affine)

@@ -8,9 +8,9 @@ import numpy as np
 
 from medaug.audits.audit_scans import Scan
 from medaug.audits.measures.cases import Insertion, LesionView
+from medaug.audits.measures.edits import Cycle, Reconstruction
 from medaug.audits.measures.finding import Finding
 from medaug.audits.measures.lost_and_gained import Segmented
-from medaug.audits.measures.steganography import Cycle, Reconstruction
 from medaug.figures.charts import learning_curves
 from medaug.figures.pictures import Picture, picture_grid
 from medaug.volumes import widest_slice

@@ -1,12 +1,11 @@
-"""The audits of a translation between two kinds of image: what they are given, and what of it goes to which audit.
+"""The audits of a run that translates between two kinds of image: what they look at, and what goes to which audit.
 
-Reads: `prepared/`, `prepared_b/`, `split.json`, `train/weights`. Held-out patients are looked at here and nowhere used
-for training.
+Reads: `prepared/`, `prepared_b/`, `split.json`, `train/weights`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -16,42 +15,23 @@ from monai.data import MetaTensor
 
 from medaug.audits import pictures
 from medaug.audits.audit_scans import Scan, held_out_entries, read_scan_of, translated_scan
+from medaug.audits.audited import Answer, AuditedRun
 from medaug.audits.measures import borders
-from medaug.audits.measures.finding import Finding, Limits
-from medaug.audits.measures.steganography import Cycle
-from medaug.audits.measures.steganography import steganography as hidden_source
-from medaug.config import PipelineConfig
+from medaug.audits.measures.edits import Cycle
+from medaug.audits.measures.edits import steganography as hidden_source
 from medaug.data.records import PreparedCase
-from medaug.models.weights import Weights, load_weights
 from medaug.progress import track
-from medaug.runs.folder import RunDir
-from medaug.runs.provenance import refuse_known
 from medaug.transforms import TranslateDomain
 from medaug.transforms.windows import OVERLAP
 from medaug.volumes import affine_of
 
-Look = tuple[Finding, bytes | None]
 WHOLE = np.iinfo(np.int32).max
-"""Of windows along an axis that they do not cut."""
+"""The size of windows along an axis that they do not cut."""
 
 
 @dataclass(frozen=True)
-class Translations:
-    """Of one run: held-out scans of the source, their translations, and held-out scans of the target."""
-
-    config: PipelineConfig
-    run: RunDir
-
-    @property
-    def seed(self) -> int:
-        return self.config.audit.seed
-
-    @cached_property
-    def weights(self) -> Weights:
-        weights = load_weights(self.run.weights)
-        split = self.run.read_split()
-        refuse_known(weights.facts, self.run, split, f"weights {self.run.weights}")
-        return weights
+class TranslationRun(AuditedRun):
+    """Held-out scans of the source, their translations, and held-out scans of the target."""
 
     @cached_property
     def pairs(self) -> list[tuple[str, Scan, Scan]]:
@@ -96,46 +76,49 @@ class Translations:
                     yield queue[turn]
 
 
-def steganography(material: Translations, limits: Limits) -> Look:
+def steganography(run: TranslationRun) -> Answer:
     """There and back inside the body; what the window clips is left out."""
-    made = [
-        Cycle(
-            patient,
-            source.normalized,
-            fake.normalized,
-            source.body & (np.abs(source.normalized) < 1),
-            partial(material.back, scan=fake),
-        )
-        for patient, source, fake in material.pairs
-    ]
-    finding, back = hidden_source(made, limits, noise=material.config.audit.noise, seed=material.seed)
+    made = []
+    for patient, source, fake in run.pairs:
+        region = source.body & (np.abs(source.normalized) < 1)
+        made.append(Cycle(patient, source.normalized, fake.normalized, region, partial(run.back, scan=fake)))
+    limits, noise = run.limits("steganography"), run.config.audit.noise
+    finding, back = hidden_source(made, limits, noise=noise, seed=run.seed)
     return finding, pictures.cycles(made, back)
 
 
-def seams(material: Translations, limits: Limits) -> Look:
+def seams(run: TranslationRun) -> Answer:
     """Looks at the change where both domains share a scale, else at the translation itself."""
-    facts = material.weights.facts
+    facts = run.weights.facts
     size, overlap = facts.get("patch_size"), facts.get("overlap", OVERLAP)
     if size is None:
         return borders.SEAMS.skipped("whole images are translated: there are no windows"), None
-    shared = TranslateDomain(material.weights, "a2b").shares_unit
-    images = [fake.normalized - (source.normalized if shared else 0) for _, source, fake in material.pairs]
+    shared = TranslateDomain(run.weights, "a2b").shares_unit
+    images = [fake.normalized - (source.normalized if shared else 0) for _, source, fake in run.pairs]
     dims = max((image.ndim for image in images), default=len(size))
-    patch = (*size, *(WHOLE,) * (dims - len(size)))
-    patients = [patient for patient, _, _ in material.pairs]
-    finding = borders.window_seams(images, patients, patch, overlap, limits, seed=material.seed)
-    return finding, pictures.translated(material.pairs)
+    patch, patients = (*size, *(WHOLE,) * (dims - len(size))), [patient for patient, _, _ in run.pairs]
+    finding = borders.window_seams(images, patients, patch, overlap, run.limits("seams"), seed=run.seed)
+    return finding, pictures.translated(run.pairs)
 
 
-def checkerboard(material: Translations, limits: Limits) -> Look:
+def checkerboard(run: TranslationRun) -> Answer:
     """Real target scans of held-out patients are the yardstick."""
-    real = [scan.normalized for scan in material.real if np.ptp(scan.normalized) > 0]
+    real = [scan.normalized for scan in run.real if np.ptp(scan.normalized) > 0]
     if not real:
         return borders.CHECKERBOARD.skipped("there is no held-out scan of the target domain"), None
-    pairs = [pair for pair in material.pairs if all(np.ptp(scan.normalized) > 0 for scan in pair[1:])]
+    pairs = [pair for pair in run.pairs if all(np.ptp(scan.normalized) > 0 for scan in pair[1:])]
     images = [
         borders.Spectral(patient, fake.normalized, source.normalized, real[k % len(real)])
         for k, (patient, source, fake) in enumerate(pairs)
     ]
-    finding = borders.checkerboard(images, material.weights.translator.stride, limits, seed=material.seed)
+    stride = run.weights.translator.stride
+    finding = borders.checkerboard(images, stride, run.limits("checkerboard"), seed=run.seed)
     return finding, pictures.translated(pairs)
+
+
+AUDITS: dict[str, Callable[[TranslationRun], Answer]] = {
+    "steganography": steganography,
+    "seams": seams,
+    "checkerboard": checkerboard,
+}
+"""Lesions lost and gained are counted by the evaluation of two domains (arm `target-labels`)."""

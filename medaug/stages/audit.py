@@ -8,21 +8,16 @@ patients are looked at here and nowhere used for training.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 
-from medaug.audits.across_slices import across_slices
-from medaug.audits.material import Material
+from medaug.audits.insertions import InsertionRun
 from medaug.audits.measures.cases import Insertion
-from medaug.audits.measures.lesions import lesion_statistics
-from medaug.audits.measures.probe import MIN_PATIENTS, lesion_probe
 from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json
 from medaug.data.prepared import View
-from medaug.data.records import prepared_cases
 from medaug.figures.pictures import Picture, picture_grid
 from medaug.report.viewer import EncodedCase, encode, write_cases
 from medaug.report.viewing import SHOWN, case_of_view
@@ -35,7 +30,6 @@ PICTURES = 8
 INSERTED, REMOVED = "Held-out patients, a tumor inserted", "Held-out patients, their tumors removed"
 SETTINGS = {"lesions", "volumes", "seed"}
 """Of the section `audit`: those that realism depends on; the others are of `medaug audit`."""
-STATISTICS = ("contrast", "std_inside", "edge_gradient_per_mm", "texture_gradient_per_mm", "diameter_mm")
 
 
 def audit(config: PipelineConfig, run: RunDir) -> bool:
@@ -46,8 +40,8 @@ def audit(config: PipelineConfig, run: RunDir) -> bool:
 
 
 def _audit(config: PipelineConfig, run: RunDir) -> None:
-    material = Material(config, run)
-    views = material.held_out_views
+    material = InsertionRun(config, run)
+    views = material.views
     if not any(view.tumor_voxels for view in views.values()):
         write_json(run.audit / "realism.json", {"note": "no held-out patient has a tumor"})
         return
@@ -59,12 +53,7 @@ def _audit(config: PipelineConfig, run: RunDir) -> None:
         cases += _cases(views[made.name], pictures[-1]) if len(pictures) <= SHOWN else []
     _save_pictures(run, pictures)
     write_cases(run.audit / "viewer.json", cases)
-    figures = _figures(material)
-    held_out = {*material.split.validation, *material.split.test}
-    entries = [entry for entry in prepared_cases(run.datalist) if entry["patient"] in held_out]
-    if (continuity := across_slices(config.audit, entries, run.prepared, material.weights)) is not None:
-        figures["z_consistency"] = continuity
-    write_json(run.audit / "realism.json", figures)
+    write_json(run.audit / "realism.json", material.realism())
 
 
 def _shown(made: Insertion, removed: np.ndarray) -> dict[str, np.ndarray]:
@@ -84,24 +73,6 @@ def _removed(view: View, run: RunDir, remove: RemoveTumor) -> np.ndarray:
     label = torch.from_numpy(view.read(run.prepared).label[None].astype(np.float32))
     edited = remove(view.tensor(run.prepared), label, window=view.window).numpy()[0]
     return view.window.normalize(edited)
-
-
-def _figures(material: Material) -> dict[str, Any]:
-    """What `realism.json` holds: each view's largest real lesion, and the one inserted into it away from that."""
-    kinds: dict[str, list[Any]] = {"real": material.held_out, "inserted": material.insertions}
-    statistics = {
-        kind: [lesion_statistics(v.image, v.mask, v.spacing_mm, organ=v.image > -0.98) for v in views]
-        for kind, views in kinds.items()
-    }
-    figures: dict[str, Any] = {"n": len(material.insertions), "length_unit": material.weights.length_unit} | {
-        kind: {name: [s[name] for s in found] for name in STATISTICS} for kind, found in statistics.items()
-    }
-    patients = len({view.patient for view in material.held_out})
-    if patients < MIN_PATIENTS:
-        figures["note"] = f"{patients} held-out patients with a measurable tumor; the probe needs {MIN_PATIENTS}"
-        return figures
-    probe = lesion_probe(material.held_out, material.insertions, material.crop_size, seed=material.seed)
-    return figures | {"probe": asdict(probe)}
 
 
 def _save_pictures(run: RunDir, pictures: list[dict[str, Any]]) -> None:

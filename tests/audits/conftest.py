@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from medaug.audits.findings import limits_of
-from medaug.audits.material import Material
-from medaug.audits.registry import AUDITS
+from medaug.audits.insertion_audits import AUDITS
+from medaug.audits.insertions import InsertionRun
 from medaug.models.weights import Weights, load_weights
 from medaug.runs.folder import RunDir
 from medaug.stages.pipeline import run_pipeline
@@ -53,12 +52,12 @@ def finer_weights(trained) -> Weights:
 @pytest.fixture(scope="session")
 def ask(trained, finer_config) -> Callable:
     """`ask("seams", weights)`: what an audit says of these weights, whose insertions are made once."""
-    made: dict[int, Material] = {}
+    made: dict[int, InsertionRun] = {}
 
     def ask(name: str, weights: Weights):
-        kind = type("Planted", (Material,), {"weights": weights, "segment": staticmethod(planted.bright)})
+        kind = type("Planted", (InsertionRun,), {"weights": weights, "segment": staticmethod(planted.bright)})
         material = made.setdefault(id(weights), kind(finer_config, trained))
-        finding, picture = AUDITS[name](material, limits_of(finer_config, name))
+        finding, picture = AUDITS[name](material)
         assert finding.name == name and finding.sentence
         assert finding.verdict == "skipped" or not finding.n["patients"] or picture[:4] == b"\x89PNG"
         return finding

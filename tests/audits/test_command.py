@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from medaug.audits.findings import asked_audits
-from medaug.audits.registry import AUDITS
+from medaug.audits.insertion_audits import AUDITS
 from medaug.cli import app
 from medaug.config.audits import LimitsConfig
 from medaug.config.files import load_config

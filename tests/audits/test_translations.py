@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from medaug.audits.findings import limits_of
-from medaug.audits.registry import TRANSLATION_AUDITS
-from medaug.audits.translations import Translations
+from medaug.audits.translations import AUDITS, TranslationRun
 from medaug.cli import app
 from medaug.config.files import load_config
 from medaug.data.atomic import read_json
@@ -38,7 +36,7 @@ def test_the_command_asks_the_audits_that_apply_and_shows_them_on_the_page(run):
     result = CliRunner(env={"COLUMNS": "120", "NO_COLOR": "1"}).invoke(app, ["audit", str(run.root)])
     assert result.exit_code in (0, 8), result.output
     names = [row["name"] for row in read_json(run.audit / "findings.json")["findings"]]
-    assert names == list(TRANSLATION_AUDITS) and all(name in result.stdout for name in names)
+    assert names == list(AUDITS) and all(name in result.stdout for name in names)
     assert "Does the fake hide its source?" in run.report.read_text()
     assert (run.audit / "translation.json").exists()
 
@@ -55,8 +53,8 @@ def test_the_command_asks_the_audits_that_apply_and_shows_them_on_the_page(run):
 def test_hidden_sources_and_steps_between_windows_are_caught_and_an_honest_translation_passes(
     run, config, name, there, back, verdict
 ):
-    material = Translations(config, run)
+    material = TranslationRun(config, run)
     weights = planted.plain(material.weights, there, back, domain="ct", patch_size=[16, 16], overlap=0.0)
-    stand_in = type("Planted", (Translations,), {"weights": weights})(config, run)
-    finding, picture = TRANSLATION_AUDITS[name](stand_in, limits_of(config, name))
+    stand_in = type("Planted", (TranslationRun,), {"weights": weights})(config, run)
+    finding, picture = AUDITS[name](stand_in)
     assert finding.verdict == verdict and picture[:4] == b"\x89PNG", finding.sentence

@@ -5,16 +5,12 @@ Images are float32 (*S) in [-1, 1], masks bool (*S), S = (X, Y) or (X, Y, Z).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from medaug.lesions.crops import box_around, extract
-from medaug.volumes import Window
-
-Segment = Callable[[np.ndarray], np.ndarray]
-"""A frozen network: image (*S) in [-1, 1] → tumor (bool, *S)."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +23,6 @@ class LesionView:
         mask: the lesion.
         organ: where tissue is.
         spacing_mm: by axis.
-        window: from the scan's unit to [-1, 1].
     """
 
     name: str
@@ -36,7 +31,6 @@ class LesionView:
     mask: np.ndarray
     organ: np.ndarray
     spacing_mm: tuple[float, ...]
-    window: Window
 
     def crop(self, size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """(image, mask) of this size around the lesion; air (-1) where that leaves the view."""

@@ -17,10 +17,8 @@ from typing import Any
 import numpy as np
 
 from medaug.audits.audit_scans import Entry, Scan, averaged, held_out_entries, read_scan_of, spread, translated_scan
-from medaug.audits.findings import limits_of
 from medaug.audits.measures.finding import Finding
-from medaug.audits.registry import TRANSLATION_AUDITS
-from medaug.audits.translations import Translations
+from medaug.audits.translations import AUDITS, TranslationRun
 from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json
 from medaug.figures.pictures import Picture, picture_grid
@@ -78,8 +76,8 @@ def _audit(config: PipelineConfig, run: RunDir) -> None:
 
 def _audits_of_windows(config: PipelineConfig, run: RunDir) -> list[Finding]:
     """As `medaug audit` answers them."""
-    material, names = Translations(config, run), ("seams", "checkerboard")
-    return [TRANSLATION_AUDITS[name](material, limits_of(config, name))[0] for name in names]
+    material, names = TranslationRun(config, run), ("seams", "checkerboard")
+    return [AUDITS[name](material)[0] for name in names]
 
 
 class _Patients:

@@ -11,7 +11,6 @@ from scipy import ndimage
 
 from medaug.audits.measures.cases import Insertion, LesionView
 from medaug.audits.measures.lesions import LesionSet
-from medaug.volumes import Window
 
 from .population import Study
 
@@ -47,7 +46,7 @@ def views() -> Callable[..., tuple[list[LesionView], list[Insertion]]]:
             before = with_lesion(tissue(rng), own, rng)
             after = generator(before, mask, rng).astype(np.float32)
             shared = {"name": f"v{k}", "patient": f"p{k % patients}", "organ": np.ones(SIZE, dtype=bool),
-                      "spacing_mm": (1.0, 1.0), "window": Window(-1, 1)}  # fmt: skip
+                      "spacing_mm": (1.0, 1.0)}  # fmt: skip
             real.append(LesionView(image=before, mask=own, **shared))
             made.append(Insertion(
                 image=after, mask=mask, before=before, label=own, changed=after != before,

@@ -11,7 +11,6 @@ from medaug.audits.measures.cases import Insertion, LesionView
 from medaug.audits.measures.finding import Limits
 from medaug.audits.measures.lesions import LesionSet
 from medaug.config.audits import LimitsConfig
-from medaug.volumes import Window
 
 SHAPE, CROP, SPACING_MM = (64, 64), (40, 40), (2.0, 2.0)
 GRID = np.stack(np.meshgrid(*[np.arange(n) for n in SHAPE], indexing="ij"))
@@ -76,7 +75,7 @@ def view(patient: Patient, lesion: Drawn, rng: np.random.RandomState, source: st
     image = np.where(organ, tissue + edge * (lesion.contrast + centered), -1.0).clip(-1, 1).astype(np.float32)
     shared = {
         "name": patient.name, "patient": patient.name, "image": image, "mask": mask, "organ": organ,
-        "spacing_mm": SPACING_MM, "window": Window(-1.0, 1.0),
+        "spacing_mm": SPACING_MM,
     }  # fmt: skip
     if source is None:
         return LesionView(**shared)

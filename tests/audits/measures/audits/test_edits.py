@@ -7,9 +7,8 @@ import pytest
 from scipy import ndimage
 
 from medaug.audits.measures.borders import Spectral, checkerboard, seams, window_seams
+from medaug.audits.measures.edits import Cycle, outside, steganography, unchanged
 from medaug.audits.measures.finding import Limits, over_patients
-from medaug.audits.measures.outside import changed_outside, unchanged
-from medaug.audits.measures.steganography import Cycle, steganography
 
 from .conftest import with_lesion
 
@@ -23,9 +22,9 @@ def inside(image, mask, rng):
 
 def test_one_voxel_outside_is_one_too_many(views):
     _, made = views(inside)
-    assert changed_outside(made, NONE).verdict == "pass"
+    assert outside(made, NONE).verdict == "pass"
     made[3].changed[0, 0] = True
-    finding = changed_outside(made, NONE)
+    finding = outside(made, NONE)
     assert finding.verdict == "fail" and finding.value == 1 and finding.details["insertions_with_changes"] == 1
 
 

@@ -1,0 +1,181 @@
+"""The audits of a run that inserts tumors, each with its picture; a new one is a function, and a line in `AUDITS`.
+
+Its name there is that of its limits in `audit.limits` and of `audit/<name>.png`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from medaug.audits import pictures
+from medaug.audits.audited import Answer
+from medaug.audits.insertions import InsertionRun
+from medaug.audits.measures import borders, edits, lost_and_gained, probe, sets
+from medaug.audits.measures.lesions import LesionSet, standardised
+from medaug.audits.measures.memorisation import memorisation_audit
+from medaug.figures.distributions import Crop, crop_grid, histograms, scatter
+
+PLACES, SEEDS = 8, 4
+"""Held-out views in which one place is filled anew, and how often."""
+ROWS = 6
+
+
+def outside(run: InsertionRun) -> Answer:
+    made = run.insertions
+    return edits.outside(made, run.limits("outside")), pictures.edited(made, edits.outside_counts(made))
+
+
+def unchanged(run: InsertionRun) -> Answer:
+    """Views without room for a lesion do not count: the generator is not to blame for them."""
+    made = run.insertions
+    return edits.unchanged(made, run.limits("unchanged")), pictures.edited(made, -edits.strengths_of(made))
+
+
+def lost(run: InsertionRun) -> Answer:
+    made, found = run.insertions, run.found
+    finding = lost_and_gained.lost(made, found, run.limits("lost"), seed=run.seed)
+    return finding, pictures.segmented(made, found, lost_and_gained.missed_lesions(made, found))
+
+
+def gained(run: InsertionRun) -> Answer:
+    made, found = run.insertions, run.found
+    finding = lost_and_gained.gained(made, found, run.limits("gained"), seed=run.seed)
+    return finding, pictures.segmented(made, found, lost_and_gained.gained_parts(made, found))
+
+
+def null_shortcut(run: InsertionRun) -> Answer:
+    if not run.weights.uses_references:
+        reason = "these weights paint a tumor from a mask alone: they cannot insert nothing"
+        return probe.NULL_SHORTCUT.skipped(reason), None
+    nulls, size = run.null_insertions, run.crop_size
+    finding = probe.null_shortcut(nulls, size, run.limits("null_shortcut"), seed=run.seed)
+    return finding, pictures.nulls(nulls, size)
+
+
+def shortcut(run: InsertionRun) -> Answer:
+    real, made, size = run.real_lesions, run.insertions, run.crop_size
+    finding = probe.shortcut(real, made, size, run.limits("shortcut"), seed=run.seed)
+    return finding, pictures.lesions(real, made, size)
+
+
+def steganography(run: InsertionRun) -> Answer:
+    """What was inserted is removed again.
+
+    What the window clips is left out: beyond the window scans keep their own values.
+    """
+    made = [
+        edits.Cycle(i.patient, i.before, i.image, i.mask & (np.abs(i.before) < 1), partial(run.removed, made=i))
+        for i in run.insertions
+    ]
+    noise = run.config.audit.noise
+    finding, back = edits.steganography(made, run.limits("steganography"), noise=noise, seed=run.seed)
+    return finding, pictures.cycles(made, back)
+
+
+def seams(run: InsertionRun) -> Answer:
+    finding = borders.seams(run.real_lesions, run.insertions, run.limits("seams"), seed=run.seed)
+    return finding, pictures.profiles(finding)
+
+
+def checkerboard(run: InsertionRun) -> Answer:
+    """Crops around lesions; those without any contrast have no spectrum."""
+    size, made, crops = run.crop_size, [], []
+    for i, real in zip(run.insertions, run.real_lesions, strict=True):
+        crop = borders.Spectral(i.patient, i.crop(size)[0], i.crop_before(size), real.crop(size)[0])
+        if crop.usable:
+            made.append(i)
+            crops.append(crop)
+    finding = borders.checkerboard(crops, run.weights.translator.stride, run.limits("checkerboard"), seed=run.seed)
+    return finding, pictures.edited(made, np.array(finding.details.get("fake", [])), size=size)
+
+
+def distribution(run: InsertionRun, measure: sets.Measure) -> Answer:
+    """Whether inserted lesions have the sizes, contrasts or places of real ones."""
+    if measure.unit == "mm":
+        measure = replace(measure, unit=run.weights.length_unit)
+    finding = sets.distribution_audit(measure, run.real, run.synthetic, run.limits(measure.audit), seed=run.seed)
+    if finding.value is None:
+        return finding, None
+    ours, theirs = measure.of(run.real), measure.of(run.synthetic)
+    title, label = f"{measure.noun} ({measure.unit})", f"distance ({measure.unit})"
+    xlabels = [title] if ours.ndim == 1 else [f"{title}, axis {axis}" for axis in range(ours.shape[1])]
+    floors = finding.details["floors"]
+    return finding, histograms(ours, theirs, floors, finding.value, xlabels=xlabels, figure_label=label)
+
+
+def memorisation(run: InsertionRun) -> Answer:
+    learnt, real, made = run.learnt, run.real, run.synthetic
+    finding, worst = memorisation_audit(learnt, real, made, run.limits("memorisation"), seed=run.seed)
+    if worst is None:
+        return finding, None
+    synthetic, held_out = worst.synthetic, worst.real
+    rows, beside = [], []
+    for mine, theirs in zip(*(np.argsort(k.ratio, kind="stable")[:ROWS] for k in (synthetic, held_out)), strict=False):
+        shown = (made, mine), (learnt, synthetic.nearest[mine]), (real, theirs), (learnt, held_out.nearest[theirs])
+        rows.append([_crop(lesions, row) for lesions, row in shown])
+        beside.append(f"distance {synthetic.training[mine]:.3f}, real {held_out.training[theirs]:.3f}")
+    columns = ["synthetic", "nearest training lesion", "real, held out", "nearest training lesion"]
+    title = f"The nearest to training lesions, by {worst.measure}"
+    return finding, crop_grid(rows, beside, columns=columns, title=title)
+
+
+def diversity(run: InsertionRun) -> Answer:
+    real, made = run.real, run.synthetic
+    finding = sets.diversity_audit(real, made, run.limits("diversity"), seed=run.seed)
+    if finding.value is None:
+        return finding, None
+    ours, theirs = (sets.pairwise(standardised(lesions.features, real.features)) for lesions in (real, made))
+    labels = ["distance between two lesions' features"], "mean distance, by that of all real lesions"
+    floors = finding.details["floors"]
+    picture = histograms(ours, theirs, floors, finding.value, xlabels=labels[0], figure_label=labels[1], of="pairs")
+    return finding, picture
+
+
+def diversity_in_one_place(run: InsertionRun) -> Answer:
+    places = [run.filled_anew(made, SEEDS) for made in run.insertions[:PLACES]]
+    finding = sets.one_place_audit(run.real, places, run.limits("diversity_in_one_place"), seed=run.seed)
+    if finding.verdict == "skipped":
+        return finding, None
+    rows = [[_crop(place, i) for i in range(SEEDS)] for place in places[:ROWS]]
+    names = [f"place {number}" for number in range(1, len(rows) + 1)]
+    columns, title = [f"seed {run.seed + i}" for i in range(SEEDS)], "One place, filled with other seeds"
+    return finding, crop_grid(rows, names, columns=columns, title=title)
+
+
+def frechet(run: InsertionRun) -> Answer:
+    """The picture shows both sets in their first two principal components, beside the floor."""
+    real, made = run.real, run.synthetic
+    finding = sets.frechet_audit(real, made, run.limits("frechet"), seed=run.seed)
+    if finding.value is None:
+        return finding, None
+    scores = standardised(real.features, real.features), standardised(made.features, real.features)
+    ours, theirs, share = sets.principal(*scores, 2)
+    labels = (f"first principal component (both: {share:.0%} of the variance)", "second principal component")
+    return finding, scatter(ours, theirs, finding.details["floors"], finding.value, labels=labels, figure_label="d²")
+
+
+AUDITS: dict[str, Callable[[InsertionRun], Answer]] = {
+    "outside": outside,
+    "unchanged": unchanged,
+    "lost": lost,
+    "gained": gained,
+    "null_shortcut": null_shortcut,
+    "shortcut": shortcut,
+    "steganography": steganography,
+    "seams": seams,
+    "checkerboard": checkerboard,
+    **{measure.audit: partial(distribution, measure=measure) for measure in sets.MEASURES},
+    "memorisation": memorisation,
+    "diversity": diversity,
+    "diversity_in_one_place": diversity_in_one_place,
+    "frechet": frechet,
+}
+"""In the order in which they are asked and shown."""
+
+
+def _crop(lesions: LesionSet, row: int) -> Crop:
+    return lesions.images[row], lesions.masks[row]
