@@ -16,13 +16,14 @@ from medaug.benchmarks.reproduce import Reproduction
 from medaug.cli import app, complete
 from medaug.cli.app import CHECK_FAILED, EXIT_CODES
 from medaug.config.files import dump_config, load_config
-from medaug.data.atomic import read_json, write_json
+from medaug.data.atomic import read_json
 from medaug.data.cache import open_array
 from medaug.data.files import write_scan
 from medaug.data.layouts import LAYOUTS
 from medaug.data.writers import WRITERS
 from medaug.models.methods import TRANSLATORS
-from medaug.runs.folder import RunDir
+
+from .benchmark.planted import planted_benchmark
 
 DOCS = Path(__file__).parents[1] / "docs" / "cli.md"
 
@@ -72,11 +73,11 @@ def test_a_plan_of_a_benchmark_prints_json(as_json, tiny_yaml, tmp_path):
     assert len(plan["cells"]) == 2 and not any(cell["done"] for cell in plan["cells"])
 
 
-def test_a_benchmark_prints_json(as_json, tiny_yaml, tmp_path, monkeypatch):
-    run = RunDir(tmp_path / "out")
-    write_json(run.results / "summary.json", {"groups": [{"labelled": 2}]})
+def test_a_benchmark_prints_json(as_json, tiny_yaml, tiny_config, tmp_path, monkeypatch):
+    run = planted_benchmark(tmp_path / "out", tiny_config())
     monkeypatch.setattr("medaug.benchmarks.launch.run_benchmark", lambda *arguments, **options: run)
-    assert as_json("benchmark", tiny_yaml) == {"groups": [{"labelled": 2}], "report": str(run.report)}
+    groups = read_json(run.results / "summary.json")["groups"]
+    assert as_json("benchmark", tiny_yaml) == {"groups": groups, "report": str(run.report)}
 
 
 def test_reproduce_prints_json(as_json, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from medaug.benchmarks.results import Results, lacking_of
+from medaug.benchmarks.results import BenchmarkResults, lacking_of
 from medaug.evaluation.statistics import Comparison, detectable, patients_needed, seed_share
 from medaug.experiment.arms import REFERENCE
 from medaug.experiment.records import Summary
@@ -46,7 +46,7 @@ class Answer:
     asked: list[Asked]
 
 
-def answer_of(results: Results, group: Summary) -> Answer | None:
+def answer_of(results: BenchmarkResults, group: Summary) -> Answer | None:
     """The answer of one setting; None without a GAN arm, or with nothing to compare it with."""
     sign = 1 if results.main.higher_is_better else -1
     with_gan = [arm for arm in group.arms if arm in results.gan_arms]
@@ -57,7 +57,7 @@ def answer_of(results: Results, group: Summary) -> Answer | None:
     return Answer(best, [Asked(c, _needed(results, group, c)) for c in compared])
 
 
-def verdict_of(results: Results, group: Summary) -> Verdict:
+def headline_of(results: BenchmarkResults, group: Summary) -> Verdict:
     """The answer of one setting as the page's headline."""
     answer = answer_of(results, group)
     if answer is None:
@@ -112,7 +112,7 @@ def _what_it_would_take(asked: Asked, group: Summary) -> str:
     return f"{shown}; one as large as that seen ({seen}) would take {many} test patients, with {seeds}."
 
 
-def _needed(results: Results, group: Summary, c: Comparison) -> int | None:
+def _needed(results: BenchmarkResults, group: Summary, c: Comparison) -> int | None:
     """The seeds' part is not known, and counts as none, of a metric that a patient alone does not have."""
     scores = {(cell.arm, cell.seed): cell.scores for cell in results.cells(group)}
     of_arm, of_reference = (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from medaug.benchmarks.results import Results
+from medaug.benchmarks.results import BenchmarkResults
 from medaug.experiment.records import Cell, Summary
 from medaug.figures.charts import Encode, grouped_bars, score_lines, to_png
 from medaug.report.page import Figure
@@ -40,7 +40,7 @@ class Drawing:
         return replace(self, name=name)
 
 
-def drawings_of(results: Results, group: Summary) -> list[Drawing]:
+def drawings_of(results: BenchmarkResults, group: Summary) -> list[Drawing]:
     """Every plot that there is something to draw of; curves run through `group`, the setting of the headline."""
     cells = results.cells(group)
     return [*differences(group), *by_patient(group, cells), *curves(results, group), *size_bars(group)]
@@ -76,7 +76,7 @@ def by_patient(summary: Summary, cells: Sequence[Cell]) -> list[Drawing]:
     return [Drawing("patients", title, caption, alt, partial(patient_plot, summary, cells))]
 
 
-def curves(results: Results, group: Summary) -> list[Drawing]:
+def curves(results: BenchmarkResults, group: Summary) -> list[Drawing]:
     """The main metric over the number of labelled patients, and over the synthetic part, where there are several."""
     title = results.main.title
     found = []
@@ -129,7 +129,9 @@ def size_bars(group: Summary) -> list[Drawing]:
     return [Drawing("sizes", "Lesions found by size", caption, alt, lambda encode: draw(encode=encode))]
 
 
-def _lines(results: Results, groups: list[Summary], ticks: list[str], xlabel: str) -> Callable[[Encode], bytes]:
+def _lines(
+    results: BenchmarkResults, groups: list[Summary], ticks: list[str], xlabel: str
+) -> Callable[[Encode], bytes]:
     arms = dict.fromkeys(arm for group in groups for arm in group.arms)
     lines = {arm: [group.arms[arm][group.main] if arm in group.arms else None for group in groups] for arm in arms}
     ylabel = results.main.heading

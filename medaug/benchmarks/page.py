@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from medaug.benchmarks.answer import MOST_PATIENTS, Answer, Asked, answer_of, patients_text, verdict_of
+from medaug.benchmarks.answer import MOST_PATIENTS, Answer, Asked, answer_of, headline_of, patients_text
 from medaug.benchmarks.drawings import Drawing, curves, differences, size_bars
-from medaug.benchmarks.results import CellFile, Results, block_folders, cell_files, read_results
+from medaug.benchmarks.results import BenchmarkResults, CellFile, block_folders, cell_files, read_results
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.experiment.failures import WORST, Failure, failures_path, read_failures
@@ -40,8 +40,8 @@ def page(config: PipelineConfig, run: RunDir) -> Path:
     looked_at = part_cases({block.name: block.run for block in block_folders(run)})
     contents = ReportPage(
         title=f"medaug benchmark: {config.name}",
-        subtitle=f"Does GAN augmentation help {results.task} here, and more than what is cheaper?",
-        verdict=verdict_of(results, group),
+        subtitle=f"Does GAN augmentation help {results.groups[0].task} here, and more than what is cheaper?",
+        verdict=headline_of(results, group),
         facts=_facts(config, run, results, len(cells)),
         sections=[
             downstream_section(group, results.cells(group), f"Scores with {patients_text(group)}"),
@@ -74,7 +74,7 @@ def _drawn(heading: str, drawings: list[Drawing]) -> list[Section]:
     return [Section(heading, figures=[drawing.figure() for drawing in drawings])] if drawings else []
 
 
-def _facts(config: PipelineConfig, run: RunDir, results: Results, networks: int) -> list[tuple[str, str]]:
+def _facts(config: PipelineConfig, run: RunDir, results: BenchmarkResults, networks: int) -> list[tuple[str, str]]:
     group, made = results.groups[0], read_json(run.environment)
     return [
         ("Data", data_text(config)),
@@ -88,7 +88,7 @@ def _facts(config: PipelineConfig, run: RunDir, results: Results, networks: int)
     ]
 
 
-def _all_settings(results: Results) -> Section:
+def _all_settings(results: BenchmarkResults) -> Section:
     """Every arm in every setting, and the best GAN arm's answer in each."""
     title, rows, answers = results.main.heading, [], []
     for group in results.groups:
@@ -135,7 +135,7 @@ def _needs(asked: Asked) -> str:
     return f"> {MOST_PATIENTS:,}" if (asked.needed or 0) > MOST_PATIENTS else f"{asked.needed:,}"
 
 
-def _failures(results: Results, group: Summary, answer: Answer, cells: Sequence[CellFile]) -> list[Section]:
+def _failures(results: BenchmarkResults, group: Summary, answer: Answer, cells: Sequence[CellFile]) -> list[Section]:
     """The worst patients of the best GAN arm, where cells kept them."""
     kept: list[tuple[Failure, int]] = []
     for path, labelled, _, cell in cells:
@@ -159,7 +159,7 @@ def _failures(results: Results, group: Summary, answer: Answer, cells: Sequence[
     return [Section("Failures", figures=[Figure(f"Worst patients of {answer.arm}", grid, caption, alt)])]
 
 
-def _cells(results: Results, cells: Sequence[CellFile]) -> Section:
+def _cells(results: BenchmarkResults, cells: Sequence[CellFile]) -> Section:
     main = next(iter(results.metrics))
     rows: list[list[str | float]] = []
     for _, labelled, fold, cell in cells:
@@ -207,7 +207,7 @@ def _time(run: RunDir, cells: Sequence[CellFile]) -> Section:
     return Section("Time", tables=[table for table in tables if table.rows])
 
 
-def _warnings(results: Results) -> list[str]:
+def _warnings(results: BenchmarkResults) -> list[str]:
     notes = []
     if len(results.gan_arms) > 1:
         notes.append(

@@ -8,7 +8,7 @@ synthetic samples have the same cells in every ratio. Folds are pooled: every pa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -33,22 +33,28 @@ from medaug.volumes import length_unit
 
 
 @dataclass(frozen=True)
-class Results:
-    """`results/summary.json` and `results/cells.csv`, read.
+class BenchmarkResults:
+    """What a benchmark found.
 
     Attributes:
-        rows: of the table, a dict a scored patient of a cell; numbers as text.
+        groups: the settings of `results/summary.json`.
+        report: the path of its page.
+        rows: of `results/cells.csv`, a dict a scored patient of a cell; numbers as text.
     """
 
-    task: str
-    metrics: dict[str, MetricFacts]
     groups: list[Summary]
-    rows: list[dict[str, str]]
+    report: Path
+    rows: list[dict[str, str]] = field(default_factory=list, repr=False)
 
     @property
     def main(self) -> MetricFacts:
         """The metric that decides."""
         return next(iter(self.metrics.values()))
+
+    @property
+    def metrics(self) -> dict[str, MetricFacts]:
+        """The metrics of every setting, the main one first."""
+        return self.groups[0].metrics
 
     @cached_property
     def gan_arms(self) -> frozenset[str]:
@@ -87,35 +93,9 @@ class Results:
                 found.setdefault((row["arm"], int(row["seed"])), {})[row["patient"]] = scores
         return [Cell(arm=arm, seed=seed, scores=scores) for (arm, seed), scores in found.items()]
 
-
-class BlockFolder(NamedTuple):
-    """A run folder of a benchmark as it lies there; `labelled` is a number or "all", `fold` may be ""."""
-
-    run: RunDir
-    labelled: str
-    fold: str
-
-    @property
-    def name(self) -> str:
-        folder = self.run.root
-        return f"{folder.parent.name}/{folder.name}" if self.fold else folder.name
-
-
-class CellFile(NamedTuple):
-    """A trained cell that the results are of."""
-
-    path: Path
-    labelled: int
-    fold: str
-    cell: Cell
-
-
-@dataclass(frozen=True)
-class BenchmarkResults:
-    """What a benchmark found: the groups of its `results/summary.json`, and the path of its page."""
-
-    groups: list[Summary]
-    report: Path
+    def to_json(self) -> dict[str, object]:
+        """What `medaug benchmark --json` prints."""
+        return {"groups": [group.to_json() for group in self.groups], "report": self.report}
 
     def text(self) -> str:
         """For the terminal: every group's arms with their verdicts, and the path."""
@@ -145,6 +125,28 @@ class BenchmarkResults:
         return "\n".join([*parts, str(self.report)])
 
 
+class BlockFolder(NamedTuple):
+    """A run folder of a benchmark as it lies there; `labelled` is a number or "all", `fold` may be ""."""
+
+    run: RunDir
+    labelled: str
+    fold: str
+
+    @property
+    def name(self) -> str:
+        folder = self.run.root
+        return f"{folder.parent.name}/{folder.name}" if self.fold else folder.name
+
+
+class CellFile(NamedTuple):
+    """A trained cell that the results are of."""
+
+    path: Path
+    labelled: int
+    fold: str
+    cell: Cell
+
+
 def write_results(config: PipelineConfig, root: RunDir) -> bool:
     """Writes the results, unless those of the same cells are there; says whether it did.
 
@@ -160,7 +162,7 @@ def write_results(config: PipelineConfig, root: RunDir) -> bool:
     return run_stage(root, "results", inputs, [root.results], lambda: _write(config, root, cells))
 
 
-def read_results(run: RunDir) -> Results:
+def read_results(run: RunDir) -> BenchmarkResults:
     """The results of a finished benchmark.
 
     Raises:
@@ -173,17 +175,11 @@ def read_results(run: RunDir) -> Results:
             f"{run.root}: an unfinished benchmark: found no {' and no '.join(missing)}. Run the same `medaug "
             "benchmark` command again to finish it."
         )
-    values = read_json(summary)
-    groups = [Summary.from_json(group) for group in values["groups"]]
-    return Results(values["task"], groups[0].metrics, groups, read_csv(table))
+    groups = [Summary.from_json(group) for group in read_json(summary)["groups"]]
+    return BenchmarkResults(groups, run.report, read_csv(table))
 
 
-def results_of(run: RunDir) -> BenchmarkResults:
-    """What a finished benchmark says on the terminal."""
-    return BenchmarkResults(read_results(run).groups, run.report)
-
-
-def cell_files(run: RunDir, results: Results) -> list[CellFile]:
+def cell_files(run: RunDir, results: BenchmarkResults) -> list[CellFile]:
     """The cells that the results are of, in the order of the settings; others lie there from earlier settings."""
     wanted = {(group.labelled, arm, seed) for group in results.groups for arm in group.arms for seed in group.seeds}
     found = []

@@ -237,11 +237,11 @@ def benchmark(
         _check_roots(settings)
     from medaug.benchmarks.launch import run_benchmark
     from medaug.benchmarks.plan import plan_of
-    from medaug.benchmarks.results import results_of
+    from medaug.benchmarks.results import read_results
 
     if dry_run:
         return plan_of(settings, folder, jobs)
-    return results_of(run_benchmark(settings, folder, jobs=jobs, executor=executor))
+    return read_results(run_benchmark(settings, folder, jobs=jobs, executor=executor))
 
 
 def _settings(file: AnyPath | None, set_: Sequence[str] | None, chosen: Mapping[str, Any]) -> "PipelineConfig":

@@ -224,6 +224,8 @@ def _is_about(error: OSError, path: Path, temporary: Path) -> bool:
 
 def _plain(value: Any) -> Any:
     """What `json` does not know, as what it knows."""
+    if hasattr(value, "to_json"):
+        return value.to_json()
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if hasattr(value, "tolist"):  # NumPy scalars and arrays, tensors

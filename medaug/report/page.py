@@ -27,7 +27,7 @@ from medaug.errors import visible
 from medaug.report.viewer import Viewer, script, script_source
 
 Tone = Literal["helps", "hurts", "inconclusive", "info"]
-Cell = str | float
+Value = str | float
 
 ICONS: dict[str, str] = {"helps": "✓", "hurts": "✕", "inconclusive": "≈", "info": "i"}
 LABELS: dict[str, str] = {"helps": "Helps", "hurts": "Hurts", "inconclusive": "Inconclusive", "info": "Result"}
@@ -64,7 +64,7 @@ class Table:
 
     title: str
     columns: list[str]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[Value]]
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -175,7 +175,7 @@ class _Anchors:
         return anchor
 
 
-def _format_column(cells: list[Cell]) -> list[str]:
+def _format_column(cells: list[Value]) -> list[str]:
     floats = [abs(float(c)) for c in cells if _is_float(c) and math.isfinite(c)]
     tiny = any(0 < value < 1e-3 for value in floats)
     largest = max(floats, default=0.0)
@@ -183,7 +183,7 @@ def _format_column(cells: list[Cell]) -> list[str]:
     return [_format_cell(cell, ".3g" if tiny else f",.{decimals}f") for cell in cells]
 
 
-def _format_cell(cell: Cell | None, spec: str) -> str:
+def _format_cell(cell: Value | None, spec: str) -> str:
     if cell is None:
         return MISSING
     if isinstance(cell, bool):

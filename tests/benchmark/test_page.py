@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from medaug import api
-from medaug.benchmarks.results import read_results, results_of
+from medaug.benchmarks.results import read_results
 from medaug.errors import RunError
 from medaug.evaluation.intervals import Interval
 from medaug.experiment.cells import cell_path
@@ -83,9 +83,9 @@ def test_one_seed_gives_no_verdict_on_the_page_nor_on_the_console(tmp_path, tiny
     assert tone == "info" and headline.startswith("standard+gan: too few seeds against standard (+")
     assert "a verdict needs 2 seeds or more" in sentence
     assert html.index("Warnings") < html.index(f"labelled-5: {note}") < html.index("What was run")
-    shown = re.sub(r"<style>.*?</style>|<[^>]*>", " ", html, flags=re.DOTALL) + results_of(run).text()
+    shown = re.sub(r"<style>.*?</style>|<[^>]*>", " ", html, flags=re.DOTALL) + read_results(run).text()
     assert not re.search(r"\b(helps|hurts|inconclusive)\b", shown, re.IGNORECASE)
-    assert "a verdict needs 2 seeds or more" in results_of(run).text()
+    assert "a verdict needs 2 seeds or more" in read_results(run).text()
 
 
 def test_a_benchmark_without_a_gan_arm_answers_nothing(drawn):

@@ -1,12 +1,14 @@
 """The quality gate: what a frozen segmenter does not see is not written, and bad generators are found out by it."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from medaug.data.atomic import read_json
+from medaug.data.synthetic import synthetic_cases
 from medaug.errors import DataError
 from medaug.experiment import downstream, edits
 from medaug.experiment.gate import accepted_cases
@@ -142,7 +144,8 @@ def test_the_gated_arm_learns_from_accepted_cases_alone_and_the_page_says_how_ma
 def test_cases_that_were_never_judged_are_no_accepted_ones(copy_of_run, tiny_config):
     with pytest.raises(DataError, match="found no agreement of inserted-00000, and 3 others.*Run synthesize again"):
         evaluate(tiny_config(GATED), copy_of_run)
-    records = [{"case": "a", "kind": "inserted", "agreement": 0.4}, {"case": "b", "kind": "removed"}]
+    made = {record.kind: record for record in synthetic_cases(copy_of_run.synthetic / "datalist.json")}
+    records = [replace(made["inserted"], case="a", agreement=0.4), replace(made["removed"], case="b")]
     assert accepted_cases(tiny_config(), records) == {"b"}
     assert accepted_cases(tiny_config("synthesis.gate=0.3"), records) == {"a", "b"}
 
