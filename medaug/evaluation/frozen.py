@@ -13,7 +13,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from medaug.evaluation.metrics import dice
-from medaug.evaluation.segmentation import Samples, SegmentationConfig, padded, predict, train_segmenter
+from medaug.evaluation.segmentation import SegmentationConfig, padded, predict
+from medaug.evaluation.updates import Samples, train_network
 from medaug.lesions.geometry import component_boxes
 
 
@@ -42,8 +43,8 @@ class FrozenSegmenter(nn.Module):
 def train_frozen_segmenter(
     samples: Samples, config: SegmentationConfig, *, seed: int, fabric: Fabric
 ) -> FrozenSegmenter:
-    """Trains the network of the downstream test on `samples` (see `train_segmenter`) and freezes it, on the CPU."""
-    return FrozenSegmenter(train_segmenter(samples, config, seed=seed, fabric=fabric).cpu(), config)
+    """Trains the network of the downstream test on `samples` (see `train_network`) and freezes it, on the CPU."""
+    return FrozenSegmenter(train_network(samples, config, seed=seed, fabric=fabric).cpu(), config)
 
 
 def agreement(

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from types import EllipsisType
 
 import torch
-from lightning_fabric import Fabric
 from monai.inferers import sliding_window_inference
 from monai.losses import DiceCELoss
 from monai.utils import convert_to_tensor
@@ -22,11 +21,11 @@ from torch.nn import functional as F
 
 from medaug.errors import ConfigError, DataError
 from medaug.evaluation.networks import NETWORKS, build_network
-from medaug.evaluation.updates import OnUpdate, Samples, UpdatesConfig, autocast, run_updates
+from medaug.evaluation.updates import NetworkConfig, autocast
 
 
 @dataclass(frozen=True, kw_only=True)
-class SegmentationConfig(UpdatesConfig):
+class SegmentationConfig(NetworkConfig):
     """The network and its training.
 
     Attributes:
@@ -47,6 +46,8 @@ class SegmentationConfig(UpdatesConfig):
     num_res_units: int = 0
     patch_size: tuple[int, ...] | None = None
     overlap: float = 0.5
+
+    task = "segmentation"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,60 +80,23 @@ class SegmentationConfig(UpdatesConfig):
         """Image sizes must be multiples of this, in voxels."""
         return 2 ** (len(self.channels) - 1)
 
+    def build(self, seed: int) -> nn.Module:
+        """A network of 1 → `outputs` channels."""
+        options = {"num_res_units": self.num_res_units} if self.network == "unet" else {}
+        generator = torch.Generator().manual_seed(seed)
+        return build_network(self.network, self.spatial_dims, self.outputs, self.channels, generator, **options)
 
-def build_segmenter(config: SegmentationConfig, generator: torch.Generator) -> nn.Module:
-    """A network of 1 → `config.outputs` channels on the CPU, its weights drawn from `generator` alone."""
-    options = {"num_res_units": config.num_res_units} if config.network == "unet" else {}
-    return build_network(config.network, config.spatial_dims, config.outputs, config.channels, generator, **options)
-
-
-def train_segmenter(
-    samples: Samples,
-    config: SegmentationConfig,
-    *,
-    seed: int,
-    fabric: Fabric | None = None,
-    workers: int = 0,
-    on_update: OnUpdate | None = None,
-) -> nn.Module:
-    """Trains one network on samples 0 … updates × batch_size − 1, in that order; bit for bit repeatable on CPU.
-
-    Args:
-        samples: `samples[i]` → {"image": (1, *S) float in [-1, 1], "label": (1, *S) of class numbers}; other keys are
-            ignored. All of one size; a size the network cannot halve often enough is padded by its edge values.
-        seed: of the initial weights.
-        fabric, workers, on_update: as in `run_updates`.
-
-    Returns:
-        The network in evaluation mode, on Fabric's device.
-
-    Raises:
-        DataError, ConfigError, TrainingError: as `run_updates`.
-    """
-    network = build_segmenter(config, torch.Generator().manual_seed(seed))
-    several = config.classes > 1
-    dice_and_entropy = DiceCELoss(
-        batch=True,  # a slice without tumor does not swamp the Dice term
-        sigmoid=not several,
-        softmax=several,
-        to_onehot_y=several,
-        include_background=not several,
-    )
-
-    def loss_of(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        return dice_and_entropy(model(padded(images, config)).float(), padded(labels, config))  # (B, 1, *S)
-
-    return run_updates(
-        network,
-        loss_of,
-        samples,
-        config,
-        task="segmentation",
-        seed=seed,
-        fabric=fabric,
-        workers=workers,
-        on_update=on_update,
-    )
+    def loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        """Dice + cross-entropy; labels (B, 1, *S) of class numbers, padded as images are by their edge values."""
+        several = self.classes > 1
+        dice_and_entropy = DiceCELoss(
+            batch=True,  # a slice without tumor does not swamp the Dice term
+            sigmoid=not several,
+            softmax=several,
+            to_onehot_y=several,
+            include_background=not several,
+        )
+        return dice_and_entropy(model(padded(images, self)).float(), padded(labels, self))
 
 
 def probability(network: nn.Module, image: Tensor, config: SegmentationConfig) -> Tensor:

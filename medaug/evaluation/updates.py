@@ -1,4 +1,4 @@
-"""The loop of every downstream network: the same number of updates of the same size, whatever the arm.
+"""How every downstream network is trained: the same number of updates of the same size, whatever the arm.
 
 Never "epochs", which would give the arm with more data more training. AdamW with a cosine decay to zero.
 """
@@ -6,10 +6,11 @@ Never "epochs", which would give the arm with more data more training. AdamW wit
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from lightning_fabric import Fabric
@@ -33,8 +34,8 @@ class Samples(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class UpdatesConfig:
-    """How a downstream network is trained; `SegmentationConfig` and `ClassificationConfig` add the network.
+class NetworkConfig(ABC):
+    """A downstream network and its training; what it tells is in the classes below it.
 
     Attributes:
         precision: Fabric's, "32-true" or "bf16-mixed".
@@ -50,6 +51,9 @@ class UpdatesConfig:
     weight_decay: float = 1e-5
     precision: Precision = "32-true"
 
+    task: ClassVar[str]
+    """What it does, for messages."""
+
     def __post_init__(self) -> None:
         if self.spatial_dims not in (2, 3):
             raise ConfigError(f"spatial_dims: found {self.spatial_dims}; expected 2 or 3")
@@ -59,25 +63,30 @@ class UpdatesConfig:
                 "batch_size 1"
             )
 
+    @abstractmethod
+    def build(self, seed: int) -> nn.Module:
+        """The network of one input channel on the CPU, its weights drawn from `seed` alone."""
 
-def run_updates(
-    network: nn.Module,
-    loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor],
+    @abstractmethod
+    def loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        """The loss of a batch of images (B, 1, *S) in [-1, 1] and labels."""
+
+
+def train_network(
     samples: Samples,
-    config: UpdatesConfig,
+    config: NetworkConfig,
     *,
-    task: str,
     seed: int,
     fabric: Fabric | None = None,
     workers: int = 0,
     on_update: OnUpdate | None = None,
 ) -> nn.Module:
-    """Trains on samples 0 … updates × batch_size − 1, in that order; bit for bit repeatable on CPU.
+    """Trains one network on samples 0 … updates × batch_size − 1, in that order; bit for bit repeatable on CPU.
 
     Args:
-        loss_of: (model, images (B, 1, *S), labels) → the loss.
-        task: for messages.
-        seed: of the loader.
+        samples: `samples[i]` → {"image": (1, *S) float in [-1, 1], "label": what the network tells}, all of one size;
+            other keys are ignored.
+        seed: of the initial weights.
         fabric: device and precision; by default one device and `config.precision`. A given one keeps its precision.
         workers: DataLoader processes.
         on_update: called with (updates done, loss) after each update.
@@ -102,6 +111,7 @@ def run_updates(
             f"the downstream network trains in one process; found {fabric.world_size}. Run several cells of the "
             "benchmark side by side instead."
         )
+    network = config.build(seed)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.updates)
     model, optimizer = fabric.setup(network, optimizer)
@@ -118,11 +128,11 @@ def run_updates(
     for update, batch in enumerate(loader, start=1):
         images, labels = fabric.to_device(batch)
         optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(model, images, labels)
+        loss = config.loss(model, images, labels)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(
-                f"{task}, update {update}: found loss {value}; expected a finite one. Check the images for NaN, "
+                f"{config.task}, update {update}: found loss {value}; expected a finite one. Check the images for NaN, "
                 'lower `learning_rate`, or use `precision: "32-true"`.'
             )
         fabric.backward(loss)

@@ -20,7 +20,7 @@ from medaug.config import PipelineConfig
 from medaug.data.prepared import View, filled_up, views_of
 from medaug.data.records import PreparedCase
 from medaug.errors import DataError
-from medaug.evaluation.classification import ClassificationConfig, train_classifier, tumor_probability
+from medaug.evaluation.classification import ClassificationConfig, tumor_probability
 from medaug.evaluation.detection import Outlined, count_detections
 from medaug.evaluation.metrics import METRICS, Metric, score_patient
 from medaug.evaluation.pooled import POOLED_METRICS, PooledMetric, Scored, check_kinds, pseudo_values, within_patient
@@ -32,8 +32,8 @@ from medaug.evaluation.samples import (
     patches_of,
     sample_size,
 )
-from medaug.evaluation.segmentation import SegmentationConfig, predict, train_segmenter
-from medaug.evaluation.updates import UpdatesConfig
+from medaug.evaluation.segmentation import SegmentationConfig, predict
+from medaug.evaluation.updates import NetworkConfig, train_network
 from medaug.experiment.arms import Arm, arms_of
 from medaug.experiment.edits import OnlineInsertion, OnlineRemoval
 from medaug.experiment.records import Cell, PatientScores, SliceScores
@@ -100,7 +100,7 @@ class Downstream(ABC):
 
     @property
     @abstractmethod
-    def network_config(self) -> UpdatesConfig:
+    def network_config(self) -> NetworkConfig:
         """The network that the settings ask for.
 
         Raises:
@@ -239,7 +239,7 @@ class Segmentation(Downstream):
             pasting=arm.pasting(self.real),
             augmentation=arm.augmentation(self.config.data.spatial_dims, self.target or self.real),
         )
-        return train_segmenter(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
+        return train_network(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
 
     def scored(self, network: torch.nn.Module, patient: str, entries: list[PreparedCase]) -> PatientScores:
         """Scores the outlines, and counts the lesions that were found and what was found beside them."""
@@ -331,7 +331,7 @@ class Classification(Downstream):
             pasting=arm.pasting(self.real),
             augmentation=arm.augmentation(self.config.data.spatial_dims, self.target or self.real),
         )
-        return train_classifier(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
+        return train_network(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
 
     def scored(self, network: torch.nn.Module, patient: str, entries: list[PreparedCase]) -> PatientScores:
         """The metrics of a patient alone are None where all slices are of one kind; all probabilities are kept."""

@@ -170,7 +170,7 @@ def test_synthetic_cases_of_a_test_patient_fail_their_cells_alone(copied, benchm
 
 
 def test_every_arm_gets_the_same_updates_initial_weights_and_batches(copied, benchmark_config, monkeypatch):
-    train, normalized, calls, read = downstream.train_segmenter, View.normalized, [], []
+    train, normalized, calls, read = downstream.train_network, View.normalized, [], []
 
     def spy(samples, config, *, seed, **options):
         network = train(samples, replace(config, learning_rate=1e-12), seed=seed, workers=0)
@@ -184,7 +184,7 @@ def test_every_arm_gets_the_same_updates_initial_weights_and_batches(copied, ben
         read.append((view.entry["case"], view.level))
         return normalized(view, folder)
 
-    monkeypatch.setattr(downstream, "train_segmenter", spy)
+    monkeypatch.setattr(downstream, "train_network", spy)
     monkeypatch.setattr(View, "normalized", reading)
     arms = "evaluation.arms=[none, standard, strong-intensity, standard+gan]"
     run_benchmark(benchmark_config("benchmark.labelled=[2]", "evaluation.seeds=[7]", arms), copied.root)

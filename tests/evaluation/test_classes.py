@@ -14,7 +14,8 @@ from medaug.data.grid import resample_classes, resample_mask
 from medaug.evaluation.frozen import FrozenSegmenter
 from medaug.evaluation.metrics import score_patient
 from medaug.evaluation.samples import standard_augmentation
-from medaug.evaluation.segmentation import SegmentationConfig, build_segmenter, logits, predict, train_segmenter
+from medaug.evaluation.segmentation import SegmentationConfig, logits, predict
+from medaug.evaluation.updates import train_network
 
 SMALL = SegmentationConfig(classes=2, channels=(8, 16), updates=40, batch_size=8, learning_rate=1e-2)
 CLASSES = arrays.arrays(np.uint8, st.tuples(st.integers(2, 9), st.integers(2, 9)), elements=st.integers(0, 3))
@@ -43,7 +44,7 @@ def quiet():
 
 @pytest.fixture(scope="module")
 def network():
-    return train_segmenter(TwoKinds(), SMALL, seed=0)
+    return train_network(TwoKinds(), SMALL, seed=0)
 
 
 def test_two_classes_are_learnt_and_told_apart(network):
@@ -61,7 +62,7 @@ def test_one_class_has_one_output_and_several_have_one_more():
     assert [dataclasses.replace(SMALL, classes=classes).outputs for classes in (1, 2, 5)] == [1, 3, 6]
     one = dataclasses.replace(SMALL, classes=1)
     image = torch.from_numpy(TwoKinds()[0]["image"])
-    found = predict(build_segmenter(one, torch.Generator().manual_seed(0)), image, one)
+    found = predict(one.build(0), image, one)
     assert found.dtype == torch.bool
 
 
@@ -77,7 +78,7 @@ def test_one_class_trains_to_the_same_bits_whether_its_label_is_a_mask_or_a_numb
             return sample | {"label": sample["label"].astype(np.uint8)}
 
     one = dataclasses.replace(SMALL, classes=1, updates=2)
-    first, second = (train_segmenter(samples, one, seed=0).state_dict() for samples in (AsMask(), AsNumber()))
+    first, second = (train_network(samples, one, seed=0).state_dict() for samples in (AsMask(), AsNumber()))
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 

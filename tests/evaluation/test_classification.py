@@ -8,8 +8,9 @@ from medaug.data.atomic import read_json
 from medaug.data.prepared import ViewArrays, views_of
 from medaug.data.records import prepared_cases
 from medaug.errors import ConfigError, DataError
-from medaug.evaluation.classification import ClassificationConfig, build_classifier, train_classifier, tumor_probability
+from medaug.evaluation.classification import ClassificationConfig, tumor_probability
 from medaug.evaluation.samples import ClassificationSamples, ViewFolder, patches_of
+from medaug.evaluation.updates import train_network
 
 SMALL = ClassificationConfig(width=4, updates=30, batch_size=8, learning_rate=1e-2)
 
@@ -33,7 +34,7 @@ class Squares:
 
 @pytest.fixture(scope="module")
 def trained():
-    return train_classifier(Squares(), SMALL, seed=0)
+    return train_network(Squares(), SMALL, seed=0)
 
 
 def same_weights(a, b):
@@ -58,26 +59,26 @@ def test_a_slice_is_classified_the_same_alone_and_in_a_stack(trained):
 
 
 def test_the_same_seed_gives_the_same_weights_with_and_without_workers(trained):
-    assert same_weights(trained, train_classifier(Squares(), SMALL, seed=0, workers=1))
+    assert same_weights(trained, train_network(Squares(), SMALL, seed=0, workers=1))
 
 
 def test_every_arm_starts_from_the_weights_of_its_seed_whatever_the_global_generator():
-    first = build_classifier(SMALL, 5)
+    first = SMALL.build(5)
     torch.rand(3)
-    assert same_weights(first, build_classifier(SMALL, 5))
-    assert not same_weights(first, build_classifier(SMALL, 6))
+    assert same_weights(first, SMALL.build(5))
+    assert not same_weights(first, SMALL.build(6))
 
 
 def test_training_leaves_the_global_generators_untouched():
     torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
-    train_classifier(Squares(), ClassificationConfig(width=4, updates=2, batch_size=2), seed=3)
+    train_network(Squares(), ClassificationConfig(width=4, updates=2, batch_size=2), seed=3)
     assert torch.equal(torch_state, torch.random.get_rng_state())
     assert np.array_equal(numpy_state, np.random.get_state()[1])
 
 
 def test_volumes_of_few_slices_are_classified_too():
     config = ClassificationConfig(spatial_dims=3, width=4, updates=2, batch_size=2)
-    network = train_classifier(Squares((16, 16, 12)), config, seed=0)
+    network = train_network(Squares((16, 16, 12)), config, seed=0)
     assert tumor_probability(network, torch.zeros(3, 1, 16, 16, 8), config).shape == (3,)
 
 
@@ -87,9 +88,9 @@ def test_too_few_samples_several_shapes_and_odd_widths_are_refused():
             return Squares((32, 32 + 4 * (index % 2)))[index]
 
     with pytest.raises(DataError, match="30 updates × 8 = 240"):
-        train_classifier(Squares(length=239), SMALL, seed=0)
+        train_network(Squares(length=239), SMALL, seed=0)
     with pytest.raises(DataError, match=r"evaluation\.patch_size"):
-        train_classifier(Mixed(), SMALL, seed=0)
+        train_network(Mixed(), SMALL, seed=0)
     with pytest.raises(ConfigError, match="multiple of 4"):
         ClassificationConfig(width=6)
 

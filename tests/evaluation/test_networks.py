@@ -16,7 +16,8 @@ from medaug.config import EvaluationConfig
 from medaug.errors import ConfigError
 from medaug.evaluation.metrics import score_patient
 from medaug.evaluation.networks import NETWORKS
-from medaug.evaluation.segmentation import SegmentationConfig, build_segmenter, logits, padded, predict, train_segmenter
+from medaug.evaluation.segmentation import SegmentationConfig, logits, padded, predict
+from medaug.evaluation.updates import train_network
 
 EVERY = pytest.mark.parametrize("name", list(NETWORKS))
 
@@ -53,7 +54,7 @@ def config_of(name, **changes):
 
 
 def built(config, seed=0):
-    return build_segmenter(config, torch.Generator().manual_seed(seed))
+    return config.build(seed)
 
 
 def same_weights(a, b):
@@ -63,14 +64,14 @@ def same_weights(a, b):
 @EVERY
 def test_two_classes_are_learnt_and_the_same_seed_learns_the_same(name):
     config = config_of(name, classes=2, updates=25, batch_size=8, learning_rate=1e-2)
-    network = train_segmenter(Squares(), config, seed=0)
+    network = train_network(Squares(), config, seed=0)
     held_out = [Squares()[9_000 + i] for i in range(5)]
     found = predict(network, torch.stack([torch.from_numpy(sample["image"]) for sample in held_out]), config)
     for number in (1, 2):
         pairs = [(f[0].numpy() == number, s["label"][0] == number) for f, s in zip(found, held_out, strict=True)]
         assert score_patient(pairs, (1, 1))["dice"] > 0.85
     few = config_of(name, classes=2, updates=2)
-    assert same_weights(train_segmenter(Squares(), few, seed=0), train_segmenter(Squares(), few, seed=0))
+    assert same_weights(train_network(Squares(), few, seed=0), train_network(Squares(), few, seed=0))
 
 
 @EVERY

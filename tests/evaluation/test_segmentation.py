@@ -9,7 +9,8 @@ from monai.networks.nets import UNet
 
 from medaug.errors import ConfigError, DataError, TrainingError
 from medaug.evaluation.metrics import score_patient
-from medaug.evaluation.segmentation import SegmentationConfig, build_segmenter, predict, probability, train_segmenter
+from medaug.evaluation.segmentation import SegmentationConfig, predict, probability
+from medaug.evaluation.updates import train_network
 
 SMALL = SegmentationConfig(channels=(8, 16, 32), updates=40, batch_size=8, learning_rate=1e-2)
 
@@ -41,7 +42,7 @@ def quiet():
 
 @pytest.fixture(scope="module")
 def trained():
-    return train_segmenter(Blobs(), SMALL, seed=0)
+    return train_network(Blobs(), SMALL, seed=0)
 
 
 def same_weights(a, b):
@@ -57,32 +58,32 @@ def test_a_few_dozen_updates_learn_bright_rectangles(trained):
 
 
 def test_the_same_seed_gives_the_same_weights_with_and_without_workers(trained):
-    assert same_weights(trained, train_segmenter(Blobs(), SMALL, seed=0, workers=1))
+    assert same_weights(trained, train_network(Blobs(), SMALL, seed=0, workers=1))
 
 
 def test_another_seed_gives_other_weights(trained):
-    assert not same_weights(trained, train_segmenter(Blobs(), SMALL, seed=1))
+    assert not same_weights(trained, train_network(Blobs(), SMALL, seed=1))
 
 
 def test_training_leaves_the_global_generators_untouched():
     torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
     config = SegmentationConfig(channels=(4, 8), updates=2, batch_size=2)
-    predict(train_segmenter(Blobs(), config, seed=3), torch.zeros(1, 20, 20), config)
+    predict(train_network(Blobs(), config, seed=3), torch.zeros(1, 20, 20), config)
     assert torch.equal(torch_state, torch.random.get_rng_state())
     assert np.array_equal(numpy_state, np.random.get_state()[1])
 
 
 def test_every_arm_starts_from_the_same_weights_whatever_the_global_generator():
-    first = build_segmenter(SMALL, torch.Generator().manual_seed(5))
+    first = SMALL.build(5)
     torch.rand(3)
-    assert same_weights(first, build_segmenter(SMALL, torch.Generator().manual_seed(5)))
-    assert not same_weights(first, build_segmenter(SMALL, torch.Generator().manual_seed(6)))
+    assert same_weights(first, SMALL.build(5))
+    assert not same_weights(first, SMALL.build(6))
 
 
 @pytest.mark.parametrize(("dims", "units"), [(2, 0), (3, 0), (2, 2)])
 def test_initial_weights_are_spread_as_monai_spreads_them(dims, units):
     config = SegmentationConfig(spatial_dims=dims, channels=(8, 16, 32), num_res_units=units)
-    mine = build_segmenter(config, torch.Generator().manual_seed(0)).state_dict()
+    mine = config.build(0).state_dict()
     theirs = UNet(dims, 1, 1, channels=config.channels, strides=(2, 2), num_res_units=units).state_dict()
     assert {k: v.shape for k, v in mine.items()} == {k: v.shape for k, v in theirs.items()}
     for name, weights in theirs.items():
@@ -107,7 +108,7 @@ def test_three_dimensional_windows_segment_a_volume_larger_than_the_patch():
     config = SegmentationConfig(
         spatial_dims=3, channels=(8, 16), updates=25, batch_size=4, learning_rate=1e-2, patch_size=(16, 16, 16)
     )
-    network = train_segmenter(Blobs((16, 16, 16)), config, seed=0)
+    network = train_network(Blobs((16, 16, 16)), config, seed=0)
     sample = Blobs((22, 18, 14))[90_000]
     mask = predict(network, torch.from_numpy(sample["image"]), config)
     assert mask.shape == (1, 22, 18, 14)
@@ -119,14 +120,14 @@ def test_bf16_training_learns_too():
         channels=(8, 16, 32), updates=40, batch_size=8, learning_rate=1e-2, precision="bf16-mixed"
     )
     losses = []
-    train_segmenter(Blobs(), config, seed=0, on_update=lambda update, loss: losses.append(loss))
+    train_network(Blobs(), config, seed=0, on_update=lambda update, loss: losses.append(loss))
     assert len(losses) == 40
     assert np.mean(losses[-5:]) < 0.7 * losses[0]
 
 
 def test_a_loss_that_is_not_finite_stops_training_and_names_the_update():
     with pytest.raises(TrainingError, match="update 1: found loss nan"):
-        train_segmenter(Blobs(bad_value=np.nan), SMALL, seed=0)
+        train_network(Blobs(bad_value=np.nan), SMALL, seed=0)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -136,20 +137,20 @@ def test_samples_of_several_shapes_are_refused(workers):
             return Blobs((32, 32 + 4 * (index % 2)))[index]
 
     with pytest.raises(DataError, match="Crop or pad"):
-        train_segmenter(Mixed(), SMALL, seed=0, workers=workers)
+        train_network(Mixed(), SMALL, seed=0, workers=workers)
 
 
 def test_a_size_the_network_cannot_halve_is_padded():
     config = SegmentationConfig(channels=(4, 8, 16), updates=2, batch_size=2)
-    network = train_segmenter(Blobs((30, 27)), config, seed=0)
+    network = train_network(Blobs((30, 27)), config, seed=0)
     assert predict(network, torch.zeros(1, 30, 27), config).shape == (1, 30, 27)
 
 
 def test_too_few_samples_and_sizes_that_do_not_fit_are_refused(trained):
     with pytest.raises(DataError, match="40 updates × 8 = 320"):
-        train_segmenter(Blobs(length=319), SMALL, seed=0)
+        train_network(Blobs(length=319), SMALL, seed=0)
     with pytest.raises(DataError, match="expected one shape"):
-        train_segmenter(Blobs((32, 32, 16)), SMALL, seed=0)
+        train_network(Blobs((32, 32, 16)), SMALL, seed=0)
     with pytest.raises(ConfigError, match="patch_size"):
         SegmentationConfig(patch_size=(40, 40))
     with pytest.raises(DataError, match="channel axis"):

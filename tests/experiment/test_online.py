@@ -112,13 +112,13 @@ def test_insertions_without_room_stand_in_the_cell(roomless, tiny_config, forget
 
 
 def test_arms_train_on_what_they_say(copy_of_run, tiny_config, monkeypatch):
-    seen, train = {}, downstream.train_segmenter
+    seen, train = {}, downstream.train_network
 
     def spy(samples, config, *, seed, **options):
         seen[len(seen)] = samples
         return train(samples, config, seed=seed, **options)
 
-    monkeypatch.setattr(downstream, "train_segmenter", spy)
+    monkeypatch.setattr(downstream, "train_network", spy)
     for arms in (ONLINE, OFFLINE):
         evaluate(tiny_config(arms, "evaluation.seeds=[1]"), copy_of_run)
     _, gan, standard_gan, pasting, removal, offline, standard_offline = seen.values()

@@ -51,13 +51,13 @@ def test_the_page_is_about_classification(classified):
 
 
 def test_every_arm_gets_the_same_updates_seed_and_settings(copy_of_run, tiny_config, monkeypatch):
-    calls, train = {}, downstream.train_classifier
+    calls, train = {}, downstream.train_network
 
     def spy(samples, config, *, seed, **options):
         calls[len(calls)] = (len(samples), config, seed, samples.synthetic is not None)
         return train(samples, config, seed=seed, **options)
 
-    monkeypatch.setattr(downstream, "train_classifier", spy)
+    monkeypatch.setattr(downstream, "train_network", spy)
     evaluate(tiny_config(*CLASSIFY), copy_of_run)
     by_seed = {seed: [call for call in calls.values() if call[2] == seed] for seed in (0, 1)}
     for standard, gan in by_seed.values():

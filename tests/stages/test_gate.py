@@ -128,13 +128,13 @@ def test_where_almost_everything_is_rejected_the_accept_rate_is_told(trained, co
 def test_the_gated_arm_learns_from_accepted_cases_alone_and_the_page_says_how_many(
     trained, copy_of_run, tiny_config, monkeypatch
 ):  # fmt: skip
-    seen, train = [], downstream.train_segmenter
+    seen, train = [], downstream.train_network
 
     def spy(samples, config, *, seed, **options):
         seen.append(samples.synthetic)
         return train(samples, config, seed=seed, **options)
 
-    monkeypatch.setattr(downstream, "train_segmenter", spy)
+    monkeypatch.setattr(downstream, "train_network", spy)
     run_pipeline(tiny_config(*MEASURED), copy_of_run.root)
     good = {record["case"] for record in insertions(copy_of_run) if record["agreement"] >= 0.5}
     assert 0 < len(good) < 16 and {view.entry["case"] for view in seen[-1].views} == good

@@ -188,7 +188,7 @@ def test_every_arm_has_the_seeds_network_and_only_the_ceiling_reads_the_target(r
 
     seen = {}
     monkeypatch.setattr(
-        downstream, "train_segmenter", lambda samples, config, *, seed, **more: seen.setdefault("calls", []).append(
+        downstream, "train_network", lambda samples, config, *, seed, **more: seen.setdefault("calls", []).append(
             (samples, config, seed))
     )  # fmt: skip
     synthetic = synthetic_cases(run.fold(0).synthetic / "datalist.json")
