@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import difflib
+import re
+import reprlib
+from collections.abc import Callable
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """What NumPy takes."""
@@ -25,3 +29,42 @@ class Section(BaseModel):
     """A section of settings: unknown keys, NaN and infinity are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+METHOD_SETTINGS = ConfigDict(allow_inf_nan=False)
+"""Of the dataclass of a method's settings, which is checked in Python as in a pipeline file."""
+PROBLEMS_SHOWN = 20
+
+
+def problems_in(
+    error: ValidationError, section: tuple[str, ...] = (), hint: Callable[[list[str]], str] = lambda key: ""
+) -> str:
+    """What does not fit: the key, what was found, and what is expected.
+
+    Args:
+        section: where in a pipeline file the checked values stand.
+        hint: the end of the sentence on a key (its parts) that there is not.
+    """
+    lines = []
+    for problem in error.errors()[:PROBLEMS_SHOWN]:
+        location = [*section, *(str(part) for part in problem["loc"])]
+        where, found = ".".join(location) or "settings", problem["input"]
+        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            lines.append(f"unknown key '{where}'{hint(location)}")
+        elif problem["type"] == "value_error":
+            lines.append(problem["msg"].removeprefix("Value error, "))
+        elif problem["type"] == "literal_error":
+            expected = problem["ctx"]["expected"]
+            close = difflib.get_close_matches(str(found), re.findall(r"'([^']+)'", expected), n=1)
+            meant = f"; did you mean '{close[0]}'?" if close else ""
+            lines.append(f"{where}: found {_shortened(found)}; expected {expected}{meant}")
+        else:
+            lines.append(f"{where}: found {_shortened(found)}; {problem['msg']}")
+    return "; ".join(lines)
+
+
+def _shortened(value: Any) -> str:
+    """What was found may be as long as its file."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 200
+    return short.repr(value)

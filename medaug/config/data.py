@@ -1,11 +1,11 @@
-"""The settings `data` and `target` of a pipeline: what is read, its window and classes, and the grid to work on."""
+"""The sections `data`, `target` and `split`: what is read, its window and classes, its grid, and who trains."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from medaug.data.visits import checked_regex
 from medaug.errors import ConfigError
@@ -25,7 +25,8 @@ MODALITIES = {
 """By name, what else they are called: DICOM's codes, sequences, words in the names of folders."""
 MOST_CLASSES = 255
 """Class numbers are stored in 8 bits."""
-
+Patients = Annotated[int, Field(ge=0, le=10**6)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 PhantomSize = Annotated[int, Field(ge=4, le=512)]
 
@@ -151,6 +152,44 @@ class DataConfig(Section):
     def kind(self) -> str:
         """A name for this kind of image: its sequence, or its modality where there is only one."""
         return str(self.sequence) if self.sequence is not None else self.modality.lower()
+
+
+class SplitConfig(Section):
+    """How many patients train and validate (a count, or a fraction below 1); the rest test.
+
+    With folds every patient is tested once: `medaug run` goes through all folds and pools their scores. With a file
+    nothing is drawn but `labelled`.
+    """
+
+    file: Path | None = Field(
+        None,
+        exclude_if=lambda file: file is None,
+        description='a split of your own: {"train": [patient, ...], '
+        '"validation": [...], "test": [...]}, or nnU-Net\'s splits_final.json with split.fold (its `val` is tested)',
+    )
+    train: Patients | Share = Field(0.6, gt=0)
+    validation: Patients | Share = 0.2
+    labelled: PositiveInt | None = Field(
+        None,
+        le=10**6,
+        description="only so many of the training patients, drawn by seed; the others are unused; none: all",
+    )
+    seed: Seed = 0
+    folds: int | None = Field(
+        None, ge=2, le=1000, description="parts; one tests, all others but split.validation train"
+    )
+    fold: NonNegativeInt | None = Field(None, description="only this part, counted from 0; none: all, one by one")
+
+    @model_validator(mode="after")
+    def _fits(self) -> SplitConfig:
+        outside = self.fold is not None and self.folds is not None and self.fold >= self.folds
+        if outside or (self.fold is not None and self.folds is None and self.file is None):
+            found = f"split.fold: found {self.fold} with split.folds {self.folds}"
+            raise ValueError(f"{found}; expected a fold from 0 to split.folds - 1: set split.folds, or leave it out")
+        drawn, given = self.folds is not None and self.file is None, "train" in self.model_fields_set
+        if drawn and given and self.train != SplitConfig().train:
+            raise ValueError("split.train and split.folds exclude each other: with folds, all other patients train")
+        return self
 
 
 def _check_classes(classes: dict[str, tuple[int, ...]]) -> None:

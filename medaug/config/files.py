@@ -6,8 +6,6 @@ Every error names the file or key, what was found, and the nearest valid name.
 from __future__ import annotations
 
 import difflib
-import re
-import reprlib
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib.resources import files
@@ -17,18 +15,18 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from medaug.config.pipeline import PipelineConfig
 from medaug.data.opening import check_regular
 from medaug.errors import ConfigError
+from medaug.settings import problems_in
 
 LARGEST_BYTES = 200_000
 """Of a pipeline file, and of the values in it: the longest in `pipelines/` has a hundredth of that."""
 
-PROBLEMS_SHOWN = 20
 LARGEST_SETTING = 1024
 """Of a method's widths, depths and weights of losses; weights folders hold no larger ones."""
 
@@ -53,7 +51,7 @@ def load_config(path: Path | None, overrides: list[str], options: Mapping[str, A
     try:
         config = PipelineConfig.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_explain(error, str(path or "settings"))) from None
+        raise ConfigError(f"{path or 'settings'}: {problems_in(error, hint=_nearest)}") from None
     _check_method(config)
     return config
 
@@ -184,84 +182,46 @@ def _put(values: dict[str, Any], key: str, value: Any) -> None:
     values[last] = value
 
 
-def _explain(error: ValidationError, source: str, section: tuple[str, ...] = ()) -> str:
-    lines = []
-    for problem in error.errors()[:PROBLEMS_SHOWN]:
-        location = [*section, *(str(part) for part in problem["loc"])]
-        where = ".".join(location) or "settings"
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"unknown key '{where}'" + _nearest(location))
-        elif problem["type"] == "value_error":
-            lines.append(f"{problem['msg'].removeprefix('Value error, ')}")
-        elif problem["type"] == "literal_error":
-            expected = problem["ctx"]["expected"]
-            found = _shortened(problem["input"])
-            lines.append(f"{where}: found {found}; expected {expected}{_meant(problem['input'], expected)}")
-        else:
-            lines.append(f"{where}: found {_shortened(problem['input'])}; {problem['msg']}")
-    return f"{source}: " + "; ".join(lines)
-
-
-def _shortened(value: Any) -> str:
-    """For messages: what was found may be as long as its file."""
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = 200
-    return short.repr(value)
-
-
-def _meant(found: Any, expected: str) -> str:
-    """The nearest of the quoted choices."""
-    close = difflib.get_close_matches(str(found), re.findall(r"'([^']+)'", expected), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
-
-
 def _nearest(location: list[str]) -> str:
-    kinds = _kinds_of(location[:-1])
-    known = list(next((kind.model_fields for kind in kinds if hasattr(kind, "model_fields")), {}))
+    """The nearest of the keys that there are in a section, or all of them."""
+    known = list(next((kind.model_fields for kind in _kinds_of(location[:-1]) if hasattr(kind, "model_fields")), {}))
     close = difflib.get_close_matches(location[-1], known, n=1)
     return f"; did you mean '{'.'.join([*location[:-1], close[0]])}'?" if close else f"; valid are: {', '.join(known)}"
 
 
 def _check_method(config: PipelineConfig) -> None:
+    """Checks what only the method can tell: its settings, and whether it has the pairs and labels that it asks for."""
     from medaug.models.methods import TRANSLATORS
 
     translator = config.translator
     if translator.method not in TRANSLATORS:
         types = sorted({name.removeprefix("mask-guided-") for name in TRANSLATORS})
         raise ConfigError(f"translator.type: found '{translator.type}'; expected one of: {', '.join(types)}")
-    settings_class = TRANSLATORS[translator.method][1]
-    known = [field.name for field in fields(settings_class)]
-    for key in translator.settings:
+    method, settings_class = TRANSLATORS[translator.method]
+    known, settings = [field.name for field in fields(settings_class)], translator.settings
+    for key, value in settings.items():
         if key not in known:
             close = difflib.get_close_matches(key, [*known, "type", "mask_guided"], n=1)
             hint = f"did you mean 'translator.{close[0]}'?" if close else f"valid are: {', '.join(known)}"
             raise ConfigError(f"unknown key 'translator.{key}'; {hint}")
-    try:
-        TypeAdapter(settings_class).validate_python(translator.settings)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, "settings", ("translator",))) from None
-    for key, value in translator.settings.items():
         if isinstance(value, int | float) and not -LARGEST_SETTING <= value <= LARGEST_SETTING:
             raise ConfigError(f"translator.{key}: found {value}; expected a number up to {LARGEST_SETTING}")
+    try:
+        settings_class(**settings)
+    except ValidationError as error:
+        raise ConfigError(f"settings: {problems_in(error, ('translator',))}") from None
     if config.target is not None:
-        _check_pairs(config, TRANSLATORS[translator.method][0].needs_pairs)
-    _check_label_input(config)
-
-
-def _check_label_input(config: PipelineConfig) -> None:
-    """A network that reads labels must know how many classes there are, a discriminator the same ones."""
-    settings, classes = config.translator.settings, config.data.class_names
-    found = settings.get("label_input", 0)
-    if found not in (0, len(classes)):
-        raise ConfigError(
-            f"translator.label_input: found {found}; expected {len(classes)} (classes: {', '.join(classes)}), or 0"
-        )
-    if settings.get("label_discriminator") and not found:
+        _check_pairs(config, method.needs_pairs)
+    classes, label_input = config.data.class_names, settings.get("label_input", 0)
+    if label_input not in (0, len(classes)):
+        expected = f"{len(classes)} (classes: {', '.join(classes)}), or 0"
+        raise ConfigError(f"translator.label_input: found {label_input}; expected {expected}")
+    if settings.get("label_discriminator") and not label_input:  # it must know the same classes
         raise ConfigError(f"translator.label_discriminator needs translator.label_input={len(classes)}")
 
 
 def _check_pairs(config: PipelineConfig, needs_pairs: bool) -> None:
-    """Registered pairs of two domains: those that are needed must be there, and those that are there must be used."""
+    """Registered pairs of two domains that are needed must be there, and those that are there must be used."""
     method, paired = config.translator.type, config.pairing.paired
     weighted = config.translator.settings.get("paired_weight", 0) > 0
     if needs_pairs and paired not in (None, "all"):

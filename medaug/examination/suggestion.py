@@ -12,8 +12,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from medaug.config import PipelineConfig
+from medaug.config.data import SplitConfig
 from medaug.config.files import load_config
-from medaug.config.pipeline import SplitConfig
 from medaug.data.grid import grid_of_spacing
 from medaug.errors import DataError
 from medaug.examination.scans import ScanFacts

@@ -18,7 +18,7 @@ from typing import Any
 from monai.transforms import Compose, Transform
 
 from medaug.config import EvaluationConfig, PipelineConfig
-from medaug.config.arms import OwnArmConfig, Synthetic
+from medaug.config.evaluation import OwnArmConfig, Synthetic
 from medaug.data.atomic import read_json
 from medaug.data.weights import METADATA
 from medaug.errors import ConfigError

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Any
 
+from pydantic import ValidationError
+
 from medaug.errors import ConfigError
 from medaug.models.base import Translator
 from medaug.models.insertion.cyclegan import MaskGuidedCycleGAN, MaskGuidedCycleGANConfig
@@ -16,6 +18,7 @@ from medaug.models.translation.cyclegan import CycleGAN, CycleGANConfig
 from medaug.models.translation.munit import MUNIT, MUNITConfig
 from medaug.models.translation.pix2pix import Pix2Pix, Pix2PixConfig
 from medaug.models.translation.unit import UNIT, UNITConfig
+from medaug.settings import problems_in
 from medaug.volumes import Domain
 
 TRANSLATORS: dict[str, tuple[type[Translator], type]] = {
@@ -47,8 +50,12 @@ def build_translator(
         raise ConfigError(
             f"translator '{name}' has no setting {', '.join(sorted(unknown))}; it has: {', '.join(sorted(known))}"
         )
+    try:
+        config = config_class(**settings)
+    except ValidationError as error:
+        raise ConfigError(f"translator '{name}': {problems_in(error)}") from None
     with isolated_rng(seed):
-        translator = translator_class(config_class(**settings), domain_a, domain_b, spatial_dims)
+        translator = translator_class(config, domain_a, domain_b, spatial_dims)
         initialize_normal(translator)
     return translator
 

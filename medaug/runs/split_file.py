@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from medaug.config.pipeline import SplitConfig
+from medaug.config.data import SplitConfig
 from medaug.data.atomic import read_json
 from medaug.data.records import Case
 from medaug.errors import ConfigError, DataError, LeakageError

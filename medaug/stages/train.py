@@ -12,7 +12,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from medaug.config import PipelineConfig
-from medaug.config.two_domains import segmenter_terms
+from medaug.config.synthesis import segmenter_terms
 from medaug.data.atomic import read_json, write_json
 from medaug.data.prepared import View, common_axes, common_spacing_mm, views_of
 from medaug.data.records import prepared_cases

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from medaug.audits.findings import asked_audits
 from medaug.audits.insertion_audits import AUDITS
 from medaug.cli import app
-from medaug.config.audits import LimitsConfig
+from medaug.config.evaluation import LimitsConfig
 from medaug.config.files import load_config
 from medaug.data.atomic import read_json
 from medaug.errors import ConfigError, LeakageError, RunError

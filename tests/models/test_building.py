@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from medaug.errors import ConfigError
 from medaug.models.base import drawn_noise, seeded_noise
@@ -53,3 +54,12 @@ def test_salts_give_independent_standard_normal_noise():
 
 def test_noise_without_a_generator_is_zero():
     assert not drawn_noise(torch.ones(1, 1, 4, 4), None).any()
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
+@pytest.mark.parametrize(("settings", "words"), [({"width": 0}, "width: found 0"), ({"depth": "deep"}, "depth: found")])
+def test_a_wrong_setting_in_python_is_refused_as_one_in_a_pipeline_file(name, settings, words):
+    with pytest.raises(ConfigError, match=f"translator '{name}': {words}"):
+        build_translator(name, settings, HEALTHY, TUMOR, 2)
+    with pytest.raises(ValidationError):
+        TRANSLATORS[name][1](**settings)

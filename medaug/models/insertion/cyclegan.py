@@ -8,18 +8,18 @@ count inside the mask only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pydantic import NonNegativeFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 
 from medaug.models.base import Batch, Fakes, Losses, seeded_noise
 from medaug.models.insertion.base import Content, MaskGuidedTranslator
 from medaug.models.losses import masked_l1
 from medaug.models.networks.generators import GeneratorName
+from medaug.settings import METHOD_SETTINGS
 from medaug.volumes import Domain
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=METHOD_SETTINGS)
 class MaskGuidedCycleGANConfig:
     """Settings of the crop translator; `generator`, `width`, `depth` are sized for a CPU.
 

@@ -10,10 +10,9 @@ beside the mask, for texture that the style leaves open; one PatchGAN a domain.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from medaug.models.base import Batch, Direction, Fakes, Losses, seeded_noise
@@ -21,10 +20,11 @@ from medaug.models.insertion.base import Content
 from medaug.models.insertion.styled import StyledInsertion
 from medaug.models.losses import l1, masked_l1
 from medaug.models.networks.coding import AdaINDecoder, Decoder, Encoder, StyleEncoder
+from medaug.settings import METHOD_SETTINGS
 from medaug.volumes import Domain
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=METHOD_SETTINGS)
 class MaskGuidedMUNITConfig:
     """Settings of the crop translator, sized for a CPU; `depth` counts resolution levels, `blocks` residual blocks."""
 

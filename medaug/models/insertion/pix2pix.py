@@ -11,10 +11,9 @@ was in the region does not follow from its surroundings and a strong L1 term pai
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 
 from medaug.errors import ConfigError
 from medaug.models.base import Batch, Fakes, Losses, seeded_noise
@@ -22,10 +21,11 @@ from medaug.models.insertion.base import Content, MaskGuidedTranslator
 from medaug.models.insertion.compositing import removal_weight
 from medaug.models.losses import masked_l1
 from medaug.models.networks.generators import GeneratorName
+from medaug.settings import METHOD_SETTINGS
 from medaug.volumes import Domain
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=METHOD_SETTINGS)
 class MaskGuidedPix2PixConfig:
     """Settings of the crop translator; `l1_weight` is λ, counted inside the mask.
 

@@ -12,10 +12,9 @@ with a pasted lesion (in the reconstruction of b its own in disguise, see `inser
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from medaug.models.base import Batch, Direction, Fakes, Losses, seeded_noise
@@ -23,10 +22,11 @@ from medaug.models.insertion.base import Content, Pass
 from medaug.models.insertion.styled import StyledInsertion
 from medaug.models.losses import kl_to_standard_normal, masked_l1
 from medaug.models.networks.coding import Decoder, Encoder, StyleEncoder, code_channels, pooled_mask, residual_blocks
+from medaug.settings import METHOD_SETTINGS
 from medaug.volumes import Domain
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=METHOD_SETTINGS)
 class MaskGuidedUNITConfig:
     """Settings of the crop translator, sized for a CPU.
 

@@ -16,11 +16,11 @@ and a tumor in the wrong place is no longer realistic.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from medaug.errors import ConfigError
@@ -34,10 +34,11 @@ from medaug.models.losses import (
     segmentation_consistency,
 )
 from medaug.models.networks.generators import GeneratorName
+from medaug.settings import METHOD_SETTINGS
 from medaug.volumes import Domain
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=METHOD_SETTINGS)
 class CycleGANConfig:
     """The paper's settings; `cycle_weight` is λ, `identity_weight` is relative to it (section 5.2).
 

@@ -10,21 +10,22 @@ the fake before it is encoded (Chu 2017, arXiv 1712.02950); 2-D and 3-D.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from medaug.models.base import Batch, Direction, Fakes, Losses, Translator, seeded_noise
 from medaug.models.losses import adversarial_generator, l1
 from medaug.models.networks.coding import AdaINDecoder, Encoder, StyleEncoder
 from medaug.models.styles import diversity, given_or_drawn
+from medaug.settings import METHOD_SETTINGS
 from medaug.volumes import Domain
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=METHOD_SETTINGS)
 class MUNITConfig:
     """The paper's settings: λ_x, λ_c, λ_s are `reconstruction_weight`, `content_weight`, `style_weight`.
 

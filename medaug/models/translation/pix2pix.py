@@ -9,20 +9,20 @@ resize-convolutions; 2-D and 3-D.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from medaug.errors import DataError
 from medaug.models.base import Batch, Direction, Fakes, Losses, Translator
 from medaug.models.losses import adversarial_generator, l1
 from medaug.models.networks.generators import GeneratorName
+from medaug.settings import METHOD_SETTINGS
 from medaug.volumes import Domain
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=METHOD_SETTINGS)
 class Pix2PixConfig:
     """The paper's settings where a CPU allows them; `l1_weight` is λ (section 3.1)."""
 

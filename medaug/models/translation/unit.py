@@ -10,19 +10,19 @@ and code components, so the weights stand in the paper's ratio (adversarial : re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from medaug.models.base import Batch, Direction, Fakes, Losses, Translator, drawn_noise, seeded_noise
 from medaug.models.losses import adversarial_generator, kl_to_standard_normal, l1
 from medaug.models.networks.coding import Decoder, Encoder, code_channels, residual_blocks
+from medaug.settings import METHOD_SETTINGS
 from medaug.volumes import Domain
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=METHOD_SETTINGS)
 class UNITConfig:
     """The paper's settings; λ1..λ4 are `kl_weight`, `reconstruction_weight`, `cycle_kl_weight`, `cycle_weight`.
 

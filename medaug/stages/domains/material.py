@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from medaug.audits.segmenter import frozen_segmenter
 from medaug.config import PipelineConfig
-from medaug.config.two_domains import SEGMENTER_TERMS, segmenter_terms
+from medaug.config.synthesis import SEGMENTER_TERMS, segmenter_terms
 from medaug.data.prepared import View, views_of, without_labels
 from medaug.data.records import PreparedCase, prepared_cases
 from medaug.errors import DataError

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from medaug.audits.measures.cases import Insertion, LesionView
 from medaug.audits.measures.finding import Limits
 from medaug.audits.measures.lesions import LesionSet
-from medaug.config.audits import LimitsConfig
+from medaug.config.evaluation import LimitsConfig
 
 SHAPE, CROP, SPACING_MM = (64, 64), (40, 40), (2.0, 2.0)
 GRID = np.stack(np.meshgrid(*[np.arange(n) for n in SHAPE], indexing="ij"))

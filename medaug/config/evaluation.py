@@ -1,0 +1,193 @@
+"""What is tested, and what is looked at: the sections `evaluation`, `benchmark`, `audit` and `anomaly`.
+
+The reasons for the limits of audits are in docs/audits.md.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
+
+from medaug.settings import Count, Samples, Section, Seed, Width, Workers
+
+Synthetic = Literal["online", "written", "removed", "accepted"]
+"""Where the synthetic samples of an arm come from (see `downstream.arms.Arm`)."""
+ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+_.-]*$")]
+"""Files are named by it."""
+
+
+class OwnArmConfig(Section):
+    """One transform: before the standard augmentation, on real samples and a share of synthetic ones."""
+
+    transform: str = Field(description="package.module.Name of a MONAI dict transform on image and label")
+    args: dict[str, Any] = Field({}, description="of its constructor; MONAI's ask for keys")
+    standard: bool = Field(True, description="whether the standard augmentation follows")
+    synthetic: Synthetic | None = Field(None, description="where a share of the samples comes from; null: none is")
+
+
+class EvaluationConfig(Section):
+    """The downstream experiment: the same network, equal updates, with and without synthetic cases."""
+
+    task: Literal["segmentation", "classification", "translation", "none"] = Field(
+        "segmentation",
+        description="of the downstream network: outline the tumor, or tell whether there is one; "
+        "domain ct: segmentation in both domains, translation (compared with registered images), or none",
+    )
+    arms: tuple[str, ...] = Field(
+        ("standard", "standard+gan"),
+        description="(not given, where nothing is inserted online, in domain ct and for "
+        "classification: standard, standard+gan-offline)",
+    )
+    own_arms: dict[ArmName, OwnArmConfig] = Field({}, description="a user's, by name; trained after `arms`")
+    seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
+    synthetic_ratio: float = Field(0.5, ge=0, le=1, description="part of a batch that is synthetic in GAN arms")
+    patients: Literal["test", "validation"] = "test"
+    network: Literal["unet", "segresnet", "dynunet"] = Field("unet", description="segmentation: by MONAI's name")
+    channels: tuple[Width, ...] = Field(
+        (16, 32, 64, 128, 256),
+        min_length=2,
+        max_length=12,
+        description="segmentation: width of each level; segresnet: each twice the one before",
+    )
+    classifier_width: int = Field(
+        16, ge=4, le=1024, multiple_of=4, description="classification: of the ResNet's first stage"
+    )
+    updates: Count = 800
+    batch_size: Samples = 16
+    learning_rate: float = Field(1e-3, gt=0, le=10)
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    patch_size: tuple[PositiveInt, ...] | None = Field(
+        None,
+        description="size of training patches (whole images are segmented), and of what is classified; none: "
+        "whole slices or volumes, filled up with the window's lowest value to one size where they differ",
+    )
+    tolerance_mm: float = Field(2.0, gt=0, le=1000, description="of the normalised surface distance")
+    size_limits_mm: tuple[float, ...] = Field(
+        (10.0, 20.0), description="equivalent diameters between the size classes of lesions, the smallest first"
+    )
+    workers: Workers = 1
+
+    @field_validator("seeds", "arms")
+    @classmethod
+    def _each_once(cls, values: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError(f"evaluation.{info.field_name}: found {list(values)}; expected every one once")
+        return values
+
+    @model_validator(mode="after")
+    def _sizes_rise(self) -> EvaluationConfig:
+        limits = self.size_limits_mm
+        if any(high <= low for low, high in zip((0.0, *limits), limits, strict=False)):
+            found = ", ".join(f"{limit:g}" for limit in limits)
+            raise ValueError(f"size_limits_mm: found {found}; expected diameters above 0, each larger than the last")
+        return self
+
+    @model_validator(mode="after")
+    def _own_arms_are_trained(self) -> EvaluationConfig:
+        arms = (*self.arms, *(name for name in self.own_arms if name not in self.arms))
+        object.__setattr__(self, "arms", arms)  # the model is frozen for everyone else
+        return self
+
+
+class AnomalyConfig(Section):
+    """How `medaug anomaly` looks for what is not healthy, and what it scores."""
+
+    tile_mm: float | None = Field(
+        None, gt=0, le=1000, description="of refilled tiles; none: the lesions' upper quartile"
+    )
+    passes: int = Field(
+        2, ge=1, le=100, description="how often the tiles are refilled, each time from the result before"
+    )
+    smoothing_mm: float = Field(5.0, ge=0, le=1000, description="standard deviation of the Gaussian over the map")
+    only_brighter: bool = Field(False, description="count only what is brighter than the pseudo-healthy image")
+    search_steps: int = Field(
+        60, ge=0, le=10**6, description="of a latent search, where the weights are of a GAN from noise"
+    )
+    percentile: float = Field(100.0, gt=0, le=100, description="of the map inside the organ: a slice's score")
+    seed: Seed = 0
+
+
+class BenchmarkConfig(Section):
+    """How many labelled patients and how much synthetic data there are, one benchmark group each."""
+
+    labelled: tuple[PositiveInt | Literal["all"], ...] = Field(
+        ("all",),
+        min_length=1,
+        description="how many training patients there are, for the GAN and for every arm; the "
+        "subsets are nested, and all of them are scored on the same patients",
+    )
+    ratios: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = Field(
+        None, min_length=1, description="synthetic ratios of the arms that have one; none: evaluation.synthetic_ratio"
+    )
+    cluster: dict[str, Any] = Field(
+        {}, description="of --executor: submitit parameters such as slurm_partition, gpus_per_node, timeout_min"
+    )
+
+    @field_validator("labelled", "ratios")
+    @classmethod
+    def _each_once(cls, values: tuple[Any, ...] | None, info: ValidationInfo) -> tuple[Any, ...] | None:
+        if values is not None and len(set(values)) < len(values):
+            raise ValueError(f"benchmark.{info.field_name}: found {list(values)}; expected every value once")
+        return values
+
+
+class LimitConfig(Section):
+    """Beyond `warn` an audit warns, beyond `fail` it fails; a limit itself still passes."""
+
+    warn: float
+    fail: float
+
+
+class LimitsConfig(Section):
+    """By audit."""
+
+    outside: LimitConfig = Field(LimitConfig(warn=0, fail=0), description="voxels changed outside the mask")
+    unchanged: LimitConfig = Field(LimitConfig(warn=0.02, fail=0.1), description="share of insertions without effect")
+    lost: LimitConfig = Field(
+        LimitConfig(warn=0.2, fail=0.5), description="share of inserted lesions not found, above that of real ones"
+    )
+    gained: LimitConfig = Field(LimitConfig(warn=0.1, fail=0.3), description="findings beside the mask, an image")
+    null_shortcut: LimitConfig = Field(LimitConfig(warn=0.75, fail=0.9), description="AUC of null against untouched")
+    shortcut: LimitConfig = Field(LimitConfig(warn=0.75, fail=0.95), description="AUC of inserted against real")
+    steganography: LimitConfig = Field(LimitConfig(warn=1.5, fail=3), description="cycle error with over without noise")
+    seams: LimitConfig = Field(LimitConfig(warn=1.5, fail=2.5), description="steps at the border over those of real")
+    checkerboard: LimitConfig = Field(LimitConfig(warn=3, fail=10), description="energy at the stride's frequencies")
+    lesion_size: LimitConfig = Field(LimitConfig(warn=1, fail=1.5), description="distance, by that of real with real")
+    lesion_contrast: LimitConfig = Field(LimitConfig(warn=1, fail=1.5), description="distance, as in lesion_size")
+    lesion_location: LimitConfig = Field(LimitConfig(warn=1, fail=1.5), description="distance, as in lesion_size")
+    memorisation: LimitConfig = Field(LimitConfig(warn=0.15, fail=0.3), description="share of copied training lesions")
+    diversity: LimitConfig = Field(LimitConfig(warn=1, fail=0.7), description="difference, by that of real with real")
+    diversity_in_one_place: LimitConfig = Field(
+        LimitConfig(warn=0.2, fail=0.05), description="difference by seed or style, by that of two real lesions"
+    )
+    frechet: LimitConfig = Field(LimitConfig(warn=1, fail=2), description="squared distance, by that of real with real")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _partly_given(cls, values: Any) -> Any:
+        """One limit given alone leaves the other at its default."""
+        if not isinstance(values, dict):
+            return values
+        return {
+            name: cls.model_fields[name].default.model_dump() | given
+            if name in cls.model_fields and isinstance(given, dict)
+            else given
+            for name, given in values.items()
+        }
+
+
+class AuditConfig(Section):
+    """The look at patients the GAN never saw."""
+
+    lesions: int = Field(
+        150, ge=0, le=10**6, description="insertions into held-out patients for the probe and the audits"
+    )
+    volumes: int = Field(
+        8, ge=0, le=10**4, description="insertions into whole held-out volumes, for the look across slices"
+    )
+    noise: float = Field(
+        0.02, gt=0, le=2, description="standard deviation of the noise on a fake, in window units [-1, 1]"
+    )
+    limits: LimitsConfig = LimitsConfig()
+    seed: Seed = 0
