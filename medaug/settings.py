@@ -8,7 +8,8 @@ import reprlib
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """What NumPy takes."""
@@ -23,6 +24,24 @@ Voxels = Annotated[int, Field(ge=1, le=8192)]
 SpacingMm = Annotated[float, Field(ge=1e-6, le=1e4)]
 LabelValue = Annotated[int, Field(ge=-32768, le=32767)]
 """What a label file may hold (see `data.files`)."""
+
+
+def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(values)) < len(values):
+        raise PydanticCustomError("each_once", "expected every value once")
+    return values
+
+
+def _least_and_most(values: tuple[float, float]) -> tuple[float, float]:
+    if values[0] > values[1]:
+        raise PydanticCustomError("least_and_most", "expected [least, most]")
+    return values
+
+
+EachOnce = AfterValidator(_each_once)
+LeastAndMost = AfterValidator(_least_and_most)
+Values = dict[str, Any]
+"""A section of a pipeline file as it was written, before it is checked."""
 
 
 class Section(BaseModel):

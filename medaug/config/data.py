@@ -22,7 +22,7 @@ MODALITIES = {
     "XR": ("xray", "x-ray", "cr", "dx", "dr", "rg", "mg", "cxr", "mammography"),
     "other": ("ot",),
 }
-"""By name, what else they are called: DICOM's codes, sequences, words in the names of folders."""
+"""A modality's other names: DICOM's codes, sequences, words in the names of folders."""
 MOST_CLASSES = 255
 """Class numbers are stored in 8 bits."""
 Patients = Annotated[int, Field(ge=0, le=10**6)]

@@ -7,21 +7,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
-from medaug.settings import Count, Samples, Section, Seed, Width, Workers
+from medaug.settings import Count, EachOnce, Samples, Section, Seed, Values, Width, Workers
 
 Synthetic = Literal["online", "written", "removed", "accepted"]
-"""Where the synthetic samples of an arm come from (see `downstream.arms.Arm`)."""
+"""The synthetic samples of an arm come from there (see `experiment.arms.Arm`)."""
 ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+_.-]*$")]
 """Files are named by it."""
+Ratio = Annotated[float, Field(gt=0, le=1)]
 
 
 class OwnArmConfig(Section):
     """One transform: before the standard augmentation, on real samples and a share of synthetic ones."""
 
     transform: str = Field(description="package.module.Name of a MONAI dict transform on image and label")
-    args: dict[str, Any] = Field({}, description="of its constructor; MONAI's ask for keys")
+    args: Values = Field({}, description="of its constructor; MONAI's ask for keys")
     standard: bool = Field(True, description="whether the standard augmentation follows")
     synthetic: Synthetic | None = Field(None, description="where a share of the samples comes from; null: none is")
 
@@ -34,13 +35,13 @@ class EvaluationConfig(Section):
         description="of the downstream network: outline the tumor, or tell whether there is one; "
         "domain ct: segmentation in both domains, translation (compared with registered images), or none",
     )
-    arms: tuple[str, ...] = Field(
+    arms: Annotated[tuple[str, ...], EachOnce] = Field(
         ("standard", "standard+gan"),
         description="(not given, where nothing is inserted online, in domain ct and for "
         "classification: standard, standard+gan-offline)",
     )
     own_arms: dict[ArmName, OwnArmConfig] = Field({}, description="a user's, by name; trained after `arms`")
-    seeds: tuple[Seed, ...] = Field((0, 1, 2), min_length=1)
+    seeds: Annotated[tuple[Seed, ...], EachOnce] = Field((0, 1, 2), min_length=1)
     synthetic_ratio: float = Field(0.5, ge=0, le=1, description="part of a batch that is synthetic in GAN arms")
     patients: Literal["test", "validation"] = "test"
     network: Literal["unet", "segresnet", "dynunet"] = Field("unet", description="segmentation: by MONAI's name")
@@ -67,13 +68,6 @@ class EvaluationConfig(Section):
         (10.0, 20.0), description="equivalent diameters between the size classes of lesions, the smallest first"
     )
     workers: Workers = 1
-
-    @field_validator("seeds", "arms")
-    @classmethod
-    def _each_once(cls, values: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
-        if len(set(values)) < len(values):
-            raise ValueError(f"evaluation.{info.field_name}: found {list(values)}; expected every one once")
-        return values
 
     @model_validator(mode="after")
     def _sizes_rise(self) -> EvaluationConfig:
@@ -111,25 +105,18 @@ class AnomalyConfig(Section):
 class BenchmarkConfig(Section):
     """How many labelled patients and how much synthetic data there are, one benchmark group each."""
 
-    labelled: tuple[PositiveInt | Literal["all"], ...] = Field(
+    labelled: Annotated[tuple[PositiveInt | Literal["all"], ...], EachOnce] = Field(
         ("all",),
         min_length=1,
         description="how many training patients there are, for the GAN and for every arm; the "
         "subsets are nested, and all of them are scored on the same patients",
     )
-    ratios: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = Field(
+    ratios: Annotated[tuple[Ratio, ...], EachOnce] | None = Field(
         None, min_length=1, description="synthetic ratios of the arms that have one; none: evaluation.synthetic_ratio"
     )
-    cluster: dict[str, Any] = Field(
+    cluster: Values = Field(
         {}, description="of --executor: submitit parameters such as slurm_partition, gpus_per_node, timeout_min"
     )
-
-    @field_validator("labelled", "ratios")
-    @classmethod
-    def _each_once(cls, values: tuple[Any, ...] | None, info: ValidationInfo) -> tuple[Any, ...] | None:
-        if values is not None and len(set(values)) < len(values):
-            raise ValueError(f"benchmark.{info.field_name}: found {list(values)}; expected every value once")
-        return values
 
 
 class LimitConfig(Section):
@@ -140,7 +127,7 @@ class LimitConfig(Section):
 
 
 class LimitsConfig(Section):
-    """By audit."""
+    """The limits of each audit."""
 
     outside: LimitConfig = Field(LimitConfig(warn=0, fail=0), description="voxels changed outside the mask")
     unchanged: LimitConfig = Field(LimitConfig(warn=0.02, fail=0.1), description="share of insertions without effect")

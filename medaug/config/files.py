@@ -22,13 +22,13 @@ from ruamel.yaml.error import YAMLError
 from medaug.config.pipeline import PipelineConfig
 from medaug.data.opening import check_regular
 from medaug.errors import ConfigError
-from medaug.settings import problems_in
+from medaug.settings import Values, problems_in
 
 LARGEST_BYTES = 200_000
-"""Of a pipeline file, and of the values in it: the longest in `pipelines/` has a hundredth of that."""
+"""A pipeline file, and the values in it, may have so many: the longest in `pipelines/` has a hundredth of that."""
 
 LARGEST_SETTING = 1024
-"""Of a method's widths, depths and weights of losses; weights folders hold no larger ones."""
+"""Widths, depths and weights of losses that a method may have; weights folders hold no larger ones."""
 
 
 def load_config(path: Path | None, overrides: list[str], options: Mapping[str, Any] | None = None) -> PipelineConfig:
@@ -43,7 +43,7 @@ def load_config(path: Path | None, overrides: list[str], options: Mapping[str, A
     Raises:
         ConfigError: naming the file or override, the key, what was found, and the nearest valid name.
     """
-    values: dict[str, Any] = _read_yaml(path) if path is not None else {}
+    values: Values = _read_yaml(path) if path is not None else {}
     for key, value in (options or {}).items():
         _put(values, key, value)
     for override in overrides:
@@ -84,7 +84,7 @@ def _pipeline_file(path: Path) -> Path | Traversable:
     return shipped[name]
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path) -> Values:
     try:
         with _pipeline_file(path).open("rb") as file:
             text = file.read(LARGEST_BYTES + 1)
@@ -129,7 +129,7 @@ def _count(value: Any) -> int:
     return count(value)
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def _apply(values: Values, override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {override}: expected key=value, for example --set training.steps=500")
@@ -173,7 +173,7 @@ def _kinds(annotation: Any) -> set[Any]:
     return {annotation}
 
 
-def _put(values: dict[str, Any], key: str, value: Any) -> None:
+def _put(values: Values, key: str, value: Any) -> None:
     *parents, last = key.split(".")
     for parent in parents:
         values = values.setdefault(parent, {})

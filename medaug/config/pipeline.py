@@ -15,14 +15,14 @@ from medaug.config.data import DataConfig, SplitConfig
 from medaug.config.evaluation import AnomalyConfig, AuditConfig, BenchmarkConfig, EvaluationConfig
 from medaug.config.synthesis import CropConfig, PairingConfig, SegmenterConfig, SynthesisConfig, TranslatorConfig
 from medaug.models.noise.config import DCGANConfig
-from medaug.settings import Section
+from medaug.settings import Section, Values
 from medaug.training.config import TrainingConfig
 
 DEFAULT_CROP = {2: (48, 48), 3: (32, 32, 16)}
 OF_THE_FILES = ("layout", "sequence")
 """Keys of `data` that say nothing about the files of another folder."""
-PHANTOMS_A: dict[str, Any] = {"sequence": "mr"}
-PHANTOMS_B: dict[str, Any] = {"sequence": "contrast", "modality": "CT"}
+PHANTOMS_A: Values = {"sequence": "mr"}
+PHANTOMS_B: Values = {"sequence": "contrast", "modality": "CT"}
 PHANTOMS = {"anatomy": "abdomen", "shape": [96, 96, 24], "spacing_mm": [4.0, 4.0, 8.0]}
 
 
@@ -51,7 +51,7 @@ class PipelineConfig(Section):
 
     @property
     def domain_names(self) -> tuple[str, str]:
-        """Of two domains: what kind of image they are; one kind in two folders goes by the folders' names."""
+        """What kind of image the two domains are; one kind in two folders goes by the folders' names."""
         a, b = self.data, self.target or self.data
         if a.kind != b.kind or a.root is None or b.root is None:
             return a.kind, b.kind
@@ -151,7 +151,7 @@ class PipelineConfig(Section):
             raise ValueError(f"translator.channels: found {channels}; data.slices={slices} sets it, leave it out")
 
 
-def with_two_domains(values: dict[str, Any]) -> dict[str, Any]:
+def with_two_domains(values: Values) -> Values:
     """Settings of a two-domain pipeline with everything filled in that follows from the rest.
 
     Whole images are translated (`mask_guided: false`). What `target` does not give is as in `data`, but for layout and

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
-from medaug.settings import Count, Samples, Section, Seed, SpacingMm, Voxels, Width, Workers
+from medaug.settings import Count, LeastAndMost, Samples, Section, Seed, SpacingMm, Values, Voxels, Width, Workers
 
 LesionCount = Annotated[int, Field(ge=1, le=100)]
+LesionCounts = Annotated[tuple[LesionCount, LesionCount], LeastAndMost]
+SizesMm = Annotated[tuple[SpacingMm, SpacingMm], LeastAndMost]
 SEGMENTER_TERMS = ("segmentation_weight", "round_trip_weight", "label_input")
 """Settings of a translator that look through a frozen segmenter."""
 
 
-def segmenter_terms(settings: dict[str, Any]) -> list[str]:
+def segmenter_terms(settings: Values) -> list[str]:
     """Those that these settings of a translator ask for."""
     return [term for term in SEGMENTER_TERMS if settings.get(term, 0) > 0]
 
@@ -37,7 +39,7 @@ class TranslatorConfig(BaseModel):
         return f"mask-guided-{self.type}" if self.mask_guided else self.type
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Values:
         return dict(self.model_extra or {})
 
 
@@ -95,8 +97,8 @@ class SynthesisConfig(Section):
 
     insertions: int = Field(200, ge=0, le=10**7)
     removals: int = Field(20, ge=0, le=10**7, description="pseudo-healthy counterparts of real tumors")
-    lesions: tuple[LesionCount, LesionCount] = Field((1, 1), description="least and most lesions a case")
-    size_mm: tuple[SpacingMm, SpacingMm] | None = Field(None, description="diameters; none: the training fold's")
+    lesions: LesionCounts = Field((1, 1), description="least and most lesions a case")
+    size_mm: SizesMm | None = Field(None, description="diameters; none: the training fold's")
     shape: Literal["bank", "blob", "mixed"] = "bank"
     gate: float | None = Field(
         None,
@@ -108,10 +110,3 @@ class SynthesisConfig(Section):
     styles: int = Field(4, ge=1, le=1000, description="domain ct: translations a scan, by methods that know styles")
     seed: Seed = 0
     workers: Workers = 1
-
-    @field_validator("lesions", "size_mm")
-    @classmethod
-    def _least_and_most(cls, values: tuple[float, float] | None, info: ValidationInfo) -> tuple[float, float] | None:
-        if values is not None and values[0] > values[1]:
-            raise ValueError(f"synthesis.{info.field_name}: found {list(values)}; expected [least, most]")
-        return values

@@ -86,7 +86,7 @@ def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray, bool, bool]:
 
 
 def _nrrd_data(header: dict[str, Any], file: BinaryIO) -> Stream:
-    """Where the data begin, unpacked; `header` then describes them raw.
+    """The data from their beginning, unpacked; `header` then describes them raw.
 
     Raises:
         ValueError: if they are in another file, or more than this one can hold.

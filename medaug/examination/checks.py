@@ -198,7 +198,7 @@ def _intensity(survey: Survey) -> Check:
 
 
 def _grid(survey: Survey, data: DataConfig) -> Check:
-    """In 2-D work only the plane has to be shared; the suggestion resamples where it is not."""
+    """Scans need to share the plane's voxel size alone, in 2-D work; the suggestion resamples where they do not."""
     if not survey.facts:
         return Check("grid", "pass", "nothing to compare")
     largest = survey.summary.spacings_mm[0].value

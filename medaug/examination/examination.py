@@ -18,7 +18,7 @@ from medaug.examination.suggestion import Suggestion, suggestion_for
 from medaug.examination.survey import DataSummary, Survey, survey_of
 
 TASKS = {"tumor": ("segmentation", "classification"), "ct": ("segmentation", "translation", "none")}
-"""By domain: values of `evaluation.task`."""
+"""Values of `evaluation.task`, by domain."""
 
 
 @dataclass(frozen=True)

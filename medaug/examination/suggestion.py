@@ -231,7 +231,7 @@ def _working_mm(facts: list[ScanFacts]) -> float | None:
 
 
 def _task(survey: Survey, target: Survey | None) -> str:
-    """With a target, what the patients of the suggested split can be tested on."""
+    """The task: with a target, what the patients of the suggested split can be tested on."""
     if target is None:
         return "segmentation"
     everyone = {fact.patient for fact in survey.facts + target.facts}

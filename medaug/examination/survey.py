@@ -183,7 +183,7 @@ class Survey:
 
     @property
     def length_unit(self) -> str:
-        """Of sizes: "px" where no file stores a voxel size."""
+        """The unit of sizes: "px" where no file stores a voxel size."""
         return "px" if self.facts and all(fact.spacing_mm is None for fact in self.facts) else "mm"
 
     @property

@@ -13,7 +13,7 @@ from medaug.report.terminal import Table
 
 WIDTH = 140
 NAMED = 5
-"""Of the cases that a check is about, how many are named; `--json` has them all."""
+"""So many of the cases that a check is about are named; `--json` has them all."""
 
 
 def examination_text(found: Examination) -> str:

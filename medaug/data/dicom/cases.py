@@ -55,8 +55,11 @@ def find_dicom_cases(root: Path, labels: dict[str, Path], sequence: str | int | 
     from medaug.data.dicom.series import find_series
 
     found = [series for series in find_series(root) if root / LABELS not in series.files[0].parents]
-    names = _names(root, found)
-    kept = _chosen(found, sequence, root)
+    names, wanted = _names(root, found), str(sequence).lower()
+    kept = [s for s in found if sequence is None or wanted in (s.modality.lower(), s.description.strip().lower())]
+    if sequence is not None and not kept:
+        kinds = sorted({s.modality for s in found} | {s.description.strip() for s in found if s.description.strip()})
+        raise ConfigError(f"{root}: no series {sequence!r}; choose a Modality or SeriesDescription: {', '.join(kinds)}")
     orphans = sorted(labels.keys() - set(names), key=natural_key)
     if orphans:
         raise DataError.about(
@@ -65,31 +68,19 @@ def find_dicom_cases(root: Path, labels: dict[str, Path], sequence: str | int | 
             f"the names of cases, such as {names[0]}",
             "Rename the label after its case, or move it away.",
         )
-    pairs = zip(names, found, strict=True)
-    return [_case(name, series, labels.get(name)) for name, series in pairs if series in kept]
-
-
-def _chosen(found: list[Series], sequence: str | int | None, root: Path) -> list[Series]:
-    if sequence is None:
-        return found
-    kept = [s for s in found if str(sequence).lower() in (s.modality.lower(), s.description.strip().lower())]
-    if not kept:
-        kinds = sorted({s.modality for s in found} | {s.description.strip() for s in found if s.description.strip()})
-        raise ConfigError(f"{root}: no series {sequence!r}; choose a Modality or SeriesDescription: {', '.join(kinds)}")
-    return kept
-
-
-def _case(name: str, series: Series, label: Path | None) -> Case:
-    if not series.patient:
-        raise DataError.about(
-            series.files[0],
-            "no PatientID",
-            "one in every file, because patients are never split",
-            "Write it in (a pseudonym does), or list the series in a datalist JSON with their patients.",
-        )
-    single = len(series.files) == 1
-    uid = None if single else series.uid or None
-    return make_case(name, _place(series), label, patient=series.patient, series_uid=uid)
+    cases = []
+    for name, series in zip(names, found, strict=True):
+        if series in kept and not series.patient:
+            raise DataError.about(
+                series.files[0],
+                "no PatientID",
+                "one in every file, because patients are never split",
+                "Write it in (a pseudonym does), or list the series in a datalist JSON with their patients.",
+            )
+        if series in kept:
+            uid = None if len(series.files) == 1 else series.uid or None
+            cases.append(make_case(name, _place(series), labels.get(name), patient=series.patient, series_uid=uid))
+    return cases
 
 
 def _place(series: Series) -> Path:

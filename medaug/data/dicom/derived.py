@@ -28,7 +28,7 @@ from medaug.volumes import check_finite
 
 NOT_FOR_DIAGNOSIS = "synthetic, not for diagnosis"
 LONGEST = 64
-"""Of a SeriesDescription, in characters (PS3.5, LO)."""
+"""Characters that a SeriesDescription may have (PS3.5, LO)."""
 SERIES_NUMBERS_ON = 1000
 """Added to the source's series number, so that viewers list the derived series after the scanner's own."""
 TAGS: dict[str, dict[str, Any]] = {

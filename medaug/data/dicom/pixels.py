@@ -109,7 +109,7 @@ def rescaled(stored: np.ndarray, plane: Plane) -> np.ndarray:
 
 
 def padding_of(array: np.ndarray, stored: np.ndarray, planes: Sequence[Plane], spacing_mm: np.ndarray) -> np.ndarray:
-    """Where voxels hold no measurement: bool, the shape of `array`.
+    """Finds the voxels that hold no measurement: bool, the shape of `array`.
 
     That is PixelPaddingValue (to PixelPaddingRangeLimit) in the stored values; and in CT what is -2000 HU or less, or
     below -1024 HU and outside the circle that a scanner reconstructs, inscribed in the image.
