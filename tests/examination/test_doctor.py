@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -25,9 +26,9 @@ from medaug.experiment.arms import ARMS
 from medaug.phantoms import phantoms
 from medaug.runs.folder import RunDir
 from medaug.stages.prepare import prepare
-from medaug.volumes import Percentiles
+from medaug.volumes import Percentiles, Window
 
-WINDOW = {"low": 0.0, "high": 200.0, "unit": "au"}
+WINDOW = Window(0.0, 200.0, "au")
 SHAPE, SPACING_MM = (32, 32, 8), (6.0, 6.0, 10.0)
 
 
@@ -360,7 +361,8 @@ def test_samples_of_unequal_images_are_filled_up_to_the_largest(folder, heads, t
     for head in heads[:3]:
         cropped(folder, head.patient, *ends)
     dims = 3 if len(ends) == 3 else 2
-    cases = [prepare_case(case, tmp_path / "p", spatial_dims=dims) | {"window": WINDOW} for case in find_cases(folder)]
+    prepared = [prepare_case(case, tmp_path / "p", spatial_dims=dims) for case in find_cases(folder)]
+    cases = [replace(case, window=WINDOW) for case in prepared]
     real = ViewFolder(views_of(cases, tmp_path / "p", dims), tmp_path / "p")
     largest = SHAPE[:dims]
     for samples in (
