@@ -1,4 +1,4 @@
-"""What judges a scan in `medaug anomaly`: removal by a translator, or latent search by a GAN from noise.
+"""What scores a scan in `medaug anomaly`: removal by a translator, or latent search by a GAN from noise.
 
 Which one follows from the weights.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from torch import Tensor
 
 from medaug.audits.measures.anomaly import CropScorer, RemovalScorer, Scorer, largest_tile_mm
 from medaug.config import AnomalyConfig
@@ -21,18 +23,24 @@ TILE_OF_CROP = 0.5
 """Diameter of the tile that a latent search's score counts for, relative to the largest that fits the crop."""
 
 
-class Judge(NamedTuple):
+class AnomalyMethod(NamedTuple):
     """A scorer and what it was made of; `method` starts a sentence."""
 
     scorer: Scorer
     method: str
-    tile_mm: float | None
     domain: Domain
     facts: dict[str, Any]
-    spatial_dims: int
+
+    @property
+    def tile_mm(self) -> float:
+        return self.scorer.tiling.tile_mm
+
+    @property
+    def spatial_dims(self) -> int:
+        return len(self.scorer.tiling.crop_size)
 
 
-def judge_of(weights: Path, settings: AnomalyConfig) -> Judge:
+def anomaly_method(weights: Path, settings: AnomalyConfig) -> AnomalyMethod:
     """The scorer that these weights make.
 
     Raises:
@@ -40,28 +48,16 @@ def judge_of(weights: Path, settings: AnomalyConfig) -> Judge:
         ConfigError: if the tile does not fit their crop.
     """
     facts = weights / "model.json"
-    if facts.is_file() and read_json(facts).get("method") == DCGAN.name:
-        return _latent_search(weights, settings)
-    loaded = load_weights(weights)
-    scorer = RemovalScorer(loaded, **settings.model_dump(exclude={"percentile", "search_steps"}))
-    return Judge(
-        scorer, "Removal", scorer.tile_mm, loaded.translator.domain_a, loaded.facts, loaded.translator.spatial_dims
-    )
+    if not facts.is_file() or read_json(facts).get("method") != DCGAN.name:
+        loaded = load_weights(weights)
+        scorer = RemovalScorer(loaded, **settings.model_dump(exclude={"percentile", "search_steps"}))
+        return AnomalyMethod(scorer, "Removal", loaded.translator.domain_a, loaded.facts)
+    noise = load_gan(weights)
+    gan, spacing_mm = noise.gan, noise.spacing_mm
 
-
-def _latent_search(weights: Path, settings: AnomalyConfig) -> Judge:
-    loaded = load_gan(weights)
-    gan, spacing_mm = loaded.gan, loaded.spacing_mm
-    tile_mm = settings.tile_mm or TILE_OF_CROP * largest_tile_mm(gan.size, spacing_mm)
-
-    def residual(crops: Any) -> Any:
+    def residual(crops: Tensor) -> Any:
         return latent_residual(gan, crops, steps=settings.search_steps, seed=settings.seed)
 
-    return Judge(
-        CropScorer(residual, gan.size, spacing_mm, tile_mm),
-        "Latent search",
-        tile_mm,
-        gan.domain,
-        loaded.facts,
-        len(gan.size),
-    )
+    tile_mm = settings.tile_mm or TILE_OF_CROP * largest_tile_mm(gan.size, spacing_mm)
+    search = CropScorer(residual, gan.size, spacing_mm, tile_mm)
+    return AnomalyMethod(search, "Latent search", gan.domain, noise.facts)

@@ -220,13 +220,13 @@ def anomaly(
         raise ConfigError(f"{source}: a single scan (or no folder); expected --weights and --out with it.")
     else:
         _check_unwritten(path, out, overwrite, "anomaly", "healthy")
-        from medaug.audits.scorers import judge_of
+        from medaug.audits.scorers import anomaly_method
         from medaug.config.files import load_config
         from medaug.scans.opened import open_scan
         from medaug.scans.score import score_scan
 
         config = load_config(None, overrides)
-        judge = judge_of(Path(weights), config.anomaly)
+        judge = anomaly_method(Path(weights), config.anomaly)
         opened = open_scan(path, judge.domain, judge.facts, sequence, out)
         files = score_scan(opened, judge, config.anomaly, organ_mask, config.data.organ_margin_mm)
     from medaug.data.atomic import read_json

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from medaug.audits.measures.anomaly import Anomaly, level_scores
-from medaug.audits.scorers import Judge
+from medaug.audits.scorers import AnomalyMethod
 from medaug.config import AnomalyConfig
 from medaug.data.atomic import atomic_path, write_json
 from medaug.errors import DataError
@@ -19,7 +19,7 @@ from medaug.volumes import spacing_of
 
 
 def score_scan(
-    scan: OpenScan, judge: Judge, settings: AnomalyConfig, organ_mask: AnyPath | None, organ_margin_mm: float
+    scan: OpenScan, judge: AnomalyMethod, settings: AnomalyConfig, organ_mask: AnyPath | None, organ_margin_mm: float
 ) -> list[Path]:
     """Scores a scan by removal or, with the weights of a GAN from noise, by latent search.
 

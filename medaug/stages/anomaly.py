@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from medaug.audits.measures.anomaly import Scorer, level_scores, smoothed_inside
-from medaug.audits.scorers import Judge, judge_of
+from medaug.audits.scorers import AnomalyMethod, anomaly_method
 from medaug.config import AnomalyConfig, PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json, write_text
 from medaug.data.cache import file_name
@@ -73,7 +73,7 @@ def _anomaly(config: PipelineConfig, run: RunDir, weights: Path, split: Split) -
     views = views_of(entries, run.prepared, config.data.spatial_dims)
     mine = {patient: [view for view in views if view.patient == patient] for patient in patients}
     check_kinds([np.concatenate([_tumor_by_level(view, run) for view in members]) for members in mine.values()])
-    judge = judge_of(weights, config.anomaly)
+    judge = anomaly_method(weights, config.anomaly)
     with track("score slices", len(views)) as tracker:
         for patient in patients:
             path = _kept(run, patient)
@@ -125,7 +125,7 @@ def _tumor_by_level(view: View, run: RunDir) -> np.ndarray:
 
 
 def _write_results(
-    run: RunDir, by_patient: dict[str, list[dict[str, Any]]], judge: Judge, settings: AnomalyConfig
+    run: RunDir, by_patient: dict[str, list[dict[str, Any]]], judge: AnomalyMethod, settings: AnomalyConfig
 ) -> None:
     scored = {
         name: {

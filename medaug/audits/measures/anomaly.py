@@ -10,9 +10,10 @@ Images are (X, Y[, Z]) in [-1, 1], organs bool of the same shape; 2-D weights sc
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ BATCH = 64
 STEP = 0.5
 """Tiles lie so many of their diameters apart: every voxel is filled several times."""
 MARGIN_VOXELS = 4
-"""Of a crop around its tile: the least surroundings to fill it from."""
+"""What a crop has around its tile: the least surroundings to fill it from."""
 AIR = -1.0
 
 
@@ -47,14 +48,104 @@ class Anomaly:
     healthy: np.ndarray | None = None
 
 
-class Scorer(Protocol):
-    """Scores one image (*S) in [-1, 1] inside its organ."""
+@dataclass(frozen=True)
+class Tiling:
+    """Discs or balls in the middle of crops, which together cover an organ.
 
-    def __call__(self, image: np.ndarray, organ: np.ndarray, spacing_mm: Sequence[float]) -> Anomaly: ...
+    Raises:
+        ConfigError: if a tile does not fit the crop, naming the largest that does.
+    """
+
+    tile_mm: float
+    crop_size: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        largest = largest_tile_mm(self.crop_size, self.spacing_mm)
+        if not 0 < self.tile_mm <= largest:
+            raise ConfigError(
+                f"tile_mm: found {self.tile_mm:g}; expected at most {largest:g}, which leaves surroundings in the "
+                "crop. Choose a smaller tile."
+            )
+
+    @cached_property
+    def tile(self) -> np.ndarray:
+        """A disc or ball of this diameter in the middle of a crop, bool (*crop_size); at least one voxel."""
+        sides = ((np.arange(n) - n // 2) * mm for n, mm in zip(self.crop_size, self.spacing_mm, strict=True))
+        return sum(offset**2 for offset in np.meshgrid(*sides, indexing="ij")) <= (self.tile_mm / 2) ** 2
+
+    def crops(self, image: np.ndarray, organ: np.ndarray) -> Iterator[tuple[list[CropBox], Tensor, Tensor]]:
+        """Batches of (boxes, crops, regions), the latter (N, 1, *crop_size): the organ's part of the tile, 0 or 1.
+
+        The regions together cover the organ, and only that: air is not to be filled with tissue.
+        """
+        if not organ.any():
+            return
+        low, extent = bounding_box(organ)
+        steps = [max(1, int(STEP * self.tile_mm / mm)) for mm in self.spacing_mm]
+        starts = [np.arange(a, a + n + step - 1, step) for a, n, step in zip(low, extent, steps, strict=True)]
+        centers = np.stack(np.meshgrid(*starts, indexing="ij"), -1).reshape(-1, organ.ndim)
+        boxes = [box_around(center, self.crop_size) for center in centers]
+        boxes = [box for box in boxes if (extract(organ, box, False) & self.tile).any()]
+        for first in range(0, len(boxes), BATCH):
+            batch = boxes[first : first + BATCH]
+            crops = np.stack([extract(image, box, AIR) for box in batch])[:, None]
+            regions = np.stack([extract(organ, box, False) & self.tile for box in batch])[:, None]
+            yield batch, torch.from_numpy(crops.astype(np.float32)), torch.from_numpy(regions.astype(np.float32))
+
+    def mean(self, image: np.ndarray, organ: np.ndarray, of: Callable[[Tensor, Tensor], Tensor]) -> np.ndarray:
+        """The mean of `of(crops, regions)` over the tiles that a voxel lies in; 0 where it lies in none."""
+        total, times = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.float32)
+        for boxes, crops, regions in self.crops(image, organ):
+            values = (of(crops, regions) * regions)[:, 0].numpy()
+            for box, value, region in zip(boxes, values, regions[:, 0].numpy(), strict=True):
+                inside, part = box.overlap(image.shape)
+                total[inside] += value[part]
+                times[inside] += region[part]
+        return total / np.maximum(times, 1)
+
+
+def largest_tile_mm(crop_size: Sequence[int], spacing_mm: Sequence[float]) -> float:
+    """The largest tile that leaves surroundings on every side of a crop."""
+    return min((n - 2 * MARGIN_VOXELS) * mm for n, mm in zip(crop_size, spacing_mm, strict=True))
+
+
+class Scorer(ABC):
+    """Scores images (*S) in [-1, 1] inside their organ, tile by tile."""
+
+    tiling: Tiling
+
+    def __call__(self, image: np.ndarray, organ: np.ndarray, spacing_mm: Sequence[float]) -> Anomaly:
+        """The map; a scan of another voxel size is looked at on the grid of the tiles.
+
+        Raises:
+            DataError: if the image's dimensions do not fit the weights.
+        """
+        dims = len(self.tiling.crop_size)
+        if image.ndim == dims + 1 == 3:
+            planes = [self(image[..., z], organ[..., z], spacing_mm[:2]) for z in range(image.shape[-1])]
+            healthy = [plane.healthy for plane in planes if plane.healthy is not None]
+            return Anomaly(np.stack([p.residual for p in planes], -1), np.stack(healthy, -1) if healthy else None)
+        if image.ndim != dims:
+            raise DataError(f"image of shape {image.shape}: found {image.ndim} axes; the weights are {dims}-D")
+        ratios = [own / wanted for own, wanted in zip(spacing_mm, self.tiling.spacing_mm, strict=True)]
+        size = image.shape
+        if any(abs(ratio - 1) > SPACING_TOLERANCE for ratio in ratios):
+            size = tuple(max(1, round(n * ratio)) for n, ratio in zip(image.shape, ratios, strict=True))
+        found = self._found(resized(image, size), resized(organ.astype(np.float32), size) >= 0.5)
+        return self._scored(image, organ, spacing_mm, resized(found, image.shape))
+
+    @abstractmethod
+    def _found(self, image: np.ndarray, organ: np.ndarray) -> np.ndarray:
+        """What the tiles say of the image on their grid."""
+
+    @abstractmethod
+    def _scored(self, image: np.ndarray, organ: np.ndarray, spacing_mm: Sequence[float], found: np.ndarray) -> Anomaly:
+        """The map of the image, from that on its own grid."""
 
 
 @dataclass(frozen=True)
-class RemovalScorer:
+class RemovalScorer(Scorer):
     """The distance between an image and what removal makes of it.
 
     Attributes:
@@ -81,55 +172,34 @@ class RemovalScorer:
         prior = self.weights.lesion_prior
         largest = largest_tile_mm(prior.crop_size, prior.spacing_mm)
         tile_mm = self.tile_mm or min(float(np.percentile(prior.diameters_mm, 75)), largest)
-        _check_tile(tile_mm, largest)
         object.__setattr__(self, "tile_mm", tile_mm)
+        object.__setattr__(self, "tiling", Tiling(tile_mm, tuple(prior.crop_size), tuple(prior.spacing_mm)))
 
-    def __call__(self, image: np.ndarray, organ: np.ndarray, spacing_mm: Sequence[float]) -> Anomaly:
-        """The map and the pseudo-healthy image; a scan of another voxel size is looked at on the weights' grid.
+    @torch.inference_mode()
+    def _found(self, image: np.ndarray, organ: np.ndarray) -> np.ndarray:
+        """How the pseudo-healthy image differs: every tile is filled from its surroundings, pass by pass."""
+        translator = self.weights.translator
+        device = next(translator.parameters()).device
+        generator = torch.Generator().manual_seed(self.seed)
 
-        Raises:
-            DataError: if the image's dimensions do not fit the weights.
-        """
-        dims = self.weights.translator.spatial_dims
-        if image.ndim == dims + 1 == 3:
-            planes = [self(image[..., z], organ[..., z], spacing_mm[:2]) for z in range(image.shape[-1])]
-            return Anomaly(*(np.stack([getattr(p, key) for p in planes], -1) for key in ("residual", "healthy")))
-        if image.ndim != dims:
-            raise DataError(f"image of shape {image.shape}: found {image.ndim} axes; the weights are {dims}-D")
-        size = _size_on(image.shape, spacing_mm, self.weights.spacing_mm)
-        seen, inside = resized(image, size), resized(organ.astype(np.float32), size) >= 0.5
-        healthy = image + resized(self._healthy(seen, inside) - seen, image.shape)
+        def change(crops: Tensor, regions: Tensor) -> Tensor:
+            fills = translator.translate(crops.to(device), "b2a", mask=regions.to(device), generator=generator)
+            return fills.cpu() - crops
+
+        healthy = image
+        for _ in range(self.passes):
+            healthy = healthy + self.tiling.mean(healthy, organ, change)
+        return healthy - image
+
+    def _scored(self, image: np.ndarray, organ: np.ndarray, spacing_mm: Sequence[float], found: np.ndarray) -> Anomaly:
+        healthy = image + found
         difference = image - healthy
         distance = np.maximum(difference, 0) if self.only_brighter else np.abs(difference)
         return Anomaly(smoothed_inside(distance, organ, self.smoothing_mm, spacing_mm), healthy)
 
-    @torch.inference_mode()
-    def _healthy(self, image: np.ndarray, organ: np.ndarray) -> np.ndarray:
-        """The pseudo-healthy image on the weights' grid."""
-        device = next(self.weights.translator.parameters()).device
-        generator = torch.Generator().manual_seed(self.seed)
-        for _ in range(self.passes):
-            image = self._filled(image, organ, generator, device)
-        return image
-
-    def _filled(
-        self, image: np.ndarray, organ: np.ndarray, generator: torch.Generator, device: torch.device
-    ) -> np.ndarray:
-        """Every tile filled from its surroundings in `image`; a voxel changes by the mean of its tiles' changes."""
-        translator, prior, tile_mm = self.weights.translator, self.weights.lesion_prior, self.tile_mm
-        assert tile_mm is not None  # set when the scorer was made
-        tile = tile_mask(tile_mm, prior.crop_size, prior.spacing_mm)
-        total, times = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.float32)
-        for boxes, crops, regions in tiled_crops(image, organ, tile, tile_mm, prior.spacing_mm):
-            x, mask = crops.to(device), regions.to(device)
-            fills = translator.translate(x, "b2a", mask=mask, generator=generator).cpu()
-            _add(total, boxes, (fills - crops) * regions)
-            _add(times, boxes, regions)
-        return image + total / np.maximum(times, 1)
-
 
 @dataclass(frozen=True)
-class CropScorer:
+class CropScorer(Scorer):
     """A score of every tile's crop, spread over the tile: for methods that judge a crop as a whole.
 
     Attributes:
@@ -147,28 +217,19 @@ class CropScorer:
     tile_mm: float
 
     def __post_init__(self) -> None:
-        _check_tile(self.tile_mm, largest_tile_mm(self.crop_size, self.crop_spacing_mm))
+        object.__setattr__(self, "tiling", Tiling(self.tile_mm, self.crop_size, self.crop_spacing_mm))
 
-    def __call__(self, image: np.ndarray, organ: np.ndarray, spacing_mm: Sequence[float]) -> Anomaly:
-        """The map: each voxel's mean over the tiles it lies in; a volume slice by slice where crops are 2-D."""
-        if image.ndim == len(self.crop_size) + 1 == 3:
-            planes = [self(image[..., z], organ[..., z], spacing_mm[:2]).residual for z in range(image.shape[-1])]
-            return Anomaly(np.stack(planes, axis=-1))
-        if image.ndim != len(self.crop_size):
-            raise DataError(f"image of shape {image.shape}: found {image.ndim} axes; crops have {len(self.crop_size)}")
-        size = _size_on(image.shape, spacing_mm, self.crop_spacing_mm)
-        inside = resized(organ.astype(np.float32), size) >= 0.5
-        residual = resized(self._spread(resized(image, size), inside), image.shape)
-        return Anomaly(np.where(organ, residual, 0).astype(np.float32))
+    def _found(self, image: np.ndarray, organ: np.ndarray) -> np.ndarray:
+        """Each voxel's mean over the tiles it lies in."""
 
-    def _spread(self, image: np.ndarray, organ: np.ndarray) -> np.ndarray:
-        tile = tile_mask(self.tile_mm, self.crop_size, self.crop_spacing_mm)
-        total, times = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.float32)
-        for boxes, crops, regions in tiled_crops(image, organ, tile, self.tile_mm, self.crop_spacing_mm):
-            scores = torch.as_tensor(np.asarray(self.score(crops), dtype=np.float32))
-            _add(total, boxes, scores.reshape(-1, *[1] * (crops.ndim - 1)) * regions)
-            _add(times, boxes, regions)
-        return total / np.maximum(times, 1)
+        def scores(crops: Tensor, _: Tensor) -> Tensor:
+            found = torch.as_tensor(np.asarray(self.score(crops), dtype=np.float32))
+            return found.reshape(-1, *[1] * (crops.ndim - 1))
+
+        return self.tiling.mean(image, organ, scores)
+
+    def _scored(self, image: np.ndarray, organ: np.ndarray, spacing_mm: Sequence[float], found: np.ndarray) -> Anomaly:
+        return Anomaly(np.where(organ, found, 0).astype(np.float32))
 
 
 def level_scores(values: np.ndarray, organ: np.ndarray, percentile: float) -> np.ndarray:
@@ -190,66 +251,3 @@ def smoothed_inside(values: np.ndarray, organ: np.ndarray, sigma_mm: float, spac
     weight = ndimage.gaussian_filter(inside, sigmas)
     mean = ndimage.gaussian_filter(values.astype(np.float32) * inside, sigmas) / np.maximum(weight, 1e-6)
     return np.where(organ, mean, 0).astype(np.float32)
-
-
-def tile_mask(tile_mm: float, crop_size: Sequence[int], spacing_mm: Sequence[float]) -> np.ndarray:
-    """A disc or ball of this diameter in the middle of a crop, bool (*crop_size); at least one voxel."""
-    offsets = np.meshgrid(
-        *((np.arange(n) - n // 2) * mm for n, mm in zip(crop_size, spacing_mm, strict=True)), indexing="ij"
-    )
-    return sum(offset**2 for offset in offsets) <= (tile_mm / 2) ** 2
-
-
-def largest_tile_mm(crop_size: Sequence[int], spacing_mm: Sequence[float]) -> float:
-    """The largest tile that leaves surroundings on every side of a crop."""
-    return min((n - 2 * MARGIN_VOXELS) * mm for n, mm in zip(crop_size, spacing_mm, strict=True))
-
-
-def tiled_crops(
-    image: np.ndarray, organ: np.ndarray, tile: np.ndarray, tile_mm: float, spacing_mm: Sequence[float]
-) -> Iterator[tuple[list[CropBox], Tensor, Tensor]]:
-    """Batches of (boxes, crops, regions), the latter (N, 1, *crop_size): the organ's part of the tile, 0 or 1.
-
-    The regions together cover the organ, and only that: air is not to be filled with tissue.
-    """
-    if not organ.any():
-        return
-    low, extent = bounding_box(organ)
-    steps = [max(1, int(STEP * tile_mm / mm)) for mm in spacing_mm]
-    starts = [
-        np.arange(first, first + length + step - 1, step)
-        for first, length, step in zip(low, extent, steps, strict=True)
-    ]
-    boxes = [
-        box_around(center, tile.shape)
-        for center in np.stack(np.meshgrid(*starts, indexing="ij"), -1).reshape(-1, organ.ndim)
-    ]
-    boxes = [box for box in boxes if (extract(organ, box, False) & tile).any()]
-    for first in range(0, len(boxes), BATCH):
-        batch = boxes[first : first + BATCH]
-        crops = np.stack([extract(image, box, AIR) for box in batch])[:, None]
-        regions = np.stack([extract(organ, box, False) & tile for box in batch])[:, None]
-        yield batch, torch.from_numpy(crops.astype(np.float32)), torch.from_numpy(regions.astype(np.float32))
-
-
-def _add(total: np.ndarray, boxes: list[CropBox], crops: Tensor) -> None:
-    """Adds crops (N, 1, *crop_size) to the parts of their boxes that lie inside, in place."""
-    for box, crop in zip(boxes, crops[:, 0].numpy(), strict=True):
-        inside, part = box.overlap(total.shape)
-        total[inside] += crop[part]
-
-
-def _check_tile(tile_mm: float, largest_mm: float) -> None:
-    if not 0 < tile_mm <= largest_mm:
-        raise ConfigError(
-            f"tile_mm: found {tile_mm:g}; expected at most {largest_mm:g}, which leaves surroundings in the crop. "
-            "Choose a smaller tile."
-        )
-
-
-def _size_on(shape: Sequence[int], spacing_mm: Sequence[float], grid_mm: Sequence[float]) -> tuple[int, ...]:
-    """How many voxels of the weights' grid the image has; its own where the voxels are about as large."""
-    ratios = [own / wanted for own, wanted in zip(spacing_mm, grid_mm, strict=True)]
-    if all(abs(ratio - 1) <= SPACING_TOLERANCE for ratio in ratios):
-        return tuple(shape)
-    return tuple(max(1, round(n * ratio)) for n, ratio in zip(shape, ratios, strict=True))

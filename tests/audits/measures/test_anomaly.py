@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from medaug.audits.measures.anomaly import CropScorer, RemovalScorer, level_scores, tile_mask, tiled_crops
+from medaug.audits.measures.anomaly import CropScorer, RemovalScorer, Tiling, level_scores
 from medaug.errors import ConfigError, DataError
 
 SPACING = (2.0, 2.0)
@@ -91,13 +91,13 @@ def test_a_dark_spot_counts_unless_only_brighter_is_asked_for(scan):
 def test_overlapping_tiles_cover_the_whole_organ_and_nothing_else(scan):
     image, organ, _ = scan
     for tile_mm in (4.0, 9.0, 16.0):
-        tile = tile_mask(tile_mm, (16, 16), SPACING)
+        tiling = Tiling(tile_mm, (16, 16), SPACING)
         covered = np.zeros(organ.shape, int)
-        for boxes, crops, regions in tiled_crops(image, organ, tile, tile_mm, SPACING):
+        for boxes, crops, regions in tiling.crops(image, organ):
             assert crops.shape == regions.shape == (len(boxes), 1, 16, 16)
             for box, region in zip(boxes, regions[:, 0].numpy(), strict=True):
                 inside, part = box.overlap(organ.shape)
-                assert region.any() and not region[~tile].any()
+                assert region.any() and not region[~tiling.tile].any()
                 covered[inside] += region[part].astype(int)
         assert covered[organ].min() >= 1 and covered.max() <= 16 and not covered[~organ].any()
 
