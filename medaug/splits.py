@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -59,7 +59,7 @@ class Split:
         return split
 
 
-def checked_parts(values: Any) -> dict[str, Any]:
+def checked_parts(values: Any) -> dict[str, Sequence[str]]:
     """A stored split as it was read; a file from before there were unused patients has none.
 
     Raises:

@@ -84,7 +84,7 @@ class Window:
         """Maps [-1, 1] back to the scan's unit: the inverse of `normalize` inside the window."""
         return (x + 1.0) * ((self.high - self.low) / 2.0) + self.low
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return asdict(self)
 
 
@@ -142,7 +142,7 @@ class Domain:
         """The window for this scan: the domain's fixed one, or one found by percentiles."""
         return self.window if isinstance(self.window, Window) else self.window.window_of(scan, name)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return asdict(self)
 
     @classmethod

@@ -65,7 +65,7 @@ def lost_and_gained(prediction: np.ndarray, truth: np.ndarray) -> LesionCounts:
     return LesionCounts(len(found), int((~found).sum()), gained)
 
 
-def count_detections(outlined: Sequence[Outlined], classes: int = 1) -> dict[str, Any]:
+def count_detections(outlined: Sequence[Outlined], classes: int = 1) -> Counts:
     """The counts of one patient, as JSON.
 
     The parts of each of several classes are lesions of their own, found by that class alone; the counts add up.

@@ -29,12 +29,16 @@ PredictionAndTruth = tuple[np.ndarray, np.ndarray]  # (prediction, truth), bool,
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of one patient. `score(pairs, spacing_mm, tolerance_mm)` must return a finite number within `bounds`."""
+    """A score of one patient, or one of slices that are pooled over patients (see `pooled`).
+
+    `score(pairs, spacing_mm, tolerance_mm)`, or `score(scores, tumor)` of slices of which at least one has a tumor and
+    one has none, must return a finite number within `bounds`.
+    """
 
     title: str
     unit: str
     higher_is_better: bool
-    score: Callable[[Sequence[PredictionAndTruth], tuple[float, ...], float], float]
+    score: Callable[..., float]
     bounds: tuple[float, float] = (0.0, 1.0)
 
 

@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 from medaug.errors import DataError
 from medaug.evaluation.intervals import Interval, mean_interval
+from medaug.evaluation.metrics import Metric
 
 THRESHOLD = 0.5
 """A probability above it says tumor."""
@@ -27,17 +28,6 @@ class Scored:
 
     scores: np.ndarray
     tumor: np.ndarray
-
-
-@dataclass(frozen=True)
-class PooledMetric:
-    """A figure of slices that holds at least one with and one without a tumor."""
-
-    title: str
-    unit: str
-    higher_is_better: bool
-    score: Callable[[np.ndarray, np.ndarray], float]
-    bounds: tuple[float, float] = (0.0, 1.0)
 
 
 def auc(scores: np.ndarray, tumor: np.ndarray) -> float:
@@ -60,11 +50,11 @@ def balanced_accuracy(scores: np.ndarray, tumor: np.ndarray) -> float:
     return (sensitivity(scores, tumor) + specificity(scores, tumor)) / 2
 
 
-POOLED_METRICS: dict[str, PooledMetric] = {
-    "auc": PooledMetric("AUC", "", True, auc),
-    "balanced_accuracy": PooledMetric("Balanced accuracy", "", True, balanced_accuracy),
-    "sensitivity": PooledMetric("Sensitivity", "", True, sensitivity),
-    "specificity": PooledMetric("Specificity", "", True, specificity),
+POOLED_METRICS: dict[str, Metric] = {
+    "auc": Metric("AUC", "", True, auc),
+    "balanced_accuracy": Metric("Balanced accuracy", "", True, balanced_accuracy),
+    "sensitivity": Metric("Sensitivity", "", True, sensitivity),
+    "specificity": Metric("Specificity", "", True, specificity),
 }
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ from medaug.seeds import rng_of
 
 log = logging.getLogger(__name__)
 
+Sample = dict[str, MetaTensor]
+"""What augmentations take, (1, *S) each: {"image", "label", and "organ" where that is known}."""
 TUMOR_SHARE = 0.67
 """Part of the draws that come from views with a tumor (3-D: patches around one), where there are both kinds."""
 PATCH_TRIES = 10
@@ -46,7 +48,7 @@ class ViewFolder:
     folder: Path
     organs: bool = True
 
-    def sample(self, view: View) -> dict[str, MetaTensor]:
+    def sample(self, view: View) -> Sample:
         """A view as augmentations take it, (1, *S) each with its affine.
 
         Returns:
@@ -169,7 +171,7 @@ class SegmentationSamples(Dataset):
 
     def _drawn(
         self, with_tumor: bool, pick: float, other: float | None, edit_seed: int
-    ) -> tuple[dict[str, Any], np.ndarray | None]:
+    ) -> tuple[Sample, np.ndarray | None]:
         """The sample of these draws in [0, 1), and what its patch lies around; `other` is None for a real one."""
         if other is not None and self.synthetic is not None and not isinstance(self.synthetic, ViewFolder):
             view, source = _picked(self._pools[False, self.synthetic.with_tumor], other)
@@ -182,8 +184,8 @@ class SegmentationSamples(Dataset):
         return source.sample(view), None
 
     def _patch(
-        self, sample: dict[str, Any], around: np.ndarray | None, rng: np.random.RandomState, *, around_tumor: bool
-    ) -> dict[str, Any]:
+        self, sample: Sample, around: np.ndarray | None, rng: np.random.RandomState, *, around_tumor: bool
+    ) -> Sample:
         if self.patch_size is None:
             return sample
         size, shape = tuple(self.patch_size), sample["image"].shape[1:]
@@ -236,8 +238,8 @@ class ClassificationSamples(SegmentationSamples):
         return {"image": sample["image"], "label": sample["label"].amax().clamp(max=1).reshape(1)}
 
     def _patch(
-        self, sample: dict[str, Any], around: np.ndarray | None, rng: np.random.RandomState, *, around_tumor: bool
-    ) -> dict[str, Any]:
+        self, sample: Sample, around: np.ndarray | None, rng: np.random.RandomState, *, around_tumor: bool
+    ) -> Sample:
         """A place without tumor is looked for a few times; what is found is labelled as what it is."""
         for _ in range(PATCH_TRIES):
             patch = super()._patch(sample, around, rng, around_tumor=around_tumor)
@@ -268,7 +270,7 @@ def patches_of(arrays: ViewArrays, patch_size: tuple[int, ...] | None) -> Iterat
             yield image[box], label[box]
 
 
-def as_sample(view: View, image: np.ndarray, label: np.ndarray, source: ViewFolder) -> dict[str, MetaTensor]:
+def as_sample(view: View, image: np.ndarray, label: np.ndarray, source: ViewFolder) -> Sample:
     """Image in [-1, 1] and class numbers (*S) on the grid of a view of `source`, as `ViewFolder.sample` gives them."""
     arrays = {"image": image, "label": label.astype(np.float32)}
     if source.organs:
@@ -309,7 +311,6 @@ def _of_kind(source: ViewFolder, with_tumor: bool) -> ViewFolder:
 def standard_augmentation(spatial_dims: int) -> Compose:
     """The `standard` arm: flip, affine, gamma, noise, on {"image", "label"} in [-1, 1]."""
     keys, planes = ["image", "label"], ([0.26] if spatial_dims == 2 else [0.1, 0.1, 0.26])
-    options: dict[str, Any] = {"mode": ("bilinear", "nearest"), "padding_mode": "border"}
     return Compose(
         [
             RandFlipd(keys, prob=0.5, spatial_axis=0),
@@ -319,7 +320,8 @@ def standard_augmentation(spatial_dims: int) -> Compose:
                 rotate_range=planes,
                 scale_range=[0.15] * spatial_dims,
                 translate_range=[5.0] * spatial_dims,
-                **options,
+                mode=("bilinear", "nearest"),
+                padding_mode="border",
             ),
             RandAdjustContrastd("image", prob=0.3, gamma=(0.7, 1.4)),
             RandGaussianNoised("image", prob=0.3, std=0.05),

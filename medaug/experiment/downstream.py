@@ -23,7 +23,7 @@ from medaug.errors import DataError
 from medaug.evaluation.classification import ClassificationConfig, tumor_probability
 from medaug.evaluation.detection import Outlined, count_detections
 from medaug.evaluation.metrics import METRICS, Metric, score_patient
-from medaug.evaluation.pooled import POOLED_METRICS, PooledMetric, Scored, check_kinds, pseudo_values, within_patient
+from medaug.evaluation.pooled import POOLED_METRICS, Scored, check_kinds, pseudo_values, within_patient
 from medaug.evaluation.samples import (
     ClassificationSamples,
     Online,
@@ -77,7 +77,7 @@ class Downstream(ABC):
 
     @property
     @abstractmethod
-    def metrics(self) -> Mapping[str, Metric | PooledMetric]:
+    def metrics(self) -> Mapping[str, Metric]:
         """The scores of a patient, the main one first."""
 
     def cell(
@@ -294,7 +294,7 @@ class Classification(Downstream):
     learns_from = ("inserted", "removed")
 
     @property
-    def metrics(self) -> Mapping[str, PooledMetric]:
+    def metrics(self) -> Mapping[str, Metric]:
         return POOLED_METRICS
 
     @classmethod

@@ -8,6 +8,7 @@ card. What is the same in every bundle stands in the JSON files beside this modu
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from importlib import metadata as packages
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def _metadata(weights: Weights) -> JsonObject:
         },
         "medaug": {
             **{
-                f"window_{side}": {"fixed": isinstance(domain.window, Window), **domain.to_dict()["window"]}
+                f"window_{side}": {"fixed": isinstance(domain.window, Window), **asdict(domain.window)}
                 for side, domain in (("a", a), ("b", b))
             },
             "split_hash": weights.facts["split_hash"],

@@ -7,7 +7,7 @@ and contrast. How a lesion is drawn from them is in `drawing`, how one is laid i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -87,7 +87,7 @@ class Lesion:
     reference_contrast: float
     surroundings: float
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, object]:
         """What a manifest keeps of it."""
         return {
             "patient": self.patient,
@@ -182,7 +182,7 @@ class LesionPrior:
             "masks": torch.from_numpy(np.stack([r.mask for r in self.references]).astype(np.uint8)),
         }
 
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, object]:
         """Everything else, for JSON."""
         keys = ("patient", "case", "level", "diameter_mm", "contrast", "surroundings", "location")
         return {
@@ -194,7 +194,7 @@ class LesionPrior:
         }
 
     @classmethod
-    def from_parts(cls, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> LesionPrior:
+    def from_parts(cls, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> LesionPrior:
         """The inverse of `tensors` and `metadata`.
 
         Raises:
