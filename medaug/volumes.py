@@ -34,7 +34,7 @@ HU_OF_TISSUE = -200.0
 HU_OF_PADDING = -1500.0
 """What lies below it is no tissue: scanners fill what they did not see."""
 RAW_OF_TISSUE = (824.0, 1224.0)
-"""Where soft tissue lies in a CT stored with +1024, without its rescale intercept."""
+"""Soft tissue lies here in a CT stored with +1024, without its rescale intercept."""
 NORMALISED_MOST = 20.0
 """No HU image stays within so few units of 0; those scaled to 0…1, to [-1, 1] or by mean and deviation do."""
 SEEN_SHARE = 0.002
@@ -199,7 +199,7 @@ def affine_of(spacing_mm: tuple[float, ...]) -> np.ndarray:
 
 
 def padding_in(scan: np.ndarray) -> np.ndarray | None:
-    """Where a scan (*S) holds what programs write in place of an image; None if nowhere.
+    """The voxels of a scan (*S) that hold what programs write in place of an image; None if there are none.
 
     That is every value beyond ±1e30 (-FLT_MAX, -DBL_MAX, 1e300); a lowest value of -8192 or less (-32768, say), if all
     others are at least half of it; and a highest of 8192 or more, if all others are at most a quarter of it, a corner
@@ -245,7 +245,7 @@ def check_finite(array: np.ndarray, path: str) -> None:
 
 
 def shows_nothing(image: np.ndarray, window: Window) -> bool:
-    """Whether all but specks of an image lie in the lowest tenth of its window, or it is constant: background alone."""
+    """Tells whether an image is constant, or all but specks of it lie in the lowest tenth of its window: background."""
     bright = image > window.low + 0.1 * (window.high - window.low)
     return bool(np.count_nonzero(bright) < SEEN_SHARE * image.size or image.min() == image.max())
 

@@ -67,7 +67,7 @@ class Resampled:
 
     @classmethod
     def of(cls, scores: np.ndarray, rng: np.random.RandomState, resamples: int) -> Resampled:
-        """Of checked scores."""
+        """Resamples checked scores."""
         draws = np.sort(_crossed_bootstrap(scores, rng, resamples))  # np.quantile is faster on sorted ones
         return cls(float(scores.mean()), draws, float(draws.std()), *_crossed_standard_error(scores))
 
@@ -98,7 +98,7 @@ class Resampled:
 
 
 def checked_scores(scores: np.ndarray, name: str) -> np.ndarray:
-    """As float64.
+    """The scores as float64.
 
     Raises:
         DataError: if there are fewer than two patients, or a score is NaN or infinite.

@@ -26,7 +26,7 @@ CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 NORMS = (nn.GroupNorm, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 NORM_GROUPS = 8
-"""Of SegResNet's group norm; where the first width is no multiple of it, their largest common divisor."""
+"""SegResNet's group norm has so many groups, or their largest common divisor with the first width."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From scores to a verdict: helps, hurts or inconclusive, with an interval over patients and seeds.
+"""Verdicts on scores: helps, hurts or inconclusive, with an interval over patients and seeds.
 
 The interval decides (see `intervals`: patients and seeds are both random). Wilcoxon's test over patients has to agree,
 as papers print it; alone it would decide too often, because it takes the seeds at hand for all there are. Every
@@ -210,7 +210,7 @@ def patients_needed(
 
 
 def _judged(c: Comparison) -> Comparison:
-    """With its verdict, by the p values that are adjusted as far as it goes, and what the test set could have shown."""
+    """The comparison with its verdict, by the p values as far as they are adjusted, and what it could have shown."""
     level, d = c.difference.level, c.difference
     possible = not lacking(c.n_patients, c.n_seeds, c.n_comparisons, level)
     p_values = [c.p_value, c.p_interval] if c.p_adjusted is None else [c.p_adjusted, c.p_interval_adjusted or 0.0]

@@ -22,7 +22,7 @@ from medaug.errors import ConfigError, DataError, TrainingError
 
 OnUpdate = Callable[[int, float], None]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
-"""As Lightning Fabric names it."""
+"""The names are Lightning Fabric's."""
 
 
 class Samples(Protocol):

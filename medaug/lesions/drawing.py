@@ -36,7 +36,7 @@ VOXELS_TOLERANCE = 0.2
 SIZE_SLACK = 0.13
 """How far a lesion on the target may be from the asked sizes; coarse voxels can only come near them."""
 PLACES = (True, True, False, False)
-"""Where a shape is tried: about where a training lesion was (relative to the organ), or else anywhere in it."""
+"""A shape is tried about where a training lesion was (relative to the organ; True), then anywhere in it."""
 PLACE_SPREAD = 0.06
 WARPS = 4
 """How often a reference is bent anew where it misses the size or leaves the crop."""

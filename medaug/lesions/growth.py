@@ -82,7 +82,7 @@ class GrowthPlan:
 
 @dataclass(frozen=True)
 class Growth:
-    """Where one shape grows on a target, and how far it can.
+    """The place on a target in which one shape grows, and the room that it has.
 
     Attributes:
         shape, center: the body, and its centre in voxels of the target.
@@ -121,7 +121,7 @@ class Growth:
         return diameter_of_voxels(self.room_voxels, self.spacing_mm)
 
     def holds(self, diameter_mm: float) -> bool:
-        """Whether a lesion of this diameter has room."""
+        """Tells whether a lesion of this diameter has room."""
         return voxels_of_diameter(diameter_mm, self.spacing_mm) <= self.room_voxels
 
     def scale_of(self, diameter_mm: float) -> float:

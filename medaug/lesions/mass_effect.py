@@ -50,10 +50,10 @@ class MassEffect:
 
 @dataclass(frozen=True)
 class Displacement:
-    """Where the voxels that move come from.
+    """Which voxels move, and the places their tissue comes from.
 
     Attributes:
-        moved: (n, d) voxels; `sources`: (n, d), where each one's tissue was, in voxels.
+        moved: (n, d) voxels; `sources`: (n, d), the place of each one's tissue before, in voxels.
     """
 
     moved: np.ndarray

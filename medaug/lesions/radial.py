@@ -58,7 +58,7 @@ class RadialShape:
 
     @property
     def diameter_mm(self) -> float:
-        """Of the circle of equal area, or the sphere of equal volume."""
+        """The diameter of the circle of equal area, or the sphere of equal volume."""
         if self.spatial_dims == 2:
             return 2 * float((self.radii_mm**2).mean()) ** 0.5
         weights = np.broadcast_to(np.sin(np.linspace(0.0, np.pi, POLARS)), self.radii_mm.shape)
@@ -89,7 +89,7 @@ def wall_mm(room: np.ndarray, center: np.ndarray, spacing_mm: Spacing, reach_mm:
 def offsets_mm(
     start: Sequence[int], size: Sequence[int], center: np.ndarray, spacing_mm: Sequence[float]
 ) -> list[np.ndarray]:
-    """By axis, how far each voxel of a box is from a centre (in voxels); they broadcast to the box."""
+    """Distances by axis of a box's voxels from a centre (in voxels); they broadcast to the box."""
     axes = [(np.arange(n) + first - c) * s for first, n, c, s in zip(start, size, center, spacing_mm, strict=True)]
     return list(np.meshgrid(*axes, indexing="ij", sparse=True))
 

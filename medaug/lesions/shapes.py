@@ -62,7 +62,7 @@ def draw_warp(
 
 
 def warp_points(warp: Warp, size: tuple[int, ...]) -> Tensor:
-    """Where each voxel of a warped crop comes from: (*S, d) in [-1, 1], last axis in torch's order (Z, Y, X)."""
+    """The places that a warped crop's voxels come from: (*S, d) in [-1, 1], last axis in torch's order (Z, Y, X)."""
     grid, weights = _grid(size)
     bend = torch.from_numpy(warp.displacement[::-1].astype(np.float32))
     for weight in weights:  # each turn consumes the first control axis and appends a voxel axis
@@ -97,7 +97,7 @@ def procedural_blob(
 
 
 def clear_of_edge(mask: np.ndarray, margin: int) -> bool:
-    """Whether no voxel of the (non-empty) mask lies in the array's outermost `margin` voxels."""
+    """Tells whether no voxel of the (non-empty) mask lies in the array's outermost `margin` voxels."""
     low, extent = bounding_box(mask)
     return bool((low >= margin).all() and (low + extent <= np.array(mask.shape) - margin).all())
 
