@@ -1,9 +1,13 @@
 """Tumors in volumes are looked at across slices, and settings of slices and volumes that do not fit are refused."""
 
+import numpy as np
 import pytest
 
 from medaug.data.atomic import read_json
-from medaug.errors import ConfigError
+from medaug.errors import ConfigError, DataError
+from medaug.models.weights import load_weights
+from medaug.stages.pipeline import run_pipeline
+from medaug.transforms import TranslateDomain
 
 
 def test_continuity_across_slices_is_in_the_audit_and_the_report(tiny_run, volume_run):
@@ -11,6 +15,17 @@ def test_continuity_across_slices_is_in_the_audit_and_the_report(tiny_run, volum
         found = read_json(run.audit / "realism.json")["z_consistency"]
         assert found["ratio"] == pytest.approx(found["synthetic"] / found["real"]) and found["n_synthetic"] >= 1
         assert "Across slices, steps along z" in run.report.read_text()
+
+
+def test_stacks_of_slices_are_learnt_and_translated(tmp_path, tiny_config):
+    config = tiny_config("domain=ct", "data.slices=3", "crop.size=null", "evaluation.task=none")
+    run = run_pipeline(config, tmp_path / "run", until="train")
+    weights = load_weights(run.weights)
+    assert (weights.facts["patch_size"], weights.facts["slices"]) == (None, 3)
+    volume = np.random.RandomState(0).random_sample((1, 32, 32, 4)).astype(np.float32)
+    assert TranslateDomain(weights, window=(0, 1))(volume).shape == volume.shape
+    with pytest.raises(DataError, match="these weights read 3 neighbouring slices"):
+        TranslateDomain(weights, window=(0, 1))(volume[..., 0])
 
 
 def test_crops_that_are_not_given_fit_the_method(tiny_config):

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from medaug.cli import app
 from medaug.data.cache import prepare_case
 from medaug.data.files import read_scan, write_scan
+from medaug.data.records import Case
 from medaug.models.weights import Weights
 from medaug.orientation import turn_of
 from medaug.transforms import FindOrgan, GrowTumor, InsertTumor, RandInsertTumor, RemoveTumor, TranslateDomain
@@ -107,8 +108,8 @@ def test_training_slices_and_commands_do_not_depend_on_it_either(
         for kind, array in (("scan", head.image), ("mask", head.label)):
             turned, affine = stored(array, head.affine, *how)
             write_scan(folder / f"{kind}.nii.gz", turned[None].astype(np.float32), affine, "float32")
-        case = {"case": "a", "patient": "a", "scan": "a", "image": str(folder / "scan.nii.gz"),
-                "label": str(folder / "mask.nii.gz"), "channel": None}  # fmt: skip
+        image, label = (str(folder / f"{kind}.nii.gz") for kind in ("scan", "mask"))
+        case = Case(case="a", patient="a", scan="a", image=image, label=label, channel=None)
         entry = prepare_case(case, folder / "prepared", spatial_dims=2)
         arrays = [np.load(folder / "prepared" / entry.arrays[kind]) for kind in ("image", "label")]
         scan, mask = str(folder / "scan.nii.gz"), str(folder / "mask.nii.gz")

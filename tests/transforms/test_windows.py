@@ -7,7 +7,7 @@ import torch
 from medaug.errors import DataError
 from medaug.models.methods import build_translator
 from medaug.models.weights import Weights
-from medaug.transforms import RandInsertTumor, RandInsertTumord
+from medaug.transforms import RandTranslateDomaind, TranslateDomain
 from medaug.transforms.windows import change_of
 from medaug.volumes import Domain
 
@@ -16,7 +16,7 @@ SETTINGS = {"generator": "unet", "width": 2, "depth": 2, "discriminator_width": 
 
 def weights_of(do, dims: int = 3, patch_size=(16, 16, 8), slices: int = 1, style_dim: int = 0, **facts) -> Weights:
     """Plain weights whose translator does `do(x, style)` and notes what it saw."""
-    domains = Domain("healthy", "MR"), Domain("tumor", "MR")
+    domains = Domain("t2", "MR"), Domain("flair", "MR")
     translator = build_translator("cyclegan", SETTINGS | {"channels": slices}, *domains, dims)
 
     class Stub(type(translator)):
@@ -43,9 +43,8 @@ def noise(*shape: int) -> torch.Tensor:
 def test_an_identity_returns_the_scan_bit_for_bit(dims, patch_size, slices):
     weights = weights_of(lambda x, style: x.clone(), dims, patch_size, slices)
     scan = (noise(1, 37, 30, 11).numpy() + 1) * 173.3
-    image, label = RandInsertTumor(weights, prob=1.0)(scan, None, np.ones_like(scan))
-    np.testing.assert_array_equal(image, scan)
-    assert not label.any() and weights.translator.seen
+    np.testing.assert_array_equal(TranslateDomain(weights)(scan), scan)
+    assert weights.translator.seen
 
 
 def test_windows_of_a_pointwise_translator_equal_the_whole_image():
@@ -110,13 +109,13 @@ def test_single_slices_are_refused_where_the_weights_read_volumes_or_several_sli
     picture = np.zeros((1, 16, 16), np.float32)
     picture[0, 4] = 1
     with pytest.raises(DataError, match="3-D weights"):
-        RandInsertTumor(weights_of(lambda x, style: x), prob=1.0)(picture)
+        TranslateDomain(weights_of(lambda x, style: x))(picture)
     with pytest.raises(DataError, match="3 neighbouring slices; give the whole volume"):
-        RandInsertTumor(weights_of(lambda x, style: x, 2, None, 3), prob=1.0, window=(0, 1))(picture)
+        TranslateDomain(weights_of(lambda x, style: x, 2, None, 3), window=(0, 1))(picture)
 
 
 def test_the_dictionary_transform_takes_volumes_to_windows():
     weights = weights_of(lambda x, style: (x + 0.5).clamp(-1, 1), window=None)
     scan = {"image": noise(1, 20, 20, 12).numpy(), "label": np.zeros((1, 20, 20, 12), np.uint8)}
-    edited = RandInsertTumord("image", weights=weights, label_key="label", prob=1.0, window=(-1, 1))(scan)
-    assert edited["image"].mean() > scan["image"].mean() + 0.3 and edited["label"].any()
+    edited = RandTranslateDomaind("image", weights=weights, label_keys="label", prob=1.0, window=(-1, 1))(scan)
+    assert edited["image"].mean() > scan["image"].mean() + 0.3 and edited["label"] is scan["label"]
