@@ -200,53 +200,49 @@ def _real_cases(run: RunDir, split: Split, numbers: dict[str, str]) -> Iterator[
     for prefix, datalist, folder in (("", run.datalist, run.prepared), ("target-", run.datalist_b, run.prepared_b)):
         unused = unlabelled = 0
         for entry in prepared_cases(datalist) if datalist.exists() else []:
-            patient, labelled = entry["patient"], "label" in entry["arrays"]
-            unused += patient not in parts
-            if patient not in parts or (prefix and parts[patient] == "train"):
+            part, labelled = parts.get(entry.patient), entry.labelled
+            unused += part is None
+            if part is None or (prefix and part == "train"):
                 continue
-            unlabelled += not labelled and parts[patient] == "train"
-            name, read = file_name(f"{prefix}{entry['case']}"), partial(_read_prepared, entry, folder)
-            yield ExportCase(name, numbers[patient], parts[patient], labelled, None, read)
+            unlabelled += not labelled and part == "train"
+            name, read = file_name(f"{prefix}{entry.case}"), partial(_read_prepared, entry, folder)
+            yield ExportCase(name, numbers[entry.patient], part, labelled, None, read)
         for count, what in ((unused, "of patients that the split leaves unused"), (unlabelled, "without a label")):
             if count:
                 logger.warning("%s: %d case(s) %s are not training cases", datalist, count, what)
 
 
 def _synthetic_cases(run: RunDir, records: list[SyntheticCase], numbers: dict[str, str]) -> Iterator[ExportCase]:
-    entries = {entry["case"]: entry for entry in prepared_cases(run.datalist)}
+    entries = {entry.case: entry for entry in prepared_cases(run.datalist)}
     for record in records:
-        parent, lesions = record["parent"], record["lesions"]
-        patients = {parent["patient"], *(lesion["patient"] for lesion in lesions)} - {None}
-        scans = [entry.get("fingerprints", [])[:1] for entry in entries.values() if entry["patient"] in patients]
+        scans = [entry.fingerprints[:1] for entry in entries.values() if entry.patient in record.made_from]
         origin = Origin(
-            record["kind"],
-            file_name(parent["case"]),
-            parent["level"],
-            sorted(numbers[patient] for patient in patients),
+            record.kind,
+            file_name(record.parent.case),
+            record.parent.level,
+            sorted(numbers[patient] for patient in record.made_from),
             sorted({text for fingerprint in scans for text in fingerprint}),
-            record["seed"],
-            sorted(numbers[who] for who in record["training_patients"] if who in numbers),
-            [lesion | {"patient": numbers.get(lesion["patient"])} for lesion in lesions],
-            record["weights"],
-            record["split_hash"],
+            record.seed,
+            sorted(numbers[who] for who in record.training_patients if who in numbers),
+            [{**lesion, "patient": numbers.get(lesion["patient"])} for lesion in record.lesions],
+            record.weights,
+            record.split_hash,
         )
-        read = partial(_read_synthetic, run, record, entries[parent["case"]])
-        yield ExportCase(
-            file_name(f"synthetic-{record['case']}"), numbers[parent["patient"]], "train", True, origin, read
-        )
+        name, read = f"synthetic-{record.case}", partial(_read_synthetic, run, record, entries[record.parent.case])
+        yield ExportCase(file_name(name), numbers[record.parent.patient], "train", True, origin, read)
 
 
 def _read_prepared(entry: PreparedCase, folder: Path) -> Volume:
     view = View(entry, None, 0)
-    label = view.classes(folder) if "label" in entry["arrays"] else None
-    return _with_third_axis(np.asarray(view.raw(folder, "image")), label, view, entry["source_dtype"])
+    label = view.classes(folder) if entry.labelled else None
+    return _with_third_axis(np.asarray(view.raw(folder, "image")), label, view, entry.source_dtype)
 
 
 def _read_synthetic(run: RunDir, record: SyntheticCase, entry: PreparedCase) -> Volume:
     """A synthetic case lies on the grid of its parent's entry, or on that of one slice of it."""
-    image = read_scan(own_file(run.synthetic, record["image"]))
-    label = read_label(own_file(run.synthetic, record["label"])).as_tensor()[0].numpy()
-    parent = View(entry, record["parent"]["level"], 0)
+    image = read_scan(own_file(run.synthetic, record.image))
+    label = read_label(own_file(run.synthetic, record.label)).as_tensor()[0].numpy()
+    parent = View(entry, record.parent.level, 0)
     return _with_third_axis(image.as_tensor()[0].numpy(), label, parent, image.meta["dtype"])
 
 

@@ -105,7 +105,8 @@ def _tumor_material(config: PipelineConfig, run: RunDir, split: Split) -> Materi
     views = views_of(entries, run.prepared, config.data.spatial_dims)
     prior = _prior(config, run, views, common_spacing_mm(views))
     domains = config.data.domain("healthy"), config.data.domain("tumor")
-    marked, tumor = ({v for entry in entries for v in entry[key] if v} for key in ("label_values", "tumor_values"))
+    marked = {value for entry in entries for value in entry.label_values if value}
+    tumor = {value for entry in entries for value in entry.tumor_values if value}
     facts = {"tumor_labels": sorted(tumor), "other_labels": sorted(marked - tumor)}  # what transforms write, and leave
     healthy = healthy_views(views, config.crop.healthy, config.crop.level_tolerance)
     samples = TumorCropSamples(healthy, run.prepared, prior, seed=config.training.seed)
