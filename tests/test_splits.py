@@ -74,8 +74,9 @@ def test_moving_any_patient_changes_the_hash_and_is_refused(names, seed, data):
     values = split_patients(names, 0.5, 0.2, seed).to_dict()
     moved = data.draw(st.sampled_from(values["train"]))
     changed = values | {
-        "train": tuple(name for name in values["train"] if name != moved), "test": (*values["test"], moved)
-    }  # fmt: skip
+        "train": tuple(name for name in values["train"] if name != moved),
+        "test": (*values["test"], moved),
+    }
     with pytest.raises(LeakageError, match="hash differs"):
         Split.from_dict(changed)
     changed.pop("hash")

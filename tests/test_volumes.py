@@ -103,9 +103,11 @@ def test_constant_image_has_no_window_and_is_named(value):
 
 
 DOMAINS = st.builds(
-    Domain, name=st.text(min_size=1), modality=st.sampled_from(["CT", "MR"]),
+    Domain,
+    name=st.text(min_size=1),
+    modality=st.sampled_from(["CT", "MR"]),
     window=windows() | st.builds(Percentiles, lower=st.floats(0, 10), upper=st.floats(90, 100)),
-)  # fmt: skip
+)
 
 
 @given(domain=DOMAINS)

@@ -122,5 +122,6 @@ def test_a_new_voxel_is_of_a_class_that_covers_half_of_it(classes, size):
 @settings(deadline=None)
 @given(classes=CLASSES, size=st.tuples(st.integers(1, 9), st.integers(1, 9)))
 def test_one_class_is_resampled_as_the_mask_that_it_is(classes, size):
-    np.testing.assert_array_equal(resample_classes((classes > 0).astype(np.uint8), size) > 0,
-                                  resample_mask(classes > 0, size))  # fmt: skip
+    np.testing.assert_array_equal(
+        resample_classes((classes > 0).astype(np.uint8), size) > 0, resample_mask(classes > 0, size)
+    )

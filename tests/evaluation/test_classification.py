@@ -108,9 +108,14 @@ def sources(tiny_run):
 
 def samples(sources, ratio, *, gan, **options):
     return ClassificationSamples(
-        sources[0], sources[1] if gan else None, sources[2] if gan else None, synthetic_ratio=ratio, seed=0,
-        length=200, **options,
-    )  # fmt: skip
+        sources[0],
+        sources[1] if gan else None,
+        sources[2] if gan else None,
+        synthetic_ratio=ratio,
+        seed=0,
+        length=200,
+        **options,
+    )
 
 
 def test_half_of_the_samples_hold_a_tumor_in_every_arm(sources):

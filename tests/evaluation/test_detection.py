@@ -72,13 +72,20 @@ def test_a_lesion_over_three_slices_counts_once_in_a_volume_and_three_times_in_p
 def test_false_positives_are_counted_once_a_scan_and_by_scan_where_there_is_no_tumor():
     healthy, ill = squares(), squares((2, 2))
     counts = count_detections(
-        [outlined(ill | squares((20, 20), (30, 30)), ill, "ill"), outlined(squares((20, 20)), healthy, "healthy"),
-         outlined(squares((8, 8)), healthy, "healthy")],
-    )  # fmt: skip
+        [
+            outlined(ill | squares((20, 20), (30, 30)), ill, "ill"),
+            outlined(squares((20, 20)), healthy, "healthy"),
+            outlined(squares((8, 8)), healthy, "healthy"),
+        ]
+    )
     assert (counts["scans"], counts["false_positives"]) == (2, 4)
     assert counts["tumor_free"] == {
-        "scans": 1, "false_positives": 2, "slices": 2, "slice_false_positives": 2, "slice_voxels": 18,
-    }  # fmt: skip
+        "scans": 1,
+        "false_positives": 2,
+        "slices": 2,
+        "slice_false_positives": 2,
+        "slice_voxels": 18,
+    }
 
 
 def test_a_prediction_that_runs_on_beyond_a_tumor_is_seen_in_the_slices_without_it():
@@ -86,8 +93,12 @@ def test_a_prediction_that_runs_on_beyond_a_tumor_is_seen_in_the_slices_without_
     counts = count_detections([outlined(np.stack([squares((5, 5), size=4)] * 3, axis=-1), truth, spacing_mm=(1, 1, 1))])
     assert counts["false_positives"] == 0, "in 3-D it touches the lesion"
     assert counts["tumor_free"] == {
-        "scans": 0, "false_positives": 0, "slices": 2, "slice_false_positives": 2, "slice_voxels": 32,
-    }  # fmt: skip
+        "scans": 0,
+        "false_positives": 0,
+        "slices": 2,
+        "slice_false_positives": 2,
+        "slice_voxels": 32,
+    }
 
 
 def test_each_class_has_lesions_of_its_own_that_no_other_class_finds():

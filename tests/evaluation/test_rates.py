@@ -36,9 +36,11 @@ def test_size_classes_meet_at_their_limits_and_leave_no_lesion_out():
     counts = {"lesions": [[9.99, True], [10.0, False], [19.9, True], [20.0, True], [300.0, False]]}
     known = {name: rate for name, rate in rates((10, 20)).items() if name.startswith("sensitivity")}
     assert {name: (rate.events(counts), rate.chances(counts)) for name, rate in known.items()} == {
-        "sensitivity": (3, 5), "sensitivity: under 10 mm": (1, 1), "sensitivity: 10 to 20 mm": (1, 2),
+        "sensitivity": (3, 5),
+        "sensitivity: under 10 mm": (1, 1),
+        "sensitivity: 10 to 20 mm": (1, 2),
         "sensitivity: 20 mm and more": (1, 2),
-    }  # fmt: skip
+    }
     assert [rate.diameters_mm for rate in known.values()] == [(0, None), (0, 10), (10, 20), (20, None)]
     assert [name for name in rates(()) if name.startswith("sensitivity")] == ["sensitivity"]
 

@@ -57,9 +57,13 @@ def test_so_many_patients_show_the_difference_in_about_four_of_five_repeats():
     def compared(patients, mean, state):
         scores = drawn(patients, 2, of_patients=0.1, of_seeds=0, rest=0.02, mean=mean, state=state)
         return compare(
-            scores, np.zeros_like(scores), metric="dice", higher_is_better=True, rng=np.random.RandomState(0),
+            scores,
+            np.zeros_like(scores),
+            metric="dice",
+            higher_is_better=True,
+            rng=np.random.RandomState(0),
             resamples=400,
-        )  # fmt: skip
+        )
 
     detectable = np.mean([compared(20, 0.0, state).smallest_detectable for state in range(10)])
     needed = patients_needed(20, float(detectable), 0.04)

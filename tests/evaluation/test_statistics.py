@@ -17,9 +17,13 @@ def scores(rng, patients, seeds, patient_sd, seed_sd, rest_sd, mean=0.0):
 def verdict_of(differences, higher_is_better=True, **options):
     reference = np.full(differences.shape, 0.5)
     return compare(
-        reference + differences, reference, metric="dice", higher_is_better=higher_is_better,
-        rng=np.random.RandomState(0), **options,
-    )  # fmt: skip
+        reference + differences,
+        reference,
+        metric="dice",
+        higher_is_better=higher_is_better,
+        rng=np.random.RandomState(0),
+        **options,
+    )
 
 
 def test_a_clear_gain_helps_and_a_clear_loss_hurts():
@@ -168,10 +172,17 @@ def test_one_seed_is_too_few_for_a_verdict_however_clear():
         assert "Too few seeds" in result.sentence and "a verdict needs 2 seeds or more" in result.sentence
 
 
-@pytest.mark.parametrize(("patients", "comparisons", "verdict"), [
-    (5, 1, "inconclusive"), (6, 1, "helps"), (6, 2, "inconclusive"), (7, 2, "helps"), (9, 6, "helps"),
-    (8, 7, "inconclusive"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("patients", "comparisons", "verdict"),
+    [
+        (5, 1, "inconclusive"),
+        (6, 1, "helps"),
+        (6, 2, "inconclusive"),
+        (7, 2, "helps"),
+        (9, 6, "helps"),
+        (8, 7, "inconclusive"),
+    ],
+)
 def test_wilcoxons_floor_says_how_many_patients_a_verdict_takes(patients, comparisons, verdict):
     clear = verdict_of(scores(np.random.RandomState(0), patients, 3, 0.002, 0.0, 0.002, mean=0.3))
     result = holm([clear] * comparisons)[0]

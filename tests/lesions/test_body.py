@@ -87,8 +87,9 @@ def test_padding_of_the_scanner_is_no_body(trunk):
 @settings(deadline=None, max_examples=30)
 @given(
     shape=st.tuples(st.integers(1, 30), st.integers(1, 30), st.integers(0, 3)),
-    values=st.sampled_from(["constant", "noise", "speck"]), spacing_mm=st.floats(0.3, 20),
-)  # fmt: skip
+    values=st.sampled_from(["constant", "noise", "speck"]),
+    spacing_mm=st.floats(0.3, 20),
+)
 def test_there_always_is_a_body(shape, values, spacing_mm):
     shape = shape if shape[2] else shape[:2]
     image = np.full(shape, -1.0, np.float32)

@@ -32,9 +32,12 @@ def grown(dims: int, spacing_mm: tuple[float, ...], room: np.ndarray | None = No
 
 @settings(max_examples=12, deadline=None)
 @given(
-    dims=st.sampled_from([2, 3]), start_mm=st.floats(4, 10), doubling_days=st.floats(20, 400),
-    interval_days=st.floats(10, 90), spacing=st.lists(st.floats(0.5, 1.5), min_size=3, max_size=3),
-)  # fmt: skip
+    dims=st.sampled_from([2, 3]),
+    start_mm=st.floats(4, 10),
+    doubling_days=st.floats(20, 400),
+    interval_days=st.floats(10, 90),
+    spacing=st.lists(st.floats(0.5, 1.5), min_size=3, max_size=3),
+)
 def test_volumes_follow_the_doubling_time_to_the_voxel(dims, start_mm, doubling_days, interval_days, spacing):
     plan, spacing_mm = GrowthPlan(4, start_mm, doubling_days, interval_days), tuple(spacing[:dims])
     try:

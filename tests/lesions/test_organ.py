@@ -97,8 +97,9 @@ def test_the_margin_is_kept_in_mm_whatever_the_voxels(shape, margin_mm):
     x, y = np.indices(shape[:2])
     body = ((x - 40) * 1.0) ** 2 + ((y - 32) * 1.5) ** 2 <= 35.0**2
     image = np.where(body, 0.2, -1.0).astype(np.float32)
-    organ = find_organ(np.broadcast_to(image.reshape(*image.shape, *[1] * (len(shape) - 2)), shape), spacing_mm,
-                       margin_mm=margin_mm)  # fmt: skip
+    organ = find_organ(
+        np.broadcast_to(image.reshape(*image.shape, *[1] * (len(shape) - 2)), shape), spacing_mm, margin_mm=margin_mm
+    )
     depth_mm = ndimage.distance_transform_edt(body, sampling=spacing_mm[:2])
     plane = organ if organ.ndim == 2 else organ[..., 0]
     assert (depth_mm[plane] > margin_mm).all()
@@ -118,9 +119,13 @@ def test_the_organ_is_never_empty(shape):
     speck = np.full(shape, -1.0, np.float32)
     speck[(16,) * len(shape) if len(shape) == 2 else (16, 16, 2)] = 1.0
     images = [
-        np.zeros(shape, np.float32), np.full(shape, -1.0, np.float32), speck, -speck,
-        rng.uniform(-1, 1, shape).astype(np.float32), np.linspace(-1, 1, np.prod(shape)).reshape(shape),
-    ]  # fmt: skip
+        np.zeros(shape, np.float32),
+        np.full(shape, -1.0, np.float32),
+        speck,
+        -speck,
+        rng.uniform(-1, 1, shape).astype(np.float32),
+        np.linspace(-1, 1, np.prod(shape)).reshape(shape),
+    ]
     for image in images:
         organ = find_organ(image, (1.0, 1.0, 3.0)[: len(shape)], margin_mm=6.0)
         assert organ.any()

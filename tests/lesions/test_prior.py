@@ -72,9 +72,7 @@ def test_labels_and_organs_of_other_dtypes_give_the_same_prior(example, dtype):
     first, second = (LesionPrior.fit([v], (48, 48), SPACING_MM).references[0] for v in (view, other))
     np.testing.assert_array_equal(first.mask, second.mask)
     assert first.mask.dtype == second.mask.dtype == bool
-    assert (first.contrast, first.location, first.diameter_mm) == (
-        second.contrast, second.location, second.diameter_mm,
-    )  # fmt: skip
+    assert (first.contrast, first.location, first.diameter_mm) == (second.contrast, second.location, second.diameter_mm)
 
 
 def test_a_lesion_outside_the_organ_or_without_one_is_still_a_reference(example):
@@ -138,9 +136,9 @@ def test_metadata_is_a_copy_and_takes_numpy_levels(example):
     view = replace(example(2, 0, 18.0), level=np.int64(7))
     prior = LesionPrior.fit([view, example(2, 1, 3.0)], (48, 48), SPACING_MM)
     metadata = prior.metadata()
-    assert json.loads(json.dumps(metadata)) == metadata | {"references": [
-        row | {"location": list(row["location"])} for row in metadata["references"]
-    ]}  # fmt: skip
+    assert json.loads(json.dumps(metadata)) == metadata | {
+        "references": [row | {"location": list(row["location"])} for row in metadata["references"]]
+    }
     metadata["left_out"]["smaller than 5 mm"] = 99
     assert prior.left_out == {"smaller than 5 mm": 1}
     assert isinstance(prior.tensors()["masks"], torch.Tensor)
