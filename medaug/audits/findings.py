@@ -18,7 +18,7 @@ from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json
 from medaug.errors import ConfigError
 from medaug.runs.folder import RunDir
-from medaug.runs.markers import data_print, essential, fingerprint
+from medaug.runs.markers import data_prints, essential, fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,25 @@ def _made_of(name: str, config: PipelineConfig, run: RunDir) -> str:
     """The fingerprint of all that decides this answer."""
     settings = essential(config.audit)
     limits = {key: limit for key, limit in settings.pop("limits").items() if key.startswith(name)}
-    datalists = [data_print(path) for path in (run.datalist, run.datalist_b) if path.exists()]
-    weights, split = read_json(run.weights / "model.json")["sha256"], read_json(run.split)["hash"]
-    segmenter, patch_size = essential(config.segmenter), config.evaluation.patch_size
-    return fingerprint([medaug.__version__, name, settings, limits, segmenter, patch_size, weights, split, *datalists])
+    return fingerprint(
+        [
+            medaug.__version__,
+            name,
+            settings,
+            limits,
+            essential(config.segmenter),
+            config.evaluation.patch_size,
+            read_json(run.weights / "model.json")["sha256"],
+            read_json(run.split)["hash"],
+            *data_prints(run),
+        ]
+    )
+
+
+def _write_picture(run: RunDir, name: str, picture: bytes | None) -> None:
+    path = run.audit / f"{name}.png"
+    if picture is None:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(picture)

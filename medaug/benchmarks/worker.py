@@ -28,9 +28,10 @@ from medaug.experiment.cells import is_kept, keep_cell
 from medaug.experiment.held_out import synthetic_source
 from medaug.runs.claims import claim_key, claimed
 from medaug.runs.folder import RunDir, open_run
-from medaug.stages.evaluate import check_patients, evaluated_cell
 from medaug.stages.prepare import prepare
 from medaug.stages.synthesize import synthesize
+from medaug.stages.tasks import task_of
+from medaug.stages.tasks.insertion import evaluated_cell
 from medaug.stages.train import train
 
 logger = logging.getLogger(__name__)
@@ -146,7 +147,7 @@ class Worker:
 def _prepare(block: Block, root: RunDir) -> bool:
     run = open_run(block.run.root, block.config, read_json(root.environment)["command"])
     ran = prepare(block.config, run)
-    check_patients(block.config, run)
+    task_of(block.config).check_prepared(run)
     split = read_json(run.split)
     if block.labelled != "all" and "all" in block.config.benchmark.labelled and not split["unused"]:
         raise ConfigError(

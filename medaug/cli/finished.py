@@ -61,14 +61,14 @@ def audit(
     from medaug.config.files import load_config
     from medaug.runs.claims import held
     from medaug.runs.finished import trained_run
-    from medaug.stages.pipeline import run_stage_named, stages_of
+    from medaug.stages.report import report as draw
 
     trained = trained_run(Path(run), "an audit")
     config = load_config(trained.config, list(set_ or []))
     with held(trained):
         found = asked_audits(config, trained, list(only or []))
         if trained.report.exists():
-            run_stage_named(stages_of(config, "report")[-1], config, trained)
+            draw(config, trained)
     return found
 
 
@@ -88,8 +88,9 @@ def report(folder: RunFolder) -> Path:
     from medaug.config.files import load_config
     from medaug.runs.finished import is_benchmark
     from medaug.runs.folder import RunDir
-    from medaug.stages.pipeline import run_stage_named, stages_of
-    from medaug.stages.report_folds import report_folds
+    from medaug.stages.pipeline import stages_of
+    from medaug.stages.report import report as draw
+    from medaug.stages.report import report_folds
 
     run = RunDir(Path(folder))
     if not run.config.exists():
@@ -99,13 +100,13 @@ def report(folder: RunFolder) -> Path:
         return page(config, run)
     pooled = config.split.folds is not None and config.split.fold is None
     parts = [run.fold(fold) for fold in range(config.split.folds or 0)] if pooled else [run]
-    *needed, last = stages_of(config, "report")
+    needed = stages_of(config, "report")[:-1]
     if missing := [f"{part.root.name}: {name}" for part in parts for name in needed if not part.done(name).exists()]:
         raise RunError(f"{folder}: an unfinished run; missing: {', '.join(missing)}. Run the same command again first.")
     if pooled:
         report_folds(config, run, parts)
     else:
-        run_stage_named(last, config, run)
+        draw(config, run)
     return run.report
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from medaug.config import PipelineConfig
     from medaug.runs.folder import RunDir
     from medaug.stages.pipeline import StageResult
-    from medaug.stages.shards import ShardResult
+    from medaug.stages.synthesize import ShardResult
 
 Data = Annotated[AnyPath | None, typer.Option("--data", help="Folder or datalist JSON; left out: built-in phantoms.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved settings and stop.")]
@@ -203,13 +203,13 @@ def synthesize(
         How many cases are there, and the path of their datalist once all are.
 
     Raises:
-        ConfigError: if `shard` is not like "1/4", or the run inserts no tumors.
+        ConfigError: if `shard` is not like "1/4".
         RunError: if it has no trained weights, or another process makes this share.
         LeakageError: if the weights were trained on validation or test patients of this run.
     """
     from medaug.config.files import load_config
     from medaug.runs.finished import trained_run
-    from medaug.stages.shards import Shard, synthesize_shard
+    from medaug.stages.synthesize import Shard, synthesize_shard
 
     share, trained = Shard.parse(shard), trained_run(Path(run), "synthesis")
     return synthesize_shard(load_config(trained.config, []), trained, share)

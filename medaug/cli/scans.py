@@ -239,13 +239,13 @@ def _score_run(folder: Path, weights: Path | None, overrides: list[str]) -> Path
     from medaug.config.files import load_config
     from medaug.runs.finished import trained_run
     from medaug.stages.anomaly import anomaly
-    from medaug.stages.pipeline import run_stage_named, stages_of
+    from medaug.stages.report import report
 
     run = trained_run(folder, "scoring", weights)
     config = load_config(run.config, overrides)
     anomaly(config, run, weights)
     if run.report.exists():
-        run_stage_named(stages_of(config, "report")[-1], config, run)
+        report(config, run)
     return run.anomaly / "summary.json"
 
 

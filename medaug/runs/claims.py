@@ -40,13 +40,13 @@ def held(run: RunDir) -> Iterator[None]:
 @contextmanager
 def claimed(run: RunDir, name: str, *, wait: bool = False) -> Iterator[bool]:
     """Holds a claim while the block runs; whether it is ours: another process may have it."""
-    with _locked(_folder(run) / f"{claim_key(name)}.lock", wait=wait) as ours:
+    with _locked(run.claims / f"{claim_key(name)}.lock", wait=wait) as ours:
         yield ours
 
 
 def claims_held(run: RunDir, prefix: str) -> list[str]:
     """The claims to work whose name begins so that some process holds now."""
-    names = sorted(path.stem for path in _folder(run).glob("*.lock") if path.stem.startswith(claim_key(prefix)))
+    names = sorted(path.stem for path in run.claims.glob("*.lock") if path.stem.startswith(claim_key(prefix)))
     return [name for name in names if _is_held(run, name)]
 
 
@@ -58,10 +58,6 @@ def claim_key(name: str) -> str:
 def _is_held(run: RunDir, name: str) -> bool:
     with claimed(run, name) as ours:
         return not ours
-
-
-def _folder(run: RunDir) -> Path:
-    return run.root / "claims"
 
 
 @contextmanager

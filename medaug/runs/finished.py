@@ -13,9 +13,6 @@ from medaug.data.atomic import read_json
 from medaug.errors import RunError
 from medaug.runs.folder import INCIDENTAL, INNER_RUNS, RunDir
 
-EVALUATIONS = ("evaluate", "evaluate_domains", "score_translation")
-"""Stages that leave scores."""
-
 
 @dataclass(frozen=True)
 class Finished:
@@ -131,7 +128,7 @@ def _missing_files(found: Finished, tables: str) -> list[str]:
         missing += [
             f"{name or 'the run'}: evaluation not finished"
             for name in found.splits
-            if not any(RunDir(run.root / name).done(stage).exists() for stage in EVALUATIONS)
+            if not RunDir(run.root / name).done("evaluate").exists()
         ]
     return missing
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -40,95 +39,34 @@ INNER_RUNS = ("fold-*", "labelled-*", "labelled-*/fold-*")
 """Run folders inside one with folds, or of a benchmark."""
 
 
-@dataclass(frozen=True)
 class RunDir:
-    """Paths inside one run folder."""
+    """Paths inside one run folder; `lock` is held by the process that works in it."""
 
-    root: Path
+    def __init__(self, root: Path):
+        self.root = root
+        self.config = root / "config.yaml"
+        self.environment = root / "environment.json"
+        self.split = root / "split.json"
+        self.phantoms = root / "phantoms"
+        self.prepared, self.prepared_b = root / "prepared", root / "prepared_b"
+        self.datalist, self.datalist_b = self.prepared / "datalist.json", self.prepared_b / "datalist.json"
+        self.train, self.train_gan = root / "train", root / "train-gan"
+        self.weights, self.gan_weights = self.train / "weights", self.train_gan / "weights"
+        self.previews = self.train / "previews"
+        self.synthetic = root / "synthetic"
+        self.audit, self.anomaly = root / "audit", root / "anomaly"
+        self.evaluation, self.results = root / "evaluation", root / "results"
+        self.report = root / "report.html"
+        self.claims, self.lock = root / "claims", root / "done" / "run.lock"
 
-    @property
-    def config(self) -> Path:
-        return self.root / "config.yaml"
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunDir) and self.root == other.root
 
-    @property
-    def environment(self) -> Path:
-        return self.root / "environment.json"
+    def __hash__(self) -> int:
+        return hash(self.root)
 
-    @property
-    def split(self) -> Path:
-        return self.root / "split.json"
-
-    @property
-    def phantoms(self) -> Path:
-        return self.root / "phantoms"
-
-    @property
-    def prepared(self) -> Path:
-        return self.root / "prepared"
-
-    @property
-    def datalist(self) -> Path:
-        return self.prepared / "datalist.json"
-
-    @property
-    def prepared_b(self) -> Path:
-        return self.root / "prepared_b"
-
-    @property
-    def datalist_b(self) -> Path:
-        return self.prepared_b / "datalist.json"
-
-    @property
-    def train(self) -> Path:
-        return self.root / "train"
-
-    @property
-    def weights(self) -> Path:
-        return self.train / "weights"
-
-    @property
-    def previews(self) -> Path:
-        return self.train / "previews"
-
-    @property
-    def train_gan(self) -> Path:
-        return self.root / "train-gan"
-
-    @property
-    def gan_weights(self) -> Path:
-        return self.train_gan / "weights"
-
-    @property
-    def synthetic(self) -> Path:
-        return self.root / "synthetic"
-
-    @property
-    def audit(self) -> Path:
-        return self.root / "audit"
-
-    @property
-    def anomaly(self) -> Path:
-        return self.root / "anomaly"
-
-    @property
-    def evaluation(self) -> Path:
-        return self.root / "evaluation"
-
-    @property
-    def results(self) -> Path:
-        return self.root / "results"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "report.html"
-
-    def read_split(self) -> Split:
-        """Who trains, validates and is tested.
-
-        Raises:
-            DataError, LeakageError: as `Split.from_dict`.
-        """
-        return Split.from_dict(read_json(self.split))
+    def __repr__(self) -> str:
+        return f"RunDir({str(self.root)!r})"
 
     def fold(self, number: int) -> RunDir:
         """The run of one fold, where there are several."""
@@ -138,16 +76,22 @@ class RunDir:
         """The run with so many labelled patients (or "all"), where there are several."""
         return RunDir(self.root / f"labelled-{number}")
 
-    @property
-    def lock(self) -> Path:
-        """Held by the process that works in this folder."""
-        return self.root / "done" / "run.lock"
-
     def done(self, stage: str) -> Path:
+        """The marker of a finished stage."""
         return self.root / "done" / f"{stage}.json"
 
     def begun(self, stage: str) -> Path:
+        """The marker of a stage that was begun and not finished."""
         return self.root / "done" / f"{stage}.begun.json"
+
+    def read_split(self) -> Split:
+        """Who trains, validates and tests.
+
+        Raises:
+            DataError: if the file is damaged.
+            LeakageError: if it was edited by hand.
+        """
+        return Split.from_dict(read_json(self.split))
 
 
 def check_is_run(root: Path) -> None:
@@ -213,7 +157,7 @@ def _check_same(run: RunDir, config: PipelineConfig) -> None:
     """Refuses a folder in which something was trained with other settings; before that, the run starts afresh."""
     made, asked = _config_of(run).model_dump(mode="json"), config.model_dump(mode="json")
     for section in IDENTITY:
-        if section == "segmenter" and config.domain == "tumor":
+        if section == "segmenter" and config.target is None:
             continue  # no translator looks through it there: the synthesis and what follows runs again
         for key, old, new in _differences(made[section], asked[section], section):
             if key.rsplit(".", 1)[-1] in INCIDENTAL:

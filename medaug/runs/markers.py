@@ -23,17 +23,7 @@ from medaug.data.seals import renewed, seal
 from medaug.errors import DataError, RunError
 from medaug.runs.folder import INCIDENTAL, RunDir
 
-TIMED = (
-    "prepare",
-    "train",
-    "synthesize",
-    "translate",
-    "audit",
-    "audit_domains",
-    "evaluate",
-    "evaluate_domains",
-    "score_translation",
-)
+TIMED = ("prepare", "train", "synthesize", "audit", "evaluate")
 """Stages that a page gives the seconds of, in order."""
 
 
@@ -207,10 +197,13 @@ def seconds_by_stage(run: RunDir) -> dict[str, float]:
     return {stage: read_json(run.done(stage))["seconds"] for stage in TIMED if run.done(stage).exists()}
 
 
-def data_print(datalist: Path) -> str:
-    """The fingerprint of a prepared data set: of all that its datalist says, but for where the files lay."""
-    cases = read_json(datalist)["cases"]
-    return fingerprint([{key: value for key, value in case.items() if key not in ("image", "label")} for case in cases])
+def data_prints(run: RunDir) -> list[str]:
+    """The fingerprint of each prepared data set: of all that its datalist says, but for where the files lay."""
+    datalists = [read_json(path)["cases"] for path in (run.datalist, run.datalist_b) if path.exists()]
+    return [
+        fingerprint([{key: value for key, value in case.items() if key not in ("image", "label")} for case in cases])
+        for cases in datalists
+    ]
 
 
 def fingerprint(value: Any) -> str:

@@ -19,8 +19,7 @@ from medaug.audits.scorers import AnomalyMethod, anomaly_method
 from medaug.config import AnomalyConfig, PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json, write_text
 from medaug.data.cache import file_name
-from medaug.data.prepared import ORGAN_PIXELS_LEAST, View, ViewArrays, views_of
-from medaug.data.records import prepared_cases
+from medaug.data.prepared import ORGAN_PIXELS_LEAST, View, ViewArrays
 from medaug.data.tables import csv_text
 from medaug.evaluation.intervals import Interval
 from medaug.evaluation.pooled import Scored, auc_interval, check_kinds, pseudo_values, within_patient
@@ -29,7 +28,8 @@ from medaug.figures.distributions import roc_and_histogram
 from medaug.figures.pictures import Picture, picture_grid
 from medaug.progress import track
 from medaug.runs.folder import RunDir
-from medaug.runs.markers import data_print, essential, run_stage
+from medaug.runs.markers import data_prints, essential, run_stage
+from medaug.runs.prepared import Prepared
 from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
 from medaug.volumes import widest_slice
@@ -57,20 +57,13 @@ def anomaly(config: PipelineConfig, run: RunDir, weights: Path | None = None) ->
     facts = read_json(weights / "model.json")
     split = run.read_split()
     refuse_known(facts, run, split, f"weights {weights}")
-    inputs = [
-        essential(config.anomaly),
-        config.evaluation.patients,
-        facts["sha256"],
-        data_print(run.datalist),
-        split.hash,
-    ]
+    inputs = [essential(config.anomaly), config.evaluation.patients, facts["sha256"], *data_prints(run), split.hash]
     return run_stage(run, "anomaly", inputs, [run.anomaly], lambda: _anomaly(config, run, weights, split))
 
 
 def _anomaly(config: PipelineConfig, run: RunDir, weights: Path, split: Split) -> None:
     patients = split.test if config.evaluation.patients == "test" else split.validation
-    entries = [entry for entry in prepared_cases(run.datalist) if entry["patient"] in patients]
-    views = views_of(entries, run.prepared, config.data.spatial_dims)
+    views = Prepared(run.datalist).views(patients, config.data.spatial_dims)
     mine = {patient: [view for view in views if view.patient == patient] for patient in patients}
     check_kinds([np.concatenate([_tumor_by_level(view, run) for view in members]) for members in mine.values()])
     judge = anomaly_method(weights, config.anomaly)

@@ -8,14 +8,15 @@ from pathlib import Path
 from medaug.config import PipelineConfig
 from medaug.config.data import DataConfig
 from medaug.data.layouts import find_cases
-from medaug.data.records import Case, prepared_cases
+from medaug.data.records import Case
 from medaug.errors import MedaugError
 from medaug.evaluation.statistics import LEAST_SEEDS, lacking, least_patients
 from medaug.experiment.arms import arms_of, n_asked
 from medaug.progress import say
 from medaug.runs.folder import RunDir
 from medaug.splits import Split
-from medaug.stages.prepare import Source, split_of
+from medaug.stages.prepare import DomainFiles, split_of
+from medaug.stages.tasks import task_of
 
 logger = logging.getLogger(__name__)
 
@@ -50,28 +51,21 @@ def say_outlook(config: PipelineConfig, patients: int | None) -> None:
 
 
 def scored_patients(config: PipelineConfig, run: RunDir) -> int:
-    """How many a prepared run will score; with folds that are pooled, how many all of them will.
-
-    Of two domains the test set with fewer labelled patients counts.
-    """
-    names = _scored(config, run.read_split())
-    if config.target is None or config.evaluation.task != "segmentation":
-        return len(names)
-    tests = (prepared_cases(path) for path in (run.datalist, run.datalist_b))
-    return min(len({e["patient"] for e in cases if "label" in e["arrays"]} & names) for cases in tests)
+    """How many a prepared run will score; with folds that are pooled, how many all of them will."""
+    return len(task_of(config).scored_patients(run, _scored(config, run.read_split())))
 
 
 def expected_patients(config: PipelineConfig) -> int | None:
     """The same, from the names of the files alone; None where they cannot be listed or split, which a run will say."""
     try:
         sources = [
-            Source(name, data, _cases(data), Path())
+            DomainFiles(name, data, _cases(data), Path())
             for name, data in (("data", config.data), ("target", config.target))
             if data is not None
         ]
-        labelled = [{case.patient for case in source.cases if case.label is not None} for source in sources]
-        everyone = {case.patient for source in sources for case in source.cases}
-        used = everyone if config.domain == "ct" else labelled[0]  # there scans without a label train, too
+        labelled = [{case["patient"] for case in source.cases if case["label"] is not None} for source in sources]
+        everyone = {case["patient"] for source in sources for case in source.cases}
+        used = labelled[0] if task_of(config).needs_labels else everyone
         names = _scored(config, split_of(config, sources, used))
     except (MedaugError, OSError):
         return None

@@ -1,7 +1,5 @@
 """Runs the stages of one pipeline in order: prepare → train → synthesize → audit → evaluate → report.
 
-Between two kinds of image (domain `ct`): prepare → train → translate → audit → evaluate or score → report.
-
 A stage whose inputs and settings are unchanged is not run again; the same command resumes what was stopped. The GAN
 from noise is a branch of its own: prepare → train_gan.
 """
@@ -11,34 +9,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from medaug.config import PipelineConfig
 from medaug.errors import ConfigError
-from medaug.experiment.arms import check_arms
-from medaug.experiment.downstream import check_network
 from medaug.models.weights import check_memory
 from medaug.runs.claims import held
-from medaug.runs.finished import EVALUATIONS
 from medaug.runs.folder import RunDir, check_is_run, open_run
 from medaug.splits import split_patients
-from medaug.stages.domains.evaluate_domains import check_labels
-from medaug.stages.evaluate import check_patients
+from medaug.stages.audit import audit
+from medaug.stages.evaluate import evaluate
 from medaug.stages.outlook import say_outlook, scored_patients
+from medaug.stages.pool import pool
+from medaug.stages.prepare import prepare
+from medaug.stages.report import report
+from medaug.stages.synthesize import synthesize
+from medaug.stages.tasks import task_of
+from medaug.stages.train import train
+from medaug.stages.train_gan import train_gan
 from medaug.training.processes import is_helper, is_launched, wait_for_all
 
-STAGES = {
-    "tumor": ("prepare", "train", "synthesize", "audit", "evaluate", "report"),
-    "ct": ("prepare", "train", "audit_domains", "report_domains"),
-    "ct: segmentation": ("prepare", "train", "translate", "audit_domains", "evaluate_domains", "report_domains"),
-    "ct: translation": ("prepare", "train", "audit_domains", "score_translation", "report_domains"),
+STAGES: dict[str, Callable[[PipelineConfig, RunDir], bool]] = {
+    "prepare": prepare,
+    "train": train,
+    "train_gan": train_gan,
+    "synthesize": synthesize,
+    "audit": audit,
+    "evaluate": evaluate,
+    "report": report,
 }
-"""By domain, and where it has one by task; a stage is the function of that name in the module of that name."""
-IN_DOMAINS = {"translate", "audit_domains", "evaluate_domains", "score_translation", "report_domains"}
-"""Those that live in `stages/domains/`."""
-GAN_STAGES = ("prepare", "train_gan")
+"""In order; a stage says whether it had anything to do."""
 TRAINING = ("train", "train_gan")
 """What all processes do that torchrun or srun started; the rest is the first one's."""
 
@@ -72,10 +72,9 @@ def run_pipeline(
         RunError: if another process is at work in this folder, or it holds something else.
         MedaugError: whatever a stage refuses.
     """
-    stages = stages_of(config, until)
-    if "evaluate" in stages or "evaluate_domains" in stages:
-        check_arms(config)
-        check_network(config)
+    stages, task = stages_of(config, until), task_of(config)
+    if "evaluate" in stages:
+        task.check_settings()
     if "train" in stages:
         check_memory(config.translator.method, config.translator.settings, config.data.spatial_dims)
     in_folds = config.split.folds is not None and config.split.fold is None
@@ -92,11 +91,13 @@ def run_pipeline(
         for name in stages:
             if name in TRAINING:
                 wait_for_all(config.training)
-            on_stage(StageResult(name, run_stage_named(name, config, run)))
+            on_stage(StageResult(name, STAGES[name](config, run)))
             if name == "prepare":  # not after an hour of training
-                _check_prepared(config, run, stages)
-                if not pooled and set(EVALUATIONS) & set(stages):
-                    say_outlook(config, scored_patients(config, run))
+                _check_tested(config, run, stages)
+                if "evaluate" in stages:
+                    task.check_prepared(run)
+                    if not pooled:
+                        say_outlook(config, scored_patients(config, run))
     return run
 
 
@@ -106,34 +107,23 @@ def _help(config: PipelineConfig, out: Path, stages: tuple[str, ...]) -> RunDir:
     wait_for_all(config.training)
     for name in stages:
         if name in TRAINING:
-            run_stage_named(name, config, run)
+            STAGES[name](config, run)
     return run
 
 
 def stages_of(config: PipelineConfig, until: str) -> tuple[str, ...]:
     """The names of the stages, in order."""
     if until == "train_gan":
-        return GAN_STAGES
-    domain, task = config.domain, config.evaluation.task
-    stages = STAGES[domain if domain == "tumor" or task == "none" else f"{domain}: {task}"]
+        return ("prepare", "train_gan")
+    stages = task_of(config).stages
     return stages if until == "report" else stages[: stages.index(until) + 1]
 
 
-def run_stage_named(name: str, config: PipelineConfig, run: RunDir) -> bool:
-    """Runs one stage by its name; says whether it had anything to do."""
-    room = "medaug.stages.domains" if name in IN_DOMAINS else "medaug.stages"
-    stage: Any = getattr(import_module(f"{room}.{name}"), name)
-    return bool(stage(config, run))
-
-
-def _check_prepared(config: PipelineConfig, run: RunDir, stages: tuple[str, ...]) -> None:
+def _check_tested(config: PipelineConfig, run: RunDir, stages: tuple[str, ...]) -> None:
+    """Refuses a split that leaves nobody to test, unless nothing but training is asked."""
     split = run.read_split()
-    if not split.test and not {*stages} <= {"prepare", *TRAINING}:  # which need nobody to test
+    if not split.test and not {*stages} <= {"prepare", *TRAINING}:
         split_patients((*split.train, *split.validation), len(split.train), len(split.validation), config.split.seed)
-    if "evaluate" in stages:
-        check_patients(config, run)
-    if "evaluate_domains" in stages:
-        check_labels(config, run)
 
 
 def _check_folds(config: PipelineConfig, until: str) -> None:
@@ -168,6 +158,5 @@ def _run_folds(config: PipelineConfig, out: Path, on_stage: Callable[[StageResul
                 say_outlook(config, scored_patients(config, run.fold(0)))
 
         folds.append(run_pipeline(alone, run.fold(fold).root, on_stage=of_fold, pooled=True))
-    pool: Any = import_module("medaug.stages.pool")
-    on_stage(StageResult("pool", bool(pool.pool(config, run, folds))))
+    on_stage(StageResult("pool", pool(config, run, folds)))
     return run

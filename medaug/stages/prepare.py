@@ -38,6 +38,7 @@ from medaug.runs.markers import essential, run_stage
 from medaug.runs.provenance import by_patient, refuse_copies, synthetic_to_train
 from medaug.runs.split_file import among, split_of_file
 from medaug.splits import PARTS, Split, checked_parts, fold_patients, split_patients, with_labelled
+from medaug.stages.tasks import task_of
 from medaug.training.domains import check_one_size
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ logger = logging.getLogger(__name__)
 PHANTOM_SEQUENCES = {"head": "flair", "abdomen": "contrast"}
 
 
-class Source(NamedTuple):
+class DomainFiles(NamedTuple):
     """What one domain is prepared from, and to."""
 
     name: str
@@ -61,9 +62,9 @@ def prepare(config: PipelineConfig, run: RunDir) -> bool:
         DataError: for unusable input, naming the file, what was found, what was expected and the remedy.
         LeakageError: if `split.json` was edited since, or two parts of the split share an image; naming the patients.
     """
-    sources = [Source("data", config.data, _find(config.data, run), run.prepared)]
+    sources = [DomainFiles("data", config.data, _find(config.data, run), run.prepared)]
     if config.target is not None:
-        sources.append(Source("target", config.target, _find(config.target, run), run.prepared_b))
+        sources.append(DomainFiles("target", config.target, _find(config.target, run), run.prepared_b))
         for doubt in doubts_between(*({case.patient for case in source.cases} for source in sources)):
             logger.warning("data and target: %s. If they are of one patient, %s.", doubt, REMEDY)
     if config.split.file is not None:
@@ -74,7 +75,7 @@ def prepare(config: PipelineConfig, run: RunDir) -> bool:
     return ran or _mend_split(config, run, sources)
 
 
-def _inputs(source: Source) -> list[Any]:
+def _inputs(source: DomainFiles) -> list[Any]:
     stamps = [[case.case, case.patient, *source_stamps(case)] for case in source.cases]
     return [essential(source.data), source.data.skip_unreadable, stamps]
 
@@ -92,21 +93,22 @@ def _find(data: DataConfig, run: RunDir) -> list[Case]:
     return find_cases(run.phantoms, sequence=sequence)
 
 
-def _prepare(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None:
-    prepared = [_read(source, run, with_labels=config.domain == "tumor") for source in sources]
+def _prepare(config: PipelineConfig, run: RunDir, sources: list[DomainFiles]) -> None:
+    needs_labels = task_of(config).needs_labels
+    prepared = [_read(source, run, with_labels=needs_labels) for source in sources]
     split = _split(config, run, sources, [entry for entries, _ in prepared for entry in entries])
     contents = by_patient(entry for entries, _ in prepared for entry in entries)
     for source, (entries, unreadable) in zip(sources, prepared, strict=True):
-        usable = [case for case in source.cases if case.label is not None or config.domain != "tumor"]
+        usable = [case for case in source.cases if case.label is not None or not needs_labels]
         if made := synthetic_to_train(usable, split, contents):
-            tumors = _tumors(source, run).values if config.domain == "tumor" else source.data.tumor_labels
+            tumors = _tumors(source, run).values if needs_labels else source.data.tumor_labels
             more, left_out = _decoded(source, made, tumors)
             entries += more
             unreadable += left_out
     refuse_copies([entry for entries, _ in prepared for entry in entries], split)
     _check_grid(config, [e for entries, _ in prepared for e in entries if e.patient in split.train])
     for source, (entries, unreadable) in zip(sources, prepared, strict=True):
-        entries = _with_organs(source, _with_windows(source, entries), whole_body=config.domain == "ct")
+        entries = _with_organs(source, _with_windows(source, entries), whole_body=not needs_labels)
         entries = [replace(entry, content=_content_hash(entry, source.folder)) for entry in entries]
         found = {"cases": [entry.to_json() for entry in entries], "unreadable": [asdict(item) for item in unreadable]}
         write_json(source.folder / run.datalist.name, found)
@@ -136,7 +138,7 @@ def _content_hash(entry: PreparedCase, folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[PreparedCase], list[Unreadable]]:
+def _read(source: DomainFiles, run: RunDir, *, with_labels: bool) -> tuple[list[PreparedCase], list[Unreadable]]:
     """The decoded cases; with `with_labels` only labelled ones, of which one must hold a tumor."""
     data, cases = source.data, [case for case in source.cases if not is_synthetic(case)]
     if not cases:
@@ -162,7 +164,7 @@ def _read(source: Source, run: RunDir, *, with_labels: bool) -> tuple[list[Prepa
 
 
 def _decoded(
-    source: Source, cases: list[Case], tumor_labels: tuple[int, ...] | None
+    source: DomainFiles, cases: list[Case], tumor_labels: tuple[int, ...] | None
 ) -> tuple[list[PreparedCase], list[Unreadable]]:
     """These cases of the source; what cannot be read is told, where it may be."""
     data = source.data
@@ -185,7 +187,7 @@ def _decoded(
     return entries, unreadable
 
 
-def _tumors(source: Source, run: RunDir, found: set[int] | None = None) -> Tumors:
+def _tumors(source: DomainFiles, run: RunDir, found: set[int] | None = None) -> Tumors:
     """Which label values are tumor: as set, or as names say of the values `found` (None: of all that have a name)."""
     data = source.data
     if data.tumor_labels is not None or data.classes is not None:
@@ -197,7 +199,7 @@ def _tumors(source: Source, run: RunDir, found: set[int] | None = None) -> Tumor
     )
 
 
-def _check_tumors(source: Source, run: RunDir, entries: list[PreparedCase]) -> None:
+def _check_tumors(source: DomainFiles, run: RunDir, entries: list[PreparedCase]) -> None:
     """Asks where nobody says which of the labels' values are tumor, and says which were taken where names do."""
     root = source.data.root or run.phantoms
     tumors = _tumors(source, run, {value for entry in entries for value in entry.label_values})
@@ -214,21 +216,22 @@ def _check_tumors(source: Source, run: RunDir, entries: list[PreparedCase]) -> N
         )
 
 
-def _own_split(config: PipelineConfig, sources: list[Source]) -> Split:
+def _own_split(config: PipelineConfig, sources: list[DomainFiles]) -> Split:
     """What `split.file` says of everybody who can be in it."""
     cases = [case for source in sources for case in source.cases]
-    used = [case for case in cases if not is_synthetic(case) and (case.label or config.domain != "tumor")]
+    needs_label = task_of(config).needs_labels
+    used = [case for case in cases if not is_synthetic(case) and (case.label or not needs_label)]
     return split_of_file(config.split, cases, {case.patient for case in used})
 
 
-def _split(config: PipelineConfig, run: RunDir, sources: list[Source], entries: list[PreparedCase]) -> Split:
+def _split(config: PipelineConfig, run: RunDir, sources: list[DomainFiles], entries: list[PreparedCase]) -> Split:
     try:
         return split_of(config, sources, {entry.patient for entry in entries})
     except DataError as error:
         raise DataError(f"{config.data.root or run.phantoms}: {error}") from None
 
 
-def split_of(config: PipelineConfig, sources: list[Source], patients: set[str]) -> Split:
+def split_of(config: PipelineConfig, sources: list[DomainFiles], patients: set[str]) -> Split:
     """The split that the settings draw of these patients, or read from a file.
 
     Raises:
@@ -246,7 +249,7 @@ def split_of(config: PipelineConfig, sources: list[Source], patients: set[str]) 
     return split if s.labelled is None else with_labelled(split, s.labelled, s.seed)
 
 
-def _mend_split(config: PipelineConfig, run: RunDir, sources: list[Source]) -> bool:
+def _mend_split(config: PipelineConfig, run: RunDir, sources: list[DomainFiles]) -> bool:
     """Refuses patients that changed sides; a split that is missing or damaged is drawn again, the same.
 
     Raises:
@@ -276,7 +279,7 @@ def _mend_split(config: PipelineConfig, run: RunDir, sources: list[Source]) -> b
     return False
 
 
-def _with_windows(source: Source, entries: list[PreparedCase]) -> list[PreparedCase]:
+def _with_windows(source: DomainFiles, entries: list[PreparedCase]) -> list[PreparedCase]:
     """One window a scan: the slices of one scan share it."""
     domain = source.data.domain("any")
     scans: dict[str, list[PreparedCase]] = defaultdict(list)
@@ -291,7 +294,7 @@ def _with_windows(source: Source, entries: list[PreparedCase]) -> list[PreparedC
     return [replace(entry, window=windows[entry.scan]) for entry in entries]
 
 
-def _with_organs(source: Source, entries: list[PreparedCase], *, whole_body: bool) -> list[PreparedCase]:
+def _with_organs(source: DomainFiles, entries: list[PreparedCase], *, whole_body: bool) -> list[PreparedCase]:
     """Where lesions may lie, or with `whole_body` what is translated: skin and skull too."""
     found = []
     with track("find bodies" if whole_body else "find organs", len(entries)) as tracker:

@@ -2,209 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
+from collections.abc import Sequence
 
 from medaug.config import PipelineConfig
-from medaug.data.atomic import read_json
-from medaug.data.opening import read_png
-from medaug.evaluation.intervals import Interval
-from medaug.experiment.cells import cells_behind
-from medaug.experiment.records import Evaluation, Summary
-from medaug.figures.distributions import distributions
-from medaug.report.page import Figure, ReportPage, Section, Table, render
-from medaug.report.scrubbing import page_without_paths
-from medaug.report.sections import (
-    audits_section,
-    commands_of,
-    data_text,
-    downstream_section,
-    time_section,
-    training_section,
-)
-from medaug.report.verdicts import interval_text, rival_notes, verdict_of
-from medaug.report.viewing import SYNTHETIC_TEXT, look_section, run_cases
+from medaug.report.page import render
+from medaug.report.run_page import folds_page, run_page
+from medaug.report.translation_sections import audit_sections
 from medaug.runs.folder import RunDir
-from medaug.training.monitors import warnings_in
-from medaug.volumes import length_unit
+from medaug.stages.tasks import task_of
 
 
 def report(config: PipelineConfig, run: RunDir) -> bool:
     """Writes the page from what is in the run folder; always runs, it takes a second or two."""
-    evaluation, realism = Evaluation.of_run(run), read_json(run.audit / "realism.json")
-    assert evaluation is not None  # the stage before wrote it
-    summary = evaluation.tests[""]
-    page = ReportPage(
-        title=f"medaug: {config.name}",
-        subtitle=f"Does GAN augmentation help {summary.task} here?",
-        verdict=verdict_of(summary),
-        facts=_facts(config, run, summary),
-        sections=[
-            downstream_section(summary, cells_behind(summary, run), summary.task.capitalize(), losses=True),
-            _pictures(run),
-            *_look(run),
-            _realism(realism),
-            *audits_section(run),
-            *_anomaly(run),
-            training_section(run),
-            time_section(run),
-        ],
-        warnings=[*warnings_in(run.train), *rival_notes(summary), *_notes(realism, run)],
-        left_out=[(item["path"], item["reason"]) for item in read_json(run.datalist)["unreadable"]],
-        commands=commands_of(run),
-    )
-    render(page_without_paths(page, config, run), run.report)
+    task = task_of(config)
+    render(run_page(config, run, task.results(run), task.findings(run)), run.report)
     return True
 
 
-def _facts(config: PipelineConfig, run: RunDir, summary: Summary) -> list[tuple[str, str]]:
-    split, weights = read_json(run.split), read_json(run.weights / "model.json")
-    synthetic = read_json(run.synthetic / "datalist.json")
-    kinds = [record["kind"] for record in synthetic["training"]]
-    return [
-        ("Data", data_text(config)),
-        (
-            "Patients",
-            f"{len(split['train'])} to train, {len(split['validation'])} to validate, {len(split['test'])} to test",
-        ),
-        ("Scored on", f"{len(summary.patients)} {config.evaluation.patients} patients × {len(summary.seeds)} seeds"),
-        (
-            "Translator",
-            f"{weights['method']}, {config.translator.settings.get('content', 'default')} content, "
-            f"{weights['steps']} steps",
-        ),
-        ("Synthetic cases", f"{kinds.count('inserted')} inserted, {kinds.count('removed')} removed"),
-        *([("Quality gate", _gate_text(synthetic["gate"]))] if "gate" in synthetic else []),
-        ("Weights", weights["sha256"][:16]),
-        ("Split", split["hash"][:16]),
-        ("Made with", f"medaug {weights['medaug']}, {read_json(run.environment)['machine']}"),
-    ]
-
-
-def _gate_text(gate: dict[str, Any]) -> str:
-    if not gate["drawn"]:
-        return "nothing was inserted"
-    return (
-        f"{gate['accepted']} of {gate['drawn']} insertions accepted ({gate['accept_rate']:.0%}): a frozen segmenter's "
-        f"agreement of at least {gate['least']:g} (Dice around the lesions)"
-    )
-
-
-def _pictures(run: RunDir) -> Section:
-    path = run.audit / "pictures.png"
-    if not path.exists():
-        return Section("Pictures", "No held-out patient had a tumor to show beside an inserted one.")
-    figure = Figure(
-        "Held-out patients",
-        read_png(path),
-        "Patients the GAN never saw. Differences are in window units [-1, 1].",
-        "Slices with a real, an inserted and a removed tumor, and the differences",
-    )
-    return Section("Real, inserted, removed", figures=[figure])
-
-
-def _look(run: RunDir) -> list[Section]:
-    text = (
-        f"Held-out patients are those the GAN never saw, seen through its intensity window; {SYNTHETIC_TEXT} The label "
-        "of a held-out patient marks what was inserted, or what was there before."
-    )
-    return look_section(run_cases(run), text)
-
-
-def _realism(realism: dict[str, Any]) -> Section:
-    if "real" not in realism:
-        return Section("Realism", realism["note"])
-    unit = length_unit(realism)
-    rows = [
-        [
-            name.replace("_per_mm", f" per {unit}").replace("_mm", f" ({unit})").replace("_", " "),
-            *(f"{np.mean(realism[k][name]):.3f} ± {np.std(realism[k][name]):.3f}" for k in ("real", "inserted")),
-        ]
-        for name in realism["real"]
-    ]
-    text = realism.get("note", "")
-    if "probe" in realism:
-        p = realism["probe"]
-        text = (
-            f"A classifier that tries to tell real from inserted lesions reaches an AUC of {p['auc']:.2f} (95 % "
-            f"interval {p['low']:.2f} to {p['high']:.2f}) on patients it was not trained on: {p['n_real']} real and "
-            f"{p['n_synthetic']} inserted lesions of {p['n_patients']} patients. 0.5 would be chance. It looks most at "
-            f"{', '.join(p['top_features'])}."
-        )
-    if "z_consistency" in realism:
-        z = realism["z_consistency"]
-        text += (
-            f" Across slices, steps along z over steps in the plane are {z['synthetic']:.2f} in {z['n_synthetic']} "
-            f"inserted and {z['real']:.2f} in {z['n_real']} real tumors of whole volumes: {z['ratio']:.2f} times the "
-            "real ones (1: as continuous; more: slices flicker; less: smeared along z)."
-        )
-    table = Table(
-        "Lesions of held-out patients",
-        ["Measure (mean ± spread)", "real", "inserted"],
-        rows,
-        "Intensities in window units [-1, 1].",
-    )
-    figures = [
-        Figure(
-            title,
-            distributions(realism["real"][key], realism["inserted"][key], xlabel=label),
-            "",
-            f"{title} of real and inserted lesions",
-        )
-        for key, title, label in (
-            ("contrast", "Contrast", "lesion − surroundings"),
-            ("diameter_mm", "Size", f"diameter ({unit})"),
-        )
-        if realism["real"][key]
-    ]
-    return Section("Realism", text, [table], figures)
-
-
-def _anomaly(run: RunDir) -> list[Section]:
-    """What `medaug anomaly` found, if it was asked."""
-    path = run.anomaly / "summary.json"
-    if not path.exists():
-        return []
-    found = read_json(path)
-    rows = [[name.replace("_", " "), interval_text(Interval(**interval))] for name, interval in found["auc"].items()]
-    by_patient = [
-        [name, p["tumor_slices"], p["slices"] - p["tumor_slices"], p["score"], *p["auc"].values()]
-        for name, p in found["patients"].items()
-    ]
-    tables = [
-        Table("AUC of tumor against tumor-free slices", ["Score", "AUC"], rows, "The others are brightness alone."),
-        Table(
-            "Patients",
-            [
-                "Patient",
-                "Tumor slices",
-                "Tumor-free slices",
-                "Highest score",
-                *(f"AUC, {name}" for name in found["auc"]),
-            ],
-            by_patient,
-        ),
-    ]
-    figures = [
-        Figure(
-            "Scores and ROC curves",
-            read_png(run.anomaly / "roc.png"),
-            "Slices of held-out patients.",
-            "Histogram of anomaly scores of tumor and tumor-free slices, and ROC curves",
-        ),
-        Figure(
-            "Pseudo-healthy versions",
-            read_png(run.anomaly / "pictures.png"),
-            "Removal was not told where the tumor is. Tumor-free slices are those that scored highest.",
-            "Slices, their pseudo-healthy versions, the differences and the anomaly maps",
-        ),
-    ]
-    return [Section("Anomaly", f"{found['sentence']} Weights {found['settings']['weights'][:16]}.", tables, figures)]
-
-
-def _notes(realism: dict[str, Any], run: RunDir) -> list[str]:
-    notes = [realism["note"]] if "note" in realism and "real" in realism else []
-    prior = run.train / "prior.json"
-    left_out = read_json(prior)["left_out"] if prior.exists() else {}
-    return notes + [f"{count} training lesions are no reference: {reason}." for reason, count in left_out.items()]
+def report_folds(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> None:
+    """Writes the page of a run with folds, from what is in its folder and in theirs."""
+    results = task_of(config).results(run)
+    render(folds_page(config, run, folds, results, audit_sections(run)), run.report)

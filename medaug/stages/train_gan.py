@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
-from medaug.data.prepared import View, common_axes, common_spacing_mm, views_of
-from medaug.data.records import prepared_cases
+from medaug.data.prepared import View, common_axes, common_spacing_mm
 from medaug.errors import ConfigError
 from medaug.figures.previews import GanPreview, draw_latent_space
 from medaug.models.noise.dcgan import build_dcgan
 from medaug.models.noise.weights import save_gan
 from medaug.runs.folder import RunDir
-from medaug.runs.markers import data_print, essential
+from medaug.runs.markers import data_prints, essential
+from medaug.runs.prepared import Prepared
 from medaug.runs.provenance import content_of
 from medaug.runs.trained import run_training
 from medaug.training import fit
@@ -30,15 +30,14 @@ from medaug.volumes import length_unit
 def train_gan(config: PipelineConfig, run: RunDir) -> bool:
     """The stage; says whether it had anything to do."""
     sections = [essential(getattr(config, name)) for name in ("data", "split", "gan", "crop", "training")]
-    inputs = [sections, data_print(run.datalist), read_json(run.split)["hash"]]
+    inputs = [sections, *data_prints(run), read_json(run.split)["hash"]]
     return run_training(run, "train-gan", inputs, run.train_gan, lambda: _train(config, run), config.training)
 
 
 def _train(config: PipelineConfig, run: RunDir) -> None:
     gan = build_dcgan(config.gan, _size(config), config.data.domain("crops"), seed=config.training.seed)
     split = run.read_split()
-    entries = [entry for entry in prepared_cases(run.datalist) if entry["patient"] in split.train]
-    views = views_of(entries, run.prepared, config.data.spatial_dims)
+    views = Prepared(run.datalist).views(split.train, config.data.spatial_dims)
     spacing_mm = common_spacing_mm(views)
     fit(gan, _samples(config, run, views), config.training, run.train_gan, preview=GanPreview(run.train_gan))
     if is_helper(config.training):
@@ -46,7 +45,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     draw_latent_space(gan, run.train_gan)
     facts = {
         "spacing_mm": list(spacing_mm),
-        "length_unit": length_unit(*entries),
+        "length_unit": length_unit(*(view.case for view in views)),
         "training_patients": list(split.train),
         "split_hash": split.hash,
         "training_content": content_of(run, split),

@@ -6,7 +6,7 @@ import pytest
 from medaug.data.atomic import read_json
 from medaug.data.cache import open_array
 from medaug.experiment.failures import failures_path, read_failures
-from medaug.stages.evaluate import evaluated_cell
+from medaug.stages.tasks.insertion import evaluated_cell
 from medaug.volumes import Window
 
 

@@ -12,8 +12,9 @@ from medaug.data.cache import open_array
 from medaug.errors import DataError
 from medaug.experiment import downstream
 from medaug.runs.folder import RunDir
-from medaug.stages.evaluate import check_patients, evaluate
+from medaug.stages.evaluate import evaluate
 from medaug.stages.pipeline import run_pipeline
+from medaug.stages.tasks import task_of
 
 CLASSIFY = ("evaluation.task=classification", "evaluation.classifier_width=4", "evaluation.seeds=[0,1]")
 
@@ -85,9 +86,9 @@ def test_scans_that_are_tumor_throughout_are_refused_before_the_training(copy_of
         os.remove(copy_of_run.prepared / path)
         np.save(copy_of_run.prepared / path, label)
     with pytest.raises(DataError, match=r"0 without a tumor.*evaluation\.patch_size"):
-        check_patients(tiny_config(*CLASSIFY), copy_of_run)
-    check_patients(tiny_config(*CLASSIFY, "evaluation.patch_size=[8,8]"), copy_of_run)
-    check_patients(tiny_config(), copy_of_run)
+        task_of(tiny_config(*CLASSIFY)).check_prepared(copy_of_run)
+    task_of(tiny_config(*CLASSIFY, "evaluation.patch_size=[8,8]")).check_prepared(copy_of_run)
+    task_of(tiny_config()).check_prepared(copy_of_run)
 
 
 def test_patches_of_volumes_are_classified(volume_run, tiny_config, tmp_path):

@@ -13,9 +13,10 @@ from medaug.errors import DataError
 from medaug.experiment import downstream, edits
 from medaug.experiment.gate import accepted_cases
 from medaug.runs.folder import RunDir
-from medaug.stages import synthesize as stage
 from medaug.stages.evaluate import evaluate
 from medaug.stages.pipeline import run_pipeline
+from medaug.stages.synthesize import synthesize
+from medaug.stages.tasks import insertion_cases as stage
 
 GATED = "evaluation.arms=[standard, standard+gan-gated]"
 SYNTHESIS = (
@@ -46,7 +47,7 @@ def measured(tmp_path_factory, tiny_run, tiny_config, judges):
     with pytest.MonkeyPatch.context() as patch:
         train = stage.gate_of
         patch.setattr(stage, "gate_of", lambda *of: judges.append(train(*of)) or judges[-1])
-        stage.synthesize(tiny_config(*MEASURED), run)
+        synthesize(tiny_config(*MEASURED), run)
     return run
 
 
@@ -87,7 +88,7 @@ def test_a_gate_that_nobody_asked_for_measures_nothing(tiny_run):
 
 
 def test_measuring_changes_no_case_and_every_insertion_keeps_its_agreement(measured, copy_of_run, tiny_config):
-    stage.synthesize(tiny_config(*SYNTHESIS), copy_of_run)
+    synthesize(tiny_config(*SYNTHESIS), copy_of_run)
     for name in ("images/inserted-00003.nii.gz", "labels/inserted-00000.nii.gz"):
         assert (measured.synthetic / name).read_bytes() == (copy_of_run.synthetic / name).read_bytes()
     records = insertions(measured)
@@ -100,7 +101,7 @@ def test_measuring_changes_no_case_and_every_insertion_keeps_its_agreement(measu
 @pytest.mark.parametrize("spoil", [paints_nothing, paints_outside])
 def test_a_bad_generator_has_a_low_accept_rate(measured, trained, copy_of_run, tiny_config, generator, spoil):
     generator(spoil)
-    stage.synthesize(tiny_config(*MEASURED), copy_of_run)
+    synthesize(tiny_config(*MEASURED), copy_of_run)
     good, bad = (datalist(run)["gate"]["accept_rate"] for run in (measured, copy_of_run))
     assert good > 0.3 > 0.1 > bad
 
@@ -108,7 +109,7 @@ def test_a_bad_generator_has_a_low_accept_rate(measured, trained, copy_of_run, t
 def test_what_is_rejected_is_drawn_again(measured, trained, copy_of_run, tiny_config):
     least = float(np.median([record["agreement"] for record in insertions(measured)]))
     config = tiny_config(*MEASURED, f"synthesis.gate={least}", "synthesis.workers=1")
-    stage.synthesize(config, copy_of_run)
+    synthesize(config, copy_of_run)
     gated, gate = insertions(copy_of_run), datalist(copy_of_run)["gate"]
     assert len(gated) == 16 and all(record["agreement"] >= least for record in gated)
     assert gate["least"] == least and gate["accepted"] == 16 < gate["drawn"] == sum(r["draws"] for r in gated)
@@ -121,7 +122,7 @@ def test_what_is_rejected_is_drawn_again(measured, trained, copy_of_run, tiny_co
 def test_where_almost_everything_is_rejected_the_accept_rate_is_told(trained, copy_of_run, tiny_config, generator):
     generator(paints_nothing)
     with pytest.raises(DataError, match=r"50 draws of inserted-00000 .*accept rate of 0 in 50 \(0%\).*Lower synthesis"):
-        stage.synthesize(tiny_config(*MEASURED, "synthesis.gate=0.6"), copy_of_run)
+        synthesize(tiny_config(*MEASURED, "synthesis.gate=0.6"), copy_of_run)
     assert not list((copy_of_run.synthetic / "images").glob("*"))
 
 
@@ -162,5 +163,5 @@ def test_volumes_are_judged_too(volume_run, tiny_config, tmp_path):
     shutil.copytree(volume_run.root, run.root)
     volumes = ("data.spatial_dims=3", "crop.size=[16,16,12]", "evaluation.patch_size=[16,16,8]")
     few = ("synthesis.insertions=2", "synthesis.removals=0", "segmenter.updates=2", "segmenter.channels=[4,8]")
-    stage.synthesize(tiny_config(*volumes, *few, GATED), run)
+    synthesize(tiny_config(*volumes, *few, GATED), run)
     assert [0 <= record["agreement"] <= 1 for record in insertions(run)] == [True, True]

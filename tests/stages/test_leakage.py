@@ -18,9 +18,10 @@ from medaug.models.weights import load_weights
 from medaug.splits import PARTS
 from medaug.stages.anomaly import anomaly
 from medaug.stages.audit import audit
-from medaug.stages.evaluate import check_patients, evaluate
+from medaug.stages.evaluate import evaluate
 from medaug.stages.pipeline import run_pipeline
 from medaug.stages.synthesize import synthesize
+from medaug.stages.tasks import task_of
 from medaug.stages.train import train
 
 
@@ -208,7 +209,7 @@ def stages_with_foreign_weights(renamed, weights):
     yield "anomaly", lambda: anomaly(config(), run, weights)
     yield (
         "evaluate",
-        lambda: check_patients(config(f"evaluation.own_arms={json.dumps({'mine': own_arm(weights)})}"), run),
+        lambda: task_of(config(f"evaluation.own_arms={json.dumps({'mine': own_arm(weights)})}")).check_prepared(run),
     )
     yield "train", lambda: train(config(f"translator.warm_start={weights}"), run)
 
@@ -242,4 +243,4 @@ def test_older_weights_are_compared_by_name(renamed, tiny_run, tmp_path, edit_js
     run, config = renamed
     old = shutil.copytree(tiny_run.weights, tmp_path / "weights")
     edit_json(old / "model.json", lambda facts: facts.pop("training_content"))
-    check_patients(config(f"evaluation.own_arms={json.dumps({'mine': own_arm(old)})}"), run)
+    task_of(config(f"evaluation.own_arms={json.dumps({'mine': own_arm(old)})}")).check_prepared(run)

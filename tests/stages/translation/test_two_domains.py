@@ -21,6 +21,7 @@ from medaug.phantoms import phantoms
 from medaug.runs.folder import RunDir
 from medaug.stages import train as train_stage
 from medaug.stages.pipeline import run_pipeline
+from medaug.stages.tasks import translation
 from medaug.transforms import SynthesizeCT
 from medaug.volumes import Window
 
@@ -167,7 +168,7 @@ def test_tumors_are_balanced_by_the_labels_of_data_and_by_what_a_network_sees_in
 
     monkeypatch.setattr(train_stage, "fit", look)
     every_other = itertools.cycle([1.0, -1.0])
-    monkeypatch.setattr(train_stage, "domain_segmenter", lambda *_: lambda x: torch.full_like(x, next(every_other)))
+    monkeypatch.setattr(translation, "frozen_segmenter", lambda *_: lambda x: torch.full_like(x, next(every_other)))
     settings = [*TINY, "split.train=2", "data.sequence=flair", "target.sequence=t2", "pairing.tumor_share=0.5"]
     run_pipeline(load_config(None, settings, {"domain": "ct", "data.root": brats}), tmp_path / "run", until="train")
     a, b = seen["samples"].a, seen["samples"].b

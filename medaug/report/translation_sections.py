@@ -1,21 +1,76 @@
-"""The audit of a translation on the run's page: pictures, HU by tissue, contrast of labels, windows."""
+"""What the page of a translation between two kinds of image says: its scores, and what its audit found."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.data.opening import read_png
-from medaug.report.page import Figure, Section, Table
+from medaug.experiment.cells import cells_behind
+from medaug.experiment.records import Evaluation
+from medaug.report.page import Figure, Section, Table, Verdict
+from medaug.report.run_page import Findings, Results
+from medaug.report.sections import audits_section, downstream_section
+from medaug.report.verdicts import rival_notes, verdict_of
+from medaug.report.viewing import look_section, run_cases
 from medaug.runs.folder import RunDir
 from medaug.volumes import length_unit
 
+TITLES = {"source": "Tested on the source domain (in distribution)", "target": "Tested on the target domain"}
+QUESTIONS = {
+    "segmentation": "Does a translation to the target domain help a network that has labels in the source domain only?",
+    "translation": "How near are translated images to the real ones?",
+    "none": "A translation between two kinds of image",
+}
+NO_EVALUATION = Verdict("info", "Translated, not evaluated", "evaluation.task is none: look at the audit below.")
 WHOSE = {"source": "real source", "translated": "translated", "target": "real target"}
 LEVELS = {
     "blood_share": ("Enhanced blood, % of the body", 100.0, 2),
     "blood_hu": ("its median, HU", 1.0, 0),
     "soft_hu": ("Other soft tissue, median, HU", 1.0, 0),
 }
+
+
+def translation_results(run: RunDir) -> Results:
+    """The answer of the GAN arm on the target domain, or of the method against the best trivial translation."""
+    evaluation = Evaluation.of_run(run)
+    if evaluation is None:
+        return Results(NO_EVALUATION)
+    if summary := evaluation.tests.get(""):
+        section = downstream_section(summary, cells_behind(summary, run), "Translated and real")
+        pictures = run.evaluation / "pictures.png"
+        if pictures.exists():
+            figure = Figure(
+                "Held-out patients",
+                read_png(pictures),
+                "Of patients the method never saw.",
+                "Source, real target, translation, difference, and the trivial translation",
+            )
+            section.figures.append(figure)
+        return Results(verdict_of(summary), [section])
+    sections = [
+        downstream_section(found, cells_behind(found, run, test), TITLES[test], losses=test == "source")
+        for test, found in evaluation.tests.items()
+    ]
+    notes = [n for test, found in evaluation.tests.items() for n in rival_notes(found, f"On the {test} domain ")]
+    return Results(verdict_of(evaluation.tests["target"]), [*reversed(sections), *_lesions(evaluation)], notes)
+
+
+def translation_findings(config: PipelineConfig, run: RunDir) -> Findings:
+    """How it was made, and what it does to patients it never saw."""
+    weights = read_json(run.weights / "model.json")
+    facts = [
+        ("Domains", f"{weights['domain_a']['name']} to {weights['domain_b']['name']}"),
+        (
+            "Translator",
+            f"{weights['method']}, {weights['steps']} steps, "
+            f"{len(weights['paired_patients'])} patients used as registered pairs",
+        ),
+    ]
+    look = look_section(run_cases(run), "Patients the method never saw.")
+    sections = [*look, *audit_sections(run), *audits_section(run)]
+    return Findings(QUESTIONS[config.evaluation.task], facts, sections)
 
 
 def audit_sections(run: RunDir) -> list[Section]:
@@ -131,3 +186,22 @@ def _text(interval: dict[str, Any], digits: int = 1, *, scale: float = 1.0, sign
     form = f"{'+' if signed else ''}.{digits}f"
     mean, low, high = (None if interval[key] is None else interval[key] * scale for key in ("mean", "low", "high"))
     return f"{mean:{form}}" if low is None else f"{mean:{form}} ({low:{form}} to {high:{form}})"
+
+
+def _lesions(evaluation: Evaluation) -> list[Section]:
+    """Lesions that a translation loses or invents, as a network with labels of the target domain sees them."""
+    found = evaluation.lesions
+    if not found:
+        return []
+    rows: list[list[str | float]] = [
+        [kind, counts["lesions"], counts["lost"], counts["gained"], counts["scans"]] for kind, counts in found.items()
+    ]
+    table = Table(
+        "Lesions lost and gained",
+        ["Images", "Labelled", "Lost", "Gained", "Scans"],
+        rows,
+        "By the network of the arm target-labels, which learnt from real, labelled images of the target domain: on "
+        "real ones its own errors, on translated ones these and the translation's. All seeds together: each looked at "
+        "every scan.",
+    )
+    return [Section("Lesions", "", [table])]

@@ -19,10 +19,10 @@ from medaug.errors import ConfigError, DataError, LeakageError, RunError
 from medaug.exports.datasets import export_dataset
 from medaug.phantoms import phantoms
 from medaug.runs.folder import RunDir
-from medaug.stages.domains import evaluate_domains as stage
-from medaug.stages.domains.evaluate_domains import check_labels, evaluate_domains
-from medaug.stages.domains.translate import translate
+from medaug.stages.evaluate import evaluate
 from medaug.stages.pipeline import run_pipeline
+from medaug.stages.synthesize import Shard, synthesize, synthesize_shard
+from medaug.stages.tasks import across_domains, task_of
 from medaug.stages.train import train
 from medaug.transforms import TranslateDomain
 
@@ -127,24 +127,37 @@ def test_a_stopped_translation_goes_on_where_it_was(fold, of_fold):
     written = {path: (fold.synthetic / read_json(path)["image"]).stat().st_mtime_ns for path in kept}
     last.unlink()
     (fold.synthetic / "datalist.json").unlink()
-    fold.done("translate").rename(fold.root / "done" / "translate.begun.json")
-    assert translate(of_fold, fold)
+    fold.done("synthesize").rename(fold.root / "done" / "synthesize.begun.json")
+    assert synthesize(of_fold, fold)
     assert (fold.synthetic / "datalist.json").read_bytes() == before
     for path, time_ns in written.items():
         assert (fold.synthetic / read_json(path)["image"]).stat().st_mtime_ns == time_ns
+
+
+def test_shares_of_the_translations_are_those_of_one_process(fold, of_fold):
+    before = {path: path.read_bytes() for path in fold.synthetic.rglob("*.nii.gz")}
+    datalist = (fold.synthetic / "datalist.json").read_bytes()
+    shutil.rmtree(fold.synthetic)
+    fold.done("synthesize").unlink()
+    first = synthesize_shard(of_fold, fold, Shard(2, 2))
+    assert first.datalist is None and 0 < first.written < first.total
+    assert synthesize_shard(of_fold, fold, Shard(1, 2)).datalist is not None
+    assert (fold.synthetic / "datalist.json").read_bytes() == datalist
+    assert {path: path.read_bytes() for path in fold.synthetic.rglob("*.nii.gz")} == before
+    assert not synthesize(of_fold, fold)
 
 
 def test_a_run_stopped_in_its_last_fold_goes_on_there_and_pools_the_same(run, tmp_path):
     """And cells of arms that are no longer asked for are not pooled."""
     shutil.copytree(run.root, tmp_path / "copy")
     copy = RunDir(tmp_path / "copy")
-    copy.fold(1).done("evaluate_domains").rename(copy.fold(1).root / "done" / "evaluate_domains.begun.json")
+    copy.fold(1).done("evaluate").rename(copy.fold(1).root / "done" / "evaluate.begun.json")
     (copy.fold(1).evaluation / "cells" / "standard-seed0.json").unlink()
     (copy.evaluation / "cells" / "gone-seed7.json").write_text("{}")
     ran = []
     run_pipeline(config_of(), copy.root, on_stage=ran.append)
     assert [result.name for result in ran if result.ran] == [
-        "fold 0: report_domains", "fold 1: evaluate_domains", "fold 1: report_domains", "pool",
+        "fold 0: report", "fold 1: evaluate", "fold 1: report", "pool",
     ]  # fmt: skip
     assert cells(copy) == cells(run)
     assert (copy.evaluation / "summary.json").read_bytes() == (run.evaluation / "summary.json").read_bytes()
@@ -166,8 +179,8 @@ def test_labels_of_the_target_domain_reach_the_arm_target_labels_alone(run, fold
             path = fold.prepared_b / entry["arrays"]["label"]
             np.save(path, np.asfortranarray(2 - np.load(path)))
     forget_stage(fold, "train", fold.train)
-    forget_stage(fold, "evaluate_domains", fold.evaluation)
-    assert train(of_fold, fold) and evaluate_domains(of_fold, fold)
+    forget_stage(fold, "evaluate", fold.evaluation)
+    assert train(of_fold, fold) and evaluate(of_fold, fold)
     weights = "model.safetensors"
     assert (fold.weights / weights).read_bytes() == (run.fold(0).weights / weights).read_bytes()
     before, after = cells(run.fold(0)), cells(fold)
@@ -192,7 +205,7 @@ def test_every_arm_has_the_seeds_network_and_only_the_ceiling_reads_the_target(r
             (samples, config, seed))
     )  # fmt: skip
     synthetic = synthetic_cases(run.fold(0).synthetic / "datalist.json")
-    task = stage._tasks(config_of("split.fold=0"), run.fold(0), synthetic)["source"]
+    task = across_domains.downstream_of(config_of("split.fold=0"), run.fold(0), synthetic)["source"]
     for arm in ("none", *ARMS):
         task.trained(task.arms[arm], 5, lambda update, loss: None)
     calls = dict(zip(("none", *ARMS), seen["calls"], strict=True))
@@ -219,9 +232,9 @@ def test_training_labels_that_an_arm_needs_are_asked_for_before_the_training(fol
 
     edit_json(fold.datalist if side == "data" else fold.datalist_b, strip)
     with pytest.raises(DataError, match=words):
-        check_labels(of_fold, fold)
+        task_of(of_fold).check_prepared(fold)
     if side == "target":
-        check_labels(config_of("split.fold=0", "evaluation.arms=[standard, standard+gan-offline]"), fold)
+        task_of(config_of("split.fold=0", "evaluation.arms=[standard, standard+gan-offline]")).check_prepared(fold)
     else:
         with pytest.raises(DataError, match="translator.label_input reads it"):
             train(of_fold, fold)
@@ -235,17 +248,17 @@ def test_held_out_scans_without_a_label_are_named_and_too_few_are_refused(fold, 
 
     edit_json(fold.datalist_b, strip(tested[0]))
     with caplog.at_level(logging.WARNING):
-        check_labels(of_fold, fold)
+        task_of(of_fold).check_prepared(fold)
     assert "test set target: not scored, for want of a label" in caplog.text
     edit_json(fold.datalist_b, strip(*tested))
     with pytest.raises(DataError, match="test set target: found labels of 0 of the patients .* at least 2"):
-        check_labels(of_fold, fold)
+        task_of(of_fold).check_prepared(fold)
 
 
 def test_a_class_that_no_training_label_has_is_named(fold):
     wider = config_of("split.fold=0", "data.classes={liver: [1], kidney: [2], spleen: [9]}", "translator.label_input=3")
     with pytest.raises(DataError, match="no label of a training patient with spleen; .* check data.classes"):
-        check_labels(wider, fold)
+        task_of(wider).check_prepared(fold)
 
 
 def test_weights_that_read_labels_translate_no_scan_without_one(fold):
@@ -258,10 +271,10 @@ def test_weights_and_translations_of_held_out_patients_are_refused(fold, of_fold
     tested = read_json(fold.split)["test"][0]
     edit_json(fold.synthetic / "datalist.json", lambda made: made["training"][0]["parent"].update(patient=tested))
     with pytest.raises(LeakageError, match=tested):
-        evaluate_domains(of_fold, fold)
+        evaluate(of_fold, fold)
     edit_json(fold.weights / "model.json", lambda facts: facts["training_patients"].append(tested))
     with pytest.raises(LeakageError, match=tested):
-        translate(of_fold, fold)
+        synthesize(of_fold, fold)
 
 
 def test_an_edited_split_of_a_fold_is_refused(run, tmp_path, edit_json):

@@ -11,48 +11,37 @@ Held-out patients are looked at here and nowhere used for training.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from medaug.audits.audit_scans import Entry, Scan, averaged, held_out_entries, read_scan_of, spread, translated_scan
-from medaug.audits.measures.finding import Finding
+from medaug.audits.audit_scans import Entry, Scan, averaged, read_scan_of, spread, translated_scan
+from medaug.audits.translation_figures import contrasts_of, levels, shift_by_tissue, tiling_of
 from medaug.audits.translations import AUDITS, TranslationRun
 from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json
 from medaug.figures.pictures import Picture, picture_grid
-from medaug.models.weights import load_weights
 from medaug.progress import track
 from medaug.report.viewer import EncodedCase, Shown, ViewerCase, encode, write_cases
 from medaug.report.viewing import SHOWN, is_oriented
 from medaug.runs.folder import RunDir
-from medaug.runs.markers import data_print, essential, run_stage
-from medaug.stages.domains.audit_contrast import contrasts_of
-from medaug.stages.domains.audit_tiling import tiling_of
-from medaug.stages.domains.audit_tissues import figures_of, levels
+from medaug.runs.prepared import Prepared
 from medaug.transforms import TranslateDomain
 from medaug.volumes import length_unit, widest_slice
 
 PICTURES = 6
 TILED_SCANS = 3
+OF_WINDOWS = ("seams", "checkerboard")
+"""Audits of `medaug audit` that this one asks, too."""
 
 
-def audit_domains(config: PipelineConfig, run: RunDir) -> bool:
-    """The stage; says whether it had anything to do."""
-    weights, split = read_json(run.weights / "model.json"), read_json(run.split)
-    inputs = [
-        weights["sha256"],
-        split["hash"],
-        essential(config.audit),
-        *(data_print(path) for path in (run.datalist, run.datalist_b)),
-    ]
-    return run_stage(run, "audit_domains", inputs, [run.audit], lambda: _audit(config, run))
-
-
-def _audit(config: PipelineConfig, run: RunDir) -> None:
-    weights = load_weights(run.weights)
-    source, target = (held_out_entries(run, datalist) for datalist in (run.datalist, run.datalist_b))
+def audit_translations(config: PipelineConfig, run: RunDir) -> None:
+    """Writes `translation.json`, and the pictures of it."""
+    material, split = TranslationRun(config, run), run.read_split()
+    weights, held_out = material.weights, {*split.test, *split.validation}
+    source, target = (Prepared(path).by_patient(held_out) for path in (run.datalist, run.datalist_b))
     patients = _Patients(config, run, TranslateDomain(weights, "a2b"))
     with track("audit translations", len(source) + len(target)) as tracker:
         for patient, entries in source.items():
@@ -63,21 +52,40 @@ def _audit(config: PipelineConfig, run: RunDir) -> None:
             tracker.advance()
     patients.save_pictures()
     tiling = tiling_of(spread(source, TILED_SCANS), run.prepared, weights)
+    windows = [AUDITS[name](material)[0] for name in OF_WINDOWS if tiling]
     facts = {
         "patients": {"source": list(source), "target": list(target)},
         "length_unit": length_unit(*(entry for entries in [*source.values(), *target.values()] for entry in entries)),
         "tiling": tiling,
-        "audits": [asdict(finding) for finding in _audits_of_windows(config, run)] if tiling else [],
+        "audits": [asdict(finding) for finding in windows],
         "by_patient": patients.figures,
         "left_out": patients.left_out,
     }
     write_json(run.audit / "translation.json", facts | averaged(list(patients.figures.values())))
 
 
-def _audits_of_windows(config: PipelineConfig, run: RunDir) -> list[Finding]:
-    """As `medaug audit` answers them."""
-    material, names = TranslationRun(config, run), ("seams", "checkerboard")
-    return [AUDITS[name](material)[0] for name in names]
+def pool_translations(run: RunDir, folds: Sequence[RunDir]) -> None:
+    """Figures of the tested patients, each from the fold that tested it; windows and pictures stay in the folds."""
+    if not (folds[0].audit / "translation.json").exists():
+        return
+    by_patient: dict[str, Any] = {}
+    patients: dict[str, list[str]] = {"source": [], "target": []}
+    left_out: dict[str, str] = {}
+    audits = [read_json(fold.audit / "translation.json") for fold in folds]
+    for fold, audit in zip(folds, audits, strict=True):
+        tested = read_json(fold.split)["test"]
+        by_patient |= {patient: audit["by_patient"][patient] for patient in tested if patient in audit["by_patient"]}
+        left_out |= audit["left_out"]
+        for side, names in patients.items():
+            names += [patient for patient in audit["patients"][side] if patient in tested]
+    facts = {
+        "patients": patients,
+        "length_unit": length_unit(*audits),
+        "tiling": None,
+        "by_patient": by_patient,
+        "left_out": left_out,
+    }
+    write_json(run.audit / "translation.json", facts | averaged(list(by_patient.values())))
 
 
 class _Patients:
@@ -101,7 +109,8 @@ class _Patients:
             if len(self.rows) <= SHOWN:
                 self.cases.append(encode(self._case(entries[middle], sources[middle], fakes[middle])))
         if self.in_hu:
-            self._add(patient, figures_of(sources, fakes))
+            shift = shift_by_tissue(sources, fakes)
+            self._add(patient, {"shift": shift, "levels": {"source": levels(sources), "translated": levels(fakes)}})
         self._add_contrasts(patient, "source", sources)
         self._add_contrasts(patient, "translated", fakes)
 
@@ -123,13 +132,13 @@ class _Patients:
         names = (self.translate.source.name, f"translated to {self.translate.target.name}")
         before, after = (Shown(name, x.image, x.window) for name, x in zip(names, (source, fake), strict=True))
         return ViewerCase(
-            entry["case"],
+            entry.case,
             before,
             after,
-            np.asarray(entry["affine"]),
+            np.asarray(entry.affine),
             source.classes,
-            oriented=is_oriented(entry["image"]),
-            length_unit=length_unit(entry),
+            oriented=is_oriented(entry.image),
+            length_unit=entry.length_unit,
             comparable=self.translate.shares_unit,
             group="Held-out patients, translated",
             class_names=dict(enumerate(self.class_names, start=1)),

@@ -13,11 +13,11 @@ from medaug.evaluation.detection import lost_and_gained
 from medaug.experiment.downstream import Segmentation
 from medaug.experiment.records import Cell
 from medaug.runs.folder import RunDir
-from medaug.stages.domains import evaluate_domains as stage
-from medaug.stages.domains.evaluate_domains import evaluate_domains
-from medaug.stages.domains.report_domains import report_domains
-from medaug.stages.domains.translate import translate
+from medaug.stages.evaluate import evaluate
 from medaug.stages.pipeline import run_pipeline
+from medaug.stages.report import report
+from medaug.stages.synthesize import synthesize
+from medaug.stages.tasks import across_domains as stage
 from medaug.volumes import Window
 
 TINY = (
@@ -34,7 +34,7 @@ def material(tmp_path_factory) -> RunDir:
     """Trained and translated, not evaluated."""
     config = load_config(None, list(TINY), {"domain": "ct"})
     run = run_pipeline(config, tmp_path_factory.mktemp("lesions") / "run", until="train")
-    translate(config, run)
+    synthesize(config, run)
     return run
 
 
@@ -50,8 +50,8 @@ def evaluated(material, tmp_path):
         (run.root / "done").unlink()
         settings = [*TINY, f"evaluation.arms={arms}", f"evaluation.seeds={seeds}"]
         config = load_config(None, settings, {"domain": "ct"})
-        evaluate_domains(config, run)
-        report_domains(config, run)
+        evaluate(config, run)
+        report(config, run)
         return run, read_json(run.evaluation / "summary.json")
 
     return evaluated

@@ -11,6 +11,7 @@ import pytest
 
 from medaug.audits.audit_scans import Scan, averaged, read_scan_of
 from medaug.audits.findings import asked_audits
+from medaug.audits.translation_figures import contrasts_of
 from medaug.config.files import load_config
 from medaug.data.atomic import read_json, to_json
 from medaug.data.cache import open_array
@@ -18,11 +19,10 @@ from medaug.data.layouts import find_cases
 from medaug.errors import DataError
 from medaug.report.viewer import read_cases
 from medaug.runs.folder import RunDir
-from medaug.stages.domains import audit_domains as stage
-from medaug.stages.domains.audit_contrast import contrasts_of
-from medaug.stages.domains.audit_domains import audit_domains
-from medaug.stages.domains.report_domains import report_domains
+from medaug.stages import audit as stage
 from medaug.stages.pipeline import run_pipeline
+from medaug.stages.report import report
+from medaug.stages.tasks import translation_audit
 from medaug.volumes import Window
 
 DATA = Path(os.environ.get("MEDAUG_DATA", Path(__file__).parents[4] / "shared" / "data")) / "ct_contrast"
@@ -48,7 +48,7 @@ def trained(out, *settings):
 def ct(tmp_path_factory):
     """(config, run) between two phases of CT, trained for one step and audited."""
     config, run = trained(tmp_path_factory.mktemp("ct") / "run", *CT)
-    assert audit_domains(config, run)
+    assert stage.audit(config, run)
     return config, run
 
 
@@ -70,7 +70,7 @@ def real_target(entry, folder, translate):
 
 def audited(again) -> dict:
     config, run = again
-    audit_domains(config, run)
+    stage.audit(config, run)
     return read_json(run.audit / "translation.json")
 
 
@@ -89,7 +89,7 @@ def test_held_out_patients_are_audited_by_tissue_in_windows_and_by_their_labels(
     assert (run.audit / "pictures.png").read_bytes()[:4] == b"\x89PNG"
     (case, *_) = read_cases(run.audit / "viewer.json")
     assert case.facts["unit"] == "HU" and "kidneys" in [found["name"] for found in case.facts["classes"]]
-    assert not audit_domains(config, run)
+    assert not stage.audit(config, run)
 
 
 def test_windows_are_compared_with_the_whole_scan_and_audited_once(ct, tmp_path):
@@ -103,13 +103,13 @@ def test_windows_are_compared_with_the_whole_scan_and_audited_once(ct, tmp_path)
     tiling = found["tiling"]
     assert tiling["patch_size"] == [32, 32] and tiling["unit"] == "HU" and not tiling["left_out"]
     assert len(tiling["scans"]) == 2
-    for report in tiling["scans"].values():
-        assert report["drift"]["tiles"] > 4
-        assert report["difference"]["largest"] >= report["difference"]["mean"] > 0
+    for figures in tiling["scans"].values():
+        assert figures["drift"]["tiles"] > 4
+        assert figures["difference"]["largest"] >= figures["difference"]["mean"] > 0
 
 
 def test_the_shift_of_a_perfect_translation_is_that_of_the_phases(again, monkeypatch):
-    monkeypatch.setattr(stage, "translated_scan", real_target)
+    monkeypatch.setattr(translation_audit, "translated_scan", real_target)
     audit = audited(again)
     _, run = again
     blood, fat = audit["shift"]["enhanced blood"]["bias_hu"], audit["shift"]["fat"]["bias_hu"]
@@ -130,7 +130,9 @@ def test_the_shift_of_a_perfect_translation_is_that_of_the_phases(again, monkeyp
 
 
 def test_a_translation_that_changes_nothing_shifts_nothing(again, monkeypatch):
-    monkeypatch.setattr(stage, "translated_scan", lambda entry, folder, translate: read_scan_of(entry, folder))
+    monkeypatch.setattr(
+        translation_audit, "translated_scan", lambda entry, folder, translate: read_scan_of(entry, folder)
+    )
     audit = audited(again)
     assert all(errors["mae_hu"]["mean"] == 0 for errors in audit["shift"].values())
     assert audit["levels"]["translated"] == audit["levels"]["source"]
@@ -138,7 +140,7 @@ def test_a_translation_that_changes_nothing_shifts_nothing(again, monkeypatch):
 
 def test_the_page_shows_the_audit(ct):
     config, run = ct
-    report_domains(config, run)
+    report(config, run)
     page = run.report.read_text()
     for words in (
         "enhanced blood",
@@ -154,20 +156,20 @@ def test_mr_has_no_tissues_whole_images_no_windows_and_no_labels_no_contrast(tmp
     config, run = trained(tmp_path / "run", *MR)
     edit_json(run.datalist, lambda found: [entry["arrays"].pop("label", None) for entry in found["cases"]])
     edit_json(run.datalist_b, lambda found: [entry["arrays"].pop("label", None) for entry in found["cases"]])
-    audit_domains(config, run)
-    audit = read_json(run.audit / "translation.json")
-    assert audit["tiling"] is None and not {"shift", "levels", "contrast"} & set(audit)
-    report_domains(config, run)
+    stage.audit(config, run)
+    found = read_json(run.audit / "translation.json")
+    assert found["tiling"] is None and not {"shift", "levels", "contrast"} & set(found)
+    report(config, run)
     assert "Translations of patients never seen" in run.report.read_text()
 
 
 def test_voxels_too_large_for_blood_leave_its_class_out(tmp_path):
     large = [s for s in CT if "phantoms.s" not in s and "crop" not in s]
     config, run = trained(tmp_path / "run", *MR[:2], *large)
-    audit_domains(config, run)
-    audit = read_json(run.audit / "translation.json")
-    assert "fat" in audit["shift"] and "enhanced blood" not in audit["shift"]
-    assert set(audit["levels"]["source"]) == {"soft_hu"}
+    stage.audit(config, run)
+    found = read_json(run.audit / "translation.json")
+    assert "fat" in found["shift"] and "enhanced blood" not in found["shift"]
+    assert set(found["levels"]["source"]) == {"soft_hu"}
 
 
 def test_a_label_without_surroundings_is_named():

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -20,14 +19,14 @@ from torch import nn
 from medaug.audits.registered import translated_entry
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
-from medaug.data.prepared import View, views_of, without_labels
-from medaug.data.records import PreparedCase, prepared_cases
+from medaug.data.prepared import View
+from medaug.data.records import PreparedCase
 from medaug.data.synthetic import SyntheticCase, synthetic_cases
 from medaug.errors import DataError
 from medaug.evaluation.detection import lost_and_gained
 from medaug.evaluation.samples import ViewFolder, say_sample_size
-from medaug.experiment.arms import arms_of, check_arms, refuse_own_arms
-from medaug.experiment.cells import made_of, trained_cells
+from medaug.experiment.arms import arms_of, refuse_own_arms
+from medaug.experiment.cells import trained_cells
 from medaug.experiment.downstream import Segmentation
 from medaug.experiment.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.experiment.records import Cell
@@ -35,7 +34,7 @@ from medaug.experiment.summary import write_domain_summary
 from medaug.models.weights import load_weights
 from medaug.progress import track
 from medaug.runs.folder import RunDir
-from medaug.runs.markers import data_print, essential, fingerprint, run_stage
+from medaug.runs.prepared import Prepared
 from medaug.runs.provenance import refuse_known
 from medaug.transforms import TranslateDomain
 
@@ -44,32 +43,13 @@ logger = logging.getLogger(__name__)
 TESTS = ("source", "target")
 
 
-def evaluate_domains(config: PipelineConfig, run: RunDir) -> bool:
-    """The stage; says whether it had anything to do.
-
-    Raises:
-        DataError: if there are too few patients to score, or a test set has no labels.
-        LeakageError: if the synthetic cases or the weights were made from validation or test patients.
-    """
-    check_arms(config)
-    synthetic = synthetic_cases(run.synthetic / "datalist.json")
-    datalists = [data_print(path) for path in (run.datalist, run.datalist_b)]
-    inputs = [essential(config.evaluation), *datalists, fingerprint([case.to_json() for case in synthetic])]
-    source = made_of(config.evaluation, *inputs[1:])
-
-    def work() -> None:
-        _evaluate(config, run, synthetic, source)
-
-    return run_stage(run, "evaluate_domains", inputs, [run.evaluation], work, keep=True)
-
-
 def check_labels(config: PipelineConfig, run: RunDir) -> None:
     """Refuses data that cannot be trained or evaluated on: after the reading, not after an hour of training.
 
     Raises:
         DataError: naming the patients or the class without labels.
     """
-    task = _tasks(config, run, [])["source"]
+    task = downstream_of(config, run, [])["source"]
     say_sample_size([task.real, task.target_labelled], config.evaluation.patch_size)
     _check_classes(config, task.real, "data")
     arms = arms_of(config.evaluation)
@@ -78,11 +58,12 @@ def check_labels(config: PipelineConfig, run: RunDir) -> None:
         _check_classes(config, task.target_labelled, "target")
 
 
-def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[SyntheticCase], source: str) -> None:
-    split = run.read_split()
+def evaluate(config: PipelineConfig, run: RunDir, made_of: str) -> None:
+    """Trains the cells that are missing, and scores each network on both test sets."""
+    synthetic, split = synthetic_cases(run.synthetic / "datalist.json"), run.read_split()
     check_provenance(synthetic, split)
     refuse_known(read_json(run.weights / "model.json"), run, split, f"weights {run.weights}")
-    settings, tasks, arms = config.evaluation, _tasks(config, run, synthetic), arms_of(config.evaluation)
+    tasks, arms = downstream_of(config, run, synthetic), arms_of(config.evaluation)
 
     def cell(arm: str, seed: int) -> Cell:
         network, losses = tasks["source"].fitted(arm, arms[arm], seed)
@@ -90,7 +71,7 @@ def _evaluate(config: PipelineConfig, run: RunDir, synthetic: list[SyntheticCase
         lesions = _lesions(config, run, tasks, network) if arms[arm].target else {}
         return Cell(arm=arm, seed=seed, tests=tests, losses=losses, lesions=lesions)
 
-    write_domain_summary(run, trained_cells(run, settings, source, cell), tasks)
+    write_domain_summary(run, trained_cells(run, config.evaluation, made_of, cell), tasks)
 
 
 def _lesions(config: PipelineConfig, run: RunDir, tasks: dict[str, Segmentation], network: nn.Module) -> dict[str, Any]:
@@ -120,65 +101,44 @@ def _counts(
     with track("count lesions", len(entries)) as tracker:
         for entry in entries:
             prediction, truth = segmented(entry)
-            counts = by_patient.setdefault(entry["patient"], {"scans": 0, "lesions": 0, "lost": 0, "gained": 0})
+            counts = by_patient.setdefault(entry.patient, {"scans": 0, "lesions": 0, "lost": 0, "gained": 0})
             for name, count in ({"scans": 1} | lost_and_gained(prediction > 0, truth > 0)._asdict()).items():
                 counts[name] += count
             tracker.advance()
     return by_patient
 
 
-def _tasks(config: PipelineConfig, run: RunDir, synthetic: list[SyntheticCase]) -> dict[str, Segmentation]:
-    """By test set; they differ in nothing but the patients to score."""
+def downstream_of(config: PipelineConfig, run: RunDir, synthetic: list[SyntheticCase]) -> dict[str, Segmentation]:
+    """By test set; they differ in nothing but the patients to score. What is stored as an organ is the whole body."""
     split, dims = run.read_split(), config.data.spatial_dims
     refuse_own_arms(config.evaluation, run, split)
     held_out = held_out_patients(config.evaluation, split)
-    a, b = (
-        _Domain(prepared_cases(path), folder)
-        for path, folder in ((run.datalist, run.prepared), (run.datalist_b, run.prepared_b))
-    )
-    invented = synthetic_source(synthetic, run, dims, len(config.data.class_names), organs=False)
+    a, b = Prepared(run.datalist), Prepared(run.datalist_b)
     shared: dict[str, Any] = {
         "config": config,
-        "real": a.views(split.train, dims, labelled=True),
-        "synthetic": invented,
+        "real": ViewFolder(a.views(split.train, dims, labelled=True), a.folder, organs=False),
+        "synthetic": synthetic_source(synthetic, run, dims, len(config.data.class_names), organs=False),
         "counterparts": ViewFolder([], run.prepared),
-        "target": b.views(split.train, dims, labelled=False),
-        "target_labelled": b.views(split.train, dims, labelled=True),
+        "target": ViewFolder(b.views(split.train, dims, blind=True), b.folder, organs=False),
+        "target_labelled": ViewFolder(b.views(split.train, dims, labelled=True), b.folder, organs=False),
     }
     return {
-        name: Segmentation(**shared, entries=domain.labelled(held_out, f"test set {name}"), folder=domain.folder)
-        for name, domain in zip(TESTS, (a, b), strict=True)
+        test: Segmentation(**shared, entries=_labelled(domain, held_out, f"test set {test}"), folder=domain.folder)
+        for test, domain in zip(TESTS, (a, b), strict=True)
     }
 
 
-class _Domain(NamedTuple):
-    """The prepared cases of one domain."""
-
-    entries: list[PreparedCase]
-    folder: Path
-
-    def views(self, patients: Collection[str], spatial_dims: int, *, labelled: bool) -> ViewFolder:
-        """Views of the labelled cases of these patients, or of all of them without their labels.
-
-        What is stored of them as an organ is the whole body.
-        """
-        chosen = [e for e in self.entries if e["patient"] in patients]
-        chosen = [e for e in chosen if "label" in e["arrays"]] if labelled else without_labels(chosen)
-        return ViewFolder(views_of(chosen, self.folder, spatial_dims), self.folder, organs=False)
-
-    def labelled(self, patients: Collection[str], what: str) -> list[PreparedCase]:
-        """Of the patients to score, those cases that can be."""
-        chosen = [e for e in self.entries if e["patient"] in patients]
-        entries = [e for e in chosen if "label" in e["arrays"]]
-        if len(scored := {entry["patient"] for entry in entries}) < 2:
-            raise DataError(
-                f"evaluation, {what}: found labels of {len(scored)} of the patients {', '.join(patients)}; expected "
-                "labels of at least 2, to score against. Add them, or change split.seed."
-            )
-        if len(entries) < len(chosen):
-            names = ", ".join(e["case"] for e in chosen if "label" not in e["arrays"])
-            logger.warning("%s: not scored, for want of a label: %s", what, names)
-        return entries
+def _labelled(domain: Prepared, patients: Collection[str], what: str) -> list[PreparedCase]:
+    """Those cases of the patients to score that can be."""
+    entries = domain.of(patients, labelled=True)
+    if len(scored := {entry.patient for entry in entries}) < 2:
+        raise DataError(
+            f"evaluation, {what}: found labels of {len(scored)} of the patients {', '.join(patients)}; expected "
+            "labels of at least 2, to score against. Add them, or change split.seed."
+        )
+    if names := [case.case for case in domain.of(patients) if not case.labelled]:
+        logger.warning("%s: not scored, for want of a label: %s", what, ", ".join(names))
+    return entries
 
 
 def _check_classes(config: PipelineConfig, source: ViewFolder, key: str) -> None:

@@ -19,17 +19,18 @@ from medaug.data.layouts import find_cases
 from medaug.data.writers import ScanRecord, write_layout
 from medaug.errors import ConfigError, DataError, LeakageError
 from medaug.phantoms import phantoms
+from medaug.report.translation_sections import translation_results
 from medaug.report.viewer import read_cases
 from medaug.runs.folder import RunDir
 from medaug.splits import Split
-from medaug.stages.domains import score_translation as stage
-from medaug.stages.domains.report_domains import domain_verdict
-from medaug.stages.domains.score_translation import score_translation
+from medaug.stages.evaluate import evaluate
 from medaug.stages.pipeline import run_pipeline
+from medaug.stages.tasks import translation_scores as stage
 
 DATA = Path(os.environ.get("MEDAUG_DATA", Path(__file__).parents[4] / "shared" / "data")) / "mri_ct_pairs"
 TINY = (
-    "domain=ct", "data.phantoms.patients=6", "data.phantoms.shape=[32,32,7]", "data.phantoms.spacing_mm=[12,12,24]",
+    "domain=ct", "evaluation.task=translation", "data.phantoms.patients=6",
+    "data.phantoms.shape=[32,32,7]", "data.phantoms.spacing_mm=[12,12,24]",
     "split.train=3", "split.validation=0", "training.steps=1", "training.batch_size=1", "training.workers=0",
     "translator.width=4", "translator.depth=2", "translator.discriminator_width=4",
     "translator.discriminator_layers=1", "target.window_hu=[-1024, 600]",
@@ -47,7 +48,7 @@ def trained(out: Path, *settings: str, **options: object) -> tuple:
 def in_hu(tmp_path_factory):
     """(config, run): phantoms, MR to CT, scored."""
     config, run = trained(tmp_path_factory.mktemp("hu") / "run", "translator.type=pix2pix")
-    assert score_translation(config, run)
+    assert evaluate(config, run)
     return config, run
 
 
@@ -71,7 +72,7 @@ def in_grey(slices, tmp_path_factory):
     settings = ("data.window=[0,255]", "data.grid_size=[32,32]", "target.modality=CT", "translator.type=cyclegan")
     out = tmp_path_factory.mktemp("grey") / "run"
     config, run = trained(out, *settings, data__root=slices, data__sequence="MRI", target__sequence="CT")
-    assert score_translation(config, run)
+    assert evaluate(config, run)
     return config, run
 
 
@@ -113,7 +114,7 @@ def test_a_ct_in_hu_is_scored_in_hu_by_tissue_and_against_the_better_trivial_tra
 def test_one_trained_translator_is_too_few_for_a_verdict_and_its_card_and_page_name_both_arms(in_hu, tmp_path):
     _, run = in_hu
     rival = read_json(run.evaluation / "summary.json")["comparisons"][0]["reference"]
-    headline = domain_verdict(run).headline
+    headline = translation_results(run).verdict.headline
     assert headline.startswith(f"Too few seeds for a verdict: pix2pix against {rival}, Mean absolute error")
     assert headline.endswith(" HU")
     result = CliRunner().invoke(
@@ -123,7 +124,7 @@ def test_one_trained_translator_is_too_few_for_a_verdict_and_its_card_and_page_n
 
 
 def test_an_unchanged_run_is_not_scored_again(in_hu):
-    assert not score_translation(*in_hu)
+    assert not evaluate(*in_hu)
 
 
 def test_a_translation_near_the_truth_beats_the_trivial_ones(in_hu, tmp_path, monkeypatch):
@@ -138,7 +139,7 @@ def test_a_translation_near_the_truth_beats_the_trivial_ones(in_hu, tmp_path, mo
         return np.asarray(open_array(run.prepared_b, entries[view.entry["case"]]["arrays"]["image"])) + 1.0
 
     monkeypatch.setattr(stage, "translated", truth)
-    score_translation(config, copied)
+    evaluate(config, copied)
     summary = read_json(copied.evaluation / "summary.json")
     assert summary["arms"]["pix2pix"]["mae"]["mean"] == pytest.approx(1.0)
     assert summary["arms"]["pix2pix"]["ssim"]["mean"] > 0.999
@@ -155,7 +156,7 @@ def test_weights_made_from_a_patient_to_score_are_refused(in_hu, tmp_path, edit_
     leaked = read_json(run.split)["test"][0]
     edit_json(copied.weights / "model.json", lambda facts: facts["training_patients"].append(leaked))
     with pytest.raises(LeakageError, match=leaked):
-        score_translation(config, copied)
+        evaluate(config, copied)
 
 
 def test_eight_bit_slices_are_scored_in_grey_levels_without_tissues(in_grey):
@@ -192,7 +193,7 @@ def test_sequences_without_a_common_unit_are_scored_in_window_units(tmp_path):
     write_layout(records, tmp_path / "data", "brats")
     options = {"data__root": tmp_path / "data", "data__sequence": "flair", "target__sequence": "t2"}
     config, run = trained(tmp_path / "run", "split.train=2", "translator.type=cyclegan", **options)
-    score_translation(config, run)
+    evaluate(config, run)
     summary = read_json(run.evaluation / "summary.json")
     assert summary["unit"] == "window units" and summary["scale"] == [-1, 1]
     regression = summary["arms"]["regression"]
@@ -215,7 +216,7 @@ def test_patients_without_registered_images_are_named_and_too_few_are_refused(in
         lambda found: found.update(cases=[case for case in found["cases"] if case["patient"] != lost]),
     )
     with pytest.raises(DataError, match=rf"found 1 test patient.* expected at least 2.*{lost}"):
-        score_translation(config, copied)
+        evaluate(config, copied)
 
 
 @pytest.mark.parametrize(
@@ -230,11 +231,6 @@ def test_settings_that_do_not_fit_are_refused(settings, words):
     with pytest.raises(ConfigError) as error:
         load_config(None, [*(["domain=ct"] if "domain=tumor" not in settings else []), *settings])
     assert words in str(error.value)
-
-
-def test_a_run_of_tumors_has_no_translation_to_score(tmp_path):
-    with pytest.raises(ConfigError, match="domain ct"):
-        score_translation(load_config(None, []), RunDir(tmp_path))
 
 
 def test_the_pipeline_of_mr_and_ct_slices_fits_the_real_ones():

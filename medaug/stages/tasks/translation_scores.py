@@ -1,7 +1,7 @@
 """How near is a translated image to the real one? Held-out registered patients, against two trivial translations.
 
 Reads: `prepared/`, `prepared_b/`, `split.json`, `train/weights`. Writes `evaluation/`: `cells/<arm>-seed<k>.json`,
-`scores.csv`, `summary.json` (as the stage `evaluate` writes them), `pictures.png` and `viewer.json`. The arms are the
+`scores.csv`, `summary.json` `pictures.png` and `viewer.json`. The arms are the
 trained method, `mean` and, where training patients have registered pairs, `regression` (see `quality.baselines`).
 Metrics are those of `quality.similarity`, inside the real image's body; in HU the cells also hold errors by tissue.
 """
@@ -19,10 +19,10 @@ from medaug.audits.measures.hounsfield import bone_dice, tissue_errors
 from medaug.audits.measures.similarity import HOUNSFIELD, Pair, Scale, similarity
 from medaug.audits.registered import read_case, read_target, registered, scale_of, translated, whole_views
 from medaug.config import PipelineConfig
-from medaug.data.atomic import atomic_path, read_json, write_json
+from medaug.data.atomic import atomic_path
 from medaug.data.prepared import View
-from medaug.errors import ConfigError, DataError
-from medaug.experiment.cells import cell_path, cells_of
+from medaug.errors import DataError
+from medaug.experiment.cells import cell_path, cells_of, is_kept, keep_cell
 from medaug.experiment.records import Cell, TranslationFacts
 from medaug.experiment.summary import write_translation_summary
 from medaug.models.weights import load_weights
@@ -31,34 +31,16 @@ from medaug.report.translation import shown_range, translation_grid
 from medaug.report.viewer import EncodedCase, Shown, ViewerCase, encode, write_cases
 from medaug.report.viewing import SHOWN, is_oriented
 from medaug.runs.folder import RunDir
-from medaug.runs.markers import data_print, run_stage
 from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
 from medaug.transforms import TranslateDomain
-from medaug.volumes import Window, length_unit
+from medaug.volumes import Window
 
 PICTURES = 6
 MEAN, REGRESSION = "mean", "regression"
 Translation = Callable[[View, np.ndarray], np.ndarray]
 """A source's view and its image in [-1, 1] → its translation in the target's scale."""
 Scores = dict[str, dict[str, float]]
-
-
-def score_translation(config: PipelineConfig, run: RunDir) -> bool:
-    """The stage; says whether it had anything to do.
-
-    Raises:
-        ConfigError: if the run has no target domain.
-        DataError: if fewer than two of the patients to score have registered images in both domains.
-        LeakageError: if the weights were made from one of them.
-    """
-    if config.target is None:
-        raise ConfigError("only a translation between two kinds of image can be compared with real ones: domain ct")
-    facts, split = read_json(run.weights / "model.json"), run.read_split()
-    refuse_known(facts, run, split, f"weights {run.weights}")
-    datalists = [data_print(path) for path in (run.datalist, run.datalist_b)]
-    inputs = [config.evaluation.patients, facts["sha256"], split.hash, *datalists]
-    return run_stage(run, "score_translation", inputs, [run.evaluation], lambda: _score(config, run, split))
 
 
 @dataclass(frozen=True)
@@ -87,8 +69,15 @@ class _Held:
         return Pair(case.target, translation(views[0], case.source), case.body)
 
 
-def _score(config: PipelineConfig, run: RunDir, split: Split) -> None:
-    weights = load_weights(run.weights)
+def evaluate(config: PipelineConfig, run: RunDir, made_of: str) -> None:
+    """Scores the method and the trivial translations that are missing.
+
+    Raises:
+        DataError: if fewer than two of the patients to score have registered images in both domains.
+        LeakageError: if the weights were made from one of them.
+    """
+    weights, split = load_weights(run.weights), run.read_split()
+    refuse_known(weights.facts, run, split, f"weights {run.weights}")
     scale = scale_of(run, weights.translator.domain_b.window)
     wanted = split.test if config.evaluation.patients == "test" else split.validation
     found = registered(run, wanted)
@@ -99,16 +88,15 @@ def _score(config: PipelineConfig, run: RunDir, split: Split) -> None:
             f"target; expected at least 2 for an interval ({reasons}). Add patients, or register their images."
         )
     held = _Held(run, found.pairs, scale)
-    translate = TranslateDomain(weights, "a2b")
-    method = weights.translator.name
+    translate, method = TranslateDomain(weights, "a2b"), weights.translator.name
     trained_on = registered(run, split.train).pairs
     arms: dict[str, Translation] = {method: lambda view, source: translated(run, view, translate, scale)}
     arms |= _baselines(run, split, trained_on, scale)
     seed = config.training.seed
     for arm, translation in arms.items():
         cell = cell_path(run, arm, seed)
-        if not cell.exists():
-            write_json(cell, Cell(arm=arm, seed=seed, **held.score(arm, translation)).to_json())
+        if not is_kept(cell, made_of):
+            keep_cell(cell, made_of, Cell(arm=arm, seed=seed, **held.score(arm, translation)))
     facts = TranslationFacts(
         unit=scale.unit,
         scale=(scale.low, scale.high),
@@ -157,11 +145,11 @@ def _viewed(target: View, pair: Pair, scale: Scale) -> ViewerCase:
     window = Window(low, high, "HU" if scale == HOUNSFIELD else "au")
     real, made = Shown("real", pair.real, window), Shown("translated", pair.synthetic, window)
     return ViewerCase(
-        target.entry["case"],
+        target.case.case,
         real,
         made,
-        np.asarray(target.entry["affine"]),
-        oriented=is_oriented(target.entry["image"]),
+        np.asarray(target.case.affine),
+        oriented=is_oriented(target.case.image),
         group="Held-out patients, real and translated",
-        length_unit=length_unit(target.entry),
+        length_unit=target.case.length_unit,
     )

@@ -1,1 +1,0 @@
-"""Stages of a translation between two kinds of image (`domain: ct`)."""
