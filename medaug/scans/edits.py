@@ -25,7 +25,8 @@ from medaug.scans.opened import (
     write_beside,
 )
 from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
-from medaug.transforms.styles import check_styled, drawn_style, style_of
+from medaug.transforms.engine import drawn_style
+from medaug.transforms.styles import check_styled, style_of
 from medaug.volumes import as_meta, spacing_of, widest_slice
 
 COLUMNS = 5

@@ -5,7 +5,7 @@ Array transforms (`FindOrgan`, `InsertTumor`, `RandInsertTumor`, `GrowTumor`, `R
 MONAI names them.
 """
 
-from medaug.transforms.array import InsertTumor, RandInsertTumor, RandRemoveTumor, RemoveTumor
+from medaug.transforms.array import FindOrgan, InsertTumor, RandInsertTumor, RandRemoveTumor, RemoveTumor
 from medaug.transforms.dictionary import (
     FindOrganD,
     FindOrgand,
@@ -22,18 +22,12 @@ from medaug.transforms.dictionary import (
     RandRemoveTumorD,
     RandRemoveTumord,
     RandRemoveTumorDict,
-    RemoveTumorD,
-    RemoveTumord,
-    RemoveTumorDict,
-)
-from medaug.transforms.growth import GrowTumor
-from medaug.transforms.organ import FindOrgan
-from medaug.transforms.random_translation import RandTranslateDomain
-from medaug.transforms.translation import SynthesizeCT, TranslateDomain
-from medaug.transforms.translation_dictionary import (
     RandTranslateDomainD,
     RandTranslateDomaind,
     RandTranslateDomainDict,
+    RemoveTumorD,
+    RemoveTumord,
+    RemoveTumorDict,
     SynthesizeCTD,
     SynthesizeCTd,
     SynthesizeCTDict,
@@ -41,6 +35,9 @@ from medaug.transforms.translation_dictionary import (
     TranslateDomaind,
     TranslateDomainDict,
 )
+from medaug.transforms.growth import GrowTumor
+from medaug.transforms.random_translation import RandTranslateDomain
+from medaug.transforms.translation import SynthesizeCT, TranslateDomain
 
 __all__ = [
     "FindOrgan",

@@ -1,4 +1,4 @@
-"""Insert and remove tumors in single images (array transforms).
+"""Insert and remove tumors in single images, and find the organ for them (array transforms).
 
 Images are (1, X, Y) or (1, X, Y, Z) in any unit: each is windowed as the weights' domain says (percentiles for MR, HU
 for CT), or as `window` says. Results come back in the image's own unit and type. Voxels outside the label of an
@@ -16,15 +16,13 @@ from typing import Any, Generic
 
 import numpy as np
 from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
-from monai.transforms import RandomizableTransform
 
 from medaug.errors import DataError
-from medaug.lesions.drawing import Shape, draw_lesion, draw_level
-from medaug.lesions.prior import Lesion
-from medaug.lesions.reference import lesion_for_mask, sections
+from medaug.lesions.drawing import Shape
 from medaug.models.weights import Weights
 from medaug.transforms.base import (
     Bounds,
+    Seeded,
     Seen,
     TumorTransform,
     changed,
@@ -32,9 +30,10 @@ from medaug.transforms.base import (
     check_range,
     empty_label,
     unchanged,
+    with_dtype,
 )
-from medaug.transforms.editing import insert_lesion, insert_stack, remove_region, with_room
-from medaug.transforms.styles import Style, check_style, drawn_style
+from medaug.transforms.engine import Style, Wanted, paint, plan, plan_in, remove_region
+from medaug.transforms.styles import check_style
 from medaug.transforms.tumor_labels import TumorLabels
 from medaug.volumes import Window
 
@@ -105,33 +104,18 @@ class InsertTumor(TumorTransform):
         array, region = seen.array, seen.region(mask, "mask")
         if not region.any():
             raise DataError("the mask is empty; mark the voxels where the tumor shall be")
-        limits, window = self._limits(seen, window), self._window_in(seen, self.weights.translator.domain_a, window)
-        rng = np.random.RandomState(self.seed)
-        how: Any = {
-            "seed": int(rng.randint(2**31)),
-            "style": self.style or drawn_style(self.weights, rng),
-            "null": self.null,
-            "region": region,
-            "limits": limits,
-        }
-        if self.weights.translator.spatial_dims == array.ndim:
-            edit = insert_lesion(array, self._lesion(region, seen.spacing_mm), window, self.weights, **how)
-        else:
-            levels = np.flatnonzero(region.any(axis=(0, 1)))
-            stack = [(int(z), self._lesion(region[..., z], seen.spacing_mm[:2])) for z in levels]
-            edit = insert_stack(array, stack, window, self.weights, **how)
+        limits, window = self._limits(seen, window), self._window_in(seen, self.domain, window)
+        wanted = Wanted(style=self.style, null=self.null)
+        planned = plan_in(self.weights, region, seen.spacing_mm, self.seed, self.reference, wanted)
+        edit = paint(array, planned, window, self.weights, limits)
         value = self.tumors_in(label, seen)[1]
         edited = seen.image(edit.image)
         if not self.null and not changed(edited, img):
             raise unchanged(region, edit.mask)
         return edited, seen.label(edit.mask & (not self.null), empty_label(mask) if label is None else label, value)
 
-    def _lesion(self, region: np.ndarray, spacing_mm: tuple[float, ...]) -> Lesion:
-        rng = np.random.RandomState(self.seed)
-        return lesion_for_mask(self.prior, region, spacing_mm, rng, reference=self.reference)
 
-
-class RandInsertTumor(RandomizableTransform, TumorTransform):
+class RandInsertTumor(Seeded, TumorTransform):
     """With probability `prob`, inserts tumors drawn from the weights' lesion prior (sizes in mm, places in the organ).
 
     After a call, `lesions` says what was inserted, as a manifest keeps it (empty
@@ -162,7 +146,7 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
         null: bool = False,
         tumor_labels: TumorLabels | None = None,
     ):
-        RandomizableTransform.__init__(self, prob)
+        Seeded.__init__(self, prob)
         TumorTransform.__init__(self, weights, window, tumor_labels)
         check_null(null, self.weights)
         check_range("count", count, 0)
@@ -171,12 +155,6 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
         self.count, self.size_mm, self.shape, self.organ_margin_mm = count, size_mm, shape, organ_margin_mm
         self.style, self.null = check_style(style, self.weights), null
         self.lesions: list[dict[str, Any]] = []
-        self._seed = 0
-
-    def randomize(self, data: Any = None) -> None:
-        """Draws whether to insert, and one seed from which everything else follows."""
-        super().randomize(None)
-        self._seed = int(self.R.randint(2**31))
 
     def __call__(
         self,
@@ -207,51 +185,22 @@ class RandInsertTumor(RandomizableTransform, TumorTransform):
         window: Window | None = None,
     ) -> Insertion[NdarrayTensor]:
         """What was drawn last, in this image; arguments as of a call."""
-        seed, seen = self._seed, self._seen(img)
+        seen, rng = self._seen(img), np.random.RandomState(self._seed)
         edited, lesions = seen.array, list[dict[str, Any]]()
         before, value = seen.region(label, "label"), 1
         truth = before
-        if self._do_transform:
-            limits, window = (
-                self._limits(seen, window),
-                self._window_if_any(seen, self.weights.translator.domain_a, window),
-            )
-            if window is not None:
-                before, value = self.tumors_in(label, seen)
-                truth = before
-                allowed = self._allowed(organ, seen, window, self.organ_margin_mm)
-                edited, truth, lesions = self._drawn(seen, truth, allowed, window, limits, seed)
+        limits = self._limits(seen, window) if self._do_transform else None
+        if self._do_transform and (known := self._window_if_any(seen, self.domain, window)) is not None:
+            before, value = self.tumors_in(label, seen)
+            truth, allowed = before, self._allowed(organ, seen, known, self.organ_margin_mm)
+            wanted = Wanted(self.size_mm, self.shape, self.style, self.null)
+            for _ in range(rng.randint(self.count[0], self.count[1] + 1)):
+                planned = plan(self.weights, allowed, truth, rng, seen.spacing_mm, wanted)
+                if planned is not None:
+                    edit = paint(edited, planned, known, self.weights, limits)
+                    edited, truth = edit.image, truth | edit.mask
+                    lesions.append(planned.facts)
         return Insertion(seen.image(edited), seen.label(truth & ~before & (not self.null), label, value), lesions)
-
-    def _drawn(
-        self, seen: Seen, truth: np.ndarray, organ: np.ndarray, window: Window, limits: tuple[float, float], seed: int
-    ) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
-        """(image, all that is marked, what is new), turned."""
-        array, spacing_mm = seen.array, seen.spacing_mm
-        rng, lesions = np.random.RandomState(seed), []
-        dims, stacked = self.weights.translator.spatial_dims, self.weights.translator.spatial_dims < array.ndim
-        for _ in range(rng.randint(self.count[0], self.count[1] + 1)):
-            level = draw_level(organ, rng) if stacked else None
-            place = (organ, truth) if level is None else (organ[..., level], truth[..., level])
-            lesion = draw_lesion(
-                self.prior, *place, rng, spacing_mm=spacing_mm[:dims], size_mm=self.size_mm, shape=self.shape
-            )
-            if lesion is None:
-                continue
-            noise_seed = int(rng.randint(2**31))
-            own = drawn_style(self.weights, rng)  # also where one is given: what is drawn next stays the same
-            style = self.style or own
-            how: Any = {"seed": noise_seed, "style": style, "null": self.null, "limits": limits}
-            if level is None:
-                edit = insert_lesion(array, lesion, window, self.weights, **how)
-            else:
-                drawn = sections(lesion, array.shape[-1], level, spacing_mm[-1], flatness=rng.uniform(0.7, 1.1))
-                stack = with_room(drawn, level, organ, truth)
-                edit = insert_stack(array, stack, window, self.weights, **how)
-            array, truth = edit.image, truth | edit.mask
-            facts = ({"style": list(style)} if style else {}) | ({"null": True} if self.null else {})
-            lesions.append(lesion.provenance() | facts)
-        return array, truth, lesions
 
 
 class RemoveTumor(TumorTransform):
@@ -304,7 +253,7 @@ class RemoveTumor(TumorTransform):
         region = self._marked(mask, seen, is_label=is_label)
         if not region.any():
             return seen.image(seen.array), seen.label(region, mask)
-        known = self._window_in(seen, self.weights.translator.domain_a, window)
+        known = self._window_in(seen, self.domain, window)
         return self._removed(seen, mask, region, known, self._limits(seen, window), seed, strict=strict)
 
     def _removed(
@@ -318,15 +267,14 @@ class RemoveTumor(TumorTransform):
         *,
         strict: bool,
     ) -> tuple[NdarrayTensor, NdarrayOrTensor]:
-        array, spacing_mm = seen.array, seen.spacing_mm
-        edit = remove_region(array, region, window, self.weights, spacing_mm=spacing_mm, seed=seed, limits=limits)
+        edit = remove_region(seen.array, region, window, self.weights, seen.spacing_mm, seed, limits)
         image = seen.image(edit.image)
         if strict and not changed(image, seen.source):
             raise unchanged(region, edit.mask)
         return image, seen.healed(mask, region, edit.mask)
 
 
-class RandRemoveTumor(RandomizableTransform, RemoveTumor):
+class RandRemoveTumor(Seeded, RemoveTumor):
     """With probability `prob`, removes the marked tumor, with a drawn seed for the fill.
 
     Images that show background alone come back as they are, with their label, and are counted.
@@ -339,13 +287,8 @@ class RandRemoveTumor(RandomizableTransform, RemoveTumor):
         window: Bounds | None = None,
         tumor_labels: TumorLabels | None = None,
     ):
-        RandomizableTransform.__init__(self, prob)
+        Seeded.__init__(self, prob)
         RemoveTumor.__init__(self, weights, 0, window, tumor_labels)
-
-    def randomize(self, data: Any = None) -> None:
-        """Draws whether to remove, and the fill's seed."""
-        super().randomize(None)
-        self.seed = int(self.R.randint(2**31))
 
     def __call__(
         self, img: NdarrayTensor, mask: NdarrayOrTensor, randomize: bool = True
@@ -355,9 +298,42 @@ class RandRemoveTumor(RandomizableTransform, RemoveTumor):
             self.randomize()
         if not self._do_transform:
             return img, mask
-        seen, seed = self._seen(img), self.seed
+        seen, seed = self._seen(img), self._seed
         region = self._marked(mask, seen, is_label=True)
-        window = self._window_if_any(seen, self.weights.translator.domain_a, None) if region.any() else None
+        window = self._window_if_any(seen, self.domain, None) if region.any() else None
         if window is None:
             return img, mask
         return self._removed(seen, mask, region, window, self._limits(seen, None), seed, strict=False)
+
+
+class FindOrgan(TumorTransform):
+    """Where `RandInsertTumor` and `GrowTumor` put tumors if no organ is given: brain, head or body, within a margin.
+
+    Deterministic, so that `CacheDataset` keeps what it found: about half of the time of an insertion into a slice.
+
+    Args:
+        weights: a weights folder, or loaded `Weights`; they know how the image is windowed.
+        organ_margin_mm: what is found is shrunk by this.
+        window: (low, high) intensities mapped to [-1, 1]; None follows the weights' domain.
+    """
+
+    def __init__(
+        self, weights: str | Path | Weights, organ_margin_mm: float = ORGAN_MARGIN_MM, window: Bounds | None = None
+    ):
+        super().__init__(weights, window)
+        self.organ_margin_mm = organ_margin_mm
+
+    def __call__(self, img: NdarrayTensor) -> NdarrayTensor:
+        """The organ (1, *S), 0 and 1 as uint8, in the image's kind of container and on its grid."""
+        return self.found(img)[0]
+
+    def found(self, img: NdarrayTensor) -> tuple[NdarrayTensor, Window]:
+        """The organ, and the window that the image was seen in.
+
+        Raises:
+            DataError: for an image without contrast, or in another unit than the weights'.
+        """
+        seen = self._seen(img)
+        window = self._window_in(seen, self.domain, None)
+        organ = seen.turn.back(self._allowed(None, seen, window, self.organ_margin_mm))
+        return with_dtype(organ[None].astype(np.uint8), img, np.uint8), window

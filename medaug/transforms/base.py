@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
 
 import numpy as np
 import torch
-from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
 from monai.data import MetaTensor, get_track_meta
-from monai.transforms import MapTransform, Transform
+from monai.transforms import RandomizableTransform, Transform
 from monai.utils import convert_to_dst_type, convert_to_tensor
 from scipy import ndimage
 
@@ -23,7 +22,7 @@ from medaug.errors import ConfigError, DataError, NoContrastError, WeightsError
 from medaug.lesions.anatomy import find_organ
 from medaug.models.weights import Weights, load_weights
 from medaug.orientation import Turn, no_turn
-from medaug.transforms.editing import limits_of
+from medaug.transforms.engine import limits_of
 from medaug.transforms.tumor_labels import TumorLabels, checked_labels, new_value, tumor_values
 from medaug.volumes import Domain, Percentiles, Unit, Window, check_finite, check_modality, shows_nothing, spacing_of
 
@@ -143,6 +142,19 @@ class WeightsTransform(Transform):
         return window
 
 
+class Seeded(RandomizableTransform):
+    """Draws whether to act, and one seed from which everything else follows."""
+
+    def __init__(self, prob: float = 1.0):
+        super().__init__(prob)
+        self._seed = 0
+
+    def randomize(self, data: Any = None) -> None:
+        """Draws whether to act, and the seed."""
+        super().randomize(None)
+        self._seed = int(self.R.randint(2**31))
+
+
 class TumorTransform(WeightsTransform):
     """What those that insert and remove tumors have in common; `tumor_labels` as in `InsertTumor`."""
 
@@ -150,7 +162,8 @@ class TumorTransform(WeightsTransform):
         self, weights: str | Path | Weights, window: Bounds | None = None, tumor_labels: TumorLabels | None = None
     ):
         super().__init__(weights, window)
-        self.prior = self.weights.lesion_prior
+        _ = self.weights.lesion_prior
+        self.domain = self.weights.translator.domain_a
         self.tumor_labels = checked_labels(tumor_labels)
 
     def tumors_marked(self, img: NdarrayOrTensor, label: NdarrayOrTensor | None) -> np.ndarray:
@@ -181,7 +194,7 @@ class TumorTransform(WeightsTransform):
 
         A window that was given, here, to the transform or in the meta, is of the whole scan; the image may be a part.
         """
-        domain, array = self.weights.translator.domain_a, seen.array
+        domain, array = self.domain, seen.array
         known = given is not None or self.window is not None or self._noted(seen, domain) is not None
         return limits_of(array, self._window_in(seen, domain, given) if known else None)
 
@@ -211,29 +224,6 @@ def samples_left_alone() -> dict[str, int]:
     """How many samples of this process random transforms left as they were: nothing is to be seen in them."""
     with _counting:
         return dict(_left_alone)
-
-
-class OneImage(MapTransform):
-    """One image key: weights know one kind of image, and one label cannot hold for two."""
-
-    def __init__(self, keys: KeysCollection, allow_missing_keys: bool):
-        super().__init__(keys, allow_missing_keys)
-        if len(self.keys) != 1:
-            raise ConfigError(
-                f"found the keys {', '.join(map(str, self.keys))}; expected one image. Weights know one sequence: use "
-                "one transform, with its own weights, for each."
-            )
-
-
-def with_label(data: Mapping[Hashable, Any], transform: Any) -> dict[Hashable, Any]:
-    """A copy of a dict in which the transform's image has a label (`label_key`): an empty one where it had none.
-
-    So the samples of a batch have the same keys, whatever is drawn.
-    """
-    d = dict(data)
-    for key in transform.key_iterator(d):
-        d.setdefault(transform.label_key, empty_label(d[key]))
-    return d
 
 
 def with_window(img: NdarrayOrTensor, window: Window) -> NdarrayOrTensor:

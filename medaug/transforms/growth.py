@@ -9,18 +9,16 @@ from typing import Any, Generic
 
 import numpy as np
 from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
-from monai.transforms import RandomizableTransform
 from monai.transforms.utils_pytorch_numpy_unification import concatenate
 
 from medaug.lesions.geometry import equivalent_diameter_mm, volume_ml
 from medaug.lesions.growth import GrowthPlan, draw_growing
 from medaug.lesions.mass_effect import Displacement, MassEffect, displacement
-from medaug.lesions.prior import Lesion
 from medaug.models.weights import Weights
 from medaug.transforms.array import ORGAN_MARGIN_MM
-from medaug.transforms.base import Bounds, Seen, TumorTransform, like_source
-from medaug.transforms.editing import Edit, insert_lesion, insert_stack
-from medaug.transforms.styles import Style, check_style, drawn_style
+from medaug.transforms.base import Bounds, Seeded, Seen, TumorTransform, like_source
+from medaug.transforms.engine import Plan, Style, drawn_style, paint
+from medaug.transforms.styles import check_style
 from medaug.transforms.tumor_labels import TumorLabels
 from medaug.volumes import Window
 
@@ -35,7 +33,7 @@ class GrownStep(Generic[NdarrayTensor]):
     lesion: dict[str, Any]
 
 
-class GrowTumor(RandomizableTransform, TumorTransform):
+class GrowTumor(Seeded, TumorTransform):
     """Draws a lesion and shows it at growing sizes: one shape, place, reference texture, noise and style.
 
     Image and label get one channel a step, (steps, *S). Every step is made from the image that came in, never from the
@@ -74,19 +72,13 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         style: Style | None = None,
         tumor_labels: TumorLabels | None = None,
     ):
-        RandomizableTransform.__init__(self, 1.0)
+        Seeded.__init__(self)
         TumorTransform.__init__(self, weights, window, tumor_labels)
         self.plan = GrowthPlan(steps, start_mm, doubling_days, interval_days)
         self.effect = MassEffect(mass_effect, reach_mm)
         self.organ_margin_mm, self.style = organ_margin_mm, check_style(style, self.weights)
         self.series: list[dict[str, float]] = []
         self.lesion: dict[str, Any] = {}
-        self._seed = 0
-
-    def randomize(self, data: Any = None) -> None:
-        """Draws one seed from which everything else follows."""
-        super().randomize(None)
-        self._seed = int(self.R.randint(2**31))
 
     def __call__(
         self,
@@ -123,7 +115,7 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         seen, rng = self._seen(img), np.random.RandomState(self._seed)
         array, spacing_mm = seen.array, seen.spacing_mm
         limits = self._limits(seen, window)
-        window = self._window_if_any(seen, self.weights.translator.domain_a, window)
+        window = self._window_if_any(seen, self.domain, window)
         if window is None:
             occupied = seen.region(label, "label")
             kept = seen.label(np.zeros_like(occupied), label)
@@ -133,7 +125,7 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         occupied, value = self.tumors_in(label, seen)
         allowed = self._allowed(organ, seen, window, self.organ_margin_mm)
         diameters_mm = self.plan.diameters_mm
-        prior = self.prior
+        prior = self.weights.lesion_prior
         drawn = draw_growing(prior, diameters_mm[-1], allowed, occupied, rng, spacing_mm=spacing_mm)
         noise_seed = int(rng.randint(2**31))
         style = self.style or drawn_style(self.weights, rng)
@@ -141,18 +133,10 @@ class GrowTumor(RandomizableTransform, TumorTransform):
         lesion = drawn.lesion.provenance() | ({"style": list(style)} if style else {})
         for day, mask, diameter_mm in zip(self.plan.days, masks, diameters_mm, strict=True):
             moved = displacement(drawn.growth, drawn.growth.scale_of(diameter_mm), allowed, self.effect)
-            how: Any = {"seed": noise_seed, "style": style, "region": mask, "limits": limits}
-            edit = self._inserted(moved.image(array), drawn.at(mask, diameter_mm), window, how)
+            planned = Plan(drawn.at(mask, diameter_mm), noise_seed, style, mask)
+            edit = paint(moved.image(array), planned, window, self.weights, limits)
             truth = seen.label(edit.mask, None if label is None else _moved_label(seen, label, moved), value)
             yield GrownStep(seen.image(edit.image), truth, _measured(day, mask, spacing_mm), lesion)
-
-    def _inserted(
-        self, array: np.ndarray, parts: list[tuple[int | None, Lesion]], window: Window, how: dict[str, Any]
-    ) -> Edit:
-        sections = [(level, section) for level, section in parts if level is not None]
-        if not sections:
-            return insert_lesion(array, parts[0][1], window, self.weights, **how)
-        return insert_stack(array, sections, window, self.weights, **how)
 
 
 def _moved_label(seen: Seen, label: NdarrayOrTensor, moved: Displacement) -> NdarrayOrTensor:

@@ -13,10 +13,8 @@ import torch
 from medaug.errors import ConfigError, DataError, WeightsError
 from medaug.lesions.geometry import component_boxes
 from medaug.models.weights import Weights
-from medaug.transforms.editing import lesion_crop
+from medaug.transforms.engine import Style, lesion_crop
 from medaug.volumes import Window, widest_slice
-
-Style = Sequence[float]
 
 
 def check_style(style: Style | None, weights: Weights) -> tuple[float, ...] | None:
@@ -39,12 +37,6 @@ def fitting_style(style: Style, weights: Weights) -> tuple[float, ...]:
     if len(values) != length or not np.isfinite(values).all():
         raise ConfigError(f"style: found {len(values)} values; expected {length} finite numbers, about N(0, 1)")
     return values
-
-
-def drawn_style(weights: Weights, rng: np.random.RandomState) -> tuple[float, ...] | None:
-    """A style from the prior; None (and nothing drawn) where the method knows none."""
-    length = weights.translator.style_dim
-    return tuple(float(value) for value in rng.standard_normal(length)) if length else None
 
 
 @torch.inference_mode()

@@ -33,10 +33,9 @@ from medaug.lesions.anatomy import body_of
 from medaug.models.base import Direction, Translator
 from medaug.models.weights import Weights
 from medaug.transforms.base import Bounds, Seen, WeightsTransform, as_hu, check_translates, with_dtype
-from medaug.transforms.editing import PLATEAU
-from medaug.transforms.resampling import Resampling, resampling_for
-from medaug.transforms.styles import Style, fitting_style
-from medaug.transforms.windows import change_of
+from medaug.transforms.engine import PLATEAU, Style
+from medaug.transforms.styles import fitting_style
+from medaug.transforms.windows import Resampling, change_of, resampling_for
 from medaug.volumes import HU_OF_AIR, Domain, Unit, Window, padding_in
 
 logger = logging.getLogger(__name__)

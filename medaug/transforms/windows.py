@@ -1,4 +1,4 @@
-"""How plain translators see what is larger than they were trained on: windows in 3-D, slices of a volume in 2-D.
+"""How translators of whole images see a scan: in windows in 3-D, by slices in 2-D, on the grid that they know.
 
 What is joined is the change, not the image: where a translator changes nothing the scan keeps its bits, and windows
 blend with Gaussian weights (from MONAI). All windows and slices of a scan share one style, drawn from the seed, and
@@ -7,20 +7,27 @@ sums are kept on the CPU.
 
 2-D weights take a volume slice by slice; 2.5-D weights (`slices` above 1 among the weights' facts) take stacks of
 neighbouring slices and average what the overlapping stacks say of each.
+
+A scan of another voxel size than the weights learnt from is brought to their grid, and back to its own; slices of a
+volume are never resampled across. The field of view stays, in whole voxels (see `data.grid`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from monai.inferers import sliding_window_inference
 from torch import Tensor
 from torch.nn import functional
 
+from medaug.data.grid import resample_image
 from medaug.errors import DataError
 from medaug.models.base import Direction
 from medaug.models.weights import Weights
+from medaug.volumes import SPACING_TOLERANCE
 
 OVERLAP = 0.5
 WINDOWS_AT_ONCE = 4
@@ -130,3 +137,45 @@ class _Look:
             mask = labels[seen] if labels.shape[1] else None
             change[seen] = (self.translator.translate(x, self.direction, style=style, mask=mask) - x).to(change)
         return change
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """From a scan's grid to the weights' and back; sizes are those of the axes that the weights know.
+
+    Attributes:
+        from_mm, to_mm: voxel sizes.
+        own_size, grid_size: numbers of voxels.
+        weights_unit: "px" where the weights learnt from pictures without a voxel size.
+    """
+
+    from_mm: tuple[float, ...]
+    to_mm: tuple[float, ...]
+    own_size: tuple[int, ...]
+    grid_size: tuple[int, ...]
+    weights_unit: str = "mm"
+
+    def there(self, image: np.ndarray) -> np.ndarray:
+        """(X, Y[, Z]) of the scan's grid, on the weights' grid; float32."""
+        return resample_image(image, self.grid_size)
+
+    def back(self, image: np.ndarray) -> np.ndarray:
+        """The inverse, but for the detail that the coarser of the two grids cannot hold."""
+        return resample_image(image, self.own_size)
+
+    def __str__(self) -> str:
+        own, weights = (" × ".join(f"{s:.3g}" for s in size) for size in (self.from_mm, self.to_mm))
+        return f"voxels of {own} mm, the weights learnt from {weights} {self.weights_unit}"
+
+
+def resampling_for(
+    shape: tuple[int, ...], spacing_mm: Sequence[float], weights_mm: Sequence[float], weights_unit: str = "mm"
+) -> Resampling | None:
+    """What brings an image of this shape to the weights' voxel size; None where they agree to within a tenth."""
+    axes = len(weights_mm)
+    own = np.asarray(spacing_mm[:axes], dtype=np.float64)
+    ratio = own / np.asarray(weights_mm, dtype=np.float64)
+    if (np.abs(ratio - 1) <= SPACING_TOLERANCE).all():
+        return None
+    grid_size = tuple(max(1, round(n * r)) for n, r in zip(shape[:axes], ratio.tolist(), strict=True))
+    return Resampling(tuple(own.tolist()), tuple(weights_mm), tuple(shape[:axes]), grid_size, weights_unit)

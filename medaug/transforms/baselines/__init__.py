@@ -11,20 +11,18 @@ from typing import Any
 from monai.transforms import MapTransform
 
 from medaug.errors import ConfigError
-from medaug.transforms.baselines.base import Bank
-from medaug.transforms.baselines.histogram import (
+from medaug.transforms.baselines.appearance import (
     RandHistogramMatch,
     RandHistogramMatchD,
     RandHistogramMatchd,
     RandHistogramMatchDict,
-)
-from medaug.transforms.baselines.intensity import (
     RandStrongIntensity,
     RandStrongIntensityD,
     RandStrongIntensityd,
     RandStrongIntensityDict,
     random_convolutions,
 )
+from medaug.transforms.baselines.base import Bank
 from medaug.transforms.baselines.mixing import (
     RandCarveMix,
     RandCarveMixD,

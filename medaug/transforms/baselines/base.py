@@ -7,20 +7,19 @@ hold `organ`, (1, *S), too. Voxel sizes are those of MetaTensors; of what has no
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import convert_to_numpy
 
 from medaug.errors import ConfigError, DataError
-from medaug.transforms.base import left_alone, region_of, with_label
+from medaug.transforms.base import left_alone, region_of
+from medaug.transforms.twins import Data, RandTwin
 from medaug.volumes import Window, check_finite, shows_nothing, spacing_of
 
 Bank = Sequence[Mapping[str, Any]]
@@ -29,61 +28,17 @@ RANGE_MOST = 1.5
 """Interpolation and noise lead out of [-1, 1]; what lies farther out was never normalised."""
 
 
-class RandArrayTransform(Protocol):
-    """What its dictionary twin needs of a random array transform."""
-
-    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Any: ...
-
-    def randomize(self, data: Any = None) -> None: ...
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
-
-
-class _RandTwinD(RandomizableTransform, MapTransform):
-    """The dictionary twin of a random array transform: with probability `prob` one draw of it. See `_changed`.
-
-    Args:
-        transform: the array transform, which acts always.
-    """
-
-    def __init__(
-        self, keys: KeysCollection, transform: RandArrayTransform, prob: float, allow_missing_keys: bool = False
-    ):
-        MapTransform.__init__(self, keys, allow_missing_keys)
-        RandomizableTransform.__init__(self, prob)
-        self.transform = transform
-
-    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> _RandTwinD:
-        super().set_random_state(seed, state)
-        self.transform.set_random_state(seed, state)
-        return self
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = self._complete(data)
-        self.randomize(None)
-        if self._do_transform:
-            self.transform.randomize()
-            for key in self.key_iterator(d):
-                d |= self._changed(d, key)
-        return d
-
-    def _complete(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """A copy, with what every sample of a batch has to have."""
-        return dict(data)
-
-    @abstractmethod
-    def _changed(self, d: Mapping[Hashable, Any], key: Hashable) -> dict[Hashable, Any]:
-        """The entries that the transform, drawn already, changes for this key."""
-
-
-class RandAppearanceD(_RandTwinD):
+class RandAppearanceD(RandTwin):
     """The twin of a transform of images alone: all `keys` get the same draw."""
 
-    def _changed(self, d: Mapping[Hashable, Any], key: Hashable) -> dict[Hashable, Any]:
-        return {key: self.transform(d[key], randomize=False)}
+    def __init__(self, keys: KeysCollection, transform: Any, prob: float, allow_missing_keys: bool = False):
+        super().__init__(keys, transform, prob, allow_missing_keys, expected=None)
+
+    def _changed(self, d: Data, key: Hashable) -> dict[Hashable, Any]:
+        return {key: self.transform(d[key], **self.options)}
 
 
-class RandPasteD(_RandTwinD):
+class RandPasteD(RandTwin):
     """The twin of a transform of an image and its label: both change.
 
     Args:
@@ -96,23 +51,21 @@ class RandPasteD(_RandTwinD):
     def __init__(
         self,
         keys: KeysCollection,
-        transform: RandArrayTransform,
+        transform: Any,
         label_key: str,
         prob: float,
         organ_key: str | None = None,
         allow_missing_keys: bool = False,
     ):
-        super().__init__(keys, transform, prob, allow_missing_keys)
-        if len(self.keys) != 1:
-            raise ConfigError(f"found the keys {', '.join(map(str, self.keys))}; expected the one that the bank holds")
+        super().__init__(keys, transform, prob, allow_missing_keys, expected="the one that the bank holds")
         self.label_key, self.organ_key = label_key, organ_key
 
-    def _complete(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        return with_label(data, self)
+    def _complete(self, data: Data) -> dict[Hashable, Any]:
+        return self._with_label(data, self.label_key)
 
-    def _changed(self, d: Mapping[Hashable, Any], key: Hashable) -> dict[Hashable, Any]:
+    def _changed(self, d: Data, key: Hashable) -> dict[Hashable, Any]:
         organ = [d[self.organ_key]] if self.organ_key in d else []
-        image, label = self.transform(d[key], d[self.label_key], *organ, randomize=False)
+        image, label = self.transform(d[key], d[self.label_key], *organ, **self.options)
         return {key: image, self.label_key: label}
 
 

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
-from monai.transforms import RandomizableTransform
 from scipy import ndimage
 
 from medaug.errors import ConfigError, DataError
 from medaug.lesions.crops import CropBox, box_around, extract
-from medaug.transforms.base import like_source
+from medaug.transforms.base import Seeded, like_source
 from medaug.transforms.baselines.base import (
     Bank,
     Donor,
@@ -34,7 +32,7 @@ from medaug.transforms.baselines.base import (
 from medaug.volumes import SPACING_TOLERANCE
 
 
-class _RandMix(RandomizableTransform):
+class _RandMix(Seeded):
     """Draws a donor and a region, and takes the region from the donor. Subclasses give `_drawn`.
 
     Images that show background alone come back as they are, and are counted.
@@ -44,12 +42,6 @@ class _RandMix(RandomizableTransform):
         super().__init__(prob)
         check_items("bank", bank, "Give the training cases, each with an image and a label.")
         self.bank = bank
-        self._seed = 0
-
-    def randomize(self, data: Any = None) -> None:
-        """Draws whether to mix, and one seed from which everything else follows."""
-        super().randomize(None)
-        self._seed = int(self.R.randint(2**31))
 
     def __call__(
         self, img: NdarrayOrTensor, label: NdarrayOrTensor, randomize: bool = True

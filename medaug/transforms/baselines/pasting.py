@@ -12,7 +12,6 @@ import numpy as np
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.data import MetaTensor
-from monai.transforms import RandomizableTransform
 
 from medaug.errors import DataError
 from medaug.lesions.anatomy import find_organ
@@ -20,7 +19,7 @@ from medaug.lesions.drawing import draw_lesion
 from medaug.lesions.geometry import component_boxes
 from medaug.lesions.prior import MARGIN_VOXELS, LesionExample, LesionPrior
 from medaug.transforms.array import ORGAN_MARGIN_MM
-from medaug.transforms.base import like_source, marked_label, region_of
+from medaug.transforms.base import Seeded, like_source, marked_label, region_of
 from medaug.transforms.baselines.base import (
     RANGE,
     Bank,
@@ -33,13 +32,13 @@ from medaug.transforms.baselines.base import (
     leaves_alone,
     voxel_size_mm,
 )
-from medaug.transforms.editing import paste_lesion
+from medaug.transforms.engine import Plan, limits_of, paint
 
 ROOM = 1.8
 """A crop is so many times as wide as the largest lesion in it: it turns, and grows."""
 
 
-class RandCopyPasteTumor(RandomizableTransform):
+class RandCopyPasteTumor(Seeded):
     """With probability `prob`, pastes a lesion of another case into an image, and adds it to the label.
 
     The lesion is turned, flipped, scaled, bent, and its contrast varied; it lies in the organ and keeps clear of other
@@ -61,12 +60,6 @@ class RandCopyPasteTumor(RandomizableTransform):
         check_items("bank", bank, "Give the training cases, each with an image and a label.")
         self.bank, self.organ_margin_mm = bank, organ_margin_mm
         self.lesions: list[dict[str, Any]] = []
-        self._seed = 0
-
-    def randomize(self, data: Any = None) -> None:
-        """Draws whether to paste, and one seed from which everything else follows."""
-        super().randomize(None)
-        self._seed = int(self.R.randint(2**31))
 
     def __call__(
         self, img: NdarrayOrTensor, label: NdarrayOrTensor, organ: NdarrayOrTensor | None = None, randomize: bool = True
@@ -98,7 +91,7 @@ class RandCopyPasteTumor(RandomizableTransform):
         lesion = draw_lesion(prior, self._organ(image, allowed, spacing_mm), truth, rng, spacing_mm=spacing_mm)
         if lesion is None:
             return img, label
-        edit = paste_lesion(image, lesion, RANGE)
+        edit = paint(image, Plan([(None, lesion)]), RANGE, None, limits_of(image, RANGE))
         self.lesions = [lesion.provenance()]
         return like_source(edit.image, image, img), marked_label(edit.mask & ~truth, label, keep=True)
 

@@ -1,0 +1,362 @@
+"""The engine of insertion and removal: `plan` says where which lesion goes, `paint` lets the generator draw it there.
+
+Planning is seeded and cheap; painting cuts the crop, brings it to the weights' grid, translates it and puts the result
+back. Insertion, growth and, without a generator, copy-paste paint the same plans.
+
+Crops are cut in mm, axis by axis. What is put back has two edges, on the scan's own grid. An insertion ends at the
+label's edge and blends inward: the label is where the tumor is seen. A removal replaces the whole mask and reaches
+`REACH_VOXELS` of the weights' voxels (in mm) beyond it, for the tumor's blurred edge. A scan finer than the weights'
+grid keeps its own detail, up to what is noise there. Background keeps its bits, and nothing that is written leaves the
+range of the scan's own values. Arrays are float32 (X, Y[, Z]) in the scan's own unit.
+
+2-D weights edit a volume slice by slice, with the same noise in every slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from medaug.lesions.anatomy import find_foreground
+from medaug.lesions.crops import CropBox, box_in_mm, extract, resized, resized_mask
+from medaug.lesions.drawing import Shape, draw_lesion, draw_level, widened
+from medaug.lesions.geometry import component_boxes
+from medaug.lesions.prior import Lesion
+from medaug.lesions.reference import lesion_for_mask, match_surroundings, sections
+from medaug.models.base import Direction
+from medaug.models.insertion.compositing import composite, insertion_weight, removal_weight
+from medaug.models.weights import Weights
+from medaug.volumes import Window, measured_in
+
+MARGIN = 1.6
+"""A crop is at least this many times as wide as the region to remove."""
+INSIDE = 0.95
+"""A slice of a lesion is left out if less of it lies in the organ."""
+REACH_VOXELS = 3.0
+"""A removal changes nothing so far from its mask, in voxels of the weights' grid, or farther."""
+NOISE = 2.0
+"""Detail that the weights' grid cannot hold is kept up to so many standard deviations of what there is around."""
+NORMAL_QUARTER = 0.3186
+"""A quarter of normal noise is smaller than this part of its standard deviation; the largest are edges, not noise."""
+PLATEAU = 0.01
+"""A lowest value that so many of a scan's voxels have is padding."""
+LEAST_SHARE = 1e-3
+
+Limits = tuple[float, float]
+Style = Sequence[float]
+Parts = list[tuple[int | None, Lesion]]
+"""A lesion, or its section in each slice of a volume, with the slice's number."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One tumor to be.
+
+    Attributes:
+        parts: what is painted where.
+        seed, style: of the generator, the same in every slice.
+        region: (*S) bool, the tumor's exact voxels; None takes the lesion's own mask to the image's grid.
+        null: paste nothing: the generator gets the crop as it is, and the mask.
+        facts: what was drawn, as a manifest keeps it.
+    """
+
+    parts: Parts
+    seed: int = 0
+    style: Style | None = None
+    region: np.ndarray | None = None
+    null: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of tumors that are drawn: diameters (None: the training fold's), shapes, style, or nothing."""
+
+    size_mm: tuple[float, float] | None = None
+    shape: Shape = "bank"
+    style: Style | None = None
+    null: bool = False
+
+
+@dataclass(frozen=True)
+class Edit:
+    """The edited scan and where it was edited (bool): what an insertion labels, what a removal emptied."""
+
+    image: np.ndarray
+    mask: np.ndarray
+
+
+def plan(
+    weights: Weights,
+    organ: np.ndarray,
+    occupied: np.ndarray,
+    rng: np.random.RandomState,
+    spacing_mm: Sequence[float],
+    wanted: Wanted,
+) -> Plan | None:
+    """A lesion of the prior somewhere in `organ`, clear of `occupied` (both *S, bool); None where there is no room.
+
+    2-D weights get a stack of sections of one lesion, as far as it has room on either side of the drawn slice.
+    """
+    dims, level = weights.translator.spatial_dims, None
+    if dims < organ.ndim:
+        level = draw_level(organ, rng)
+    place = (organ, occupied) if level is None else (organ[..., level], occupied[..., level])
+    options: Any = {"spacing_mm": spacing_mm[:dims], "size_mm": wanted.size_mm, "shape": wanted.shape}
+    lesion = draw_lesion(weights.lesion_prior, *place, rng, **options)
+    if lesion is None:
+        return None
+    seed = int(rng.randint(2**31))
+    own = drawn_style(weights, rng)  # also where one is given: what is drawn next stays the same
+    style = wanted.style or own
+    parts: Parts = [(None, lesion)]
+    if level is not None:
+        stack = sections(lesion, organ.shape[-1], level, spacing_mm[-1], flatness=rng.uniform(0.7, 1.1))
+        parts = _with_room(stack, level, organ, occupied)
+    facts = ({"style": list(style)} if style else {}) | ({"null": True} if wanted.null else {})
+    return Plan(parts, seed, style, null=wanted.null, facts=lesion.provenance() | facts)
+
+
+def plan_in(
+    weights: Weights, region: np.ndarray, spacing_mm: Sequence[float], seed: int, reference: int | None, wanted: Wanted
+) -> Plan:
+    """A lesion that fills `region` (*S, bool) exactly; 2-D weights get one of like size in each of its slices."""
+
+    def filling(mask: np.ndarray) -> Lesion:
+        rng = np.random.RandomState(seed)
+        return lesion_for_mask(weights.lesion_prior, mask, spacing_mm[: mask.ndim], rng, reference=reference)
+
+    rng = np.random.RandomState(seed)
+    noise_seed, style = int(rng.randint(2**31)), wanted.style or drawn_style(weights, rng)
+    parts: Parts = (
+        [(None, filling(region))]
+        if weights.translator.spatial_dims == region.ndim
+        else [(int(z), filling(region[..., z])) for z in np.flatnonzero(region.any(axis=(0, 1)))]
+    )
+    return Plan(parts, noise_seed, style, region, wanted.null)
+
+
+def paint(
+    image: np.ndarray, planned: Plan, window: Window, weights: Weights | None, limits: Limits | None = None
+) -> Edit:
+    """Puts a planned tumor into an image (*S).
+
+    Args:
+        weights: without any the reference lesion is put there, matched to its surroundings and soft-edged, and no more.
+        limits: of the values that may be written; None are the image's own.
+    """
+    limits = limits or limits_of(image)
+    image, mask = image.copy(), np.zeros(image.shape, dtype=bool)
+    for level, lesion in planned.parts:
+        here = ... if level is None else (..., level)
+        canvas = Canvas(image[here], window, limits)
+        mask[here] = _painted(
+            canvas, lesion, planned, None if planned.region is None else planned.region[here], weights
+        )
+    return Edit(image, mask)
+
+
+def _painted(
+    canvas: Canvas, lesion: Lesion, planned: Plan, region: np.ndarray | None, weights: Weights | None
+) -> np.ndarray:
+    """Paints one lesion onto the canvas; where (*S, bool)."""
+    box = lesion.box
+    crop = canvas.crop(box, lesion.mask.shape)
+    start, target = (torch.from_numpy(a.astype(np.float32))[None, None] for a in (crop, lesion.mask))
+    if weights is None:
+        edited = composite(start, _texture(lesion, crop), insertion_weight(target))[0, 0].numpy()
+    else:
+        if weights.uses_references and not planned.null:
+            start = weights.translator.paste(start, _texture(lesion, crop), target)
+        edited = _translate(weights, start, "a2b", target, planned.seed, planned.style)
+    marked = resized_mask(lesion.mask, box.size) if region is None else extract(region, box, False)
+    marked &= canvas.editable(marked, box)
+    weight, soft = (
+        insertion_weight(torch.from_numpy(mask.astype(np.float32))[None, None])[0, 0].numpy()
+        for mask in (lesion.mask, marked)
+    )
+    canvas.put(crop, edited, weight, soft, box)
+    return _in_image(marked, box, canvas.image.shape)
+
+
+def _texture(lesion: Lesion, crop: np.ndarray) -> Tensor:
+    return torch.from_numpy(match_surroundings(lesion, crop))[None, None]
+
+
+def _with_room(stack: Iterable[tuple[int, Lesion]], level: int, organ: np.ndarray, occupied: np.ndarray) -> Parts:
+    """The slices on either side of `level` as far as the lesion has room there: in the organ, clear of other tumors."""
+    fitting = {}
+    for z, section in stack:
+        region = _in_image(resized_mask(section.mask, section.box.size), section.box, organ.shape[:-1])
+        blocked = widened(occupied[..., z])
+        inside = (region & organ[..., z]).sum() >= INSIDE * region.sum()
+        if z == level or (inside and region.any() and (blocked is None or not (region & blocked).any())):
+            fitting[z] = section
+    low = high = level
+    while low - 1 in fitting:
+        low -= 1
+    while high + 1 in fitting:
+        high += 1
+    return [(z, fitting[z]) for z in range(low, high + 1)]
+
+
+def remove_region(
+    image: np.ndarray,
+    mask: np.ndarray,
+    window: Window,
+    weights: Weights,
+    spacing_mm: Sequence[float],
+    seed: int,
+    limits: Limits | None = None,
+) -> Edit:
+    """Replaces each connected part of `mask` by what the translator takes for healthy tissue."""
+    limits = limits or limits_of(image)
+    image, replaced = image.copy(), mask.copy()
+    if weights.translator.spatial_dims < image.ndim:
+        for z in np.flatnonzero(mask.any(axis=(0, 1))):
+            edit = remove_region(image[..., z], mask[..., z], window, weights, spacing_mm[:2], seed, limits)
+            image[..., z], replaced[..., z] = edit.image, edit.mask
+        return Edit(image, replaced)
+    canvas, own_mm = Canvas(image, window, limits), weights.lesion_prior.spacing_mm
+    for part in component_boxes(mask):
+        crop, covered, box = lesion_crop(image, mask, window, weights, part, spacing_mm)
+        target = torch.from_numpy(covered.astype(np.float32))[None, None]
+        edited = _translate(weights, torch.from_numpy(crop)[None, None], "b2a", target, seed)
+        marked = extract(mask, box, False)
+        distance = ndimage.distance_transform_edt(~marked, sampling=np.divide(spacing_mm, own_mm))
+        weight = removal_weight(target)[0, 0].numpy()
+        soft = np.minimum(resized(weight, box.size), np.maximum(0, 1 - distance / REACH_VOXELS))
+        soft = np.where(marked, 1.0, soft) * canvas.editable(marked, box, beyond=True)
+        replaced &= ~_in_image(marked & (soft == 0), box, image.shape)
+        if (marked & (soft > 0)).any():
+            canvas.put(crop, edited, weight, soft, box)
+    return Edit(image, replaced)
+
+
+def lesion_crop(
+    image: np.ndarray,
+    mask: np.ndarray,
+    window: Window,
+    weights: Weights,
+    part: tuple[slice, ...],
+    spacing_mm: Sequence[float],
+) -> tuple[np.ndarray, np.ndarray, CropBox]:
+    """(crop in [-1, 1], every voxel that the mask touches) of the weights' crop size around `part`, and its box.
+
+    A region too large for the crop is looked at more coarsely.
+    """
+    prior = weights.lesion_prior
+    corner, extent = zip(*((axis.start, axis.stop - axis.start) for axis in part), strict=True)
+    box = box_in_mm(corner, extent, prior.crop_size, prior.spacing_mm, spacing_mm, room=MARGIN)
+    crop = Canvas(image, window).crop(box, prior.crop_size)
+    return crop, resized_mask(extract(mask, box, False), prior.crop_size, touched=True), box
+
+
+def limits_of(image: np.ndarray, window: Window | None = None) -> Limits:
+    """The least and largest value of a scan, padding apart.
+
+    Args:
+        window: of the whole scan that the image is a part of, where it is known: what it holds may be brighter.
+    """
+    measured = measured_in(image)
+    low, high = float(measured.min()), float(measured.max())
+    body = measured > low
+    if np.count_nonzero(body) < (1 - PLATEAU) * measured.size and body.any():
+        low = float(measured.min(where=body, initial=high))
+    return low, high if window is None or window.unit == "HU" else max(high, window.high)
+
+
+def drawn_style(weights: Weights, rng: np.random.RandomState) -> tuple[float, ...] | None:
+    """A style from the prior; None (and nothing drawn) where the method knows none."""
+    length = weights.translator.style_dim
+    return tuple(float(value) for value in rng.standard_normal(length)) if length else None
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """An image (*S) in the scan's unit that is edited in place, and what bounds that: its window and limits."""
+
+    image: np.ndarray
+    window: Window
+    limits: Limits = (-np.inf, np.inf)
+
+    def crop(self, box: CropBox, size: Sequence[int]) -> np.ndarray:
+        """What is in the box, on a grid of this size, in [-1, 1]."""
+        return resized(self.window.normalize(extract(self.image, box, self.window.low)), size)
+
+    def editable(self, marked: np.ndarray, box: CropBox, *, beyond: bool = False) -> np.ndarray:
+        """Where an edit of the box's voxels `marked` may change the image (bool, on the box): never in the padding.
+
+        Padding is what lies below the limits, but for holes that the body encloses in a slice.
+
+        Args:
+            beyond: also around what is marked, in the body.
+        """
+        image, floor = self.image, self.limits[0]
+        inside, part = box.overlap(image.shape)
+        planes, here = (image, inside) if image.ndim == 2 else (image[..., inside[2]], (*inside[:2], slice(None)))
+        low, allowed = image[inside] < floor, np.zeros(box.size, dtype=bool)
+        within = marked[part]
+        if (within & low).any():
+            in_plane = np.reshape(ndimage.generate_binary_structure(2, 1), (3, 3, 1)[: image.ndim])
+            within = within & (~low | ndimage.binary_fill_holes(planes >= floor, in_plane)[here])
+        if beyond:
+            within = within | (find_foreground(self.window.normalize(planes))[here] & ~low & ~marked[part])
+        allowed[part] = within
+        return allowed
+
+    def put(self, crop: np.ndarray, edited: np.ndarray, weight: np.ndarray, soft: np.ndarray, box: CropBox) -> None:
+        """Puts an edited crop into the image.
+
+        Between the grids goes what the translator wants, free of the crop's own soft edge, `weight` (*crop): so nothing
+        of the coarser grid's edge is seen on the finer. Where it wants no change the image keeps its bits.
+
+        Args:
+            crop, edited: (*crop) in [-1, 1].
+            soft: (*box) how much of each voxel of the image is replaced, 0 to 1.
+        """
+        window, limits = self.window, self.limits
+        inside, part = box.overlap(self.image.shape)
+        soft, scan = soft[part], self.image[inside]
+        if not soft.any():
+            return
+        share = resized(weight, box.size)[part]
+        known = share > LEAST_SHARE
+        change = resized(edited - crop, box.size)[part] / np.where(known, share, 1)
+        if (~known & (soft > 0)).any():  # parts of the lesion that are thinner than a voxel of the weights
+            nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+            change = change[tuple(nearest)]
+        seen = resized(crop, box.size)[part]
+        around = (soft == 0) & (scan > limits[0])
+        detail = scan - window.denormalize(seen)
+        noise = NOISE * float(np.percentile(np.abs(detail[around]), 25)) / NORMAL_QUARTER if around.any() else 0.0
+        detail = np.clip(detail - detail[soft > 0].mean(), -noise, noise)
+        target = np.clip(window.denormalize(seen + change) + detail, *limits)
+        blended = np.clip(scan + soft * (target - scan), *limits)  # rounding apart, they are within the limits
+        scan[...] = np.where((soft > 0) & (change != 0), blended, scan)
+
+
+@torch.inference_mode()
+def _translate(
+    weights: Weights, x: Tensor, direction: Direction, mask: Tensor, seed: int, style: Sequence[float] | None = None
+) -> np.ndarray:
+    generator = torch.Generator().manual_seed(seed)
+    device = next(weights.translator.parameters()).device
+    code = None if style is None else torch.tensor([list(style)], dtype=torch.float32, device=device)
+    edited = weights.translator.translate(
+        x.to(device), direction, mask=mask.to(device), style=code, generator=generator
+    )
+    return edited.cpu()[0, 0].numpy()
+
+
+def _in_image(mask: np.ndarray, box: CropBox, shape: tuple[int, ...]) -> np.ndarray:
+    region = np.zeros(shape, dtype=bool)
+    inside, part = box.overlap(shape)
+    region[inside] = mask[part]
+    return region
