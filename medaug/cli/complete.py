@@ -8,7 +8,7 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 METHODS = ("cyclegan", "munit", "pix2pix", "unit")
-"""Those of `translators.TRANSLATORS`, which would import torch; a test compares the two."""
+"""Those of `models.methods.TRANSLATORS`, which would import torch; a test compares the two."""
 
 
 def models(incomplete: str) -> list[str]:
@@ -25,7 +25,7 @@ def layouts(incomplete: str) -> list[tuple[str, str]]:
 
 
 def written_layouts(incomplete: str) -> list[str]:
-    """Layouts that `medaug phantoms` writes; `io.writers.WRITERS` would import torch, a test compares the two."""
+    """Layouts that `medaug phantoms` writes; `data.writers.WRITERS` would import torch, a test compares the two."""
     return [name for name in ("brats", "datalist", "images-labels", "kaggle-lgg", "msd") if name.startswith(incomplete)]
 
 
@@ -49,13 +49,9 @@ def settings(incomplete: str) -> list[tuple[str, str]]:
 def _fields(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys of all values of a settings model, sections inside."""
     for name, field in model.model_fields.items():
-        section = next((kind for kind in _optional(field.annotation) if hasattr(kind, "model_fields")), None)
+        kinds = get_args(field.annotation) if get_origin(field.annotation) in (UnionType, Union) else [field.annotation]
+        section = next((kind for kind in kinds if hasattr(kind, "model_fields")), None)
         if section is None:
             yield f"{prefix}{name}", field.get_default(call_default_factory=True)
         else:
             yield from _fields(section, f"{prefix}{name}.")
-
-
-def _optional(annotation: Any) -> tuple[Any, ...]:
-    """The types of `X | None`; any other type alone."""
-    return get_args(annotation) if get_origin(annotation) in (UnionType, Union) else (annotation,)

@@ -1,7 +1,7 @@
 """Class-labelled crops of a trained GAN from noise: NIfTI files, and a datalist that says where each comes from.
 
 A crop depends on the weights, its class and its own seed alone: any one can be made again by
-`generation.latent.sample`. Values are HU for CT; for MR, which has no absolute unit, the window's [-1, 1].
+`models.noise.latent.sample`. Values are HU for CT; for MR, which has no absolute unit, the window's [-1, 1].
 """
 
 from __future__ import annotations
