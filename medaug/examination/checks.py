@@ -46,8 +46,8 @@ def refusals_of(survey: Survey, data: DataConfig, section: str, *, tumors: bool)
     Args:
         tumors: only labelled cases are read.
     """
-    labels = {case["case"]: case["label"] for case in survey.cases}
-    kept = {case["image"] for case in survey.cases if case["label"] is not None} | set(labels.values())
+    labels = {case.case: case.label for case in survey.cases}
+    kept = {case.image for case in survey.cases if case.label is not None} | set(labels.values())
     needs_window = not survey.looks_like_hu and data.window is None
     found = [
         refusal
@@ -160,7 +160,7 @@ def _layout(survey: Survey) -> Check:
 
 def _names(survey: Survey) -> Check:
     """Whose scans they are."""
-    patients, scans = ({case[key] for case in survey.cases} for key in ("patient", "scan"))
+    patients, scans = {case.patient for case in survey.cases}, {case.scan for case in survey.cases}
     if doubts := doubts_of(patients, stated=survey.patient_regex is not None):
         return Check("names", "warn", f"{'; '.join(doubts)}. If they are of one patient, {REMEDY}")
     return Check("names", "pass", f"{len(scans)} scan(s) of {len(patients)} patient(s)")
@@ -234,7 +234,7 @@ def _orientation(survey: Survey) -> Check:
 
 
 def _labels(survey: Survey) -> Check:
-    missing = [case["case"] for case in survey.cases if case["label"] is None]
+    missing = [case.case for case in survey.cases if case.label is None]
     if not survey.is_for_tumors:
         others = [name for name in survey.sequences if name != survey.sequence]
         here = f", here with `--target-sequence {others[0]}`" if others else ""

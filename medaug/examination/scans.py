@@ -96,7 +96,7 @@ def look_at(
     """
     scans: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
-        scans[case["scan"]].append(case)
+        scans[case.scan].append(case)
     facts: list[ScanFacts] = []
     refused: list[Refusal] = []
     for members in scans.values():
@@ -107,7 +107,7 @@ def look_at(
             decoded += [] if found is None else [(case, found)]
             on_case()
         if decoded:  # the slices of one scan share a window
-            path, voxels = decoded[0][0]["image"], [found.image.reshape(-1) for _, found in decoded]
+            path, voxels = decoded[0][0].image, [found.image.reshape(-1) for _, found in decoded]
             try:
                 Percentiles().window_of(voxels[0] if len(voxels) == 1 else np.concatenate(voxels), path)
             except DataError as error:
@@ -118,13 +118,13 @@ def look_at(
 
 def _read(case: Case, tumor_labels: tuple[int, ...] | None) -> tuple[Decoded | None, list[Refusal]]:
     """The decoded case; a label is looked at too where its image is refused."""
-    label = case["label"]
+    label = case.label
     try:
         return decode(case, Options(spatial_dims=2, tumor_labels=tumor_labels)), []
     except MedaugError as error:
         if label is not None and str(error).startswith(f"{label}:"):
             return None, [Refusal(label, str(error))]
-        refusals = [Refusal(case["image"], str(error))]
+        refusals = [Refusal(case.image, str(error))]
     if label is not None:
         try:
             read_label(label)
@@ -141,9 +141,9 @@ def _facts(case: Case, found: Decoded) -> ScanFacts:
     picks = [np.linspace(0, size - 1, wanted).astype(int) for size, wanted in zip(image.shape, THUMBNAIL, strict=False)]
     small = image[np.ix_(*picks)].astype(np.float32).reshape(-1)
     return ScanFacts(
-        case=case["case"],
-        patient=case["patient"],
-        image=case["image"],
+        case=case.case,
+        patient=case.patient,
+        image=case.image,
         shape=image.shape,
         spacing_mm=None if unknown else spacing_mm,
         orientation=None if unknown or image.ndim == 2 else found.facts["source_axes"],

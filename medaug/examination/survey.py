@@ -189,7 +189,7 @@ class Survey:
     @property
     def is_for_tumors(self) -> bool:
         """Whether there are labels to learn from, or there should be; else it is one side of a translation."""
-        return self.layout in WITH_LABELS or any(case["label"] is not None for case in self.cases)
+        return self.layout in WITH_LABELS or any(case.label is not None for case in self.cases)
 
     @property
     def labelled(self) -> list[ScanFacts]:
@@ -210,7 +210,7 @@ class Survey:
     def summary(self) -> DataSummary:
         """The figures over all readable cases."""
         facts, root = self.facts, self.root.resolve()
-        of_patients = Counter(case["patient"] for case in self.cases)
+        of_patients = Counter(case.patient for case in self.cases)
         middle = np.median([fact.percentiles for fact in facts] or [(0.0, 0.0, 0.0)], axis=0).tolist()
         return DataSummary(
             root=str(self.root),
@@ -220,11 +220,11 @@ class Survey:
             sequence=self.sequence,
             sequences=self.sequences,
             cases=len(self.cases),
-            linked=sum(not Path(case["image"]).resolve().is_relative_to(root) for case in self.cases),
+            linked=sum(not Path(case.image).resolve().is_relative_to(root) for case in self.cases),
             read=len(facts),
             patients=len(of_patients),
             cases_per_patient=Spread.of(list(of_patients.values())),
-            labelled=sum(case["label"] is not None for case in self.cases),
+            labelled=sum(case.label is not None for case in self.cases),
             shapes=grouped(facts, [by_text(fact.shape) for fact in facts]),
             spacings_mm=grouped(facts, [spacing_text(fact) for fact in facts]),
             orientations=grouped(facts, [fact.orientation or "not stored" for fact in facts]),
@@ -264,7 +264,7 @@ def survey_of(
         found = find_cases(root, layout=layout, sequence=sequence, patient_regex=patient_regex)
     name = recognise(root) if layout == "auto" else layout
     mixture, names = mixture_in(root, name, found), label_names(root)
-    synthetic, cases = [case["case"] for case in found if is_synthetic(case)], [c for c in found if not is_synthetic(c)]
+    synthetic, cases = [case.case for case in found if is_synthetic(case)], [c for c in found if not is_synthetic(c)]
     tumors = Tumors(tumor_labels, "as you say") if tumor_labels else tumors_of(names, names, name)
     with track("look at scans", len(cases)) as tracker:
         facts, refusals = look_at(cases, tracker.advance, tumors.values)

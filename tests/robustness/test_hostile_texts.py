@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from medaug.config.files import dump_config, load_config
 from medaug.data.atomic import read_json
 from medaug.data.files import write_scan
 from medaug.data.layouts import find_cases
+from medaug.data.synthetic import synthetic_cases
 from medaug.data.weights import read_weights, write_weights
 from medaug.errors import ConfigError, DataError, RunError, WeightsError
 from medaug.experiment.held_out import synthetic_source
@@ -67,7 +69,7 @@ def put(path, value):
 )
 def test_an_altered_datalist_is_read_or_refused(scans, content, sequence):
     path = put(scans / "list.json", content)
-    refused(lambda: [json.dumps(case) for case in find_cases(path, sequence=sequence)], "list.json")
+    refused(lambda: [json.dumps(case.to_json()) for case in find_cases(path, sequence=sequence)], "list.json")
 
 
 @fuzzed
@@ -107,9 +109,9 @@ def test_an_altered_split_is_used_or_refused(content):
 
 @pytest.mark.parametrize("outside", ["../secret.nii.gz", "/etc/passwd", "images/../../secret.nii.gz"])
 def test_a_manifest_cannot_point_out_of_its_folder(copy_of_run, outside):
-    records = read_json(copy_of_run.synthetic / "datalist.json")["training"]
+    record, *_ = synthetic_cases(copy_of_run.synthetic / "datalist.json")
     for key in ("image", "label"):
-        changed = [records[0] | {key: outside}]
+        changed = [replace(record, **{key: outside})]
         with pytest.raises(DataError, match="leaves the folder"):
             synthetic_source(changed, copy_of_run, 2)
 
