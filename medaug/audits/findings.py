@@ -85,12 +85,3 @@ def _made_of(name: str, config: PipelineConfig, run: RunDir) -> str:
             *data_prints(run),
         ]
     )
-
-
-def _write_picture(run: RunDir, name: str, picture: bytes | None) -> None:
-    path = run.audit / f"{name}.png"
-    if picture is None:
-        path.unlink(missing_ok=True)
-        return
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(picture)

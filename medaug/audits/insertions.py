@@ -24,12 +24,12 @@ from medaug.audits.measures.probe import MIN_PATIENTS, lesion_probe
 from medaug.audits.measures.seams import ZConsistency, z_consistency, z_ratio
 from medaug.audits.segmenter import frozen_segmenter
 from medaug.data.prepared import View, views_of
-from medaug.data.records import PreparedCase, prepared_cases
 from medaug.evaluation.samples import ViewFolder
 from medaug.evaluation.segmentation import predict
 from medaug.lesions.geometry import equivalent_diameter_mm, largest_component
 from medaug.lesions.prior import AIR, LesionPrior
 from medaug.progress import track
+from medaug.runs.prepared import Prepared
 from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
 from medaug.volumes import Window, affine_of
 
@@ -155,7 +155,7 @@ class InsertionRun(AuditedRun):
         None without volumes with tumors of several slices.
         """
         settings = self.config.audit
-        volumes = [case for case in self._cases(self.held_out) if len(case.shape) == 3]
+        volumes = [case for case in Prepared(self.run.datalist).of(self.held_out) if len(case.shape) == 3]
         views = [view for view in views_of(volumes, self.run.prepared, 3) if view.tumor_voxels][: settings.volumes]
         insert = RandInsertTumor(self.weights, prob=1.0, tumor_labels=1)
         insert.set_random_state(seed=settings.seed)
@@ -247,10 +247,7 @@ class InsertionRun(AuditedRun):
         return [view for view, fits in zip(chosen, held, strict=True) if fits]
 
     def _views(self, patients: Collection[str]) -> list[View]:
-        return views_of(self._cases(patients), self.run.prepared, self.config.data.spatial_dims)
-
-    def _cases(self, patients: Collection[str]) -> list[PreparedCase]:
-        return [case for case in prepared_cases(self.run.datalist) if case.patient in patients]
+        return Prepared(self.run.datalist).views(patients, self.config.data.spatial_dims)
 
 
 def _on_grid(image: np.ndarray, spacing_mm: tuple[float, ...]) -> MetaTensor:

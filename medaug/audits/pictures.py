@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medaug.audits.audit_scans import Scan
 from medaug.audits.measures.cases import Insertion, LesionView
 from medaug.audits.measures.edits import Cycle, Reconstruction
 from medaug.audits.measures.finding import Finding
 from medaug.audits.measures.lost_and_gained import Segmented
+from medaug.audits.scans import ScanArrays
 from medaug.figures.charts import learning_curves
 from medaug.figures.pictures import Picture, picture_grid
 from medaug.volumes import widest_slice
@@ -71,7 +71,7 @@ def cycles(made: Sequence[Cycle], back: Sequence[Reconstruction]) -> bytes | Non
     return _grid(rows, ["source", "fake", "back", "back from the fake with noise", "what the noise changed"])
 
 
-def translated(pairs: Sequence[tuple[str, Scan, Scan]]) -> bytes | None:
+def translated(pairs: Sequence[tuple[str, ScanArrays, ScanArrays]]) -> bytes | None:
     """Source, translation and their difference, each in its own window; of volumes the middle slice."""
     rows = []
     for patient, *scans in pairs[:ROWS]:

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from medaug.audits.audit_scans import Entry, Scan, read_scan_of, translated_scan
 from medaug.audits.measures.hounsfield import (
     LARGEST_VOXEL_MM,
     TISSUES_HU,
@@ -29,7 +28,9 @@ from medaug.audits.measures.hounsfield import (
 )
 from medaug.audits.measures.lesions import lesion_statistics
 from medaug.audits.measures.seams import brightness_drift, tiles_of, tiling_difference
-from medaug.audits.measures.similarity import Pair
+from medaug.audits.measures.similarity import ImagePair
+from medaug.audits.scans import ScanArrays, read_scan, translated_scan
+from medaug.data.records import PreparedCase
 from medaug.errors import DataError
 from medaug.models.weights import Weights
 from medaug.transforms import TranslateDomain
@@ -48,7 +49,7 @@ class Contrasts(NamedTuple):
     left_out: dict[str, str]
 
 
-def contrasts_of(scans: Sequence[Scan], class_names: Sequence[str]) -> Contrasts:
+def contrasts_of(scans: Sequence[ScanArrays], class_names: Sequence[str]) -> Contrasts:
     """Mean of the labelled region minus mean of its surroundings (2 to 8 mm around it, inside the body)."""
     values: dict[str, list[float]] = {}
     left_out: dict[str, str] = {}
@@ -65,12 +66,12 @@ def contrasts_of(scans: Sequence[Scan], class_names: Sequence[str]) -> Contrasts
     return Contrasts({name: float(np.mean(numbers)) for name, numbers in values.items()}, left_out)
 
 
-def shift_by_tissue(sources: Sequence[Scan], translated: Sequence[Scan]) -> dict[str, dict[str, float]]:
+def shift_by_tissue(sources: Sequence[ScanArrays], translated: Sequence[ScanArrays]) -> dict[str, dict[str, float]]:
     """Of one patient: tissue of the source → bias_hu, sd_hu, mae_hu and share (of the body) of the change.
 
     The tissues leave `enhanced blood` out, which is a class of its own where voxels are small enough to tell it.
     """
-    everywhere = [Pair(a.image, b.image, a.body) for a, b in zip(sources, translated, strict=True)]
+    everywhere = [ImagePair(a.image, b.image, a.body) for a, b in zip(sources, translated, strict=True)]
     if not measures_blood(sources):
         return tissue_errors(everywhere)
     blood = [enhanced_blood(scan.image, scan.body, scan.spacing_mm) for scan in sources]
@@ -88,7 +89,7 @@ def shift_by_tissue(sources: Sequence[Scan], translated: Sequence[Scan]) -> dict
     return shifts
 
 
-def levels(scans: Sequence[Scan]) -> dict[str, float]:
+def levels(scans: Sequence[ScanArrays]) -> dict[str, float]:
     """Of one patient: blood_share (of the body), and as medians blood_hu and soft_hu (of soft tissue without blood)."""
     found: dict[str, float] = {}
     bodies = [scan.body.astype(bool) for scan in scans]
@@ -105,15 +106,15 @@ def levels(scans: Sequence[Scan]) -> dict[str, float]:
     return found
 
 
-def measures_blood(scans: Sequence[Scan]) -> bool:
+def measures_blood(scans: Sequence[ScanArrays]) -> bool:
     return all(max(scan.spacing_mm[:2]) <= LARGEST_VOXEL_MM for scan in scans)
 
 
-def _median(scans: Sequence[Scan], masks: Sequence[np.ndarray]) -> float:
+def _median(scans: Sequence[ScanArrays], masks: Sequence[np.ndarray]) -> float:
     return float(np.median(np.concatenate([s.image[mask] for s, mask in zip(scans, masks, strict=True)])))
 
 
-def tiling_of(entries: Iterable[Entry], folder: Path, weights: Weights) -> dict[str, Any] | None:
+def tiling_of(cases: Iterable[PreparedCase], folder: Path, weights: Weights) -> dict[str, Any] | None:
     """By case the figures, and why cases have none; None for weights that look at whole images anyway."""
     size, overlap = weights.facts.get("patch_size"), weights.facts.get("overlap", OVERLAP)
     if size is None:
@@ -122,27 +123,32 @@ def tiling_of(entries: Iterable[Entry], folder: Path, weights: Weights) -> dict[
     whole = TranslateDomain(replace(weights, facts=weights.facts | {"patch_size": None}), "a2b")
     scans: dict[str, Any] = {}
     left_out: dict[str, str] = {}
-    for entry in entries:
+    for case in cases:
         try:
-            scans[entry["case"]] = _report(entry, folder, tiled, whole, size, overlap)
+            scans[case.case] = _report(case, folder, tiled, whole, size, overlap)
         except DataError as error:
-            left_out[entry["case"]] = str(error)
+            left_out[case.case] = str(error)
     unit = tiled.target.unit
     return {"patch_size": list(size), "overlap": overlap, "unit": unit, "scans": scans, "left_out": left_out}
 
 
 def _report(
-    entry: Entry, folder: Path, tiled: TranslateDomain, whole: TranslateDomain, size: Sequence[int], overlap: float
+    case: PreparedCase,
+    folder: Path,
+    tiled: TranslateDomain,
+    whole: TranslateDomain,
+    size: Sequence[int],
+    overlap: float,
 ) -> dict[str, Any]:
     """Difference and drift of one scan, as JSON."""
-    source = read_scan_of(entry, folder)
+    source = read_scan(case, folder)
     patch = (*size, *source.image.shape[len(size) :])  # 2-D weights go through the slices of a volume
     seen = int(np.prod(source.image.shape[: len(size)]))
     if seen > LARGEST_VOXELS:
         raise DataError(f"{seen} voxels at once are too many to translate whole; expected up to {LARGEST_VOXELS}")
-    at_once = translated_scan(entry, folder, whole).image
+    at_once = translated_scan(case, folder, whole).image
     regions = [r for r in tiles_of(source.image.shape, patch, overlap) if source.body[r].any()]
-    difference = tiling_difference(at_once, translated_scan(entry, folder, tiled).image, source.body)
+    difference = tiling_difference(at_once, translated_scan(case, folder, tiled).image, source.body)
     drift = brightness_drift(at_once, [(r, _alone(source, r, whole)) for r in regions], source.body)
     return {
         "difference": difference._asdict(),
@@ -150,7 +156,7 @@ def _report(
     }
 
 
-def _alone(source: Scan, region: tuple[slice, ...], whole: TranslateDomain) -> np.ndarray:
+def _alone(source: ScanArrays, region: tuple[slice, ...], whole: TranslateDomain) -> np.ndarray:
     """A window's translation when nothing around it is seen."""
     affine = torch.from_numpy(affine_of(source.spacing_mm))
     image = MetaTensor(torch.from_numpy(source.image[region].copy())[None], affine=affine)

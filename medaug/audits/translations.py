@@ -8,19 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
 
 from medaug.audits import pictures
-from medaug.audits.audit_scans import Scan, held_out_entries, read_scan_of, translated_scan
 from medaug.audits.audited import Answer, AuditedRun
 from medaug.audits.measures import borders
 from medaug.audits.measures.edits import Cycle
 from medaug.audits.measures.edits import steganography as hidden_source
+from medaug.audits.scans import ScanArrays, read_scan, translated_scan
 from medaug.data.records import PreparedCase
 from medaug.progress import track
+from medaug.runs.prepared import Prepared
 from medaug.transforms import TranslateDomain
 from medaug.transforms.windows import OVERLAP
 from medaug.volumes import affine_of
@@ -34,24 +36,24 @@ class TranslationRun(AuditedRun):
     """Held-out scans of the source, their translations, and held-out scans of the target."""
 
     @cached_property
-    def pairs(self) -> list[tuple[str, Scan, Scan]]:
+    def pairs(self) -> list[tuple[str, ScanArrays, ScanArrays]]:
         """(patient, source, translation) of each scan."""
         translate, found = TranslateDomain(self.weights, "a2b", seed=self.seed), []
-        chosen = list(self._chosen(held_out_entries(self.run, self.run.datalist)))
+        chosen = list(self._chosen(self.run.datalist))
         with track("translate held-out scans", len(chosen)) as tracker:
-            for entry in chosen:
-                scan = read_scan_of(entry, self.run.prepared)
-                found.append((entry["patient"], scan, translated_scan(entry, self.run.prepared, translate)))
+            for case in chosen:
+                scan = read_scan(case, self.run.prepared)
+                found.append((case.patient, scan, translated_scan(case, self.run.prepared, translate)))
                 tracker.advance()
         return found
 
     @cached_property
-    def real(self) -> list[Scan]:
+    def real(self) -> list[ScanArrays]:
         """Held-out scans of the target domain."""
-        chosen = self._chosen(held_out_entries(self.run, self.run.datalist_b))
-        return [read_scan_of(entry, self.run.prepared_b) for entry in chosen]
+        chosen = self._chosen(self.run.datalist_b)
+        return [read_scan(case, self.run.prepared_b) for case in chosen]
 
-    def back(self, fake: np.ndarray, scan: Scan) -> np.ndarray:
+    def back(self, fake: np.ndarray, scan: ScanArrays) -> np.ndarray:
         """A normalised translation (*S), such as `scan`, as the source domain again, normalised."""
         translate = TranslateDomain(self.weights, "b2a", seed=self.seed)
         image = torch.from_numpy(scan.window.denormalize(fake).astype(np.float32))[None]
@@ -61,13 +63,13 @@ class TranslationRun(AuditedRun):
         window = translate.window_of_result(scan.window)
         return window.normalize(np.asarray(result.as_tensor(), dtype=np.float32)[0])
 
-    def _chosen(self, by_patient: dict[str, list[PreparedCase]]) -> Iterator[PreparedCase]:
+    def _chosen(self, datalist: Path) -> Iterator[PreparedCase]:
         """The middle scan of each patient, then those around it: up to `audit.volumes`, of pictures `audit.lesions`."""
         queues = []
-        for entries in by_patient.values():
-            order = np.argsort(np.abs(np.arange(len(entries)) - len(entries) // 2), kind="stable")
-            queues.append([entries[k] for k in order])
-        volumes = any(len(entry["shape"]) == 3 for entries in queues for entry in entries)
+        for cases in Prepared(datalist).by_patient(self.held_out).values():
+            order = np.argsort(np.abs(np.arange(len(cases)) - len(cases) // 2), kind="stable")
+            queues.append([cases[k] for k in order])
+        volumes = any(len(case.shape) == 3 for cases in queues for case in cases)
         left = self.config.audit.volumes if volumes else self.config.audit.lesions
         for turn in range(max(map(len, queues), default=0)):
             for queue in queues:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.colors import LogNorm
 
-from medaug.audits.measures.similarity import Pair, Scale
+from medaug.audits.measures.similarity import ImagePair, Scale
 from medaug.figures.charts import INK, LINE, OKABE_ITO, SOFT, label, panels, to_png
 from medaug.figures.pictures import Picture, picture_grid
 from medaug.volumes import widest_slice
@@ -75,7 +75,7 @@ def bland_altman(groups: Mapping[str, tuple[np.ndarray, np.ndarray]], *, unit: s
     return to_png(figure)
 
 
-def difference_panel(pair: Pair, scale: Scale) -> bytes:
+def difference_panel(pair: ImagePair, scale: Scale) -> bytes:
     """Real, synthetic and their difference inside the mask, of a volume the slice with the largest mask."""
     real, synthetic, mask = slice_of(pair)
     title = f"slice z = {widest_slice(pair.mask)}" if pair.mask.ndim == 3 else ""
@@ -90,7 +90,9 @@ def difference_panel(pair: Pair, scale: Scale) -> bytes:
     return picture_grid([row], column_titles=columns, title=title, tile=260)
 
 
-def translation_grid(rows: Mapping[str, tuple[np.ndarray, Pair, np.ndarray]], scale: Scale, *, rival: str) -> bytes:
+def translation_grid(
+    rows: Mapping[str, tuple[np.ndarray, ImagePair, np.ndarray]], scale: Scale, *, rival: str
+) -> bytes:
     """A row for every name: the source, the real image, the translated one, their difference, and a trivial rival.
 
     Args:
@@ -123,9 +125,9 @@ def shown_range(scale: Scale) -> tuple[float, float, float]:
     return SHOWN_HU if scale.unit == "HU" else (scale.low, scale.high, scale.width / 2)
 
 
-def slice_of(pair: Pair) -> Pair:
+def slice_of(pair: ImagePair) -> ImagePair:
     """The pair itself, or of volumes that slice."""
-    return pair if pair.mask.ndim == 2 else Pair(*(array[..., widest_slice(pair.mask)] for array in pair))
+    return pair if pair.mask.ndim == 2 else ImagePair(*(array[..., widest_slice(pair.mask)] for array in pair))
 
 
 def _shown(scale: Scale) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from monai.data import MetaTensor
 
 from medaug.audits.measures.hounsfield import bone_dice, tissue_errors, tissues_of
-from medaug.audits.measures.similarity import GREY_LEVELS, HOUNSFIELD, Pair, Scale, similarity
+from medaug.audits.measures.similarity import GREY_LEVELS, HOUNSFIELD, ImagePair, Scale, similarity
 from medaug.data.atomic import atomic_path, write_json
 from medaug.data.files import read_scan
 from medaug.data.grid import on_grid_of
@@ -44,7 +44,7 @@ def compare_images(real: Path, synthetic: Path, mask: Path | None = None, out: P
     scale = _scale(first, second, real, synthetic)
     values = as_array(first), as_array(second)
     marked = as_array(read_mask(mask, first, real)) > 0 if mask is not None else _body(values[0], scale, first)
-    pair = Pair(*values, marked)
+    pair = ImagePair(*values, marked)
     scores = {name: value if math.isfinite(value) else None for name, value in similarity([pair], scale).items()}
     found: dict[str, Any] = {
         "real": str(real),
@@ -100,7 +100,7 @@ def _body(image: np.ndarray, scale: Scale, scan: MetaTensor) -> np.ndarray:
     return turn.back(body_of(turn.there(image), window, spacing_mm))
 
 
-def _write(out: Path, found: dict[str, Any], pair: Pair, scale: Scale) -> None:
+def _write(out: Path, found: dict[str, Any], pair: ImagePair, scale: Scale) -> None:
     real, synthetic = pair.real[pair.mask], pair.synthetic[pair.mask]
     groups = {"all voxels": (real, synthetic)}
     if scale == HOUNSFIELD:

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medaug.audits.measures.similarity import GREY_LEVELS, HOUNSFIELD, Pair, Scale
+from medaug.audits.measures.similarity import GREY_LEVELS, HOUNSFIELD, ImagePair, Scale
 from medaug.report.terminal import comparison_text
 from medaug.report.translation import bland_altman, difference_panel, joint_histogram, shown_range, translation_grid
 
 
-def pair(shape: tuple[int, ...] = (24, 20)) -> Pair:
+def pair(shape: tuple[int, ...] = (24, 20)) -> ImagePair:
     rng = np.random.RandomState(0)
     real = 300 * rng.randn(*shape)
     mask = np.zeros(shape, dtype=bool)
     mask[4:-4, 4:-4] = True
-    return Pair(real, real + 40 + 20 * rng.randn(*shape), mask)
+    return ImagePair(real, real + 40 + 20 * rng.randn(*shape), mask)
 
 
 def decoded(png: bytes) -> np.ndarray:
@@ -52,7 +52,7 @@ def test_the_grey_window_depends_on_the_unit_and_not_on_the_image():
 
 def test_the_panel_has_no_difference_outside_the_mask():
     image = pair()
-    outside = Pair(image.real, np.where(image.mask, image.synthetic, 1e4), image.mask)
+    outside = ImagePair(image.real, np.where(image.mask, image.synthetic, 1e4), image.mask)
     shown = [decoded(difference_panel(p, HOUNSFIELD)) for p in (image, outside)]
     third = shown[0].shape[1] * 2 // 3
     np.testing.assert_array_equal(shown[0][:, third + 20 :], shown[1][:, third + 20 :])

@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from pydicom.data import get_testdata_file
 from typer.testing import CliRunner
 
-from medaug.audits.measures.similarity import HOUNSFIELD, Pair, similarity
+from medaug.audits.measures.similarity import HOUNSFIELD, ImagePair, similarity
 from medaug.cli import app
 from medaug.data.files import write_scan
 from medaug.errors import DataError
@@ -56,7 +56,7 @@ def test_a_ct_is_compared_in_hu_inside_its_body_with_tissues_and_pictures(cli, w
     found = json.loads((tmp_path / "out" / "comparison.json").read_text())
     body = body_of(ct, Window(-1024, 3000, "HU"), SPACING_MM)
     assert found["voxels"] == body.sum() and found["unit"] == "HU" and found["bias"] == pytest.approx(20)
-    expected = similarity([Pair(ct, ct + 20, body)], HOUNSFIELD)
+    expected = similarity([ImagePair(ct, ct + 20, body)], HOUNSFIELD)
     assert {key: found["scores"][key] for key in expected} == pytest.approx(expected)
     assert all(row["bias_hu"] == pytest.approx(20) for row in found["tissues"].values())
     for name in ("histogram", "bland_altman", "panel"):

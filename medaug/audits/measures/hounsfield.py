@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from medaug.audits.measures.similarity import Pair, checked_pairs
+from medaug.audits.measures.similarity import ImagePair, checked_pairs
 from medaug.errors import DataError
 from medaug.lesions.geometry import grow
 
@@ -50,7 +50,7 @@ BESIDE_MM = (3.0, 15.0)
 """From where to where soft tissue is beside blood: past its partial volume."""
 
 
-def tissue_errors(pairs: Sequence[Pair]) -> dict[str, dict[str, float]]:
+def tissue_errors(pairs: Sequence[ImagePair]) -> dict[str, dict[str, float]]:
     """Errors of every tissue that the real CT holds inside the mask, in the order of `TISSUES_HU`.
 
     Returns:
@@ -67,7 +67,7 @@ def tissue_errors(pairs: Sequence[Pair]) -> dict[str, dict[str, float]]:
     }
 
 
-def region_errors(pairs: Sequence[Pair]) -> dict[str, float]:
+def region_errors(pairs: Sequence[ImagePair]) -> dict[str, float]:
     """bias_hu, sd_hu and mae_hu (as in `tissue_errors`) of everything in the masks.
 
     Raises:
@@ -77,7 +77,7 @@ def region_errors(pairs: Sequence[Pair]) -> dict[str, float]:
     return _errors(synthetic - real)
 
 
-def bone_dice(pairs: Sequence[Pair]) -> float | None:
+def bone_dice(pairs: Sequence[ImagePair]) -> float | None:
     """2 |R ∩ S| / (|R| + |S|) of what is above 150 HU in the real and the synthetic CT; None where neither has bone.
 
     Raises:
@@ -119,7 +119,7 @@ def beside_blood(image_hu: np.ndarray, blood: np.ndarray, body: np.ndarray, spac
     return soft & (far & ~near).reshape(blood.shape)
 
 
-def _inside(pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
+def _inside(pairs: Sequence[ImagePair]) -> tuple[np.ndarray, np.ndarray]:
     """The real and the synthetic values at every voxel of the masks, (N,) each."""
     checked = checked_pairs(pairs)
     real, synthetic = (np.concatenate([pair[i][pair.mask] for pair in checked]) for i in (0, 1))

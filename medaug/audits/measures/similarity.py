@@ -50,7 +50,7 @@ HOUNSFIELD = Scale("HU", -1024.0, 3000.0)
 GREY_LEVELS = Scale("grey levels", 0.0, 255.0)
 
 
-class Pair(NamedTuple):
+class ImagePair(NamedTuple):
     """A real image, the synthetic one on its grid, and where they are compared: float, float, bool (X, Y[, Z])."""
 
     real: np.ndarray
@@ -58,7 +58,7 @@ class Pair(NamedTuple):
     mask: np.ndarray
 
 
-def similarity(pairs: Sequence[Pair], scale: Scale) -> dict[str, float]:
+def similarity(pairs: Sequence[ImagePair], scale: Scale) -> dict[str, float]:
     """All `IMAGE_METRICS` of one patient, as finite floats (PSNR of equal images: infinity).
 
     Raises:
@@ -69,24 +69,24 @@ def similarity(pairs: Sequence[Pair], scale: Scale) -> dict[str, float]:
     return {name: float(metric.score(checked, scale)) for name, metric in IMAGE_METRICS.items()}
 
 
-def mae(pairs: Sequence[Pair], scale: Scale) -> float:
+def mae(pairs: Sequence[ImagePair], scale: Scale) -> float:
     """Mean |synthetic − real| over all voxels of the masks; not clipped."""
     return float(np.mean(np.abs(differences(pairs))))
 
 
-def psnr(pairs: Sequence[Pair], scale: Scale) -> float:
+def psnr(pairs: Sequence[ImagePair], scale: Scale) -> float:
     """10 log10(Q² / MSE) in dB over all voxels of the masks, Q the width of the scale, clipped to it."""
-    clipped = [Pair(scale.clip(p.real), scale.clip(p.synthetic), p.mask) for p in pairs]
+    clipped = [ImagePair(scale.clip(p.real), scale.clip(p.synthetic), p.mask) for p in pairs]
     error = float(np.mean(differences(clipped) ** 2))
     return float(10 * np.log10(scale.width**2 / error)) if error else float("inf")
 
 
-def ssim(pairs: Sequence[Pair], scale: Scale) -> float:
+def ssim(pairs: Sequence[ImagePair], scale: Scale) -> float:
     """The mean of the SSIM map inside the mask."""
     return _by_voxels(pairs, lambda pair: _mean_inside(_ssim_map(pair, scale), pair.mask), scale)
 
 
-def ms_ssim(pairs: Sequence[Pair], scale: Scale) -> float:
+def ms_ssim(pairs: Sequence[ImagePair], scale: Scale) -> float:
     """Contrast × structure at every level and SSIM at the coarsest, each averaged inside the mask (Wang 2003, eq. 7).
 
     A level has half the size of the one before (means of 2 voxels along each axis); its mask holds the voxels of which
@@ -102,7 +102,7 @@ class ImageMetric:
     title: str
     unit: str | None
     higher_is_better: bool
-    score: Callable[[Sequence[Pair], Scale], float]
+    score: Callable[[Sequence[ImagePair], Scale], float]
     bounds: tuple[float, float]
 
 
@@ -114,7 +114,7 @@ IMAGE_METRICS: dict[str, ImageMetric] = {
 }
 
 
-def checked_pairs(pairs: Sequence[Pair]) -> list[Pair]:
+def checked_pairs(pairs: Sequence[ImagePair]) -> list[ImagePair]:
     """The pairs as float64 and bool.
 
     Raises:
@@ -144,16 +144,16 @@ def checked_pairs(pairs: Sequence[Pair]) -> list[Pair]:
             raise DataError(
                 "mask: found no voxel marked; expected where to compare. Mark the body, or leave the mask out."
             )
-        checked.append(Pair(real, synthetic, mask))
+        checked.append(ImagePair(real, synthetic, mask))
     return checked
 
 
-def differences(pairs: Sequence[Pair]) -> np.ndarray:
+def differences(pairs: Sequence[ImagePair]) -> np.ndarray:
     """synthetic − real at every voxel of the masks, (N,)."""
     return np.concatenate([(pair.synthetic - pair.real)[pair.mask] for pair in pairs])
 
 
-def _by_voxels(pairs: Sequence[Pair], score: Callable[[Pair], float], scale: Scale) -> float:
+def _by_voxels(pairs: Sequence[ImagePair], score: Callable[[ImagePair], float], scale: Scale) -> float:
     """The mean score of all pieces, weighted by the voxels in their masks.
 
     A piece is a pair, or a slice of it where a window does not fit through a volume.
@@ -161,22 +161,24 @@ def _by_voxels(pairs: Sequence[Pair], score: Callable[[Pair], float], scale: Sca
     scores, voxels = [], []
     for pair in pairs:
         real, synthetic = (np.where(pair.mask, scale.clip(image), 0.0) for image in (pair.real, pair.synthetic))
-        whole = Pair(real, synthetic, pair.mask)
+        whole = ImagePair(real, synthetic, pair.mask)
         flat = real.ndim == 3 and real.shape[2] < WINDOW
-        for piece in [Pair(*(array[..., z] for array in whole)) for z in range(real.shape[2])] if flat else [whole]:
+        for piece in (
+            [ImagePair(*(array[..., z] for array in whole)) for z in range(real.shape[2])] if flat else [whole]
+        ):
             if piece.mask.any():
                 scores.append(score(piece))
                 voxels.append(piece.mask.sum())
     return float(np.average(scores, weights=voxels))
 
 
-def _ssim_map(pair: Pair, scale: Scale, **constants: Any) -> np.ndarray:
+def _ssim_map(pair: ImagePair, scale: Scale, **constants: Any) -> np.ndarray:
     return structural_similarity(
         pair.real, pair.synthetic, win_size=WINDOW, data_range=scale.width, full=True, **constants
     )[1]
 
 
-def _ms_ssim(pair: Pair, scale: Scale) -> float:
+def _ms_ssim(pair: ImagePair, scale: Scale) -> float:
     levels = list(_levels(pair))
     scores = [_mean_inside(_ssim_map(level, scale, K1=NO_LUMINANCE), level.mask) for level in levels[:-1]]
     scores.append(_mean_inside(_ssim_map(levels[-1], scale), levels[-1].mask))
@@ -184,13 +186,13 @@ def _ms_ssim(pair: Pair, scale: Scale) -> float:
     return float(np.prod(np.maximum(scores, 0.0) ** (weights / weights.sum())))
 
 
-def _levels(pair: Pair) -> Iterator[Pair]:
+def _levels(pair: ImagePair) -> Iterator[ImagePair]:
     """Up to five, each half the size of the one before, as long as an axis can be halved and something is marked."""
     for _ in SCALE_WEIGHTS:
         yield pair
         axes = [axis for axis, size in enumerate(pair.real.shape) if (size + 1) // 2 >= WINDOW]
         real, synthetic, inside = (_halved(array.astype(np.float64), axes) for array in pair)
-        pair = Pair(real, synthetic, inside >= 0.5)
+        pair = ImagePair(real, synthetic, inside >= 0.5)
         if not axes or not pair.mask.any():
             return
 

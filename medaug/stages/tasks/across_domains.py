@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from medaug.audits.registered import translated_entry
+from medaug.audits.scans import translated_image
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.data.prepared import View
@@ -83,7 +83,7 @@ def _lesions(config: PipelineConfig, run: RunDir, tasks: dict[str, Segmentation]
         return task.segmented(network, entry)
 
     def of_translated(entry: PreparedCase) -> tuple[np.ndarray, np.ndarray]:
-        image, window = translated_entry(entry, run.prepared, translate)
+        image, window = translated_image(entry, run.prepared, translate)
         seen = window.normalize(image.astype(np.float32))
         return task.predicted(network, seen), View(entry, None, 0).classes(run.prepared)
 

@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from medaug.audits.audit_scans import Entry, Scan, averaged, read_scan_of, spread, translated_scan
+from medaug.audits.scans import ScanArrays, averaged, middle_cases, read_scan, translated_scan
 from medaug.audits.translation_figures import contrasts_of, levels, shift_by_tissue, tiling_of
 from medaug.audits.translations import AUDITS, TranslationRun
 from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json
+from medaug.data.records import PreparedCase
 from medaug.figures.pictures import Picture, picture_grid
 from medaug.progress import track
 from medaug.report.viewer import EncodedCase, Shown, ViewerCase, encode, write_cases
@@ -51,7 +52,7 @@ def audit_translations(config: PipelineConfig, run: RunDir) -> None:
             patients.look_at_target(patient, entries)
             tracker.advance()
     patients.save_pictures()
-    tiling = tiling_of(spread(source, TILED_SCANS), run.prepared, weights)
+    tiling = tiling_of(middle_cases(source, TILED_SCANS), run.prepared, weights)
     windows = [AUDITS[name](material)[0] for name in OF_WINDOWS if tiling]
     facts = {
         "patients": {"source": list(source), "target": list(target)},
@@ -100,8 +101,8 @@ class _Patients:
         self.rows: list[list[Picture]] = []
         self.cases: list[EncodedCase] = []
 
-    def look_at_source(self, patient: str, entries: list[Entry]) -> None:
-        sources = [read_scan_of(entry, self.run.prepared) for entry in entries]
+    def look_at_source(self, patient: str, entries: list[PreparedCase]) -> None:
+        sources = [read_scan(entry, self.run.prepared) for entry in entries]
         fakes = [translated_scan(entry, self.run.prepared, self.translate) for entry in entries]
         if len(self.rows) < PICTURES:
             middle = len(entries) // 2
@@ -114,8 +115,8 @@ class _Patients:
         self._add_contrasts(patient, "source", sources)
         self._add_contrasts(patient, "translated", fakes)
 
-    def look_at_target(self, patient: str, entries: list[Entry]) -> None:
-        scans = [read_scan_of(entry, self.run.prepared_b) for entry in entries]
+    def look_at_target(self, patient: str, entries: list[PreparedCase]) -> None:
+        scans = [read_scan(entry, self.run.prepared_b) for entry in entries]
         if self.in_hu:
             self._add(patient, {"levels": {"target": levels(scans)}})
         self._add_contrasts(patient, "target", scans)
@@ -127,7 +128,7 @@ class _Patients:
                 temporary.write_bytes(picture_grid(self.rows, column_titles=titles, tile=170))
         write_cases(self.run.audit / "viewer.json", self.cases)
 
-    def _case(self, entry: Entry, source: Scan, fake: Scan) -> ViewerCase:
+    def _case(self, entry: PreparedCase, source: ScanArrays, fake: ScanArrays) -> ViewerCase:
         """Differences only where both domains have one unit."""
         names = (self.translate.source.name, f"translated to {self.translate.target.name}")
         before, after = (Shown(name, x.image, x.window) for name, x in zip(names, (source, fake), strict=True))
@@ -144,7 +145,7 @@ class _Patients:
             class_names=dict(enumerate(self.class_names, start=1)),
         )
 
-    def _add_contrasts(self, patient: str, kind: str, scans: list[Scan]) -> None:
+    def _add_contrasts(self, patient: str, kind: str, scans: list[ScanArrays]) -> None:
         contrasts = contrasts_of(scans, self.class_names)
         self.left_out |= contrasts.left_out
         self._add(patient, {"contrast": {name: {kind: value} for name, value in contrasts.by_class.items()}})
@@ -162,7 +163,7 @@ def _merge(into: dict[str, Any], more: dict[str, Any]) -> None:
             _merge(into.setdefault(key, {}), value)
 
 
-def _row(source: Scan, fake: Scan) -> list[Picture]:
+def _row(source: ScanArrays, fake: ScanArrays) -> list[Picture]:
     """Of a volume, the slice with most of what is labelled, or the middle one."""
     before, after, label = source.normalized, fake.normalized, source.classes > 0
     if before.ndim == 3:

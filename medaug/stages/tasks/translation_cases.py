@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from medaug.audits.registered import translated_entry
+from medaug.audits.scans import translated_image
 from medaug.config import PipelineConfig
 from medaug.data.cache import file_name
 from medaug.data.prepared import View
@@ -49,7 +49,7 @@ class TranslationCases(Cases):
     def make(self, index: int) -> SyntheticCase:
         entry, seed = self.entries[index // self.styles], self.settings.seed + index % self.styles
         view = View(entry, None, 0)
-        image, window = translated_entry(entry, self.run.prepared, TranslateDomain(self.weights, "a2b", seed=seed))
+        image, window = translated_image(entry, self.run.prepared, TranslateDomain(self.weights, "a2b", seed=seed))
         label = view.classes(self.run.prepared)
         images = {"image": (image[None], str(image.dtype)), "label": (label[None], "uint8")}
         return self.written(self.name(index), "translated", view, images, self.weights, seed=seed, window=window)

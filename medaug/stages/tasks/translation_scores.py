@@ -14,10 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from medaug.audits.measures.baselines import Example, IntensityRegression, MeanImage
 from medaug.audits.measures.hounsfield import bone_dice, tissue_errors
-from medaug.audits.measures.similarity import HOUNSFIELD, Pair, Scale, similarity
-from medaug.audits.registered import read_case, read_target, registered, scale_of, translated, whole_views
+from medaug.audits.measures.similarity import HOUNSFIELD, ImagePair, Scale, similarity
+from medaug.audits.scans import (
+    IntensityRegression,
+    MeanImage,
+    read_case,
+    read_target,
+    registered,
+    scale_of,
+    translated,
+    whole_views,
+)
 from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path
 from medaug.data.prepared import View
@@ -64,9 +72,9 @@ class _Held:
                 tracker.advance()
         return {"scores": scores} | ({"hounsfield": tissues} if tissues else {})
 
-    def compared(self, views: tuple[View, View], translation: Translation) -> Pair:
+    def compared(self, views: tuple[View, View], translation: Translation) -> ImagePair:
         case = read_case(self.run, views, self.scale)
-        return Pair(case.target, translation(views[0], case.source), case.body)
+        return ImagePair(case.target, translation(views[0], case.source), case.body)
 
 
 def evaluate(config: PipelineConfig, run: RunDir, made_of: str) -> None:
@@ -117,7 +125,7 @@ def _baselines(
     mean = MeanImage(read_target(run, view, scale) for view in targets)
     found: dict[str, Translation] = {MEAN: lambda view, source: mean(source)}
     if pairs:
-        examples = (Example(*read_case(run, pair, scale)) for views in pairs.values() for pair in views)
+        examples = (read_case(run, pair, scale) for views in pairs.values() for pair in views)
         regression = IntensityRegression(examples)
         found[REGRESSION] = lambda view, source: regression(source)
     return found
@@ -126,7 +134,7 @@ def _baselines(
 def _write_pictures(held: _Held, arms: dict[str, Translation], method: str) -> None:
     """The middle case of the first patients."""
     rival = REGRESSION if REGRESSION in arms else MEAN
-    rows: dict[str, tuple[np.ndarray, Pair, np.ndarray]] = {}
+    rows: dict[str, tuple[np.ndarray, ImagePair, np.ndarray]] = {}
     cases: list[EncodedCase] = []
     for patient, views in list(held.pairs.items())[:PICTURES]:
         middle = views[len(views) // 2]
@@ -139,7 +147,7 @@ def _write_pictures(held: _Held, arms: dict[str, Translation], method: str) -> N
     write_cases(held.run.evaluation / "viewer.json", cases)
 
 
-def _viewed(target: View, pair: Pair, scale: Scale) -> ViewerCase:
+def _viewed(target: View, pair: ImagePair, scale: Scale) -> ViewerCase:
     """Both outside of the compared mask too."""
     low, high, _ = shown_range(scale)
     window = Window(low, high, "HU" if scale == HOUNSFIELD else "au")

@@ -6,17 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medaug.audits.measures.hounsfield import TISSUES_HU, bone_dice, region_errors, tissue_errors, tissues_of
-from medaug.audits.measures.similarity import Pair
+from medaug.audits.measures.similarity import ImagePair
 
 
-def pair(real: list[float], synthetic: list[float], size: int = 8) -> list[Pair]:
+def pair(real: list[float], synthetic: list[float], size: int = 8) -> list[ImagePair]:
     """These values in the first row, marked, and zeros below, unmarked."""
     images = [np.zeros((size, size)) for _ in range(2)]
     mask = np.zeros((size, size), dtype=bool)
     mask[0, : len(real)] = True
     for image, values in zip(images, (real, synthetic), strict=True):
         image[0, : len(values)] = values
-    return [Pair(*images, mask)]
+    return [ImagePair(*images, mask)]
 
 
 def test_errors_by_tissue_by_hand():

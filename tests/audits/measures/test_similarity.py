@@ -11,7 +11,7 @@ from medaug.audits.measures.similarity import (
     HOUNSFIELD,
     IMAGE_METRICS,
     SCALE_WEIGHTS,
-    Pair,
+    ImagePair,
     mae,
     ms_ssim,
     psnr,
@@ -21,8 +21,8 @@ from medaug.audits.measures.similarity import (
 from medaug.errors import DataError
 
 
-def everywhere(real: np.ndarray, synthetic: np.ndarray) -> list[Pair]:
-    return [Pair(real, synthetic, np.ones(real.shape, dtype=bool))]
+def everywhere(real: np.ndarray, synthetic: np.ndarray) -> list[ImagePair]:
+    return [ImagePair(real, synthetic, np.ones(real.shape, dtype=bool))]
 
 
 def noisy(shape: tuple[int, ...], seed: int = 0, spread_hu: float = 300.0) -> tuple[np.ndarray, np.ndarray]:
@@ -38,10 +38,10 @@ def test_mae_and_psnr_by_hand():
     mask[0, :4] = True
     synthetic[0, :4] = [0.0, 10.0, -20.0, 30.0]
     synthetic[5] = 1000.0  # outside the mask
-    found = similarity([Pair(real, synthetic, mask)], HOUNSFIELD)
+    found = similarity([ImagePair(real, synthetic, mask)], HOUNSFIELD)
     assert found["mae"] == pytest.approx(15.0)
     assert found["psnr"] == pytest.approx(10 * np.log10(4024**2 / 350))
-    assert similarity([Pair(real, synthetic, mask)], GREY_LEVELS)["psnr"] == pytest.approx(
+    assert similarity([ImagePair(real, synthetic, mask)], GREY_LEVELS)["psnr"] == pytest.approx(
         10 * np.log10(255**2 / ((0 + 100 + 0 + 900) / 4))
     )
 
@@ -119,7 +119,9 @@ def test_what_lies_outside_the_mask_changes_nothing(seed, size, fill):
     mask = np.zeros(real.shape, dtype=bool)
     mask[size // 4 : -2, 3 : size // 2 + 3] = True
     changed = np.where(mask, synthetic, fill)
-    assert similarity([Pair(real, synthetic, mask)], HOUNSFIELD) == similarity([Pair(real, changed, mask)], HOUNSFIELD)
+    assert similarity([ImagePair(real, synthetic, mask)], HOUNSFIELD) == similarity(
+        [ImagePair(real, changed, mask)], HOUNSFIELD
+    )
 
 
 def test_more_noise_is_further_in_every_metric():
@@ -150,7 +152,7 @@ def test_a_mask_at_the_rim_of_the_image_is_scored_there():
     real, synthetic = noisy((20, 20))
     mask = np.zeros((20, 20), dtype=bool)
     mask[0, 3:9] = True
-    assert 0 < ssim([Pair(real, synthetic, mask)], HOUNSFIELD) < 1
+    assert 0 < ssim([ImagePair(real, synthetic, mask)], HOUNSFIELD) < 1
 
 
 def test_pairs_that_cannot_be_compared_are_refused():
@@ -164,7 +166,7 @@ def test_pairs_that_cannot_be_compared_are_refused():
         ((good[:6], good[:6], mask[:6]), "at least 7 voxels"),
     ):
         with pytest.raises(DataError) as error:
-            similarity([Pair(*pair)], HOUNSFIELD)
+            similarity([ImagePair(*pair)], HOUNSFIELD)
         assert words in str(error.value)
     with pytest.raises(DataError, match="without a single pair"):
         similarity([], HOUNSFIELD)

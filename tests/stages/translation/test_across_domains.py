@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from medaug.audits.registered import translated_entry
+from medaug.audits.scans import translated_image
 from medaug.config.files import load_config
 from medaug.data.atomic import read_json
 from medaug.data.cache import open_array
@@ -264,7 +264,7 @@ def test_a_class_that_no_training_label_has_is_named(fold):
 def test_weights_that_read_labels_translate_no_scan_without_one(fold):
     (entry,) = without_labels(prepared_cases(fold.datalist)[:1])
     with pytest.raises(DataError, match="a scan without a label.*translator.label_input"):
-        translated_entry(entry, fold.prepared, TranslateDomain(fold.weights))
+        translated_image(entry, fold.prepared, TranslateDomain(fold.weights))
 
 
 def test_weights_and_translations_of_held_out_patients_are_refused(fold, of_fold, edit_json):

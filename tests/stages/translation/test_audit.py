@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medaug.audits.audit_scans import Scan, averaged, read_scan_of
 from medaug.audits.findings import asked_audits
+from medaug.audits.scans import ScanArrays, averaged, read_scan
 from medaug.audits.translation_figures import contrasts_of
 from medaug.config.files import load_config
 from medaug.data.atomic import read_json, to_json
@@ -65,7 +65,7 @@ def again(ct, tmp_path):
 
 def real_target(entry, folder, translate):
     """What a perfect translation of a phantom would be: its own other phase."""
-    return read_scan_of(entry, folder.parent / "prepared_b")
+    return read_scan(entry, folder.parent / "prepared_b")
 
 
 def audited(again) -> dict:
@@ -130,9 +130,7 @@ def test_the_shift_of_a_perfect_translation_is_that_of_the_phases(again, monkeyp
 
 
 def test_a_translation_that_changes_nothing_shifts_nothing(again, monkeypatch):
-    monkeypatch.setattr(
-        translation_audit, "translated_scan", lambda entry, folder, translate: read_scan_of(entry, folder)
-    )
+    monkeypatch.setattr(translation_audit, "translated_scan", lambda entry, folder, translate: read_scan(entry, folder))
     audit = audited(again)
     assert all(errors["mae_hu"]["mean"] == 0 for errors in audit["shift"].values())
     assert audit["levels"]["translated"] == audit["levels"]["source"]
@@ -175,7 +173,7 @@ def test_voxels_too_large_for_blood_leave_its_class_out(tmp_path):
 def test_a_label_without_surroundings_is_named():
     image = np.zeros((16, 16), np.float32)
     everywhere = np.ones_like(image, dtype=np.uint8)
-    scan = Scan("scan-1", image, Window(-1, 1), everywhere > 0, everywhere, (1.0, 1.0))
+    scan = ScanArrays("scan-1", image, Window(-1, 1), everywhere > 0, everywhere, (1.0, 1.0))
     found = contrasts_of([scan], ["tumor"])
     assert not found.by_class and "no voxel between 2 and 8 mm" in found.left_out["scan-1"]
 

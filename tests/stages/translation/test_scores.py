@@ -10,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from medaug.audits.measures.similarity import IMAGE_METRICS
-from medaug.audits.registered import scale_of
+from medaug.audits.scans import scale_of
 from medaug.cli import app
 from medaug.config.files import load_config
 from medaug.data.atomic import read_json

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medaug.audits.measures.baselines import Example, IntensityRegression, MeanImage
+from medaug.audits.scans import IntensityRegression, MeanImage, RegisteredCase
 
 
 def test_the_mean_image_is_the_voxelwise_mean_of_one_shape():
@@ -21,7 +21,7 @@ def test_the_regression_finds_a_function_of_intensity_that_is_not_monotone():
     rng = np.random.RandomState(0)
     source = rng.uniform(-1, 1, (60, 60))
     target = 1000 * source**2 + rng.randn(60, 60)
-    regression = IntensityRegression([Example(source, target, np.ones_like(source, dtype=bool))])
+    regression = IntensityRegression([RegisteredCase(source, target, np.ones_like(source, dtype=bool))])
     asked = np.array([[-0.9, 0.0, 0.5]])
     np.testing.assert_allclose(regression(asked), 1000 * asked**2, atol=15)
 
@@ -29,5 +29,5 @@ def test_the_regression_finds_a_function_of_intensity_that_is_not_monotone():
 def test_the_regression_looks_inside_the_body_only_and_bridges_intensities_it_never_met():
     source = np.array([[-1.0, -0.5, 0.5, 1.0]])
     target = np.array([[999.0, 0.0, 100.0, 999.0]])
-    regression = IntensityRegression([Example(source, target, np.array([[False, True, True, False]]))])
+    regression = IntensityRegression([RegisteredCase(source, target, np.array([[False, True, True, False]]))])
     np.testing.assert_allclose(regression(np.array([-1.0, -0.5, 0.0, 0.5, 1.0])), [0, 0, 50, 100, 100])
