@@ -64,7 +64,7 @@ def test_what_the_translation_shows_is_found_and_what_it_adds_is_gained(evaluate
         image[:2, :2, :2] = 1.0
         return image, Window(0.0, 1.0)
 
-    monkeypatch.setattr(stage, "translated_entry", bright_labels)
+    monkeypatch.setattr(stage, "translated_image", bright_labels)
     monkeypatch.setattr(Segmentation, "predicted", lambda self, network, image: (image > 0.5).astype(np.uint8))
     run, summary = evaluated("[target-labels]")
     test = read_json(material.split)["test"]
