@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic
+from typing import Generic
 
 import numpy as np
 from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
@@ -32,7 +32,7 @@ from medaug.transforms.base import (
     unchanged,
     with_dtype,
 )
-from medaug.transforms.engine import Style, Wanted, paint, plan, plan_in, remove_region
+from medaug.transforms.engine import Facts, Style, Wanted, paint, plan, plan_in, remove_region
 from medaug.transforms.styles import check_style
 from medaug.transforms.tumor_labels import TumorLabels
 from medaug.volumes import Window
@@ -46,7 +46,7 @@ class Insertion(Generic[NdarrayTensor]):
 
     image: NdarrayTensor
     label: NdarrayOrTensor
-    lesions: list[dict[str, Any]]
+    lesions: list[Facts]
 
 
 class InsertTumor(TumorTransform):
@@ -154,7 +154,7 @@ class RandInsertTumor(Seeded, TumorTransform):
             check_range("size_mm", size_mm, 1e-3)
         self.count, self.size_mm, self.shape, self.organ_margin_mm = count, size_mm, shape, organ_margin_mm
         self.style, self.null = check_style(style, self.weights), null
-        self.lesions: list[dict[str, Any]] = []
+        self.lesions: list[Facts] = []
 
     def __call__(
         self,
@@ -186,7 +186,7 @@ class RandInsertTumor(Seeded, TumorTransform):
     ) -> Insertion[NdarrayTensor]:
         """What was drawn last, in this image; arguments as of a call."""
         seen, rng = self._seen(img), np.random.RandomState(self._seed)
-        edited, lesions = seen.array, list[dict[str, Any]]()
+        edited, lesions = seen.array, list[Facts]()
         before, value = seen.region(label, "label"), 1
         truth = before
         limits = self._limits(seen, window) if self._do_transform else None

@@ -127,11 +127,11 @@ class WeightsTransform(Transform):
         return Window(float(low), float(high), domain.unit)
 
     def _unit_of_own(self, domain: Domain) -> Unit:
-        """Of `window`, where that is given."""
+        """The unit of `window`, where that is given."""
         return domain.unit
 
     def _window_if_any(self, seen: Seen, domain: Domain, given: Window | None) -> Window | None:
-        """None for an image that shows background alone, which random transforms leave as it is, and count."""
+        """The window, or None for an image of background alone, which random transforms leave as it is, and count."""
         try:
             window = self._window_in(seen, domain, given)
         except NoContrastError:
@@ -319,7 +319,7 @@ def marked_label(region: np.ndarray, source: NdarrayTensor, *, keep: bool, value
 
 
 def _plain(source: NdarrayOrTensor) -> np.ndarray:
-    """As an array of the same dtype (bfloat16, which NumPy does not have, as float32)."""
+    """The same values as an array of the same dtype (bfloat16, which NumPy does not have, as float32)."""
     if isinstance(source, np.ndarray):
         return source
     tensor = convert_to_tensor(source, track_meta=False).detach().cpu()

@@ -31,7 +31,7 @@ from medaug.transforms.array import (
     RemoveTumor,
 )
 from medaug.transforms.base import Bounds, left_alone, with_window
-from medaug.transforms.engine import Style
+from medaug.transforms.engine import Facts, Style
 from medaug.transforms.growth import GrowTumor
 from medaug.transforms.random_translation import RandTranslateDomain
 from medaug.transforms.translation import SynthesizeCT, TranslateDomain
@@ -368,7 +368,7 @@ class RandTranslateDomaind(RandTwin, _TranslatesD):
         transform = RandTranslateDomain(weights, 1.0, direction, window=window, style=style, body=body)
         super().__init__(keys, transform, prob, allow_missing_keys)
         self.label_keys, self.label_key, self.body_key = ensure_tuple(label_keys or ()), label_key, body_key
-        self.drawn: dict[str, Any] | None = None
+        self.drawn: Facts | None = None
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
         d = super().__call__(data)

@@ -50,6 +50,8 @@ LEAST_SHARE = 1e-3
 
 Limits = tuple[float, float]
 Style = Sequence[float]
+Facts = dict[str, Any]
+"""What was drawn, as a manifest keeps it."""
 Parts = list[tuple[int | None, Lesion]]
 """A lesion, or its section in each slice of a volume, with the slice's number."""
 
@@ -63,7 +65,7 @@ class Plan:
         seed, style: of the generator, the same in every slice.
         region: (*S) bool, the tumor's exact voxels; None takes the lesion's own mask to the image's grid.
         null: paste nothing: the generator gets the crop as it is, and the mask.
-        facts: what was drawn, as a manifest keeps it.
+        facts: of the lesion and its style.
     """
 
     parts: Parts
@@ -71,7 +73,7 @@ class Plan:
     style: Style | None = None
     region: np.ndarray | None = None
     null: bool = False
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -291,7 +293,7 @@ class Canvas:
         return resized(self.window.normalize(extract(self.image, box, self.window.low)), size)
 
     def editable(self, marked: np.ndarray, box: CropBox, *, beyond: bool = False) -> np.ndarray:
-        """Where an edit of the box's voxels `marked` may change the image (bool, on the box): never in the padding.
+        """Tells where an edit of the voxels `marked` may change the image (bool, on the box): never in the padding.
 
         Padding is what lies below the limits, but for holes that the body encloses in a slice.
 

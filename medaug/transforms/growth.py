@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic
+from typing import Generic
 
 import numpy as np
 from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
@@ -17,7 +17,7 @@ from medaug.lesions.mass_effect import Displacement, MassEffect, displacement
 from medaug.models.weights import Weights
 from medaug.transforms.array import ORGAN_MARGIN_MM
 from medaug.transforms.base import Bounds, Seeded, Seen, TumorTransform, like_source
-from medaug.transforms.engine import Plan, Style, drawn_style, paint
+from medaug.transforms.engine import Facts, Plan, Style, drawn_style, paint
 from medaug.transforms.styles import check_style
 from medaug.transforms.tumor_labels import TumorLabels
 from medaug.volumes import Window
@@ -30,7 +30,7 @@ class GrownStep(Generic[NdarrayTensor]):
     image: NdarrayTensor
     label: NdarrayOrTensor
     size: dict[str, float]
-    lesion: dict[str, Any]
+    lesion: Facts
 
 
 class GrowTumor(Seeded, TumorTransform):
@@ -78,7 +78,7 @@ class GrowTumor(Seeded, TumorTransform):
         self.effect = MassEffect(mass_effect, reach_mm)
         self.organ_margin_mm, self.style = organ_margin_mm, check_style(style, self.weights)
         self.series: list[dict[str, float]] = []
-        self.lesion: dict[str, Any] = {}
+        self.lesion: Facts = {}
 
     def __call__(
         self,

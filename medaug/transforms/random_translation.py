@@ -11,7 +11,7 @@ from monai.transforms import RandomizableTransform
 from medaug.models.base import Direction
 from medaug.models.weights import Weights
 from medaug.transforms.base import Bounds
-from medaug.transforms.engine import Style
+from medaug.transforms.engine import Facts, Style
 from medaug.transforms.translation import TranslateDomain, Translates
 from medaug.transforms.windows import seeded_style
 from medaug.volumes import Window
@@ -43,7 +43,7 @@ class RandTranslateDomain(RandomizableTransform, Translates):
         self.direction, self.body_wanted = direction, body
         first: Direction = "a2b" if direction == "random" else direction
         self.style = TranslateDomain(self.weights, first, window=window, style=style, body=body).style
-        self.drawn: dict[str, Any] | None = None
+        self.drawn: Facts | None = None
 
     _unit_of_own = TranslateDomain._unit_of_own
 

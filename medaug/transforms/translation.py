@@ -323,7 +323,7 @@ class SynthesizeCT(TranslateDomain):
 
 
 def ct_floor(scan: np.ndarray, window: Window) -> tuple[np.ndarray, float]:
-    """Where a CT (*S) is padding (bool, *S), and the value below which nothing may be written into it.
+    """Tells where a CT (*S) is padding (bool, *S), and the value below which nothing may be written into it.
 
     That is the least value which was measured. Nothing measured is darker than air: a lower value that a hundredth of
     the voxels have is padding, too. A part of a scan without air has no floor of its own, but the window's.

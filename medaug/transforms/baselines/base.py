@@ -18,7 +18,7 @@ from monai.data import MetaTensor
 from monai.utils import convert_to_numpy
 
 from medaug.errors import ConfigError, DataError
-from medaug.transforms.base import left_alone, region_of
+from medaug.transforms.base import class_numbers, left_alone, region_of
 from medaug.transforms.twins import Data, RandTwin
 from medaug.volumes import Window, check_finite, shows_nothing, spacing_of
 
@@ -95,7 +95,7 @@ class Donor:
             raise DataError(f"{name}: found no {' and no '.join(sorted(missing))}; expected image and label, (1, *S)")
         image = image_array(item["image"], f"{name}, image")
         organ = region_of(item["organ"], image.shape, f"{name}, organ") if item.get("organ") is not None else None
-        label = label_array(item["label"], image.shape, f"{name}, label")
+        label = class_numbers(item["label"], image.shape, f"{name}, label")
         spacing_mm, measured = voxel_size_mm(item["image"], image.ndim), isinstance(item["image"], MetaTensor)
         return cls(image, label, organ, spacing_mm, measured, name)
 
@@ -152,18 +152,6 @@ def leaves_alone(transform: object, image: np.ndarray) -> bool:
     return nothing
 
 
-def label_array(label: NdarrayOrTensor, shape: tuple[int, ...], name: str = "label") -> np.ndarray:
-    """The one channel of a label (*S), in its own dtype.
-
-    Raises:
-        DataError: if it does not lie on the image.
-    """
-    array = np.asarray(convert_to_numpy(label))
-    if array.shape != (1, *shape):
-        raise DataError(f"{name} of shape {array.shape} does not lie on the image (1, {', '.join(map(str, shape))})")
-    return array[0]
-
-
 def voxel_size_mm(img: NdarrayOrTensor, spatial_dims: int) -> tuple[float, ...]:
-    """From the affine; 1 along each axis of what has none."""
+    """Reads the voxel size off the affine; what has none gets 1 along each axis."""
     return spacing_of(img.affine, spatial_dims) if isinstance(img, MetaTensor) else (1.0,) * spatial_dims

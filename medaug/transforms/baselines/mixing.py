@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from medaug.errors import ConfigError, DataError
 from medaug.lesions.crops import CropBox, box_around, extract
-from medaug.transforms.base import Seeded, like_source
+from medaug.transforms.base import Seeded, class_numbers, like_source
 from medaug.transforms.baselines.base import (
     Bank,
     Donor,
@@ -25,7 +25,6 @@ from medaug.transforms.baselines.base import (
     check_items,
     donor_with_lesion,
     image_array,
-    label_array,
     leaves_alone,
     voxel_size_mm,
 )
@@ -58,7 +57,7 @@ class _RandMix(Seeded):
         image = image_array(img)
         if leaves_alone(self, image):
             return img, label
-        truth = label_array(label, image.shape)
+        truth = class_numbers(label, image.shape, "label")
         donor, region = self._drawn(np.random.RandomState(self._seed), image.shape)
         _check_sizes(donor, voxel_size_mm(img, image.ndim))
         mixed = like_source(np.where(region, donor.image, image), image, img)

@@ -6,8 +6,6 @@ the same code as tumor insertion does, less the translator: the arm that tells w
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
@@ -19,7 +17,7 @@ from medaug.lesions.drawing import draw_lesion
 from medaug.lesions.geometry import component_boxes
 from medaug.lesions.prior import MARGIN_VOXELS, LesionExample, LesionPrior
 from medaug.transforms.array import ORGAN_MARGIN_MM
-from medaug.transforms.base import Seeded, like_source, marked_label, region_of
+from medaug.transforms.base import Seeded, class_numbers, like_source, marked_label, region_of
 from medaug.transforms.baselines.base import (
     RANGE,
     Bank,
@@ -28,11 +26,10 @@ from medaug.transforms.baselines.base import (
     check_items,
     donor_with_lesion,
     image_array,
-    label_array,
     leaves_alone,
     voxel_size_mm,
 )
-from medaug.transforms.engine import Plan, limits_of, paint
+from medaug.transforms.engine import Facts, Plan, limits_of, paint
 
 ROOM = 1.8
 """A crop is so many times as wide as the largest lesion in it: it turns, and grows."""
@@ -59,7 +56,7 @@ class RandCopyPasteTumor(Seeded):
         super().__init__(prob)
         check_items("bank", bank, "Give the training cases, each with an image and a label.")
         self.bank, self.organ_margin_mm = bank, organ_margin_mm
-        self.lesions: list[dict[str, Any]] = []
+        self.lesions: list[Facts] = []
 
     def __call__(
         self, img: NdarrayOrTensor, label: NdarrayOrTensor, organ: NdarrayOrTensor | None = None, randomize: bool = True
@@ -82,7 +79,7 @@ class RandCopyPasteTumor(Seeded):
         image = image_array(img)
         if leaves_alone(self, image):
             return img, label
-        truth = _binary(label_array(label, image.shape), "label")
+        truth = _binary(class_numbers(label, image.shape, "label"), "label")
         spacing_mm, rng = voxel_size_mm(img, image.ndim), np.random.RandomState(seed)
         allowed = None if organ is None else region_of(organ, image.shape, "organ mask")
         donor = donor_with_lesion(self.bank, rng)
@@ -131,7 +128,7 @@ RandCopyPasteTumorD = RandCopyPasteTumorDict = RandCopyPasteTumord
 
 
 def _crop_size(label: np.ndarray) -> tuple[int, ...]:
-    """Of crops that hold every lesion however it is bent: square in the plane, because they turn there."""
+    """The size of crops that hold every lesion however it is bent: square in the plane, because they turn there."""
     extents = np.max([[axis.stop - axis.start for axis in box] for box in component_boxes(label)], axis=0)
     extents[:2] = extents[:2].max()
     return tuple(int(np.ceil(ROOM * extent)) + 2 * MARGIN_VOXELS for extent in extents)
@@ -148,7 +145,7 @@ def _check_sizes(donor: Donor, measured: bool, spacing_mm: tuple[float, ...]) ->
 
 
 def _binary(label: np.ndarray, name: str) -> np.ndarray:
-    """As bool."""
+    """The label as bool; one with classes is refused."""
     classes = np.unique(label)
     if not np.isin(classes, (0, 1)).all():
         raise DataError(
