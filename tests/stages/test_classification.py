@@ -16,7 +16,12 @@ from medaug.stages.evaluate import evaluate
 from medaug.stages.pipeline import run_pipeline
 from medaug.stages.tasks import task_of
 
-CLASSIFY = ("evaluation.task=classification", "evaluation.classifier_width=4", "evaluation.seeds=[0,1]")
+CLASSIFY = (
+    "evaluation.task=classification",
+    "evaluation.classifier_width=4",
+    "evaluation.seeds=[0,1]",
+    "evaluation.updates=10",
+)
 
 
 @pytest.fixture(scope="module")
