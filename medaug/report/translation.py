@@ -10,10 +10,13 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.colors import LogNorm
 
-from medaug.audits.measures.similarity import ImagePair, Scale
+from medaug.audits.measures.similarity import HOUNSFIELD, ImagePair, Scale
+from medaug.data.prepared import View
 from medaug.figures.charts import INK, LINE, OKABE_ITO, SOFT, label, panels, to_png
 from medaug.figures.pictures import Picture, picture_grid
-from medaug.volumes import widest_slice
+from medaug.report.viewer import Shown, ViewerCase
+from medaug.report.viewing import is_oriented
+from medaug.volumes import Window, widest_slice
 
 BINS = 128
 PERCENTILES = (0.05, 99.95)
@@ -118,6 +121,22 @@ def translation_grid(
         )
     columns = ["source", f"real {_shown(scale)}", "translated", f"translated − real ({scale.unit})", rival]
     return picture_grid(pictures, column_titles=columns, row_titles=list(rows))
+
+
+def pair_case(target: View, pair: ImagePair, scale: Scale) -> ViewerCase:
+    """A registered case to look around in, real and translated, both outside of the compared mask too."""
+    low, high, _ = shown_range(scale)
+    window = Window(low, high, "HU" if scale == HOUNSFIELD else "au")
+    real, made = Shown("real", pair.real, window), Shown("translated", pair.synthetic, window)
+    return ViewerCase(
+        target.case.case,
+        real,
+        made,
+        np.asarray(target.case.affine),
+        oriented=is_oriented(target.case.image),
+        group="Held-out patients, real and translated",
+        length_unit=target.case.length_unit,
+    )
 
 
 def shown_range(scale: Scale) -> tuple[float, float, float]:

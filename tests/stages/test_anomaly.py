@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from medaug.audits.anomaly_scores import SCORES
 from medaug.cli import app
 from medaug.data.atomic import read_json
 from medaug.data.cache import open_array
@@ -17,7 +18,7 @@ from medaug.errors import DataError, LeakageError, WeightsError
 from medaug.models.methods import build_translator
 from medaug.models.weights import save_translator
 from medaug.runs.folder import RunDir
-from medaug.stages.anomaly import SCORES, anomaly
+from medaug.stages.anomaly import anomaly
 from medaug.stages.pipeline import run_pipeline
 from medaug.volumes import Domain
 

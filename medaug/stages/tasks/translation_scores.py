@@ -35,14 +35,13 @@ from medaug.experiment.records import Cell, TranslationFacts
 from medaug.experiment.summary import write_translation_summary
 from medaug.models.weights import load_weights
 from medaug.progress import track
-from medaug.report.translation import shown_range, translation_grid
-from medaug.report.viewer import EncodedCase, Shown, ViewerCase, encode, write_cases
-from medaug.report.viewing import SHOWN, is_oriented
+from medaug.report.translation import pair_case, translation_grid
+from medaug.report.viewer import EncodedCase, encode, write_cases
+from medaug.report.viewing import SHOWN
 from medaug.runs.folder import RunDir
 from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
 from medaug.transforms import TranslateDomain
-from medaug.volumes import Window
 
 PICTURES = 6
 MEAN, REGRESSION = "mean", "regression"
@@ -141,23 +140,7 @@ def _write_pictures(held: _Held, arms: dict[str, Translation], method: str) -> N
         source = middle[0].read(held.run.prepared).image
         rows[patient] = (source, held.compared(middle, arms[method]), arms[rival](middle[0], source))
         if len(cases) < SHOWN:
-            cases.append(encode(_viewed(middle[1], rows[patient][1], held.scale)))
+            cases.append(encode(pair_case(middle[1], rows[patient][1], held.scale)))
     with atomic_path(held.run.evaluation / "pictures.png") as temporary:
         temporary.write_bytes(translation_grid(rows, held.scale, rival=rival))
     write_cases(held.run.evaluation / "viewer.json", cases)
-
-
-def _viewed(target: View, pair: ImagePair, scale: Scale) -> ViewerCase:
-    """Both outside of the compared mask too."""
-    low, high, _ = shown_range(scale)
-    window = Window(low, high, "HU" if scale == HOUNSFIELD else "au")
-    real, made = Shown("real", pair.real, window), Shown("translated", pair.synthetic, window)
-    return ViewerCase(
-        target.case.case,
-        real,
-        made,
-        np.asarray(target.case.affine),
-        oriented=is_oriented(target.case.image),
-        group="Held-out patients, real and translated",
-        length_unit=target.case.length_unit,
-    )
