@@ -56,7 +56,7 @@ PROBLEMS_SHOWN = 20
 
 
 def problems_in(
-    error: ValidationError, section: tuple[str, ...] = (), hint: Callable[[list[str]], str] = lambda key: ""
+    error: ValidationError, section: tuple[str, ...] = (), hint: Callable[[list[str]], str] | None = None
 ) -> str:
     """What does not fit: the key, what was found, and what is expected.
 
@@ -69,7 +69,7 @@ def problems_in(
         location = [*section, *(str(part) for part in problem["loc"])]
         where, found = ".".join(location) or "settings", problem["input"]
         if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            lines.append(f"unknown key '{where}'{hint(location)}")
+            lines.append(f"unknown key '{where}'{hint(location) if hint else ''}")
         elif problem["type"] == "value_error":
             lines.append(problem["msg"].removeprefix("Value error, "))
         elif problem["type"] == "literal_error":
