@@ -12,12 +12,12 @@ import base64
 import math
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 
 import jinja2
 
@@ -130,13 +130,12 @@ def render(page: ReportPage, path: Path) -> Path:
 
 def to_html(page: ReportPage) -> str:
     """The page as one self-contained HTML document."""
-    anchors = _Anchors()
     looks = any(section.viewer for section in page.sections)
     html = _template().render(
         page=page,
         icon=ICONS[page.verdict.tone] if page.verdict else "",
         label=LABELS[page.verdict.tone] if page.verdict else "",
-        sections=[(anchors.of(section.title), section) for section in page.sections],
+        sections=list(zip(_anchors(section.title for section in page.sections), page.sections, strict=True)),
         script=script() if looks else "",
         script_source=script_source() if looks else "",
     )
@@ -159,24 +158,22 @@ def numeric_columns(table: Table) -> list[bool]:
     ]
 
 
-class _Anchors:
-    """Heading anchors, unique within a page and apart from the template's own."""
-
-    def __init__(self) -> None:
-        self._taken = {"content", "verdict", "contents", "run", "warnings", "left-out", "settings", "commands"}
-
-    def of(self, title: str) -> str:
+def _anchors(titles: Iterable[str]) -> list[str]:
+    """Anchors of these headings, unique within a page and apart from the template's own."""
+    taken = ["content", "verdict", "contents", "run", "warnings", "left-out", "settings", "commands"]
+    own = len(taken)
+    for title in titles:
         slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "section"
         anchor, number = slug, 1
-        while anchor in self._taken:
+        while anchor in taken:
             number += 1
             anchor = f"{slug}-{number}"
-        self._taken.add(anchor)
-        return anchor
+        taken.append(anchor)
+    return taken[own:]
 
 
 def _format_column(cells: list[Value]) -> list[str]:
-    floats = [abs(float(c)) for c in cells if _is_float(c) and math.isfinite(c)]
+    floats = [abs(float(c)) for c in cells if isinstance(c, Real) and not isinstance(c, Integral) and math.isfinite(c)]
     tiny = any(0 < value < 1e-3 for value in floats)
     largest = max(floats, default=0.0)
     decimals = 3 if largest < 10 else 2 if largest < 100 else 1
@@ -198,10 +195,6 @@ def _format_cell(cell: Value | None, spec: str) -> str:
         return "∞" if cell > 0 else "−∞"
     text = f"{float(cell):{spec}}".replace("-", "−")
     return text.lstrip("−") if re.fullmatch(r"−[0.]+", text) else text
-
-
-def _is_float(cell: object) -> TypeGuard[float]:
-    return isinstance(cell, Real) and not isinstance(cell, Integral)
 
 
 def _paragraphs(text: str) -> list[str]:

@@ -80,17 +80,9 @@ def bland_altman(groups: Mapping[str, tuple[np.ndarray, np.ndarray]], *, unit: s
 
 def difference_panel(pair: ImagePair, scale: Scale) -> bytes:
     """Real, synthetic and their difference inside the mask, of a volume the slice with the largest mask."""
-    real, synthetic, mask = slice_of(pair)
     title = f"slice z = {widest_slice(pair.mask)}" if pair.mask.ndim == 3 else ""
-    low, high, limit = shown_range(scale)
-    difference = np.where(mask, synthetic - real, 0.0)
-    row = [
-        Picture(real, low, high, contour=mask),
-        Picture(synthetic, low, high),
-        Picture(difference, -limit, limit, diverging=True),
-    ]
     columns = [f"real {_shown(scale)}", f"synthetic {_shown(scale)}", f"synthetic − real ({scale.unit})"]
-    return picture_grid([row], column_titles=columns, title=title, tile=260)
+    return picture_grid([_compared(pair, scale)], column_titles=columns, title=title, tile=260)
 
 
 def translation_grid(
@@ -103,22 +95,13 @@ def translation_grid(
             (X, Y[, Z]).
         rival: what the last column shows.
     """
-    low, high, limit = shown_range(scale)
+    low, high, _ = shown_range(scale)
     pictures = []
     for source, pair, other in rows.values():
         if source.ndim == 3:
             level = widest_slice(pair.mask)
             source, other = source[..., level], other[..., level]
-        real, synthetic, mask = slice_of(pair)
-        pictures.append(
-            [
-                Picture(source, -1, 1),
-                Picture(real, low, high, contour=mask),
-                Picture(synthetic, low, high),
-                Picture(np.where(mask, synthetic - real, 0.0), -limit, limit, diverging=True),
-                Picture(other, low, high),
-            ]
-        )
+        pictures.append([Picture(source, -1, 1), *_compared(pair, scale), Picture(other, low, high)])
     columns = ["source", f"real {_shown(scale)}", "translated", f"translated − real ({scale.unit})", rival]
     return picture_grid(pictures, column_titles=columns, row_titles=list(rows))
 
@@ -144,9 +127,17 @@ def shown_range(scale: Scale) -> tuple[float, float, float]:
     return SHOWN_HU if scale.unit == "HU" else (scale.low, scale.high, scale.width / 2)
 
 
-def slice_of(pair: ImagePair) -> ImagePair:
-    """The pair itself, or of volumes that slice."""
-    return pair if pair.mask.ndim == 2 else ImagePair(*(array[..., widest_slice(pair.mask)] for array in pair))
+def _compared(pair: ImagePair, scale: Scale) -> list[Picture]:
+    """Real, synthetic and their difference inside the mask; of volumes the slice with the largest mask."""
+    if pair.mask.ndim == 3:
+        pair = ImagePair(*(array[..., widest_slice(pair.mask)] for array in pair))
+    low, high, limit = shown_range(scale)
+    difference = np.where(pair.mask, pair.synthetic - pair.real, 0.0)
+    return [
+        Picture(pair.real, low, high, contour=pair.mask),
+        Picture(pair.synthetic, low, high),
+        Picture(difference, -limit, limit, diverging=True),
+    ]
 
 
 def _shown(scale: Scale) -> str:
