@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -148,7 +148,18 @@ class Downstream(ABC):
                 if update % LOSS_EVERY == 0:
                     losses.append((update, round(loss, 5)))
 
-            return self.trained(arm, seed, on_update), losses
+            samples = self.samples(
+                arm,
+                synthetic_ratio=settings.synthetic_ratio,
+                seed=seed,
+                length=settings.updates * settings.batch_size,
+                pasting=arm.pasting(self.real),
+                augmentation=arm.augmentation(self.config.data.spatial_dims, self.target or self.real),
+            )
+            network = train_network(
+                samples, self.network_config, seed=seed, workers=settings.workers, on_update=on_update
+            )
+        return network, losses
 
     def results(self, network: torch.nn.Module) -> PatientScores:
         """What a network scores on every patient."""
@@ -176,8 +187,12 @@ class Downstream(ABC):
         """
 
     @abstractmethod
-    def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
-        """One network."""
+    def samples(self, arm: Arm, **shared: Any) -> SegmentationSamples:
+        """What an arm learns from.
+
+        Args:
+            shared: those fields of the samples that are the same for both kinds.
+        """
 
     @abstractmethod
     def scored(self, network: torch.nn.Module, patient: str, entries: list[PreparedCase]) -> PatientScores:
@@ -225,21 +240,10 @@ class Segmentation(Downstream):
             patch_size=s.patch_size,
         )
 
-    def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
-        s = self.config.evaluation
+    def samples(self, arm: Arm, **shared: Any) -> SegmentationSamples:
         real = self.target_labelled if arm.target else self.real
         assert real is not None  # arms of the target are refused where it has no labels
-        samples = SegmentationSamples(
-            real,
-            self.synthetic_of(arm),
-            synthetic_ratio=s.synthetic_ratio,
-            seed=seed,
-            patch_size=self.sample_size,
-            length=s.updates * s.batch_size,
-            pasting=arm.pasting(self.real),
-            augmentation=arm.augmentation(self.config.data.spatial_dims, self.target or self.real),
-        )
-        return train_network(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
+        return SegmentationSamples(real, self.synthetic_of(arm), patch_size=self.sample_size, **shared)
 
     def scored(self, network: torch.nn.Module, patient: str, entries: list[PreparedCase]) -> PatientScores:
         """Scores the outlines, and counts the lesions that were found and what was found beside them."""
@@ -316,22 +320,10 @@ class Classification(Downstream):
             precision=s.precision,
         )
 
-    def trained(self, arm: Arm, seed: int, on_update: Callable[[int, float], None]) -> torch.nn.Module:
-        s = self.config.evaluation
-        synthetic = self.synthetic_of(arm)
+    def samples(self, arm: Arm, **shared: Any) -> ClassificationSamples:
+        synthetic, patch_size = self.synthetic_of(arm), self.config.evaluation.patch_size
         assert synthetic is None or isinstance(synthetic, ViewFolder)  # nothing is made online for it
-        samples = ClassificationSamples(
-            self.real,
-            synthetic,
-            self.counterparts,
-            synthetic_ratio=s.synthetic_ratio,
-            seed=seed,
-            patch_size=s.patch_size,
-            length=s.updates * s.batch_size,
-            pasting=arm.pasting(self.real),
-            augmentation=arm.augmentation(self.config.data.spatial_dims, self.target or self.real),
-        )
-        return train_network(samples, self.network_config, seed=seed, workers=s.workers, on_update=on_update)
+        return ClassificationSamples(self.real, synthetic, self.counterparts, patch_size=patch_size, **shared)
 
     def scored(self, network: torch.nn.Module, patient: str, entries: list[PreparedCase]) -> PatientScores:
         """The metrics of a patient alone are None where all slices are of one kind; all probabilities are kept."""
