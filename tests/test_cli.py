@@ -21,10 +21,11 @@ from medaug.cli import app
 from medaug.config.files import dump_config
 from medaug.data import phantom_folder as phantoms_stage
 from medaug.data.atomic import read_json, write_json
-from medaug.data.cache import open_array
 from medaug.data.files import read_label, read_scan, write_scan
 from medaug.errors import DataError, RunError, TrainingError, WeightsError
 from medaug.phantoms import phantoms
+
+from .stored import array_of
 
 MEDAUG = Path(sys.executable).with_name("medaug")
 COMMANDS = [
@@ -277,7 +278,7 @@ def scan(tiny_run):
     """A test patient: (image 0 to 200, label, affine), (X, Y, Z)."""
     patient = read_json(tiny_run.split)["test"][0]
     entry = next(e for e in read_json(tiny_run.datalist)["cases"] if e["patient"] == patient)
-    image, label = (np.asarray(open_array(tiny_run.prepared, entry["arrays"][key])) for key in ("image", "label"))
+    image, label = (array_of(tiny_run.prepared, entry, key) for key in ("image", "label"))
     return np.rint(200 * image / image.max()), label, np.asarray(entry["affine"])
 
 

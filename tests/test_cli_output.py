@@ -17,13 +17,13 @@ from medaug.cli import app, complete
 from medaug.cli.app import CHECK_FAILED, EXIT_CODES
 from medaug.config.files import dump_config, load_config
 from medaug.data.atomic import read_json
-from medaug.data.cache import open_array
 from medaug.data.files import write_scan
 from medaug.data.layouts import LAYOUTS
 from medaug.data.writers import WRITERS
 from medaug.models.methods import TRANSLATORS
 
 from .benchmark.planted import planted_benchmark
+from .stored import array_of
 
 DOCS = Path(__file__).parents[1] / "docs" / "cli.md"
 
@@ -50,7 +50,7 @@ def tiny_yaml(tmp_path, tiny_config):
 @pytest.fixture
 def scan(tiny_run, tmp_path):
     entry = read_json(tiny_run.datalist)["cases"][0]
-    image = open_array(tiny_run.prepared, entry["arrays"]["image"])
+    image = array_of(tiny_run.prepared, entry, "image")
     write_scan(tmp_path / "scan.nii.gz", image[None], entry["affine"])
     return tmp_path / "scan.nii.gz"
 

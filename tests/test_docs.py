@@ -22,7 +22,6 @@ from typer.testing import CliRunner
 from medaug.cli import app
 from medaug.config.files import load_config
 from medaug.data.atomic import read_json
-from medaug.data.cache import open_array
 from medaug.errors import MedaugError
 from medaug.exports.bundle import export_bundle
 from medaug.models.methods import build_translator
@@ -32,6 +31,7 @@ from medaug.models.weights import save_translator
 from medaug.volumes import Domain, Percentiles, Window
 
 from .doc_blocks import ROOT, blocks_of, pages
+from .stored import array_of
 
 BLOCKS = [block for page in pages() for block in blocks_of(page)]
 NOT_RUN = 0
@@ -179,7 +179,7 @@ def names(reader, tiny_run, weights):
     split, cases = read_json(tiny_run.split), read_json(tiny_run.datalist)["cases"]
     case = next(case for case in cases if case["patient"] in split["test"])
     domain = weights.translator.domain_a
-    image, organ = (np.array(open_array(tiny_run.prepared, case["arrays"][key])) for key in ("image", "organ"))
+    image, organ = (array_of(tiny_run.prepared, case, key) for key in ("image", "organ"))
     unit = build_translator("unit", {"width": 4, "depth": 2, "blocks": 1}, Domain("a", "MR"), Domain("b", "MR"), 2)
     return {
         **{name: getattr(medaug.transforms, name) for name in medaug.transforms.__all__},

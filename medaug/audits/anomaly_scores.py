@@ -40,10 +40,10 @@ NAME_LENGTH = 14
 
 def scored_slices(view: View, arrays: ViewArrays, scorer: Scorer, settings: AnomalyConfig) -> Rows:
     """A row a slice; one without organ, where nothing can be found, scores as low as possible."""
-    residual = scorer(arrays.image, arrays.organ, view.spacing_mm).residual
-    smoothed = smoothed_inside(arrays.image + 1, arrays.organ, settings.smoothing_mm, view.spacing_mm)
+    residual = scorer(arrays.image[0], arrays.organ, view.spacing_mm).residual
+    smoothed = smoothed_inside(arrays.image[0] + 1, arrays.organ, settings.smoothing_mm, view.spacing_mm)
     label, organ = (x.reshape(*x.shape[:2], -1) for x in (arrays.label, arrays.organ))
-    image = arrays.image.reshape(label.shape)
+    image = arrays.image[0].reshape(label.shape)
     columns = {
         "anomaly": np.nan_to_num(level_scores(residual, arrays.organ, settings.percentile), nan=0.0),
         "smoothed": np.nan_to_num(level_scores(smoothed, arrays.organ, settings.percentile), nan=0.0),
@@ -145,12 +145,12 @@ def anomaly_pictures(views: dict[str, list[View]], by_patient: dict[str, Rows], 
             chosen.append((next(view for view in views[patient] if view.name == worst["view"]), worst["level"]))
         for view, level in chosen:
             arrays = view.read(run.prepared)
-            found = scorer(arrays.image, arrays.organ, view.spacing_mm)
+            found = scorer(arrays.image[0], arrays.organ, view.spacing_mm)
             if arrays.label.ndim == 3:
                 level = widest_slice(arrays.label) if level is None else level
             part = (..., level) if arrays.label.ndim == 3 else ...
             healthy = None if found.healthy is None else found.healthy[part]
-            rows.append((arrays.image[part], healthy, found.residual[part], arrays.label[part]))
+            rows.append((arrays.image[0][part], healthy, found.residual[part], arrays.label[part]))
             shown = patient if len(patient) <= NAME_LENGTH else f"…{patient[1 - NAME_LENGTH :]}"
             titles.append(f"{shown} {'tumor' if rows[-1][3].any() else 'tumor-free'}")
     highest = max(float(row[2].max()) for row in rows) or 1.0

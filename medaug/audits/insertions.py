@@ -156,7 +156,7 @@ class InsertionRun(AuditedRun):
         """
         settings = self.config.audit
         volumes = [case for case in Prepared(self.run.datalist).of(self.held_out) if len(case.shape) == 3]
-        views = [view for view in views_of(volumes, self.run.prepared, 3) if view.tumor_voxels][: settings.volumes]
+        views = [view for view in views_of(volumes, 3) if view.tumor_voxels][: settings.volumes]
         insert = RandInsertTumor(self.weights, prob=1.0, tumor_labels=1)
         insert.set_random_state(seed=settings.seed)
         real, inserted = [], []
@@ -165,7 +165,7 @@ class InsertionRun(AuditedRun):
                 image, label, organ = view.read(self.run.prepared)
                 edited, truth = insert(view.placed(image), label[None].astype(np.float32), organ[None], window=UNIT)
                 new = (truth[0] > 0) & ~label
-                real.append(z_ratio(image, label, view.spacing_mm))
+                real.append(z_ratio(image[0], label, view.spacing_mm))
                 inserted.append(z_ratio(edited.numpy()[0], new, view.spacing_mm))
                 tracker.advance()
         return z_consistency([r for r in real if r is not None], [r for r in inserted if r is not None])
@@ -190,7 +190,7 @@ class InsertionRun(AuditedRun):
         None where the tumor is of no size that is inserted, or where there is no room for another one. Sizes that are
         inserted are those that fit the crop and are not below the smallest reference.
         """
-        image, label, organ = view.read(self.run.prepared)
+        (image, *_), label, organ = view.read(self.run.prepared)
         truth, spacing_mm = largest_component(label), view.spacing_mm
         smallest = min(reference.diameter_mm for reference in self.prior.references)
         extent = np.ptp(np.argwhere(truth), axis=0) + 1

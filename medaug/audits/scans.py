@@ -52,8 +52,8 @@ class ScanArrays(NamedTuple):
 def read_scan(case: PreparedCase, folder: Path) -> ScanArrays:
     """A prepared scan, whole."""
     view = View(case, None, 0)
-    image = np.asarray(view.raw(folder, "image"), dtype=np.float32)
-    return ScanArrays(case.case, image, view.window, view.read(folder).organ, view.classes(folder), view.spacing_mm)
+    image = np.asarray(view.raw(folder, "image")[0], dtype=np.float32)
+    return ScanArrays(case.case, image, view.window, view.body(folder), view.classes(folder), view.spacing_mm)
 
 
 def translated_scan(case: PreparedCase, folder: Path, translate: TranslateDomain) -> ScanArrays:
@@ -76,7 +76,7 @@ def translated_image(case: PreparedCase, folder: Path, translate: TranslateDomai
             "one, because the weights read labels (translator.label_input)",
             "Add the label, move the scan away, or train without translator.label_input.",
         )
-    body = np.array(view.raw(folder, "organ"))[None] if "organ" in case.arrays else None
+    body = np.array(view.raw(folder, "body"))[None] if "body" in case.arrays else None
     label = view.classes(folder)[None] if translate.label_classes else None
     result = translate(view.tensor(folder), body, window=view.window, label=label)
     return np.asarray(result.as_tensor())[0], translate.window_of_result(view.window)
@@ -139,7 +139,7 @@ def whole_views(run: RunDir, side: str, patients: Iterable[str]) -> list[View]:
     """Every case of these patients on one side ("a" or "b") as one view."""
     datalist, folder = (run.datalist, run.prepared) if side == "a" else (run.datalist_b, run.prepared_b)
     cases = [case for case in prepared_cases(datalist) if case.patient in set(patients)]
-    return [view for case in cases for view in views_of([case], folder, len(case.shape))]
+    return [view for case in cases for view in views_of([case], len(case.shape))]
 
 
 def scale_of(run: RunDir, window: Any) -> Scale:
@@ -159,15 +159,14 @@ def scale_of(run: RunDir, window: Any) -> Scale:
 
 def read_case(run: RunDir, pair: tuple[View, View], scale: Scale) -> RegisteredCase:
     """The arrays of a registered pair."""
-    source = pair[0].read(run.prepared).image
+    source = pair[0].normalized(run.prepared)[0]
     return RegisteredCase(source, *read_target(run, pair[1], scale))
 
 
 def read_target(run: RunDir, view: View, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
     """A target's image in its scale, and its body."""
-    arrays = view.read(run.prepared_b)
-    image = arrays.image if scale == WINDOW_UNITS else np.asarray(view.raw(run.prepared_b, "image"), dtype=np.float32)
-    return image, arrays.organ
+    image = view.normalized(run.prepared_b) if scale == WINDOW_UNITS else view.raw(run.prepared_b, "image")
+    return np.asarray(image[0], dtype=np.float32), view.body(run.prepared_b)
 
 
 def translated(run: RunDir, view: View, translate: TranslateDomain, scale: Scale) -> np.ndarray:

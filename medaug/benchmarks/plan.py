@@ -85,7 +85,9 @@ class Job:
         needed = [run.datalist, run.split] + ([synthetic, weights] if self.ratio else [])
         if not all(path.exists() for path in needed):
             return None
-        cases = [[e[key] for key in ("case", "patient", "content", "window")] for e in read_json(run.datalist)["cases"]]
+        cases = [
+            [e[key] for key in ("case", "patient", "content", "windows")] for e in read_json(run.datalist)["cases"]
+        ]
         inputs: list[Any] = [read_json(run.split)["hash"], fingerprint(cases)]
         settings = config.evaluation
         if self.ratio is None:

@@ -1,8 +1,8 @@
 """Decodes each case once: checked, on the wanted grid, as .npy files that training maps into memory.
 
-Per case the folder holds `<case>.image.npy` (float32, the scan's own unit), `<case>.label.npy` (uint8, class numbers)
-and `<case>.source.json` with the prepared entry and a fingerprint of the sources and options. Arrays are (X, Y) or
-(X, Y, Z) in Fortran order, so one Z slice is one piece of the file.
+Per case the folder holds `<case>.image.npy` (C, *S), `<case>.label.npy` (*S) and
+`<case>.source.json` with the `PreparedCase` and a fingerprint of the sources and options. Arrays are in Fortran order,
+so one Z slice of all channels is one piece of the file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from medaug.data.seals import renewed, seal
 from medaug.errors import DataError
 from medaug.volumes import spacing_of
 
-FORMAT = 4  # part of the fingerprint: raise it when prepared files change their meaning
+FORMAT = 5  # part of the fingerprint: raise it when prepared files change their meaning
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,24 @@ def store_array(folder: str | Path, name: str, array: np.ndarray) -> str:
     return relative
 
 
+def with_array(case: PreparedCase, folder: str | Path, kind: str, array: np.ndarray) -> PreparedCase:
+    """The case with its label, its organ or its body (*S), which are stored and counted once.
+
+    Raises:
+        RunError: if it cannot be written.
+    """
+    arrays = case.arrays | {kind: store_array(folder, f"{case.case}.{kind}", array.astype(np.uint8))}
+    by_level = array.reshape(-1, array.shape[-1])
+    if kind != "label":
+        return replace(case, arrays=arrays, tissue_voxels=_counts(by_level != 0))
+    numbers = range(1, int(array.max()) + 1)
+    return replace(case, arrays=arrays, class_voxels=tuple(_counts(by_level == number) for number in numbers))
+
+
+def _counts(by_level: np.ndarray) -> tuple[int, ...]:
+    return tuple(np.count_nonzero(by_level, axis=0).tolist())
+
+
 def open_array(folder: str | Path, relative: str) -> np.memmap:
     """Maps a stored array into memory, read-only.
 
@@ -152,9 +170,7 @@ def _prepare(case: Case, folder: Path, options: Options) -> PreparedCase:
         sidecar.unlink(missing_ok=True)  # no fingerprint may describe arrays that are being replaced
     except OSError as error:
         raise write_error(sidecar, error) from error
-    arrays = {"image": store_array(folder, f"{case.case}.image", decoded.image)}
-    if decoded.label is not None:
-        arrays["label"] = store_array(folder, f"{case.case}.label", decoded.label)
+    arrays = {"image": store_array(folder, f"{case.case}.image", decoded.image[None])}
     spacing_mm = spacing_of(decoded.affine, decoded.image.ndim)
     prepared = PreparedCase(
         **vars(case),
@@ -165,7 +181,9 @@ def _prepare(case: Case, folder: Path, options: Options) -> PreparedCase:
         resampled_from_mm=None if spacing_mm == decoded.stored_mm else decoded.stored_mm,
         **{name: frozen(fact) for name, fact in decoded.facts.items()},
     )
-    files = {relative: seal(folder / relative) for relative in arrays.values()}
+    if decoded.label is not None:
+        prepared = with_array(prepared, folder, "label", decoded.label)
+    files = {relative: seal(folder / relative) for relative in prepared.arrays.values()}
     with atomic_path(sidecar, durable=False) as temporary:
         stored_as = {"fingerprint": fingerprint, "files": files, "entry": prepared.to_json()}
         temporary.write_text(to_json(stored_as), encoding="utf-8")

@@ -6,6 +6,7 @@ or a 2-D picture in 2-D work.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ ORGAN_PIXELS_LEAST = 0.02
 
 
 class ViewArrays(NamedTuple):
-    """One view: image in [-1, 1] (float32), label and organ (bool), each (X, Y[, Z]).
+    """One view: image in [-1, 1] (float32, (C, *S)), label and organ (bool, *S).
 
     The label of an unlabelled case is all False, the organ of a case without one all True.
     """
@@ -60,17 +61,21 @@ class View:
         return self.case.patient
 
     @property
-    def window(self) -> Window:
-        """The interval of the case's intensities that networks see.
+    def windows(self) -> tuple[Window, ...]:
+        """By channel, the interval of the case's intensities that networks see.
 
         Raises:
-            DataError: if the case has none yet.
+            DataError: if the case has none yet, or is of an earlier version.
         """
-        if self.case.window is None:
-            raise DataError.about(
-                self.case.image, "no window", "a case that `prepare` has finished", "Prepare it again."
-            )
-        return self.case.window
+        if not self.case.windows:
+            wanted = "one for every channel"
+            raise DataError.about(self.case.image, "no windows in its datalist", wanted, "Prepare the data again.")
+        return self.case.windows
+
+    @property
+    def window(self) -> Window:
+        """That of the first channel."""
+        return self.windows[0]
 
     @property
     def entry(self) -> PreparedCase:
@@ -89,7 +94,7 @@ class View:
         return self.case.shape[:2] if self.level is not None else self.case.shape
 
     def raw(self, folder: Path, kind: str) -> np.ndarray:
-        """The stored array of this view (`image` in the scan's own units, `label`, `organ`), not copied."""
+        """The stored array of this view, not copied: `image` (C, *S) in the scan's own unit, the others (*S)."""
         array = open_array(folder, self.case.arrays[kind])
         return array if self.level is None else array[..., self.level]
 
@@ -102,32 +107,34 @@ class View:
         return affine
 
     def tensor(self, folder: Path, kind: str = "image") -> MetaTensor:
-        """A stored array as transforms take it: (1, *S) float32, a copy, with the view's affine."""
-        return self.placed(np.array(self.raw(folder, kind), dtype=np.float32))
+        """A stored array as transforms take it: (C, *S) float32, a copy, with the view's affine."""
+        array = np.array(self.raw(folder, kind), dtype=np.float32)
+        return self.placed(array if kind == "image" else array[None])
 
     def placed(self, array: np.ndarray) -> MetaTensor:
-        """An array (*S) on this view's grid as transforms take it: (1, *S) with the view's affine."""
-        return MetaTensor(torch.from_numpy(np.ascontiguousarray(array))[None], affine=torch.from_numpy(self.affine))
+        """An array (C, *S) on this view's grid as transforms take it, with the view's affine."""
+        return MetaTensor(torch.from_numpy(np.ascontiguousarray(array)), affine=torch.from_numpy(self.affine))
 
     def organ(self, folder: Path) -> np.ndarray:
         """Where tumors may lie (bool, *S); everywhere in a case without an organ."""
-        if "organ" not in self.case.arrays:
-            return np.ones(self.shape, dtype=bool)
-        return np.asarray(self.raw(folder, "organ")) > 0
+        return self._mask(folder, "organ")
+
+    def body(self, folder: Path) -> np.ndarray:
+        """What is not background (bool, *S); everything in a case without a body."""
+        return self._mask(folder, "body")
 
     def classes(self, folder: Path) -> np.ndarray:
         """Class numbers (uint8, *S), 0 where there is none; all 0 in an unlabelled case."""
-        if "label" not in self.case.arrays:
+        if not self.case.labelled:
             return np.zeros(self.shape, dtype=np.uint8)
         return np.asarray(self.raw(folder, "label"))
 
     def read(self, folder: Path) -> ViewArrays:
         """The view, normalised."""
-        image = self.window.normalize(np.asarray(self.raw(folder, "image"), dtype=np.float32)).astype(np.float32)
-        return ViewArrays(image, self.classes(folder) > 0, self.organ(folder))
+        return ViewArrays(self.normalized(folder), self.classes(folder) > 0, self.organ(folder))
 
     def part(self, folder: Path, kind: str, region: Region | None = None, slices: int = 1) -> np.ndarray:
-        """A part of a stored array, (slices, *S); nothing else is read from the disk.
+        """A part of a stored array, (C * slices, *S); nothing else is read from the disk.
 
         Args:
             region: by axis of the view; None is all of it.
@@ -137,7 +144,8 @@ class View:
         Raises:
             DataError: if several slices are asked of what is no slice of a volume.
         """
-        array = open_array(folder, self.case.arrays[kind])
+        array: np.ndarray = open_array(folder, self.case.arrays[kind])
+        array = array if kind == "image" else array[np.newaxis]
         region = (slice(None),) * len(self.shape) if region is None else region
         if self.level is None:
             if slices > 1:
@@ -147,29 +155,40 @@ class View:
                     f"a volume, because data.slices is {slices}",
                     "Set data.slices to 1, or give volumes.",
                 )
-            return array[region][None]
+            return array[(slice(None), *region)]
         levels = np.clip(np.arange(slices) - slices // 2 + self.level, 0, array.shape[-1] - 1)
-        return np.stack([array[(*region, level)] for level in levels])
+        return np.concatenate([array[(slice(None), *region, level)] for level in levels])
 
     def normalized(self, folder: Path, region: Region | None = None, slices: int = 1) -> np.ndarray:
         """The image of `part` in [-1, 1], float32."""
-        return self.window.normalize(self.part(folder, "image", region, slices).astype(np.float32)).astype(np.float32)
+        part = self.part(folder, "image", region, slices).astype(np.float32)
+        return self.in_windows(part)
+
+    def in_windows(self, image: np.ndarray) -> np.ndarray:
+        """An image (C * slices, *S) in the scan's own unit, each channel in [-1, 1] by its window; float32."""
+        windows = self.windows * (len(image) // len(self.windows))
+        return np.stack([w.normalize(channel) for w, channel in zip(windows, image, strict=True)]).astype(np.float32)
+
+    def _mask(self, folder: Path, kind: str) -> np.ndarray:
+        if kind not in self.case.arrays:
+            return np.ones(self.shape, dtype=bool)
+        return np.asarray(self.raw(folder, kind)) > 0
 
 
-def views_of(cases: Sequence[PreparedCase], folder: Path, spatial_dims: int) -> list[View]:
-    """Every usable view of these cases, in order."""
+def views_of(cases: Sequence[PreparedCase], spatial_dims: int) -> list[View]:
+    """Every usable view of these cases, in order: none of a slice without a tumor and with hardly any tissue."""
     views: list[View] = []
     for case in cases:
-        shape, counts = case.shape, _tumor_voxels(case, folder)
-        if len(shape) == spatial_dims:
+        levels = case.shape[-1]
+        counts = np.zeros(levels, dtype=int)
+        for voxels in case.class_voxels if case.labelled else ():
+            counts += voxels
+        if len(case.shape) == spatial_dims:
             views.append(View(case, None, int(counts.sum())))
             continue
-        inside = _organ_fraction(case, folder)
-        views += [
-            View(case, z, int(counts[z]), z / shape[-1])
-            for z in range(shape[-1])
-            if inside[z] >= ORGAN_PIXELS_LEAST or counts[z]
-        ]
+        least = ORGAN_PIXELS_LEAST * math.prod(case.shape[:-1]) if case.tissue_voxels else 0.0
+        inside = case.tissue_voxels or (0,) * levels
+        views += [View(case, z, int(counts[z]), z / levels) for z in range(levels) if inside[z] >= least or counts[z]]
     return views
 
 
@@ -184,14 +203,6 @@ def without_labels(cases: Sequence[PreparedCase]) -> list[PreparedCase]:
     return [
         replace(case, arrays={kind: name for kind, name in case.arrays.items() if kind != "label"}) for case in cases
     ]
-
-
-def _tumor_voxels(case: PreparedCase, folder: Path) -> np.ndarray:
-    """By index along the last axis; none in an unlabelled case."""
-    if "label" not in case.arrays:
-        return np.zeros(case.shape[-1], dtype=int)
-    label = np.asarray(open_array(folder, case.arrays["label"]))
-    return np.count_nonzero(label.reshape(-1, label.shape[-1]), axis=0)
 
 
 def common_spacing_mm(views: list[View]) -> tuple[float, ...]:
@@ -223,10 +234,3 @@ def common_axes(views: list[View]) -> str:
 
 def _text(spacing: Any, views: list[View]) -> str:
     return " × ".join(f"{s:.3g}" for s in spacing) + f" {length_unit(*(view.case for view in views))}"
-
-
-def _organ_fraction(case: PreparedCase, folder: Path) -> np.ndarray:
-    if "organ" not in case.arrays:
-        return np.ones(case.shape[-1])
-    organ = np.asarray(open_array(folder, case.arrays["organ"]))
-    return organ.reshape(-1, case.shape[-1]).mean(axis=0)

@@ -78,16 +78,20 @@ class PreparedCase(Case):
     """A case whose arrays are stored, on the grid that they are used on.
 
     Attributes:
-        arrays: file by kind ("image", "label", "organ"), relative to the prepared folder; "label" of labelled cases.
+        arrays: file by kind, relative to the prepared folder: "image" (C, *S), float32, in the scan's own unit; of
+            labelled cases "label" (*S), uint8 class numbers; "organ" (where tumors may lie) or "body" (what is not
+            background), (*S), uint8.
         affine: of the stored grid.
-        spacing_mm, shape: by axis of the arrays, (X, Y) or (X, Y, Z).
+        spacing_mm, shape: by spatial axis of the arrays, (X, Y) or (X, Y, Z).
         source_dtype, source_axes, source_modality: what the file says; the modality may be unknown.
         label_values, tumor_values: the values of the file's label, and those that count as tumor.
         fingerprints: of the image and its slices, before any resampling (see `fingerprints`).
         length_unit: "px" where no voxel size is known, and `spacing_mm` is 1.
         resampled_from_mm: the stored voxel size, where that was changed.
-        window: the interval of the image's intensities that networks see; None until `prepare` has set it.
-        content: a hash of the stored arrays, set with the window.
+        windows: by channel, the interval of intensities that networks see; none until `prepare` has set them.
+        class_voxels: by class, from 1, and then by index along the last axis: the label's voxels.
+        tissue_voxels: by index along the last axis: the voxels of the organ, or of the body where there is no organ.
+        content: a hash of the stored arrays, set with the windows.
     """
 
     arrays: dict[str, str]
@@ -102,7 +106,9 @@ class PreparedCase(Case):
     fingerprints: tuple[str, ...] = ()
     length_unit: str = "mm"
     resampled_from_mm: tuple[float, ...] | None = None
-    window: Window | None = None
+    windows: tuple[Window, ...] = ()
+    class_voxels: tuple[tuple[int, ...], ...] = ()
+    tissue_voxels: tuple[int, ...] = ()
     content: str = ""
 
     @property

@@ -42,11 +42,10 @@ PATCH_ORGAN_LEAST = 0.25
 
 @dataclass(frozen=True)
 class ViewFolder:
-    """Views and the folder their arrays lie in; `organs` says whether those hold where tumors may lie."""
+    """Views and the folder their arrays lie in."""
 
     views: list[View]
     folder: Path
-    organs: bool = True
 
     def sample(self, view: View) -> Sample:
         """A view as augmentations take it, (1, *S) each with its affine.
@@ -259,9 +258,9 @@ class ClassificationSamples(SegmentationSamples):
 def patches_of(arrays: ViewArrays, patch_size: tuple[int, ...] | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """What is classified in a view, (image, label) each: side by side patches with enough organ or a tumor, or all."""
     if patch_size is None:
-        yield arrays.image, arrays.label
+        yield arrays.image[0], arrays.label
         return
-    image = filled_up(arrays.image, patch_size)
+    image = filled_up(arrays.image[0], patch_size)
     label, organ = filled_up(arrays.label, patch_size, 0), filled_up(arrays.organ, patch_size, 0)
     starts = [[*range(0, have - want, want), have - want] for want, have in zip(patch_size, image.shape, strict=True)]
     for start in product(*starts):
@@ -273,9 +272,9 @@ def patches_of(arrays: ViewArrays, patch_size: tuple[int, ...] | None) -> Iterat
 def as_sample(view: View, image: np.ndarray, label: np.ndarray, source: ViewFolder) -> Sample:
     """Image in [-1, 1] and class numbers (*S) on the grid of a view of `source`, as `ViewFolder.sample` gives them."""
     arrays = {"image": image, "label": label.astype(np.float32)}
-    if source.organs:
+    if "organ" in view.case.arrays:
         arrays["organ"] = view.organ(source.folder).astype(np.float32)
-    return {key: view.placed(array.copy()) for key, array in arrays.items()}
+    return {key: view.placed(array[None].copy()) for key, array in arrays.items()}
 
 
 def _cut(array: MetaTensor, start: Sequence[int], size: Sequence[int], fill: float) -> MetaTensor:

@@ -275,8 +275,7 @@ class Segmentation(Downstream):
     def segmented(self, network: torch.nn.Module, entry: PreparedCase) -> tuple[np.ndarray, np.ndarray]:
         """(prediction, truth) of one case, class numbers at the shape it is stored in."""
         view = View(entry, None, 0)
-        raw = np.array(view.raw(self.folder, "image"), np.float32)
-        return self.predicted(network, view.window.normalize(raw)), view.classes(self.folder)
+        return self.predicted(network, view.normalized(self.folder)[0]), view.classes(self.folder)
 
     def predicted(self, network: torch.nn.Module, normalized: np.ndarray) -> np.ndarray:
         """Class numbers of an image (*S) in [-1, 1]; a volume goes through a 2-D network slice by slice.
@@ -328,7 +327,7 @@ class Classification(Downstream):
     def scored(self, network: torch.nn.Module, patient: str, entries: list[PreparedCase]) -> PatientScores:
         """The metrics of a patient alone are None where all slices are of one kind; all probabilities are kept."""
         probabilities, tumor = [], []
-        for view in views_of(entries, self.folder, self.config.data.spatial_dims):
+        for view in views_of(entries, self.config.data.spatial_dims):
             patches = list(patches_of(view.read(self.folder), self.config.evaluation.patch_size))
             if patches:
                 images = np.stack([filled_up(image, self.sample_size) for image, _ in patches])[:, None]

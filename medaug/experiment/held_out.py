@@ -45,13 +45,9 @@ def check_provenance(synthetic: Iterable[SyntheticCase], split: Split) -> None:
 
 
 def synthetic_source(
-    records: list[SyntheticCase], run: RunDir, spatial_dims: int, classes: int = 1, *, organs: bool = True
+    records: list[SyntheticCase], run: RunDir, spatial_dims: int, classes: int = 1
 ) -> ViewFolder | None:
-    """The cases, decoded; each keeps the window it was written with. Labels hold the numbers of `classes` classes.
-
-    Args:
-        organs: whether a case has the organ of the view that it was made from.
-    """
+    """The cases, decoded; each keeps the window it was written with. Labels hold the numbers of `classes` classes."""
     if not records:
         return None
     cases = [
@@ -68,23 +64,25 @@ def synthetic_source(
     folder = run.evaluation / "prepared"
     numbers = tuple((number,) for number in range(1, classes + 1))
     entries, _ = prepare_cases(cases, folder, spatial_dims=spatial_dims, classes=numbers)
-    entries = [replace(entry, window=record.window) for entry, record in zip(entries, records, strict=True)]
-    if organs:
-        entries = _with_organs(entries, records, folder, run)
-    return ViewFolder(views_of(entries, folder, spatial_dims), folder, organs)
+    entries = [replace(entry, windows=(record.window,)) for entry, record in zip(entries, records, strict=True)]
+    entries = _with_organs(entries, records, folder, run)
+    return ViewFolder(views_of(entries, spatial_dims), folder)
 
 
 def _with_organs(
     entries: list[PreparedCase], records: Sequence[SyntheticCase], folder: Path, run: RunDir
 ) -> list[PreparedCase]:
-    """The written cases, each with the organ of its parent, which `prepare` found."""
+    """The written cases, each with the organ of its parent, which `prepare` found, if it has one."""
     parents = {parent.case: parent for parent in prepared_cases(run.datalist)}
     found = []
     for entry, record in zip(entries, records, strict=True):
-        parent, name = parents[record.parent.case], f"{entry.case}.organ"
-        stored = run.prepared / parent.arrays["organ"]
-        copied = folder / f"{file_name(name)}.npy"
-        if not copied.is_file() or copied.stat().st_mtime_ns < stored.stat().st_mtime_ns:
-            store_array(folder, name, View(parent, record.parent.level, 0).raw(run.prepared, "organ"))
-        found.append(replace(entry, arrays=entry.arrays | {"organ": copied.name}))
+        parent, level = parents[record.parent.case], record.parent.level
+        if "organ" in parent.arrays:
+            stored, name = run.prepared / parent.arrays["organ"], f"{entry.case}.organ"
+            copied = folder / f"{file_name(name)}.npy"
+            if not copied.is_file() or copied.stat().st_mtime_ns < stored.stat().st_mtime_ns:
+                store_array(folder, name, View(parent, level, 0).raw(run.prepared, "organ"))
+            voxels = parent.tissue_voxels if level is None else ()
+            entry = replace(entry, arrays=entry.arrays | {"organ": copied.name}, tissue_voxels=voxels)
+        found.append(entry)
     return found

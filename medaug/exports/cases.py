@@ -235,7 +235,7 @@ def _synthetic_cases(run: RunDir, records: list[SyntheticCase], numbers: dict[st
 def _read_prepared(entry: PreparedCase, folder: Path) -> Volume:
     view = View(entry, None, 0)
     label = view.classes(folder) if entry.labelled else None
-    return _with_third_axis(np.asarray(view.raw(folder, "image")), label, view, entry.source_dtype)
+    return _with_third_axis(np.asarray(view.raw(folder, "image")[0]), label, view, entry.source_dtype)
 
 
 def _read_synthetic(run: RunDir, record: SyntheticCase, entry: PreparedCase) -> Volume:

@@ -49,4 +49,4 @@ class Prepared:
             blind: no view can read a label, or be there because of one.
         """
         cases = self.of(patients, labelled=labelled)
-        return views_of(without_labels(cases) if blind else cases, self.folder, spatial_dims)
+        return views_of(without_labels(cases) if blind else cases, spatial_dims)

@@ -20,7 +20,7 @@ import numpy as np
 from medaug.config import PipelineConfig
 from medaug.config.data import DataConfig
 from medaug.data.atomic import read_json, write_json
-from medaug.data.cache import Unreadable, open_array, prepare_cases, store_array
+from medaug.data.cache import FORMAT, Unreadable, open_array, prepare_cases, with_array
 from medaug.data.cases import source_stamps
 from medaug.data.label_names import Tumors, label_names, tumors_of
 from medaug.data.layouts import find_cases, recognise
@@ -77,7 +77,7 @@ def prepare(config: PipelineConfig, run: RunDir) -> bool:
 
 def _inputs(source: DomainFiles) -> list[Any]:
     stamps = [[case.case, case.patient, *source_stamps(case)] for case in source.cases]
-    return [essential(source.data), source.data.skip_unreadable, stamps]
+    return [FORMAT, essential(source.data), source.data.skip_unreadable, stamps]
 
 
 def _find(data: DataConfig, run: RunDir) -> list[Case]:
@@ -207,7 +207,7 @@ def _check_tumors(source: DomainFiles, run: RunDir, entries: list[PreparedCase])
         raise ConfigError(f"{root}: {tumors.sentence}")
     if tumors.values is not None and tumors.sentence:
         logger.warning("%s: %s. Where that is wrong, set data.tumor_labels.", root, tumors.sentence)
-    if not any(open_array(source.folder, entry.arrays["label"]).any() for entry in entries):
+    if not any(voxels for entry in entries for counts in entry.class_voxels for voxels in counts):
         raise DataError.about(
             root,
             "no tumor voxel in any label",
@@ -287,11 +287,11 @@ def _with_windows(source: DomainFiles, entries: list[PreparedCase]) -> list[Prep
         scans[entry.scan].append(entry)
     windows = {}
     for scan, members in scans.items():
-        arrays = [np.asarray(open_array(source.folder, e.arrays["image"])) for e in members]
+        arrays = [np.asarray(open_array(source.folder, e.arrays["image"]))[0] for e in members]
         windows[scan] = domain.window_of(np.concatenate([a.reshape(-1) for a in arrays]), members[0].image)
         lowest = min(float(array.min()) for array in arrays)
         source.data.check_modality(source.name, members[0].image, lowest, members[0].source_modality)
-    return [replace(entry, window=windows[entry.scan]) for entry in entries]
+    return [replace(entry, windows=(windows[entry.scan],)) for entry in entries]
 
 
 def _with_organs(source: DomainFiles, entries: list[PreparedCase], *, whole_body: bool) -> list[PreparedCase]:
@@ -300,15 +300,14 @@ def _with_organs(source: DomainFiles, entries: list[PreparedCase], *, whole_body
     with track("find bodies" if whole_body else "find organs", len(entries)) as tracker:
         for entry in entries:
             view = View(entry, None, 0)
-            image = np.asarray(view.raw(source.folder, "image"), dtype=np.float32)
+            image = np.asarray(view.raw(source.folder, "image")[0], dtype=np.float32)
             window, spacing_mm = view.window, view.spacing_mm
-            organ = (
+            mask = (
                 body_of(image, window, spacing_mm)
                 if whole_body
                 else find_organ(window.normalize(image), spacing_mm, margin_mm=source.data.organ_margin_mm)
             )
-            stored = store_array(source.folder, f"{entry.case}.organ", organ.astype(np.uint8))
-            found.append(replace(entry, arrays=entry.arrays | {"organ": stored}))
+            found.append(with_array(entry, source.folder, "body" if whole_body else "organ", mask))
             tracker.advance()
     return found
 

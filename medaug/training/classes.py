@@ -78,7 +78,7 @@ class ClassCropSamples(Dataset):
             arrays = view.read(self.folder)
             center = self._healthy_center(arrays, rng) if label == HEALTHY else self._lesion_center(view, arrays, rng)
             if center is not None:
-                return extract(arrays.image, box_around(center, self.size), -1.0)
+                return extract(arrays.image[0], box_around(center, self.size), -1.0)
         raise DataError(
             f"no place for a {CLASSES[label]} crop of {' × '.join(map(str, self.size))} voxels in {TRIES} training "
             "views; make crop.size smaller, or lower crop.min_diameter_mm or data.organ_margin_mm"

@@ -110,9 +110,8 @@ class DomainSamples(Dataset):
         """Where to cut: around a voxel of the body, so that no patch is all air."""
         if self.crop_size is None:
             return (slice(None),) * len(view.shape)
-        stored = "organ" in view.entry["arrays"]
-        organ = view.part(folder, "organ")[0] > 0 if stored else np.ones(view.shape, dtype=bool)
-        inside = np.flatnonzero(organ if organ.any() else np.ones_like(organ))
+        body = view.body(folder)
+        inside = np.flatnonzero(body if body.any() else np.ones_like(body))
         center = np.unravel_index(inside[rng.randint(len(inside))], view.shape)
         starts = [
             int(np.clip(c - n // 2, 0, max(0, size - n)))

@@ -60,7 +60,7 @@ class TumorCropSamples(Dataset):
             arrays = self.healthy[rng.randint(len(self.healthy))].read(self.folder)
             lesion = draw_lesion(self.prior, arrays.organ, arrays.label, rng)
             if lesion is not None:
-                return extract(arrays.image, lesion.box, -1.0), lesion
+                return extract(arrays.image[0], lesion.box, -1.0), lesion
         raise DataError(
             f"no room for a lesion in {TRIES} healthy slices; lower data.organ_margin_mm, or check the images"
         )

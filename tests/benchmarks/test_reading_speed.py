@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -14,6 +15,7 @@ from medaug.data.cache import prepare_cases
 from medaug.data.layouts import find_cases
 from medaug.data.prepared import View, views_of
 from medaug.phantoms import head_phantom
+from medaug.volumes import Window
 
 SCANS, SHAPE = 6, (192, 192, 96)
 
@@ -57,9 +59,8 @@ def test_the_first_epoch_against_bare_decoding(benchmark, folder, tmp_path, seco
 def test_a_second_epoch_never_decodes_gzip(benchmark, folder, tmp_path, monkeypatch, tell):
     prepared = tmp_path / "prepared"
     entries, _ = prepare_cases(find_cases(folder), prepared, spatial_dims=2)
-    for entry in entries:
-        entry.window = {"low": 0.0, "high": 1000.0, "unit": "au"}
-    views = views_of(entries, prepared, 2)
+    entries = [replace(entry, windows=(Window(0.0, 1000.0),)) for entry in entries]
+    views = views_of(entries, 2)
     decode = min(_timed(lambda: np.asanyarray(nib.load(entries[0].image).dataobj)) for _ in range(3))
 
     def refused(*arguments: object, **options: object) -> None:

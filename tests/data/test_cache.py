@@ -52,8 +52,8 @@ def test_a_prepared_case_holds_raw_values_the_tumor_and_the_geometry(tmp_path):
     np.testing.assert_allclose(entry.affine, AFFINE)
     stored, tumor = (open_array(tmp_path / "p", entry.arrays[key]) for key in ("image", "label"))
     assert isinstance(stored, np.memmap) and stored.dtype == np.float32 and tumor.dtype == np.uint8
-    assert stored[:, :, 1].flags.f_contiguous and stored.flags.f_contiguous and not stored.flags.writeable
-    np.testing.assert_array_equal(stored, image)
+    assert stored[..., 1].flags.f_contiguous and stored.flags.f_contiguous and not stored.flags.writeable
+    np.testing.assert_array_equal(stored, image[None])
     np.testing.assert_array_equal(tumor, label == 4)
 
 
@@ -130,7 +130,7 @@ def test_resampling_keeps_the_field_of_view_and_shifts_the_origin(tmp_path):
     new = np.array(entry.affine)
     np.testing.assert_allclose(new @ corner, AFFINE @ corner)
     np.testing.assert_allclose(new @ far_new, AFFINE @ far_old)
-    assert open_array(tmp_path / "p", entry.arrays["image"]).shape == (4, 3, 4)
+    assert open_array(tmp_path / "p", entry.arrays["image"])[0].shape == (4, 3, 4)
 
 
 @pytest.mark.parametrize("grid", [(16, 24), (11, 7), (64, 50)])
@@ -298,7 +298,7 @@ def test_a_working_voxel_size_is_met_as_nearly_as_the_field_of_view_allows(tmp_p
 def test_an_image_of_the_wanted_voxel_size_is_left_alone(tmp_path):
     case, image, _ = write_case(tmp_path)
     entry = prepare_case(case, tmp_path / "p", spatial_dims=2, resample_mm=(1.0, 1.0, 2.5))
-    np.testing.assert_array_equal(open_array(tmp_path / "p", entry.arrays["image"]), image)
+    np.testing.assert_array_equal(open_array(tmp_path / "p", entry.arrays["image"])[0], image)
     assert "resampled_from_mm" not in entry
 
 

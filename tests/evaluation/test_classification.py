@@ -100,7 +100,7 @@ def sources(tiny_run):
     """(real, synthetic, counterparts) of the tiny run; test patients' tumor views stand in for synthetic cases."""
     split, entries = read_json(tiny_run.split), prepared_cases(tiny_run.datalist)
     parts = [
-        ViewFolder(views_of([e for e in entries if e.patient in patients], tiny_run.prepared, 2), tiny_run.prepared)
+        ViewFolder(views_of([e for e in entries if e.patient in patients], 2), tiny_run.prepared)
         for patients in (split["train"], split["test"], split["validation"])
     ]
     return parts[0], parts[1], ViewFolder([v for v in parts[2].views if not v.tumor_voxels], tiny_run.prepared)
@@ -149,10 +149,10 @@ def test_views_that_all_hold_a_tumor_are_refused_with_the_remedy_unless_patches_
 def test_side_by_side_patches_cover_the_organ_and_every_tumor():
     organ, label = np.zeros((20, 26), bool), np.zeros((20, 26), bool)
     organ[4:16, 4:20], label[1, 25] = True, True
-    arrays = ViewArrays(np.arange(520.0).reshape(20, 26), label, organ)
+    arrays = ViewArrays(np.arange(520.0).reshape(1, 20, 26), label, organ)
     found = list(patches_of(arrays, (8, 8)))
     assert sum(truth.any() for _, truth in found) == 1
     shown = np.unique(np.concatenate([image.ravel() for image, _ in found]))
-    assert np.isin(arrays.image[organ], shown).mean() > 0.9
+    assert np.isin(arrays.image[0][organ], shown).mean() > 0.9
     assert [image.shape for image, _ in patches_of(arrays, None)] == [(20, 26)]
     assert {image.shape for image, _ in patches_of(arrays, (32, 8))} == {(32, 8)}

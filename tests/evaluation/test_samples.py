@@ -17,7 +17,7 @@ RATIO = 0.4
 def source_of(run, part, dims):
     patients = read_json(run.split)[part]
     entries = [entry for entry in prepared_cases(run.datalist) if entry.patient in patients]
-    return ViewFolder(views_of(entries, run.prepared, dims), run.prepared)
+    return ViewFolder(views_of(entries, dims), run.prepared)
 
 
 @pytest.fixture(scope="module")

@@ -362,8 +362,8 @@ def test_samples_of_unequal_images_are_filled_up_to_the_largest(folder, heads, t
         cropped(folder, head.patient, *ends)
     dims = 3 if len(ends) == 3 else 2
     prepared = [prepare_case(case, tmp_path / "p", spatial_dims=dims) for case in find_cases(folder)]
-    cases = [replace(case, window=WINDOW) for case in prepared]
-    real = ViewFolder(views_of(cases, tmp_path / "p", dims), tmp_path / "p")
+    cases = [replace(case, windows=(WINDOW,)) for case in prepared]
+    real = ViewFolder(views_of(cases, dims), tmp_path / "p")
     largest = SHAPE[:dims]
     for samples in (
         SegmentationSamples(real, None, synthetic_ratio=0, seed=1, length=12, augmentation=Compose([])),

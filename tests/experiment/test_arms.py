@@ -90,7 +90,7 @@ def test_a_transform_of_monai_is_an_arm_too(tiny_run, tiny_config):
 def samples_of(run, config, arm, seed=0):
     patients = read_json(run.split)["train"]
     entries = [entry for entry in prepared_cases(run.datalist) if entry.patient in patients]
-    real = ViewFolder(views_of(entries, run.prepared, 2), run.prepared)
+    real = ViewFolder(views_of(entries, 2), run.prepared)
     augment = arms_of(config.evaluation)[arm].augmentation(2, real)
     return SegmentationSamples(real, None, synthetic_ratio=0, seed=seed, length=50, augmentation=augment)
 

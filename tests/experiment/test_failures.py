@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from medaug.data.atomic import read_json
-from medaug.data.cache import open_array
 from medaug.experiment.failures import failures_path, read_failures
 from medaug.stages.tasks.insertion import evaluated_cell
 from medaug.volumes import Window
+
+from ..stored import array_of
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +30,9 @@ def test_a_slice_is_of_the_scan_with_its_own_truth(kept, tiny_run):
     entries = {entry["patient"]: entry for entry in read_json(tiny_run.datalist)["cases"]}
     for failure in kept[1]:
         entry = entries[failure.patient]
-        image, truth = (np.asarray(open_array(tiny_run.prepared, entry["arrays"][k])) for k in ("image", "label"))
+        image, truth = (array_of(tiny_run.prepared, entry, k) for k in ("image", "label"))
         levels = [z for z in range(image.shape[-1]) if (truth[..., z] == failure.truth).all()]
-        normalized = Window(**entry["window"]).normalize(image.astype(np.float32))
+        normalized = Window(**entry["windows"][0]).normalize(image.astype(np.float32))
         assert min(np.abs(normalized[..., z] - failure.image).max() for z in levels) < 2 / 255
         assert failure.prediction.shape == failure.image.shape
 

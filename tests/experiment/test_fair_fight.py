@@ -26,7 +26,7 @@ def fight(request, tiny_config):
     name, settings, dims, patch = request.param
     run, config = request.getfixturevalue(name), tiny_config(*settings)
     split, entries = read_json(run.split), prepared_cases(run.datalist)
-    real = ViewFolder(views_of([e for e in entries if e.patient in split["train"]], run.prepared, dims), run.prepared)
+    real = ViewFolder(views_of([e for e in entries if e.patient in split["train"]], dims), run.prepared)
     records = [r for r in synthetic_cases(run.synthetic / "datalist.json") if r.kind == "inserted"]
     written = synthetic_source(records, run, dims)
     edits = online_edits(config, run)

@@ -23,7 +23,7 @@ OFFLINE = "evaluation.arms=[standard, gan-offline, standard+gan-offline]"
 def real_of(run):
     patients = read_json(run.split)["train"]
     entries = [entry for entry in prepared_cases(run.datalist) if entry.patient in patients]
-    return ViewFolder(views_of(entries, run.prepared, 2), run.prepared)
+    return ViewFolder(views_of(entries, 2), run.prepared)
 
 
 def samples(run, config, kind, *, ratio=1.0, length=24):

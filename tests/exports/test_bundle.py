@@ -11,13 +11,14 @@ from typer.testing import CliRunner
 
 from medaug.cli import app
 from medaug.data.atomic import read_json
-from medaug.data.cache import open_array
 from medaug.data.files import read_label, read_scan, write_scan
 from medaug.errors import LeakageError, RunError
 from medaug.exports.bundle import export_bundle
 from medaug.models.weights import load_weights
 from medaug.splits import Split, refuse_leakage
 from medaug.transforms import RandInsertTumord, SynthesizeCTd
+
+from ..stored import array_of
 
 REQUIRED = (
     "version",
@@ -41,7 +42,7 @@ def scans(tiny_run, tmp_path_factory):
     """A folder with two scans, as a user of the bundle has it."""
     folder = tmp_path_factory.mktemp("scans")
     for entry in read_json(tiny_run.datalist)["cases"][:2]:
-        image = np.asarray(open_array(tiny_run.prepared, entry["arrays"]["image"]))
+        image = array_of(tiny_run.prepared, entry, "image")
         write_scan(folder / f"{entry['case']}.nii.gz", image[None], np.asarray(entry["affine"]))
     return folder
 

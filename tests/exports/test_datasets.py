@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 
 from medaug.cli import app
 from medaug.data.atomic import read_json, write_json
-from medaug.data.cache import open_array
 from medaug.data.files import read_label, read_scan
 from medaug.data.layouts import find_cases
 from medaug.data.phantom_folder import write_phantoms
@@ -22,6 +21,8 @@ from medaug.exports.datasets import FORMATS, export_dataset
 from medaug.splits import PARTS, Split
 from medaug.stages.pipeline import run_pipeline
 from medaug.volumes import spacing_of
+
+from ..stored import array_of
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def truths(run):
     entries = {entry["case"]: entry for entry in read_json(run.datalist)["cases"]}
     found = {}
     for name, entry in entries.items():
-        arrays = [np.asarray(open_array(run.prepared, entry["arrays"][key])) for key in ("image", "label")]
+        arrays = [array_of(run.prepared, entry, key) for key in ("image", "label")]
         found[name] = *arrays, np.array(entry["affine"])
     for record in read_json(run.synthetic / "datalist.json")["training"]:
         parent = record["parent"]

@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from medaug.cli import app
 from medaug.data.atomic import read_json
-from medaug.data.cache import open_array
 from medaug.data.files import read_label, read_scan, write_scan
+
+from ..stored import array_of
 
 PLAN = ("--steps", "3", "--start-mm", "20", "--doubling-days", "30")
 
@@ -26,7 +27,7 @@ def head(tiny_run, tmp_path_factory):
     """A test patient's folder with `head.nii.gz` (int16), `organ.nii.gz` and `head.png` of one slice."""
     patient, folder = read_json(tiny_run.split)["test"][0], tmp_path_factory.mktemp("head")
     entry = next(e for e in read_json(tiny_run.datalist)["cases"] if e["patient"] == patient)
-    image, organ = (np.asarray(open_array(tiny_run.prepared, entry["arrays"][k]), float) for k in ("image", "organ"))
+    image, organ = (array_of(tiny_run.prepared, entry, k).astype(float) for k in ("image", "organ"))
     image = np.rint(200 * image / image.max())
     for name, array, dtype in (("head", image, "int16"), ("organ", organ, "uint8")):
         tensor = MetaTensor(torch.from_numpy(array)[None], affine=torch.tensor(entry["affine"]))

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 
 import numpy as np
@@ -12,7 +11,6 @@ from typer.testing import CliRunner
 from medaug.audits.anomaly_scores import SCORES
 from medaug.cli import app
 from medaug.data.atomic import read_json
-from medaug.data.cache import open_array
 from medaug.data.files import read_scan, write_scan
 from medaug.errors import DataError, LeakageError, WeightsError
 from medaug.models.methods import build_translator
@@ -21,6 +19,8 @@ from medaug.runs.folder import RunDir
 from medaug.stages.anomaly import anomaly
 from medaug.stages.pipeline import run_pipeline
 from medaug.volumes import Domain
+
+from ..stored import array_of, relabel
 
 TILE = "anomaly.tile_mm=48"
 """Large tiles are few."""
@@ -96,14 +96,11 @@ def test_weights_trained_on_a_held_out_patient_are_refused(cli, copy_of_run, tin
 
 
 def test_scans_without_a_tumor_free_slice_are_refused(copy_of_run, tiny_config):
-    test = read_json(copy_of_run.split)["test"]
-    for entry in read_json(copy_of_run.datalist)["cases"]:
-        if entry["patient"] in test:
-            path = entry["arrays"]["label"]
-            label = np.array(open_array(copy_of_run.prepared, path), order="F")
-            label[16, 16] = 1
-            os.remove(copy_of_run.prepared / path)
-            np.save(copy_of_run.prepared / path, label)
+    def tumor_throughout(label):
+        label[16, 16] = 1
+        return label
+
+    relabel(copy_of_run.datalist, read_json(copy_of_run.split)["test"], tumor_throughout)
     with pytest.raises(DataError, match="3 who have slices with, and 0 who have slices without"):
         anomaly(tiny_config(TILE), copy_of_run)
 
@@ -120,7 +117,7 @@ def test_a_volume_is_scored_slice_by_slice_by_solid_weights(volume_run, tiny_con
 @pytest.mark.parametrize("name", ["head.nii.gz", "head.png"])
 def test_a_scan_gets_a_map_a_pseudo_healthy_version_a_picture_and_scores(cli, tiny_run, tmp_path, name):
     entry = read_json(tiny_run.datalist)["cases"][0]
-    image = np.array(open_array(tiny_run.prepared, entry["arrays"]["image"]))
+    image = array_of(tiny_run.prepared, entry, "image")
     if name.endswith(".png"):
         image = np.kron(image[..., 4], np.ones((4, 4)))
     scan = tmp_path / name

@@ -1,20 +1,20 @@
 """Classification as the downstream task: from the synthetic cases to the verdict and the page."""
 
 import csv
-import os
 import shutil
 
 import numpy as np
 import pytest
 
 from medaug.data.atomic import read_json
-from medaug.data.cache import open_array
 from medaug.errors import DataError
 from medaug.experiment import downstream
 from medaug.runs.folder import RunDir
 from medaug.stages.evaluate import evaluate
 from medaug.stages.pipeline import run_pipeline
 from medaug.stages.tasks import task_of
+
+from ..stored import relabel
 
 CLASSIFY = (
     "evaluation.task=classification",
@@ -83,13 +83,14 @@ def test_killed_classification_goes_on_at_its_cell(copy_of_run, classified, tiny
     assert read_json(copy_of_run.evaluation / "summary.json") == read_json(classified.evaluation / "summary.json")
 
 
+def tumor_throughout(label):
+    label[16, 16] = 1
+    return label
+
+
 def test_scans_that_are_tumor_throughout_are_refused_before_the_training(copy_of_run, tiny_config):
-    for entry in read_json(copy_of_run.datalist)["cases"]:
-        path = entry["arrays"]["label"]
-        label = np.array(open_array(copy_of_run.prepared, path), order="F")
-        label[16, 16] = 1
-        os.remove(copy_of_run.prepared / path)
-        np.save(copy_of_run.prepared / path, label)
+    patients = [entry["patient"] for entry in read_json(copy_of_run.datalist)["cases"]]
+    relabel(copy_of_run.datalist, patients, tumor_throughout)
     with pytest.raises(DataError, match=r"0 without a tumor.*evaluation\.patch_size"):
         task_of(tiny_config(*CLASSIFY)).check_prepared(copy_of_run)
     task_of(tiny_config(*CLASSIFY, "evaluation.patch_size=[8,8]")).check_prepared(copy_of_run)

@@ -49,7 +49,7 @@ def test_a_tree_of_ct_series_is_prepared_in_hu_on_one_voxel_size(abdomens, tmp_p
     assert [entry["shape"] for entry in entries] == [[27, 27, 6], [32, 32, 6], [37, 37, 6]]
     assert all(entry["spacing_mm"][:2] == pytest.approx([12, 12], rel=0.03) for entry in entries)
     assert ["resampled_from_mm" in entry for entry in entries] == [True, False, True]
-    assert all(entry["window"] == {"low": -160.0, "high": 240.0, "unit": "HU"} for entry in entries)
+    assert all(entry["windows"] == [{"low": -160.0, "high": 240.0, "unit": "HU"}] for entry in entries)
     assert {entry["patient"] for entry in entries} == {"P0", "P1", "P2"}
 
 

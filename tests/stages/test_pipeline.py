@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from medaug.data.atomic import read_json, write_json
-from medaug.data.cache import store_array
+from medaug.data.cache import store_array, with_array
 from medaug.data.prepared import views_of
-from medaug.data.records import prepared_cases
+from medaug.data.records import PreparedCase, prepared_cases
 from medaug.errors import ConfigError, DataError, RunError
 from medaug.lesions.prior import LesionPrior
 from medaug.models.weights import load_weights
@@ -118,9 +118,14 @@ def test_too_few_patients_to_score_are_told_before_the_training(tmp_path, tiny_c
 def test_a_patient_with_volumes_and_single_slices_is_scored_on_both(copy_of_run, tiny_config):
     content, tested = read_json(copy_of_run.datalist), read_json(copy_of_run.split)["test"][0]
     volume = next(entry for entry in content["cases"] if entry["patient"] == tested)
-    arrays = {kind: np.load(copy_of_run.prepared / name)[..., 4] for kind, name in volume["arrays"].items()}
-    names = {kind: store_array(copy_of_run.prepared, f"one.{kind}", array) for kind, array in arrays.items()}
-    one = volume | {"case": "one", "scan": "one", "arrays": names, "shape": [32, 32], "spacing_mm": [6.0, 6.0]}
+    kinds = ("image", "label", "organ")
+    arrays = {kind: np.load(copy_of_run.prepared / volume["arrays"][kind])[..., 4] for kind in kinds}
+    image = store_array(copy_of_run.prepared, "one.image", arrays["image"])
+    changed = {"case": "one", "scan": "one", "arrays": {"image": image}, "shape": [32, 32], "spacing_mm": [6.0, 6.0]}
+    case = PreparedCase.from_json(volume | changed)
+    for kind in ("organ", "label"):
+        case = with_array(case, copy_of_run.prepared, kind, arrays[kind])
+    one = case.to_json()
     for cases in ([one, *content["cases"]], [*content["cases"], one]):
         write_json(copy_of_run.datalist, content | {"cases": cases})
         evaluate(tiny_config("evaluation.arms=[standard]"), copy_of_run)
@@ -177,7 +182,7 @@ def test_tumor_free_healthy_crops_come_from_levels_of_tumors(tmp_path, tiny_conf
     run = run_pipeline(config, tmp_path / "run", until="train")
     patients = read_json(run.split)["train"]
     entries = [e for e in prepared_cases(run.datalist) if e.patient in patients]
-    levels = [view.relative_level for view in views_of(entries, run.prepared, 2) if view.tumor_voxels]
+    levels = [view.relative_level for view in views_of(entries, 2) if view.tumor_voxels]
     assert seen and all(view.tumor_voxels == 0 and view.patient in patients for view in seen)
     assert all(min(abs(level - view.relative_level) for level in levels) <= 0.15 for view in seen)
 

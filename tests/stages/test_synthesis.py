@@ -6,10 +6,11 @@ from scipy import ndimage
 
 import medaug
 from medaug.data.atomic import read_json
-from medaug.data.cache import open_array
 from medaug.data.files import read_label, read_scan, write_scan
 from medaug.errors import DataError
 from medaug.stages.pipeline import run_pipeline
+
+from ..stored import array_of
 
 REACH_VOXELS = 2
 REMOVAL_REACH_VOXELS = 4
@@ -28,8 +29,8 @@ def cases(run, kind):
         if record["kind"] == kind:
             scans = [read_scan(run.synthetic / record[key]).as_tensor()[0].numpy() for key in ("image", "original")]
             label = read_label(run.synthetic / record["label"]).as_tensor()[0].numpy()
-            arrays = entries[record["parent"]["case"]]["arrays"]
-            parent = [np.asarray(open_array(run.prepared, arrays[key])) for key in ("image", "label")]
+            entry = entries[record["parent"]["case"]]
+            parent = [array_of(run.prepared, entry, kind) for kind in ("image", "label")]
             level = record["parent"]["level"]
             parent = parent if level is None else [array[..., level] for array in parent]
             yield record, scans[0], label, scans[1], *parent

@@ -32,7 +32,7 @@ class StubView:
         self.tumor_voxels = int(self.label.sum())
 
     def read(self, folder: Path) -> SimpleNamespace:
-        return SimpleNamespace(image=self.image, organ=self.organ, label=self.label)
+        return SimpleNamespace(image=self.image[None], organ=self.organ, label=self.label)
 
 
 def samples(healthy=None, tumor=None, *, seed=0, size=(16, 12), min_diameter_mm=4.0) -> ClassCropSamples:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from medaug.data.cache import store_array
+from medaug.data.cache import store_array, with_array
 from medaug.data.prepared import View, views_of
 from medaug.data.records import PreparedCase, frozen
 from medaug.errors import DataError
@@ -23,26 +23,23 @@ def side(folder: Path, patients: list[str], *, gain: float, shape=SHAPE, shift_m
     entries = []
     for patient in patients:
         values = gain * (int(patient[1:]) + np.arange(np.prod(shape)).reshape(shape) / np.prod(shape))
-        arrays = {"image": store_array(folder, f"{patient}.image", values.astype(np.float32))}
-        if label:
-            arrays["label"] = store_array(folder, f"{patient}.label", (values / gain % 1 > 0.5005).astype(np.uint8))
-        entries.append(
-            PreparedCase(
-                case=patient,
-                patient=patient,
-                scan=patient,
-                image=f"{folder.name}/{patient}.nii.gz",
-                label=None,
-                channel=None,
-                arrays=arrays,
-                shape=shape,
-                affine=frozen((np.eye(4) + shift_mm * np.eye(4, k=3)).tolist()),
-                spacing_mm=(1.0, 1.0, 1.0),
-                source_dtype="float32",
-                window=Window(0.0, 8 * gain),
-            )
+        arrays = {"image": store_array(folder, f"{patient}.image", values[None].astype(np.float32))}
+        case = PreparedCase(
+            case=patient,
+            patient=patient,
+            scan=patient,
+            image=f"{folder.name}/{patient}.nii.gz",
+            label=None,
+            channel=None,
+            arrays=arrays,
+            shape=shape,
+            affine=frozen((np.eye(4) + shift_mm * np.eye(4, k=3)).tolist()),
+            spacing_mm=(1.0, 1.0, 1.0),
+            source_dtype="float32",
+            windows=(Window(0.0, 8 * gain),),
         )
-    return Side(views_of(entries, folder, 2), folder)
+        entries.append(with_array(case, folder, "label", values / gain % 1 > 0.5005) if label else case)
+    return Side(views_of(entries, 2), folder)
 
 
 @pytest.fixture

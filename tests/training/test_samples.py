@@ -28,7 +28,7 @@ class StubView:
         self.tumor_voxels, self.relative_level = tumor_voxels, relative_level
 
     def read(self, folder: Path) -> SimpleNamespace:
-        return SimpleNamespace(image=self.image, organ=self.organ, label=self.label)
+        return SimpleNamespace(image=self.image[None], organ=self.organ, label=self.label)
 
     def part(self, folder: Path, kind: str, region: None = None, slices: int = 1) -> np.ndarray:
         return getattr(self, kind)[None]

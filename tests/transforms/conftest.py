@@ -10,11 +10,12 @@ import torch
 from monai.data import MetaTensor
 
 from medaug.data.atomic import read_json
-from medaug.data.cache import open_array
 from medaug.models.methods import build_translator
 from medaug.models.weights import Weights
 from medaug.runs.folder import RunDir
 from medaug.volumes import Domain
+
+from ..stored import array_of
 
 KINDS = ("array", "tensor", "metatensor")
 
@@ -47,9 +48,7 @@ class Head:
 def head(tiny_run: RunDir) -> Head:
     patients = read_json(tiny_run.split)["test"]
     entry = next(e for e in read_json(tiny_run.datalist)["cases"] if e["patient"] in patients)
-    image, label, organ = (
-        np.asarray(open_array(tiny_run.prepared, entry["arrays"][k])) for k in ("image", "label", "organ")
-    )
+    image, label, organ = (array_of(tiny_run.prepared, entry, k) for k in ("image", "label", "organ"))
     image = np.rint(200 * image / image.max()).astype(np.float32)
     level = int(label.sum(axis=(0, 1)).argmax())
     return Head(image, label.astype(np.float32), organ.astype(np.float32), np.asarray(entry["affine"]), level)

@@ -111,7 +111,7 @@ def test_training_slices_and_commands_do_not_depend_on_it_either(
         image, label = (str(folder / f"{kind}.nii.gz") for kind in ("scan", "mask"))
         case = Case(case="a", patient="a", scan="a", image=image, label=label, channel=None)
         entry = prepare_case(case, folder / "prepared", spatial_dims=2)
-        arrays = [np.load(folder / "prepared" / entry.arrays[kind]) for kind in ("image", "label")]
+        arrays = [np.load(folder / "prepared" / entry.arrays[kind]).squeeze() for kind in ("image", "label")]
         scan, mask = str(folder / "scan.nii.gz"), str(folder / "mask.nii.gz")
         runner = CliRunner()
         for command in (["remove", scan, "--mask", mask], ["anomaly", scan]):

@@ -7,16 +7,17 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 
 from medaug.data.atomic import read_json
-from medaug.data.cache import open_array
 from medaug.data.files import read_label, read_scan
 from medaug.transforms import RandInsertTumor, RandInsertTumord, RemoveTumor
+
+from ..stored import array_of
 
 
 def parent_of(record, run):
     """The view that a case was made from, as a MONAI dict."""
     entry = next(e for e in read_json(run.datalist)["cases"] if e["case"] == record["parent"]["case"])
     affine, level = torch.tensor(entry["affine"], dtype=torch.float64), record["parent"]["level"]
-    arrays = {key: np.asarray(open_array(run.prepared, path)) for key, path in entry["arrays"].items()}
+    arrays = {kind: array_of(run.prepared, entry, kind) for kind in ("image", "label", "organ")}
     views = {key: array if level is None else array[..., level] for key, array in arrays.items()}
     return {k: MetaTensor(torch.from_numpy(v.astype(np.float32))[None], affine=affine) for k, v in views.items()}
 

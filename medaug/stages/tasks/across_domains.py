@@ -116,11 +116,11 @@ def downstream_of(config: PipelineConfig, run: RunDir, synthetic: list[Synthetic
     a, b = Prepared(run.datalist), Prepared(run.datalist_b)
     shared: dict[str, Any] = {
         "config": config,
-        "real": ViewFolder(a.views(split.train, dims, labelled=True), a.folder, organs=False),
-        "synthetic": synthetic_source(synthetic, run, dims, len(config.data.class_names), organs=False),
+        "real": ViewFolder(a.views(split.train, dims, labelled=True), a.folder),
+        "synthetic": synthetic_source(synthetic, run, dims, len(config.data.class_names)),
         "counterparts": ViewFolder([], run.prepared),
-        "target": ViewFolder(b.views(split.train, dims, blind=True), b.folder, organs=False),
-        "target_labelled": ViewFolder(b.views(split.train, dims, labelled=True), b.folder, organs=False),
+        "target": ViewFolder(b.views(split.train, dims, blind=True), b.folder),
+        "target_labelled": ViewFolder(b.views(split.train, dims, labelled=True), b.folder),
     }
     return {
         test: Segmentation(**shared, entries=_labelled(domain, held_out, f"test set {test}"), folder=domain.folder)

@@ -89,7 +89,7 @@ class Insertion(Task):
                 for view in with_tumor:
                     arrays = view.read(run.prepared)
                     yield LesionExample(
-                        image=arrays.image,
+                        image=arrays.image[0],
                         label=arrays.label,
                         organ=arrays.organ,
                         patient=view.patient,

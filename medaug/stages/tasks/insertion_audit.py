@@ -63,7 +63,7 @@ def _cases(view: View, shown: dict[str, np.ndarray]) -> list[EncodedCase]:
 
 def _removed(view: View, run: RunDir, remove: RemoveTumor) -> np.ndarray:
     """The view without its real tumors, normalised."""
-    label = torch.from_numpy(view.read(run.prepared).label[None].astype(np.float32))
+    label = torch.from_numpy((view.classes(run.prepared)[None] > 0).astype(np.float32))
     edited = remove(view.tensor(run.prepared), label, window=view.window).numpy()[0]
     return view.window.normalize(edited)
 

@@ -137,7 +137,7 @@ def _write_pictures(held: _Held, arms: dict[str, Translation], method: str) -> N
     cases: list[EncodedCase] = []
     for patient, views in list(held.pairs.items())[:PICTURES]:
         middle = views[len(views) // 2]
-        source = middle[0].read(held.run.prepared).image
+        source = middle[0].normalized(held.run.prepared)[0]
         rows[patient] = (source, held.compared(middle, arms[method]), arms[rival](middle[0], source))
         if len(cases) < SHOWN:
             cases.append(encode(pair_case(middle[1], rows[patient][1], held.scale)))

@@ -148,7 +148,7 @@ def test_single_slices_are_a_data_set_of_2d_cases_by_patient(tmp_path):
     assert not unreadable and len(entries) == len(chosen)
     for entry in entries:
         assert entry.spacing_mm == pytest.approx([2.0, 2.0], rel=0.01) and entry.resampled_from_mm[0] < 1
-        assert open_array(tmp_path, entry.arrays["image"]).shape == tuple(entry.shape)
+        assert open_array(tmp_path, entry.arrays["image"])[0].shape == tuple(entry.shape)
 
 
 @needs_slices

@@ -39,7 +39,7 @@ def test_every_series_is_a_case_of_its_patient(tree):
     ]  # fmt: skip
     entries, _ = prepare_cases(cases, tree.parent / "prepared", spatial_dims=2)
     assert [entry.shape for entry in entries] == [(6, 5, 4), (6, 5, 4), (6, 5)]
-    stored = open_array(tree.parent / "prepared", entries[1].arrays["image"])
+    stored = open_array(tree.parent / "prepared", entries[1].arrays["image"])[0]
     np.testing.assert_array_equal(stored, VALUES + 10)
 
 
@@ -93,7 +93,7 @@ def test_series_in_one_folder_and_equal_names_stay_apart(tmp_path, dicom_series)
     assert len(set(names)) == 4 and {"x_series", "y_series"} < set(names)
     assert sum(name.startswith("all-") for name in names) == 2 and names == [c.case for c in find_cases(tmp_path)]
     entries, _ = prepare_cases(cases, tmp_path / "prepared", spatial_dims=3)
-    lowest = {float(open_array(tmp_path / "prepared", entry.arrays["image"]).min()) for entry in entries}
+    lowest = {float(open_array(tmp_path / "prepared", entry.arrays["image"])[0].min()) for entry in entries}
     assert lowest == {VALUES.min(), VALUES.min() + 5, VALUES.min() + 7}
 
 

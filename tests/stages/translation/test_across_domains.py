@@ -26,6 +26,8 @@ from medaug.stages.tasks import across_domains, task_of
 from medaug.stages.train import train
 from medaug.transforms import TranslateDomain
 
+from ...stored import relabel
+
 ARMS = ("standard", "histogram-match", "standard+gan-offline", "target-labels")
 TINY = (
     "data.sequence=contrast", "data.modality=CT", "target.sequence=noncontrast",
@@ -173,11 +175,7 @@ def test_folds_that_have_trained_are_not_mixed_with_other_settings(run, tmp_path
 
 def test_labels_of_the_target_domain_reach_the_arm_target_labels_alone(run, fold, of_fold, forget_stage):
     """The labels of B's training patients are spoilt on the disk; weights and all other arms must not notice."""
-    training = read_json(fold.split)["train"]
-    for entry in read_json(fold.datalist_b)["cases"]:
-        if entry["patient"] in training:
-            path = fold.prepared_b / entry["arrays"]["label"]
-            np.save(path, np.asfortranarray(2 - np.load(path)))
+    relabel(fold.datalist_b, read_json(fold.split)["train"], lambda label: 2 - label)
     forget_stage(fold, "train", fold.train)
     forget_stage(fold, "evaluate", fold.evaluation)
     assert train(of_fold, fold) and evaluate(of_fold, fold)

@@ -25,6 +25,8 @@ from medaug.stages.report import report
 from medaug.stages.tasks import translation_audit
 from medaug.volumes import Window
 
+from ...stored import array_of
+
 DATA = Path(os.environ.get("MEDAUG_DATA", Path(__file__).parents[4] / "shared" / "data")) / "ct_contrast"
 TINY = (
     "data.phantoms.patients=5", "split.train=3", "split.validation=0", "training.steps=1", "training.batch_size=1",
@@ -119,7 +121,7 @@ def test_the_shift_of_a_perfect_translation_is_that_of_the_phases(again, monkeyp
         for datalist, folder in ((run.datalist, run.prepared), (run.datalist_b, run.prepared_b)):
             entry = next(e for e in read_json(datalist)["cases"] if e["patient"] == patient)
             kidneys.append(np.asarray(open_array(folder, entry["arrays"]["label"])) == 2)
-            change.append(np.asarray(open_array(folder, entry["arrays"]["image"]), dtype=float))
+            change.append(array_of(folder, entry, "image").astype(float))
         truth = (change[1] - change[0])[kidneys[0]].mean()
         assert figures["shift"]["enhanced blood"]["bias_hu"] == pytest.approx(truth, abs=40)
     assert audit["levels"]["translated"] == audit["levels"]["target"]

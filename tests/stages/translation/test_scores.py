@@ -14,7 +14,6 @@ from medaug.audits.scans import scale_of
 from medaug.cli import app
 from medaug.config.files import load_config
 from medaug.data.atomic import read_json
-from medaug.data.cache import open_array
 from medaug.data.layouts import find_cases
 from medaug.data.writers import ScanRecord, write_layout
 from medaug.errors import ConfigError, DataError, LeakageError
@@ -26,6 +25,8 @@ from medaug.splits import Split
 from medaug.stages.evaluate import evaluate
 from medaug.stages.pipeline import run_pipeline
 from medaug.stages.tasks import translation_scores as stage
+
+from ...stored import array_of
 
 DATA = Path(os.environ.get("MEDAUG_DATA", Path(__file__).parents[4] / "shared" / "data")) / "mri_ct_pairs"
 TINY = (
@@ -136,7 +137,7 @@ def test_a_translation_near_the_truth_beats_the_trivial_ones(in_hu, tmp_path, mo
 
     def truth(run, view, translate, scale):
         entries = {entry["case"]: entry for entry in read_json(run.datalist_b)["cases"]}
-        return np.asarray(open_array(run.prepared_b, entries[view.entry["case"]]["arrays"]["image"])) + 1.0
+        return array_of(run.prepared_b, entries[view.case.case], "image") + 1.0
 
     monkeypatch.setattr(stage, "translated", truth)
     evaluate(config, copied)
@@ -168,7 +169,7 @@ def test_eight_bit_slices_are_scored_in_grey_levels_without_tissues(in_grey):
     assert "hounsfield" not in read_json(run.evaluation / "cells" / "cyclegan-seed0.json")
     assert 0 < summary["arms"]["mean"]["mae"]["mean"] < 255
     entry = read_json(run.datalist_b)["cases"][0]
-    assert entry["window"] == {"low": 0.0, "high": 255.0, "unit": "au"} and entry["patient"] in entry["case"]
+    assert entry["windows"] == [{"low": 0.0, "high": 255.0, "unit": "au"}] and entry["patient"] in entry["case"]
 
 
 def test_the_mean_image_is_that_of_the_training_patients_alone(in_grey):
@@ -177,7 +178,7 @@ def test_the_mean_image_is_that_of_the_training_patients_alone(in_grey):
     seen = []
     for entry in read_json(run.datalist_b)["cases"]:
         if entry["patient"] in split["train"]:
-            seen.append(np.asarray(open_array(run.prepared_b, entry["arrays"]["image"])))
+            seen.append(array_of(run.prepared_b, entry, "image"))
     scale = scale_of(run, config.target.domain("CT").window)
     arms = stage._baselines(run, Split.from_dict(split), {}, scale)
     assert list(arms) == ["mean"]  # no pairs, no regression

@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 from medaug.cli import app
 from medaug.config.files import load_config
 from medaug.data.atomic import read_json
-from medaug.data.cache import open_array
 from medaug.data.files import read_scan
 from medaug.data.writers import ScanRecord, write_layout
 from medaug.errors import ConfigError, DataError, RunError, WeightsError
@@ -24,6 +23,8 @@ from medaug.stages.pipeline import run_pipeline
 from medaug.stages.tasks import translation
 from medaug.transforms import SynthesizeCT
 from medaug.volumes import Window
+
+from ...stored import array_of
 
 TINY = (
     "data.phantoms.patients=5", "data.phantoms.shape=[32,32,6]", "data.phantoms.spacing_mm=[12,12,24]",
@@ -84,8 +85,8 @@ def test_bodies_not_brains_are_stored_in_both_domains_and_the_weights_say_so(pha
     run = phantom_run
     for datalist, folder in ((run.datalist, run.prepared), (run.datalist_b, run.prepared_b)):
         for entry in read_json(datalist)["cases"]:
-            image, organ = (np.asarray(open_array(folder, entry["arrays"][kind])) for kind in ("image", "organ"))
-            body = body_of(image.astype(np.float32), Window(**entry["window"]), entry["spacing_mm"])
+            image, organ = (array_of(folder, entry, kind) for kind in ("image", "body"))
+            body = body_of(image.astype(np.float32), Window(**entry["windows"][0]), entry["spacing_mm"])
             np.testing.assert_array_equal(organ > 0, body)
             assert 0.2 < body.mean() < 0.9
 
