@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from medaug.audits.findings import limits_of
-from medaug.audits.measures.finding import Finding, Limits
+from medaug.audits.measures.finding import Limits
 from medaug.config import PipelineConfig
 from medaug.models.weights import Weights, load_weights
 from medaug.runs.folder import RunDir
 from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
-
-Answer = tuple[Finding, bytes | None]
-"""What an audit says, and its picture (PNG)."""
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ stopped one goes on where it was.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 import medaug
 from medaug.audits.measures.finding import Finding, Limits
@@ -22,17 +22,33 @@ from medaug.runs.markers import data_prints, essential, fingerprint
 
 logger = logging.getLogger(__name__)
 
+Answer = tuple[Finding, bytes | None]
+"""What an audit says, and its picture (PNG)."""
 
-def asked_audits(config: PipelineConfig, run: RunDir, only: Sequence[str] = ()) -> list[Finding]:
+
+class Audited(Protocol):
+    """A run whose audits are asked (see `audited.AuditedRun`)."""
+
+    @property
+    def config(self) -> PipelineConfig: ...
+
+    @property
+    def run(self) -> RunDir: ...
+
+
+def asked_audits(
+    audited: Audited, audits: Mapping[str, Callable[[Any], Answer]], only: Sequence[str] = ()
+) -> list[Finding]:
     """The answers of these audits, or of all, in order; what is not known yet is worked out and written.
+
+    Args:
+        audited: what the audits are given, and `audits` those of its job, by name.
 
     Raises:
         ConfigError: for an audit that there is not.
         LeakageError: if the weights were trained on held-out patients of this run.
     """
-    from medaug.audits.registry import audits_of  # what only reads kept findings needs no network
-
-    material, audits = audits_of(config, run)
+    config, run = audited.config, audited.run
     if unknown := [name for name in only if name not in audits]:
         raise ConfigError(f"--only: found {', '.join(unknown)}; expected some of: {', '.join(audits)}")
     made_of = {name: _made_of(name, config, run) for name in audits}
@@ -41,7 +57,7 @@ def asked_audits(config: PipelineConfig, run: RunDir, only: Sequence[str] = ()) 
     for name in asked:
         if name not in rows:
             logger.info("audit %s", name)
-            finding, picture = audits[name](material)
+            finding, picture = audits[name](audited)
             path = run.audit / f"{name}.png"
             if picture is None or finding.verdict == "skipped":
                 path.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from medaug.audits import pictures
-from medaug.audits.audited import Answer
+from medaug.audits.findings import Answer
 from medaug.audits.insertions import InsertionRun
 from medaug.audits.measures import borders, edits, lost_and_gained, probe, sets
 from medaug.audits.measures.lesions import LesionSet, standardised

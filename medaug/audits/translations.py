@@ -15,7 +15,8 @@ import torch
 from monai.data import MetaTensor
 
 from medaug.audits import pictures
-from medaug.audits.audited import Answer, AuditedRun
+from medaug.audits.audited import AuditedRun
+from medaug.audits.findings import Answer
 from medaug.audits.measures import borders
 from medaug.audits.measures.edits import Cycle
 from medaug.audits.measures.edits import steganography as hidden_source

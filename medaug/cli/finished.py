@@ -62,11 +62,12 @@ def audit(
     from medaug.runs.claims import held
     from medaug.runs.finished import trained_run
     from medaug.stages.report import report as draw
+    from medaug.stages.tasks import task_of
 
     trained = trained_run(Path(run), "an audit")
     config = load_config(trained.config, list(set_ or []))
     with held(trained):
-        found = asked_audits(config, trained, list(only or []))
+        found = asked_audits(*task_of(config).audits(trained), list(only or []))
         if trained.report.exists():
             draw(config, trained)
     return found

@@ -17,6 +17,7 @@ from medaug.data.atomic import read_json
 from medaug.errors import ConfigError, LeakageError, RunError
 from medaug.runs.folder import RunDir
 from medaug.stages.pipeline import run_pipeline
+from medaug.stages.tasks import task_of
 
 QUICK = ("--only", "outside", "--only", "unchanged", "--only", "seams")
 
@@ -65,7 +66,7 @@ def test_the_probe_of_the_page_is_the_audit_of_the_shortcut(copy_of_run, tiny_co
     forget(copy_of_run, "audit")
     run_pipeline(tiny_config(), copy_of_run.root, until="audit")
     realism = read_json(copy_of_run.audit / "realism.json")
-    (shortcut,) = asked_audits(tiny_config(), copy_of_run, ["shortcut"])
+    (shortcut,) = asked_audits(*task_of(tiny_config()).audits(copy_of_run), ["shortcut"])
     assert realism["n"] == shortcut.n["pairs"] > 4
     assert [realism["probe"][key] for key in ("auc", "low", "high")] == [shortcut.value, shortcut.low, shortcut.high]
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from medaug.audits.audited import AuditedRun
+from medaug.audits.findings import Answer
+from medaug.audits.insertion_audits import AUDITS
+from medaug.audits.insertions import InsertionRun
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.data.prepared import View, common_spacing_mm
@@ -114,6 +118,9 @@ class Insertion(Task):
 
     def audit(self, run: RunDir) -> None:
         audit_insertions(self.config, run)
+
+    def audits(self, run: RunDir) -> tuple[AuditedRun, Mapping[str, Callable[[Any], Answer]]]:
+        return InsertionRun(self.config, run), AUDITS
 
     def evaluated_from(self, run: RunDir) -> list[Any]:
         synthetic = [case.to_json() for case in synthetic_cases(run.synthetic / "datalist.json")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -11,6 +11,8 @@ from typing import Any, ClassVar, NamedTuple
 from torch import nn
 from torch.utils.data import Dataset
 
+from medaug.audits.audited import AuditedRun
+from medaug.audits.findings import Answer
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json, write_json
 from medaug.data.datalists import own_file
@@ -195,6 +197,10 @@ class Task(ABC):
     @abstractmethod
     def audit(self, run: RunDir) -> None:
         """Looks at what the weights make of held-out patients, and writes it to `audit/`."""
+
+    @abstractmethod
+    def audits(self, run: RunDir) -> tuple[AuditedRun, Mapping[str, Callable[[Any], Answer]]]:
+        """What the audits of `medaug audit` are given, and which there are."""
 
     @abstractmethod
     def evaluated_from(self, run: RunDir) -> list[Any]:

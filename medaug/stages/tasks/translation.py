@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from medaug.audits.audited import AuditedRun
+from medaug.audits.findings import Answer
 from medaug.audits.segmenter import frozen_segmenter
+from medaug.audits.translations import AUDITS, TranslationRun
 from medaug.config.synthesis import SEGMENTER_TERMS, segmenter_terms
 from medaug.data.atomic import read_json
 from medaug.data.prepared import View
@@ -155,6 +158,9 @@ class Translation(Task):
 
     def audit(self, run: RunDir) -> None:
         audit_translations(self.config, run)
+
+    def audits(self, run: RunDir) -> tuple[AuditedRun, Mapping[str, Callable[[Any], Answer]]]:
+        return TranslationRun(self.config, run), AUDITS
 
     def pool_audits(self, run: RunDir, folds: Sequence[RunDir]) -> None:
         pool_translations(run, folds)

@@ -22,7 +22,7 @@ from medaug.runs.folder import RunDir
 from medaug.stages import audit as stage
 from medaug.stages.pipeline import run_pipeline
 from medaug.stages.report import report
-from medaug.stages.tasks import translation_audit
+from medaug.stages.tasks import task_of, translation_audit
 from medaug.volumes import Window
 
 from ...stored import array_of
@@ -98,7 +98,7 @@ def test_windows_are_compared_with_the_whole_scan_and_audited_once(ct, tmp_path)
     config, run = ct
     found = read_json(run.audit / "translation.json")
     shutil.copytree(run.root, tmp_path / "run")
-    asked = asked_audits(config, RunDir(tmp_path / "run"), ["seams", "checkerboard"])
+    asked = asked_audits(*task_of(config).audits(RunDir(tmp_path / "run")), ["seams", "checkerboard"])
     assert json.loads(to_json([asdict(finding) for finding in asked])) == found["audits"]
     assert [finding["name"] for finding in found["audits"]] == ["seams", "checkerboard"]
     assert 0.5 < found["audits"][0]["value"] < 2
