@@ -134,7 +134,7 @@ def _key(title: str) -> str:
 
 
 def anomaly_pictures(views: dict[str, list[View]], by_patient: dict[str, Rows], run: RunDir, scorer: Scorer) -> bytes:
-    """Of some patients the slice with most tumor, and the tumor-free one that scores highest."""
+    """Shows, of some patients, the slice with most tumor, and the tumor-free one that scores highest."""
     rows, titles = [], []
     for patient, slices in list(by_patient.items())[:PICTURED_PATIENTS]:
         fullest = max(views[patient], key=lambda view: view.tumor_voxels)

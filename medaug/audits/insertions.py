@@ -36,10 +36,10 @@ from medaug.volumes import Window, affine_of
 logger = logging.getLogger(__name__)
 
 MOST_VOXELS = 100_000_000
-"""Of all views that are held at once: about 2 GB of arrays."""
+"""The most that all views held at once may have: about 2 GB of arrays."""
 STATISTICS = ("contrast", "std_inside", "edge_gradient_per_mm", "texture_gradient_per_mm", "diameter_mm")
 UNIT = Window(-1.0, 1.0)
-"""Of images that are normalised already."""
+"""The window of images that are normalised already."""
 
 
 @dataclass(frozen=True)

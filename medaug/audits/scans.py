@@ -30,7 +30,7 @@ WINDOW_UNITS = Scale("window units", -1.0, 1.0)
 BOUNDS = {"share": (0.0, 1.0), "blood_share": (0.0, 1.0), "sd_hu": (0.0, np.inf), "mae_hu": (0.0, np.inf)}
 """The bounds of figures that cannot be everywhere."""
 BINS = 64
-"""Of the source's intensities in [-1, 1], in a regression on intensity."""
+"""Bins of the source's intensities in [-1, 1], in a regression on intensity."""
 
 
 class ScanArrays(NamedTuple):

@@ -39,11 +39,11 @@ from medaug.volumes import affine_of
 
 BLOOD, BESIDE = "enhanced blood", "soft, beside it"
 LARGEST_VOXELS = 4_000_000
-"""Of what a network sees at once when a scan is translated whole: more does not fit into 16 GB."""
+"""The most that a network sees at once when a scan is translated whole: more does not fit into 16 GB."""
 
 
 class Contrasts(NamedTuple):
-    """Of one patient: class → mean over the scans that hold it; and case → why it could not be measured."""
+    """One patient's contrasts: class → mean over the scans that hold it; and case → why it could not be measured."""
 
     by_class: dict[str, float]
     left_out: dict[str, str]
@@ -67,7 +67,7 @@ def contrasts_of(scans: Sequence[ScanArrays], class_names: Sequence[str]) -> Con
 
 
 def shift_by_tissue(sources: Sequence[ScanArrays], translated: Sequence[ScanArrays]) -> dict[str, dict[str, float]]:
-    """Of one patient: tissue of the source → bias_hu, sd_hu, mae_hu and share (of the body) of the change.
+    """The change of one patient: tissue of the source → bias_hu, sd_hu, mae_hu and share (of the body) of the change.
 
     The tissues leave `enhanced blood` out, which is a class of its own where voxels are small enough to tell it.
     """
@@ -90,7 +90,7 @@ def shift_by_tissue(sources: Sequence[ScanArrays], translated: Sequence[ScanArra
 
 
 def levels(scans: Sequence[ScanArrays]) -> dict[str, float]:
-    """Of one patient: blood_share (of the body), and as medians blood_hu and soft_hu (of soft tissue without blood)."""
+    """Levels of one patient: blood_share (of the body), and as medians blood_hu and soft_hu (of soft tissue without blood)."""
     found: dict[str, float] = {}
     bodies = [scan.body.astype(bool) for scan in scans]
     if measures_blood(scans):
@@ -115,7 +115,7 @@ def _median(scans: Sequence[ScanArrays], masks: Sequence[np.ndarray]) -> float:
 
 
 def tiling_of(cases: Iterable[PreparedCase], folder: Path, weights: Weights) -> dict[str, Any] | None:
-    """By case the figures, and why cases have none; None for weights that look at whole images anyway."""
+    """The figures by case, and why cases have none; None for weights that look at whole images anyway."""
     size, overlap = weights.facts.get("patch_size"), weights.facts.get("overlap", OVERLAP)
     if size is None:
         return None

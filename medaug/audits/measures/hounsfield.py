@@ -1,4 +1,4 @@
-"""Where a synthetic CT's Hounsfield units are wrong or moved: by tissue, and in blood with contrast agent.
+"""Hounsfield units of a synthetic CT that are wrong or moved: by tissue, and in blood with contrast agent.
 
 Arrays are (X, Y[, Z]) in HU with the voxel size in mm. A tissue is an interval of HU. Sources: air and lung part at
 -950 HU, the threshold of emphysema (Gevenois 1996, AJRCCM 154:187); fat is -190 to -30 HU (Yoshizumi 1999, Radiology

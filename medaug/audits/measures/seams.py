@@ -24,7 +24,7 @@ from medaug.errors import DataError
 NEARBY_VOXELS = 4
 """Gradients up to so far from a border are what those across it are compared with."""
 PEAK_BINS, AROUND_BINS = 1.5, (2.5, 6.0)
-"""Of a spectrum, in bins: half the width of what counts as one frequency, and what its energy is compared with."""
+"""Bins of a spectrum: half the width of what counts as one frequency, and what its energy is compared with."""
 
 Region = tuple[slice, ...]
 

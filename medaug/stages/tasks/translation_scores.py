@@ -2,8 +2,8 @@
 
 Reads: `prepared/`, `prepared_b/`, `split.json`, `train/weights`. Writes `evaluation/`: `cells/<arm>-seed<k>.json`,
 `scores.csv`, `summary.json` `pictures.png` and `viewer.json`. The arms are the
-trained method, `mean` and, where training patients have registered pairs, `regression` (see `quality.baselines`).
-Metrics are those of `quality.similarity`, inside the real image's body; in HU the cells also hold errors by tissue.
+trained method, `mean` and, where training patients have registered pairs, `regression` (see `audits.scans`).
+Metrics are those of `measures.similarity`, inside the real image's body; in HU the cells also hold errors by tissue.
 """
 
 from __future__ import annotations
