@@ -90,7 +90,7 @@ def shift_by_tissue(sources: Sequence[ScanArrays], translated: Sequence[ScanArra
 
 
 def levels(scans: Sequence[ScanArrays]) -> dict[str, float]:
-    """Levels of one patient: blood_share (of the body), and as medians blood_hu and soft_hu (of soft tissue without blood)."""
+    """One patient's blood_share (of the body), and as medians blood_hu and soft_hu (of soft tissue without blood)."""
     found: dict[str, float] = {}
     bodies = [scan.body.astype(bool) for scan in scans]
     if measures_blood(scans):
