@@ -44,10 +44,11 @@ LOOKED_AT = 200_000
 Array = TypeVar("Array", "np.ndarray", "torch.Tensor")
 
 
-class Facts(Protocol):
-    """What is known of data, by name: a mapping, or a record of `data.records`."""
+class HasLengths(Protocol):
+    """A record that says what its lengths are in (see `data.records`)."""
 
-    def get(self, key: str, default: Any, /) -> Any: ...
+    @property
+    def length_unit(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -172,13 +173,13 @@ def spacing_of(affine: np.ndarray | torch.Tensor, spatial_dims: int) -> tuple[fl
     return tuple(float(s) for s in np.linalg.norm(columns, axis=0))
 
 
-def length_unit(*known: Facts) -> str:
+def length_unit(*known: Mapping[str, Any] | HasLengths) -> str:
     """What lengths of these cases, weights or cells are in: "mm", or "px" where no voxel size is known ("mm or px").
 
     What is known of data travels with them as "length_unit": from the prepared case to weights, cells and summaries.
     """
-    units = {unit for facts in known for unit in facts.get("length_unit", "mm").split(" or ")}
-    return " or ".join(sorted(units)) or "mm"
+    said = [facts.get("length_unit", "mm") if isinstance(facts, Mapping) else facts.length_unit for facts in known]
+    return " or ".join(sorted({unit for units in said for unit in units.split(" or ")})) or "mm"
 
 
 def widest_slice(mask: np.ndarray) -> int:

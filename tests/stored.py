@@ -13,7 +13,7 @@ from medaug.data.records import PreparedCase
 
 def array_of(folder: Path, entry: Any, kind: str) -> np.ndarray:
     """A stored array (*S) of an entry of the datalist; of an image its only channel."""
-    array = np.asarray(open_array(folder, entry["arrays"][kind]))
+    array = np.asarray(open_array(folder, (entry["arrays"] if isinstance(entry, dict) else entry.arrays)[kind]))
     return array[0] if kind == "image" else array
 
 

@@ -78,10 +78,6 @@ class View:
         return self.windows[0]
 
     @property
-    def entry(self) -> PreparedCase:
-        return self.case
-
-    @property
     def name(self) -> str:
         return self.case.case if self.level is None else f"{self.case.case}-z{self.level:03d}"
 

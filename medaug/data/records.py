@@ -38,15 +38,6 @@ class Record:
             f.name: thawed(getattr(self, f.name)) for f in fields(cast(Any, self)) if getattr(self, f.name) != f.default
         }
 
-    def __getitem__(self, key: str) -> Any:
-        return self.to_json()[key]
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.to_json()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return self.to_json().get(key, default)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Case(Record):

@@ -63,8 +63,8 @@ def expected_patients(config: PipelineConfig) -> int | None:
             for name, data in (("data", config.data), ("target", config.target))
             if data is not None
         ]
-        labelled = [{case["patient"] for case in source.cases if case["label"] is not None} for source in sources]
-        everyone = {case["patient"] for source in sources for case in source.cases}
+        labelled = [{case.patient for case in source.cases if case.label is not None} for source in sources]
+        everyone = {case.patient for source in sources for case in source.cases}
         used = labelled[0] if task_of(config).needs_labels else everyone
         names = _scored(config, split_of(config, sources, used))
     except (MedaugError, OSError):

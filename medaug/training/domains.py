@@ -175,7 +175,7 @@ def _by_case(views: list[View], patients: Collection[str]) -> dict[str, dict[str
     cases: dict[str, dict[str, list[View]]] = {patient: defaultdict(list) for patient in patients}
     for view in views:
         if view.patient in cases:
-            cases[view.patient][view.entry["case"]].append(view)
+            cases[view.patient][view.case.case].append(view)
     return cases
 
 
@@ -206,9 +206,9 @@ def check_one_size(views: Sequence[View]) -> None:
     odd = next((view for view in views if view.shape != first.shape), None)
     if odd is not None:
         raise DataError.about(
-            odd.entry["image"],
+            odd.case.image,
             f"an image of {odd.shape}",
-            f"the size {first.shape} of {first.entry['image']}",
+            f"the size {first.shape} of {first.case.image}",
             "Set crop.size to train on patches.",
         )
 
@@ -222,5 +222,5 @@ def _say_small(views: list[View], crop_size: tuple[int, ...]) -> None:
             len(small),
             len(views),
             crop_size,
-            small[0].entry["image"],
+            small[0].case.image,
         )

@@ -181,7 +181,7 @@ def test_every_arm_gets_the_same_updates_initial_weights_and_batches(copied, ben
         return network
 
     def reading(view, folder):
-        read.append((view.entry["case"], view.level))
+        read.append((view.case.case, view.level))
         return normalized(view, folder)
 
     monkeypatch.setattr(downstream, "train_network", spy)

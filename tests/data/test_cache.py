@@ -299,7 +299,7 @@ def test_an_image_of_the_wanted_voxel_size_is_left_alone(tmp_path):
     case, image, _ = write_case(tmp_path)
     entry = prepare_case(case, tmp_path / "p", spatial_dims=2, resample_mm=(1.0, 1.0, 2.5))
     np.testing.assert_array_equal(open_array(tmp_path / "p", entry.arrays["image"])[0], image)
-    assert "resampled_from_mm" not in entry
+    assert entry.resampled_from_mm is None
 
 
 def test_a_voxel_size_is_refused_where_it_means_nothing(tmp_path):
@@ -308,7 +308,7 @@ def test_a_voxel_size_is_refused_where_it_means_nothing(tmp_path):
     with pytest.raises(ConfigError, match="both say which grid"):
         prepare_case(case, tmp_path / "p", spatial_dims=2, resample_mm=(1.0, 1.0), grid_size=(4, 4))
     pixels = prepare_case(picture, tmp_path / "p", spatial_dims=2, resample_mm=(2.0, 2.0))
-    assert pixels["length_unit"] == "px" and pixels["spacing_mm"] == [2.0, 2.0]
+    assert pixels.length_unit == "px" and pixels.spacing_mm == (2.0, 2.0)
     with pytest.raises(ConfigError, match="resample_mm has 3 sizes.*picture"):
         prepare_case(picture, tmp_path / "p", spatial_dims=2, resample_mm=(1.0, 1.0, 1.0), spacing_mm=(1.0, 1.0))
     entry = prepare_case(picture, tmp_path / "p", spatial_dims=2, resample_mm=(1.0, 1.0), spacing_mm=(0.5, 0.5))

@@ -53,7 +53,7 @@ def test_lgg_slices_come_back_as_eight_bit_with_their_masks(tmp_path):
     assert write_layout(written, tmp_path / "d", "kaggle-lgg") == 3
     assert recognise(tmp_path / "d") == "kaggle-lgg"
     cases = find_cases(tmp_path / "d", sequence="post")
-    assert len(cases) == 12 and cases[0].case == "patient_5_1" and cases[-1]["case"] == "patient_15_4"
+    assert len(cases) == 12 and cases[0].case == "patient_5_1" and cases[-1].case == "patient_15_4"
     assert cases[0].channel == 2 and cases[0].scan == cases[0].patient == "patient_5"
     image = read_scan(cases[1].image, channel=2).as_tensor()[0].numpy()
     assert np.corrcoef(image.ravel(), written[0].images["t1ce"][:, :, 1].ravel())[0, 1] > 0.99
@@ -161,8 +161,8 @@ def test_a_datalist_names_patients_cases_and_channels(tmp_path):
         {"image": str(tmp_path / "x" / "b.nii.gz")},
     )
     b, first = find_cases(path)
-    assert first["patient"] == "7" and first["channel"] == 1 and first["scan"] == "first"
-    assert b["case"] == b["patient"] == "b" and b["label"] is None
+    assert first.patient == "7" and first.channel == 1 and first.scan == "first"
+    assert b.case == b.patient == "b" and b.label is None
     assert find_cases(tmp_path) == find_cases(path)
 
 

@@ -127,7 +127,7 @@ def test_arms_train_on_what_they_say(copy_of_run, tiny_config, monkeypatch):
     steps = [len(samples.augmentation.transforms) for samples in (gan, standard_gan, pasting, removal, offline)]
     assert steps == [0, 1, 1, 1, 0] and len(standard_offline.augmentation.transforms) == 1
     assert [samples.pasting is not None for samples in seen.values()] == [False] * 3 + [True] + [False] * 3
-    assert {view.entry["case"][:8] for view in offline.synthetic.views} == {"inserted"}
+    assert {view.case.case[:8] for view in offline.synthetic.views} == {"inserted"}
 
 
 def test_an_online_arm_needs_no_written_case(copy_of_run, tiny_config):

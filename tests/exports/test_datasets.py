@@ -125,14 +125,14 @@ def number(patient):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_our_own_layouts_know_synthetic_cases_and_everybody_they_were_made_from(exported, nnunet, tiny_run, name):
-    found = {case["case"]: case for case in find_cases(nnunet if name == "nnunet" else exported[name])}
+    found = {case.case: case for case in find_cases(nnunet if name == "nnunet" else exported[name])}
     records = read_json(tiny_run.synthetic / "datalist.json")["training"]
-    assert len(found) == 10 and sum("synthetic" in case for case in found.values()) == len(records)
+    assert len(found) == 10 and sum(case.synthetic is not None for case in found.values()) == len(records)
     for record in records:
         case = found[f"synthetic-{record['case']}"]
-        assert case["patient"] == found[record["parent"]["case"]]["patient"]
-        assert set(map(number, made_from(record))) <= set(case["synthetic"]["made_from"])
-        assert case["synthetic"]["trained_on"] == [number(patient) for patient in record["training_patients"]]
+        assert case.patient == found[record["parent"]["case"]].patient
+        assert set(map(number, made_from(record))) <= set(case.synthetic["made_from"])
+        assert case.synthetic["trained_on"] == [number(patient) for patient in record["training_patients"]]
 
 
 def test_a_bids_sidecar_says_whom_a_synthetic_image_was_made_from(exported, tmp_path):
@@ -145,10 +145,10 @@ def test_a_bids_sidecar_says_whom_a_synthetic_image_was_made_from(exported, tmp_
         for kind, name in (("images", "FLAIR"), ("labels", "dseg")):
             source = exported["datalist"] / kind / f"{entry['case']}.nii.gz"
             shutil.copy(source, anat / f"{subject}_run-001_desc-{desc}_{name}.nii.gz")
-    real, made = sorted(find_cases(tmp_path), key=lambda case: "synthetic" in case)
-    assert "synthetic" not in real and real["patient"] == made["patient"] == subject
+    real, made = sorted(find_cases(tmp_path), key=lambda case: case.synthetic is not None)
+    assert real.synthetic is None and real.patient == made.patient == subject
     made_from = {f"sub-{patient}" for patient in entry["synthetic"]["made_from_patients"]}
-    assert made_from <= set(made["synthetic"]["made_from"])
+    assert made_from <= set(made.synthetic["made_from"])
 
 
 @pytest.mark.parametrize("name", ["nnunet", "msd"])
@@ -215,8 +215,8 @@ def test_names_tell_where_nothing_else_does(exported, tmp_path):
     for kind in ("images", "labels"):
         (folder / f"{kind}Tr").rename(folder / kind)
     cases = find_cases(folder)
-    assert {case["case"].startswith("synthetic") for case in cases} == {True, False}
-    assert all((case.get("synthetic") == {}) == case["case"].startswith("synthetic") for case in cases)
+    assert {case.case.startswith("synthetic") for case in cases} == {True, False}
+    assert all((case.synthetic == {}) == case["case"].startswith("synthetic") for case in cases)
     found = examine(folder)
     assert len(next(check for check in found.checks if check.name == "synthetic").named) == 6 and found.data.cases == 4
 

@@ -138,7 +138,7 @@ def test_the_gated_arm_learns_from_accepted_cases_alone_and_the_page_says_how_ma
     monkeypatch.setattr(downstream, "train_network", spy)
     run_pipeline(tiny_config(*MEASURED), copy_of_run.root)
     good = {record["case"] for record in insertions(copy_of_run) if record["agreement"] >= 0.5}
-    assert 0 < len(good) < 16 and {view.entry["case"] for view in seen[-1].views} == good
+    assert 0 < len(good) < 16 and {view.case.case for view in seen[-1].views} == good
     assert f"{len(good)} of 16 insertions accepted" in copy_of_run.report.read_text()
 
 

@@ -212,7 +212,7 @@ def test_every_arm_has_the_seeds_network_and_only_the_ceiling_reads_the_target(r
         assert (samples.real.folder == run.fold(0).prepared_b) == (arm == "target-labels")
         assert (samples.synthetic is not None) == (arm == "standard+gan-offline")
     assert not calls["none"][0].augmentation.transforms and calls["standard"][0].augmentation.transforms
-    assert all("label" not in view.entry["arrays"] for view in task.target.views)
+    assert all("label" not in view.case.arrays for view in task.target.views)
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ def test_the_pipeline_of_contrast_ct_fits_the_real_ones():
     roots = {"data.root": DATA / "contrast", "target.root": DATA / "noncontrast"}
     config = load_config(pipeline, [], roots)
     a, b = (find_cases(side.root, layout=side.layout, sequence=side.sequence) for side in (config.data, config.target))
-    patients = [{case["patient"] for case in cases} for cases in (a, b)]
+    patients = [{case.patient for case in cases} for cases in (a, b)]
     assert len(patients[0] | patients[1]) == 24 and patients[0] & patients[1]
     assert config.data.domain("ct").unit == config.target.domain("ct").unit == "HU"
 

@@ -242,5 +242,5 @@ def test_the_pipeline_of_mr_and_ct_slices_fits_the_real_ones():
     mr, ct = (
         find_cases(side.root, layout=side.layout, sequence=side.sequence) for side in (config.data, config.target)
     )
-    assert [case["case"] for case in mr] == [case["case"] for case in ct] and len(mr) > 100
-    assert len({case["patient"] for case in ct}) == 7 and config.target.domain("ct").unit == "au"
+    assert [case.case for case in mr] == [case.case for case in ct] and len(mr) > 100
+    assert len({case.patient for case in ct}) == 7 and config.target.domain("ct").unit == "au"

@@ -139,7 +139,7 @@ def test_one_split_covers_both_domains_and_only_its_training_patients_are_read(b
     samples, trained = seen["samples"], set(split["train"])
     assert {v.patient for v in samples.a.views} <= trained and {v.patient for v in samples.b.views} <= trained
     assert len({a.patient for a, _ in samples.pairs}) == 1 and samples.share == 0.5
-    assert all("label" not in v.entry["arrays"] for v in samples.b.views)
+    assert all("label" not in v.case.arrays for v in samples.b.views)
 
 
 def test_two_sequences_of_one_folder_train_a_semi_paired_cyclegan_with_structure_terms(cli, brats, tmp_path):
@@ -175,7 +175,7 @@ def test_tumors_are_balanced_by_the_labels_of_data_and_by_what_a_network_sees_in
     a, b = seen["samples"].a, seen["samples"].b
     assert list(a.shows) == [view.tumor_voxels > 0 for view in a.views] and len(set(a.shows)) == 2
     assert list(b.shows) == [number % 2 == 0 for number in range(len(b.views))]
-    assert all("label" not in view.entry["arrays"] for view in b.views)
+    assert all("label" not in view.case.arrays for view in b.views)
 
 
 def test_volumes_train_in_three_dimensions(cli, brats, tmp_path):
