@@ -216,7 +216,7 @@ def test_names_tell_where_nothing_else_does(exported, tmp_path):
         (folder / f"{kind}Tr").rename(folder / kind)
     cases = find_cases(folder)
     assert {case.case.startswith("synthetic") for case in cases} == {True, False}
-    assert all((case.synthetic == {}) == case["case"].startswith("synthetic") for case in cases)
+    assert all((case.synthetic == {}) == case.case.startswith("synthetic") for case in cases)
     found = examine(folder)
     assert len(next(check for check in found.checks if check.name == "synthetic").named) == 6 and found.data.cases == 4
 
