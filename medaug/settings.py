@@ -51,7 +51,7 @@ class Section(BaseModel):
 
 
 METHOD_SETTINGS = ConfigDict(allow_inf_nan=False)
-"""Of the dataclass of a method's settings, which is checked in Python as in a pipeline file."""
+"""Options of the dataclass of a method's settings, which is checked in Python as in a pipeline file."""
 PROBLEMS_SHOWN = 20
 
 

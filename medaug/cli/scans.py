@@ -26,7 +26,7 @@ EditFolder = Annotated[AnyPath, typer.Option("--out", "-o", help="Folder for ima
 
 @dataclass(frozen=True)
 class AnomalyScores:
-    """Of a scan its score and slices, of a run the figures of its held-out slices; and the files written."""
+    """The figures of what was scored (a scan and its slices, or a run's held-out slices), and the files written."""
 
     summary: dict[str, Any]
     files: list[Path]

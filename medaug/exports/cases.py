@@ -193,7 +193,7 @@ def _check_synthesized(run: RunDir) -> None:
 
 
 def _real_cases(run: RunDir, split: Split, numbers: dict[str, str]) -> Iterator[ExportCase]:
-    """Of the source domain all patients, of a target domain those held out: its training images have no labels."""
+    """The patients to export: all of the source domain; in a target domain only those held out have labels."""
     parts: dict[str, Part] = dict.fromkeys(split.train, "train")
     parts.update(dict.fromkeys(split.validation, "validation"))
     parts.update(dict.fromkeys(split.test, "test"))

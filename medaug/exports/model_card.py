@@ -90,7 +90,7 @@ def model_card(weights: Weights, run: Path | None = None) -> str:
 
 
 def card_library() -> Any:
-    """Of the extra `export`.
+    """The library of the extra `export`.
 
     Raises:
         ConfigError: if it is not installed.

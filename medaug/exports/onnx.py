@@ -24,7 +24,7 @@ from medaug.models.network import DirectionNetwork
 from medaug.models.weights import Weights, load_weights
 
 TOLERANCE = 1e-4
-"""Of the largest difference to torch, in [-1, 1]: 0.02 HU in a window of 400 HU. Small networks differ by 1e-6."""
+"""Limit on the largest difference to torch, in [-1, 1]: 0.02 HU in a window of 400 HU. Small networks give 1e-6."""
 OPSET = 18
 
 

@@ -28,7 +28,7 @@ Batch = dict[str, Tensor]
 Losses = dict[str, Tensor]
 """Weighted scalars; the total is their sum."""
 Fakes = dict[str, Tensor]
-"""By domain (`a`, `b`), what the discriminator of that domain is shown, detached: (B, C', *S)."""
+"""What the discriminator of each domain (`a`, `b`) is shown, detached: (B, C', *S)."""
 
 
 class AdversarialModel(nn.Module, ABC):
@@ -51,7 +51,7 @@ class AdversarialModel(nn.Module, ABC):
         """The discriminators' weighted losses on the batch's real images and on (pooled) fakes."""
 
     def starts(self, batch: Batch) -> Batch:
-        """By domain, what the generator towards it starts from, to measure how much it changes; empty where nothing."""
+        """What the generator towards each domain starts from, to measure how much it changes; empty where nothing."""
         return {}
 
     def figures(self, batch: Batch) -> dict[str, float]:
@@ -143,7 +143,7 @@ class Translator(AdversarialModel):
         """What `translate` gives, of inputs that it has checked; a method's own part."""
 
     def generator(self, in_channels: int, out_channels: int) -> nn.Module:
-        """Of the config's `generator`, `width` and `depth`."""
+        """A generator of the config's kind, `width` and `depth`."""
         c = self.config
         return build_generator(
             c.generator,

@@ -32,7 +32,7 @@ GENERATORS_PREFIX = "generators."
 PRIOR_PREFIX = "prior."
 KIND = "translator"
 LARGEST_SETTING = 1024
-"""Of widths, depths, numbers of blocks and layers."""
+"""Limit of widths, depths, numbers of blocks and layers."""
 SURELY_FITS = 128
 """Networks of no greater width and depth are not counted before they are built."""
 UNSTORED_NUMBERS = 2**27
@@ -77,7 +77,7 @@ class Weights:
 
     @property
     def axes(self) -> str:
-        """Of the scans that were trained on, slices last (see `orientation`)."""
+        """The axes of the scans that were trained on, slices last (see `orientation`)."""
         return self.facts.get("axes", LPS)
 
     def turn(self, affine: Any, spatial_dims: int) -> Turn:
@@ -87,7 +87,7 @@ class Weights:
 
     @property
     def length_unit(self) -> str:
-        """Of voxel sizes and diameters: "px" of weights that learnt from pictures without a voxel size."""
+        """The unit of voxel sizes and diameters: "px" for weights that learnt from pictures without a voxel size."""
         return length_unit(self.facts)
 
     @property

@@ -19,7 +19,7 @@ class Prepared:
 
     @property
     def folder(self) -> Path:
-        """Where their arrays lie."""
+        """The folder of their arrays."""
         return self.datalist.parent
 
     @cached_property

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 HELD_APART = ("train", "validation", "test")
 """Parts of a split that may share nothing."""
 NAMED = 5
-"""Of pairs of patients, how many a message names."""
+"""Pairs of patients that a message names at most."""
 
 
 def refuse_copies(entries: Sequence[PreparedCase], split: Split) -> None:

@@ -107,7 +107,7 @@ class DomainSamples(Dataset):
         return sample
 
     def _box(self, view: View, folder: Path, rng: np.random.RandomState) -> tuple[slice, ...]:
-        """Where to cut: around a voxel of the body, so that no patch is all air."""
+        """The box to cut: around a voxel of the body, so that no patch is all air."""
         if self.crop_size is None:
             return (slice(None),) * len(view.shape)
         body = view.body(folder)

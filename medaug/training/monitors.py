@@ -26,7 +26,7 @@ MEASURED = ("strength_", "variety_", "diversity_")
 NOT_FITTED = ("step", "adversarial", "discriminator", "kl", "cycle_kl", "mutual_information", *MEASURED)
 """What is logged beside the losses that compare images, which a training that converges brings to rest."""
 UNSETTLED = 0.25
-"""Of those losses: a larger change from the third quarter of the log to the last is no rest. 300 steps on phantoms gave
+"""Limit: a larger change from the third quarter of the log to the last is no rest. 300 steps on phantoms gave
 0.05."""
 UNSETTLED_ROWS = 8
 """Fewer say nothing of it."""
@@ -67,7 +67,7 @@ def measure(batch: Batch, fakes: Fakes, starts: Batch) -> dict[str, float]:
 
 
 def warnings_in(folder: Path) -> list[str]:
-    """Of a training's folder: what its log shows, and what was noted beside its weights, such as a warm start."""
+    """A training's warnings: what its log shows, and what was noted beside its weights, such as a warm start."""
     noted = folder / "weights" / "model.json"
     kept: list[str] = read_json(noted)["warnings"] if noted.exists() else []
     return list(dict.fromkeys([*warnings_of(read_metrics(folder / "metrics.jsonl")), *kept]))

@@ -307,7 +307,7 @@ class RandRemoveTumor(Seeded, RemoveTumor):
 
 
 class FindOrgan(TumorTransform):
-    """Where `RandInsertTumor` and `GrowTumor` put tumors if no organ is given: brain, head or body, within a margin.
+    """Finds where tumors are put if no organ is given: brain, head or body, within a margin.
 
     Deterministic, so that `CacheDataset` keeps what it found: about half of the time of an insertion into a slice.
 

@@ -199,7 +199,7 @@ class TumorTransform(WeightsTransform):
         return limits_of(array, self._window_in(seen, domain, given) if known else None)
 
     def _allowed(self, organ: NdarrayOrTensor | None, seen: Seen, window: Window, margin_mm: float) -> np.ndarray:
-        """Where tumors may lie (bool, *S, turned): the given organ, or the found one, shrunk by the margin."""
+        """The mask of where tumors may lie (bool, *S, turned): the organ given or found, shrunk by the margin."""
         if organ is not None:
             return seen.region(organ, "organ mask")
         return find_organ(window.normalize(seen.array), seen.spacing_mm, margin_mm=margin_mm)

@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 BODIES = ("auto", False)
 AIR_HU = -1024.0
 RELATIVE = Window(0.0, 1.0)
-"""Of results in a domain whose scans have a window each: there is no scan to take one from."""
+"""The window of results in a domain whose scans have a window each: there is no scan to take one from."""
 _told: WeakSet[Translator] = WeakSet()
 """Those of which it was said that images are resampled for them."""
 

@@ -32,7 +32,7 @@ from medaug.volumes import SPACING_TOLERANCE
 OVERLAP = 0.5
 WINDOWS_AT_ONCE = 4
 SIGMA = 0.25
-"""Of the Gaussian weights, in window widths. MONAI's 0.125 falls so steeply that two windows meet in a step."""
+"""Width of the Gaussian weights, in window widths. MONAI's 0.125 falls so steeply that two windows meet in a step."""
 BACKGROUND = -1.0
 
 

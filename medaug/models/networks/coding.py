@@ -60,7 +60,7 @@ class Decoder(nn.Module):
 
 
 GAIN = 8.0
-"""Of the style encoder: from the first step on, styles of different images differ by about the prior's deviation."""
+"""Gain of the style encoder: from the first step on styles of images differ by about the prior's deviation."""
 
 
 class StyleEncoder(nn.Module):

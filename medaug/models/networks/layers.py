@@ -17,7 +17,7 @@ from torch.nn import functional
 CONVOLUTION = {2: functional.conv2d, 3: functional.conv3d}
 
 PHASES = (((1, 0, 0), (0, 1, 1)), ((1, 1, 0), (0, 0, 1)))
-"""Of an axis that was doubled: an even and an odd voxel see two voxels of before through three weights, and this says
+"""Along an axis that was doubled an even and an odd voxel see two voxels of before through three weights; this says
 which of the weights meet which of the two."""
 
 

@@ -20,7 +20,7 @@ from medaug.models.networks.layers import CONV, Head, instance_norm, pad_reflect
 
 SLOPE = 0.2
 CLASS_SCALE = 0.3
-"""Of the generator's class embedding beside a code of scale 1: else all crops of a class begin alike."""
+"""Scale of the generator's class embedding beside a code of scale 1: else all crops of a class begin alike."""
 
 
 class NoiseGenerator(nn.Module):

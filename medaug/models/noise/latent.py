@@ -158,7 +158,7 @@ def _searched(gan: DCGAN, x: Tensor, steps: int, candidates: Samples, label: int
 
 
 def _better(best: Projection, new: Projection) -> Projection:
-    """Of each crop, the nearer of two results."""
+    """Keeps, per crop, the nearer of two results."""
     nearer = new.residual < best.residual
 
     def chosen(old: Tensor, other: Tensor) -> Tensor:

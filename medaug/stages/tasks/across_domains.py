@@ -75,7 +75,7 @@ def evaluate(config: PipelineConfig, run: RunDir, made_of: str) -> None:
 
 
 def _lesions(config: PipelineConfig, run: RunDir, tasks: dict[str, Segmentation], network: nn.Module) -> dict[str, Any]:
-    """By kind of image and patient: scans, labelled lesions, those lost, and what was gained; any class counts."""
+    """Counts scans, labelled lesions, those lost and what was gained, by kind of image and patient, of any class."""
     translate = TranslateDomain(load_weights(run.weights), "a2b", seed=config.synthesis.seed)
     task = tasks["target"]
 
@@ -96,7 +96,7 @@ def _lesions(config: PipelineConfig, run: RunDir, tasks: dict[str, Segmentation]
 def _counts(
     entries: list[PreparedCase], segmented: Callable[[PreparedCase], tuple[np.ndarray, np.ndarray]]
 ) -> dict[str, dict[str, int]]:
-    """By patient, summed over scans."""
+    """Sums over the scans of each patient."""
     by_patient: dict[str, dict[str, int]] = {}
     with track("count lesions", len(entries)) as tracker:
         for entry in entries:
@@ -109,7 +109,7 @@ def _counts(
 
 
 def downstream_of(config: PipelineConfig, run: RunDir, synthetic: list[SyntheticCase]) -> dict[str, Segmentation]:
-    """By test set; they differ in nothing but the patients to score. What is stored as an organ is the whole body."""
+    """The test sets by name: only the patients to score differ. What is stored as an organ is the whole body."""
     split, dims = run.read_split(), config.data.spatial_dims
     refuse_own_arms(config.evaluation, run, split)
     held_out = held_out_patients(config.evaluation, split)

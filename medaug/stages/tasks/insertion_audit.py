@@ -28,7 +28,7 @@ from medaug.volumes import widest_slice
 PICTURES = 8
 INSERTED, REMOVED = "Held-out patients, a tumor inserted", "Held-out patients, their tumors removed"
 AUDIT_SETTINGS = {"lesions", "volumes", "seed"}
-"""Of the section `audit`: those that realism depends on; the others are of `medaug audit`."""
+"""Settings of the section `audit` that realism depends on; the others are of `medaug audit`."""
 
 
 def audit_insertions(config: PipelineConfig, run: RunDir) -> None:

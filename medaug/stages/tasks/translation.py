@@ -63,7 +63,7 @@ class Translation(Task):
             across_domains.check_labels(self.config, run)
 
     def scored_patients(self, run: RunDir, patients: set[str]) -> set[str]:
-        """Where networks segment, those with labels in the test set that has fewer of them."""
+        """The scored patients; where networks segment, those with labels in the test set that has fewer of them."""
         if not self.trains_networks:
             return patients
         tests = (Prepared(path).of(patients, labelled=True) for path in (run.datalist, run.datalist_b))

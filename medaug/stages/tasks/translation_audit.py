@@ -164,7 +164,7 @@ def _merge(into: dict[str, Any], more: dict[str, Any]) -> None:
 
 
 def _row(source: ScanArrays, fake: ScanArrays) -> list[Picture]:
-    """Of a volume, the slice with most of what is labelled, or the middle one."""
+    """The slice of a volume with most of what is labelled, or the middle one."""
     before, after, label = source.normalized, fake.normalized, source.classes > 0
     if before.ndim == 3:
         level = widest_slice(label)

@@ -59,7 +59,7 @@ class _Held:
     scale: Scale
 
     def score(self, arm: str, translation: Translation) -> dict[str, Any]:
-        """By patient the metrics ("scores") and, in HU, the errors by tissue ("hounsfield")."""
+        """Each patient's metrics ("scores") and, in HU, the errors by tissue ("hounsfield")."""
         scores: Scores = {}
         tissues: dict[str, Any] = {}
         with track(f"score {arm}", len(self.pairs)) as tracker:

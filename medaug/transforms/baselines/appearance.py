@@ -35,7 +35,7 @@ from medaug.transforms.base import Seeded, like_source
 from medaug.transforms.baselines.base import RandAppearanceD, check_items, image_array, leaves_alone
 
 LAYERS, CHANNELS, KERNELS, SLOPE = 4, 2, (1, 3), 0.01
-"""Of a random network: its depth, its channels between first and last layer, what kernel widths are drawn, its leak."""
+"""Sizes of a random network: its depth, its channels between first and last layer, its kernel widths, its leak."""
 
 
 class RandStrongIntensity(Seeded):
