@@ -13,11 +13,12 @@ import numpy as np
 
 from medaug.data.files import read_label, read_scan
 from medaug.data.fingerprints import fingerprints_of
-from medaug.data.grid import grid_of_spacing, on_grid_of, resample_classes, resample_image, resampled_affine
+from medaug.data.grid import on_grid_of
 from medaug.data.records import Case
 from medaug.data.unpacking import LIMIT, most_bytes
 from medaug.errors import ConfigError, DataError
 from medaug.orientation import turn_of
+from medaug.resampling import grid_of_spacing, resample_classes, resample_image, resampled_affine
 from medaug.volumes import affine_of, check_is_label, spacing_of
 
 log = logging.getLogger(__name__)

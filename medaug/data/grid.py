@@ -1,8 +1,4 @@
-"""Onto a grid: a label onto its image's axes, exactly; an image and its mask to another size, with its affine.
-
-The field of view stays; the voxel size changes. Voxel j of the new grid covers the old voxels from j·s to (j+1)·s
-(s = old size / new size), so its centre lies at (j + 0.5)·s - 0.5: the origin shifts by half the difference.
-"""
+"""A label, a mask or a second scan on its image's grid: the axes are turned, exactly, and nothing is resampled."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ import itertools
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from torch.nn import functional
 
 from medaug.volumes import check_same_grid, displacement_mm, same_place_mm
 
@@ -56,84 +51,3 @@ def _turned(array: np.ndarray, affine: np.ndarray, shape: tuple[int, ...], targe
         return None
     turned = array.reshape(volume).transpose(order)[tuple(slice(None, None, sense) for sense in senses)]
     return np.ascontiguousarray(turned.reshape(shape))
-
-
-def resample_image(image: np.ndarray, grid_size: tuple[int, ...]) -> np.ndarray:
-    """Linear interpolation axis by axis, with a triangle filter where the grid gets coarser (no aliasing).
-
-    Args:
-        image: (X, Y) or (X, Y, Z).
-        grid_size: the new (X, Y), or (X, Y, Z) of a volume.
-
-    Returns:
-        float32, slices contiguous in memory.
-    """
-    slices = np.asarray(image, dtype=np.float32)
-    slices = np.moveaxis(slices, 2, 0) if image.ndim == 3 else slices[None]
-    batch = torch.from_numpy(np.ascontiguousarray(slices))[:, None]  # (Z, 1, X, Y)
-    resampled = _bilinear(batch, grid_size[0], grid_size[1])[:, 0]  # (Z, X, Y)
-    if len(grid_size) == 3:
-        columns = resampled.reshape(1, 1, len(resampled), -1)
-        columns = _bilinear(columns, grid_size[2], columns.shape[-1])
-        resampled = columns.reshape(grid_size[2], *resampled.shape[1:])
-    result = resampled.numpy()
-    return np.asfortranarray(np.moveaxis(result, 0, 2) if image.ndim == 3 else result[0])
-
-
-def resample_mask(mask: np.ndarray, grid_size: tuple[int, ...]) -> np.ndarray:
-    """A new voxel belongs to the mask if the mask covers at least half of it.
-
-    Args:
-        mask: bool (X, Y) or (X, Y, Z).
-        grid_size: the new (X, Y), or (X, Y, Z) of a volume.
-    """
-    x, y = _overlap(mask.shape[0], grid_size[0]), _overlap(mask.shape[1], grid_size[1])
-    covered = np.einsum("ai,bj,ij...->ab...", x, y, mask.astype(np.float32), optimize=True)
-    if len(grid_size) == 3:
-        covered = covered @ _overlap(mask.shape[2], grid_size[2]).T
-    return covered >= 0.5 - 1e-5
-
-
-def resample_classes(classes: np.ndarray, grid_size: tuple[int, ...]) -> np.ndarray:
-    """Class numbers (uint8, 0 none) on the new grid, each class as `resample_mask` has it.
-
-    Args:
-        classes: (X, Y) or (X, Y, Z).
-        grid_size: the new (X, Y), or (X, Y, Z) of a volume.
-    """
-    numbers = [int(number) for number in np.unique(classes) if number]
-    masks = {number: resample_mask(classes == number, grid_size) for number in numbers}
-    shape = (*grid_size, *classes.shape[len(grid_size) :])
-    resampled = np.zeros(shape, dtype=np.uint8)
-    for number, mask in masks.items():
-        resampled[mask & (resampled == 0)] = number
-    return resampled
-
-
-def resampled_affine(affine: np.ndarray, shape: tuple[int, ...], grid_size: tuple[int, ...]) -> np.ndarray:
-    """The (4, 4) affine of the new grid: larger steps along its axes, and the half-voxel shift of the origin."""
-    scale = np.ones(3)
-    scale[: len(grid_size)] = np.array(shape[: len(grid_size)]) / np.array(grid_size)
-    step = np.diag([*scale, 1.0])
-    step[:3, 3] = 0.5 * scale - 0.5
-    return np.asarray(affine, dtype=np.float64) @ step
-
-
-def grid_of_spacing(
-    shape: tuple[int, ...], spacing_mm: tuple[float, ...], wanted_mm: tuple[float, ...]
-) -> tuple[int, ...]:
-    """The size at which voxels come closest to `wanted_mm`, along as many axes, in the field of view as it is."""
-    axes = zip(shape, spacing_mm, wanted_mm, strict=False)
-    return tuple(max(1, round(size * spacing / wanted)) for size, spacing, wanted in axes)
-
-
-def _bilinear(batch: torch.Tensor, x: int, y: int) -> torch.Tensor:
-    return functional.interpolate(batch, size=(x, y), mode="bilinear", align_corners=False, antialias=True)
-
-
-def _overlap(old: int, new: int) -> np.ndarray:
-    """(new, old): the fraction of each new voxel that each old one covers."""
-    edges = np.arange(new + 1) * (old / new)
-    left, right = edges[:-1, None], edges[1:, None]
-    start = np.arange(old)[None, :]
-    return (np.clip(np.minimum(right, start + 1) - np.maximum(left, start), 0, None) * (new / old)).astype(np.float32)

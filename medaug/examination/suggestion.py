@@ -14,11 +14,11 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from medaug.config import PipelineConfig
 from medaug.config.data import SplitConfig
 from medaug.config.files import load_config
-from medaug.data.grid import grid_of_spacing
 from medaug.errors import DataError
 from medaug.examination.scans import ScanFacts
 from medaug.examination.survey import SPECK_MM, Survey
 from medaug.lesions.prior import MARGIN_VOXELS
+from medaug.resampling import grid_of_spacing
 from medaug.splits import Split, split_patients
 from medaug.volumes import SPACING_TOLERANCE
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch.nn import functional
+
+from medaug.resampling import resample_image
 
 
 @dataclass(frozen=True)
@@ -63,19 +63,9 @@ def extract(array: np.ndarray, box: CropBox, fill: float) -> np.ndarray:
     return crop
 
 
-def resized(array: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """Linear resampling of a crop to another size; the very same array where the size is right already."""
-    array = np.ascontiguousarray(array, dtype=np.float32)
-    if array.shape == tuple(size):
-        return array
-    coarser = any(have > want for have, want in zip(array.shape, size, strict=True))
-    x = torch.from_numpy(array)[None, None]
-    if array.ndim == 3:  # axis 2 first, then the plane: torch smooths against aliasing in two dimensions only
-        lines = x.reshape(1, 1, -1, array.shape[2])
-        lines = functional.interpolate(lines, (lines.shape[2], size[2]), mode="bilinear", antialias=coarser)
-        x = lines.reshape(*array.shape[:2], size[2]).movedim(-1, 0)[None]
-    resized = functional.interpolate(x, tuple(size[:2]), mode="bilinear", antialias=coarser)[0]
-    return resized[0].numpy() if array.ndim == 2 else resized.movedim(0, -1).contiguous().numpy()
+def resized(crop: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """A crop on another grid over the same box; the very same array where the size is right already."""
+    return resample_image(crop, size, plane_first=False)
 
 
 def resized_mask(mask: np.ndarray, size: Sequence[int], *, keep: bool = False, touched: bool = False) -> np.ndarray:

@@ -9,7 +9,7 @@ sums are kept on the CPU.
 neighbouring slices and average what the overlapping stacks say of each.
 
 A scan of another voxel size than the weights learnt from is brought to their grid, and back to its own; slices of a
-volume are never resampled across. The field of view stays, in whole voxels (see `data.grid`).
+volume are never resampled across. The field of view stays, in whole voxels (see `resampling`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from monai.inferers import sliding_window_inference
 from torch import Tensor
 from torch.nn import functional
 
-from medaug.data.grid import resample_image
 from medaug.errors import DataError
 from medaug.models.base import Direction
 from medaug.models.weights import Weights
+from medaug.resampling import resample_image
 from medaug.volumes import SPACING_TOLERANCE
 
 OVERLAP = 0.5

@@ -14,10 +14,10 @@ from medaug.data.atomic import read_json
 from medaug.data.cache import is_current, open_array, prepare_case, prepare_cases, store_array
 from medaug.data.cases import make_case
 from medaug.data.files import write_scan
-from medaug.data.grid import resample_image, resample_mask, resampled_affine
 from medaug.data.layouts import find_cases
 from medaug.data.records import Case, PreparedCase
 from medaug.errors import ConfigError, DataError
+from medaug.resampling import resample_image, resample_mask, resampled_affine
 
 AFFINE = np.array([[-1.0, 0, 0, 10], [0, -1.0, 0, 20], [0, 0, 2.5, -5], [0, 0, 0, 1]])
 

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from medaug.data.grid import resample_classes, resample_mask
 from medaug.evaluation.frozen import FrozenSegmenter
 from medaug.evaluation.metrics import score_patient
 from medaug.evaluation.samples import standard_augmentation
 from medaug.evaluation.segmentation import SegmentationConfig, logits, predict
 from medaug.evaluation.updates import train_network
+from medaug.resampling import resample_classes, resample_mask
 
 SMALL = SegmentationConfig(classes=2, channels=(8, 16), updates=40, batch_size=8, learning_rate=1e-2)
 CLASSES = arrays.arrays(np.uint8, st.tuples(st.integers(2, 9), st.integers(2, 9)), elements=st.integers(0, 3))

@@ -10,10 +10,10 @@ import pytest
 from scipy import ndimage
 
 from medaug.data.files import read_label, read_scan
-from medaug.data.grid import resample_image, resample_mask
 from medaug.lesions.anatomy import find_foreground, find_organ
 from medaug.lesions.geometry import grow
 from medaug.phantoms import Phantom, abdomen_phantom, head_phantom
+from medaug.resampling import resample_image, resample_mask
 from medaug.volumes import Percentiles, Window
 
 DATA = Path(os.environ.get("MEDAUG_DATA", Path(__file__).parents[3] / "shared" / "data"))
