@@ -105,7 +105,7 @@ def write_results(run: RunDir, by_patient: dict[str, Rows], judge: AnomalyMethod
         "auc": {name: asdict(interval) for name, interval in aucs.items()},
         "differences": [asdict(c) for c in differences],
         "method": judge.method,
-        "settings": settings.model_dump(mode="json") | {"tile_mm": judge.tile_mm, "weights": judge.facts["sha256"]},
+        "settings": settings.model_dump(mode="json") | {"tile_mm": judge.tile_mm, "weights": judge.facts.sha256},
     }
     with atomic_path(run.anomaly / "roc.png") as temporary:
         pooled = {SCORES[n]: np.concatenate([s.scores for s in scored[n].values()]) for n in SCORES}

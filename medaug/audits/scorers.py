@@ -16,7 +16,7 @@ from medaug.data.atomic import read_json
 from medaug.models.noise.dcgan import DCGAN
 from medaug.models.noise.latent import latent_residual
 from medaug.models.noise.weights import load_gan
-from medaug.models.weights import load_weights
+from medaug.models.weights import WeightsFacts, load_weights
 from medaug.volumes import Domain
 
 TILE_OF_CROP = 0.5
@@ -29,7 +29,7 @@ class AnomalyMethod(NamedTuple):
     scorer: Scorer
     method: str
     domain: Domain
-    facts: dict[str, Any]
+    facts: WeightsFacts
 
     @property
     def tile_mm(self) -> float:

@@ -34,7 +34,6 @@ from medaug.data.records import PreparedCase
 from medaug.errors import DataError
 from medaug.models.weights import Weights
 from medaug.transforms import TranslateDomain
-from medaug.transforms.windows import OVERLAP
 from medaug.volumes import affine_of
 
 BLOOD, BESIDE = "enhanced blood", "soft, beside it"
@@ -116,11 +115,11 @@ def _median(scans: Sequence[ScanArrays], masks: Sequence[np.ndarray]) -> float:
 
 def tiling_of(cases: Iterable[PreparedCase], folder: Path, weights: Weights) -> dict[str, Any] | None:
     """The figures by case, and why cases have none; None for weights that look at whole images anyway."""
-    size, overlap = weights.facts.get("patch_size"), weights.facts.get("overlap", OVERLAP)
+    size, overlap = weights.facts.patch_size, weights.facts.overlap
     if size is None:
         return None
     tiled = TranslateDomain(weights, "a2b")
-    whole = TranslateDomain(replace(weights, facts=weights.facts | {"patch_size": None}), "a2b")
+    whole = TranslateDomain(replace(weights, facts=weights.facts.model_copy(update={"patch_size": None})), "a2b")
     scans: dict[str, Any] = {}
     left_out: dict[str, str] = {}
     for case in cases:

@@ -25,7 +25,6 @@ from medaug.data.records import PreparedCase
 from medaug.progress import track
 from medaug.runs.prepared import Prepared
 from medaug.transforms import TranslateDomain
-from medaug.transforms.windows import OVERLAP
 from medaug.volumes import affine_of
 
 WHOLE = np.iinfo(np.int32).max
@@ -92,8 +91,7 @@ def steganography(run: TranslationRun) -> Answer:
 
 def seams(run: TranslationRun) -> Answer:
     """Looks at the change where both domains share a scale, else at the translation itself."""
-    facts = run.weights.facts
-    size, overlap = facts.get("patch_size"), facts.get("overlap", OVERLAP)
+    size, overlap = run.weights.facts.patch_size, run.weights.facts.overlap
     if size is None:
         return borders.SEAMS.skipped("whole images are translated: there are no windows"), None
     shared = TranslateDomain(run.weights, "a2b").shares_unit

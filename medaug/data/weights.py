@@ -6,21 +6,21 @@ The JSON holds the caller's metadata and the tensors file's sha256, so that a ha
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from medaug.data.atomic import atomic_path, read_json, to_json
+from medaug.data.atomic import JsonObject, atomic_path, read_json, to_json
 from medaug.data.opening import read_file
 from medaug.errors import DataError, WeightsError
 
 TENSORS, METADATA = "model.safetensors", "model.json"
 
 
-def write_weights(folder: str | Path, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> str:
+def write_weights(folder: str | Path, tensors: dict[str, torch.Tensor], metadata: Mapping[str, object]) -> str:
     """Writes a weights folder: a new one appears as a whole; in an existing one both files are replaced at the end.
 
     Args:
@@ -48,7 +48,7 @@ def write_weights(folder: str | Path, tensors: dict[str, torch.Tensor], metadata
     return digest
 
 
-def read_weights(folder: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def read_weights(folder: str | Path) -> tuple[dict[str, torch.Tensor], JsonObject]:
     """Reads a weights folder.
 
     Returns:
@@ -63,7 +63,7 @@ def read_weights(folder: str | Path) -> tuple[dict[str, torch.Tensor], dict[str,
         if not path.exists():
             raise WeightsError(f"{path}: missing; a weights folder holds {TENSORS} and {METADATA}. Check the path.")
     try:
-        metadata = read_json(folder / METADATA)
+        metadata: JsonObject = read_json(folder / METADATA)
         data = read_file(folder / TENSORS)
     except (DataError, OSError) as error:
         raise WeightsError(f"{folder}: cannot be read ({error}). Copy the weights again.") from error
@@ -80,7 +80,7 @@ def read_weights(folder: str | Path) -> tuple[dict[str, torch.Tensor], dict[str,
         raise WeightsError(f"{folder / TENSORS}: not a safetensors file ({error}). Copy the weights again.") from error
 
 
-def _write_pair(folder: Path, data: bytes, content: dict[str, Any]) -> None:
+def _write_pair(folder: Path, data: bytes, content: Mapping[str, object]) -> None:
     """Both files are complete beside their names before either name changes; the JSON, with the hash, comes last."""
     with atomic_path(folder / METADATA) as metadata_path, atomic_path(folder / TENSORS) as tensors_path:
         metadata_path.write_text(to_json(content), encoding="utf-8")

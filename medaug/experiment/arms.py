@@ -19,12 +19,11 @@ from monai.transforms import Compose, Transform
 
 from medaug.config import EvaluationConfig, PipelineConfig
 from medaug.config.evaluation import OwnArmConfig, Synthetic
-from medaug.data.atomic import read_json
 from medaug.data.weights import METADATA
 from medaug.errors import ConfigError
 from medaug.evaluation.samples import ViewFolder, standard_augmentation
 from medaug.models.noise.weights import GanWeights
-from medaug.models.weights import Weights
+from medaug.models.weights import Weights, WeightsFacts, read_facts
 from medaug.runs.folder import RunDir
 from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
@@ -260,8 +259,8 @@ class _Images(Sequence):
         return self.source.views[index].normalized(self.source.folder)
 
 
-def _weights_in(*parts: Any) -> Iterator[Mapping[str, Any]]:
-    """The metadata of all weights below these values: containers, transforms, weights, and paths of their folders."""
+def _weights_in(*parts: Any) -> Iterator[WeightsFacts]:
+    """What all weights say that are below these values: containers, transforms, weights, and paths of their folders."""
     left, seen = list(parts), set()
     while left:
         part = left.pop()
@@ -277,7 +276,7 @@ def _weights_in(*parts: Any) -> Iterator[Mapping[str, Any]]:
         elif isinstance(part, Transform):
             left += vars(part).values()
         elif isinstance(part, str | Path) and part and isfile(Path(part) / METADATA):
-            yield read_json(Path(part) / METADATA)
+            yield read_facts(Path(part))
 
 
 def _imported(where: str, path: str) -> Any:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from importlib import metadata as packages
 from pathlib import Path
-from typing import Any
 
 import medaug
 from medaug.data.atomic import JsonObject, atomic_path, check_new, read_json, write_json, write_text
@@ -63,7 +62,7 @@ def _inference(weights: Weights) -> JsonObject:
     edit: dict[str, object] = {"keys": "image", "weights": "@weights"}
     target = a if a.modality == "CT" != b.modality else b
     outputs = [("image", target.name, "int16" if target.unit == "HU" else "float32")]
-    if weights.facts.get("domain", "tumor") == "tumor":
+    if weights.facts.domain == "tumor":
         edit |= {"_target_": "medaug.transforms.RandInsertTumord", "label_key": "label", "prob": 1.0}
         outputs = [("image", "inserted", "float32"), ("label", "inserted_label", "uint8")]
     elif (a.modality == "CT") != (b.modality == "CT"):
@@ -106,8 +105,8 @@ def _metadata(weights: Weights) -> JsonObject:
                 f"window_{side}": {"fixed": isinstance(domain.window, Window), **asdict(domain.window)}
                 for side, domain in (("a", a), ("b", b))
             },
-            "split_hash": weights.facts["split_hash"],
-            "weights_sha256": weights.facts["sha256"],
+            "split_hash": weights.facts.split_hash,
+            "weights_sha256": weights.facts.sha256,
         },
     }
     return metadata
@@ -128,7 +127,7 @@ def _described(network: DirectionNetwork, domain: Domain, channels: tuple[str, .
     }
 
 
-def _shareable(metadata: dict[str, Any]) -> dict[str, Any]:
+def _shareable(metadata: JsonObject) -> dict[str, object]:
     """What the weights say of themselves, without the names of patients and of their cases."""
     shared = {key: value for key, value in metadata.items() if key != "sha256"}
     for key in {"training_patients", "paired_patients"} & shared.keys():

@@ -29,6 +29,7 @@ from medaug.data.records import PreparedCase, prepared_cases
 from medaug.data.synthetic import SyntheticCase, synthetic_cases
 from medaug.errors import DataError, RunError
 from medaug.experiment.held_out import check_provenance
+from medaug.models.weights import read_facts
 from medaug.runs.folder import RunDir
 from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
@@ -157,7 +158,7 @@ def export_set(folder: Path) -> ExportSet:
     config, split = load_config(run.config, []), run.read_split()
     records = synthetic_cases(run.synthetic / "datalist.json")
     check_provenance(records, split)
-    refuse_known(read_json(run.weights / "model.json"), run, split, f"weights {run.weights}")
+    refuse_known(read_facts(run.weights), run, split, f"weights {run.weights}")
     everyone = sorted([*split.train, *split.validation, *split.test], key=natural_key)
     numbers = {patient: f"{number:03d}" for number, patient in enumerate(everyone, start=1)}
     cases = (*_real_cases(run, split, numbers), *_synthetic_cases(run, records, numbers))

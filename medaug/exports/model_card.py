@@ -50,28 +50,28 @@ def write_model_card(weights: Path, out: Path, run: Path | None = None) -> Path:
 
 def model_card(weights: Weights, run: Path | None = None) -> str:
     """The card's text; arguments and errors as in `write_model_card`."""
-    hub, facts = card_library(), weights.facts
+    hub, facts, translator = card_library(), weights.facts, weights.translator
     found = None if run is None else RunDir(run)
     if found is not None:
         trained = found.weights / "model.json"
         made = read_json(trained)["sha256"] if trained.exists() else "none"
-        if made != facts["sha256"]:
+        if made != facts.sha256:
             raise ConfigError(
                 f"--run {run}: found a run with weights {made[:12]}; expected the one that trained "
-                f"{facts['sha256'][:12]}. Give its folder, or leave --run out."
+                f"{facts.sha256[:12]}. Give its folder, or leave --run out."
             )
     head = hub.ModelCardData(
         license="other",
         license_name="as-the-training-data",
         library_name="medaug",
         pipeline_tag="image-to-image",
-        tags=["medical-imaging", "data-augmentation", "gan", weights.translator.name, f"{facts['spatial_dims']}d"],
+        tags=["medical-imaging", "data-augmentation", "gan", translator.name, f"{translator.spatial_dims}d"],
     )
     if weights.translator.mask_guided:
         what = "inserts tumors into scans and removes them"
     else:
         what = "translates scans between two kinds of image"
-    transform = "RandInsertTumord" if facts.get("domain", "tumor") == "tumor" else "TranslateDomaind"
+    transform = "RandInsertTumord" if facts.domain == "tumor" else "TranslateDomaind"
     usage = f'from medaug.transforms import {transform}\n\ntransform = {transform}("image", weights="weights/")'
     sections = {
         "Model": f"A `{weights.translator.name}` generator that {what}.\n\n{_model(weights)}",
@@ -80,7 +80,7 @@ def model_card(weights: Weights, run: Path | None = None) -> str:
         "Results": "Not measured: the card was made without a run." if found is None else _results(found),
         "Audits": "Not asked." if found is None else _audits(found),
         "Intended use": INTENDED,
-        "Limits": "\n".join([LIMITS, *(f"- {warning}" for warning in facts.get("warnings", []))]),
+        "Limits": "\n".join([LIMITS, *(f"- {warning}" for warning in facts.warnings)]),
         "Licence": "The code is medaug's (Apache-2.0). The weights derive from the training data: whoever passes them "
         "on states their licence here.",
     }
@@ -107,13 +107,13 @@ def card_library() -> Any:
 def _model(weights: Weights) -> str:
     facts, translator = weights.facts, weights.translator
     rows = [
-        ["dimensions", f"{facts['spatial_dims']}-D"],
+        ["dimensions", f"{translator.spatial_dims}-D"],
         ["domain A", _domain_text(translator.domain_a)],
         ["domain B", _domain_text(translator.domain_b)],
         ["voxel size", " × ".join(f"{size:.3g}" for size in weights.spacing_mm) + f" {weights.length_unit}"],
-        ["steps", str(facts["steps"])],
-        ["medaug", facts["medaug"]],
-        ["SHA-256", f"`{facts['sha256']}`"],
+        ["steps", str(facts.steps)],
+        ["medaug", facts.medaug],
+        ["SHA-256", f"`{facts.sha256}`"],
     ]
     return _table(["", ""], rows)
 
@@ -128,11 +128,11 @@ def _domain_text(domain: Domain) -> str:
 
 def _data(weights: Weights, run: RunDir | None) -> str:
     facts = weights.facts
-    rows = [["training patients", str(len(facts["training_patients"]))], ["split hash", f"`{facts['split_hash']}`"]]
+    rows = [["training patients", str(len(facts.training_patients))], ["split hash", f"`{facts.split_hash}`"]]
     if weights.prior is not None:
         rows.append(["reference lesions", str(len(weights.prior.references))])
-    if facts.get("sequence") is not None:
-        rows.append(["sequence", str(facts["sequence"])])
+    if facts.sequence is not None:
+        rows.append(["sequence", str(facts.sequence)])
     if run is not None:
         split, data = run.read_split(), load_config(run.config, []).data
         rows += [["validation patients", str(len(split.validation))], ["test patients", str(len(split.test))]]

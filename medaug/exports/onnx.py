@@ -133,8 +133,8 @@ def _about(network: DirectionNetwork, weights: Weights) -> dict[str, str]:
         "domain_a": translator.domain_a.to_dict(),
         "domain_b": translator.domain_b.to_dict(),
         "range": [-1.0, 1.0],
-        "split_hash": facts["split_hash"],
-        "weights_sha256": facts["sha256"],
+        "split_hash": facts.split_hash,
+        "weights_sha256": facts.sha256,
         "intended_use": "for research, not for diagnosis",
     }
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
@@ -168,5 +168,5 @@ def _random_inputs(network: DirectionNetwork, batch: int, size: tuple[int, ...],
 
 def _size(weights: Weights) -> tuple[int, ...]:
     """What the network was trained on; of whole images, whose size is not known, some multiple of the stride."""
-    known = weights.prior.crop_size if weights.prior is not None else weights.facts.get("patch_size")
+    known = weights.prior.crop_size if weights.prior is not None else weights.facts.patch_size
     return tuple(known) if known else (16 * weights.translator.stride,) * weights.translator.spatial_dims

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -35,7 +36,7 @@ TRANSLATORS: dict[str, tuple[type[Translator], type]] = {
 
 
 def build_translator(
-    name: str, settings: dict[str, Any], domain_a: Domain, domain_b: Domain, spatial_dims: int, *, seed: int = 0
+    name: str, settings: Mapping[str, Any], domain_a: Domain, domain_b: Domain, spatial_dims: int, *, seed: int = 0
 ) -> Translator:
     """A freshly initialised translator; its weights depend on `seed` alone.
 

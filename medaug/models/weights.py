@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +16,18 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 from torch.overrides import TorchFunctionMode
 
 import medaug
-from medaug.data.weights import read_weights, write_weights
+from medaug.data.atomic import JsonObject, read_json
+from medaug.data.weights import METADATA, read_weights, write_weights
 from medaug.errors import ConfigError, WeightsError
 from medaug.lesions.prior import LesionPrior
 from medaug.models.base import AdversarialModel, Translator
 from medaug.models.methods import TRANSLATORS, build_translator, settings_of
-from medaug.orientation import LPS, Turn, turn_of
-from medaug.volumes import Domain, length_unit
+from medaug.orientation import Turn, turn_of
+from medaug.volumes import Domain
 
 GENERATORS_PREFIX = "generators."
 PRIOR_PREFIX = "prior."
@@ -43,42 +44,78 @@ Size = Annotated[int, Field(ge=1, le=4096)]
 Millimetres = Annotated[float, Field(gt=0, le=1000)]
 
 
-class _Facts(BaseModel):
-    """What transforms and stages read of the metadata; trainers note more."""
+class WeightsFacts(BaseModel):
+    """What weights say of their training in model.json; whatever else it holds can be read as an attribute, too.
 
-    sha256: str
-    spacing_mm: Annotated[list[Millimetres], Field(min_length=2, max_length=3)] = []
-    picture_spacing_mm: list[Millimetres] | None = None
+    Attributes:
+        sha256: of the tensors; "" before they are written.
+        medaug: the version that trained them.
+        picture_spacing_mm: what was said of pictures that store no voxel size.
+        training_content: fingerprints of the training scans; none in weights of medaug 0.1.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    sha256: str = ""
+    medaug: str = ""
+    spacing_mm: Annotated[tuple[Millimetres, ...], Field(min_length=2, max_length=3)] = ()
+    picture_spacing_mm: tuple[Millimetres, ...] | None = None
     length_unit: str = "mm"
-    training_patients: list[str] = []
-    training_content: list[str] = []
+    training_patients: tuple[str, ...] = ()
+    training_content: tuple[str, ...] = ()
     split_hash: str = ""
-    patch_size: list[Size] | None = None
-    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    slices: Size = 1
     axes: Literal["LPS", "LSP", "PSL"] = "LPS"
+    sequence: str | int | None = None
+    steps: int | None = None
+    warnings: tuple[str, ...] = ()
+
+    @field_validator("training_patients", "training_content", mode="before")
+    @classmethod
+    def _names_somebody(cls, texts: Any) -> Any:
+        if isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts):
+            return texts
+        raise ValueError(
+            "found no lists of texts in training_patients and training_content of their model.json; expected whom they "
+            "were trained on. Copy the weights again."
+        )
+
+
+class TranslatorFacts(WeightsFacts):
+    """What a translator's weights say beside.
+
+    Attributes:
+        domain: "tumor" for insertion, else the kind of image that is translated to.
+        patch_size, overlap: of the windows in which images are translated; without a size, whole.
+        slices: that the networks see at once.
+        tumor_labels, other_labels: values in the training labels, where they are known.
+        paired_patients: of whom registered pairs were used.
+    """
+
+    domain: str = "tumor"
+    patch_size: tuple[Size, ...] | None = None
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    slices: Size = 1
+    tumor_labels: tuple[int, ...] = ()
+    other_labels: tuple[int, ...] = ()
+    paired_patients: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A translator ready for use (eval mode), with its prior and its provenance.
-
-    Attributes:
-        facts: `spacing_mm`, `training_patients`, `split_hash`, `sha256`, and whatever else the trainer noted.
-    """
+    """A translator ready for use (eval mode), with its prior and its provenance."""
 
     translator: Translator
     prior: LesionPrior | None
-    facts: dict[str, Any]
+    facts: TranslatorFacts
 
     @property
     def spacing_mm(self) -> tuple[float, ...]:
-        return tuple(self.facts["spacing_mm"])
+        return self.facts.spacing_mm
 
     @property
     def axes(self) -> str:
         """The axes of the scans that were trained on, slices last (see `orientation`)."""
-        return self.facts.get("axes", LPS)
+        return self.facts.axes
 
     def turn(self, affine: Any, spatial_dims: int) -> Turn:
         """How an image of this (4, 4) affine is turned before these weights look at it."""
@@ -88,7 +125,7 @@ class Weights:
     @property
     def length_unit(self) -> str:
         """The unit of voxel sizes and diameters: "px" for weights that learnt from pictures without a voxel size."""
-        return length_unit(self.facts)
+        return self.facts.length_unit
 
     @property
     def lesion_prior(self) -> LesionPrior:
@@ -112,7 +149,9 @@ class Weights:
         return getattr(self.translator.config, "content", None) == "reference"
 
 
-def save_translator(folder: Path, translator: Translator, prior: LesionPrior | None, facts: dict[str, Any]) -> str:
+def save_translator(
+    folder: Path, translator: Translator, prior: LesionPrior | None, facts: Mapping[str, object]
+) -> str:
     """Writes a weights folder and returns the SHA-256 of its tensors."""
     tensors = {} if prior is None else {f"{PRIOR_PREFIX}{k}": v for k, v in prior.tensors().items()}
     metadata = {
@@ -134,7 +173,7 @@ def load_weights(folder: str | Path) -> Weights:
     """
     tensors, metadata = read_kind(folder, KIND, TRANSLATORS)
     with misfits_refused(folder):
-        _Facts.model_validate(metadata)
+        facts = TranslatorFacts.model_validate(metadata)
         check_settings(metadata["settings"])
 
         def build() -> Translator:
@@ -153,11 +192,23 @@ def load_weights(folder: str | Path) -> Weights:
             raise ValueError("a prior with a method that knows no lesions, or none with one that does")
         if metadata["prior"] is not None:
             prior = LesionPrior.from_parts(_with_prefix(tensors, PRIOR_PREFIX), metadata["prior"])
-    return Weights(translator, prior, metadata)
+    return Weights(translator, prior, facts)
+
+
+def read_facts(folder: Path) -> WeightsFacts:
+    """What a weights folder says of its training, without a look at its tensors.
+
+    Raises:
+        DataError: if its model.json cannot be read.
+        WeightsError: if that says what no training notes.
+    """
+    metadata = read_json(folder / METADATA)
+    with misfits_refused(folder):
+        return WeightsFacts.model_validate(metadata)
 
 
 def save_generators(
-    folder: Path, kind: str, model: AdversarialModel, metadata: dict[str, Any], tensors: dict[str, torch.Tensor]
+    folder: Path, kind: str, model: AdversarialModel, metadata: Mapping[str, object], tensors: dict[str, torch.Tensor]
 ) -> str:
     """Writes a model's generators, with further `tensors`, and returns the SHA-256 of it all.
 
@@ -167,10 +218,10 @@ def save_generators(
     """
     generators = {f"{GENERATORS_PREFIX}{k}": v.detach().cpu() for k, v in model.generators.state_dict().items()}
     about = {"medaug": medaug.__version__, "kind": kind, "method": model.name}
-    return write_weights(folder, generators | tensors, about | metadata)
+    return write_weights(folder, generators | tensors, {**about, **metadata})
 
 
-def read_kind(folder: str | Path, kind: str, methods: Iterable[str]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def read_kind(folder: str | Path, kind: str, methods: Iterable[str]) -> tuple[dict[str, torch.Tensor], JsonObject]:
     """The tensors and metadata of a weights folder of this kind.
 
     Raises:
@@ -204,7 +255,7 @@ def load_generators(build: Callable[[], Model], tensors: dict[str, torch.Tensor]
     return model.eval().requires_grad_(False)
 
 
-def check_settings(settings: dict[str, Any]) -> None:
+def check_settings(settings: Mapping[Any, object]) -> None:
     """Refuses settings that no network has, before it is built layer by layer.
 
     Raises:
@@ -215,7 +266,7 @@ def check_settings(settings: dict[str, Any]) -> None:
             raise ValueError(f"{name}: {value:,}")
 
 
-def check_memory(name: str, settings: dict[str, Any], spatial_dims: int) -> None:
+def check_memory(name: str, settings: Mapping[str, Any], spatial_dims: int) -> None:
     """Refuses settings of a network that no training on this machine can hold, before anything is read for it.
 
     Weights, gradients and Adam's two moments take 16 bytes a parameter; what the layers compute comes on top.

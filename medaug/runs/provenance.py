@@ -6,12 +6,12 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from typing import Any
 
 from medaug.data.fingerprints import holders_of
 from medaug.data.records import Case, PreparedCase, prepared_cases
 from medaug.data.synthetic import is_synthetic
 from medaug.errors import LeakageError, WeightsError
+from medaug.models.weights import WeightsFacts
 from medaug.runs.folder import RunDir
 from medaug.splits import Split, known_among, refuse_leakage
 
@@ -54,23 +54,22 @@ def refuse_copies(entries: Sequence[PreparedCase], split: Split) -> None:
         )
 
 
-def refuse_known(facts: Mapping[str, Any], run: RunDir, split: Split, what: str) -> None:
+def refuse_known(facts: WeightsFacts, run: RunDir, split: Split, what: str) -> None:
     """Refuses weights that know a validation or test patient of this run, or a scan or slice of one by another name.
 
     Args:
-        facts: their metadata; those of medaug 0.1 hold no content, and are compared by name alone.
+        facts: what they say of their training; those of medaug 0.1 hold no content, and are compared by name alone.
 
     Raises:
         LeakageError: naming the patients.
         WeightsError: if they do not say whom they know.
     """
-    lists = [facts["training_patients"], facts.get("training_content", [])]
-    if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in lists):
+    if "training_patients" not in facts.model_fields_set:
         raise WeightsError(
-            f"{what}: found no lists of texts in training_patients and training_content of their model.json; expected "
-            "whom they were trained on. Copy the weights again."
+            f"{what}: found no training_patients in their model.json; expected whom they were trained on. Copy the "
+            "weights again."
         )
-    refuse_leakage([text for texts in lists for text in texts], split, f"{what} were", contents_of(run))
+    refuse_leakage([*facts.training_patients, *facts.training_content], split, f"{what} were", contents_of(run))
 
 
 def contents_of(run: RunDir) -> dict[str, set[str]]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from medaug.data.weights import read_weights
 from medaug.errors import WeightsError
 from medaug.models.base import Translator
-from medaug.models.weights import load_weights
+from medaug.models.weights import WeightsFacts, load_weights
 from medaug.runs.folder import RunDir
 from medaug.runs.provenance import contents_of, refuse_known
 from medaug.splits import Split, pseudonym
@@ -23,8 +22,8 @@ def weights_hash(folder: Path | None) -> list[str]:
     return [] if folder is None else [read_weights(folder)[1]["sha256"]]
 
 
-def start_from(folder: Path, translator: Translator, run: RunDir, split: Split) -> dict[str, Any]:
-    """Puts the generators of a weights folder into `translator`, and returns their metadata: who they know, for one.
+def start_from(folder: Path, translator: Translator, run: RunDir, split: Split) -> WeightsFacts:
+    """Puts the generators of a weights folder into `translator`, and returns what they say of their training.
 
     Raises:
         WeightsError: if they are of another method, content or size.
@@ -48,19 +47,19 @@ def start_from(folder: Path, translator: Translator, run: RunDir, split: Split) 
     return weights.facts
 
 
-def beyond_the_budget(facts: dict[str, Any], run: RunDir, split: Split) -> list[str]:
+def beyond_the_budget(facts: WeightsFacts, run: RunDir, split: Split) -> list[str]:
     """A warning where weights know patients that do not train in this run: no other arm has had their labels.
 
     Args:
-        facts: the metadata of the weights, empty without any.
+        facts: of the weights, empty without any.
     """
-    known = {*facts.get("training_patients", []), *facts.get("training_content", [])}
+    known = {*facts.training_patients, *facts.training_content}
     contents = contents_of(run)
     own, unused = (
         sum(not known.isdisjoint({patient, pseudonym(patient), *contents.get(patient, ())}) for patient in part)
         for part in (split.train, split.unused)
     )
-    others = len(facts.get("training_patients", [])) - own
+    others = len(facts.training_patients) - own
     if others <= 0:
         return []
     budget = f" ({unused} of them left out here by split.labelled)" if unused else ""

@@ -155,7 +155,7 @@ def style_in(
 
 
 def _facts(scan: OpenScan, weights: Weights, seed: int) -> dict[str, object]:
-    return {"scan": scan.path.name, "seed": seed, "weights": weights.facts["sha256"], "length_unit": scan.length_unit}
+    return {"scan": scan.path.name, "seed": seed, "weights": weights.facts.sha256, "length_unit": scan.length_unit}
 
 
 def _warn_of_rest(asked: Any, done: Any, verb: str) -> None:

@@ -72,7 +72,7 @@ def grow_in(scan: OpenScan, grow: GrowTumor, seed: int, organ_mask: AnyPath | No
     facts = {
         "scan": scan.path.name,
         "seed": seed,
-        "weights": grow.weights.facts["sha256"],
+        "weights": grow.weights.facts.sha256,
         "length_unit": unit,
         **asdict(grow.plan),
         "mass_effect": grow.effect.strength,
@@ -89,7 +89,7 @@ def grow_in(scan: OpenScan, grow: GrowTumor, seed: int, organ_mask: AnyPath | No
     about = [
         ("Scan", scan.path.name),
         ("Seed", str(seed)),
-        ("Weights", grow.weights.facts["sha256"][:16]),
+        ("Weights", grow.weights.facts.sha256[:16]),
         ("Volume doubles in", f"{grow.plan.doubling_days:g} days"),
         ("Mass effect", f"{grow.effect.strength:g}, within {grow.effect.reach_mm:g} {unit}"),
         ("Reference lesion", f"number {made.lesion['reference']} of the weights"),

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from medaug.data.grid import on_grid_of
 from medaug.data.suffixes import NIFTI, TIFF, stem_of, suffix_of
 from medaug.errors import ConfigError, DataError
 from medaug.figures.pictures import Picture
-from medaug.models.weights import Weights
+from medaug.models.weights import Weights, WeightsFacts
 from medaug.report.viewer import EncodedCase, encode
 from medaug.report.viewing import case_of_scan, view_page
 from medaug.splits import pseudonym
@@ -121,7 +120,7 @@ class OpenScan:
         return encode(case)
 
 
-def open_scan(path: AnyPath, domain: Domain, facts: Mapping[str, Any], sequence: str | None, out: AnyPath) -> OpenScan:
+def open_scan(path: AnyPath, domain: Domain, facts: WeightsFacts, sequence: str | None, out: AnyPath) -> OpenScan:
     """Reads a scan; a picture without a voxel size is taken to have that of the pictures the weights learnt from.
 
     Args:
@@ -135,9 +134,9 @@ def open_scan(path: AnyPath, domain: Domain, facts: Mapping[str, Any], sequence:
         raise ConfigError(f"--sequence {sequence}: a single file's channels have no names; give the number, from 0")
     image = read_scan(Path(path), channel=int(sequence) if sequence is not None else None)
     check_modality(as_array(image), domain, str(path), image.meta["modality"])
-    known = facts.get("picture_spacing_mm")
+    known = facts.picture_spacing_mm
     if known and not image.meta["spacing_known"]:
-        image.affine = torch.from_numpy(affine_of(tuple(known)[: image.ndim - 1]))
+        image.affine = torch.from_numpy(affine_of(known[: image.ndim - 1]))
     image.meta["length_unit"] = "mm" if known or image.meta["spacing_known"] else "px"
     return OpenScan(Path(path), image, domain, Path(out))
 

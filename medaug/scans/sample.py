@@ -71,7 +71,7 @@ def _write(weights: GanWeights, out: Path, label: int, index: int, seed: int) ->
         "class": CLASSES[label],
         "unit": weights.gan.domain.unit if isinstance(window, Window) else "normalized",
         "seed": own,
-        "weights": facts["sha256"],
-        "training_patients": facts["training_patients"],
-        "split_hash": facts["split_hash"],
+        "weights": facts.sha256,
+        "training_patients": facts.training_patients,
+        "split_hash": facts.split_hash,
     }

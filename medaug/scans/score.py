@@ -13,7 +13,7 @@ from medaug.data.atomic import atomic_path, write_json
 from medaug.errors import DataError
 from medaug.figures.pictures import Picture, picture_grid
 from medaug.lesions.anatomy import find_organ
-from medaug.orientation import LPS, turn_of
+from medaug.orientation import turn_of
 from medaug.scans.opened import AnyPath, OpenScan, as_array
 from medaug.volumes import spacing_of
 
@@ -36,9 +36,7 @@ def score_scan(
         DataError: if the organ mask marks nothing, or no organ is found.
     """
     array, shape = scan.array, scan.array.shape
-    turn = turn_of(
-        scan.image.affine.numpy(), array.ndim, axes=judge.facts.get("axes", LPS), slicewise=judge.spatial_dims == 2
-    )
+    turn = turn_of(scan.image.affine.numpy(), array.ndim, axes=judge.facts.axes, slicewise=judge.spatial_dims == 2)
     array, affine = turn.there(array), turn.affine(scan.image.affine.numpy(), shape)
     seen, spacing_mm = scan.window.normalize(array), spacing_of(affine, array.ndim)
     mask = scan.mask(organ_mask)
@@ -65,7 +63,7 @@ def score_scan(
         temporary.write_bytes(_picture(scan.stem, level, seen, found))
     facts = {
         "scan": scan.path.name,
-        "weights": judge.facts["sha256"],
+        "weights": judge.facts.sha256,
         "method": judge.method,
         "score": float(scores[level]),
         "highest_slice": level,

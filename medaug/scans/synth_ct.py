@@ -117,7 +117,7 @@ def translate_scan(
     body, classes, outlined = (read.mask(path) for path in (mask, label, output.segmentation))
     made = translate.translated(read.image, body, label=classes)
     facts = {
-        "weights": translate.weights.facts["sha256"],
+        "weights": translate.weights.facts.sha256,
         "method": translate.weights.translator.name,
         "direction": translate.direction,
         "from": translate.source.name,
@@ -173,7 +173,7 @@ def _write_dicom(output: Output, result: MetaTensor, volume: DicomVolume, transl
     derivation = (
         f"Translated from {translate.source.name} to {translate.target.name} ({translate.direction}) by medaug "
         f"{medaug.__version__}, {weights.translator.name}, seed {translate.seed}; weights SHA-256 "
-        f"{weights.facts['sha256']}"
+        f"{weights.facts.sha256}"
     )
     scale = {}
     if unit != "HU" and not (translate.shares_unit and np.issubdtype(volume.array.dtype, np.integer)):

@@ -19,6 +19,7 @@ from medaug.data.atomic import atomic_path, read_json, write_json
 from medaug.data.cache import file_name
 from medaug.data.prepared import View
 from medaug.evaluation.pooled import check_kinds
+from medaug.models.weights import read_facts
 from medaug.progress import track
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import data_prints, essential, run_stage
@@ -35,10 +36,10 @@ def anomaly(config: PipelineConfig, run: RunDir, weights: Path | None = None) ->
         DataError: if there are not two patients with and two without tumor slices to tell apart.
     """
     weights = weights or run.weights
-    facts = read_json(weights / "model.json")
+    facts = read_facts(weights)
     split = run.read_split()
     refuse_known(facts, run, split, f"weights {weights}")
-    inputs = [essential(config.anomaly), config.evaluation.patients, facts["sha256"], *data_prints(run), split.hash]
+    inputs = [essential(config.anomaly), config.evaluation.patients, facts.sha256, *data_prints(run), split.hash]
     return run_stage(run, "anomaly", inputs, [run.anomaly], lambda: _anomaly(config, run, weights, split))
 
 

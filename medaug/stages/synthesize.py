@@ -22,10 +22,11 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from medaug.config import PipelineConfig
-from medaug.data.atomic import read_json, write_json
+from medaug.data.atomic import write_json
 from medaug.data.synthetic import SyntheticCase
 from medaug.errors import ConfigError, RunError
 from medaug.experiment.gate import is_judged
+from medaug.models.weights import read_facts
 from medaug.progress import track
 from medaug.runs.claims import claimed, claims_held
 from medaug.runs.folder import RunDir
@@ -156,10 +157,10 @@ def _finish(config: PipelineConfig, run: RunDir) -> bool:
 
 def _inputs(config: PipelineConfig, run: RunDir) -> list[Any]:
     """What decides the cases; refuses weights that were trained on others than the training patients."""
-    weights, split = read_json(run.weights / "model.json"), run.read_split()
+    weights, split = read_facts(run.weights), run.read_split()
     refuse_known(weights, run, split, f"weights {run.weights}")
     judged = [essential(config.segmenter), config.evaluation.patch_size] if is_judged(config) else []
-    return [essential(config.synthesis), weights["sha256"], split.hash, *data_prints(run), *judged]
+    return [essential(config.synthesis), weights.sha256, split.hash, *data_prints(run), *judged]
 
 
 def _records(cases: Cases, numbers: Sequence[int]) -> list[SyntheticCase]:

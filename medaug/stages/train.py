@@ -13,7 +13,7 @@ from medaug.errors import DataError
 from medaug.figures.previews import Preview
 from medaug.models.base import Translator
 from medaug.models.methods import build_translator
-from medaug.models.weights import save_translator
+from medaug.models.weights import WeightsFacts, save_translator
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import data_prints, essential
 from medaug.runs.provenance import content_of
@@ -48,7 +48,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         seed=config.training.seed,
     )
     start = config.translator.warm_start
-    known = {} if start is None else start_from(start, translator, run, split)
+    known = WeightsFacts() if start is None else start_from(start, translator, run, split)
     beyond = beyond_the_budget(known, run, split)
     if data.segmenter is not None:
         translator.attach_segmenter(data.segmenter)
@@ -61,8 +61,8 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         "spacing_mm": list(spacing_mm),
         "split_hash": split.hash,
         "length_unit": length_unit(*(view.case for view in data.views)),
-        "training_patients": sorted({*split.train, *known.get("training_patients", [])}),
-        "training_content": sorted({*content_of(run, split), *known.get("training_content", [])}),
+        "training_patients": sorted({*split.train, *known.training_patients}),
+        "training_content": sorted({*content_of(run, split), *known.training_content}),
         "picture_spacing_mm": config.data.spacing_mm,
         "sequence": config.data.sequence,
         "axes": common_axes(data.views),

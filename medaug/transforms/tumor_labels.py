@@ -55,7 +55,7 @@ def tumor_values(
     """
     if given is not None:
         return given
-    learnt, others = (tuple(weights.facts.get(key) or ()) for key in ("tumor_labels", "other_labels"))
+    learnt, others = weights.facts.tumor_labels, weights.facts.other_labels
     if learnt and others:
         return learnt
     found = [] if label is None else [int(value) for value in np.unique(label) if value > 0]

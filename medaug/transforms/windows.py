@@ -29,7 +29,6 @@ from medaug.models.weights import Weights
 from medaug.resampling import resample_image
 from medaug.volumes import SPACING_TOLERANCE
 
-OVERLAP = 0.5
 WINDOWS_AT_ONCE = 4
 SIGMA = 0.25
 """Width of the Gaussian weights, in window widths. MONAI's 0.125 falls so steeply that two windows meet in a step."""
@@ -58,7 +57,7 @@ def change_of(
     Raises:
         DataError: for a single slice where the weights read several.
     """
-    dims, slices = weights.translator.spatial_dims, weights.facts.get("slices", 1)
+    dims, slices = weights.translator.spatial_dims, weights.facts.slices
     if image.ndim < max(dims, 3 if slices > 1 else 2):
         kind = "3-D weights read volumes" if dims == 3 else f"these weights read {slices} neighbouring slices"
         raise DataError(
@@ -98,8 +97,8 @@ class _Look:
 
     def __init__(self, weights: Weights, direction: Direction, style: Sequence[float] | None):
         self.translator, self.direction = weights.translator, direction
-        self.patch_size = weights.facts.get("patch_size")
-        self.overlap = weights.facts.get("overlap", OVERLAP)
+        self.patch_size = weights.facts.patch_size
+        self.overlap = weights.facts.overlap
         self.device = next(self.translator.parameters()).device
         self.style = None if style is None else torch.tensor([style], device=self.device)
 
@@ -114,7 +113,7 @@ class _Look:
             return change[own].cpu()
         return sliding_window_inference(
             x[None],
-            tuple(self.patch_size),
+            self.patch_size,
             WINDOWS_AT_ONCE,
             self._of_windows,
             overlap=self.overlap,

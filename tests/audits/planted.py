@@ -59,7 +59,7 @@ def plain(weights: Weights, there, back, **facts) -> Weights:
             return there(x) if direction == "a2b" else back(x)
 
     translator.__class__ = Planted
-    return Weights(translator.eval(), None, weights.facts | {"patch_size": None} | facts)
+    return Weights(translator.eval(), None, weights.facts.model_copy(update={"patch_size": None, **facts}))
 
 
 def honest(x, mask):

@@ -32,7 +32,7 @@ def as_scan(array: np.ndarray) -> MetaTensor:
 
 def test_insertion_touches_only_the_tiles_that_change(benchmark, head, volume_weights, seconds_in_turns, tell):
     insert = RandInsertTumor(volume_weights, prob=1.0).set_random_state(seed=0)
-    network, patch = volume_weights.translator, tuple(volume_weights.facts["patch_size"])
+    network, patch = volume_weights.translator, volume_weights.facts.patch_size
     whole = {"insert": lambda: insert(head), "plain": lambda: everywhere(network.generators["a2b"], head, patch)}
     seconds = seconds_in_turns(whole, rounds=2)
     ratio = seconds["plain"] / seconds["insert"]

@@ -114,7 +114,7 @@ def test_monai_verifies_the_networks_input_and_output(bundles, name):
 
 def test_the_networks_of_a_bundle_are_those_of_the_weights(bundles):
     bundle, weights = bundles["insert"]
-    assert load_weights(bundle / "models").facts["sha256"] == load_weights(weights).facts["sha256"]
+    assert load_weights(bundle / "models").facts.sha256 == load_weights(weights).facts.sha256
 
 
 def test_the_inference_is_made_of_monais_and_our_transforms_alone(bundles):
@@ -148,7 +148,7 @@ def test_no_patient_is_named_in_a_bundle_and_a_leak_is_still_refused(bundles, we
             if path.is_file():
                 content = path.read_bytes()
                 assert not any(patient.encode() in content for patient in patients), path
-        shared = load_weights(bundle / "models").facts["training_patients"]
+        shared = load_weights(bundle / "models").facts.training_patients
         refuse_leakage(shared, Split(tuple(patients), (), ("somebody-else",)), "weights were")
         with pytest.raises(LeakageError, match=patients[0]) as refused:
             refuse_leakage(shared, Split((), (), (patients[0], "somebody-else")), "weights were")

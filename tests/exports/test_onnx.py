@@ -66,7 +66,7 @@ def test_a_model_that_gives_another_image_than_torch_is_refused_and_not_written(
     with torch.no_grad():
         for parameter in weights.translator.generators.parameters():
             parameter.add_(0.1)
-    save_translator(tmp_path / "other", weights.translator, weights.prior, weights.facts)
+    save_translator(tmp_path / "other", weights.translator, weights.prior, weights.facts.model_dump())
     monkeypatch.setattr(stage, "_converted", lambda network, size: onnx.load(model))
     with pytest.raises(WeightsError, match="found a difference of .* between onnxruntime and torch"):
         stage.export_onnx(tmp_path / "other", tmp_path / "x.onnx")

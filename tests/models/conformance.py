@@ -138,7 +138,7 @@ class TranslatorConformance:
         assert type(loaded) is type(translator) and settings_of(loaded) == settings_of(translator)
         assert (loaded.domain_a, loaded.domain_b, loaded.spatial_dims) == (HEALTHY, TUMOR, translator.spatial_dims)
         assert (weights.prior is None) == (prior is None)
-        assert weights.facts["sha256"] == digest and weights.facts["note"] == "x"
+        assert weights.facts.sha256 == digest and weights.facts.note == "x"
         assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
         for direction in DIRECTIONS:
             expected = translate(translator.eval(), batch, direction, seed=3)

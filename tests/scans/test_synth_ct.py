@@ -116,7 +116,7 @@ def test_a_nifti_becomes_a_ct_in_hu_on_the_same_grid(cli, mr_nifti, weights, tmp
     np.testing.assert_allclose(made.affine, before.affine)
     facts = read_json(paths[2])
     assert (facts["direction"], facts["to"], facts["unit"], facts["scan"]) == ("a2b", "contrast", "HU", "scan.nii.gz")
-    assert facts["weights"] == load_weights(weights).facts["sha256"]
+    assert facts["weights"] == load_weights(weights).facts.sha256
 
 
 def test_a_dicom_series_becomes_a_dicom_series_in_the_same_study(cli, mr_series, weights, tmp_path):

@@ -50,7 +50,7 @@ def test_training_and_synthesis_read_training_patients_only(copy_of_run, tiny_co
 def test_every_reference_lesion_and_parent_is_of_a_training_patient(tiny_run, weights):
     training = read_json(tiny_run.split)["train"]
     assert {reference.patient for reference in weights.prior.references} <= set(training)
-    assert weights.facts["training_patients"] == training
+    assert list(weights.facts.training_patients) == training
     for record in read_json(tiny_run.synthetic / "datalist.json")["training"]:
         assert record["parent"]["patient"] in training
         assert all(lesion["patient"] in training for lesion in record["lesions"])
@@ -223,19 +223,25 @@ def test_weights_that_know_a_scan_by_another_name_are_refused_by_every_stage(ren
 
 
 def test_weights_keep_fingerprints_of_their_scans_and_older_ones_without_load(tiny_run, weights, tmp_path, edit_json):
-    content = weights.facts["training_content"]
+    content = weights.facts.training_content
     assert all(set(text) <= set("0123456789abcdef") for text in content)
-    entries = [e for e in read_json(tiny_run.datalist)["cases"] if e["patient"] in weights.facts["training_patients"]]
-    assert content == sorted({text for entry in entries for text in entry["fingerprints"]}) and len(content) > 4
+    entries = [e for e in read_json(tiny_run.datalist)["cases"] if e["patient"] in weights.facts.training_patients]
+    assert list(content) == sorted({text for entry in entries for text in entry["fingerprints"]}) and len(content) > 4
     old = shutil.copytree(tiny_run.weights, tmp_path / "weights")
     edit_json(old / "model.json", lambda facts: facts.pop("training_content"))
-    assert load_weights(old).facts["training_patients"] == weights.facts["training_patients"]
+    assert load_weights(old).facts.training_patients == weights.facts.training_patients
 
 
 @pytest.mark.parametrize("content", [7, None, "abc", [["abc"]], {"abc": 1}])
 def test_weights_that_do_not_say_whom_they_know_are_refused(copy_of_run, tiny_config, edit_json, content):
     edit_json(copy_of_run.weights / "model.json", lambda facts: facts.update(training_content=content))
     with pytest.raises(WeightsError, match="found no lists of texts in training_patients and training_content"):
+        synthesize(tiny_config(), copy_of_run)
+
+
+def test_weights_that_name_nobody_are_refused(copy_of_run, tiny_config, edit_json):
+    edit_json(copy_of_run.weights / "model.json", lambda facts: facts.pop("training_patients"))
+    with pytest.raises(WeightsError, match="found no training_patients in their model.json"):
         synthesize(tiny_config(), copy_of_run)
 
 

@@ -40,10 +40,10 @@ def gan_run(tmp_path_factory, tiny_config, cli) -> RunDir:
 
 def test_training_leaves_weights_with_provenance_and_pictures(gan_run):
     loaded, split = load_gan(gan_run.gan_weights), read_json(gan_run.split)
-    assert loaded.facts["training_patients"] == split["train"] and loaded.facts["split_hash"] == split["hash"]
+    assert list(loaded.facts.training_patients) == split["train"] and loaded.facts.split_hash == split["hash"]
     entries = [entry for entry in read_json(gan_run.datalist)["cases"] if entry["patient"] in split["train"]]
-    assert set(loaded.facts["training_content"]) == {text for entry in entries for text in entry["fingerprints"]}
-    assert loaded.spacing_mm == pytest.approx((6.0, 6.0)) and loaded.facts["steps"] == 2 and loaded.gan.size == (16, 16)
+    assert set(loaded.facts.training_content) == {text for entry in entries for text in entry["fingerprints"]}
+    assert loaded.spacing_mm == pytest.approx((6.0, 6.0)) and loaded.facts.steps == 2 and loaded.gan.size == (16, 16)
     pictures = ["samples.png", "interpolation.png", "attributes.png", "previews/step-000002.png"]
     assert all((gan_run.train_gan / name).read_bytes()[:4] == PNG for name in pictures)
 
@@ -88,8 +88,8 @@ def test_sample_writes_balanced_crops_that_say_where_they_come_from(gan_run, cli
     assert [r["label"] for r in records] == [0, 0, 0, 1, 1, 1] and len({r["seed"] for r in records}) == 6
     assert [r["class"] for r in records[2:4]] == ["healthy", "tumor"]
     for record in records:
-        assert record["weights"] == facts["sha256"] and record["split_hash"] == facts["split_hash"]
-        assert record["training_patients"] == facts["training_patients"]
+        assert record["weights"] == facts.sha256 and record["split_hash"] == facts.split_hash
+        assert record["training_patients"] == list(facts.training_patients)
         image = read_scan(tmp_path / "crops" / record["image"])
         assert image.shape == (1, 16, 16) and image.abs().max() <= 1
         np.testing.assert_allclose(np.diag(image.affine)[:2], [6, 6])

@@ -21,7 +21,7 @@ def test_stacks_of_slices_are_learnt_and_translated(tmp_path, tiny_config):
     config = tiny_config("domain=ct", "data.slices=3", "crop.size=null", "evaluation.task=none")
     run = run_pipeline(config, tmp_path / "run", until="train")
     weights = load_weights(run.weights)
-    assert (weights.facts["patch_size"], weights.facts["slices"]) == (None, 3)
+    assert (weights.facts.patch_size, weights.facts.slices) == (None, 3)
     volume = np.random.RandomState(0).random_sample((1, 32, 32, 4)).astype(np.float32)
     assert TranslateDomain(weights, window=(0, 1))(volume).shape == volume.shape
     with pytest.raises(DataError, match="these weights read 3 neighbouring slices"):

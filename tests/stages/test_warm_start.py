@@ -31,8 +31,8 @@ def split(train=("new-1", "new-2"), validation=("new-3",), test=("new-4",)):
 
 def test_generators_start_where_the_others_ended_and_discriminators_anew(weights_folder, weights, other, tmp_path):
     fresh, started = other(), other()
-    known = start_from(weights_folder, started, RunDir(tmp_path), split())["training_patients"]
-    assert known == weights.facts["training_patients"]
+    known = start_from(weights_folder, started, RunDir(tmp_path), split()).training_patients
+    assert known == weights.facts.training_patients
     for name, tensor in started.generators.state_dict().items():
         assert torch.equal(tensor, weights.translator.generators.state_dict()[name])
     for name, tensor in started.discriminators.state_dict().items():
@@ -50,7 +50,7 @@ def test_loss_weights_may_differ_and_sizes_may_not(weights_folder, other, tmp_pa
 
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_weights_that_know_a_held_out_patient_are_refused(weights_folder, weights, other, part, tmp_path):
-    patient = weights.facts["training_patients"][0]
+    patient = weights.facts.training_patients[0]
     with pytest.raises(LeakageError, match=patient):
         start_from(weights_folder, other(), RunDir(tmp_path), split(**{part: (patient,)}))
 
@@ -60,12 +60,12 @@ def test_a_run_starts_from_weights_and_hands_on_whom_they_know(tiny_config, weig
     run = run_pipeline(tiny_config(f"translator.warm_start={weights_folder}", *two), tmp_path / "run", until="train")
     cold = run_pipeline(tiny_config(*two), tmp_path / "cold", until="train")
     warm_facts, cold_facts = (load_weights(made.weights).facts for made in (run, cold))
-    assert len(cold_facts["training_patients"]) == 2
-    assert warm_facts["training_patients"] == weights.facts["training_patients"]
-    assert warm_facts["training_content"] == weights.facts["training_content"]
-    assert warm_facts["sha256"] != cold_facts["sha256"]
+    assert len(cold_facts.training_patients) == 2
+    assert warm_facts.training_patients == weights.facts.training_patients
+    assert warm_facts.training_content == weights.facts.training_content
+    assert warm_facts.sha256 != cold_facts.sha256
     told = "of 2 patients beyond the 2 that train here (2 of them left out here by split.labelled)"
-    assert told in warm_facts["warnings"][0] and not any("beyond" in warning for warning in cold_facts["warnings"])
+    assert told in warm_facts.warnings[0] and not any("beyond" in warning for warning in cold_facts.warnings)
     assert capsys.readouterr().err.count(told) == 1
 
 

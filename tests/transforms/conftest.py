@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 
 from medaug.data.atomic import read_json
 from medaug.models.methods import build_translator
-from medaug.models.weights import Weights
+from medaug.models.weights import TranslatorFacts, Weights
 from medaug.runs.folder import RunDir
 from medaug.volumes import Domain
 
@@ -100,6 +100,6 @@ def translating():
         Stub.style_dim = property(lambda self: style_dim)
         translator.__class__ = Stub
         known = {"spacing_mm": list(spacing_mm or [1.0] * dims), "patch_size": patch_size, "slices": slices}
-        return Weights(translator, None, known | facts)
+        return Weights(translator, None, TranslatorFacts(**known | facts))
 
     return make

@@ -13,7 +13,7 @@ torch.set_num_threads(1)
 from medaug.lesions.prior import LesionExample, LesionPrior
 from medaug.transforms import RemoveTumor, TranslateDomain
 from medaug.models.methods import build_translator
-from medaug.models.weights import Weights
+from medaug.models.weights import TranslatorFacts, Weights
 from medaug.volumes import Domain
 
 domains = Domain("healthy", "MR"), Domain("tumor", "MR")
@@ -27,7 +27,7 @@ def weights(method, prior, **facts):
     translator = build_translator(method, settings, *domains, 3).eval().requires_grad_(False)
     for generator in translator.generators.values():
         generator.register_forward_pre_hook(lambda module, args: seen.append(args[0].shape[2:].numel()))
-    return Weights(translator, prior, {"spacing_mm": [1.0] * 3, **facts})
+    return Weights(translator, prior, TranslatorFacts(spacing_mm=[1.0] * 3, **facts))
 
 def guided():
     part, mask = np.zeros((48, 48, 40), np.float32), np.zeros((48, 48, 40), bool)

@@ -71,7 +71,7 @@ def test_a_result_is_the_same_scan_however_it_is_stored(weights, translating, he
 
 
 def test_slices_are_taken_along_the_thick_axis_or_as_the_weights_were_trained(weights, head):
-    coronal = Weights(weights.translator, weights.prior, weights.facts | {"axes": "LSP"})
+    coronal = Weights(weights.translator, weights.prior, weights.facts.model_copy(update={"axes": "LSP"}))
     mask = np.zeros_like(head.image)
     mask[12:18, 13:17, 3:5] = 1
     for known, spacing_mm, axis in (

@@ -28,7 +28,7 @@ def styled(request, weights, tmp_path) -> Weights:
     built = build_translator(
         f"mask-guided-{method}", SMALL, translator.domain_a, translator.domain_b, translator.spatial_dims, seed=3
     )
-    facts = {key: weights.facts[key] for key in ("spacing_mm", "training_patients", "split_hash")}
+    facts = weights.facts.model_dump(include={"spacing_mm", "training_patients", "split_hash"})
     save_translator(tmp_path / "styled", built, weights.prior, facts)
     return load_weights(tmp_path / "styled")
 

@@ -14,8 +14,8 @@ def learnt(weights):
     """The weights as if the labels that they learnt from had held these values."""
 
     def learnt(tumor_labels=(), other_labels=()):
-        facts = {"tumor_labels": list(tumor_labels), "other_labels": list(other_labels)}
-        return replace(weights, facts=weights.facts | facts)
+        facts = {"tumor_labels": tuple(tumor_labels), "other_labels": tuple(other_labels)}
+        return replace(weights, facts=weights.facts.model_copy(update=facts))
 
     return learnt
 

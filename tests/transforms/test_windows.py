@@ -6,7 +6,7 @@ import torch
 
 from medaug.errors import DataError
 from medaug.models.methods import build_translator
-from medaug.models.weights import Weights
+from medaug.models.weights import TranslatorFacts, Weights
 from medaug.transforms import RandTranslateDomaind, TranslateDomain
 from medaug.transforms.windows import change_of
 from medaug.volumes import Domain
@@ -27,9 +27,8 @@ def weights_of(do, dims: int = 3, patch_size=(16, 16, 8), slices: int = 1, style
 
     Stub.style_dim = property(lambda self: style_dim)
     translator.__class__, translator.seen = Stub, []
-    return Weights(
-        translator, None, {"spacing_mm": [1.0] * dims, "patch_size": patch_size, "slices": slices, **facts}
-    )  # fmt: skip
+    known = TranslatorFacts(spacing_mm=[1.0] * dims, patch_size=patch_size, slices=slices, **facts)
+    return Weights(translator, None, known)
 
 
 def noise(*shape: int) -> torch.Tensor:

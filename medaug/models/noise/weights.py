@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from medaug.models.noise.config import CLASSES, DCGANConfig
 from medaug.models.noise.dcgan import DCGAN, build_dcgan
-from medaug.models.weights import check_settings, load_generators, misfits_refused, read_kind, save_generators
+from medaug.models.weights import (
+    WeightsFacts,
+    check_settings,
+    load_generators,
+    misfits_refused,
+    read_kind,
+    save_generators,
+)
 from medaug.volumes import Domain
 
 KIND = "GAN from noise"
@@ -16,21 +23,17 @@ KIND = "GAN from noise"
 
 @dataclass(frozen=True)
 class GanWeights:
-    """A GAN ready for use (eval mode) and its provenance.
-
-    Attributes:
-        facts: `spacing_mm`, `training_patients`, `split_hash`, `sha256`, and whatever else the trainer noted.
-    """
+    """A GAN ready for use (eval mode) and its provenance."""
 
     gan: DCGAN
-    facts: dict[str, Any]
+    facts: WeightsFacts
 
     @property
     def spacing_mm(self) -> tuple[float, ...]:
-        return tuple(self.facts["spacing_mm"])
+        return self.facts.spacing_mm
 
 
-def save_gan(folder: Path, gan: DCGAN, facts: dict[str, Any]) -> str:
+def save_gan(folder: Path, gan: DCGAN, facts: Mapping[str, object]) -> str:
     """Writes a weights folder and returns the SHA-256 of its tensors."""
     metadata = {
         "settings": gan.config.model_dump(mode="json"),
@@ -50,6 +53,7 @@ def load_gan(folder: str | Path) -> GanWeights:
     """
     tensors, metadata = read_kind(folder, KIND, [DCGAN.name])
     with misfits_refused(folder):
+        facts = WeightsFacts.model_validate(metadata)
         check_settings(metadata["settings"] | dict(enumerate(metadata["size"])))
 
         def build() -> DCGAN:
@@ -57,4 +61,4 @@ def load_gan(folder: str | Path) -> GanWeights:
             return build_dcgan(config, tuple(metadata["size"]), Domain.from_dict(metadata["domain"]))
 
         gan = load_generators(build, tensors)
-    return GanWeights(gan, metadata)
+    return GanWeights(gan, facts)

@@ -18,7 +18,6 @@ from torch import nn
 
 from medaug.audits.scans import translated_image
 from medaug.config import PipelineConfig
-from medaug.data.atomic import read_json
 from medaug.data.prepared import View
 from medaug.data.records import PreparedCase
 from medaug.data.synthetic import SyntheticCase, synthetic_cases
@@ -31,7 +30,7 @@ from medaug.experiment.downstream import Segmentation
 from medaug.experiment.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.experiment.records import Cell
 from medaug.experiment.summary import write_domain_summary
-from medaug.models.weights import load_weights
+from medaug.models.weights import load_weights, read_facts
 from medaug.progress import track
 from medaug.runs.folder import RunDir
 from medaug.runs.prepared import Prepared
@@ -62,7 +61,7 @@ def evaluate(config: PipelineConfig, run: RunDir, made_of: str) -> None:
     """Trains the cells that are missing, and scores each network on both test sets."""
     synthetic, split = synthetic_cases(run.synthetic / "datalist.json"), run.read_split()
     check_provenance(synthetic, split)
-    refuse_known(read_json(run.weights / "model.json"), run, split, f"weights {run.weights}")
+    refuse_known(read_facts(run.weights), run, split, f"weights {run.weights}")
     tasks, arms = downstream_of(config, run, synthetic), arms_of(config.evaluation)
 
     def cell(arm: str, seed: int) -> Cell:

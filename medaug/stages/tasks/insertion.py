@@ -27,6 +27,7 @@ from medaug.experiment.held_out import check_provenance, held_out_patients, synt
 from medaug.experiment.records import Cell
 from medaug.experiment.summary import write_summary
 from medaug.lesions.prior import LesionExample, LesionPrior
+from medaug.models.weights import read_facts
 from medaug.progress import track
 from medaug.report.insertion_sections import insertion_findings, insertion_results
 from medaug.report.run_page import Findings, Results
@@ -143,7 +144,7 @@ class Insertion(Task):
         config, split, prepared = self.config, run.read_split(), Prepared(run.datalist)
         if synthetic is not None:
             check_provenance(synthetic, split)
-            refuse_known(read_json(run.weights / "model.json"), run, split, f"weights {run.weights}")
+            refuse_known(read_facts(run.weights), run, split, f"weights {run.weights}")
         refuse_own_arms(config.evaluation, run, split)
         records, kind = synthetic or [], DOWNSTREAM[config.evaluation.task]
         real = ViewFolder(prepared.views(split.train, config.data.spatial_dims), run.prepared)

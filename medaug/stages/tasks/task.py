@@ -44,7 +44,7 @@ class TrainingData(NamedTuple):
     domains: tuple[Domain, Domain]
     views: list[View]
     samples: Dataset[Any]
-    facts: dict[str, Any]
+    facts: Mapping[str, object]
     prior: LesionPrior | None = None
     segmenter: nn.Module | None = None
 
@@ -130,9 +130,9 @@ class Cases(Dataset[SyntheticCase], ABC):
             length_unit=view.case.length_unit,
             seed=seed,
             lesions=(),
-            weights=weights.facts["sha256"],
-            training_patients=tuple(weights.facts["training_patients"]),
-            split_hash=weights.facts["split_hash"],
+            weights=weights.facts.sha256,
+            training_patients=weights.facts.training_patients,
+            split_hash=weights.facts.split_hash,
         )
 
 

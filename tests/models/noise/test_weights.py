@@ -24,7 +24,7 @@ def test_saved_weights_make_the_same_crops_bit_for_bit(tmp_path, size):
     digest = save_gan(tmp_path / "w", gan, {"spacing_mm": [1.0] * len(size), "note": "x"})
     loaded = load_gan(tmp_path / "w")
     assert loaded.gan.size == size and loaded.gan.config == gan.config and loaded.gan.domain == DOMAIN
-    assert loaded.facts["sha256"] == digest and loaded.facts["note"] == "x"
+    assert loaded.facts.sha256 == digest and loaded.facts.note == "x"
     assert not loaded.gan.training and not any(p.requires_grad for p in loaded.gan.parameters())
     drawn = [sample(g, 3, 1, torch.Generator().manual_seed(2)).images for g in (gan.eval(), loaded.gan)]
     assert torch.equal(*drawn)

@@ -72,16 +72,16 @@ def phantom_run(cli, tmp_path_factory) -> RunDir:
 def test_phantoms_train_pix2pix_from_mr_to_ct_with_both_windows_in_the_weights(phantom_run):
     weights = load_weights(phantom_run.weights)
     a, b = weights.translator.domain_a, weights.translator.domain_b
-    assert weights.translator.name == "pix2pix" and weights.facts["domain"] == "ct"
+    assert weights.translator.name == "pix2pix" and weights.facts.domain == "ct"
     assert (a.name, a.unit, b.name, b.unit) == ("mr", "au", "contrast", "HU")
     assert (b.window.low, b.window.high) == (-160.0, 240.0)
-    assert weights.facts["sequence"] == "mr" and weights.facts["target_sequence"] == "contrast"
-    assert weights.facts["paired_patients"] == weights.facts["training_patients"] and weights.prior is None
+    assert weights.facts.sequence == "mr" and weights.facts.target_sequence == "contrast"
+    assert weights.facts.paired_patients == weights.facts.training_patients and weights.prior is None
     assert list(phantom_run.previews.glob("step-*.png"))
 
 
 def test_bodies_not_brains_are_stored_in_both_domains_and_the_weights_say_so(phantom_run):
-    assert load_weights(phantom_run.weights).facts["body"] == "auto"
+    assert load_weights(phantom_run.weights).facts.body == "auto"
     run = phantom_run
     for datalist, folder in ((run.datalist, run.prepared), (run.datalist_b, run.prepared_b)):
         for entry in read_json(datalist)["cases"]:
@@ -152,8 +152,8 @@ def test_two_sequences_of_one_folder_train_a_semi_paired_cyclegan_with_structure
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     weights = load_weights(out / "train" / "weights")
-    assert weights.translator.name == "cyclegan" and len(weights.facts["paired_patients"]) == 1
-    assert weights.facts["target_sequence"] == "t2" and weights.translator.domain_b.name == "t2"
+    assert weights.translator.name == "cyclegan" and len(weights.facts.paired_patients) == 1
+    assert weights.facts.target_sequence == "t2" and weights.translator.domain_b.name == "t2"
     row = (out / "train" / "metrics.jsonl").read_text().splitlines()[-1]
     assert all(f'"{term.split("_weight")[0]}_a2b"' in row for term in terms)
 
