@@ -37,7 +37,7 @@ class Split:
         parts = {part: patients for part, patients in asdict(self).items() if part != "unused" or patients}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return {**asdict(self), "hash": self.hash}
 
     @classmethod

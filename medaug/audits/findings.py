@@ -79,7 +79,7 @@ def limits_of(config: PipelineConfig, name: str) -> Limits:
     return Limits(**getattr(config.audit.limits, name).model_dump())
 
 
-def _kept(run: RunDir) -> list[dict[str, Any]]:
+def _kept(run: RunDir) -> list[Mapping[str, Any]]:
     path = run.audit / "findings.json"
     return read_json(path)["findings"] if path.exists() else []
 

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -132,10 +131,10 @@ class InsertionRun(AuditedRun):
             views.append(replace(made, image=edited.numpy()[0]))
         return self.measured(views)
 
-    def realism(self) -> dict[str, Any]:
+    def realism(self) -> dict[str, object]:
         """What `realism.json` holds: each view's largest real lesion, and the one inserted into it away from that."""
         kinds: dict[str, Sequence[LesionView]] = {"real": self.real_lesions, "inserted": self.insertions}
-        figures: dict[str, Any] = {"n": len(self.insertions), "length_unit": self.weights.length_unit}
+        figures: dict[str, object] = {"n": len(self.insertions), "length_unit": self.weights.length_unit}
         for kind, lesions in kinds.items():
             found = [lesion_statistics(i.image, i.mask, i.spacing_mm, organ=i.image > AIR) for i in lesions]
             figures[kind] = {name: [statistics[name] for statistics in found] for name in STATISTICS}

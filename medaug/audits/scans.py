@@ -9,7 +9,7 @@ intensity alone. What a GAN adds is what it scores beyond the better of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,18 +88,22 @@ def middle_cases(by_patient: dict[str, list[PreparedCase]], count: int) -> Itera
         yield cases[len(cases) // 2]
 
 
-def averaged(by_patient: Sequence[dict[str, Any]]) -> dict[str, Any]:
+Figures = Mapping[str, "float | Figures"]
+"""Figures of a patient, nested by what they are of."""
+
+
+def averaged(by_patient: Sequence[Figures]) -> dict[str, object]:
     """Nested figures of patients as {"mean", "low", "high", "patients"}: 95 % over the patients that have the figure.
 
     With one patient low and high are None.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for name in dict.fromkeys(name for figures in by_patient for name in figures):
         values = [figures[name] for figures in by_patient if name in figures]
-        if isinstance(values[0], dict):
-            found[name] = averaged(values)
+        if nested := [value for value in values if isinstance(value, Mapping)]:
+            found[name] = averaged(nested)
             continue
-        figure = {"mean": values[0], "low": None, "high": None}
+        figure: dict[str, object] = {"mean": values[0], "low": None, "high": None}
         if len(values) > 1:
             interval = mean_interval(np.array(values, dtype=float)[:, None], np.random.RandomState(0))
             kept = asdict(interval.within(*BOUNDS.get(name, (-np.inf, np.inf))))

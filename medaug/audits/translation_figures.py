@@ -10,9 +10,9 @@ the audits `seams` and `checkerboard`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -113,22 +113,40 @@ def _median(scans: Sequence[ScanArrays], masks: Sequence[np.ndarray]) -> float:
     return float(np.median(np.concatenate([s.image[mask] for s, mask in zip(scans, masks, strict=True)])))
 
 
-def tiling_of(cases: Iterable[PreparedCase], folder: Path, weights: Weights) -> dict[str, Any] | None:
-    """The figures by case, and why cases have none; None for weights that look at whole images anyway."""
+@dataclass(frozen=True)
+class TiledScan:
+    """One scan: how its windows differ from it, translated whole, and how their brightness drifts."""
+
+    difference: dict[str, float]
+    drift: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """What windows do to scans: figures by case, and why cases have none."""
+
+    patch_size: tuple[int, ...]
+    overlap: float
+    unit: str
+    scans: dict[str, TiledScan]
+    left_out: dict[str, str]
+
+
+def tiling_of(cases: Iterable[PreparedCase], folder: Path, weights: Weights) -> Tiling | None:
+    """The middle scans in windows and whole; None for weights that look at whole images anyway."""
     size, overlap = weights.facts.patch_size, weights.facts.overlap
     if size is None:
         return None
     tiled = TranslateDomain(weights, "a2b")
     whole = TranslateDomain(replace(weights, facts=weights.facts.model_copy(update={"patch_size": None})), "a2b")
-    scans: dict[str, Any] = {}
+    scans: dict[str, TiledScan] = {}
     left_out: dict[str, str] = {}
     for case in cases:
         try:
             scans[case.case] = _report(case, folder, tiled, whole, size, overlap)
         except DataError as error:
             left_out[case.case] = str(error)
-    unit = tiled.target.unit
-    return {"patch_size": list(size), "overlap": overlap, "unit": unit, "scans": scans, "left_out": left_out}
+    return Tiling(size, overlap, tiled.target.unit, scans, left_out)
 
 
 def _report(
@@ -138,8 +156,7 @@ def _report(
     whole: TranslateDomain,
     size: Sequence[int],
     overlap: float,
-) -> dict[str, Any]:
-    """Difference and drift of one scan, as JSON."""
+) -> TiledScan:
     source = read_scan(case, folder)
     patch = (*size, *source.image.shape[len(size) :])  # 2-D weights go through the slices of a volume
     seen = int(np.prod(source.image.shape[: len(size)]))
@@ -149,10 +166,8 @@ def _report(
     regions = [r for r in tiles_of(source.image.shape, patch, overlap) if source.body[r].any()]
     difference = tiling_difference(at_once, translated_scan(case, folder, tiled).image, source.body)
     drift = brightness_drift(at_once, [(r, _alone(source, r, whole)) for r in regions], source.body)
-    return {
-        "difference": difference._asdict(),
-        "drift": {"tiles": len(drift.offsets), "spread": drift.spread, "slope": drift.slope},
-    }
+    figures = {"tiles": len(drift.offsets), "spread": drift.spread, "slope": drift.slope}
+    return TiledScan(difference._asdict(), figures)
 
 
 def _alone(source: ScanArrays, region: tuple[slice, ...], whole: TranslateDomain) -> np.ndarray:

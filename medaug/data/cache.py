@@ -203,7 +203,7 @@ def _stored_entry(case: Case, folder: Path, options: Options) -> PreparedCase | 
         return None
 
 
-def _fingerprint(case: Case, options: Options) -> dict[str, Any]:
+def _fingerprint(case: Case, options: Options) -> dict[str, object]:
     made_of = {"format": FORMAT, "case": case.to_json(), "sources": source_stamps(case), "options": options.to_dict()}
     return dict(json.loads(to_json(made_of)))  # as it is read back: tuples are lists there
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from medaug.data.atomic import read_json
+from medaug.data.atomic import JsonObject, read_json
 from medaug.data.cases import choose_channel, make_case
 from medaug.data.records import Case
 from medaug.data.suffixes import is_scan, stem_of
@@ -146,7 +146,7 @@ def own_file(folder: Path, text: Any, must_exist: bool = True) -> Path:
     return path
 
 
-def _msd_case(source: Path, entry: dict[str, Any], channel: int | None) -> Case:
+def _msd_case(source: Path, entry: JsonObject, channel: int | None) -> Case:
     label = inside(source, entry["label"]) if entry.get("label") else None
     image = inside(source, entry["image"], must_exist=False)
     case = stem_of(image)
@@ -194,7 +194,7 @@ def _nnunet_cases(root: Path, channel: int | None) -> list[Case]:
     return cases
 
 
-def _entries(content: Any, source: Path) -> list[dict[str, Any]]:
+def _entries(content: Any, source: Path) -> list[JsonObject]:
     entries = content.get("training") if isinstance(content, dict) else content
     if not isinstance(entries, list):
         raise DataError.about(

@@ -17,7 +17,7 @@ from typing import Any
 from medaug.config import EvaluationConfig
 from medaug.data.atomic import read_json, to_json, write_json
 from medaug.errors import DataError
-from medaug.experiment.records import Cell, Summary
+from medaug.experiment.records import Cell, Json, Summary
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import essential, fingerprint
 
@@ -92,7 +92,7 @@ def cells_behind(summary: Summary, run: RunDir, test: str = "") -> list[Cell]:
     return [cell.on_test(test) for members in found.values() for cell in members]
 
 
-def _sealed(path: Path) -> dict[str, Any]:
+def _sealed(path: Path) -> Json:
     """What a cell's file holds; nothing if it was cut or changed since it was written."""
     try:
         values = read_json(path)

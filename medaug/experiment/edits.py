@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from medaug.evaluation.samples import SyntheticSample
 from medaug.models.weights import Weights, load_weights
 from medaug.runs.folder import RunDir
 from medaug.transforms import RandInsertTumor, RemoveTumor
+from medaug.transforms.engine import Facts
 from medaug.volumes import as_meta
 
 
@@ -33,7 +34,7 @@ class Edited(NamedTuple):
     label: MetaTensor
     original: MetaTensor
     truth: MetaTensor
-    lesions: list[dict[str, Any]]
+    lesions: list[Facts]
 
 
 class ViewEditor:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -70,13 +70,23 @@ def least_agreement(config: PipelineConfig) -> float:
     return LEAST_AGREEMENT if config.synthesis.gate is None else config.synthesis.gate
 
 
-def gate_figures(config: PipelineConfig, records: Records) -> dict[str, Any]:
-    """{"least", "drawn", "accepted", "accept_rate"} of the insertions drawn for these records."""
+@dataclass(frozen=True)
+class GateFigures:
+    """How many insertions were drawn, and how many of them reached the `least` agreement."""
+
+    least: float
+    drawn: int
+    accepted: int
+    accept_rate: float | None
+
+
+def gate_figures(config: PipelineConfig, records: Records) -> GateFigures:
+    """Counts the insertions drawn for these records."""
     least = least_agreement(config)
     judged = [(r.draws or 0, r.agreement) for r in records if r.agreement is not None]
     drawn, accepted = sum(draws for draws, _ in judged), sum(agreement >= least for _, agreement in judged)
     rate = round(accepted / drawn, 4) if drawn else None
-    return {"least": least, "drawn": drawn, "accepted": accepted, "accept_rate": rate}
+    return GateFigures(least, drawn, accepted, rate)
 
 
 def accepted_cases(config: PipelineConfig, records: Records) -> set[str]:

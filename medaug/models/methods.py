@@ -61,6 +61,6 @@ def build_translator(
     return translator
 
 
-def settings_of(translator: Translator) -> dict[str, Any]:
+def settings_of(translator: Translator) -> dict[str, object]:
     """The settings that `build_translator` needs to make its like."""
     return asdict(translator.config)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from medaug.config import PipelineConfig
-from medaug.data.atomic import read_json
+from medaug.data.atomic import JsonObject, read_json
 from medaug.data.opening import read_png
 from medaug.evaluation.intervals import Interval
 from medaug.experiment.cells import cells_behind
+from medaug.experiment.gate import GateFigures
 from medaug.experiment.records import Evaluation, Summary
 from medaug.figures.distributions import distributions
 from medaug.report.page import Figure, Section, Table
@@ -47,7 +46,7 @@ def insertion_findings(config: PipelineConfig, run: RunDir) -> Findings:
             f"{weights['steps']} steps",
         ),
         ("Synthetic cases", f"{kinds.count('inserted')} inserted, {kinds.count('removed')} removed"),
-        *([("Quality gate", _gate_text(synthetic["gate"]))] if "gate" in synthetic else []),
+        *([("Quality gate", _gate_text(GateFigures(**synthetic["gate"])))] if "gate" in synthetic else []),
     ]
     prior = run.train / "prior.json"
     left_out = read_json(prior)["left_out"] if prior.exists() else {}
@@ -69,12 +68,12 @@ def _summary(run: RunDir) -> Summary:
     return evaluation.tests[""]
 
 
-def _gate_text(gate: dict[str, Any]) -> str:
-    if not gate["drawn"]:
+def _gate_text(gate: GateFigures) -> str:
+    if not gate.drawn:
         return "nothing was inserted"
     return (
-        f"{gate['accepted']} of {gate['drawn']} insertions accepted ({gate['accept_rate']:.0%}): a frozen segmenter's "
-        f"agreement of at least {gate['least']:g} (Dice around the lesions)"
+        f"{gate.accepted} of {gate.drawn} insertions accepted ({gate.accept_rate:.0%}): a frozen segmenter's "
+        f"agreement of at least {gate.least:g} (Dice around the lesions)"
     )
 
 
@@ -91,7 +90,7 @@ def _pictures(run: RunDir) -> Section:
     return Section("Real, inserted, removed", figures=[figure])
 
 
-def _realism(realism: dict[str, Any]) -> Section:
+def _realism(realism: JsonObject) -> Section:
     if "real" not in realism:
         return Section("Realism", realism["note"])
     unit = length_unit(realism)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 from medaug.config import PipelineConfig
-from medaug.data.atomic import read_json
+from medaug.data.atomic import JsonObject, read_json
 from medaug.data.opening import read_png
 from medaug.experiment.cells import cells_behind
 from medaug.experiment.records import Evaluation
@@ -94,7 +94,7 @@ def audit_sections(run: RunDir) -> list[Section]:
     return [Section("Translations of patients never seen", text, tables, figures)]
 
 
-def _tissues(audit: dict[str, Any]) -> list[Table]:
+def _tissues(audit: JsonObject) -> list[Table]:
     if "levels" not in audit:
         return []
     shift = [
@@ -135,7 +135,7 @@ def _tissues(audit: dict[str, Any]) -> list[Table]:
     ]
 
 
-def _contrasts(audit: dict[str, Any]) -> list[Table]:
+def _contrasts(audit: JsonObject) -> list[Table]:
     if "contrast" not in audit:
         return []
     rows: list[list[str | float]] = [
@@ -146,7 +146,7 @@ def _contrasts(audit: dict[str, Any]) -> list[Table]:
     return [Table("Contrast of what is labelled", ["", *WHOSE.values()], rows, note)]
 
 
-def _tiling(audit: dict[str, Any]) -> list[Table]:
+def _tiling(audit: JsonObject) -> list[Table]:
     if not audit["tiling"]:
         return []
     tiling = audit["tiling"]
@@ -181,10 +181,10 @@ def _tiling(audit: dict[str, Any]) -> list[Table]:
     ]
 
 
-def _text(interval: dict[str, Any], digits: int = 1, *, scale: float = 1.0, signed: bool = False) -> str:
+def _text(interval: Mapping[str, float | None], digits: int = 1, *, scale: float = 1.0, signed: bool = False) -> str:
     """Mean and interval; of one patient the mean alone."""
     form = f"{'+' if signed else ''}.{digits}f"
-    mean, low, high = (None if interval[key] is None else interval[key] * scale for key in ("mean", "low", "high"))
+    mean, low, high = (None if (value := interval[key]) is None else value * scale for key in ("mean", "low", "high"))
     return f"{mean:{form}}" if low is None else f"{mean:{form}} ({low:{form}} to {high:{form}})"
 
 

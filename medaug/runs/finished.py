@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from medaug.config import PipelineConfig
 from medaug.config.files import load_config
-from medaug.data.atomic import read_json
+from medaug.data.atomic import JsonObject, read_json
 from medaug.errors import RunError
 from medaug.runs.folder import INCIDENTAL, INNER_RUNS, RunDir
 
@@ -35,12 +34,12 @@ class Finished:
         return is_benchmark(self.run)
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """Those that can change results, by dotted name."""
         flat = _flat(self.config.model_dump(mode="json"))
         return {name: value for name, value in flat.items() if name.rsplit(".", 1)[-1] not in INCIDENTAL}
 
-    def summaries(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def summaries(self) -> Iterator[tuple[str, JsonObject]]:
         """Every summary of arms in the file, by what sets it apart: a test set's name, a benchmark's setting, or ""."""
         values = read_json(self.summary)
         if "groups" in values:
@@ -111,8 +110,8 @@ def finished_run(folder: Path) -> Finished:
     return found
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
     for key, value in values.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat

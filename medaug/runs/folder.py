@@ -132,7 +132,7 @@ def open_run(root: Path, config: PipelineConfig, command: list[str] | None = Non
     return run
 
 
-def environment(command: list[str] | None) -> dict[str, Any]:
+def environment(command: list[str] | None) -> dict[str, object]:
     """What a run was made with: versions, machine kind, command."""
     packages = ("torch", "monai", "numpy", "scipy", "scikit-learn", "lightning-fabric", "nibabel")
     return {

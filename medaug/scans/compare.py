@@ -7,6 +7,7 @@ levels for 8-bit pictures, else arbitrary units, whose range is then the real im
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def _body(image: np.ndarray, scale: Scale, scan: MetaTensor) -> np.ndarray:
     return turn.back(body_of(turn.there(image), window, spacing_mm))
 
 
-def _write(out: Path, found: dict[str, Any], pair: ImagePair, scale: Scale) -> None:
+def _write(out: Path, found: Mapping[str, object], pair: ImagePair, scale: Scale) -> None:
     real, synthetic = pair.real[pair.mask], pair.synthetic[pair.mask]
     groups = {"all voxels": (real, synthetic)}
     if scale == HOUNSFIELD:

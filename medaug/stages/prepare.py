@@ -256,14 +256,14 @@ def _mend_split(config: PipelineConfig, run: RunDir, sources: list[DomainFiles])
         LeakageError: naming the patients.
     """
     entries = [entry for source in sources for entry in prepared_cases(source.folder / run.datalist.name)]
-    made = _split(config, run, sources, entries).to_dict()
+    made = _split(config, run, sources, entries)
     try:
         found = checked_parts(read_json(run.split))
     except DataError as error:
         logger.warning("%s; the split is drawn again, the same", error)
-        write_json(run.split, made)
+        write_json(run.split, made.to_dict())
         return True
-    moved = {p for part in PARTS for p in set(made[part]) ^ set(found[part])}
+    moved = {p for part in PARTS for p in set(getattr(made, part)) ^ set(found[part])}
     if moved:
         patients = sorted(moved)
         raise LeakageError(
@@ -272,9 +272,9 @@ def _mend_split(config: PipelineConfig, run: RunDir, sources: list[DomainFiles])
             "make a new run with another split.seed or --out.",
             patients,
         )
-    if found.get("hash") != made.get("hash"):
+    if found.get("hash") != made.hash:
         logger.warning("%s: changed since it was written; the split is drawn again, the same", run.split)
-        write_json(run.split, made)
+        write_json(run.split, made.to_dict())
         return True
     return False
 

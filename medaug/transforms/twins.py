@@ -31,7 +31,7 @@ class Twin(MapTransform):
         expected: of transforms that take one key alone, what a message about several says; None takes several.
     """
 
-    options: ClassVar[dict[str, Any]] = {}
+    options: ClassVar[dict[str, bool]] = {}
     """What a call of the array transform is given besides its entries."""
 
     def __init__(
@@ -71,7 +71,7 @@ class RandTwin(RandomizableTransform, Twin):
         transform: the array transform, which acts always.
     """
 
-    options: ClassVar[dict[str, Any]] = {"randomize": False}
+    options: ClassVar[dict[str, bool]] = {"randomize": False}
 
     def __init__(
         self,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydicom import Dataset, Sequence
@@ -31,7 +30,7 @@ LONGEST = 64
 """Characters that a SeriesDescription may have (PS3.5, LO)."""
 SERIES_NUMBERS_ON = 1000
 """Added to the source's series number, so that viewers list the derived series after the scanner's own."""
-TAGS: dict[str, dict[str, Any]] = {
+TAGS: dict[str, dict[str, object]] = {
     "CT": {
         "SOPClassUID": CTImageStorage,
         "ImageType": ["DERIVED", "SECONDARY", "AXIAL"],

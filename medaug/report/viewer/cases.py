@@ -215,7 +215,7 @@ def _text(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _facts(shown: Shown, volume: str) -> dict[str, Any]:
+def _facts(shown: Shown, volume: str) -> dict[str, object]:
     window = shown.window
     return {"name": shown.name, "volume": volume, "low": window.low, "high": window.high, "unit": window.unit}
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import zip_longest
-from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -100,7 +99,7 @@ def _in_turn(groups: Sequence[str]) -> list[int]:
     return [number for turn in zip_longest(*by_group.values()) for number in turn if number is not None]
 
 
-def _colours() -> dict[str, Any]:
+def _colours() -> dict[str, dict[str, list[int]]]:
     """NiiVue's colour tables by name; the solid ones let a rendered volume be seen through where little is."""
     steps = np.linspace(0, 1, 17)
     diverging = np.rint(255 * colormaps["RdBu_r"](steps)[:, :3]).astype(int)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from typing import Any
+from functools import partial
 
 import numpy as np
 from torch import nn
@@ -28,7 +28,7 @@ from medaug.experiment.arms import arms_of, refuse_own_arms
 from medaug.experiment.cells import trained_cells
 from medaug.experiment.downstream import Segmentation
 from medaug.experiment.held_out import check_provenance, held_out_patients, synthetic_source
-from medaug.experiment.records import Cell
+from medaug.experiment.records import Cell, Json
 from medaug.experiment.summary import write_domain_summary
 from medaug.models.weights import load_weights, read_facts
 from medaug.progress import track
@@ -73,7 +73,7 @@ def evaluate(config: PipelineConfig, run: RunDir, made_of: str) -> None:
     write_domain_summary(run, trained_cells(run, config.evaluation, made_of, cell), tasks)
 
 
-def _lesions(config: PipelineConfig, run: RunDir, tasks: dict[str, Segmentation], network: nn.Module) -> dict[str, Any]:
+def _lesions(config: PipelineConfig, run: RunDir, tasks: dict[str, Segmentation], network: nn.Module) -> Json:
     """Counts scans, labelled lesions, those lost and what was gained, by kind of image and patient, of any class."""
     translate = TranslateDomain(load_weights(run.weights), "a2b", seed=config.synthesis.seed)
     task = tasks["target"]
@@ -113,16 +113,17 @@ def downstream_of(config: PipelineConfig, run: RunDir, synthetic: list[Synthetic
     refuse_own_arms(config.evaluation, run, split)
     held_out = held_out_patients(config.evaluation, split)
     a, b = Prepared(run.datalist), Prepared(run.datalist_b)
-    shared: dict[str, Any] = {
-        "config": config,
-        "real": ViewFolder(a.views(split.train, dims, labelled=True), a.folder),
-        "synthetic": synthetic_source(synthetic, run, dims, len(config.data.class_names)),
-        "counterparts": ViewFolder([], run.prepared),
-        "target": ViewFolder(b.views(split.train, dims, blind=True), b.folder),
-        "target_labelled": ViewFolder(b.views(split.train, dims, labelled=True), b.folder),
-    }
+    segmentation = partial(
+        Segmentation,
+        config=config,
+        real=ViewFolder(a.views(split.train, dims, labelled=True), a.folder),
+        synthetic=synthetic_source(synthetic, run, dims, len(config.data.class_names)),
+        counterparts=ViewFolder([], run.prepared),
+        target=ViewFolder(b.views(split.train, dims, blind=True), b.folder),
+        target_labelled=ViewFolder(b.views(split.train, dims, labelled=True), b.folder),
+    )
     return {
-        test: Segmentation(**shared, entries=_labelled(domain, held_out, f"test set {test}"), folder=domain.folder)
+        test: segmentation(entries=_labelled(domain, held_out, f"test set {test}"), folder=domain.folder)
         for test, domain in zip(TESTS, (a, b), strict=True)
     }
 

@@ -114,7 +114,7 @@ class Insertion(Task):
         return InsertionCases(self.config, run)
 
     @property
-    def audit_settings(self) -> dict[str, Any]:
+    def audit_settings(self) -> dict[str, object]:
         return self.config.audit.model_dump(include=AUDIT_SETTINGS)
 
     def audit(self, run: RunDir) -> None:

@@ -8,8 +8,6 @@ patients are looked at here and nowhere used for training.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 
@@ -68,7 +66,7 @@ def _removed(view: View, run: RunDir, remove: RemoveTumor) -> np.ndarray:
     return view.window.normalize(edited)
 
 
-def _save_pictures(run: RunDir, pictures: list[dict[str, Any]]) -> None:
+def _save_pictures(run: RunDir, pictures: list[dict[str, np.ndarray]]) -> None:
     """The grid that the report shows: of a volume, the slice with the most of the inserted tumor."""
     if not pictures:
         return

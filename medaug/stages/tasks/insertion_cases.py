@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
@@ -61,7 +60,7 @@ class InsertionCases(Cases):
             views = Prepared(self.run.datalist).views(self.patients, self.config.data.spatial_dims)
             self.gate = gate_of(self.config, ViewFolder(views, self.run.prepared))
 
-    def figures(self, records: Sequence[SyntheticCase]) -> dict[str, Any]:
+    def figures(self, records: Sequence[SyntheticCase]) -> dict[str, object]:
         return {"gate": gate_figures(self.config, records)} if is_judged(self.config) else {}
 
     def make(self, index: int) -> SyntheticCase:

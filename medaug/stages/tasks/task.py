@@ -75,7 +75,7 @@ class Cases(Dataset[SyntheticCase], ABC):
     def get_ready(self) -> None:
         """Makes what all cases share, in the process that starts the workers; only where a case is missing."""
 
-    def figures(self, records: Sequence[SyntheticCase]) -> dict[str, Any]:
+    def figures(self, records: Sequence[SyntheticCase]) -> dict[str, object]:
         """What the datalist says of all cases together."""
         return {}
 
@@ -191,7 +191,7 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def audit_settings(self) -> dict[str, Any]:
+    def audit_settings(self) -> dict[str, object]:
         """Those settings that decide what `audit` finds."""
 
     @abstractmethod

@@ -153,7 +153,7 @@ class Translation(Task):
         return TranslationCases(self.config, run)
 
     @property
-    def audit_settings(self) -> dict[str, Any]:
+    def audit_settings(self) -> dict[str, object]:
         return essential(self.config.audit)
 
     def audit(self, run: RunDir) -> None:

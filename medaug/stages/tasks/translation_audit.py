@@ -11,13 +11,12 @@ Held-out patients are looked at here and nowhere used for training.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
-from medaug.audits.scans import ScanArrays, averaged, middle_cases, read_scan, translated_scan
+from medaug.audits.scans import Figures, ScanArrays, averaged, middle_cases, read_scan, translated_scan
 from medaug.audits.translation_figures import contrasts_of, levels, shift_by_tissue, tiling_of
 from medaug.audits.translations import AUDITS, TranslationRun
 from medaug.config import PipelineConfig
@@ -69,7 +68,7 @@ def pool_translations(run: RunDir, folds: Sequence[RunDir]) -> None:
     """Figures of the tested patients, each from the fold that tested it; windows and pictures stay in the folds."""
     if not (folds[0].audit / "translation.json").exists():
         return
-    by_patient: dict[str, Any] = {}
+    by_patient: dict[str, Figures] = {}
     patients: dict[str, list[str]] = {"source": [], "target": []}
     left_out: dict[str, str] = {}
     audits = [read_json(fold.audit / "translation.json") for fold in folds]
@@ -96,7 +95,7 @@ class _Patients:
         self.run, self.translate, self.class_names = run, translate, config.data.class_names
         domains = (translate.source, translate.target)
         self.in_hu = all(domain.modality == "CT" and domain.unit == "HU" for domain in domains)
-        self.figures: dict[str, dict[str, Any]] = {}
+        self.figures: dict[str, Figures] = {}
         self.left_out: dict[str, str] = {}
         self.rows: list[list[Picture]] = []
         self.cases: list[EncodedCase] = []
@@ -150,17 +149,21 @@ class _Patients:
         self.left_out |= contrasts.left_out
         self._add(patient, {"contrast": {name: {kind: value} for name, value in contrasts.by_class.items()}})
 
-    def _add(self, patient: str, figures: dict[str, Any]) -> None:
-        _merge(self.figures.setdefault(patient, {}), figures)
+    def _add(self, patient: str, figures: Figures) -> None:
+        self.figures[patient] = _merged(self.figures.get(patient, {}), figures)
 
 
-def _merge(into: dict[str, Any], more: dict[str, Any]) -> None:
-    """Nested dicts; those without a figure are left out."""
+def _merged(first: Figures, more: Figures) -> Figures:
+    """Both, nested ones too; those without a figure are left out."""
+    both = dict(first)
     for key, value in more.items():
-        if not isinstance(value, dict):
-            into[key] = value
+        if not isinstance(value, Mapping):
+            both[key] = value
         elif value:
-            _merge(into.setdefault(key, {}), value)
+            inner = both.get(key, {})
+            assert isinstance(inner, Mapping)
+            both[key] = _merged(inner, value)
+    return both
 
 
 def _row(source: ScanArrays, fake: ScanArrays) -> list[Picture]:

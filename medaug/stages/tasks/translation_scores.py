@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -31,7 +30,7 @@ from medaug.data.atomic import atomic_path
 from medaug.data.prepared import View
 from medaug.errors import DataError
 from medaug.experiment.cells import cell_path, cells_of, is_kept, keep_cell
-from medaug.experiment.records import Cell, TranslationFacts
+from medaug.experiment.records import Cell, Json, Scores, TranslationFacts
 from medaug.experiment.summary import write_translation_summary
 from medaug.models.weights import load_weights
 from medaug.progress import track
@@ -47,7 +46,6 @@ PICTURES = 6
 MEAN, REGRESSION = "mean", "regression"
 Translation = Callable[[View, np.ndarray], np.ndarray]
 """A source's view and its image in [-1, 1] → its translation in the target's scale."""
-Scores = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -58,18 +56,18 @@ class _Held:
     pairs: dict[str, list[tuple[View, View]]]
     scale: Scale
 
-    def score(self, arm: str, translation: Translation) -> dict[str, Any]:
-        """Each patient's metrics ("scores") and, in HU, the errors by tissue ("hounsfield")."""
+    def score(self, arm: str, seed: int, translation: Translation) -> Cell:
+        """Each patient's metrics and, in HU, the errors by tissue."""
         scores: Scores = {}
-        tissues: dict[str, Any] = {}
+        tissues: Json = {}
         with track(f"score {arm}", len(self.pairs)) as tracker:
             for patient, views in self.pairs.items():
                 compared = [self.compared(pair, translation) for pair in views]
-                scores[patient] = similarity(compared, self.scale)
+                scores[patient] = {**similarity(compared, self.scale)}
                 if self.scale == HOUNSFIELD:
                     tissues[patient] = {"bone_dice": bone_dice(compared), "tissues": tissue_errors(compared)}
                 tracker.advance()
-        return {"scores": scores} | ({"hounsfield": tissues} if tissues else {})
+        return Cell(arm=arm, seed=seed, scores=scores, hounsfield=tissues)
 
     def compared(self, views: tuple[View, View], translation: Translation) -> ImagePair:
         case = read_case(self.run, views, self.scale)
@@ -103,7 +101,7 @@ def evaluate(config: PipelineConfig, run: RunDir, made_of: str) -> None:
     for arm, translation in arms.items():
         cell = cell_path(run, arm, seed)
         if not is_kept(cell, made_of):
-            keep_cell(cell, made_of, Cell(arm=arm, seed=seed, **held.score(arm, translation)))
+            keep_cell(cell, made_of, held.score(arm, seed, translation))
     facts = TranslationFacts(
         unit=scale.unit,
         scale=(scale.low, scale.high),
