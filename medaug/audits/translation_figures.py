@@ -134,7 +134,7 @@ class Tiling:
 
 def tiling_of(cases: Iterable[PreparedCase], folder: Path, weights: Weights) -> Tiling | None:
     """The middle scans in windows and whole; None for weights that look at whole images anyway."""
-    size, overlap = weights.facts.patch_size, weights.facts.overlap
+    size = weights.facts.patch_size
     if size is None:
         return None
     tiled = TranslateDomain(weights, "a2b")
@@ -143,19 +143,14 @@ def tiling_of(cases: Iterable[PreparedCase], folder: Path, weights: Weights) -> 
     left_out: dict[str, str] = {}
     for case in cases:
         try:
-            scans[case.case] = _report(case, folder, tiled, whole, size, overlap)
+            scans[case.case] = _tiled_scan(case, folder, tiled, whole, size)
         except DataError as error:
             left_out[case.case] = str(error)
-    return Tiling(size, overlap, tiled.target.unit, scans, left_out)
+    return Tiling(size, weights.facts.overlap, tiled.target.unit, scans, left_out)
 
 
-def _report(
-    case: PreparedCase,
-    folder: Path,
-    tiled: TranslateDomain,
-    whole: TranslateDomain,
-    size: Sequence[int],
-    overlap: float,
+def _tiled_scan(
+    case: PreparedCase, folder: Path, tiled: TranslateDomain, whole: TranslateDomain, size: Sequence[int]
 ) -> TiledScan:
     source = read_scan(case, folder)
     patch = (*size, *source.image.shape[len(size) :])  # 2-D weights go through the slices of a volume
@@ -163,7 +158,7 @@ def _report(
     if seen > LARGEST_VOXELS:
         raise DataError(f"{seen} voxels at once are too many to translate whole; expected up to {LARGEST_VOXELS}")
     at_once = translated_scan(case, folder, whole).image
-    regions = [r for r in tiles_of(source.image.shape, patch, overlap) if source.body[r].any()]
+    regions = [r for r in tiles_of(source.image.shape, patch, tiled.weights.facts.overlap) if source.body[r].any()]
     difference = tiling_difference(at_once, translated_scan(case, folder, tiled).image, source.body)
     drift = brightness_drift(at_once, [(r, _alone(source, r, whole)) for r in regions], source.body)
     figures = {"tiles": len(drift.offsets), "spread": drift.spread, "slope": drift.slope}

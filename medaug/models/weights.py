@@ -149,9 +149,7 @@ class Weights:
         return getattr(self.translator.config, "content", None) == "reference"
 
 
-def save_translator(
-    folder: Path, translator: Translator, prior: LesionPrior | None, facts: Mapping[str, object]
-) -> str:
+def save_translator(folder: Path, translator: Translator, prior: LesionPrior | None, facts: Mapping[str, Any]) -> str:
     """Writes a weights folder and returns the SHA-256 of its tensors."""
     tensors = {} if prior is None else {f"{PRIOR_PREFIX}{k}": v for k, v in prior.tensors().items()}
     metadata = {

@@ -147,25 +147,14 @@ def _contrasts(audit: JsonObject) -> list[Table]:
 
 
 def _tiling(audit: JsonObject) -> list[Table]:
-    if not audit["tiling"]:
-        return []
     tiling = audit["tiling"]
-    unit = tiling["unit"]
-    rows: list[list[str | float]] = [
-        [
-            case,
-            *(
-                f"{r[part][name]:.3g}"
-                for part, name in (
-                    ("difference", "mean"),
-                    ("difference", "largest"),
-                    ("drift", "spread"),
-                    ("drift", "slope"),
-                )
-            ),
-        ]
-        for case, r in tiling["scans"].items()
-    ]
+    if not tiling:
+        return []
+    unit, rows = tiling["unit"], []
+    for case, scan in tiling["scans"].items():
+        figures = [scan["difference"][name] for name in ("mean", "largest")]
+        figures += [scan["drift"][name] for name in ("spread", "slope")]
+        rows.append([case, *(f"{figure:.3g}" for figure in figures)])
     said = "".join(f" {finding['sentence']}" for finding in audit["audits"])
     left_out = "".join(f" {case} was left out: {reason}." for case, reason in tiling["left_out"].items())
     size = " × ".join(map(str, tiling["patch_size"]))

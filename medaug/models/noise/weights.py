@@ -1,4 +1,4 @@
-"""Trained GANs from noise on disk: safetensors + JSON, as `translators.weights` writes them."""
+"""Trained GANs from noise on disk: safetensors + JSON, as `models.weights` writes them."""
 
 from __future__ import annotations
 
