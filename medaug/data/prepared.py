@@ -197,7 +197,8 @@ def filled_up(image: np.ndarray, size: Sequence[int] | None, value: float = -1.0
 def without_labels(cases: Sequence[PreparedCase]) -> list[PreparedCase]:
     """The same cases as if they were not labelled: no view of them can read a label, or be there because of one."""
     return [
-        replace(case, arrays={kind: name for kind, name in case.arrays.items() if kind != "label"}) for case in cases
+        replace(case, arrays={kind: n for kind, n in case.arrays.items() if kind != "label"}, class_voxels=())
+        for case in cases
     ]
 
 
