@@ -6,13 +6,14 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from medaug.data.records import Case
-from medaug.errors import ConfigError, SequenceError
+from medaug.data.suffixes import is_scan, stem_of
+from medaug.errors import ConfigError, DataError, SequenceError
 
 log = logging.getLogger(__name__)
 
@@ -81,15 +82,45 @@ def natural_key(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
+def by_stem(paths: Iterable[Path], one_of: str = "case") -> dict[str, Path]:
+    """Name without ending → file, of the images among these, by their names.
+
+    Raises:
+        DataError: if two have one name.
+    """
+    files: dict[str, Path] = {}
+    for path in sorted(filter(is_scan, paths)):
+        if other := files.get(stem_of(path)):
+            expected = f"one file per {one_of}"
+            raise DataError.about(path, f"the same name as {other.name}", expected, "Rename one of them.")
+        files[stem_of(path)] = path
+    return files
+
+
+def files_in(folder: Path) -> list[Path]:
+    """What lies in a folder, by name; nothing where there is none."""
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def refuse_orphans(labels: Sequence[Path], expected: str) -> None:
+    """Refuses labels that have no image.
+
+    Raises:
+        DataError: naming the first.
+    """
+    if labels:
+        found = f"{len(labels)} label(s) without an image"
+        raise DataError.about(labels[0], found, expected, "Add the image, or move the label away.")
+
+
 def choose_sequence(names: Sequence[str], sequence: str | int | None, where: str) -> str:
-    """The chosen name; without a choice, the only one.
+    """The chosen name; without a choice, the only one, and "" where there are none at all.
 
     Raises:
         SequenceError: if there are several and none is chosen.
         ConfigError: if the choice is not among them.
     """
-    index = choose_channel(names, sequence, where)
-    return names[index or 0]
+    return names[choose_channel(names, sequence, where) or 0] if names else ""
 
 
 def choose_channel(names: Sequence[str], sequence: str | int | None, where: str) -> int | None:

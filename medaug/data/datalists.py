@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import re
-import reprlib
+import reprlib  # what is found may be as long as its file
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from medaug.data.atomic import JsonObject, read_json
-from medaug.data.cases import choose_channel, make_case
+from medaug.data.cases import choose_channel, files_in, make_case, refuse_orphans
 from medaug.data.records import Case
 from medaug.data.suffixes import is_scan, stem_of
 from medaug.data.synthetic import provenance_of
@@ -108,14 +108,10 @@ def inside(source: Path, text: str, must_exist: bool = True) -> Path:
         DataError: if it leaves the folder, or there is no such file.
     """
     folder = source.parent
-    outside = os.path.relpath(os.path.abspath(folder / text), os.path.abspath(folder)).split(os.sep)[0] == os.pardir
-    if outside:
-        raise DataError.about(
-            source,
-            f"the path {text:.200}, which leaves the folder",
-            f"a path inside {folder}",
-            "Move the datalist to the data, or the data below it.",
-        )
+    if os.path.relpath(os.path.abspath(folder / text), os.path.abspath(folder)).split(os.sep)[0] == os.pardir:
+        found = f"the path {text:.200}, which leaves the folder"
+        remedy = "Move the datalist to the data, or the data below it."
+        raise DataError.about(source, found, f"a path inside {folder}", remedy)
     path = Path(os.path.normpath(folder / text))
     if must_exist and not _is_there(path):
         raise _missing(source, text)
@@ -130,19 +126,16 @@ def own_file(folder: Path, text: Any, must_exist: bool = True) -> Path:
     """
     source = folder / "datalist.json"
     if not isinstance(text, str):
-        raise DataError.about(source, f"the path {_shortened(text)}", f"a file in {folder}", "Write the set again.")
+        raise DataError.about(source, f"the path {reprlib.repr(text)}", f"a file in {folder}", "Write the set again.")
     path = inside(source, text, must_exist)
     try:
         within = path.resolve().is_relative_to(folder.resolve())
     except (OSError, ValueError):
         raise _missing(source, text) from None
     if not within:
-        raise DataError.about(
-            source,
-            f"the path {text:.200}, a link that leaves the folder",
-            f"a file in {folder}",
-            "A run names its own files alone: write the set again.",
-        )
+        found = f"the path {text:.200}, a link that leaves the folder"
+        remedy = "A run names its own files alone: write the set again."
+        raise DataError.about(source, found, f"a file in {folder}", remedy)
     return path
 
 
@@ -161,36 +154,21 @@ def _msd_case(source: Path, entry: JsonObject, channel: int | None) -> Case:
 
 
 def _nnunet_cases(root: Path, channel: int | None) -> list[Case]:
-    labels = {stem_of(path): path for path in _scans(root / "labelsTr")}
+    labels = {stem_of(path): path for path in files_in(root / "labelsTr") if is_scan(path)}
     images: dict[str, dict[int, Path]] = {}
-    for path in _scans(root / "imagesTr"):
+    for path in filter(is_scan, files_in(root / "imagesTr")):
         match = NNUNET_NAME.match(stem_of(path))
         if not match:
-            raise DataError.about(
-                path,
-                "a name without a channel number",
-                "`<case>_0000` and so on, or a training list in dataset.json",
-                "Rename the file.",
-            )
+            expected = "`<case>_0000` and so on, or a training list in dataset.json"
+            raise DataError.about(path, "a name without a channel number", expected, "Rename the file.")
         images.setdefault(match["case"], {})[int(match["channel"])] = path
     cases = []
     for case, files in images.items():
         if (channel or 0) not in files:
-            raise DataError.about(
-                root / "imagesTr",
-                f"no file {case}_{channel or 0:04d}",
-                "one file per sequence and case",
-                "Add the file, or choose another `--sequence`.",
-            )
+            found, remedy = f"no file {case}_{channel or 0:04d}", "Add the file, or choose another `--sequence`."
+            raise DataError.about(root / "imagesTr", found, "one file per sequence and case", remedy)
         cases.append(make_case(case, files[channel or 0], labels.get(case)))
-    orphans = sorted(labels.keys() - images.keys())
-    if orphans:
-        raise DataError.about(
-            labels[orphans[0]],
-            f"{len(orphans)} label(s) without an image",
-            "an image for every label",
-            "Add the image, or move the label away.",
-        )
+    refuse_orphans([labels[case] for case in sorted(labels.keys() - images.keys())], "an image for every label")
     return cases
 
 
@@ -204,15 +182,15 @@ def _entries(content: Any, source: Path) -> list[JsonObject]:
         image = entry.get("image") if isinstance(entry, dict) else None
         paths = image if isinstance(image, list) else [image]
         if not paths or not all(isinstance(path, str) and path for path in paths):
-            raise _bad_entry(source, number, f"image {_shortened(image)}", "a path, or a list of paths")
+            raise _bad_entry(source, number, f"image {reprlib.repr(image)}", "a path, or a list of paths")
         if entry.get("label") is not None and not isinstance(entry["label"], str):
-            raise _bad_entry(source, number, f"label {_shortened(entry['label'])}", "a path")
+            raise _bad_entry(source, number, f"label {reprlib.repr(entry['label'])}", "a path")
         for key in ("case", "patient", "subject", "scan"):
             if not isinstance(entry.get(key), str | int | None):
-                raise _bad_entry(source, number, f"{key} {_shortened(entry[key])}", "a text or a number")
+                raise _bad_entry(source, number, f"{key} {reprlib.repr(entry[key])}", "a text or a number")
         channel = entry.get("channel")
         if isinstance(channel, bool) or not isinstance(channel, int | None):
-            raise _bad_entry(source, number, f"channel {_shortened(channel)}", "a channel's number, from 0")
+            raise _bad_entry(source, number, f"channel {reprlib.repr(channel)}", "a channel's number, from 0")
     return entries
 
 
@@ -221,12 +199,8 @@ def sequence_names(content: Any, source: Path) -> list[str]:
     values = content.get("channel_names", content.get("modality", [])) if isinstance(content, dict) else []
     if isinstance(values, dict):
         if not all(re.fullmatch(r"[0-9]{1,4}", key) for key in values):
-            raise DataError.about(
-                source,
-                f"channel names {_shortened(values)}",
-                '{"0": name, "1": name, ...}',
-                "Number the channels from 0.",
-            )
+            found, expected = f"channel names {reprlib.repr(values)}", '{"0": name, "1": name, ...}'
+            raise DataError.about(source, found, expected, "Number the channels from 0.")
         values = [values[key] for key in sorted(values, key=int)]
     return [str(value) for value in (values if isinstance(values, list) else [values])]
 
@@ -241,15 +215,6 @@ def _is_there(path: Path) -> bool:
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def _shortened(value: Any) -> str:
-    """For messages: what was found may be as long as its file."""
-    return reprlib.repr(value)
-
-
-def _scans(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if is_scan(path)) if folder.is_dir() else []
 
 
 def _missing(source: Path, text: str) -> DataError:

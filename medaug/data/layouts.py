@@ -13,15 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medaug.data.atomic import read_json
-from medaug.data.bids import find_bids, is_bids
-from medaug.data.case_folders import find_brats, find_case_folders, is_brats, is_case_folders
-from medaug.data.cases import choose_channel, make_case, natural_key
+from medaug.data.case_folders import (
+    find_brats,
+    find_case_folders,
+    find_lgg,
+    find_paired_folders,
+    is_brats,
+    is_case_folders,
+    is_lgg,
+    is_paired_folders,
+)
+from medaug.data.cases import by_stem, choose_channel, files_in, make_case, natural_key, refuse_orphans
 from medaug.data.datalists import find_datalist, find_msd, is_datalist, is_msd
 from medaug.data.dicom.cases import LABELS, find_dicom_cases, images_below
-from medaug.data.paired_folders import find_paired_folders, is_paired_folders
+from medaug.data.named_files import example_of, find_bids, find_side_by_side, is_bids, is_side_by_side
 from medaug.data.records import Case
-from medaug.data.side_by_side import example_of, find_side_by_side, is_side_by_side
-from medaug.data.suffixes import TIFF, is_scan, stem_of, suffix_of
 from medaug.data.synthetic import with_provenance
 from medaug.data.visits import with_patients
 from medaug.errors import ConfigError, DataError, MedaugError, SequenceError
@@ -30,7 +36,6 @@ log = logging.getLogger(__name__)
 
 Sequence = str | int | None
 
-LGG_CHANNELS = ("pre", "flair", "post")
 LISTS = ("msd", "datalist")
 """Layouts that say themselves what belongs to them."""
 NAMED = ("images-labels", "bids", "brats", "case-folders", "kaggle-lgg", "side-by-side")
@@ -62,8 +67,23 @@ def find_cases(
         DataError: if the folder is missing, empty or incomplete, or a path of a datalist leaves its folder.
         ConfigError: for an unknown layout or sequence, or none chosen where there are several.
     """
+    check_root(root)
+    root = Path(root)
     with _readable(root):
-        return with_patients(_find_cases(Path(root), layout, sequence), Path(root), patient_regex)
+        name = recognise(root) if layout == "auto" else layout
+        if name not in LAYOUTS:
+            raise ConfigError(f"unknown layout {name!r}; choose one of auto, {', '.join(LAYOUTS)}")
+        if root.is_file() and name not in LISTS:
+            raise DataError.about(root, "a file", f"a folder in the layout {name}", "Point to the folder.")
+        cases = LAYOUTS[name].find(root, sequence)
+        if not cases:
+            found, remedy = f"no cases in the layout {name}", "Check the folder, or name its layout."
+            raise DataError.about(root, found, LAYOUTS[name].looks_like, remedy)
+        _check_unique(cases, root)
+        if both := mixture_in(root, name, cases):
+            log.warning("%s: %s.", root, both)
+        cases = sorted(with_provenance(cases), key=lambda case: natural_key(case.case))
+        return with_patients(cases, root, patient_regex)
 
 
 def mixture_in(root: Path, layout: str, cases: list[Case]) -> str | None:
@@ -110,8 +130,7 @@ def recognise(root: str | Path) -> str:
 
 def _way_out(root: Path) -> str:
     """The nearest layout: that of a folder inside, or a datalist of what lies here."""
-    inside = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.is_dir() else []
-    for folder in inside:
+    for folder in filter(Path.is_dir, files_in(root)):
         for layout in LAYOUTS.values():
             if layout.matches(folder):
                 return f"Point to {folder}, which is in the layout {layout.name}."
@@ -126,62 +145,17 @@ def _readable(root: str | Path) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise DataError.about(
-            error.filename or root, "a folder that may not be read", "a readable data set", "Check its permissions."
-        ) from error
-
-
-def _find_cases(root: Path, layout: str, sequence: Sequence) -> list[Case]:
-    check_root(root)
-    name = recognise(root) if layout == "auto" else layout
-    if name not in LAYOUTS:
-        raise ConfigError(f"unknown layout {name!r}; choose one of auto, {', '.join(LAYOUTS)}")
-    if root.is_file() and name not in ("datalist", "msd"):
-        raise DataError.about(root, "a file", f"a folder in the layout {name}", "Point to the folder.")
-    cases = LAYOUTS[name].find(root, sequence)
-    if not cases:
-        raise DataError.about(
-            root, f"no cases in the layout {name}", LAYOUTS[name].looks_like, "Check the folder, or name its layout."
-        )
-    _check_unique(cases, root)
-    if both := mixture_in(root, name, cases):
-        log.warning("%s: %s.", root, both)
-    return sorted(with_provenance(cases), key=lambda case: natural_key(case.case))
-
-
-def _find_lgg(root: Path, sequence: Sequence) -> list[Case]:
-    channel = choose_channel(LGG_CHANNELS, sequence, str(root))
-    cases = []
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        files = {stem_of(path): path for path in sorted(folder.iterdir()) if is_scan(path) and suffix_of(path) in TIFF}
-        for stem, path in files.items():
-            image = stem.removesuffix("_mask")
-            if image not in files:
-                raise DataError.about(
-                    path,
-                    "a mask without its image",
-                    f"{image}{path.suffix} beside it",
-                    "Copy the image again, or move the mask away.",
-                )
-            if image == stem:
-                mask = files.get(f"{stem}_mask")
-                cases.append(make_case(stem, path, mask, scan=folder.name, channel=channel))
-    return cases
+        place, found = error.filename or root, "a folder that may not be read"
+        raise DataError.about(place, found, "a readable data set", "Check its permissions.") from error
 
 
 def _find_images_labels(root: Path, sequence: Sequence) -> list[Case]:
     """Optional beside the folders: channels.json [name, ...]."""
-    images, labels = _by_stem(root / "images"), _by_stem(root / "labels")
+    images, labels = by_stem(files_in(root / "images")), by_stem(files_in(root / "labels"))
     beside = root / "channels.json"
     names = read_json(beside, list, 'channels.json is ["<name>", ...].') if beside.exists() else []
     orphans = sorted(labels.keys() - images.keys(), key=natural_key)
-    if orphans:
-        raise DataError.about(
-            labels[orphans[0]],
-            f"{len(orphans)} label(s) without an image",
-            "the same name in images/ and labels/",
-            "Add the image, or move the label away.",
-        )
+    refuse_orphans([labels[stem] for stem in orphans], "the same name in images/ and labels/")
     channel = choose_channel([str(name) for name in names], sequence, str(root))
     return [make_case(stem, path, labels.get(stem), channel=channel) for stem, path in images.items()]
 
@@ -203,39 +177,20 @@ def _is_complete(layout: Layout, root: Path) -> bool:
 
 def _find_dicom(root: Path, sequence: Sequence) -> list[Case]:
     """Labels, if any, are `labels/<case>.nii.gz`."""
-    return find_dicom_cases(root, _by_stem(root / LABELS), sequence)
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if is_scan(path):
-            if stem_of(path) in files:
-                raise DataError.about(
-                    path, f"the same name as {files[stem_of(path)].name}", "one file per case", "Rename one of them."
-                )
-            files[stem_of(path)] = path
-    return files
+    return find_dicom_cases(root, by_stem(files_in(root / LABELS)), sequence)
 
 
 def _is_images_labels(root: Path) -> bool:
     return (root / "images").is_dir() and (root / "labels").is_dir()
 
 
-def _is_lgg(root: Path) -> bool:
-    return any(path.name.lower().endswith(("_mask.tif", "_mask.tiff")) for path in root.glob("*/*_mask.*"))
-
-
 def _check_unique(cases: list[Case], root: Path) -> None:
     seen: dict[str, str] = {}
     for case in cases:
         if case.case in seen:
-            raise DataError.about(
-                root,
-                f"two cases named {case.case} ({seen[case.case]} and {case.image})",
-                "unique names",
-                'Rename one of them, or in a datalist give each entry its own "case".',
-            )
+            found = f"two cases named {case.case} ({seen[case.case]} and {case.image})"
+            remedy = 'Rename one of them, or in a datalist give each entry its own "case".'
+            raise DataError.about(root, found, "unique names", remedy)
         seen[case.case] = case.image
 
 
@@ -260,7 +215,7 @@ LAYOUTS: dict[str, Layout] = {
             is_paired_folders,
             find_paired_folders,
         ),
-        Layout("kaggle-lgg", "<patient>/<slice>.tif with <slice>_mask.tif", _is_lgg, _find_lgg),
+        Layout("kaggle-lgg", "<patient>/<slice>.tif with <slice>_mask.tif", is_lgg, find_lgg),
         Layout(
             "side-by-side",
             "volume-0.nii with segmentation-0.nii (LiTS), or <name>.png with <name>_mask.png",

@@ -89,9 +89,7 @@ def with_patients(cases: list[Case], root: Path, regex: str | None = None) -> li
     elif file.exists():
         found = _listed(cases, file)
     else:
-        unnamed = [case.scan for case in cases if not case.patient]
-        told = _told_by(unnamed)
-        _say_what_was_grouped(told, root)
+        told = _told_by((case.scan for case in cases if not case.patient), root)
         found = [replace(case, patient=case.patient or told[case.scan]) for case in cases]
     stated = regex is not None or file.exists()
     for doubt in doubts_of((case.patient for case in found), stated=stated):
@@ -149,52 +147,37 @@ def doubts_between(patients: set[str], others: set[str]) -> list[str]:
     return [doubt for doubt in doubts_of(patients | others, stated=True) if doubt not in within]
 
 
-def _told_by(scans: Iterable[str]) -> dict[str, str]:
+def _told_by(scans: Iterable[str], root: Path) -> dict[str, str]:
     """Scan → patient. A stem without a number is a name only where there are several: `brain_week_1` is nobody's."""
     told = {scan: patient_in(scan) for scan in dict.fromkeys(scans)}
     wordy = {patient for scan, patient in told.items() if patient != scan and not re.search(r"\d", patient)}
-    return {scan: scan if len(wordy) == 1 and patient in wordy else patient for scan, patient in told.items()}
-
-
-def _say_what_was_grouped(told: dict[str, str], root: Path) -> None:
+    if len(wordy) == 1:
+        told = {scan: scan if patient in wordy else patient for scan, patient in told.items()}
     visits: dict[str, list[str]] = defaultdict(list)
     for scan, patient in told.items():
         visits[patient].append(scan)
-    example = next(((patient, scans) for patient, scans in visits.items() if len(scans) > 1), None)
-    if example is not None:
-        log.warning(
-            "%s: %d scans are of %d patients, as their names say: %s are of %s. Where that is wrong, %s.",
-            root,
-            len(told),
-            len(visits),
-            _some(example[1]),
-            example[0],
-            REMEDY,
-        )
+    patient, together = next(((patient, both) for patient, both in visits.items() if len(both) > 1), ("", []))
+    if together:
+        message = "%s: %d scans are of %d patients, as their names say: %s are of %s. Where that is wrong, %s."
+        log.warning(message, root, len(told), len(visits), _some(together), patient, REMEDY)
+    return told
 
 
 def _listed(cases: list[Case], file: Path) -> list[Case]:
     patients = read_json(file, dict, f"patients.json is {PATIENTS_JSON}.")
     missing = [case.case for case in cases if case.case not in patients and case.scan not in patients]
     if missing:
-        raise DataError.about(
-            file,
-            f"no patient for {missing[0]} ({len(missing)} missing)",
-            f"one for every case: {PATIENTS_JSON}",
-            "Add them.",
-        )
+        found = f"no patient for {missing[0]} ({len(missing)} missing)"
+        raise DataError.about(file, found, f"one for every case: {PATIENTS_JSON}", "Add them.")
     return [replace(case, patient=str(patients.get(case.case, patients.get(case.scan)))) for case in cases]
 
 
 def _found_in(name: str, pattern: re.Pattern[str], root: Path) -> str:
     match = pattern.search(name)
     if not match or not match[1]:
-        raise DataError.about(
-            root,
-            f"no patient in the name {name!r} by {pattern.pattern!r}",
-            "a match in every name",
-            "Correct `--patient-regex`, or write patients.json instead.",
-        )
+        remedy = "Correct `--patient-regex`, or write patients.json instead."
+        found = f"no patient in the name {name!r} by {pattern.pattern!r}"
+        raise DataError.about(root, found, "a match in every name", remedy)
     return match[1]
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from medaug.data.atomic import write_error, write_json
-from medaug.data.case_folders import BRATS_SEQUENCES
+from medaug.data.case_folders import BRATS_SEQUENCES, LGG_CHANNELS
 from medaug.data.files import write_channels, write_scan
-from medaug.data.layouts import LGG_CHANNELS
 from medaug.errors import ConfigError, RunError
 from medaug.volumes import Percentiles
 
