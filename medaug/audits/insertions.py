@@ -22,7 +22,7 @@ from medaug.audits.measures.lost_and_gained import Segmented
 from medaug.audits.measures.probe import MIN_PATIENTS, lesion_probe
 from medaug.audits.measures.seams import ZConsistency, z_consistency, z_ratio
 from medaug.audits.segmenter import frozen_segmenter
-from medaug.data.prepared import View, views_of
+from medaug.data.prepared import View
 from medaug.evaluation.samples import ViewFolder
 from medaug.evaluation.segmentation import predict
 from medaug.lesions.geometry import equivalent_diameter_mm, largest_component
@@ -154,8 +154,8 @@ class InsertionRun(AuditedRun):
         None without volumes with tumors of several slices.
         """
         settings = self.config.audit
-        volumes = [case for case in Prepared(self.run.datalist).of(self.held_out) if len(case.shape) == 3]
-        views = [view for view in views_of(volumes, 3) if view.tumor_voxels][: settings.volumes]
+        whole = Prepared(self.run.datalist).whole_views(self.held_out)
+        views = [view for view in whole if len(view.shape) == 3 and view.tumor_voxels][: settings.volumes]
         insert = RandInsertTumor(self.weights, prob=1.0, tumor_labels=1)
         insert.set_random_state(seed=settings.seed)
         real, inserted = [], []

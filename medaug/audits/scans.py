@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from medaug.audits.measures.similarity import GREY_LEVELS, HOUNSFIELD, Scale
-from medaug.data.prepared import View, views_of
-from medaug.data.records import PreparedCase, prepared_cases
+from medaug.data.prepared import View
+from medaug.data.records import PreparedCase
 from medaug.errors import DataError
 from medaug.evaluation.intervals import mean_interval
 from medaug.runs.folder import RunDir
+from medaug.runs.prepared import Prepared
 from medaug.training.domains import registered_pairs
 from medaug.transforms import TranslateDomain
 from medaug.volumes import Window
@@ -129,7 +130,7 @@ class RegisteredCase(NamedTuple):
 
 def registered(run: RunDir, patients: Sequence[str]) -> Registered:
     """The registered cases of these patients, whole: volumes are not cut into slices."""
-    a, b = (whole_views(run, side, patients) for side in ("a", "b"))
+    a, b = (Prepared(datalist).whole_views(patients) for datalist in (run.datalist, run.datalist_b))
     found = Registered({}, {})
     for patient in patients:
         try:
@@ -137,13 +138,6 @@ def registered(run: RunDir, patients: Sequence[str]) -> Registered:
         except DataError as error:
             found.left_out[patient] = str(error)
     return found
-
-
-def whole_views(run: RunDir, side: str, patients: Iterable[str]) -> list[View]:
-    """Every case of these patients on one side ("a" or "b") as one view."""
-    datalist, folder = (run.datalist, run.prepared) if side == "a" else (run.datalist_b, run.prepared_b)
-    cases = [case for case in prepared_cases(datalist) if case.patient in set(patients)]
-    return [view for case in cases for view in views_of([case], len(case.shape))]
 
 
 def scale_of(run: RunDir, window: Any) -> Scale:
@@ -156,7 +150,7 @@ def scale_of(run: RunDir, window: Any) -> Scale:
         return WINDOW_UNITS
     if window.unit == "HU":
         return HOUNSFIELD
-    types = {case.source_dtype for case in prepared_cases(run.datalist_b)}
+    types = {case.source_dtype for case in Prepared(run.datalist_b).cases}
     eight_bit = types == {"uint8"} and (window.low, window.high) == (GREY_LEVELS.low, GREY_LEVELS.high)
     return GREY_LEVELS if eight_bit else Scale(window.unit, window.low, window.high)
 

@@ -20,10 +20,9 @@ from medaug.data.tables import csv_text, read_csv
 from medaug.errors import RunError
 from medaug.evaluation.statistics import Comparison, lacking
 from medaug.experiment.cells import is_kept, read_cell
-from medaug.experiment.downstream import scoring_of
 from medaug.experiment.held_out import held_out_patients
 from medaug.experiment.records import Cell, MetricFacts, Scores, Summary
-from medaug.experiment.summary import rounded_scores, summarized
+from medaug.experiment.summary import rounded_scores, scoring_of, summarized
 from medaug.report.terminal import Table, table_text
 from medaug.report.verdicts import interval_text
 from medaug.runs.folder import RunDir

@@ -7,8 +7,8 @@ patch by patch where `evaluation.patch_size` is given.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,8 +22,8 @@ from medaug.data.records import PreparedCase
 from medaug.errors import DataError
 from medaug.evaluation.classification import ClassificationConfig, tumor_probability
 from medaug.evaluation.detection import Outlined, count_detections
-from medaug.evaluation.metrics import METRICS, Metric, score_patient
-from medaug.evaluation.pooled import POOLED_METRICS, Scored, check_kinds, pseudo_values, within_patient
+from medaug.evaluation.metrics import METRICS, score_patient
+from medaug.evaluation.pooled import Scored, check_kinds, within_patient
 from medaug.evaluation.samples import (
     ClassificationSamples,
     Online,
@@ -34,16 +34,14 @@ from medaug.evaluation.samples import (
 )
 from medaug.evaluation.segmentation import SegmentationConfig, predict
 from medaug.evaluation.updates import NetworkConfig, train_network
-from medaug.experiment.arms import Arm, arms_of
+from medaug.experiment.arms import Arm
 from medaug.experiment.edits import OnlineInsertion, OnlineRemoval
 from medaug.experiment.records import Cell, PatientScores, SliceScores
-from medaug.experiment.summary import score_table
+from medaug.experiment.summary import CLASS_SEPARATOR, Scoring, scoring_of
 from medaug.progress import track
 from medaug.volumes import length_unit
 
 LOSS_EVERY = 10
-CLASS_SEPARATOR = ": "
-"""Between a metric and the class that it is of, where there are several."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +70,20 @@ class Downstream(ABC):
     accepted: ViewFolder | None = None
     online: Mapping[str, OnlineInsertion | OnlineRemoval] = field(default_factory=dict)
 
-    name: ClassVar[str]
     learns_from: ClassVar[tuple[str, ...]]
 
-    @property
-    @abstractmethod
-    def metrics(self) -> Mapping[str, Metric]:
-        """The scores of a patient, the main one first."""
+    @cached_property
+    def scoring(self) -> Scoring:
+        """The metrics of a patient, and how they are summed up."""
+        return scoring_of(self.config)
+
+    @cached_property
+    def by_patient(self) -> dict[str, list[PreparedCase]]:
+        """The cases to score, by patient."""
+        found: dict[str, list[PreparedCase]] = {patient: [] for patient in sorted({e.patient for e in self.entries})}
+        for entry in self.entries:
+            found[entry.patient].append(entry)
+        return found
 
     def cell(
         self, name: str, arm: Arm, seed: int, also: Callable[[torch.nn.Module, PatientScores], None] | None = None
@@ -98,9 +103,9 @@ class Downstream(ABC):
         unit = length_unit(*self.entries)
         return Cell(arm=name, seed=seed, losses=losses, length_unit=unit, without_room=counted, **vars(found))
 
-    @property
+    @staticmethod
     @abstractmethod
-    def network_config(self) -> NetworkConfig:
+    def network_config(config: PipelineConfig) -> NetworkConfig:
         """The network that the settings ask for.
 
         Raises:
@@ -112,11 +117,6 @@ class Downstream(ABC):
         """One size for the samples of every arm; None: as the views are, which all have one."""
         sources = (self.real, self.synthetic, self.target_labelled)
         return sample_size(sources, self.config.evaluation.patch_size)
-
-    @property
-    def arms(self) -> dict[str, Arm]:
-        """All arms that there are, the user's own among them."""
-        return arms_of(self.config.evaluation)
 
     def synthetic_of(self, arm: Arm) -> ViewFolder | Online | None:
         """What the synthetic samples of an arm come from; None for one without.
@@ -141,7 +141,7 @@ class Downstream(ABC):
         """One trained network, and its loss now and then, (update, loss)."""
         settings = self.config.evaluation
         losses: list[tuple[int, float]] = []
-        with track(f"{self.name} {name}, seed {seed}", settings.updates) as tracker:
+        with track(f"{settings.task} {name}, seed {seed}", settings.updates) as tracker:
 
             def on_update(update: int, loss: float) -> None:
                 tracker.advance(f"loss {loss:.3f}")
@@ -157,25 +157,18 @@ class Downstream(ABC):
                 augmentation=arm.augmentation(self.config.data.spatial_dims, self.target or self.real),
             )
             network = train_network(
-                samples, self.network_config, seed=seed, workers=settings.workers, on_update=on_update
+                samples, self.network_config(self.config), seed=seed, workers=settings.workers, on_update=on_update
             )
         return network, losses
 
     def results(self, network: torch.nn.Module) -> PatientScores:
         """What a network scores on every patient."""
-        patients = sorted({entry.patient for entry in self.entries})
         found = []
-        with track("score patients", len(patients)) as tracker:
-            for patient in patients:
-                entries = [entry for entry in self.entries if entry.patient == patient]
-                found.append(self.scored(network, patient, entries))
+        with track("score patients", len(self.by_patient)) as tracker:
+            for patient in self.by_patient:
+                found.append(self.scored(network, patient))
                 tracker.advance()
         return PatientScores.joined(found)
-
-    @property
-    def size_limits_mm(self) -> tuple[float, ...]:
-        """What parts the lesions into size classes, where a cell counts any."""
-        return self.config.evaluation.size_limits_mm
 
     @classmethod
     @abstractmethod
@@ -195,39 +188,22 @@ class Downstream(ABC):
         """
 
     @abstractmethod
-    def scored(self, network: torch.nn.Module, patient: str, entries: list[PreparedCase]) -> PatientScores:
+    def scored(self, network: torch.nn.Module, patient: str) -> PatientScores:
         """One patient's scores, from the patient's cases."""
-
-    @abstractmethod
-    def table(self, cells: Sequence[PatientScores], patients: Sequence[str], metric: str) -> np.ndarray:
-        """Scores (P, S), one column a cell, whose mean is the arm's figure."""
 
 
 class Segmentation(Downstream):
     """Outline the tumor, or the classes that the data has."""
 
-    name = "segmentation"
     learns_from = ("inserted", "translated")
-
-    @cached_property
-    def metrics(self) -> Mapping[str, Metric]:
-        """The metrics of one class, or the means over several and each class's own."""
-        classes = self.config.data.class_names
-        if len(classes) == 1:
-            return METRICS
-        return dict(METRICS) | {
-            f"{name}{CLASS_SEPARATOR}{kind}": replace(metric, title=f"{metric.title}, {kind}")
-            for kind in classes
-            for name, metric in METRICS.items()
-        }
 
     @classmethod
     def check(cls, real: ViewFolder, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
         """Any patients will do: one without a tumor is scored too."""
 
-    @property
-    def network_config(self) -> SegmentationConfig:
-        s, data = self.config.evaluation, self.config.data
+    @staticmethod
+    def network_config(config: PipelineConfig) -> SegmentationConfig:
+        s, data = config.evaluation, config.data
         return SegmentationConfig(
             spatial_dims=data.spatial_dims,
             classes=len(data.class_names),
@@ -245,8 +221,9 @@ class Segmentation(Downstream):
         assert real is not None  # arms of the target are refused where it has no labels
         return SegmentationSamples(real, self.synthetic_of(arm), patch_size=self.sample_size, **shared)
 
-    def scored(self, network: torch.nn.Module, patient: str, entries: list[PreparedCase]) -> PatientScores:
+    def scored(self, network: torch.nn.Module, patient: str) -> PatientScores:
         """Scores the outlines, and counts the lesions that were found and what was found beside them."""
+        entries = self.by_patient[patient]
         pairs = [self.segmented(network, entry) for entry in entries]
         classes = self.config.data.class_names
         outlined = [
@@ -269,9 +246,6 @@ class Segmentation(Downstream):
         counted = count_detections(outlined, len(classes))
         return PatientScores(scores={patient: scores}, detection={patient: counted})
 
-    def table(self, cells: Sequence[PatientScores], patients: Sequence[str], metric: str) -> np.ndarray:
-        return score_table(cells, patients, metric)
-
     def segmented(self, network: torch.nn.Module, entry: PreparedCase) -> tuple[np.ndarray, np.ndarray]:
         """(prediction, truth) of one case, class numbers at the shape it is stored in."""
         view = View(entry, None, 0)
@@ -282,7 +256,8 @@ class Segmentation(Downstream):
 
         An image smaller than the samples is filled up as they were, and cut back.
         """
-        image, config = torch.from_numpy(filled_up(normalized, self.sample_size)), self.network_config
+        image = torch.from_numpy(filled_up(normalized, self.sample_size))
+        config = self.network_config(self.config)
         own = tuple(slice(size) for size in normalized.shape)
         if image.ndim == config.spatial_dims:
             return predict(network, image[None], config)[0].numpy()[own]
@@ -293,12 +268,12 @@ class Segmentation(Downstream):
 class Classification(Downstream):
     """Tell whether there is a tumor, in a slice (2-D), a volume (3-D), or a patch of either."""
 
-    name = "classification"
     learns_from = ("inserted", "removed")
 
-    @property
-    def metrics(self) -> Mapping[str, Metric]:
-        return POOLED_METRICS
+    @cached_property
+    def scored_views(self) -> dict[str, list[View]]:
+        """The views to score, by patient: made once, for all cells."""
+        return {patient: views_of(cases, self.config.data.spatial_dims) for patient, cases in self.by_patient.items()}
 
     @classmethod
     def check(cls, real: ViewFolder, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
@@ -307,11 +282,11 @@ class Classification(Downstream):
         if patch_size is None:
             check_kinds([np.array([view.tumor_voxels > 0 for view in views]) for views in held_out.values()])
 
-    @property
-    def network_config(self) -> ClassificationConfig:
-        s = self.config.evaluation
+    @staticmethod
+    def network_config(config: PipelineConfig) -> ClassificationConfig:
+        s = config.evaluation
         return ClassificationConfig(
-            spatial_dims=self.config.data.spatial_dims,
+            spatial_dims=config.data.spatial_dims,
             width=s.classifier_width,
             updates=s.updates,
             batch_size=s.batch_size,
@@ -324,36 +299,23 @@ class Classification(Downstream):
         assert synthetic is None or isinstance(synthetic, ViewFolder)  # nothing is made online for it
         return ClassificationSamples(self.real, synthetic, self.counterparts, patch_size=patch_size, **shared)
 
-    def scored(self, network: torch.nn.Module, patient: str, entries: list[PreparedCase]) -> PatientScores:
+    def scored(self, network: torch.nn.Module, patient: str) -> PatientScores:
         """The metrics of a patient alone are None where all slices are of one kind; all probabilities are kept."""
         probabilities, tumor = [], []
-        for view in views_of(entries, self.config.data.spatial_dims):
+        config = self.network_config(self.config)
+        for view in self.scored_views[patient]:
             patches = list(patches_of(view.read(self.folder), self.config.evaluation.patch_size))
             if patches:
                 images = np.stack([filled_up(image, self.sample_size) for image, _ in patches])[:, None]
-                probabilities.append(tumor_probability(network, torch.from_numpy(images), self.network_config))
+                probabilities.append(tumor_probability(network, torch.from_numpy(images), config))
                 tumor += [bool(label.any()) for _, label in patches]
         found = Scored(torch.cat(probabilities).double().numpy(), np.array(tumor))
         slices = SliceScores([round(float(x), 6) for x in found.scores], found.tumor.tolist())
         return PatientScores(scores={patient: within_patient(found)}, slices={patient: slices})
 
-    def table(self, cells: Sequence[PatientScores], patients: Sequence[str], metric: str) -> np.ndarray:
-        columns = []
-        for cell in cells:
-            slices = [cell.slices[patient] for patient in patients]
-            scored = [Scored(np.array(s.probability), np.array(s.tumor)) for s in slices]
-            columns.append(pseudo_values(scored, POOLED_METRICS[metric].score))
-        return np.stack(columns, axis=1)
 
-
-DOWNSTREAM: dict[str, type[Downstream]] = {kind.name: kind for kind in (Segmentation, Classification)}
+DOWNSTREAM: dict[str, type[Downstream]] = {"segmentation": Segmentation, "classification": Classification}
 """`evaluation.task` → kind."""
-
-
-def scoring_of(config: PipelineConfig) -> Downstream:
-    """The configured kind with nothing to train on: it knows the metrics and the arms."""
-    nobody = ViewFolder([], Path())
-    return DOWNSTREAM[config.evaluation.task](config, nobody, None, nobody, [], Path())
 
 
 def check_network(config: PipelineConfig) -> None:
@@ -363,4 +325,4 @@ def check_network(config: PipelineConfig) -> None:
         ConfigError: saying which of its settings does not fit.
     """
     if config.evaluation.task in DOWNSTREAM:
-        _ = scoring_of(config).network_config
+        DOWNSTREAM[config.evaluation.task].network_config(config)

@@ -50,7 +50,7 @@ def keep_failures(path: Path, task: Downstream, network: torch.nn.Module, found:
     """
     if not isinstance(task, Segmentation):
         return
-    metric, rule = next(iter(task.metrics.items()))
+    metric, rule = next(iter(task.scoring.metrics.items()))
     scores = {patient: values[metric] or 0.0 for patient, values in found.scores.items()}
     sign = 1 if rule.higher_is_better else -1
     worst = sorted(scores, key=lambda patient: (sign * scores[patient], patient))[:WORST]

@@ -8,19 +8,21 @@ intervals, without a verdict. Where the cells counted lesions, they are summed u
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from medaug.audits.measures.similarity import IMAGE_METRICS
+from medaug.audits.measures.similarity import IMAGE_METRICS, ImageMetric
+from medaug.config import PipelineConfig
 from medaug.data.atomic import write_json, write_text
 from medaug.data.tables import csv_text
 from medaug.evaluation.detection import LEAST_PATIENTS, Rate, rate_interval, rates, ratio_scores
 from medaug.evaluation.intervals import Interval, mean_interval
+from medaug.evaluation.metrics import METRICS, Metric
+from medaug.evaluation.pooled import POOLED_METRICS, Scored, pseudo_values
 from medaug.evaluation.statistics import Comparison, compare, holm, without_verdict
-from medaug.experiment.arms import ARMS, REFERENCE, Arm, ArmPair, gan_arms, is_ceiling, pairs_of, plain_arms
+from medaug.experiment.arms import ARMS, REFERENCE, Arm, ArmPair, arms_of, gan_arms, is_ceiling, pairs_of, plain_arms
 from medaug.experiment.records import (
     Cell,
     Detection,
@@ -41,26 +43,56 @@ Tables = Mapping[str, Mapping[str, np.ndarray]]
 """Arm → metric → (patients, seeds)."""
 
 
-class Scoring(Protocol):
-    """What is known of the scores: a name, the metrics (the main one first), and their tables.
+CLASS_SEPARATOR = ": "
+"""Between a metric and the class that it is of, where there are several."""
 
-    `arms` are those that there are, and `size_limits_mm` parts the lesions that cells counted into size classes.
+
+@dataclass(frozen=True)
+class Scoring:
+    """What the cells of an evaluation are scored by.
+
+    Attributes:
+        name: `evaluation.task`.
+        metrics: the scores of a patient, the main one first.
+        arms: all that there are.
+        size_limits_mm: what parts the lesions into size classes, where cells count any.
     """
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def metrics(self) -> Mapping[str, Any]: ...
-
-    @property
-    def arms(self) -> Mapping[str, Arm]: ...
-
-    @property
-    def size_limits_mm(self) -> tuple[float, ...]: ...
+    name: str
+    metrics: Mapping[str, Metric | ImageMetric]
+    arms: Mapping[str, Arm]
+    size_limits_mm: tuple[float, ...] = ()
 
     def table(self, cells: Sequence[PatientScores], patients: Sequence[str], metric: str) -> np.ndarray:
-        """(patients, cells)."""
+        """Scores (patients, cells), whose mean is the arm's figure."""
+        if self.name != "classification":
+            return np.array([[cell.scores[patient][metric] for cell in cells] for patient in patients])
+        columns = []
+        for cell in cells:
+            slices = [cell.slices[patient] for patient in patients]
+            scored = [Scored(np.array(s.probability), np.array(s.tumor)) for s in slices]
+            columns.append(pseudo_values(scored, POOLED_METRICS[metric].score))
+        return np.stack(columns, axis=1)
+
+
+IMAGE_SCORING = Scoring("translation", IMAGE_METRICS, ARMS)
+"""Image metrics of a translation, a column a seed (there is one)."""
+
+
+def scoring_of(config: PipelineConfig) -> Scoring:
+    """The scoring of the configured networks.
+
+    A segmentation has the metrics of its one class, or the means over several and each class's own.
+    """
+    settings, classes = config.evaluation, config.data.class_names
+    metrics = POOLED_METRICS if settings.task == "classification" else METRICS
+    if settings.task == "segmentation" and len(classes) > 1:
+        metrics = METRICS | {
+            f"{name}{CLASS_SEPARATOR}{kind}": replace(metric, title=f"{metric.title}, {kind}")
+            for kind in classes
+            for name, metric in METRICS.items()
+        }
+    return Scoring(settings.task, metrics, arms_of(settings), settings.size_limits_mm)
 
 
 def write_summary(run: RunDir, cells: Cells, patients: Sequence[str], scoring: Scoring) -> None:
@@ -69,10 +101,10 @@ def write_summary(run: RunDir, cells: Cells, patients: Sequence[str], scoring: S
     write_json(run.evaluation / "summary.json", summarized(cells, patients, scoring).to_json())
 
 
-def write_domain_summary(run: RunDir, cells: Cells, scorings: Mapping[str, Scoring]) -> None:
-    """`summary.json` and a table of scores for each test set, from its cells."""
+def write_domain_summary(run: RunDir, cells: Cells, names: Iterable[str], scoring: Scoring) -> None:
+    """`summary.json` and a table of scores for each of these test sets, from its cells."""
     tests = {}
-    for name, scoring in scorings.items():
+    for name in names:
         of_test = {arm: [cell.on_test(name) for cell in members] for arm, members in cells.items()}
         patients = sorted(next(iter(of_test.values()))[0].scores)
         write_text(run.evaluation / f"scores-{name}.csv", scores_csv(of_test, patients, scoring))
@@ -88,7 +120,7 @@ def write_domain_summary(run: RunDir, cells: Cells, scorings: Mapping[str, Scori
 
 def write_translation_summary(run: RunDir, cells: Cells, facts: TranslationFacts) -> None:
     """Scores by arm with intervals, and for every metric the method against the better of the trivial translations."""
-    scoring, patients = ImageScoring(), list(next(iter(cells.values()))[0].scores)
+    scoring, patients = IMAGE_SCORING, list(next(iter(cells.values()))[0].scores)
     method, *trivial = cells
     tables = _tables(cells, patients, scoring)
     pairs = []
@@ -176,23 +208,6 @@ def rounded_scores(cell: Cell, patient: str, scoring: Scoring) -> list[float | s
     """The scores of a row of a table; blank where a metric is not defined for a patient alone."""
     scores = [cell.scores[patient][metric] for metric in scoring.metrics]
     return ["" if score is None else round(score, 5) for score in scores]
-
-
-def score_table(cells: Sequence[PatientScores], patients: Sequence[str], metric: str) -> np.ndarray:
-    """(patients, cells) of a metric that every patient has alone."""
-    return np.array([[cell.scores[patient][metric] for cell in cells] for patient in patients])
-
-
-class ImageScoring:
-    """Image metrics of a translation, a column a seed (there is one)."""
-
-    name = "translation"
-    metrics = IMAGE_METRICS
-    arms = ARMS
-    size_limits_mm = ()
-
-    def table(self, cells: Sequence[PatientScores], patients: Sequence[str], metric: str) -> np.ndarray:
-        return score_table(cells, patients, metric)
 
 
 def detected(cells: Cells, patients: Sequence[str], size_limits_mm: Sequence[float], unit: str = "mm") -> Detection:

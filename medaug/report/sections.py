@@ -14,8 +14,8 @@ from medaug.data.atomic import read_json
 from medaug.data.opening import read_png
 from medaug.evaluation.detection import LEAST_IOU, LEAST_VOXELS
 from medaug.evaluation.statistics import Comparison
-from medaug.experiment.downstream import CLASS_SEPARATOR
 from medaug.experiment.records import Cell, Detection, Summary
+from medaug.experiment.summary import CLASS_SEPARATOR
 from medaug.figures.charts import Encode, difference_forest, learning_curves, score_by_patient, to_png
 from medaug.report.page import MISSING, Figure, Section, Table
 from medaug.report.verdicts import interval_text

@@ -50,3 +50,7 @@ class Prepared:
         """
         cases = self.of(patients, labelled=labelled)
         return views_of(without_labels(cases) if blind else cases, spatial_dims)
+
+    def whole_views(self, patients: Collection[str]) -> list[View]:
+        """Every case of these patients as one view: volumes are not cut into slices."""
+        return [view for case in self.of(patients) for view in views_of([case], len(case.shape))]

@@ -14,9 +14,8 @@ from dataclasses import replace
 from medaug.config import PipelineConfig
 from medaug.data.atomic import write_json
 from medaug.experiment.cells import cell_path, cells_of, read_cell
-from medaug.experiment.downstream import scoring_of
 from medaug.experiment.records import Cell, Evaluation
-from medaug.experiment.summary import write_domain_summary, write_summary, write_translation_summary
+from medaug.experiment.summary import scoring_of, write_domain_summary, write_summary, write_translation_summary
 from medaug.runs.folder import RunDir
 from medaug.stages.report import report_folds
 from medaug.stages.tasks import task_of
@@ -41,7 +40,7 @@ def pool(config: PipelineConfig, run: RunDir, folds: Sequence[RunDir]) -> bool:
             patients = sorted(patient for summary in summaries for patient in summary.patients)
             write_summary(run, pooled, patients, scoring_of(config))
         else:
-            write_domain_summary(run, pooled, dict.fromkeys(tests[0], scoring_of(config)))
+            write_domain_summary(run, pooled, tests[0], scoring_of(config))
     task_of(config).pool_audits(run, folds)
     report_folds(config, run, folds)
     return True

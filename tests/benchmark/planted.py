@@ -14,23 +14,14 @@ from medaug.config import PipelineConfig
 from medaug.evaluation.metrics import METRICS
 from medaug.experiment.arms import ARMS
 from medaug.experiment.records import Cell
-from medaug.experiment.summary import score_table, summarized
+from medaug.experiment.summary import Scoring, summarized
 from medaug.runs.folder import RunDir, open_run
 
 PATIENTS = [f"p{number:02d}" for number in range(12)]
 GAINS = {"standard": 0.0, "copy-paste": 0.05, "gan": -0.03, "standard+gan": 0.2}
 
 
-class DiceOnly:
-    """What is scored."""
-
-    name = "segmentation"
-    metrics = {"dice": METRICS["dice"]}
-    arms = ARMS
-    size_limits_mm = ()
-
-    def table(self, cells: Sequence[Cell], patients: Sequence[str], metric: str) -> np.ndarray:
-        return score_table(cells, patients, metric)
+DICE = Scoring("segmentation", {"dice": METRICS["dice"]}, ARMS)
 
 
 def planted_benchmark(
@@ -65,7 +56,7 @@ def planted_benchmark(
                              for name, score in scores.items()]  # fmt: skip
         for ratio in ratios:
             cells = {arm: [kept[arm, seed, ratio if ARMS[arm].synthetic else None] for seed in seeds] for arm in gains}
-            groups.append(summarized(cells, PATIENTS, DiceOnly()).to_json() | {"labelled": count, "ratio": ratio})
+            groups.append(summarized(cells, PATIENTS, DICE).to_json() | {"labelled": count, "ratio": ratio})
     write(root / "results" / "summary.json",
           {"task": "segmentation", "metrics": groups[0]["metrics"], "groups": groups})  # fmt: skip
     with (root / "results" / "cells.csv").open("w", newline="") as stream:

@@ -17,7 +17,7 @@ from medaug.evaluation.metrics import METRICS
 from medaug.experiment.arms import ARMS
 from medaug.experiment.downstream import Segmentation
 from medaug.experiment.records import Cell
-from medaug.experiment.summary import score_table, summarized
+from medaug.experiment.summary import Scoring, summarized
 from medaug.report.sections import downstream_section
 from medaug.stages.evaluate import evaluate
 from medaug.stages.pipeline import run_pipeline
@@ -26,14 +26,7 @@ PATIENTS = ("p0", "p1", "p2", "p3")
 SMALL, MIDDLE, LARGE = 5.0, 12.0, 40.0
 
 
-class DiceOnly:
-    name = "segmentation"
-    metrics = {"dice": METRICS["dice"]}
-    arms = ARMS
-    size_limits_mm = (10.0, 20.0)
-
-    def table(self, cells, patients, metric):
-        return score_table(cells, patients, metric)
+DICE = Scoring("segmentation", {"dice": METRICS["dice"]}, ARMS, (10.0, 20.0))
 
 
 def counts(lesions, false_positives=0, tumor_free=(0, 0, 0, 0, 0)):
@@ -74,7 +67,7 @@ def cells():
 
 
 def test_sensitivity_is_a_ratio_of_sums_by_size_class_with_intervals_and_differences(cells):
-    found = summarized(cells, PATIENTS, DiceOnly()).to_json()["detection"]
+    found = summarized(cells, PATIENTS, DICE).to_json()["detection"]
     facts = {name: (rate["count"], rate["patients"]) for name, rate in found["rates"].items()}
     assert facts == {
         "sensitivity": (5, 3), "sensitivity: under 10 mm": (1, 1), "sensitivity: 10 to 20 mm": (2, 2),
@@ -95,21 +88,19 @@ def test_sensitivity_is_a_ratio_of_sums_by_size_class_with_intervals_and_differe
 
 
 def test_what_one_patient_alone_has_gets_no_interval(cells):
-    found = summarized(cells, PATIENTS, DiceOnly()).to_json()["detection"]
+    found = summarized(cells, PATIENTS, DICE).to_json()["detection"]
     for rate in ("sensitivity: under 10 mm", "tumor_free_false_positives"):
         assert found["arms"]["standard"][rate] is None and found["rates"][rate]["count"] == 1
 
 
 def test_the_rest_of_the_summary_is_what_it_is_without_counts(cells):
     bare = {arm: [replace(cell, detection={}) for cell in members] for arm, members in cells.items()}
-    with_counts = summarized(cells, PATIENTS, DiceOnly())
-    assert summarized(bare, PATIENTS, DiceOnly()) == replace(with_counts, detection=None)
+    with_counts = summarized(cells, PATIENTS, DICE)
+    assert summarized(bare, PATIENTS, DICE) == replace(with_counts, detection=None)
 
 
 def test_other_size_classes_need_no_new_cells(cells):
-    task = DiceOnly()
-    task.size_limits_mm = (30.0,)
-    found = summarized(cells, PATIENTS, task).to_json()["detection"]
+    found = summarized(cells, PATIENTS, replace(DICE, size_limits_mm=(30.0,))).to_json()["detection"]
     assert found["arms"]["standard"]["sensitivity: under 30 mm"]["mean"] == pytest.approx(1 / 3)
     assert found["arms"]["standard"]["sensitivity: 30 mm and more"]["mean"] == 1
 
@@ -121,12 +112,12 @@ def test_folds_are_pooled_lesion_by_lesion(cells):
         for part in (PATIENTS[:2], PATIENTS[2:])
     ]  # fmt: skip
     pooled = {arm: [Cell.of_folds(parts) for parts in zip(*(f[arm] for f in folds), strict=True)] for arm in cells}
-    assert summarized(pooled, PATIENTS, DiceOnly()) == summarized(cells, PATIENTS, DiceOnly())
+    assert summarized(pooled, PATIENTS, DICE) == summarized(cells, PATIENTS, DICE)
 
 
 def test_the_page_shows_what_was_found_by_size_and_where_there_is_none(cells):
     section = downstream_section(
-        summarized(cells, PATIENTS, DiceOnly()), [cell for members in cells.values() for cell in members], ""
+        summarized(cells, PATIENTS, DICE), [cell for members in cells.values() for cell in members], ""
     )
     found, false_positives = section.tables[-2:]
     assert (found.title, false_positives.title) == ("Lesions found", "False positives")
@@ -140,7 +131,7 @@ def test_the_page_shows_what_was_found_by_size_and_where_there_is_none(cells):
 def test_a_page_says_that_there_are_no_tumor_free_scans():
     members = [counts([(LARGE, True)], 0, (0, 0, 2, 0, 0)) | {"dimensions": 2} for _ in PATIENTS]
     made = cells_of({"standard": members})
-    section = downstream_section(summarized(made, PATIENTS, DiceOnly()), made["standard"], "")
+    section = downstream_section(summarized(made, PATIENTS, DICE), made["standard"], "")
     found, false_positives = section.tables[-2:]
     assert "These data have no tumor-free scans." in false_positives.note
     assert "connected in each slice" in found.note and false_positives.rows[0][2] == "–"

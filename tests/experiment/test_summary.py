@@ -11,20 +11,13 @@ from medaug.evaluation.detection import rates
 from medaug.evaluation.metrics import METRICS
 from medaug.experiment.arms import ARMS
 from medaug.experiment.records import Cell, Summary
-from medaug.experiment.summary import score_table, scores_csv, summarized
+from medaug.experiment.summary import Scoring, scores_csv, summarized
 from medaug.report.verdicts import rival_notes, verdict_of
 
 PATIENTS = [f"p{number}" for number in range(12)]
 
 
-class DiceOnly:
-    name = "segmentation"
-    metrics = {"dice": METRICS["dice"]}
-    arms = ARMS
-    size_limits_mm = ()
-
-    def table(self, cells, patients, metric):
-        return score_table(cells, patients, metric)
+DICE = Scoring("segmentation", {"dice": METRICS["dice"]}, ARMS)
 
 
 def cells_of(gains, seeds=(0, 1)):
@@ -46,7 +39,7 @@ def cells_of(gains, seeds=(0, 1)):
 
 def test_a_ceiling_is_none_of_the_arms_that_the_correction_is_over():
     gains = {"standard": 0.0, "strong-intensity": 0.05, "standard+gan": 0.2, "target-labels": 0.3}
-    compared = {c.arm: c for c in summarized(cells_of(gains), PATIENTS, DiceOnly()).comparisons}
+    compared = {c.arm: c for c in summarized(cells_of(gains), PATIENTS, DICE).comparisons}
     assert list(compared) == ["strong-intensity", "standard+gan", "target-labels"]
     ceiling, best = compared["target-labels"], compared["standard+gan"]
     assert (ceiling.verdict, ceiling.p_adjusted) == ("not judged", None)
@@ -55,15 +48,15 @@ def test_a_ceiling_is_none_of_the_arms_that_the_correction_is_over():
 
 def test_gan_arms_meet_the_best_arm_without_one_and_no_ceiling():
     gains = {"standard": 0.0, "histogram-match": 0.1, "standard+gan": 0.05, "target-labels": 0.3}
-    (rival,) = summarized(cells_of(gains), PATIENTS, DiceOnly()).best_rivals
+    (rival,) = summarized(cells_of(gains), PATIENTS, DICE).best_rivals
     assert (rival.arm, rival.reference, rival.verdict) == ("standard+gan", "histogram-match", "hurts")
-    nothing_better = summarized(cells_of({"standard": 0.1, "standard+gan": 0.2, "none": 0.0}), PATIENTS, DiceOnly())
+    nothing_better = summarized(cells_of({"standard": 0.1, "standard+gan": 0.2, "none": 0.0}), PATIENTS, DICE)
     assert nothing_better.best_rivals == []
 
 
 def test_gan_arms_meet_every_arm_without_one():
     gains = {"standard": 0.0, "copy-paste": 0.05, "histogram-match": 0.1, "gan": 0.0, "standard+gan": 0.2}
-    rivals = summarized(cells_of(gains), PATIENTS, DiceOnly()).to_json()["rivals"]
+    rivals = summarized(cells_of(gains), PATIENTS, DICE).to_json()["rivals"]
     found = {(c["arm"], c["reference"]): (c["verdict"], c["best"]) for c in rivals}
     assert found == {
         ("gan", "copy-paste"): ("hurts", False), ("gan", "histogram-match"): ("hurts", True),
@@ -73,7 +66,7 @@ def test_gan_arms_meet_every_arm_without_one():
 
 def test_every_verdict_is_corrected_for_all_the_others_rivals_included():
     gains = {"standard": 0.0, "copy-paste": 0.01, "carvemix": 0.0, "gan": 0.0, "standard+gan": 0.012}
-    summary = summarized(cells_of(gains), PATIENTS, DiceOnly())
+    summary = summarized(cells_of(gains), PATIENTS, DICE)
     asked = [vars(c) for c in (*summary.comparisons, *summary.rivals)]
     assert len(asked) == 4 + 2 * 2 and {c["n_comparisons"] for c in asked} == {8}
     for key in ("p_value", "p_interval"):
@@ -86,20 +79,18 @@ def test_every_verdict_is_corrected_for_all_the_others_rivals_included():
 
 
 def test_only_the_main_metric_is_asked_for_verdicts_and_the_rest_is_shown_with_intervals():
-    class DiceTwice(DiceOnly):
-        metrics = {"dice": METRICS["dice"], "nsd": METRICS["nsd"]}
-
-        def table(self, cells, patients, metric):
-            return super().table(cells, patients, "dice")
-
-    dice, nsd = summarized(cells_of({"standard": 0.0, "standard+gan": 0.2}), PATIENTS, DiceTwice()).comparisons
+    scoring = replace(DICE, metrics={"dice": METRICS["dice"], "nsd": METRICS["nsd"]})
+    cells = {
+        arm: [replace(cell, scores={p: s | {"nsd": s["dice"]} for p, s in cell.scores.items()}) for cell in members]
+        for arm, members in cells_of({"standard": 0.0, "standard+gan": 0.2}).items()
+    }
+    dice, nsd = summarized(cells, PATIENTS, scoring).comparisons
     assert (dice.verdict, dice.n_comparisons, nsd.verdict) == ("helps", 1, "not judged")
     assert nsd.difference == dice.difference and "without a verdict" in nsd.sentence
 
 
 def test_lengths_of_pictures_without_a_voxel_size_are_in_pixels():
-    class Surfaces(DiceOnly):
-        metrics, size_limits_mm = {"hd95_mm": METRICS["hd95_mm"]}, (10.0,)
+    surfaces = Scoring("segmentation", {"hd95_mm": METRICS["hd95_mm"]}, ARMS, (10.0,))
 
     def in_pixels(cell):
         scores = {patient: {"hd95_mm": values["dice"]} for patient, values in cell.scores.items()}
@@ -107,16 +98,16 @@ def test_lengths_of_pictures_without_a_voxel_size_are_in_pixels():
 
     scored = cells_of({"standard": 0.0, "standard+gan": 0.2})
     cells = {arm: [in_pixels(cell) for cell in members] for arm, members in scored.items()}
-    summary = summarized(cells, PATIENTS, Surfaces())
+    summary = summarized(cells, PATIENTS, surfaces)
     assert summary.metrics["hd95_mm"].unit == "px" and " px (" in summary.comparisons[0].sentence
-    table = scores_csv(cells, PATIENTS, Surfaces()).splitlines()
+    table = scores_csv(cells, PATIENTS, surfaces).splitlines()
     assert table[0] == "arm,seed,patient,hd95_mm,length_unit" and all(row.endswith(",px") for row in table[1:])
     assert "sensitivity: under 10 px" in rates((10,), "px")
 
 
 def test_one_seed_gives_no_verdict_anywhere():
     gains = {"standard": 0.0, "copy-paste": 0.1, "standard+gan": 0.3, "target-labels": 0.4}
-    summary = summarized(cells_of(gains, seeds=(0,)), PATIENTS, DiceOnly())
+    summary = summarized(cells_of(gains, seeds=(0,)), PATIENTS, DICE)
     for c in [*summary.comparisons, *summary.rivals]:
         assert c.verdict == "too few seeds" and c.smallest_detectable is None
         assert "a verdict needs 2 seeds or more" in c.sentence
@@ -125,7 +116,7 @@ def test_one_seed_gives_no_verdict_anywhere():
 @pytest.mark.parametrize("order", list(permutations(["standard", "copy-paste", "standard+gan", "gan+copy-paste"])))
 def test_the_headline_is_about_the_arm_that_differs_by_the_gan_alone_whatever_the_order(order):
     only_pasting = {"standard": 0.0, "copy-paste": 0.2, "standard+gan": 0.0, "gan+copy-paste": 0.2}
-    found = verdict_of(summarized(cells_of({arm: only_pasting[arm] for arm in order}), PATIENTS, DiceOnly()))
+    found = verdict_of(summarized(cells_of({arm: only_pasting[arm] for arm in order}), PATIENTS, DICE))
     assert found.tone == "inconclusive" and found.headline.startswith("Inconclusive: standard+gan against standard, ")
     assert "standard+gan hurts dice against copy-paste" in found.sentence
 
@@ -133,7 +124,7 @@ def test_the_headline_is_about_the_arm_that_differs_by_the_gan_alone_whatever_th
 def test_help_is_shown_as_such_only_where_it_stands_against_the_best_rival():
     def found(**gains):
         cells = cells_of({"copy-paste": 0.0, "standard": 0.0} | {"standard+gan": 0.2} | gains)
-        return verdict_of(summarized(cells, PATIENTS, DiceOnly()))
+        return verdict_of(summarized(cells, PATIENTS, DICE))
 
     assert found().headline.startswith("standard+gan helps against standard: Dice +") and found().tone == "helps"
     as_good = found(**{"copy-paste": 0.2})
@@ -143,7 +134,7 @@ def test_help_is_shown_as_such_only_where_it_stands_against_the_best_rival():
 @pytest.mark.parametrize(("gain", "words"), [(0.2, None), (0.1, "does as well as"), (0.0, "does better than")])
 def test_a_page_says_so_when_an_arm_without_a_gan_does_as_well(gain, words):
     gains = {"standard": 0.0, "strong-intensity": 0.1, "standard+gan-offline": gain}
-    notes = rival_notes(summarized(cells_of(gains), PATIENTS, DiceOnly()), "On the target domain ")
+    notes = rival_notes(summarized(cells_of(gains), PATIENTS, DICE), "On the target domain ")
     assert len(notes) == (words is not None)
     start = f"On the target domain strong-intensity, which needs no GAN, {words} standard+gan-offline"
     assert words is None or notes[0].startswith(start)
@@ -159,12 +150,12 @@ def test_a_page_says_so_when_an_arm_without_a_gan_does_as_well(gain, words):
     ],
 )
 def test_the_headline_judges_no_other_arm(gains, headline):
-    found = verdict_of(summarized(cells_of(gains), PATIENTS, DiceOnly()))
+    found = verdict_of(summarized(cells_of(gains), PATIENTS, DICE))
     assert found.headline.startswith(headline)
 
 
 def test_a_summary_is_read_as_it_was_written_and_what_earlier_versions_did_not_write_is_filled_in():
-    summary = summarized(cells_of({"standard": 0.0, "copy-paste": 0.1, "standard+gan": 0.2}), PATIENTS, DiceOnly())
+    summary = summarized(cells_of({"standard": 0.0, "copy-paste": 0.1, "standard+gan": 0.2}), PATIENTS, DICE)
     written = summary.to_json()
     assert Summary.from_json(written) == summary
     for key in ("gan_arms", "unit"):

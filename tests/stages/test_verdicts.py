@@ -13,7 +13,7 @@ from medaug.config.files import dump_config
 from medaug.experiment.records import Cell
 from medaug.experiment.summary import summarized
 
-from ..benchmark.planted import PATIENTS, DiceOnly, write
+from ..benchmark.planted import DICE, PATIENTS, write
 
 WORDS = re.compile(r"\b(helps|hurts|inconclusive)\b", re.IGNORECASE)
 
@@ -41,7 +41,7 @@ def test_a_page_says_which_two_arms_it_judges(copy_of_run):
             scores = {patient: {"dice": gain + rng.normal(0, 0.01)} for patient in PATIENTS}
             cells.setdefault(arm, []).append(Cell(arm=arm, seed=seed, scores=scores))
             write(copy_of_run.evaluation / "cells" / f"{arm}-seed{seed}.json", cells[arm][-1].to_json())
-    write(copy_of_run.evaluation / "summary.json", summarized(cells, PATIENTS, DiceOnly()).to_json())
+    write(copy_of_run.evaluation / "summary.json", summarized(cells, PATIENTS, DICE).to_json())
     assert CliRunner().invoke(app, ["report", str(copy_of_run.root)]).exit_code == 0
     page = copy_of_run.report.read_text()
     assert '<h2 id="verdict">Inconclusive: standard+gan against standard, Dice ' in page

@@ -29,7 +29,7 @@ from medaug.experiment.cells import trained_cells
 from medaug.experiment.downstream import Segmentation
 from medaug.experiment.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.experiment.records import Cell, Json
-from medaug.experiment.summary import write_domain_summary
+from medaug.experiment.summary import scoring_of, write_domain_summary
 from medaug.models.weights import load_weights, read_facts
 from medaug.progress import track
 from medaug.runs.folder import RunDir
@@ -70,7 +70,8 @@ def evaluate(config: PipelineConfig, run: RunDir, made_of: str) -> None:
         lesions = _lesions(config, run, tasks, network) if arms[arm].target else {}
         return Cell(arm=arm, seed=seed, tests=tests, losses=losses, lesions=lesions)
 
-    write_domain_summary(run, trained_cells(run, config.evaluation, made_of, cell), tasks)
+    cells = trained_cells(run, config.evaluation, made_of, cell)
+    write_domain_summary(run, cells, TESTS, scoring_of(config))
 
 
 def _lesions(config: PipelineConfig, run: RunDir, tasks: dict[str, Segmentation], network: nn.Module) -> Json:

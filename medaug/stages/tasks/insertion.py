@@ -133,7 +133,7 @@ class Insertion(Task):
         held_out = held_out_patients(settings, run.read_split())
         downstream = self.downstream(run, synthetic_cases(run.synthetic / "datalist.json"))
         cells = trained_cells(run, settings, made_of, lambda arm, seed: downstream.cell(arm, arms[arm], seed))
-        write_summary(run, cells, held_out, downstream)
+        write_summary(run, cells, held_out, downstream.scoring)
 
     def downstream(self, run: RunDir, synthetic: list[SyntheticCase] | None) -> Downstream:
         """What the cells train and score, on this run's patients.

@@ -15,16 +15,7 @@ import numpy as np
 
 from medaug.audits.measures.hounsfield import bone_dice, tissue_errors
 from medaug.audits.measures.similarity import HOUNSFIELD, ImagePair, Scale, similarity
-from medaug.audits.scans import (
-    IntensityRegression,
-    MeanImage,
-    read_case,
-    read_target,
-    registered,
-    scale_of,
-    translated,
-    whole_views,
-)
+from medaug.audits.scans import IntensityRegression, MeanImage, read_case, read_target, registered, scale_of, translated
 from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path
 from medaug.data.prepared import View
@@ -38,6 +29,7 @@ from medaug.report.translation import pair_case, translation_grid
 from medaug.report.viewer import EncodedCase, encode, write_cases
 from medaug.report.viewing import SHOWN
 from medaug.runs.folder import RunDir
+from medaug.runs.prepared import Prepared
 from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
 from medaug.transforms import TranslateDomain
@@ -118,7 +110,7 @@ def _baselines(
     run: RunDir, split: Split, pairs: dict[str, list[tuple[View, View]]], scale: Scale
 ) -> dict[str, Translation]:
     """The trivial translations that the training patients allow."""
-    targets = whole_views(run, "b", split.train)
+    targets = Prepared(run.datalist_b).whole_views(split.train)
     mean = MeanImage(read_target(run, view, scale) for view in targets)
     found: dict[str, Translation] = {MEAN: lambda view, source: mean(source)}
     if pairs:
