@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from medaug.benchmarks.launch import run_benchmark
-from medaug.benchmarks.plan import Job, blocks_of
-from medaug.benchmarks.worker import do
+from medaug.benchmarks.plan import blocks_of
+from medaug.benchmarks.worker import prepare_block
 from medaug.data.atomic import read_json, write_json
 from medaug.data.tables import read_csv
 from medaug.errors import ConfigError, DataError
@@ -98,7 +98,7 @@ def reproduce(
 
     if before.is_benchmark:
         first = blocks_of(before.config, open_run(again.root, before.config))[0]
-        check(StageResult("prepare", do(Job(first, "prepare"), again)))
+        check(StageResult("prepare", prepare_block(first, again)))
         run_benchmark(before.config, again.root, jobs=jobs)
     else:
         run_pipeline(before.config, again.root, on_stage=check)

@@ -25,13 +25,14 @@ from medaug.data.atomic import read_json, write_json
 from medaug.data.synthetic import synthetic_cases
 from medaug.errors import ConfigError, Interrupted, MedaugError, RunError, visible
 from medaug.experiment.cells import is_kept, keep_cell
+from medaug.experiment.downstream import Downstream
 from medaug.experiment.held_out import synthetic_source
 from medaug.runs.claims import claim_key, claimed
 from medaug.runs.folder import RunDir, open_run
 from medaug.stages.prepare import prepare
 from medaug.stages.synthesize import synthesize
 from medaug.stages.tasks import task_of
-from medaug.stages.tasks.insertion import evaluated_cell
+from medaug.stages.tasks.insertion import downstream_of, evaluated_cell
 from medaug.stages.train import train
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,23 @@ def failures(root: RunDir) -> list[Path]:
     return sorted((root.root / "failed").glob("[!.]*.json"))
 
 
-def do(job: Job, root: RunDir) -> bool:
+class Networks:
+    """What the cells of one block train and score: its views are made once for all cells with the same samples."""
+
+    def __init__(self) -> None:
+        self._block, self._by_ratio = "", dict[float | None, Downstream]()
+
+    def of(self, job: Job) -> Downstream:
+        """The networks of a cell's block, with the cell's synthetic ratio."""
+        if job.block.name != self._block:
+            self._block, self._by_ratio = job.block.name, {}
+        if job.ratio not in self._by_ratio:
+            made = downstream_of(job.config, job.block.run, with_synthetic=job.ratio is not None)
+            self._by_ratio[job.ratio] = made
+        return self._by_ratio[job.ratio]
+
+
+def do(job: Job, root: RunDir, networks: Networks) -> bool:
     """Does a job whose needs are met; says whether there was anything to do.
 
     Preparing and training a GAN are stages, which know by themselves whether they have anything left to do.
@@ -68,7 +85,7 @@ def do(job: Job, root: RunDir) -> bool:
         MedaugError: whatever a stage refuses.
     """
     if job.kind == "prepare":
-        return _prepare(job.block, root)
+        return prepare_block(job.block, root)
     block = job.block
     if job.kind == "gan":  # and decodes the synthetic cases, which every cell would do again
         ran = [train(block.config, block.run), synthesize(block.config, block.run)]
@@ -78,7 +95,7 @@ def do(job: Job, root: RunDir) -> bool:
     source, started = job.source(), time.monotonic()
     if source is None:
         raise RunError(f"{block.run.root}: what {job.name} is made of was removed. Run the same command again.")
-    cell = evaluated_cell(job.config, block.run, job.arm, job.seed, job.path)
+    cell = evaluated_cell(networks.of(job), job.arm, job.seed, job.path)
     cell = replace(cell, ratio=job.ratio, seconds=round(time.monotonic() - started, 2))
     for half_written in job.path.parent.glob(f".tmp-*-{escape(job.path.name)}"):  # by somebody who was killed
         half_written.unlink(missing_ok=True)
@@ -93,6 +110,7 @@ class Worker:
         self.root, self.jobs, self.say = root, jobs, say
         self.done: set[str] = set()
         self._sources: dict[str, str | None] = {}
+        self._networks = Networks()
 
     def work(self) -> None:
         """Sees to all jobs, its own and those that others hold."""
@@ -125,7 +143,7 @@ class Worker:
     def _do(self, job: Job) -> None:
         started = time.monotonic()
         try:
-            ran = do(job, self.root)
+            ran = do(job, self.root, self._networks)
         except Interrupted:
             raise
         except Exception as error:
@@ -144,7 +162,8 @@ class Worker:
             self.say(f"{job.name}: {seconds:.1f} s ({sum(map(self.is_done, cells))} of {len(cells)} cells done)")
 
 
-def _prepare(block: Block, root: RunDir) -> bool:
+def prepare_block(block: Block, root: RunDir) -> bool:
+    """Prepares a block's data; says whether there was anything to do."""
     run = open_run(block.run.root, block.config, read_json(root.environment)["command"])
     ran = prepare(block.config, run)
     task_of(block.config).check_prepared(run)

@@ -19,6 +19,7 @@ from monai.transforms import Compose, Transform
 
 from medaug.config import EvaluationConfig, PipelineConfig
 from medaug.config.evaluation import OwnArmConfig, Synthetic
+from medaug.data.prepared import View
 from medaug.data.weights import METADATA
 from medaug.errors import ConfigError
 from medaug.evaluation.samples import ViewFolder, standard_augmentation
@@ -66,7 +67,8 @@ class Arm:
         """
         if self.baseline is None or NEEDS.get(self.baseline) != "bank":
             return None
-        return Compose([build_baseline(self.baseline, bank=_Bank(real))])
+        bank = _Read([view for view in real.views if view.tumor_voxels], real.sample)
+        return Compose([build_baseline(self.baseline, bank=bank)])
 
     def augmentation(self, spatial_dims: int, references: ViewFolder) -> Compose:
         """What samples {"image", "label"} go through.
@@ -76,7 +78,8 @@ class Arm:
         """
         steps: list[Any] = []
         if self.baseline is not None and NEEDS.get(self.baseline) != "bank":
-            steps.append(build_baseline(self.baseline, references=_Images(references)))
+            images = _Read(references.views, partial(View.normalized, folder=references.folder))
+            steps.append(build_baseline(self.baseline, references=images))
         if self.own is not None:
             steps.append(self.own())
         if self.standard:
@@ -233,30 +236,17 @@ def refuse_own_arms(settings: EvaluationConfig, run: RunDir, split: Split) -> No
             refuse_known(facts, run, split, f"evaluation.own_arms.{name}: its weights")
 
 
-class _Bank(Sequence):
-    """Views with something labelled, read when asked for: as `ViewFolder.sample` gives them."""
+class _Read(Sequence):
+    """Views, read when asked for."""
 
-    def __init__(self, source: ViewFolder):
-        self.source, self.views = source, [view for view in source.views if view.tumor_voxels]
+    def __init__(self, views: Sequence[View], read: Callable[[View], Any]):
+        self.views, self.read = views, read
 
     def __len__(self) -> int:
         return len(self.views)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:  # type: ignore[override]
-        return dict(self.source.sample(self.views[index]))
-
-
-class _Images(Sequence):
-    """Views read when asked for, (1, *S) in [-1, 1]."""
-
-    def __init__(self, source: ViewFolder):
-        self.source = source
-
-    def __len__(self) -> int:
-        return len(self.source.views)
-
     def __getitem__(self, index: int) -> Any:  # type: ignore[override]
-        return self.source.views[index].normalized(self.source.folder)
+        return self.read(self.views[index])
 
 
 def _weights_in(*parts: Any) -> Iterator[WeightsFacts]:

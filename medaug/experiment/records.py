@@ -20,11 +20,34 @@ from medaug.evaluation.statistics import Comparison
 from medaug.experiment.arms import REFERENCE, gan_arms
 from medaug.runs.folder import RunDir
 
-T = TypeVar("T")
 V = TypeVar("V")
 Json = dict[str, Any]
 Scores = dict[str, dict[str, float | None]]
 """Patient → metric → score; None where a metric is not defined for a patient alone."""
+
+
+class _Stored:
+    """A record that is read from a file of JSON."""
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`; keys that are no fields are not read.
+
+        Raises:
+            DataError: naming the file that the values are of, and what does not fit.
+        """
+        try:
+            return TypeAdapter(cls).validate_python(cls._completed(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            path = getattr(values, "source", f"a {cls.__name__}")
+            found = f"'{'.'.join(map(str, first['loc']))}': {first['msg']}"
+            raise DataError.about(path, found, "what was once written there", WRITE_AGAIN) from None
+
+    @classmethod
+    def _completed(cls, values: Mapping[str, Any]) -> Json:
+        """The values of all fields, also of what earlier versions did not write."""
+        return dict(values)
 
 
 @dataclass(frozen=True)
@@ -59,7 +82,7 @@ class PatientScores:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell(PatientScores):
+class Cell(PatientScores, _Stored):
     """One trained network, and what it scored.
 
     Attributes:
@@ -82,15 +105,6 @@ class Cell(PatientScores):
     hounsfield: Json = field(default_factory=dict)
     ratio: float | None = None
     seconds: float | None = None
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`.
-
-        Raises:
-            DataError: naming the file that the values are of, and what does not fit.
-        """
-        return _checked(cls, values)
 
     def to_json(self) -> Json:
         """Its fields, those left out that say nothing."""
@@ -180,7 +194,7 @@ class TranslationFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
+class Summary(_Stored):
     """The figures of one test set, or of one setting of a benchmark.
 
     Attributes:
@@ -229,18 +243,13 @@ class Summary:
         return [c for c in self.rivals if c.reference == self.best]
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`.
-
-        Raises:
-            DataError: naming the file that the values are of, and what does not fit.
-        """
+    def _completed(cls, values: Mapping[str, Any]) -> Json:
         known: Json = {"gan_arms": gan_arms(values["arms"]), **values}
         for kind in ("comparisons", "rivals"):
             known[kind] = [{"freedom": c["n_patients"] - 1, "p_interval": c["p_value"]} | c for c in values[kind]]
         known["best"] = next((c["reference"] for c in values["rivals"] if c.get("best", True)), REFERENCE)
         known["translation"] = values if "scale" in values else None
-        return _checked(cls, known, values)
+        return known
 
     def to_json(self) -> Json:
         """Its fields; a rival says whether it is the best, and the facts of a translation stand beside the others."""
@@ -289,14 +298,3 @@ class Evaluation:
 
 def _united(parts: Iterable[dict[str, V]]) -> dict[str, V]:
     return {patient: value for part in parts for patient, value in part.items()}
-
-
-def _checked(kind: type[T], values: Mapping[str, Any], source: Mapping[str, Any] | None = None) -> T:
-    """A record of JSON values, those that `source` was read from named in an error; unknown keys are not read."""
-    try:
-        return TypeAdapter(kind).validate_python(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = getattr(values if source is None else source, "source", f"a {kind.__name__}")
-        found = f"'{'.'.join(map(str, first['loc']))}': {first['msg']}"
-        raise DataError.about(path, found, "what was once written there", WRITE_AGAIN) from None

@@ -143,11 +143,11 @@ def test_other_settings_train_the_cells_that_they_decide_and_no_others(copied, b
 def test_a_failing_cell_is_named_and_the_others_go_on(prepared, benchmark_config, monkeypatch):
     train, trained, config = worker.evaluated_cell, [], benchmark_config("benchmark.labelled=[2]")
 
-    def failing(settings, run, arm, seed, path):
+    def failing(downstream, arm, seed, path):
         trained.append((arm, seed))
         if (arm, seed) == ("standard", 1):
             raise RuntimeError("out of memory")
-        return train(settings, run, arm, seed, path)
+        return train(downstream, arm, seed, path)
 
     with monkeypatch.context() as patch:
         patch.setattr(worker, "evaluated_cell", failing)

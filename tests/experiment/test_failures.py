@@ -5,7 +5,7 @@ import pytest
 
 from medaug.data.atomic import read_json
 from medaug.experiment.failures import failures_path, read_failures
-from medaug.stages.tasks.insertion import evaluated_cell
+from medaug.stages.tasks.insertion import downstream_of, evaluated_cell
 from medaug.volumes import Window
 
 from ..stored import array_of
@@ -15,7 +15,8 @@ from ..stored import array_of
 def kept(tiny_run, tiny_config, tmp_path_factory):
     """(cell, its failures)."""
     path = tmp_path_factory.mktemp("evaluation") / "cells" / "standard-seed0.json"
-    cell = evaluated_cell(tiny_config(), tiny_run, "standard", 0, path)
+    downstream = downstream_of(tiny_config(), tiny_run, with_synthetic=False)
+    cell = evaluated_cell(downstream, "standard", 0, path)
     return cell, read_failures(failures_path(path))
 
 

@@ -17,7 +17,7 @@ from medaug.data.prepared import View, common_spacing_mm
 from medaug.data.synthetic import SyntheticCase, synthetic_cases
 from medaug.errors import DataError
 from medaug.evaluation.samples import ViewFolder, say_sample_size
-from medaug.experiment.arms import arms_of, check_arms, refuse_own_arms
+from medaug.experiment.arms import check_arms, refuse_own_arms
 from medaug.experiment.cells import trained_cells
 from medaug.experiment.downstream import DOWNSTREAM, Downstream, check_network
 from medaug.experiment.edits import online_edits
@@ -129,11 +129,13 @@ class Insertion(Task):
         return [fingerprint(synthetic), [read_json(run.weights / "model.json")["sha256"], drawn]]
 
     def evaluate(self, run: RunDir, made_of: str) -> None:
-        settings, arms = self.config.evaluation, arms_of(self.config.evaluation)
-        held_out = held_out_patients(settings, run.read_split())
+        held_out = held_out_patients(self.config.evaluation, run.read_split())
         downstream = self.downstream(run, synthetic_cases(run.synthetic / "datalist.json"))
-        cells = trained_cells(run, settings, made_of, lambda arm, seed: downstream.cell(arm, arms[arm], seed))
-        write_summary(run, cells, held_out, downstream.scoring)
+        scoring = downstream.scoring
+        cells = trained_cells(
+            run, self.config.evaluation, made_of, lambda arm, seed: downstream.cell(arm, scoring.arms[arm], seed)
+        )
+        write_summary(run, cells, held_out, scoring)
 
     def downstream(self, run: RunDir, synthetic: list[SyntheticCase] | None) -> Downstream:
         """What the cells train and score, on this run's patients.
@@ -180,16 +182,21 @@ class Insertion(Task):
         return insertion_findings(self.config, run)
 
 
-def evaluated_cell(config: PipelineConfig, run: RunDir, arm: str, seed: int, path: Path) -> Cell:
-    """One cell alone, as a benchmark asks for it. Arms without a GAN need no synthetic cases.
-
-    Args:
-        path: where the cell will be; it is not written here, but its worst patients are kept beside it.
+def downstream_of(config: PipelineConfig, run: RunDir, *, with_synthetic: bool) -> Downstream:
+    """What the cells of a benchmark's block train and score; arms without a GAN need no synthetic cases.
 
     Raises:
         LeakageError: if the synthetic cases or the weights were made from validation or test patients.
     """
-    kind = arms_of(config.evaluation)[arm]
-    synthetic = synthetic_cases(run.synthetic / "datalist.json") if kind.synthetic else None
-    downstream = Insertion(config).downstream(run, synthetic)
-    return downstream.cell(arm, kind, seed, partial(keep_failures, failures_path(path), downstream))
+    synthetic = synthetic_cases(run.synthetic / "datalist.json") if with_synthetic else None
+    return Insertion(config).downstream(run, synthetic)
+
+
+def evaluated_cell(downstream: Downstream, arm: str, seed: int, path: Path) -> Cell:
+    """One cell alone.
+
+    Args:
+        path: where the cell will be; it is not written here, but its worst patients are kept beside it.
+    """
+    keep = partial(keep_failures, failures_path(path), downstream)
+    return downstream.cell(arm, downstream.scoring.arms[arm], seed, keep)
