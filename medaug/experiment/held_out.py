@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 from medaug.config import EvaluationConfig
 from medaug.data.cache import file_name, prepare_cases, store_array
 from medaug.data.datalists import own_file
 from medaug.data.prepared import View, views_of
-from medaug.data.records import Case, PreparedCase, prepared_cases
+from medaug.data.records import Case
 from medaug.data.synthetic import SyntheticCase
 from medaug.errors import DataError
 from medaug.evaluation.samples import ViewFolder
 from medaug.runs.folder import RunDir
+from medaug.runs.prepared import Prepared
 from medaug.splits import Split, refuse_leakage
 
 
@@ -47,7 +47,10 @@ def check_provenance(synthetic: Iterable[SyntheticCase], split: Split) -> None:
 def synthetic_source(
     records: list[SyntheticCase], run: RunDir, spatial_dims: int, classes: int = 1
 ) -> ViewFolder | None:
-    """The cases, decoded; each keeps the window it was written with. Labels hold the numbers of `classes` classes."""
+    """The cases, decoded; labels hold the numbers of `classes` classes.
+
+    Each keeps the window it was written with, and has the organ of its parent, which `prepare` found, if it has one.
+    """
     if not records:
         return None
     cases = [
@@ -64,18 +67,10 @@ def synthetic_source(
     folder = run.evaluation / "prepared"
     numbers = tuple((number,) for number in range(1, classes + 1))
     entries, _ = prepare_cases(cases, folder, spatial_dims=spatial_dims, classes=numbers)
-    entries = [replace(entry, windows=(record.window,)) for entry, record in zip(entries, records, strict=True)]
-    entries = _with_organs(entries, records, folder, run)
-    return ViewFolder(views_of(entries, spatial_dims), folder)
-
-
-def _with_organs(
-    entries: list[PreparedCase], records: Sequence[SyntheticCase], folder: Path, run: RunDir
-) -> list[PreparedCase]:
-    """The written cases, each with the organ of its parent, which `prepare` found, if it has one."""
-    parents = {parent.case: parent for parent in prepared_cases(run.datalist)}
+    parents = {parent.case: parent for parent in Prepared(run.datalist).cases}
     found = []
     for entry, record in zip(entries, records, strict=True):
+        entry = replace(entry, windows=(record.window,))
         parent, level = parents[record.parent.case], record.parent.level
         if "organ" in parent.arrays:
             stored, name = run.prepared / parent.arrays["organ"], f"{entry.case}.organ"
@@ -85,4 +80,4 @@ def _with_organs(
             voxels = parent.tissue_voxels if level is None else ()
             entry = replace(entry, arrays=entry.arrays | {"organ": copied.name}, tissue_voxels=voxels)
         found.append(entry)
-    return found
+    return ViewFolder(views_of(found, spatial_dims), folder)

@@ -47,17 +47,17 @@ def claimed(run: RunDir, name: str, *, wait: bool = False) -> Iterator[bool]:
 def claims_held(run: RunDir, prefix: str) -> list[str]:
     """The claims to work whose name begins so that some process holds now."""
     names = sorted(path.stem for path in run.claims.glob("*.lock") if path.stem.startswith(claim_key(prefix)))
-    return [name for name in names if _is_held(run, name)]
+    found = []
+    for name in names:
+        with claimed(run, name) as ours:
+            if not ours:
+                found.append(name)
+    return found
 
 
 def claim_key(name: str) -> str:
     """A name of work as part of a file's name."""
     return name.replace("/", ".")
-
-
-def _is_held(run: RunDir, name: str) -> bool:
-    with claimed(run, name) as ours:
-        return not ours
 
 
 @contextmanager

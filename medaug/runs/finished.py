@@ -136,8 +136,10 @@ def _missing_cells(found: Finished) -> list[str]:
     """Arms and seeds that the settings ask for, and the results are not of."""
     if not found.summary.exists() or found.config.evaluation.task == "translation":
         return []
-    if found.is_benchmark and (missing := _missing_settings(found)):
-        return missing
+    if found.is_benchmark:
+        asked = len(found.config.benchmark.labelled) * len(found.config.benchmark.ratios or (0,))
+        if (there := sum(1 for _ in found.summaries())) < asked:
+            return [f"{asked - there} of {asked} settings in results/summary.json"]
     wanted = [(arm, seed) for arm in found.config.evaluation.arms for seed in found.config.evaluation.seeds]
     return [
         f"{arm}, seed {seed}{f' ({name})' if name else ''}"
@@ -145,10 +147,3 @@ def _missing_cells(found: Finished) -> list[str]:
         for arm, seed in wanted
         if arm not in summary["arms"] or seed not in summary["seeds"]
     ]
-
-
-def _missing_settings(found: Finished) -> list[str]:
-    """How many of a benchmark's settings have no results yet."""
-    asked = len(found.config.benchmark.labelled) * len(found.config.benchmark.ratios or (0,))
-    there = sum(1 for _ in found.summaries())
-    return [f"{asked - there} of {asked} settings in results/summary.json"] if there < asked else []

@@ -11,7 +11,7 @@ labelled-5/ ...  of a benchmark: one run a number of labelled patients (and belo
 them, failed/ and jobs.jsonl
 claims/     locks of the processes that work on it, where there may be several
 anomaly/   of `medaug anomaly`: held-out slices scored by removal
-done/       a marker a finished stage, with the fingerprint of its inputs (`stages.markers`)
+done/       a marker a finished stage, with the fingerprint of its inputs (`runs.markers`)
 """
 
 from __future__ import annotations

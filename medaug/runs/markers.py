@@ -1,7 +1,7 @@
 """Which stages of a run are done: a marker each, with the fingerprint of its inputs, so that none runs twice.
 
 A stage is done, or begun (with the seconds spent on it so far), or neither. Its inputs are whatever decides its
-outputs, the version of medaug included. A marker also holds the seals of the files that the stage left (`io.seals`):
+outputs, the version of medaug included. A marker also holds the seals of the files that the stage left (`data.seals`):
 what was cut, changed or removed since is told, and made again.
 """
 
@@ -23,12 +23,10 @@ from medaug.data.seals import renewed, seal
 from medaug.errors import DataError, RunError
 from medaug.runs.folder import INCIDENTAL, RunDir
 
-TIMED = ("prepare", "train", "synthesize", "audit", "evaluate")
-"""Stages that a page gives the seconds of, in order."""
-
-
 logger = logging.getLogger(__name__)
 
+TIMED = ("prepare", "train", "synthesize", "audit", "evaluate")
+"""Stages that a page gives the seconds of, in order."""
 UNSEALED = {"checkpoints", "previews", "tensorboard"}
 """Folders in a stage's that nothing after it needs, and that may be removed to save space."""
 
@@ -100,7 +98,7 @@ def holds(
     Raises:
         RunError: if something was changed that cannot be made again by itself.
     """
-    if not is_done(run, stage, inputs):
+    if not _bears(run.done(stage), stage, inputs):
         return False
     marker = read_json(run.done(stage))
     files = marker.get("files", {})
@@ -161,15 +159,10 @@ def add_seconds(run: RunDir, stage: str, seconds: float) -> None:
 
 
 def _clear_half_written(outputs: list[Path]) -> None:
-    """Temporary files of writers that were stopped (see `io.atomic`)."""
+    """Temporary files of writers that were stopped (see `data.atomic`)."""
     for folder in outputs:
         for path in folder.rglob(".tmp-*"):
             path.unlink(missing_ok=True)
-
-
-def is_done(run: RunDir, stage: str, inputs: Any) -> bool:
-    """Whether the stage is finished with these inputs."""
-    return _bears(run.done(stage), stage, inputs)
 
 
 def is_begun(run: RunDir, stage: str, inputs: Any) -> bool:

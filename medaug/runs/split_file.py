@@ -46,22 +46,20 @@ def split_of_file(settings: SplitConfig, cases: Sequence[Case], wanted: Collecti
     known = {case.patient: case.patient for case in cases} | of_cases
     what = "case" if of_cases else "patient"
     for part, names in lists.items():
-        if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        if twice := _repeated(names):
             raise _wrong(settings.file, f'{_listed(twice)} more than once in "{part}"', f"each {what} once")
         if unknown := sorted(set(names) - known.keys()):
             expected = f"{what}s of the data, such as {_listed(sorted(of_cases or known))}"
             raise _wrong(settings.file, f'{len(unknown)} unknown {what}(s) in "{part}": {_listed(unknown)}', expected)
     patients = {part: tuple(sorted({known[name] for name in names})) for part, names in lists.items()}
-    twice = sorted(
-        who for who, count in Counter(who for names in patients.values() for who in names).items() if count > 1
-    )
-    if twice:
+    everybody = [who for names in patients.values() for who in names]
+    if twice := _repeated(everybody):
         raise LeakageError(
             f"{settings.file}: found {_listed(twice)} in more than one part; expected every patient, with all scans, "
             "on one side. Take them out of all parts but one.",
             twice,
         )
-    if missing := sorted(set(wanted) - {who for names in patients.values() for who in names}):
+    if missing := sorted(set(wanted) - set(everybody)):
         remedy = "Add them, or leave their files out of the data" + ("." if of_cases else ', or list them as "unused".')
         raise _wrong(
             settings.file, f"no part for {len(missing)} patient(s): {_listed(missing)}", "all patients", remedy
@@ -118,6 +116,10 @@ def _parts(settings: SplitConfig, content: Any) -> dict[str, list[str]]:
     if "hash" in content:
         Split.from_dict(lists | {"hash": content["hash"]})
     return lists
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def _is_names(value: Any) -> bool:
