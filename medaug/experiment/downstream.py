@@ -85,23 +85,20 @@ class Downstream(ABC):
             found[entry.patient].append(entry)
         return found
 
-    def cell(
-        self, name: str, arm: Arm, seed: int, also: Callable[[torch.nn.Module, PatientScores], None] | None = None
-    ) -> Cell:
-        """Trains one network and scores it on every patient.
+    def cell(self, arm: str, seed: int, also: Callable[[torch.nn.Module, PatientScores], None] | None = None) -> Cell:
+        """Trains one network of an arm and scores it on every patient.
 
         Args:
             also: is given the network and its scores before the network is forgotten.
         """
-        insertion = self.synthetic_of(arm)
-        before = insertion.without_room if isinstance(insertion, OnlineInsertion) else 0
-        network, losses = self.fitted(name, arm, seed)
-        found = self.results(network)
+        edit = self.synthetic_of(self.scoring.arms[arm])
+        before = edit.without_room if isinstance(edit, OnlineInsertion) else 0
+        network, losses = self.fitted(arm, seed)
+        counted = edit.without_room - before if isinstance(edit, OnlineInsertion) else None
+        found, unit = self.results(network), length_unit(*self.entries)
         if also is not None:
             also(network, found)
-        counted = insertion.without_room - before if isinstance(insertion, OnlineInsertion) else None
-        unit = length_unit(*self.entries)
-        return Cell(arm=name, seed=seed, losses=losses, length_unit=unit, without_room=counted, **vars(found))
+        return Cell(arm=arm, seed=seed, losses=losses, length_unit=unit, without_room=counted, **vars(found))
 
     @staticmethod
     @abstractmethod
@@ -112,7 +109,7 @@ class Downstream(ABC):
             ConfigError: if such a network cannot be built.
         """
 
-    @property
+    @cached_property
     def sample_size(self) -> tuple[int, ...] | None:
         """One size for the samples of every arm; None: as the views are, which all have one."""
         sources = (self.real, self.synthetic, self.target_labelled)
@@ -137,9 +134,9 @@ class Downstream(ABC):
             )
         return source
 
-    def fitted(self, name: str, arm: Arm, seed: int) -> tuple[torch.nn.Module, list[tuple[int, float]]]:
-        """One trained network, and its loss now and then, (update, loss)."""
-        settings = self.config.evaluation
+    def fitted(self, name: str, seed: int) -> tuple[torch.nn.Module, list[tuple[int, float]]]:
+        """One trained network of an arm, and its loss now and then, (update, loss)."""
+        settings, arm = self.config.evaluation, self.scoring.arms[name]
         losses: list[tuple[int, float]] = []
         with track(f"{settings.task} {name}, seed {seed}", settings.updates) as tracker:
 

@@ -92,9 +92,7 @@ def _worst_slice(task: Segmentation, network: torch.nn.Module, patient: str) -> 
     """(image, truth, prediction), each (X, Y); where nothing is wrong, the slice with most truth."""
     chosen: tuple[np.ndarray, ...] = ()
     most = (-1, -1)
-    for entry in task.entries:
-        if entry.patient != patient:
-            continue
+    for entry in task.by_patient[patient]:
         prediction, truth = task.segmented(network, entry)
         image = View(entry, None, 0).normalized(task.folder)[0]
         if truth.ndim == 2:

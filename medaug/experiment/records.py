@@ -7,7 +7,7 @@ benchmark's `results/summary.json`. `from_json` checks what it reads, and knows 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -74,11 +74,8 @@ class PatientScores:
     @classmethod
     def joined(cls, parts: Sequence[PatientScores]) -> PatientScores:
         """The patients of all parts, each of whom is in one."""
-        return PatientScores(
-            scores=_united(part.scores for part in parts),
-            detection=_united(part.detection for part in parts),
-            slices=_united(part.slices for part in parts),
-        )
+        names = [f.name for f in fields(PatientScores)]
+        return PatientScores(**{name: _united(getattr(part, name) for part in parts) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ from medaug.experiment.cells import trained_cells
 from medaug.experiment.downstream import Segmentation
 from medaug.experiment.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.experiment.records import Cell, Json
-from medaug.experiment.summary import scoring_of, write_domain_summary
+from medaug.experiment.summary import write_domain_summary
 from medaug.models.weights import load_weights, read_facts
 from medaug.progress import track
 from medaug.runs.folder import RunDir
@@ -62,16 +62,17 @@ def evaluate(config: PipelineConfig, run: RunDir, made_of: str) -> None:
     synthetic, split = synthetic_cases(run.synthetic / "datalist.json"), run.read_split()
     check_provenance(synthetic, split)
     refuse_known(read_facts(run.weights), run, split, f"weights {run.weights}")
-    tasks, arms = downstream_of(config, run, synthetic), arms_of(config.evaluation)
+    tasks = downstream_of(config, run, synthetic)
+    scoring = tasks["source"].scoring
 
     def cell(arm: str, seed: int) -> Cell:
-        network, losses = tasks["source"].fitted(arm, arms[arm], seed)
+        network, losses = tasks["source"].fitted(arm, seed)
         tests = {name: task.results(network) for name, task in tasks.items()}
-        lesions = _lesions(config, run, tasks, network) if arms[arm].target else {}
+        lesions = _lesions(config, run, tasks, network) if scoring.arms[arm].target else {}
         return Cell(arm=arm, seed=seed, tests=tests, losses=losses, lesions=lesions)
 
     cells = trained_cells(run, config.evaluation, made_of, cell)
-    write_domain_summary(run, cells, TESTS, scoring_of(config))
+    write_domain_summary(run, cells, TESTS, scoring)
 
 
 def _lesions(config: PipelineConfig, run: RunDir, tasks: dict[str, Segmentation], network: nn.Module) -> Json:

@@ -131,11 +131,8 @@ class Insertion(Task):
     def evaluate(self, run: RunDir, made_of: str) -> None:
         held_out = held_out_patients(self.config.evaluation, run.read_split())
         downstream = self.downstream(run, synthetic_cases(run.synthetic / "datalist.json"))
-        scoring = downstream.scoring
-        cells = trained_cells(
-            run, self.config.evaluation, made_of, lambda arm, seed: downstream.cell(arm, scoring.arms[arm], seed)
-        )
-        write_summary(run, cells, held_out, scoring)
+        cells = trained_cells(run, self.config.evaluation, made_of, downstream.cell)
+        write_summary(run, cells, held_out, downstream.scoring)
 
     def downstream(self, run: RunDir, synthetic: list[SyntheticCase] | None) -> Downstream:
         """What the cells train and score, on this run's patients.
@@ -198,5 +195,4 @@ def evaluated_cell(downstream: Downstream, arm: str, seed: int, path: Path) -> C
     Args:
         path: where the cell will be; it is not written here, but its worst patients are kept beside it.
     """
-    keep = partial(keep_failures, failures_path(path), downstream)
-    return downstream.cell(arm, downstream.scoring.arms[arm], seed, keep)
+    return downstream.cell(arm, seed, partial(keep_failures, failures_path(path), downstream))

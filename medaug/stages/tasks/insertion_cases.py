@@ -40,8 +40,8 @@ class InsertionCases(Cases):
 
     def __init__(self, config: PipelineConfig, run: RunDir):
         self.config, self.run, self.settings = config, run, config.synthesis
-        self.workers, self.patients = self.settings.workers, run.read_split().train
-        self.views = Prepared(run.datalist).views(self.patients, config.data.spatial_dims)
+        self.workers = self.settings.workers
+        self.views = Prepared(run.datalist).views(run.read_split().train, config.data.spatial_dims)
         self.with_tumor = [view for view in self.views if view.tumor_voxels]
         self.removals = min(self.settings.removals, len(self.with_tumor))
         self.editor = ViewEditor(run.weights, run.prepared, self.settings)
@@ -57,8 +57,7 @@ class InsertionCases(Cases):
     def get_ready(self) -> None:
         """The segmenter of the quality gate is trained, where it is asked."""
         if is_judged(self.config):
-            views = Prepared(self.run.datalist).views(self.patients, self.config.data.spatial_dims)
-            self.gate = gate_of(self.config, ViewFolder(views, self.run.prepared))
+            self.gate = gate_of(self.config, ViewFolder(self.views, self.run.prepared))
 
     def figures(self, records: Sequence[SyntheticCase]) -> dict[str, object]:
         return {"gate": gate_figures(self.config, records)} if is_judged(self.config) else {}

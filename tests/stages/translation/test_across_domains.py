@@ -206,7 +206,7 @@ def test_every_arm_has_the_seeds_network_and_only_the_ceiling_reads_the_target(r
     synthetic = synthetic_cases(run.fold(0).synthetic / "datalist.json")
     task = across_domains.downstream_of(config_of("split.fold=0"), run.fold(0), synthetic)["source"]
     for arm in ("none", *ARMS):
-        task.fitted(arm, task.arms[arm], 5)
+        task.fitted(arm, 5)
     calls = dict(zip(("none", *ARMS), seen["calls"], strict=True))
     assert len({config for _, config, _ in calls.values()}) == 1 and {seed for *_, seed in calls.values()} == {5}
     for arm, (samples, *_) in calls.items():
