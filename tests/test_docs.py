@@ -190,3 +190,12 @@ def names(reader, tiny_run, weights):
         "translate": lambda array: np.rint(array).astype(np.int16),
         "label": np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3) % 3,
     }  # fmt: skip
+
+
+def test_the_readme_draws_every_room_and_no_other():
+    house = (ROOT / "README.md").read_text().split("## The rooms")[1].split("```")[1]
+    package = ROOT / "medaug"
+    there = {p.name for p in package.iterdir() if p.is_dir() and (p / "__init__.py").exists()}
+    there |= {p.stem for p in package.glob("[!_]*.py")}
+    assert there <= set(re.findall("[a-z]+", house))
+    assert set(re.findall(r"^([a-z]+)/", house, re.M)) <= there
