@@ -15,21 +15,40 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from pydantic import NonNegativeFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from medaug.models.base import Batch, Direction, Fakes, Translator, drawn_noise
 from medaug.models.insertion.compositing import composite, insertion_weight, removal_weight
 from medaug.models.losses import adversarial_generator
+from medaug.settings import METHOD_SETTINGS
 
 Content = Literal["reference", "free"]
 Pass = Direction | Literal["a2a", "b2b"]
 """A direction, or from a domain back to itself."""
 
 
-class MaskGuidedTranslator(Translator):
-    """Insertion and removal inside a mask. Subclasses give `paint` and the generators' losses.
+@dataclass(frozen=True, config=METHOD_SETTINGS)
+class MaskGuidedConfig:
+    """Settings of every crop translator; `width` and `depth` are sized for a CPU.
 
-    Their config has `content`, `discriminator_width`, `discriminator_layers`, `spectral` and `adversarial_weight`.
+    With few real lesions an unconstrained discriminator learns them by heart: hence spectral norm, and a heavier
+    adversarial term.
+    """
+
+    content: Content = "reference"
+    width: PositiveInt = 16
+    depth: PositiveInt = 3
+    discriminator_width: PositiveInt = 32
+    discriminator_layers: PositiveInt = 3
+    spectral: bool = True
+    adversarial_weight: NonNegativeFloat = 4.0
+
+
+class MaskGuidedTranslator(Translator):
+    """Insertion and removal inside a mask. Subclasses give `paint` and the generators' losses; their config is a
+    `MaskGuidedConfig`.
     """
 
     mask_guided = True

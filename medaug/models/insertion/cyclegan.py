@@ -8,11 +8,11 @@ count inside the mask only.
 
 from __future__ import annotations
 
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat
 from pydantic.dataclasses import dataclass
 
 from medaug.models.base import Batch, Fakes, Losses, seeded_noise
-from medaug.models.insertion.base import Content, MaskGuidedTranslator
+from medaug.models.insertion.base import MaskGuidedConfig, MaskGuidedTranslator
 from medaug.models.losses import masked_l1
 from medaug.models.networks.generators import GeneratorName
 from medaug.settings import METHOD_SETTINGS
@@ -20,21 +20,10 @@ from medaug.volumes import Domain
 
 
 @dataclass(frozen=True, config=METHOD_SETTINGS)
-class MaskGuidedCycleGANConfig:
-    """Settings of the crop translator; `generator`, `width`, `depth` are sized for a CPU.
+class MaskGuidedCycleGANConfig(MaskGuidedConfig):
+    """Settings of the crop translator; a strong identity term would leave an insertion at its starting composite."""
 
-    With few real lesions an unconstrained discriminator learns them by heart and a strong identity term then leaves the
-    insertion at its starting composite: hence spectral norm, a heavier adversarial term and no identity by default.
-    """
-
-    content: Content = "reference"
     generator: GeneratorName = "unet"
-    width: PositiveInt = 16
-    depth: PositiveInt = 3
-    discriminator_width: PositiveInt = 32
-    discriminator_layers: PositiveInt = 3
-    spectral: bool = True
-    adversarial_weight: NonNegativeFloat = 4.0
     cycle_weight: NonNegativeFloat = 5.0
     identity_weight: NonNegativeFloat = 0.0
     cycle_noise: NonNegativeFloat = 0.01

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from medaug.models.base import Batch, Direction, Fakes, Losses, seeded_noise
-from medaug.models.insertion.base import Content
+from medaug.models.insertion.base import MaskGuidedConfig
 from medaug.models.insertion.styled import StyledInsertion
 from medaug.models.losses import l1, masked_l1
 from medaug.models.networks.coding import AdaINDecoder, Decoder, Encoder, StyleEncoder
@@ -25,18 +25,11 @@ from medaug.volumes import Domain
 
 
 @dataclass(frozen=True, config=METHOD_SETTINGS)
-class MaskGuidedMUNITConfig:
+class MaskGuidedMUNITConfig(MaskGuidedConfig):
     """Settings of the crop translator, sized for a CPU; `depth` counts resolution levels, `blocks` residual blocks."""
 
-    content: Content = "reference"
-    width: PositiveInt = 16
-    depth: PositiveInt = 3
     blocks: PositiveInt = 2
     style_dim: PositiveInt = 8
-    discriminator_width: PositiveInt = 32
-    discriminator_layers: PositiveInt = 3
-    spectral: bool = True
-    adversarial_weight: NonNegativeFloat = 4.0
     cycle_weight: NonNegativeFloat = 5.0
     style_weight: NonNegativeFloat = 2.0
 

@@ -12,12 +12,12 @@ was in the region does not follow from its surroundings and a strong L1 term pai
 from __future__ import annotations
 
 import torch
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat
 from pydantic.dataclasses import dataclass
 
 from medaug.errors import ConfigError
 from medaug.models.base import Batch, Fakes, Losses, seeded_noise
-from medaug.models.insertion.base import Content, MaskGuidedTranslator
+from medaug.models.insertion.base import Content, MaskGuidedConfig, MaskGuidedTranslator
 from medaug.models.insertion.compositing import removal_weight
 from medaug.models.losses import masked_l1
 from medaug.models.networks.generators import GeneratorName
@@ -26,7 +26,7 @@ from medaug.volumes import Domain
 
 
 @dataclass(frozen=True, config=METHOD_SETTINGS)
-class MaskGuidedPix2PixConfig:
+class MaskGuidedPix2PixConfig(MaskGuidedConfig):
     """Settings of the crop translator; `l1_weight` is λ, counted inside the mask.
 
     Raises:
@@ -35,11 +35,6 @@ class MaskGuidedPix2PixConfig:
 
     content: Content = "free"
     generator: GeneratorName = "unet"
-    width: PositiveInt = 16
-    depth: PositiveInt = 3
-    discriminator_width: PositiveInt = 32
-    discriminator_layers: PositiveInt = 3
-    spectral: bool = True
     adversarial_weight: NonNegativeFloat = 1.0
     l1_weight: NonNegativeFloat = 10.0
 

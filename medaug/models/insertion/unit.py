@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from medaug.models.base import Batch, Direction, Fakes, Losses, seeded_noise
-from medaug.models.insertion.base import Content, Pass
+from medaug.models.insertion.base import MaskGuidedConfig, Pass
 from medaug.models.insertion.styled import StyledInsertion
 from medaug.models.losses import kl_to_standard_normal, masked_l1
 from medaug.models.networks.coding import Decoder, Encoder, StyleEncoder, code_channels, pooled_mask, residual_blocks
@@ -27,23 +27,16 @@ from medaug.volumes import Domain
 
 
 @dataclass(frozen=True, config=METHOD_SETTINGS)
-class MaskGuidedUNITConfig:
+class MaskGuidedUNITConfig(MaskGuidedConfig):
     """Settings of the crop translator, sized for a CPU.
 
     `depth` counts resolution levels, `blocks` the residual blocks of each encoder and decoder that are its own,
     `shared_blocks` those that are shared.
     """
 
-    content: Content = "reference"
-    width: PositiveInt = 16
-    depth: PositiveInt = 3
     blocks: NonNegativeInt = 0
     shared_blocks: PositiveInt = 1
     style_dim: PositiveInt = 8
-    discriminator_width: PositiveInt = 32
-    discriminator_layers: PositiveInt = 3
-    spectral: bool = True
-    adversarial_weight: NonNegativeFloat = 4.0
     reconstruction_weight: NonNegativeFloat = 5.0
     kl_weight: NonNegativeFloat = 0.01
     cycle_weight: NonNegativeFloat = 5.0
