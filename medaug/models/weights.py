@@ -129,7 +129,13 @@ class Weights:
 
     @property
     def lesion_prior(self) -> LesionPrior:
-        """The prior, which weights of insertion have.
+        """The prior, which weights of insertion have; errors are those of `check_inserts`."""
+        self.check_inserts()
+        assert self.prior is not None  # which check_inserts refuses
+        return self.prior
+
+    def check_inserts(self) -> None:
+        """Refuses weights that do not insert and remove tumors.
 
         Raises:
             WeightsError: for those that translate whole images from one domain to another; medaug 0.1 could also put
@@ -141,7 +147,6 @@ class Weights:
                 f"found weights of a plain '{self.translator.name}' that translate {a} to {b}; expected weights that "
                 "insert and remove tumors, inside a mask. Train them with medaug train-cycle --domain tumor."
             )
-        return self.prior
 
     @property
     def uses_references(self) -> bool:

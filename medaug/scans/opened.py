@@ -147,7 +147,7 @@ def open_to_edit(path: AnyPath, weights: Weights, sequence: str | None, out: Any
     Raises:
         WeightsError: if the weights do not edit tumors.
     """
-    _ = weights.lesion_prior
+    weights.check_inserts()
     return open_scan(path, weights.translator.domain_a, weights.facts, sequence, out)
 
 

@@ -162,7 +162,7 @@ class TumorTransform(WeightsTransform):
         self, weights: str | Path | Weights, window: Bounds | None = None, tumor_labels: TumorLabels | None = None
     ):
         super().__init__(weights, window)
-        _ = self.weights.lesion_prior
+        self.weights.check_inserts()
         self.domain = self.weights.translator.domain_a
         self.tumor_labels = checked_labels(tumor_labels)
 
