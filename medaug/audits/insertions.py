@@ -22,13 +22,12 @@ from medaug.audits.measures.lost_and_gained import Segmented
 from medaug.audits.measures.probe import MIN_PATIENTS, lesion_probe
 from medaug.audits.measures.seams import ZConsistency, z_consistency, z_ratio
 from medaug.audits.segmenter import frozen_segmenter
-from medaug.data.prepared import View
+from medaug.data.prepared import Prepared, View
 from medaug.evaluation.samples import ViewFolder
 from medaug.evaluation.segmentation import predict
 from medaug.lesions.geometry import equivalent_diameter_mm, largest_component
 from medaug.lesions.prior import AIR, LesionPrior
 from medaug.progress import track
-from medaug.runs.prepared import Prepared
 from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
 from medaug.volumes import Window, affine_of
 

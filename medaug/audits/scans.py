@@ -17,12 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from medaug.audits.measures.similarity import GREY_LEVELS, HOUNSFIELD, Scale
-from medaug.data.prepared import View
+from medaug.data.prepared import Prepared, View
 from medaug.data.records import PreparedCase
 from medaug.errors import DataError
 from medaug.evaluation.intervals import mean_interval
 from medaug.runs.folder import RunDir
-from medaug.runs.prepared import Prepared
 from medaug.training.domains import registered_pairs
 from medaug.transforms import TranslateDomain
 from medaug.volumes import Window

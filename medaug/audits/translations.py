@@ -21,9 +21,9 @@ from medaug.audits.measures import borders
 from medaug.audits.measures.edits import Cycle
 from medaug.audits.measures.edits import steganography as hidden_source
 from medaug.audits.scans import ScanArrays, read_scan, translated_scan
+from medaug.data.prepared import Prepared
 from medaug.data.records import PreparedCase
 from medaug.progress import track
-from medaug.runs.prepared import Prepared
 from medaug.transforms import TranslateDomain
 from medaug.volumes import affine_of
 

@@ -27,8 +27,8 @@ from medaug.errors import ConfigError, Interrupted, MedaugError, RunError, visib
 from medaug.experiment.cells import is_kept, keep_cell
 from medaug.experiment.downstream import Downstream
 from medaug.experiment.held_out import synthetic_source
-from medaug.runs.claims import claim_key, claimed
 from medaug.runs.folder import RunDir, open_run
+from medaug.runs.markers import claim_key, claimed
 from medaug.stages.prepare import prepare
 from medaug.stages.synthesize import synthesize
 from medaug.stages.tasks import task_of

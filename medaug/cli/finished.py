@@ -59,8 +59,8 @@ def audit(
     """
     from medaug.audits.findings import asked_audits
     from medaug.config.files import load_config
-    from medaug.runs.claims import held
     from medaug.runs.finished import trained_run
+    from medaug.runs.markers import held
     from medaug.stages.report import report as draw
     from medaug.stages.tasks import task_of
 

@@ -8,13 +8,12 @@ from dataclasses import replace
 from medaug.config import EvaluationConfig
 from medaug.data.cache import file_name, prepare_cases, store_array
 from medaug.data.datalists import own_file
-from medaug.data.prepared import View, views_of
+from medaug.data.prepared import Prepared, View, views_of
 from medaug.data.records import Case
 from medaug.data.synthetic import SyntheticCase
 from medaug.errors import DataError
 from medaug.evaluation.samples import ViewFolder
 from medaug.runs.folder import RunDir
-from medaug.runs.prepared import Prepared
 from medaug.splits import Split, refuse_leakage
 
 

@@ -1,8 +1,9 @@
-"""Which stages of a run are done: a marker each, with the fingerprint of its inputs, so that none runs twice.
+"""What is done in a run folder, so that nothing is done twice, and who is at work there now.
 
 A stage is done, or begun (with the seconds spent on it so far), or neither. Its inputs are whatever decides its
-outputs, the version of medaug included. A marker also holds the seals of the files that the stage left (`data.seals`):
-what was cut, changed or removed since is told, and made again.
+outputs, the version of medaug included. Its marker holds their fingerprint and the seals of the files that the stage
+left (`data.seals`): what was cut, changed or removed since is told, and made again. Claims to a piece of work, and the
+hold on a whole folder, are locks on files, which the system frees when their holder dies, however it does.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 import medaug
-from medaug.data.atomic import read_json, write_json
+from medaug.data.atomic import read_json, write_error, write_json
 from medaug.data.seals import renewed, seal
 from medaug.errors import DataError, RunError
 from medaug.runs.folder import INCIDENTAL, RunDir
@@ -207,3 +211,61 @@ def fingerprint(value: Any) -> str:
 def essential(section: Any) -> dict[str, Any]:
     """A config section without the keys that do not change results."""
     return {key: value for key, value in section.model_dump(mode="json").items() if key not in INCIDENTAL}
+
+
+@contextmanager
+def held(run: RunDir) -> Iterator[None]:
+    """Keeps other processes out of a run folder while the block runs.
+
+    Raises:
+        RunError: if another process is at work there.
+    """
+    with ExitStack() as stack:
+        try:
+            ours = stack.enter_context(_locked(run.lock))
+        except OSError as error:
+            raise write_error(run.root, error) from None
+        if not ours:
+            raise RunError(
+                f"{run.root}: another process is at work in this folder; expected to be alone. Wait until it has "
+                "ended, or choose another --out."
+            )
+        yield
+
+
+@contextmanager
+def claimed(run: RunDir, name: str, *, wait: bool = False) -> Iterator[bool]:
+    """Holds a claim while the block runs; whether it is ours: another process may have it."""
+    with _locked(run.claims / f"{claim_key(name)}.lock", wait=wait) as ours:
+        yield ours
+
+
+def claims_held(run: RunDir, prefix: str) -> list[str]:
+    """The claims to work whose name begins so that some process holds now."""
+    names = sorted(path.stem for path in run.claims.glob("*.lock") if path.stem.startswith(claim_key(prefix)))
+    found = []
+    for name in names:
+        with claimed(run, name) as ours:
+            if not ours:
+                found.append(name)
+    return found
+
+
+def claim_key(name: str) -> str:
+    """A name of work as part of a file's name."""
+    return name.replace("/", ".")
+
+
+@contextmanager
+def _locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()

@@ -17,13 +17,12 @@ from medaug.audits.scorers import anomaly_method
 from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json
 from medaug.data.cache import file_name
-from medaug.data.prepared import View
+from medaug.data.prepared import Prepared, View
 from medaug.evaluation.pooled import check_kinds
 from medaug.models.weights import read_facts
 from medaug.progress import track
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import data_prints, essential, run_stage
-from medaug.runs.prepared import Prepared
 from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from medaug.config import PipelineConfig
 from medaug.errors import ConfigError
 from medaug.models.weights import check_memory
-from medaug.runs.claims import held
 from medaug.runs.folder import RunDir, check_is_run, open_run
+from medaug.runs.markers import held
 from medaug.splits import split_patients
 from medaug.stages.audit import audit
 from medaug.stages.evaluate import evaluate

@@ -28,9 +28,18 @@ from medaug.errors import ConfigError, RunError
 from medaug.experiment.gate import is_judged
 from medaug.models.weights import read_facts
 from medaug.progress import track
-from medaug.runs.claims import claimed, claims_held
 from medaug.runs.folder import RunDir
-from medaug.runs.markers import add_seconds, begin_stage, data_prints, essential, holds, is_begun, run_stage
+from medaug.runs.markers import (
+    add_seconds,
+    begin_stage,
+    claimed,
+    claims_held,
+    data_prints,
+    essential,
+    holds,
+    is_begun,
+    run_stage,
+)
 from medaug.runs.provenance import refuse_known
 from medaug.stages.tasks import task_of
 from medaug.stages.tasks.task import Cases

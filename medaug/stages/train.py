@@ -16,8 +16,7 @@ from medaug.models.methods import build_translator
 from medaug.models.weights import WeightsFacts, save_translator
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import data_prints, essential
-from medaug.runs.provenance import content_of
-from medaug.runs.trained import beyond_the_budget, run_training, start_from, weights_hash
+from medaug.runs.provenance import beyond_the_budget, content_of, run_training, start_from, weights_hash
 from medaug.stages.tasks import task_of
 from medaug.training import fit
 from medaug.training.log import METRICS, read_metrics

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
-from medaug.data.prepared import View, common_axes, common_spacing_mm
+from medaug.data.prepared import Prepared, View, common_axes, common_spacing_mm
 from medaug.errors import ConfigError
 from medaug.figures.previews import GanPreview, draw_latent_space
 from medaug.models.noise.dcgan import build_dcgan
 from medaug.models.noise.weights import save_gan
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import data_prints, essential
-from medaug.runs.prepared import Prepared
-from medaug.runs.provenance import content_of
-from medaug.runs.trained import run_training
+from medaug.runs.provenance import content_of, run_training
 from medaug.training import fit
 from medaug.training.classes import ClassCropSamples
 from medaug.training.log import METRICS, read_metrics

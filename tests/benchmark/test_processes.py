@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from medaug.benchmarks.launch import run_benchmark
-from medaug.runs.claims import claimed
 from medaug.runs.folder import RunDir
+from medaug.runs.markers import claimed
 
 from ..killing import killed_after
 from .conftest import cells, identity, made_of, same_results

@@ -20,8 +20,8 @@ from medaug.data.atomic import read_json
 from medaug.data.files import read_scan
 from medaug.errors import RunError
 from medaug.models.weights import load_weights
-from medaug.runs.claims import held
 from medaug.runs.folder import RunDir
+from medaug.runs.markers import held
 from medaug.stages.pipeline import run_pipeline
 from medaug.training import fit
 from medaug.training.checkpoint import load_checkpoint

@@ -12,9 +12,8 @@ import medaug
 from medaug.cli import app
 from medaug.data.atomic import read_json, write_json
 from medaug.errors import ConfigError, RunError
-from medaug.runs.claims import claimed
 from medaug.runs.folder import RunDir
-from medaug.runs.markers import seconds_by_stage
+from medaug.runs.markers import claimed, seconds_by_stage
 from medaug.stages.pipeline import run_pipeline
 from medaug.stages.synthesize import Shard
 

@@ -8,7 +8,7 @@ from medaug.errors import LeakageError, WeightsError
 from medaug.models.methods import build_translator, settings_of
 from medaug.models.weights import load_weights
 from medaug.runs.folder import RunDir
-from medaug.runs.trained import start_from
+from medaug.runs.provenance import start_from
 from medaug.splits import Split
 from medaug.stages.pipeline import run_pipeline
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from medaug.audits.scans import translated_image
 from medaug.config import PipelineConfig
-from medaug.data.prepared import View
+from medaug.data.prepared import Prepared, View
 from medaug.data.records import PreparedCase
 from medaug.data.synthetic import SyntheticCase, synthetic_cases
 from medaug.errors import DataError
@@ -33,7 +33,6 @@ from medaug.experiment.summary import write_domain_summary
 from medaug.models.weights import load_weights, read_facts
 from medaug.progress import track
 from medaug.runs.folder import RunDir
-from medaug.runs.prepared import Prepared
 from medaug.runs.provenance import refuse_known
 from medaug.transforms import TranslateDomain
 

@@ -13,7 +13,7 @@ from medaug.audits.insertion_audits import AUDITS
 from medaug.audits.insertions import InsertionRun
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
-from medaug.data.prepared import View, common_spacing_mm
+from medaug.data.prepared import Prepared, View, common_spacing_mm
 from medaug.data.synthetic import SyntheticCase, synthetic_cases
 from medaug.errors import DataError
 from medaug.evaluation.samples import ViewFolder, say_sample_size
@@ -33,7 +33,6 @@ from medaug.report.insertion_sections import insertion_findings, insertion_resul
 from medaug.report.run_page import Findings, Results
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import fingerprint
-from medaug.runs.prepared import Prepared
 from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
 from medaug.stages.tasks.insertion_audit import AUDIT_SETTINGS, audit_insertions

@@ -16,14 +16,13 @@ from pathlib import Path
 
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
-from medaug.data.prepared import View
+from medaug.data.prepared import Prepared, View
 from medaug.data.synthetic import SyntheticCase
 from medaug.errors import DataError
 from medaug.evaluation.samples import ViewFolder
 from medaug.experiment.edits import Edited, ViewEditor
 from medaug.experiment.gate import DRAWS, QualityGate, gate_figures, gate_of, is_judged
 from medaug.runs.folder import RunDir
-from medaug.runs.prepared import Prepared
 from medaug.seeds import rng_of
 from medaug.stages.tasks.task import Cases
 

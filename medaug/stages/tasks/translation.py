@@ -15,7 +15,7 @@ from medaug.audits.segmenter import frozen_segmenter
 from medaug.audits.translations import AUDITS, TranslationRun
 from medaug.config.synthesis import SEGMENTER_TERMS, segmenter_terms
 from medaug.data.atomic import read_json
-from medaug.data.prepared import View
+from medaug.data.prepared import Prepared, View
 from medaug.data.synthetic import synthetic_cases
 from medaug.errors import DataError
 from medaug.evaluation.detection import LEAST_VOXELS
@@ -27,7 +27,6 @@ from medaug.report.run_page import Findings, Results
 from medaug.report.translation_sections import translation_findings, translation_results
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import essential, fingerprint
-from medaug.runs.prepared import Prepared
 from medaug.splits import Split
 from medaug.stages.tasks import across_domains, translation_scores
 from medaug.stages.tasks.task import Task, TrainingData

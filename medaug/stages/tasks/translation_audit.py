@@ -21,13 +21,13 @@ from medaug.audits.translation_figures import contrasts_of, levels, shift_by_tis
 from medaug.audits.translations import AUDITS, TranslationRun
 from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json
+from medaug.data.prepared import Prepared
 from medaug.data.records import PreparedCase
 from medaug.figures.pictures import Picture, picture_grid
 from medaug.progress import track
 from medaug.report.viewer import EncodedCase, Shown, ViewerCase, encode, write_cases
 from medaug.report.viewing import SHOWN, is_oriented
 from medaug.runs.folder import RunDir
-from medaug.runs.prepared import Prepared
 from medaug.transforms import TranslateDomain
 from medaug.volumes import length_unit, widest_slice
 

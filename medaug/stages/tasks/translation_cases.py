@@ -11,12 +11,11 @@ from functools import cached_property
 from medaug.audits.scans import translated_image
 from medaug.config import PipelineConfig
 from medaug.data.cache import file_name
-from medaug.data.prepared import View
+from medaug.data.prepared import Prepared, View
 from medaug.data.synthetic import SyntheticCase
 from medaug.errors import DataError
 from medaug.models.weights import Weights, load_weights
 from medaug.runs.folder import RunDir
-from medaug.runs.prepared import Prepared
 from medaug.stages.tasks.task import Cases
 from medaug.transforms import TranslateDomain
 

@@ -18,7 +18,7 @@ from medaug.audits.measures.similarity import HOUNSFIELD, ImagePair, Scale, simi
 from medaug.audits.scans import IntensityRegression, MeanImage, read_case, read_target, registered, scale_of, translated
 from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path
-from medaug.data.prepared import View
+from medaug.data.prepared import Prepared, View
 from medaug.errors import DataError
 from medaug.experiment.cells import cell_path, cells_of, is_kept, keep_cell
 from medaug.experiment.records import Cell, Json, Scores, TranslationFacts
@@ -29,7 +29,6 @@ from medaug.report.translation import pair_case, translation_grid
 from medaug.report.viewer import EncodedCase, encode, write_cases
 from medaug.report.viewing import SHOWN
 from medaug.runs.folder import RunDir
-from medaug.runs.prepared import Prepared
 from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
 from medaug.transforms import TranslateDomain
