@@ -71,6 +71,35 @@ def resample_classes(classes: np.ndarray, grid_size: tuple[int, ...]) -> np.ndar
     return resampled
 
 
+def resized(crop: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """A crop on another grid over the same box; the very same array where the size is right already."""
+    return resample_image(crop, size, plane_first=False)
+
+
+def resized_mask(mask: np.ndarray, size: Sequence[int], *, keep: bool = False, touched: bool = False) -> np.ndarray:
+    """A mask on another grid over the same box: interpolated linearly, kept where at least 0.5.
+
+    Args:
+        keep: a mask too small for that is kept in the voxels it falls into.
+        touched: all voxels that the mask falls into are kept, however little of them it fills.
+    """
+    size = tuple(size)
+    if mask.shape == size:
+        return mask.astype(bool)
+    kept = resized(mask, size) >= 0.5
+    if touched or (keep and not kept.any()):
+        kept[tuple(((np.argwhere(mask) + 0.5) * np.array(size) / mask.shape).astype(int).T)] = True
+    return kept
+
+
+def nearest_mask(mask: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """A mask on another grid over the same box, each voxel as the nearest one."""
+    if mask.shape == tuple(size):
+        return mask.astype(bool)
+    picks = [((np.arange(n) + 0.5) * have / n).astype(int) for n, have in zip(size, mask.shape, strict=True)]
+    return mask[np.ix_(*picks)].astype(bool)
+
+
 def resampled_affine(affine: np.ndarray, shape: tuple[int, ...], grid_size: tuple[int, ...]) -> np.ndarray:
     """The (4, 4) affine of the new grid: larger steps along its axes, and the half-voxel shift of the origin."""
     scale = np.ones(3)

@@ -1,1 +1,1 @@
-"""Lesion geometry: masks, crops, shapes, the prior of a training fold, and references in new surroundings."""
+"""Lesions: geometry of masks, the prior of a training fold, drawing, growth, and references in new surroundings."""

@@ -14,16 +14,19 @@ import numpy as np
 from scipy import ndimage
 
 from medaug.errors import ConfigError, DataError
-from medaug.lesions.crops import CropBox, box_around, extract, nearest_mask, resized_mask
 from medaug.lesions.geometry import (
+    CropBox,
     bounding_box,
+    box_around,
     box_around_mask,
     equivalent_diameter_mm,
+    extract,
     largest_component,
     voxels_of_diameter,
 )
 from medaug.lesions.prior import MARGIN_VOXELS, Lesion, LesionPrior
-from medaug.lesions.shapes import clear_of_edge, draw_warp, procedural_blob, sampled, stretched, warp_points
+from medaug.lesions.reference import clear_of_edge, draw_warp, procedural_blob, sampled, stretched, warp_points
+from medaug.resampling import nearest_mask, resized_mask
 
 Shape = Literal["bank", "blob", "mixed"]
 SIZE_SPREAD, CONTRAST_SPREAD = 0.2, 0.15

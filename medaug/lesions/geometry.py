@@ -1,4 +1,4 @@
-"""Geometry of masks: growing, rings, connected parts, sizes in mm.
+"""Geometry of masks: growing, rings, connected parts, sizes in mm; boxes that may reach over the image's edge.
 
 Masks are bool arrays (X, Y) or (X, Y, Z) (other dtypes: above or below zero is inside), `spacing_mm` has one entry an
 axis. Distances are exact Euclidean ones between voxel centres (scipy's EDT), taken only as far around the mask as they
@@ -8,6 +8,7 @@ are needed; so nothing depends on the voxel grid but its resolution, and the cos
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -139,3 +140,56 @@ def voxels_of_diameter(diameter_mm: float, spacing_mm: Spacing) -> int:
     radius = diameter_mm / 2
     size = np.pi * radius**2 if len(spacing_mm) == 2 else 4 / 3 * np.pi * radius**3
     return max(1, int(round(size / float(np.prod(spacing_mm)))))
+
+
+@dataclass(frozen=True)
+class CropBox:
+    """A box on an image's grid, in voxels; it may lie partly outside."""
+
+    start: tuple[int, ...]
+    size: tuple[int, ...]
+
+    def overlap(self, shape: Sequence[int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        """(the part of the image the box covers, the part of the crop that lies inside the image)."""
+        inside, part = [], []
+        for start, size, length in zip(self.start, self.size, shape, strict=True):
+            low, high = min(max(start, 0), length), max(min(start + size, length), 0)
+            high = max(low, high)
+            inside.append(slice(low, high))
+            part.append(slice(low - start, high - start))
+        return tuple(inside), tuple(part)
+
+
+def box_around(center: Sequence[int] | np.ndarray, size: Sequence[int]) -> CropBox:
+    """The box of this size around a voxel."""
+    return CropBox(tuple(int(c) - s // 2 for c, s in zip(center, size, strict=True)), tuple(int(s) for s in size))
+
+
+def box_in_mm(
+    corner: Sequence[int] | np.ndarray,
+    extent: Sequence[int] | np.ndarray,
+    crop_size: Sequence[int],
+    crop_spacing_mm: Sequence[float],
+    spacing_mm: Sequence[float],
+    *,
+    room: float,
+) -> CropBox:
+    """The box of a crop's size in mm around a region; larger, by one factor, if the region needs more.
+
+    Args:
+        corner, extent: of the region, in voxels of the image.
+        spacing_mm: of the image.
+        room: how many times as wide as the region the box is at least, along every axis.
+    """
+    corner, extent = np.asarray(corner), np.asarray(extent)
+    size = np.multiply(crop_size, crop_spacing_mm) / np.asarray(spacing_mm)
+    factor = max(1.0, float((extent * room / size).max()))
+    return box_around(corner + extent // 2, [max(1, round(n)) for n in (size * factor).tolist()])
+
+
+def extract(array: np.ndarray, box: CropBox, fill: float) -> np.ndarray:
+    """A copy of the box, `fill` where it leaves the array."""
+    crop = np.full(box.size, fill, dtype=array.dtype)
+    inside, part = box.overlap(array.shape)
+    crop[part] = array[inside]
+    return crop

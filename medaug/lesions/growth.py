@@ -1,12 +1,10 @@
-"""A lesion at growing sizes: one shape scaled about its centre, as nested masks of exact volume on the target's grid.
+"""A lesion at growing sizes, one shape scaled about its centre, and how it pushes the tissue around it away.
 
 Volume grows exponentially, V(t) = V(0) · 2^(t / doubling time) (Collins et al. 1956), and diameters by its cube root; a
 2-D picture shows the section of such a lesion, so its area grows by 2^(2/3 · t / doubling time). The voxels of the
 target are put in the order in which the scaled shape reaches them: step k has the first n_k of them, so masks are
-nested and have the volume that was asked for, to the voxel.
-
-A 2-D lesion grows in a volume as a stack: a body with the drawn shape at its middle, whose sections shrink like those
-of an ellipsoid. Shape, place, reference texture and centre are the same at every size.
+nested and have the volume that was asked for, to the voxel. A 2-D lesion grows in a volume as a stack: a body with the
+drawn shape at its middle, whose sections shrink like those of an ellipsoid.
 """
 
 from __future__ import annotations
@@ -14,27 +12,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
 
 from medaug.errors import ConfigError, DataError
-from medaug.lesions.crops import CropBox, extract, resized_mask
-from medaug.lesions.drawing import CLEARANCE_VOXELS, INSIDE, draw_lesion, draw_level
-from medaug.lesions.geometry import diameter_of_voxels, voxels_of_diameter
+from medaug.lesions.drawing import CLEARANCE_VOXELS, draw_lesion, draw_level
+from medaug.lesions.geometry import CropBox, extract
 from medaug.lesions.prior import MARGIN_VOXELS, Lesion, LesionPrior
-from medaug.lesions.radial import RadialShape, offsets_mm
+from medaug.lesions.radial import Growth, RadialShape, look_up, offsets_mm, outgrown, wall_mm
 from medaug.lesions.reference import SECTION_LEAST
+from medaug.resampling import resized_mask
 
 MOST_STEPS, LARGEST_MM = 1000, 1000.0
-ALWAYS_INSIDE = 8
-"""A lesion of fewer voxels has no part that could be cut off."""
 FLATNESS = (0.7, 1.1)
 """The height of a stack over its diameter."""
 PLACES = 12
 """How many lesions are drawn at a size before a smaller one is looked for."""
 SMALLER, SHRINKINGS = 0.85, 16
+MOST = 0.8
+"""At full strength the tissue at the surface came from a fifth of the way to it; from the centre, it would be torn."""
+STILL_MM = 1e-6
 
 
 @dataclass(frozen=True)
@@ -78,79 +76,6 @@ class GrowthPlan:
     @property
     def diameters_mm(self) -> tuple[float, ...]:
         return tuple(self.start_mm * 2 ** (day / (3 * self.doubling_days)) for day in self.days)
-
-
-@dataclass(frozen=True)
-class Growth:
-    """The place on a target in which one shape grows, and the room that it has.
-
-    Attributes:
-        shape, center: the body, and its centre in voxels of the target.
-        box: on the target; the order of growth is known inside it.
-        order: flat indices into the box, in the order in which the growing shape reaches them; those with room only.
-        room_voxels: how many of them there are before the shape is cut off by what bounds it.
-    """
-
-    shape: RadialShape
-    center: np.ndarray
-    spacing_mm: tuple[float, ...]
-    box: CropBox
-    order: np.ndarray
-    room_voxels: int
-
-    @classmethod
-    def of(
-        cls, shape: RadialShape, center: np.ndarray, spacing_mm: Sequence[float], box: CropBox, room: np.ndarray
-    ) -> Growth:
-        """The growth of a shape in `room` (bool, on the box). A fiftieth of it may be cut off by the room's edge."""
-        offsets = offsets_mm(box.start, box.size, center, spacing_mm)
-        distance = np.sqrt(sum(axis**2 for axis in offsets))
-        scale = distance / shape.radius_mm(np.stack(np.broadcast_arrays(*offsets)))
-        order = np.argsort(scale, axis=None, kind="stable")
-        has_room = room.reshape(-1)[order]
-        reached = np.arange(1, order.size + 1)
-        outside = np.cumsum(~has_room)
-        cut = outside > np.where(reached < ALWAYS_INSIDE, 0, (1 - INSIDE) * reached)
-        uncut = int(cut.argmax()) if cut.any() else order.size
-        room_voxels = uncut - (int(outside[uncut - 1]) if uncut else 0)
-        return cls(shape, np.asarray(center), tuple(spacing_mm), box, order[has_room], room_voxels)
-
-    @cached_property
-    def largest_mm(self) -> float:
-        """The largest diameter that has room here."""
-        return diameter_of_voxels(self.room_voxels, self.spacing_mm)
-
-    def holds(self, diameter_mm: float) -> bool:
-        """Tells whether a lesion of this diameter has room."""
-        return voxels_of_diameter(diameter_mm, self.spacing_mm) <= self.room_voxels
-
-    def scale_of(self, diameter_mm: float) -> float:
-        """How many times as large as the shape itself a lesion of this diameter is."""
-        return diameter_mm / self.shape.diameter_mm
-
-    def masks(self, diameters_mm: Sequence[float], shape: Sequence[int], unit: str = "mm") -> list[np.ndarray]:
-        """The lesion (bool, an image of this shape) at these growing diameters.
-
-        Raises:
-            DataError: if it outgrows its room (naming the largest size), or two sizes have equally many voxels.
-        """
-        counts = [voxels_of_diameter(diameter, self.spacing_mm) for diameter in diameters_mm]
-        if not self.holds(diameters_mm[-1]):
-            raise _outgrown(diameters_mm[-1], self.largest_mm, unit)
-        for count, following, diameter in zip(counts, counts[1:], diameters_mm, strict=False):
-            if following <= count:
-                raise DataError(
-                    f"growth: found {count} voxels at {diameter:.2f} {unit} and {following} a step later; expected "
-                    "more at every step. Use a longer interval, a larger start, or a scan of smaller voxels."
-                )
-        inside, of_box = self.box.overlap(shape)
-        masks = []
-        for count in counts:
-            part, mask = np.zeros(self.box.size, dtype=bool), np.zeros(tuple(shape), dtype=bool)
-            part.reshape(-1)[self.order[:count]] = True
-            mask[inside] = part[of_box]
-            masks.append(mask)
-        return masks
 
 
 @dataclass(frozen=True)
@@ -230,7 +155,7 @@ def draw_growing(
                 if found.growth.holds(end_mm):
                     return found
         if largest:
-            raise _outgrown(end_mm, largest, prior.length_unit)
+            raise outgrown(end_mm, largest, prior.length_unit)
     raise DataError(
         f"growth: found no room for a lesion of {size_mm:.1f} {prior.length_unit}; expected a larger organ. "
         "Give its mask."
@@ -264,10 +189,84 @@ def let_grow(
     return GrowingLesion(lesion, Growth.of(shape, center, spacing_mm, box, free))
 
 
-def _outgrown(diameter_mm: float, largest_mm: float, unit: str) -> DataError:
-    """The error of a series that ends larger than it can."""
-    return DataError(
-        f"growth: found a series that ends at {diameter_mm:.1f} {unit}; expected at most {largest_mm:.1f} {unit}, the "
-        "largest size that fits the organ and the weights' crop here. Use fewer steps, a smaller start, a shorter "
-        "interval, a longer doubling time, or train with a larger crop.size."
-    )
+@dataclass(frozen=True)
+class MassEffect:
+    """How hard a lesion pushes, and how far that is felt.
+
+    Attributes:
+        strength: 0 (it replaces what was there) to 1 (it pushes nearly all of it away).
+        reach_mm: from its surface; beyond, nothing moves.
+
+    Raises:
+        ConfigError: for a strength outside 0 to 1, or a reach that is not above 0.
+    """
+
+    strength: float = 0.0
+    reach_mm: float = 20.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise ConfigError(f"mass_effect: found {self.strength:g}; expected 0 (none) to 1")
+        if not (np.isfinite(self.reach_mm) and self.reach_mm > 0):
+            raise ConfigError(f"reach_mm: found {self.reach_mm:g}; expected a distance above 0 mm")
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """Which voxels move, and the places their tissue comes from.
+
+    Attributes:
+        moved: (n, d) voxels; `sources`: (n, d), the place of each one's tissue before, in voxels.
+    """
+
+    moved: np.ndarray
+    sources: np.ndarray
+
+    def image(self, array: np.ndarray, order: int = 1) -> np.ndarray:
+        """The displaced image (*S), linear; voxels that do not move keep their bits."""
+        result = array.copy()
+        if len(self.moved):
+            values = ndimage.map_coordinates(array, self.sources.T, order=order, mode="nearest")
+            result[tuple(self.moved.T)] = values
+        return result
+
+    def label(self, array: np.ndarray) -> np.ndarray:
+        """The displaced label (*S), nearest: no value that was not there."""
+        return self.image(array, order=0)
+
+
+def displacement(growth: Growth, scale: float, organ: np.ndarray, effect: MassEffect) -> Displacement:
+    """The mass effect of a growth's shape at this scale: tissue around it is pushed away from its centre.
+
+    Along each ray from the centre the lesion's surface lies at R mm, and tissue that is now at distance r came from
+
+        g(r) = r - A (1 - t)^2,   t = (r - R) / L    from the surface to L mm beyond it; beyond, nothing moves,
+        g(r) = r - A r / R                           under the lesion,
+
+    with A = strength · MOST · R · L / reach, where L is `reach_mm`, or less where the organ ends before. g grows
+    strictly (its slope is 1 + 2 (1 - t) · strength · MOST · R / reach outside, and at least 1 - MOST inside) and rays
+    stay rays, so the map is one to one: it never folds. Nothing moves at the organ's edge, which is where bone is.
+
+    Args:
+        organ: (*S) bool on the target; nothing outside it moves.
+    """
+    if effect.strength == 0:
+        return Displacement(np.zeros((0, organ.ndim), int), np.zeros((0, organ.ndim)))
+    center, spacing, reach = growth.center, growth.spacing_mm, effect.reach_mm
+    far = scale * float(growth.shape.radii_mm.max()) + reach
+    axes = list(zip(center, spacing, organ.shape, strict=True))
+    start = [max(0, int(np.floor(c - far / s))) for c, s, _ in axes]  # of the part that may be touched
+    end = [min(n, int(np.ceil(c + far / s)) + 1) for c, s, n in axes]
+    size = [max(0, high - low) for low, high in zip(start, end, strict=True)]
+    offsets = np.stack(np.broadcast_arrays(*offsets_mm(start, size, center, spacing)))
+    distance = np.sqrt((offsets**2).sum(axis=0))
+    surface = scale * growth.shape.radius_mm(offsets)
+    wall = wall_mm(organ, center, spacing, far)
+    length = np.clip(look_up(wall, offsets) - surface, 0.0, reach)
+    amplitude = effect.strength * MOST * surface * length / reach
+    beyond = np.clip((distance - surface) / np.maximum(length, STILL_MM), 0.0, 1.0)
+    shift = np.where(distance < surface, amplitude * distance / surface, amplitude * (1 - beyond) ** 2)
+    moves = (shift > STILL_MM) & organ[tuple(slice(s, s + n) for s, n in zip(start, size, strict=True))]
+    moved = np.argwhere(moves) + start
+    towards = offsets[:, moves].T / np.maximum(distance[moves], STILL_MM)[:, None]
+    return Displacement(moved, moved - towards * shift[moves][:, None] / np.array(spacing))

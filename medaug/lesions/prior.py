@@ -17,8 +17,15 @@ import torch
 from scipy import ndimage
 
 from medaug.errors import DataError
-from medaug.lesions.crops import CropBox, box_around, extract
-from medaug.lesions.geometry import bounding_box, components, equivalent_diameter_mm, relative_location
+from medaug.lesions.geometry import (
+    CropBox,
+    bounding_box,
+    box_around,
+    components,
+    equivalent_diameter_mm,
+    extract,
+    relative_location,
+)
 from medaug.volumes import SPACING_TOLERANCE
 
 MARGIN_VOXELS = 3

@@ -1,4 +1,4 @@
-"""Star-shaped bodies: one radius in mm for every direction from a centre, in 2-D or 3-D.
+"""Star-shaped bodies, one radius in mm for every direction from a centre, and the place in which one grows.
 
 Scaled copies of such a body about its centre are nested, which a mask's own scaled copies need not be. Directions are
 a regular table: `AZIMUTHS` angles in the plane of axes 0 and 1, in 3-D times `POLARS` angles from axis 2.
@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
 
-from medaug.lesions.geometry import Spacing, equivalent_diameter_mm
+from medaug.errors import DataError
+from medaug.lesions.drawing import INSIDE
+from medaug.lesions.geometry import CropBox, Spacing, diameter_of_voxels, equivalent_diameter_mm, voxels_of_diameter
 
 AZIMUTHS, POLARS = 180, 61
 STEP = 0.25
 """Rays are sampled this densely, in the smallest voxel size."""
 SMOOTHING = 0.06
 """A mask's surface is smoothed over this part of its diameter: single voxels are not its shape."""
+ALWAYS_INSIDE = 8
+"""A lesion of fewer voxels has no part that could be cut off."""
 _WRAPS = ("wrap", "nearest")
 
 
@@ -53,13 +58,9 @@ class RadialShape:
         return cls(radii), center
 
     @property
-    def spatial_dims(self) -> int:
-        return self.radii_mm.ndim + 1
-
-    @property
     def diameter_mm(self) -> float:
         """The diameter of the circle of equal area, or the sphere of equal volume."""
-        if self.spatial_dims == 2:
+        if self.radii_mm.ndim == 1:
             return 2 * float((self.radii_mm**2).mean()) ** 0.5
         weights = np.broadcast_to(np.sin(np.linspace(0.0, np.pi, POLARS)), self.radii_mm.shape)
         return 2 * float(np.average(self.radii_mm**3, weights=weights)) ** (1 / 3)
@@ -73,6 +74,88 @@ class RadialShape:
         polar = np.linspace(0.0, np.pi, POLARS)
         across, along = np.sin(polar) / self.radii_mm[:, None], np.cos(polar) / half_height_mm
         return RadialShape(1.0 / np.sqrt(across**2 + along**2))
+
+
+@dataclass(frozen=True)
+class Growth:
+    """The place on a target in which one shape grows, and the room that it has.
+
+    Attributes:
+        shape, center: the body, and its centre in voxels of the target.
+        box: on the target; the order of growth is known inside it.
+        order: flat indices into the box, in the order in which the growing shape reaches them; those with room only.
+        room_voxels: how many of them there are before the shape is cut off by what bounds it.
+    """
+
+    shape: RadialShape
+    center: np.ndarray
+    spacing_mm: tuple[float, ...]
+    box: CropBox
+    order: np.ndarray
+    room_voxels: int
+
+    @classmethod
+    def of(
+        cls, shape: RadialShape, center: np.ndarray, spacing_mm: Sequence[float], box: CropBox, room: np.ndarray
+    ) -> Growth:
+        """The growth of a shape in `room` (bool, on the box). A fiftieth of it may be cut off by the room's edge."""
+        offsets = offsets_mm(box.start, box.size, center, spacing_mm)
+        distance = np.sqrt(sum(axis**2 for axis in offsets))
+        scale = distance / shape.radius_mm(np.stack(np.broadcast_arrays(*offsets)))
+        order = np.argsort(scale, axis=None, kind="stable")
+        has_room = room.reshape(-1)[order]
+        reached = np.arange(1, order.size + 1)
+        outside = np.cumsum(~has_room)
+        cut = outside > np.where(reached < ALWAYS_INSIDE, 0, (1 - INSIDE) * reached)
+        uncut = int(cut.argmax()) if cut.any() else order.size
+        room_voxels = uncut - (int(outside[uncut - 1]) if uncut else 0)
+        return cls(shape, np.asarray(center), tuple(spacing_mm), box, order[has_room], room_voxels)
+
+    @cached_property
+    def largest_mm(self) -> float:
+        """The largest diameter that has room here."""
+        return diameter_of_voxels(self.room_voxels, self.spacing_mm)
+
+    def holds(self, diameter_mm: float) -> bool:
+        """Tells whether a lesion of this diameter has room."""
+        return voxels_of_diameter(diameter_mm, self.spacing_mm) <= self.room_voxels
+
+    def scale_of(self, diameter_mm: float) -> float:
+        """How many times as large as the shape itself a lesion of this diameter is."""
+        return diameter_mm / self.shape.diameter_mm
+
+    def masks(self, diameters_mm: Sequence[float], shape: Sequence[int], unit: str = "mm") -> list[np.ndarray]:
+        """The lesion (bool, an image of this shape) at these growing diameters.
+
+        Raises:
+            DataError: if it outgrows its room (naming the largest size), or two sizes have equally many voxels.
+        """
+        counts = [voxels_of_diameter(diameter, self.spacing_mm) for diameter in diameters_mm]
+        if not self.holds(diameters_mm[-1]):
+            raise outgrown(diameters_mm[-1], self.largest_mm, unit)
+        for count, following, diameter in zip(counts, counts[1:], diameters_mm, strict=False):
+            if following <= count:
+                raise DataError(
+                    f"growth: found {count} voxels at {diameter:.2f} {unit} and {following} a step later; expected "
+                    "more at every step. Use a longer interval, a larger start, or a scan of smaller voxels."
+                )
+        inside, of_box = self.box.overlap(shape)
+        masks = []
+        for count in counts:
+            part, mask = np.zeros(self.box.size, dtype=bool), np.zeros(tuple(shape), dtype=bool)
+            part.reshape(-1)[self.order[:count]] = True
+            mask[inside] = part[of_box]
+            masks.append(mask)
+        return masks
+
+
+def outgrown(diameter_mm: float, largest_mm: float, unit: str) -> DataError:
+    """The error of a series that ends larger than it can."""
+    return DataError(
+        f"growth: found a series that ends at {diameter_mm:.1f} {unit}; expected at most {largest_mm:.1f} {unit}, the "
+        "largest size that fits the organ and the weights' crop here. Use fewer steps, a smaller start, a shorter "
+        "interval, a longer doubling time, or train with a larger crop.size."
+    )
 
 
 def wall_mm(room: np.ndarray, center: np.ndarray, spacing_mm: Spacing, reach_mm: float) -> np.ndarray:

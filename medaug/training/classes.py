@@ -16,8 +16,7 @@ from torch.utils.data import Dataset
 
 from medaug.data.prepared import View, ViewArrays
 from medaug.errors import DataError
-from medaug.lesions.crops import box_around, extract
-from medaug.lesions.geometry import bounding_box, components, equivalent_diameter_mm
+from medaug.lesions.geometry import bounding_box, box_around, components, equivalent_diameter_mm, extract
 from medaug.models.noise.config import CLASSES, HEALTHY
 from medaug.seeds import rng_of
 

@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 
 from medaug.data.prepared import View
 from medaug.errors import DataError
-from medaug.lesions.crops import extract
 from medaug.lesions.drawing import draw_lesion
+from medaug.lesions.geometry import extract
 from medaug.lesions.prior import Lesion, LesionPrior
 from medaug.lesions.reference import match_surroundings
 from medaug.seeds import rng_of

@@ -24,14 +24,14 @@ from scipy import ndimage
 from torch import Tensor
 
 from medaug.lesions.anatomy import find_foreground
-from medaug.lesions.crops import CropBox, box_in_mm, extract, resized, resized_mask
 from medaug.lesions.drawing import Shape, draw_lesion, draw_level, widened
-from medaug.lesions.geometry import component_boxes
+from medaug.lesions.geometry import CropBox, box_in_mm, component_boxes, extract
 from medaug.lesions.prior import Lesion
 from medaug.lesions.reference import lesion_for_mask, match_surroundings, sections
 from medaug.models.base import Direction
 from medaug.models.insertion.compositing import composite, insertion_weight, removal_weight
 from medaug.models.weights import Weights
+from medaug.resampling import resized, resized_mask
 from medaug.volumes import Window, measured_in
 
 MARGIN = 1.6

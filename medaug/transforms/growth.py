@@ -12,8 +12,7 @@ from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
 from monai.transforms.utils_pytorch_numpy_unification import concatenate
 
 from medaug.lesions.geometry import equivalent_diameter_mm, volume_ml
-from medaug.lesions.growth import GrowthPlan, draw_growing
-from medaug.lesions.mass_effect import Displacement, MassEffect, displacement
+from medaug.lesions.growth import Displacement, GrowthPlan, MassEffect, displacement, draw_growing
 from medaug.models.weights import Weights
 from medaug.transforms.array import ORGAN_MARGIN_MM
 from medaug.transforms.base import Bounds, Seeded, Seen, TumorTransform, like_source

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from medaug.lesions.anatomy import find_organ
-from medaug.lesions.crops import extract
 from medaug.lesions.drawing import draw_lesion
+from medaug.lesions.geometry import extract
 from medaug.lesions.prior import LesionExample, LesionPrior
 from medaug.lesions.reference import lesion_for_mask, match_surroundings
 

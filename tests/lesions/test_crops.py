@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medaug.lesions.crops import CropBox, box_around, extract, nearest_mask, resized_mask
+from medaug.lesions.geometry import CropBox, box_around, extract
+from medaug.resampling import nearest_mask, resized_mask
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
 boxes = st.sampled_from([2, 3]).flatmap(

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from medaug.errors import ConfigError, DataError
-from medaug.lesions.crops import resized_mask
 from medaug.lesions.drawing import CLEARANCE_VOXELS, draw_lesion
 from medaug.lesions.geometry import components, equivalent_diameter_mm
 from medaug.lesions.prior import MARGIN_VOXELS, Lesion, LesionPrior
-from medaug.lesions.shapes import clear_of_edge
+from medaug.lesions.reference import clear_of_edge
+from medaug.resampling import resized_mask
 
 few = settings(
     max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -6,12 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medaug.errors import ConfigError, DataError
-from medaug.lesions.crops import CropBox
 from medaug.lesions.drawing import draw_lesion
-from medaug.lesions.geometry import equivalent_diameter_mm
-from medaug.lesions.growth import Growth, GrowthPlan, draw_growing, let_grow
+from medaug.lesions.geometry import CropBox, equivalent_diameter_mm
+from medaug.lesions.growth import GrowthPlan, draw_growing, let_grow
 from medaug.lesions.prior import LesionPrior
-from medaug.lesions.radial import RadialShape
+from medaug.lesions.radial import Growth, RadialShape
 
 SHAPES = {2: (48, 48), 3: (32, 32, 32)}
 

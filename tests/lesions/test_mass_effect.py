@@ -5,10 +5,9 @@ import pytest
 from scipy import ndimage
 
 from medaug.errors import ConfigError
-from medaug.lesions.crops import CropBox
-from medaug.lesions.growth import Growth
-from medaug.lesions.mass_effect import MassEffect, displacement
-from medaug.lesions.radial import RadialShape
+from medaug.lesions.geometry import CropBox
+from medaug.lesions.growth import MassEffect, displacement
+from medaug.lesions.radial import Growth, RadialShape
 
 SPACING = {2: (1.0, 1.4), 3: (1.0, 1.2, 2.0)}
 

@@ -11,9 +11,8 @@ import torch
 from safetensors.torch import load, save
 
 from medaug.errors import DataError
-from medaug.lesions.crops import box_around, extract
 from medaug.lesions.drawing import draw_lesion
-from medaug.lesions.geometry import equivalent_diameter_mm
+from medaug.lesions.geometry import box_around, equivalent_diameter_mm, extract
 from medaug.lesions.prior import LesionPrior
 
 SPACING_MM = (2.7, 2.7)

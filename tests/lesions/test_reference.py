@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from medaug.errors import DataError
-from medaug.lesions.crops import CropBox, extract, resized_mask
-from medaug.lesions.geometry import components, equivalent_diameter_mm
+from medaug.lesions.geometry import CropBox, components, equivalent_diameter_mm, extract
 from medaug.lesions.prior import Lesion, LesionPrior
 from medaug.lesions.reference import lesion_for_mask, match_surroundings, sections
+from medaug.resampling import resized_mask
 
 few = settings(
     max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

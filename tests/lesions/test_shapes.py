@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medaug.lesions.geometry import components, equivalent_diameter_mm
-from medaug.lesions.shapes import (
+from medaug.lesions.reference import (
     COARSE,
     Warp,
     clear_of_edge,

@@ -21,9 +21,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from medaug.errors import ConfigError, DataError
-from medaug.lesions.crops import CropBox, box_around, extract, resized
-from medaug.lesions.geometry import bounding_box
+from medaug.lesions.geometry import CropBox, bounding_box, box_around, extract
 from medaug.models.weights import Weights
+from medaug.resampling import resized
 from medaug.volumes import SPACING_TOLERANCE
 
 BATCH = 64

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medaug.lesions.crops import box_around, extract
+from medaug.lesions.geometry import box_around, extract
 
 
 @dataclass(frozen=True)

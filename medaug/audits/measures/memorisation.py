@@ -22,8 +22,8 @@ from scipy.spatial.distance import cdist
 from medaug.audits.measures.finding import Finding, Limits, Question, over_patients
 from medaug.audits.measures.lesions import LesionSet, standardised
 from medaug.audits.measures.resampling import too_few
-from medaug.lesions.crops import CropBox, extract, resized, resized_mask
-from medaug.lesions.geometry import bounding_box
+from medaug.lesions.geometry import CropBox, bounding_box, extract
+from medaug.resampling import resized, resized_mask
 
 MEMORISATION = Question("memorisation", "Are synthetic lesions copies of training lesions?")
 RARE = 0.05

@@ -16,7 +16,7 @@ from monai.config.type_definitions import NdarrayOrTensor
 from scipy import ndimage
 
 from medaug.errors import ConfigError, DataError
-from medaug.lesions.crops import CropBox, box_around, extract
+from medaug.lesions.geometry import CropBox, box_around, extract
 from medaug.transforms.base import Seeded, class_numbers, like_source
 from medaug.transforms.baselines.base import (
     Bank,
