@@ -17,7 +17,7 @@ from hypothesis import settings
 
 from medaug.config import PipelineConfig
 from medaug.config.files import load_config
-from medaug.data.seals import seal
+from medaug.data.fingerprints import seal
 from medaug.models.weights import Weights, load_weights
 from medaug.runs.folder import RunDir
 from medaug.stages.pipeline import run_pipeline

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import medaug
 from medaug.cli import app
 from medaug.config.files import dump_config
-from medaug.data import phantom_folder as phantoms_stage
+from medaug.data import writers
 from medaug.data.atomic import read_json, write_json
 from medaug.data.files import read_label, read_scan, write_scan
 from medaug.errors import DataError, RunError, TrainingError, WeightsError
@@ -75,7 +75,7 @@ def tiny_yaml(tmp_path_factory, tiny_config):
 def small_phantoms(monkeypatch):
     """`medaug phantoms` draws small heads."""
     small = functools.partial(phantoms, shape=(32, 32, 8), spacing_mm=(6.0, 6.0, 10.0))
-    monkeypatch.setattr(phantoms_stage, "phantoms", small)
+    monkeypatch.setattr(writers, "phantoms", small)
 
 
 def in_a_process(*arguments, **options):

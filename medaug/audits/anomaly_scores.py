@@ -13,9 +13,8 @@ import numpy as np
 from medaug.audits.measures.anomaly import Scorer, level_scores, smoothed_inside
 from medaug.audits.scorers import AnomalyMethod
 from medaug.config import AnomalyConfig
-from medaug.data.atomic import atomic_path, write_json, write_text
+from medaug.data.atomic import atomic_path, csv_text, write_json, write_text
 from medaug.data.prepared import ORGAN_PIXELS_LEAST, View, ViewArrays
-from medaug.data.tables import csv_text
 from medaug.evaluation.intervals import Interval
 from medaug.evaluation.pooled import Scored, auc_interval, pseudo_values, within_patient
 from medaug.evaluation.statistics import Comparison, compare, lacking

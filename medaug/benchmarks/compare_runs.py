@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medaug.data.tables import read_csv
+from medaug.data.atomic import read_csv
 from medaug.errors import DataError
 from medaug.evaluation.statistics import Comparison, compare, holm, lacking
 from medaug.experiment.records import Summary

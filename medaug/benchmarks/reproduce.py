@@ -15,8 +15,7 @@ from typing import Literal
 from medaug.benchmarks.launch import run_benchmark
 from medaug.benchmarks.plan import blocks_of
 from medaug.benchmarks.worker import prepare_block
-from medaug.data.atomic import read_json, write_json
-from medaug.data.tables import read_csv
+from medaug.data.atomic import read_csv, read_json, write_json
 from medaug.errors import ConfigError, DataError
 from medaug.experiment.cells import read_cell
 from medaug.experiment.records import Summary

@@ -15,8 +15,7 @@ from typing import NamedTuple
 
 from medaug.benchmarks.plan import Block, Job, blocks_of, jobs_of, ratios_of
 from medaug.config import PipelineConfig
-from medaug.data.atomic import read_json, write_json, write_text
-from medaug.data.tables import csv_text, read_csv
+from medaug.data.atomic import csv_text, read_csv, read_json, write_json, write_text
 from medaug.errors import RunError
 from medaug.evaluation.statistics import Comparison, lacking
 from medaug.experiment.cells import is_kept, read_cell

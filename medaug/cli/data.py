@@ -128,6 +128,6 @@ def phantoms(
         MedaugError: for an unknown layout or anatomy, or a folder that cannot be written.
     """
     check_seed(seed)
-    from medaug.data.phantom_folder import write_phantoms
+    from medaug.data.writers import write_phantoms
 
     return write_phantoms(Path(out), layout, patients=patients, anatomy=anatomy, seed=seed)

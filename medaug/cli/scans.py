@@ -289,7 +289,7 @@ def synth_ct(
     check_seed(seed)
     path = Path(scan)
     from medaug.data.atomic import check_unwritten
-    from medaug.data.suffixes import stem_of
+    from medaug.data.opening import stem_of
 
     stem = Path(out) / ("synthetic" if deidentify else f"{stem_of(path.resolve())}_synthetic")
     check_unwritten(stem.parent, [stem.name], overwrite=overwrite)
@@ -356,6 +356,6 @@ def _open(
 
 def _check_unwritten(scan: AnyPath, out: AnyPath, overwrite: bool, *kinds: str) -> None:
     from medaug.data.atomic import check_unwritten
-    from medaug.data.suffixes import stem_of
+    from medaug.data.opening import stem_of
 
     check_unwritten(Path(out), [f"{stem_of(Path(scan))}_{kind}" for kind in kinds], overwrite=overwrite)

@@ -6,15 +6,17 @@ disk or a killed process leaves the earlier file as it was. Read by every stage 
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from functools import partial
 from glob import escape
+from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -235,3 +237,44 @@ def _plain(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str = ",") -> str:
+    """A table with one line a row, and a first one of the columns' names."""
+    lines = []
+    for row in (columns, *rows):
+        stream = StringIO()
+        csv.writer(stream, delimiter=delimiter).writerow([_as_text(cell) for cell in row])
+        lines.append(stream.getvalue().removesuffix("\r\n") + "\n")
+    return "".join(lines)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a table that `csv_text` made, a dict each.
+
+    Raises:
+        DataError: if it is missing, or no such table.
+    """
+    try:
+        rows = list(csv.reader(StringIO(read_file(path).decode("utf-8", "surrogateescape"), newline=""), strict=True))
+        columns, *others = [[cell[1:] if cell.startswith("'") else cell for cell in row] for row in rows]
+        return [dict(zip(columns, row, strict=True)) for row in others]
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError.about(
+            path, f"no readable table ({error})", "the CSV file as it was written", "Run the command that writes it."
+        ) from error
+
+
+def _as_text(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) and not _is_number(cell) else cell
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text.strip() == text

@@ -21,9 +21,9 @@ import numpy as np
 from medaug.data.atomic import atomic_path, read_json, to_json, write_error
 from medaug.data.cases import source_stamps
 from medaug.data.decoding import Options, decode
+from medaug.data.fingerprints import renewed, seal
 from medaug.data.opening import check_regular
 from medaug.data.records import Case, PreparedCase, frozen
-from medaug.data.seals import renewed, seal
 from medaug.errors import DataError
 from medaug.volumes import spacing_of
 

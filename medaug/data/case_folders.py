@@ -17,8 +17,8 @@ from pathlib import Path
 
 from medaug.data.cases import by_stem, choose_channel, choose_sequence, files_in, make_case
 from medaug.data.named_files import LABEL_WORDS
+from medaug.data.opening import TIFF, is_scan, stem_of, suffix_of
 from medaug.data.records import Case
-from medaug.data.suffixes import TIFF, is_scan, stem_of, suffix_of
 from medaug.data.visits import is_visit
 from medaug.errors import DataError
 

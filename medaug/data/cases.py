@@ -11,8 +11,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from medaug.data.opening import is_scan, stem_of
 from medaug.data.records import Case
-from medaug.data.suffixes import is_scan, stem_of
 from medaug.errors import ConfigError, DataError, SequenceError
 
 log = logging.getLogger(__name__)

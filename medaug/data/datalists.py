@@ -16,8 +16,8 @@ from typing import Any
 
 from medaug.data.atomic import JsonObject, read_json
 from medaug.data.cases import choose_channel, files_in, make_case, refuse_orphans
+from medaug.data.opening import is_scan, stem_of
 from medaug.data.records import Case
-from medaug.data.suffixes import is_scan, stem_of
 from medaug.data.synthetic import provenance_of
 from medaug.errors import DataError
 

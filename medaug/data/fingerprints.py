@@ -10,8 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
+
+from medaug.data.opening import open_file
+from medaug.errors import DataError
 
 LEAST_SHOWN = 0.02
 """A slice that shows less than this part of itself beside its most central value is blank: many patients have it."""
@@ -65,3 +69,39 @@ def _hashed(profiles: Sequence[np.ndarray]) -> str:
     backwards = [np.ascontiguousarray(profile[::-1], dtype=">u8").tobytes() for profile in profiles]
     ordered = sorted(map(min, texts, backwards))
     return hashlib.sha256(repr([len(text) for text in ordered]).encode() + b"".join(ordered)).hexdigest()[:LETTERS]
+
+
+Seal = list[int | str]
+LARGE_BYTES = 2**20
+
+
+def seal(path: Path) -> Seal:
+    """The seal of a file as it is now."""
+    before = path.stat()
+    return [before.st_size, sha256_of(path), before.st_mtime_ns, before.st_ctime_ns]
+
+
+def renewed(path: Path, sealed: Seal) -> Seal | None:
+    """The seal, of a large file with today's times; None if the file is not what was sealed."""
+    try:
+        found = path.stat()
+        times = [found.st_mtime_ns, found.st_ctime_ns]
+        if found.st_size != sealed[0]:
+            return None
+        large = found.st_size > LARGE_BYTES
+        if large and times == sealed[2:]:
+            return sealed
+        if sha256_of(path) != sealed[1]:
+            return None
+        return [*sealed[:2], *times] if large else sealed
+    except (OSError, DataError, TypeError, IndexError):
+        return None
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file's bytes, in hex; the file is not held in memory."""
+    digest = hashlib.sha256()
+    with open_file(path) as file:
+        while piece := file.read(LARGE_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()

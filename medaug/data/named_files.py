@@ -17,8 +17,8 @@ from itertools import islice
 from pathlib import Path
 
 from medaug.data.cases import choose_sequence, make_case, natural_key
+from medaug.data.opening import DICOM, is_scan, stem_of, suffix_of
 from medaug.data.records import Case
-from medaug.data.suffixes import DICOM, is_scan, stem_of, suffix_of
 from medaug.data.visits import patient_in
 from medaug.errors import DataError
 

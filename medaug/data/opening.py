@@ -1,17 +1,21 @@
-"""The one place that opens files for reading: regular files alone, so that nothing waits for a pipe or reads a device.
+"""Files opened for reading: regular ones alone, known by their endings, and never for more memory than they can fill.
 
-A named pipe never ends, a device such as /dev/zero is never short, and a link may lead to either. Whoever hands a path
-to a library calls `check_regular` first.
+A named pipe never ends, a device such as /dev/zero is never short, and a link may lead to either. A kilobyte can claim
+10¹² voxels, and a megabyte of gzip can unpack to a gigabyte; both are found out before anything is allocated.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
-from medaug.errors import DataError
+from isal import isal_zlib
+
+from medaug.errors import ConfigError, DataError
 
 SPECIAL = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -71,3 +75,143 @@ def read_png(path: str | Path) -> bytes:
 def _without_waiting(path: str, flags: int) -> int:
     """A pipe that took the file's place after it was looked at gives no bytes; a regular file does not mind."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+NIFTI = (".nii.gz", ".nii")
+NRRD = (".nrrd",)
+META_IMAGE = (".mha", ".mhd")
+LOSSY = (".jpg", ".jpeg")
+TIFF = (".tif", ".tiff")
+PICTURES = (".png", *LOSSY, *TIFF)
+DICOM = (".dcm", ".dicom", ".ima")
+READABLE = (*NIFTI, *NRRD, *META_IMAGE, *PICTURES, *DICOM)
+WRITABLE = (*NIFTI, ".png", *TIFF)
+
+
+def suffix_of(path: str | Path) -> str:
+    """The known ending of a file name in lower case, or "" if medaug cannot read such a file."""
+    name = Path(path).name.lower()
+    return next((suffix for suffix in READABLE if name.endswith(suffix)), "")
+
+
+def stem_of(path: str | Path) -> str:
+    """The file name without its known ending: `scan.nii.gz` → `scan`."""
+    name = Path(path).name
+    return name[: len(name) - len(suffix_of(name))]
+
+
+def is_scan(path: str | Path) -> bool:
+    """Whether a file name looks like an image; names that start with a dot never do (`._scan.nii.gz` of macOS)."""
+    return bool(suffix_of(path)) and not Path(path).name.startswith(".")
+
+
+def is_dicom(path: str | Path) -> bool:
+    """Whether a file holds DICOM, whatever its name.
+
+    Raises:
+        DataError: if it is a pipe, a socket or a device.
+    """
+    try:
+        with open_file(path) as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+LIMIT = "MEDAUG_MAX_IMAGE_BYTES"
+"""The environment variable that sets the limit."""
+DEFAULT_LIMIT = 4 * 2**30
+"""A CT of 512 × 512 × 4000 voxels in 32 bits."""
+DEFLATE_MOST = 1032
+"""Bytes that one byte of deflate can stand for at the most (zlib's technical details: 258 bytes for two bits)."""
+BZIP2_MOST = 2**20
+"""The same of bzip2: a block of 900,000 bytes stands for 46 million equal ones, and takes some 45."""
+TRAILING_BYTES = 2**20
+"""More than that behind the declared end is no padding."""
+PIECE_BYTES = 2**20
+
+
+class Stream(Protocol):
+    """What gives bytes in order."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+def voxels_of(sizes: Sequence[int]) -> int:
+    """How many voxels a header declares.
+
+    Raises:
+        ValueError: if a size is not positive.
+    """
+    if not len(sizes) or min(sizes) < 1:
+        raise ValueError(f"a header that declares the sizes {', '.join(map(str, sizes))}")
+    return math.prod(map(int, sizes))
+
+
+def most_bytes() -> int:
+    """The limit of one image, in bytes.
+
+    Raises:
+        ConfigError: if the setting is no number of bytes.
+    """
+    text = os.environ.get(LIMIT, "").strip() or str(DEFAULT_LIMIT)
+    if not text.isdecimal() or len(text) > 18 or int(text) < 1:
+        raise ConfigError(f"{LIMIT}: found {text:.40}; expected a number of bytes, such as {DEFAULT_LIMIT}")
+    return int(text)
+
+
+def check_declared(declared: int, file: BinaryIO | int, ratio: int = 1, at_least: int = 0) -> None:
+    """Refuses a header that declares more than the file can hold, or (of a file) more than the limit.
+
+    Args:
+        declared: bytes, once unpacked.
+        file: the file, or how many bytes of one hold the data.
+        ratio: how many bytes one byte of the file can stand for.
+        at_least: bytes that any file may declare.
+
+    Raises:
+        ValueError: with both numbers.
+        DataError: if it is beyond the limit.
+    """
+    size = file if isinstance(file, int) else os.fstat(file.fileno()).st_size
+    if not 0 < declared <= max(size * ratio, at_least):
+        raise ValueError(f"a header that declares {declared:,} bytes in a file of {size:,}")
+    if not isinstance(file, int):
+        check_within_limit(declared, file.name)
+
+
+def check_within_limit(declared: int, path: str | Path) -> None:
+    """Refuses an image of more bytes than the limit.
+
+    Raises:
+        DataError: with both numbers, and how to raise the limit.
+    """
+    if declared > (most := most_bytes()):
+        raise DataError.about(
+            path,
+            f"an image of {declared:,} bytes",
+            f"at most {most:,}",
+            f"If the file is sound, set the environment variable {LIMIT} higher; it needs a few times that memory.",
+        )
+
+
+def read_declared(stream: Stream, declared: int, start: bytes = b"") -> bytes:
+    """`start` and what follows it in an unpacked stream, to its end.
+
+    Raises:
+        ValueError: if it goes on far beyond what was declared.
+    """
+    data = start + stream.read(declared + TRAILING_BYTES + 1 - len(start))
+    if len(data) > declared + TRAILING_BYTES:
+        raise ValueError(f"more data than the {declared:,} bytes that its header declares")
+    return data
+
+
+def inflates_beyond(data: bytes, most: int) -> bool:
+    """Whether raw deflate data unpack to more than `most` bytes; they are not kept."""
+    unpacker = isal_zlib.decompressobj(wbits=-15)
+    total, rest = 0, data
+    while rest and not unpacker.eof and total <= most:
+        total += len(unpacker.decompress(rest, PIECE_BYTES))
+        rest = unpacker.unconsumed_tail
+    return total > most

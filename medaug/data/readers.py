@@ -23,10 +23,24 @@ from isal import igzip
 from PIL import Image
 
 from medaug.data.dicom.reading import read_series
-from medaug.data.opening import check_regular, open_file
-from medaug.data.suffixes import DICOM, META_IMAGE, NIFTI, NRRD, READABLE, is_dicom, suffix_of
+from medaug.data.opening import (
+    DEFLATE_MOST,
+    DICOM,
+    META_IMAGE,
+    NIFTI,
+    NRRD,
+    READABLE,
+    Stream,
+    check_declared,
+    check_regular,
+    check_within_limit,
+    is_dicom,
+    open_file,
+    read_declared,
+    suffix_of,
+    voxels_of,
+)
 from medaug.data.text_headers import read_meta_image, read_nrrd
-from medaug.data.unpacking import DEFLATE_MOST, Stream, check_declared, check_within_limit, read_declared, voxels_of
 from medaug.errors import DataError, MedaugError
 
 PICTURE_BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I": 32, "F": 32}

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from medaug.data.atomic import read_json
+from medaug.data.opening import stem_of
 from medaug.data.records import Case, Provenance, Record
-from medaug.data.suffixes import stem_of
 from medaug.errors import DataError
 from medaug.volumes import Window
 

@@ -18,14 +18,14 @@ import numpy as np
 from isal import igzip
 from nrrd.reader import _TYPEMAP_NRRD2NUMPY
 
-from medaug.data.dicom.geometry import LPS_TO_RAS
-from medaug.data.opening import open_file
-from medaug.data.unpacking import (
+from medaug.data.dicom.planes import LPS_TO_RAS
+from medaug.data.opening import (
     BZIP2_MOST,
     DEFLATE_MOST,
     Stream,
     check_declared,
     check_within_limit,
+    open_file,
     read_declared,
     voxels_of,
 )

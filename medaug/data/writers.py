@@ -15,6 +15,8 @@ from medaug.data.atomic import write_error, write_json
 from medaug.data.case_folders import BRATS_SEQUENCES, LGG_CHANNELS
 from medaug.data.files import write_channels, write_scan
 from medaug.errors import ConfigError, RunError
+from medaug.phantoms import Phantom, phantoms
+from medaug.progress import track
 from medaug.volumes import Percentiles
 
 LGG_SOURCES = {"pre": ("pre", "t1", "t1n"), "flair": ("flair", "t2f"), "post": ("post", "t1ce", "t1c", "t1gd")}
@@ -164,3 +166,39 @@ WRITERS: dict[str, Callable[[Iterable[ScanRecord], Path, _Passed], None]] = {
     "datalist": _write_datalist,
     "images-labels": _write_images_labels,
 }
+
+
+def write_phantoms(
+    out: Path,
+    layout: str,
+    *,
+    anatomy: str,
+    patients: int,
+    seed: int,
+    shape: tuple[int, int, int] | None = None,
+    spacing_mm: tuple[float, float, float] | None = None,
+    label: str = "tumor",
+) -> int:
+    """Writes `patients` phantoms; returns how many scans.
+
+    Args:
+        shape, spacing_mm: left out, the anatomy's own.
+        label: "tumor", or "organs" (see `Phantom.organs`).
+
+    Raises:
+        ConfigError: for an unknown anatomy or layout.
+        RunError: if `out` cannot be written.
+    """
+    options = {key: value for key, value in (("shape", shape), ("spacing_mm", spacing_mm)) if value is not None}
+    drawn = phantoms(anatomy, patients, seed=seed, **options)
+
+    with track("draw phantoms", patients) as tracker:
+
+        def records(drawn: Iterator[Phantom]) -> Iterator[ScanRecord]:
+            for phantom in drawn:
+                truth = phantom.organs if label == "organs" else phantom.label
+                yield ScanRecord(phantom.patient, phantom.images, truth, phantom.affine)
+                tracker.advance()
+
+        names = {1: "liver", 2: "kidneys", 3: "spine"} if label == "organs" else None
+        return write_layout(records(drawn), out, layout, names)

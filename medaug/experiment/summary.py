@@ -15,8 +15,7 @@ import numpy as np
 
 from medaug.audits.measures.similarity import IMAGE_METRICS, ImageMetric
 from medaug.config import PipelineConfig
-from medaug.data.atomic import write_json, write_text
-from medaug.data.tables import csv_text
+from medaug.data.atomic import csv_text, write_json, write_text
 from medaug.evaluation.detection import LEAST_PATIENTS, Rate, rate_interval, rates, ratio_scores
 from medaug.evaluation.intervals import Interval, mean_interval
 from medaug.evaluation.metrics import METRICS, Metric

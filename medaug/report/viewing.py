@@ -15,8 +15,8 @@ from monai.data import MetaTensor
 
 from medaug.data.datalists import own_file
 from medaug.data.files import read_label, read_scan
+from medaug.data.opening import PICTURES, suffix_of
 from medaug.data.prepared import View
-from medaug.data.suffixes import PICTURES, suffix_of
 from medaug.data.synthetic import SyntheticCase, synthetic_cases
 from medaug.report import ReportPage, Section, render
 from medaug.report.viewer import EncodedCase, Shown, Viewer, ViewerCase, encode, read_cases

@@ -2,8 +2,8 @@
 
 A stage is done, or begun (with the seconds spent on it so far), or neither. Its inputs are whatever decides its
 outputs, the version of medaug included. Its marker holds their fingerprint and the seals of the files that the stage
-left (`data.seals`): what was cut, changed or removed since is told, and made again. Claims to a piece of work, and the
-hold on a whole folder, are locks on files, which the system frees when their holder dies, however it does.
+left (`data.fingerprints`): what was cut, changed or removed since is told, and made again. Claims to a piece of work,
+and the hold on a whole folder, are locks on files, which the system frees when their holder dies, however it does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 import medaug
 from medaug.data.atomic import read_json, write_error, write_json
-from medaug.data.seals import renewed, seal
+from medaug.data.fingerprints import renewed, seal
 from medaug.errors import DataError, RunError
 from medaug.runs.folder import INCIDENTAL, RunDir
 

@@ -17,8 +17,8 @@ from monai.data import MetaTensor
 from medaug.audits.measures.hounsfield import bone_dice, tissue_errors, tissues_of
 from medaug.audits.measures.similarity import GREY_LEVELS, HOUNSFIELD, ImagePair, Scale, similarity
 from medaug.data.atomic import atomic_path, write_json
+from medaug.data.decoding import on_grid_of
 from medaug.data.files import read_scan
-from medaug.data.grid import on_grid_of
 from medaug.errors import DataError
 from medaug.lesions.anatomy import body_of
 from medaug.orientation import turn_of

@@ -17,10 +17,9 @@ from monai.config.type_definitions import NdarrayOrTensor
 from monai.data import MetaTensor
 
 from medaug.data.atomic import atomic_path, write_json
-from medaug.data.encoding import StoredScan
-from medaug.data.files import read_label, read_scan
-from medaug.data.grid import on_grid_of
-from medaug.data.suffixes import NIFTI, TIFF, stem_of, suffix_of
+from medaug.data.decoding import on_grid_of
+from medaug.data.files import StoredScan, read_label, read_scan
+from medaug.data.opening import NIFTI, TIFF, stem_of, suffix_of
 from medaug.errors import ConfigError, DataError
 from medaug.figures.pictures import Picture
 from medaug.models.weights import Weights, WeightsFacts

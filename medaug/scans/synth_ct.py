@@ -15,11 +15,11 @@ import torch
 from monai.data import MetaTensor
 
 import medaug
-from medaug.data.dicom.deidentify import check_deidentifies
 from medaug.data.dicom.derived import check_unused, write_derived_series
 from medaug.data.dicom.reading import DicomVolume, read_series
 from medaug.data.dicom.segmentation import write_segmentation
-from medaug.data.suffixes import PICTURES, is_dicom, suffix_of
+from medaug.data.dicom.source import check_deidentifies
+from medaug.data.opening import PICTURES, is_dicom, suffix_of
 from medaug.errors import ConfigError
 from medaug.figures.pictures import Picture, picture_grid
 from medaug.report.viewer import encode

@@ -25,11 +25,11 @@ from medaug.data.cases import source_stamps
 from medaug.data.label_names import Tumors, label_names, tumors_of
 from medaug.data.layouts import find_cases, recognise
 from medaug.data.opening import read_file
-from medaug.data.phantom_folder import write_phantoms
 from medaug.data.prepared import View, common_spacing_mm
 from medaug.data.records import Case, PreparedCase, prepared_cases
 from medaug.data.synthetic import is_synthetic
 from medaug.data.visits import REMEDY, doubts_between
+from medaug.data.writers import write_phantoms
 from medaug.errors import ConfigError, DataError, LeakageError
 from medaug.lesions.anatomy import body_of, find_organ
 from medaug.progress import track

@@ -12,8 +12,7 @@ import torch
 from monai.data import MetaTensor
 from PIL import Image, TiffImagePlugin
 
-from medaug.data.encoding import StoredScan
-from medaug.data.files import read_label, read_scan, write_channels, write_scan
+from medaug.data.files import StoredScan, read_label, read_scan, write_channels, write_scan
 from medaug.errors import DataError, RunError
 
 BRATS = Path(os.environ.get("MEDAUG_DATA", Path(__file__).parents[3] / "shared" / "data")) / "brats"

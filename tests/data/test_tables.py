@@ -2,8 +2,8 @@
 
 import pytest
 
+from medaug.data.atomic import csv_text, read_csv
 from medaug.data.cache import file_name
-from medaug.data.tables import csv_text, read_csv
 from medaug.errors import DataError
 
 

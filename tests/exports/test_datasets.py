@@ -13,7 +13,7 @@ from medaug.cli import app
 from medaug.data.atomic import read_json, write_json
 from medaug.data.files import read_label, read_scan
 from medaug.data.layouts import find_cases
-from medaug.data.phantom_folder import write_phantoms
+from medaug.data.writers import write_phantoms
 from medaug.errors import ConfigError, DataError, LeakageError, RunError
 from medaug.examination.examination import examine
 from medaug.exports import cases as cases_of_run

@@ -11,7 +11,7 @@ import pytest
 from medaug.config.files import load_config
 from medaug.data import prepared
 from medaug.data.atomic import read_json
-from medaug.data.phantom_folder import write_phantoms
+from medaug.data.writers import write_phantoms
 from medaug.errors import LeakageError, WeightsError
 from medaug.examination.examination import examine
 from medaug.models.weights import load_weights

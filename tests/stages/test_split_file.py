@@ -6,7 +6,7 @@ import pytest
 
 from medaug.benchmarks.plan import blocks_of
 from medaug.data.atomic import read_json
-from medaug.data.phantom_folder import write_phantoms
+from medaug.data.writers import write_phantoms
 from medaug.errors import ConfigError, DataError, LeakageError
 from medaug.runs.folder import open_run
 from medaug.splits import Split

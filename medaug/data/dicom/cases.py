@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medaug.data.cases import files_below, make_case, natural_key
+from medaug.data.opening import DICOM, is_dicom, is_scan, stem_of, suffix_of
 from medaug.data.records import Case
-from medaug.data.suffixes import DICOM, is_dicom, is_scan, stem_of, suffix_of
 from medaug.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

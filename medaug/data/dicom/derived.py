@@ -19,9 +19,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, 
 
 import medaug
 from medaug.data.atomic import atomic_path
-from medaug.data.dicom.deidentify import deidentified
 from medaug.data.dicom.reading import DicomVolume
-from medaug.data.dicom.source import Stack, coded, decimal, decimals, patient_and_study, source_images
+from medaug.data.dicom.source import Stack, coded, decimal, decimals, deidentified, patient_and_study, source_images
 from medaug.errors import ConfigError, DataError, RunError
 from medaug.volumes import check_finite
 

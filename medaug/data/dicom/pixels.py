@@ -17,7 +17,7 @@ from pydicom.encaps import generate_fragments, generate_frames
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
 
-from medaug.data.unpacking import check_declared
+from medaug.data.opening import check_declared
 from medaug.errors import DataError
 
 if TYPE_CHECKING:

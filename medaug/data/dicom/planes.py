@@ -6,25 +6,28 @@ beside them (DICOM PS3.3 C.7.6.16); a classic object has one data set a slice. `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
 
-from medaug.data.dicom.pixels import PIXELS, check_proportion
-from medaug.data.dicom.series import NOT_SCANS
-from medaug.data.opening import check_regular
 from medaug.errors import DataError
 
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+ORIENTATION_TOLERANCE = 1e-3  # of unit vectors, as a difference of their components
+SHEAR_TOLERANCE = 5e-3  # drift in the plane over the distance along the normal: 0.3 degrees
 LARGEST_MM = 1e6
 """No scanner is a kilometre wide."""
-NO_CROSS_SECTIONS = ("LOCALIZER", "SCOUT", "TOPOGRAM", "PROJECTION IMAGE", "MIP", "MINIP", "MIN_IP", "MAX_IP")
-RADIOGRAPHS = ("CR", "DX", "MG", "XA", "RF", "PX", "IO", "OP", "XC", "ES", "GM", "SM")
+TELLING = (
+    "AcquisitionNumber", "TemporalPositionIdentifier", "TemporalPositionIndex", "FrameAcquisitionNumber", "EchoNumbers",
+    "EchoTime", "EffectiveEchoTime", "InversionTime", "DiffusionBValue", "TriggerTime", "ContrastBolusAgent",
+    "ConvolutionKernel", "KVP", "ImageType", "FrameType", "StackID", "AcquisitionTime", "ContentTime",
+)  # fmt: skip
+"""Tags that tell two acquisitions apart, the most telling first."""
 
 
 @dataclass(frozen=True)
@@ -106,82 +109,173 @@ class Plane:
         return numbers
 
 
-def read_planes(file: Path) -> list[Plane]:
-    """The planes of one file, with its pixel data still in the header.
+def sorted_stack(planes: Sequence[Plane], where: Path) -> tuple[list[Plane], np.ndarray]:
+    """Sorts planes along their normal and finds their grid.
+
+    Args:
+        planes: of one series, in any order.
+        where: the file or folder, for messages.
+
+    Returns:
+        The sorted planes, and the (4, 4) affine from (column, row, plane) to mm, RAS. The third axis of a single plane
+        is its normal, as long as its SliceThickness (1 mm where that is missing).
 
     Raises:
-        DataError: if the file is damaged, has several frames that no functional groups describe, or holds something
-            else than whole, single-channel cross-sections with known units; naming the file and the tag.
+        DataError: for planes that are no regular grid, naming what differs and where.
     """
-    try:
-        header = pydicom.dcmread(check_regular(file))
-        frames = int(header.get("NumberOfFrames") or 1)
-        per_frame = list(header.get("PerFrameFunctionalGroupsSequence") or ())
-        shared = list(header.get("SharedFunctionalGroupsSequence") or ())
-    except Exception as error:  # pydicom meets damaged bytes with every kind of exception
-        raise DataError.about(
-            file, f"a damaged DICOM file ({type(error).__name__})", "a readable DICOM file", "Copy or export it again."
-        ) from error
-    check_proportion(header, file)
-    if not per_frame and frames == 1:
-        planes = [Plane(file, None, header, (header,))]
-    elif len(per_frame) != frames:
-        raise DataError.about(
-            file,
-            f"{frames} frames and functional groups for {len(per_frame)} of them",
-            "a place in the patient for every frame (an enhanced multi-frame image)",
-            "Export it as an enhanced or as a single-frame series; films and loops are no volumes.",
-        )
-    else:
-        common = [item for group in shared for item in _items(group)]
-        planes = [Plane(file, i, header, (*_items(group), *common, header)) for i, group in enumerate(per_frame)]
+    from highdicom.spatial import create_affine_matrix_from_attributes, get_plane_sort_index
+
+    _check_orientations(planes, where)
+    _check_sizes(planes, where)
+    axes = planes[0].orientation / np.linalg.norm(planes[0].orientation, axis=1, keepdims=True)
+    directions, corners = axes.ravel().tolist(), [plane.position_mm.tolist() for plane in planes]
+    order = [planes[i] for i in get_plane_sort_index(corners, directions, index_convention="RD")]
+    first, step_mm = order[0], None
+    thickness_mm = abs(first.number("SliceThickness") or 1.0)
+    if len(order) > 1:
+        positions = np.array([plane.position_mm for plane in order])
+        normal = np.cross(*axes)
+        _check_distinct(order, positions @ normal, where)
+        _check_upright(positions - positions[0], normal, where)
+        _check_even(order, positions @ normal, where)
+        step_mm = (positions[-1] - positions[0]) / (len(order) - 1)
+    place, spacing_mm = first.position_mm.tolist(), first.spacing_mm.tolist()
+    affine = create_affine_matrix_from_attributes(place, directions, spacing_mm, thickness_mm)
+    if step_mm is not None:
+        affine[:3, 2] = step_mm  # as measured: within the tolerance the planes may drift
+    return order, LPS_TO_RAS @ affine
+
+
+def telling_tags(planes: Sequence[Plane], at_most: int | None = None) -> str:
+    """The tags in which these planes differ, with their values, of which there may be `at_most`; for messages."""
+    found = []
+    for keyword in TELLING:
+        values = sorted({str(plane.get(keyword)) for plane in planes})
+        if 1 < len(values) <= (at_most or len(planes)):
+            found.append(f"{keyword} ({', '.join(values[:4])}{', ...' if len(values) > 4 else ''})")
+    return "; ".join(found[:3])
+
+
+def _check_orientations(planes: Sequence[Plane], where: Path) -> None:
+    groups: list[list[Plane]] = []
     for plane in planes:
-        _check_cross_section(plane)
-        _check_rescale(plane)
-    return planes
-
-
-def _items(group: Dataset) -> list[Dataset]:
-    """The first item of each functional group."""
-    return [element.value[0] for element in group if element.VR == "SQ" and len(element.value)]
-
-
-def _check_cross_section(plane: Plane) -> None:
-    header, modality = plane.header, plane.modality
-    image_type = [str(value).upper() for value in np.atleast_1d(plane.get("FrameType") or plane.get("ImageType") or [])]
-    projection = next((value for value in image_type if value in NO_CROSS_SECTIONS), None)
-    colours = str(header.get("PhotometricInterpretation") or "").upper()
-    if modality in NOT_SCANS or not (header.get("Rows") and header.get("Columns")):
-        kind = UID(str(header.get("SOPClassUID") or "")).name or modality or "of an unknown kind"
-        found, expected = f"a DICOM object that is no scan ({kind})", "CT, MR or other images"
-        remedy = "Point to the images of a series."
-    elif not any(keyword in header for keyword in PIXELS):
-        found, expected = "no pixel data", "a complete image"
-        remedy = "The file is cut off: copy or export it again."
-    elif modality in RADIOGRAPHS or projection:
-        found = f"a projection, not a cross-section ({projection or f'Modality {modality}'})"
-        expected, remedy = "slices of a volume", "Leave out localizers, radiographs and projections."
-    elif int(header.get("SamplesPerPixel") or 1) != 1 or not colours.startswith("MONOCHROME"):
-        found = f"a colour image (PhotometricInterpretation {colours or 'missing'})"
-        expected = "one grey channel"
-        remedy = "Use the series it was made from; colour maps and screenshots hold no measurements."
-    else:
-        return
-    raise DataError.about(plane.file, found, expected, remedy)
-
-
-def _check_rescale(plane: Plane) -> None:
-    missing = [keyword for keyword in ("RescaleSlope", "RescaleIntercept") if plane.get(keyword) is None]
-    if plane.modality == "CT" and missing:
+        if np.abs(plane.orientation @ plane.orientation.T - np.eye(2)).max() > 10 * ORIENTATION_TOLERANCE:
+            raise DataError.about(
+                plane.file,
+                "an ImageOrientationPatient that is not two perpendicular unit vectors",
+                "a valid one",
+                "Export the series again, or correct the tag.",
+            )
+        off = (np.abs(group[0].orientation - plane.orientation).max() > ORIENTATION_TOLERANCE for group in groups)
+        near = next((group for group, is_off in zip(groups, off, strict=True) if not is_off), None)
+        if near is None:
+            groups.append(near := [])
+        near.append(plane)
+    if len(groups) > 1:
+        texts = [", ".join(f"{x:.3f}" for x in group[0].orientation.ravel()) for group in groups[:4]]
+        listed = "; ".join(f"{len(group)} × [{text}]" for group, text in zip(groups, texts, strict=False))
         raise DataError.about(
-            plane.file,
-            f"a CT without {' and '.join(missing)}",
-            "the rescale from stored values to HU",
-            "Export it again with these tags; without them its values mean nothing.",
+            where,
+            f"slices of {len(groups)} orientations ({listed})",
+            "parallel slices",
+            "A localizer or a second stack is in this series: split it by ImageOrientationPatient.",
         )
-    if plane.number("RescaleSlope") == 0:
-        raise DataError.about(plane.file, "a RescaleSlope of 0", "a slope other than 0", "Export the series again.")
-    if plane.get("ModalityLUTSequence") is not None:
-        expected = "a linear rescale (slope and intercept)"
-        remedy = "Export it with RescaleSlope and RescaleIntercept."
-        raise DataError.about(plane.file, "a modality lookup table", expected, remedy)
+
+
+def _check_sizes(planes: Sequence[Plane], where: Path) -> None:
+    sizes = sorted({(int(plane.header.Rows), int(plane.header.Columns)) for plane in planes})
+    spacings = np.array([plane.spacing_mm for plane in planes])
+    if len(sizes) > 1:
+        found = f"slices of different sizes (Rows × Columns: {', '.join(f'{r} × {c}' for r, c in sizes)})"
+        raise DataError.about(where, found, "one size", "Split the series by size.")
+    if (spacings <= 0).any():
+        found = f"a PixelSpacing of {spacings.min():g} mm"
+        raise DataError.about(where, found, "spacings above 0", "Export the series again.")
+    if np.abs(spacings / spacings[0] - 1).max() > 1e-3:
+        low, high = (" × ".join(f"{mm:.4g}" for mm in bound) for bound in (spacings.min(axis=0), spacings.max(axis=0)))
+        found = f"different PixelSpacing ({low} mm to {high} mm)"
+        raise DataError.about(where, found, "one voxel size", "Split the series by PixelSpacing.")
+
+
+def _check_distinct(order: list[Plane], levels_mm: np.ndarray, where: Path) -> None:
+    """Several planes at one place are several acquisitions, or no volume at all."""
+    close = np.flatnonzero(np.diff(levels_mm) < 1e-3)
+    if not len(close):
+        return
+    tags, folders = telling_tags(order), {plane.file.parent for plane in order}
+    told = f"they differ in {tags}" if tags else "no tag tells them apart"
+    told += f"; the files lie in {len(folders)} folders" if len(folders) > 1 else ""
+    if len(close) == len(order) - 1:
+        raise DataError.about(
+            where,
+            f"{len(order)} slices at one position, which is not a volume ({told})",
+            "a stack of slices",
+            "A time series or a scan for timing: give one of its slices, or another series.",
+        )
+    a, b = order[close[0]], order[close[0] + 1]
+    raise DataError.about(
+        where,
+        f"{len(close)} slices at the position of another one, such as {a.name} and {b.name}: {told}",
+        "one acquisition in a series",
+        "Two acquisitions are mixed: copy the files of one (by that tag) to a folder of their own.",
+    )
+
+
+def _check_upright(steps_mm: np.ndarray, normal: np.ndarray, where: Path) -> None:
+    """The line through the slices' corners has to stand on the slices."""
+    along = steps_mm @ normal
+    drift = np.linalg.norm(steps_mm - along[:, None] * normal, axis=1)
+    worst = int(drift.argmax())
+    if drift[worst] > np.maximum(SHEAR_TOLERANCE * along[worst], min(0.05, 0.1 * along[1])):
+        degrees = np.degrees(np.arctan2(drift[worst], along[worst]))
+        raise DataError.about(
+            where,
+            f"slices shifted against each other by {drift[worst]:.3g} mm over {along[worst]:.3g} mm "
+            f"({degrees:.1f} degrees: a gantry tilt)",
+            "slices stacked along their normal",
+            "Undo the tilt first (for example `dcm2niix`, which resamples), or use a series without tilt.",
+        )
+
+
+def _check_even(order: list[Plane], levels_mm: np.ndarray, where: Path) -> None:
+    increments = np.diff(levels_mm)
+    least, mean = increments.min(), float(increments.mean())
+    off = np.abs(levels_mm - (levels_mm[0] + mean * np.arange(len(levels_mm)))).max()
+    if off <= min(0.1 * mean, 0.01 * mean + 0.05):
+        return _check_pair(order[0], mean, where) if len(order) == 2 else None
+    ratios = increments / least
+    tags = telling_tags(order, at_most=len(order) // 2)  # a tag that differs from slice to slice tells nothing
+    hint = f"; the slices differ in {tags}" if tags else ""
+    between = f"from {least:.4g} to {increments.max():.4g} mm"
+    if np.abs(ratios - np.rint(ratios)).max() <= 0.05:
+        missing, gap = int(np.rint(ratios).sum()) - len(increments), int(np.argmax(np.rint(ratios) > 1))
+        names = f"{order[gap].name} and {order[gap + 1].name}"
+        raise DataError.about(
+            where,
+            f"slice increments {between}: {missing} missing slice(s), the first between {names}{hint}",
+            f"a slice every {least:.4g} mm",
+            "Copy the missing files, or keep a run of slices without a gap.",
+        )
+    raise DataError.about(
+        where,
+        f"uneven slice increments, {between} (usually {np.median(increments):.4g}){hint}",
+        "evenly spaced slices",
+        "Resample it to even slices elsewhere, or use an evenly reconstructed series; medaug does not do it silently.",
+    )
+
+
+def _check_pair(first: Plane, distance_mm: float, where: Path) -> None:
+    """Two slices are always evenly spaced: only a tag can tell that nothing is missing between them."""
+    spacing, thickness = (first.number(keyword) for keyword in ("SpacingBetweenSlices", "SliceThickness"))
+    if spacing and abs(abs(spacing) - distance_mm) <= 0.01 * distance_mm + 0.05:
+        return
+    if thickness and distance_mm <= 1.5 * thickness:
+        return
+    known = ["missing" if value_mm is None else f"{value_mm:g} mm" for value_mm in (spacing, thickness)]
+    raise DataError.about(
+        where,
+        f"two slices {distance_mm:.4g} mm apart, and neither SpacingBetweenSlices ({known[0]}) nor "
+        f"SliceThickness ({known[1]}) says that none is missing between them",
+        "a complete series",
+        "Copy the missing files, or give the slices one by one.",
+    )

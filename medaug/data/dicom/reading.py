@@ -1,6 +1,6 @@
 """Reads one DICOM series as one volume, exactly: values in their own unit (HU for CT), geometry in mm, RAS.
 
-`series` says which files, `planes` and `geometry` refuse what is no volume, `pixels` decodes. highdicom's
+`series` says which files, `planes` refuses what is no volume, `pixels` decodes. highdicom's
 `get_volume_from_series` is not the whole of it: it takes no multi-frame file and no file without a frame of reference,
 inverts MONOCHROME1, and knows no padding; where it takes a series, the result is the same.
 """
@@ -13,13 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pydicom
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
-from medaug.data.dicom.geometry import sorted_stack, telling_tags
-from medaug.data.dicom.pixels import declared_bytes, padding_of, rescaled, stored_frames, without_pixels
-from medaug.data.dicom.planes import Plane, read_planes
-from medaug.data.dicom.series import choose_series
-from medaug.data.unpacking import check_within_limit
+from medaug.data.dicom.pixels import (
+    PIXELS,
+    check_proportion,
+    declared_bytes,
+    padding_of,
+    rescaled,
+    stored_frames,
+    without_pixels,
+)
+from medaug.data.dicom.planes import Plane, sorted_stack, telling_tags
+from medaug.data.dicom.series import NOT_SCANS, choose_series
+from medaug.data.opening import check_regular, check_within_limit
 from medaug.errors import DataError
 from medaug.volumes import check_finite
 
@@ -27,6 +36,8 @@ log = logging.getLogger(__name__)
 
 ONE_WAY = ("EchoNumbers", "ContrastBolusAgent", "ConvolutionKernel", "TemporalPositionIdentifier", "DiffusionBValue")
 """Tags that have one value in a volume: slices that differ in them were acquired or reconstructed in different ways."""
+NO_CROSS_SECTIONS = ("LOCALIZER", "SCOUT", "TOPOGRAM", "PROJECTION IMAGE", "MIP", "MINIP", "MIN_IP", "MAX_IP")
+RADIOGRAPHS = ("CR", "DX", "MG", "XA", "RF", "PX", "IO", "OP", "XC", "ES", "GM", "SM")
 DARKEST_TISSUE_HU = -500.0  # a CT of a body has lung or air around it
 WATER_HU = -100.0
 
@@ -84,6 +95,87 @@ def read_series(path: str | Path, *, series_uid: str | None = None) -> DicomVolu
         array, padding = array[..., 0], padding[..., 0]
     headers = [plane.header for plane in planes[: None if planes[0].frame is None else 1]]
     return DicomVolume(array, affine, headers, modality, padding if padding.any() else None)
+
+
+def read_planes(file: Path) -> list[Plane]:
+    """The planes of one file, with its pixel data still in the header.
+
+    Raises:
+        DataError: if the file is damaged, has several frames that no functional groups describe, or holds something
+            else than whole, single-channel cross-sections with known units; naming the file and the tag.
+    """
+    try:
+        header = pydicom.dcmread(check_regular(file))
+        frames = int(header.get("NumberOfFrames") or 1)
+        per_frame = list(header.get("PerFrameFunctionalGroupsSequence") or ())
+        shared = list(header.get("SharedFunctionalGroupsSequence") or ())
+    except Exception as error:  # pydicom meets damaged bytes with every kind of exception
+        raise DataError.about(
+            file, f"a damaged DICOM file ({type(error).__name__})", "a readable DICOM file", "Copy or export it again."
+        ) from error
+    check_proportion(header, file)
+    if not per_frame and frames == 1:
+        planes = [Plane(file, None, header, (header,))]
+    elif len(per_frame) != frames:
+        raise DataError.about(
+            file,
+            f"{frames} frames and functional groups for {len(per_frame)} of them",
+            "a place in the patient for every frame (an enhanced multi-frame image)",
+            "Export it as an enhanced or as a single-frame series; films and loops are no volumes.",
+        )
+    else:
+        common = [item for group in shared for item in _items(group)]
+        planes = [Plane(file, i, header, (*_items(group), *common, header)) for i, group in enumerate(per_frame)]
+    for plane in planes:
+        _check_cross_section(plane)
+        _check_rescale(plane)
+    return planes
+
+
+def _items(group: Dataset) -> list[Dataset]:
+    """The first item of each functional group."""
+    return [element.value[0] for element in group if element.VR == "SQ" and len(element.value)]
+
+
+def _check_cross_section(plane: Plane) -> None:
+    header, modality = plane.header, plane.modality
+    image_type = [str(value).upper() for value in np.atleast_1d(plane.get("FrameType") or plane.get("ImageType") or [])]
+    projection = next((value for value in image_type if value in NO_CROSS_SECTIONS), None)
+    colours = str(header.get("PhotometricInterpretation") or "").upper()
+    if modality in NOT_SCANS or not (header.get("Rows") and header.get("Columns")):
+        kind = UID(str(header.get("SOPClassUID") or "")).name or modality or "of an unknown kind"
+        found, expected = f"a DICOM object that is no scan ({kind})", "CT, MR or other images"
+        remedy = "Point to the images of a series."
+    elif not any(keyword in header for keyword in PIXELS):
+        found, expected = "no pixel data", "a complete image"
+        remedy = "The file is cut off: copy or export it again."
+    elif modality in RADIOGRAPHS or projection:
+        found = f"a projection, not a cross-section ({projection or f'Modality {modality}'})"
+        expected, remedy = "slices of a volume", "Leave out localizers, radiographs and projections."
+    elif int(header.get("SamplesPerPixel") or 1) != 1 or not colours.startswith("MONOCHROME"):
+        found = f"a colour image (PhotometricInterpretation {colours or 'missing'})"
+        expected = "one grey channel"
+        remedy = "Use the series it was made from; colour maps and screenshots hold no measurements."
+    else:
+        return
+    raise DataError.about(plane.file, found, expected, remedy)
+
+
+def _check_rescale(plane: Plane) -> None:
+    missing = [keyword for keyword in ("RescaleSlope", "RescaleIntercept") if plane.get(keyword) is None]
+    if plane.modality == "CT" and missing:
+        raise DataError.about(
+            plane.file,
+            f"a CT without {' and '.join(missing)}",
+            "the rescale from stored values to HU",
+            "Export it again with these tags; without them its values mean nothing.",
+        )
+    if plane.number("RescaleSlope") == 0:
+        raise DataError.about(plane.file, "a RescaleSlope of 0", "a slope other than 0", "Export the series again.")
+    if plane.get("ModalityLUTSequence") is not None:
+        expected = "a linear rescale (slope and intercept)"
+        remedy = "Export it with RescaleSlope and RescaleIntercept."
+        raise DataError.about(plane.file, "a modality lookup table", expected, remedy)
 
 
 def _check_one_acquisition(planes: Sequence[Plane], where: Path) -> None:

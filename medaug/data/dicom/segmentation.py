@@ -20,9 +20,8 @@ from pydicom.uid import generate_uid
 
 import medaug
 from medaug.data.atomic import atomic_path
-from medaug.data.dicom.deidentify import deidentified
 from medaug.data.dicom.reading import DicomVolume
-from medaug.data.dicom.source import Stack, decimal, decimals, instance_of, patient_and_study
+from medaug.data.dicom.source import Stack, decimal, decimals, deidentified, instance_of, patient_and_study
 from medaug.errors import DataError
 
 SCT = codes.SCT

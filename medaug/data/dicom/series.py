@@ -18,9 +18,7 @@ import pydicom
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from medaug.data.cases import files_below
-from medaug.data.opening import open_file, read_file
-from medaug.data.suffixes import DICOM, is_dicom, suffix_of
-from medaug.data.unpacking import inflates_beyond
+from medaug.data.opening import DICOM, inflates_beyond, is_dicom, open_file, read_file, suffix_of
 from medaug.errors import DataError
 
 log = logging.getLogger(__name__)

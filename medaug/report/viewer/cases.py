@@ -167,7 +167,7 @@ def read_cases(path: Path) -> list[EncodedCase]:
 
 def _encoded(case: ViewerCase, note: str) -> EncodedCase:
     images = [case.before.image, case.after.image]
-    from medaug.data.encoding import nifti_bytes  # brings all readers, which plots need not wait for
+    from medaug.data.files import nifti_bytes  # brings all readers, which plots need not wait for
 
     stored = _stored(images) if case.comparable else [part for image in images for part in _stored([image])]
     affine = case.affine if case.oriented else _picture_affine(case)

@@ -8,10 +8,10 @@ import pydicom
 import pytest
 from pydicom.datadict import DicomDictionary, dictionary_VR, keyword_for_tag
 
-from medaug.data.dicom.deidentify import deidentified
 from medaug.data.dicom.derived import write_derived_series
 from medaug.data.dicom.reading import read_series
 from medaug.data.dicom.segmentation import write_segmentation
+from medaug.data.dicom.source import deidentified
 from medaug.errors import ConfigError, DataError
 
 WORDS = {"series_description": "CT from CT", "derivation": "by medaug, weights SHA-256 0123abcd"}
