@@ -75,7 +75,7 @@ def test_a_plan_of_a_benchmark_prints_json(as_json, tiny_yaml, tmp_path):
 
 def test_a_benchmark_prints_json(as_json, tiny_yaml, tiny_config, tmp_path, monkeypatch):
     run = planted_benchmark(tmp_path / "out", tiny_config())
-    monkeypatch.setattr("medaug.benchmarks.launch.run_benchmark", lambda *arguments, **options: run)
+    monkeypatch.setattr("medaug.benchmarks.work.run_benchmark", lambda *arguments, **options: run)
     groups = read_json(run.results / "summary.json")["groups"]
     assert as_json("benchmark", tiny_yaml) == {"groups": groups, "report": str(run.report)}
 

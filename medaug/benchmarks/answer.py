@@ -1,11 +1,14 @@
-"""The answer of a benchmark in words: the best GAN arm against `standard`, and against the best arm without a GAN.
+"""The answer of a benchmark in words and plots: the best GAN arm against `standard`, and the best arm without a GAN.
 
-Where the answer is "inconclusive", it also says what it would take to tell.
+Where the answer is "inconclusive", it also says what it would take to tell. A plot is drawn when asked for, as PNG for
+the page and as SVG for print.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +16,16 @@ import numpy as np
 from medaug.benchmarks.results import BenchmarkResults, lacking_of
 from medaug.evaluation.statistics import Comparison, detectable, patients_needed, seed_share
 from medaug.experiment.arms import REFERENCE
-from medaug.experiment.records import Summary
-from medaug.report.page import Verdict
+from medaug.experiment.records import Cell, Summary
+from medaug.figures.charts import Encode, grouped_bars, score_lines
+from medaug.report.page import MISSING, Verdict
+from medaug.report.sections import forest_plot, patient_plot
 from medaug.report.verdicts import change_text, tone_of
 
 MOST_PATIENTS = 10_000
 """Beyond, a number of patients is not named."""
+OF_A_CLASS = "sensitivity: "
+"""What the name of a rate of one size class begins with; the rest names the class."""
 
 
 class Asked(NamedTuple):
@@ -37,35 +44,63 @@ class Asked(NamedTuple):
         """Whether the interval excludes zero, and the verdict is "inconclusive" all the same."""
         return self.comparison.verdict == "inconclusive" and self.comparison.difference.excludes(0.0)
 
+    @property
+    def needs(self) -> str:
+        """What it lacks for a verdict, in a word or two."""
+        verdict = self.comparison.verdict
+        if verdict == "too few seeds" or (verdict == "inconclusive" and self.needed is None and not self.lost_to_holm):
+            return "more seeds"
+        if verdict != "inconclusive":
+            return MISSING
+        if self.lost_to_holm:
+            return "fewer arms"
+        return f"> {MOST_PATIENTS:,}" if (self.needed or 0) > MOST_PATIENTS else f"{self.needed:,}"
+
 
 @dataclass(frozen=True)
-class Answer:
-    """The best GAN arm of one setting, compared with `standard`, then with the best arm without a GAN if another."""
+class Drawing:
+    """One plot, drawn when asked for; `name` is its file's, without an ending, `alt` says what it shows."""
 
-    arm: str
-    asked: list[Asked]
+    name: str
+    title: str
+    caption: str
+    alt: str
+    draw: Callable[[Encode], bytes]
 
 
-def answer_of(results: BenchmarkResults, group: Summary) -> Answer | None:
-    """The answer of one setting; None without a GAN arm, or with nothing to compare it with."""
+def answer_of(results: BenchmarkResults, group: Summary) -> list[Asked]:
+    """The best GAN arm of one setting against `standard`, then against the best arm without a GAN if another.
+
+    Nothing without a GAN arm, or with nothing to compare it with.
+    """
     sign = 1 if results.main.higher_is_better else -1
     with_gan = [arm for arm in group.arms if arm in results.gan_arms]
     best = max(with_gan, key=lambda arm: sign * group.arms[arm][group.main].mean, default=None)
-    compared = [c for c in [*group.main_comparisons, *group.best_rivals] if c.arm == best]
-    if best is None or not compared:
-        return None
-    return Answer(best, [Asked(c, _needed(results, group, c)) for c in compared])
+    scores = {(cell.arm, cell.seed): cell.scores for cell in results.cells(group)}
+    asked = []
+    for c in (c for c in [*group.main_comparisons, *group.best_rivals] if c.arm == best):
+        of_arm, of_reference = (
+            np.array([[scores[arm, s][p][group.main] for s in group.seeds] for p in group.patients], dtype=np.float64)
+            for arm in (c.arm, c.reference)
+        )
+        differences = of_arm - of_reference
+        # the seeds' part is not known, and counts as none, of a metric that a patient alone does not have
+        share = seed_share(differences) if np.isfinite(differences).all() else 0.0
+        d = c.difference
+        shown = detectable((d.high - d.low) / 2, c.freedom, c.n_comparisons, d.level)
+        asked.append(Asked(c, patients_needed(c.n_patients, shown, abs(d.mean), share, c.n_comparisons)))
+    return asked
 
 
 def headline_of(results: BenchmarkResults, group: Summary) -> Verdict:
     """The answer of one setting as the page's headline."""
     answer = answer_of(results, group)
-    if answer is None:
+    if not answer:
         return Verdict("info", "No GAN arm was compared", "Add an arm such as standard+gan to evaluation.arms.")
     ratio = f" and {group.ratio:.0%} of a GAN arm's samples synthetic" if results.gan_arms else ""
     patients, seeds = _number(len(group.patients), "test patient"), _number(len(group.seeds), "seed")
     sentences = [f"With {patients_text(group)}{ratio}, on {patients} and {seeds}:"]
-    compared = [asked.comparison for asked in answer.asked]
+    compared = [asked.comparison for asked in answer]
     for c in compared:
         metric, d = group.metrics[c.metric], c.difference
         unit = f" {metric.unit}" if metric.unit else ""
@@ -76,10 +111,10 @@ def headline_of(results: BenchmarkResults, group: Summary) -> Verdict:
         )
     if not group.best_rivals and compared[0].reference == REFERENCE:
         sentences.append("No arm without a GAN does better than standard.")
-    sentences += [_what_it_would_take(a, group) for a in answer.asked if a.comparison.verdict == "inconclusive"]
+    sentences += [_what_it_would_take(a, group) for a in answer if a.comparison.verdict == "inconclusive"]
     parts = [f"{c.verdict} against {c.reference} ({change_text(c, group)})" for c in compared]
     sentences += lacking_of(group)
-    return Verdict(tone_of(compared), f"{answer.arm}: {', '.join(parts)}", " ".join(sentences))
+    return Verdict(tone_of(compared), f"{compared[0].arm}: {', '.join(parts)}", " ".join(sentences))
 
 
 def patients_text(group: Summary) -> str:
@@ -112,18 +147,84 @@ def _what_it_would_take(asked: Asked, group: Summary) -> str:
     return f"{shown}; one as large as that seen ({seen}) would take {many} test patients, with {seeds}."
 
 
-def _needed(results: BenchmarkResults, group: Summary, c: Comparison) -> int | None:
-    """The seeds' part is not known, and counts as none, of a metric that a patient alone does not have."""
-    scores = {(cell.arm, cell.seed): cell.scores for cell in results.cells(group)}
-    of_arm, of_reference = (
-        np.array([[scores[arm, s][p][group.main] for s in group.seeds] for p in group.patients], dtype=np.float64)
-        for arm in (c.arm, c.reference)
+def differences(summary: Summary) -> list[Drawing]:
+    """All arms to `standard`, and GAN arms to the best arm without a GAN where that is another one."""
+    found = []
+    for name, compared in (("differences", summary.main_comparisons), ("rivals", summary.best_rivals)):
+        if not compared:
+            continue
+        metric = summary.metrics[compared[0].metric]
+        better = "Right" if metric.higher_is_better else "Left"
+        of_whom = "GAN arms against the best arm without a GAN. " if name == "rivals" else ""
+        title = f"Difference in {metric.title} to {compared[0].reference}"
+        caption = f"{of_whom}{better} of zero is better. 95 % intervals over patients and seeds."
+        listed = "; ".join(f"{c.arm} {c.difference.mean:+.3f}, {c.verdict}" for c in compared)
+        alt = f"{title} with its interval: {listed}"
+        found.append(Drawing(name, title, caption, alt, partial(forest_plot, summary, compared)))
+    return found
+
+
+def by_patient(summary: Summary, cells: Sequence[Cell]) -> list[Drawing]:
+    """Every test patient's score in every arm."""
+    title, alt = f"{summary.title} by patient", f"{summary.title} of every test patient by arm"
+    caption = "Each dot is a test patient alone, averaged over seeds."
+    return [Drawing("patients", title, caption, alt, partial(patient_plot, summary, cells))]
+
+
+def curves(results: BenchmarkResults, group: Summary) -> list[Drawing]:
+    """The main metric over the number of labelled patients, and over the synthetic part, where there are several.
+
+    They run through `group`, the setting of the headline.
+    """
+
+    def curve(
+        name: str, over: str, ticks: list[str], groups: list[Summary], xlabel: str, of: str, rest: str
+    ) -> Drawing:
+        arms = dict.fromkeys(arm for one in groups for arm in one.arms)
+        lines = {arm: [one.arms[arm][one.main] if arm in one.arms else None for one in groups] for arm in arms}
+        title, listed = results.main.title, f"{', '.join(ticks[:-1])} and {ticks[-1]}"
+        return Drawing(
+            name,
+            f"{title} by {over}",
+            f"Bars are 95 % intervals. {rest}",
+            f"{title} of each arm {of.format(listed)}; the table of all settings has the figures",
+            lambda encode: score_lines(lines, ticks=ticks, xlabel=xlabel, ylabel=results.main.heading, encode=encode),
+        )
+
+    found = []
+    if len(results.labelled) > 1:
+        groups = [results.group(labelled, group.ratio) for labelled in results.labelled]
+        ticks, of = [str(number) for number in results.labelled], "with {} labelled patients"
+        rest = f"Synthetic part of GAN arms: {group.ratio:g}."
+        over, xlabel = "number of labelled patients", "labelled training patients"
+        found.append(curve("labelled", over, ticks, groups, xlabel, of, rest))
+    if len(results.ratios) > 1:
+        groups = [results.group(group.labelled, ratio) for ratio in results.ratios]
+        ticks, of = [f"{ratio:g}" for ratio in results.ratios], "where {} of the samples are synthetic"
+        rest = f"{group.labelled} labelled patients; arms without a GAN do not vary."
+        found.append(curve("ratio", "synthetic part", ticks, groups, "synthetic part of a batch", of, rest))
+    return found
+
+
+def size_bars(group: Summary) -> list[Drawing]:
+    """The part of lesions that is found, by size class and arm, where it was counted.
+
+    A class without an interval (lesions in fewer than two patients) is left out.
+    """
+    rates = {} if group.detection is None else group.detection.rates
+    by_rate = {} if group.detection is None else group.detection.arms
+    shown = [name for name in rates if name.startswith(OF_A_CLASS) and any(arm[name] for arm in by_rate.values())]
+    if not shown:
+        return []
+    ticks = [f"{name.removeprefix(OF_A_CLASS)}\n{rates[name].count} lesions" for name in shown]
+    by_arm = {arm: [found[name] for name in shown] for arm, found in by_rate.items()}
+    alt = "Part of lesions found, by size: " + "; ".join(
+        f"{arm} {', '.join('nan' if rate is None else f'{rate.mean:.2f}' for rate in found)}"
+        for arm, found in by_arm.items()
     )
-    differences = of_arm - of_reference
-    share = seed_share(differences) if np.isfinite(differences).all() else 0.0
-    d = c.difference
-    shown = detectable((d.high - d.low) / 2, c.freedom, c.n_comparisons, d.level)
-    return patients_needed(c.n_patients, shown, abs(d.mean), share, c.n_comparisons)
+    draw = partial(grouped_bars, by_arm, ticks=ticks, xlabel="size of the lesion", ylabel="part found")
+    caption = "Bars are 95 % intervals over patients and seeds."
+    return [Drawing("sizes", "Lesions found by size", caption, alt, lambda encode: draw(encode=encode))]
 
 
 def _number(count: int, of_what: str) -> str:

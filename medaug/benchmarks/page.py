@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from medaug.benchmarks.answer import MOST_PATIENTS, Answer, Asked, answer_of, headline_of, patients_text
-from medaug.benchmarks.drawings import Drawing, curves, differences, size_bars
+from medaug.benchmarks.answer import Drawing, answer_of, curves, differences, headline_of, patients_text, size_bars
 from medaug.benchmarks.results import BenchmarkResults, CellFile, block_folders, cell_files, read_results
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.experiment.failures import WORST, Failure, failures_path, read_failures
 from medaug.experiment.records import Summary
+from medaug.figures.charts import to_png
 from medaug.figures.pictures import Picture, picture_grid
 from medaug.report.page import MISSING, Figure, ReportPage, Section, Table, render
 from medaug.report.scrubbing import page_without_paths
@@ -36,27 +36,36 @@ def page(config: PipelineConfig, run: RunDir) -> Path:
     """
     results = read_results(run)
     cells, group = cell_files(run, results), results.headline(config.evaluation.synthetic_ratio)
-    answer, title = answer_of(results, group), results.main.title
+    answer, made = answer_of(results, group), read_json(run.environment)
     looked_at = part_cases({block.name: block.run for block in block_folders(run)})
     contents = ReportPage(
         title=f"medaug benchmark: {config.name}",
         subtitle=f"Does GAN augmentation help {results.groups[0].task} here, and more than what is cheaper?",
         verdict=headline_of(results, group),
-        facts=_facts(config, run, results, len(cells)),
+        facts=[
+            ("Data", data_text(config)),
+            ("Labelled patients", ", ".join(map(str, results.labelled))),
+            ("Scored on", f"{len(group.patients)} {config.evaluation.patients} patients × {len(group.seeds)} seeds"),
+            ("Arms", ", ".join(group.arms)),
+            ("Synthetic part of GAN arms", ", ".join(f"{ratio:g}" for ratio in results.ratios)),
+            ("Folds", str(config.split.folds or "none: one split")),
+            ("Networks trained", str(len(cells))),
+            ("Made with", f"medaug {made['medaug']}, {made['machine']}"),
+        ],
         sections=[
             downstream_section(group, results.cells(group), f"Scores with {patients_text(group)}"),
             *_drawn("Against the best arm without a GAN", differences(group)[1:]),
             _all_settings(results),
-            *_drawn(f"{title} by setting", curves(results, group)),
+            *_drawn(f"{results.main.title} by setting", curves(results, group)),
             *_drawn("Lesions by size", size_bars(group)),
-            *([] if answer is None else _failures(results, group, answer, cells)),
+            *(_failures(results, group, answer[0].comparison.arm, cells) if answer else []),
             *look_section(looked_at, f"Of every block's own translator: {SYNTHETIC_TEXT}"),
             _cells(results, cells),
             _time(run, cells),
         ],
         warnings=[*training_warnings(run), *_warnings(results)],
         commands=[
-            command_text(read_json(run.environment)["command"]),
+            command_text(made["command"]),
             "medaug report <this folder>",
             "medaug reproduce <this folder> --out <new folder>",
         ],
@@ -71,21 +80,11 @@ def training_warnings(run: RunDir) -> list[str]:
 
 def _drawn(heading: str, drawings: list[Drawing]) -> list[Section]:
     """No section without something to draw."""
-    return [Section(heading, figures=[drawing.figure() for drawing in drawings])] if drawings else []
-
-
-def _facts(config: PipelineConfig, run: RunDir, results: BenchmarkResults, networks: int) -> list[tuple[str, str]]:
-    group, made = results.groups[0], read_json(run.environment)
-    return [
-        ("Data", data_text(config)),
-        ("Labelled patients", ", ".join(map(str, results.labelled))),
-        ("Scored on", f"{len(group.patients)} {config.evaluation.patients} patients × {len(group.seeds)} seeds"),
-        ("Arms", ", ".join(group.arms)),
-        ("Synthetic part of GAN arms", ", ".join(f"{ratio:g}" for ratio in results.ratios)),
-        ("Folds", str(config.split.folds or "none: one split")),
-        ("Networks trained", str(networks)),
-        ("Made with", f"medaug {made['medaug']}, {made['machine']}"),
-    ]
+    return (
+        [Section(heading, figures=[Figure(d.title, d.draw(to_png), d.caption, d.alt) for d in drawings])]
+        if drawings
+        else []
+    )
 
 
 def _all_settings(results: BenchmarkResults) -> Section:
@@ -97,11 +96,10 @@ def _all_settings(results: BenchmarkResults) -> Section:
             c = compared.get(arm)
             judged = [MISSING, MISSING] if c is None else [interval_text(c.difference, signed=True), c.verdict]
             rows.append([*setting, arm, interval_text(scores[group.main]), *judged])
-        answer = answer_of(results, group)
-        for asked in answer.asked if answer else ():
+        for asked in answer_of(results, group):
             c = asked.comparison
             shows = "nothing" if c.smallest_detectable is None else f"{c.smallest_detectable:.3f}"
-            judged = [interval_text(c.difference, signed=True), c.verdict, shows, _needs(asked)]
+            judged = [interval_text(c.difference, signed=True), c.verdict, shows, asked.needs]
             answers.append([*setting, c.arm, c.reference, *judged])
     tables = [
         Table(
@@ -123,24 +121,14 @@ def _all_settings(results: BenchmarkResults) -> Section:
     return Section("All settings", tables=[table for table in tables if table.rows])
 
 
-def _needs(asked: Asked) -> str:
-    """What a comparison lacks for a verdict, in a word or two."""
-    verdict = asked.comparison.verdict
-    if verdict == "too few seeds" or (verdict == "inconclusive" and asked.needed is None and not asked.lost_to_holm):
-        return "more seeds"
-    if verdict != "inconclusive":
-        return MISSING
-    if asked.lost_to_holm:
-        return "fewer arms"
-    return f"> {MOST_PATIENTS:,}" if (asked.needed or 0) > MOST_PATIENTS else f"{asked.needed:,}"
-
-
-def _failures(results: BenchmarkResults, group: Summary, answer: Answer, cells: Sequence[CellFile]) -> list[Section]:
+def _failures(results: BenchmarkResults, group: Summary, best: str, cells: Sequence[CellFile]) -> list[Section]:
     """The worst patients of the best GAN arm, where cells kept them."""
-    kept: list[tuple[Failure, int]] = []
-    for path, labelled, _, cell in cells:
-        if (cell.arm, labelled) == (answer.arm, group.labelled) and cell.ratio in (None, group.ratio):
-            kept += [(failure, cell.seed) for failure in read_failures(failures_path(path))]
+    kept = [
+        (failure, cell.seed)
+        for path, labelled, _, cell in cells
+        if (cell.arm, labelled) == (best, group.labelled) and cell.ratio in (None, group.ratio)
+        for failure in read_failures(failures_path(path))
+    ]
     worst: dict[str, tuple[Failure, int]] = {}
     sign = 1 if results.main.higher_is_better else -1
     for failure, seed in sorted(kept, key=lambda item: sign * item[0].score):
@@ -154,9 +142,9 @@ def _failures(results: BenchmarkResults, group: Summary, answer: Answer, cells: 
     ]
     named = [f"{f.patient}: {results.main.title} {f.score:.2f}, seed {seed}" for f, seed in shown]
     grid = picture_grid(rows, column_titles=["image", "truth outlined", "prediction outlined"], row_titles=named)
-    alt = f"The test patients that {answer.arm} did worst on, with truth and prediction outlined: {'; '.join(named)}"
+    alt = f"The test patients that {best} did worst on, with truth and prediction outlined: {'; '.join(named)}"
     caption = "The slice of each with most voxels outlined wrongly."
-    return [Section("Failures", figures=[Figure(f"Worst patients of {answer.arm}", grid, caption, alt)])]
+    return [Section("Failures", figures=[Figure(f"Worst patients of {best}", grid, caption, alt)])]
 
 
 def _cells(results: BenchmarkResults, cells: Sequence[CellFile]) -> Section:
@@ -164,18 +152,10 @@ def _cells(results: BenchmarkResults, cells: Sequence[CellFile]) -> Section:
     rows: list[list[str | float]] = []
     for _, labelled, fold, cell in cells:
         scores = [score for by_metric in cell.scores.values() if (score := by_metric[main]) is not None]
-        rows.append(
-            [
-                cell.arm,
-                str(labelled),
-                fold or MISSING,
-                str(cell.seed),
-                MISSING if cell.ratio is None else f"{cell.ratio:g}",
-                str(len(cell.scores)),
-                float(np.mean(scores)) if scores else float("nan"),
-                float("nan") if cell.seconds is None else round(cell.seconds),
-            ]
-        )
+        mean = float(np.mean(scores)) if scores else float("nan")
+        seconds = float("nan") if cell.seconds is None else round(cell.seconds)
+        ratio, count = MISSING if cell.ratio is None else f"{cell.ratio:g}", str(len(cell.scores))
+        rows.append([cell.arm, str(labelled), fold or MISSING, str(cell.seed), ratio, count, mean, seconds])
     columns = ["Arm", "Labelled", "Fold", "Seed", "Synthetic", "Patients", f"Mean {results.main.title}", "Seconds"]
     return Section("Cells", "A cell is one trained network.", [Table("", columns, rows)])
 
@@ -185,24 +165,18 @@ def _time(run: RunDir, cells: Sequence[CellFile]) -> Section:
     for _, _, _, cell in cells:
         if cell.seconds is not None:
             by_arm.setdefault(cell.arm, []).append(cell.seconds)
+    networks: list[list[str | float]] = [
+        [arm, str(len(seconds)), round(sum(seconds) / len(seconds)), round(sum(seconds))]
+        for arm, seconds in by_arm.items()
+    ]
+    before: list[list[str | float]] = [
+        [block.name, stage, round(seconds)]
+        for block in block_folders(run)
+        for stage, seconds in seconds_by_stage(block.run).items()
+    ]
     tables = [
-        Table(
-            "Networks by arm",
-            ["Arm", "Networks", "Seconds each", "Seconds in all"],
-            [
-                [arm, str(len(seconds)), round(sum(seconds) / len(seconds)), round(sum(seconds))]
-                for arm, seconds in by_arm.items()
-            ],
-        ),
-        Table(
-            "Before them",
-            ["Block", "Stage", "Seconds"],
-            [
-                [block.name, stage, round(seconds)]
-                for block in block_folders(run)
-                for stage, seconds in seconds_by_stage(block.run).items()
-            ],
-        ),
+        Table("Networks by arm", ["Arm", "Networks", "Seconds each", "Seconds in all"], networks),
+        Table("Before them", ["Block", "Stage", "Seconds"], before),
     ]
     return Section("Time", tables=[table for table in tables if table.rows])
 

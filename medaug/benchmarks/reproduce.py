@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from medaug.benchmarks.launch import run_benchmark
 from medaug.benchmarks.plan import blocks_of
-from medaug.benchmarks.worker import prepare_block
+from medaug.benchmarks.work import prepare_block, run_benchmark
 from medaug.data.atomic import read_csv, read_json, write_json
 from medaug.errors import ConfigError, DataError
 from medaug.experiment.cells import read_cell

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from medaug.benchmarks.drawings import Drawing, by_patient, differences, drawings_of
+from medaug.benchmarks.answer import Drawing, by_patient, curves, differences, size_bars
 from medaug.benchmarks.results import read_results
 from medaug.config.files import dump_config
 from medaug.data.atomic import atomic_path, check_free, read_json, to_json
@@ -45,7 +46,16 @@ def export_results(folder: Path, out: Path) -> Path:
     parts = [*_facts(found), *_plots(found)]
     parts = [Part(README, _readme(found, parts).encode(), ""), *parts]
     with atomic_path(out) as temporary:
-        (_write_zip if out.suffix == ".zip" else _write_folder)(temporary, parts)
+        if out.suffix == ".zip":
+            with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+                for part in parts:
+                    entry = zipfile.ZipInfo(part.name, EARLIEST)
+                    entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+                    archive.writestr(entry, part.content)
+        else:
+            for part in parts:
+                (temporary / part.name).parent.mkdir(parents=True, exist_ok=True)
+                (temporary / part.name).write_bytes(part.content)
     return out
 
 
@@ -68,22 +78,21 @@ def _facts(found: Finished) -> Iterator[Part]:
 
 
 def _plots(found: Finished) -> Iterator[Part]:
-    for drawing in _drawings(found):
-        for ending, encode in (("png", to_png), ("svg", to_svg)):
-            what = f"{drawing.title}. {drawing.caption}" if ending == "png" else "the same, for print"
-            yield Part(f"figures/{drawing.name}.{ending}", drawing.draw(encode), what)
-
-
-def _drawings(found: Finished) -> Iterator[Drawing]:
+    drawings: list[Drawing] = []
     if found.is_benchmark:
         results = read_results(found.run)
-        yield from drawings_of(results, results.headline(found.config.evaluation.synthetic_ratio))
-        return
-    for name, values in found.summaries():
-        summary = Summary.from_json(values)
-        cells = cells_behind(summary, found.run, name)
-        for drawing in (*differences(summary), *by_patient(summary, cells)):
-            yield drawing.named(f"{name}-{drawing.name}") if name else drawing
+        group = results.headline(found.config.evaluation.synthetic_ratio)
+        one_setting = [*differences(group), *by_patient(group, results.cells(group))]
+        drawings += [*one_setting, *curves(results, group), *size_bars(group)]
+    else:
+        for name, values in found.summaries():
+            summary = Summary.from_json(values)
+            drawn = [*differences(summary), *by_patient(summary, cells_behind(summary, found.run, name))]
+            drawings += [replace(one, name=f"{name}-{one.name}") if name else one for one in drawn]
+    for drawing in drawings:
+        what = f"{drawing.title}. {drawing.caption}"
+        yield Part(f"figures/{drawing.name}.png", drawing.draw(to_png), what)
+        yield Part(f"figures/{drawing.name}.svg", drawing.draw(to_svg), "the same, for print")
 
 
 def _readme(found: Finished, parts: list[Part]) -> str:
@@ -106,18 +115,3 @@ def _readme(found: Finished, parts: list[Part]) -> str:
         "pseudonyms, replace them before you pass the folder on.",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _write_zip(path: Path, parts: list[Part]) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for part in parts:
-            entry = zipfile.ZipInfo(part.name, EARLIEST)
-            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-            archive.writestr(entry, part.content)
-
-
-def _write_folder(path: Path, parts: list[Part]) -> None:
-    for part in parts:
-        target = path / part.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(part.content)

@@ -235,9 +235,9 @@ def benchmark(
     settings, folder = _settings(pipeline, set_, {}), Path(out or Path("out") / Path(pipeline).stem)
     if not dry_run:
         _check_roots(settings)
-    from medaug.benchmarks.launch import run_benchmark
     from medaug.benchmarks.plan import plan_of
     from medaug.benchmarks.results import read_results
+    from medaug.benchmarks.work import run_benchmark
 
     if dry_run:
         return plan_of(settings, folder, jobs)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from medaug.benchmarks.launch import run_benchmark
+from medaug.benchmarks.work import run_benchmark
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.runs.folder import RunDir

@@ -7,9 +7,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from medaug.benchmarks import worker
-from medaug.benchmarks.launch import run_benchmark
+from medaug.benchmarks import work
 from medaug.benchmarks.plan import blocks_of
+from medaug.benchmarks.work import run_benchmark
 from medaug.cli import app
 from medaug.config.files import dump_config
 from medaug.data.atomic import read_json
@@ -141,7 +141,7 @@ def test_other_settings_train_the_cells_that_they_decide_and_no_others(copied, b
 
 
 def test_a_failing_cell_is_named_and_the_others_go_on(prepared, benchmark_config, monkeypatch):
-    train, trained, config = worker.evaluated_cell, [], benchmark_config("benchmark.labelled=[2]")
+    train, trained, config = work.evaluated_cell, [], benchmark_config("benchmark.labelled=[2]")
 
     def failing(downstream, arm, seed, path):
         trained.append((arm, seed))
@@ -150,7 +150,7 @@ def test_a_failing_cell_is_named_and_the_others_go_on(prepared, benchmark_config
         return train(downstream, arm, seed, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "evaluated_cell", failing)
+        patch.setattr(work, "evaluated_cell", failing)
         with pytest.raises(RunError, match=r"1 job\(s\) failed.*labelled-2/standard-seed1 \(RuntimeError: out of mem"):
             run_benchmark(config, prepared.root)
     assert len(trained) == 4 and not prepared.results.exists()

@@ -13,7 +13,7 @@ from itertools import count
 import numpy as np
 import pytest
 
-from medaug.benchmarks.launch import run_benchmark
+from medaug.benchmarks.work import run_benchmark
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import claimed
 
