@@ -16,7 +16,7 @@ from medaug.config import AnomalyConfig
 from medaug.data.atomic import atomic_path, csv_text, write_json, write_text
 from medaug.data.prepared import ORGAN_PIXELS_LEAST, View, ViewArrays
 from medaug.evaluation.intervals import Interval
-from medaug.evaluation.pooled import Scored, auc_interval, pseudo_values, within_patient
+from medaug.evaluation.metrics import Scored, auc_interval, pseudo_values, within_patient
 from medaug.evaluation.statistics import Comparison, compare, lacking
 from medaug.figures.distributions import roc_and_histogram
 from medaug.figures.pictures import Picture, picture_grid

@@ -23,8 +23,8 @@ from medaug.audits.measures.probe import MIN_PATIENTS, lesion_probe
 from medaug.audits.measures.seams import ZConsistency, z_consistency, z_ratio
 from medaug.audits.segmenter import frozen_segmenter
 from medaug.data.prepared import Prepared, View
+from medaug.evaluation.predictions import predict
 from medaug.evaluation.samples import ViewFolder
-from medaug.evaluation.segmentation import predict
 from medaug.lesions.geometry import equivalent_diameter_mm, largest_component
 from medaug.lesions.prior import AIR, LesionPrior
 from medaug.progress import track

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from medaug.config import PipelineConfig
-from medaug.evaluation.frozen import FrozenSegmenter, train_frozen_segmenter
+from medaug.evaluation.networks import SegmentationConfig
+from medaug.evaluation.predictions import FrozenSegmenter
 from medaug.evaluation.samples import SegmentationSamples, ViewFolder
-from medaug.evaluation.segmentation import SegmentationConfig
+from medaug.evaluation.updates import train_network
 from medaug.training.processes import make_fabric
 
 
@@ -31,4 +32,5 @@ def frozen_segmenter(
         patch_size=patch_size,
     )
     exact = training.model_copy(update={"precision": "32-true"})
-    return train_frozen_segmenter(samples, network, seed=training.seed, fabric=make_fabric(exact, alone=True))
+    trained = train_network(samples, network, seed=training.seed, fabric=make_fabric(exact, alone=True))
+    return FrozenSegmenter(trained.cpu(), network)

@@ -1,4 +1,4 @@
-"""Scores of one patient's segmentation: Dice, 95th-percentile Hausdorff distance, normalized surface Dice.
+"""Metrics of one patient's segmentation, and of slices pooled over patients, brought to one score a patient.
 
 The patient is the unit of every test. A patient is one volume (X, Y, Z) or several separate slices (X, Y): Dice pools
 the voxels of all of them; the surface metrics are averaged over the slices that hold truth or prediction. They equal
@@ -16,20 +16,24 @@ A new metric is one function and one line in `METRICS`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt
+from sklearn.metrics import roc_auc_score
 
 from medaug.errors import DataError
+from medaug.evaluation.intervals import Interval, mean_interval
 
 PredictionAndTruth = tuple[np.ndarray, np.ndarray]  # (prediction, truth), bool, one shape
+THRESHOLD = 0.5
+"""A probability above it says tumor."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of one patient, or one of slices that are pooled over patients (see `pooled`).
+    """A score of one patient, or one of slices that are pooled over patients (see `pseudo_values`).
 
     `score(pairs, spacing_mm, tolerance_mm)`, or `score(scores, tumor)` of slices of which at least one has a tumor and
     one has none, must return a finite number within `bounds`.
@@ -55,7 +59,19 @@ def score_patient(
     Raises:
         DataError: if there is no pair, the two arrays of a pair differ in shape, or the spacing does not fit them.
     """
-    checked = [_checked(prediction, truth, spacing_mm) for prediction, truth in pairs]
+    checked = []
+    for prediction, truth in ((np.asarray(prediction), np.asarray(truth)) for prediction, truth in pairs):
+        if prediction.shape != truth.shape:
+            raise DataError(
+                f"prediction: found shape {prediction.shape}; expected the truth's {truth.shape}. "
+                "Predict on the truth's grid, or resample the prediction onto it."
+            )
+        if len(spacing_mm) != prediction.ndim or not all(s > 0 for s in spacing_mm):
+            raise DataError(
+                f"spacing_mm: found {tuple(spacing_mm)}; expected {prediction.ndim} positive values, one per array "
+                f"axis of shape {prediction.shape}. Drop the channel axis, or give the missing spacing."
+            )
+        checked.append((prediction.astype(bool), truth.astype(bool)))
     if not checked:
         raise DataError("a patient without a single prediction cannot be scored; give at least one (prediction, truth)")
     spacing = tuple(float(s) for s in spacing_mm)
@@ -102,41 +118,107 @@ def _mean_over_occupied(
     empty: float,
     missed: Sequence[float],
 ) -> float:
-    """Mean of `surface_score` over the pairs that hold truth or prediction; `missed[i]` where only one of them does."""
+    """The mean of a score of two surfaces over the pairs that hold truth or prediction.
+
+    Args:
+        surface_score: of the distances in mm from each surface voxel of the prediction to the truth's surface, and the
+            other way round. A surface voxel has a face neighbour outside its mask, as has one at the image's border.
+        missed: by pair, its score where only one of the two is there; `empty` where no pair has anything.
+    """
     scores = []
     for (prediction, truth), score_if_missed in zip(pairs, missed, strict=True):
         if prediction.any() and truth.any():
-            scores.append(surface_score(*_surface_distances_mm(prediction, truth, spacing_mm)))
+            box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(prediction | truth))
+            surfaces = [mask[box] & ~binary_erosion(mask[box]) for mask in (prediction, truth)]
+            to_prediction, to_truth = (distance_transform_edt(~surface, sampling=spacing_mm) for surface in surfaces)
+            scores.append(surface_score(to_truth[surfaces[0]], to_prediction[surfaces[1]]))
         elif prediction.any() or truth.any():
             scores.append(score_if_missed)
     return float(np.mean(scores)) if scores else empty
 
 
-def _surface_distances_mm(
-    prediction: np.ndarray, truth: np.ndarray, spacing_mm: tuple[float, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Distance from each surface voxel of the prediction to the truth's surface, and the other way round.
+@dataclass(frozen=True)
+class Scored:
+    """A patient's slices (or patches): scores (N,), the higher the more like a tumor, and whether there is one (N,)."""
 
-    A surface voxel has a face neighbour outside its mask; the image border counts as outside.
+    scores: np.ndarray
+    tumor: np.ndarray
+
+
+def auc(scores: np.ndarray, tumor: np.ndarray) -> float:
+    """The chance that a slice with a tumor scores above one without; ties count half."""
+    return float(roc_auc_score(tumor, scores))
+
+
+def sensitivity(scores: np.ndarray, tumor: np.ndarray) -> float:
+    """The part of the slices with a tumor that score above 0.5."""
+    return float((scores[tumor] > THRESHOLD).mean())
+
+
+def specificity(scores: np.ndarray, tumor: np.ndarray) -> float:
+    """The part of the slices without a tumor that do not."""
+    return float((scores[~tumor] <= THRESHOLD).mean())
+
+
+def balanced_accuracy(scores: np.ndarray, tumor: np.ndarray) -> float:
+    """The mean of sensitivity and specificity."""
+    return (sensitivity(scores, tumor) + specificity(scores, tumor)) / 2
+
+
+POOLED_METRICS: dict[str, Metric] = {
+    "auc": Metric("AUC", "", True, auc),
+    "balanced_accuracy": Metric("Balanced accuracy", "", True, balanced_accuracy),
+    "sensitivity": Metric("Sensitivity", "", True, sensitivity),
+    "specificity": Metric("Specificity", "", True, specificity),
+}
+
+
+def pseudo_values(patients: Sequence[Scored], metric: Callable[[np.ndarray, np.ndarray], float] = auc) -> np.ndarray:
+    """One value a patient (P,), whose mean is the metric of all slices together.
+
+    An AUC compares slices of one patient with slices of another, so it is no mean over patients. Its jackknife
+    pseudo-values are: P · AUC(all) − (P − 1) · AUC(without patient p), shifted so that their mean is the AUC itself
+    (Dorfman, Berbaum and Metz 1992, Invest Radiol 27:723). Resampling them resamples patients with all of their slices.
+
+    Raises:
+        DataError: if fewer than two patients have slices with, or fewer than two without a tumor.
     """
-    box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(prediction | truth))
-    prediction, truth = prediction[box], truth[box]
-    prediction_surface, truth_surface = prediction & ~binary_erosion(prediction), truth & ~binary_erosion(truth)
-    to_truth = distance_transform_edt(~truth_surface, sampling=spacing_mm)[prediction_surface]
-    to_prediction = distance_transform_edt(~prediction_surface, sampling=spacing_mm)[truth_surface]
-    return to_truth, to_prediction
+
+    def pooled(some: Sequence[Scored]) -> float:
+        return metric(np.concatenate([p.scores for p in some]), np.concatenate([p.tumor for p in some]))
+
+    check_kinds([patient.tumor for patient in patients])
+    without = np.array([pooled([*patients[:i], *patients[i + 1 :]]) for i in range(len(patients))])
+    whole = pooled(patients)
+    values = len(patients) * whole - (len(patients) - 1) * without
+    return values + whole - values.mean()
 
 
-def _checked(prediction: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float]) -> PredictionAndTruth:
-    prediction, truth = np.asarray(prediction), np.asarray(truth)
-    if prediction.shape != truth.shape:
+def check_kinds(tumor_by_patient: Sequence[np.ndarray]) -> None:
+    """Refuses patients whose pooled metrics would have no interval.
+
+    Raises:
+        DataError: if fewer than two have slices with, or fewer than two without a tumor.
+    """
+    with_tumor = sum(bool(tumor.any()) for tumor in tumor_by_patient)
+    tumor_free = sum(not tumor.all() for tumor in tumor_by_patient)
+    if min(with_tumor, tumor_free) < 2:
         raise DataError(
-            f"prediction: found shape {prediction.shape}; expected the truth's {truth.shape}. "
-            "Predict on the truth's grid, or resample the prediction onto it."
+            f"held-out patients: found {with_tumor} who have slices with, and {tumor_free} who have slices without a "
+            "tumor; expected at least 2 of each. Score more patients, or data whose scans reach beyond the tumors."
         )
-    if len(spacing_mm) != prediction.ndim or not all(s > 0 for s in spacing_mm):
-        raise DataError(
-            f"spacing_mm: found {tuple(spacing_mm)}; expected {prediction.ndim} positive values, one per array axis "
-            f"of shape {prediction.shape}. Drop the channel axis, or give the missing spacing."
-        )
-    return prediction.astype(bool), truth.astype(bool)
+
+
+def within_patient(scored: Scored) -> dict[str, float | None]:
+    """All pooled metrics of one patient's slices alone; None where they are all of one kind."""
+    both = scored.tumor.any() and not scored.tumor.all()
+    return {name: m.score(scored.scores, scored.tumor) if both else None for name, m in POOLED_METRICS.items()}
+
+
+def auc_interval(patients: Mapping[str, Scored], rng: np.random.RandomState, level: float = 0.95) -> Interval:
+    """The AUC of all slices with an interval for new patients, cut off at 0 and 1.
+
+    Raises:
+        DataError: as `pseudo_values`.
+    """
+    return mean_interval(pseudo_values(list(patients.values()))[:, None], rng, level).within(0.0, 1.0)

@@ -20,10 +20,10 @@ from medaug.config import PipelineConfig
 from medaug.data.prepared import View, filled_up, views_of
 from medaug.data.records import PreparedCase
 from medaug.errors import DataError
-from medaug.evaluation.classification import ClassificationConfig, tumor_probability
 from medaug.evaluation.detection import Outlined, count_detections
-from medaug.evaluation.metrics import METRICS, score_patient
-from medaug.evaluation.pooled import Scored, check_kinds, within_patient
+from medaug.evaluation.metrics import METRICS, Scored, check_kinds, score_patient, within_patient
+from medaug.evaluation.networks import ClassificationConfig, SegmentationConfig
+from medaug.evaluation.predictions import predict, tumor_probability
 from medaug.evaluation.samples import (
     ClassificationSamples,
     Online,
@@ -32,7 +32,6 @@ from medaug.evaluation.samples import (
     patches_of,
     sample_size,
 )
-from medaug.evaluation.segmentation import SegmentationConfig, predict
 from medaug.evaluation.updates import NetworkConfig, train_network
 from medaug.experiment.arms import Arm
 from medaug.experiment.edits import OnlineInsertion, OnlineRemoval

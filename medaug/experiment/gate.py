@@ -16,7 +16,7 @@ from medaug.config import PipelineConfig
 from medaug.data.prepared import View
 from medaug.data.synthetic import SyntheticCase
 from medaug.errors import DataError
-from medaug.evaluation.frozen import FrozenSegmenter, agreement
+from medaug.evaluation.predictions import FrozenSegmenter, agreement
 from medaug.evaluation.samples import ViewFolder
 from medaug.experiment.arms import arms_of
 from medaug.experiment.edits import Edited, one_thread

@@ -18,7 +18,7 @@ from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json
 from medaug.data.cache import file_name
 from medaug.data.prepared import Prepared, View
-from medaug.evaluation.pooled import check_kinds
+from medaug.evaluation.metrics import check_kinds
 from medaug.models.weights import read_facts
 from medaug.progress import track
 from medaug.runs.folder import RunDir

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from medaug.evaluation.frozen import FrozenSegmenter
 from medaug.evaluation.metrics import score_patient
+from medaug.evaluation.networks import SegmentationConfig
+from medaug.evaluation.predictions import FrozenSegmenter, logits, predict
 from medaug.evaluation.samples import standard_augmentation
-from medaug.evaluation.segmentation import SegmentationConfig, logits, predict
 from medaug.evaluation.updates import train_network
 from medaug.resampling import resample_classes, resample_mask
 

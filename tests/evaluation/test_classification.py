@@ -8,7 +8,8 @@ from medaug.data.atomic import read_json
 from medaug.data.prepared import ViewArrays, views_of
 from medaug.data.records import prepared_cases
 from medaug.errors import ConfigError, DataError
-from medaug.evaluation.classification import ClassificationConfig, tumor_probability
+from medaug.evaluation.networks import ClassificationConfig
+from medaug.evaluation.predictions import tumor_probability
 from medaug.evaluation.samples import ClassificationSamples, ViewFolder, patches_of
 from medaug.evaluation.updates import train_network
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from medaug.evaluation.frozen import FrozenSegmenter, agreement, around
-from medaug.evaluation.segmentation import SegmentationConfig
+from medaug.evaluation.networks import SegmentationConfig
+from medaug.evaluation.predictions import FrozenSegmenter, agreement, around
 
 
 class Bright(nn.Module):

@@ -15,8 +15,8 @@ from torch import nn
 from medaug.config import EvaluationConfig
 from medaug.errors import ConfigError
 from medaug.evaluation.metrics import score_patient
-from medaug.evaluation.networks import NETWORKS
-from medaug.evaluation.segmentation import SegmentationConfig, logits, padded, predict
+from medaug.evaluation.networks import NETWORKS, SegmentationConfig, padded
+from medaug.evaluation.predictions import logits, predict
 from medaug.evaluation.updates import train_network
 
 EVERY = pytest.mark.parametrize("name", list(NETWORKS))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medaug.errors import DataError
-from medaug.evaluation.pooled import POOLED_METRICS, Scored, auc, auc_interval, pseudo_values, within_patient
+from medaug.evaluation.metrics import POOLED_METRICS, Scored, auc, auc_interval, pseudo_values, within_patient
 
 
 def patient(rng, slices=20, shift=1.0, own=0.5):

@@ -9,7 +9,8 @@ from monai.networks.nets import UNet
 
 from medaug.errors import ConfigError, DataError, TrainingError
 from medaug.evaluation.metrics import score_patient
-from medaug.evaluation.segmentation import SegmentationConfig, predict, probability
+from medaug.evaluation.networks import SegmentationConfig
+from medaug.evaluation.predictions import predict, probability
 from medaug.evaluation.updates import train_network
 
 SMALL = SegmentationConfig(channels=(8, 16, 32), updates=40, batch_size=8, learning_rate=1e-2)

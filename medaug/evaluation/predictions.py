@@ -1,0 +1,138 @@
+"""What trained downstream networks say of images: segmentations, the probability of a tumor, and frozen ones.
+
+A frozen segmentation network is what the segmentation term of a translator looks through, and what judges insertions.
+Images are (1, *S) in [-1, 1], S = (X, Y) or (X, Y, Z).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from monai.inferers import sliding_window_inference
+from monai.utils import convert_to_tensor
+from torch import Tensor, nn
+
+from medaug.errors import DataError
+from medaug.evaluation.metrics import dice
+from medaug.evaluation.networks import ClassificationConfig, SegmentationConfig, padded
+from medaug.evaluation.updates import autocast
+from medaug.lesions.geometry import component_boxes
+
+
+def probability(network: nn.Module, image: Tensor, config: SegmentationConfig) -> Tensor:
+    """Tumor probability of every voxel, float32 in [0, 1], in the image's shape and on its device; see `logits`."""
+    return torch.sigmoid(logits(network, image, config))
+
+
+def predict(network: nn.Module, image: Tensor, config: SegmentationConfig, threshold: float = 0.5) -> Tensor:
+    """The segmentation in the image's shape: bool (`probability` above `threshold`); of several classes, uint8 numbers.
+
+    Several classes go by the largest logit, whatever the threshold.
+    """
+    if config.classes == 1:
+        return probability(network, image, config) > threshold
+    channels = -config.spatial_dims - 1
+    return logits(network, image, config).argmax(dim=channels, keepdim=True).to(torch.uint8)
+
+
+@torch.inference_mode()
+def logits(network: nn.Module, image: Tensor, config: SegmentationConfig) -> Tensor:
+    """The network's output for images of any size, float32 on the image's device; channels in place of the image's one.
+
+    Args:
+        image: 2-D: a slice (1, X, Y) or a stack (N, 1, X, Y); 3-D: a volume (1, X, Y, Z). Any size: it is padded
+            by its edge values to what the network takes, and cropped back.
+
+    Raises:
+        DataError: if the shape does not fit `config.spatial_dims`.
+    """
+    dims = config.spatial_dims
+    stack = dims == 2 and image.ndim == 4
+    if not stack and image.ndim != dims + 1 or image.shape[1 if stack else 0] != 1:
+        expected = "(1, X, Y) or (N, 1, X, Y)" if dims == 2 else "(1, X, Y, Z)"
+        raise DataError(f"image: found shape {tuple(image.shape)}; expected {expected}. Add or move the channel axis.")
+    device = next(network.parameters()).device
+    forward = autocast(network, config.precision, device)
+    images = convert_to_tensor(image if stack else image[None], track_meta=False, dtype=torch.float32)  # (N, 1, *S)
+    if dims == 2 or config.patch_size is None:
+        result = torch.cat([forward(padded(part.to(device), config)) for part in images.split(config.batch_size)])
+    else:
+        large = padded(images.to(device), config, config.patch_size)
+        joined = sliding_window_inference(
+            large, config.patch_size, config.batch_size, forward, overlap=config.overlap, mode="gaussian"
+        )
+        assert isinstance(joined, Tensor)  # as `forward` gives one
+        result = joined
+    own = (slice(None), slice(None), *(slice(n) for n in images.shape[2:]))
+    result = result[own].float().to(image.device)
+    return result if stack else result[0]
+
+
+@torch.inference_mode()
+def tumor_probability(network: nn.Module, images: Tensor, config: ClassificationConfig) -> Tensor:
+    """The probability that there is a tumor, (N,) float32 on the CPU, of images (N, 1, *S)."""
+    device = next(network.parameters()).device
+    forward = autocast(network, config.precision, device)
+    parts = [forward(part.to(device)) for part in images.split(config.batch_size)]
+    return torch.sigmoid(torch.cat(parts))[:, 0].cpu()
+
+
+class FrozenSegmenter(nn.Module):
+    """(B, C, *S) in [-1, 1] → logits (B, K, *S) of K classes, any size, with gradients to the image only.
+
+    Where channels are neighbouring slices (2.5-D), it looks at the middle one, which the labels are of. A sigmoid of a
+    logit is that class's probability, also where there are several.
+    """
+
+    def __init__(self, network: nn.Module, config: SegmentationConfig):
+        super().__init__()
+        self.network, self.config = network.eval().requires_grad_(False), config
+
+    def forward(self, x: Tensor) -> Tensor:
+        middle = x.shape[1] // 2
+        logits = self.network(padded(x[:, middle : middle + 1], self.config))
+        logits = logits[(..., *(slice(n) for n in x.shape[2:]))]
+        if self.config.classes == 1:
+            return logits
+        # the log odds of each class but none (channel 0) against all the others of a softmax
+        rest = [torch.cat([logits[:, :k], logits[:, k + 1 :]], dim=1).logsumexp(1) for k in range(1, logits.shape[1])]
+        return logits[:, 1:] - torch.stack(rest, dim=1)
+
+
+def agreement(
+    segmenter: FrozenSegmenter,
+    image: np.ndarray,
+    label: np.ndarray,
+    inserted: np.ndarray,
+    patch_size: tuple[int, ...] | None = None,
+) -> float:
+    """Tells whether the network sees what was inserted: Dice in [0, 1] inside `around(inserted)`, 0 of nothing.
+
+    What the network makes of real tumors, and of the rest of the scan, says nothing of the insertion.
+
+    Args:
+        image: (*S) in [-1, 1]; a volume goes through a 2-D network slice by slice.
+        label: (*S), all tumors; `inserted` (bool, *S) the new ones.
+        patch_size: 3-D: of the windows that the network goes through the volume in; None is all at once.
+    """
+    if not inserted.any():
+        return 0.0
+    dims, array = segmenter.config.spatial_dims, torch.from_numpy(image)
+    config = replace(segmenter.config, patch_size=patch_size if dims == 3 else None)
+    if array.ndim == dims:
+        seen = predict(segmenter.network, array[None], config)[0].numpy() > 0
+    else:  # slices as a stack (Z, 1, X, Y)
+        seen = predict(segmenter.network, array.movedim(-1, 0)[:, None], config)[:, 0].movedim(0, -1).numpy() > 0
+    region = around(inserted) & ~((label > 0) & ~inserted)
+    return dice([(seen & region, inserted)])
+
+
+def around(inserted: np.ndarray) -> np.ndarray:
+    """The boxes (bool, *S) twice as long as each inserted lesion, with it in the middle."""
+    region = np.zeros(inserted.shape, dtype=bool)
+    for box in component_boxes(inserted):
+        margins = [-(-(axis.stop - axis.start) // 2) for axis in box]
+        region[tuple(slice(max(0, a.start - m), a.stop + m) for a, m in zip(box, margins, strict=True))] = True
+    return region
