@@ -17,7 +17,7 @@ from medaug.benchmarks.results import BenchmarkResults, lacking_of
 from medaug.evaluation.statistics import Comparison, detectable, patients_needed, seed_share
 from medaug.experiment.arms import REFERENCE
 from medaug.experiment.records import Cell, Summary
-from medaug.figures.charts import Encode, grouped_bars, score_lines
+from medaug.figures.charts import Encode, by_setting
 from medaug.report.page import MISSING, Verdict
 from medaug.report.sections import forest_plot, patient_plot
 from medaug.report.verdicts import change_text, tone_of
@@ -188,7 +188,7 @@ def curves(results: BenchmarkResults, group: Summary) -> list[Drawing]:
             f"{title} by {over}",
             f"Bars are 95 % intervals. {rest}",
             f"{title} of each arm {of.format(listed)}; the table of all settings has the figures",
-            lambda encode: score_lines(lines, ticks=ticks, xlabel=xlabel, ylabel=results.main.heading, encode=encode),
+            lambda encode: by_setting(lines, ticks=ticks, xlabel=xlabel, ylabel=results.main.heading, encode=encode),
         )
 
     found = []
@@ -222,7 +222,7 @@ def size_bars(group: Summary) -> list[Drawing]:
         f"{arm} {', '.join('nan' if rate is None else f'{rate.mean:.2f}' for rate in found)}"
         for arm, found in by_arm.items()
     )
-    draw = partial(grouped_bars, by_arm, ticks=ticks, xlabel="size of the lesion", ylabel="part found")
+    draw = partial(by_setting, by_arm, ticks=ticks, xlabel="size of the lesion", ylabel="part found", bars=True)
     caption = "Bars are 95 % intervals over patients and seeds."
     return [Drawing("sizes", "Lesions found by size", caption, alt, lambda encode: draw(encode=encode))]
 

@@ -1,9 +1,8 @@
 """Plots as PNG bytes (or SVG, for print): learning curves, differences between arms, scores by patient and setting.
 
 Drawn with matplotlib's object API (no pyplot, no global state), in the colour-blind-safe palette of Okabe and Ito, with
-line styles, markers and hatchings that differ as well, so that no plot needs colour to be read. A PNG states its
-density (192 per inch), so the page shows it at half its pixels; it holds no metadata, so the same numbers give the same
-bytes.
+line styles, markers and hatchings that differ as well. A PNG states its density (192 per inch), so the page shows it at
+half its pixels; it holds no metadata, so the same numbers give the same bytes.
 """
 
 from __future__ import annotations
@@ -87,14 +86,20 @@ def learning_curves(
         ValueError: if a series has not one value per step.
     """
     figure, ax = axes(height_in=3.4)
-    curves = {name: _running_mean(*_finite_pairs(name, *points), smooth) for name, points in series.items()}
-    curves = {name: curve for name, curve in curves.items() if curve[0].size}
+    curves = {}
+    for name, points in series.items():
+        steps, values = (np.asarray(column, dtype=float) for column in points)
+        if steps.shape != values.shape:
+            expected = "expected one value per step"
+            raise ValueError(f"series {name!r}: {steps.size} steps and {values.size} values; {expected}")
+        kept = np.isfinite(values)
+        if kept.any():
+            curves[name] = steps[kept], values[kept], _running_mean(values[kept], smooth)
     for index, (steps, values, mean) in enumerate(curves.values()):
-        colour, style = CYCLE[index % len(CYCLE)], STYLES[index % len(STYLES)]
-        marker = "o" if steps.size == 1 else None
+        look, marker = line_look(index), "o" if steps.size == 1 else None
         if not np.array_equal(values, mean):
-            ax.plot(steps, values, color=colour, linewidth=0.6, alpha=0.22)
-        ax.plot(steps, mean, color=colour, linestyle=style, linewidth=1.7, marker=marker, markersize=4)
+            ax.plot(steps, values, color=look["color"], linewidth=0.6, alpha=0.22)
+        ax.plot(steps, mean, linewidth=1.7, marker=marker, markersize=4, **look)
     if curves:
         _zoom_to_means(ax, curves)
         lines = ax.lines[-1:] if len(curves) == 1 else [line for line in ax.lines if line.get_alpha() is None]
@@ -115,23 +120,26 @@ def difference_forest(
     """
     figure, ax = axes(width_in=8.2, height_in=0.95 + 0.36 * max(len(rows), 1), grid="x")
     ax.axvline(0, color=INK, linewidth=1, zorder=1)
+    beside = []
     for y, (_, mean, low, high, verdict) in enumerate(rows):
         marker, colour = _VERDICT_MARKS.get(verdict, ("s", SOFT))
+        numbers = "not measured"
         if all(map(math.isfinite, (low, high))):
             ax.plot([low, high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=2)
         if math.isfinite(mean):
             ax.plot(mean, y, marker=marker, color=colour, markersize=8, markeredgecolor="white", zorder=3)
+            numbers = f"{mean:+.3f}  [{low:+.3f}, {high:+.3f}]".replace("-", "−")
+        beside.append(plain(f"{numbers}   {verdict}"))
     if not rows:
         say_no_data(ax)
     ax.set_ylim(max(len(rows), 1) - 0.4, -0.6)
-    ax.set_yticks(range(len(rows)), [plain(row[0]) for row in rows], color=INK, fontsize=9)
-    ax.tick_params(axis="y", length=0)
     right = ax.twinx()
     right.set_ylim(ax.get_ylim())
-    right.set_yticks(range(len(rows)), [_interval_text(*row[1:]) for row in rows], color=INK, fontsize=9)
-    right.tick_params(axis="y", length=0)
     right.spines[:].set_visible(False)
     ax.spines["left"].set_visible(False)
+    for side, texts in ((ax, [plain(row[0]) for row in rows]), (right, beside)):
+        side.set_yticks(range(len(rows)), texts, color=INK, fontsize=9)
+        side.tick_params(axis="y", length=0)
     label(ax, xlabel=xlabel)
     return encode(figure)
 
@@ -159,7 +167,8 @@ def score_by_patient(scores: Mapping[str, Sequence[float]], *, ylabel: str, enco
             look |= {"medianprops": {"color": INK, "linewidth": 2}}
             ax.boxplot(kept, positions=[at], widths=0.5, showfliers=False, zorder=3, manage_ticks=False, **look)
         mean = f"{kept.mean():.3f}" if kept.size else "–"
-        labels.append(f"{_wrapped(arm)}\nmean {mean}, n = {kept.size}".replace("-0.", "−0."))
+        name = plain(arm).replace(" ", "\n", 1) if len(arm) > 16 else plain(arm)
+        labels.append(f"{name}\nmean {mean}, n = {kept.size}".replace("-0.", "−0."))
     if not any(np.isfinite(column).any() for column in values.values()):
         say_no_data(ax)
     ax.set_xticks(range(len(values)), labels, fontsize=8, color=INK)
@@ -169,54 +178,44 @@ def score_by_patient(scores: Mapping[str, Sequence[float]], *, ylabel: str, enco
     return encode(figure)
 
 
-def score_lines(
-    lines: Mapping[str, Sequence[Interval | None]],
+def by_setting(
+    series: Mapping[str, Sequence[Interval | None]],
     *,
     ticks: Sequence[str],
     xlabel: str,
     ylabel: str,
+    bars: bool = False,
     encode: Encode = to_png,
 ) -> bytes:
-    """One line an arm over equally spaced settings, with intervals; the arms stand beside each other at a tick.
+    """Figures with intervals over equally spaced settings: a line an arm, or a group of bars a tick.
+
+    The arms stand beside each other at a tick; where there is no figure, nothing is drawn.
 
     Args:
-        lines: arm → a figure for each of `ticks`; nothing is drawn where there is none.
+        series: arm → a figure for each of `ticks`.
     """
-    figure, ax = axes(width_in=8.2, height_in=4.2)
-    spread = min(0.6, _DODGE * len(lines))
-    for index, intervals in enumerate(lines.values()):
-        x, values = np.arange(len(ticks)) + _offset(index, len(lines)) * spread, _columns(intervals)
-        colour, style = CYCLE[index % len(CYCLE)], STYLES[index % len(STYLES)]
-        mark: Look = {"marker": _MARKERS[index % len(_MARKERS)], "markersize": 6, "markeredgecolor": "white"}
-        ax.plot(x, values[0], color=colour, linestyle=style, linewidth=1.6, zorder=3, **mark)
-        ax.vlines(x, values[1], values[2], color=colour, linewidth=1.3, zorder=2)
-    _by_setting(ax, list(ax.lines), list(lines), ticks)
-    label(ax, xlabel=xlabel, ylabel=ylabel)
-    return encode(figure)
-
-
-def grouped_bars(
-    bars: Mapping[str, Sequence[Interval | None]],
-    *,
-    ticks: Sequence[str],
-    xlabel: str,
-    ylabel: str,
-    encode: Encode = to_png,
-) -> bytes:
-    """A group of bars a tick, one an arm, with intervals; where there is no figure there is no bar.
-
-    Args:
-        bars: arm → a figure for each of `ticks`.
-    """
-    figure, ax = axes(width_in=8.2, height_in=4.0)
-    width = 0.88 * 0.8 / max(len(bars), 1)
-    for index, intervals in enumerate(bars.values()):
-        x, values = np.arange(len(ticks)) + _offset(index, len(bars)) * 0.8, np.nan_to_num(_columns(intervals))
-        look: Look = {"color": CYCLE[index % len(CYCLE)], "hatch": _HATCHES[index % len(_HATCHES)], "zorder": 2}
-        ax.bar(x, values[0], width, alpha=0.75, linewidth=0, edgecolor="white", **look)
-        ax.vlines(x, values[1], values[2], color=INK, linewidth=1.1, zorder=3)
-    ax.set_ylim(bottom=0)
-    _by_setting(ax, list(ax.containers), list(bars), ticks)
+    figure, ax = axes(width_in=8.2, height_in=4.0 if bars else 4.2)
+    spread = 0.8 if bars else min(0.6, _DODGE * len(series))
+    for index, intervals in enumerate(series.values()):
+        look = line_look(index)
+        x = np.arange(len(ticks)) + ((index + 0.5) / len(series) - 0.5) * spread
+        values = [[math.nan] * 3 if i is None else [i.mean, i.low, i.high] for i in intervals]
+        mean, low, high = np.array(values, dtype=float).T
+        if bars:
+            mean, low, high = np.nan_to_num([mean, low, high])
+            filled: Look = {"color": look["color"], "hatch": _HATCHES[index % len(_HATCHES)], "edgecolor": "white"}
+            ax.bar(x, mean, 0.88 * spread / len(series), alpha=0.75, linewidth=0, zorder=2, **filled)
+            ax.vlines(x, low, high, color=INK, linewidth=1.1, zorder=3)
+        else:
+            look |= {"marker": _MARKERS[index % len(_MARKERS)], "markersize": 6, "markeredgecolor": "white"}
+            ax.plot(x, mean, linewidth=1.6, zorder=3, **look)
+            ax.vlines(x, low, high, color=look["color"], linewidth=1.3, zorder=2)
+    if bars:
+        ax.set_ylim(bottom=0)
+    ax.set_xticks(range(len(ticks)), [plain(tick) for tick in ticks], color=INK)
+    ax.set_xlim(-0.6, len(ticks) - 0.4)
+    columns = min(4, math.ceil(len(series) / 2) if len(series) > 4 else len(series))
+    legend(ax, list(ax.containers if bars else ax.lines), list(series), columns)
     label(ax, xlabel=xlabel, ylabel=ylabel)
     return encode(figure)
 
@@ -239,6 +238,11 @@ def panels(count: int, *, width_in: float, height_in: float, **options: Any) -> 
         ax.spines[["left", "bottom"]].set_color(LINE)
         ax.tick_params(colors=SOFT, labelsize=8.5, color=LINE)
     return figure, plots
+
+
+def line_look(index: int) -> Look:
+    """Colour and style of a plot's lines, by their number."""
+    return {"color": CYCLE[index % len(CYCLE)], "linestyle": STYLES[index % len(STYLES)]}
 
 
 def label(ax: Axes, *, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
@@ -270,44 +274,12 @@ def say_no_data(ax: Axes) -> None:
     ax.set_yticks([])
 
 
-def _by_setting(ax: Axes, handles: Sequence[Any], arms: Sequence[str], ticks: Sequence[str]) -> None:
-    """The settings below the plot, and the arms below them."""
-    ax.set_xticks(range(len(ticks)), [plain(tick) for tick in ticks], color=INK)
-    ax.set_xlim(-0.6, len(ticks) - 0.4)
-    legend(ax, handles, arms, min(4, math.ceil(len(arms) / 2) if len(arms) > 4 else len(arms)))
-
-
-def _columns(intervals: Sequence[Interval | None]) -> np.ndarray:
-    """(3, ticks): means, lower and upper ends; NaN where there is nothing."""
-    return np.array([[math.nan] * 3 if i is None else [i.mean, i.low, i.high] for i in intervals], dtype=float).T
-
-
-def _offset(index: int, count: int) -> float:
-    """The place of one of `count` neighbours, in (−0.5, 0.5)."""
-    return (index + 0.5) / max(count, 1) - 0.5
-
-
-def _wrapped(arm: str) -> str:
-    return plain(arm).replace(" ", "\n", 1) if len(arm) > 16 else plain(arm)
-
-
-def _finite_pairs(name: str, steps: Sequence[float], values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    x, y = np.asarray(steps, dtype=float), np.asarray(values, dtype=float)
-    if x.shape != y.shape:
-        raise ValueError(f"series {name!r}: {x.size} steps and {y.size} values; expected one value per step")
-    return x[np.isfinite(y)], y[np.isfinite(y)]
-
-
-def _running_mean(x: np.ndarray, y: np.ndarray, width: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(steps, values, centred running mean); near the ends the window is cut short, not padded."""
-    width = max(1, round(0.02 * y.size)) if width is None else max(1, min(int(width), y.size))
-    if width == 1 or y.size == 0:
-        return x, y, y
-    before, after = (width - 1) // 2, width // 2
-    total = np.concatenate([[0.0], np.cumsum(y)])
-    centre = np.arange(y.size)
-    first, last = np.maximum(centre - before, 0), np.minimum(centre + after + 1, y.size)
-    return x, y, (total[last] - total[first]) / (last - first)
+def _running_mean(values: np.ndarray, width: int | None) -> np.ndarray:
+    """Centred; near the ends the window is cut short, not padded."""
+    width = max(1, round(0.02 * values.size) if width is None else min(width, values.size))
+    sums = (np.convolve(column, np.ones(width))[width // 2 :] for column in (values, np.ones(values.size)))
+    total, count = (column[: values.size] for column in sums)
+    return np.asarray(total / count)
 
 
 def _zoom_to_means(ax: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
@@ -316,20 +288,13 @@ def _zoom_to_means(ax: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray, 
     raw = np.concatenate([values for _, values, _ in curves.values()])
     margin = 0.35 * (float(np.ptp(means)) or abs(float(means[0])) or 1.0)
     low, high = max(means.min() - margin, raw.min()), min(means.max() + margin, raw.max())
-    outside = int(((raw < low) | (raw > high)).sum())
-    if outside:
-        ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-        outside = int(((raw < ax.get_ylim()[0]) | (raw > ax.get_ylim()[1])).sum())
-    if outside:
+    if not ((raw < low) | (raw > high)).any():
+        return
+    low, high = low - 0.05 * (high - low), high + 0.05 * (high - low)
+    ax.set_ylim(low, high)
+    if outside := int(((raw < low) | (raw > high)).sum()):
         note = f"{outside} value{'s' if outside > 1 else ''} off the axis"
         ax.text(1.0, 1.01, note, transform=ax.transAxes, ha="right", va="bottom", fontsize=7.5, color=SOFT)
-
-
-def _interval_text(mean: float, low: float, high: float, verdict: str) -> str:
-    if not math.isfinite(mean):
-        return plain(f"not measured   {verdict}")
-    numbers = f"{mean:+.3f}  [{low:+.3f}, {high:+.3f}]".replace("-", "−")
-    return plain(f"{numbers}   {verdict}")
 
 
 def _spread(count: int) -> np.ndarray:

@@ -17,23 +17,21 @@ from medaug.figures.charts import (
     CYCLE,
     INK,
     LINE,
-    OKABE_ITO,
     SOFT,
-    STYLES,
     Look,
     axes,
     label,
     legend,
+    line_look,
     panels,
     say_no_data,
     to_png,
 )
-from medaug.figures.pictures import Picture, picture_grid
-from medaug.volumes import widest_slice
+from medaug.figures.pictures import Picture, at_widest, picture_grid
 
 LOOKS: tuple[Look, Look] = (
-    {"color": OKABE_ITO["blue"], "alpha": 0.38, "histtype": "stepfilled"},
-    {"color": OKABE_ITO["vermillion"], "linewidth": 1.8, "histtype": "step"},
+    {"color": CYCLE[0], "alpha": 0.38, "histtype": "stepfilled"},
+    {"color": CYCLE[1], "linewidth": 1.8, "histtype": "step"},
 )
 BINS = 20
 TILE = 130
@@ -106,7 +104,8 @@ def scatter(
 
 def crop_grid(rows: Sequence[Sequence[Crop]], beside: Sequence[str], *, columns: Sequence[str], title: str) -> bytes:
     """Lesions side by side, outlined; of a volume the slice with most of the mask. `beside` says what a row is."""
-    pictures = [[_picture(*crop) for crop in row] for row in rows]
+    flat = [[at_widest(mask, image, mask) for image, mask in row] for row in rows]
+    pictures = [[Picture(image, -1, 1, contour=mask) for image, mask in row] for row in flat]
     return picture_grid(pictures, column_titles=columns, row_titles=beside, title=title, tile=TILE)
 
 
@@ -123,8 +122,8 @@ def roc_and_histogram(scores: Mapping[str, np.ndarray], tumor: np.ndarray) -> by
     _finish(left, name, "share of slices")
     for index, (score, column) in enumerate(scores.items()):
         false_alarms, found, _ = roc_curve(tumor, column)
-        look: Look = {"color": CYCLE[index % len(CYCLE)], "linestyle": STYLES[index % len(STYLES)], "linewidth": 1.7}
-        right.plot(false_alarms, found, label=f"{score}, {roc_auc_score(tumor, column):.2f}", **look)
+        named = f"{score}, {roc_auc_score(tumor, column):.2f}"
+        right.plot(false_alarms, found, label=named, linewidth=1.7, **line_look(index))
     right.plot([0, 1], [0, 1], color=LINE, linewidth=1)
     _finish(right, "part of tumor-free slices called tumor", "part of tumor slices found")
     return to_png(figure)
@@ -144,7 +143,7 @@ def _histograms(ax: Axes, sets: Mapping[str, np.ndarray], bins: int) -> tuple[li
 def _among_floors(ax: Axes, floors: Sequence[float], value: float, name: str) -> None:
     edges = np.histogram_bin_edges([*floors, value], BINS)
     ax.hist(floors, edges.tolist(), color=SOFT, alpha=0.5, label="groups of real patients")
-    ax.axvline(value, color=OKABE_ITO["vermillion"], linewidth=2, label="real and synthetic")
+    ax.axvline(value, color=CYCLE[1], linewidth=2, label="real and synthetic")
     _finish(ax, name, "draws")
 
 
@@ -155,10 +154,3 @@ def _plots(count: int) -> tuple[Figure, list[Axes]]:
 def _finish(ax: Axes, xlabel: str, ylabel: str) -> None:
     label(ax, xlabel=xlabel, ylabel=ylabel)
     ax.legend(fontsize=8, frameon=False, labelcolor=INK, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
-
-
-def _picture(image: np.ndarray, mask: np.ndarray) -> Picture:
-    if image.ndim == 3:
-        level = widest_slice(mask)
-        image, mask = image[..., level], mask[..., level]
-    return Picture(image, -1, 1, contour=mask)

@@ -74,7 +74,14 @@ def picture_grid(
     Raises:
         ValueError: if there are no rows, or a row or the row titles do not fit the grid.
     """
-    _check_grid(rows, column_titles, row_titles)
+    if not rows or all(picture is None for row in rows for picture in row):
+        raise ValueError("a picture grid needs at least one picture")
+    for number, given in enumerate(rows):
+        if len(given) != len(column_titles):
+            expected = f"expected {len(column_titles)}, one per column title"
+            raise ValueError(f"row {number} has {len(given)} pictures, {expected}")
+    if row_titles and len(row_titles) != len(rows):
+        raise ValueError(f"{len(row_titles)} row titles for {len(rows)} rows")
     ranges = [_difference_range([row[i] for row in rows]) for i in range(len(column_titles))]
     panels = [[None if p is None else _Panel(p, 2 * tile) for p in row] for row in rows]
     cell = (max(p.size[0] for row in panels for p in row if p), max(p.size[1] for row in panels for p in row if p))
@@ -105,11 +112,8 @@ def before_after(before: Any, after: Any, mask: Any, *, title: str) -> bytes:
     if len(set(shapes)) != 1 or len(shapes[0]) not in (2, 3):
         raise ValueError(f"before, after and mask need one shape, (X, Y) or (X, Y, Z); found {shapes}")
     if len(shapes[0]) == 3:
-        z = widest_slice(arrays[2])
-        arrays = [array[..., z] for array in arrays]
-        title = f"{title} (slice z = {z})"
-    first, second = (array.astype(float) for array in arrays[:2])
-    region = arrays[2] != 0
+        title = f"{title} (slice z = {widest_slice(arrays[2])})"
+    first, second, region = at_widest(arrays[2], *(array.astype(float) for array in arrays[:2]), arrays[2] != 0)
     row = [
         Picture(first),
         Picture(second, contour=region),
@@ -117,6 +121,11 @@ def before_after(before: Any, after: Any, mask: Any, *, title: str) -> bytes:
         Picture(region.astype(float), vmin=0.0, vmax=1.0),
     ]
     return picture_grid([row], column_titles=["before", "after", "after − before", "mask"], title=title, tile=200)
+
+
+def at_widest(mask: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
+    """Arrays (X, Y) as they are, and of volumes (X, Y, Z) the slice with the most of the mask."""
+    return [array if array.ndim == 2 else array[..., widest_slice(mask)] for array in arrays]
 
 
 def animated(frames: Sequence[bytes], kind: Literal["GIF", "PNG"], *, frame_ms: int = FRAME_MS) -> bytes:
@@ -146,10 +155,10 @@ class _Panel:
     def __init__(self, picture: Picture, target: int):
         self.picture = picture
         image = np.asarray(picture.image, dtype=np.float32).T
-        longest = max(image.shape)
-        self.factor = max(1, round(target / longest))
-        if longest > 1.5 * target:
-            image = _reduced(image, target / longest)
+        self.factor = max(1, round(target / max(image.shape)))
+        if max(image.shape) > 1.5 * target:
+            columns, rows = (max(1, round(size * target / max(image.shape))) for size in image.shape[::-1])
+            image = np.asarray(Image.fromarray(image, mode="F").resize((columns, rows), Image.Resampling.BOX))
         self.image = image
         self.size = (image.shape[1] * self.factor, image.shape[0] * self.factor)  # (width, height) in pixels
 
@@ -226,18 +235,6 @@ class _Layout:
         self.figure.text(*position, text, fontsize=size, color=colour, parse_math=False, **style)
 
 
-def _check_grid(
-    rows: Sequence[Sequence[Picture | None]], columns: Sequence[str], row_titles: Sequence[str] | None
-) -> None:
-    if not rows or all(picture is None for row in rows for picture in row):
-        raise ValueError("a picture grid needs at least one picture")
-    for index, row in enumerate(rows):
-        if len(row) != len(columns):
-            raise ValueError(f"row {index} has {len(row)} pictures, expected {len(columns)}, one per column title")
-    if row_titles and len(row_titles) != len(rows):
-        raise ValueError(f"{len(row_titles)} row titles for {len(rows)} rows")
-
-
 def _row_window(row: Sequence[Picture | None]) -> tuple[float, float]:
     """The grey window of the pictures of a row that bring none: percentiles 0.5 and 99.5 of them together."""
     images = [p.image for p in row if p is not None and not p.diverging and (p.vmin is None or p.vmax is None)]
@@ -263,8 +260,3 @@ def _coloured(image: np.ndarray, low: float, high: float, name: str) -> np.ndarr
     finite = np.isfinite(image)
     level = (np.where(finite, image, low).astype(np.float64) - low) * (255.0 / (high - low))
     return np.where(finite[..., None], table[np.rint(level.clip(0, 255)).astype(int)], np.array(_NOT_FINITE, np.uint8))
-
-
-def _reduced(image: np.ndarray, factor: float) -> np.ndarray:
-    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
-    return np.asarray(Image.fromarray(image, mode="F").resize(size, Image.Resampling.BOX))

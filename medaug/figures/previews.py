@@ -43,13 +43,14 @@ class Preview:
         generator = torch.Generator().manual_seed(0)
         start, mask_a, mask_b = translator.start_of(batch, "a2b"), batch.get("mask_a"), batch.get("mask_b")
         mask_a = batch.get("label_a") if mask_a is None else mask_a
-        names = _titles(translator)
+        a, b = translator.domain_a.name, translator.domain_b.name
+        titles = (f"with {b}", "removed") if b == "tumor" else (f"{a} to {b}", f"{b} to {a}")
         columns = [
-            (names[0], batch["a"], None),
+            (a, batch["a"], None),
             ("start", start, None),
-            (names[1], translator.translate(start, "a2b", mask=mask_a, generator=generator), mask_a),
-            (names[2], batch["b"], mask_b),
-            (names[3], translator.translate(batch["b"], "b2a", mask=mask_b, generator=generator), None),
+            (titles[0], translator.translate(start, "a2b", mask=mask_a, generator=generator), mask_a),
+            (b, batch["b"], mask_b),
+            (titles[1], translator.translate(batch["b"], "b2a", mask=mask_b, generator=generator), None),
         ]
         rows = [
             [_picture(images[i], None if masks is None else masks[i]) for _, images, masks in columns]
@@ -81,7 +82,7 @@ def _samples_of(gan: DCGAN, title: str, rows: int = 2) -> bytes:
     pictures, names = [], []
     for label, name in enumerate(CLASSES):
         drawn = sample(gan, rows * COLUMNS, label, torch.Generator().manual_seed(label))
-        pictures += [_row(images) for images in drawn.images.split(COLUMNS)]
+        pictures += [[_picture(image) for image in images] for images in drawn.images.split(COLUMNS)]
         names += [name] * rows
     return picture_grid(pictures, column_titles=[""] * COLUMNS, row_titles=names, title=title, tile=96)
 
@@ -94,7 +95,8 @@ def _interpolation(gan: DCGAN, pairs: int = 2) -> bytes:
         z = sample(gan, 2 * pairs, label, torch.Generator().manual_seed(10)).z
         for first, last in z.split(2):
             path = interpolate(first, last, COLUMNS)
-            rows.append(_row(gan.generate(path, torch.full((COLUMNS,), label, device=path.device))))
+            made = gan.generate(path, torch.full((COLUMNS,), label, device=path.device))
+            rows.append([_picture(image) for image in made])
             names.append(name)
     titles = [f"{i / (COLUMNS - 1):.2f}" for i in range(COLUMNS)]
     return picture_grid(rows, column_titles=titles, row_titles=names, title="between two codes", tile=96)
@@ -109,14 +111,11 @@ def _attributes(gan: DCGAN, crops: int = 2) -> bytes:
         direction = 0.5 * on_sphere(attribute_vector(drawn.z, measure(drawn.images))[None])
         for z in drawn.z[:crops]:
             moved = z + torch.tensor(STRENGTHS, device=z.device)[:, None] * direction
-            rows.append(_row(gan.generate(moved, torch.full((len(moved),), TUMOR, device=z.device))))
+            made = gan.generate(moved, torch.full((len(moved),), TUMOR, device=z.device))
+            rows.append([_picture(image) for image in made])
             names.append(name)
     titles = [f"{strength:+g}" for strength in STRENGTHS]
     return picture_grid(rows, column_titles=titles, row_titles=names, title="attribute arithmetic", tile=96)
-
-
-def _row(images: Tensor) -> list[Picture]:
-    return [Picture(_middle_slice(image), vmin=-1, vmax=1) for image in images]
 
 
 def _write(path: Path, png: bytes) -> None:
@@ -124,19 +123,10 @@ def _write(path: Path, png: bytes) -> None:
         temporary.write_bytes(png)
 
 
-def _titles(translator: Translator) -> tuple[str, str, str, str]:
-    """Names of domain a, its translation, domain b, its translation."""
-    a, b = translator.domain_a.name, translator.domain_b.name
-    return (a, f"with {b}", b, "removed") if b == "tumor" else (a, f"{a} to {b}", b, f"{b} to {a}")
-
-
-def _picture(image: Tensor, mask: Tensor | None) -> Picture:
-    return Picture(_middle_slice(image), vmin=-1, vmax=1, contour=None if mask is None else _outline(mask))
-
-
-def _outline(mask: Tensor) -> np.ndarray:
-    """The voxels that any class marks, (X, Y)."""
-    return _middle_slice(mask.amax(dim=0, keepdim=True)) > 0.5
+def _picture(image: Tensor, mask: Tensor | None = None) -> Picture:
+    """A sample in its window, and outlined what any class of its mask marks."""
+    outline = None if mask is None else _middle_slice(mask.amax(dim=0, keepdim=True)) > 0.5
+    return Picture(_middle_slice(image), vmin=-1, vmax=1, contour=outline)
 
 
 def _middle_slice(x: Tensor) -> np.ndarray:

@@ -1,17 +1,27 @@
-"""Plots: valid, small, deterministic PNG data, drawn without pyplot."""
+"""Plots: valid, small PNG data (or SVG), the same for the same figures, readable without colours, without pyplot."""
 
 import io
 import subprocess
 import sys
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from medaug.evaluation.intervals import Interval
 from medaug.figures import charts as figures
-from medaug.figures.distributions import distributions
+from medaug.figures.distributions import crop_grid, distributions, histograms, scatter
 
+LINES = {
+    arm: [Interval(0.1 * i + 0.05 * t, 0.1 * i, 0.1 * i + 0.2, 0.95) for t in range(3)]
+    for i, arm in enumerate(
+        ("none", "standard", "copy-paste", "gan", "standard+gan", "_own arm", "costs $5", "carvemix")
+    )
+}
+by_setting = partial(figures.by_setting, ticks=["1", "2", "5"], xlabel="x", ylabel="Dice")
+KINDS = pytest.mark.parametrize("plot", [by_setting, partial(by_setting, bars=True)], ids=["lines", "bars"])
 NAN = float("nan")
 
 
@@ -29,7 +39,12 @@ def each() -> dict[str, bytes]:
 def draw_each() -> dict[str, bytes]:
     rng = np.random.RandomState(0)
     scores = np.clip(0.7 + 0.15 * rng.randn(4, 60), 0, 1)
+    lesions = rng.normal(size=(40, 2)), rng.normal(1, 1, (30, 2)), rng.gamma(2, 1, 200).tolist()
     return {
+        "lines": by_setting(LINES),
+        "bars": by_setting(LINES, bars=True),
+        "histograms": histograms(*lesions, 3.0, xlabels=["x", "y"], figure_label="distance"),
+        "scatter": scatter(*lesions, 3.0, labels=("a", "b"), figure_label="d²"),
         "curves": figures.learning_curves(noisy_curves(rng), title="Losses", ylabel="loss"),
         "forest": figures.difference_forest(
             [(f"arm {i}", 0.01 * i, 0.01 * i - 0.02, 0.01 * i + 0.02, "inconclusive") for i in range(9)], xlabel="Dice"
@@ -99,9 +114,10 @@ def test_learning_curves_name_the_series_whose_lengths_differ():
 
 
 def test_running_mean_is_centred_and_cut_short_at_the_ends():
-    x, y = np.arange(5.0), np.array([0.0, 3.0, 6.0, 3.0, 0.0])
-    assert figures._running_mean(x, y, 3)[2] == pytest.approx([1.5, 3, 4, 3, 1.5])
-    assert figures._running_mean(x, y, 1)[2] == pytest.approx(y)
+    values = np.array([0.0, 3.0, 6.0, 3.0, 0.0])
+    assert figures._running_mean(values, 3) == pytest.approx([1.5, 3, 4, 3, 1.5])
+    assert figures._running_mean(values, 2) == pytest.approx([1.5, 4.5, 4.5, 1.5, 0])
+    assert figures._running_mean(values, 1) == pytest.approx(values)
 
 
 def test_forest_marks_the_verdict_and_draws_nothing_for_what_was_not_measured():
@@ -115,8 +131,10 @@ def test_forest_marks_the_verdict_and_draws_nothing_for_what_was_not_measured():
 
 
 def test_forest_writes_the_interval_and_the_verdict():
-    assert figures._interval_text(0.038, -0.008, 0.071, "helps") == "+0.038  [−0.008, +0.071]   helps"
-    assert figures._interval_text(NAN, NAN, NAN, "not run").startswith("not measured")
+    rows = [("a", 0.038, -0.008, 0.071, "helps"), ("b", NAN, NAN, NAN, "not run")]
+    beside = figures.difference_forest(rows, xlabel="Dice", encode=lambda figure: figure).axes[1]
+    written = [text.get_text() for text in beside.get_yticklabels()]
+    assert written == ["+0.038  [−0.008, +0.071]   helps", "not measured   not run"]
 
 
 def test_scores_of_unequal_patient_lists_are_drawn_unpaired():
@@ -124,8 +142,12 @@ def test_scores_of_unequal_patient_lists_are_drawn_unpaired():
 
 
 def test_a_patient_stands_at_the_same_offset_in_every_arm():
-    assert figures._spread(5).tolist() == figures._spread(9)[:5].tolist()
-    assert np.abs(figures._spread(500)).max() <= 0.18
+    scores = {"a": [0.1, 0.2, 0.3], "b": [0.1, 0.2, 0.3], "c": [0.1, 0.2]}
+    ax = figures.score_by_patient(scores, ylabel="Dice", encode=lambda figure: figure).axes[0]
+    first, second, third = (dots.get_offsets()[:, 0] - at for at, dots in enumerate(ax.collections))
+    np.testing.assert_allclose(first, second)
+    np.testing.assert_allclose(first[:2], third)
+    assert np.abs(first).max() <= 0.18
 
 
 def test_distribution_of_one_value_is_drawn():
@@ -140,3 +162,44 @@ def test_names_with_dollars_underscores_and_brackets_are_shown_as_they_are():
         figures.difference_forest([(odd, 0.1, 0.0, 0.2, odd)], xlabel=odd)
         figures.score_by_patient({odd: [0.1, 0.2], "b": [0.3, 0.4]}, ylabel=odd)
         distributions([1, 2], [2, 3], xlabel=odd)
+
+
+@KINDS
+def test_an_arm_without_an_estimate_leaves_a_gap(plot):
+    def pixels(last):
+        return decoded(plot({"standard": LINES["standard"], "gan": [*LINES["gan"][:2], last]})).sum(axis=-1)
+
+    right = slice(int(pixels(None).shape[1] * 0.72), None)
+    assert (pixels(None)[:, right] < 600).sum() < (pixels(LINES["gan"][2])[:, right] < 600).sum()
+
+
+def test_arms_differ_without_colours():
+    lines, bars = (by_setting(LINES, bars=bars, encode=lambda figure: figure).axes[0] for bars in (False, True))
+    assert len({(str(line.get_linestyle()), line.get_marker()) for line in lines.lines}) == len(LINES)
+    assert len({container.patches[0].get_hatch() for container in bars.containers}) == len(LINES)
+
+
+@KINDS
+def test_svg_is_the_same_every_time_holds_no_date_and_names_nothing_outside(plot):
+    text, again = (plot(LINES, encode=figures.to_svg).decode() for _ in range(2))
+    assert text == again
+    assert text.startswith("<?xml") and "dc:date" not in text and "<image" not in text and 'href="http' not in text
+
+
+def test_each_column_has_a_panel_and_the_floor_another(each):
+    one = histograms(np.arange(9), np.arange(5), [1.0, 2.0], 3.0, xlabels=["x"], figure_label="distance")
+    assert decoded(each["histograms"]).shape[1] == pytest.approx(1.5 * decoded(one).shape[1], rel=0.01)
+
+
+def test_sets_without_spread_are_drawn():
+    flat = np.full(10, 2.0)
+    assert decoded(histograms(flat, flat, [0.0] * 5, 0.0, xlabels=["x"], figure_label="distance")).size
+
+
+def test_a_volume_is_shown_where_most_of_the_lesion_is():
+    image, mask = np.zeros((8, 8, 4)), np.zeros((8, 8, 4), bool)
+    image[..., 2], mask[2:6, 2:6, 2] = 1.0, True
+    mask[3, 3, 1] = True
+    shown = crop_grid([[(image, mask)]], ["a"], columns=["lesion"], title="one")
+    flat = crop_grid([[(image[..., 2], mask[..., 2])]], ["a"], columns=["lesion"], title="one")
+    assert shown == flat
