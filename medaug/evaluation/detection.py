@@ -126,10 +126,13 @@ class Rate:
 
 def rates(size_limits_mm: Sequence[float], unit: str = "mm") -> dict[str, Rate]:
     """All rates by name, the sensitivity of every size class that these diameters part among them."""
-    classes = zip((0.0, *size_limits_mm), (*size_limits_mm, None), strict=True)
     found = {"sensitivity": _sensitivity("all", 0.0, None)}
-    if size_limits_mm:
-        found |= {f"sensitivity: {_size(*c, unit)}": _sensitivity(_size(*c, unit), *c) for c in classes}
+    for low, high in zip((0.0, *size_limits_mm), (*size_limits_mm, None), strict=True) if size_limits_mm else ():
+        if high is None:
+            size = f"{low:g} {unit} and more"
+        else:
+            size = f"{low:g} to {high:g} {unit}" if low else f"under {high:g} {unit}"
+        found[f"sensitivity: {size}"] = _sensitivity(size, low, high)
     return found | FALSE_POSITIVES
 
 
@@ -185,44 +188,23 @@ def _sensitivity(short: str, low_mm: float, high_mm: float | None) -> Rate:
     )
 
 
-def _size(low_mm: float, high_mm: float | None, unit: str) -> str:
-    if high_mm is None:
-        return f"{low_mm:g} {unit} and more"
-    return f"{low_mm:g} to {high_mm:g} {unit}" if low_mm else f"under {high_mm:g} {unit}"
+def _false_positives(
+    where: str, events: str, chances: str, what: str = "False positives", short: str = "", *, tumor_free: bool = True
+) -> Rate:
+    """The rate of a count by another, of those that `count_detections` has in all or of what is free of tumors."""
 
+    def counted(key: str) -> Callable[[Counts], float]:
+        return lambda counts: (counts["tumor_free"] if tumor_free else counts)[key]
 
-def _tumor_free(key: str) -> Callable[[Counts], float]:
-    return lambda counts: counts["tumor_free"][key]
+    return Rate(f"{what} per {where}", short or f"per {where}", f"{where}s", counted(events), counted(chances))
 
 
 FALSE_POSITIVES: dict[str, Rate] = {
-    "false_positives": Rate(
-        "False positives per scan",
-        "per scan",
-        "scans",
-        lambda counts: counts["false_positives"],
-        lambda counts: counts["scans"],
-    ),
-    "tumor_free_false_positives": Rate(
-        "False positives per tumor-free scan",
-        "per tumor-free scan",
-        "tumor-free scans",
-        _tumor_free("false_positives"),
-        _tumor_free("scans"),
-    ),
-    "tumor_free_slice_false_positives": Rate(
-        "False positives per tumor-free slice",
-        "per tumor-free slice",
-        "tumor-free slices",
-        _tumor_free("slice_false_positives"),
-        _tumor_free("slices"),
-    ),
-    "tumor_free_slice_voxels": Rate(
-        "False-positive voxels per tumor-free slice",
-        "voxels there",
-        "tumor-free slices",
-        _tumor_free("slice_voxels"),
-        _tumor_free("slices"),
+    "false_positives": _false_positives("scan", "false_positives", "scans", tumor_free=False),
+    "tumor_free_false_positives": _false_positives("tumor-free scan", "false_positives", "scans"),
+    "tumor_free_slice_false_positives": _false_positives("tumor-free slice", "slice_false_positives", "slices"),
+    "tumor_free_slice_voxels": _false_positives(
+        "tumor-free slice", "slice_voxels", "slices", "False-positive voxels", "voxels there"
     ),
 }
 

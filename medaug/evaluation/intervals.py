@@ -67,9 +67,20 @@ class Resampled:
 
     @classmethod
     def of(cls, scores: np.ndarray, rng: np.random.RandomState, resamples: int) -> Resampled:
-        """Resamples checked scores."""
-        draws = np.sort(_crossed_bootstrap(scores, rng, resamples))  # np.quantile is faster on sorted ones
-        return cls(float(scores.mean()), draws, float(draws.std()), *_crossed_standard_error(scores))
+        """Resamples checked scores: rows and columns are drawn with replacement, independently.
+
+        Var(mean) = (MS_patient + MS_seed − MS_rest) / (P S), never below the larger of the first two alone; degrees of
+        freedom by Satterthwaite on the two that add.
+        """
+        patients, seeds = scores.shape
+        times_patient = rng.multinomial(patients, np.full(patients, 1 / patients), resamples)  # (R, P)
+        times_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples)  # (R, S)
+        draws = np.sort(np.einsum("rs,rs->r", times_patient @ scores, times_seed) / scores.size)  # for np.quantile
+        ms_patient, ms_seed, ms_rest = mean_squares(scores)
+        total, freedom = max(ms_patient + ms_seed - ms_rest, ms_patient, ms_seed), float(patients - 1)
+        if seeds > 1 and total > 0:
+            freedom = max(1.0, total**2 / (ms_patient**2 / (patients - 1) + ms_seed**2 / (seeds - 1)))
+        return cls(float(scores.mean()), draws, float(draws.std()), float(np.sqrt(total / scores.size)), freedom)
 
     def interval(self, level: float) -> Interval:
         """The expanded percentile interval."""
@@ -130,28 +141,3 @@ def mean_squares(scores: np.ndarray) -> tuple[float, float, float]:
     rest = scores - mean - by_patient[:, None] - by_seed[None]
     ms_seed = patients * float((by_seed**2).sum()) / (seeds - 1)
     return ms_patient, ms_seed, float((rest**2).sum()) / ((patients - 1) * (seeds - 1))
-
-
-def _crossed_bootstrap(scores: np.ndarray, rng: np.random.RandomState, resamples: int) -> np.ndarray:
-    """Means (resamples,) of scores (P, S) with rows and columns drawn with replacement, independently."""
-    patients, seeds = scores.shape
-    times_patient = rng.multinomial(patients, np.full(patients, 1 / patients), resamples)  # (R, P)
-    times_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples)  # (R, S)
-    return np.einsum("rs,rs->r", times_patient @ scores, times_seed) / scores.size
-
-
-def _crossed_standard_error(scores: np.ndarray) -> tuple[float, float]:
-    """Standard error of the mean of scores (P, S), both factors random, and its degrees of freedom.
-
-    Var(mean) = (MS_patient + MS_seed − MS_rest) / (P S), never below the larger of the first two alone; degrees of
-    freedom by Satterthwaite on the two that add.
-    """
-    patients, seeds = scores.shape
-    ms_patient, ms_seed, ms_rest = mean_squares(scores)
-    if seeds == 1:
-        return float(np.sqrt(ms_patient / patients)), float(patients - 1)
-    total = max(ms_patient + ms_seed - ms_rest, ms_patient, ms_seed)
-    if total == 0:
-        return 0.0, float(patients - 1)
-    freedom = total**2 / (ms_patient**2 / (patients - 1) + ms_seed**2 / (seeds - 1))
-    return float(np.sqrt(total / scores.size)), max(1.0, freedom)

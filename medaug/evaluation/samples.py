@@ -142,10 +142,10 @@ class SegmentationSamples(Dataset):
         written = self.synthetic if isinstance(self.synthetic, ViewFolder) else None
         self.patch_size = sample_size([self.real, written], self.patch_size)
         self._pools = {
-            (invented, with_tumor): [_with_tumor(source) if with_tumor else source]
+            (invented, with_tumor): [some if with_tumor and (some := _of_kind(source, True)).views else source]
             for invented, source in ((False, self.real), (True, written))
             if source is not None
-            for with_tumor in (False, True)
+            for with_tumor in BOTH
         }
 
     def __len__(self) -> int:
@@ -297,12 +297,6 @@ def _picked(sources: list[ViewFolder], draw: float) -> tuple[View, ViewFolder]:
     raise IndexError(draw)
 
 
-def _with_tumor(source: ViewFolder) -> ViewFolder:
-    """The views with a tumor, or where there is none all of them."""
-    views = [view for view in source.views if view.tumor_voxels]
-    return replace(source, views=views or source.views)
-
-
 def _of_kind(source: ViewFolder, with_tumor: bool) -> ViewFolder:
     return replace(source, views=[view for view in source.views if bool(view.tumor_voxels) == with_tumor])
 
@@ -329,11 +323,7 @@ def standard_augmentation(spatial_dims: int) -> Compose:
 
 
 def _class_numbers(label: NdarrayOrTensor) -> torch.Tensor:
-    """An augmented label.
-
-    Raises:
-        DataError: if the augmentation left something else than whole numbers in it.
-    """
+    """An augmented label, refused if the augmentation left something else than whole numbers in it."""
     plain = _plain(label)
     odd = plain[plain != plain.round()]
     if odd.numel() or plain.min() < 0:

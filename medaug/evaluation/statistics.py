@@ -4,11 +4,9 @@ The interval decides (see `intervals`: patients and seeds are both random). Wilc
 as papers print it; alone it would decide too often, because it takes the seeds at hand for all there are. Every
 verdict of an evaluation is corrected for all the others (`holm`). Scores are arrays (P, S): patients × seeds.
 
-What a verdict needs is known before anything is trained. One seed gives none (`lacking`). Wilcoxon's p value is
-2 / 2^n at the least, where all n patients agree: with few patients, or many comparisons, no difference however large is
-enough. How many patients a difference would take follows from the scores of those there are: in the crossed layout the
-variance of a mean difference is σ²_patient / P + σ²_seed / S + σ²_rest / (P S), so more patients lower all of it but
-the seeds' own part, which more training runs lower.
+What a verdict needs is known before anything is trained (`lacking`). How many patients a difference would take follows
+from the variance of a mean difference in the crossed layout, σ²_patient / P + σ²_seed / S + σ²_rest / (P S): more
+patients lower all of it but the seeds' own part, which more training runs lower.
 """
 
 from __future__ import annotations
@@ -101,15 +99,17 @@ def compare(
     differences = arm_scores - reference_scores
     resampled = Resampled.of(differences, rng, resamples)
     interval, by_patient = resampled.interval(level), differences.mean(1)
+    unequal = by_patient[by_patient != 0]  # as Wilcoxon has them
+    ranks = stats.rankdata(np.abs(unequal))
     return _judged(
         Comparison(
             arm=arm,
             reference=reference,
             metric=metric,
             difference=interval,
-            p_value=_wilcoxon(by_patient),
+            p_value=float(stats.wilcoxon(by_patient).pvalue) if by_patient.any() else 1.0,
             p_interval=resampled.p_value(),
-            effect_size=_rank_biserial(by_patient),
+            effect_size=float((ranks * np.sign(unequal)).sum() / ranks.sum()) if len(unequal) else 0.0,
             n_patients=differences.shape[0],
             n_seeds=differences.shape[1],
             freedom=resampled.freedom,
@@ -231,19 +231,6 @@ def _holm_adjusted(p_values: list[float]) -> list[float]:
         running = max(running, (count - rank) * p_values[i])
         adjusted[i] = min(1.0, running)
     return adjusted
-
-
-def _rank_biserial(differences: np.ndarray) -> float:
-    """(W+ − W−) / (W+ + W−) of Wilcoxon's rank sums; differences of zero are left out, as there."""
-    differences = differences[differences != 0]
-    if not len(differences):
-        return 0.0
-    ranks = stats.rankdata(np.abs(differences))
-    return float((ranks * np.sign(differences)).sum() / ranks.sum())
-
-
-def _wilcoxon(differences: np.ndarray) -> float:
-    return float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0
 
 
 def _sentence(c: Comparison) -> str:
