@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and JSON that says what is wrong with it.
+"""Files that are written whole or not at all: JSON that says what is wrong with it, and CSV for spreadsheets.
 
 A write goes to a temporary sibling, reaches the disk (fsync), and takes the name in one step (`os.replace`): a full
 disk or a killed process leaves the earlier file as it was. Read by every stage that writes into a run folder.
@@ -24,19 +24,20 @@ from typing import Any, NoReturn
 from medaug.data.opening import read_file
 from medaug.errors import DataError, RunError
 
+ELSEWHERE = "choose another output folder."
 REMEDIES = {
     errno.ENOSPC: "Free some space, or choose another output folder, then run the same command again.",
-    errno.EDQUOT: "Your disk quota is used up: free some space, or choose another output folder.",
-    errno.EACCES: "Choose an output folder you may write to.",
-    errno.EPERM: "Choose an output folder you may write to.",
-    errno.EROFS: "The disk is read-only: choose another output folder.",
-    errno.ENOTDIR: "A parent of this path is a file: choose another output folder.",
-    errno.EEXIST: "A parent of this path is a file: choose another output folder.",
+    errno.EDQUOT: f"Your disk quota is used up: free some space, or {ELSEWHERE}",
+    errno.EROFS: f"The disk is read-only: {ELSEWHERE}",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "Choose an output folder you may write to."),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), f"A parent of this path is a file: {ELSEWHERE}"),
     errno.EISDIR: "A folder has this name: remove it, or choose another output name.",
     errno.ENAMETOOLONG: "The name is too long for this disk: shorten the case name or the output folder.",
 }
 
 WRITE_AGAIN = "Restore the file from a copy, or delete it and run the command that writes it again."
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+"""What a text that a spreadsheet would run begins with, and the mark against it."""
 
 
 @contextmanager
@@ -66,16 +67,24 @@ def atomic_path(path: str | Path, durable: bool = True) -> Iterator[Path]:
             with suppress(OSError):  # some network disks cannot sync a folder; the file itself is safe
                 _sync(path.parent)
     except OSError as error:
-        if not _is_about(error, path, temporary):
+        if error.filename is None:  # a failed write names no file, a failed open names its own
+            is_about_this = error.errno is not None
+        else:
+            named = Path(os.fsdecode(error.filename))
+            is_about_this = named in (path, temporary) or named in path.parents
+        if not is_about_this:
             raise
         raise write_error(path, error) from error
-    finally:
-        _remove(temporary)
+    finally:  # what a failed write left
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_error(path: str | Path, error: OSError) -> RunError:
     """The message for a file or folder that cannot be written: path, reason, remedy."""
-    remedy = REMEDIES.get(error.errno or 0, "Check the disk, or choose another output folder.")
+    remedy = REMEDIES.get(error.errno or 0, f"Check the disk, or {ELSEWHERE}")
     return RunError(f"{path}: cannot be written ({error.strerror or error}). {remedy}")
 
 
@@ -166,88 +175,42 @@ def read_json(path: str | Path, kind: type = dict, remedy: str = WRITE_AGAIN) ->
     Raises:
         DataError: if it is missing or unreadable, malformed (naming the line), or holds something else.
     """
-    content = _read_json(path)
+    try:
+        content = json.loads(read_file(path).decode("utf-8-sig"), object_hook=partial(JsonObject, source=str(path)))
+    except OSError as error:
+        found = f"no readable file ({error.strerror})"
+        raise DataError.about(path, found, "a JSON file", "Check the path and its permissions.") from error
+    except DataError:
+        raise
+    except json.JSONDecodeError as error:
+        where, found = f"{path}, line {error.lineno}, column {error.colno}", f"malformed JSON ({error.msg})"
+        advice = "Correct that line; if the file was cut off, write it again."
+        raise DataError.about(where, found, "valid JSON", advice) from error
+    except UnicodeDecodeError as error:
+        found = f"bytes that are not UTF-8 text (at byte {error.start})"
+        raise DataError.about(path, found, "a JSON file", "Save it as UTF-8.") from error
+    except (RecursionError, ValueError) as error:  # nested without end, a number of thousands of digits
+        found, expected = f"JSON that cannot be read ({error})", "lists and numbers of ordinary size"
+        raise DataError.about(path, found, expected, "Write the file again.") from error
     if not isinstance(content, kind):
         raise DataError.about(path, f"a JSON {type(content).__name__}", f"a JSON {kind.__name__}", remedy)
     return content
 
 
-def _read_json(path: str | Path) -> Any:
-    try:
-        text = read_file(path).decode("utf-8-sig")
-        return json.loads(text, object_hook=partial(JsonObject, source=str(path)))
-    except OSError as error:
-        raise DataError.about(
-            path, f"no readable file ({error.strerror})", "a JSON file", "Check the path and its permissions."
-        ) from error
-    except DataError:
-        raise
-    except json.JSONDecodeError as error:
-        raise DataError.about(
-            f"{path}, line {error.lineno}, column {error.colno}",
-            f"malformed JSON ({error.msg})",
-            "valid JSON",
-            "Correct that line; if the file was cut off, write it again.",
-        ) from error
-    except UnicodeDecodeError as error:
-        raise DataError.about(
-            path, f"bytes that are not UTF-8 text (at byte {error.start})", "a JSON file", "Save it as UTF-8."
-        ) from error
-    except (RecursionError, ValueError) as error:  # nested without end, a number of thousands of digits
-        raise DataError.about(
-            path, f"JSON that cannot be read ({error})", "lists and numbers of ordinary size", "Write the file again."
-        ) from error
-
-
-def _sync(path: Path) -> None:
-    """Asks the system to put a file or folder on the disk now."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove(temporary: Path) -> None:
-    """Removes what a failed write left; after a success there is nothing."""
-    if temporary.is_dir():
-        shutil.rmtree(temporary, ignore_errors=True)
-    with suppress(OSError):
-        temporary.unlink()
-
-
-def _is_about(error: OSError, path: Path, temporary: Path) -> bool:
-    """Whether the error comes from writing this file: a failed write names no file, a failed open names its own."""
-    if error.filename is None:
-        return error.errno is not None
-    named = Path(os.fsdecode(error.filename))
-    return named in (path, temporary) or named in path.parents
-
-
-def _plain(value: Any) -> Any:
-    """What `json` does not know, as what it knows."""
-    if hasattr(value, "to_json"):
-        return value.to_json()
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    if hasattr(value, "tolist"):  # NumPy scalars and arrays, tensors
-        return value.tolist()
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, set | frozenset):
-        return sorted(value)
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
-
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
-
-
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str = ",") -> str:
-    """A table with one line a row, and a first one of the columns' names."""
+    """A table with one line a row, and a first one of the columns' names.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe in front, and so does one that begins with an
+    apostrophe, so that `read_csv` takes exactly one away. Numbers, also negative ones, stay numbers.
+    """
+
+    def as_text(cell: Any) -> Any:
+        return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) and not _is_number(cell) else cell
+
     lines = []
     for row in (columns, *rows):
         stream = StringIO()
-        csv.writer(stream, delimiter=delimiter).writerow([_as_text(cell) for cell in row])
+        csv.writer(stream, delimiter=delimiter).writerow([as_text(cell) for cell in row])
         lines.append(stream.getvalue().removesuffix("\r\n") + "\n")
     return "".join(lines)
 
@@ -263,13 +226,32 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         columns, *others = [[cell[1:] if cell.startswith("'") else cell for cell in row] for row in rows]
         return [dict(zip(columns, row, strict=True)) for row in others]
     except (OSError, ValueError, csv.Error) as error:
-        raise DataError.about(
-            path, f"no readable table ({error})", "the CSV file as it was written", "Run the command that writes it."
-        ) from error
+        found, expected = f"no readable table ({error})", "the CSV file as it was written"
+        raise DataError.about(path, found, expected, "Run the command that writes it.") from error
 
 
-def _as_text(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) and not _is_number(cell) else cell
+def _sync(path: Path) -> None:
+    """Asks the system to put a file or folder on the disk now."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _plain(value: Any) -> Any:
+    """What `json` does not know, as what it knows."""
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if hasattr(value, "tolist"):  # NumPy scalars and arrays, tensors
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _is_number(text: str) -> bool:

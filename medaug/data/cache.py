@@ -57,8 +57,15 @@ def prepare_cases(
         progress: called with (done, total) after each case.
         **options: fields of `Options`.
 
+    Returns:
+        The cases with their arrays' files and facts, without a window (a case whose sources and options have not
+        changed is as it was), and those left out.
+
     Raises:
-        DataError: the first case, in order, that cannot be used; or that none of them can.
+        DataError: for the first case, in order, with files that cannot be read, image and label on different grids, a
+            constant image, an undeclared label value, or dimensions that do not fit; or if none can be used.
+        ConfigError: if `spacing_mm`, `grid_size` or `resample_mm` has the wrong length.
+        RunError: if the folder cannot be written.
     """
     chosen = Options(**options)
     prepared: list[PreparedCase] = []
@@ -72,7 +79,8 @@ def prepare_cases(
                 except DataError as error:
                     if not skip_unreadable:
                         raise
-                    unreadable.append(Unreadable(_file_at_fault(case, error), str(error)))
+                    at_fault = case.label if case.label and str(error).startswith(f"{case.label}:") else case.image
+                    unreadable.append(Unreadable(at_fault, str(error)))
                 if progress is not None:
                     progress(done, len(cases))
         finally:
@@ -80,31 +88,6 @@ def prepare_cases(
     if unreadable and not prepared:
         raise DataError(f"none of the {len(cases)} cases can be used; the first: {unreadable[0].reason}")
     return prepared, unreadable
-
-
-def prepare_case(case: Case, folder: str | Path, **options: Any) -> PreparedCase:
-    """Prepares one case, or returns what is there if its sources and options have not changed.
-
-    Args:
-        case: one of `find_cases`.
-        folder: where the prepared files go.
-        **options: fields of `Options`.
-
-    Returns:
-        The case with its arrays' files and facts, without a window.
-
-    Raises:
-        DataError: for files that cannot be read, image and label on different grids, a constant image, an
-            undeclared label value, or dimensions that do not fit.
-        ConfigError: if `spacing_mm`, `grid_size` or `resample_mm` has the wrong length.
-        RunError: if the folder cannot be written.
-    """
-    return _prepare(case, Path(folder), Options(**options))
-
-
-def is_current(case: Case, folder: str | Path, **options: Any) -> bool:
-    """Whether a case is prepared already from the same files (size, time) with the same options."""
-    return _stored_entry(case, Path(folder), Options(**options)) is not None
 
 
 def store_array(folder: str | Path, name: str, array: np.ndarray) -> str:
@@ -128,15 +111,14 @@ def with_array(case: PreparedCase, folder: str | Path, kind: str, array: np.ndar
         RunError: if it cannot be written.
     """
     arrays = case.arrays | {kind: store_array(folder, f"{case.case}.{kind}", array.astype(np.uint8))}
-    by_level = array.reshape(-1, array.shape[-1])
+
+    def counts(chosen: np.ndarray) -> tuple[int, ...]:
+        return tuple(np.count_nonzero(chosen.reshape(-1, chosen.shape[-1]), axis=0).tolist())
+
     if kind != "label":
-        return replace(case, arrays=arrays, tissue_voxels=_counts(by_level != 0))
+        return replace(case, arrays=arrays, tissue_voxels=counts(array != 0))
     numbers = range(1, int(array.max()) + 1)
-    return replace(case, arrays=arrays, class_voxels=tuple(_counts(by_level == number) for number in numbers))
-
-
-def _counts(by_level: np.ndarray) -> tuple[int, ...]:
-    return tuple(np.count_nonzero(by_level, axis=0).tolist())
+    return replace(case, arrays=arrays, class_voxels=tuple(counts(array == number) for number in numbers))
 
 
 def open_array(folder: str | Path, relative: str) -> np.memmap:
@@ -154,9 +136,8 @@ def open_array(folder: str | Path, relative: str) -> np.memmap:
             raise ValueError("an archive")
         return array
     except Exception as error:  # NumPy meets damaged headers with every kind of exception
-        raise DataError.about(
-            path, f"no usable array ({error})", "a prepared .npy file", "Delete the folder and prepare the data again."
-        ) from error
+        found, remedy = f"no usable array ({error})", "Delete the folder and prepare the data again."
+        raise DataError.about(path, found, "a prepared .npy file", remedy) from error
 
 
 def _prepare(case: Case, folder: Path, options: Options) -> PreparedCase:
@@ -214,7 +195,3 @@ def file_name(name: str) -> str:
     if safe and safe == name:
         return safe
     return f"{safe or 'case'}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
-
-
-def _file_at_fault(case: Case, error: DataError) -> str:
-    return case.label if case.label is not None and str(error).startswith(f"{case.label}:") else case.image

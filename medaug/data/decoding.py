@@ -80,7 +80,7 @@ def decode(case: Case, options: Options) -> Decoded:
     """Reads a case, turns it (see `orientation`) and brings it to the wanted grid.
 
     Raises:
-        DataError, ConfigError: see `cache.prepare_case`.
+        DataError, ConfigError: see `cache.prepare_cases`.
     """
     image, label, label_voxels, affine, facts = _read_pair(case, options)
     turn, shape = turn_of(affine, image.ndim), image.shape
@@ -136,19 +136,11 @@ def _read_pair(
     scan = read_scan(case.image, channel=case.channel, series_uid=case.series_uid)
     image, affine = scan.as_tensor()[0].numpy(), scan.affine.numpy()
     if image.ndim < options.spatial_dims:
-        raise DataError.about(
-            case.image,
-            f"a 2-D image of shape {image.shape}",
-            "a volume, because the method is 3-D",
-            "Set spatial_dims to 2, or give volumes.",
-        )
+        found, expected = f"a 2-D image of shape {image.shape}", "a volume, because the method is 3-D"
+        raise DataError.about(case.image, found, expected, "Set spatial_dims to 2, or give volumes.")
     if image.min() == image.max():
-        raise DataError.about(
-            case.image,
-            f"a constant image (all {image.min():g})",
-            "an image with contrast",
-            "Leave it out, or choose another `--sequence`.",
-        )
+        remedy = "Leave it out, or choose another `--sequence`."
+        raise DataError.about(case.image, f"a constant image (all {image.min():g})", "an image with contrast", remedy)
     if not scan.meta["spacing_known"]:
         spacing = options.spacing_mm or (1.0,) * image.ndim
         if len(spacing) != image.ndim:

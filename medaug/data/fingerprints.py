@@ -1,8 +1,9 @@
-"""What copies of one image have in common, whatever the format, the type of number or the order of axes they have.
+"""What tells that two images are copies of one another, and that a file is still the one that was written.
 
-A fingerprint is a hash of an image's voxels that flips and exchanged axes leave alone: each voxel's value becomes a
-mixed 64-bit number, those are summed over the lines (planes) across each axis, and of the resulting profiles, read in
-the direction that sorts first, a hash is taken. Equal voxels give equal fingerprints; nobody reads an image in them.
+A fingerprint is a hash of an image's voxels that the format, the type of number, flips and exchanged axes leave alone:
+each voxel's value becomes a mixed 64-bit number, those are summed over the lines (planes) across each axis, and of the
+resulting profiles, read in the direction that sorts first, a hash is taken. Nobody reads an image in them.
+A seal is [bytes, SHA-256, time of the last change (ns), that of the last change of anything (ns)].
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ SAMPLED = 1000
 """Voxels of a slice that its central value is taken from."""
 LETTERS = 12
 """48 bits: two of a million slices are alike by chance in one of 500 data sets."""
+LARGE_BYTES = 2**20
+Seal = list[int | str]
 
 
 def fingerprints_of(image: np.ndarray) -> list[str]:
@@ -71,37 +74,31 @@ def _hashed(profiles: Sequence[np.ndarray]) -> str:
     return hashlib.sha256(repr([len(text) for text in ordered]).encode() + b"".join(ordered)).hexdigest()[:LETTERS]
 
 
-Seal = list[int | str]
-LARGE_BYTES = 2**20
-
-
 def seal(path: Path) -> Seal:
     """The seal of a file as it is now."""
     before = path.stat()
-    return [before.st_size, sha256_of(path), before.st_mtime_ns, before.st_ctime_ns]
+    return [before.st_size, _sha256_of(path), before.st_mtime_ns, before.st_ctime_ns]
 
 
 def renewed(path: Path, sealed: Seal) -> Seal | None:
-    """The seal, of a large file with today's times; None if the file is not what was sealed."""
+    """The seal, of a large file with today's times; None if the file is not what was sealed.
+
+    A large file whose size and both times are the same is not read again: no ordinary program changes a file and keeps
+    the second time. After a copy the times differ, and the hash decides.
+    """
     try:
         found = path.stat()
         times = [found.st_mtime_ns, found.st_ctime_ns]
-        if found.st_size != sealed[0]:
-            return None
         large = found.st_size > LARGE_BYTES
-        if large and times == sealed[2:]:
+        if large and [found.st_size, *times] == [sealed[0], *sealed[2:]]:
             return sealed
-        if sha256_of(path) != sealed[1]:
+        if found.st_size != sealed[0] or _sha256_of(path) != sealed[1]:
             return None
         return [*sealed[:2], *times] if large else sealed
     except (OSError, DataError, TypeError, IndexError):
         return None
 
 
-def sha256_of(path: Path) -> str:
-    """The hash of a file's bytes, in hex; the file is not held in memory."""
-    digest = hashlib.sha256()
+def _sha256_of(path: Path) -> str:
     with open_file(path) as file:
-        while piece := file.read(LARGE_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,15 +10,41 @@ import math
 import os
 import stat
 from collections.abc import Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Protocol
-
-from isal import isal_zlib
 
 from medaug.errors import ConfigError, DataError
 
 SPECIAL = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+NIFTI = (".nii.gz", ".nii")
+NRRD = (".nrrd",)
+META_IMAGE = (".mha", ".mhd")
+LOSSY = (".jpg", ".jpeg")
+TIFF = (".tif", ".tiff")
+PICTURES = (".png", *LOSSY, *TIFF)
+DICOM = (".dcm", ".dicom", ".ima")
+READABLE = (*NIFTI, *NRRD, *META_IMAGE, *PICTURES, *DICOM)
+WRITABLE = (*NIFTI, ".png", *TIFF)
+
+LIMIT = "MEDAUG_MAX_IMAGE_BYTES"
+"""The environment variable that sets how many bytes an image may have."""
+DEFAULT_LIMIT = 4 * 2**30
+"""A CT of 512 × 512 × 4000 voxels in 32 bits."""
+DEFLATE_MOST = 1032
+"""Bytes that one byte of deflate can stand for at the most (zlib's technical details: 258 bytes for two bits)."""
+BZIP2_MOST = 2**20
+"""The same of bzip2: a block of 900,000 bytes stands for 46 million equal ones, and takes some 45."""
+TRAILING_BYTES = 2**20
+"""More than that behind the declared end is no padding."""
+
+
+class Stream(Protocol):
+    """What gives bytes in order."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
 
 
 def check_regular(path: str | Path) -> Path:
@@ -30,25 +56,24 @@ def check_regular(path: str | Path) -> Path:
     """
     kind = SPECIAL.get(stat.S_IFMT(os.stat(path).st_mode))
     if kind is not None:
-        raise DataError.about(
-            path, kind, "a file on the disk", "Give the file itself, or move this away: nothing is read from it."
-        )
+        remedy = "Give the file itself, or move this away: nothing is read from it."
+        raise DataError.about(path, kind, "a file on the disk", remedy)
     return Path(path)
 
 
-def open_file(path: str | Path) -> BinaryIO:
-    """Opens a file for reading bytes.
+def open_file(path: str | Path) -> BufferedReader:
+    """Opens a file for reading bytes; errors as in `check_regular`."""
 
-    Raises:
-        DataError: if it is a pipe, a socket or a device.
-        OSError: if it cannot be opened.
-    """
+    def without_waiting(name: str, flags: int) -> int:
+        """A pipe that took the file's place meanwhile gives no bytes; a regular file does not mind."""
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
     check_regular(path)
-    return open(path, "rb", opener=_without_waiting)
+    return open(path, "rb", opener=without_waiting)
 
 
 def read_file(path: str | Path) -> bytes:
-    """All bytes of a file; errors as in `open_file`."""
+    """All bytes of a file; errors as in `check_regular`."""
     with open_file(path) as file:
         return file.read()
 
@@ -62,34 +87,16 @@ def read_png(path: str | Path) -> bytes:
     try:
         content = read_file(path)
     except OSError as error:
-        raise DataError.about(
-            path, f"no readable file ({error.strerror})", "a PNG picture", "Run the command that draws it again."
-        ) from error
+        found, remedy = f"no readable file ({error.strerror})", "Run the command that draws it again."
+        raise DataError.about(path, found, "a PNG picture", remedy) from error
     if not content.startswith(PNG_SIGNATURE + b"\0\0\0\rIHDR") or len(content) < 33:
-        raise DataError.about(
-            path, "something else than a picture", "a PNG", "Delete it, and run the command that draws it again."
-        )
+        remedy = "Delete it, and run the command that draws it again."
+        raise DataError.about(path, "something else than a picture", "a PNG", remedy)
     return content
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """A pipe that took the file's place after it was looked at gives no bytes; a regular file does not mind."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-NIFTI = (".nii.gz", ".nii")
-NRRD = (".nrrd",)
-META_IMAGE = (".mha", ".mhd")
-LOSSY = (".jpg", ".jpeg")
-TIFF = (".tif", ".tiff")
-PICTURES = (".png", *LOSSY, *TIFF)
-DICOM = (".dcm", ".dicom", ".ima")
-READABLE = (*NIFTI, *NRRD, *META_IMAGE, *PICTURES, *DICOM)
-WRITABLE = (*NIFTI, ".png", *TIFF)
-
-
 def suffix_of(path: str | Path) -> str:
-    """The known ending of a file name in lower case, or "" if medaug cannot read such a file."""
+    """The known ending of a file name in lower case (`.nii.gz` is one), or "" if medaug cannot read such a file."""
     name = Path(path).name.lower()
     return next((suffix for suffix in READABLE if name.endswith(suffix)), "")
 
@@ -106,7 +113,7 @@ def is_scan(path: str | Path) -> bool:
 
 
 def is_dicom(path: str | Path) -> bool:
-    """Whether a file holds DICOM, whatever its name.
+    """Whether a file holds DICOM, whatever its name: often it has no ending, or a part of a UID.
 
     Raises:
         DataError: if it is a pipe, a socket or a device.
@@ -116,25 +123,6 @@ def is_dicom(path: str | Path) -> bool:
             return file.read(132)[128:] == b"DICM"
     except OSError:
         return False
-
-
-LIMIT = "MEDAUG_MAX_IMAGE_BYTES"
-"""The environment variable that sets the limit."""
-DEFAULT_LIMIT = 4 * 2**30
-"""A CT of 512 × 512 × 4000 voxels in 32 bits."""
-DEFLATE_MOST = 1032
-"""Bytes that one byte of deflate can stand for at the most (zlib's technical details: 258 bytes for two bits)."""
-BZIP2_MOST = 2**20
-"""The same of bzip2: a block of 900,000 bytes stands for 46 million equal ones, and takes some 45."""
-TRAILING_BYTES = 2**20
-"""More than that behind the declared end is no padding."""
-PIECE_BYTES = 2**20
-
-
-class Stream(Protocol):
-    """What gives bytes in order."""
-
-    def read(self, size: int = -1, /) -> bytes: ...
 
 
 def voxels_of(sizes: Sequence[int]) -> int:
@@ -149,7 +137,7 @@ def voxels_of(sizes: Sequence[int]) -> int:
 
 
 def most_bytes() -> int:
-    """The limit of one image, in bytes.
+    """The limit of one image, in bytes as stored, unpacked.
 
     Raises:
         ConfigError: if the setting is no number of bytes.
@@ -187,12 +175,9 @@ def check_within_limit(declared: int, path: str | Path) -> None:
         DataError: with both numbers, and how to raise the limit.
     """
     if declared > (most := most_bytes()):
-        raise DataError.about(
-            path,
-            f"an image of {declared:,} bytes",
-            f"at most {most:,}",
-            f"If the file is sound, set the environment variable {LIMIT} higher; it needs a few times that memory.",
-        )
+        setting = f"set the environment variable {LIMIT} higher; it needs a few times that memory."
+        found, expected = f"an image of {declared:,} bytes", f"at most {most:,}"
+        raise DataError.about(path, found, expected, f"If the file is sound, {setting}")
 
 
 def read_declared(stream: Stream, declared: int, start: bytes = b"") -> bytes:
@@ -205,13 +190,3 @@ def read_declared(stream: Stream, declared: int, start: bytes = b"") -> bytes:
     if len(data) > declared + TRAILING_BYTES:
         raise ValueError(f"more data than the {declared:,} bytes that its header declares")
     return data
-
-
-def inflates_beyond(data: bytes, most: int) -> bool:
-    """Whether raw deflate data unpack to more than `most` bytes; they are not kept."""
-    unpacker = isal_zlib.decompressobj(wbits=-15)
-    total, rest = 0, data
-    while rest and not unpacker.eof and total <= most:
-        total += len(unpacker.decompress(rest, PIECE_BYTES))
-        rest = unpacker.unconsumed_tail
-    return total > most

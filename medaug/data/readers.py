@@ -88,12 +88,9 @@ class RawImage:
             raise DataError.about(path, f"{count} channel(s)", expected, f"Choose one of {listed} (`--sequence`).")
         if self.has_channels:
             if channel is None and (array != array[..., :1]).any():
-                raise DataError.about(
-                    path,
-                    f"{count} different channels ({listed}; shape {array.shape})",
-                    "one channel, or a choice",
-                    "Choose one with `--sequence`, by number or by name where the data set names them.",
-                )
+                found = f"{count} different channels ({listed}; shape {array.shape})"
+                remedy = "Choose one with `--sequence`, by number or by name where the data set names them."
+                raise DataError.about(path, found, "one channel, or a choice", remedy)
             array = array[..., channel or 0]
         while array.ndim > 2 and array.shape[-1] == 1:
             array = array[..., 0]
@@ -138,12 +135,9 @@ def decode(path: str | Path, palette_as_index: bool = False, series_uid: str | N
         raise
     except Exception as error:  # third-party decoders meet damaged bytes with every kind of exception
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise DataError.about(
-            path,
-            f"a damaged or foreign file ({reason[-1]})",
-            f"a readable {suffix} image",
-            "Copy or download it again, or leave it out (`--skip-unreadable`).",
-        ) from error
+        found = f"a damaged or foreign file ({reason[-1]})"
+        remedy = "Copy or download it again, or leave it out (`--skip-unreadable`)."
+        raise DataError.about(path, found, f"a readable {suffix} image", remedy) from error
 
 
 def _decode_nifti(path: Path) -> RawImage:

@@ -15,10 +15,11 @@ import torch
 from monai.data import MetaTensor
 
 import medaug
-from medaug.data.dicom.derived import check_unused, write_derived_series
+from medaug.data.atomic import check_new
+from medaug.data.dicom.derived import write_derived_series
 from medaug.data.dicom.reading import DicomVolume, read_series
 from medaug.data.dicom.segmentation import write_segmentation
-from medaug.data.dicom.source import check_deidentifies
+from medaug.data.dicom.source import identity_rules
 from medaug.data.opening import PICTURES, is_dicom, suffix_of
 from medaug.errors import ConfigError
 from medaug.figures.pictures import Picture, picture_grid
@@ -111,9 +112,9 @@ def translate_scan(
         raise ConfigError(f"--label {label}: these weights read no labels in this direction; leave it out")
     read, volume = _read(scan, series, sequence, translate)
     if output.is_dicom:
-        check_unused(output.stem)
+        check_new(output.stem)
         if output.deidentify:
-            check_deidentifies()
+            identity_rules()
     body, classes, outlined = (read.mask(path) for path in (mask, label, output.segmentation))
     made = translate.translated(read.image, body, label=classes)
     facts = {

@@ -11,13 +11,15 @@ from PIL import Image
 
 from medaug.data import cache, decoding
 from medaug.data.atomic import read_json
-from medaug.data.cache import is_current, open_array, prepare_case, prepare_cases, store_array
+from medaug.data.cache import open_array, prepare_cases, store_array
 from medaug.data.cases import make_case
 from medaug.data.files import write_scan
 from medaug.data.layouts import find_cases
 from medaug.data.records import Case, PreparedCase
 from medaug.errors import ConfigError, DataError
 from medaug.resampling import resample_image, resample_mask, resampled_affine
+
+from ..stored import is_current, prepare_case
 
 AFFINE = np.array([[-1.0, 0, 0, 10], [0, -1.0, 0, 20], [0, 0, 2.5, -5], [0, 0, 0, 1]])
 
@@ -239,6 +241,7 @@ def test_a_run_cut_off_between_the_arrays_leaves_nothing_current(tmp_path, monke
     monkeypatch.setattr(cache, "store_array", cut_off)
     with pytest.raises(KeyboardInterrupt):
         prepare_case(case, tmp_path / "p", spatial_dims=3, grid_size=(4, 3))
+    monkeypatch.undo()
     for grid in (None, (4, 3)):
         assert not is_current(case, tmp_path / "p", spatial_dims=3, grid_size=grid)
 

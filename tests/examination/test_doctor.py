@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 from medaug.cli import app
 from medaug.config.files import load_config
 from medaug.data.atomic import read_json
-from medaug.data.cache import prepare_case
 from medaug.data.layouts import find_cases
 from medaug.data.prepared import views_of
 from medaug.data.writers import ScanRecord, write_layout
@@ -27,6 +26,8 @@ from medaug.phantoms import phantoms
 from medaug.runs.folder import RunDir
 from medaug.stages.prepare import prepare
 from medaug.volumes import Percentiles, Window
+
+from ..stored import prepare_case
 
 WINDOW = Window(0.0, 200.0, "au")
 SHAPE, SPACING_MM = (32, 32, 8), (6.0, 6.0, 10.0)

@@ -266,7 +266,7 @@ def test_a_series_folder_in_use_is_refused_before_anything_is_done(cli, mr_serie
     (tmp_path / "doe_jane_synthetic").mkdir()
     (tmp_path / "doe_jane_synthetic" / "old.dcm").write_text("")
     result = cli(mr_series, "--weights", weights, "--out", tmp_path)
-    assert result.exit_code == RunError.exit_code and "something there already" in result.stderr
+    assert result.exit_code == RunError.exit_code and "exists already" in result.stderr
 
 
 def test_weights_that_insert_tumors_are_refused(cli, mr_series, weights_folder, tmp_path):

@@ -11,12 +11,13 @@ from monai.data import MetaTensor
 from typer.testing import CliRunner
 
 from medaug.cli import app
-from medaug.data.cache import prepare_case
 from medaug.data.files import read_scan, write_scan
 from medaug.data.records import Case
 from medaug.models.weights import Weights
 from medaug.orientation import turn_of
 from medaug.transforms import FindOrgan, GrowTumor, InsertTumor, RandInsertTumor, RemoveTumor, TranslateDomain
+
+from ..stored import prepare_case
 
 STORED = [((0, 1, 2), ()), ((0, 1, 2), (0, 2)), ((2, 0, 1), (1,)), ((1, 2, 0), (0, 1, 2)), ((2, 1, 0), ())]
 

@@ -18,10 +18,10 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 import medaug
-from medaug.data.atomic import atomic_path
+from medaug.data.atomic import atomic_path, check_new
 from medaug.data.dicom.reading import DicomVolume
 from medaug.data.dicom.source import Stack, coded, decimal, decimals, deidentified, patient_and_study, source_images
-from medaug.errors import ConfigError, DataError, RunError
+from medaug.errors import ConfigError, DataError
 from medaug.volumes import check_finite
 
 NOT_FOR_DIAGNOSIS = "synthetic, not for diagnosis"
@@ -96,7 +96,7 @@ def write_derived_series(
             f"expected at most {LONGEST}. Shorten it."
         )
     stored, stack = _stored(array, source), Stack.of(source)
-    check_unused(out)
+    check_new(out)
     shared = _shared(source.headers[0], stack, modality, series_description, derivation)
     files = (_slice_of(shared, stored[..., index], source, stack, index) for index in range(stored.shape[-1]))
     names = [f"{number:04d}.dcm" for number in range(1, stored.shape[-1] + 1)]
@@ -105,16 +105,6 @@ def write_derived_series(
         for name, file in zip(names, deidentified(files) if deidentify else files, strict=True):
             file.save_as(temporary / name, enforce_file_format=True)
     return [out / name for name in names]
-
-
-def check_unused(out: Path) -> None:
-    """Refuses a folder in which other files would stand beside the series.
-
-    Raises:
-        RunError: if `out` is a file, or a folder with something in it.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(f"{out}: found something there already; expected a new or an empty folder. Choose another.")
 
 
 def _stored(array: np.ndarray, source: DicomVolume) -> np.ndarray:

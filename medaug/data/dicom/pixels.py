@@ -66,34 +66,36 @@ def check_proportion(header: Dataset, file: Path) -> None:
 
 
 def stored_frames(plane: Plane) -> np.ndarray:
-    """The stored values of a plane's file: (frames, Rows, Columns), also of a single frame.
+    """Takes the stored values out of a plane's header: (frames, Rows, Columns), also of a single frame.
 
     Raises:
         DataError: if the codec is not installed, or the pixel data are cut off, damaged or of another size.
     """
     header, file = plane.header, plane.file
-    _check_codec(header.file_meta.get("TransferSyntaxUID", UID("")), file)
+    syntax = header.file_meta.get("TransferSyntaxUID", UID(""))
+    try:
+        available = get_decoder(syntax).is_available
+    except NotImplementedError:
+        found, expected = f"the transfer syntax {syntax.name or 'missing'}", "one that pydicom decodes"
+        remedy = "Decompress it elsewhere, for example with gdcmconv or dcmconv."
+        raise DataError.about(file, found, expected, remedy) from None
+    if not available:
+        found = f"pixel data compressed as {syntax.name}, and no codec for it is installed"
+        remedy = 'Run `pip install "medaug[codecs]"`, or decompress the series.'
+        raise DataError.about(file, found, "a codec", remedy)
     try:
         other = _oversized(header)
         array = None if other else pixel_array(header)
     except Exception as error:  # the codecs meet damaged bytes with every kind of exception
         raise _undecodable(file, error) from error
     if array is None:
-        raise DataError.about(
-            file,
-            f"compressed pixel data of {other} pixels",
-            f"({header.Rows}, {header.Columns}), its Rows and Columns",
-            "The file is damaged or was made to exhaust memory: export it again.",
-        )
-    return array if array.ndim == 3 else array[None]
-
-
-def without_pixels(header: Dataset) -> Dataset:
-    """The same data set without its pixel data (changed in place, to hold a large series once in memory)."""
+        found = f"compressed pixel data of {other} pixels"
+        remedy = "The file is damaged or was made to exhaust memory: export it again."
+        raise DataError.about(file, found, f"({header.Rows}, {header.Columns}), its Rows and Columns", remedy)
     for keyword in PIXELS:
         if keyword in header:
-            delattr(header, keyword)
-    return header
+            delattr(header, keyword)  # a large series is in memory once
+    return array if array.ndim == 3 else array[None]
 
 
 def rescaled(stored: np.ndarray, plane: Plane) -> np.ndarray:
@@ -147,28 +149,8 @@ def _as_stored(plane: Plane, keyword: str) -> int | None:
 
 def _undecodable(file: Path, error: Exception) -> DataError:
     reason = str(error).strip().splitlines() or [type(error).__name__]
-    return DataError.about(
-        file,
-        f"pixel data that cannot be decoded ({reason[0]})",
-        "complete pixel data",
-        "The file is cut off or damaged: copy or export it again.",
-    )
-
-
-def _check_codec(syntax: UID, file: Path) -> None:
-    try:
-        available = get_decoder(syntax).is_available
-    except NotImplementedError:
-        raise DataError.about(
-            file,
-            f"the transfer syntax {syntax.name or 'missing'}",
-            "one that pydicom decodes",
-            "Decompress it elsewhere, for example with gdcmconv or dcmconv.",
-        ) from None
-    if not available:
-        found = f"pixel data compressed as {syntax.name}, and no codec for it is installed"
-        remedy = 'Run `pip install "medaug[codecs]"`, or decompress the series.'
-        raise DataError.about(file, found, "a codec", remedy)
+    remedy = "The file is cut off or damaged: copy or export it again."
+    return DataError.about(file, f"pixel data that cannot be decoded ({reason[0]})", "complete pixel data", remedy)
 
 
 def _oversized(header: Dataset) -> tuple[int, int] | None:

@@ -88,24 +88,18 @@ class Plane:
     def _numbers(self, keyword: str, count: int) -> np.ndarray:
         value = self.get(keyword)
         if value is None:
-            raise DataError.about(
-                self.file,
-                f"no {keyword}",
-                "its place in the patient (position, orientation and spacing)",
-                "medaug reads cross-sectional images; leave out radiographs, screenshots and results pages.",
-            )
+            expected = "its place in the patient (position, orientation and spacing)"
+            remedy = "medaug reads cross-sectional images; leave out radiographs, screenshots and results pages."
+            raise DataError.about(self.file, f"no {keyword}", expected, remedy)
         try:
             numbers = np.array(value, dtype=np.float64).reshape(-1)
         except (TypeError, ValueError):
             numbers = np.array([np.nan])
         bound = np.inf if keyword.startswith(("Rescale", "PixelPadding")) else LARGEST_MM
         if numbers.shape != (count,) or not np.isfinite(numbers).all() or np.abs(numbers).max() > bound:
-            raise DataError.about(
-                self.file,
-                f"a {keyword} that is not {count} finite number(s) of ordinary size",
-                "valid geometry and rescale tags",
-                "Export the series again, or correct the tag.",
-            )
+            found = f"a {keyword} that is not {count} finite number(s) of ordinary size"
+            expected = "valid geometry and rescale tags"
+            raise DataError.about(self.file, found, expected, "Export the series again, or correct the tag.")
         return numbers
 
 
@@ -160,12 +154,8 @@ def _check_orientations(planes: Sequence[Plane], where: Path) -> None:
     groups: list[list[Plane]] = []
     for plane in planes:
         if np.abs(plane.orientation @ plane.orientation.T - np.eye(2)).max() > 10 * ORIENTATION_TOLERANCE:
-            raise DataError.about(
-                plane.file,
-                "an ImageOrientationPatient that is not two perpendicular unit vectors",
-                "a valid one",
-                "Export the series again, or correct the tag.",
-            )
+            found = "an ImageOrientationPatient that is not two perpendicular unit vectors"
+            raise DataError.about(plane.file, found, "a valid one", "Export the series again, or correct the tag.")
         off = (np.abs(group[0].orientation - plane.orientation).max() > ORIENTATION_TOLERANCE for group in groups)
         near = next((group for group, is_off in zip(groups, off, strict=True) if not is_off), None)
         if near is None:
@@ -174,12 +164,8 @@ def _check_orientations(planes: Sequence[Plane], where: Path) -> None:
     if len(groups) > 1:
         texts = [", ".join(f"{x:.3f}" for x in group[0].orientation.ravel()) for group in groups[:4]]
         listed = "; ".join(f"{len(group)} × [{text}]" for group, text in zip(groups, texts, strict=False))
-        raise DataError.about(
-            where,
-            f"slices of {len(groups)} orientations ({listed})",
-            "parallel slices",
-            "A localizer or a second stack is in this series: split it by ImageOrientationPatient.",
-        )
+        remedy = "A localizer or a second stack is in this series: split it by ImageOrientationPatient."
+        raise DataError.about(where, f"slices of {len(groups)} orientations ({listed})", "parallel slices", remedy)
 
 
 def _check_sizes(planes: Sequence[Plane], where: Path) -> None:
@@ -206,19 +192,13 @@ def _check_distinct(order: list[Plane], levels_mm: np.ndarray, where: Path) -> N
     told = f"they differ in {tags}" if tags else "no tag tells them apart"
     told += f"; the files lie in {len(folders)} folders" if len(folders) > 1 else ""
     if len(close) == len(order) - 1:
-        raise DataError.about(
-            where,
-            f"{len(order)} slices at one position, which is not a volume ({told})",
-            "a stack of slices",
-            "A time series or a scan for timing: give one of its slices, or another series.",
-        )
+        found = f"{len(order)} slices at one position, which is not a volume ({told})"
+        remedy = "A time series or a scan for timing: give one of its slices, or another series."
+        raise DataError.about(where, found, "a stack of slices", remedy)
     a, b = order[close[0]], order[close[0] + 1]
-    raise DataError.about(
-        where,
-        f"{len(close)} slices at the position of another one, such as {a.name} and {b.name}: {told}",
-        "one acquisition in a series",
-        "Two acquisitions are mixed: copy the files of one (by that tag) to a folder of their own.",
-    )
+    found = f"{len(close)} slices at the position of another one, such as {a.name} and {b.name}: {told}"
+    remedy = "Two acquisitions are mixed: copy the files of one (by that tag) to a folder of their own."
+    raise DataError.about(where, found, "one acquisition in a series", remedy)
 
 
 def _check_upright(steps_mm: np.ndarray, normal: np.ndarray, where: Path) -> None:
@@ -228,13 +208,10 @@ def _check_upright(steps_mm: np.ndarray, normal: np.ndarray, where: Path) -> Non
     worst = int(drift.argmax())
     if drift[worst] > np.maximum(SHEAR_TOLERANCE * along[worst], min(0.05, 0.1 * along[1])):
         degrees = np.degrees(np.arctan2(drift[worst], along[worst]))
-        raise DataError.about(
-            where,
-            f"slices shifted against each other by {drift[worst]:.3g} mm over {along[worst]:.3g} mm "
-            f"({degrees:.1f} degrees: a gantry tilt)",
-            "slices stacked along their normal",
-            "Undo the tilt first (for example `dcm2niix`, which resamples), or use a series without tilt.",
-        )
+        measured = f"{drift[worst]:.3g} mm over {along[worst]:.3g} mm ({degrees:.1f} degrees: a gantry tilt)"
+        found, expected = f"slices shifted against each other by {measured}", "slices stacked along their normal"
+        remedy = "Undo the tilt first (for example `dcm2niix`, which resamples), or use a series without tilt."
+        raise DataError.about(where, found, expected, remedy)
 
 
 def _check_even(order: list[Plane], levels_mm: np.ndarray, where: Path) -> None:
@@ -250,18 +227,12 @@ def _check_even(order: list[Plane], levels_mm: np.ndarray, where: Path) -> None:
     if np.abs(ratios - np.rint(ratios)).max() <= 0.05:
         missing, gap = int(np.rint(ratios).sum()) - len(increments), int(np.argmax(np.rint(ratios) > 1))
         names = f"{order[gap].name} and {order[gap + 1].name}"
-        raise DataError.about(
-            where,
-            f"slice increments {between}: {missing} missing slice(s), the first between {names}{hint}",
-            f"a slice every {least:.4g} mm",
-            "Copy the missing files, or keep a run of slices without a gap.",
-        )
-    raise DataError.about(
-        where,
-        f"uneven slice increments, {between} (usually {np.median(increments):.4g}){hint}",
-        "evenly spaced slices",
-        "Resample it to even slices elsewhere, or use an evenly reconstructed series; medaug does not do it silently.",
-    )
+        found = f"slice increments {between}: {missing} missing slice(s), the first between {names}{hint}"
+        expected = f"a slice every {least:.4g} mm"
+        raise DataError.about(where, found, expected, "Copy the missing files, or keep a run of slices without a gap.")
+    found = f"uneven slice increments, {between} (usually {np.median(increments):.4g}){hint}"
+    remedy = "Resample it to even slices elsewhere, or use an evenly reconstructed series; medaug does not resample it."
+    raise DataError.about(where, found, "evenly spaced slices", remedy)
 
 
 def _check_pair(first: Plane, distance_mm: float, where: Path) -> None:
@@ -272,10 +243,6 @@ def _check_pair(first: Plane, distance_mm: float, where: Path) -> None:
     if thickness and distance_mm <= 1.5 * thickness:
         return
     known = ["missing" if value_mm is None else f"{value_mm:g} mm" for value_mm in (spacing, thickness)]
-    raise DataError.about(
-        where,
-        f"two slices {distance_mm:.4g} mm apart, and neither SpacingBetweenSlices ({known[0]}) nor "
-        f"SliceThickness ({known[1]}) says that none is missing between them",
-        "a complete series",
-        "Copy the missing files, or give the slices one by one.",
-    )
+    neither = f"neither SpacingBetweenSlices ({known[0]}) nor SliceThickness ({known[1]})"
+    found = f"two slices {distance_mm:.4g} mm apart, and {neither} says that none is missing between them"
+    raise DataError.about(where, found, "a complete series", "Copy the missing files, or give the slices one by one.")

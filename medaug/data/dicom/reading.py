@@ -8,7 +8,6 @@ inverts MONOCHROME1, and knows no padding; where it takes a series, the result i
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,15 +16,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from medaug.data.dicom.pixels import (
-    PIXELS,
-    check_proportion,
-    declared_bytes,
-    padding_of,
-    rescaled,
-    stored_frames,
-    without_pixels,
-)
+from medaug.data.dicom.pixels import PIXELS, check_proportion, declared_bytes, padding_of, rescaled, stored_frames
 from medaug.data.dicom.planes import Plane, sorted_stack, telling_tags
 from medaug.data.dicom.series import NOT_SCANS, choose_series
 from medaug.data.opening import check_regular, check_within_limit
@@ -82,19 +73,36 @@ def read_series(path: str | Path, *, series_uid: str | None = None) -> DicomVolu
     where = Path(path)
     planes = [plane for file in choose_series(where, series_uid).files for plane in read_planes(file)]
     planes, affine = sorted_stack(planes, where)
-    _check_one_acquisition(planes, where)
-    _check_total(planes, where)
-    stored = _stored(planes)
+    modalities = sorted({plane.modality for plane in planes})
+    if len(modalities) > 1:
+        raise DataError.about(where, f"the modalities {', '.join(modalities)}", "one", "Split the series by Modality.")
+    for keyword in ONE_WAY:
+        if len({str(plane.get(keyword)) for plane in planes}) > 1:
+            found = f"two acquisitions mixed in one series: it differs in {telling_tags(planes)}"
+            expected = "one acquisition in a series"
+            raise DataError.about(where, found, expected, f"Copy the files of one {keyword} to a folder of their own.")
+    try:
+        total = sum(declared_bytes(header) for header in {plane.file: plane.header for plane in planes}.values())
+    except (ValueError, TypeError, AttributeError) as error:
+        found, expected = f"no valid size of its pixels ({type(error).__name__})", "Rows, Columns and BitsAllocated"
+        raise DataError.about(where, found, expected, "Export it again.") from error
+    check_within_limit(total, where)
+    frames: dict[Path, np.ndarray] = {}
+    slices = []
+    for plane in planes:
+        if plane.file not in frames:
+            frames = {plane.file: stored_frames(plane)}  # of one file at a time, taken out of its header
+        slices.append(frames[plane.file][plane.frame or 0].T)
+    stored = _stacked(slices)
     array = _stacked([rescaled(stored[..., index], plane) for index, plane in enumerate(planes)])
     check_finite(array, str(where))
     padding = padding_of(array, stored, planes, np.linalg.norm(affine[:3, :2], axis=0))
-    modality = planes[0].modality
-    if modality == "CT":
+    if modalities == ["CT"]:
         _warn_of_other_units(array[~padding], planes[0], where)
     if len(planes) == 1:
         array, padding = array[..., 0], padding[..., 0]
     headers = [plane.header for plane in planes[: None if planes[0].frame is None else 1]]
-    return DicomVolume(array, affine, headers, modality, padding if padding.any() else None)
+    return DicomVolume(array, affine, headers, modalities[0], padding if padding.any() else None)
 
 
 def read_planes(file: Path) -> list[Plane]:
@@ -110,25 +118,21 @@ def read_planes(file: Path) -> list[Plane]:
         per_frame = list(header.get("PerFrameFunctionalGroupsSequence") or ())
         shared = list(header.get("SharedFunctionalGroupsSequence") or ())
     except Exception as error:  # pydicom meets damaged bytes with every kind of exception
-        raise DataError.about(
-            file, f"a damaged DICOM file ({type(error).__name__})", "a readable DICOM file", "Copy or export it again."
-        ) from error
+        found = f"a damaged DICOM file ({type(error).__name__})"
+        raise DataError.about(file, found, "a readable DICOM file", "Copy or export it again.") from error
     check_proportion(header, file)
     if not per_frame and frames == 1:
         planes = [Plane(file, None, header, (header,))]
     elif len(per_frame) != frames:
-        raise DataError.about(
-            file,
-            f"{frames} frames and functional groups for {len(per_frame)} of them",
-            "a place in the patient for every frame (an enhanced multi-frame image)",
-            "Export it as an enhanced or as a single-frame series; films and loops are no volumes.",
-        )
+        found = f"{frames} frames and functional groups for {len(per_frame)} of them"
+        expected = "a place in the patient for every frame (an enhanced multi-frame image)"
+        remedy = "Export it as an enhanced or as a single-frame series; films and loops are no volumes."
+        raise DataError.about(file, found, expected, remedy)
     else:
         common = [item for group in shared for item in _items(group)]
         planes = [Plane(file, i, header, (*_items(group), *common, header)) for i, group in enumerate(per_frame)]
     for plane in planes:
         _check_cross_section(plane)
-        _check_rescale(plane)
     return planes
 
 
@@ -138,68 +142,35 @@ def _items(group: Dataset) -> list[Dataset]:
 
 
 def _check_cross_section(plane: Plane) -> None:
+    """Refuses what is no slice of a body, and values whose unit is not known."""
     header, modality = plane.header, plane.modality
     image_type = [str(value).upper() for value in np.atleast_1d(plane.get("FrameType") or plane.get("ImageType") or [])]
     projection = next((value for value in image_type if value in NO_CROSS_SECTIONS), None)
+    rescale_missing = [keyword for keyword in ("RescaleSlope", "RescaleIntercept") if plane.get(keyword) is None]
     colours = str(header.get("PhotometricInterpretation") or "").upper()
     if modality in NOT_SCANS or not (header.get("Rows") and header.get("Columns")):
         kind = UID(str(header.get("SOPClassUID") or "")).name or modality or "of an unknown kind"
         found, expected = f"a DICOM object that is no scan ({kind})", "CT, MR or other images"
         remedy = "Point to the images of a series."
     elif not any(keyword in header for keyword in PIXELS):
-        found, expected = "no pixel data", "a complete image"
-        remedy = "The file is cut off: copy or export it again."
+        found, expected, remedy = "no pixel data", "a complete image", "The file is cut off: copy or export it again."
     elif modality in RADIOGRAPHS or projection:
         found = f"a projection, not a cross-section ({projection or f'Modality {modality}'})"
         expected, remedy = "slices of a volume", "Leave out localizers, radiographs and projections."
     elif int(header.get("SamplesPerPixel") or 1) != 1 or not colours.startswith("MONOCHROME"):
-        found = f"a colour image (PhotometricInterpretation {colours or 'missing'})"
-        expected = "one grey channel"
+        found, expected = f"a colour image (PhotometricInterpretation {colours or 'missing'})", "one grey channel"
         remedy = "Use the series it was made from; colour maps and screenshots hold no measurements."
+    elif modality == "CT" and rescale_missing:
+        found, expected = f"a CT without {' and '.join(rescale_missing)}", "the rescale from stored values to HU"
+        remedy = "Export it again with these tags; without them its values mean nothing."
+    elif plane.number("RescaleSlope") == 0:
+        found, expected, remedy = "a RescaleSlope of 0", "a slope other than 0", "Export the series again."
+    elif plane.get("ModalityLUTSequence") is not None:
+        found, expected = "a modality lookup table", "a linear rescale (slope and intercept)"
+        remedy = "Export it with RescaleSlope and RescaleIntercept."
     else:
         return
     raise DataError.about(plane.file, found, expected, remedy)
-
-
-def _check_rescale(plane: Plane) -> None:
-    missing = [keyword for keyword in ("RescaleSlope", "RescaleIntercept") if plane.get(keyword) is None]
-    if plane.modality == "CT" and missing:
-        raise DataError.about(
-            plane.file,
-            f"a CT without {' and '.join(missing)}",
-            "the rescale from stored values to HU",
-            "Export it again with these tags; without them its values mean nothing.",
-        )
-    if plane.number("RescaleSlope") == 0:
-        raise DataError.about(plane.file, "a RescaleSlope of 0", "a slope other than 0", "Export the series again.")
-    if plane.get("ModalityLUTSequence") is not None:
-        expected = "a linear rescale (slope and intercept)"
-        remedy = "Export it with RescaleSlope and RescaleIntercept."
-        raise DataError.about(plane.file, "a modality lookup table", expected, remedy)
-
-
-def _check_one_acquisition(planes: Sequence[Plane], where: Path) -> None:
-    modalities = sorted({plane.modality for plane in planes})
-    if len(modalities) > 1:
-        raise DataError.about(where, f"the modalities {', '.join(modalities)}", "one", "Split the series by Modality.")
-    for keyword in ONE_WAY:
-        if len({str(plane.get(keyword)) for plane in planes}) > 1:
-            raise DataError.about(
-                where,
-                f"two acquisitions mixed in one series: it differs in {telling_tags(planes)}",
-                "one acquisition in a series",
-                f"Copy the files of one {keyword} to a folder of their own.",
-            )
-
-
-def _check_total(planes: Sequence[Plane], where: Path) -> None:
-    """Refuses a series beyond the limit of one image, before any of it is decoded."""
-    try:
-        total = sum(declared_bytes(header) for header in {plane.file: plane.header for plane in planes}.values())
-    except (ValueError, TypeError, AttributeError) as error:
-        found, expected = f"no valid size of its pixels ({type(error).__name__})", "Rows, Columns and BitsAllocated"
-        raise DataError.about(where, found, expected, "Export it again.") from error
-    check_within_limit(total, where)
 
 
 def _warn_of_other_units(measured: np.ndarray, plane: Plane, where: Path) -> None:
@@ -212,18 +183,6 @@ def _warn_of_other_units(measured: np.ndarray, plane: Plane, where: Path) -> Non
         log.warning("%s: a CT with nothing below %g, and so no air: not HU, or cut out of the body", where, low)
     elif high < WATER_HU:
         log.warning("%s: a CT with nothing above %g, and so no tissue: not HU, or empty", where, high)
-
-
-def _stored(planes: Sequence[Plane]) -> np.ndarray:
-    """(X, Y, Z) of all planes; their pixel data are taken out of the headers on the way."""
-    frames: dict[Path, np.ndarray] = {}
-    slices = []
-    for plane in planes:
-        if plane.file not in frames:
-            frames = {plane.file: stored_frames(plane)}  # of one file at a time
-            without_pixels(plane.header)
-        slices.append(frames[plane.file][plane.frame or 0].T)
-    return _stacked(slices)
 
 
 def _stacked(slices: list[np.ndarray]) -> np.ndarray:

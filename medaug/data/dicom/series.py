@@ -15,16 +15,18 @@ from functools import lru_cache
 from pathlib import Path
 
 import pydicom
+from isal import isal_zlib
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from medaug.data.cases import files_below
-from medaug.data.opening import DICOM, inflates_beyond, is_dicom, open_file, read_file, suffix_of
+from medaug.data.opening import DICOM, is_dicom, open_file, read_file, suffix_of
 from medaug.errors import DataError
 
 log = logging.getLogger(__name__)
 
 NOT_SCANS = ("SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "RTIMAGE", "SR", "PR", "KO", "REG", "FID", "DOC", "ECG", "M3D")
-DEFLATED_RATIO, DEFLATED_AT_LEAST = 64, 2**26
+DEFLATED_RATIO, DEFLATED_AT_LEAST, PIECE_BYTES = 64, 2**26, 2**20
+AGAIN = "Copy or export it again, or move it away."
 LISTED = 12  # series named in a message
 _UIDS = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"]
 _TAGS = [*_UIDS, "PatientID", "Modality", "SeriesDescription", "Rows", "Columns"]
@@ -56,16 +58,6 @@ class _Header:
     sop_uid: str
     has_pixels: bool
 
-    @property
-    def is_scan(self) -> bool:
-        return self.has_pixels and self.alone.modality not in NOT_SCANS
-
-    @property
-    def is_cut_off(self) -> bool:
-        """An image without its size, or nothing that says what it is: not to be passed over as something else."""
-        name = UID(self.sop_class).name
-        return not self.has_pixels and ("Image Storage" in name or (name == self.sop_class and not self.alone.modality))
-
 
 def find_series(path: str | Path) -> list[Series]:
     """The image series of a DICOM file, or of a folder and all folders below it, in the order of their first files.
@@ -77,17 +69,16 @@ def find_series(path: str | Path) -> list[Series]:
         DataError: if there is no such file, it is no DICOM or damaged, or there is no image series.
     """
     path = Path(path)
-    headers = {file: _header_of(file) for file in _dicom_files(path)}
+    stamps = {file: file.stat() for file in _dicom_files(path)}
+    headers = {file: _read_header(file, stamp.st_size, stamp.st_mtime_ns) for file, stamp in stamps.items()}
     groups: dict[tuple[str, str], dict[Path, _Header]] = defaultdict(dict)
     for file, header in headers.items():
-        if header.is_cut_off:
-            raise DataError.about(
-                file,
-                "a DICOM file that ends too early, before it says what it is",
-                "a complete one",
-                "Copy or export it again, or move it away.",
-            )
-        if header.is_scan:
+        name, modality = UID(header.sop_class).name, header.alone.modality
+        # an image without its size, or nothing that says what it is, is not passed over as something else
+        if not header.has_pixels and ("Image Storage" in name or (name == header.sop_class and not modality)):
+            found = "a DICOM file that ends too early, before it says what it is"
+            raise DataError.about(file, found, "a complete one", AGAIN)
+        if header.has_pixels and modality not in NOT_SCANS:
             groups[header.alone.uid, "" if header.alone.uid else str(file.parent)][file] = header
     if not groups:
         classes = sorted({UID(header.sop_class).name or "without a SOP class" for header in headers.values()})
@@ -111,12 +102,8 @@ def choose_series(path: str | Path, series_uid: str | None = None) -> Series:
     listed = "; ".join(map(str, found[:LISTED])) + more
     if series_uid is not None:
         raise DataError.about(path, f"no series {series_uid}", f"one of: {listed}", "Copy the UID from this list.")
-    raise DataError.about(
-        path,
-        f"{len(found)} series: {listed}",
-        "one series, or a choice",
-        "Point to the folder of one, or choose one by its UID (series_uid; `medaug synth-ct --series`).",
-    )
+    remedy = "Point to the folder of one, or choose one by its UID (series_uid; `medaug synth-ct --series`)."
+    raise DataError.about(path, f"{len(found)} series: {listed}", "one series, or a choice", remedy)
 
 
 def _dicom_files(path: Path) -> list[Path]:
@@ -131,14 +118,8 @@ def _dicom_files(path: Path) -> list[Path]:
         if not is_dicom(file):
             other = "no DICOM file (the letters DICM are not at byte 128)"
             found = other if file.stat().st_size else "an empty file (0 bytes)"
-            remedy = "Copy or export it again, or move it away."
-            raise DataError.about(file, found, "a DICOM file with its file header", remedy)
+            raise DataError.about(file, found, "a DICOM file with its file header", AGAIN)
     return files
-
-
-def _header_of(file: Path) -> _Header:
-    status = file.stat()
-    return _read_header(file, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=200_000)
@@ -159,12 +140,8 @@ def _read_header(file: Path, size: int, modified_ns: int) -> _Header:
             bool(found.get("Rows")) and bool(found.get("Columns")),
         )
     except Exception as error:  # pydicom meets damaged bytes with every kind of exception
-        raise DataError.about(
-            file,
-            f"a damaged DICOM header ({type(error).__name__})",
-            "a readable DICOM file",
-            "Copy or export it again, or move it away.",
-        ) from error
+        damage = f"a damaged DICOM header ({type(error).__name__})"
+        raise DataError.about(file, damage, "a readable DICOM file", AGAIN) from error
 
 
 def _check_deflated(file: Path) -> None:
@@ -179,9 +156,13 @@ def _check_deflated(file: Path) -> None:
             return
         (length,) = struct.unpack("<L", start[140:144])  # (0002,0000): what follows it of the file's meta information
         stream.seek(144 + length)
-        packed = stream.read()
-    if inflates_beyond(packed, DEFLATED_AT_LEAST + DEFLATED_RATIO * len(packed)):
-        raise ValueError("a deflated data set beyond all proportion")
+        rest = stream.read()
+    most, total, unpacker = DEFLATED_AT_LEAST + DEFLATED_RATIO * len(rest), 0, isal_zlib.decompressobj(wbits=-15)
+    while rest and not unpacker.eof:
+        total += len(unpacker.decompress(rest, PIECE_BYTES))  # which is not kept
+        rest = unpacker.unconsumed_tail
+        if total > most:
+            raise ValueError("a deflated data set beyond all proportion")
 
 
 def _together(members: dict[Path, _Header]) -> Series:

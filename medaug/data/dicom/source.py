@@ -1,9 +1,10 @@
-"""What a derived DICOM file takes over from its source: patient and study, references to the source's images, and where
-its slices lie.
+"""What a derived DICOM file takes over from its source (patient, study, references, where slices lie), and how identity
+is removed from it.
 
 Standard: DICOM PS3.3, Patient (C.7.1), Study (C.7.2), Patient Study (C.7.2.2), General Reference (C.12.4). A value that
-the standard does not allow is not passed on: it is left out, or left empty where the tag must be there, and a warning
-names the tag (never the value, which may identify the patient).
+it does not allow is left out, or left empty where the tag must be there; a warning names the tag, never the value: it
+may identify the patient. Identity is removed by dicom-anonymizer: the Basic Profile of PS3.15, Annex E (its table of
+2024b), here in nested sequences too. UIDs are replaced alike within a process: files that belong together still do.
 """
 
 from __future__ import annotations
@@ -50,6 +51,15 @@ ALLOWED = {
     "LongitudinalTemporalInformationModified": {"UNMODIFIED", "MODIFIED", "REMOVED"},
     "LossyImageCompression": {"00", "01"},
 }
+METHOD = "Basic Application Confidentiality Profile, by dicom-anonymizer"
+KEPT = ("SeriesDescription", "DerivationDescription", "ContributionDescription", "SourceImageSequence")
+"""medaug's own words, and the references, whose UIDs are replaced one by one instead."""
+REMOVED_TOO = ("IssuerOfPatientID", "DeidentificationMethod", "DeidentificationMethodCodeSequence")
+"""Free text and origin that the table does not list."""
+DUMMY_DATE = "19000101"
+
+Rules = dict[tuple[int, ...], Callable[[Dataset, Any], None]]
+
 SAME_PLACE_MM = 0.1
 SQUARE = 1e-3
 """How far the cosine between two axes may be from what it is in a stack."""
@@ -204,16 +214,6 @@ def _valid(header: Dataset, keyword: str) -> DataElement | None:
     return element
 
 
-METHOD = "Basic Application Confidentiality Profile, by dicom-anonymizer"
-KEPT = ("SeriesDescription", "DerivationDescription", "ContributionDescription", "SourceImageSequence")
-"""medaug's own words, and the references, whose UIDs are replaced one by one instead."""
-REMOVED_TOO = ("IssuerOfPatientID", "DeidentificationMethod", "DeidentificationMethodCodeSequence")
-"""Free text and origin that the table does not list."""
-DUMMY_DATE = "19000101"
-
-Rules = dict[tuple[int, ...], Callable[[Dataset, Any], None]]
-
-
 def deidentified(datasets: Iterable[Dataset]) -> Iterator[Dataset]:
     """Files as medaug is about to write them, without identity; changed in place, and handed on one by one.
 
@@ -221,7 +221,7 @@ def deidentified(datasets: Iterable[Dataset]) -> Iterator[Dataset]:
         ConfigError: if dicom-anonymizer is not installed.
         DataError: if the image has text burned in, which no tag can remove.
     """
-    rules = _rules()
+    rules = identity_rules()
     for dataset in datasets:
         if dataset.get("BurnedInAnnotation") == "YES":
             raise DataError(
@@ -236,26 +236,20 @@ def deidentified(datasets: Iterable[Dataset]) -> Iterator[Dataset]:
         yield dataset
 
 
-def check_deidentifies() -> None:
-    """Says before the work is done that it cannot end without identity.
+def identity_rules() -> Rules:
+    """What becomes of each tag that may name the patient.
 
     Raises:
         ConfigError: if dicom-anonymizer is not installed.
     """
-    _rules()
-
-
-def _rules() -> Rules:
     try:
         from dicomanonymizer import simpledicomanonymizer as library
     except ImportError as error:
-        raise ConfigError(
-            'removing identity needs dicom-anonymizer, which is not installed: pip install "medaug[deid]"'
-        ) from error
+        found = "removing identity needs dicom-anonymizer, which is not installed"
+        raise ConfigError(f'{found}: pip install "medaug[deid]"') from error
     rules = library.initialize_actions_2024b()
-    rules |= {_key(keyword): library.keep for keyword in KEPT}
-    rules |= {_key(keyword): library.delete for keyword in REMOVED_TOO}
-    return rules
+    own = dict.fromkeys(KEPT, library.keep) | dict.fromkeys(REMOVED_TOO, library.delete)
+    return rules | {(Tag(keyword).group, Tag(keyword).element): rule for keyword, rule in own.items()}
 
 
 def _clean(dataset: Dataset, rules: Rules) -> None:
@@ -271,8 +265,3 @@ def _clean(dataset: Dataset, rules: Rules) -> None:
         elif element.VR in ("DA", "DT") and str(element.value).startswith("0001"):
             # the library's dummy, which DICOM validators refuse; a segmentation must have a ContentDate
             element.value = DUMMY_DATE if element.keyword == "ContentDate" else ""
-
-
-def _key(keyword: str) -> tuple[int, int]:
-    tag = Tag(keyword)
-    return tag.group, tag.element

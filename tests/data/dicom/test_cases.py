@@ -10,12 +10,14 @@ import sys
 import numpy as np
 import pytest
 
-from medaug.data.cache import is_current, open_array, prepare_case, prepare_cases
+from medaug.data.cache import open_array, prepare_cases
 from medaug.data.dicom.reading import read_series
 from medaug.data.files import write_scan
 from medaug.data.layouts import find_cases, recognise
 from medaug.errors import ConfigError, DataError
 from medaug.examination.examination import examine
+
+from ...stored import is_current, prepare_case
 
 VALUES = np.random.RandomState(0).randint(-1024, 2000, size=(6, 5, 4))
 

@@ -254,7 +254,7 @@ def test_what_16_bits_or_the_grid_cannot_hold_is_refused_and_nothing_is_written(
 def test_a_folder_in_use_is_refused_and_left_as_it_was(source, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "notes.txt").write_text("mine")
-    with pytest.raises(RunError, match="something there already"):
+    with pytest.raises(RunError, match="exists already"):
         write_derived_series(source.array, source, tmp_path / "out", modality="CT", **WORDS)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["notes.txt"]
 
