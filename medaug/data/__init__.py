@@ -3,5 +3,5 @@
 `atomic` (nothing half-written) · `files` and `readers` (one scan) · `dicom/` (series of DICOM files) ·
 `layouts` (find the cases of a folder) · `writers` (write a folder in a layout) · `cache` (decode once) ·
 `weights` (safetensors + JSON).
-Import the file you need: `atomic`, `layouts` and `suffixes` load in milliseconds, the others bring torch and MONAI.
+Import the file you need: `atomic`, `layouts` and `opening` load in milliseconds, the others bring torch and MONAI.
 """

@@ -89,21 +89,13 @@ def write_error(path: str | Path, error: OSError) -> RunError:
 
 
 def check_free(out: Path) -> None:
-    """Refuses a path that anything is at.
-
-    Raises:
-        RunError: naming it.
-    """
+    """Refuses a path that anything is at, by a RunError that names it."""
     if out.exists():
         raise RunError(f"{out}: exists already; nothing is written over it. Choose another name, or remove it.")
 
 
 def check_new(out: Path) -> None:
-    """Refuses what is there already; an empty folder may be filled.
-
-    Raises:
-        RunError: naming it.
-    """
+    """Refuses what is there already, by a RunError that names it; an empty folder may be filled."""
     if not out.is_dir() or any(out.iterdir()):
         check_free(out)
 
@@ -127,11 +119,7 @@ def check_unwritten(out: Path, names: Sequence[str], *, overwrite: bool) -> None
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes UTF-8 text atomically.
-
-    Raises:
-        RunError: if it cannot be written.
-    """
+    """Writes UTF-8 text atomically; raises RunError where it cannot be written."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
@@ -216,11 +204,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: s
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a table that `csv_text` made, a dict each.
-
-    Raises:
-        DataError: if it is missing, or no such table.
-    """
+    """The rows of a table that `csv_text` made, a dict each; raises DataError where there is no such table."""
     try:
         rows = list(csv.reader(StringIO(read_file(path).decode("utf-8", "surrogateescape"), newline=""), strict=True))
         columns, *others = [[cell[1:] if cell.startswith("'") else cell for cell in row] for row in rows]

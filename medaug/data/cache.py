@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,11 +92,7 @@ def prepare_cases(
 
 
 def store_array(folder: str | Path, name: str, array: np.ndarray) -> str:
-    """Writes `<name>.npy` atomically, slices contiguous, and returns its path relative to `folder`.
-
-    Raises:
-        RunError: if it cannot be written.
-    """
+    """Writes `<name>.npy` atomically, slices contiguous (or raises RunError); returns its path relative to `folder`."""
     relative = f"{file_name(name)}.npy"
     stored = np.asfortranarray(array)
     with atomic_path(Path(folder) / relative, durable=False) as temporary, temporary.open("wb") as file:
@@ -105,11 +102,7 @@ def store_array(folder: str | Path, name: str, array: np.ndarray) -> str:
 
 
 def with_array(case: PreparedCase, folder: str | Path, kind: str, array: np.ndarray) -> PreparedCase:
-    """The case with its label, its organ or its body (*S), which are stored and counted once.
-
-    Raises:
-        RunError: if it cannot be written.
-    """
+    """The case with its label, its organ or its body (*S), stored as by `store_array`, and counted once."""
     arrays = case.arrays | {kind: store_array(folder, f"{case.case}.{kind}", array.astype(np.uint8))}
 
     def counts(chosen: np.ndarray) -> tuple[int, ...]:
@@ -122,11 +115,7 @@ def with_array(case: PreparedCase, folder: str | Path, kind: str, array: np.ndar
 
 
 def open_array(folder: str | Path, relative: str) -> np.memmap:
-    """Maps a stored array into memory, read-only.
-
-    Raises:
-        DataError: if it is missing or damaged, or in another folder.
-    """
+    """Maps a stored array read-only; raises DataError if it is missing, damaged, or in another folder."""
     path = Path(folder) / relative
     try:
         if path.parent != Path(folder):
@@ -141,12 +130,17 @@ def open_array(folder: str | Path, relative: str) -> np.memmap:
 
 
 def _prepare(case: Case, folder: Path, options: Options) -> PreparedCase:
-    stored = _stored_entry(case, folder, options)
-    if stored is not None:
-        return stored
-    fingerprint = _fingerprint(case, options)  # before reading: a file that changes meanwhile is decoded again
-    decoded = decode(case, options)
+    """What is there already, of the same files (size, time) with the same options, or the case decoded and stored."""
+    made_of = {"format": FORMAT, "case": case.to_json(), "sources": source_stamps(case), "options": vars(options)}
+    # before reading: a file that changes meanwhile is decoded again; and as it is read back, with lists for tuples
+    fingerprint = json.loads(to_json(made_of))
     sidecar = folder / f"{file_name(case.case)}.source.json"
+    with suppress(DataError, OSError, TypeError, AttributeError):
+        stored = read_json(sidecar)
+        same = stored["fingerprint"] == fingerprint
+        if same and all(renewed(folder / relative, sealed) for relative, sealed in stored["files"].items()):
+            return PreparedCase.from_json(stored["entry"])
+    decoded = decode(case, options)
     try:
         sidecar.unlink(missing_ok=True)  # no fingerprint may describe arrays that are being replaced
     except OSError as error:
@@ -169,24 +163,6 @@ def _prepare(case: Case, folder: Path, options: Options) -> PreparedCase:
         stored_as = {"fingerprint": fingerprint, "files": files, "entry": prepared.to_json()}
         temporary.write_text(to_json(stored_as), encoding="utf-8")
     return prepared
-
-
-def _stored_entry(case: Case, folder: Path, options: Options) -> PreparedCase | None:
-    sidecar = folder / f"{file_name(case.case)}.source.json"
-    if not sidecar.is_file():
-        return None
-    try:
-        stored = read_json(sidecar)
-        same = stored["fingerprint"] == _fingerprint(case, options)
-        whole = same and all(renewed(folder / relative, sealed) for relative, sealed in stored["files"].items())
-        return PreparedCase.from_json(stored["entry"]) if whole else None
-    except (DataError, OSError, TypeError, AttributeError):
-        return None
-
-
-def _fingerprint(case: Case, options: Options) -> dict[str, object]:
-    made_of = {"format": FORMAT, "case": case.to_json(), "sources": source_stamps(case), "options": options.to_dict()}
-    return dict(json.loads(to_json(made_of)))  # as it is read back: tuples are lists there
 
 
 def file_name(name: str) -> str:

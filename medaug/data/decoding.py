@@ -52,9 +52,6 @@ class Options:
         if self.grid_size is not None and self.resample_mm is not None:
             raise ConfigError("grid_size and resample_mm both say which grid: give one of them")
 
-    def to_dict(self) -> dict[str, Any]:
-        return {name: list(value) if isinstance(value, Sequence) else value for name, value in vars(self).items()}
-
 
 class Decoded(NamedTuple):
     """A case's arrays, (X, Y) or (X, Y, Z).
@@ -77,11 +74,7 @@ class Decoded(NamedTuple):
 
 
 def decode(case: Case, options: Options) -> Decoded:
-    """Reads a case, turns it (see `orientation`) and brings it to the wanted grid.
-
-    Raises:
-        DataError, ConfigError: see `cache.prepare_cases`.
-    """
+    """Reads a case, turns it (see `orientation`), brings it to the wanted grid; errors as in `cache.prepare_cases`."""
     image, label, label_voxels, affine, facts = _read_pair(case, options)
     turn, shape = turn_of(affine, image.ndim), image.shape
     facts["source_axes"] = "".join(nibabel.aff2axcodes(affine))
@@ -89,7 +82,12 @@ def decode(case: Case, options: Options) -> Decoded:
     facts["fingerprints"] = fingerprints_of(image)
     affine = turn.affine(affine, shape)
     stored_mm = spacing_of(affine, image.ndim)
-    grid = _wanted_grid(options, image.shape, stored_mm, case.image)
+    asked, grid = options.grid_size or options.resample_mm or (), options.grid_size or ()
+    if len(asked) > image.ndim:
+        name = "grid_size" if options.grid_size else "resample_mm"
+        raise ConfigError(f"{name} has {len(asked)} sizes; {case.image} is a picture. Give two sizes.")
+    if options.resample_mm is not None:
+        grid = grid_of_spacing(image.shape, stored_mm, options.resample_mm)
     if (size := 4 * math.prod((*grid, *image.shape[len(grid) :]))) > most_bytes():
         raise ConfigError(
             f"grid_size or resample_mm: found a grid of {' × '.join(map(str, grid))} for {case.image}, which takes "
@@ -107,26 +105,11 @@ def decode(case: Case, options: Options) -> Decoded:
 
 
 def check_known_labels(values: Iterable[int], known: Sequence[int] | None, path: str) -> None:
-    """Refuses a label with other values than 0 and those that are declared.
-
-    Raises:
-        DataError: naming the values.
-    """
+    """Refuses a label with other values than 0 and those declared, by a DataError that names them."""
     unknown = [] if known is None else sorted(set(values) - {0, *known})
     if known is not None and unknown:
         found, expected = f"label values {unknown}", f"only 0 and {sorted(known)}"
         raise DataError.about(path, found, expected, "Declare them in the label map, or correct the file.")
-
-
-def _wanted_grid(options: Options, shape: tuple[int, ...], spacing_mm: tuple[float, ...], path: str) -> tuple[int, ...]:
-    """The size along the first axes to bring an image to; as it is where nothing is asked for."""
-    asked = options.grid_size or options.resample_mm or ()
-    if len(asked) > len(shape):
-        name = "grid_size" if options.grid_size else "resample_mm"
-        raise ConfigError(f"{name} has {len(asked)} sizes; {path} is a picture. Give two sizes.")
-    if options.resample_mm is not None:
-        return grid_of_spacing(shape, spacing_mm, options.resample_mm)
-    return options.grid_size or ()
 
 
 def _read_pair(
@@ -158,7 +141,13 @@ def _read_pair(
     values, counts = values_in(label)
     voxels = dict(zip(values.tolist(), counts.tolist(), strict=True))
     check_known_labels(voxels, options.known_labels, case.label)
-    classes = _classes_of(label, options)
+    if options.classes is None:
+        tumor = label != 0 if options.tumor_labels is None else np.isin(label, options.tumor_labels)
+        classes = tumor.astype(np.uint8)
+    else:
+        classes = np.zeros(label.shape, dtype=np.uint8)
+        for number, of_class in enumerate(options.classes, start=1):
+            classes[np.isin(label, of_class)] = number
     facts["label_values"], facts["tumor_values"] = list(voxels), values_in(label[classes > 0])[0].tolist()
     return image, classes, voxels, affine, facts
 
@@ -169,16 +158,6 @@ def values_in(label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.unique(label, return_counts=True)
     counts = np.bincount(label.reshape(-1))
     return np.flatnonzero(counts), counts[counts > 0]
-
-
-def _classes_of(label: np.ndarray, options: Options) -> np.ndarray:
-    if options.classes is None:
-        tumor = label != 0 if options.tumor_labels is None else np.isin(label, options.tumor_labels)
-        return tumor.astype(np.uint8)
-    classes = np.zeros(label.shape, dtype=np.uint8)
-    for number, values in enumerate(options.classes, start=1):
-        classes[np.isin(label, values)] = number
-    return classes
 
 
 def _named(numbers: list[int], options: Options) -> str:

@@ -125,8 +125,7 @@ def write_channels(
 ) -> None:
     """Writes several channels in one file: (C, X, Y, Z) as a 4-D NIfTI, (3, X, Y) as a colour PNG or TIFF (uint8).
 
-    Raises:
-        DataError, RunError: as `write_scan`.
+    Errors as in `write_scan`.
     """
     array = to_numpy(image)
     picture = suffix_of(path) not in NIFTI
@@ -139,25 +138,21 @@ def write_channels(
 
 def _as_metatensor(array: np.ndarray, dtype_on_disk: str, raw: RawImage, path: str | Path) -> MetaTensor:
     affine = np.asarray(raw.affine, dtype=np.float64)
-    _check_affine(affine, array.shape, path)
-    meta = {"path": str(path), "dtype": dtype_on_disk, "spacing_known": raw.spacing_known, "modality": raw.modality}
-    return MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(affine), meta=meta)
-
-
-def _check_affine(affine: np.ndarray, shape: tuple[int, ...], path: str | Path) -> None:
-    """Refuses axes along which nothing has a length, and a shear: all sizes in mm are taken along the axes."""
+    # axes along which nothing has a length, and a shear: all sizes in mm are taken along the axes
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     axes = affine[:3, :3] / np.where(sizes > 0, sizes, 1)
     ordinary = np.isfinite(affine).all() and np.abs(affine).max() <= LARGEST_MM and sizes.all()
     if not ordinary or abs(np.linalg.det(axes)) < 1e-6:
         found, remedy = "a header whose voxel-to-mm matrix cannot be inverted", "Correct the spacing and orientation"
         raise DataError.about(path, found, "a valid affine", f"{remedy} in the header.")
-    long = [axis for axis, size in enumerate(shape) if size > 1]
+    long = [axis for axis, size in enumerate(array.shape) if size > 1]
     shear = np.abs(np.triu((axes.T @ axes)[np.ix_(long, long)], 1)).max(initial=0)
     if shear > SHEAR_TOLERANCE:
         found = f"axes that stand {90 - np.degrees(np.arcsin(shear)):.1f} degrees to each other (a shear)"
         remedy = "Resample it onto such a grid, or correct its header (sform or qform)."
         raise DataError.about(path, found, "axes at right angles", remedy)
+    meta = {"path": str(path), "dtype": dtype_on_disk, "spacing_known": raw.spacing_known, "modality": raw.modality}
+    return MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(affine), meta=meta)
 
 
 def _affine_to_write(image: object, affine: np.ndarray | torch.Tensor | None) -> np.ndarray:
@@ -182,25 +177,19 @@ class StoredScan:
         self.path = Path(image.meta["path"])
 
     def write(self, path: Path, image: AnyArray, dtype: str | None = None) -> None:
-        """Writes an image of new values (1, *S) on the scan's grid, a label for example.
+        """Writes an image of new values (1, *S) on the scan's grid, a label for example; errors as in `write_scan`.
 
         A NIfTI file gets the forms and codes of a NIfTI scan, and its axes: one slice of a volume stays a volume, and
         (X, Y, Z, 1) is (X, Y, Z).
-
-        Raises:
-            DataError, RunError: as `write_scan`.
         """
         like = self._raw.nifti if suffix_of(self.path) in NIFTI else None
         write_stored(path, to_dtype(to_numpy(image)[0], dtype, path), self.image.affine.numpy(), like=like)
 
     def write_edited(self, path: Path, edited: AnyArray) -> None:
-        """Writes the scan with the voxels in which `edited` (1, *S) differs from it.
+        """Writes the scan with the voxels in which `edited` (1, *S) differs from it; errors as in `write_scan`.
 
         All others keep the stored value, whatever its type and scaling; changed ones are rounded to what the type and
         the scaling can hold.
-
-        Raises:
-            DataError, RunError: as `write_scan`.
         """
         raw, after = self._raw, to_numpy(edited)[0]
         changed = after != to_numpy(self.image)[0]
@@ -225,11 +214,7 @@ def write_stored(
     like: nibabel.Nifti1Header | None = None,
     colour: bool = False,
 ) -> None:
-    """Writes an array (*S) of stored values in the format of the ending; see `nifti_bytes`.
-
-    Raises:
-        DataError, RunError: as `write_scan`.
-    """
+    """Writes stored values (*S) in the format of the ending, see `nifti_bytes`; errors as in `write_scan`."""
     suffix = suffix_of(path)
     if suffix not in WRITABLE:
         expected = f"one of {', '.join(WRITABLE)} to write"

@@ -79,11 +79,7 @@ def read_file(path: str | Path) -> bytes:
 
 
 def read_png(path: str | Path) -> bytes:
-    """The bytes of a picture that a run keeps.
-
-    Raises:
-        DataError: if it is missing, or no PNG.
-    """
+    """The bytes of a picture that a run keeps; raises DataError if it is missing, or no PNG."""
     try:
         content = read_file(path)
     except OSError as error:
@@ -113,11 +109,7 @@ def is_scan(path: str | Path) -> bool:
 
 
 def is_dicom(path: str | Path) -> bool:
-    """Whether a file holds DICOM, whatever its name: often it has no ending, or a part of a UID.
-
-    Raises:
-        DataError: if it is a pipe, a socket or a device.
-    """
+    """Whether a file holds DICOM, whatever its name: often it has no ending, or a part of a UID."""
     try:
         with open_file(path) as file:
             return file.read(132)[128:] == b"DICM"
@@ -126,22 +118,14 @@ def is_dicom(path: str | Path) -> bool:
 
 
 def voxels_of(sizes: Sequence[int]) -> int:
-    """How many voxels a header declares.
-
-    Raises:
-        ValueError: if a size is not positive.
-    """
+    """How many voxels a header declares; raises ValueError if a size is not positive."""
     if not len(sizes) or min(sizes) < 1:
         raise ValueError(f"a header that declares the sizes {', '.join(map(str, sizes))}")
     return math.prod(map(int, sizes))
 
 
 def most_bytes() -> int:
-    """The limit of one image, in bytes as stored, unpacked.
-
-    Raises:
-        ConfigError: if the setting is no number of bytes.
-    """
+    """The limit of one image, in bytes as stored, unpacked; raises ConfigError if the setting is no such number."""
     text = os.environ.get(LIMIT, "").strip() or str(DEFAULT_LIMIT)
     if not text.isdecimal() or len(text) > 18 or int(text) < 1:
         raise ConfigError(f"{LIMIT}: found {text:.40}; expected a number of bytes, such as {DEFAULT_LIMIT}")
@@ -169,11 +153,7 @@ def check_declared(declared: int, file: BinaryIO | int, ratio: int = 1, at_least
 
 
 def check_within_limit(declared: int, path: str | Path) -> None:
-    """Refuses an image of more bytes than the limit.
-
-    Raises:
-        DataError: with both numbers, and how to raise the limit.
-    """
+    """Refuses an image of more bytes than the limit, by a DataError that says how to raise it."""
     if declared > (most := most_bytes()):
         setting = f"set the environment variable {LIMIT} higher; it needs a few times that memory."
         found, expected = f"an image of {declared:,} bytes", f"at most {most:,}"
@@ -181,11 +161,7 @@ def check_within_limit(declared: int, path: str | Path) -> None:
 
 
 def read_declared(stream: Stream, declared: int, start: bytes = b"") -> bytes:
-    """`start` and what follows it in an unpacked stream, to its end.
-
-    Raises:
-        ValueError: if it goes on far beyond what was declared.
-    """
+    """`start` and the rest of an unpacked stream; raises ValueError if that is far beyond what was declared."""
     data = start + stream.read(declared + TRAILING_BYTES + 1 - len(start))
     if len(data) > declared + TRAILING_BYTES:
         raise ValueError(f"more data than the {declared:,} bytes that its header declares")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -144,7 +144,17 @@ def _decode_nifti(path: Path) -> RawImage:
     with open_file(path) as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
-        image = _nifti_of(igzip.GzipFile(fileobj=file) if packed else file, file, DEFLATE_MOST if packed else 1)
+        stream: Stream = igzip.GzipFile(fileobj=file) if packed else file
+        start = stream.read(540)
+        header_size = {int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big")}
+        kind: Any = nibabel.Nifti1Image if 348 in header_size else nibabel.Nifti2Image if 540 in header_size else None
+        if kind is None:
+            raise ValueError("no NIfTI header")
+        header = kind.header_class(start[: kind.header_class.sizeof_hdr])  # without its extensions, of any length
+        voxel_bytes = voxels_of(header.get_data_shape()) * header.get_data_dtype().itemsize
+        declared = int(header.get_data_offset()) + voxel_bytes
+        check_declared(declared, file, DEFLATE_MOST if packed else 1)
+        image = kind.from_bytes(read_declared(stream, declared, start))
     array = np.asanyarray(image.dataobj.get_unscaled())
     while array.ndim > 3 and array.shape[3] == 1:  # (X, Y, Z, 1, C): no time, vector last
         array = array[:, :, :, 0]
@@ -161,23 +171,16 @@ def nifti_unit_mm(header: nibabel.Nifti1Header) -> float:
     return {1: 1000.0, 3: 0.001}.get(int(header["xyzt_units"]) % 8, 1.0)
 
 
-def _nifti_of(stream: Stream, file: BinaryIO, ratio: int) -> Any:
-    """The image of an unpacked stream, once its header declares no more than the file can hold."""
-    start = stream.read(540)
-    header_size = {int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big")}
-    kind = nibabel.Nifti1Image if 348 in header_size else nibabel.Nifti2Image if 540 in header_size else None
-    if kind is None:
-        raise ValueError("no NIfTI header")
-    header = kind.header_class(start[: kind.header_class.sizeof_hdr])  # without its extensions, of any length
-    voxel_bytes = voxels_of(header.get_data_shape()) * header.get_data_dtype().itemsize
-    declared = int(header.get_data_offset()) + voxel_bytes
-    check_declared(declared, file, ratio)
-    return kind.from_bytes(read_declared(stream, declared, start))
-
-
 def _decode_picture(path: Path, palette_as_index: bool) -> RawImage:
     with open_file(path) as file, Image.open(file) as picture:
-        _check_picture(picture, file)
+        # grey levels and palettes may take a bit a pixel
+        bits = sum(PICTURE_BITS.get(band, 8) for band in [picture.mode, *picture.getbands()[1:]])
+        declared = picture.width * picture.height * bits // 8
+        packing = str(picture.info.get("compression", picture.format)) if picture.format == "TIFF" else picture.format
+        ratio = PICTURE_MOST.get(packing or "")
+        if ratio is not None:
+            check_declared(max(1, declared // (8 if bits == 8 else 1)), file, ratio)
+        check_within_limit(declared, file.name)
         if (pages := getattr(picture, "n_frames", 1)) > 1:
             remedy = "Save it as a NIfTI volume, or as one file per slice."
             raise DataError.about(path, f"a stack of {pages} pages", "one picture a file", remedy)
@@ -196,30 +199,12 @@ def _decode_picture(path: Path, palette_as_index: bool) -> RawImage:
     return RawImage(array, np.eye(4), has_channels=array.ndim == 3, spacing_known=False)
 
 
-def _check_picture(picture: Image.Image, file: BinaryIO) -> None:
-    """Compares the size that a picture declares with its file; grey levels and palettes may take a bit a pixel.
-
-    Raises:
-        ValueError: if the file cannot hold it, or it is beyond the limit.
-    """
-    bits = sum(PICTURE_BITS.get(band, 8) for band in [picture.mode, *picture.getbands()[1:]])
-    declared = picture.width * picture.height * bits // 8
-    packing = str(picture.info.get("compression", picture.format)) if picture.format == "TIFF" else picture.format
-    ratio = PICTURE_MOST.get(packing or "")
-    if ratio is not None:
-        check_declared(max(1, declared // (8 if bits == 8 else 1)), file, ratio)
-    check_within_limit(declared, file.name)
-
-
 @contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Keeps what libtiff prints about a damaged file off the terminal and puts it into the error.
-
-    The decoders' lines on file descriptor 2 are kept back; other lines are passed on when the block ends.
+    """Keeps the decoders' lines about a damaged file off the terminal; other lines are passed on when the block ends.
 
     Raises:
-        ValueError: in place of the decoder's own error, with the words it printed; also where it printed an error
-            and went on.
+        ValueError: with the decoder's words, in place of its own error; also where it printed an error and went on.
     """
     printed: list[str] = []
     failure: Exception | None = None

@@ -45,11 +45,7 @@ ELEMENT_TYPES |= {"MET_FLOAT": "f4", "MET_DOUBLE": "f8"}
 
 
 def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray, bool, bool]:
-    """Reads one file.
-
-    Returns:
-        The array (X, Y[, Z][, C]), its affine (4, 4) in mm (RAS), whether it has channels, and whether the header gives
-        a voxel size.
+    """The array (X, Y[, Z][, C]), its affine (4, 4) in mm (RAS), whether it has channels, and a voxel size.
 
     Raises:
         ValueError, or what pynrrd raises: for a damaged or foreign file.
@@ -86,11 +82,7 @@ def read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray, bool, bool]:
 
 
 def _nrrd_data(header: dict[str, Any], file: BinaryIO) -> Stream:
-    """The data from their beginning, unpacked; `header` then describes them raw.
-
-    Raises:
-        ValueError: if they are in another file, or more than this one can hold.
-    """
+    """The data from their beginning, unpacked; `header` then describes them raw."""
     if "datafile" in header or "data file" in header:
         raise ValueError("a header whose data are in another file; expected both in one")
     voxels, encoding = voxels_of(header["sizes"]), header["encoding"]
@@ -114,14 +106,11 @@ def _nrrd_data(header: dict[str, Any], file: BinaryIO) -> Stream:
 
 
 def read_meta_image(path: Path) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Reads one file.
-
-    Returns:
-        The array (X, Y[, Z][, C]), its affine (4, 4) in mm (RAS), and whether it has channels.
+    """The array (X, Y[, Z][, C]), its affine (4, 4) in mm (RAS), and whether it has channels.
 
     Raises:
-        ValueError: naming what was found, for a header that does not fit together, data that are damaged or of another
-            length than it declares, or data in another folder.
+        ValueError: for a header that does not fit together, data that are damaged or of another length, or in another
+            folder.
     """
     fields, start = _meta_header(path)
     dims = _whole(fields, "NDims", 1)[0]
@@ -151,8 +140,7 @@ def read_meta_image(path: Path) -> tuple[np.ndarray, np.ndarray, bool]:
 def _meta_header(path: Path) -> tuple[dict[str, str], int]:
     """The fields up to and with `ElementDataFile`, which is the last, and where the next byte lies.
 
-    Raises:
-        ValueError: if it has lines that are no fields, a field twice (programs differ in which they take), or no end.
+    A line that is no field is refused, and a field that stands twice: programs differ in which they take.
     """
     with open_file(path) as file:
         lines = file.read(MOST_HEADER_BYTES).split(b"\n")

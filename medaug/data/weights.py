@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import safetensors.torch
@@ -38,13 +39,11 @@ def write_weights(folder: str | Path, tensors: dict[str, torch.Tensor], metadata
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     data = safetensors.torch.save(plain, metadata={"format": "pt"})
     digest = hashlib.sha256(data).hexdigest()
-    content = {**metadata, "sha256": digest}
-    if folder.exists():
-        _write_pair(folder, data, content)
-        return digest
-    with atomic_path(folder) as temporary:
-        temporary.mkdir(exist_ok=True)
-        _write_pair(temporary, data, content)
+    place = nullcontext(folder) if folder.exists() else atomic_path(folder)
+    # both are complete beside their names before either name changes; the JSON, with the hash, comes last
+    with place as into, atomic_path(into / METADATA) as metadata_path, atomic_path(into / TENSORS) as tensors_path:
+        metadata_path.write_text(to_json({**metadata, "sha256": digest}), encoding="utf-8")
+        tensors_path.write_bytes(data)
     return digest
 
 
@@ -78,10 +77,3 @@ def read_weights(folder: str | Path) -> tuple[dict[str, torch.Tensor], JsonObjec
         return safetensors.torch.load(data), metadata
     except SafetensorError as error:
         raise WeightsError(f"{folder / TENSORS}: not a safetensors file ({error}). Copy the weights again.") from error
-
-
-def _write_pair(folder: Path, data: bytes, content: Mapping[str, object]) -> None:
-    """Both files are complete beside their names before either name changes; the JSON, with the hash, comes last."""
-    with atomic_path(folder / METADATA) as metadata_path, atomic_path(folder / TENSORS) as tensors_path:
-        metadata_path.write_text(to_json(content), encoding="utf-8")
-        tensors_path.write_bytes(data)

@@ -54,29 +54,22 @@ def find_dicom_cases(root: Path, labels: dict[str, Path], sequence: str | int | 
     """
     from medaug.data.dicom.series import find_series
 
-    found = [series for series in find_series(root) if root / LABELS not in series.files[0].parents]
-    names, wanted = _names(root, found), str(sequence).lower()
-    kept = [s for s in found if sequence is None or wanted in (s.modality.lower(), s.description.strip().lower())]
+    everything = [series for series in find_series(root) if root / LABELS not in series.files[0].parents]
+    names, wanted = _names(root, everything), str(sequence).lower()
+    kept = [s for s in everything if sequence is None or wanted in (s.modality.lower(), s.description.strip().lower())]
     if sequence is not None and not kept:
-        kinds = sorted({s.modality for s in found} | {s.description.strip() for s in found if s.description.strip()})
+        kinds = sorted({kind for s in everything for kind in (s.modality, s.description.strip()) if kind})
         raise ConfigError(f"{root}: no series {sequence!r}; choose a Modality or SeriesDescription: {', '.join(kinds)}")
     orphans = sorted(labels.keys() - set(names), key=natural_key)
     if orphans:
-        raise DataError.about(
-            labels[orphans[0]],
-            f"{len(orphans)} label(s) without a series",
-            f"the names of cases, such as {names[0]}",
-            "Rename the label after its case, or move it away.",
-        )
+        found, expected = f"{len(orphans)} label(s) without a series", f"the names of cases, such as {names[0]}"
+        raise DataError.about(labels[orphans[0]], found, expected, "Rename the label after its case, or move it away.")
     cases = []
-    for name, series in zip(names, found, strict=True):
+    for name, series in zip(names, everything, strict=True):
         if series in kept and not series.patient:
-            raise DataError.about(
-                series.files[0],
-                "no PatientID",
-                "one in every file, because patients are never split",
-                "Write it in (a pseudonym does), or list the series in a datalist JSON with their patients.",
-            )
+            found = "no PatientID"
+            remedy = "Write it in (a pseudonym does), or list the series in a datalist JSON with their patients."
+            raise DataError.about(series.files[0], found, "one in every file, because patients are never split", remedy)
         if series in kept:
             uid = None if len(series.files) == 1 else series.uid or None
             cases.append(make_case(name, _place(series), labels.get(name), patient=series.patient, series_uid=uid))

@@ -33,8 +33,7 @@ TAGS: dict[str, dict[str, object]] = {
     "CT": {
         "SOPClassUID": CTImageStorage,
         "ImageType": ["DERIVED", "SECONDARY", "AXIAL"],
-        "KVP": None,
-        "AcquisitionNumber": None,
+        **dict.fromkeys(("KVP", "AcquisitionNumber")),
         "RescaleIntercept": 0,
         "RescaleSlope": 1,
         "RescaleType": "HU",
@@ -44,11 +43,7 @@ TAGS: dict[str, dict[str, object]] = {
         "ImageType": ["DERIVED", "SECONDARY", "OTHER"],
         "ScanningSequence": "RM",
         "SequenceVariant": "NONE",
-        "ScanOptions": None,
-        "MRAcquisitionType": None,
-        "RepetitionTime": None,
-        "EchoTime": None,
-        "EchoTrainLength": None,
+        **dict.fromkeys(("ScanOptions", "MRAcquisitionType", "RepetitionTime", "EchoTime", "EchoTrainLength")),
     },
 }
 """What each kind of image must say besides the tags they share. MR has no rescale: its slope is 1."""
@@ -126,7 +121,7 @@ def _slice_of(shared: Dataset, stored: np.ndarray, source: DicomVolume, stack: S
     file = copy.deepcopy(shared)
     file.SOPInstanceUID, file.InstanceNumber = generate_uid(prefix=None), index + 1
     file.ImagePositionPatient = decimals(stack.positions_mm[index])
-    file.SliceLocation = decimal(stack.locations_mm[index])
+    file.SliceLocation = decimal(stack.positions_mm[index] @ np.cross(*stack.orientation))
     if references := source_images(source.headers, stack.positions_mm[index], index):
         file.SourceImageSequence = references
     file.Columns, file.Rows = stored.shape

@@ -36,21 +36,13 @@ NEVER_MEASURED_HU = -2000.0  # -2000, -2048 and -3024 are what scanners put wher
 
 
 def declared_bytes(header: Dataset) -> int:
-    """What the pixels of all frames take once decoded, by the header.
-
-    Raises:
-        Exception: any kind, where the header holds something else than numbers.
-    """
+    """What the pixels of all frames take once decoded, by the header; other than numbers there raise any error."""
     frames, samples = int(header.get("NumberOfFrames") or 1), int(header.get("SamplesPerPixel") or 1)
     return frames * samples * int(header.Rows) * int(header.Columns) * int(header.BitsAllocated) // 8
 
 
 def check_proportion(header: Dataset, file: Path) -> None:
-    """Refuses more pixels than the file's data can stand for, and frames that have no data.
-
-    Raises:
-        DataError: with the numbers.
-    """
+    """Refuses more pixels than the data can stand for, and frames without data, by a DataError with the numbers."""
     data = None
     try:
         data = next((header[keyword].value for keyword in PIXELS if keyword in header), None)

@@ -78,11 +78,7 @@ class Plane:
         return self._numbers("PixelSpacing", 2)
 
     def number(self, keyword: str) -> float | None:
-        """A tag with one number; None if it is missing.
-
-        Raises:
-            DataError: if it is not a finite number.
-        """
+        """A tag with one number, None if it is missing; raises DataError if it is not finite."""
         return None if self.get(keyword) is None else float(self._numbers(keyword, 1)[0])
 
     def _numbers(self, keyword: str, count: int) -> np.ndarray:
@@ -219,7 +215,17 @@ def _check_even(order: list[Plane], levels_mm: np.ndarray, where: Path) -> None:
     least, mean = increments.min(), float(increments.mean())
     off = np.abs(levels_mm - (levels_mm[0] + mean * np.arange(len(levels_mm)))).max()
     if off <= min(0.1 * mean, 0.01 * mean + 0.05):
-        return _check_pair(order[0], mean, where) if len(order) == 2 else None
+        if len(order) > 2:
+            return
+        # two slices are always evenly spaced: only a tag can tell that nothing is missing between them
+        spacing, thickness = (order[0].number(keyword) for keyword in ("SpacingBetweenSlices", "SliceThickness"))
+        if (spacing and abs(abs(spacing) - mean) <= 0.01 * mean + 0.05) or (thickness and mean <= 1.5 * thickness):
+            return
+        known = ["missing" if value_mm is None else f"{value_mm:g} mm" for value_mm in (spacing, thickness)]
+        neither = f"neither SpacingBetweenSlices ({known[0]}) nor SliceThickness ({known[1]})"
+        found = f"two slices {mean:.4g} mm apart, and {neither} says that none is missing between them"
+        remedy = "Copy the missing files, or give the slices one by one."
+        raise DataError.about(where, found, "a complete series", remedy)
     ratios = increments / least
     tags = telling_tags(order, at_most=len(order) // 2)  # a tag that differs from slice to slice tells nothing
     hint = f"; the slices differ in {tags}" if tags else ""
@@ -233,16 +239,3 @@ def _check_even(order: list[Plane], levels_mm: np.ndarray, where: Path) -> None:
     found = f"uneven slice increments, {between} (usually {np.median(increments):.4g}){hint}"
     remedy = "Resample it to even slices elsewhere, or use an evenly reconstructed series; medaug does not resample it."
     raise DataError.about(where, found, "evenly spaced slices", remedy)
-
-
-def _check_pair(first: Plane, distance_mm: float, where: Path) -> None:
-    """Two slices are always evenly spaced: only a tag can tell that nothing is missing between them."""
-    spacing, thickness = (first.number(keyword) for keyword in ("SpacingBetweenSlices", "SliceThickness"))
-    if spacing and abs(abs(spacing) - distance_mm) <= 0.01 * distance_mm + 0.05:
-        return
-    if thickness and distance_mm <= 1.5 * thickness:
-        return
-    known = ["missing" if value_mm is None else f"{value_mm:g} mm" for value_mm in (spacing, thickness)]
-    neither = f"neither SpacingBetweenSlices ({known[0]}) nor SliceThickness ({known[1]})"
-    found = f"two slices {distance_mm:.4g} mm apart, and {neither} says that none is missing between them"
-    raise DataError.about(where, found, "a complete series", "Copy the missing files, or give the slices one by one.")

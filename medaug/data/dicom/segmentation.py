@@ -26,17 +26,11 @@ from medaug.errors import DataError
 
 SCT = codes.SCT
 ABNORMAL, STRUCTURE = SCT.MorphologicallyAbnormalStructure, SCT.AnatomicalStructure
+ORGANS = ("Liver", "Kidney", "Spleen", "Pancreas", "Aorta", "Lung", "Bone", "Brain")
 CODES: dict[str, tuple[Code, Code]] = {
-    "tumor": (ABNORMAL, SCT.Neoplasm),
-    "tumour": (ABNORMAL, SCT.Neoplasm),
-    "neoplasm": (ABNORMAL, SCT.Neoplasm),
-    "lesion": (ABNORMAL, SCT.Lesion),
-    "edema": (ABNORMAL, SCT.Edema),
-    "necrosis": (ABNORMAL, SCT.Necrosis),
-    **{
-        organ.lower(): (STRUCTURE, getattr(SCT, organ))
-        for organ in ("Liver", "Kidney", "Spleen", "Pancreas", "Aorta", "Lung", "Bone", "Brain")
-    },
+    **dict.fromkeys(("tumor", "tumour", "neoplasm"), (ABNORMAL, SCT.Neoplasm)),
+    **{kind.lower(): (ABNORMAL, getattr(SCT, kind)) for kind in ("Lesion", "Edema", "Necrosis")},
+    **{organ.lower(): (STRUCTURE, getattr(SCT, organ)) for organ in ORGANS},
 }
 """Category and type (SNOMED CT) of the names medaug knows; a plural or a side ("left kidney") counts as the name."""
 OTHER = (SCT.Tissue, SCT.Tissue)
@@ -68,10 +62,13 @@ def write_segmentation(
     """
     names = names or {}
     values = _values(label, source, names, out_file)
-    numbers = np.zeros(label.shape, dtype=np.uint8)
+    numbers, described = np.zeros(label.shape, dtype=np.uint8), []
     for number, value in enumerate(values, start=1):
         numbers[label == value] = number
-    described = [_segment(n, v, names.get(v, f"label {v}")) for n, v in enumerate(values, start=1)]
+        name = names.get(value, f"label {value}")
+        category, kind = next((pair for word, pair in CODES.items() if word in name.lower()), OTHER)
+        described.append(SegmentDescription(number, name, category, kind, SegmentAlgorithmTypeValues.MANUAL))
+        described[-1].SegmentDescription = f"label value {value}"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The string .* person name")  # would print the patient's name
         file = _file(numbers, described, source, series_description)
@@ -94,13 +91,6 @@ def _values(label: np.ndarray, source: DicomVolume, names: dict[int, str], out_f
         remedy = "Check the label, or leave those names out."
         raise DataError.about(out_file, f"label values {values}", f"also {missing}, which have names", remedy)
     return values
-
-
-def _segment(number: int, value: int, name: str) -> SegmentDescription:
-    category, kind = next((pair for word, pair in CODES.items() if word in name.lower()), OTHER)
-    segment = SegmentDescription(number, name, category, kind, SegmentAlgorithmTypeValues.MANUAL)
-    segment.SegmentDescription = f"label value {value}"
-    return segment
 
 
 def _file(

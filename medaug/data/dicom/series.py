@@ -92,7 +92,7 @@ def choose_series(path: str | Path, series_uid: str | None = None) -> Series:
     """The only series, or the one with this SeriesInstanceUID.
 
     Raises:
-        DataError: as `find_series`; and if there are several and no choice, or none with this UID, listing them.
+        DataError: as `find_series`; and for several and no choice, or none with this UID, listing them.
     """
     found = find_series(path)
     chosen = found if series_uid is None else [series for series in found if series.uid == series_uid]
@@ -145,11 +145,7 @@ def _read_header(file: Path, size: int, modified_ns: int) -> _Header:
 
 
 def _check_deflated(file: Path) -> None:
-    """Refuses a deflated data set (PS3.5, A.5) that unpacks to far more than images do; pydicom unpacks all of it.
-
-    Raises:
-        ValueError: if it does.
-    """
+    """Refuses (ValueError) a deflated data set (PS3.5, A.5) that unpacks to more than images do: pydicom unpacks it."""
     with open_file(file) as stream:
         start = stream.read(1024)
         if DeflatedExplicitVRLittleEndian.encode() not in start:

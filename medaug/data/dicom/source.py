@@ -85,11 +85,7 @@ class Stack:
 
     @classmethod
     def of(cls, source: DicomVolume) -> Stack:
-        """The slices of a volume.
-
-        Raises:
-            DataError: if the axes are not at right angles, which DICOM cannot say.
-        """
+        """The slices of a volume; raises DataError if its axes are not at right angles, which DICOM cannot say."""
         depth = 1 if source.array.ndim == 2 else source.array.shape[2]
         lps = LPS_TO_RAS @ source.affine  # the matrix is its own inverse
         axes = lps[:3, :3].T
@@ -108,11 +104,6 @@ class Stack:
         stated = measures[0].get("SliceThickness") or header.get("SliceThickness")
         spacing_mm = float(sizes[0]), float(sizes[1])
         return cls(np.stack([columns, rows]), positions_mm, spacing_mm, gap_mm, float(stated) if stated else gap_mm)
-
-    @property
-    def locations_mm(self) -> np.ndarray:
-        """(Z,) along the normal (SliceLocation)."""
-        return self.positions_mm @ np.cross(*self.orientation)
 
 
 def decimals(values: Iterable[float]) -> list[DSfloat]:
@@ -237,11 +228,7 @@ def deidentified(datasets: Iterable[Dataset]) -> Iterator[Dataset]:
 
 
 def identity_rules() -> Rules:
-    """What becomes of each tag that may name the patient.
-
-    Raises:
-        ConfigError: if dicom-anonymizer is not installed.
-    """
+    """What becomes of each tag that may name the patient; raises ConfigError without dicom-anonymizer."""
     try:
         from dicomanonymizer import simpledicomanonymizer as library
     except ImportError as error:
