@@ -2,11 +2,15 @@
 
 Pictures (PNG, JPEG, TIFF) come as X = column, Y = row and have no spacing. A file of several channels (colour, 4-D) is
 read one channel at a time. What the formats hold is decoded in `readers`.
+
+A scan is worked on in float32, which does not hold what files of float64, int32 or scaled whole numbers do. So the file
+is read again when an edit of it is written (`StoredScan`), and only voxels that changed are replaced in it.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -25,6 +29,15 @@ from medaug.errors import DataError
 from medaug.volumes import check_finite, padding_in
 
 log = logging.getLogger(__name__)
+
+GZIP_LEVEL = 1  # igzip has 0 to 3; 1 is the fast one
+NOT_STORABLE = {"bool": "uint8", "float16": "float32"}
+"""Types of other formats that NIfTI does not have, and those that hold their values."""
+NARROWED = NOT_STORABLE | {"int64": "int32", "uint64": "uint32", "float64": "float32"}
+
+AnyArray = MetaTensor | torch.Tensor | np.ndarray
+Affine = np.ndarray | torch.Tensor | None
+AnyType = str | np.dtype | type | None
 
 
 def read_scan(path: str | Path, *, channel: int | None = None, series_uid: str | None = None) -> MetaTensor:
@@ -91,12 +104,7 @@ def read_label(path: str | Path) -> MetaTensor:
     return _as_metatensor(whole.astype(kind), array.dtype.name, raw, path)
 
 
-def write_scan(
-    path: str | Path,
-    image: AnyArray,
-    affine: np.ndarray | torch.Tensor | None = None,
-    dtype: str | np.dtype | type | None = None,
-) -> None:
+def write_scan(path: str | Path, image: AnyArray, affine: Affine = None, dtype: AnyType = None) -> None:
     """Writes one image atomically: NIfTI (`.nii`, `.nii.gz`), and PNG or TIFF for 2-D.
 
     Args:
@@ -114,15 +122,10 @@ def write_scan(
     if array.ndim not in (3, 4) or array.shape[0] != 1:
         found, remedy = f"an image of shape {array.shape} to write", "Write one channel at a time, or"
         raise DataError.about(path, found, "(1, X, Y) or (1, X, Y, Z)", f"{remedy} use write_channels.")
-    write_stored(Path(path), to_dtype(array[0], dtype, path), _affine_to_write(image, affine))
+    write_stored(Path(path), RawImage(to_dtype(array[0], dtype, path), _affine_to_write(image, affine)))
 
 
-def write_channels(
-    path: str | Path,
-    image: AnyArray,
-    affine: np.ndarray | torch.Tensor | None = None,
-    dtype: str | np.dtype | type | None = None,
-) -> None:
+def write_channels(path: str | Path, image: AnyArray, affine: Affine = None, dtype: AnyType = None) -> None:
     """Writes several channels in one file: (C, X, Y, Z) as a 4-D NIfTI, (3, X, Y) as a colour PNG or TIFF (uint8).
 
     Errors as in `write_scan`.
@@ -133,7 +136,7 @@ def write_channels(
         found, expected = f"channels of shape {array.shape} to write", "(3, X, Y) for a picture, (C, X, Y, Z) for NIfTI"
         raise DataError.about(path, found, expected, "Write the channels one by one with write_scan.")
     stored = to_dtype(np.moveaxis(array, 0, -1), dtype, path)
-    write_stored(Path(path), stored, _affine_to_write(image, affine), colour=picture)
+    write_stored(Path(path), RawImage(stored, _affine_to_write(image, affine), has_channels=True))
 
 
 def _as_metatensor(array: np.ndarray, dtype_on_disk: str, raw: RawImage, path: str | Path) -> MetaTensor:
@@ -155,18 +158,10 @@ def _as_metatensor(array: np.ndarray, dtype_on_disk: str, raw: RawImage, path: s
     return MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(affine), meta=meta)
 
 
-def _affine_to_write(image: object, affine: np.ndarray | torch.Tensor | None) -> np.ndarray:
+def _affine_to_write(image: object, affine: Affine) -> np.ndarray:
     if affine is None:
         affine = image.affine if isinstance(image, MetaTensor) else np.eye(4)
     return np.asarray(affine, dtype=np.float64)
-
-
-GZIP_LEVEL = 1  # igzip has 0 to 3; 1 is the fast one
-NOT_STORABLE = {"bool": "uint8", "float16": "float32"}
-"""Types of other formats that NIfTI does not have, and those that hold their values."""
-NARROWED = NOT_STORABLE | {"int64": "int32", "uint64": "uint32", "float64": "float32"}
-
-AnyArray = MetaTensor | torch.Tensor | np.ndarray
 
 
 class StoredScan:
@@ -182,8 +177,9 @@ class StoredScan:
         A NIfTI file gets the forms and codes of a NIfTI scan, and its axes: one slice of a volume stays a volume, and
         (X, Y, Z, 1) is (X, Y, Z).
         """
+        stored = RawImage(to_dtype(to_numpy(image)[0], dtype, path), self.image.affine.numpy())
         like = self._raw.nifti if suffix_of(self.path) in NIFTI else None
-        write_stored(path, to_dtype(to_numpy(image)[0], dtype, path), self.image.affine.numpy(), like=like)
+        write_stored(path, replace(stored, nifti=like))
 
     def write_edited(self, path: Path, edited: AnyArray) -> None:
         """Writes the scan with the voxels in which `edited` (1, *S) differs from it; errors as in `write_scan`.
@@ -197,39 +193,30 @@ class StoredScan:
         kind = np.dtype(NOT_STORABLE.get(stored.dtype.name, stored.dtype.name))
         stored = stored.astype(kind)
         stored[changed] = to_dtype((after[changed].astype(np.float64) - raw.intercept) / raw.slope, kind, path)
-        affine, scaling = self.image.affine.numpy(), (raw.slope, raw.intercept)
-        write_stored(path, stored, affine, scaling=scaling, like=raw.nifti)
+        write_stored(path, replace(raw, array=stored, affine=self.image.affine.numpy(), has_channels=False))
 
     @cached_property
     def _raw(self) -> RawImage:
         return decode(self.path, series_uid=self.image.meta["series_uid"])
 
 
-def write_stored(
-    path: Path,
-    array: np.ndarray,
-    affine: np.ndarray,
-    *,
-    scaling: tuple[float, float] = (1.0, 0.0),
-    like: nibabel.Nifti1Header | None = None,
-    colour: bool = False,
-) -> None:
-    """Writes stored values (*S) in the format of the ending, see `nifti_bytes`; errors as in `write_scan`."""
-    suffix = suffix_of(path)
+def write_stored(path: Path, image: RawImage) -> None:
+    """Writes stored values in the format of the ending, see `nifti_bytes`; errors as in `write_scan`."""
+    suffix, array = suffix_of(path), image.array
     if suffix not in WRITABLE:
         expected = f"one of {', '.join(WRITABLE)} to write"
         raise DataError.about(path, f"the ending {path.suffix!r}", expected, "Rename the output.")
     if suffix in NIFTI:
-        if like is not None:  # as many axes in space as its own file has
-            array = array.reshape(like.get_data_shape()[:3])
+        if image.nifti is not None:  # as many axes in space as its own file has
+            array = array.reshape(image.nifti.get_data_shape()[:3])
         elif array.ndim == 2:  # a slice keeps its place only as a volume
             array = array[..., None]
-        data = nifti_bytes(array, affine, scaling=scaling, compress=suffix == ".nii.gz", like=like)
+        data = nifti_bytes(replace(image, array=array), compress=suffix == ".nii.gz")
         with atomic_path(path) as temporary:
             temporary.write_bytes(data)
         return
-    kinds = ("uint8",) if colour else ("uint8", "uint16", "int32", "float32") if suffix in TIFF else ("uint8", "uint16")
-    if array.ndim != (3 if colour else 2) or array.dtype.name not in kinds:
+    kinds = ("uint8", "uint16", "int32", "float32")[: 1 if image.has_channels else 4 if suffix in TIFF else 2]
+    if array.ndim != (3 if image.has_channels else 2) or array.dtype.name not in kinds:
         found, expected = f"a {array.ndim}-D {array.dtype} image to write", f"2-D and one of {', '.join(kinds)}"
         raise DataError.about(path, found, f"{expected} for {suffix}", "Write NIfTI (`.nii.gz`), or name a dtype.")
     with atomic_path(path) as temporary:
@@ -237,27 +224,18 @@ def write_stored(
         Image.fromarray(np.ascontiguousarray(array.swapaxes(0, 1))).save(temporary, **options)
 
 
-def nifti_bytes(
-    array: np.ndarray,
-    affine: np.ndarray,
-    *,
-    scaling: tuple[float, float] = (1.0, 0.0),
-    compress: bool = True,
-    like: nibabel.Nifti1Header | None = None,
-) -> bytes:
-    """A NIfTI-1 file of an array (*S) as it is. Equal input, equal bytes.
+def nifti_bytes(stored: RawImage, compress: bool = True) -> bytes:
+    """A NIfTI-1 file of an array (*S) as it is stored. Equal input, equal bytes.
 
-    Args:
-        scaling: slope and intercept; readers see `array * slope + intercept`.
-        like: a header whose sform and qform, with their codes, this file gets (in mm), in place of the affine. Nothing
-            else of it is taken over: its texts may name a patient.
+    Of a NIfTI header that comes along it gets sform and qform, with their codes, in mm, in place of the affine. Nothing
+    else is taken over: its texts may name a patient.
     """
-    header = nibabel.Nifti1Header()
-    header.set_data_dtype(array.dtype)
-    header.set_data_shape(array.shape)
+    header, like = nibabel.Nifti1Header(), stored.nifti
+    header.set_data_dtype(stored.array.dtype)
+    header.set_data_shape(stored.array.shape)
     if like is None:
-        header.set_sform(affine, code="scanner")
-        header.set_qform(affine, code="scanner")
+        header.set_sform(stored.affine, code="scanner")
+        header.set_qform(stored.affine, code="scanner")
     else:
         header["pixdim"][0] = like["pixdim"][0]  # the handedness of the qform
         for name in ("sform_code", "qform_code", "quatern_b", "quatern_c", "quatern_d"):
@@ -266,8 +244,8 @@ def nifti_bytes(
             header[name] = like[name] * nifti_unit_mm(like)
         header["pixdim"][1:4] = like["pixdim"][1:4] * nifti_unit_mm(like)
     header.set_xyzt_units("mm")
-    image = nibabel.Nifti1Image(array, None, header)
-    image.header.set_slope_inter(*scaling)
+    image = nibabel.Nifti1Image(stored.array, None, header)
+    image.header.set_slope_inter(stored.slope, stored.intercept)
     data = image.to_bytes()
     return igzip.compress(data, GZIP_LEVEL, mtime=0) if compress else data
 
@@ -281,7 +259,7 @@ def to_numpy(image: AnyArray) -> np.ndarray:
     return np.asarray(image)
 
 
-def to_dtype(array: np.ndarray, dtype: str | np.dtype | type | None, path: str | Path) -> np.ndarray:
+def to_dtype(array: np.ndarray, dtype: AnyType, path: str | Path) -> np.ndarray:
     """Rounds and clips to a whole-number type; without a type, 64-bit values are narrowed where they fit."""
     check_finite(array, str(path))
     name = array.dtype.name

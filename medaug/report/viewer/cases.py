@@ -167,15 +167,15 @@ def read_cases(path: Path) -> list[EncodedCase]:
 
 def _encoded(case: ViewerCase, note: str) -> EncodedCase:
     images = [case.before.image, case.after.image]
-    from medaug.data.files import nifti_bytes  # brings all readers, which plots need not wait for
+    from medaug.data.files import RawImage, nifti_bytes  # brings all readers, which plots need not wait for
 
     stored = _stored(images) if case.comparable else [part for image in images for part in _stored([image])]
     affine = case.affine if case.oriented else _picture_affine(case)
-    data = [nifti_bytes(_volume(array), affine, scaling=(slope, low)) for array, slope, low in stored]
+    data = [nifti_bytes(RawImage(_volume(array), affine, slope=slope, intercept=low)) for array, slope, low in stored]
     classes = _classes(case)
     if case.label is not None and classes:
         kind = np.uint8 if classes[-1]["value"] <= np.iinfo(np.uint8).max else np.int16
-        data.append(nifti_bytes(_volume(case.label.astype(kind)), affine))
+        data.append(nifti_bytes(RawImage(_volume(case.label.astype(kind)), affine)))
     names = [hashlib.sha256(content).hexdigest()[:16] for content in data]
     start, limit = case.start(), _difference_limit(case) if case.comparable else None
     facts = {
