@@ -100,6 +100,18 @@ def check_new(out: Path) -> None:
         check_free(out)
 
 
+def new_folder(out: str | Path) -> Path:
+    """Makes a folder to be filled; raises RunError if it holds files already, or cannot be made."""
+    out = Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise RunError(f"{out}: holds files already. Choose a new folder, or empty this one.")
+    except OSError as error:
+        raise write_error(out, error) from error
+    return out
+
+
 def check_unwritten(out: Path, names: Sequence[str], *, overwrite: bool) -> None:
     """Refuses a folder that holds results of an earlier call.
 

@@ -25,7 +25,7 @@ from medaug.data.case_folders import (
 )
 from medaug.data.cases import by_stem, choose_channel, files_in, make_case, natural_key, refuse_orphans
 from medaug.data.datalists import find_datalist, find_msd, is_datalist, is_msd
-from medaug.data.dicom.cases import LABELS, find_dicom_cases, images_below
+from medaug.data.dicom.series import LABELS, find_dicom_cases, images_below
 from medaug.data.named_files import example_of, find_bids, find_side_by_side, is_bids, is_side_by_side
 from medaug.data.records import Case
 from medaug.data.synthetic import with_provenance

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from medaug.data.atomic import write_error, write_json
+from medaug.data.atomic import new_folder, write_json
 from medaug.data.case_folders import BRATS_SEQUENCES, LGG_CHANNELS
 from medaug.data.files import write_channels, write_scan
-from medaug.errors import ConfigError, RunError
+from medaug.errors import ConfigError
 from medaug.phantoms import Phantom, phantoms
 from medaug.progress import track
 from medaug.volumes import Percentiles
@@ -52,13 +52,7 @@ def write_layout(
     """
     if layout not in WRITERS:
         raise ConfigError(f"unknown layout {layout!r}; choose one of {', '.join(WRITERS)}")
-    out = Path(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            raise RunError(f"{out}: holds files already. Choose a new folder, or empty this one.")
-    except OSError as error:
-        raise write_error(out, error) from error
+    out = new_folder(out)
     passed = _Passed(label_names or {})
     WRITERS[layout](passed.on(records), out, passed)
     return len(passed.patients)

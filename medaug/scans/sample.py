@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from medaug.data.atomic import write_error, write_json
+from medaug.data.atomic import new_folder, write_json
 from medaug.data.files import write_scan
-from medaug.errors import ConfigError, RunError
+from medaug.errors import ConfigError
 from medaug.models.noise.config import CLASSES
 from medaug.models.noise.latent import sample
 from medaug.models.noise.weights import GanWeights, load_gan
@@ -37,12 +37,7 @@ def write_samples(weights: Path, out: Path, *, label: str, count: int, seed: int
     if label not in (*CLASSES, BOTH):
         raise ConfigError(f"--label: found '{label}'; expected one of: {', '.join((*CLASSES, BOTH))}")
     loaded = load_gan(weights)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            raise RunError(f"{out}: holds files already. Choose a new folder, or empty this one.")
-    except OSError as error:
-        raise write_error(out, error) from error
+    new_folder(out)
     labels = range(len(CLASSES)) if label == BOTH else [CLASSES.index(label)]
     records = []
     with track("sample", count * len(labels)) as tracker:

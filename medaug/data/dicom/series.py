@@ -1,32 +1,34 @@
-"""Which DICOM files belong together: the image series of a file or a folder, found by their headers alone.
+"""Which DICOM files belong together: the image series of a file or a folder, found by their headers, and their cases.
 
 A folder is searched to the bottom; files that are no DICOM, and DICOM objects that are no scans (segmentations, doses,
-reports, presentation states), do not count. Headers are read once as long as the files do not change.
+reports, presentation states), do not count. A case is one series, its patient the PatientID as it stands. Labels may
+lie beside a tree as `labels/<case>.nii.gz`, on the grid of the series. pydicom is imported only where there is DICOM.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import struct
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-import pydicom
 from isal import isal_zlib
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from medaug.data.cases import files_below
-from medaug.data.opening import DICOM, is_dicom, open_file, read_file, suffix_of
-from medaug.errors import DataError
+from medaug.data.cases import files_below, make_case, natural_key
+from medaug.data.opening import DICOM, is_dicom, is_scan, open_file, read_file, stem_of, suffix_of
+from medaug.data.records import Case
+from medaug.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
 NOT_SCANS = ("SEG", "RTDOSE", "RTSTRUCT", "RTPLAN", "RTIMAGE", "SR", "PR", "KO", "REG", "FID", "DOC", "ECG", "M3D")
 DEFLATED_RATIO, DEFLATED_AT_LEAST, PIECE_BYTES = 64, 2**26, 2**20
 AGAIN = "Copy or export it again, or move it away."
+LABELS = "labels"  # the folder of labels beside a tree
 LISTED = 12  # series named in a message
 _UIDS = ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"]
 _TAGS = [*_UIDS, "PatientID", "Modality", "SeriesDescription", "Rows", "Columns"]
@@ -49,16 +51,6 @@ class Series:
         return f"{self.uid or 'no UID'} ({self.modality or 'no modality'}, {self.description!r}, {count})"
 
 
-@dataclass(frozen=True)
-class _Header:
-    """What groups a file: the series that it alone would be, and what kind of object it is."""
-
-    alone: Series
-    sop_class: str
-    sop_uid: str
-    has_pixels: bool
-
-
 def find_series(path: str | Path) -> list[Series]:
     """The image series of a DICOM file, or of a folder and all folders below it, in the order of their first files.
 
@@ -69,6 +61,8 @@ def find_series(path: str | Path) -> list[Series]:
         DataError: if there is no such file, it is no DICOM or damaged, or there is no image series.
     """
     path = Path(path)
+    from pydicom.uid import UID
+
     stamps = {file: file.stat() for file in _dicom_files(path)}
     headers = {file: _read_header(file, stamp.st_size, stamp.st_mtime_ns) for file, stamp in stamps.items()}
     groups: dict[tuple[str, str], dict[Path, _Header]] = defaultdict(dict)
@@ -106,6 +100,90 @@ def choose_series(path: str | Path, series_uid: str | None = None) -> Series:
     raise DataError.about(path, f"{len(found)} series: {listed}", "one series, or a choice", remedy)
 
 
+def images_below(root: Path) -> tuple[list[Path], list[Path]]:
+    """The files below a folder, outside its `labels/`, that are DICOM, and the images that are not."""
+    dicom: list[Path] = []
+    others: list[Path] = []
+    for file in files_below(root) if root.is_dir() else ():
+        if root / LABELS in file.parents:
+            continue
+        if suffix_of(file) in DICOM or (not is_scan(file) and is_dicom(file)):
+            dicom.append(file)
+        elif is_scan(file):
+            others.append(file)
+    return dicom, others
+
+
+def find_dicom_cases(root: Path, labels: dict[str, Path], sequence: str | int | None = None) -> list[Case]:
+    """One case for each series below `root`; a series of one slice is a 2-D case.
+
+    A case is named after its file (one slice) or its folder, with as much of the path in front as tells it apart, and
+    with a part of a hash of its UID where several series share a folder.
+
+    Args:
+        root: a folder.
+        labels: by the names of their cases.
+        sequence: only series with this Modality or SeriesDescription, in upper or lower case.
+
+    Raises:
+        DataError: if a series has no PatientID, or a label no series.
+        ConfigError: if no series has the chosen Modality or SeriesDescription.
+    """
+    everything = [series for series in find_series(root) if root / LABELS not in series.files[0].parents]
+    names, wanted = _names(root, everything), str(sequence).lower()
+    kept = [s for s in everything if sequence is None or wanted in (s.modality.lower(), s.description.strip().lower())]
+    if sequence is not None and not kept:
+        kinds = sorted({kind for s in everything for kind in (s.modality, s.description.strip()) if kind})
+        raise ConfigError(f"{root}: no series {sequence!r}; choose a Modality or SeriesDescription: {', '.join(kinds)}")
+    orphans = sorted(labels.keys() - set(names), key=natural_key)
+    if orphans:
+        found, expected = f"{len(orphans)} label(s) without a series", f"the names of cases, such as {names[0]}"
+        raise DataError.about(labels[orphans[0]], found, expected, "Rename the label after its case, or move it away.")
+    cases = []
+    for name, series in zip(names, everything, strict=True):
+        if series in kept and not series.patient:
+            found = "no PatientID"
+            remedy = "Write it in (a pseudonym does), or list the series in a datalist JSON with their patients."
+            raise DataError.about(series.files[0], found, "one in every file, because patients are never split", remedy)
+        if series in kept:
+            uid = None if len(series.files) == 1 else series.uid or None
+            cases.append(make_case(name, _place(series), labels.get(name), patient=series.patient, series_uid=uid))
+    return cases
+
+
+def _place(series: Series) -> Path:
+    """The file of a single slice, or the deepest folder that holds all files."""
+    if len(series.files) == 1:
+        return series.files[0]
+    return Path(os.path.commonpath([file.parent for file in series.files]))
+
+
+def _names(root: Path, found: list[Series]) -> list[str]:
+    """A unique name for each series: no longer than it needs to be."""
+    parts = []
+    for series in found:
+        place = _place(series)
+        inside = place.relative_to(root).parts or (root.resolve().name,)
+        parts.append((*inside[:-1], stem_of(inside[-1])))
+    uses = Counter(parts)
+    for index, series in enumerate(found):
+        if uses[parts[index]] > 1:
+            digest = hashlib.sha256((series.uid or str(series.files[0])).encode()).hexdigest()[:8]
+            parts[index] = (*parts[index][:-1], f"{parts[index][-1]}-{digest}")
+    short = Counter(part[-1] for part in parts)
+    return [part[-1] if short[part[-1]] == 1 else "_".join(part) for part in parts]
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What groups a file: the series that it alone would be, and what kind of object it is."""
+
+    alone: Series
+    sop_class: str
+    sop_uid: str
+    has_pixels: bool
+
+
 def _dicom_files(path: Path) -> list[Path]:
     """The file itself, or the DICOM files below a folder; a file that is named like DICOM has to be DICOM."""
     files = [path]
@@ -125,6 +203,8 @@ def _dicom_files(path: Path) -> list[Path]:
 @lru_cache(maxsize=200_000)
 def _read_header(file: Path, size: int, modified_ns: int) -> _Header:
     """Size and time are there for the cache: a file that changed is read again."""
+    import pydicom
+
     try:
         _check_deflated(file)
         found = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
@@ -146,6 +226,8 @@ def _read_header(file: Path, size: int, modified_ns: int) -> _Header:
 
 def _check_deflated(file: Path) -> None:
     """Refuses (ValueError) a deflated data set (PS3.5, A.5) that unpacks to more than images do: pydicom unpacks it."""
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
     with open_file(file) as stream:
         start = stream.read(1024)
         if DeflatedExplicitVRLittleEndian.encode() not in start:
