@@ -36,7 +36,7 @@ NEVER_MEASURED_HU = -2000.0  # -2000, -2048 and -3024 are what scanners put wher
 
 
 def declared_bytes(header: Dataset) -> int:
-    """What the pixels of all frames take once decoded, by the header; other than numbers there raise any error."""
+    """What the pixels of all frames take once decoded, by the header; any error rises where it holds no numbers."""
     frames, samples = int(header.get("NumberOfFrames") or 1), int(header.get("SamplesPerPixel") or 1)
     return frames * samples * int(header.Rows) * int(header.Columns) * int(header.BitsAllocated) // 8
 
@@ -91,11 +91,7 @@ def stored_frames(plane: Plane) -> np.ndarray:
 
 
 def rescaled(stored: np.ndarray, plane: Plane) -> np.ndarray:
-    """One plane in its own unit: stored · RescaleSlope + RescaleIntercept.
-
-    Returns:
-        int16 where that is exact, else float32; the shape of `stored`.
-    """
+    """One plane in its own unit, stored · RescaleSlope + RescaleIntercept: int16 where that is exact, else float32."""
     slope, intercept = plane.number("RescaleSlope"), plane.number("RescaleIntercept")
     values = stored * (1.0 if slope is None else slope) + (0.0 if intercept is None else intercept)
     whole = (values == np.rint(values)).all() and values.min() >= INT16.min and values.max() <= INT16.max
@@ -109,9 +105,7 @@ def padding_of(array: np.ndarray, stored: np.ndarray, planes: Sequence[Plane], s
     below -1024 HU and outside the circle that a scanner reconstructs, inscribed in the image.
 
     Args:
-        array: (X, Y, Z) rescaled.
-        stored: (X, Y, Z) before the rescale.
-        planes: by the last axis.
+        array, stored: (X, Y, Z) after and before the rescale, of these planes by the last axis.
         spacing_mm: (2,) along X and Y.
     """
     padding = np.zeros(array.shape, dtype=bool)
