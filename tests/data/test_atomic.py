@@ -1,4 +1,4 @@
-"""Nothing is half-written: a failed write leaves the earlier file, and no rest."""
+"""Nothing is half-written: a failed write leaves the earlier file, and no rest; tables come back from spreadsheets."""
 
 import errno
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medaug.data.atomic import atomic_path, read_json, write_json, write_text
+from medaug.data.atomic import atomic_path, csv_text, read_csv, read_json, write_json, write_text
 from medaug.errors import DataError, RunError
 
 
@@ -124,3 +124,18 @@ def test_cut_off_binary_and_missing_json_are_data_errors(tmp_path):
     for name in ("cut.json", "binary.json", "missing.json"):
         with pytest.raises(DataError, match=name):
             read_json(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+x", "-x", "@sum", "\t=1", "\r=1", "'quoted", "''", "plain", "a,b\nc", "–"])
+def test_a_name_that_a_spreadsheet_would_run_is_text_there_and_comes_back(tmp_path, name):
+    text = csv_text(["patient", "score"], [[name, -0.5], ["b", "-1.5"]])
+    assert not any(line.startswith(("=", "+", "-", "@", "\t")) for line in text.split("\n"))
+    (tmp_path / "a.csv").write_bytes(text.encode())
+    assert read_csv(tmp_path / "a.csv") == [{"patient": name, "score": "-0.5"}, {"patient": "b", "score": "-1.5"}]
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1\n", b'a\n"x', b""])
+def test_a_table_that_is_none_is_refused(tmp_path, content):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.csv: found no readable table"):
+        read_csv(tmp_path / "a.csv")

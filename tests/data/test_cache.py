@@ -11,7 +11,7 @@ from PIL import Image
 
 from medaug.data import cache, decoding
 from medaug.data.atomic import read_json
-from medaug.data.cache import open_array, prepare_cases, store_array
+from medaug.data.cache import file_name, open_array, prepare_cases, store_array
 from medaug.data.cases import make_case
 from medaug.data.files import write_scan
 from medaug.data.layouts import find_cases
@@ -324,6 +324,16 @@ def test_case_names_that_are_no_file_names_stay_apart(tmp_path):
     entries = [prepare_case(replace(case, case=name), tmp_path / "p", spatial_dims=3) for name in names]
     paths = {entry.arrays["image"] for entry in entries}
     assert len(paths) == 3 and all((tmp_path / "p" / path).is_file() and "/" not in path for path in paths)
+
+
+@pytest.mark.parametrize(
+    "name", ["-rf", "--", "...", "-", "../x", "a\0b", "\ud800", "\udc80", "x" * 300, "名" * 99, ""]
+)
+def test_a_name_that_is_written_is_an_ordinary_one(tmp_path, name):
+    written = file_name(name)
+    (tmp_path / f"{written}.image.source.json").touch()
+    assert not written.startswith(("-", ".")) and written.isprintable() and "/" not in written
+    assert written != file_name(name + "-")
 
 
 def test_a_missing_or_damaged_array_is_a_data_error(tmp_path):
