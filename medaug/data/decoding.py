@@ -75,7 +75,7 @@ class Decoded(NamedTuple):
 
 def decode(case: Case, options: Options) -> Decoded:
     """Reads a case, turns it (see `orientation`), brings it to the wanted grid; errors as in `cache.prepare_cases`."""
-    image, label, label_voxels, affine, facts = _read_pair(case, options)
+    image, label, label_voxels, affine, _, facts = _read_pair(case, options)
     turn, shape = turn_of(affine, image.ndim), image.shape
     facts["source_axes"] = "".join(nibabel.aff2axcodes(affine))
     image, label = turn.there(image), None if label is None else turn.there(label)
@@ -99,23 +99,21 @@ def decode(case: Case, options: Options) -> Decoded:
         if label is not None:
             resampled = resample_classes(label, grid)
             if lost := sorted(set(np.unique(label).tolist()) - set(np.unique(resampled).tolist()) - {0}):
-                log.warning("%s: %s is too small for the grid %s and is lost", case.label, _named(lost, options), grid)
+                which = "its label" if options.classes is None else f"class {', '.join(map(str, lost))} of its label"
+                log.warning("%s: %s is too small for the grid %s and is lost", case.label, which, grid)
             label = resampled
     return Decoded(image, label, label_voxels, affine, stored_mm, facts)
 
 
 def check_known_labels(values: Iterable[int], known: Sequence[int] | None, path: str) -> None:
     """Refuses a label with other values than 0 and those declared, by a DataError that names them."""
-    unknown = [] if known is None else sorted(set(values) - {0, *known})
-    if known is not None and unknown:
+    if known is not None and (unknown := sorted(set(values) - {0, *known})):
         found, expected = f"label values {unknown}", f"only 0 and {sorted(known)}"
         raise DataError.about(path, found, expected, "Declare them in the label map, or correct the file.")
 
 
-def _read_pair(
-    case: Case, options: Options
-) -> tuple[np.ndarray, np.ndarray | None, dict[int, int], np.ndarray, dict[str, Any]]:
-    """The checked image, its class numbers (uint8, or None), the label's voxels by value, the affine, and the facts."""
+def _read_pair(case: Case, options: Options) -> Decoded:
+    """The checked image and its class numbers as the files have them; neither fingerprints nor a turn yet."""
     scan = read_scan(case.image, channel=case.channel, series_uid=case.series_uid)
     image, affine = scan.as_tensor()[0].numpy(), scan.affine.numpy()
     if image.ndim < options.spatial_dims:
@@ -135,7 +133,7 @@ def _read_pair(
     if scan.meta["modality"] is not None:
         facts["source_modality"] = scan.meta["modality"]
     if case.label is None:
-        return image, None, {}, affine, facts
+        return Decoded(image, None, {}, affine, spacing_of(affine, image.ndim), facts)
     label = on_grid_of(read_label(case.label), scan).as_tensor()[0].numpy()
     check_is_label(label, image, case.label, case.image)
     values, counts = values_in(label)
@@ -149,7 +147,7 @@ def _read_pair(
         for number, of_class in enumerate(options.classes, start=1):
             classes[np.isin(label, of_class)] = number
     facts["label_values"], facts["tumor_values"] = list(voxels), values_in(label[classes > 0])[0].tolist()
-    return image, classes, voxels, affine, facts
+    return Decoded(image, classes, voxels, affine, spacing_of(affine, image.ndim), facts)
 
 
 def values_in(label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -158,10 +156,6 @@ def values_in(label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.unique(label, return_counts=True)
     counts = np.bincount(label.reshape(-1))
     return np.flatnonzero(counts), counts[counts > 0]
-
-
-def _named(numbers: list[int], options: Options) -> str:
-    return "its label" if options.classes is None else f"class {', '.join(map(str, numbers))} of its label"
 
 
 def on_grid_of(scan: MetaTensor, image: MetaTensor) -> MetaTensor:
