@@ -1,4 +1,4 @@
-"""How a volume is looked at, whatever the order and sense in which its axes are stored.
+"""How a volume is looked at, whatever the order and sense in which its axes are stored; and when two are one grid.
 
 Every volume is turned before anything looks at it: axes towards the patient's left, back and head (L, P, S, as DICOM
 has them, and pictures show them), and slices last. Slices run along the thick axis of the acquisition, the one with
@@ -10,17 +10,21 @@ volumes; results come back as the scan was stored.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from nibabel.orientations import io_orientation
 
+from medaug.errors import DataError
 from medaug.volumes import spacing_of
 
 LPS = "LPS"
 _SENSE = {"L": -1, "P": -1, "S": 1}
 """Which way the axes of an affine run, whose mm run to the right, front and head."""
+RESAMPLE = "Resample it onto that grid, or correct its header; medaug does not do it silently."
+SAME_PLACE = 0.1
 THICK = 1.25
 """Slices are thick if their distance is more than this many times the voxel size along either other axis."""
 
@@ -82,3 +86,47 @@ def turn_of(affine: np.ndarray, spatial_dims: int, *, axes: str = LPS, slicewise
     order = tuple(stored.index(letter) for letter in wanted)
     flipped = tuple(i for i, axis in enumerate(order) if found[axis, 1] != _SENSE[wanted[i]])
     return Turn(order, flipped, wanted)
+
+
+def check_same_grid(
+    image_shape: tuple[int, ...],
+    label_shape: tuple[int, ...],
+    image_affine: np.ndarray,
+    label_affine: np.ndarray,
+    image_path: str,
+    label_path: str,
+    remedy: str = RESAMPLE,
+) -> None:
+    """Refuses an image and a label that do not lie on one grid: other sizes, or voxels in other places.
+
+    Raises:
+        DataError: naming both files and what differs.
+    """
+    if tuple(image_shape) != tuple(label_shape):
+        raise DataError.about(
+            label_path, f"shape {tuple(label_shape)}", f"the shape {tuple(image_shape)} of {image_path}", remedy
+        )
+    apart, most = displacement_mm(image_affine, label_affine, image_shape), same_place_mm(image_affine, image_shape)
+    if not apart <= most:  # also where it is NaN
+        raise DataError.about(
+            label_path,
+            f"voxels up to {apart:.3g} mm away from those of {image_path}",
+            f"the same places, to {most:.2g} mm (a tenth of a voxel)",
+            remedy,
+        )
+
+
+def displacement_mm(ours: np.ndarray, theirs: np.ndarray, shape: tuple[int, ...]) -> float:
+    """How far apart two affines (4, 4) put the voxels of an array (*S), at the most: it is one of the corners.
+
+    A difference between two entries says little: 0.01 in a rotation are 5 mm at the far end of 512 voxels.
+    """
+    ends = [(0, size - 1) for size in (*shape, 1, 1)[:3]]
+    corners = np.array([(*corner, 1.0) for corner in itertools.product(*ends)])
+    apart = (np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64))[:3] @ corners.T
+    return float(np.linalg.norm(apart, axis=0).max())
+
+
+def same_place_mm(affine: np.ndarray, shape: tuple[int, ...]) -> float:
+    """What `displacement_mm` may be of two headers that mean one grid: a tenth of the smallest voxel edge."""
+    return SAME_PLACE * min(spacing_of(affine, len(shape)))

@@ -1,4 +1,4 @@
-"""Intensity windows, image domains and grid checks: what every other room agrees on.
+"""Intensity windows, image domains and checks of voxels: what every other room agrees on.
 
 A volume is a MONAI `MetaTensor` of shape (C, X, Y) or (C, X, Y, Z) with an affine in mm (RAS). Networks see values in
 [-1, 1]; a `Window` is the exact, invertible map between those and the scan's own unit (HU for CT, `au` otherwise).
@@ -7,7 +7,6 @@ A `Domain` is a kind of image; its `window` is either fixed (CT) or found per sc
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
@@ -23,10 +22,8 @@ if TYPE_CHECKING:
 Unit = Literal["HU", "au"]
 HU_OF_AIR = -500.0
 NEVER_MEASURED, FAR = 1e30, 8192.0
-SAME_PLACE = 0.1
 SPACING_TOLERANCE = 0.1
 """Voxel sizes within a tenth of each other count as one."""
-RESAMPLE = "Resample it onto that grid, or correct its header; medaug does not do it silently."
 FEW_VALUES, MOST_VALUES = 20, 255
 """A label of up to `FEW_VALUES` values is one, of more than `MOST_VALUES` none."""
 HU_OF_TISSUE = -200.0
@@ -299,22 +296,6 @@ def check_modality(array: np.ndarray, domain: Domain, path: str, said: str | Non
         )
 
 
-def displacement_mm(ours: np.ndarray, theirs: np.ndarray, shape: tuple[int, ...]) -> float:
-    """How far apart two affines (4, 4) put the voxels of an array (*S), at the most: it is one of the corners.
-
-    A difference between two entries says little: 0.01 in a rotation are 5 mm at the far end of 512 voxels.
-    """
-    ends = [(0, size - 1) for size in (*shape, 1, 1)[:3]]
-    corners = np.array([(*corner, 1.0) for corner in itertools.product(*ends)])
-    apart = (np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64))[:3] @ corners.T
-    return float(np.linalg.norm(apart, axis=0).max())
-
-
-def same_place_mm(affine: np.ndarray, shape: tuple[int, ...]) -> float:
-    """What `displacement_mm` may be of two headers that mean one grid: a tenth of the smallest voxel edge."""
-    return SAME_PLACE * min(spacing_of(affine, len(shape)))
-
-
 def _not_in_hu(array: np.ndarray) -> str | None:
     """What an image looks like if not like HU."""
     values = array[array > HU_OF_PADDING]
@@ -340,34 +321,6 @@ def _not_in_window(array: np.ndarray, window: Window) -> str | None:
         return "which look normalised"
     low, high = np.percentile(array, (1, 99))
     return "far out of it" if low < window.low - width or high > window.high + 4 * width else None
-
-
-def check_same_grid(
-    image_shape: tuple[int, ...],
-    label_shape: tuple[int, ...],
-    image_affine: np.ndarray,
-    label_affine: np.ndarray,
-    image_path: str,
-    label_path: str,
-    remedy: str = RESAMPLE,
-) -> None:
-    """Refuses an image and a label that do not lie on one grid: other sizes, or voxels in other places.
-
-    Raises:
-        DataError: naming both files and what differs.
-    """
-    if tuple(image_shape) != tuple(label_shape):
-        raise DataError.about(
-            label_path, f"shape {tuple(label_shape)}", f"the shape {tuple(image_shape)} of {image_path}", remedy
-        )
-    apart, most = displacement_mm(image_affine, label_affine, image_shape), same_place_mm(image_affine, image_shape)
-    if not apart <= most:  # also where it is NaN
-        raise DataError.about(
-            label_path,
-            f"voxels up to {apart:.3g} mm away from those of {image_path}",
-            f"the same places, to {most:.2g} mm (a tenth of a voxel)",
-            remedy,
-        )
 
 
 def check_is_label(label: np.ndarray, image: np.ndarray, label_path: str, image_path: str) -> None:

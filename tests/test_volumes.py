@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from monai.data import MetaTensor
 
 from medaug.errors import DataError
+from medaug.orientation import check_same_grid
 from medaug.volumes import (
     Domain,
     Percentiles,
@@ -18,7 +19,6 @@ from medaug.volumes import (
     as_meta,
     check_finite,
     check_modality,
-    check_same_grid,
     padding_in,
     spacing_of,
     widest_slice,

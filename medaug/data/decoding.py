@@ -19,9 +19,9 @@ from medaug.data.fingerprints import fingerprints_of
 from medaug.data.opening import LIMIT, most_bytes
 from medaug.data.records import Case
 from medaug.errors import ConfigError, DataError
-from medaug.orientation import turn_of
+from medaug.orientation import check_same_grid, displacement_mm, same_place_mm, turn_of
 from medaug.resampling import grid_of_spacing, resample_classes, resample_image, resampled_affine
-from medaug.volumes import affine_of, check_is_label, check_same_grid, displacement_mm, same_place_mm, spacing_of
+from medaug.volumes import affine_of, check_is_label, spacing_of
 
 log = logging.getLogger(__name__)
 

@@ -2,15 +2,9 @@
 
 The foreground is all that stands out of the background. The body is head or trunk with skin, skull, lungs and bowel,
 arms beside it, but not the couch: what stands out is thick in the body and thin in couches (hollow as they may be),
-tubes and blankets, so large parts with enough that is thick are kept, and close to them everything thin comes back
-(ears, skin folds).
-
-A lesion may lie in the brain where the image shows a skull, else in the body. The skull is a dark line between two
-bright regions: a watershed (Meyer and Beucher 1990) from the depth of the head and from its rim meets on it. It is
-taken for a skull only if it is dark, lies deep enough, and has bright scalp outside. A skull-stripped brain has no such
-line and keeps its whole body; an abdomen may be bounded by its wall.
-
-Everything is in-plane and in mm; axis 2 of a volume only joins slices.
+tubes and blankets. A lesion may lie in the brain where the image shows a skull, else in the body; a skull-stripped
+brain keeps its whole body, and an abdomen may be bounded by its wall. Everything is in-plane and in mm; axis 2 of a
+volume only joins slices.
 """
 
 from __future__ import annotations
@@ -58,6 +52,8 @@ def body_of(scan: np.ndarray, window: Window, spacing_mm: Sequence[float]) -> np
 
 def find_body(image: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     """The body in an image (X, Y[, Z]) in [-1, 1], holes filled slice by slice; everything where nothing stands out.
+
+    Large parts with enough that is thick are kept, and close to them all that is thin comes back (ears, skin folds).
 
     Returns:
         bool, the image's shape; never empty.
@@ -151,7 +147,11 @@ def _background_threshold(volume: np.ndarray) -> float:
 
 
 def _brain(image: np.ndarray, depth_mm: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray | None:
-    """What the skull encloses in one slice; None where there is no skull to see."""
+    """What the skull encloses in one slice; None where there is no skull to see.
+
+    The skull is a dark line between two bright regions: a watershed (Meyer and Beucher 1990) from the depth of the head
+    and from its rim meets on it. It is a skull only if it is dark, lies deep enough, and has bright scalp outside.
+    """
     body = depth_mm > 0
     if not body.any() or body.all():
         return None

@@ -102,18 +102,8 @@ def draw_lesion(
             placed = target.place(drawn.mask, region, center)
             if placed is not None:
                 box, mask = placed
-                chosen = prior.references[drawn.reference]
-                return Lesion(
-                    mask=mask,
-                    texture=drawn.texture,
-                    box=box,
-                    reference=drawn.reference,
-                    patient=chosen.patient,
-                    diameter_mm=equivalent_diameter_mm(mask, prior.spacing_mm),
-                    contrast=drawn.contrast,
-                    reference_contrast=chosen.contrast,
-                    surroundings=chosen.surroundings,
-                )
+                diameter_mm = equivalent_diameter_mm(mask, prior.spacing_mm)
+                return prior.lesion(drawn.reference, mask, drawn.texture, box, diameter_mm, drawn.contrast)
     return None
 
 

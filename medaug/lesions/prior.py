@@ -182,6 +182,13 @@ class LesionPrior:
         if number is not None and not 0 <= number < len(self.references):
             raise DataError(f"reference: found {number}; these weights have 0 to {len(self.references) - 1}")
 
+    def lesion(
+        self, number: int, mask: np.ndarray, texture: np.ndarray, box: CropBox, diameter_mm: float, contrast: float
+    ) -> Lesion:
+        """The lesion that is made of a reference, in a box of a target; see `Lesion`."""
+        own = self.references[number]
+        return Lesion(mask, texture, box, number, own.patient, diameter_mm, contrast, own.contrast, own.surroundings)
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """The crops, for safetensors."""
         return {

@@ -179,24 +179,14 @@ def lesion_for_mask(
     prior.check_reference(reference)
     corner, extent = bounding_box(mask)
     box = box_in_mm(corner, extent, prior.crop_size, prior.spacing_mm, spacing_mm, room=ROOM)
+    diameter_mm = equivalent_diameter_mm(mask, spacing_mm)
     if reference is None:
-        diameter_mm = equivalent_diameter_mm(mask, spacing_mm)
         order = np.argsort(np.abs(prior.diameters_mm - diameter_mm), kind="stable")
         reference = int(order[rng.randint(min(LIKE_SIZE, len(order)))])
     chosen = prior.references[reference]
     crop_mask = resized_mask(extract(mask, box, False), prior.crop_size, keep=True)
     texture = stretched(chosen.image, chosen.mask, crop_mask)
-    return Lesion(
-        mask=crop_mask,
-        texture=texture,
-        box=box,
-        reference=reference,
-        patient=chosen.patient,
-        diameter_mm=equivalent_diameter_mm(mask, spacing_mm),
-        contrast=chosen.contrast,
-        reference_contrast=chosen.contrast,
-        surroundings=chosen.surroundings,
-    )
+    return prior.lesion(reference, crop_mask, texture, box, diameter_mm, chosen.contrast)
 
 
 def sections(
@@ -213,9 +203,16 @@ def sections(
         if z == level:
             yield z, lesion
         elif scale > SECTION_LEAST:
-            mask = _scaled(lesion.mask.astype(np.float32), scale, 0.0) >= 0.5
+            middle = (np.asarray(lesion.mask.shape) - 1) / 2
+            mask = scaled(lesion.mask.astype(np.float32), scale, middle, fill=0.0) >= 0.5
             if mask.any():
-                yield z, replace(lesion, mask=mask, texture=_scaled(lesion.texture, scale, None))
+                yield z, replace(lesion, mask=mask, texture=scaled(lesion.texture, scale, middle))
+
+
+def scaled(array: np.ndarray, scale: float, center: np.ndarray, fill: float | None = None) -> np.ndarray:
+    """A crop scaled about a voxel, linear; beyond its edge `fill`, or what lies at the edge."""
+    options = {"mode": "nearest"} if fill is None else {"mode": "constant", "cval": fill}
+    return ndimage.affine_transform(array, np.full(array.ndim, 1 / scale), center - center / scale, order=1, **options)
 
 
 @lru_cache(maxsize=8)
@@ -239,9 +236,3 @@ def _lowest(field: np.ndarray, count: int) -> np.ndarray:
     count = min(count, field.size - 1)
     level = np.partition(field.reshape(-1), count)[count]
     return field < level if field.min() < level else field <= level
-
-
-def _scaled(array: np.ndarray, scale: float, fill: float | None) -> np.ndarray:
-    center = (np.asarray(array.shape) - 1) / 2
-    options = {"mode": "nearest"} if fill is None else {"mode": "constant", "cval": fill}
-    return ndimage.affine_transform(array, np.full(array.ndim, 1 / scale), center - center / scale, order=1, **options)

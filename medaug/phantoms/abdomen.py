@@ -93,9 +93,7 @@ def abdomen_phantom(
     """Draws abdomen patient `index`: `contrast`, `noncontrast` (HU) and `mr`, label 1 liver lesion.
 
     Args:
-        index: which patient; it depends on (seed, index) only.
-        seed: which family of patients.
-        shape: voxels (X, Y, Z).
+        index, seed, shape: as of `head_phantom`.
         spacing_mm: voxel size; by default 384 x 384 x 192 mm over the shape, which is (4, 4, 6) for the default one.
         tumors: how many liver lesions; None draws one to four, 0 gives the patient's healthy twin.
 
@@ -103,9 +101,21 @@ def abdomen_phantom(
         ConfigError: if an argument is out of range.
     """
     grid, rng = begin(index, seed, tumors, shape, spacing_mm, FIELD_OF_VIEW_MM)
-    abdomen, scanner = _draw_abdomen(rng["anatomy"], grid), rng["scanner"]
-    _add_cysts(rng["confounders"], grid, abdomen)
-    values = _tissue_values(scanner)
+    abdomen, scanner, confounders = _draw_abdomen(rng["anatomy"], grid), rng["scanner"], rng["confounders"]
+    for _ in range(confounders.poisson(0.6)):  # cysts: small, sharp, water-like and unlabelled
+        radius = confounders.uniform(3.5, 7.0)
+        place = abdomen.inside_lobe(confounders, radius + 4)
+        cyst = lesion(confounders, grid, place, radius, margin_mm=4.0, roughness=0.03)
+        if cyst is not None:
+            abdomen.tissue.append(Layer("cyst", soft(cyst.distance_mm, grid.edge_mm), cyst.where))
+    # a fatty or dense liver, more or less contrast agent, the rest by a few HU
+    fatty, arrival = scanner.uniform(-14, 6), scanner.uniform(0.75, 1.2)
+    values: dict[str, dict] = {scan: {} for scan in SCANS}
+    for tissue, (plain, enhanced, mr) in TISSUES.items():
+        shifted = plain + (scanner.normal(0, 2.5) + (fatty if tissue == "liver" else 0.0))
+        values["noncontrast"][tissue] = shifted
+        values["contrast"][tissue] = shifted + (enhanced - plain) * (arrival if tissue in ENHANCING else 1.0)
+        values["mr"][tissue] = mr * np.exp(scanner.normal(0, 0.07))
     label = np.zeros(grid.shape, dtype=np.uint8)
     count = rng["tumors"].choice([1, 2, 3, 4], p=[0.4, 0.3, 0.2, 0.1])
     for number in range(count if tumors is None else tumors):
@@ -115,20 +125,16 @@ def abdomen_phantom(
         within = paint(abdomen.tissue, values[scan], values[scan]["liver"], grid.shape)
         return paint(abdomen.layers, values[scan] | {"liver": within}, air, grid.shape)
 
-    images = {scan: _ct_scan(scanner, clean(scan, -1000.0)) for scan in ("contrast", "noncontrast")}
+    images = {}
+    for scan in ("contrast", "noncontrast"):  # grainy noise that differs by patient, then whole HU as scanners store
+        white = white_noise(scanner, grid.shape)
+        grain = white + 0.5 * (np.roll(white, 1, axis=0) + np.roll(white, 1, axis=1))
+        noisy = clean(scan, -1000.0) + np.float32(scanner.uniform(6.0, 12.0) / 1.22) * grain
+        images[scan] = np.clip(np.rint(noisy), -1024, 3071).astype(np.int16)
     noise, bias, gain = scanner.uniform([0.01, 0.06, np.log(60)], [0.03, 0.16, np.log(1200)])
     gain = float(np.exp(gain))
     images["mr"] = mr_scan(scanner, clean("mr", 0.0), grid, bias=bias, noise=noise, gain=gain, extent_mm=EXTENT_MM)
     return Phantom(f"phantom-{index:03d}", images, label, abdomen.organs, grid.spacing_mm, grid.affine())
-
-
-def _add_cysts(rng: np.random.RandomState, grid: Grid, abdomen: _Abdomen) -> None:
-    """Adds small, sharp, water-like and unlabelled ones."""
-    for _ in range(rng.poisson(0.6)):
-        radius = rng.uniform(3.5, 7.0)
-        cyst = lesion(rng, grid, abdomen.inside_lobe(rng, radius + 4), radius, margin_mm=4.0, roughness=0.03)
-        if cyst is not None:
-            abdomen.tissue.append(Layer("cyst", soft(cyst.distance_mm, grid.edge_mm), cyst.where))
 
 
 def _add_lesion(
@@ -161,29 +167,11 @@ def _add_lesion(
     label[found.where][(found.distance_mm < 0) & inside] = 1
 
 
-def _tissue_values(rng: np.random.RandomState) -> dict[str, dict]:
-    """This patient's tissue values: a fatty or dense liver, more or less contrast agent, the rest by a few HU."""
-    fatty, arrival = rng.uniform(-14, 6), rng.uniform(0.75, 1.2)
-    values: dict[str, dict] = {scan: {} for scan in SCANS}
-    for tissue, (plain, enhanced, mr) in TISSUES.items():
-        shifted = plain + (rng.normal(0, 2.5) + (fatty if tissue == "liver" else 0.0))
-        values["noncontrast"][tissue] = shifted
-        values["contrast"][tissue] = shifted + (enhanced - plain) * (arrival if tissue in ENHANCING else 1.0)
-        values["mr"][tissue] = mr * np.exp(rng.normal(0, 0.07))
-    return values
-
-
-def _ct_scan(rng: np.random.RandomState, clean: np.ndarray) -> np.ndarray:
-    """Adds grainy noise that differs by patient, and stores whole HU (int16, not below -1024)."""
-    white = white_noise(rng, clean.shape)
-    grain = white + 0.5 * (np.roll(white, 1, axis=0) + np.roll(white, 1, axis=1))
-    noisy = clean + np.float32(rng.uniform(6.0, 12.0) / 1.22) * grain
-    return np.clip(np.rint(noisy), -1024, 3071).astype(np.int16)
-
-
 def _draw_abdomen(rng: np.random.RandomState, grid: Grid) -> _Abdomen:
-    edge = grid.edge_mm
-    body = _draw_body(rng, grid)
+    edge, half_r, half_a = grid.edge_mm, rng.uniform(142, 172), rng.uniform(100, 122)
+    fat, muscle = rng.uniform(7, 24), rng.uniform(9, 14)
+    points = warped(rng, grid, 70.0, 5.0, EXTENT_MM)
+    body = _Body(points, half_r, half_a, fat, half_r - fat - muscle, half_a - fat - muscle)
     wall, cavity = _wall(rng, grid, body)
     spine, spine_layers = _spine(rng, body, edge)
     kidneys, kidney_layers = _kidneys(rng, body, edge)
@@ -238,13 +226,6 @@ class _Body:
     fat_mm: float
     inner_r: float
     inner_a: float
-
-
-def _draw_body(rng: np.random.RandomState, grid: Grid) -> _Body:
-    half_r, half_a = rng.uniform(142, 172), rng.uniform(100, 122)
-    fat, muscle = rng.uniform(7, 24), rng.uniform(9, 14)
-    points = warped(rng, grid, 70.0, 5.0, EXTENT_MM)
-    return _Body(points, half_r, half_a, fat, half_r - fat - muscle, half_a - fat - muscle)
 
 
 def _wall(rng: np.random.RandomState, grid: Grid, body: _Body) -> tuple[list[Layer], np.ndarray]:

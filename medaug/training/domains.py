@@ -20,8 +20,8 @@ from torch.utils.data import Dataset
 from medaug.data.prepared import View, filled_up
 from medaug.data.records import PreparedCase
 from medaug.errors import DataError
+from medaug.orientation import check_same_grid
 from medaug.seeds import rng_of
-from medaug.volumes import check_same_grid
 
 log = logging.getLogger(__name__)
 
