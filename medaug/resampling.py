@@ -42,12 +42,7 @@ def resample_image(image: np.ndarray, grid_size: Sequence[int], *, plane_first: 
 
 
 def resample_mask(mask: np.ndarray, grid_size: tuple[int, ...]) -> np.ndarray:
-    """A new voxel belongs to the mask if the mask covers at least half of it.
-
-    Args:
-        mask: bool (X, Y) or (X, Y, Z).
-        grid_size: the new (X, Y), or (X, Y, Z) of a volume.
-    """
+    """A mask (bool, (X, Y[, Z])) on the new grid: a voxel belongs to it if the mask covers at least half of it."""
     x, y = _overlap(mask.shape[0], grid_size[0]), _overlap(mask.shape[1], grid_size[1])
     covered = np.einsum("ai,bj,ij...->ab...", x, y, mask.astype(np.float32), optimize=True)
     if len(grid_size) == 3:
@@ -56,18 +51,10 @@ def resample_mask(mask: np.ndarray, grid_size: tuple[int, ...]) -> np.ndarray:
 
 
 def resample_classes(classes: np.ndarray, grid_size: tuple[int, ...]) -> np.ndarray:
-    """Class numbers (uint8, 0 none) on the new grid, each class as `resample_mask` has it.
-
-    Args:
-        classes: (X, Y) or (X, Y, Z).
-        grid_size: the new (X, Y), or (X, Y, Z) of a volume.
-    """
-    numbers = [int(number) for number in np.unique(classes) if number]
-    masks = {number: resample_mask(classes == number, grid_size) for number in numbers}
-    shape = (*grid_size, *classes.shape[len(grid_size) :])
-    resampled = np.zeros(shape, dtype=np.uint8)
-    for number, mask in masks.items():
-        resampled[mask & (resampled == 0)] = number
+    """Class numbers (uint8 (X, Y[, Z]), 0 none) on the new grid, each class as `resample_mask` has it."""
+    resampled = np.zeros((*grid_size, *classes.shape[len(grid_size) :]), dtype=np.uint8)
+    for number in np.unique(classes[classes != 0]):
+        resampled[resample_mask(classes == number, grid_size) & (resampled == 0)] = number
     return resampled
 
 

@@ -1,21 +1,9 @@
 """Lesions as things that are found or not: their parts matched, counted by patient, and the rates over patients.
 
-`lost_and_gained` takes any touch: a lesion is lost if no predicted voxel lies in it. `count_detections`, which arms are
-compared by, asks for more, or one part over the whole image would find everything and never be wrong: a lesion is found
-if it and all predicted parts that touch it, taken together as in BraTS 2023 (Moawad 2023, 2306.00838), overlap with an
-IoU of at least 0.1, the limit of PI-CAI (Saha 2024, Lancet Oncol 25:879); a predicted part that finds no lesion is a
-false positive. Parts connect by diagonals, in volumes (X, Y, Z) in 3-D. Pictures (X, Y), of which nobody says how far
-apart they lie, have theirs in each picture: a lesion then counts once in every slice that shows it.
-
-A rate is a ratio of sums, Σ events / Σ chances, over patients and seeds: of all lesions the share that was found, not
-the mean of each patient's share, which a patient without lesions does not have. Its scores by patient and seed are the
-first-order ones of a ratio (Cochran 1977, Sampling Techniques, 6.4; the infinitesimal jackknife),
-
-    z = R + (events − R chances) / mean(chances),
-
-whose mean is the rate R itself and whose spread is what resampling patients and seeds does to it; so `mean_interval`
-serves rates as it serves Dice, and differences of arms are paired. Patients without chances say nothing of a rate: the
-sample are the others.
+Parts connect by diagonals, in volumes (X, Y, Z) in 3-D. Pictures (X, Y), of which nobody says how far apart they lie,
+have theirs in each picture: a lesion then counts once in every slice that shows it. A rate is a ratio of sums,
+Σ events / Σ chances, over patients and seeds: of all lesions the share that was found, not the mean of each patient's
+share, which a patient without lesions does not have.
 """
 
 from __future__ import annotations
@@ -60,7 +48,10 @@ class Outlined(NamedTuple):
 
 
 def lost_and_gained(prediction: np.ndarray, truth: np.ndarray) -> LesionCounts:
-    """Compares two masks (bool, *S) of one scan, part by part; predicted parts below 8 voxels are not gained."""
+    """Compares two masks (bool, *S) of one scan, part by part: a lesion is lost if no predicted voxel lies in it.
+
+    Predicted parts below 8 voxels are not gained.
+    """
     _, found, gained = _matched(prediction, truth, least_iou=0.0)
     return LesionCounts(len(found), int((~found).sum()), gained)
 
@@ -68,8 +59,10 @@ def lost_and_gained(prediction: np.ndarray, truth: np.ndarray) -> LesionCounts:
 def count_detections(outlined: Sequence[Outlined], classes: int = 1) -> Counts:
     """The counts of one patient, as JSON.
 
-    The parts of each of several classes are lesions of their own, found by that class alone; the counts add up.
-    Predicted parts below 8 voxels find lesions, and are no false positives.
+    A touch is not enough, or one part over the whole image would find everything and never be wrong: a lesion is found
+    if it and all predicted parts that touch it, taken together as in BraTS 2023 (Moawad 2023, 2306.00838), overlap with
+    an IoU of at least 0.1, the limit of PI-CAI (Saha 2024, Lancet Oncol 25:879). A predicted part of 8 voxels or more
+    that finds no lesion is a false positive. Each of several classes has lesions of its own; the counts add up.
 
     Returns:
         "dimensions": 3 where parts connect across slices, else 2; "lesions": [equivalent diameter in mm, found] each;
@@ -137,7 +130,10 @@ def rates(size_limits_mm: Sequence[float], unit: str = "mm") -> dict[str, Rate]:
 
 
 def ratio_scores(events: np.ndarray, chances: np.ndarray) -> np.ndarray:
-    """Scores whose mean is Σ events / Σ chances, a row a patient with chances, to be resampled like any other scores.
+    """Scores whose mean is Σ events / Σ chances = R, a row a patient with chances, to be resampled like any others.
+
+    They are the first-order ones of a ratio (Cochran 1977, Sampling Techniques, 6.4; the infinitesimal jackknife),
+    z = R + (events − R chances) / mean(chances), whose spread is what resampling patients and seeds does to R.
 
     Args:
         events: (P, S), by patient and seed.

@@ -176,10 +176,9 @@ def detectable(half_width: float, freedom: float, n_comparisons: int = 1, level:
 
 
 def seed_share(differences: np.ndarray) -> float:
-    """The part of the variance of the mean that more patients would not lower, in [0, 1).
+    """The part, in [0, 1), of the variance of the mean of differences (P, S) that more patients would not lower.
 
-    Args:
-        differences: (P, S), of two arms, by patient and seed. With one seed, 0: nothing is known of it.
+    With one seed it is 0: nothing is known of it.
     """
     patients, seeds = differences.shape
     if seeds < 2 or patients < 2:

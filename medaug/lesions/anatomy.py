@@ -46,18 +46,17 @@ SPIKES_MM = 5.0
 
 
 def body_of(scan: np.ndarray, window: Window, spacing_mm: Sequence[float]) -> np.ndarray:
-    """`find_body` of a scan (X, Y[, Z]) in its own unit; a CT in HU is looked at in a window made for it."""
-    return find_body((CT_WINDOW if window.unit == "HU" else window).normalize(scan), spacing_mm)
-
-
-def find_body(image: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
-    """The body in an image (X, Y[, Z]) in [-1, 1], holes filled slice by slice; everything where nothing stands out.
+    """The body in a scan (X, Y[, Z]), holes filled slice by slice; everything where nothing stands out.
 
     Large parts with enough that is thick are kept, and close to them all that is thin comes back (ears, skin folds).
 
+    Args:
+        scan: in the window's unit; a CT in HU is looked at in a window made for it.
+
     Returns:
-        bool, the image's shape; never empty.
+        bool, the scan's shape; never empty.
     """
+    image = (CT_WINDOW if window.unit == "HU" else window).normalize(scan)
     volume = np.asarray(image, dtype=np.float32).reshape(*image.shape[:2], -1)
     in_plane = tuple(spacing_mm[:2])
 

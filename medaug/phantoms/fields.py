@@ -27,16 +27,6 @@ class Grid:
     axes: tuple[np.ndarray, np.ndarray, np.ndarray]
     spacing_mm: tuple[float, float, float]
 
-    @classmethod
-    def centred(cls, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]) -> Grid:
-        """The grid of this shape and spacing whose middle is the world's origin."""
-        signs = (-1.0, -1.0, 1.0)
-        r, a, s = (
-            (sign * step * (np.arange(n) - (n - 1) / 2)).astype(np.float32)
-            for sign, step, n in zip(signs, spacing_mm, shape, strict=True)
-        )
-        return cls((r, a, s), spacing_mm)
-
     @property
     def shape(self) -> tuple[int, int, int]:
         r, a, s = self.axes

@@ -2,8 +2,7 @@
 
 A patient is drawn from independent streams (anatomy, confounders, tumors, scanner), each seeded by (seed, index,
 stream). So patient i does not depend on how many are drawn, and the same patient with `tumors=0` is its own healthy
-twin: same anatomy, same gain, same noise. A lesion is two or three blended, turned ellipsoids in mm, their surface
-pushed in and out by smooth noise.
+twin: same anatomy, same gain, same noise.
 """
 
 from __future__ import annotations
@@ -75,10 +74,15 @@ def begin(
     sizes_mm = covering_mm if spacing_mm is None else spacing_mm
     if len(sizes_mm) != 3 or any(not (np.isfinite(s) and s > 0) for s in sizes_mm):
         raise ConfigError(f"spacing_mm: found {spacing_mm!r}; expected three positive sizes in mm")
-    (x, y, z), (r, a, s) = map(int, shape), map(float, sizes_mm)
+    steps = (-sizes_mm[0], -sizes_mm[1], sizes_mm[2])
+    r, a, s = (  # the grid's middle is the world's origin
+        (float(step) * (np.arange(int(n)) - (int(n) - 1) / 2)).astype(np.float32)
+        for step, n in zip(steps, shape, strict=True)
+    )
     states = (np.random.SeedSequence([seed, index, number]) for number in range(len(STREAMS)))
     rngs = (np.random.RandomState(np.random.MT19937(state)) for state in states)
-    return Grid.centred((x, y, z), (r, a, s)), dict(zip(STREAMS, rngs, strict=True))
+    spacing = (float(sizes_mm[0]), float(sizes_mm[1]), float(sizes_mm[2]))
+    return Grid((r, a, s), spacing), dict(zip(STREAMS, rngs, strict=True))
 
 
 def mr_scan(
@@ -122,12 +126,11 @@ class Lesion:
 def lesion(
     rng: np.random.RandomState, grid: Grid, centre_mm: Vector, radius_mm: float, *, margin_mm: float, roughness: float
 ) -> Lesion | None:
-    """Draws a lesion about a centre; None where it misses the grid (the draws are the same then).
+    """Draws a lesion about a centre (R, A, S): two or three blended, turned ellipsoids, their surface pushed by noise.
+
+    The draws do not depend on the grid; the result is None where the lesion misses it.
 
     Args:
-        rng: draws shape and texture; the draws do not depend on the grid.
-        grid: the full grid.
-        centre_mm: R, A, S.
         radius_mm: mean radius of the main lobe.
         margin_mm: how much surroundings the box keeps around the lesion.
         roughness: standard deviation of the surface's displacement, as a fraction of the radius.

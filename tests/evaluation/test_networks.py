@@ -87,16 +87,16 @@ def test_initial_weights_come_from_the_seed_alone(name, dims, classes):
     assert first(torch.zeros(1, 1, *(8,) * dims)).shape == (1, config.outputs, *(8,) * dims)
 
 
-@EVERY
+@pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in NETWORKS), ("unet", {"num_res_units": 2})])
 @pytest.mark.parametrize("dims", [2, 3])
-def test_weights_are_spread_as_monai_spreads_them(name, dims):
+def test_weights_are_spread_as_monai_spreads_them(name, options, dims):
     channels = (16, 32, 64)
     theirs = {
-        "unet": lambda: UNet(dims, 1, 1, channels=channels, strides=(2, 2)),
+        "unet": lambda: UNet(dims, 1, 1, channels=channels, strides=(2, 2), **options),
         "segresnet": lambda: SegResNet(dims, 16, 1, 1, blocks_down=(1, 2, 4), blocks_up=(1, 1)),
         "dynunet": lambda: DynUNet(dims, 1, 1, (3, 3, 3), (1, 2, 2), (2, 2), filters=channels),
     }[name]().state_dict()
-    mine = built(config_of(name, spatial_dims=dims, channels=channels)).state_dict()
+    mine = built(config_of(name, spatial_dims=dims, channels=channels, **options)).state_dict()
     assert {k: v.shape for k, v in mine.items()} == {k: v.shape for k, v in theirs.items()}
     for key, weights in theirs.items():
         if weights.numel() > 500:

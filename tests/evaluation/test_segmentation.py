@@ -5,7 +5,6 @@ import logging
 import numpy as np
 import pytest
 import torch
-from monai.networks.nets import UNet
 
 from medaug.errors import ConfigError, DataError, TrainingError
 from medaug.evaluation.metrics import score_patient
@@ -62,10 +61,6 @@ def test_the_same_seed_gives_the_same_weights_with_and_without_workers(trained):
     assert same_weights(trained, train_network(Blobs(), SMALL, seed=0, workers=1))
 
 
-def test_another_seed_gives_other_weights(trained):
-    assert not same_weights(trained, train_network(Blobs(), SMALL, seed=1))
-
-
 def test_training_leaves_the_global_generators_untouched():
     torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
     config = SegmentationConfig(channels=(4, 8), updates=2, batch_size=2)
@@ -74,35 +69,12 @@ def test_training_leaves_the_global_generators_untouched():
     assert np.array_equal(numpy_state, np.random.get_state()[1])
 
 
-def test_every_arm_starts_from_the_same_weights_whatever_the_global_generator():
-    first = SMALL.build(5)
-    torch.rand(3)
-    assert same_weights(first, SMALL.build(5))
-    assert not same_weights(first, SMALL.build(6))
-
-
-@pytest.mark.parametrize(("dims", "units"), [(2, 0), (3, 0), (2, 2)])
-def test_initial_weights_are_spread_as_monai_spreads_them(dims, units):
-    config = SegmentationConfig(spatial_dims=dims, channels=(8, 16, 32), num_res_units=units)
-    mine = config.build(0).state_dict()
-    theirs = UNet(dims, 1, 1, channels=config.channels, strides=(2, 2), num_res_units=units).state_dict()
-    assert {k: v.shape for k, v in mine.items()} == {k: v.shape for k, v in theirs.items()}
-    for name, weights in theirs.items():
-        if weights.numel() > 500:
-            assert float(mine[name].std()) == pytest.approx(float(weights.std()), rel=0.2), name
-
-
-def test_the_image_is_padded_and_cropped_back_at_any_size(trained):
-    assert predict(trained, torch.zeros(1, 37, 50), SMALL).shape == (1, 37, 50)
-    assert predict(trained, torch.zeros(3, 1, 9, 21), SMALL).shape == (3, 1, 9, 21)
-    assert predict(trained, torch.zeros(1, 37, 50), SMALL).dtype == torch.bool
-
-
 def test_a_slice_is_segmented_the_same_alone_and_in_a_stack(trained):
     stack = torch.stack([torch.from_numpy(Blobs()[i]["image"]) for i in range(10)])
     together = probability(trained, stack, SMALL)
     alone = torch.stack([probability(trained, image, SMALL) for image in stack])
     assert torch.allclose(together, alone, atol=1e-5)
+    assert torch.equal(predict(trained, stack, SMALL), together > 0.5)
 
 
 def test_three_dimensional_windows_segment_a_volume_larger_than_the_patch():

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 from medaug.data.files import read_scan
-from medaug.lesions.anatomy import body_of, find_body, find_organ
+from medaug.lesions.anatomy import body_of, find_organ
 from medaug.phantoms import abdomen_phantom, head_phantom
 from medaug.volumes import Percentiles, Window, spacing_of
 
@@ -97,7 +97,7 @@ def test_there_always_is_a_body(shape, values, spacing_mm):
         image = np.random.RandomState(0).uniform(-1, 1, shape).astype(np.float32)
     if values == "speck":
         image.flat[image.size // 2] = 1
-    body = find_body(image, (spacing_mm,) * len(shape))
+    body = body_of(image, Window(-1, 1), (spacing_mm,) * len(shape))
     assert body.any() and body.dtype == bool and body.shape == shape
 
 

@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 
 from medaug.data.files import read_scan, write_scan
 from medaug.errors import ConfigError, DataError, WeightsError
-from medaug.lesions.anatomy import find_body
+from medaug.lesions.anatomy import body_of
 from medaug.phantoms import abdomen_phantom
 from medaug.transforms import RandTranslateDomain, SynthesizeCT, TranslateDomain
 from medaug.volumes import Domain, Window
@@ -130,7 +130,7 @@ def test_mr_to_ct_is_hu_in_the_body_and_air_outside(translating, abdomen):
     assert outside.any() and (result.numpy()[0][outside] == -1024).all()
     inside = result.numpy()[0][transform.body]
     assert inside.min() >= -160 and inside.max() == 240
-    expected = find_body(MR.window_of(abdomen.images["mr"]).normalize(abdomen.images["mr"]), abdomen.spacing_mm)
+    expected = body_of(abdomen.images["mr"], MR.window_of(abdomen.images["mr"]), abdomen.spacing_mm)
     np.testing.assert_array_equal(transform.body, expected)
     assert transform.window_of_result(MR.window_of(abdomen.images["mr"])) == NARROW
 
