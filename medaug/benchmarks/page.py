@@ -38,6 +38,17 @@ def page(config: PipelineConfig, run: RunDir) -> Path:
     cells, group = cell_files(run, results), results.headline(config.evaluation.synthetic_ratio)
     answer, made = answer_of(results, group), read_json(run.environment)
     looked_at = part_cases({block.name: block.run for block in block_folders(run)})
+    notes = []
+    if len(results.gan_arms) > 1:
+        notes.append(
+            f"The best of {len(results.gan_arms)} GAN arms was chosen on the patients it is judged on, which flatters "
+            "its scores and intervals. Its verdicts are corrected for it (Holm, over all arms and rivals)."
+        )
+    if len(results.groups) > 1:
+        notes.append(
+            f"The answer above is of one of {len(results.groups)} settings, the one with all labelled patients; a "
+            "verdict that holds in a single other setting may be chance."
+        )
     contents = ReportPage(
         title=f"medaug benchmark: {config.name}",
         subtitle=f"Does GAN augmentation help {results.groups[0].task} here, and more than what is cheaper?",
@@ -63,7 +74,7 @@ def page(config: PipelineConfig, run: RunDir) -> Path:
             _cells(results, cells),
             _time(run, cells),
         ],
-        warnings=[*training_warnings(run), *_warnings(results)],
+        warnings=[*training_warnings(run), *notes],
         commands=[
             command_text(made["command"]),
             "medaug report <this folder>",
@@ -179,18 +190,3 @@ def _time(run: RunDir, cells: Sequence[CellFile]) -> Section:
         Table("Before them", ["Block", "Stage", "Seconds"], before),
     ]
     return Section("Time", tables=[table for table in tables if table.rows])
-
-
-def _warnings(results: BenchmarkResults) -> list[str]:
-    notes = []
-    if len(results.gan_arms) > 1:
-        notes.append(
-            f"The best of {len(results.gan_arms)} GAN arms was chosen on the patients it is judged on, which flatters "
-            "its scores and intervals. Its verdicts are corrected for it (Holm, over all arms and rivals)."
-        )
-    if len(results.groups) > 1:
-        notes.append(
-            f"The answer above is of one of {len(results.groups)} settings, the one with all labelled patients; a "
-            "verdict that holds in a single other setting may be chance."
-        )
-    return notes

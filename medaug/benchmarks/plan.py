@@ -8,7 +8,7 @@ synthetic samples × ratio.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -85,16 +85,14 @@ class Job:
         needed = [run.datalist, run.split] + ([synthetic, weights] if self.ratio else [])
         if not all(path.exists() for path in needed):
             return None
-        cases = [
-            [e[key] for key in ("case", "patient", "content", "windows")] for e in read_json(run.datalist)["cases"]
-        ]
+        keys, settings = ("case", "patient", "content", "windows"), config.evaluation
+        cases = [[case[key] for key in keys] for case in read_json(run.datalist)["cases"]]
         inputs: list[Any] = [read_json(run.split)["hash"], fingerprint(cases)]
-        settings = config.evaluation
         if self.ratio is None:
             settings = settings.model_copy(update={"synthetic_ratio": 0.0})
         else:
-            made = [read_json(weights)["sha256"], fingerprint(read_json(synthetic)["training"])]
-            inputs += [essential(config.synthesis), *made]
+            made = fingerprint(read_json(synthetic)["training"])
+            inputs += [essential(config.synthesis), read_json(weights)["sha256"], made]
         return of_arm(made_of(settings, *inputs), config.evaluation, self.arm)
 
     def is_done(self) -> bool:
@@ -221,14 +219,12 @@ def plan_of(config: PipelineConfig, out: Path, jobs: int) -> Plan:
     return Plan(cells, _eta(every, done, jobs), outlook(config, expected_patients(config)))
 
 
-def _eta(every: Iterable[Job], done: set[str], jobs: int) -> str:
+def _eta(every: Sequence[Job], done: set[str], jobs: int) -> str:
     """The jobs of the same arm (a GAN: of the same benchmark) tell how long the others take, by `jobs` processes."""
     took: dict[str, list[float]] = defaultdict(list)
     left: Counter[str] = Counter()
-    for job in every:
+    for job in (job for job in every if job.kind != "prepare"):
         kind = job.arm or "training the GAN"
-        if job.kind == "prepare":
-            continue
         if job.name not in done:
             left[kind] += 1
         elif job.kind == "cell":

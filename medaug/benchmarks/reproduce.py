@@ -1,7 +1,6 @@
 """Runs a finished run again, and says what differs: environment, settings, split, weights, scores and verdicts.
 
-On one machine with the same versions nothing does: the tables are identical, digit by digit. `check_same_data` is asked
-as soon as the scans are read, before an hour is spent on training with others.
+On one machine with the same versions nothing does: the tables are identical, digit by digit.
 """
 
 from __future__ import annotations
@@ -89,9 +88,11 @@ def reproduce(
     if again.root.resolve() == folder.resolve():
         raise ConfigError(f"--out: found {again.root}, the run itself; expected another folder")
 
-    def check(result: StageResult) -> None:
+    def check(result: StageResult) -> None:  # before an hour is spent on training with other scans or labels
         for name in before.splits:
-            check_same_data(RunDir(folder / name), RunDir(again.root / name))
+            for datalist in (RunDir(Path(name)).datalist, RunDir(Path(name)).datalist_b):
+                if (folder / datalist).exists() and (again.root / datalist).exists():
+                    _check_same_data(folder / datalist, again.root / datalist)
         on_stage(result)
 
     if before.is_benchmark:
@@ -103,40 +104,45 @@ def reproduce(
     return compared(before, finished_run(again.root))
 
 
-def check_same_data(before: RunDir, again: RunDir) -> None:
-    """Refuses scans or labels that have changed since, by the fingerprints of what was prepared of them.
-
-    Raises:
-        DataError: naming the cases.
-    """
-    for old, new in ((before.datalist, again.datalist), (before.datalist_b, again.datalist_b)):
-        if not (old.exists() and new.exists()):
-            continue
-        held, found = (
-            {e["case"]: [e["patient"], e["content"]] for e in read_json(path)["cases"]} for path in (old, new)
+def _check_same_data(before: Path, again: Path) -> None:
+    """Compares the fingerprints of what was prepared of scans and labels."""
+    held, found = (
+        {case["case"]: [case["patient"], case["content"]] for case in read_json(path)["cases"]}
+        for path in (before, again)
+    )
+    changed = {
+        "missing": held.keys() - found.keys(),
+        "new": found.keys() - held.keys(),
+        "changed": {case for case in held.keys() & found.keys() if held[case] != found[case]},
+    }
+    if any(changed.values()):
+        raise DataError.about(
+            again,
+            "; ".join(f"{len(names)} {what} ({_listed(sorted(names))})" for what, names in changed.items() if names),
+            f"the {len(held)} cases that {before.parent.parent} was made from",
+            "Put the data back as they were where the settings say (data.root in config.yaml).",
         )
-        changed = {
-            "missing": sorted(held.keys() - found.keys()),
-            "new": sorted(found.keys() - held.keys()),
-            "changed": sorted(case for case in held.keys() & found.keys() if held[case] != found[case]),
-        }
-        if any(changed.values()):
-            raise DataError.about(
-                new,
-                "; ".join(f"{len(names)} {what} ({_listed(names)})" for what, names in changed.items() if names),
-                f"the {len(held)} cases that {before.root} was made from",
-                "Put the data back as they were where the settings say (data.root in config.yaml).",
-            )
 
 
 def compared(before: Finished, again: Finished) -> Reproduction:
     """Compares two finished runs, and notes the result in `reproduced.json` of the second."""
     old_facts, new_facts, tables = _facts(before), _facts(again), list(_tables(before, again))
     differences = [
-        *(difference for kind in old_facts for difference in _changed(kind, old_facts[kind], new_facts[kind])),
-        *_split_differences(before, again),
-        *(difference for table in tables for difference in _score_differences(*table)),
+        Difference(kind, name, str(old.get(name, "none")), str(new.get(name, "none")))
+        for kind, old, new in ((kind, old_facts[kind], new_facts[kind]) for kind in old_facts)
+        for name in sorted(old.keys() | new.keys())
+        if str(old.get(name, "none")) != str(new.get(name, "none"))
     ]
+    for name in before.splits.keys() | again.splits.keys():
+        paths = [run.splits.get(name) for run in (before, again)]
+        old_split, new_split = ({} if path is None else read_json(path) for path in paths)
+        if old_split != new_split:
+            parts = [part for part in {**old_split, **new_split} if part != "hash"]
+            moved = sorted({p for part in parts for p in set(old_split.get(part, ())) ^ set(new_split.get(part, ()))})
+            where = f"{name or 'patients'}: {_listed(moved)}" if moved else name or "patients"
+            hashes = (split.get("hash", "none")[:16] for split in (old_split, new_split))
+            differences.append(Difference("split", where, *hashes))
+    differences += [difference for table in tables for difference in _score_differences(*table)]
     numbers, verdicts = sum(len(row) for old, _, _ in tables for row in old.values()), len(old_facts["verdict"])
     found = Reproduction(str(before.run.root), str(again.run.root), numbers, verdicts, differences)
     write_json(again.run.root / "reproduced.json", {"identical": found.identical} | asdict(found))
@@ -156,24 +162,6 @@ def _facts(found: Finished) -> dict[Kind, Mapping[str, object]]:
             for c in [*summary.comparisons, *summary.rivals]
         },
     }
-
-
-def _changed(kind: Kind, old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[Difference]:
-    for name in sorted(old.keys() | new.keys()):
-        before, again = (str(values.get(name, "none")) for values in (old, new))
-        if before != again:
-            yield Difference(kind, name, before, again)
-
-
-def _split_differences(before: Finished, again: Finished) -> Iterator[Difference]:
-    for name in before.splits.keys() | again.splits.keys():
-        paths = [run.splits.get(name) for run in (before, again)]
-        old, new = ({} if path is None else read_json(path) for path in paths)
-        if old != new:
-            parts = [part for part in {**old, **new} if part != "hash"]
-            moved = sorted({p for part in parts for p in set(old.get(part, ())) ^ set(new.get(part, ()))})
-            where = f"{name or 'patients'}: {_listed(moved)}" if moved else name or "patients"
-            yield Difference("split", where, old.get("hash", "none")[:16], new.get("hash", "none")[:16])
 
 
 def _tables(before: Finished, again: Finished) -> Iterator[tuple[Rows, Rows, str]]:

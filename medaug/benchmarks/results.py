@@ -13,11 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from medaug.benchmarks.plan import Block, Job, blocks_of, jobs_of, ratios_of
+from medaug.benchmarks.plan import Job, blocks_of, jobs_of, ratios_of
 from medaug.config import PipelineConfig
 from medaug.data.atomic import csv_text, read_csv, read_json, write_json, write_text
 from medaug.errors import RunError
-from medaug.evaluation.statistics import Comparison, lacking
+from medaug.evaluation.statistics import lacking
 from medaug.experiment.cells import is_kept, read_cell
 from medaug.experiment.held_out import held_out_patients
 from medaug.experiment.records import Cell, MetricFacts, Scores, Summary
@@ -105,16 +105,12 @@ class BenchmarkResults:
             to_standard = {c.arm: c for c in group.main_comparisons}
             to_rival = {c.arm: c for c in group.best_rivals}
             for arm, scores in group.arms.items():
-                first, second = to_standard.get(arm), to_rival.get(arm)
-                rival = "–" if second is None else f"{second.reference}: {_difference(second)}"
-                table.add_row(
-                    arm,
-                    interval_text(scores[group.main]),
-                    "–" if first is None else _difference(first),
-                    "–" if first is None else first.verdict,
-                    rival,
-                    "–" if second is None else second.verdict,
-                )
+                row = [arm, interval_text(scores[group.main]), "–", "–", "–", "–"]
+                if first := to_standard.get(arm):
+                    row[2:4] = interval_text(first.difference, signed=True), first.verdict
+                if second := to_rival.get(arm):
+                    row[4:] = f"{second.reference}: {interval_text(second.difference, signed=True)}", second.verdict
+                table.add_row(*row)
             heading = (
                 f"{group.labelled} labelled patient{'s' * (group.labelled != 1)}, synthetic ratio {group.ratio:g}; "
                 f"{len(group.patients)} patients scored, seeds {', '.join(map(str, group.seeds))}"
@@ -205,29 +201,21 @@ def lacking_of(group: Summary) -> list[str]:
 
 
 def _write(config: PipelineConfig, root: RunDir, jobs: Sequence[Job]) -> None:
-    scoring, cells = scoring_of(config), [(job, read_cell(job.path)) for job in jobs]
-    splits = {block.name: block.run.read_split() for block in blocks_of(config, root)}
+    scoring, cells, blocks = scoring_of(config), [(job, read_cell(job.path)) for job in jobs], blocks_of(config, root)
+    splits = {block.name: block.run.read_split() for block in blocks}
     groups = [
-        _group(config, [block for block in blocks_of(config, root) if block.labelled == labelled], splits, cells, ratio)
+        _group(config, {block.name: splits[block.name] for block in blocks if block.labelled == labelled}, cells, ratio)
         for labelled in config.benchmark.labelled
         for ratio in ratios_of(config)
     ]
     unit = length_unit(*(vars(cell) for _, cell in cells))
     said = {} if unit == "mm" else {"length_unit": unit}
-    rows = [
-        [
-            len(splits[job.block.name].train),
-            "" if job.ratio is None else job.ratio,
-            job.arm,
-            job.seed,
-            "" if job.block.fold is None else job.block.fold,
-            patient,
-            *rounded_scores(cell, patient, scoring),
-            *said.values(),
-        ]
-        for job, cell in cells
-        for patient in sorted(cell.scores)
-    ]
+    rows = []
+    for job, cell in cells:
+        ratio, fold = ("" if value is None else value for value in (job.ratio, job.block.fold))
+        setting = [len(splits[job.block.name].train), ratio, job.arm, job.seed, fold]
+        for patient in sorted(cell.scores):
+            rows.append([*setting, patient, *rounded_scores(cell, patient, scoring), *said.values()])
     columns = ["labelled", "ratio", "arm", "seed", "fold", "patient", *scoring.metrics, *said]
     write_text(root.results / "cells.csv", csv_text(columns, rows))
     found = [group.to_json() for group in groups]
@@ -236,27 +224,15 @@ def _write(config: PipelineConfig, root: RunDir, jobs: Sequence[Job]) -> None:
 
 
 def _group(
-    config: PipelineConfig,
-    blocks: Sequence[Block],
-    splits: dict[str, Split],
-    cells: Sequence[tuple[Job, Cell]],
-    ratio: float,
+    config: PipelineConfig, splits: dict[str, Split], cells: Sequence[tuple[Job, Cell]], ratio: float
 ) -> Summary:
-    """The summary of the blocks of one number of labelled patients, and one ratio."""
-
-    names = {block.name for block in blocks}
-
-    def pooled(arm: str, seed: int) -> Cell:
-        of_setting = [(job, cell) for job, cell in cells if job.block.name in names and job.ratio in (None, ratio)]
-        return Cell.of_folds([cell for job, cell in of_setting if (job.arm, job.seed) == (arm, seed)])
-
+    """The summary of one number of labelled patients, whose blocks' splits these are, and one ratio."""
     settings = config.evaluation
-    of_blocks = [splits[block.name] for block in blocks]
-    patients = sorted(patient for split in of_blocks for patient in held_out_patients(settings, split))
-    by_arm = {arm: [pooled(arm, seed) for seed in settings.seeds] for arm in settings.arms}
-    count = min(len(split.train) for split in of_blocks)  # all of a fold may be one more in another
+    found = [(job, cell) for job, cell in cells if job.block.name in splits and job.ratio in (None, ratio)]
+    by_arm = {
+        arm: [Cell.of_folds([cell for job, cell in found if (job.arm, job.seed) == (arm, k)]) for k in settings.seeds]
+        for arm in settings.arms
+    }
+    patients = sorted(patient for split in splits.values() for patient in held_out_patients(settings, split))
+    count = min(len(split.train) for split in splits.values())  # all of a fold may be one more in another
     return replace(summarized(by_arm, patients, scoring_of(config)), labelled=count, ratio=ratio)
-
-
-def _difference(comparison: Comparison) -> str:
-    return interval_text(comparison.difference, signed=True)
