@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from medaug import errors
 from medaug.benchmarks.reproduce import Reproduction
 from medaug.cli import app, complete
-from medaug.cli.app import CHECK_FAILED, EXIT_CODES
+from medaug.cli.command import CHECK_FAILED, EXIT_CODES
 from medaug.config.files import dump_config, load_config
 from medaug.data.atomic import read_json
 from medaug.data.files import write_scan

@@ -60,6 +60,10 @@ class Reproduction:
         """Whether all scores and verdicts are; what they were made with may still differ."""
         return not any(difference.kind in RESULTS for difference in self.differences)
 
+    def to_json(self) -> dict[str, object]:
+        """What `medaug reproduce --json` prints."""
+        return {"identical": self.identical, "found": asdict(self)}
+
     def text(self) -> str:
         """For the terminal: a table of what differs, and the answer."""
         answer = "identical" if self.identical else "NOT identical"

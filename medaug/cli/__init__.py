@@ -1,7 +1,7 @@
 """The command line: one typed function a command, which is the Python API too. Heavy imports stay inside them."""
 
 from medaug.cli import data, runs, finished, scans, exports  # isort: skip  # the commands, in the order of the help
-from medaug.cli.app import app
+from medaug.cli.command import app
 
 __all__ = ["app", "data", "exports", "finished", "main", "runs", "scans"]
 

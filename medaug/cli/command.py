@@ -1,19 +1,26 @@
-"""What makes a function a command: `medaug.insert(...)` is the function, `medaug insert ...` what Typer reads of it.
+"""The app, what makes a function a command of it, and how expected errors end one.
 
-Positional parameters are arguments, keywords options, and the docstring up to its example is the help. The function
-returns what the command prints. Nothing heavy is imported before one is called.
+`medaug.insert(...)` is the function, `medaug insert ...` what Typer reads of it: positional parameters are arguments,
+keywords options, and the docstring up to its example is the help. The function returns what the command prints. Nothing
+heavy is imported before one is called.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import errno
+import logging
+import re
+import warnings
+from collections.abc import Callable, Sequence
 from inspect import Parameter, Signature, getdoc, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_args
 
 import typer
+from typer.core import TyperGroup
 
-from medaug.cli.app import CHECK_FAILED, app
+import medaug.errors as errors  # `from medaug import` would ask the package for a command of that name
+from medaug import __version__
 from medaug.cli.complete import pipelines, settings
-from medaug.errors import ConfigError, visible
+from medaug.errors import MedaugError, visible
 
 if TYPE_CHECKING:
     from medaug.stages.pipeline import StageResult
@@ -51,17 +58,111 @@ SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="List un
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files of an earlier call.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 
+CHECK_FAILED = 8
+"""Exit code of a command that did its work, and found that something does not hold (errors have their own)."""
 
-def itself(found: Any) -> Any:
-    """A result that `--json` prints as it is."""
-    return found
+EXIT_CODES = (
+    f"Exit codes: 0 done, {errors.ConfigError.exit_code} settings, {errors.DataError.exit_code} data, "
+    f"{errors.LeakageError.exit_code} leakage, {errors.WeightsError.exit_code} weights, "
+    f"{errors.RunError.exit_code} run folder, {errors.TrainingError.exit_code} training, "
+    f"{CHECK_FAILED} a check failed, {errors.Interrupted.exit_code} stopped, 1 a bug."
+)
+"""docs/cli.md has them in a table."""
+
+RELAYED = re.compile(r".*\bmedaug\.errors\.(\w+): (.+)", re.DOTALL)
+"""An expected error of a worker process comes back as text, at the end of a traceback."""
+
+
+class Commands(TyperGroup):
+    """Lists every command with its whole first sentence; ends expected errors of any of them with one line on stderr
+    and the error's exit code, without a traceback."""
+
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # as in `invoke`
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, c.get_short_help_str(limit=200)) for name, c in commands if c is not None])
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # the Context that typer passes
+        try:
+            if any("\0" in argument for argument in (*getattr(ctx, "_protected_args", ()), *ctx.args)):
+                raise errors.ConfigError("found an argument with a zero byte; expected names that a disk can hold")
+            return super().invoke(ctx)
+        except MedaugError as error:
+            _fail(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            _fail("stopped; the same command resumes where it was", errors.Interrupted.exit_code)
+        except OSError as error:  # a disk can stop any write, also one of a library; a name can be none that it takes
+            if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EACCES, errno.ELOOP) and error.filename:
+                cause = f"{error.filename}: cannot be opened ({error.strerror}). Check the path."
+                _fail(cause, errors.DataError.exit_code)
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise
+            from medaug.data.atomic import write_error
+
+            _fail(str(write_error(error.filename or "the output folder", error)), errors.RunError.exit_code)
+        except RuntimeError as error:  # an error of ours, as a spawned process or a data loader's worker says it
+            relayed = RELAYED.match(str(error))
+            kind = getattr(errors, relayed[1], None) if relayed else None
+            if kind is None:
+                raise
+            _fail(str(error), kind.exit_code)
+
+
+app = typer.Typer(
+    name="medaug",
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    epilog=EXIT_CODES,
+    rich_markup_mode=None,  # plain help: rich's takes as long to import as all the rest
+    help="GAN augmentation for medical images: insert and remove tumors, and measure whether it helps.\n\n"
+    "Start with: `medaug run quickstart --out out/quickstart`",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done.")] = False,
+) -> None:
+    screen = logging.StreamHandler()
+    screen.setFormatter(_Plain())
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, handlers=[screen])
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # it logs tracebacks of what we tell in one line
+    logging.getLogger("medaug").setLevel(logging.INFO if verbose else logging.WARNING)
+    if not verbose:
+        warnings.simplefilter("ignore")  # the libraries' own, which would hide ours
+
+
+class _Plain(logging.Formatter):
+    """Names in messages hold no line ends or escapes; a traceback keeps its lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = visible(f"{record.name}: {record.getMessage()}")
+        return f"{told}\n{visible(self.formatException(record.exc_info), keep=chr(10))}" if record.exc_info else told
+
+
+def _fail(message: str, exit_code: int) -> NoReturn:
+    """One line, whatever the message brings along (a library's words, a worker's traceback, a file name's escapes)."""
+    relayed = RELAYED.match(message)
+    line = " ".join((relayed[2] if relayed else message).split())
+    typer.echo(f"medaug: {visible(line)}", err=True)
+    raise typer.Exit(exit_code) from None
 
 
 def command(
     tell: str | Callable[[Any], None] = "{found}",
     *,
     hint: str = "",
-    json: Callable[[Any], Any] | None = None,
+    json: bool = False,
     holds: Callable[[Any], bool] | None = None,
 ) -> Callable[[Function], Function]:
     """Registers a function as the command of its name, and hands it back as it is.
@@ -70,26 +171,31 @@ def command(
         tell: what is printed: a line, made of `found` and of the arguments by name, for every path in a list of them;
             or a function that prints what was found.
         hint: a line on stderr after that, made of the arguments.
-        json: what `--json` prints of the result; None: the command has no such option.
+        json: whether the command has an option to print the result as JSON.
         holds: whether what was asked holds; where it does not, the command ends with 8.
     """
 
     def register(function: Function) -> Function:
         takes = signature(function).parameters
         listens = "on_stage" in takes
-        parameters = [_for_typer(parameter) for name, parameter in takes.items() if name != "on_stage"]
-        if json is not None:
+        parameters = []
+        for name, parameter in takes.items():
+            kind, *about = get_args(parameter.annotation)
+            if name != "on_stage":
+                parameters.append(parameter.replace(annotation=Annotated[(READ_BY_TYPER.get(kind, kind), *about)]))
+        if json:
             parameters.append(Parameter("json", Parameter.KEYWORD_ONLY, default=False, annotation=Json))
 
         def run(**given: Any) -> None:
             as_json = given.pop("json", False)
             found = function(**given, **({"on_stage": _say_stage} if listens else {}))
-            if as_json and json is not None:
+            if as_json:
                 from medaug.data.atomic import to_json
 
-                typer.echo(to_json(json(found)), nl=False)
+                typer.echo(to_json(found), nl=False)
             elif isinstance(tell, str):
-                _say_lines(tell, found, given)
+                for one in found if isinstance(found, list) else [found]:
+                    say(tell.format(found=one, **given))
             else:
                 tell(found)
             if hint:
@@ -122,7 +228,7 @@ def check_seed(seed: int) -> None:
         ConfigError: naming it.
     """
     if not 0 <= seed < 2**32:
-        raise ConfigError(f"seed: found {seed}; expected a whole number from 0 to {2**32 - 1}")
+        raise errors.ConfigError(f"seed: found {seed}; expected a whole number from 0 to {2**32 - 1}")
 
 
 def path_of(path: AnyPath | None) -> Path | None:
@@ -130,16 +236,5 @@ def path_of(path: AnyPath | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def _for_typer(parameter: Parameter) -> Parameter:
-    kind, *about = get_args(parameter.annotation)
-    return parameter.replace(annotation=Annotated[(READ_BY_TYPER.get(kind, kind), *about)])
-
-
-def _say_lines(line: str, found: Any, given: Mapping[str, Any]) -> None:
-    for one in found if isinstance(found, list) else [found]:
-        say(line.format(found=one, **given))
-
-
 def _say_stage(result: "StageResult") -> None:
-    """Says the name of a stage, and whether it had to run, on stderr."""
     say(f"{result.name}: {'done' if result.ran else 'unchanged, not run again'}", err=True)

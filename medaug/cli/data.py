@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medaug.cli.command import AnyPath, PatientRegex, SequenceName, check_seed, command, itself, path_of, say
+from medaug.cli.command import AnyPath, PatientRegex, SequenceName, check_seed, command, path_of, say
 from medaug.cli.complete import layouts, written_layouts
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def _tell_examination(found: "Examination") -> None:
     say(examination_text(found), lines=True)
 
 
-@command(_tell_examination, json=itself, holds=attrgetter("usable"))
+@command(_tell_examination, json=True, holds=attrgetter("usable"))
 def doctor(
     data: DataSet,
     *,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medaug.cli.command import AnyPath, OnStage, RunFolder, command, itself, path_of, say_text
+from medaug.cli.command import AnyPath, OnStage, RunFolder, command, path_of, say_text
 from medaug.errors import RunError, visible
 
 if TYPE_CHECKING:
@@ -34,11 +34,7 @@ def _tell_findings(findings: list["Finding"]) -> None:
             console.print(Text(f.name, COLOURS[f.verdict]) + Text(visible(f": {f.question} {f.sentence}")))
 
 
-def _none_fails(findings: list["Finding"]) -> bool:
-    return all(finding.verdict != "fail" for finding in findings)
-
-
-@command(_tell_findings, json=itself, holds=_none_fails)
+@command(_tell_findings, json=True, holds=lambda findings: all(finding.verdict != "fail" for finding in findings))
 def audit(
     run: Annotated[AnyPath, typer.Argument(help="Run folder with trained weights.")],
     *,
@@ -111,7 +107,7 @@ def report(folder: RunFolder) -> Path:
     return run.report
 
 
-@command(say_text, json=itself)
+@command(say_text, json=True)
 def compare_runs(
     reference: RunFolder,
     others: Annotated[
@@ -134,11 +130,7 @@ def compare_runs(
     return compared_runs([Path(reference), *map(Path, others)], list(arm or []))
 
 
-def _with_answer(found: "Reproduction") -> dict[str, object]:
-    return {"identical": found.identical, "found": found}
-
-
-@command(say_text, json=_with_answer, holds=attrgetter("identical"))
+@command(say_text, json=True, holds=attrgetter("identical"))
 def reproduce(
     folder: RunFolder,
     *,

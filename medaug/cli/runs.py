@@ -17,7 +17,6 @@ from medaug.cli.command import (
     SkipUnreadable,
     check_seed,
     command,
-    itself,
     path_of,
     say,
     say_text,
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from medaug.benchmarks.results import BenchmarkResults
     from medaug.config import PipelineConfig
     from medaug.runs.folder import RunDir
-    from medaug.stages.pipeline import StageResult
     from medaug.stages.synthesize import ShardResult
 
 Data = Annotated[AnyPath | None, typer.Option("--data", help="Folder or datalist JSON; left out: built-in phantoms.")]
@@ -215,7 +213,7 @@ def synthesize(
     return synthesize_shard(load_config(trained.config, []), trained, share)
 
 
-@command(say_text, json=itself)
+@command(say_text, json=True)
 def benchmark(
     pipeline: PipelineFile,
     *,
@@ -256,11 +254,7 @@ def _run(settings: "PipelineConfig", out: AnyPath | None, name: str, until: str,
     from medaug.stages.pipeline import run_pipeline
 
     folder = Path(out or Path("out") / name)
-    return run_pipeline(settings, folder, until=until, on_stage=on_stage or _unheard)
-
-
-def _unheard(result: "StageResult") -> None:
-    """Nobody asked to be told of a stage."""
+    return run_pipeline(settings, folder, until=until, on_stage=on_stage or (lambda result: None))
 
 
 def _check_roots(settings: "PipelineConfig") -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from medaug.cli.command import AnyPath, Overwrite, WeightsOption, check_seed, command, itself, path_of, say
-from medaug.errors import ConfigError
+from medaug.cli.command import AnyPath, Overwrite, WeightsOption, check_seed, command, path_of, say, say_text
+from medaug.errors import ConfigError, visible
 
 if TYPE_CHECKING:
     from medaug.models.base import Direction
@@ -30,6 +30,11 @@ class AnomalyScores:
 
     summary: dict[str, Any]
     files: list[Path]
+
+    def text(self) -> str:
+        """For the terminal: what was found in a sentence, where there is one, and the files."""
+        sentence = [self.summary["sentence"]] if "sentence" in self.summary else []
+        return "\n".join(map(visible, [*sentence, *self.files]))
 
 
 @command()
@@ -175,12 +180,7 @@ def grow(
     return grow_in(opened, series, seed, organ_mask)
 
 
-def _tell_scores(found: AnomalyScores) -> None:
-    for line in [*([found.summary["sentence"]] if "sentence" in found.summary else []), *found.files]:
-        say(line)
-
-
-@command(_tell_scores, json=itself)
+@command(say_text, json=True)
 def anomaly(
     source: Annotated[AnyPath, typer.Argument(help="A scan, or a run folder with trained weights.")],
     *,
@@ -215,7 +215,17 @@ def anomaly(
                 f"{source}: a run folder; its own images and organs are scored, into {source}/anomaly. Leave --out, "
                 "--organ-mask and --sequence out."
             )
-        files = [_score_run(path, path_of(weights), overrides)]
+        from medaug.config.files import load_config
+        from medaug.runs.finished import trained_run
+        from medaug.stages.anomaly import anomaly as score_held_out
+        from medaug.stages.report import report
+
+        run = trained_run(path, "scoring", path_of(weights))
+        config = load_config(run.config, overrides)
+        score_held_out(config, run, path_of(weights))
+        if run.report.exists():  # a page shows it
+            report(config, run)
+        files = [run.anomaly / "summary.json"]
     elif weights is None or out is None:
         raise ConfigError(f"{source}: a single scan (or no folder); expected --weights and --out with it.")
     else:
@@ -232,21 +242,6 @@ def anomaly(
     from medaug.data.atomic import read_json
 
     return AnomalyScores(read_json(files[-1]), files)
-
-
-def _score_run(folder: Path, weights: Path | None, overrides: list[str]) -> Path:
-    """Scores held-out slices, and puts the result on the run's page, if it has one; returns the path of the summary."""
-    from medaug.config.files import load_config
-    from medaug.runs.finished import trained_run
-    from medaug.stages.anomaly import anomaly
-    from medaug.stages.report import report
-
-    run = trained_run(folder, "scoring", weights)
-    config = load_config(run.config, overrides)
-    anomaly(config, run, weights)
-    if run.report.exists():
-        report(config, run)
-    return run.anomaly / "summary.json"
 
 
 @command()
@@ -312,7 +307,7 @@ def _tell_comparison(found: dict[str, Any]) -> None:
     say(comparison_text(found), lines=True)
 
 
-@command(_tell_comparison, json=itself)
+@command(_tell_comparison, json=True)
 def compare(
     real: Annotated[AnyPath, typer.Argument(help="The real image, for example a CT.")],
     synthetic: Annotated[AnyPath, typer.Argument(help="The synthetic image, on the same grid.")],
