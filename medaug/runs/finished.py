@@ -84,25 +84,26 @@ def finished_run(folder: Path) -> Finished:
     run = RunDir(folder)
     if not run.config.exists():
         raise RunError(f"{folder}: found no config.yaml; expected the folder of a medaug run. Check the path.")
-    config = load_config(run.config, [])
-    results = run.results if is_benchmark(run) else run.evaluation
-    pattern = "cells.csv" if is_benchmark(run) else "scores*.csv"
-    tables = {path.name: path for path in sorted(results.glob(pattern))}
-    blocks = {
-        str(path.relative_to(folder)): RunDir(path) for pattern in INNER_RUNS for path in sorted(folder.glob(pattern))
-    }
-    leaves = {
-        name: block for name, block in blocks.items() if not any(other.startswith(f"{name}/") for other in blocks)
-    } or {"": run}
+    results, pattern = (run.results, "cells.csv") if is_benchmark(run) else (run.evaluation, "scores*.csv")
+    inner = [path for names in INNER_RUNS for path in sorted(folder.glob(names))]
+    parents = {path.parent for path in inner}
+    blocks = {str(path.relative_to(folder)): RunDir(path) for path in inner if path not in parents} or {"": run}
     found = Finished(
         run,
-        config,
+        load_config(run.config, []),
         results / "summary.json",
-        tables,
-        {name: block.split for name, block in leaves.items()},
-        {name: path for name, block in leaves.items() if (path := block.weights / "model.json").exists()},
+        {path.name: path for path in sorted(results.glob(pattern))},
+        {name: block.split for name, block in blocks.items()},
+        {name: path for name, block in blocks.items() if (path := block.weights / "model.json").exists()},
     )
-    if missing := [*_missing_files(found, pattern), *_missing_cells(found)]:
+    needed = [run.environment, found.summary, *found.splits.values()]
+    missing = [str(path.relative_to(folder)) for path in needed if not path.exists()]
+    if not found.tables:
+        missing.append(str((results / pattern).relative_to(folder)))
+    if not found.is_benchmark and not missing:
+        unscored = [name for name, block in blocks.items() if not block.done("evaluate").exists()]
+        missing += [f"{name or 'the run'}: evaluation not finished" for name in unscored]
+    if missing := [*missing, *_missing_cells(found)]:
         raise RunError(
             f"{folder}: an unfinished run; missing: {', '.join(missing)}. Finish it with the command that began it "
             "(environment.json holds it)."
@@ -115,21 +116,6 @@ def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     for key, value in values.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
-
-
-def _missing_files(found: Finished, tables: str) -> list[str]:
-    run = found.run
-    needed = [run.environment, found.summary, *found.splits.values()]
-    missing = [str(path.relative_to(run.root)) for path in needed if not path.exists()]
-    if not found.tables:
-        missing.append(str((found.summary.parent / tables).relative_to(run.root)))
-    if not found.is_benchmark and not missing:
-        missing += [
-            f"{name or 'the run'}: evaluation not finished"
-            for name in found.splits
-            if not RunDir(run.root / name).done("evaluate").exists()
-        ]
-    return missing
 
 
 def _missing_cells(found: Finished) -> list[str]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -39,34 +40,25 @@ INNER_RUNS = ("fold-*", "labelled-*", "labelled-*/fold-*")
 """Run folders inside one with folds, or of a benchmark."""
 
 
+@dataclass(unsafe_hash=True)
 class RunDir:
     """Paths inside one run folder; `lock` is held by the process that works in it."""
 
-    def __init__(self, root: Path):
-        self.root = root
-        self.config = root / "config.yaml"
-        self.environment = root / "environment.json"
-        self.split = root / "split.json"
-        self.phantoms = root / "phantoms"
+    root: Path
+
+    def __post_init__(self) -> None:
+        root = self.root
+        self.config, self.environment = root / "config.yaml", root / "environment.json"
+        self.split, self.phantoms = root / "split.json", root / "phantoms"
         self.prepared, self.prepared_b = root / "prepared", root / "prepared_b"
         self.datalist, self.datalist_b = self.prepared / "datalist.json", self.prepared_b / "datalist.json"
         self.train, self.train_gan = root / "train", root / "train-gan"
         self.weights, self.gan_weights = self.train / "weights", self.train_gan / "weights"
-        self.previews = self.train / "previews"
-        self.synthetic = root / "synthetic"
+        self.previews, self.synthetic = self.train / "previews", root / "synthetic"
         self.audit, self.anomaly = root / "audit", root / "anomaly"
         self.evaluation, self.results = root / "evaluation", root / "results"
         self.report = root / "report.html"
         self.claims, self.lock = root / "claims", root / "done" / "run.lock"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, RunDir) and self.root == other.root
-
-    def __hash__(self) -> int:
-        return hash(self.root)
-
-    def __repr__(self) -> str:
-        return f"RunDir({str(self.root)!r})"
 
     def fold(self, number: int) -> RunDir:
         """The run of one fold, where there are several."""
@@ -105,9 +97,7 @@ def check_is_run(root: Path) -> None:
             raise RunError(f"{root}: found a file; expected a folder to write to. Choose another --out.")
         if RunDir(root).config.exists():
             _config_of(RunDir(root))
-        elif root.is_dir() and any(
-            not (path.name.startswith(".tmp-") or path.name == "done") for path in root.iterdir()
-        ):
+        elif root.is_dir() and any(not path.name.startswith(".tmp-") for path in root.iterdir() if path.name != "done"):
             raise RunError(f"{root}: holds files that are not a medaug run. Choose an empty or new folder as --out.")
     except OSError as error:
         raise write_error(root, error) from None
@@ -164,16 +154,16 @@ def _check_same(run: RunDir, config: PipelineConfig) -> None:
                 continue
             inner = [path for pattern in INNER_RUNS for path in run.root.glob(pattern)]
             trained = (folder / name for folder in (run.root, *inner) for name in ("train", "train-gan", "evaluation"))
-            if not any(path.exists() for path in trained):
-                for path in (run.prepared, run.prepared_b, run.phantoms, *inner):
-                    shutil.rmtree(path, ignore_errors=True)
-                for marker in (run.root / "done").glob("*.json"):
-                    marker.unlink()
-                return
-            raise RunError(
-                f"{run.root}: holds a different run ({key} is {old!r} there and {new!r} here). "
-                "Choose another --out, or the settings it was made with to resume it."
-            )
+            if any(path.exists() for path in trained):
+                raise RunError(
+                    f"{run.root}: holds a different run ({key} is {old!r} there and {new!r} here). "
+                    "Choose another --out, or the settings it was made with to resume it."
+                )
+            for path in (run.prepared, run.prepared_b, run.phantoms, *inner):
+                shutil.rmtree(path, ignore_errors=True)
+            for marker in (run.root / "done").glob("*.json"):
+                marker.unlink()
+            return
 
 
 def _differences(old: Any, new: Any, key: str) -> list[tuple[str, Any, Any]]:

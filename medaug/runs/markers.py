@@ -16,6 +16,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -242,9 +243,8 @@ def claimed(run: RunDir, name: str, *, wait: bool = False) -> Iterator[bool]:
 
 def claims_held(run: RunDir, prefix: str) -> list[str]:
     """The claims to work whose name begins so that some process holds now."""
-    names = sorted(path.stem for path in run.claims.glob("*.lock") if path.stem.startswith(claim_key(prefix)))
     found = []
-    for name in names:
+    for name in sorted(path.stem for path in run.claims.glob(f"{escape(claim_key(prefix))}*.lock")):
         with claimed(run, name) as ours:
             if not ours:
                 found.append(name)

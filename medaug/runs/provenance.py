@@ -14,7 +14,6 @@ from typing import Any
 from medaug.data.fingerprints import holders_of
 from medaug.data.records import Case, PreparedCase, prepared_cases
 from medaug.data.synthetic import is_synthetic
-from medaug.data.weights import read_weights
 from medaug.errors import LeakageError, WeightsError
 from medaug.models.base import Translator
 from medaug.models.weights import WeightsFacts, load_weights
@@ -159,15 +158,6 @@ def run_training(
     for warning in [] if helper else warnings_in(folder):
         say(f"warning: {warning}")
     return ran
-
-
-def weights_hash(folder: Path | None) -> list[str]:
-    """The SHA-256 of the weights, as a part of what a training is made of; nothing without them.
-
-    Raises:
-        WeightsError: if they are missing or altered.
-    """
-    return [] if folder is None else [read_weights(folder)[1]["sha256"]]
 
 
 def start_from(folder: Path, translator: Translator, run: RunDir, split: Split) -> WeightsFacts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json, write_json
 from medaug.data.prepared import common_axes, common_spacing_mm
+from medaug.data.weights import read_weights
 from medaug.errors import DataError
 from medaug.figures.previews import Preview
 from medaug.models.base import Translator
@@ -16,7 +17,7 @@ from medaug.models.methods import build_translator
 from medaug.models.weights import WeightsFacts, save_translator
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import data_prints, essential
-from medaug.runs.provenance import beyond_the_budget, content_of, run_training, start_from, weights_hash
+from medaug.runs.provenance import beyond_the_budget, content_of, run_training, start_from
 from medaug.stages.tasks import task_of
 from medaug.training import fit
 from medaug.training.log import METRICS, read_metrics
@@ -28,7 +29,8 @@ from medaug.volumes import length_unit
 def train(config: PipelineConfig, run: RunDir) -> bool:
     """The stage; says whether it had anything to do."""
     sections = [essential(getattr(config, name)) for name in task_of(config).trained_by]
-    split_hash, start = read_json(run.split)["hash"], weights_hash(config.translator.warm_start)
+    split_hash, warm_start = read_json(run.split)["hash"], config.translator.warm_start
+    start = [] if warm_start is None else [read_weights(warm_start)[1]["sha256"]]
     inputs = [sections, *data_prints(run), split_hash, *start]
     return run_training(run, "train", inputs, run.train, lambda: _train(config, run), config.training)
 
