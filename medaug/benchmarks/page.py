@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from medaug.benchmarks.answer import Drawing, answer_of, curves, differences, headline_of, patients_text, size_bars
-from medaug.benchmarks.results import BenchmarkResults, CellFile, block_folders, cell_files, read_results
+from medaug.benchmarks.plan import Block, blocks_of
+from medaug.benchmarks.results import BenchmarkResults, CellFile, cell_files, read_results
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.experiment.failures import WORST, Failure, failures_path, read_failures
@@ -35,9 +36,10 @@ def page(config: PipelineConfig, run: RunDir) -> Path:
         RunError: if there are no results yet.
     """
     results = read_results(run)
-    cells, group = cell_files(run, results), results.headline(config.evaluation.synthetic_ratio)
+    blocks = [block for block in blocks_of(config, run) if block.run.split.exists()]
+    cells, group = cell_files(blocks, results), results.headline(config.evaluation.synthetic_ratio)
     answer, made = answer_of(results, group), read_json(run.environment)
-    looked_at = part_cases({block.name: block.run for block in block_folders(run)})
+    looked_at = part_cases({block.name: block.run for block in blocks})
     notes = []
     if len(results.gan_arms) > 1:
         notes.append(
@@ -72,9 +74,9 @@ def page(config: PipelineConfig, run: RunDir) -> Path:
             *(_failures(results, group, answer[0].comparison.arm, cells) if answer else []),
             *look_section(looked_at, f"Of every block's own translator: {SYNTHETIC_TEXT}"),
             _cells(results, cells),
-            _time(run, cells),
+            _time(blocks, cells),
         ],
-        warnings=[*training_warnings(run), *notes],
+        warnings=[*training_warnings(config, run), *notes],
         commands=[
             command_text(made["command"]),
             "medaug report <this folder>",
@@ -84,9 +86,9 @@ def page(config: PipelineConfig, run: RunDir) -> Path:
     return render(page_without_paths(contents, config, run), run.report)
 
 
-def training_warnings(run: RunDir) -> list[str]:
+def training_warnings(config: PipelineConfig, run: RunDir) -> list[str]:
     """The warnings of every block's translator, in front the block's name."""
-    return [f"{block.name}: {note}" for block in block_folders(run) for note in warnings_in(block.run.train)]
+    return [f"{block.name}: {note}" for block in blocks_of(config, run) for note in warnings_in(block.run.train)]
 
 
 def _drawn(heading: str, drawings: list[Drawing]) -> list[Section]:
@@ -165,13 +167,14 @@ def _cells(results: BenchmarkResults, cells: Sequence[CellFile]) -> Section:
         scores = [score for by_metric in cell.scores.values() if (score := by_metric[main]) is not None]
         mean = float(np.mean(scores)) if scores else float("nan")
         seconds = float("nan") if cell.seconds is None else round(cell.seconds)
+        of_fold = MISSING if fold is None else f"fold-{fold}"
         ratio, count = MISSING if cell.ratio is None else f"{cell.ratio:g}", str(len(cell.scores))
-        rows.append([cell.arm, str(labelled), fold or MISSING, str(cell.seed), ratio, count, mean, seconds])
+        rows.append([cell.arm, str(labelled), of_fold, str(cell.seed), ratio, count, mean, seconds])
     columns = ["Arm", "Labelled", "Fold", "Seed", "Synthetic", "Patients", f"Mean {results.main.title}", "Seconds"]
     return Section("Cells", "A cell is one trained network.", [Table("", columns, rows)])
 
 
-def _time(run: RunDir, cells: Sequence[CellFile]) -> Section:
+def _time(blocks: Sequence[Block], cells: Sequence[CellFile]) -> Section:
     by_arm: dict[str, list[float]] = {}
     for _, _, _, cell in cells:
         if cell.seconds is not None:
@@ -182,7 +185,7 @@ def _time(run: RunDir, cells: Sequence[CellFile]) -> Section:
     ]
     before: list[list[str | float]] = [
         [block.name, stage, round(seconds)]
-        for block in block_folders(run)
+        for block in blocks
         for stage, seconds in seconds_by_stage(block.run).items()
     ]
     tables = [

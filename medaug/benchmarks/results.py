@@ -7,13 +7,13 @@ synthetic samples have the same cells in every ratio. Folds are pooled: every pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from medaug.benchmarks.plan import Job, blocks_of, jobs_of, ratios_of
+from medaug.benchmarks.plan import Block, Job, blocks_of, jobs_of, ratios_of
 from medaug.config import PipelineConfig
 from medaug.data.atomic import csv_text, read_csv, read_json, write_json, write_text
 from medaug.errors import RunError
@@ -119,25 +119,12 @@ class BenchmarkResults:
         return "\n".join([*parts, str(self.report)])
 
 
-class BlockFolder(NamedTuple):
-    """A run folder of a benchmark as it lies there; `labelled` is a number or "all", `fold` may be ""."""
-
-    run: RunDir
-    labelled: str
-    fold: str
-
-    @property
-    def name(self) -> str:
-        folder = self.run.root
-        return f"{folder.parent.name}/{folder.name}" if self.fold else folder.name
-
-
 class CellFile(NamedTuple):
-    """A trained cell that the results are of."""
+    """A trained cell that the results are of; `labelled` is the number of patients, also where that is "all"."""
 
     path: Path
     labelled: int
-    fold: str
+    fold: int | None
     cell: Cell
 
 
@@ -173,25 +160,17 @@ def read_results(run: RunDir) -> BenchmarkResults:
     return BenchmarkResults(groups, run.report, read_csv(table))
 
 
-def cell_files(run: RunDir, results: BenchmarkResults) -> list[CellFile]:
+def cell_files(blocks: Sequence[Block], results: BenchmarkResults) -> list[CellFile]:
     """The cells that the results are of, in the order of the settings; others lie there from earlier settings."""
     wanted = {(group.labelled, arm, seed) for group in results.groups for arm in group.arms for seed in group.seeds}
     found = []
-    for block in block_folders(run):
-        labelled = results.labelled[-1] if block.labelled == "all" else int(block.labelled)
+    for block in blocks:
+        labelled = results.labelled[-1] if block.labelled == "all" else block.labelled
         for path in sorted((block.run.evaluation / "cells").glob("[!.]*.json")):
             cell = read_cell(path)
             if (labelled, cell.arm, cell.seed) in wanted and cell.ratio in (None, *results.ratios):
                 found.append(CellFile(path, labelled, block.fold, cell))
     return found
-
-
-def block_folders(run: RunDir) -> Iterator[BlockFolder]:
-    """Every block: a run folder with a translator of its own."""
-    for parent in sorted(run.root.glob("labelled-*"), key=lambda path: (len(path.name), path.name)):
-        folds = sorted(parent.glob("fold-*"))
-        for folder in folds or [parent]:
-            yield BlockFolder(RunDir(folder), parent.name.removeprefix("labelled-"), folder.name if folds else "")
 
 
 def lacking_of(group: Summary) -> list[str]:

@@ -77,7 +77,9 @@ def run_benchmark(config: PipelineConfig, out: Path, *, jobs: int = 1, executor:
             f"{root.root}: {len(failed)} job(s) failed, the others are done: {listed}. Mend that, and run the same "
             "command again: only what is missing is done."
         )
-    for warning in training_warnings(root) if jobs > 1 or executor else []:  # which went to the logs of the processes
+    for warning in (
+        training_warnings(config, root) if jobs > 1 or executor else []
+    ):  # which went to the logs of the processes
         say(f"warning: {warning}")
     page(config, root)
     return root

@@ -6,8 +6,10 @@ from html import unescape
 import pytest
 from typer.testing import CliRunner
 
+from medaug.benchmarks.plan import blocks_of
 from medaug.benchmarks.results import cell_files, read_results
 from medaug.cli import app
+from medaug.config.files import load_config
 from medaug.data.atomic import read_json
 from medaug.experiment.failures import failures_path, read_failures
 from medaug.runs.folder import RunDir
@@ -53,7 +55,7 @@ def test_its_page_has_the_answer_the_curve_and_the_worst_patients(benchmarked):
 
 def test_every_cell_keeps_its_worst_patients(benchmarked):
     results = read_results(benchmarked)
-    cells = cell_files(benchmarked, results)
+    cells = cell_files(blocks_of(load_config(benchmarked.config, []), benchmarked), results)
     assert len(cells) == 8 and {cell.labelled for cell in cells} == {2, 4}
     for cell in cells:
         worst = read_failures(failures_path(cell.path))
