@@ -118,20 +118,16 @@ def open_run(root: Path, config: PipelineConfig, command: list[str] | None = Non
     except OSError as error:
         raise write_error(root, error) from None
     write_text(run.config, dump_config(config))
-    write_json(run.environment, environment(command))
-    return run
-
-
-def environment(command: list[str] | None) -> dict[str, object]:
-    """What a run was made with: versions, machine kind, command."""
     packages = ("torch", "monai", "numpy", "scipy", "scikit-learn", "lightning-fabric", "nibabel")
-    return {
+    made_with = {
         "medaug": medaug.__version__,
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "packages": {name: metadata.version(name) for name in packages},
         "command": command or [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
+    write_json(run.environment, made_with)
+    return run
 
 
 def _config_of(run: RunDir) -> PipelineConfig:

@@ -29,8 +29,6 @@ from medaug.training.processes import is_helper
 
 logger = logging.getLogger(__name__)
 
-HELD_APART = ("train", "validation", "test")
-"""Parts of a split that may share nothing."""
 NAMED = 5
 """Pairs of patients that a message names at most."""
 
@@ -43,7 +41,7 @@ def refuse_copies(entries: Sequence[PreparedCase], split: Split) -> None:
     Raises:
         LeakageError: naming the patients and files.
     """
-    part_of = {patient: part for part in HELD_APART for patient in getattr(split, part)}
+    part_of = {patient: part for part in ("train", "validation", "test") for patient in getattr(split, part)}
     across: dict[tuple[str, str], str] = {}
     within: dict[tuple[str, str], str] = {}
     for numbers in holders_of(entry.fingerprints for entry in entries):

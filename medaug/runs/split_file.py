@@ -106,9 +106,9 @@ def _parts(settings: SplitConfig, content: Any) -> dict[str, list[str]]:
             f"split.fold, split.folds: found {settings.fold}, {settings.folds}; {settings.file} has one split. Leave "
             "them out, or give a file with folds, as nnU-Net's splits_final.json."
         )
-    empty: dict[str, list[str]] = {"validation": [], "unused": []}
     keys = sorted(content) if isinstance(content, dict) else []
-    lists = empty | {key: content[key] for key in keys if key != "hash"}
+    lists: dict[str, list[str]] = {"validation": [], "unused": []}
+    lists |= {key: content[key] for key in keys if key != "hash"}
     if lists.keys() != set(PARTS):
         raise _wrong(settings.file, f"the keys {_listed(keys) or 'of no object'}", LOOKS)
     if wrong := [part for part, names in lists.items() if not _is_names(names)]:
