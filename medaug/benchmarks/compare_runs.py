@@ -18,10 +18,11 @@ from medaug.evaluation.statistics import Comparison, compare, holm, lacking
 from medaug.experiment.records import Summary
 from medaug.report.terminal import Table, table_text
 from medaug.report.verdicts import interval_text
-from medaug.runs.finished import Finished, finished_run
+from medaug.runs.finished import finished_run
 
 WIDTH = 160
 NOT_OF_AN_ARM = {"name", "evaluation.arms"}
+"""Settings that change no arm: which others there are."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ class _Run:
         """The scores of an arm by patient and seed."""
         path = self.files.tables.get(f"scores-{test}.csv" if test else "scores.csv")
         if path is None:
-            found, expected = f"no scores of the test set {test}", "the test sets of the first run"
-            raise DataError.about(self.name, found, expected, "Compare runs of the same pipeline.")
+            found, remedy = f"no scores of the test set {test}", "Compare runs of the same pipeline."
+            raise DataError.about(self.name, found, "the test sets of the first run", remedy)
         rows = [row for row in read_csv(path) if row["arm"] == arm]
         if blank := [row for row in rows if not row.get(metric)]:
             raise DataError.about(
@@ -100,15 +101,6 @@ class _Run:
                 "A metric over all patients together cannot be compared patient by patient.",
             )
         return {(row["patient"], row["seed"]): float(row[metric]) for row in rows}
-
-    def changed(self, first: Finished) -> list[str]:
-        """The settings that differ from the first run's; which other arms there are changes none."""
-        old, new = first.settings, self.files.settings
-        return [
-            f"{key}: {old.get(key)} → {new.get(key)}"
-            for key in sorted(old.keys() | new.keys())
-            if old.get(key) != new.get(key) and key not in NOT_OF_AN_ARM
-        ]
 
 
 def compared_runs(folders: Sequence[Path], arms: Sequence[str] = ()) -> RunComparison:
@@ -136,7 +128,11 @@ def compared_runs(folders: Sequence[Path], arms: Sequence[str] = ()) -> RunCompa
         raise DataError(f"found no arm that all runs have ({of_all}); expected {', '.join(arms) or 'one'} in each.")
     corrected = holm([difference.comparison for difference in found])
     differences = [replace(d, comparison=comparison) for d, comparison in zip(found, corrected, strict=True)]
-    settings = {run.name: run.changed(reference.files) for run in others}
+    settings, old = {}, reference.files.settings
+    for run in others:
+        new = run.files.settings
+        keys = sorted((old.keys() | new.keys()) - NOT_OF_AN_ARM)
+        settings[run.name] = [f"{k}: {old.get(k)} → {new.get(k)}" for k in keys if old.get(k) != new.get(k)]
     return RunComparison(reference.name, reference.first.metrics[corrected[0].metric].title, settings, differences)
 
 
