@@ -1,27 +1,41 @@
-"""Anomaly scores of slices by patient: what a slice is scored by, and how well that tells tumors from healthy tissue.
+"""What scores a scan by how far it is from healthy, and how well that tells slices with a tumor from others.
 
-AUC of tumor against tumor-free slices, beside what plain brightness reaches; the intervals resample patients.
+Weights decide: removal by a translator, or latent search by a GAN from noise. AUC of tumor against tumor-free slices,
+beside what plain brightness reaches; the intervals resample patients.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from torch import Tensor
 
-from medaug.audits.measures.anomaly import Scorer, level_scores, smoothed_inside
-from medaug.audits.scorers import AnomalyMethod
+from medaug.audits.measures.anomaly import (
+    CropScorer,
+    RemovalScorer,
+    Scorer,
+    largest_tile_mm,
+    level_scores,
+    smoothed_inside,
+)
+from medaug.audits.pictures import short_name
 from medaug.config import AnomalyConfig
-from medaug.data.atomic import atomic_path, csv_text, write_json, write_text
+from medaug.data.atomic import atomic_path, csv_text, read_json, write_json, write_text
 from medaug.data.prepared import ORGAN_PIXELS_LEAST, View, ViewArrays
 from medaug.evaluation.intervals import Interval
 from medaug.evaluation.metrics import Scored, auc_interval, pseudo_values, within_patient
 from medaug.evaluation.statistics import Comparison, compare, lacking
 from medaug.figures.distributions import roc_and_histogram
 from medaug.figures.pictures import Picture, picture_grid
+from medaug.models.noise.dcgan import DCGAN
+from medaug.models.noise.latent import latent_residual
+from medaug.models.noise.weights import load_gan
+from medaug.models.weights import WeightsFacts, load_weights
 from medaug.runs.folder import RunDir
-from medaug.volumes import widest_slice
+from medaug.volumes import Domain, widest_slice
 
 Rows = list[dict[str, Any]]
 """A row a slice: its view and level, whether it shows a tumor, and its scores."""
@@ -34,7 +48,48 @@ SCORES = {
 """What a slice is scored by: the first is the method, the others need no network."""
 BRIGHTEST = 99.0
 PICTURED_PATIENTS = 4
-NAME_LENGTH = 14
+TILE_OF_CROP = 0.5
+"""Diameter of the tile that a latent search's score counts for, relative to the largest that fits the crop."""
+
+
+class AnomalyMethod(NamedTuple):
+    """A scorer and what it was made of; `method` starts a sentence."""
+
+    scorer: Scorer
+    method: str
+    domain: Domain
+    facts: WeightsFacts
+
+    @property
+    def tile_mm(self) -> float:
+        return self.scorer.tiling.tile_mm
+
+    @property
+    def spatial_dims(self) -> int:
+        return len(self.scorer.tiling.crop_size)
+
+
+def anomaly_method(weights: Path, settings: AnomalyConfig) -> AnomalyMethod:
+    """The scorer that these weights make.
+
+    Raises:
+        WeightsError: if they cannot be used, or translate between two kinds of image.
+        ConfigError: if the tile does not fit their crop.
+    """
+    facts = weights / "model.json"
+    if not facts.is_file() or read_json(facts).get("method") != DCGAN.name:
+        loaded = load_weights(weights)
+        scorer = RemovalScorer(loaded, **settings.model_dump(exclude={"percentile", "search_steps"}))
+        return AnomalyMethod(scorer, "Removal", loaded.translator.domain_a, loaded.facts)
+    noise = load_gan(weights)
+    gan, spacing_mm = noise.gan, noise.spacing_mm
+
+    def residual(crops: Tensor) -> Any:
+        return latent_residual(gan, crops, steps=settings.search_steps, seed=settings.seed)
+
+    tile_mm = settings.tile_mm or TILE_OF_CROP * largest_tile_mm(gan.size, spacing_mm)
+    search = CropScorer(residual, gan.size, spacing_mm, tile_mm)
+    return AnomalyMethod(search, "Latent search", gan.domain, noise.facts)
 
 
 def scored_slices(view: View, arrays: ViewArrays, scorer: Scorer, settings: AnomalyConfig) -> Rows:
@@ -71,19 +126,11 @@ def write_results(run: RunDir, by_patient: dict[str, Rows], judge: AnomalyMethod
         for name in SCORES
     }
     rng = np.random.RandomState
-    values = {name: pseudo_values(list(patients.values()))[:, None] for name, patients in scored.items()}
+    anomaly, *rivals = (pseudo_values(list(patients.values()))[:, None] for patients in scored.values())
+    named = zip(rivals, list(SCORES.values())[1:], strict=True)
     comparisons = [
-        compare(
-            values["anomaly"],
-            values[name],
-            metric="auc",
-            higher_is_better=True,
-            rng=rng(0),
-            arm=judge.method,
-            reference=SCORES[name],
-        )
-        for name in SCORES
-        if name != "anomaly"
+        compare(anomaly, x, metric="auc", higher_is_better=True, rng=rng(0), arm=judge.method, reference=title)
+        for x, title in named
     ]
     truth = [row["tumor"] for rows in by_patient.values() for row in rows]
     aucs = {name: auc_interval(scored[name], rng(0)) for name in SCORES}
@@ -109,7 +156,12 @@ def write_results(run: RunDir, by_patient: dict[str, Rows], judge: AnomalyMethod
     with atomic_path(run.anomaly / "roc.png") as temporary:
         pooled = {SCORES[n]: np.concatenate([s.scores for s in scored[n].values()]) for n in SCORES}
         temporary.write_bytes(roc_and_histogram(pooled, np.array(truth)))
-    write_text(run.anomaly / "scores.csv", _csv(by_patient))
+    table = [
+        [patient, row["view"], row["level"], int(row["tumor"]), *(row[name] for name in SCORES)]
+        for patient, rows in by_patient.items()
+        for row in rows
+    ]
+    write_text(run.anomaly / "scores.csv", csv_text(["patient", "view", "level", "tumor", *SCORES], table))
     write_json(run.anomaly / "summary.json", summary)
 
 
@@ -117,8 +169,9 @@ def _sentence(
     method: str, aucs: dict[str, Interval], differences: list[Comparison], truth: list[bool], patients: int
 ) -> str:
     """The result beside the best of what needs no network."""
-    rival = max(differences, key=lambda c: aucs[_key(c.reference)].mean)
-    a, b, d = aucs["anomaly"], aucs[_key(rival.reference)], rival.difference
+    titled = {SCORES[name]: interval for name, interval in aucs.items()}
+    rival = max(differences, key=lambda c: titled[c.reference].mean)
+    a, b, d = aucs["anomaly"], titled[rival.reference], rival.difference
     return (
         f"{method} tells slices with a tumor from tumor-free ones with an AUC of {a.mean:.2f} (95 % interval "
         f"{a.low:.2f} to {a.high:.2f}; {patients} held-out patients, {sum(truth)} slices with and "
@@ -126,10 +179,6 @@ def _sentence(
         f"({b.low:.2f} to {b.high:.2f}); the difference is {d.mean:+.2f} ({d.low:+.2f} to {d.high:+.2f}). "
         f"{' '.join(lacking(rival.n_patients, rival.n_seeds))}"
     )
-
-
-def _key(title: str) -> str:
-    return next(name for name, words in SCORES.items() if words == title)
 
 
 def anomaly_pictures(views: dict[str, list[View]], by_patient: dict[str, Rows], run: RunDir, scorer: Scorer) -> bytes:
@@ -150,26 +199,11 @@ def anomaly_pictures(views: dict[str, list[View]], by_patient: dict[str, Rows], 
             part = (..., level) if arrays.label.ndim == 3 else ...
             healthy = None if found.healthy is None else found.healthy[part]
             rows.append((arrays.image[0][part], healthy, found.residual[part], arrays.label[part]))
-            shown = patient if len(patient) <= NAME_LENGTH else f"…{patient[1 - NAME_LENGTH :]}"
-            titles.append(f"{shown} {'tumor' if rows[-1][3].any() else 'tumor-free'}")
-    highest = max(float(row[2].max()) for row in rows) or 1.0
-    grid = [
-        [
-            Picture(image, -1, 1, contour=label),
-            None if healthy is None else Picture(healthy, -1, 1),
-            None if healthy is None else Picture(image - healthy, diverging=True),
-            Picture(residual, 0, highest),
-        ]
-        for image, healthy, residual, label in rows
-    ]
+            titles.append(f"{short_name(patient)} {'tumor' if rows[-1][3].any() else 'tumor-free'}")
+    highest, grid = max(float(row[2].max()) for row in rows) or 1.0, []
+    for image, healthy, residual, label in rows:
+        filled = None if healthy is None else Picture(healthy, -1, 1)
+        change = None if healthy is None else Picture(image - healthy, diverging=True)
+        grid.append([Picture(image, -1, 1, contour=label), filled, change, Picture(residual, 0, highest)])
     columns = ["scan (tumor outlined)", "pseudo-healthy", "scan − pseudo-healthy", "anomaly map"]
     return picture_grid(grid, column_titles=columns, row_titles=titles, tile=150)
-
-
-def _csv(by_patient: dict[str, Rows]) -> str:
-    rows = [
-        [patient, r["view"], r["level"], int(r["tumor"]), *(r[n] for n in SCORES)]
-        for patient, members in by_patient.items()
-        for r in members
-    ]
-    return csv_text(["patient", "view", "level", "tumor", *SCORES], rows)

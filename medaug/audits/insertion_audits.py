@@ -14,9 +14,10 @@ import numpy as np
 from medaug.audits import pictures
 from medaug.audits.findings import Answer
 from medaug.audits.insertions import InsertionRun
-from medaug.audits.measures import borders, edits, lost_and_gained, probe, sets
+from medaug.audits.measures import edits, lost_and_gained, probe, sets
 from medaug.audits.measures.lesions import LesionSet, standardised
 from medaug.audits.measures.memorisation import memorisation_audit
+from medaug.figures.charts import learning_curves
 from medaug.figures.distributions import Crop, crop_grid, histograms, scatter
 
 PLACES, SEEDS = 8, 4
@@ -53,7 +54,7 @@ def null_shortcut(run: InsertionRun) -> Answer:
         return probe.NULL_SHORTCUT.skipped(reason), None
     nulls, size = run.null_insertions, run.crop_size
     finding = probe.null_shortcut(nulls, size, run.limits("null_shortcut"), seed=run.seed)
-    return finding, pictures.nulls(nulls, size)
+    return finding, pictures.nulls(nulls, edits.strengths_of(nulls), size)
 
 
 def shortcut(run: InsertionRun) -> Answer:
@@ -77,19 +78,24 @@ def steganography(run: InsertionRun) -> Answer:
 
 
 def seams(run: InsertionRun) -> Answer:
-    finding = borders.seams(run.real_lesions, run.insertions, run.limits("seams"), seed=run.seed)
-    return finding, pictures.profiles(finding)
+    finding = edits.seams(run.real_lesions, run.insertions, run.limits("seams"), seed=run.seed)
+    if finding.verdict == "skipped":
+        return finding, None
+    places = [k + 0.5 for k in finding.details["voxels_from_edge"]]
+    curves = {f"{kind} lesions": (places, finding.details[kind]) for kind in ("real", "inserted")}
+    title, xlabel, ylabel = "Steps around the mask's edge", "voxels outside the mask's edge", "mean step (window units)"
+    return finding, learning_curves(curves, title=title, xlabel=xlabel, smooth=1, ylabel=ylabel)
 
 
 def checkerboard(run: InsertionRun) -> Answer:
     """Crops around lesions; those without any contrast have no spectrum."""
     size, made, crops = run.crop_size, [], []
     for i, real in zip(run.insertions, run.real_lesions, strict=True):
-        crop = borders.Spectral(i.patient, i.crop(size)[0], i.crop_before(size), real.crop(size)[0])
-        if crop.usable:
+        crop = edits.Spectral(i.patient, i.crop(size)[0], i.crop_before(size), real.crop(size)[0])
+        if all(np.ptp(image) > 0 for image in crop[1:]):
             made.append(i)
             crops.append(crop)
-    finding = borders.checkerboard(crops, run.weights.translator.stride, run.limits("checkerboard"), seed=run.seed)
+    finding = edits.checkerboard(crops, run.weights.translator.stride, run.limits("checkerboard"), seed=run.seed)
     return finding, pictures.edited(made, np.array(finding.details.get("fake", [])), size=size)
 
 

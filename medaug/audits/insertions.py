@@ -15,13 +15,12 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from medaug.audits.audited import AuditedRun
-from medaug.audits.measures.cases import Insertion, LesionView
-from medaug.audits.measures.lesions import LesionSet, lesion_statistics
-from medaug.audits.measures.lost_and_gained import Segmented
-from medaug.audits.measures.probe import MIN_PATIENTS, lesion_probe
+from medaug.audits.findings import AuditedRun, in_turn
+from medaug.audits.measures.features import feature_table
+from medaug.audits.measures.lesions import Insertion, LesionSet, LesionView, lesion_statistics
+from medaug.audits.measures.lost_and_gained import Segmented, frozen_segmenter
+from medaug.audits.measures.probe import MIN_PATIENTS, probe_auc
 from medaug.audits.measures.seams import ZConsistency, z_consistency, z_ratio
-from medaug.audits.segmenter import frozen_segmenter
 from medaug.data.prepared import Prepared, View
 from medaug.evaluation.predictions import predict
 from medaug.evaluation.samples import ViewFolder
@@ -75,12 +74,21 @@ class InsertionRun(AuditedRun):
     @cached_property
     def null_insertions(self) -> list[Insertion]:
         """The generator passed over the same places with nothing inserted."""
-        null = RandInsertTumor(self.weights, prob=1.0, null=True, tumor_labels=1)
-        return [self._passed_over(made, null) for made in self.insertions]
+        null, found = RandInsertTumor(self.weights, prob=1.0, null=True, tumor_labels=1), []
+        for made in self.insertions:
+            view = self.views[made.name]
+            scan = view.tensor(self.run.prepared)
+            null.set_random_state(seed=made.seed)
+            edited, _ = null(scan, made.label[None].astype(np.float32), made.organ[None], window=view.window)
+            image, changed = _seen(view, edited), edited.numpy()[0] != scan.numpy()[0]
+            found.append(replace(made, image=image, changed=changed, reference_patient=None))
+        return found
 
     @cached_property
     def learnt(self) -> LesionSet:
-        return LesionSet.of_prior(self.prior)
+        references = self.prior.references
+        images, masks = (np.stack([getattr(r, part) for r in references]) for part in ("image", "mask"))
+        return LesionSet(images, masks, np.array([r.patient for r in references]), (None,) * len(references))
 
     @cached_property
     def real(self) -> LesionSet:
@@ -141,8 +149,9 @@ class InsertionRun(AuditedRun):
         if patients < MIN_PATIENTS:
             figures["note"] = f"{patients} held-out patients with a measurable tumor; the probe needs {MIN_PATIENTS}"
         else:
-            probe = lesion_probe(self.real_lesions, self.insertions, self.crop_size, seed=self.seed)
-            figures["probe"] = asdict(probe)
+            own, made = (feature_table([i.crop(self.crop_size) for i in lesions]) for lesions in kinds.values())
+            names = [lesion.patient for lesion in self.real_lesions]
+            figures["probe"] = asdict(probe_auc(own, names, made, names, seed=self.seed))
         if (continuity := self.z_consistency()) is not None:
             figures["z_consistency"] = asdict(continuity)
         return figures
@@ -200,45 +209,30 @@ class InsertionRun(AuditedRun):
         edited, marked = insert(scan, label[None].astype(np.float32), organ[None], window=view.window)
         if not insert.lesions:
             return None
-        after = edited.numpy()[0]
         made = Insertion(
             name=view.name,
             patient=view.patient,
-            image=view.window.normalize(after).astype(np.float32),
+            image=_seen(view, edited),
             mask=(np.asarray(marked)[0] > 0) & ~label,
             organ=organ,
             spacing_mm=spacing_mm,
             before=image,
             label=label,
-            changed=after != scan.numpy()[0],
+            changed=edited.numpy()[0] != scan.numpy()[0],
             reference_patient=insert.lesions[0]["patient"],
             seed=seed,
         )
         return LesionView(view.name, view.patient, image, truth, organ, spacing_mm), made
 
-    def _passed_over(self, made: Insertion, null: RandInsertTumor) -> Insertion:
-        """The place of an insertion through the generator, with nothing inserted."""
-        view = self.views[made.name]
-        scan = view.tensor(self.run.prepared)
-        null.set_random_state(seed=made.seed)
-        edited, _ = null(scan, made.label[None].astype(np.float32), made.organ[None], window=view.window)
-        after = edited.numpy()[0]
-        image = view.window.normalize(after).astype(np.float32)
-        return replace(made, image=image, changed=after != scan.numpy()[0], reference_patient=None)
-
     def _chosen(self, patients: Collection[str]) -> list[View]:
         """Views with a tumor, patient by patient in turn so that none dominates, as many as are asked for and fit."""
         views = [view for view in self._views(patients) if view.tumor_voxels]
         rng = np.random.RandomState(self.seed)
-        by_patient: dict[str, list[int]] = {}
-        for number, view in enumerate(views):
-            by_patient.setdefault(view.patient, []).append(number)
-        queues = [list(rng.permutation(numbers)) for numbers in by_patient.values()]
-        order: list[int] = []
-        while queues:
-            order += [int(queue.pop()) for queue in queues]
-            queues = [queue for queue in queues if queue]
-        chosen = [views[number] for number in order[: self.config.audit.lesions]]
+        by_patient: dict[str, list[View]] = {}
+        for view in views:
+            by_patient.setdefault(view.patient, []).append(view)
+        shuffled = [[of[k] for k in rng.permutation(len(of))[::-1]] for of in by_patient.values()]
+        chosen = in_turn(shuffled)[: self.config.audit.lesions]
         held = np.cumsum([np.prod(view.shape) for view in chosen]) <= MOST_VOXELS
         if not all(held):
             logger.warning("audit: %d of %d views, more do not fit into memory", sum(held), len(chosen))
@@ -246,6 +240,11 @@ class InsertionRun(AuditedRun):
 
     def _views(self, patients: Collection[str]) -> list[View]:
         return Prepared(self.run.datalist).views(patients, self.config.data.spatial_dims)
+
+
+def _seen(view: View, edited: MetaTensor) -> np.ndarray:
+    """An edited scan (1, *S) as the view is seen, (*S) in [-1, 1]."""
+    return view.window.normalize(edited.numpy()[0]).astype(np.float32)
 
 
 def _on_grid(image: np.ndarray, spacing_mm: tuple[float, ...]) -> MetaTensor:

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medaug.audits.measures.cases import Insertion, LesionView
 from medaug.audits.measures.edits import Cycle, Reconstruction
-from medaug.audits.measures.finding import Finding
+from medaug.audits.measures.lesions import Insertion, LesionView
 from medaug.audits.measures.lost_and_gained import Segmented
 from medaug.audits.scans import ScanArrays
-from medaug.figures.charts import learning_curves
 from medaug.figures.pictures import Picture, picture_grid
 from medaug.volumes import widest_slice
 
@@ -42,13 +40,12 @@ def segmented(made: Sequence[Insertion], found: Sequence[Segmented], worth: np.n
     return _grid(rows, ["before, real tumor", "before, found", "after, inserted", "after, found"])
 
 
-def nulls(made: Sequence[Insertion], size: Sequence[int]) -> bytes | None:
+def nulls(made: Sequence[Insertion], worth: np.ndarray, size: Sequence[int]) -> bytes | None:
     """Crops untouched and passed over."""
     rows = []
-    for k in _highest(np.array([np.abs(i.image - i.before)[i.mask].mean() for i in made])):
-        crop, mask = made[k].crop(size)
-        before, after, mask = _flat(mask, made[k].crop_before(size), crop, mask)
-        rows.append((made[k].name, [_grey(before), _grey(after), _change(after - before, mask)]))
+    for i in (made[k] for k in _highest(worth)):
+        before, after, mask = _flat(i.crop(size)[1], i.crop_before(size), *i.crop(size))
+        rows.append((i.name, [_grey(before), _grey(after), _change(after - before, mask)]))
     return _grid(rows, ["untouched", "through the generator, nothing inserted", "difference"])
 
 
@@ -81,21 +78,6 @@ def translated(pairs: Sequence[tuple[str, ScanArrays, ScanArrays]]) -> bytes | N
     return _grid(rows, ["source", "translated", "translated − source (each in its window)"])
 
 
-def profiles(finding: Finding) -> bytes | None:
-    """Mean steps from voxel to voxel by distance from the mask's edge, of real and inserted lesions."""
-    if finding.verdict == "skipped":
-        return None
-    places = [k + 0.5 for k in finding.details["voxels_from_edge"]]
-    curves = {f"{kind} lesions": (places, finding.details[kind]) for kind in ("real", "inserted")}
-    return learning_curves(
-        curves,
-        title="Steps around the mask's edge",
-        xlabel="voxels outside the mask's edge",
-        smooth=1,
-        ylabel="mean step (window units)",
-    )
-
-
 def _highest(worth: np.ndarray) -> list[int]:
     """Numbers of the rows to show, the highest first; equal ones as they come."""
     return np.argsort(-np.asarray(worth, dtype=float), kind="stable")[:ROWS].tolist()
@@ -116,6 +98,10 @@ def _change(image: np.ndarray, contour: np.ndarray | None = None) -> Picture:
 
 
 def _grid(rows: Sequence[Row], columns: list[str]) -> bytes | None:
-    names = [name if len(name) <= NAME_LENGTH else f"…{name[1 - NAME_LENGTH :]}" for name, _ in rows]
-    pictures = [row for _, row in rows]
-    return picture_grid(pictures, column_titles=columns, row_titles=names, tile=TILE) if rows else None
+    names = [short_name(name) for name, _ in rows]
+    return picture_grid([row for _, row in rows], column_titles=columns, row_titles=names, tile=TILE) if rows else None
+
+
+def short_name(name: str) -> str:
+    """The end of a long name, as it fits beside a row."""
+    return name if len(name) <= NAME_LENGTH else f"…{name[1 - NAME_LENGTH :]}"

@@ -9,7 +9,7 @@ intensity alone. What a GAN adds is what it scores beyond the better of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,12 +80,6 @@ def translated_image(case: PreparedCase, folder: Path, translate: TranslateDomai
     label = view.classes(folder)[None] if translate.label_classes else None
     result = translate(view.tensor(folder), body, window=view.window, label=label)
     return np.asarray(result.as_tensor())[0], translate.window_of_result(view.window)
-
-
-def middle_cases(by_patient: dict[str, list[PreparedCase]], count: int) -> Iterator[PreparedCase]:
-    """The middle case of the first patients."""
-    for cases in list(by_patient.values())[:count]:
-        yield cases[len(cases) // 2]
 
 
 Figures = Mapping[str, "float | Figures"]

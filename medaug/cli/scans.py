@@ -230,7 +230,7 @@ def anomaly(
         raise ConfigError(f"{source}: a single scan (or no folder); expected --weights and --out with it.")
     else:
         _check_unwritten(path, out, overwrite, "anomaly", "healthy")
-        from medaug.audits.scorers import anomaly_method
+        from medaug.audits.anomaly_scores import anomaly_method
         from medaug.config.files import load_config
         from medaug.scans.opened import open_scan
         from medaug.scans.score import score_scan

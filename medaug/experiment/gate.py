@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medaug.audits.segmenter import frozen_segmenter
+from medaug.audits.measures.lost_and_gained import frozen_segmenter
 from medaug.config import PipelineConfig
 from medaug.data.prepared import View
 from medaug.data.synthetic import SyntheticCase

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from medaug.audits.anomaly_scores import AnomalyMethod
 from medaug.audits.measures.anomaly import Anomaly, level_scores
-from medaug.audits.scorers import AnomalyMethod
 from medaug.config import AnomalyConfig
 from medaug.data.atomic import atomic_path, write_json
 from medaug.errors import DataError

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medaug.audits.anomaly_scores import Rows, anomaly_pictures, scored_slices, write_results
-from medaug.audits.scorers import anomaly_method
+from medaug.audits.anomaly_scores import Rows, anomaly_method, anomaly_pictures, scored_slices, write_results
 from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json
 from medaug.data.cache import file_name

@@ -1,10 +1,8 @@
 """How far is a scan from its pseudo-healthy version? A map of anomaly, without knowing where a tumor might be.
 
 Scores by reconstruction as AnoGAN does (Schlegl 2017, arXiv 1703.05921), with removal in place of the latent search:
-the organ is covered by overlapping tiles of a lesion's size, each is filled from its surroundings alone, and the fills
-together are the pseudo-healthy image. The map is what the scan has over it, smoothed. Any other score of crops, a
-latent search say, plugs in as `CropScorer`.
-
+the organ is covered by overlapping tiles of a lesion's size, each is filled from its surroundings alone, and the map is
+what the scan has over the fills, smoothed. Any other score of crops, a latent search say, plugs in as `CropScorer`.
 Images are (X, Y[, Z]) in [-1, 1], organs bool of the same shape; 2-D weights score a volume slice by slice.
 """
 
@@ -14,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,14 +34,8 @@ MARGIN_VOXELS = 4
 AIR = -1.0
 
 
-@dataclass(frozen=True)
-class Anomaly:
-    """What a scorer finds in one image.
-
-    Attributes:
-        residual: (*S) float32 ≥ 0, zero outside the organ.
-        healthy: (*S) float32 in [-1, 1], the pseudo-healthy image; None for scorers that make none.
-    """
+class Anomaly(NamedTuple):
+    """What a scorer finds: a map (*S) ≥ 0, zero outside the organ, and the pseudo-healthy image if it makes one."""
 
     residual: np.ndarray
     healthy: np.ndarray | None = None
@@ -137,11 +130,11 @@ class Scorer(ABC):
 
     @abstractmethod
     def _found(self, image: np.ndarray, organ: np.ndarray) -> np.ndarray:
-        """What the tiles say of the image on their grid."""
+        """What the tiles say of an image on their grid."""
 
     @abstractmethod
     def _scored(self, image: np.ndarray, organ: np.ndarray, spacing_mm: Sequence[float], found: np.ndarray) -> Anomaly:
-        """The map of the image, from that on its own grid."""
+        """The map of an image, from what the tiles say on its own grid."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +142,6 @@ class RemovalScorer(Scorer):
     """The distance between an image and what removal makes of it.
 
     Attributes:
-        weights: of a translator that removes tumors.
         tile_mm: diameter of the tiles; None takes the upper quartile of the training lesions'.
         passes: how often; from the second on, tiles are filled from pseudo-healthy surroundings, in which a tumor
             larger than a tile has faded.
@@ -193,8 +185,7 @@ class RemovalScorer(Scorer):
 
     def _scored(self, image: np.ndarray, organ: np.ndarray, spacing_mm: Sequence[float], found: np.ndarray) -> Anomaly:
         healthy = image + found
-        difference = image - healthy
-        distance = np.maximum(difference, 0) if self.only_brighter else np.abs(difference)
+        distance = np.maximum(image - healthy, 0) if self.only_brighter else np.abs(image - healthy)
         return Anomaly(smoothed_inside(distance, organ, self.smoothing_mm, spacing_mm), healthy)
 
 
@@ -235,13 +226,8 @@ class CropScorer(Scorer):
 def level_scores(values: np.ndarray, organ: np.ndarray, percentile: float) -> np.ndarray:
     """One score a slice (Z,), or (1,) of a 2-D image: a percentile inside the organ; NaN where there is no organ."""
     planes = values[..., None] if values.ndim == 2 else values
-    inside = organ.reshape(planes.shape)
-    return np.array(
-        [
-            np.percentile(planes[..., z][inside[..., z]], percentile) if inside[..., z].any() else np.nan
-            for z in range(planes.shape[-1])
-        ]
-    )
+    levels = zip(np.moveaxis(planes, -1, 0), np.moveaxis(organ.reshape(planes.shape), -1, 0), strict=True)
+    return np.array([np.percentile(plane[inside], percentile) if inside.any() else np.nan for plane, inside in levels])
 
 
 def smoothed_inside(values: np.ndarray, organ: np.ndarray, sigma_mm: float, spacing_mm: Sequence[float]) -> np.ndarray:

@@ -1,23 +1,24 @@
-"""What an edit does: does it stay where it belongs, does it do anything at all, and does it hide what was there?
+"""What an edit does: does it stay where it belongs, do anything at all, hide what was there, show at its border?
 
-A label is right by construction only if nothing but the mask changes; a generator that changes nothing, or next to
-nothing, teaches a network that healthy tissue is tumor.
-
-*Hidden sources* (Chu, Zhmoginov and Sandler 2017, arXiv 1712.02950): a generator that is only asked for a way back can
-write what it removed into the fake as a weak pattern. The way back then works to the last detail and breaks down under
-noise too weak to see. The figure is the RMS error of the cycle with noise on the fake, over what it would be if the
-noise passed straight through: sqrt(error² + noise²). It is 1 or less where nothing is hidden.
+A generator that changes nothing, or next to nothing, teaches a network that healthy tissue is tumor. *Hidden sources*
+(Chu, Zhmoginov and Sandler 2017, arXiv 1712.02950): one that is only asked for a way back can write what it removed
+into the fake as a weak pattern; the way back then breaks down under noise too weak to see. The figure is the RMS error
+of the cycle with noise on the fake over sqrt(error² + noise²), what it would be if the noise passed straight through:
+1 or less where nothing is hidden. *Seams*: a step between voxels that is larger than those one voxel nearer to the
+mask's edge and farther; real lesions in the same views, which have an edge too, are the yardstick.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from scipy import ndimage
 
-from medaug.audits.measures.cases import Insertion
 from medaug.audits.measures.finding import Finding, Limits, Question, over_patients
+from medaug.audits.measures.lesions import Insertion, LesionView
+from medaug.audits.measures.seams import checkerboard_ratio, seam_ratio
 
 OUTSIDE = Question("outside", "Does anything change outside the mask?")
 UNCHANGED = Question("unchanged", "Does every insertion change the image where it says so?")
@@ -25,6 +26,12 @@ STEGANOGRAPHY = Question("steganography", "Does the fake hide its source?")
 LEAST_CHANGE = 0.01
 """Mean absolute change inside the mask, in window units [-1, 1], below which nothing was inserted."""
 NONE = "no tumor could be inserted into a held-out view"
+SEAMS = Question("seams", "Is there a step at the border of what was edited?")
+CHECKERBOARD = Question("checkerboard", "Does the generator leave a regular pattern?")
+SHELLS = np.arange(-2, 6)
+"""Between shells k and k + 1 of voxels around the mask's edge, which lies between 0 and 1."""
+MOST_STRIDE = 4
+"""Frequencies of larger strides are those of anatomy."""
 
 
 def outside(insertions: Sequence[Insertion], limits: Limits) -> Finding:
@@ -65,14 +72,8 @@ def _counted(insertions: Sequence[Insertion]) -> dict[str, int]:
     return {"insertions": len(insertions), "patients": len({i.patient for i in insertions})}
 
 
-@dataclass(frozen=True)
-class Cycle:
-    """One image and its fake, (*S) in [-1, 1].
-
-    Attributes:
-        back: the way back, fake → reconstruction.
-        region: bool (*S), where reconstruction and source are compared.
-    """
+class Cycle(NamedTuple):
+    """One image and its fake, (*S) in [-1, 1]; where the way back and the source are compared, and the way back."""
 
     patient: str
     source: np.ndarray
@@ -81,8 +82,7 @@ class Cycle:
     back: Callable[[np.ndarray], np.ndarray]
 
 
-@dataclass(frozen=True)
-class Reconstruction:
+class Reconstruction(NamedTuple):
     """What came back of one cycle with and without noise, and the mean squares of both errors and of the noise."""
 
     clean: np.ndarray
@@ -122,3 +122,109 @@ def steganography(
 def _ratio(squares: np.ndarray) -> float:
     clean, noisy, added = squares.mean(axis=0)
     return float(np.sqrt(noisy / max(clean + added, np.finfo(float).tiny)))
+
+
+class Spectral(NamedTuple):
+    """An image that a generator made, the same one before it, and a real one of the made one's kind, (*S) each."""
+
+    patient: str
+    fake: np.ndarray
+    before: np.ndarray
+    real: np.ndarray
+
+
+def seams(real: Sequence[LesionView], inserted: Sequence[Insertion], limits: Limits, *, seed: int) -> Finding:
+    """The largest one-voxel step around inserted masks, over that around real ones; 1 is like real lesions."""
+    if not inserted:
+        return SEAMS.skipped("there is no edited image to look at")
+    steps = np.array([[_steps(view) for view in kind] for kind in (real, inserted)]).swapaxes(0, 1)
+    patients = [i.patient for i in inserted]
+    excesses = _excesses(steps)
+    place = int(SHELLS[1:-1][excesses.argmax()])
+    where = (
+        f"{abs(place)} voxels {'outside' if place > 0 else 'inside'} the mask's edge" if place else "at the mask's edge"
+    )
+    sentence = f"The sharpest step stands out {excesses.max():.2f} times as much as around real lesions, {where}."
+    interval = over_patients(steps, patients, seed=seed, statistic=lambda rows: float(_excesses(rows).max()))
+    own, made = _profiles(steps).round(5).tolist()
+    n = {"lesions": len(inserted), "patients": len(set(patients))}
+    details = {"voxels_from_edge": SHELLS.tolist(), "real": own, "inserted": made}
+    return SEAMS.judged(sentence, float(excesses.max()), limits, interval, n=n, details=details)
+
+
+def window_seams(
+    changes: Sequence[np.ndarray],
+    patients: Sequence[str],
+    patch_size: Sequence[int],
+    overlap: float,
+    limits: Limits,
+    *,
+    seed: int,
+) -> Finding:
+    """The step of a change (*S) across the borders of windows, over that nearby; 1 without seams."""
+    if not changes:
+        return SEAMS.skipped("there is no edited image to look at")
+    ratios = np.array([seam_ratio(change, patch_size, overlap) for change in changes])
+    value = float(np.median(ratios))
+    sentence = f"Steps across the windows' borders are {value:.2f} times those nearby."
+    interval = over_patients(ratios, patients, seed=seed, statistic=np.median)
+    n, details = {"images": len(ratios), "patients": len(set(patients))}, {"by_image": ratios.round(4).tolist()}
+    return SEAMS.judged(sentence, value, limits, interval, n=n, details=details)
+
+
+def checkerboard(images: Sequence[Spectral], stride: int, limits: Limits, *, seed: int) -> Finding:
+    """Energy at the frequencies of the network's stride, median over images, over that of real images.
+
+    Both are relative to the image before the generator; real images are the yardstick.
+    """
+    if not images:
+        return CHECKERBOARD.skipped("there is no edited image to look at")
+    step = int(np.clip(stride, 2, MOST_STRIDE))
+    ratios = np.array([[checkerboard_ratio(image, i.before, step) for image in (i.fake, i.real)] for i in images])
+    patients = [i.patient for i in images]
+    fake, real = np.median(ratios, axis=0)
+    sentence = (
+        f"Energy at the frequencies of a stride of {step} is {fake:.2f} times that before the edit; in real images it "
+        f"is {real:.2f} times."
+    )
+    interval = over_patients(ratios, patients, seed=seed, statistic=_relative)
+    n = {"images": len(ratios), "patients": len(set(patients))}
+    details = {"fake": ratios[:, 0].round(3).tolist(), "real": ratios[:, 1].round(3).tolist(), "stride": step}
+    return CHECKERBOARD.judged(sentence, _relative(ratios), limits, interval, n=n, details=details)
+
+
+def _steps(view: LesionView) -> np.ndarray:
+    """(2, shells): sums of absolute steps between neighbouring shells around the mask, and how many there are.
+
+    Distances are those of a chessboard, in which soft masks grow (`insertion.compositing`).
+    """
+    mask = view.mask
+    inside, outside = (ndimage.distance_transform_cdt(part, "chessboard") for part in (mask, ~mask))
+    shell = np.where(mask, 1 - inside, outside)
+    found = np.zeros((2, len(SHELLS)))
+    for axis in range(mask.ndim):
+        near, far = (np.take(shell, range(s, mask.shape[axis] - 1 + s), axis=axis) for s in (0, 1))
+        step = np.abs(np.diff(view.image.astype(np.float64), axis=axis))
+        across = (np.abs(far - near) == 1) & np.isin(np.minimum(near, far), SHELLS)
+        place = np.minimum(near, far)[across] - SHELLS[0]
+        found[0] += np.bincount(place, step[across], len(SHELLS))
+        found[1] += np.bincount(place, minlength=len(SHELLS))
+    return found
+
+
+def _profiles(steps: np.ndarray) -> np.ndarray:
+    """(lesions, 2 kinds, 2, shells) → (2 kinds, shells), mean steps; a shell that no lesion has counts as flat."""
+    sums, counts = steps.sum(axis=0).swapaxes(0, 1)
+    return sums / np.maximum(counts, 1)
+
+
+def _excesses(steps: np.ndarray) -> np.ndarray:
+    """(shells - 2,) how much each step stands out of its neighbours, over the same of real lesions (at least 1)."""
+    real, inserted = (p[1:-1] / np.maximum((p[:-2] + p[2:]) / 2, 1e-6) for p in _profiles(steps))
+    return inserted / np.maximum(real, 1.0)
+
+
+def _relative(ratios: np.ndarray) -> float:
+    """The median of made images over that of real ones (at least 1); ratios are (images, 2)."""
+    fake, real = np.median(ratios, axis=0)
+    return float(fake / max(1.0, real))

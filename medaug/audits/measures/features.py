@@ -8,6 +8,8 @@ the *content* looks real. Crops are normalized to [-1, 1], (X, Y) or (X, Y, Z); 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from scipy.ndimage import binary_dilation, binary_erosion, laplace
 from skimage.feature import local_binary_pattern
@@ -35,6 +37,11 @@ FEATURE_NAMES: tuple[str, ...] = (
 )
 
 
+def feature_table(crops: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """(N, F): the `lesion_features` of N pairs of crop and mask."""
+    return np.array([lesion_features(*pair) for pair in crops])
+
+
 def lesion_features(crop: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The features of one lesion, in the order of `FEATURE_NAMES`.
 
@@ -46,23 +53,33 @@ def lesion_features(crop: np.ndarray, mask: np.ndarray) -> np.ndarray:
         (F,) float64, finite.
 
     Raises:
-        DataError: if shapes differ, the crop is not finite, the mask is empty, or it leaves no ring.
+        DataError: as `checked_lesion`, or if the mask leaves no ring.
     """
-    crop, mask = np.asarray(crop, dtype=np.float64), np.asarray(mask).astype(bool)
-    if crop.shape != mask.shape or crop.ndim not in (2, 3):
-        raise DataError(
-            f"crop: found shape {crop.shape} with a mask of {mask.shape}; expected (X, Y) or (X, Y, Z), both the same. "
-            "Drop the channel axis."
-        )
-    if not np.isfinite(crop).all():
-        raise DataError("crop: found NaN or infinite values; expected finite ones in [-1, 1]. Repair the image.")
-    if not mask.any():
-        raise DataError("mask: found no lesion voxel; expected at least one. Leave crops without a lesion out.")
+    crop, mask = checked_lesion(crop, mask)
     if crop.ndim == 2:
         return _slice_features(crop, mask)
     occupied = np.flatnonzero(mask.any(axis=(0, 1)))
     chosen = np.unique(np.quantile(occupied, np.linspace(0.25, 0.75, SLICES), method="nearest"))
     return np.mean([_slice_features(crop[..., z], mask[..., z]) for z in chosen], axis=0)
+
+
+def checked_lesion(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An image with a lesion as float64, and the lesion as bool.
+
+    Raises:
+        DataError: if shapes differ, the image is not finite, or the mask is empty.
+    """
+    image, mask = np.asarray(image, dtype=np.float64), np.asarray(mask).astype(bool)
+    if image.shape != mask.shape or image.ndim not in (2, 3):
+        raise DataError(
+            f"mask: found shape {mask.shape} for an image of {image.shape}; expected (X, Y) or (X, Y, Z), both the "
+            "same. Use one grid for both, and drop the channel axis."
+        )
+    if not np.isfinite(image).all():
+        raise DataError("image: found NaN or infinite values; expected finite ones in [-1, 1]. Repair the image.")
+    if not mask.any():
+        raise DataError("mask: found no lesion voxel; expected at least one. Leave images without a lesion out.")
+    return image, mask
 
 
 def _slice_features(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -75,16 +92,16 @@ def _slice_features(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
         )
     edge = near & ~binary_erosion(inside, iterations=EDGE_VOXELS)
     gradient, second = np.hypot(*np.gradient(image)), laplace(image, mode="nearest") ** 2
-    patterns = local_binary_pattern(_to_bytes(image), NEIGHBOURS, 1, method="uniform")
-    edge_to_ring = gradient[edge].mean() / (gradient[ring].mean() + 0.01)
+    grey = ((image.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
+    patterns = local_binary_pattern(grey, NEIGHBOURS, 1, method="uniform").astype(int)
     features = [
         *(np.percentile(image[region], q) for region in (inside, ring) for q in QUANTILES),
         *(number for region in (inside, ring) for number in _moments(image[region])),
         image[inside].mean() - image[ring].mean(),
         *(number for region in (inside, edge, ring) for number in _spread(gradient[region])),
-        edge_to_ring,
+        gradient[edge].mean() / (gradient[ring].mean() + 0.01),
         *(np.log10(second[region].mean() + FLOOR) for region in (inside, edge, ring)),
-        *(share for region in (inside, ring) for share in _pattern_shares(patterns[region])),
+        *np.concatenate([np.bincount(patterns[r], minlength=PATTERNS)[:PATTERNS] / r.sum() for r in (inside, ring)]),
         *(_autocorrelation(image, region, lag) for region in (inside, ring) for lag in (1, 2)),
         *_radial_spectrum(image),
     ]
@@ -99,15 +116,6 @@ def _moments(values: np.ndarray) -> tuple[float, float, float]:
 
 def _spread(values: np.ndarray) -> tuple[float, float, float]:
     return values.mean(), values.std(), np.percentile(values, 90)
-
-
-def _to_bytes(image: np.ndarray) -> np.ndarray:
-    return ((image.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
-
-
-def _pattern_shares(codes: np.ndarray) -> np.ndarray:
-    """Share of each uniform local binary pattern, (PATTERNS,)."""
-    return np.bincount(codes.astype(int), minlength=PATTERNS)[:PATTERNS] / codes.size
 
 
 def _autocorrelation(image: np.ndarray, region: np.ndarray, lag: int) -> float:

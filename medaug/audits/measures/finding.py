@@ -1,17 +1,31 @@
-"""What an audit asks and finds: a question, one figure with its interval and its limits, and a verdict."""
+"""What an audit asks and finds: a question, one figure with its interval, floor and limits, and a verdict.
+
+Intervals and floors are by patient, because lesions of one patient are alike. The floor of a distance is the same
+distance between two groups of the real patients, drawn many times: what lesions of other patients of the same
+population show too. Its 95 % quantile is what a synthetic set is judged by.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
 
+from medaug.audits.measures.lesions import LesionSet
+
 Verdict = Literal["pass", "warn", "fail", "skipped"]
 Bounds = tuple[float | None, float | None]
 """Low and high end of a 95 % interval; None where there is none."""
 RESAMPLES = 1000
+LEAST_PATIENTS = 4
+LEAST_LESIONS = 8
+DRAWS = 200
+"""Halvings of the real patients, and resamples of an interval."""
+FLOOR_QUANTILE = 0.95
+
+Distance = Callable[[np.ndarray, np.ndarray], float]
 
 
 @dataclass(frozen=True)
@@ -122,14 +136,111 @@ def over_patients(
         patients: the patient of each case.
     """
     rows = np.asarray(values, dtype=np.float64)
-    names, numbers = np.unique(np.asarray(patients), return_inverse=True)
-    if len(names) < 2:
+    members, rng = _members(patients), np.random.RandomState(seed)
+    if len(members) < 2:
         return None, None
-    members = [np.flatnonzero(numbers == k) for k in range(len(names))]
-    rng = np.random.RandomState(seed)
-    draws = [
-        float(statistic(rows[np.concatenate([members[k] for k in rng.randint(len(names), size=len(names))])]))
-        for _ in range(RESAMPLES)
-    ]
+    draws = [float(statistic(rows[_resampled(members, rng)])) for _ in range(RESAMPLES)]
     low, high = np.nanquantile(draws, [0.025, 0.975])
     return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Distances from one group of real patients: to equally many lesions of the rest, and of the synthetic set.
+
+    Attributes:
+        floors, values: (DRAWS,) real against real, and real against synthetic lesions.
+        lesions: in the smaller group, as many in every draw.
+    """
+
+    floors: np.ndarray
+    values: np.ndarray
+    lesions: int
+
+    @property
+    def floor(self) -> float:
+        return float(np.quantile(self.floors, FLOOR_QUANTILE))
+
+    def listed(self) -> list[float]:
+        """The floors, as a finding's details keep them for its picture."""
+        return [float(f"{floor:.4g}") for floor in self.floors]
+
+
+def too_few(real: LesionSet, synthetic: LesionSet) -> str | None:
+    """Why these sets are too small to compare; None if they are not."""
+    patients = len(np.unique(real.patients))
+    if patients < LEAST_PATIENTS:
+        return f"real lesions of {patients} held-out patients; {LEAST_PATIENTS} are needed to compare real with real"
+    for name, lesions in (("real", real), ("synthetic", synthetic)):
+        if len(lesions) < LEAST_LESIONS:
+            return f"{len(lesions)} {name} lesions; at least {LEAST_LESIONS} are needed"
+    return None
+
+
+def group_size(real: LesionSet, synthetic: LesionSet) -> int:
+    """Patients in the smaller group: half of them, or as few as the synthetic lesions were made from."""
+    sources = {source for source in synthetic.sources if source is not None}
+    half = len(np.unique(real.patients)) // 2
+    return max(2, min(half, len(sources))) if sources else half
+
+
+def halvings(patients: np.ndarray, group: int, rng: np.random.RandomState) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(rows of all other patients, rows of `group` random patients), `DRAWS` times."""
+    names, numbers = np.unique(patients, return_inverse=True)
+    for _ in range(DRAWS):
+        drawn = np.isin(numbers, rng.permutation(len(names))[:group])
+        yield np.flatnonzero(~drawn), np.flatnonzero(drawn)
+
+
+def against_halves(
+    distance: Distance,
+    real: np.ndarray,
+    synthetic: np.ndarray,
+    patients: np.ndarray,
+    group: int,
+    rng: np.random.RandomState,
+) -> Halves:
+    """Both distances between sets of equal sizes, so that what small sets add to a distance is in both.
+
+    Args:
+        distance: of two sets of rows.
+        real, synthetic: (N, ...), (M, ...), one row a lesion.
+        patients: (N,) of the real lesions.
+        group: patients in the smaller group.
+    """
+    pairs = list(halvings(patients, group, rng))
+    least = min(len(synthetic), *(len(drawn) for _, drawn in pairs))
+    floors, values = [], []
+    for rest, drawn in pairs:
+        floors.append(distance(real[rest], real[rng.permutation(drawn)[:least]]))
+        values.append(distance(real[rest], synthetic[rng.permutation(len(synthetic))[:least]]))
+    return Halves(np.array(floors), np.array(values), least)
+
+
+def bootstrap_interval(
+    distance: Distance,
+    real: tuple[np.ndarray, np.ndarray],
+    synthetic: tuple[np.ndarray, np.ndarray],
+    rng: np.random.RandomState,
+) -> tuple[float, float]:
+    """95 % interval of the distance of two sets of (rows, patients); patients of both are drawn with replacement.
+
+    A resample repeats lesions, which adds to a distance that is never negative. The basic bootstrap interval
+    (2 × estimate − quantiles; Davison and Hinkley 1997, section 5.2) takes that off again; it is cut off at 0.
+    """
+    estimate = distance(real[0], synthetic[0])
+    both = [(rows, _members(patients)) for rows, patients in (real, synthetic)]
+    draws = [distance(*(rows[_resampled(members, rng)] for rows, members in both)) for _ in range(DRAWS)]
+    low, high = 2 * estimate - np.quantile(draws, [0.975, 0.025])
+    return max(0.0, float(low)), max(0.0, float(high))
+
+
+def _members(patients: Sequence[str] | np.ndarray) -> list[np.ndarray]:
+    """The rows of each patient."""
+    names, numbers = np.unique(np.asarray(patients), return_inverse=True)
+    return [np.flatnonzero(numbers == number) for number in range(len(names))]
+
+
+def _resampled(members: list[np.ndarray], rng: np.random.RandomState) -> np.ndarray:
+    """Rows of patients drawn with replacement, each with all of its lesions."""
+    return np.concatenate([members[number] for number in rng.randint(len(members), size=len(members))])

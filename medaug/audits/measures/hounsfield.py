@@ -1,17 +1,13 @@
 """Hounsfield units of a synthetic CT that are wrong or moved: by tissue, and in blood with contrast agent.
 
-Arrays are (X, Y[, Z]) in HU with the voxel size in mm. A tissue is an interval of HU. Sources: air and lung part at
--950 HU, the threshold of emphysema (Gevenois 1996, AJRCCM 154:187); fat is -190 to -30 HU (Yoshizumi 1999, Radiology
-211:283) and soft tissue -29 to 150 HU (muscle: Mitsiopoulos 1998, J Appl Physiol 85:115). What is brighter counts as
-bone, vessels with contrast agent among it. Between lung and fat (-500 to -190 HU) lies partial volume: no tissue. 8-bit
-pictures of a CT have no tissues.
+Arrays are (X, Y[, Z]) in HU. Air and lung part at -950 HU, the threshold of emphysema (Gevenois 1996, AJRCCM 154:187);
+fat is -190 to -30 HU (Yoshizumi 1999, Radiology 211:283), soft tissue -29 to 150 HU (muscle: Mitsiopoulos 1998, J Appl
+Physiol 85:115), and what is brighter counts as bone. Between lung and fat lies partial volume: no tissue.
 
-Blood without contrast agent lies at 30 to 60 HU, with it at 130 to 450 HU: vessels, heart chambers, and organs full of
-it. Bone marrow is as bright, but has a shell of cortical bone: a bright part with thin dense voxels in or around it is
-bone. What is dense and thick is contrast agent at first pass (a subclavian vein); it is neither. Everything is done
-slice by slice. Limits: vessels thinner than 8 mm do not count, nor does blood that touches bone. Vertebrae with a weak
-cortex and costal cartilage are taken for blood, so a CT without contrast agent has some too: compare with the level
-there.
+Blood without contrast agent lies at 30 to 60 HU, with it at 130 to 450 HU. Bone marrow is as bright, but a bright part
+with thin dense voxels in or around it is bone; what is dense and thick is contrast agent at first pass: neither. Slice
+by slice. Limits: vessels thinner than 8 mm and blood that touches bone do not count; vertebrae with a weak cortex and
+costal cartilage are taken for blood, so compare with a CT without contrast agent.
 """
 
 from __future__ import annotations

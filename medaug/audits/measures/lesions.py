@@ -12,11 +12,10 @@ from functools import cached_property
 
 import numpy as np
 
-from medaug.audits.measures.cases import Insertion, LesionView
-from medaug.audits.measures.features import FEATURE_NAMES, lesion_features
+from medaug.audits.measures.features import FEATURE_NAMES, checked_lesion, feature_table
 from medaug.errors import DataError
-from medaug.lesions.geometry import equivalent_diameter_mm, grow, relative_location, ring
-from medaug.lesions.prior import AIR, LesionPrior
+from medaug.lesions.geometry import box_around, equivalent_diameter_mm, extract, grow, relative_location, ring
+from medaug.lesions.prior import AIR
 
 OWN = tuple(name for name in FEATURE_NAMES if name.startswith(("inside", "edge", "contrast")))
 """Features of the lesion itself: not of the tissue around it, which belongs to the patient it was put into."""
@@ -25,6 +24,59 @@ RING_MM = (2.0, 8.0)
 _COLUMNS = np.array([FEATURE_NAMES.index(name) for name in OWN])
 _BRIGHTNESS = np.array([i for i, name in enumerate(OWN) if name.startswith(("inside quantile", "inside mean"))])
 _SURROUNDINGS = FEATURE_NAMES.index("ring quantile 50")
+
+
+@dataclass(frozen=True)
+class LesionView:
+    """One lesion in one view (a slice or a volume).
+
+    Attributes:
+        name, patient: of the view.
+        image: the view, normalised.
+        mask: the lesion.
+        organ: where tissue is.
+        spacing_mm: by axis.
+    """
+
+    name: str
+    patient: str
+    image: np.ndarray
+    mask: np.ndarray
+    organ: np.ndarray
+    spacing_mm: tuple[float, ...]
+
+    def crop(self, size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """(image, mask) of this size around the lesion; air (-1) where that leaves the view."""
+        return cropped(self.image, self.mask, size), cropped(self.mask, self.mask, size)
+
+
+@dataclass(frozen=True)
+class Insertion(LesionView):
+    """An edit of a held-out view: `image` is the view after it, `mask` what is newly labelled.
+
+    Attributes:
+        before: the view as it was, normalised.
+        label: all real tumors of the view.
+        changed: voxels whose value in the scan's own unit is not the same, bit for bit.
+        reference_patient: whose lesion was the reference; None without one.
+        seed: of the transform.
+    """
+
+    before: np.ndarray
+    label: np.ndarray
+    changed: np.ndarray
+    reference_patient: str | None
+    seed: int
+
+    def crop_before(self, size: Sequence[int]) -> np.ndarray:
+        """The untouched image of the crop that `crop` takes."""
+        return cropped(self.before, self.mask, size)
+
+
+def cropped(array: np.ndarray, mask: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """The part of `array` of this size around the centre of `mask`: outside the array air, or False."""
+    box = box_around(np.argwhere(mask).mean(axis=0).round().astype(int), size)
+    return extract(array, box, False if array.dtype == bool else -1.0)
 
 
 def lesion_statistics(
@@ -48,11 +100,16 @@ def lesion_statistics(
     Raises:
         DataError: if shapes differ, the image is not finite, the mask is empty, or no surroundings are left.
     """
-    mask, organ, spacing = _checked(image, mask, organ, spacing_mm)
-    image = np.asarray(image, dtype=np.float64)
-    around = ring(mask, inner_mm=RING_MM[0], outer_mm=RING_MM[1], spacing_mm=spacing) & (
-        True if organ is None else organ
-    )
+    image, mask = checked_lesion(image, mask)
+    if organ is not None and np.shape(organ) != image.shape:
+        raise DataError(
+            f"organ: found shape {np.shape(organ)}; expected the image's {image.shape}. Use one grid for both."
+        )
+    if len(spacing_mm) != image.ndim:
+        raise DataError(f"spacing_mm: found {tuple(spacing_mm)}; expected {image.ndim} values, one per array axis.")
+    spacing = tuple(float(s) for s in spacing_mm)
+    around = ring(mask, inner_mm=RING_MM[0], outer_mm=RING_MM[1], spacing_mm=spacing)
+    around = around if organ is None else around & np.asarray(organ).astype(bool)
     if not around.any():
         raise DataError(
             f"mask: found no voxel between {RING_MM[0]:g} and {RING_MM[1]:g} mm around it"
@@ -123,13 +180,6 @@ class LesionSet:
             pasted=pasted,
         )
 
-    @classmethod
-    def of_prior(cls, prior: LesionPrior) -> LesionSet:
-        """The training lesions that weights hold, as neighbours."""
-        references = prior.references
-        images, masks = (np.stack([getattr(r, part) for r in references]) for part in ("image", "mask"))
-        return cls(images, masks, np.array([r.patient for r in references]), (None,) * len(references))
-
     def __len__(self) -> int:
         return len(self.images)
 
@@ -141,7 +191,7 @@ class LesionSet:
     @cached_property
     def features(self) -> np.ndarray:
         """(N, len(OWN)): brightness counts from that of the surroundings, which is the patient's."""
-        table = np.array([lesion_features(*pair) for pair in zip(self.images, self.masks, strict=True)])
+        table = feature_table(zip(self.images, self.masks, strict=True))
         own = table[:, _COLUMNS]
         own[:, _BRIGHTNESS] -= table[:, [_SURROUNDINGS]]
         return own
@@ -156,22 +206,3 @@ def standardised(features: np.ndarray, real: np.ndarray) -> np.ndarray:
     spread = real.std(axis=0)
     varies = spread > 1e-9 * np.maximum(1.0, np.abs(real).max(axis=0, initial=0.0))
     return (features[:, varies] - real.mean(axis=0)[varies]) / spread[varies]
-
-
-def _checked(
-    image: np.ndarray, mask: np.ndarray, organ: np.ndarray | None, spacing_mm: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray | None, tuple[float, ...]]:
-    shapes = {"mask": np.shape(mask)} | ({} if organ is None else {"organ": np.shape(organ)})
-    for name, shape in shapes.items():
-        if shape != np.shape(image):
-            raise DataError(
-                f"{name}: found shape {shape}; expected the image's {np.shape(image)}. Use one grid for both."
-            )
-    if len(spacing_mm) != np.ndim(image):
-        raise DataError(f"spacing_mm: found {tuple(spacing_mm)}; expected {np.ndim(image)} values, one per array axis.")
-    if not np.isfinite(image).all():
-        raise DataError("image: found NaN or infinite values; expected finite ones in [-1, 1]. Repair the image.")
-    if not np.any(mask):
-        raise DataError("mask: found no lesion voxel; expected at least one. Leave images without a lesion out.")
-    organ = None if organ is None else np.asarray(organ).astype(bool)
-    return np.asarray(mask).astype(bool), organ, tuple(float(s) for s in spacing_mm)

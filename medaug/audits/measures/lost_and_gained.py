@@ -12,9 +12,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from medaug.audits.measures.cases import Insertion
 from medaug.audits.measures.finding import Finding, Limits, Question, over_patients
+from medaug.audits.measures.lesions import Insertion
+from medaug.config import PipelineConfig
 from medaug.evaluation.detection import lost_and_gained
+from medaug.evaluation.networks import SegmentationConfig
+from medaug.evaluation.predictions import FrozenSegmenter
+from medaug.evaluation.samples import SegmentationSamples, ViewFolder
+from medaug.evaluation.updates import train_network
+from medaug.training.processes import make_fabric
 
 LOST = Question("lost", "Does a frozen segmenter find the inserted lesions?")
 GAINED = Question("gained", "Does a frozen segmenter find things beside the mask that were not there before?")
@@ -32,6 +38,32 @@ class Segmented(NamedTuple):
     after: np.ndarray
 
 
+def frozen_segmenter(
+    config: PipelineConfig, labelled: ViewFolder, patch_size: tuple[int, ...] | None
+) -> FrozenSegmenter:
+    """Trains it on these real views alone; the same views and settings give the same network."""
+    settings, training = config.segmenter, config.training
+    network = SegmentationConfig(
+        spatial_dims=config.data.spatial_dims,
+        classes=len(config.data.class_names),
+        channels=settings.channels,
+        updates=settings.updates,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+    )
+    samples = SegmentationSamples(
+        labelled,
+        None,
+        synthetic_ratio=0.0,
+        seed=training.seed,
+        length=settings.updates * settings.batch_size,
+        patch_size=patch_size,
+    )
+    exact = training.model_copy(update={"precision": "32-true"})
+    trained = train_network(samples, network, seed=training.seed, fabric=make_fabric(exact, alone=True))
+    return FrozenSegmenter(trained.cpu(), network)
+
+
 def lost(insertions: Sequence[Insertion], found: Sequence[Segmented], limits: Limits, *, seed: int) -> Finding:
     """The share of inserted lesions in which nothing new is found, judged by how much it exceeds that of real ones.
 
@@ -39,7 +71,12 @@ def lost(insertions: Sequence[Insertion], found: Sequence[Segmented], limits: Li
     """
     if not insertions:
         return LOST.skipped("there is no lesion to look for")
-    sizes, unseen = _real_parts(insertions, found)
+    sizes: np.ndarray = np.zeros(0)  # (parts,) voxels of each real tumor in the views
+    unseen: np.ndarray = np.zeros(0)  # (parts,) 1 where no voxel of it is found
+    for i, seen in zip(insertions, found, strict=True):
+        parts, count = ndimage.label(i.label, structure=np.ones((3,) * i.label.ndim))
+        sizes = np.append(sizes, np.bincount(parts.reshape(-1), minlength=count + 1)[1:])
+        unseen = np.append(unseen, ~np.isin(np.arange(1, count + 1), parts[seen.before]))
     marked = np.mean([(seen.before & i.mask).any() for i, seen in zip(insertions, found, strict=True)])
     nearest = [np.argsort(np.abs(np.log(sizes / i.mask.sum())), kind="stable")[:LIKE_SIZE] for i in insertions]
     floor = float(np.mean([unseen[k].mean() for k in nearest]))
@@ -83,15 +120,3 @@ def gained_parts(insertions: Sequence[Insertion], found: Sequence[Segmented]) ->
     pairs = zip(insertions, found, strict=True)
     counts = [lost_and_gained(seen.after, i.mask | i.label | seen.before).gained for i, seen in pairs]
     return np.array(counts, dtype=int)
-
-
-def _real_parts(insertions: Sequence[Insertion], found: Sequence[Segmented]) -> tuple[np.ndarray, np.ndarray]:
-    """(parts,) voxels of each real tumor in the views, and 1 where no voxel of it is found."""
-    sizes: list[int] = []
-    unseen: list[float] = []
-    for i, seen in zip(insertions, found, strict=True):
-        parts, count = ndimage.label(i.label, structure=np.ones((3,) * i.label.ndim))
-        missed = ~np.isin(np.arange(1, count + 1), parts[seen.before])
-        sizes += np.bincount(parts.reshape(-1), minlength=count + 1)[1:].tolist()
-        unseen += missed.astype(float).tolist()
-    return np.array(sizes), np.array(unseen)

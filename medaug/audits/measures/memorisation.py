@@ -1,13 +1,11 @@
 """Are synthetic lesions copies of training lesions? Nearest training against nearest hold-out neighbour.
 
 Dar 2024 (2402.01054) calls a synthetic image a copy if it is nearer to a training image than real images of other
-patients are. Here that is asked twice: a lesion is a copy if it is nearer to its nearest training neighbour than 95 %
-of real held-out lesions are to theirs, *and* so in relation to its nearest hold-out neighbour: a smooth, average lesion
-is near to everything, but no nearer to training than to hold-out lesions. Nearness is measured by features and by
-aligned crops; the worse one counts. Neighbours of the patient a lesion lies in are left out: that tissue surrounds it.
-
-Aligned crops: each lesion's box, a quarter wider, is brought to one grid, so that size, place and stretching do not
-count; of the mirror images the one that fits best does. The correlation runs over the voxels of either mask.
+patients are. Here a lesion is a copy if it is nearer to its nearest training neighbour than 95 % of real held-out
+lesions are to theirs, *and* so in relation to its nearest hold-out neighbour: a smooth, average lesion is near to
+everything. Nearness is measured by features and by aligned crops, and the worse one counts; neighbours of the patient a
+lesion lies in are left out. Aligned crops: each lesion's box, a quarter wider, on one grid, so that size, place and
+stretching do not count; of the mirror images the best counts. The correlation runs over the voxels of either mask.
 """
 
 from __future__ import annotations
@@ -19,9 +17,8 @@ from itertools import combinations
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from medaug.audits.measures.finding import Finding, Limits, Question, over_patients
+from medaug.audits.measures.finding import Finding, Limits, Question, over_patients, too_few
 from medaug.audits.measures.lesions import LesionSet, standardised
-from medaug.audits.measures.resampling import too_few
 from medaug.lesions.geometry import CropBox, bounding_box, extract
 from medaug.resampling import resized, resized_mask
 
@@ -39,12 +36,7 @@ Distances = Callable[[LesionSet, LesionSet], np.ndarray]
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest training lesion and the nearest held-out one of each lesion.
-
-    Attributes:
-        training, held_out: (N,) distances.
-        nearest: (N,) number of the nearest training lesion.
-    """
+    """(N,) distances of lesions from the nearest training and held-out lesion, and which training lesion it is."""
 
     training: np.ndarray
     held_out: np.ndarray

@@ -1,12 +1,10 @@
 """Can a classifier tell real lesions from synthetic ones? An AUC of 0.5 means no, 1.0 means always.
 
-A high AUC warns of the shortcut "synthetic look = tumor" (2407.21674): the downstream network could learn the
-generator's fingerprint in place of the disease. Folds are by patient, so knowing a patient's scanner or anatomy gains
-nothing. Two classifiers are tried, a linear one and a forest, and the better one counts. What a low AUC means: these
-features do not tell them apart; it does not prove that nothing could. Features: `features.lesion_features`.
-
-Two audits ask it: does it tell crops that the generator passed over with nothing inserted from the same crops untouched
-(the generator's fingerprint alone), and does it tell inserted lesions from the same patients' real ones?
+A high AUC warns of the shortcut "synthetic look = tumor" (2407.21674): a network could learn the generator's
+fingerprint in place of the disease. Folds are by patient, so knowing a scanner or an anatomy gains nothing; of a linear
+classifier and a forest the better one counts. A low AUC says that these features (`features.lesion_features`) do not
+tell them apart, not that nothing could. It is asked of inserted lesions against the same patients' real ones, and of
+crops that the generator passed over with nothing inserted against the same crops untouched: its fingerprint alone.
 """
 
 from __future__ import annotations
@@ -21,15 +19,16 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from medaug.audits.measures.cases import Insertion, LesionView
-from medaug.audits.measures.features import FEATURE_NAMES, lesion_features
+from medaug.audits.measures.features import FEATURE_NAMES, feature_table
 from medaug.audits.measures.finding import Finding, Limits, Question
+from medaug.audits.measures.lesions import Insertion, LesionView
 from medaug.errors import DataError
 
 NULL_SHORTCUT = Question("null_shortcut", "Does the generator leave a fingerprint where it inserts nothing?")
 SHORTCUT = Question("shortcut", "Can inserted lesions be told from real ones?")
 MIN_PATIENTS = 4
 FOLDS, REPEATS = 5, 2
+CLASSIFIERS = ("logistic regression", "random forest")
 RESAMPLES = 1000
 
 
@@ -55,19 +54,6 @@ def shortcut(
     return _told_apart(SHORTCUT, "inserted from real lesions", own, made, patients, limits, seed)
 
 
-def lesion_probe(
-    real: Sequence[LesionView], inserted: Sequence[Insertion], size: Sequence[int], *, seed: int
-) -> ProbeResult:
-    """How well inserted lesions are told from real ones, one of each a view.
-
-    Raises:
-        DataError: for fewer than `MIN_PATIENTS` patients.
-    """
-    own, made = (np.array([lesion_features(*lesion.crop(size)) for lesion in kind]) for kind in (real, inserted))
-    patients = [view.patient for view in real]
-    return probe_auc(own, patients, made, patients, seed=seed)
-
-
 def _told_apart(
     question: Question,
     what: str,
@@ -82,7 +68,7 @@ def _told_apart(
         return question.skipped(
             f"{count} held-out patients with a lesion of a size that is inserted; the probe needs {MIN_PATIENTS}"
         )
-    a, b = (np.array([lesion_features(*crop) for crop in crops]) for crops in (first, second))
+    a, b = (feature_table(crops) for crops in (first, second))
     found = probe_auc(a, patients, b, patients, seed=seed)
     swap = np.random.RandomState(seed).random_sample(len(a))[:, None] < 0.5  # the sides of each pair drawn by lot
     chance = probe_auc(np.where(swap, b, a), patients, np.where(swap, a, b), patients, seed=seed)
@@ -153,7 +139,7 @@ def probe_auc(
     numbers = np.unique(patients, return_inverse=True)[1]  # patient of each row, 0 … P - 1
     n_folds = min(FOLDS, *(len(np.unique(numbers[synthetic == side])) for side in (False, True)))
     seeds = [int(s) for s in rng.randint(2**31 - 1, size=REPEATS)]
-    results = {name: _cross_validated(name, features, synthetic, numbers, n_folds, seeds) for name in _CLASSIFIERS}
+    results = {name: _cross_validated(name, features, synthetic, numbers, n_folds, seeds) for name in CLASSIFIERS}
     best = max(results, key=lambda name: _auc(*results[name][:2]))
     won, pairs, importance = results[best]
     weights = rng.multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), RESAMPLES)  # (R, P)
@@ -161,19 +147,6 @@ def probe_auc(
     top = tuple(feature_names[i] for i in np.argsort(-importance, kind="stable")[:5])
     counts = int((~synthetic).sum()), int(synthetic.sum()), len(pairs)
     return ProbeResult(_auc(won, pairs), float(low), float(high), *counts, top, best)
-
-
-def _linear(seed: int) -> Pipeline:
-    return make_pipeline(
-        StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=2000, random_state=seed)
-    )
-
-
-def _forest(seed: int) -> RandomForestClassifier:
-    return RandomForestClassifier(60, min_samples_leaf=3, class_weight="balanced", random_state=seed, n_jobs=1)
-
-
-_CLASSIFIERS = {"logistic regression": _linear, "random forest": _forest}
 
 
 def _cross_validated(
@@ -192,7 +165,14 @@ def _cross_validated(
         for train, test in folds.split(features, synthetic, patients):
             if len(np.unique(synthetic[train])) < 2:
                 continue
-            model = _CLASSIFIERS[name](seed).fit(features[train], synthetic[train])
+            if name == CLASSIFIERS[0]:
+                linear = LogisticRegression(C=0.1, class_weight="balanced", max_iter=2000, random_state=seed)
+                model = make_pipeline(StandardScaler(), linear)
+            else:
+                model = RandomForestClassifier(
+                    60, min_samples_leaf=3, class_weight="balanced", random_state=seed, n_jobs=1
+                )
+            model.fit(features[train], synthetic[train])
             score = model.predict_proba(features[test])[:, 1]
             real, fake = ~synthetic[test], synthetic[test]
             difference = score[fake][None] - score[real][:, None]  # (n_real, n_synthetic)

@@ -1,13 +1,10 @@
 """Traces of windows, strides and slices: seams, checkerboards, brightness that drifts, and flicker along z.
 
-An instance norm (Ulyanov et al. 2016, arXiv 1607.08022) subtracts what it sees on average: a tile of air and a tile of
-liver come out differently bright, and differently from the whole scan. Strided networks leave regular patterns
-(Odena et al. 2016, doi 10.23915/distill.00003), and where windows meet there may be a step. All functions are of
-arrays (X, Y[, Z]) in the target's unit; differences are in that unit, ratios are 1 where there is nothing to see.
-
-Edits made slice by slice may flicker along z. Scans are smoother across thin slices than across thick ones, so the step
-along z means nothing by itself: it is set against the steps in the plane of the same region, and that against the same
-ratio of real lesions of the same scans.
+An instance norm (Ulyanov 2016, 1607.08022) subtracts what it sees on average, so a tile of air and a tile of liver come
+out differently bright. Strided networks leave regular patterns (Odena 2016, doi 10.23915/distill.00003), and where
+windows meet there may be a step. Edits made slice by slice may flicker along z; thin slices are smoother than thick
+ones, so steps along z are set against those in the plane, and that against the same ratio of real lesions. Arrays are
+(X, Y[, Z]) in the target's unit, and so are differences; ratios are 1 where there is nothing to see.
 """
 
 from __future__ import annotations
@@ -40,8 +37,7 @@ class Drift(NamedTuple):
     """How the tiles' brightness differs from that of the whole scan, in the target's unit.
 
     Attributes:
-        offsets: (tiles,), mean of (tile alone − whole scan).
-        spread: their standard deviation.
+        offsets: (tiles,), mean of (tile alone − whole scan); `spread` is their standard deviation.
         slope: how much they change, on a straight line, from one end of the scan to the other; the steepest axis.
     """
 
@@ -65,7 +61,8 @@ def seam_ratio(image: np.ndarray, patch_size: Sequence[int], overlap: float) -> 
 
     The image may be a change, which is more sensitive. The axis with the strongest seams counts.
     """
-    return max((_seams_along(image, axis, patch_size, overlap) for axis in range(image.ndim)), default=1.0)
+    tiles = tiles_of(image.shape, patch_size, overlap)
+    return max(_seams_along(image, axis, tiles) for axis in range(image.ndim))
 
 
 def checkerboard_ratio(fake: np.ndarray, reference: np.ndarray, stride: int) -> float:
@@ -134,9 +131,8 @@ class ZConsistency:
     """How real and synthetic regions go on from slice to slice.
 
     Attributes:
-        real, synthetic: median `z_ratio` of either.
+        real, synthetic: median `z_ratio` of either, of `n_real` and `n_synthetic` regions.
         ratio: synthetic over real: 1 as continuous as real scans, above 1 flicker, below 1 smeared along z.
-        n_real, n_synthetic: how many regions stand behind the medians.
     """
 
     real: float
@@ -179,11 +175,11 @@ def z_consistency(real: Sequence[float], synthetic: Sequence[float]) -> ZConsist
     return ZConsistency(typical, found, found / typical, len(real), len(synthetic))
 
 
-def _seams_along(image: np.ndarray, axis: int, patch_size: Sequence[int], overlap: float) -> float:
+def _seams_along(image: np.ndarray, axis: int, tiles: list[Region]) -> float:
     lines = np.abs(np.diff(np.asarray(image, dtype=np.float64), axis=axis))
     steps = lines.mean(axis=tuple(other for other in range(image.ndim) if other != axis))  # (n - 1,)
-    spans = {(region[axis].start, region[axis].stop) for region in tiles_of(image.shape, patch_size, overlap)}
-    borders = np.array(sorted({end for span in spans for end in span if 0 < end < image.shape[axis]}), dtype=int) - 1
+    ends = {end for tile in tiles for end in (tile[axis].start, tile[axis].stop) if 0 < end < image.shape[axis]}
+    borders = np.array(sorted(ends), dtype=int) - 1
     if not borders.size:
         return 1.0
     distance = np.abs(np.arange(len(steps))[:, None] - borders).min(axis=1)

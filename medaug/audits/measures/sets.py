@@ -1,19 +1,12 @@
 """What inserted lesions are like as a set: sizes, contrasts and places, features, and how much they differ.
 
-*Sizes, contrasts, places*: Wasserstein-1 distances, how far lesions must move, on average, to turn one set into the
-other, in the measure's unit.
-
-*Features*: the Fréchet radiomics distance (Osuala 2024, Konz and Osuala 2024, 2412.01496) on our own features: they are
-z-scored by the real set, a Gaussian is fitted to each set, and d² = |μ₁ − μ₂|² + Tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½) (Dowson and
-Landau 1982). Departs from the paper: sets are compared at equal sizes, beside the same distance between groups of real
-patients; with fewer than ten lesions a feature, the features are reduced to principal components, so that a covariance
-can be fitted; d² itself is judged (log d, the paper's figure, stands in the details).
-
-*Diversity*: the mean distance between two lesions' features, relative to that between real lesions, over the set and in
-one place. A generator that has collapsed paints one lesion everywhere: its ratio is near 0. The tissue around a lesion
-and the brightness it was matched to do not count, because they differ by patient even then.
-
-Whatever groups of real patients show among themselves is no fault. None of these figures selects a model.
+*Sizes, contrasts, places*: Wasserstein-1 distances, in the measure's unit. *Features*: the Fréchet radiomics distance
+(Osuala 2024, Konz and Osuala 2024, 2412.01496) on our own, z-scored by the real set, with a Gaussian fitted to each:
+d² = |μ₁ − μ₂|² + Tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½) (Dowson and Landau 1982). Departs from the paper: sets are compared at equal
+sizes, beside groups of real patients; with fewer than ten lesions a feature, in principal components; d² itself is
+judged (log d, the paper's figure, stands in the details). *Diversity*: the mean distance between two lesions' features,
+over that between real ones, near 0 for a generator that paints one lesion everywhere. The tissue around a lesion and
+the brightness matched to it do not count: they differ by patient even then. None of these figures selects a model.
 """
 
 from __future__ import annotations
@@ -26,9 +19,18 @@ from scipy.spatial.distance import pdist
 from scipy.stats import wasserstein_distance
 from sklearn.decomposition import PCA
 
-from medaug.audits.measures.finding import Finding, Limits, Question, over_patients
+from medaug.audits.measures.finding import (
+    Finding,
+    Limits,
+    Question,
+    against_halves,
+    bootstrap_interval,
+    group_size,
+    halvings,
+    over_patients,
+    too_few,
+)
 from medaug.audits.measures.lesions import LesionSet, standardised
-from medaug.audits.measures.resampling import against_halves, bootstrap_interval, group_size, halvings, too_few
 from medaug.errors import DataError
 
 FRECHET = Question(
@@ -82,24 +84,21 @@ def distribution_audit(
     value, group = distance(ours, theirs), group_size(real, synthetic)
     low, high = bootstrap_interval(distance, (ours, real.patients), (theirs, synthetic.origins), rng)
     halves = against_halves(distance, ours, theirs, real.patients, group, rng)
-    spread = ours.std(axis=0)
+    spread, digits, unit = ours.std(axis=0), f".{measure.digits}f", measure.unit
     standard = distance(*(values / np.where(spread > 0, spread, 1.0) for values in (ours, theirs)))
-    medians = [
-        " × ".join(f"{x:.{measure.digits}f}" for x in np.atleast_1d(np.median(values, axis=0)))
-        for values in (ours, theirs)
-    ]
+    medians = [" × ".join(f"{x:{digits}}" for x in np.atleast_1d(np.median(v, axis=0))) for v in (ours, theirs)]
     sentence = (
-        f"{measure.noun[:1].upper()}{measure.noun[1:]}: {value:.{measure.digits}f} {measure.unit} apart "
-        f"({low:.{measure.digits}f} to {high:.{measure.digits}f}; {standard:.2f} standard deviations); random groups "
-        f"of {group} and {len(np.unique(real.patients)) - group} real patients differ by up to "
-        f"{halves.floor:.{measure.digits}f}. Medians: real {medians[0]}, synthetic {medians[1]} {measure.unit}."
+        f"{measure.noun[:1].upper()}{measure.noun[1:]}: {value:{digits}} {unit} apart ({low:{digits}} to "
+        f"{high:{digits}}; {standard:.2f} standard deviations); random groups of {group} and "
+        f"{len(np.unique(real.patients)) - group} real patients differ by up to {halves.floor:{digits}}. Medians: real "
+        f"{medians[0]}, synthetic {medians[1]} {unit}."
     )
     return measure.question.judged(
         sentence,
         value,
         limits.times(halves.floor),
         (low, high),
-        unit=measure.unit,
+        unit=unit,
         floor=halves.floor,
         n=real.counts("real") | synthetic.counts("synthetic"),
         details={"standardised": standard, "group_patients": group, "floors": halves.listed()},
@@ -126,13 +125,11 @@ def frechet_audit(real: LesionSet, synthetic: LesionSet, limits: Limits, *, seed
         f"d² = {value:.2f} between real and synthetic lesions ({halves.lesions} a side; 95 % of the draws "
         f"{low:.2f} to {high:.2f}), up to {halves.floor:.2f} between groups of real patients. "
     )
-    if count >= features:
-        sentence += f"{features} features."
-    else:
-        sentence += (
-            f"Too few lesions for {features} features (about {LESIONS_A_FEATURE} each are needed): "
-            f"reduced to {count} principal components."
-        )
+    reduced = (
+        f"Too few lesions for {features} features (about {LESIONS_A_FEATURE} each are needed): reduced to {count} "
+        "principal components."
+    )
+    sentence += reduced if count < features else f"{features} features."
     return FRECHET.judged(
         sentence,
         value,

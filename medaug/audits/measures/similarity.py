@@ -1,13 +1,11 @@
 """How near a synthetic image is to the real one: masked MAE, PSNR, SSIM and MS-SSIM on a fixed intensity scale.
 
-As in the SynthRAD challenges (2023: Huijben 2024, 2403.08447, data of Thummerer 2023, 2303.16320; 2025: MS-SSIM), from
-their published definitions. SSIM is Wang 2004 (IEEE TIP 13:600) with uniform windows of 7 voxels a side and sample
-covariances, by scikit-image; MS-SSIM is Wang 2003 (Asilomar 37:1398) with its five weights. Images are clipped to the
-scale for all but the MAE, and outside the mask both are set to the scale's low end, so nothing out there counts.
-
-Departs from them: the scale is 4024 HU wide, as in 2023 (2025: 4000); an axis that would fall below one window is not
-halved further, and an image too small for five levels has fewer, with their weights brought to sum 1.
-A patient is one pair of (X, Y, Z), or one pair of (X, Y) per slice; volumes of fewer than 7 slices count as slices.
+As in the SynthRAD challenges (2023: Huijben 2024, 2403.08447, Thummerer 2023, 2303.16320; 2025: MS-SSIM), from their
+published definitions: SSIM of Wang 2004 (IEEE TIP 13:600) with uniform windows of 7 voxels a side and sample
+covariances, MS-SSIM of Wang 2003 (Asilomar 37:1398) with its five weights. For all but the MAE images are clipped to
+the scale, and are at its low end outside the mask. Departs from them: the scale is 4024 HU wide, as in 2023 (2025:
+4000); an axis is not halved below one window, and an image too small for five levels has fewer, their weights brought
+to sum 1. A patient is one pair of (X, Y, Z), or a pair of (X, Y) per slice; fewer than 7 slices count one by one.
 """
 
 from __future__ import annotations
@@ -92,7 +90,15 @@ def ms_ssim(pairs: Sequence[ImagePair], scale: Scale) -> float:
     A level has half the size of the one before (means of 2 voxels along each axis); its mask holds the voxels of which
     at least half lay in the mask. Averages below 0 count as 0.
     """
-    return _by_voxels(pairs, lambda pair: _ms_ssim(pair, scale), scale)
+
+    def score(pair: ImagePair) -> float:
+        levels = list(_levels(pair))
+        scores = [_mean_inside(_ssim_map(level, scale, K1=NO_LUMINANCE), level.mask) for level in levels[:-1]]
+        scores.append(_mean_inside(_ssim_map(levels[-1], scale), levels[-1].mask))
+        weights = np.array(SCALE_WEIGHTS[: len(levels)])
+        return float(np.prod(np.maximum(scores, 0.0) ** (weights / weights.sum())))
+
+    return _by_voxels(pairs, score, scale)
 
 
 @dataclass(frozen=True)
@@ -126,11 +132,10 @@ def checked_pairs(pairs: Sequence[ImagePair]) -> list[ImagePair]:
     for pair in pairs:
         real, synthetic = (np.asarray(image, dtype=np.float64) for image in (pair.real, pair.synthetic))
         mask = np.asarray(pair.mask).astype(bool)
-        for name, array in (("synthetic", synthetic), ("mask", mask)):
-            if array.shape != real.shape:
+        for name, shape in (("synthetic", synthetic.shape), ("mask", mask.shape)):
+            if shape != real.shape:
                 raise DataError(
-                    f"{name}: found shape {array.shape}; expected the real image's {real.shape}. Resample it onto its "
-                    "grid."
+                    f"{name}: found shape {shape}; expected the real image's {real.shape}. Resample it onto its grid."
                 )
         if real.ndim not in (2, 3) or min(real.shape[:2]) < WINDOW:
             raise DataError(
@@ -141,9 +146,7 @@ def checked_pairs(pairs: Sequence[ImagePair]) -> list[ImagePair]:
             if not np.isfinite(array).all():
                 raise DataError(f"{name}: found NaN or infinite values; expected finite ones. Repair the image.")
         if not mask.any():
-            raise DataError(
-                "mask: found no voxel marked; expected where to compare. Mark the body, or leave the mask out."
-            )
+            raise DataError("mask: found no voxel marked; expected where to compare. Mark the body, or leave it out.")
         checked.append(ImagePair(real, synthetic, mask))
     return checked
 
@@ -163,9 +166,8 @@ def _by_voxels(pairs: Sequence[ImagePair], score: Callable[[ImagePair], float], 
         real, synthetic = (np.where(pair.mask, scale.clip(image), 0.0) for image in (pair.real, pair.synthetic))
         whole = ImagePair(real, synthetic, pair.mask)
         flat = real.ndim == 3 and real.shape[2] < WINDOW
-        for piece in (
-            [ImagePair(*(array[..., z] for array in whole)) for z in range(real.shape[2])] if flat else [whole]
-        ):
+        slices = (ImagePair(*(array[..., z] for array in whole)) for z in range(real.shape[-1]))
+        for piece in slices if flat else [whole]:
             if piece.mask.any():
                 scores.append(score(piece))
                 voxels.append(piece.mask.sum())
@@ -176,14 +178,6 @@ def _ssim_map(pair: ImagePair, scale: Scale, **constants: Any) -> np.ndarray:
     return structural_similarity(
         pair.real, pair.synthetic, win_size=WINDOW, data_range=scale.width, full=True, **constants
     )[1]
-
-
-def _ms_ssim(pair: ImagePair, scale: Scale) -> float:
-    levels = list(_levels(pair))
-    scores = [_mean_inside(_ssim_map(level, scale, K1=NO_LUMINANCE), level.mask) for level in levels[:-1]]
-    scores.append(_mean_inside(_ssim_map(levels[-1], scale), levels[-1].mask))
-    weights = np.array(SCALE_WEIGHTS[: len(levels)])
-    return float(np.prod(np.maximum(scores, 0.0) ** (weights / weights.sum())))
 
 
 def _levels(pair: ImagePair) -> Iterator[ImagePair]:

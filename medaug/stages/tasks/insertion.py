@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from medaug.audits.audited import AuditedRun
-from medaug.audits.findings import Answer
+from medaug.audits.findings import Answer, AuditedRun
 from medaug.audits.insertion_audits import AUDITS
 from medaug.audits.insertions import InsertionRun
 from medaug.config import PipelineConfig

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from medaug.audits.insertions import InsertionRun
-from medaug.audits.measures.cases import Insertion
+from medaug.audits.measures.lesions import Insertion
 from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path, write_json
 from medaug.data.prepared import View

@@ -11,8 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 from torch import nn
 from torch.utils.data import Dataset
 
-from medaug.audits.audited import AuditedRun
-from medaug.audits.findings import Answer
+from medaug.audits.findings import Answer, AuditedRun
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json, write_json
 from medaug.data.datalists import own_file

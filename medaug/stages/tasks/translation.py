@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from medaug.audits.audited import AuditedRun
-from medaug.audits.findings import Answer
-from medaug.audits.segmenter import frozen_segmenter
+from medaug.audits.findings import Answer, AuditedRun
+from medaug.audits.measures.lost_and_gained import frozen_segmenter
 from medaug.audits.translations import AUDITS, TranslationRun
 from medaug.config.synthesis import SEGMENTER_TERMS, segmenter_terms
 from medaug.data.atomic import read_json

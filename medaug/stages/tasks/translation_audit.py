@@ -16,9 +16,8 @@ from dataclasses import asdict
 
 import numpy as np
 
-from medaug.audits.scans import Figures, ScanArrays, averaged, middle_cases, read_scan, translated_scan
-from medaug.audits.translation_figures import contrasts_of, levels, shift_by_tissue, tiling_of
-from medaug.audits.translations import AUDITS, TranslationRun
+from medaug.audits.scans import Figures, ScanArrays, averaged, read_scan, translated_scan
+from medaug.audits.translations import AUDITS, TranslationRun, contrasts_of, levels, shift_by_tissue, tiling_of
 from medaug.config import PipelineConfig
 from medaug.data.atomic import atomic_path, read_json, write_json
 from medaug.data.prepared import Prepared
@@ -51,7 +50,8 @@ def audit_translations(config: PipelineConfig, run: RunDir) -> None:
             patients.look_at_target(patient, entries)
             tracker.advance()
     patients.save_pictures()
-    tiling = tiling_of(middle_cases(source, TILED_SCANS), run.prepared, weights)
+    middle = [entries[len(entries) // 2] for entries in source.values()][:TILED_SCANS]
+    tiling = tiling_of(middle, run.prepared, weights)
     windows = [AUDITS[name](material)[0] for name in OF_WINDOWS if tiling]
     facts = {
         "patients": {"source": list(source), "target": list(target)},

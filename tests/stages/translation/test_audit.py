@@ -11,7 +11,7 @@ import pytest
 
 from medaug.audits.findings import asked_audits
 from medaug.audits.scans import ScanArrays, averaged, read_scan
-from medaug.audits.translation_figures import contrasts_of
+from medaug.audits.translations import contrasts_of
 from medaug.config.files import load_config
 from medaug.data.atomic import read_json, to_json
 from medaug.data.cache import open_array

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from medaug.audits.measures.cases import Insertion, LesionView
-from medaug.audits.measures.lesions import LesionSet
+from medaug.audits.measures.lesions import Insertion, LesionSet, LesionView
 
 from .population import Study
 

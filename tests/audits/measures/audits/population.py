@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from medaug.audits.measures.cases import Insertion, LesionView
 from medaug.audits.measures.finding import Limits
-from medaug.audits.measures.lesions import LesionSet
+from medaug.audits.measures.lesions import Insertion, LesionSet, LesionView
 from medaug.config.evaluation import LimitsConfig
 
 SHAPE, CROP, SPACING_MM = (64, 64), (40, 40), (2.0, 2.0)

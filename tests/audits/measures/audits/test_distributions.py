@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from medaug.audits.measures.resampling import against_halves, bootstrap_interval, halvings
+from medaug.audits.measures.finding import against_halves, bootstrap_interval, halvings
 from medaug.audits.measures.sets import CONTRAST, LOCATION, MEASURES, SIZE, distance, distribution_audit
 
 from .population import Study, chosen, limits_of

@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from medaug.audits.measures.borders import Spectral, checkerboard, seams, window_seams
-from medaug.audits.measures.edits import Cycle, outside, steganography, unchanged
+from medaug.audits.measures.edits import (
+    Cycle,
+    Spectral,
+    checkerboard,
+    outside,
+    seams,
+    steganography,
+    unchanged,
+    window_seams,
+)
 from medaug.audits.measures.finding import Limits, over_patients
 
 from .conftest import with_lesion
