@@ -76,11 +76,8 @@ class InsertionRun(AuditedRun):
         """The generator passed over the same places with nothing inserted."""
         null, found = RandInsertTumor(self.weights, prob=1.0, null=True, tumor_labels=1), []
         for made in self.insertions:
-            view = self.views[made.name]
-            scan = view.tensor(self.run.prepared)
             null.set_random_state(seed=made.seed)
-            edited, _ = null(scan, made.label[None].astype(np.float32), made.organ[None], window=view.window)
-            image, changed = _seen(view, edited), edited.numpy()[0] != scan.numpy()[0]
+            image, changed, _ = self._edited(self.views[made.name], null, made.label, made.organ)
             found.append(replace(made, image=image, changed=changed, reference_patient=None))
         return found
 
@@ -204,25 +201,33 @@ class InsertionRun(AuditedRun):
         fits = (extent < np.asarray(self.crop_size) - 4).all()
         if not fits or equivalent_diameter_mm(truth, spacing_mm) < smallest:
             return None
-        scan = view.tensor(self.run.prepared)
         insert.set_random_state(seed=seed)
-        edited, marked = insert(scan, label[None].astype(np.float32), organ[None], window=view.window)
+        edited, changed, mask = self._edited(view, insert, label, organ)
         if not insert.lesions:
             return None
         made = Insertion(
             name=view.name,
             patient=view.patient,
-            image=_seen(view, edited),
-            mask=(np.asarray(marked)[0] > 0) & ~label,
+            image=edited,
+            mask=mask,
             organ=organ,
             spacing_mm=spacing_mm,
             before=image,
             label=label,
-            changed=edited.numpy()[0] != scan.numpy()[0],
+            changed=changed,
             reference_patient=insert.lesions[0]["patient"],
             seed=seed,
         )
         return LesionView(view.name, view.patient, image, truth, organ, spacing_mm), made
+
+    def _edited(
+        self, view: View, insert: RandInsertTumor, label: np.ndarray, organ: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What `insert` makes of a view, (*S) in [-1, 1]; what changed in the scan's own unit; what is newly marked."""
+        scan = view.tensor(self.run.prepared)
+        edited, marked = insert(scan, label[None].astype(np.float32), organ[None], window=view.window)
+        image, mask = view.window.normalize(edited.numpy()[0]).astype(np.float32), np.asarray(marked)[0] > 0
+        return image, edited.numpy()[0] != scan.numpy()[0], mask & ~label
 
     def _chosen(self, patients: Collection[str]) -> list[View]:
         """Views with a tumor, patient by patient in turn so that none dominates, as many as are asked for and fit."""
@@ -240,11 +245,6 @@ class InsertionRun(AuditedRun):
 
     def _views(self, patients: Collection[str]) -> list[View]:
         return Prepared(self.run.datalist).views(patients, self.config.data.spatial_dims)
-
-
-def _seen(view: View, edited: MetaTensor) -> np.ndarray:
-    """An edited scan (1, *S) as the view is seen, (*S) in [-1, 1]."""
-    return view.window.normalize(edited.numpy()[0]).astype(np.float32)
 
 
 def _on_grid(image: np.ndarray, spacing_mm: tuple[float, ...]) -> MetaTensor:
