@@ -15,7 +15,7 @@ from medaug.benchmarks.plan import Block, blocks_of
 from medaug.benchmarks.results import BenchmarkResults, CellFile, cell_files, read_results
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
-from medaug.experiment.failures import WORST, Failure, failures_path, read_failures
+from medaug.experiment.cells import WORST, Failure, failures_path, read_failures
 from medaug.experiment.records import Summary
 from medaug.figures.charts import to_png
 from medaug.figures.pictures import Picture, picture_grid

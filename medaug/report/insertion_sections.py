@@ -9,7 +9,7 @@ from medaug.data.atomic import JsonObject, read_json
 from medaug.data.opening import read_png
 from medaug.evaluation.intervals import Interval
 from medaug.experiment.cells import cells_behind
-from medaug.experiment.gate import GateFigures
+from medaug.experiment.edits import GateFigures
 from medaug.experiment.records import Evaluation, Summary
 from medaug.figures.distributions import distributions
 from medaug.report.page import Figure, Section, Table

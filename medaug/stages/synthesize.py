@@ -25,7 +25,7 @@ from medaug.config import PipelineConfig
 from medaug.data.atomic import write_json
 from medaug.data.synthetic import SyntheticCase
 from medaug.errors import ConfigError, RunError
-from medaug.experiment.gate import is_judged
+from medaug.experiment.edits import is_judged
 from medaug.models.weights import read_facts
 from medaug.progress import track
 from medaug.runs.folder import RunDir

@@ -11,8 +11,7 @@ from medaug import api
 from medaug.benchmarks.results import read_results
 from medaug.errors import RunError
 from medaug.evaluation.intervals import Interval
-from medaug.experiment.cells import cell_path
-from medaug.experiment.failures import failures_path
+from medaug.experiment.cells import cell_path, failures_path
 from medaug.experiment.records import Detection, RateFacts
 from medaug.runs.folder import RunDir
 

@@ -11,7 +11,7 @@ from medaug.benchmarks.results import cell_files, read_results
 from medaug.cli import app
 from medaug.config.files import load_config
 from medaug.data.atomic import read_json
-from medaug.experiment.failures import failures_path, read_failures
+from medaug.experiment.cells import failures_path, read_failures
 from medaug.runs.folder import RunDir
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medaug.data.atomic import read_json
-from medaug.experiment.failures import failures_path, read_failures
+from medaug.experiment.cells import failures_path, read_failures
 from medaug.stages.tasks.insertion import downstream_of, evaluated_cell
 from medaug.volumes import Window
 

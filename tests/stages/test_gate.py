@@ -11,7 +11,7 @@ from medaug.data.atomic import read_json
 from medaug.data.synthetic import synthetic_cases
 from medaug.errors import DataError
 from medaug.experiment import downstream, edits
-from medaug.experiment.gate import accepted_cases
+from medaug.experiment.edits import accepted_cases
 from medaug.runs.folder import RunDir
 from medaug.stages.evaluate import evaluate
 from medaug.stages.pipeline import run_pipeline
@@ -45,8 +45,8 @@ def measured(tmp_path_factory, tiny_run, tiny_config, judges):
     run = RunDir(tmp_path_factory.mktemp("measured") / "run")
     shutil.copytree(tiny_run.root, run.root)
     with pytest.MonkeyPatch.context() as patch:
-        train = stage.gate_of
-        patch.setattr(stage, "gate_of", lambda *of: judges.append(train(*of)) or judges[-1])
+        train = stage.QualityGate
+        patch.setattr(stage, "QualityGate", lambda *of: judges.append(train(*of)) or judges[-1])
         synthesize(tiny_config(*MEASURED), run)
     return run
 
@@ -54,7 +54,7 @@ def measured(tmp_path_factory, tiny_run, tiny_config, judges):
 @pytest.fixture
 def trained(measured, judges, monkeypatch):
     """The same views and settings give the same segmenter: it is not trained again."""
-    monkeypatch.setattr(stage, "gate_of", lambda *of: judges[0])
+    monkeypatch.setattr(stage, "QualityGate", lambda *of: judges[0])
 
 
 @pytest.fixture

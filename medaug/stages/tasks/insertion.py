@@ -17,11 +17,9 @@ from medaug.data.synthetic import SyntheticCase, synthetic_cases
 from medaug.errors import DataError
 from medaug.evaluation.samples import ViewFolder, say_sample_size
 from medaug.experiment.arms import check_arms, refuse_own_arms
-from medaug.experiment.cells import trained_cells
+from medaug.experiment.cells import failures_path, keep_failures, trained_cells
 from medaug.experiment.downstream import DOWNSTREAM, Downstream, check_network
-from medaug.experiment.edits import online_edits
-from medaug.experiment.failures import failures_path, keep_failures
-from medaug.experiment.gate import accepted_cases, is_judged
+from medaug.experiment.edits import accepted_cases, is_judged, online_edits
 from medaug.experiment.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.experiment.records import Cell
 from medaug.experiment.summary import write_summary

@@ -3,7 +3,7 @@
 A case has an `original`, the same view before the edit: the other half of the pair. An insertion depends on its seed
 alone: any one can be made again, here or online by `RandInsertTumor` with that random state.
 
-Where the quality gate is asked (see `experiment.gate`), a record of an insertion has its `agreement` and how many
+Where the quality gate is asked (see `experiment.edits`), a record of an insertion has its `agreement` and how many
 `draws` it took, and `datalist.json` the accept rate; with `synthesis.gate` what is rejected is drawn again and not
 written.
 """
@@ -20,8 +20,7 @@ from medaug.data.prepared import Prepared, View
 from medaug.data.synthetic import SyntheticCase
 from medaug.errors import DataError
 from medaug.evaluation.samples import ViewFolder
-from medaug.experiment.edits import Edited, ViewEditor
-from medaug.experiment.gate import DRAWS, QualityGate, gate_figures, gate_of, is_judged
+from medaug.experiment.edits import DRAWS, Edited, QualityGate, ViewEditor, gate_figures, is_judged
 from medaug.runs.folder import RunDir
 from medaug.seeds import rng_of
 from medaug.stages.tasks.task import Cases
@@ -56,7 +55,7 @@ class InsertionCases(Cases):
     def get_ready(self) -> None:
         """The segmenter of the quality gate is trained, where it is asked."""
         if is_judged(self.config):
-            self.gate = gate_of(self.config, ViewFolder(self.views, self.run.prepared))
+            self.gate = QualityGate(self.config, ViewFolder(self.views, self.run.prepared))
 
     def figures(self, records: Sequence[SyntheticCase]) -> dict[str, object]:
         return {"gate": gate_figures(self.config, records)} if is_judged(self.config) else {}
