@@ -24,7 +24,7 @@ TumorLabels = Annotated[
 
 
 def _tell_examination(found: "Examination") -> None:
-    from medaug.examination.text import examination_text
+    from medaug.examination.examination import examination_text
 
     say(examination_text(found), lines=True)
 

@@ -17,8 +17,7 @@ from medaug.config.data import DataConfig
 from medaug.data.decoding import check_known_labels
 from medaug.data.visits import REMEDY, doubts_of
 from medaug.errors import ConfigError, DataError
-from medaug.examination.duplicates import Twins, equal_twins, similar_twins
-from medaug.examination.scans import Refusal, ScanFacts
+from medaug.examination.scans import Refusal, ScanFacts, Twins, equal_twins, similar_twins
 from medaug.examination.suggestion import LEAST_TESTED, differ, fits, plane_spacings_mm, sections_of, split_of
 from medaug.examination.survey import SPECK_MM, Survey, by_text, grouped, spacing_text
 
@@ -41,11 +40,7 @@ class Check:
 
 
 def refusals_of(survey: Survey, data: DataConfig, section: str, *, tumors: bool) -> list[Refusal]:
-    """Everything `prepare` would refuse of this data set with these settings, in the order of the cases.
-
-    Args:
-        tumors: only labelled cases are read.
-    """
+    """All that `prepare` would refuse of this data set, in the order of the cases; `tumors`: only labelled are read."""
     labels = {case.case: case.label for case in survey.cases}
     kept = {case.image for case in survey.cases if case.label is not None} | set(labels.values())
     needs_window = not survey.looks_like_hu and data.window is None
@@ -71,13 +66,12 @@ def refusals_of(survey: Survey, data: DataConfig, section: str, *, tumors: bool)
 def checks_of(
     survey: Survey, data: DataConfig, refusals: list[Refusal], config: PipelineConfig, *, tumors: bool
 ) -> Iterator[Check]:
-    """The checks of one data set.
-
-    Args:
-        data: the suggested settings of this data set, a part of `config`.
-        refusals: from `refusals_of`.
-    """
-    yield _layout(survey)
+    """The checks of one data set; `data` is the part of `config` that is about it, `refusals` are of `refusals_of`."""
+    said = [] if survey.mixture is None else [survey.mixture]
+    if survey.sequences:
+        others = ", ".join(name for name in survey.sequences if name != survey.sequence)
+        said.append(f"{survey.sequence} was looked at. Choose another with `--sequence`: {others}.")
+    yield Check("layout", "warn" if said else "pass", "; ".join([survey.layout, *said]))
     yield _names(survey)
     yield _readable(survey, refusals)
     yield _intensity(survey)
@@ -141,21 +135,11 @@ def prevalence_check(survey: Survey, target: Survey | None) -> Check:
     return Check("prevalence", "warn", sentence)
 
 
-def copies_check(survey: Survey, target: Survey) -> Iterator[Check]:
+def copies_check(survey: Survey, target: Survey) -> list[Check]:
     """What `data` and `target` have in common under two names: one split is drawn over both."""
     in_data = {id(fact) for fact in survey.facts}
     twins = equal_twins([*survey.facts, *target.facts])
-    across = [(a, b) for a, b in twins if (id(a) in in_data) != (id(b) in in_data) and a.patient != b.patient]
-    if across:
-        yield Check("duplicates", "fail", f"data and target: {_under_two_names(across)}", _named(across))
-
-
-def _layout(survey: Survey) -> Check:
-    said = [] if survey.mixture is None else [survey.mixture]
-    if survey.sequences:
-        others = ", ".join(name for name in survey.sequences if name != survey.sequence)
-        said.append(f"{survey.sequence} was looked at. Choose another with `--sequence`: {others}.")
-    return Check("layout", "warn" if said else "pass", "; ".join([survey.layout, *said]))
+    return _under_two_names([(a, b) for a, b in twins if (id(a) in in_data) != (id(b) in in_data)], "data and target: ")
 
 
 def _names(survey: Survey) -> Check:
@@ -293,26 +277,26 @@ def _lesions(survey: Survey, config: PipelineConfig) -> Check:
 
 def _duplicates(facts: list[ScanFacts]) -> Iterator[Check]:
     equal, similar = equal_twins(facts), similar_twins(facts)
-    across = [(a, b) for a, b in equal if a.patient != b.patient]
-    if across:
-        yield Check("duplicates", "fail", _under_two_names(across), _named(across))
+    if refused := _under_two_names(equal):
+        yield from refused
     elif equal:
         sentence = f"{len(equal)} pair(s) of images of one patient that are the same, or share a slice"
         yield Check("duplicates", "warn", sentence, _named(equal))
     else:
         yield Check("duplicates", "pass", "no two images are the same, or share a slice")
     if similar:
-        sentence = f"{len(similar)} pair(s) of nearly identical images under two patients"
-        yield Check(
-            "near-duplicates", "warn", f"{sentence}: look at them; one scan may be there twice", _named(similar)
-        )
+        sentence = f"{len(similar)} pair(s) of nearly identical images under two patients: look at them; one scan may "
+        yield Check("near-duplicates", "warn", f"{sentence}be there twice", _named(similar))
 
 
-def _under_two_names(twins: list[Twins]) -> str:
-    return (
-        f"{len(twins)} pair(s) of images that are the same, or share a slice, under two patients: a test patient would "
-        "be trained on. Give them one patient name, or remove one."
+def _under_two_names(twins: list[Twins], where: str = "") -> list[Check]:
+    """The failure that twins of two patients are; none if there are none."""
+    across = [(a, b) for a, b in twins if a.patient != b.patient]
+    sentence = (
+        f"{where}{len(across)} pair(s) of images that are the same, or share a slice, under two patients: a test "
+        "patient would be trained on. Give them one patient name, or remove one."
     )
+    return [Check("duplicates", "fail", sentence, _named(across))] if across else []
 
 
 def _named(twins: list[Twins]) -> list[str]:

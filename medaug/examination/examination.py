@@ -1,24 +1,31 @@
 """`medaug doctor` and `medaug init`: what a data set holds, what would be refused of it, and a pipeline for it.
 
-Nothing is trained, and the data set is only read.
+Nothing is trained, and the data set is only read. `examination_text` is what the terminal shows of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
+
+from rich.console import Console
 
 from medaug.config.data import DataConfig
 from medaug.data.atomic import write_text
-from medaug.errors import ConfigError, DataError, RunError
+from medaug.errors import ConfigError, DataError, RunError, visible
 from medaug.examination.checks import Check, checks_of, copies_check, patients_check, prevalence_check, refusals_of
 from medaug.examination.scans import Refusal
-from medaug.examination.suggestion import Suggestion, suggestion_for
-from medaug.examination.survey import DataSummary, Survey, survey_of
+from medaug.examination.suggestion import suggestion_for
+from medaug.examination.survey import SPECK_MM, DataSummary, Group, Spread, Survey, survey_of
+from medaug.report.terminal import Table
 
 TASKS = {"tumor": ("segmentation", "classification"), "ct": ("segmentation", "translation", "none")}
 """Values of `evaluation.task`, by domain."""
+WIDTH = 140
+NAMED = 5
+"""So many of the cases that a check is about are named; `--json` has them all."""
 
 
 @dataclass(frozen=True)
@@ -88,31 +95,107 @@ def examine(
             "Add labels, or translate: give `--target`, or `--target-sequence` where it lies in the same folder.",
         )
     suggestion = suggestion_for(survey, second, task, str(out or "pipeline.yaml"))
-    found = _examination(survey, second, suggestion)
-    if out is not None:
-        write_text(out, suggestion.yaml)
-    return found
-
-
-def _examination(survey: Survey, target: Survey | None, suggestion: Suggestion) -> Examination:
     config = suggestion.config
     checks: list[Check] = []
     refusals: list[Refusal] = []
     sides: list[tuple[str, Survey, DataConfig]] = [("data", survey, config.data)]
-    if target is not None:
-        sides.append(("target", target, config.target or config.data))
-    for section, side, data in sides:
-        refused = refusals_of(side, data, section, tumors=target is None and side.is_for_tumors)
-        found = checks_of(side, data, refused, config, tumors=target is None)
-        checks += found if target is None else [replace(check, name=f"{section}: {check.name}") for check in found]
+    if second is not None:
+        sides.append(("target", second, config.target or config.data))
+    for section, side, settings in sides:
+        refused = refusals_of(side, settings, section, tumors=second is None and side.is_for_tumors)
+        found = checks_of(side, settings, refused, config, tumors=second is None)
+        checks += found if second is None else [replace(check, name=f"{section}: {check.name}") for check in found]
         refusals += refused
-    checks += [] if target is None else copies_check(survey, target)
-    checks += [patients_check(config, survey, target), prevalence_check(survey, target)]
+    checks += [] if second is None else copies_check(survey, second)
+    checks += [patients_check(config, survey, second), prevalence_check(survey, second)]
+    if out is not None:
+        write_text(out, suggestion.yaml)
     return Examination(
         usable=not any(check.verdict == "fail" for check in checks),
         data=survey.summary,
-        target=None if target is None else target.summary,
+        target=None if second is None else second.summary,
         checks=checks,
         refusals=refusals,
-        suggestion=suggestion.yaml if survey.is_for_tumors or target is not None else "",
+        suggestion=suggestion.yaml if survey.is_for_tumors or second is not None else "",
     )
+
+
+def examination_text(found: Examination) -> str:
+    """Tables of the data sets and of the checks, what the checks name, and the suggestion."""
+    stream = StringIO()
+    console = Console(file=stream, width=WIDTH, color_system=None, highlight=False)
+    for summary in (found.data, found.target):
+        if summary is not None:
+            console.print(_figures(summary))
+    checks = Table("check", "answer", "what was found")
+    for check in found.checks:
+        checks.add_row(check.name, check.verdict, check.sentence)
+    console.print(checks)
+    for check in found.checks:
+        if check.named and check.verdict != "pass":
+            more = f" … and {len(check.named) - NAMED} more (`--json` has all)" if len(check.named) > NAMED else ""
+            console.print(f"{check.name}:", markup=False)
+            for name in check.named[:NAMED]:
+                console.print(f"  {visible(name)}", soft_wrap=True, markup=False)
+            if more:
+                console.print(f" {more}", markup=False)
+    if found.suggestion:
+        console.print(
+            f"\nA pipeline for it:\n\n{visible(found.suggestion, keep=chr(10))}", soft_wrap=True, markup=False
+        )
+    console.print("usable" if found.usable else "NOT usable as it is: see the checks that fail")
+    return stream.getvalue().rstrip()
+
+
+def _figures(s: DataSummary) -> Table:
+    table = Table("", s.root, show_lines=False)
+    linked = f" ({s.linked} behind links)" if s.linked else ""
+    rows = {
+        "layout": f"{s.layout} ({s.looks_like})",
+        "sequence": "–" if s.sequence is None else str(s.sequence),
+        "cases": f"{s.cases}{linked}, {s.read} read, {s.labelled} with a label; "
+        f"{_spread(s.cases_per_patient)} a patient, of {s.patients}",
+        "shape": _groups(s.shapes),
+        "voxel size": _groups(s.spacings_mm),
+        "orientation": _groups(s.orientations),
+        "intensity": f"{s.lowest:g} to {s.highest:g}; percentiles 0.5, 50, 99.5: "
+        + ", ".join(f"{value:g}" for value in s.percentiles)
+        + f"; stored as {', '.join(s.dtypes)}",
+        "modality": f"{s.modality}{', in HU' if s.looks_like_hu else ''}",
+        "label values": "; ".join(
+            f"{v.value} in {v.cases} labels of {v.patients} patients"
+            + ("" if v.volume_ml is None else f", {_spread(v.volume_ml)} ml")
+            for v in s.label_values
+        )
+        or "none",
+        "lesions": _lesions(s),
+        "prevalence": "unknown"
+        if s.prevalence is None
+        else f"{s.prevalence.tumor_slices} of {s.prevalence.slices} labelled slices ({s.prevalence.by_slice:.0%}), "
+        f"{s.prevalence.tumor_patients} of {s.prevalence.patients} patients",
+        "cost": f"read in {s.seconds:g} s; prepared on this grid {s.megabytes:.0f} MB",
+    }
+    for name, text in rows.items():
+        table.add_row(name, text)
+    return table
+
+
+def _lesions(s: DataSummary) -> str:
+    if s.lesions is None:
+        return "none"
+    volume = "" if s.lesions.volume_ml is None else f", volume {_spread(s.lesions.volume_ml)} ml"
+    return (
+        f"{s.lesions.count}, {_spread(s.lesions.per_patient)} a patient; diameter {_spread(s.lesions.diameter_mm)} "
+        f"{s.length_unit}{volume}; {s.lesions.specks} specks below {SPECK_MM:g} {s.length_unit}"
+    )
+
+
+def _groups(groups: list[Group]) -> str:
+    shown = "; ".join(f"{group.value} ({len(group.cases)})" for group in groups[:NAMED])
+    return shown + (f"; … {len(groups) - NAMED} more" if len(groups) > NAMED else "")
+
+
+def _spread(spread: Spread) -> str:
+    if spread.least == spread.most:
+        return f"{spread.median:.3g}"
+    return f"{spread.least:.3g} to {spread.most:.3g} (median {spread.median:.3g})"

@@ -1,20 +1,24 @@
 """Reads every scan and label of a data set once, as `prepare` does, and keeps what there is to know of each.
 
 A file that cannot be used becomes a `Refusal`, and the look goes on: all of them are named, not the first. Arrays are
-dropped as soon as they are measured, so memory is that of the largest scan.
+dropped as soon as they are measured, so memory is that of the largest scan. Images that are there twice are found by
+`equal_twins` (the same voxels, of a slice or all) and `similar_twins` (the same but for intensities or noise): a scan
+that two patients share would be on both sides of a split.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 from scipy import ndimage
 
 from medaug.data.decoding import Decoded, Options, decode
 from medaug.data.files import read_label
+from medaug.data.fingerprints import holders_of
 from medaug.data.records import Case
 from medaug.errors import DataError, MedaugError
 from medaug.lesions.geometry import component_voxels, diameter_of_voxels
@@ -24,6 +28,10 @@ SAMPLED = 200_000
 """Voxels of a scan that its percentiles are taken from."""
 THUMBNAIL = (24, 24, 8)
 """Voxels of a scan that near-duplicates are known by."""
+ALIKE = 0.998
+"""Correlation of two thumbnails from which on they count as the same picture."""
+ROWS = 512
+"""Thumbnails compared with all others at once: memory grows linearly."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,9 @@ class ScanFacts:
         return self.shape[2] if len(self.shape) == 3 else 1
 
 
+Twins = tuple[ScanFacts, ScanFacts]
+
+
 def look_at(
     cases: list[Case], on_case: Callable[[], None], tumor_labels: tuple[int, ...] | None = None
 ) -> tuple[list[ScanFacts], list[Refusal]]:
@@ -114,6 +125,26 @@ def look_at(
                 refused.append(Refusal(path, str(error)))
         facts += [_facts(case, found) for case, found in decoded]
     return facts, refused
+
+
+def equal_twins(facts: Sequence[ScanFacts]) -> list[Twins]:
+    """Cases that share a slice or the whole image, voxel by voxel."""
+    pairs = {pair for same in holders_of(fact.fingerprints for fact in facts) for pair in combinations(same, 2)}
+    return [(facts[one], facts[other]) for one, other in sorted(pairs)]
+
+
+def similar_twins(facts: Sequence[ScanFacts]) -> list[Twins]:
+    """Cases of different patients whose images have one shape and correlate above `ALIKE`, but are not identical."""
+    by_shape: dict[tuple[int, ...], list[ScanFacts]] = defaultdict(list)
+    for fact in facts:
+        by_shape[fact.shape].append(fact)
+    pairs: list[Twins] = []
+    for same in by_shape.values():
+        thumbnails = np.stack([fact.thumbnail for fact in same])
+        for start in range(0, len(same), ROWS):
+            alike = thumbnails[start : start + ROWS] @ thumbnails.T / thumbnails.shape[1] > ALIKE
+            pairs += [(same[start + row], same[column]) for row, column in np.argwhere(alike) if start + row < column]
+    return [(a, b) for a, b in pairs if a.patient != b.patient and set(a.fingerprints).isdisjoint(b.fingerprints)]
 
 
 def _read(case: Case, tumor_labels: tuple[int, ...] | None) -> tuple[Decoded | None, list[Refusal]]:

@@ -47,9 +47,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """The lines of a pipeline file, the file itself, and what it resolves to."""
+    """The text of a pipeline file, and what it resolves to."""
 
-    settings: list[Setting]
     yaml: str
     config: PipelineConfig
 
@@ -66,7 +65,26 @@ def suggestion_for(survey: Survey, target: Survey | None, task: str | None, file
     """
     settings = list(_settings(survey, target, task))
     config = load_config(None, [], {setting.key: setting.value for setting in settings})
-    return Suggestion(settings, _commented(settings, file), config)
+    root = CommentedMap()
+    for setting in settings:
+        *parents, last = setting.key.split(".")
+        section, value = root, setting.value
+        for parent in parents:
+            section = section.setdefault(parent, CommentedMap())
+        if isinstance(value, list):
+            value = CommentedSeq(value)
+            value.fa.set_flow_style()  # as [a, b]
+        section[last] = value
+        if setting.why:
+            section.yaml_add_eol_comment(setting.why, last)
+    root.yaml_set_start_comment(
+        f"Written by medaug init from what medaug doctor found; everything else is at its default.\n"
+        f"medaug run {file} --out out/{root['name']}"
+    )
+    yaml, stream = YAML(), StringIO()
+    yaml.width = 1000  # a line broken by width would separate a value from its comment
+    yaml.dump(root, stream)
+    return Suggestion(stream.getvalue(), config)
 
 
 def split_counts(patients: int) -> tuple[int, int]:
@@ -245,27 +263,3 @@ def _task(survey: Survey, target: Survey | None) -> str:
     there = {(fact.patient, fact.case, fact.shape) for fact in target.facts}
     both = {fact.patient for fact in survey.facts if (fact.patient, fact.case, fact.shape) in there}
     return "translation" if len(both & set(split.test)) >= LEAST_TESTED else "none"  # equal: a registered pair
-
-
-def _commented(settings: list[Setting], file: str) -> str:
-    """The settings as a pipeline file, each reason behind its line."""
-    root = CommentedMap()
-    for setting in settings:
-        *parents, last = setting.key.split(".")
-        section, value = root, setting.value
-        for parent in parents:
-            section = section.setdefault(parent, CommentedMap())
-        if isinstance(value, list):
-            value = CommentedSeq(value)
-            value.fa.set_flow_style()  # as [a, b]
-        section[last] = value
-        if setting.why:
-            section.yaml_add_eol_comment(setting.why, last)
-    root.yaml_set_start_comment(
-        f"Written by medaug init from what medaug doctor found; everything else is at its default.\n"
-        f"medaug run {file} --out out/{root['name']}"
-    )
-    yaml, stream = YAML(), StringIO()
-    yaml.width = 1000  # a line broken by width would separate a value from its comment
-    yaml.dump(root, stream)
-    return stream.getvalue()

@@ -164,17 +164,12 @@ class Survey:
             return "CT"
         if self.layout in ("brats", "kaggle-lgg"):
             return "MR"
-        words = [str(self.sequence), self._sequence_name, *re.split(r"[^a-z0-9]+", self.root.resolve().name.lower())]
-        named = next((kind for word in words if (kind := modality_of(word)) is not None), None)
-        return named or ("other" if self.length_unit == "px" else "MR")
-
-    @property
-    def _sequence_name(self) -> str:
-        """What a dataset.json calls the sequence that was chosen by its number, or the only one; else ""."""
-        path = self.root if self.root.is_file() else self.root / "dataset.json"
-        names = sequence_names(read_json(path, object), path) if self.layout == "msd" and path.is_file() else []
-        number = str(self.sequence or 0)
-        return names[int(number)] if number.isdecimal() and int(number) < len(names) else ""
+        path, number = self.root if self.root.is_file() else self.root / "dataset.json", str(self.sequence or 0)
+        named = sequence_names(read_json(path, object), path) if self.layout == "msd" and path.is_file() else []
+        chosen = named[int(number)] if number.isdecimal() and int(number) < len(named) else ""
+        words = [str(self.sequence), chosen, *re.split(r"[^a-z0-9]+", self.root.resolve().name.lower())]
+        kinds = [kind for word in words if (kind := modality_of(word)) is not None]
+        return kinds[0] if kinds else ("other" if self.length_unit == "px" else "MR")
 
     @property
     def looks_like_hu(self) -> bool:
@@ -319,25 +314,23 @@ def _label_values(labelled: list[ScanFacts]) -> list[LabelValue]:
 
 
 def _lesion_figures(labelled: list[ScanFacts]) -> LesionFigures | None:
-    large: list[float] = []
+    of_all = [diameter for fact in labelled for diameter in fact.marked.diameters_mm]
+    large = [diameter for diameter in of_all if diameter >= SPECK_MM]
+    if not large:
+        return None
     volumes: list[float] = []
     by_patient = {fact.patient: 0 for fact in labelled}
     for fact in labelled:
         kept = [index for index, diameter in enumerate(fact.marked.diameters_mm) if diameter >= SPECK_MM]
         by_patient[fact.patient] += len(kept)
-        large += [fact.marked.diameters_mm[index] for index in kept]
         volumes += [fact.marked.volumes_ml[index] for index in kept if fact.marked.volumes_ml]
-    if not large:
-        return None
-    specks = sum(len(fact.marked.diameters_mm) for fact in labelled) - len(large)
     per_patient, volume_ml = Spread.of(list(by_patient.values())), Spread.of(volumes) if volumes else None
-    return LesionFigures(len(large), specks, per_patient, Spread.of(large), volume_ml)
+    return LesionFigures(len(large), len(of_all) - len(large), per_patient, Spread.of(large), volume_ml)
 
 
 def _prevalence(labelled: list[ScanFacts]) -> Prevalence | None:
     if not labelled:
         return None
-    tumor_slices = sum(fact.marked.tumor_slices for fact in labelled)
-    ill = {fact.patient for fact in labelled if fact.marked.tumor_slices}
-    everybody = {fact.patient for fact in labelled}
-    return Prevalence(sum(fact.slices for fact in labelled), tumor_slices, len(everybody), len(ill))
+    slices, tumor_slices = sum(f.slices for f in labelled), sum(f.marked.tumor_slices for f in labelled)
+    ill = {f.patient for f in labelled if f.marked.tumor_slices}
+    return Prevalence(slices, tumor_slices, len({f.patient for f in labelled}), len(ill))

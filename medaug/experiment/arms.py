@@ -130,15 +130,18 @@ def check_arms(config: PipelineConfig) -> None:
     Raises:
         ConfigError: naming them, and those that do.
     """
-    names, arms = config.evaluation.arms, arms_of(config.evaluation)
-    possible = [name for name, arm in arms.items() if _is_possible(arm, config)]
+    names, arms, online = config.evaluation.arms, arms_of(config.evaluation), () if config.learns_online else ONLINE
+    if config.target is None:
+        possible = [name for name, arm in arms.items() if not arm.target and arm.synthetic not in online]
+    else:
+        possible = [name for name, arm in arms.items() if arm.synthetic in (None, "written")]
     unknown = [name for name in names if name not in possible]
     if unknown:
-        online = any(name in arms and arms[name].synthetic == "online" for name in unknown)
+        asked_online = any(name in arms and arms[name].synthetic == "online" for name in unknown)
         remedy = ". Nothing is inserted online here: name the arms that learn from written cases (gan-offline)"
         raise ConfigError(
             f"evaluation.arms: found {', '.join(unknown)}; expected some of: {', '.join(possible)} (domain "
-            f"{config.domain}, task {config.evaluation.task}){remedy * online}"
+            f"{config.domain}, task {config.evaluation.task}){remedy * asked_online}"
         )
     pasting, classes = [name for name in names if arms[name].baseline == "copy-paste"], len(config.data.class_names)
     if pasting and classes > 1:
@@ -148,12 +151,6 @@ def check_arms(config: PipelineConfig) -> None:
     for name in names:
         if (build := arms[name].own) is not None:
             build()
-
-
-def _is_possible(arm: Arm, config: PipelineConfig) -> bool:
-    if config.target is not None:
-        return arm.synthetic in (None, "written")
-    return not arm.target and (arm.synthetic not in ONLINE or config.learns_online)
 
 
 def gan_arms(arms: Iterable[str], known: Mapping[str, Arm] = ARMS) -> list[str]:
@@ -204,19 +201,29 @@ def build_own(name: str, settings: OwnArmConfig) -> Transform:
     Raises:
         ConfigError: naming the arm, if it cannot be imported or built, or is no MONAI transform.
     """
-    where = f"evaluation.own_arms.{name}"
-    found = _imported(where, settings.transform)
+    where, path = f"evaluation.own_arms.{name}", settings.transform
+    module, _, attribute = path.rpartition(".")
+    remedy = "Install its package, or put its folder on PYTHONPATH."
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, ValueError) as error:  # ValueError: a path without a dot
+        raise ConfigError(
+            f"{where}.transform: {path} cannot be imported: {error}; expected package.module.Name. {remedy}"
+        ) from error
+    except AttributeError:
+        missing = f"found no {attribute} in {module}"
+        raise ConfigError(f"{where}.transform: {missing}; expected a class that is there. {remedy}") from None
     try:
         built = found(**settings.args)
     except Exception as error:
         given = ", ".join(f"{key}={value!r}" for key, value in settings.args.items()) or "nothing"
         raise ConfigError(
-            f"{where}.args: {settings.transform} cannot be built with {given}: {error}. Give what its constructor asks "
+            f"{where}.args: {path} cannot be built with {given}: {error}. Give what its constructor asks "
             "for, JSON values only; MONAI's ask for keys, such as [image, label], or [image] for intensities."
         ) from error
     if not isinstance(built, Transform):
         raise ConfigError(
-            f"{where}.transform: found {settings.transform}, which makes a {type(built).__name__}; expected a MONAI "
+            f"{where}.transform: found {path}, which makes a {type(built).__name__}; expected a MONAI "
             'dict transform on "image" and "label". Derive it from monai.transforms.MapTransform.'
         )
     return built
@@ -267,17 +274,3 @@ def _weights_in(*parts: Any) -> Iterator[WeightsFacts]:
             left += vars(part).values()
         elif isinstance(part, str | Path) and part and isfile(Path(part) / METADATA):
             yield read_facts(Path(part))
-
-
-def _imported(where: str, path: str) -> Any:
-    module, _, attribute = path.rpartition(".")
-    remedy = "Install its package, or put its folder on PYTHONPATH."
-    try:
-        return getattr(import_module(module), attribute)
-    except (ImportError, ValueError) as error:  # ValueError: a path without a dot
-        raise ConfigError(
-            f"{where}.transform: {path} cannot be imported: {error}; expected package.module.Name. {remedy}"
-        ) from error
-    except AttributeError:
-        found = f"found no {attribute} in {module}"
-        raise ConfigError(f"{where}.transform: {found}; expected a class that is there. {remedy}") from None

@@ -24,14 +24,7 @@ from medaug.evaluation.detection import Outlined, count_detections
 from medaug.evaluation.metrics import METRICS, Scored, check_kinds, score_patient, within_patient
 from medaug.evaluation.networks import ClassificationConfig, SegmentationConfig
 from medaug.evaluation.predictions import predict, tumor_probability
-from medaug.evaluation.samples import (
-    ClassificationSamples,
-    Online,
-    SegmentationSamples,
-    ViewFolder,
-    patches_of,
-    sample_size,
-)
+from medaug.evaluation.samples import ClassificationSamples, SegmentationSamples, ViewFolder, patches_of, sample_size
 from medaug.evaluation.updates import NetworkConfig, train_network
 from medaug.experiment.arms import Arm
 from medaug.experiment.edits import OnlineInsertion, OnlineRemoval
@@ -41,6 +34,8 @@ from medaug.progress import track
 from medaug.volumes import length_unit
 
 LOSS_EVERY = 10
+TRAINING = {"updates", "batch_size", "learning_rate", "precision"}
+"""Settings of `evaluation` that say how either kind of network is trained."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +109,7 @@ class Downstream(ABC):
         sources = (self.real, self.synthetic, self.target_labelled)
         return sample_size(sources, self.config.evaluation.patch_size)
 
-    def synthetic_of(self, arm: Arm) -> ViewFolder | Online | None:
+    def synthetic_of(self, arm: Arm) -> ViewFolder | OnlineInsertion | OnlineRemoval | None:
         """What the synthetic samples of an arm come from; None for one without.
 
         Raises:
@@ -159,8 +154,8 @@ class Downstream(ABC):
 
     def results(self, network: torch.nn.Module) -> PatientScores:
         """What a network scores on every patient."""
-        found = []
         with track("score patients", len(self.by_patient)) as tracker:
+            found = []
             for patient in self.by_patient:
                 found.append(self.scored(network, patient))
                 tracker.advance()
@@ -199,18 +194,8 @@ class Segmentation(Downstream):
 
     @staticmethod
     def network_config(config: PipelineConfig) -> SegmentationConfig:
-        s, data = config.evaluation, config.data
-        return SegmentationConfig(
-            spatial_dims=data.spatial_dims,
-            classes=len(data.class_names),
-            network=s.network,
-            channels=s.channels,
-            updates=s.updates,
-            batch_size=s.batch_size,
-            learning_rate=s.learning_rate,
-            precision=s.precision,
-            patch_size=s.patch_size,
-        )
+        own = config.evaluation.model_dump(include={*TRAINING, "network", "channels", "patch_size"})
+        return SegmentationConfig(spatial_dims=config.data.spatial_dims, classes=len(config.data.class_names), **own)
 
     def samples(self, arm: Arm, **shared: Any) -> SegmentationSamples:
         real = self.target_labelled if arm.target else self.real
@@ -222,14 +207,11 @@ class Segmentation(Downstream):
         entries = self.by_patient[patient]
         pairs = [self.segmented(network, entry) for entry in entries]
         classes = self.config.data.class_names
-        outlined = [
-            Outlined(entry.scan, p, t, entry.spacing_mm[: t.ndim]) for entry, (p, t) in zip(entries, pairs, strict=True)
-        ]
+        outlined = [Outlined(e.scan, p, t, e.spacing_mm[: t.ndim]) for e, (p, t) in zip(entries, pairs, strict=True)]
         dims = max(truth.ndim for _, truth in pairs)  # where a patient has volumes, a picture is one of one slice
         spacing_mm = next(entry.spacing_mm for entry in entries if len(entry.spacing_mm) >= dims)
-        pairs = [
-            (p.reshape(t.shape + (1,) * (dims - t.ndim)), t.reshape(t.shape + (1,) * (dims - t.ndim))) for p, t in pairs
-        ]
+        shapes = [truth.shape + (1,) * (dims - truth.ndim) for _, truth in pairs]
+        pairs = [(p.reshape(shape), t.reshape(shape)) for (p, t), shape in zip(pairs, shapes, strict=True)]
         tolerance_mm = self.config.evaluation.tolerance_mm
         by_class = [
             score_patient([(p == number, t == number) for p, t in pairs], spacing_mm[:dims], tolerance_mm)
@@ -280,15 +262,8 @@ class Classification(Downstream):
 
     @staticmethod
     def network_config(config: PipelineConfig) -> ClassificationConfig:
-        s = config.evaluation
-        return ClassificationConfig(
-            spatial_dims=config.data.spatial_dims,
-            width=s.classifier_width,
-            updates=s.updates,
-            batch_size=s.batch_size,
-            learning_rate=s.learning_rate,
-            precision=s.precision,
-        )
+        own, dims = config.evaluation.model_dump(include=TRAINING), config.data.spatial_dims
+        return ClassificationConfig(spatial_dims=dims, width=config.evaluation.classifier_width, **own)
 
     def samples(self, arm: Arm, **shared: Any) -> ClassificationSamples:
         synthetic, patch_size = self.synthetic_of(arm), self.config.evaluation.patch_size

@@ -106,11 +106,8 @@ class Cell(PatientScores, _Stored):
     def to_json(self) -> Json:
         """Its fields, those left out that say nothing."""
         values = {name: value for name, value in asdict(self).items() if value not in (None, {})}
-        if self.tests:
-            values["tests"] = {
-                test: {name: scores for name, scores in parts.items() if scores}
-                for test, parts in values["tests"].items()
-            }
+        for test, parts in values.get("tests", {}).items():
+            values["tests"][test] = {name: scores for name, scores in parts.items() if scores}
         return values
 
     def on_test(self, name: str) -> Cell:
@@ -286,11 +283,8 @@ class Evaluation:
         """A single test set by itself, or several by name."""
         if "" in self.tests:
             return self.tests[""].to_json()
-        lesions = {"lesions": self.lesions} if self.lesions else {}
-        return {
-            "task": "segmentation",
-            "tests": {name: found.to_json() for name, found in self.tests.items()},
-        } | lesions
+        tests = {name: found.to_json() for name, found in self.tests.items()}
+        return {"task": "segmentation", "tests": tests} | ({"lesions": self.lesions} if self.lesions else {})
 
 
 def _united(parts: Iterable[dict[str, V]]) -> dict[str, V]:

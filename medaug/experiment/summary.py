@@ -16,8 +16,8 @@ import numpy as np
 from medaug.audits.measures.similarity import IMAGE_METRICS, ImageMetric
 from medaug.config import PipelineConfig
 from medaug.data.atomic import csv_text, write_json, write_text
-from medaug.evaluation.detection import LEAST_PATIENTS, Rate, rate_interval, rates, ratio_scores
-from medaug.evaluation.intervals import Interval, mean_interval
+from medaug.evaluation.detection import LEAST_PATIENTS, rate_interval, rates, ratio_scores
+from medaug.evaluation.intervals import mean_interval
 from medaug.evaluation.metrics import METRICS, POOLED_METRICS, Metric, Scored, pseudo_values
 from medaug.evaluation.statistics import Comparison, compare, holm, without_verdict
 from medaug.experiment.arms import ARMS, REFERENCE, Arm, ArmPair, arms_of, gan_arms, is_ceiling, pairs_of, plain_arms
@@ -37,10 +37,6 @@ from medaug.volumes import length_unit
 
 Cells = Mapping[str, Sequence[Cell]]
 """Arm → its cells, one a seed."""
-Tables = Mapping[str, Mapping[str, np.ndarray]]
-"""Arm → metric → (patients, seeds)."""
-
-
 CLASS_SEPARATOR = ": "
 """Between a metric and the class that it is of, where there are several."""
 
@@ -213,56 +209,37 @@ def detected(cells: Cells, patients: Sequence[str], size_limits_mm: Sequence[flo
     counts = [next(iter(cells.values()))[0].detection[patient] for patient in patients]
     known = rates(size_limits_mm, unit)
     chances = {name: np.array([rate.chances(c) for c in counts]) for name, rate in known.items()}
-    scores = {
-        arm: {name: _rate_scores(members, patients, rate, chances[name]) for name, rate in known.items()}
-        for arm, members in cells.items()
-    }
+    holders = {name: int(np.count_nonzero(of_rate)) for name, of_rate in chances.items()}
+    scores: dict[str, dict[str, np.ndarray]] = {arm: {} for arm in cells}  # (patients with chances, seeds)
+    for arm, members in cells.items():
+        for name, rate in known.items():
+            if holders[name] >= LEAST_PATIENTS:
+                events = [[rate.events(cell.detection[patient]) for cell in members] for patient in patients]
+                scores[arm][name] = ratio_scores(np.array(events), chances[name])
+    differences = []
+    for arm in scores if REFERENCE in scores else ():
+        for name, rate in known.items() if arm != REFERENCE else ():
+            found, most = None, rate.bounds[1]
+            if name in scores[arm]:  # paired by patient and seed
+                paired = scores[arm][name] - scores[REFERENCE][name]
+                found = mean_interval(paired, np.random.RandomState(0)).within(-most, most)
+            differences.append(RateDifference(arm, REFERENCE, name, found))
+    facts = {}
+    for name, rate in known.items():
+        count, held = int(chances[name].sum()), holders[name]
+        facts[name] = RateFacts(rate.title, rate.short, rate.of, count, held, rate.higher_is_better, rate.diameters_mm)
     return Detection(
         dimensions=sorted({c["dimensions"] for c in counts}),
-        rates={
-            name: RateFacts(
-                rate.title,
-                rate.short,
-                rate.of,
-                int(chances[name].sum()),
-                int(np.count_nonzero(chances[name])),
-                rate.higher_is_better,
-                rate.diameters_mm,
-            )
-            for name, rate in known.items()
-        },
+        rates=facts,
         arms={
             arm: {
-                name: None if table is None else rate_interval(known[name], table, np.random.RandomState(0))
-                for name, table in by_rate.items()
+                name: rate_interval(rate, tables[name], np.random.RandomState(0)) if name in tables else None
+                for name, rate in known.items()
             }
-            for arm, by_rate in scores.items()
+            for arm, tables in scores.items()
         },
-        differences=[
-            RateDifference(arm, REFERENCE, name, _difference(table, scores[REFERENCE][name], known[name]))
-            for arm, by_rate in scores.items()
-            if arm != REFERENCE and REFERENCE in scores
-            for name, table in by_rate.items()
-        ],
+        differences=differences,
     )
-
-
-def _rate_scores(
-    members: Sequence[Cell], patients: Sequence[str], rate: Rate, chances: np.ndarray
-) -> np.ndarray | None:
-    """A row a patient who has any chances and a column a seed; None where such patients are too few."""
-    if np.count_nonzero(chances) < LEAST_PATIENTS:
-        return None
-    events = [[rate.events(cell.detection[patient]) for cell in members] for patient in patients]
-    return ratio_scores(np.array(events), chances)
-
-
-def _difference(table: np.ndarray | None, reference: np.ndarray | None, rate: Rate) -> Interval | None:
-    """Paired by patient and seed."""
-    if table is None or reference is None:
-        return None
-    most = rate.bounds[1]
-    return mean_interval(table - reference, np.random.RandomState(0)).within(-most, most)
 
 
 def _tables(cells: Cells, patients: Sequence[str], scoring: Scoring) -> dict[str, dict[str, np.ndarray]]:

@@ -19,8 +19,7 @@ from medaug.data.prepared import views_of
 from medaug.data.writers import ScanRecord, write_layout
 from medaug.errors import ConfigError, DataError, RunError
 from medaug.evaluation.samples import ClassificationSamples, SegmentationSamples, ViewFolder, sample_size
-from medaug.examination.examination import examine
-from medaug.examination.text import examination_text
+from medaug.examination.examination import examination_text, examine
 from medaug.experiment.arms import ARMS
 from medaug.phantoms import phantoms
 from medaug.runs.folder import RunDir
