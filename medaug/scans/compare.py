@@ -7,7 +7,6 @@ levels for 8-bit pictures, else arbitrary units, whose range is then the real im
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from medaug.orientation import turn_of
 from medaug.report.translation import bland_altman, difference_panel, joint_histogram, shown_range
 from medaug.report.viewer import encode
 from medaug.report.viewing import case_of_scan, view_page
-from medaug.scans.opened import as_array, read_mask
+from medaug.scans.opened import Facts, as_array, read_mask
 from medaug.volumes import HU_OF_AIR, Percentiles, Window, spacing_of
 
 
@@ -44,7 +43,13 @@ def compare_images(real: Path, synthetic: Path, mask: Path | None = None, out: P
     second = on_grid_of(read_scan(synthetic), first)
     scale = _scale(first, second, real, synthetic)
     values = as_array(first), as_array(second)
-    marked = as_array(read_mask(mask, first, real)) > 0 if mask is not None else _body(values[0], scale, first)
+    window = Window(scale.low, scale.high, "HU" if scale == HOUNSFIELD else "au")
+    if mask is None:
+        turn = turn_of(first.affine.numpy(), values[0].ndim)
+        spacing_mm = spacing_of(turn.affine(first.affine.numpy(), values[0].shape), values[0].ndim)
+        marked = turn.back(body_of(turn.there(values[0]), window, spacing_mm))
+    else:
+        marked = as_array(read_mask(mask, first, real)) > 0
     pair = ImagePair(*values, marked)
     scores = {name: value if math.isfinite(value) else None for name, value in similarity([pair], scale).items()}
     found: dict[str, Any] = {
@@ -63,8 +68,8 @@ def compare_images(real: Path, synthetic: Path, mask: Path | None = None, out: P
     if out is not None:
         _write(out, found, pair, scale)
         low, high, _ = shown_range(scale)
-        window = Window(low, high, "HU" if scale == HOUNSFIELD else "au")
-        case = case_of_scan("real and synthetic", first, second, ("real", "synthetic"), (window, window))
+        shown = Window(low, high, window.unit)
+        case = case_of_scan("real and synthetic", first, second, ("real", "synthetic"), (shown, shown))
         view_page(out / "view.html", "Real and synthetic", [encode(case)], {"unit": found["unit"]})
     return found
 
@@ -94,14 +99,7 @@ def _scale(real: MetaTensor, synthetic: MetaTensor, real_path: Path, synthetic_p
     return Scale("au", window.low, window.high)
 
 
-def _body(image: np.ndarray, scale: Scale, scan: MetaTensor) -> np.ndarray:
-    window = Window(scale.low, scale.high, "HU" if scale == HOUNSFIELD else "au")
-    turn = turn_of(scan.affine.numpy(), image.ndim)
-    spacing_mm = spacing_of(turn.affine(scan.affine.numpy(), image.shape), image.ndim)
-    return turn.back(body_of(turn.there(image), window, spacing_mm))
-
-
-def _write(out: Path, found: Mapping[str, object], pair: ImagePair, scale: Scale) -> None:
+def _write(out: Path, found: Facts, pair: ImagePair, scale: Scale) -> None:
     real, synthetic = pair.real[pair.mask], pair.synthetic[pair.mask]
     groups = {"all voxels": (real, synthetic)}
     if scale == HOUNSFIELD:

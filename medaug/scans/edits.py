@@ -1,4 +1,7 @@
-"""Tumors inserted into a single scan, removed from it, or put in one place in many styles; what is made is written."""
+"""Tumors inserted into a single scan, removed from it, or put in one place in many styles; what is made is written.
+
+Each edit returns the paths of image, label (styles: of all images), picture, manifest and page.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +16,9 @@ from medaug.figures.pictures import Picture, before_after, picture_grid
 from medaug.lesions.reference import lesion_for_mask
 from medaug.models.weights import Weights
 from medaug.progress import track
-from medaug.scans.opened import (
-    AnyPath,
-    Facts,
-    OpenScan,
-    as_array,
-    close_up,
-    in_rows,
-    open_to_edit,
-    unnamed,
-    write_beside,
-)
+from medaug.scans.opened import AnyPath, OpenScan, as_array, close_up, in_rows, open_to_edit, unnamed, write_beside
 from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
-from medaug.transforms.engine import drawn_style
+from medaug.transforms.engine import Style, drawn_style
 from medaug.transforms.styles import check_styled, style_of
 from medaug.volumes import as_meta, spacing_of, widest_slice
 
@@ -37,9 +30,6 @@ def insert_drawn(
     scan: OpenScan, insert: RandInsertTumor, seed: int, organ_mask: AnyPath | None, avoid: AnyPath | None
 ) -> list[Path]:
     """Inserts drawn tumors, clear of those in the label `avoid`; what is written labels the new ones alone.
-
-    Returns:
-        The paths of image, label, picture, manifest and page.
 
     Raises:
         DataError: if there is no room for a single tumor.
@@ -56,13 +46,13 @@ def insert_drawn(
         )
     if existing is not None:
         label = label * (label != existing)
-    facts = _facts(scan, insert.weights, seed) | ({} if avoid is None else {"avoid": Path(avoid).name})
+    facts = _facts(scan, insert.weights, seed, avoid=avoid)
     facts |= {"asked": insert.count[1], "lesions": [unnamed(lesion) for lesion in insert.lesions]}
     return _write(scan, "inserted", edited, label, label, facts)
 
 
 def insert_at(scan: OpenScan, insert: InsertTumor, mask: AnyPath, avoid: AnyPath | None) -> list[Path]:
-    """Inserts one tumor exactly where the mask is; returns the paths as `insert_drawn`.
+    """Inserts one tumor exactly where the mask is.
 
     Raises:
         DataError: if the mask is empty, or marks voxels of a tumor in the label `avoid`.
@@ -78,16 +68,13 @@ def insert_at(scan: OpenScan, insert: InsertTumor, mask: AnyPath, avoid: AnyPath
         )
     edited, label = insert(scan.image, region, window=scan.window)
     _warn_of_rest(region, label, "inserted into")
-    facts = _facts(scan, insert.weights, insert.seed) | ({} if avoid is None else {"avoid": Path(avoid).name})
-    lesion = {"style": list(insert.style)} if insert.style else {}
-    facts |= {"asked": 1, "mask": Path(mask).name, "lesions": [lesion]}
+    facts = _facts(scan, insert.weights, insert.seed, avoid=avoid, mask=mask)
+    facts |= {"asked": 1, "lesions": [{"style": list(insert.style)} if insert.style else {}]}
     return _write(scan, "inserted", edited, label, label, facts)
 
 
 def remove_at(scan: OpenScan, remove: RemoveTumor, mask: AnyPath) -> list[Path]:
-    """Removes what the mask marks; returns the paths as `insert_drawn`.
-
-    The label is empty but for what the mask marks of the scan's padding, where nothing is replaced.
+    """Removes what the mask marks; the label keeps what it marks of the scan's padding, where nothing is replaced.
 
     Raises:
         DataError: if the mask is empty, or nothing could be replaced.
@@ -96,15 +83,11 @@ def remove_at(scan: OpenScan, remove: RemoveTumor, mask: AnyPath) -> list[Path]:
     edited, label = remove.with_label(scan.image, region, scan.window)
     if len(np.unique(as_array(region))) <= 2:  # of a label with organs, who asked for what is not known
         _warn_of_rest(region, region * (label <= 0), "replaced")
-    facts = _facts(scan, remove.weights, remove.seed) | {"mask": Path(mask).name}
-    return _write(scan, "removed", edited, label, region, facts)
+    return _write(scan, "removed", edited, label, region, _facts(scan, remove.weights, remove.seed, mask=mask))
 
 
 def fill_in_styles(scan: OpenScan, weights: Weights, mask: AnyPath, count: int, seed: int) -> list[Path]:
     """Fills the mask `count` times, in styles drawn from N(0, I), each for the same reference lesion.
-
-    Returns:
-        The paths of images, picture, manifest and page.
 
     Raises:
         DataError: if the mask is empty.
@@ -127,16 +110,14 @@ def fill_in_styles(scan: OpenScan, weights: Weights, mask: AnyPath, count: int, 
             cases.append(scan.seen_with(edited, f"style {number}", region))
             tracker.advance()
     scan.write_label("label", label)
-    facts = _facts(scan, weights, seed) | {"mask": Path(mask).name, "method": weights.translator.name}
-    facts["images"] = [path.name for path in paths]
+    facts = _facts(scan, weights, seed, mask=mask)
+    facts |= {"method": weights.translator.name, "images": [path.name for path in paths]}
     title = f"{scan.stem}: one mask, many tumors"
     picture = _variants_picture(scan.array, variants, as_array(region) > 0, title)
     return [*paths, *write_beside(scan.file("styles", ""), picture, facts, title, cases)]
 
 
-def style_in(
-    scan: AnyPath | None, mask: AnyPath | None, weights: Weights, sequence: str | None
-) -> tuple[float, ...] | None:
+def style_in(scan: AnyPath | None, mask: AnyPath | None, weights: Weights, sequence: str | None) -> Style | None:
     """The style of the tumor that the mask marks in a scan (methods that know styles); None where none is asked for.
 
     Raises:
@@ -154,8 +135,10 @@ def style_in(
     return style_of(array, turn.there(region), opened.window, weights, spacing_mm)
 
 
-def _facts(scan: OpenScan, weights: Weights, seed: int) -> dict[str, object]:
-    return {"scan": scan.path.name, "seed": seed, "weights": weights.facts.sha256, "length_unit": scan.length_unit}
+def _facts(scan: OpenScan, weights: Weights, seed: int, **given: AnyPath | None) -> dict[str, object]:
+    """What every manifest says; `given` are the masks that were, of which the names are kept."""
+    facts = {"scan": scan.path.name, "seed": seed, "weights": weights.facts.sha256, "length_unit": scan.length_unit}
+    return facts | {kind: Path(path).name for kind, path in given.items() if path is not None}
 
 
 def _warn_of_rest(asked: Any, done: Any, verb: str) -> None:
@@ -165,7 +148,7 @@ def _warn_of_rest(asked: Any, done: Any, verb: str) -> None:
         logger.warning("%d of the mask's %d voxels were %s; the rest is padding", done_voxels, asked_voxels, verb)
 
 
-def _write(scan: OpenScan, kind: str, edited: Any, label: Any, shown: Any, facts: Facts) -> list[Path]:
+def _write(scan: OpenScan, kind: str, edited: Any, label: Any, shown: Any, facts: dict[str, object]) -> list[Path]:
     """Image in the scan's own unit and type, label, picture, manifest, page; `shown` is outlined."""
     title = f"{scan.stem}: {kind}"
     paths = [scan.write_edited(kind, edited), scan.write_label(f"{kind}_label", label)]

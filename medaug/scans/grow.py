@@ -24,12 +24,9 @@ COLUMNS = 6
 
 @dataclass(frozen=True)
 class _Step:
-    """One step of a series: its slice through the lesion, its size, and the files written.
+    """One step of a series: its slice through the lesion (X, Y), size and files; `title` says day and size in words.
 
-    Attributes:
-        image, mask: (X, Y).
-        size: "days", "diameter_mm", and "volume_ml" or "area_mm2".
-        title: the day and the size in words.
+    `size` has "days", "diameter_mm", and "volume_ml" or "area_mm2".
     """
 
     image: np.ndarray
@@ -48,7 +45,7 @@ def grow_in(scan: OpenScan, grow: GrowTumor, seed: int, organ_mask: AnyPath | No
     """Writes the series; returns the paths of images and labels step by step, manifest, animation and page.
 
     Raises:
-        DataError: if the series does not fit (naming the largest size that does).
+        DataError: if the series does not fit, naming the largest size that does.
     """
     organ, unit = scan.mask(organ_mask), scan.length_unit
     grow.set_random_state(seed=seed)
@@ -118,13 +115,8 @@ def _series_section(steps: list[_Step], animation: bytes, plan: GrowthPlan, leng
     what, unit = ("Volume", "ml") if in_3d else ("Area", f"{length}²")
     days, sizes = [step.size["days"] for step in steps], [step.measured for step in steps]
     asked = [sizes[0] * 2 ** (day / plan.doubling_days * (1 if in_3d else 2 / 3)) for day in days]
-    curve = learning_curves(
-        {"label": (days, sizes), "doubling time": (days, asked)},
-        smooth=1,
-        title="Volume" if in_3d else "Area of the section",
-        xlabel="day",
-        ylabel=unit,
-    )
+    curves, title = {"label": (days, sizes), "doubling time": (days, asked)}, what if in_3d else "Area of the section"
+    curve = learning_curves(curves, smooth=1, title=title, xlabel="day", ylabel=unit)
     near = close_up(steps[-1].mask)
     grid = in_rows([Picture(step.image[near]) for step in steps], COLUMNS)
     width = len(grid[0])

@@ -95,8 +95,8 @@ class OpenScan:
 
     def marked(self, path: AnyPath, remedy: str) -> MetaTensor:
         """A mask as `mask` reads it; one that marks nothing is refused, too."""
-        mask = self.mask(path)
-        if mask is None or not bool((mask > 0).any()):
+        mask = read_mask(path, self.image, self.path)
+        if not bool((mask > 0).any()):
             raise DataError.about(path, "an empty mask", "marked voxels", remedy)
         return mask
 
@@ -110,13 +110,10 @@ class OpenScan:
         self.stored.write(self.file(kind), label, "uint8")
         return self.file(kind)
 
-    def seen_with(
-        self, edited: MetaTensor, name: str, label: NdarrayOrTensor | None = None, title: str = ""
-    ) -> EncodedCase:
-        """Original and edited image side by side for the viewer of a page."""
-        marked = None if label is None else as_meta(label)
-        case = case_of_scan(title or name, self.image, edited, ("original", name), (self.window, self.window), marked)
-        return encode(case)
+    def seen_with(self, edited: MetaTensor, name: str, label: NdarrayOrTensor, title: str = "") -> EncodedCase:
+        """Original and edited image side by side, with the label, for the viewer of a page."""
+        windows, shown = (self.window, self.window), as_meta(label)
+        return encode(case_of_scan(title or name, self.image, edited, ("original", name), windows, shown))
 
 
 def open_scan(path: AnyPath, domain: Domain, facts: WeightsFacts, sequence: str | None, out: AnyPath) -> OpenScan:

@@ -6,6 +6,7 @@ A crop depends on the weights, its class and its own seed alone: any one can be 
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from medaug.data.files import write_scan
 from medaug.errors import ConfigError
 from medaug.models.noise.config import CLASSES
 from medaug.models.noise.latent import sample
-from medaug.models.noise.weights import GanWeights, load_gan
+from medaug.models.noise.weights import load_gan
 from medaug.progress import track
 from medaug.seeds import rng_of
 from medaug.volumes import Window, affine_of
@@ -39,34 +40,29 @@ def write_samples(weights: Path, out: Path, *, label: str, count: int, seed: int
     loaded = load_gan(weights)
     new_folder(out)
     labels = range(len(CLASSES)) if label == BOTH else [CLASSES.index(label)]
+    facts, domain = loaded.facts, loaded.gan.domain
     records = []
     with track("sample", count * len(labels)) as tracker:
-        for number in labels:
-            for index in range(count):
-                records.append(_write(loaded, out, number, index, seed))
-                tracker.advance()
+        for number, index in product(labels, range(count)):
+            own = int(rng_of(seed, index * len(CLASSES) + number).randint(2**31))
+            name = f"{CLASSES[number]}-{index:05d}"
+            image = sample(loaded.gan, 1, number, torch.Generator().manual_seed(own)).images[0]
+            if isinstance(domain.window, Window):
+                image = domain.window.denormalize(image)
+            write_scan(out / "images" / f"{name}.nii.gz", image, affine_of(loaded.spacing_mm), "float32")
+            record = {
+                "case": name,
+                "kind": "generated",
+                "image": f"images/{name}.nii.gz",
+                "label": number,
+                "class": CLASSES[number],
+                "unit": domain.unit if isinstance(domain.window, Window) else "normalized",
+                "seed": own,
+                "weights": facts.sha256,
+                "training_patients": facts.training_patients,
+                "split_hash": facts.split_hash,
+            }
+            records.append(record)
+            tracker.advance()
     write_json(out / "datalist.json", {"training": records})
     return out / "datalist.json"
-
-
-def _write(weights: GanWeights, out: Path, label: int, index: int, seed: int) -> dict[str, object]:
-    own = int(rng_of(seed, index * len(CLASSES) + label).randint(2**31))
-    image = sample(weights.gan, 1, label, torch.Generator().manual_seed(own)).images[0]
-    window = weights.gan.domain.window
-    if isinstance(window, Window):
-        image = window.denormalize(image)
-    name = f"{CLASSES[label]}-{index:05d}"
-    write_scan(out / "images" / f"{name}.nii.gz", image, affine_of(weights.spacing_mm), "float32")
-    facts = weights.facts
-    return {
-        "case": name,
-        "kind": "generated",
-        "image": f"images/{name}.nii.gz",
-        "label": label,
-        "class": CLASSES[label],
-        "unit": weights.gan.domain.unit if isinstance(window, Window) else "normalized",
-        "seed": own,
-        "weights": facts.sha256,
-        "training_patients": facts.training_patients,
-        "split_hash": facts.split_hash,
-    }

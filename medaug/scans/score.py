@@ -24,10 +24,8 @@ def score_scan(
     """Scores a scan by removal or, with the weights of a GAN from noise, by latent search.
 
     The map is in window units [-1, 1] (2 is the whole window), the pseudo-healthy image in the scan's own. Slices are
-    counted along the axis that the weights look along (see `orientation`).
-
-    Args:
-        organ_margin_mm: where no organ mask is given, the found one is shrunk by this.
+    counted along the axis that the weights look along (see `orientation`). Where no organ mask is given, the found
+    organ is shrunk by `organ_margin_mm`.
 
     Returns:
         The paths of map, pseudo-healthy image (latent search makes none), picture and scores.
@@ -40,10 +38,7 @@ def score_scan(
     array, affine = turn.there(array), turn.affine(scan.image.affine.numpy(), shape)
     seen, spacing_mm = scan.window.normalize(array), spacing_of(affine, array.ndim)
     mask = scan.mask(organ_mask)
-    if mask is None:
-        organ = find_organ(seen, spacing_mm, margin_mm=organ_margin_mm)
-    else:
-        organ = turn.there(as_array(mask) > 0)
+    organ = find_organ(seen, spacing_mm, margin_mm=organ_margin_mm) if mask is None else turn.there(as_array(mask) > 0)
     if not organ.any():
         where = organ_mask or scan.path
         raise DataError.about(where, "an empty mask", "the organ's voxels marked", "Mark where to look.")

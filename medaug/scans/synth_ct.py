@@ -38,13 +38,11 @@ STORED_HIGH = 4095
 
 @dataclass(frozen=True)
 class Output:
-    """What a translation is written as.
+    """What a translation is written as: a DICOM series, or NIfTI (of a picture TIFF).
 
     Attributes:
         stem: the path of the image or series, and of what lies beside it, without an ending.
-        is_dicom: a DICOM series; else NIfTI, or TIFF of a picture.
-        segmentation: a label on the scan's grid, written as DICOM SEG of the new series.
-        names: what its values are.
+        segmentation: a label on the scan's grid, written as DICOM SEG of the new series; `names` says of what.
         deidentify: identity is removed from what is written; the scan's name stands nowhere.
     """
 
@@ -63,12 +61,7 @@ def output_of(
     names: Sequence[str],
     deidentify: bool,
 ) -> Output:
-    """What the scan's translation shall be written as; a ConfigError says which options contradict each other.
-
-    Args:
-        output_format: "nifti" or "dicom"; None is the scan's own.
-        names: "1=liver", for example.
-    """
+    """What the scan's translation shall be written as; a ConfigError says which options contradict each other."""
     from_dicom = scan.is_dir() or is_dicom(scan)
     output_format = output_format or ("dicom" if from_dicom else "nifti")
     if output_format not in FORMATS:
@@ -208,10 +201,8 @@ def _write_beside(
         z = widest_slice(body)
         before, after, body = before[..., z], after[..., z], body[..., z]
         shown, title = (_shown(before, body), _shown(after, body)), f"{title} (slice z = {z})"
-    row = {
-        names[0]: Picture(before, *shown[0], contour=body),
-        f"{names[1]} ({translate.target.unit})": Picture(after, *shown[1]),
-    }
+    row = {names[0]: Picture(before, *shown[0], contour=body)}
+    row[f"{names[1]} ({translate.target.unit})"] = Picture(after, *shown[1])
     if translate.shares_unit:
         row["change"] = Picture(after.astype(float) - before, diverging=True)
     picture = picture_grid([list(row.values())], column_titles=list(row), title=title, tile=240)
