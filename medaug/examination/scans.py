@@ -101,9 +101,7 @@ def look_at(
 ) -> tuple[list[ScanFacts], list[Refusal]]:
     """The facts of every case that can be read, and what `prepare` would refuse, each in the order of the cases.
 
-    Args:
-        on_case: called after each case.
-        tumor_labels: values that are tumor; None: all above 0.
+    `on_case` is called after each; `tumor_labels` are the values that are tumor, None: all above 0.
     """
     scans: dict[str, list[Case]] = defaultdict(list)
     for case in cases:

@@ -54,11 +54,7 @@ class Suggestion:
 
 
 def suggestion_for(survey: Survey, target: Survey | None, task: str | None, file: str) -> Suggestion:
-    """The pipeline for this data set, or from it to a second kind of image.
-
-    Args:
-        task: `evaluation.task`; None: what the labels and pairs allow.
-        file: the name it will be written to, for the command in its first lines.
+    """The pipeline, to be written to `file`, for this data set, or from it to a second kind of image.
 
     Raises:
         ConfigError: if the task does not fit.
@@ -129,11 +125,7 @@ def fits(extent: np.ndarray, crop: Sequence[int]) -> bool:
 
 
 def split_of(config: PipelineConfig, survey: Survey, target: Survey | None) -> Split:
-    """The patients that the suggested split trains and tests on.
-
-    Raises:
-        DataError: if they are too few.
-    """
+    """The patients that the suggested split trains and tests on; a DataError says if they are too few."""
     facts = survey.labelled if target is None else survey.facts + target.facts
     return split_patients({f.patient for f in facts}, config.split.train, config.split.validation, config.split.seed)
 

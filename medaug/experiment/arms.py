@@ -60,22 +60,14 @@ class Arm:
     own: Callable[[], Transform] | None = None
 
     def pasting(self, real: ViewFolder) -> Compose | None:
-        """What whole views {"image", "label", "organ"} go through, before a patch is cut; None in most arms.
-
-        Args:
-            real: the labelled training views: what is pasted from.
-        """
+        """What whole views {"image", "label", "organ"} go through before a patch is cut; lesions come from `real`."""
         if self.baseline is None or NEEDS.get(self.baseline) != "bank":
             return None
         bank = _Read([view for view in real.views if view.tumor_voxels], real.sample)
         return Compose([build_baseline(self.baseline, bank=bank)])
 
     def augmentation(self, spatial_dims: int, references: ViewFolder) -> Compose:
-        """What samples {"image", "label"} go through.
-
-        Args:
-            references: training views whose histograms are matched: of the other domain, where there is one.
-        """
+        """What samples {"image", "label"} go through; histograms of `references` (of domain B, if any) are matched."""
         steps: list[Any] = []
         if self.baseline is not None and NEEDS.get(self.baseline) != "bank":
             images = _Read(references.views, partial(View.normalized, folder=references.folder))

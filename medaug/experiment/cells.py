@@ -58,11 +58,7 @@ def cell_path(run: RunDir, arm: str, seed: int, ratio: float | None = None) -> P
 
 
 def read_cell(path: Path) -> Cell:
-    """The cell in this file.
-
-    Raises:
-        DataError: naming the file, and what of it cannot be read.
-    """
+    """The cell in this file; a DataError names the file, and what of it cannot be read."""
     return Cell.from_json(read_json(path))
 
 
@@ -120,12 +116,9 @@ def failures_path(cell: Path) -> Path:
 
 
 def keep_failures(path: Path, task: Downstream, network: torch.nn.Module, found: PatientScores) -> None:
-    """Writes the worst patients by the main metric, each by the slice with most voxels outlined wrongly.
+    """Writes the patients that the network did worst on, each by the slice with most voxels outlined wrongly.
 
     A task other than segmentation outlines nothing: of it nothing is kept.
-
-    Args:
-        found: by this network.
     """
     if not isinstance(task, Segmentation):
         return

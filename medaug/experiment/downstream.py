@@ -80,11 +80,7 @@ class Downstream(ABC):
         return found
 
     def cell(self, arm: str, seed: int, also: Callable[[torch.nn.Module, PatientScores], None] | None = None) -> Cell:
-        """Trains one network of an arm and scores it on every patient.
-
-        Args:
-            also: is given the network and its scores before the network is forgotten.
-        """
+        """Trains one network of an arm and scores it on every patient; `also` is given both before it is forgotten."""
         edit = self.synthetic_of(self.scoring.arms[arm])
         before = edit.without_room if isinstance(edit, OnlineInsertion) else 0
         network, losses = self.fitted(arm, seed)
@@ -172,11 +168,7 @@ class Downstream(ABC):
 
     @abstractmethod
     def samples(self, arm: Arm, **shared: Any) -> SegmentationSamples:
-        """What an arm learns from.
-
-        Args:
-            shared: those fields of the samples that are the same for both kinds.
-        """
+        """What an arm learns from; `shared` are the fields that the samples of both kinds have."""
 
     @abstractmethod
     def scored(self, network: torch.nn.Module, patient: str) -> PatientScores:
@@ -290,10 +282,6 @@ DOWNSTREAM: dict[str, type[Downstream]] = {"segmentation": Segmentation, "classi
 
 
 def check_network(config: PipelineConfig) -> None:
-    """Refuses a network that cannot be built, before hours of training a GAN.
-
-    Raises:
-        ConfigError: saying which of its settings does not fit.
-    """
+    """Refuses a network that cannot be built, before hours of training a GAN; a ConfigError says what is wrong."""
     if config.evaluation.task in DOWNSTREAM:
         DOWNSTREAM[config.evaluation.task].network_config(config)

@@ -52,12 +52,9 @@ class Edited(NamedTuple):
 
 
 class ViewEditor:
-    """Edits prepared views with a run's weights, which are read at the first edit: once in every DataLoader worker.
+    """Edits views, whose arrays lie in `prepared`; `settings` says what is inserted (`lesions`, `size_mm`, `shape`).
 
-    Args:
-        weights: their folder.
-        prepared: where the views' arrays lie.
-        settings: what is inserted (`lesions`, `size_mm`, `shape`).
+    The weights in this folder are read at the first edit: once in every DataLoader worker.
     """
 
     def __init__(self, weights: Path, prepared: Path, settings: SynthesisConfig):

@@ -62,9 +62,7 @@ class SliceScores:
 class PatientScores:
     """What one network scored on the patients of a test set.
 
-    Attributes:
-        detection: by patient the lesions counted (see `evaluation.detection`), of a segmentation.
-        slices: by patient, of a classification.
+    By patient stand the lesions counted (see `evaluation.detection`) of a segmentation, the slices of a classification.
     """
 
     scores: Scores = field(default_factory=dict)
@@ -255,11 +253,9 @@ class Summary(_Stored):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`evaluation/summary.json`.
+    """`evaluation/summary.json`: by test set ("" where there is one) its summary.
 
-    Attributes:
-        tests: by test set, "" where there is one.
-        lesions: by kind of image, what a translation lost and gained, all patients and cells together.
+    `lesions`: by kind of image, what a translation lost and gained, all patients and cells together.
     """
 
     tests: dict[str, Summary]

@@ -43,13 +43,9 @@ CLASS_SEPARATOR = ": "
 
 @dataclass(frozen=True)
 class Scoring:
-    """What the cells of an evaluation are scored by.
+    """What the cells of an evaluation are scored by: `evaluation.task`, the main metric first, all arms that there are.
 
-    Attributes:
-        name: `evaluation.task`.
-        metrics: the scores of a patient, the main one first.
-        arms: all that there are.
-        size_limits_mm: what parts the lesions into size classes, where cells count any.
+    `size_limits_mm` parts the lesions into size classes, where cells count any.
     """
 
     name: str
@@ -130,12 +126,9 @@ def write_translation_summary(run: RunDir, cells: Cells, facts: TranslationFacts
 def summarized(
     cells: Cells, patients: Sequence[str], scoring: Scoring, pairs: Sequence[tuple[str, ArmPair]] | None = None
 ) -> Summary:
-    """The summary of one test set.
+    """The summary of one test set; every arm has the same seeds.
 
-    Args:
-        cells: in every arm the same seeds.
-        scoring: of what the cells were trained for.
-        pairs: (metric, arms) to compare; none: every other arm with the reference by every metric, and rivals.
+    `pairs` are (metric, arms) to compare; None: every other arm with the reference by every metric, and rivals.
     """
     unit, known, main = _unit(cells), scoring.arms, next(iter(scoring.metrics))
     metrics = {

@@ -33,8 +33,7 @@ def compare_images(real: Path, synthetic: Path, mask: Path | None = None, out: P
 
     Returns:
         real, synthetic, mask (paths), unit, scale, voxels, scores (PSNR of equal images: None), bias (mean of
-        synthetic − real, in `unit`) and, in HU, tissues. With `out` it is also written there as `comparison.json`,
-        with pictures and `view.html` beside it.
+        synthetic − real, in `unit`) and, in HU, tissues; with `out` written there, with pictures and a page.
 
     Raises:
         DataError: if a file cannot be read, the grids differ, or the two cannot be in one unit.

@@ -113,7 +113,16 @@ def fill_in_styles(scan: OpenScan, weights: Weights, mask: AnyPath, count: int, 
     facts = _facts(scan, weights, seed, mask=mask)
     facts |= {"method": weights.translator.name, "images": [path.name for path in paths]}
     title = f"{scan.stem}: one mask, many tumors"
-    picture = _variants_picture(scan.array, variants, as_array(region) > 0, title)
+    image, marked = scan.array, as_array(region) > 0
+    if marked.ndim == 3:
+        level = widest_slice(marked)
+        image, marked, variants = image[..., level], marked[..., level], [v[..., level] for v in variants]
+    near, grey = close_up(marked), (float(image.min()), float(np.percentile(image, 99.8)))
+    rows = in_rows([Picture(variant[near].astype(float), *grey) for variant in variants], COLUMNS)
+    original = Picture(image[near].astype(float), *grey, contour=marked[near])
+    grid = [[original if row is rows[0] else None, *row] for row in rows]
+    columns = ["before, and the mask", *["inserted"] * len(rows[0])]
+    picture = picture_grid(grid, column_titles=columns, title=title)
     return [*paths, *write_beside(scan.file("styles", ""), picture, facts, title, cases)]
 
 
@@ -156,16 +165,3 @@ def _write(scan: OpenScan, kind: str, edited: Any, label: Any, shown: Any, facts
     cases = [scan.seen_with(edited, kind, shown, scan.stem)]
     ending = "_compared.png" if scan.ending == ".png" else ".png"
     return [*paths, *write_beside(scan.file(kind, ""), picture, facts, title, cases, ending)]
-
-
-def _variants_picture(image: np.ndarray, variants: list[np.ndarray], region: np.ndarray, title: str) -> bytes:
-    """The original with the mask's outline, then the variants, cut to the surroundings of the mask."""
-    if region.ndim == 3:
-        level = widest_slice(region)
-        image, region, variants = image[..., level], region[..., level], [v[..., level] for v in variants]
-    near, grey = close_up(region), (float(image.min()), float(np.percentile(image, 99.8)))
-    rows = in_rows([Picture(variant[near].astype(float), *grey) for variant in variants], COLUMNS)
-    original = Picture(image[near].astype(float), *grey, contour=region[near])
-    columns = ["before, and the mask", *["inserted"] * len(rows[0])]
-    grid = [[original if row is rows[0] else None, *row] for row in rows]
-    return picture_grid(grid, column_titles=columns, title=title)

@@ -35,11 +35,6 @@ class _Step:
     files: tuple[Path, Path]
     title: str
 
-    @property
-    def measured(self) -> float:
-        """The volume, or of a picture the area."""
-        return self.size["volume_ml"] if "volume_ml" in self.size else self.size["area_mm2"]
-
 
 def grow_in(scan: OpenScan, grow: GrowTumor, seed: int, organ_mask: AnyPath | None) -> list[Path]:
     """Writes the series; returns the paths of images and labels step by step, manifest, animation and page.
@@ -113,7 +108,7 @@ def _series_section(steps: list[_Step], animation: bytes, plan: GrowthPlan, leng
     """The animation, the steps side by side, the curve of sizes beside the one asked for, and a table of all."""
     in_3d = "volume_ml" in steps[0].size
     what, unit = ("Volume", "ml") if in_3d else ("Area", f"{length}²")
-    days, sizes = [step.size["days"] for step in steps], [step.measured for step in steps]
+    days, sizes = ([step.size[key] for step in steps] for key in ("days", "volume_ml" if in_3d else "area_mm2"))
     asked = [sizes[0] * 2 ** (day / plan.doubling_days * (1 if in_3d else 2 / 3)) for day in days]
     curves, title = {"label": (days, sizes), "doubling time": (days, asked)}, what if in_3d else "Area of the section"
     curve = learning_curves(curves, smooth=1, title=title, xlabel="day", ylabel=unit)
@@ -131,7 +126,10 @@ def _series_section(steps: list[_Step], animation: bytes, plan: GrowthPlan, leng
     table = Table(
         "Steps",
         ["Day", f"Diameter ({length})", f"{what} ({unit})", "Image", "Label"],
-        [[f"{s.size['days']:g}", s.size["diameter_mm"], s.measured, s.files[0].name, s.files[1].name] for s in steps],
+        [
+            [f"{s.size['days']:g}", s.size["diameter_mm"], size, *(path.name for path in s.files)]
+            for s, size in zip(steps, sizes, strict=True)
+        ],
         "Measured on the label's voxels. The diameter is that of the sphere (2-D: circle) of equal size.",
     )
     return Section("Series", "", [table], figures)

@@ -138,11 +138,7 @@ def open_scan(path: AnyPath, domain: Domain, facts: WeightsFacts, sequence: str 
 
 
 def open_to_edit(path: AnyPath, weights: Weights, sequence: str | None, out: AnyPath) -> OpenScan:
-    """Reads a scan whose tumors these weights are to edit; errors are those of `open_scan`.
-
-    Raises:
-        WeightsError: if the weights do not edit tumors.
-    """
+    """`open_scan` for weights that edit tumors; a WeightsError says if these do not."""
     weights.check_inserts()
     return open_scan(path, weights.translator.domain_a, weights.facts, sequence, out)
 
