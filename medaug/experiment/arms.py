@@ -151,13 +151,10 @@ def gan_arms(arms: Iterable[str], known: Mapping[str, Arm] = ARMS) -> list[str]:
     An arm that differs from the reference by the GAN alone says what the GAN does; one with a baseline or a transform
     of its own besides, or without the standard augmentation, does not.
     """
-    order = list(known)
-
-    def interest(name: str) -> tuple[bool, int]:
-        arm = known[name]
-        return not arm.standard or arm.baseline is not None or arm.own is not None, order.index(name)
-
-    return sorted((name for name in arms if name in known and known[name].synthetic), key=interest)
+    asked = set(arms)
+    found = {name: arm for name, arm in known.items() if name in asked and arm.synthetic}
+    alone = [name for name, arm in found.items() if arm.standard and arm.baseline is None and arm.own is None]
+    return [*alone, *(name for name in found if name not in alone)]
 
 
 def pairs_of(arms: Iterable[str], known: Mapping[str, Arm] = ARMS) -> tuple[list[ArmPair], list[ArmPair]]:

@@ -43,9 +43,7 @@ def check_provenance(synthetic: Iterable[SyntheticCase], split: Split) -> None:
         refuse_leakage(record.training_patients, split, f"the weights behind {record.case} were")
 
 
-def synthetic_source(
-    records: list[SyntheticCase], run: RunDir, spatial_dims: int, classes: int = 1
-) -> ViewFolder | None:
+def synthetic_source(records: list[SyntheticCase], run: RunDir, dims: int, classes: int = 1) -> ViewFolder | None:
     """The cases, decoded; labels hold the numbers of `classes` classes.
 
     Each keeps the window it was written with, and has the organ of its parent, which `prepare` found, if it has one.
@@ -65,7 +63,7 @@ def synthetic_source(
     ]
     folder = run.evaluation / "prepared"
     numbers = tuple((number,) for number in range(1, classes + 1))
-    entries, _ = prepare_cases(cases, folder, spatial_dims=spatial_dims, classes=numbers)
+    entries, _ = prepare_cases(cases, folder, spatial_dims=dims, classes=numbers)
     parents = {parent.case: parent for parent in Prepared(run.datalist).cases}
     found = []
     for entry, record in zip(entries, records, strict=True):
@@ -79,4 +77,4 @@ def synthetic_source(
             voxels = parent.tissue_voxels if level is None else ()
             entry = replace(entry, arrays=entry.arrays | {"organ": copied.name}, tissue_voxels=voxels)
         found.append(entry)
-    return ViewFolder(views_of(found, spatial_dims), folder)
+    return ViewFolder(views_of(found, dims), folder)
