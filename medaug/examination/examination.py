@@ -133,16 +133,14 @@ def examination_text(found: Examination) -> str:
     console.print(checks)
     for check in found.checks:
         if check.named and check.verdict != "pass":
-            more = f" … and {len(check.named) - NAMED} more (`--json` has all)" if len(check.named) > NAMED else ""
             console.print(f"{check.name}:", markup=False)
             for name in check.named[:NAMED]:
                 console.print(f"  {visible(name)}", soft_wrap=True, markup=False)
-            if more:
-                console.print(f" {more}", markup=False)
+            if len(check.named) > NAMED:
+                console.print(f"  … and {len(check.named) - NAMED} more (`--json` has all)", markup=False)
     if found.suggestion:
-        console.print(
-            f"\nA pipeline for it:\n\n{visible(found.suggestion, keep=chr(10))}", soft_wrap=True, markup=False
-        )
+        pipeline = visible(found.suggestion, keep="\n")
+        console.print(f"\nA pipeline for it:\n\n{pipeline}", soft_wrap=True, markup=False)
     console.print("usable" if found.usable else "NOT usable as it is: see the checks that fail")
     return stream.getvalue().rstrip()
 

@@ -39,16 +39,11 @@ def counts(lesions, false_positives=0, tumor_free=(0, 0, 0, 0, 0)):
 
 def cells_of(by_arm):
     """Two seeds of the same counts by arm."""
-    return {
-        arm: [
-            Cell(
-                arm=arm, seed=seed, scores={p: {"dice": 0.5} for p in PATIENTS},
-                detection=dict(zip(PATIENTS, members, strict=True)),
-            )
-            for seed in (0, 1)
-        ]
-        for arm, members in by_arm.items()
-    }  # fmt: skip
+    scores, found = {p: {"dice": 0.5} for p in PATIENTS}, {}
+    for arm, members in by_arm.items():
+        detection = dict(zip(PATIENTS, members, strict=True))
+        found[arm] = [Cell(arm=arm, seed=seed, scores=scores, detection=detection) for seed in (0, 1)]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +111,8 @@ def test_folds_are_pooled_lesion_by_lesion(cells):
 
 
 def test_the_page_shows_what_was_found_by_size_and_where_there_is_none(cells):
-    section = downstream_section(
-        summarized(cells, PATIENTS, DICE), [cell for members in cells.values() for cell in members], ""
-    )
+    members = [cell for members in cells.values() for cell in members]
+    section = downstream_section(summarized(cells, PATIENTS, DICE), members, "")
     found, false_positives = section.tables[-2:]
     assert (found.title, false_positives.title) == ("Lesions found", "False positives")
     assert found.columns[1:3] == ["all (n = 5)", "under 10 mm (n = 1)"]

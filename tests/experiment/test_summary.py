@@ -24,17 +24,12 @@ def cells_of(gains, seeds=(0, 1)):
     """By arm the seeds' scores: `standard` and a constant gain, with a little noise."""
     rng = np.random.RandomState(0)
     base = rng.uniform(0.4, 0.6, len(PATIENTS))
-    return {
-        arm: [
-            Cell(
-                arm=arm,
-                seed=seed,
-                scores={p: {"dice": b + gain + rng.normal(0, 0.01)} for p, b in zip(PATIENTS, base, strict=True)},
-            )
-            for seed in seeds
-        ]
-        for arm, gain in gains.items()
-    }
+
+    def cell(arm, seed):
+        scores = {p: {"dice": b + gains[arm] + rng.normal(0, 0.01)} for p, b in zip(PATIENTS, base, strict=True)}
+        return Cell(arm=arm, seed=seed, scores=scores)
+
+    return {arm: [cell(arm, seed) for seed in seeds] for arm in gains}
 
 
 def test_a_ceiling_is_none_of_the_arms_that_the_correction_is_over():

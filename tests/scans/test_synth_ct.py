@@ -67,14 +67,8 @@ def phantom():
 def mr_series(dicom_series, tmp_path_factory, phantom):
     """The phantom's MR as a DICOM series of Jane Doe."""
     folder = tmp_path_factory.mktemp("mr") / "doe_jane"
-    dicom_series(
-        folder,
-        phantom.images["mr"].round(),
-        modality="MR",
-        intercept=0.0,
-        spacing_mm=SPACING_MM,
-        patient="patient-4711",
-    )
+    mr = phantom.images["mr"].round()
+    dicom_series(folder, mr, modality="MR", intercept=0.0, spacing_mm=SPACING_MM, patient="patient-4711")
     return folder
 
 
@@ -105,12 +99,8 @@ def succeeded(result):
 
 def test_a_nifti_becomes_a_ct_in_hu_on_the_same_grid(cli, mr_nifti, weights, tmp_path):
     paths = succeeded(cli(mr_nifti, "--weights", weights, "--out", tmp_path / "out"))
-    assert [path.rpartition("/")[2] for path in paths] == [
-        "scan_synthetic.nii.gz",
-        "scan_synthetic.png",
-        "scan_synthetic.json",
-        "scan_synthetic.html",
-    ]
+    endings = ("nii.gz", "png", "json", "html")
+    assert [path.rpartition("/")[2] for path in paths] == [f"scan_synthetic.{ending}" for ending in endings]
     made, before = nibabel.load(paths[0]), nibabel.load(mr_nifti)
     assert made.get_data_dtype() == np.int16 and np.asarray(made.dataobj).min() == -1024
     np.testing.assert_allclose(made.affine, before.affine)
@@ -153,18 +143,16 @@ def test_ct_to_ct_keeps_what_lies_outside_the_body(cli, ct_series, ct_weights, p
     mask[8:24, 8:24] = 1
     before = read_series(ct_series)
     nibabel.save(nibabel.Nifti1Image(mask, before.affine), body)
-    folder, *_ = succeeded(
-        cli(ct_series, "--weights", ct_weights, "--out", tmp_path / "out", "--mask", body, "--direction", "a2b")
-    )
+    options = ("--mask", body, "--direction", "a2b")
+    folder, *_ = succeeded(cli(ct_series, "--weights", ct_weights, "--out", tmp_path / "out", *options))
     made = read_series(folder)
     np.testing.assert_array_equal(made.array[mask == 0], before.array[mask == 0])
     assert (made.array[mask == 1] != before.array[mask == 1]).any()
 
 
 def test_mr_from_ct_is_stored_by_a_scale_that_the_manifest_tells(cli, ct_series, weights, tmp_path):
-    folder, _, manifest, _ = succeeded(
-        cli(ct_series, "--weights", weights, "--out", tmp_path / "out", "--direction", "b2a")
-    )
+    back = ("--out", tmp_path / "out", "--direction", "b2a")
+    folder, _, manifest, _ = succeeded(cli(ct_series, "--weights", weights, *back))
     made, scale = read_series(folder), read_json(manifest)["stored_scale"]
     assert made.modality == "MR" and (made.array.min(), made.array.max()) == (0, scale["stored_high"])
     assert 0 <= scale["low"] < scale["high"] <= 1
@@ -177,26 +165,11 @@ def test_a_label_comes_along_as_dicom_seg(cli, mr_series, weights, tmp_path, tur
     label = np.random.RandomState(1).choice([0, 1, 4], before.array.shape).astype(np.uint8)
     image = nibabel.Nifti1Image(label, before.affine)
     if turned:
-        image = nibabel.Nifti1Image(
-            label[:, ::-1],
-            before.affine @ np.array([[1, 0, 0, 0], [0, -1, 0, label.shape[1] - 1], [0, 0, 1, 0], [0, 0, 0, 1]]),
-        )
+        back = np.array([[1, 0, 0, 0], [0, -1, 0, label.shape[1] - 1], [0, 0, 1, 0], [0, 0, 0, 1]])
+        image = nibabel.Nifti1Image(label[:, ::-1], before.affine @ back)
     nibabel.save(image, tmp_path / "label.nii.gz")
-    folder, file, *_ = succeeded(
-        cli(
-            mr_series,
-            "--weights",
-            weights,
-            "--out",
-            tmp_path / "out",
-            "--segmentation",
-            tmp_path / "label.nii.gz",
-            "--name",
-            "1=liver",
-            "--name",
-            "4=tumor",
-        )
-    )
+    named = ("--segmentation", tmp_path / "label.nii.gz", "--name", "1=liver", "--name", "4=tumor")
+    folder, file, *_ = succeeded(cli(mr_series, "--weights", weights, "--out", tmp_path / "out", *named))
     seg, made = highdicom.seg.segread(file), read_series(folder)
     pixels = seg.get_pixels_by_source_instance([h.SOPInstanceUID for h in made.headers], combine_segments=True)
     np.testing.assert_array_equal(np.array([0, 1, 4])[pixels].transpose(2, 1, 0), label)
@@ -206,17 +179,8 @@ def test_a_label_comes_along_as_dicom_seg(cli, mr_series, weights, tmp_path, tur
 def test_de_identified_output_tells_the_patient_nowhere(cli, mr_series, weights, tmp_path):
     before = read_series(mr_series)
     nibabel.save(nibabel.Nifti1Image((before.array > 50).astype(np.uint8), before.affine), tmp_path / "label.nii.gz")
-    result = cli(
-        mr_series,
-        "--weights",
-        weights,
-        "--out",
-        tmp_path / "out",
-        "--deidentify",
-        "--segmentation",
-        tmp_path / "label.nii.gz",
-    )
-    succeeded(result)
+    options = ("--deidentify", "--segmentation", tmp_path / "label.nii.gz")
+    succeeded(cli(mr_series, "--weights", weights, "--out", tmp_path / "out", *options))
     header = before.headers[0]
     secrets = ("Doe^Jane", "doe_jane", "patient-4711", "19700101", header.StudyInstanceUID, header.SeriesInstanceUID)
     for path in (tmp_path / "out").rglob("*"):
