@@ -155,11 +155,10 @@ class QualityGate:
         self.segmenter = frozen_segmenter(config, real, self.patch_size)
 
     def __call__(self, edited: Edited, view: View) -> float:
-        image = view.window.normalize(edited.image.numpy()[0]).astype(np.float32)
-        label = edited.label.numpy()[0] > 0
+        sample, truth = _sample(edited, view), edited.truth.numpy()[0] > 0
+        label = sample.label > 0
         with one_thread():
-            found = agreement(self.segmenter, image, label, label & ~(edited.truth.numpy()[0] > 0), self.patch_size)
-        return round(found, 4)
+            return round(agreement(self.segmenter, sample.image, label, label & ~truth, self.patch_size), 4)
 
 
 def is_judged(config: PipelineConfig) -> bool:
