@@ -14,7 +14,7 @@ from medaug.experiment.records import Evaluation, Summary
 from medaug.figures.distributions import distributions
 from medaug.report.page import Figure, Section, Table
 from medaug.report.run_page import Findings, Results
-from medaug.report.sections import audits_section, downstream_section
+from medaug.report.sections import audits_section, downstream_section, kept_picture
 from medaug.report.verdicts import interval_text, rival_notes, verdict_of
 from medaug.report.viewing import SYNTHETIC_TEXT, look_section, run_cases
 from medaug.runs.folder import RunDir
@@ -38,22 +38,29 @@ def insertion_findings(config: PipelineConfig, run: RunDir) -> Findings:
     summary, realism = _summary(run), read_json(run.audit / "realism.json")
     weights, synthetic = read_json(run.weights / "model.json"), read_json(run.synthetic / "datalist.json")
     kinds = [record["kind"] for record in synthetic["training"]]
+    content = config.translator.settings.get("content", "default")
     facts = [
         ("Scored on", f"{len(summary.patients)} {config.evaluation.patients} patients × {len(summary.seeds)} seeds"),
-        (
-            "Translator",
-            f"{weights['method']}, {config.translator.settings.get('content', 'default')} content, "
-            f"{weights['steps']} steps",
-        ),
+        ("Translator", f"{weights['method']}, {content} content, {weights['steps']} steps"),
         ("Synthetic cases", f"{kinds.count('inserted')} inserted, {kinds.count('removed')} removed"),
-        *([("Quality gate", _gate_text(GateFigures(**synthetic["gate"])))] if "gate" in synthetic else []),
     ]
+    if "gate" in synthetic:
+        gate = GateFigures(**synthetic["gate"])
+        accepted = (
+            f"{gate.accepted} of {gate.drawn} insertions accepted ({gate.accept_rate:.0%}): a frozen segmenter's "
+            f"agreement of at least {gate.least:g} (Dice around the lesions)"
+        )
+        facts.append(("Quality gate", accepted if gate.drawn else "nothing was inserted"))
     prior = run.train / "prior.json"
     left_out = read_json(prior)["left_out"] if prior.exists() else {}
     notes = [realism["note"]] if "note" in realism and "real" in realism else []
     notes += [f"{count} training lesions are no reference: {reason}." for reason, count in left_out.items()]
+    caption = "Patients the GAN never saw. Differences are in window units [-1, 1]."
+    alt = "Slices with a real, an inserted and a removed tumor, and the differences"
+    pictures = kept_picture(run.audit / "pictures.png", "Held-out patients", caption, alt)
+    unseen = Section("Pictures", "No held-out patient had a tumor to show beside an inserted one.")
     sections = [
-        _pictures(run),
+        Section("Real, inserted, removed", figures=pictures) if pictures else unseen,
         *look_section(run_cases(run), LOOK_TEXT),
         _realism(realism),
         *audits_section(run),
@@ -68,39 +75,14 @@ def _summary(run: RunDir) -> Summary:
     return evaluation.tests[""]
 
 
-def _gate_text(gate: GateFigures) -> str:
-    if not gate.drawn:
-        return "nothing was inserted"
-    return (
-        f"{gate.accepted} of {gate.drawn} insertions accepted ({gate.accept_rate:.0%}): a frozen segmenter's "
-        f"agreement of at least {gate.least:g} (Dice around the lesions)"
-    )
-
-
-def _pictures(run: RunDir) -> Section:
-    path = run.audit / "pictures.png"
-    if not path.exists():
-        return Section("Pictures", "No held-out patient had a tumor to show beside an inserted one.")
-    figure = Figure(
-        "Held-out patients",
-        read_png(path),
-        "Patients the GAN never saw. Differences are in window units [-1, 1].",
-        "Slices with a real, an inserted and a removed tumor, and the differences",
-    )
-    return Section("Real, inserted, removed", figures=[figure])
-
-
 def _realism(realism: JsonObject) -> Section:
     if "real" not in realism:
         return Section("Realism", realism["note"])
-    unit = length_unit(realism)
-    rows = [
-        [
-            name.replace("_per_mm", f" per {unit}").replace("_mm", f" ({unit})").replace("_", " "),
-            *(f"{np.mean(realism[k][name]):.3f} ± {np.std(realism[k][name]):.3f}" for k in ("real", "inserted")),
-        ]
-        for name in realism["real"]
-    ]
+    unit, sets = length_unit(realism), (realism["real"], realism["inserted"])
+    rows = []
+    for name in realism["real"]:
+        measure = name.replace("_per_mm", f" per {unit}").replace("_mm", f" ({unit})").replace("_", " ")
+        rows.append([measure, *(f"{np.mean(of[name]):.3f} ± {np.std(of[name]):.3f}" for of in sets)])
     text = realism.get("note", "")
     if "probe" in realism:
         p = realism["probe"]
@@ -117,25 +99,13 @@ def _realism(realism: JsonObject) -> Section:
             f"inserted and {z['real']:.2f} in {z['n_real']} real tumors of whole volumes: {z['ratio']:.2f} times the "
             "real ones (1: as continuous; more: slices flicker; less: smeared along z)."
         )
-    table = Table(
-        "Lesions of held-out patients",
-        ["Measure (mean ± spread)", "real", "inserted"],
-        rows,
-        "Intensities in window units [-1, 1].",
-    )
-    figures = [
-        Figure(
-            title,
-            distributions(realism["real"][key], realism["inserted"][key], xlabel=label),
-            "",
-            f"{title} of real and inserted lesions",
-        )
-        for key, title, label in (
-            ("contrast", "Contrast", "lesion − surroundings"),
-            ("diameter_mm", "Size", f"diameter ({unit})"),
-        )
-        if realism["real"][key]
-    ]
+    columns, note = ["Measure (mean ± spread)", "real", "inserted"], "Intensities in window units [-1, 1]."
+    table, figures = Table("Lesions of held-out patients", columns, rows, note), []
+    shown = (("contrast", "Contrast", "lesion − surroundings"), ("diameter_mm", "Size", f"diameter ({unit})"))
+    for key, title, xlabel in shown:
+        if realism["real"][key]:
+            drawn = distributions(*(of[key] for of in sets), xlabel=xlabel)
+            figures.append(Figure(title, drawn, "", f"{title} of real and inserted lesions"))
     return Section("Realism", text, [table], figures)
 
 
@@ -150,19 +120,11 @@ def _anomaly(run: RunDir) -> list[Section]:
         [name, p["tumor_slices"], p["slices"] - p["tumor_slices"], p["score"], *p["auc"].values()]
         for name, p in found["patients"].items()
     ]
+    scores = [f"AUC, {name}" for name in found["auc"]]
+    columns = ["Patient", "Tumor slices", "Tumor-free slices", "Highest score", *scores]
     tables = [
         Table("AUC of tumor against tumor-free slices", ["Score", "AUC"], rows, "The others are brightness alone."),
-        Table(
-            "Patients",
-            [
-                "Patient",
-                "Tumor slices",
-                "Tumor-free slices",
-                "Highest score",
-                *(f"AUC, {name}" for name in found["auc"]),
-            ],
-            by_patient,
-        ),
+        Table("Patients", columns, by_patient),
     ]
     figures = [
         Figure(

@@ -9,10 +9,10 @@ Every string is escaped; images are embedded as data URIs; the same page gives t
 from __future__ import annotations
 
 import base64
+import io
 import math
 import re
-import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from numbers import Integral, Real
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
+from PIL import Image
 
 from medaug import __version__
 from medaug.data.atomic import write_text
@@ -174,54 +175,33 @@ def _anchors(titles: Iterable[str]) -> list[str]:
 
 def _format_column(cells: list[Value]) -> list[str]:
     floats = [abs(float(c)) for c in cells if isinstance(c, Real) and not isinstance(c, Integral) and math.isfinite(c)]
-    tiny = any(0 < value < 1e-3 for value in floats)
     largest = max(floats, default=0.0)
     decimals = 3 if largest < 10 else 2 if largest < 100 else 1
-    return [_format_cell(cell, ".3g" if tiny else f",.{decimals}f") for cell in cells]
+    form = ".3g" if any(0 < value < 1e-3 for value in floats) else f",.{decimals}f"
+    return [_format_cell(cell, form) for cell in cells]
 
 
-def _format_cell(cell: Value | None, spec: str) -> str:
-    if cell is None:
-        return MISSING
+def _format_cell(cell: Value | None, form: str) -> str:
     if isinstance(cell, bool):
         return "yes" if cell else "no"
-    if isinstance(cell, Integral):
-        return f"{int(cell):,}".replace("-", "−")
-    if not isinstance(cell, Real):
-        return str(cell)
-    if math.isnan(cell):
-        return MISSING
-    if math.isinf(cell):
-        return "∞" if cell > 0 else "−∞"
-    text = f"{float(cell):{spec}}".replace("-", "−")
+    if cell is None or not isinstance(cell, Real):
+        return MISSING if cell is None else str(cell)
+    if not math.isfinite(cell):
+        return MISSING if math.isnan(cell) else "∞" if cell > 0 else "−∞"
+    text = (f"{int(cell):,}" if isinstance(cell, Integral) else f"{float(cell):{form}}").replace("-", "−")
     return text.lstrip("−") if re.fullmatch(r"−[0.]+", text) else text
 
 
-def _paragraphs(text: str) -> list[str]:
-    return [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
 
 
-def _data_uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
-
-
-def _css_size(png: bytes) -> tuple[int, int]:
-    """Width and height in CSS pixels: the PNG's pixels, scaled by its stated density (pHYs) where it has one."""
-    width, height = struct.unpack(">II", png[16:24])
-    for kind, body in _chunks(png):
-        if kind == b"pHYs" and body[8] == 1:  # unit 1: pixels per metre
-            per_metre = struct.unpack(">I", body[:4])[0]
-            scale = _CSS_DPI / (per_metre * 0.0254) if per_metre else 1.0
-            return max(1, round(width * scale)), max(1, round(height * scale))
+def _css_size(png: bytes | str) -> tuple[int, int]:
+    """Width and height in CSS pixels of a PNG, or of its base64: scaled by its density where it states one."""
+    with Image.open(io.BytesIO(base64.b64decode(png) if isinstance(png, str) else png)) as image:
+        density = image.info.get("dpi", (_CSS_DPI, _CSS_DPI))[0] or _CSS_DPI
+        width, height = (max(1, round(size * _CSS_DPI / density)) for size in image.size)
     return width, height
-
-
-def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    position = len(_PNG_SIGNATURE)
-    while position + 12 <= len(png):
-        length, kind = struct.unpack(">I4s", png[position : position + 8])
-        yield kind, png[position + 8 : position + 8 + length]
-        position += 12 + length
 
 
 def _shown(value: Any) -> Any:
@@ -240,10 +220,8 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "paragraphs": _paragraphs,
-        "data_uri": _data_uri,
+        "base64": _base64,
         "css_size": _css_size,
-        "css_size_of_text": lambda text: _css_size(base64.b64decode(text)),
         "format_columns": format_columns,
         "numeric_columns": numeric_columns,
     }

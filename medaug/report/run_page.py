@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
-from medaug.report.page import ReportPage, Section, Table, Verdict
+from medaug.figures.charts import learning_curves
+from medaug.report.page import Figure, ReportPage, Section, Table, Verdict
 from medaug.report.scrubbing import page_without_paths
-from medaug.report.sections import commands_of, data_text, time_section, training_section
+from medaug.report.sections import commands_of, data_text, kept_picture
 from medaug.report.viewing import look_section, part_cases
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import seconds_by_stage
+from medaug.training.log import read_metrics
 from medaug.training.monitors import warnings_in
 
 
@@ -46,22 +48,29 @@ def run_page(config: PipelineConfig, run: RunDir, results: Results, findings: Fi
     """The page of one run, from what is in its folder."""
     split, weights = read_json(run.split), read_json(run.weights / "model.json")
     datalists = [read_json(path) for path in (run.datalist, run.datalist_b) if path.exists()]
+    parts = [
+        f"{len(split[part])} to {aim}"
+        for part, aim in (("train", "train"), ("validation", "validate"), ("test", "test"))
+    ]
+    seconds: list[list[str | float]] = [[stage, round(seconds)] for stage, seconds in seconds_by_stage(run).items()]
     page = ReportPage(
         title=f"medaug: {config.name}",
         subtitle=findings.question,
         verdict=results.verdict,
         facts=[
             ("Data", data_text(config)),
-            (
-                "Patients",
-                f"{len(split['train'])} to train, {len(split['validation'])} to validate, {len(split['test'])} to test",
-            ),
+            ("Patients", ", ".join(parts)),
             *findings.facts,
             ("Weights", weights["sha256"][:16]),
             ("Split", split["hash"][:16]),
             ("Made with", f"medaug {weights['medaug']}, {read_json(run.environment)['machine']}"),
         ],
-        sections=[*results.sections, *findings.sections, training_section(run), time_section(run)],
+        sections=[
+            *results.sections,
+            *findings.sections,
+            _training(run),
+            Section("Time", tables=[Table("Seconds by stage", ["Stage", "Seconds"], seconds)]),
+        ],
         warnings=[*warnings_in(run.train), *results.notes, *findings.notes],
         left_out=[(item["path"], item["reason"]) for datalist in datalists for item in datalist["unreadable"]],
         commands=commands_of(run),
@@ -79,28 +88,20 @@ def folds_page(
     """
     splits, environment = [read_json(fold.split) for fold in folds], read_json(run.environment)
     tested = sum(len(split["test"]) for split in splits)
-    rows: list[list[str | float]] = [
-        [
-            fold.root.name,
-            ", ".join(split["test"]),
-            round(sum(seconds_by_stage(fold).values())),
-            f"{fold.root.name}/{fold.report.name}",
-        ]
-        for fold, split in zip(folds, splits, strict=True)
-    ]
+    rows: list[list[str | float]] = []
+    for fold, split in zip(folds, splits, strict=True):
+        name, seconds = fold.root.name, round(sum(seconds_by_stage(fold).values()))
+        rows.append([name, ", ".join(split["test"]), seconds, f"{name}/{fold.report.name}"])
     table = Table("Folds", ["Fold", "Tested", "Seconds", "Its page"], rows)
     cases = part_cases({fold.root.name: fold for fold in folds})
+    first = f"{len(splits[0]['train'])} train and {len(splits[0]['validation'])} validate in the first fold"
     page = ReportPage(
         title=f"medaug: {config.name}",
         subtitle=f"{len(folds)} folds, pooled: every patient is tested once, by networks that never saw that patient",
         verdict=results.verdict,
         facts=[
             ("Data", data_text(config)),
-            (
-                "Patients",
-                f"{tested} tested; {len(splits[0]['train'])} train and {len(splits[0]['validation'])} "
-                "validate in the first fold",
-            ),
+            ("Patients", f"{tested} tested; {first}"),
             ("Made with", f"medaug {environment['medaug']}, {environment['machine']}"),
         ],
         sections=[
@@ -113,3 +114,16 @@ def folds_page(
         commands=commands_of(run),
     )
     return page_without_paths(page, config, run)
+
+
+def _training(run: RunDir) -> Section:
+    """The losses of the GAN, and its last preview."""
+    rows = read_metrics(run.train / "metrics.jsonl")
+    names = [name for name in (rows[-1] if rows else {}) if name != "step" and not name.startswith(("strength", "var"))]
+    curves = {name: ([r["step"] for r in rows], [r[name] for r in rows]) for name in names}
+    drawn = learning_curves(curves, title="GAN losses", ylabel="weighted loss")
+    figures = [Figure("GAN losses", drawn, "", "Losses of generators and discriminators over the steps")]
+    for preview in sorted(run.previews.glob("step-*.png"))[-1:]:
+        alt = "Crops of training patients through both generators"
+        figures += kept_picture(preview, "Training crops at the end", "", alt)
+    return Section("GAN training", figures=figures)

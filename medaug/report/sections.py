@@ -20,8 +20,6 @@ from medaug.figures.charts import Encode, difference_forest, learning_curves, sc
 from medaug.report.page import MISSING, Figure, Section, Table
 from medaug.report.verdicts import interval_text
 from medaug.runs.folder import RunDir
-from medaug.runs.markers import seconds_by_stage
-from medaug.training.log import read_metrics
 
 NOTES = {
     "segmentation": "",
@@ -34,6 +32,11 @@ AUDITS_NOTE = (
 )
 
 
+def kept_picture(path: Path, title: str, caption: str, alt: str) -> list[Figure]:
+    """A picture that a run keeps; none where it kept none."""
+    return [Figure(title, read_png(path), caption, alt)] if path.exists() else []
+
+
 def downstream_section(summary: Summary, cells: Sequence[Cell], heading: str, *, losses: bool = False) -> Section:
     """Scores by arm, differences, and the figures of both.
 
@@ -41,49 +44,41 @@ def downstream_section(summary: Summary, cells: Sequence[Cell], heading: str, *,
         cells: those that the summary is of.
         losses: whether to draw their losses, where they hold any.
     """
-    main = summary.main
+    main, title = summary.main, summary.title
     shown = {  # what fits a page: of several classes the means, and the main metric of each
         name: metric
         for name, metric in summary.metrics.items()
         if CLASS_SEPARATOR not in name or name.startswith(f"{main}{CLASS_SEPARATOR}")
     }
-    by_arm = Table(
-        "Scores by arm",
-        ["Arm", *(metric.heading for metric in shown.values())],
-        [[arm, *(interval_text(scores[metric]) for metric in shown)] for arm, scores in summary.arms.items()],
-        "With a 95 % interval over patients and seeds.",
-    )
-    differences = Table(
-        "Differences",
-        ["Arm", "against", "Metric", "Difference", "Wilcoxon p", "Verdict"],
-        [
+    compared = [c for c in [*summary.comparisons, *summary.rivals] if c.metric in shown]
+    texts = [interval_text(c.difference, signed=True) for c in compared]
+    asked = max((c.n_comparisons for c in summary.comparisons), default=1)
+    corrected = f", after Holm's correction for all {asked} of it" if asked > 1 else ""
+    tables = [
+        Table(
+            "Scores by arm",
+            ["Arm", *(metric.heading for metric in shown.values())],
+            [[arm, *(interval_text(scores[metric]) for metric in shown)] for arm, scores in summary.arms.items()],
+            "With a 95 % interval over patients and seeds.",
+        ),
+        Table(
+            "Differences",
+            ["Arm", "against", "Metric", "Difference", "Wilcoxon p", "Verdict"],
             [
-                c.arm,
-                c.reference,
-                shown[c.metric].title,
-                interval_text(c.difference, signed=True),
-                f"{c.p_value:.3g}",
-                c.verdict,
-            ]
-            for c in [*summary.comparisons, *summary.rivals]
-            if c.metric in shown
-        ],
-        f"Paired by patient and seed; the interval resamples both. {verdict_note(summary)}",
-    )
-    title, figures = summary.title, []
-    if compared := summary.main_comparisons:
-        better = "Right" if summary.metrics[main].higher_is_better else "Left"
-        drawn = forest_plot(summary, compared)
-        caption = f"{better} of zero is better."
+                [c.arm, c.reference, shown[c.metric].title, text, f"{c.p_value:.3g}", c.verdict]
+                for c, text in zip(compared, texts, strict=True)
+            ],
+            f"Paired by patient and seed; the interval resamples both. Verdicts are on {title} alone{corrected}; what "
+            "is not judged is shown with its interval.",
+        ),
+    ]
+    figures = []
+    if summary.main_comparisons:
+        caption = f"{'Right' if summary.metrics[main].higher_is_better else 'Left'} of zero is better."
+        drawn = forest_plot(summary, summary.main_comparisons)
         figures.append(Figure(f"Difference in {title}", drawn, caption, "Differences with intervals"))
-    figures.append(
-        Figure(
-            f"{title} by patient",
-            patient_plot(summary, cells),
-            "Each dot is a test patient alone, averaged over seeds.",
-            f"{title} of every test patient by arm",
-        )
-    )
+    caption, alt = "Each dot is a test patient alone, averaged over seeds.", f"{title} of every test patient by arm"
+    figures.append(Figure(f"{title} by patient", patient_plot(summary, cells), caption, alt))
     curves = {
         f"{cell.arm}-seed{cell.seed}": ([update for update, _ in cell.losses], [loss for _, loss in cell.losses])
         for cell in cells
@@ -94,15 +89,8 @@ def downstream_section(summary: Summary, cells: Sequence[Cell], heading: str, *,
         drawn = learning_curves(curves, title=name, xlabel="update", ylabel="loss")
         alt = f"Training loss of each {summary.task} network"
         figures.append(Figure(name, drawn, "Every arm gets the same number of updates.", alt))
-    found = [] if summary.detection is None else _detection_tables(summary.detection)
-    return Section(heading, NOTES[summary.task], [by_arm, differences, *found], figures)
-
-
-def verdict_note(summary: Summary) -> str:
-    """What the verdicts of a summary are corrected for, and what gets none."""
-    asked = max((c.n_comparisons for c in summary.comparisons), default=1)
-    corrected = f", after Holm's correction for all {asked} of it" if asked > 1 else ""
-    return f"Verdicts are on {summary.title} alone{corrected}; what is not judged is shown with its interval."
+    tables += [] if summary.detection is None else _detection_tables(summary.detection)
+    return Section(heading, NOTES[summary.task], tables, figures)
 
 
 def forest_plot(summary: Summary, compared: Sequence[Comparison], encode: Encode = to_png) -> bytes:
@@ -115,12 +103,10 @@ def forest_plot(summary: Summary, compared: Sequence[Comparison], encode: Encode
 def patient_plot(summary: Summary, cells: Sequence[Cell], encode: Encode = to_png) -> bytes:
     """The main metric of every patient in every arm, averaged over seeds; none for one who has no score alone."""
     scores = {(cell.arm, cell.seed): cell.scores for cell in cells}
-
-    def mean(arm: str, patient: str) -> float:
-        found = [scores[arm, seed][patient][summary.main] for seed in summary.seeds]
-        return float(np.mean([float("nan") if score is None else score for score in found]))
-
-    by_arm = {arm: [mean(arm, patient) for patient in summary.patients] for arm in summary.arms}
+    by_arm = {}
+    for arm in summary.arms:
+        by_seed = [[scores[arm, seed][patient][summary.main] for patient in summary.patients] for seed in summary.seeds]
+        by_arm[arm] = np.mean(np.array(by_seed, dtype=float), axis=0).tolist()
     return score_by_patient(by_arm, ylabel=summary.title, encode=encode)
 
 
@@ -129,23 +115,13 @@ def audits_section(run: RunDir) -> list[Section]:
     findings = kept_findings(run)
     if not findings:
         return []
-    rows = [
-        [
-            f.name,
-            f.question,
-            value_text(f),
-            "" if f.floor is None else f"{f.floor:.3g}",
-            limit_text(f),
-            MARKS[f.verdict],
-        ]
-        for f in findings
-    ]
+    rows, figures = [], []
+    for f in findings:
+        floor = "" if f.floor is None else f"{f.floor:.3g}"
+        rows.append([f.name, f.question, value_text(f), floor, limit_text(f), MARKS[f.verdict]])
+        title, alt = f"{f.name}: {f.verdict}", f"Pictures of the audit {f.name}"
+        figures += kept_picture(run.audit / f"{f.name}.png", title, f.sentence, alt)
     table = Table("Audits", ["Audit", "Question", "Figure", "Floor", "Limits", "Verdict"], rows, AUDITS_NOTE)
-    figures = [
-        Figure(f"{f.name}: {f.verdict}", read_png(path), f.sentence, f"Pictures of the audit {f.name}")
-        for f in findings
-        if (path := run.audit / f"{f.name}.png").exists()
-    ]
     counts = {verdict: sum(f.verdict == verdict for f in findings) for verdict in MARKS}
     text = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     reasons = [f"{f.name} was skipped: {f.sentence}." for f in findings if f.verdict == "skipped"]
@@ -170,25 +146,6 @@ def limit_text(finding: Finding) -> str:
     return f"warn {sign} {finding.warn:.3g}, fail {sign} {finding.fail:.3g}"
 
 
-def training_section(run: RunDir) -> Section:
-    """The losses of the GAN, and its last preview."""
-    rows = read_metrics(run.train / "metrics.jsonl")
-    names = [name for name in (rows[-1] if rows else {}) if name != "step" and not name.startswith(("strength", "var"))]
-    curves = {name: ([r["step"] for r in rows], [r[name] for r in rows]) for name in names}
-    drawn = learning_curves(curves, title="GAN losses", ylabel="weighted loss")
-    figures = [Figure("GAN losses", drawn, "", "Losses of generators and discriminators over the steps")]
-    if previews := sorted(run.previews.glob("step-*.png")):
-        alt = "Crops of training patients through both generators"
-        figures.append(Figure("Training crops at the end", read_png(previews[-1]), "", alt))
-    return Section("GAN training", figures=figures)
-
-
-def time_section(run: RunDir) -> Section:
-    """How long each stage took."""
-    rows: list[list[str | float]] = [[stage, round(seconds)] for stage, seconds in seconds_by_stage(run).items()]
-    return Section("Time", tables=[Table("Seconds by stage", ["Stage", "Seconds"], rows)])
-
-
 def data_text(config: PipelineConfig) -> str:
     """The place that the images come from."""
     return str(config.data.root or f"built-in {config.data.phantoms.anatomy} phantoms")
@@ -209,12 +166,10 @@ def _detection_tables(found: Detection) -> list[Table]:
     """What was found of the lesions, by size, and what was found where there is none; by arm."""
 
     def table(title: str, names: list[str], note: str) -> Table:
-        rates = [found.rates[name] for name in names]
-        rows = [
-            [arm, *(MISSING if (rate := by_rate[name]) is None else interval_text(rate) for name in names)]
-            for arm, by_rate in found.arms.items()
-        ]
-        return Table(title, ["Arm", *(f"{rate.short} (n = {rate.count})" for rate in rates)], rows, note)
+        columns = ["Arm", *(f"{found.rates[name].short} (n = {found.rates[name].count})" for name in names)]
+        rates = {arm: [by_rate[name] for name in names] for arm, by_rate in found.arms.items()}
+        rows = [[arm, *(MISSING if rate is None else interval_text(rate) for rate in of)] for arm, of in rates.items()]
+        return Table(title, columns, rows, note)
 
     by_size = [name for name, rate in found.rates.items() if rate.of == "lesions"]
     others = [name for name in found.rates if name not in by_size]

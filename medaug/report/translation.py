@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm
 from medaug.audits.measures.similarity import HOUNSFIELD, ImagePair, Scale
 from medaug.data.prepared import View
 from medaug.figures.charts import INK, LINE, OKABE_ITO, SOFT, label, panels, to_png
-from medaug.figures.pictures import Picture, picture_grid
+from medaug.figures.pictures import Picture, at_widest, picture_grid
 from medaug.report.viewer import Shown, ViewerCase
 from medaug.report.viewing import is_oriented
 from medaug.volumes import Window, widest_slice
@@ -96,12 +96,14 @@ def translation_grid(
         rival: what the last column shows.
     """
     low, high, _ = shown_range(scale)
-    pictures = []
-    for source, pair, other in rows.values():
-        if source.ndim == 3:
-            level = widest_slice(pair.mask)
-            source, other = source[..., level], other[..., level]
-        pictures.append([Picture(source, -1, 1), *_compared(pair, scale), Picture(other, low, high)])
+    pictures = [
+        [
+            Picture(at_widest(pair.mask, source)[0], -1, 1),
+            *_compared(pair, scale),
+            Picture(at_widest(pair.mask, other)[0], low, high),
+        ]
+        for source, pair, other in rows.values()
+    ]
     columns = ["source", f"real {_shown(scale)}", "translated", f"translated − real ({scale.unit})", rival]
     return picture_grid(pictures, column_titles=columns, row_titles=list(rows))
 
@@ -129,8 +131,7 @@ def shown_range(scale: Scale) -> tuple[float, float, float]:
 
 def _compared(pair: ImagePair, scale: Scale) -> list[Picture]:
     """Real, synthetic and their difference inside the mask; of volumes the slice with the largest mask."""
-    if pair.mask.ndim == 3:
-        pair = ImagePair(*(array[..., widest_slice(pair.mask)] for array in pair))
+    pair = ImagePair(*at_widest(pair.mask, *pair))
     low, high, limit = shown_range(scale)
     difference = np.where(pair.mask, pair.synthetic - pair.real, 0.0)
     return [

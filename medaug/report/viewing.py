@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from medaug.data.opening import PICTURES, suffix_of
 from medaug.data.prepared import View
 from medaug.data.synthetic import SyntheticCase, synthetic_cases
 from medaug.report import ReportPage, Section, render
-from medaug.report.viewer import EncodedCase, Shown, Viewer, ViewerCase, encode, read_cases
+from medaug.report.viewer import EncodedCase, Shown, Viewer, ViewerCase, by_heading, encode, read_cases
 from medaug.runs.folder import RunDir
 from medaug.volumes import Window, length_unit
 
@@ -29,17 +28,8 @@ LOOK = "Look around"
 SYNTHETIC_TEXT = "synthetic cases are the files that networks train on, with their labels."
 SYNTHETIC = {"inserted": "Synthetic set, tumors inserted", "removed": "Synthetic set, tumors removed"}
 """Kind of a record → its heading."""
-NAMED = {
-    "scan": "Scan",
-    "mask": "Mask",
-    "seed": "Seed",
-    "method": "Method",
-    "weights": "Weights",
-    "unit": "Unit",
-    "from": "From",
-    "to": "To",
-    "length_unit": "Lengths in",
-}
+NAMED = {name: name.capitalize() for name in ("scan", "mask", "seed", "method", "weights", "unit", "from", "to")}
+NAMED["length_unit"] = "Lengths in"
 """Facts of a manifest that its page shows."""
 NAME_LENGTH = 48
 
@@ -97,10 +87,8 @@ def case_of_scan(
 def run_cases(run: RunDir, most: int = SHOWN) -> list[EncodedCase]:
     """What a run kept of held-out patients and of its synthetic set: at most so many cases a heading."""
     kept = read_cases(run.evaluation / "viewer.json") + read_cases(run.audit / "viewer.json")
-    by_group: dict[str, list[EncodedCase]] = {}
-    for case in kept:
-        by_group.setdefault(case.facts["group"], []).append(case)
-    return [case for cases in by_group.values() for case in cases[:most]] + _synthetic_cases(run, most)
+    kept = [case for cases in by_heading(kept).values() for _, case in cases[:most]]
+    return kept + _synthetic_cases(run, most)
 
 
 def part_cases(parts: Mapping[str, RunDir]) -> list[EncodedCase]:
@@ -126,30 +114,23 @@ def is_oriented(path: str | Path) -> bool:
 
 def _synthetic_cases(run: RunDir, most: int) -> list[EncodedCase]:
     """The first synthetic cases of each kind beside their parents, where both are there."""
-    path = run.synthetic / "datalist.json"
-    records = synthetic_cases(path) if path.exists() else []
-    shown = [
-        record
-        for record in records
-        if record.original and own_file(run.synthetic, record.original, must_exist=False).exists()
-    ]
-    return [
-        encode(_synthetic_case(record, run.synthetic))
-        for kind in SYNTHETIC
-        for record in islice((r for r in shown if r.kind == kind), most)
-    ]
-
-
-def _synthetic_case(record: SyntheticCase, folder: Path) -> ViewerCase:
-    original, made = (read_scan(own_file(folder, path)) for path in (record.original, record.image))
-    level = "" if record.parent.level is None else f", slice {record.parent.level + 1}"
-    return ViewerCase(
-        f"{record.case}, made from {record.parent.case}{level}",
-        Shown("original", original.numpy()[0], record.window),
-        Shown("synthetic", made.numpy()[0], record.window),
-        original.affine.numpy(),
-        read_label(own_file(folder, record.label)).numpy()[0],
-        oriented=is_oriented(record.image),
-        group=SYNTHETIC[record.kind],
-        length_unit=record.length_unit,
-    )
+    path, found = run.synthetic / "datalist.json", []
+    shown: dict[str, list[SyntheticCase]] = {kind: [] for kind in SYNTHETIC}
+    for record in synthetic_cases(path) if path.exists() else []:
+        if record.original and own_file(run.synthetic, record.original, must_exist=False).exists():
+            shown[record.kind].append(record)
+    for record in (record for records in shown.values() for record in records[:most]):
+        original, made = (read_scan(own_file(run.synthetic, path)) for path in (record.original, record.image))
+        level = "" if record.parent.level is None else f", slice {record.parent.level + 1}"
+        case = ViewerCase(
+            f"{record.case}, made from {record.parent.case}{level}",
+            Shown("original", original.numpy()[0], record.window),
+            Shown("synthetic", made.numpy()[0], record.window),
+            original.affine.numpy(),
+            read_label(own_file(run.synthetic, record.label)).numpy()[0],
+            oriented=is_oriented(record.image),
+            group=SYNTHETIC[record.kind],
+            length_unit=record.length_unit,
+        )
+        found.append(encode(case))
+    return found

@@ -5,19 +5,8 @@ A stage makes `ViewerCase`s, `encode` turns each into a few kB or MB of text tha
 `Viewer` takes as many of them as a page holds. Where a browser cannot show it, and in print, there are still pictures.
 """
 
-from medaug.report.viewer.cases import CASE_LIMIT_BYTES, EncodedCase, Shown, ViewerCase, encode, read_cases, write_cases
-from medaug.report.viewer.viewer import PAGE_LIMIT_BYTES, Viewer, script, script_source
+from medaug.report.viewer.cases import EncodedCase, Shown, ViewerCase, encode, read_cases, write_cases
+from medaug.report.viewer.viewer import Viewer, by_heading, script, script_source
 
-__all__ = [
-    "CASE_LIMIT_BYTES",
-    "PAGE_LIMIT_BYTES",
-    "EncodedCase",
-    "Shown",
-    "Viewer",
-    "ViewerCase",
-    "encode",
-    "read_cases",
-    "script",
-    "script_source",
-    "write_cases",
-]
+__all__ = ["EncodedCase", "Shown", "Viewer", "ViewerCase", "by_heading", "encode", "read_cases", "script"]
+__all__ += ["script_source", "write_cases"]

@@ -145,10 +145,14 @@ class EncodedCase:
 def encode(case: ViewerCase, limit_bytes: int = CASE_LIMIT_BYTES) -> EncodedCase:
     """The case, cut to what fits."""
     case = _without_border(case)
-    width, height, depth = (*case.before.image.shape, 1)[:3]
+    width, height, depth = np.atleast_3d(case.before.image).shape
     kept = min(depth, max(1, int(limit_bytes / (2 * GUESS_BYTES * width * height))))
     while True:
-        part, note = _slab(case, kept)
+        part, note = case, ""
+        if kept < depth:  # slices around the one to look at first
+            first = min(max(case.start()[2] - kept // 2, 0), depth - kept)
+            part = _cut(case, (slice(None), slice(None), slice(first, first + kept)))
+            note = f"Slices {first + 1} to {first + kept} of {depth} are here: all of them would not fit on the page."
         encoded = _encoded(part, note)
         if encoded.size <= limit_bytes or kept == 1:
             return encoded
@@ -166,18 +170,34 @@ def read_cases(path: Path) -> list[EncodedCase]:
 
 
 def _encoded(case: ViewerCase, note: str) -> EncodedCase:
-    images = [case.before.image, case.after.image]
     from medaug.data.files import RawImage, nifti_bytes  # brings all readers, which plots need not wait for
 
+    images = [case.before.image, case.after.image]
     stored = _stored(images) if case.comparable else [part for image in images for part in _stored([image])]
-    affine = case.affine if case.oriented else _picture_affine(case)
+    x, y, z = spacing_of(case.affine, 3)
+    affine = case.affine if case.oriented else np.diag([x, -y, z, 1.0])  # X to the right, Y downwards
     data = [nifti_bytes(RawImage(_volume(array), affine, slope=slope, intercept=low)) for array, slope, low in stored]
-    classes = _classes(case)
-    if case.label is not None and classes:
-        kind = np.uint8 if classes[-1]["value"] <= np.iinfo(np.uint8).max else np.int16
+    marked = [] if case.label is None else [int(value) for value in np.unique(case.label) if value]
+    if case.label is not None and marked:
+        kind = np.uint8 if marked[-1] <= np.iinfo(np.uint8).max else np.int16
         data.append(nifti_bytes(RawImage(_volume(case.label.astype(kind)), affine)))
+    classes = [
+        {
+            "value": value,
+            "name": case.class_names.get(value, f"class {value}" if len(marked) > 1 else "label"),
+            "rgb": CLASS_COLOURS[(value - 1) % len(CLASS_COLOURS)],
+        }
+        for value in marked
+    ]
     names = [hashlib.sha256(content).hexdigest()[:16] for content in data]
-    start, limit = case.start(), _difference_limit(case) if case.comparable else None
+    sides = {
+        side: {"name": shown.name, "volume": name} | asdict(shown.window)
+        for side, shown, name in zip(("before", "after"), (case.before, case.after), names, strict=False)
+    }
+    start, limit = case.start(), None
+    if case.comparable:
+        changes = np.abs(case.difference)
+        limit = float(np.percentile(changes[changes > 0], SATURATION)) if changes.any() else 1.0
     facts = {
         "title": case.title,
         "group": case.group,
@@ -188,36 +208,13 @@ def _encoded(case: ViewerCase, note: str) -> EncodedCase:
         "start_mm": (affine @ [*start, *(0,) * (3 - len(start)), 1])[:3].tolist(),
         "unit": case.before.window.unit,
         "difference": limit,
-        "before": _facts(case.before, names[0]),
-        "after": _facts(case.after, names[1]),
+        **sides,
         "label": names[2] if classes else None,
         "classes": classes,
     }
     still, alt = _still(case, start, limit)
-    volumes = {name: _text(content) for name, content in zip(names, data, strict=True)}
-    return EncodedCase(facts, volumes, _text(still), alt)
-
-
-def _classes(case: ViewerCase) -> list[dict[str, Any]]:
-    """What is marked, by value; a single class without a name is the label."""
-    values = [] if case.label is None else [int(value) for value in np.unique(case.label) if value]
-    return [
-        {
-            "value": value,
-            "name": case.class_names.get(value, f"class {value}" if len(values) > 1 else "label"),
-            "rgb": CLASS_COLOURS[(value - 1) % len(CLASS_COLOURS)],
-        }
-        for value in values
-    ]
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
-
-
-def _facts(shown: Shown, volume: str) -> dict[str, object]:
-    window = shown.window
-    return {"name": shown.name, "volume": volume, "low": window.low, "high": window.high, "unit": window.unit}
+    texts = [base64.b64encode(content).decode("ascii") for content in (*data, still)]
+    return EncodedCase(facts, dict(zip(names, texts, strict=False)), texts[-1], alt)
 
 
 def _stored(images: Sequence[np.ndarray]) -> list[tuple[np.ndarray, float, float]]:
@@ -233,44 +230,21 @@ def _stored(images: Sequence[np.ndarray]) -> list[tuple[np.ndarray, float, float
 
 
 def _volume(array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(array if array.ndim == 3 else array[..., None])
-
-
-def _picture_affine(case: ViewerCase) -> np.ndarray:
-    """X to the right, Y downwards."""
-    x, y, z = spacing_of(case.affine, 3)
-    return np.diag([x, -y, z, 1.0])
+    return np.ascontiguousarray(np.atleast_3d(array))
 
 
 def _without_border(case: ViewerCase) -> ViewerCase:
     """Cut in the plane, so that slices keep their numbers."""
-    marked = np.zeros(case.before.image.shape[:2], dtype=bool)
-    for shown in (case.before, case.after):
-        least = shown.window.low + BACKGROUND * (shown.window.high - shown.window.low)
-        marked |= _over_slices(shown.image > least)
-    if case.label is not None:
-        marked |= _over_slices(case.label > 0)
+    images = [
+        shown.image > shown.window.low + BACKGROUND * (shown.window.high - shown.window.low)
+        for shown in (case.before, case.after)
+    ]
+    labels = [] if case.label is None else [case.label > 0]
+    marked = np.any([np.atleast_3d(mask).any(axis=2) for mask in images + labels], axis=0)
     if not marked.any():
         return case
-    box = []
-    for axis in (1, 0):
-        where = np.flatnonzero(marked.any(axis=axis))
-        box.append(slice(max(0, int(where[0]) - MARGIN), int(where[-1]) + 1 + MARGIN))
-    return _cut(case, tuple(box))
-
-
-def _over_slices(mask: np.ndarray) -> np.ndarray:
-    return np.asarray(mask.any(axis=2)) if mask.ndim == 3 else mask
-
-
-def _slab(case: ViewerCase, kept: int) -> tuple[ViewerCase, str]:
-    """So many slices around the one to look at first, and what to say of it."""
-    depth = case.before.image.shape[2] if case.before.image.ndim == 3 else 1
-    if kept >= depth:
-        return case, ""
-    first = min(max(case.start()[2] - kept // 2, 0), depth - kept)
-    note = f"Slices {first + 1} to {first + kept} of {depth} are here: all of them would not fit on the page."
-    return _cut(case, (slice(None), slice(None), slice(first, first + kept))), note
+    where = [np.flatnonzero(marked.any(axis=axis)) for axis in (1, 0)]
+    return _cut(case, tuple(slice(max(0, int(at[0]) - MARGIN), int(at[-1]) + 1 + MARGIN) for at in where))
 
 
 def _cut(case: ViewerCase, box: tuple[slice, ...]) -> ViewerCase:
@@ -284,12 +258,6 @@ def _cut(case: ViewerCase, box: tuple[slice, ...]) -> ViewerCase:
         before=replace(case.before, image=case.before.image[box]),
         after=replace(case.after, image=case.after.image[box]),
     )
-
-
-def _difference_limit(case: ViewerCase) -> float:
-    changes = np.abs(case.difference)
-    changes = changes[changes > 0]
-    return float(np.percentile(changes, SATURATION)) if changes.size else 1.0
 
 
 def _still(case: ViewerCase, start: tuple[int, ...], limit: float | None) -> tuple[bytes, str]:

@@ -20,6 +20,14 @@ PAGE_LIMIT_BYTES = 25 * 2**20
 """The most text that the cases and the script of a page may be."""
 
 
+def by_heading(cases: Sequence[EncodedCase]) -> dict[str, list[tuple[int, EncodedCase]]]:
+    """Heading → its cases with their numbers, in order."""
+    found: dict[str, list[tuple[int, EncodedCase]]] = {}
+    for number, case in enumerate(cases):
+        found.setdefault(case.facts["group"], []).append((number, case))
+    return found
+
+
 @dataclass(frozen=True)
 class Viewer:
     """Cases to look at.
@@ -40,8 +48,10 @@ class Viewer:
         left = limit_bytes - len(script())
         kept: list[int] = []
         volumes: set[str] = set()
-        for number in _in_turn([case.facts["group"] for case in cases]):
-            case = cases[number]
+        turns = zip_longest(
+            *by_heading(cases).values()
+        )  # the first case of every heading, the second of every one, ...
+        for number, case in (numbered for turn in turns for numbered in turn if numbered is not None):
             new = [len(text) for name, text in case.volumes.items() if name not in volumes]
             size = sum(new) + len(case.still)
             if size <= left or not kept:
@@ -55,18 +65,13 @@ class Viewer:
         """What to say of cases that did not fit."""
         if len(self.cases) == self.given:
             return ""
-        return (
-            f"{len(self.cases)} of {self.given} cases are here: the page is kept below "
-            f"{PAGE_LIMIT_BYTES / 2**20:.0f} MB."
-        )
+        limit = f"{PAGE_LIMIT_BYTES / 2**20:.0f} MB"
+        return f"{len(self.cases)} of {self.given} cases are here: the page is kept below {limit}."
 
     @property
     def groups(self) -> list[tuple[str, list[tuple[int, EncodedCase]]]]:
         """Heading → its cases with their numbers, in order."""
-        groups: dict[str, list[tuple[int, EncodedCase]]] = {}
-        for number, case in enumerate(self.cases):
-            groups.setdefault(case.facts["group"], []).append((number, case))
-        return list(groups.items())
+        return list(by_heading(self.cases).items())
 
     @property
     def data(self) -> str:
@@ -89,14 +94,6 @@ def script() -> str:
 def script_source() -> str:
     """What a content security policy allows so that this script runs and no other."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script().encode()).digest()).decode()}'"
-
-
-def _in_turn(groups: Sequence[str]) -> list[int]:
-    """Numbers of cases: the first of every group, the second of every group, ..."""
-    by_group: dict[str, list[int]] = {}
-    for number, group in enumerate(groups):
-        by_group.setdefault(group, []).append(number)
-    return [number for turn in zip_longest(*by_group.values()) for number in turn if number is not None]
 
 
 def _colours() -> dict[str, dict[str, list[int]]]:
