@@ -48,10 +48,19 @@ def export_bundle(folder: Path, out: Path) -> Path:
         )
     card = model_card(weights)
     tensors, metadata = read_weights(folder)
+    shared = {key: value for key, value in metadata.items() if key != "sha256"}
+    for key in {"training_patients", "paired_patients"} & shared.keys():
+        shared[key] = [pseudonym(patient) for patient in shared[key]]
+    if shared["prior"] is not None:
+        references = [
+            row | {"patient": pseudonym(row["patient"]), "case": pseudonym(row["case"])}
+            for row in shared["prior"]["references"]
+        ]
+        shared["prior"] = shared["prior"] | {"references": references}
     with atomic_path(out) as temporary:
         write_json(temporary / "configs" / "inference.json", _inference(weights))
         write_json(temporary / "configs" / "metadata.json", _metadata(weights))
-        write_weights(temporary / "models", tensors, _shareable(metadata))
+        write_weights(temporary / "models", tensors, shared)
         write_text(temporary / "docs" / "README.md", card)
         write_text(temporary / "LICENSE", LICENCE)
     return out
@@ -125,17 +134,3 @@ def _described(network: DirectionNetwork, domain: Domain, channels: tuple[str, .
         "value_range": [-1, 1],
         "channel_def": {str(number): name for number, name in enumerate(channels)},
     }
-
-
-def _shareable(metadata: JsonObject) -> dict[str, object]:
-    """What the weights say of themselves, without the names of patients and of their cases."""
-    shared = {key: value for key, value in metadata.items() if key != "sha256"}
-    for key in {"training_patients", "paired_patients"} & shared.keys():
-        shared[key] = [pseudonym(patient) for patient in shared[key]]
-    if shared["prior"] is not None:
-        references = [
-            row | {"patient": pseudonym(row["patient"]), "case": pseudonym(row["case"])}
-            for row in shared["prior"]["references"]
-        ]
-        shared["prior"] = shared["prior"] | {"references": references}
-    return shared

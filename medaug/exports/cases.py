@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -154,9 +154,23 @@ def export_set(folder: Path) -> ExportSet:
         LeakageError: if a synthetic case, or the weights behind it, were made from a held-out patient.
     """
     run = RunDir(folder)
-    _check_synthesized(run)
+    folds = sorted(path.name for path in run.root.glob("*") if path.name.startswith(("fold-", "labelled-")))
+    if folds:
+        raise RunError(f"{run.root}: holds several runs; give the folder of one of them, such as {run.root / folds[0]}")
+    listed = run.synthetic / "datalist.json"
+    needed = (run.config, run.split, run.datalist, listed, run.weights / "model.json")
+    missing = [str(path.relative_to(run.root)) for path in needed if not path.exists()]
+    if missing == [str(listed.relative_to(run.root))]:
+        inserts = read_json(run.weights / "model.json").get("domain", "tumor") == "tumor"
+        again = f"medaug synthesize {run.root}" if inserts else "medaug run, with the settings and --out of this one"
+        raise RunError(f"{run.root}: trained, and no synthetic cases yet; expected some. Write them first: {again}")
+    if missing:
+        raise RunError(
+            f"{run.root}: no run with synthetic cases; missing: {', '.join(missing)}. Give the folder of a finished "
+            "`medaug run`."
+        )
     config, split = load_config(run.config, []), run.read_split()
-    records = synthetic_cases(run.synthetic / "datalist.json")
+    records = synthetic_cases(listed)
     check_provenance(records, split)
     refuse_known(read_facts(run.weights), run, split, f"weights {run.weights}")
     everyone = sorted([*split.train, *split.validation, *split.test], key=natural_key)
@@ -173,31 +187,9 @@ def export_set(folder: Path) -> ExportSet:
     return ExportSet(config.name, _channel(config), config.data.class_names, cases)
 
 
-def _check_synthesized(run: RunDir) -> None:
-    folds = sorted(path.name for path in run.root.glob("*") if path.name.startswith(("fold-", "labelled-")))
-    if folds:
-        raise RunError(f"{run.root}: holds several runs; give the folder of one of them, such as {run.root / folds[0]}")
-    listed = run.synthetic / "datalist.json"
-    needed = (run.config, run.split, run.datalist, listed, run.weights / "model.json")
-    missing = [path for path in needed if not path.exists()]
-    if missing == [listed]:
-        inserts = read_json(run.weights / "model.json").get("domain", "tumor") == "tumor"
-        following = (
-            f"medaug synthesize {run.root}" if inserts else "medaug run, with the settings and --out of this one"
-        )
-        raise RunError(f"{run.root}: trained, and no synthetic cases yet; expected some. Write them first: {following}")
-    if missing:
-        names = ", ".join(str(path.relative_to(run.root)) for path in missing)
-        raise RunError(
-            f"{run.root}: no run with synthetic cases; missing: {names}. Give the folder of a finished `medaug run`."
-        )
-
-
 def _real_cases(run: RunDir, split: Split, numbers: dict[str, str]) -> Iterator[ExportCase]:
     """The patients to export: all of the source domain; in a target domain only those held out have labels."""
-    parts: dict[str, Part] = dict.fromkeys(split.train, "train")
-    parts.update(dict.fromkeys(split.validation, "validation"))
-    parts.update(dict.fromkeys(split.test, "test"))
+    parts: dict[str, Part] = {patient: part for part in get_args(Part) for patient in getattr(split, part)}
     for prefix, datalist, folder in (("", run.datalist, run.prepared), ("target-", run.datalist_b, run.prepared_b)):
         unused = unlabelled = 0
         for entry in prepared_cases(datalist) if datalist.exists() else []:
@@ -248,8 +240,7 @@ def _read_synthetic(run: RunDir, record: SyntheticCase, entry: PreparedCase) -> 
 
 
 def _with_third_axis(image: np.ndarray, label: np.ndarray | None, view: View, dtype: str) -> Volume:
-    shape = image.shape if image.ndim == 3 else (*image.shape, 1)
-    return Volume(image.reshape(shape), None if label is None else label.reshape(shape), view.affine, dtype)
+    return Volume(np.atleast_3d(image), None if label is None else np.atleast_3d(label), view.affine, dtype)
 
 
 def _channel(config: PipelineConfig) -> str:
