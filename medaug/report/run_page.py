@@ -15,8 +15,7 @@ from medaug.report.sections import commands_of, data_text, kept_picture
 from medaug.report.viewing import look_section, part_cases
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import seconds_by_stage
-from medaug.training.log import read_metrics
-from medaug.training.monitors import warnings_in
+from medaug.training.monitors import read_metrics, warnings_in
 
 
 @dataclass

@@ -22,10 +22,8 @@ from medaug.runs.folder import RunDir
 from medaug.runs.markers import run_stage
 from medaug.splits import Split, known_among, pseudonym, refuse_leakage
 from medaug.training.checkpoint import has_checkpoint
-from medaug.training.config import TrainingConfig
-from medaug.training.log import METRICS
-from medaug.training.monitors import warnings_in
-from medaug.training.processes import is_helper
+from medaug.training.config import TrainingConfig, is_helper
+from medaug.training.monitors import METRICS, warnings_in
 
 logger = logging.getLogger(__name__)
 

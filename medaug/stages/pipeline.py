@@ -27,7 +27,7 @@ from medaug.stages.synthesize import synthesize
 from medaug.stages.tasks import task_of
 from medaug.stages.train import train
 from medaug.stages.train_gan import train_gan
-from medaug.training.processes import is_helper, is_launched, wait_for_all
+from medaug.training.config import is_helper, is_launched, wait_for_all
 
 STAGES: dict[str, Callable[[PipelineConfig, RunDir], bool]] = {
     "prepare": prepare,

@@ -20,9 +20,8 @@ from medaug.runs.markers import data_prints, essential
 from medaug.runs.provenance import beyond_the_budget, content_of, run_training, start_from
 from medaug.stages.tasks import task_of
 from medaug.training import fit
-from medaug.training.log import METRICS, read_metrics
-from medaug.training.monitors import warnings_of
-from medaug.training.processes import is_helper
+from medaug.training.config import is_helper
+from medaug.training.monitors import METRICS, read_metrics, warnings_of
 from medaug.volumes import length_unit
 
 

@@ -17,11 +17,9 @@ from medaug.runs.folder import RunDir
 from medaug.runs.markers import data_prints, essential
 from medaug.runs.provenance import content_of, run_training
 from medaug.training import fit
-from medaug.training.classes import ClassCropSamples
-from medaug.training.log import METRICS, read_metrics
-from medaug.training.monitors import warnings_of
-from medaug.training.processes import is_helper
-from medaug.training.samples import healthy_views
+from medaug.training.config import is_helper
+from medaug.training.monitors import METRICS, read_metrics, warnings_of
+from medaug.training.samples import ClassCropSamples, healthy_views
 from medaug.volumes import length_unit
 
 

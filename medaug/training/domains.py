@@ -18,15 +18,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medaug.data.prepared import View, filled_up
-from medaug.data.records import PreparedCase
 from medaug.errors import DataError
 from medaug.orientation import check_same_grid
 from medaug.seeds import rng_of
 
 log = logging.getLogger(__name__)
 
-ENDLESS = 2**40
 Pair = tuple[View, View]
+NOT_REGISTERED = "Register the two and resample one onto the other's grid, or train without pairs (pairing.paired=0)."
 
 
 class Side(NamedTuple):
@@ -76,13 +75,20 @@ class DomainSamples(Dataset):
         if crop_size is None:
             check_one_size([*a.views, *b.views])
         else:
-            _say_small([*a.views, *b.views], crop_size)
+            views = [*a.views, *b.views]
+            small = [view for view in views if any(n > have for n, have in zip(crop_size, view.shape, strict=True))]
+            if small:
+                log.warning(
+                    "%d of %d training images are smaller than crop.size %s, such as %s: filled up with the window's "
+                    "lowest value at the far ends",
+                    len(small),
+                    len(views),
+                    crop_size,
+                    small[0].case.image,
+                )
         self.a, self.b, self.pairs, self.share = a, b, pairs, share
         self.crop_size, self.seed, self.classes, self.slices = crop_size, seed, classes, slices
         self._kinds_a, self._kinds_b = (_kinds(name, s, tumor_share) for name, s in (("data", a), ("target", b)))
-
-    def __len__(self) -> int:
-        return ENDLESS
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = rng_of(self.seed, index)
@@ -140,7 +146,9 @@ def registered_pairs(a: list[View], b: list[View], patients: Collection[str]) ->
     for patient in sorted(patients):
         for name_a, name_b in _matched(patient, sorted(cases_a[patient]), sorted(cases_b[patient])):
             views_a, views_b = cases_a[patient][name_a], cases_b[patient][name_b]
-            _check_registered(views_a[0].case, views_b[0].case)
+            first, second = views_a[0].case, views_b[0].case
+            affines = np.array(first.affine), np.array(second.affine)
+            check_same_grid(first.shape, second.shape, *affines, first.image, second.image, NOT_REGISTERED)
             partners = {view.level: view for view in views_b}
             pairs += [(view, partners[view.level]) for view in views_a if view.level in partners]
     return pairs
@@ -191,11 +199,6 @@ def _matched(patient: str, a: list[str], b: list[str]) -> list[tuple[str, str]]:
     return list(zip(a, b, strict=True))
 
 
-def _check_registered(a: PreparedCase, b: PreparedCase) -> None:
-    remedy = "Register the two and resample one onto the other's grid, or train without pairs (pairing.paired=0)."
-    check_same_grid(a.shape, b.shape, np.array(a.affine), np.array(b.affine), a.image, b.image, remedy)
-
-
 def check_one_size(views: Sequence[View]) -> None:
     """Refuses whole views that no batch could hold together.
 
@@ -210,17 +213,4 @@ def check_one_size(views: Sequence[View]) -> None:
             f"an image of {odd.shape}",
             f"the size {first.shape} of {first.case.image}",
             "Set crop.size to train on patches.",
-        )
-
-
-def _say_small(views: list[View], crop_size: tuple[int, ...]) -> None:
-    small = [view for view in views if any(n > have for n, have in zip(crop_size, view.shape, strict=True))]
-    if small:
-        log.warning(
-            "%d of %d training images are smaller than crop.size %s, such as %s: filled up with the window's lowest "
-            "value at the far ends",
-            len(small),
-            len(views),
-            crop_size,
-            small[0].case.image,
         )

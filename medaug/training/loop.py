@@ -11,7 +11,7 @@ import copy
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -19,19 +19,17 @@ from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from medaug.errors import Interrupted
 from medaug.models.base import AdversarialModel, Batch
 from medaug.progress import track
 from medaug.seeds import seed_of
 from medaug.training.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint
-from medaug.training.config import TrainingConfig
-from medaug.training.log import MetricsLog
-from medaug.training.monitors import check_finite, measure
-from medaug.training.pool import ImagePool
-from medaug.training.processes import make_fabric
+from medaug.training.config import TrainingConfig, make_fabric
+from medaug.training.monitors import MetricsLog, check_finite, measure
 
 Model = TypeVar("Model", bound=AdversarialModel)
 Preview = Callable[[Any, int], None]
@@ -45,7 +43,7 @@ def fit(
 
     Args:
         samples: `samples[i]` is the i-th training sample, a dict of tensors without batch axis, the same for the same
-            i whoever asks; at least `config.steps × batch_size × devices` long.
+            i whoever asks; i goes up to `config.steps × batch_size × devices`.
         folder: receives `checkpoints/`, `metrics.jsonl` and TensorBoard logs.
 
     Raises:
@@ -84,7 +82,7 @@ def _train(
     loader = _loader(fabric, samples, config, state.step)
     silent = not fabric.is_global_zero
     with (
-        _StopRequest() as stop,
+        _stop_request() as stop,
         nullcontext() if silent else closing(MetricsLog(folder, state.step)) as log,
         track(f"train {translator.name}", config.steps, done=state.step, silent=silent) as tracker,
     ):
@@ -93,7 +91,10 @@ def _train(
             if log and (state.step % config.log_every == 0 or state.step == config.steps):
                 log.write(state.step, figures())
             tracker.advance()
-            stopping = _any_rank(fabric, stop.requested)
+            stopping = bool(stop)
+            if fabric.world_size > 1:  # a signal may have reached one process alone
+                flags = fabric.all_reduce(torch.tensor(float(stopping), device=fabric.device), reduce_op="sum")
+                stopping = bool(torch.as_tensor(flags) > 0)
             if stopping or state.step % config.checkpoint_every == 0 or state.step == config.steps:
                 state.save()
             if preview and not silent and (state.step % config.preview_every == 0 or state.step == config.steps):
@@ -103,6 +104,37 @@ def _train(
     return False
 
 
+class ImagePool:
+    """Up to `size` fakes of one domain: its discriminator sees a history (Shrivastava 2017, arXiv 1612.07828)."""
+
+    def __init__(self, size: int):
+        self.size = size
+        self.images: list[Tensor] = []
+
+    def exchange(self, fakes: Tensor, generator: torch.Generator) -> Tensor:
+        """Stores `fakes` (B, C, *S) and returns as many, each new or, with probability ½, one from the pool."""
+        if self.size == 0:
+            return fakes
+        out = []
+        for fake in fakes:
+            if len(self.images) < self.size:
+                self.images.append(fake.clone())
+                out.append(fake)
+            elif torch.rand((), generator=generator) < 0.5:
+                slot = int(torch.randint(self.size, (), generator=generator))
+                out.append(self.images[slot])
+                self.images[slot] = fake.clone()
+            else:
+                out.append(fake)
+        return torch.stack(out)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"images": torch.stack(self.images).cpu()} if self.images else {}
+
+    def load_state_dict(self, state: dict[str, Tensor], device: torch.device) -> None:
+        self.images = list(state["images"].to(device)) if state else []
+
+
 class _State:
     """Everything a step changes: networks, optimizers, average, pools, and the step count."""
 
@@ -110,15 +142,28 @@ class _State:
         self.fabric, self.config, self.folder = fabric, config, folder
         self.translator = translator.train()
         betas = (config.beta1, config.beta2)
-        groups = translator.generator_parameters(), translator.discriminator_parameters()
-        generators, discriminators = (torch.optim.Adam(g, config.learning_rate, betas, fused=True) for g in groups)
+        generators, discriminators = (
+            torch.optim.Adam(networks.parameters(), config.learning_rate, betas, fused=True)
+            for networks in (translator.generators, translator.discriminators)
+        )
         self.module, *self.optimizers = fabric.setup(translator, generators, discriminators)
         for method in ("generator_losses", "discriminator_losses"):
             self.module.mark_forward_method(method)
         self.ema = AveragedModel(translator.generators, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.pools = {domain: ImagePool(config.pool_size) for domain in translator.discriminators}
         self.step = 0
-        self._restore(load_checkpoint(folder, rank=fabric.global_rank, processes=fabric.world_size))
+        state = load_checkpoint(folder, rank=fabric.global_rank, processes=fabric.world_size)
+        if state is None:
+            return
+        self.step = state["step"]
+        self.translator.load_state_dict(state["translator"])
+        self.ema.module.load_state_dict(state["ema"])
+        self.ema.n_averaged.copy_(state["averaged"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        fabric.strategy.precision.load_state_dict(state.get("precision", {}))
+        for domain, pool in self.pools.items():
+            pool.load_state_dict(state["pools"][domain], fabric.device)
 
     def save(self) -> None:
         """Writes a checkpoint, unless a gradient spoiled the weights: that would take the place of a good one."""
@@ -140,26 +185,14 @@ class _State:
             twin.generators.load_state_dict(self.ema.module.state_dict())
         return twin
 
-    def _restore(self, state: dict[str, Any] | None) -> None:
-        if state is None:
-            return
-        self.step = state["step"]
-        self.translator.load_state_dict(state["translator"])
-        self.ema.module.load_state_dict(state["ema"])
-        self.ema.n_averaged.copy_(state["averaged"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.fabric.strategy.precision.load_state_dict(state.get("precision", {}))
-        for domain, pool in self.pools.items():
-            pool.load_state_dict(state["pools"][domain], self.fabric.device)
-
 
 def _step(fabric: Fabric, state: _State, batch: Batch, config: TrainingConfig) -> Callable[[], dict[str, float]]:
     """One update of the generators and one of the discriminators; returns what computes the log's figures."""
     generators, discriminators = state.optimizers
-    _set_learning_rate(state.optimizers, config.learning_rate_at(state.step))
+    for group in (*generators.param_groups, *discriminators.param_groups):
+        group["lr"] = config.learning_rate_at(state.step)
 
-    _require_grad(state.translator.discriminator_parameters(), False)
+    state.translator.discriminators.requires_grad_(False)
     with fabric.autocast():  # on one device Fabric leaves it to the caller, for nothing goes through `forward`
         losses, fakes = state.module.generator_losses(batch)
     check_finite(losses, state.step)
@@ -167,7 +200,7 @@ def _step(fabric: Fabric, state: _State, batch: Batch, config: TrainingConfig) -
     fabric.backward(sum(losses.values()))
     generators.step()
 
-    _require_grad(state.translator.discriminator_parameters(), True)
+    state.translator.discriminators.requires_grad_(True)
     chance = torch.Generator().manual_seed(seed_of(config.seed, state.step) * 4096 + fabric.global_rank)
     pooled = {domain: state.pools[domain].exchange(fake, chance) for domain, fake in fakes.items()}
     with fabric.autocast():
@@ -187,30 +220,16 @@ def _step(fabric: Fabric, state: _State, batch: Batch, config: TrainingConfig) -
     return figures
 
 
-class _StepBatches(Sampler[list[int]]):
-    """The sample numbers of each step from `start` on, for one rank."""
-
-    def __init__(self, start: int, stop: int, batch_size: int, rank: int, world_size: int):
-        self.steps, self.batch_size, self.rank, self.world_size = range(start, stop), batch_size, rank, world_size
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in self.steps:
-            first = (step * self.world_size + self.rank) * self.batch_size
-            yield list(range(first, first + self.batch_size))
-
-
 def _loader(fabric: Fabric, samples: Dataset, config: TrainingConfig, start: int) -> DataLoader:
-    batches = _StepBatches(start, config.steps, config.batch_size, fabric.global_rank, fabric.world_size)
-    # A generator of its own, for the loader would take its workers' seeds from the global one.
-    own = torch.Generator().manual_seed(config.seed)
+    """The samples of each step from `start` on, for this rank."""
+    size, ranks = config.batch_size, fabric.world_size
+    firsts = range((start * ranks + fabric.global_rank) * size, config.steps * ranks * size, ranks * size)
     loader = DataLoader(
         samples,
-        batch_sampler=batches,
+        batch_sampler=(list(range(first, first + size)) for first in firsts),
         num_workers=config.workers,
-        generator=own,
+        # one of its own, for the loader would take its workers' seeds from the global one
+        generator=torch.Generator().manual_seed(config.seed),
         worker_init_fn=_leave_signals_to_parent,
     )
     return fabric.setup_dataloaders(loader, use_distributed_sampler=False)  # type: ignore[return-value]  # one, as given
@@ -222,42 +241,21 @@ def _leave_signals_to_parent(worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _set_learning_rate(optimizers: list[Any], rate: float) -> None:
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-
-
-def _require_grad(parameters: Iterator[torch.nn.Parameter], required: bool) -> None:
-    for parameter in parameters:
-        parameter.requires_grad_(required)
-
-
-def _any_rank(fabric: Fabric, flag: bool) -> bool:
-    if fabric.world_size == 1:
-        return flag
-    flags = fabric.all_reduce(torch.tensor(float(flag), device=fabric.device), reduce_op="sum")
-    return bool(torch.as_tensor(flags) > 0)
-
-
-class _StopRequest:
+@contextmanager
+def _stop_request() -> Iterator[list[bool]]:
     """Turns the first SIGINT or SIGTERM into a request to stop after the step; the second acts at once."""
+    requested: list[bool] = []
 
-    def __init__(self) -> None:
-        self.requested = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> _StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if requested:
             raise KeyboardInterrupt
-        self.requested = True
+        requested.append(True)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield requested
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

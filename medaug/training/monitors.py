@@ -1,5 +1,6 @@
-"""What tells a training that goes wrong from one that goes right, step by step.
+"""The training log, and what tells a training that goes wrong from one that goes right.
 
+`metrics.jsonl` has one row a logged step, and so has TensorBoard where it is installed. Beside the losses
 `strength_<domain>` is the mean absolute change from input to fake (an output equal to its input gives 0),
 `variety_<domain>` the spread among the batch's fakes over that among its real images (a collapsed generator gives 0).
 Methods with styles add `diversity_<domain>`, the mean distance between the outputs of different styles (0 where the
@@ -8,16 +9,21 @@ generator leaves the style aside).
 
 from __future__ import annotations
 
+import json
+import logging
 import math
 from pathlib import Path
 
 import torch
 
 from medaug.data.atomic import read_json
+from medaug.data.opening import read_file
 from medaug.errors import TrainingError
 from medaug.models.base import Batch, Fakes, Losses
-from medaug.training.log import read_metrics
 
+logger = logging.getLogger(__name__)
+
+METRICS = "metrics.jsonl"
 NO_OP_STRENGTH = 1e-3
 COLLAPSED_VARIETY = 0.05
 COLLAPSED_DIVERSITY = 0.015
@@ -32,6 +38,50 @@ UNSETTLED_ROWS = 8
 """Fewer say nothing of it."""
 BEATEN = 0.02
 """A discriminator's loss; at chance it is 0.25 (least squares) or 2 (hinge). Below, it tells every fake."""
+
+
+class MetricsLog:
+    """Appends rows; opened at a step, it first drops rows that a killed run wrote after its last checkpoint."""
+
+    def __init__(self, folder: Path, start_step: int = 0):
+        self.path = folder / METRICS
+        kept = [row for row in read_metrics(self.path) if row["step"] <= start_step]
+        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            self._board = None
+        else:
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start_step)
+
+    def write(self, step: int, figures: dict[str, float]) -> None:
+        row = {"step": step, **{name: round(value, 6) for name, value in figures.items()}}
+        with open(self.path, "a") as file:
+            file.write(json.dumps(row) + "\n")
+        if self._board is not None:
+            for name, value in figures.items():
+                self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        if self._board is not None:
+            self._board.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The rows of a `metrics.jsonl`; a last line cut off by a kill is left out."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in read_file(path).decode(errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if isinstance(row, dict) and "step" in row:
+            rows.append(row)
+        else:
+            logger.debug("%s: a cut-off line is left out", path)
+    return rows
 
 
 def check_finite(losses: Losses, step: int) -> None:
@@ -70,7 +120,7 @@ def warnings_in(folder: Path) -> list[str]:
     """A training's warnings: what its log shows, and what was noted beside its weights, such as a warm start."""
     noted = folder / "weights" / "model.json"
     kept: list[str] = read_json(noted)["warnings"] if noted.exists() else []
-    return list(dict.fromkeys([*warnings_of(read_metrics(folder / "metrics.jsonl")), *kept]))
+    return list(dict.fromkeys([*warnings_of(read_metrics(folder / METRICS)), *kept]))
 
 
 def warnings_of(rows: list[dict[str, float]]) -> list[str]:
@@ -85,13 +135,8 @@ def warnings_of(rows: list[dict[str, float]]) -> list[str]:
             sentences.append(f"The fakes of domain {domain} are all alike (mode collapse).")
         if _mean(tail, f"diversity_{domain}") < COLLAPSED_DIVERSITY:
             sentences.append(f"Every style gives the same fake of domain {domain} (the styles collapsed).")
-    return sentences + _unsettled(rows, tail)
-
-
-def _unsettled(rows: list[dict[str, float]], tail: list[dict[str, float]]) -> list[str]:
     if len(rows) < UNSETTLED_ROWS:
-        return []
-    sentences = []
+        return sentences
     for name in sorted({key for row in tail for key in row if key.startswith("discriminator_")}):
         if (loss := _mean(tail, name)) < BEATEN:
             domain = name.partition("_")[2]

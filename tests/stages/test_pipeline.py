@@ -17,7 +17,7 @@ from medaug.runs.markers import seconds_by_stage
 from medaug.stages.evaluate import evaluate
 from medaug.stages.pipeline import STAGES, run_pipeline
 from medaug.stages.tasks import insertion
-from medaug.training.log import read_metrics
+from medaug.training.monitors import read_metrics
 
 
 def ran(config, run, until="report"):

@@ -15,7 +15,7 @@ from medaug.data.atomic import read_json
 from medaug.errors import ConfigError
 from medaug.stages.pipeline import run_pipeline
 from medaug.training import TrainingConfig
-from medaug.training.processes import is_helper, is_launched
+from medaug.training.config import is_helper, is_launched
 
 
 def torchrun(node: int, port: int, *arguments: object) -> subprocess.Popen:

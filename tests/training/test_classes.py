@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Subset
 
 from medaug.errors import DataError
 from medaug.models.noise.config import HEALTHY, TUMOR
-from medaug.training.classes import ClassCropSamples
+from medaug.training.samples import ClassCropSamples
 
 TUMOR_VALUE = 0.75
 

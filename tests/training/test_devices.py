@@ -16,7 +16,7 @@ from torch.utils.data import StackDataset
 import medaug
 from medaug.errors import Interrupted, RunError
 from medaug.training import TrainingConfig, fit
-from medaug.training.processes import make_fabric
+from medaug.training.config import make_fabric
 
 from .tiny import crop, flatten, tiny_config, tiny_translator
 

@@ -6,8 +6,7 @@ import torch
 from medaug.models.noise.config import DCGANConfig
 from medaug.models.noise.dcgan import build_dcgan
 from medaug.training import fit
-from medaug.training.log import read_metrics
-from medaug.training.monitors import warnings_of
+from medaug.training.monitors import read_metrics, warnings_of
 
 from .tiny import DOMAIN, Crops, assert_same_state, crop, states, tiny_config
 

@@ -1,6 +1,6 @@
 """`metrics.jsonl` is readable at any moment and goes on where a resumed training does."""
 
-from medaug.training.log import MetricsLog, read_metrics
+from medaug.training.monitors import MetricsLog, read_metrics
 
 
 def test_rows_come_back(tmp_path):

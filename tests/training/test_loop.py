@@ -11,8 +11,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from medaug.errors import TrainingError
 from medaug.models.methods import CycleGAN, CycleGANConfig
 from medaug.training import TrainingConfig, fit
-from medaug.training.log import read_metrics
 from medaug.training.loop import _State
+from medaug.training.monitors import read_metrics
 
 from .tiny import DOMAIN, SETTINGS, Crops, assert_same_state, crop, states, tiny_config, tiny_translator
 
@@ -40,7 +40,7 @@ def test_loop_equals_a_hand_written_one(tmp_path):
     translator = tiny_translator()
     optimizers = [
         torch.optim.Adam(parameters, config.learning_rate, (0.5, 0.99), fused=True)
-        for parameters in (translator.generator_parameters(), translator.discriminator_parameters())
+        for parameters in (translator.generators.parameters(), translator.discriminators.parameters())
     ]
     ema = AveragedModel(translator.generators, multi_avg_fn=get_ema_multi_avg_fn(0.8))
     for step in range(4):

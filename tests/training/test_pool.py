@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medaug.training.pool import ImagePool
+from medaug.training.loop import ImagePool
 
 
 def fakes(first: int, count: int) -> torch.Tensor:

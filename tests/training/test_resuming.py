@@ -8,7 +8,7 @@ import torch
 
 from medaug.errors import Interrupted
 from medaug.training import fit
-from medaug.training.log import read_metrics
+from medaug.training.monitors import read_metrics
 
 from .tiny import Crops, assert_same_state, tiny_config, tiny_translator
 

@@ -20,7 +20,7 @@ from medaug.evaluation.networks import SegmentationConfig
 from medaug.evaluation.predictions import FrozenSegmenter
 from medaug.evaluation.samples import SegmentationSamples, ViewFolder
 from medaug.evaluation.updates import train_network
-from medaug.training.processes import make_fabric
+from medaug.training.config import make_fabric
 
 LOST = Question("lost", "Does a frozen segmenter find the inserted lesions?")
 GAINED = Question("gained", "Does a frozen segmenter find things beside the mask that were not there before?")
