@@ -17,9 +17,8 @@ from torch.utils.data import Dataset, default_collate
 from medaug.data.atomic import atomic_path
 from medaug.figures.pictures import Picture, picture_grid
 from medaug.models.base import Translator
-from medaug.models.networks.noise import on_sphere
 from medaug.models.noise.config import CLASSES, TUMOR
-from medaug.models.noise.dcgan import DCGAN
+from medaug.models.noise.dcgan import DCGAN, on_sphere
 from medaug.models.noise.latent import ATTRIBUTES, attribute_vector, interpolate, sample
 
 COLUMNS = 8

@@ -1,7 +1,7 @@
 """The contract of every translator: two domains, two directions, losses as dicts of weighted scalars.
 
 A translator holds networks and objectives. It knows nothing of optimizers, devices, files, HU or metadata: those are
-the business of `training`, `translators.weights` and `transforms`. Images are (B, C, *S) in [-1, 1].
+the business of `training`, `models.weights` and `transforms`. Images are (B, C, *S) in [-1, 1].
 
 Randomness comes in from outside: training batches carry one integer `seed` a sample, `translate` takes a
 `torch.Generator`. So a sample's noise depends neither on the batch it is in nor on the number of workers.
@@ -10,15 +10,17 @@ Randomness comes in from outside: training batches carry one integer `seed` a sa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable
+from itertools import combinations
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from medaug.models.losses import adversarial_discriminator
+from medaug.errors import ConfigError
+from medaug.models.losses import adversarial_discriminator, masked_l1
 from medaug.models.networks.discriminators import least_size, patch_discriminator
-from medaug.models.networks.generators import build_generator
+from medaug.models.networks.generators import GENERATORS
 from medaug.models.networks.layers import isolated_rng
 from medaug.seeds import seed_of
 from medaug.volumes import Domain
@@ -29,6 +31,8 @@ Losses = dict[str, Tensor]
 """Weighted scalars; the total is their sum."""
 Fakes = dict[str, Tensor]
 """What the discriminator of each domain (`a`, `b`) is shown, detached: (B, C', *S)."""
+STYLES = 4
+"""How many fixed styles the diversity of a translator is measured with."""
 
 
 class AdversarialModel(nn.Module, ABC):
@@ -36,11 +40,13 @@ class AdversarialModel(nn.Module, ABC):
 
     Attributes:
         generators, discriminators: by name; every parameter belongs to one of the two.
+        made_of: the arguments that a model of the same kind is made of.
     """
 
     name: ClassVar[str]
     generators: nn.ModuleDict
     discriminators: nn.ModuleDict
+    made_of: tuple[Any, ...]
 
     @abstractmethod
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
@@ -58,11 +64,9 @@ class AdversarialModel(nn.Module, ABC):
         """Further figures for the training log, without gradients."""
         return {}
 
-    def generator_parameters(self) -> Iterator[nn.Parameter]:
-        return self.generators.parameters()
-
-    def discriminator_parameters(self) -> Iterator[nn.Parameter]:
-        return self.discriminators.parameters()
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as arguments and state: torch cannot pickle parametrized layers (spectral norm)."""
+        return rebuilt, (type(self), self.made_of, self.state_dict(), self.training)
 
 
 class Translator(AdversarialModel):
@@ -88,15 +92,12 @@ class Translator(AdversarialModel):
         self.config = config
         self.domain_a, self.domain_b = domain_a, domain_b
         self.spatial_dims = spatial_dims
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as config and state: torch cannot pickle parametrized layers (spectral norm)."""
-        made_of = (self.config, self.domain_a, self.domain_b, self.spatial_dims)
-        return rebuilt, (type(self), made_of, self.state_dict(), self.training)
+        self.made_of = (config, domain_a, domain_b, spatial_dims)
 
     @property
     def stride(self) -> int:
-        stride = self.generators["a2b"].stride
+        """That of the generators by direction; methods that encode halve at each of the config's `depth` levels."""
+        stride = self.generators["a2b"].stride if "a2b" in self.generators else 2 ** (self.config.depth - 1)
         assert isinstance(stride, int)  # torch types a module's attributes as tensors and modules
         return stride
 
@@ -107,7 +108,7 @@ class Translator(AdversarialModel):
 
     @property
     def style_dim(self) -> int:
-        return 0
+        return getattr(self.config, "style_dim", 0)
 
     def translate(
         self,
@@ -116,7 +117,7 @@ class Translator(AdversarialModel):
         *,
         mask: Tensor | None = None,
         style: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        generator: Generator | None = None,
     ) -> Tensor:
         """Translates (B, C, *S) in [-1, 1].
 
@@ -133,26 +134,20 @@ class Translator(AdversarialModel):
 
     @abstractmethod
     def translated(
-        self,
-        x: Tensor,
-        direction: Direction,
-        mask: Tensor | None,
-        style: Tensor | None,
-        generator: torch.Generator | None,
+        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Generator | None
     ) -> Tensor:
         """What `translate` gives, of inputs that it has checked; a method's own part."""
 
     def generator(self, in_channels: int, out_channels: int) -> nn.Module:
-        """A generator of the config's kind, `width` and `depth`."""
+        """A generator of the config's kind, `width` and `depth` (residual blocks of "resnet", levels of "unet").
+
+        Raises:
+            ConfigError: for an unknown kind, listing the known ones.
+        """
         c = self.config
-        return build_generator(
-            c.generator,
-            spatial_dims=self.spatial_dims,
-            in_channels=in_channels,
-            out_channels=out_channels,
-            width=c.width,
-            depth=c.depth,
-        )
+        if c.generator not in GENERATORS:
+            raise ConfigError(f"unknown generator '{c.generator}'; choose one of: {', '.join(GENERATORS)}")
+        return GENERATORS[c.generator](self.spatial_dims, in_channels, out_channels, width=c.width, depth=c.depth)
 
     def direction_generators(self, in_channels: int, out_channels: int) -> nn.ModuleDict:
         """A generator a direction."""
@@ -160,19 +155,9 @@ class Translator(AdversarialModel):
 
     def domain_discriminators(self, channels: int, *, spectral: bool = False) -> nn.ModuleDict:
         """A PatchGAN a domain, of the config's `discriminator_width` and `discriminator_layers`."""
-        c = self.config
-        return nn.ModuleDict(
-            {
-                domain: patch_discriminator(
-                    self.spatial_dims,
-                    channels,
-                    width=c.discriminator_width,
-                    layers=c.discriminator_layers,
-                    spectral=spectral,
-                )
-                for domain in ("a", "b")
-            }
-        )
+        c, dims = self.config, self.spatial_dims
+        size: dict[str, int] = {"width": c.discriminator_width, "layers": c.discriminator_layers}
+        return nn.ModuleDict({d: patch_discriminator(dims, channels, **size, spectral=spectral) for d in ("a", "b")})
 
     def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
         """Least squares, halved as in CycleGAN's section 7.1, on what `real_of` shows and on the fakes."""
@@ -254,8 +239,38 @@ def seeded_noise(like: Tensor, seeds: Tensor, salt: int) -> Tensor:
     return torch.stack(rows).to(like.device, torch.float32)
 
 
-def drawn_noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
+def drawn_noise(like: Tensor, generator: Generator | None) -> Tensor:
     """Standard normal noise of the shape of `like` from `generator`; zeros where it is None."""
     if generator is None:
         return torch.zeros_like(like)
     return torch.randn(like.shape, generator=generator, device=generator.device).to(like)
+
+
+def given_or_drawn(style: Tensor | None, x: Tensor, style_dim: int, generator: Generator | None) -> Tensor:
+    """`style` (B, style_dim), or one style a sample of `x` from N(0, I); zeros without a generator.
+
+    Raises:
+        ValueError: if a given style is of another shape.
+    """
+    if style is None:
+        return drawn_noise(x.new_zeros(len(x), style_dim), generator)
+    if style.shape != (len(x), style_dim):
+        raise ValueError(
+            f"expected a style of shape {(len(x), style_dim)}, one row a sample; found {tuple(style.shape)}"
+        )
+    return style.to(x)
+
+
+@torch.no_grad()
+def diversity(translate: Callable[[Tensor], Tensor], x: Tensor, style_dim: int, weight: Tensor | None = None) -> float:
+    """Mean L1 distance between the outputs of each two of a few fixed styles, inside `weight` (B, 1, *S).
+
+    Args:
+        translate: from a style (B, style_dim) to images (B, C, *S); everything else in it is held fixed.
+        x: images of the batch, for its size, device and type.
+    """
+    styles = torch.randn((STYLES, 1, style_dim), generator=torch.Generator().manual_seed(0)).to(x)
+    outputs = [translate(style.expand(len(x), -1)) for style in styles]
+    weight = torch.ones_like(x[:, :1]) if weight is None else weight
+    distances = [float(masked_l1(one, other, weight)) for one, other in combinations(outputs, 2)]
+    return sum(distances) / len(distances)

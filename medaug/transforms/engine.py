@@ -29,7 +29,7 @@ from medaug.lesions.geometry import CropBox, box_in_mm, component_boxes, extract
 from medaug.lesions.prior import Lesion
 from medaug.lesions.reference import lesion_for_mask, match_surroundings, sections
 from medaug.models.base import Direction
-from medaug.models.insertion.compositing import composite, insertion_weight, removal_weight
+from medaug.models.insertion.base import composite, insertion_weight, removal_weight
 from medaug.models.weights import Weights
 from medaug.resampling import resized, resized_mask
 from medaug.volumes import Window, measured_in

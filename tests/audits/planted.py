@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from medaug.models.insertion.compositing import composite, insertion_weight, removal_weight
+from medaug.models.insertion.base import composite, insertion_weight, removal_weight
 from medaug.models.methods import build_translator
 from medaug.models.weights import Weights
 

@@ -73,24 +73,24 @@ class TranslatorConformance:
             assert value.shape == () and value.dtype == torch.float32 and torch.isfinite(value), name
 
     def test_generator_losses_reach_every_generator_and_no_frozen_discriminator(self, translator, batch):
-        for parameter in translator.discriminator_parameters():
+        for parameter in translator.discriminators.parameters():
             parameter.requires_grad_(False)
         losses, fakes = translator.generator_losses(batch)
         sum(losses.values()).backward()
-        assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in translator.generator_parameters())
+        assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in translator.generators.parameters())
         assert all(any(p.grad.any() for p in g.parameters()) for g in translator.generators.values())
-        assert all(p.grad is None for p in translator.discriminator_parameters())
+        assert all(p.grad is None for p in translator.discriminators.parameters())
         assert not any(fake.requires_grad for fake in fakes.values())
 
     def test_discriminator_losses_reach_every_discriminator_and_no_generator(self, translator, batch):
         _, fakes = translator.generator_losses(batch)
         sum(translator.discriminator_losses(batch, fakes).values()).backward()
-        assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in translator.discriminator_parameters())
+        assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in translator.discriminators.parameters())
         assert all(any(p.grad.any() for p in d.parameters()) for d in translator.discriminators.values())
-        assert all(p.grad is None for p in translator.generator_parameters())
+        assert all(p.grad is None for p in translator.generators.parameters())
 
     def test_every_parameter_is_trained_by_one_of_the_two_optimizers(self, translator):
-        trained = [*translator.generator_parameters(), *translator.discriminator_parameters()]
+        trained = [*translator.generators.parameters(), *translator.discriminators.parameters()]
         assert len(trained) == len({id(p) for p in trained})
         assert {id(p) for p in trained} == {id(p) for p in translator.parameters()}
 
@@ -145,7 +145,7 @@ class TranslatorConformance:
             assert torch.equal(translate(loaded, batch, direction, seed=3), expected)
 
     def test_one_batch_is_learned(self, translator, batch):
-        optimizer = torch.optim.Adam(translator.generator_parameters(), 1e-3, (0.5, 0.99))
+        optimizer = torch.optim.Adam(translator.generators.parameters(), 1e-3, (0.5, 0.99))
         first = {key: value[:1] for key, value in batch.items()}
 
         def reconstruction() -> Tensor:

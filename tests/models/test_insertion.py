@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
-from medaug.models.insertion.compositing import REACH_VOXELS, insertion_weight, removal_weight
+from medaug.models.insertion.base import REACH_VOXELS, insertion_weight, removal_weight
 from medaug.models.methods import MaskGuidedCycleGAN, build_translator
 
 from .conformance import DIRECTIONS, HEALTHY, TUMOR, make_batch, translate

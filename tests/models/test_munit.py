@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from medaug.models.base import seeded_noise
+from medaug.models.base import diversity, seeded_noise
 from medaug.models.methods import build_translator
-from medaug.models.styles import diversity
 
 from .conformance import HEALTHY, TUMOR, make_batch
 

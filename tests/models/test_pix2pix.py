@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from medaug.errors import ConfigError, DataError
-from medaug.models.insertion.compositing import insertion_weight, removal_weight
+from medaug.models.insertion.base import insertion_weight, removal_weight
 from medaug.models.methods import build_translator
 
 from .conformance import HEALTHY, TUMOR, make_batch

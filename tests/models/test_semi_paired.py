@@ -40,7 +40,7 @@ def weighted(term: str, weight: float):
 def gradient(translator, batch) -> torch.Tensor:
     losses, _ = translator.generator_losses(batch)
     sum(losses.values()).backward()
-    return torch.cat([p.grad.flatten() for p in translator.generator_parameters()])
+    return torch.cat([p.grad.flatten() for p in translator.generators.parameters()])
 
 
 @EACH_TERM
@@ -122,7 +122,7 @@ def test_one_pair_among_unpaired_samples_lowers_the_error_on_held_out_pairs():
         translator = build(generator="unet", depth=2, width=8, paired_weight=weight)
         optimizers = [
             torch.optim.Adam(parameters, 2e-3, (0.5, 0.99))
-            for parameters in (translator.generator_parameters(), translator.discriminator_parameters())
+            for parameters in (translator.generators.parameters(), translator.discriminators.parameters())
         ]
         a, b = smooth(1, 24), -smooth(2, 24)
         b[0] = -a[0]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medaug.models.insertion.compositing import insertion_weight, removal_weight
+from medaug.models.insertion.base import insertion_weight, removal_weight
 from medaug.models.insertion.styled import disguised
 from medaug.models.methods import build_translator
 
@@ -56,7 +56,7 @@ def test_a_tumor_is_restored_better_in_its_own_style_than_in_anothers(method):
     batch["mask_b"] = batch["mask_b"][:1].repeat(3, 1, 1, 1)
     batch["b"] = torch.where(batch["mask_b"] > 0, levels, batch["b"][:1])
     translator = build(method, "free", width=8)
-    optimizer = torch.optim.Adam(translator.generator_parameters(), 5e-3, (0.5, 0.99))
+    optimizer = torch.optim.Adam(translator.generators.parameters(), 5e-3, (0.5, 0.99))
     for step in range(40):
         optimizer.zero_grad()
         losses, _ = translator.generator_losses(batch | {"seed": batch["seed"] + step})

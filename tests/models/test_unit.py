@@ -38,7 +38,7 @@ def test_a_step_on_the_reconstruction_of_a_moves_that_of_b_through_the_shared_la
     translator, batch = build(method, dims), make_batch(dims)
     before = within_b(translator, batch).detach()
     own_b = {n: p.clone() for n, p in translator.generators.named_parameters() if n.split(".")[0] not in SHARED}
-    optimizer = torch.optim.SGD(translator.generator_parameters(), 0.1)
+    optimizer = torch.optim.SGD(translator.generators.parameters(), 0.1)
     l1(within_a(translator, batch), batch["a"]).backward()
     reached = {name.split(".")[0] for name, p in translator.generators.named_parameters() if p.grad is not None}
     assert reached == {"encoder_a", "decoder_a", *SHARED}

@@ -196,7 +196,7 @@ def checkerboard(images: Sequence[Spectral], stride: int, limits: Limits, *, see
 def _steps(view: LesionView) -> np.ndarray:
     """(2, shells): sums of absolute steps between neighbouring shells around the mask, and how many there are.
 
-    Distances are those of a chessboard, in which soft masks grow (`insertion.compositing`).
+    Distances are those of a chessboard, in which soft masks grow (`insertion.base`).
     """
     mask = view.mask
     inside, outside = (ndimage.distance_transform_cdt(part, "chessboard") for part in (mask, ~mask))

@@ -2,6 +2,7 @@
 
 Domain a is healthy, b holds tumors. An insertion blends inward: every voxel outside the mask is the input's own, so
 that the label is right by construction. A removal reaches two voxels beyond the mask, for the tumor's blurred edge.
+Training and use have these weights in common: where one is 0 the result is the input, bit for bit.
 
 Batches (all (B, 1, *S), images in [-1, 1]): `a` a healthy crop, `mask_a` where a tumor shall be, `reference_a` a
 training lesion warped onto that mask; `b` a tumor crop, `mask_b` its label; `seed` (B,).
@@ -17,16 +18,21 @@ from typing import Literal
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
+from torch.nn import functional
 
-from medaug.models.base import Batch, Direction, Fakes, Translator, drawn_noise
-from medaug.models.insertion.compositing import composite, insertion_weight, removal_weight
+from medaug.models.base import Batch, Direction, Fakes, Losses, Translator, drawn_noise
 from medaug.models.losses import adversarial_generator
 from medaug.settings import METHOD_SETTINGS
 
 Content = Literal["reference", "free"]
 Pass = Direction | Literal["a2a", "b2b"]
 """A direction, or from a domain back to itself."""
+
+EDGE_SHARE = 0.5
+"""A voxel of an inserted tumor is at least this much tumor, however thin the tumor is there."""
+REACH_VOXELS = 2
+"""A removal reaches so far beyond its mask, along any axis or diagonal."""
 
 
 @dataclass(frozen=True, config=METHOD_SETTINGS)
@@ -61,12 +67,7 @@ class MaskGuidedTranslator(Translator):
         return self.generators[direction](torch.cat([seen, mask, noise], dim=1))
 
     def translated(
-        self,
-        x: Tensor,
-        direction: Direction,
-        mask: Tensor | None,
-        style: Tensor | None,
-        generator: torch.Generator | None,
+        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Generator | None
     ) -> Tensor:
         """Inserts ("a2b") or removes ("b2a") inside `mask` (B, 1, *S).
 
@@ -113,16 +114,44 @@ class MaskGuidedTranslator(Translator):
         """(image, mask) pairs."""
         return torch.cat([batch[domain], batch[f"mask_{domain}"]], 1)
 
-    def adversarial(self, fake: Tensor, mask: Tensor, domain: str) -> Tensor:
-        """The weighted term that makes `fake` look like a crop of `domain`."""
-        score = self.discriminators[domain](torch.cat([fake, mask], dim=1))
-        return self.config.adversarial_weight * adversarial_generator(score)
-
     def pair_discriminators(self) -> nn.ModuleDict:
         """One PatchGAN a domain, on (image, mask)."""
         return self.domain_discriminators(2, spectral=self.config.spectral)
 
-    @staticmethod
-    def shown(inserted: Tensor, mask_a: Tensor, removed: Tensor, mask_b: Tensor) -> Fakes:
-        """The fakes as the discriminators get them."""
-        return {"a": torch.cat([removed, mask_b], 1).detach(), "b": torch.cat([inserted, mask_a], 1).detach()}
+    def judged(self, inserted: Tensor, mask_a: Tensor, removed: Tensor, mask_b: Tensor) -> tuple[Losses, Fakes]:
+        """The weighted terms that make both edits look like crops of their domains, and the fakes."""
+        losses, fakes = {}, {}
+        for direction, fake, mask in (("a2b", inserted, mask_a), ("b2a", removed, mask_b)):
+            shown, domain = torch.cat([fake, mask], dim=1), direction[-1]
+            score = self.discriminators[domain](shown)
+            losses[f"adversarial_{direction}"] = self.config.adversarial_weight * adversarial_generator(score)
+            fakes[domain] = shown.detach()
+        return losses, dict(sorted(fakes.items()))  # the domains' pools draw in this order
+
+
+def insertion_weight(mask: Tensor) -> Tensor:
+    """The tumor's share of each voxel: 0 outside a binary mask (B, 1, *S), 1 where all neighbours are in it too.
+
+    On the mask's edge it is `EDGE_SHARE` and more with every neighbour inside: 5/6 along a straight edge.
+    """
+    return mask * (EDGE_SHARE + (1 - EDGE_SHARE) * _mean_of_neighbours(mask))
+
+
+def removal_weight(mask: Tensor) -> Tensor:
+    """1 in a binary mask (B, 1, *S), falling to exactly 0 farther than `REACH_VOXELS` from it.
+
+    The mask is grown by one voxel, then softened over one more on each side.
+    """
+    pool = functional.max_pool2d if mask.ndim == 4 else functional.max_pool3d
+    return _mean_of_neighbours(pool(mask, 3, stride=1, padding=1))
+
+
+def composite(background: Tensor, foreground: Tensor, weight: Tensor) -> Tensor:
+    """`background` where `weight` is 0 and `foreground` where it is 1 (both bit-identical), a linear blend between."""
+    blend = torch.where(weight < 1, background + weight * (foreground - background), foreground)
+    return torch.where(weight > 0, blend, background)
+
+
+def _mean_of_neighbours(mask: Tensor) -> Tensor:
+    pool = functional.avg_pool2d if mask.ndim == 4 else functional.avg_pool3d
+    return pool(mask, 3, stride=1, padding=1, count_include_pad=False)

@@ -52,13 +52,12 @@ class MaskGuidedCycleGAN(MaskGuidedTranslator):
         start_b = self.paste(noisy_removed, b, mask_b) if c.content == "reference" else noisy_removed
         back_a = self.edit(noisy_inserted, mask_a, "b2a", seeded_noise(mask_a, seeds, salt=5))
         back_b = self.edit(start_b, mask_b, "a2b", seeded_noise(mask_b, seeds, salt=6))
-        losses = {
-            "adversarial_a2b": self.adversarial(inserted, mask_a, "b"),
-            "adversarial_b2a": self.adversarial(removed, mask_b, "a"),
+        losses, fakes = self.judged(inserted, mask_a, removed, mask_b)
+        losses |= {
             "cycle_a": c.cycle_weight * masked_l1(back_a, a, soft_a),
             "cycle_b": c.cycle_weight * masked_l1(back_b, b, soft_b),
         }
         if c.identity_weight and c.content == "reference":
             same_b = self.edit(b, mask_b, "a2b", seeded_noise(mask_b, seeds, salt=7))
             losses["identity_b"] = c.identity_weight * masked_l1(same_b, b, soft_b)
-        return losses, self.shown(inserted, mask_a, removed, mask_b)
+        return losses, fakes

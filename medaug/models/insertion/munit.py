@@ -19,7 +19,7 @@ from medaug.models.base import Batch, Direction, Fakes, Losses, seeded_noise
 from medaug.models.insertion.base import MaskGuidedConfig
 from medaug.models.insertion.styled import StyledInsertion
 from medaug.models.losses import l1, masked_l1
-from medaug.models.networks.coding import AdaINDecoder, Decoder, Encoder, StyleEncoder
+from medaug.models.networks.generators import AdaINDecoder, Decoder, Encoder, StyleEncoder
 from medaug.settings import METHOD_SETTINGS
 from medaug.volumes import Domain
 
@@ -75,11 +75,10 @@ class MaskGuidedMUNIT(StyledInsertion):
         removed = self.edit(b, mask_b, "b2a", seeded_noise(mask_b, seeds, salt=3))
         back_a = self.edit(inserted, mask_a, "b2a", seeded_noise(mask_a, seeds, salt=4))
         back_b = self.edit(self.to_restore(removed, batch), mask_b, "a2b", seeded_noise(mask_b, seeds, salt=5), own)
-        losses = {
-            "adversarial_a2b": self.adversarial(inserted, mask_a, "b"),
-            "adversarial_b2a": self.adversarial(removed, mask_b, "a"),
+        losses, fakes = self.judged(inserted, mask_a, removed, mask_b)
+        losses |= {
             "style_b": c.style_weight * l1(self.encode_style(inserted, "b", mask=mask_a), drawn),
             "cycle_a": c.cycle_weight * masked_l1(back_a, a, self.weight(mask_a, "b2a")),
             "cycle_b": c.cycle_weight * masked_l1(back_b, b, self.weight(mask_b, "a2b")),
         }
-        return losses, self.shown(inserted, mask_a, removed, mask_b)
+        return losses, fakes

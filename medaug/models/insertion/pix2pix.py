@@ -17,8 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from medaug.errors import ConfigError
 from medaug.models.base import Batch, Fakes, Losses, seeded_noise
-from medaug.models.insertion.base import Content, MaskGuidedConfig, MaskGuidedTranslator
-from medaug.models.insertion.compositing import removal_weight
+from medaug.models.insertion.base import Content, MaskGuidedConfig, MaskGuidedTranslator, removal_weight
 from medaug.models.losses import masked_l1
 from medaug.models.networks.generators import GeneratorName
 from medaug.settings import METHOD_SETTINGS
@@ -63,13 +62,12 @@ class MaskGuidedPix2Pix(MaskGuidedTranslator):
         seeds, c = batch["seed"], self.config
         painted = self.edit(b, mask_b, "a2b", seeded_noise(mask_b, seeds, salt=1))
         filled = self.edit(a, mask_a, "b2a", seeded_noise(mask_a, seeds, salt=2))
-        losses = {
-            "adversarial_a2b": self.adversarial(painted, mask_b, "b"),
-            "adversarial_b2a": self.adversarial(filled, mask_a, "a"),
+        losses, fakes = self.judged(painted, mask_b, filled, mask_a)
+        losses |= {
             "l1_a2b": c.l1_weight * masked_l1(painted, b, self.weight(mask_b, "a2b")),
             "l1_b2a": c.l1_weight * masked_l1(filled, a, self.weight(mask_a, "b2a")),
         }
-        return losses, self.shown(painted, mask_b, filled, mask_a)
+        return losses, fakes
 
     def starts(self, batch: Batch) -> Batch:
         """The crops with their regions emptied."""

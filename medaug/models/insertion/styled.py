@@ -13,11 +13,10 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from medaug.models.base import Batch, Direction, drawn_noise, seeded_noise
+from medaug.models.base import Batch, Direction, diversity, drawn_noise, given_or_drawn, seeded_noise
 from medaug.models.insertion.base import MaskGuidedTranslator
-from medaug.models.styles import diversity, given_or_drawn
 
 DISGUISE_GAIN = 0.3
 DISGUISE_SHIFT = 0.3
@@ -29,25 +28,12 @@ class StyledInsertion(MaskGuidedTranslator):
     Their config also has `depth` (resolution levels) and `style_dim`.
     """
 
-    @property
-    def stride(self) -> int:
-        return 2 ** (self.config.depth - 1)
-
-    @property
-    def style_dim(self) -> int:
-        return self.config.style_dim
-
     @abstractmethod
     def noise_like(self, mask: Tensor) -> Tensor:
         """Zeros in the shape of the noise that `paint` takes, for masks (B, 1, *S)."""
 
     def translated(
-        self,
-        x: Tensor,
-        direction: Direction,
-        mask: Tensor | None,
-        style: Tensor | None,
-        generator: torch.Generator | None,
+        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Generator | None
     ) -> Tensor:
         """As the base declares; the noise is drawn before the style, so it is the same whether one is given or not.
 

@@ -21,7 +21,14 @@ from medaug.models.base import Batch, Direction, Fakes, Losses, seeded_noise
 from medaug.models.insertion.base import MaskGuidedConfig, Pass
 from medaug.models.insertion.styled import StyledInsertion
 from medaug.models.losses import kl_to_standard_normal, masked_l1
-from medaug.models.networks.coding import Decoder, Encoder, StyleEncoder, code_channels, pooled_mask, residual_blocks
+from medaug.models.networks.generators import (
+    Decoder,
+    Encoder,
+    StyleEncoder,
+    code_channels,
+    pooled_mask,
+    residual_blocks,
+)
 from medaug.settings import METHOD_SETTINGS
 from medaug.volumes import Domain
 
@@ -111,11 +118,8 @@ class MaskGuidedUNIT(StyledInsertion):
         same_b = passed(self.to_restore(b, batch), mask_b, "b2b", "own_b", own)
         back_a = passed(inserted, mask_a, "b2a", "back_a")
         back_b = passed(self.to_restore(removed, batch), mask_b, "a2b", "back_b", own)
-        losses = {
-            "adversarial_a2b": self.adversarial(inserted, mask_a, "b"),
-            "adversarial_b2a": self.adversarial(removed, mask_b, "a"),
-            "kl_style": c.style_kl_weight * kl_to_standard_normal(read),
-        }
+        losses, fakes = self.judged(inserted, mask_a, removed, mask_b)
+        losses |= {"kl_style": c.style_kl_weight * kl_to_standard_normal(read)}
         for domain, x, mask, same, back in (("a", a, mask_a, same_a, back_a), ("b", b, mask_b, same_b, back_b)):
             soft = self.weight(mask, "b2a" if domain == "a" else "a2b")
             cycle_kl = divergences[f"translation_{domain}"] + divergences[f"back_{domain}"]
@@ -125,4 +129,4 @@ class MaskGuidedUNIT(StyledInsertion):
                 f"cycle_{domain}": c.cycle_weight * masked_l1(back, x, soft),
                 f"cycle_kl_{domain}": c.cycle_kl_weight * cycle_kl,
             }
-        return losses, self.shown(inserted, mask_a, removed, mask_b)
+        return losses, fakes

@@ -1,6 +1,6 @@
 """The latent space of a trained GAN: drawing, walking, attribute arithmetic, and search for a given crop.
 
-Codes z are (N, latent_dim); their length does not matter (see `networks.noise`). Crops are (N, 1, *S) in [-1, 1]. Read
+Codes z are (N, latent_dim); their length does not matter (see `dcgan`). Crops are (N, 1, *S) in [-1, 1]. Read
 by the stages, and by whoever scores a scan's crops by `latent_residual`.
 """
 
@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medaug.models.networks.noise import on_sphere
 from medaug.models.noise.config import HEALTHY
-from medaug.models.noise.dcgan import DCGAN
+from medaug.models.noise.dcgan import DCGAN, on_sphere
 
 CANDIDATES = 64
 """Random codes among which a search finds its start."""
@@ -150,18 +149,11 @@ def _searched(gan: DCGAN, x: Tensor, steps: int, candidates: Samples, label: int
         for step in range(steps + 1):
             images = gan.generate(z, labels)
             residual = (images - x).abs().flatten(1).mean(dim=1)
-            best = _better(best, Projection(on_sphere(z.detach()), images.detach(), residual.detach()))
+            nearer = residual.detach() < best.residual  # crop by crop, the nearer result is kept
+            found = (on_sphere(z.detach()), images.detach(), residual.detach())
+            rows = [nearer.view(-1, *[1] * (part.ndim - 1)) for part in best]
+            best = Projection(*(torch.where(row, new, old) for row, new, old in zip(rows, found, best, strict=True)))
             if step < steps:
                 (z.grad,) = torch.autograd.grad(residual.sum(), z)
                 optimizer.step()
     return best
-
-
-def _better(best: Projection, new: Projection) -> Projection:
-    """Keeps, per crop, the nearer of two results."""
-    nearer = new.residual < best.residual
-
-    def chosen(old: Tensor, other: Tensor) -> Tensor:
-        return torch.where(nearer.view(-1, *[1] * (old.ndim - 1)), other, old)
-
-    return Projection(*(chosen(old, other) for old, other in zip(best, new, strict=True)))

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from medaug.errors import ConfigError
 from medaug.models.base import Batch, Direction, Fakes, Losses, Translator, seeded_noise
@@ -92,9 +92,7 @@ class CycleGAN(Translator):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled with the segmenter, for training on several processes."""
-        if self.segmenter is None:
-            return super().__reduce__()
-        return _rebuilt_with_segmenter, (super().__reduce__(), self.segmenter)
+        return *super().__reduce__(), {"segmenter": self.segmenter}
 
     def attach_segmenter(self, segmenter: nn.Module) -> None:
         """Freezes a network and keeps it for the segmentation term."""
@@ -102,12 +100,7 @@ class CycleGAN(Translator):
         object.__setattr__(self, "segmenter", segmenter.eval().requires_grad_(False))
 
     def translated(
-        self,
-        x: Tensor,
-        direction: Direction,
-        mask: Tensor | None,
-        style: Tensor | None,
-        generator: torch.Generator | None,
+        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Generator | None
     ) -> Tensor:
         """Translates the whole image; CycleGAN is deterministic, so `style` and `generator` are not used.
 
@@ -134,7 +127,7 @@ class CycleGAN(Translator):
         """Equation 3 with least squares (section 4), plus the identity term of section 5.2."""
         a, b, c = batch["a"], batch["b"], self.config
         label_a = self._label_of(batch)
-        fake_a, same_a = self._with_identity(b, a, "b2a")
+        fake_a, same_a = self._with_identity(b, a, "b2a", None, None)
         label_b = self._seen_label(fake_a)
         fake_b, same_b = self._with_identity(a, b, "a2b", label_a, label_b)
         noisy_b = fake_b + c.cycle_noise * seeded_noise(fake_b, batch["seed"], salt=1)
@@ -150,7 +143,11 @@ class CycleGAN(Translator):
         if c.identity_weight:
             weight = c.cycle_weight * c.identity_weight
             losses |= {"identity_a": weight * l1(same_a, a), "identity_b": weight * l1(same_b, b)}
-        losses |= self._paired_losses(batch, fake_a, fake_b)
+        if c.paired_weight:  # the mean over the batch's registered pairs; 0 where it has none
+            paired = batch["paired"] if "paired" in batch else torch.zeros(len(a), device=a.device)
+            inside = paired.to(a).view(-1, *[1] * (a.ndim - 1)).expand_as(a[:, :1])
+            losses["paired_a2b"] = c.paired_weight * masked_l1(fake_b, b, inside)
+            losses["paired_b2a"] = c.paired_weight * masked_l1(fake_a, a, inside)
         losses |= self._structure_losses(a, fake_b, "a2b", batch.get("label_a"))
         losses |= self._structure_losses(b, fake_a, "b2a", batch.get("label_b"))
         if c.round_trip_weight:
@@ -159,12 +156,7 @@ class CycleGAN(Translator):
         return losses, {domain: fake.detach() for domain, fake in shown.items()}
 
     def _with_identity(
-        self,
-        x: Tensor,
-        other: Tensor,
-        direction: Direction,
-        label: Tensor | None = None,
-        label_other: Tensor | None = None,
+        self, x: Tensor, other: Tensor, direction: Direction, label: Tensor | None, label_other: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """The translation of `x`, and what the same generator makes of its own target domain's `other`: in one pass,
         for no norm looks across samples. Without the identity term that is `other` itself."""
@@ -210,18 +202,6 @@ class CycleGAN(Translator):
         assert label is not None  # the settings refuse label_discriminator without label_input
         return torch.cat([image, label.to(image)], dim=1)
 
-    def _paired_losses(self, batch: Batch, fake_a: Tensor, fake_b: Tensor) -> Losses:
-        """L1 between translation and truth, the mean over the batch's registered pairs; 0 where it has none."""
-        weight = self.config.paired_weight
-        if not weight:
-            return {}
-        paired = batch["paired"] if "paired" in batch else torch.zeros(len(fake_a), device=fake_a.device)
-        inside = paired.to(fake_a).view(-1, *[1] * (fake_a.ndim - 1)).expand_as(fake_a[:, :1])
-        return {
-            "paired_a2b": weight * masked_l1(fake_b, batch["b"], inside),
-            "paired_b2a": weight * masked_l1(fake_a, batch["a"], inside),
-        }
-
     def _structure_losses(self, source: Tensor, fake: Tensor, direction: Direction, label: Tensor | None) -> Losses:
         """What the translation should keep of its source, term by term where weighted."""
         c, losses = self.config, {}
@@ -250,10 +230,3 @@ class CycleGAN(Translator):
                 "attach_segmenter(network), or set them to 0."
             )
         return self.segmenter.to(like.device)
-
-
-def _rebuilt_with_segmenter(reduced: tuple[Any, ...], segmenter: nn.Module) -> CycleGAN:
-    rebuild, arguments = reduced
-    translator = rebuild(*arguments)
-    translator.attach_segmenter(segmenter)
-    return translator

@@ -15,12 +15,11 @@ from functools import partial
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
-from medaug.models.base import Batch, Direction, Fakes, Losses, Translator, seeded_noise
+from medaug.models.base import Batch, Direction, Fakes, Losses, Translator, diversity, given_or_drawn, seeded_noise
 from medaug.models.losses import adversarial_generator, l1
-from medaug.models.networks.coding import AdaINDecoder, Encoder, StyleEncoder
-from medaug.models.styles import diversity, given_or_drawn
+from medaug.models.networks.generators import AdaINDecoder, Encoder, StyleEncoder
 from medaug.settings import METHOD_SETTINGS
 from medaug.volumes import Domain
 
@@ -68,14 +67,6 @@ class MUNIT(Translator):
         self.generators = nn.ModuleDict(networks)
         self.discriminators = self.domain_discriminators(c.channels)
 
-    @property
-    def stride(self) -> int:
-        return 2 ** (self.config.depth - 1)
-
-    @property
-    def style_dim(self) -> int:
-        return self.config.style_dim
-
     def encode_content(self, x: Tensor, domain: str) -> Tensor:
         """(B, C, *S) of `domain` ("a" or "b") → (B, code, *S / stride)."""
         return self.generators[f"content_{domain}"](x)
@@ -90,12 +81,7 @@ class MUNIT(Translator):
         return torch.tanh(self.generators[f"decoder_{domain}"](content, style))
 
     def translated(
-        self,
-        x: Tensor,
-        direction: Direction,
-        mask: Tensor | None,
-        style: Tensor | None,
-        generator: torch.Generator | None,
+        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Generator | None
     ) -> Tensor:
         """The content of `x` with `style`, or one drawn from `generator`; without either, with the prior's mean, 0."""
         style = given_or_drawn(style, x, self.style_dim, generator)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch import Tensor
+from torch import Generator, Tensor
 
 from medaug.errors import DataError
 from medaug.models.base import Batch, Direction, Fakes, Losses, Translator
@@ -48,12 +48,7 @@ class Pix2Pix(Translator):
         self.discriminators = self.domain_discriminators(2 * c.channels)
 
     def translated(
-        self,
-        x: Tensor,
-        direction: Direction,
-        mask: Tensor | None,
-        style: Tensor | None,
-        generator: torch.Generator | None,
+        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Generator | None
     ) -> Tensor:
         """Translates the whole image; deterministic, so `style` and `generator` are not used."""
         return torch.tanh(self.generators[direction](x))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
-from medaug.models.insertion.compositing import EDGE_SHARE, REACH_VOXELS, composite, insertion_weight, removal_weight
+from medaug.models.insertion.base import EDGE_SHARE, REACH_VOXELS, composite, insertion_weight, removal_weight
 
 
 @st.composite

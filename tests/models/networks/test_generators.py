@@ -1,11 +1,14 @@
 """Both generators: shapes, no checkerboard, and right gradients at batch size 1."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
 from medaug.errors import ConfigError
-from medaug.models.networks.generators import GENERATORS, build_generator
+from medaug.models.base import Translator
+from medaug.models.networks.generators import GENERATORS
 from medaug.models.networks.layers import ResizeConv
 
 SIZES = [(16, 24), (8, 16, 8)]
@@ -14,7 +17,7 @@ BOTH = pytest.mark.parametrize("name", GENERATORS)
 
 def generator_of(name: str, dims: int, in_channels: int = 3, seed: int = 0, std: float = 0.2) -> nn.Module:
     """A small generator whose every weight, norms included, is drawn from `seed`."""
-    module = build_generator(name, spatial_dims=dims, in_channels=in_channels, out_channels=2, width=4, depth=2)
+    module = GENERATORS[name](dims, in_channels, 2, width=4, depth=2)
     rng = torch.Generator().manual_seed(seed)
     for parameter in module.parameters():
         parameter.data = std * torch.randn(parameter.shape, generator=rng)
@@ -48,14 +51,14 @@ def test_smallest_useful_size_is_four_strides(name, dims):
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_unet_stride_follows_its_depth(depth):
-    module = build_generator("unet", spatial_dims=2, in_channels=1, out_channels=1, width=2, depth=depth)
+    module = GENERATORS["unet"](2, 1, 1, width=2, depth=depth)
     assert module.stride == 2 ** (depth - 1)
     assert module(uniform(1, 1, 32, 32)).shape == (1, 1, 32, 32)
 
 
 def test_unknown_generator_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match="transformer.*resnet, unet"):
-        build_generator("transformer", spatial_dims=2, in_channels=1, out_channels=1, width=4, depth=1)
+        Translator.generator(SimpleNamespace(config=SimpleNamespace(generator="transformer")), 1, 1)
 
 
 def without_norms(module: nn.Module) -> nn.Module:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from medaug.models.networks.coding import (
+from medaug.models.networks.generators import (
     AdaINBlock,
     AdaINDecoder,
     Decoder,

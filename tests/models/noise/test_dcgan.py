@@ -52,25 +52,25 @@ def test_losses_are_finite_scalars_with_their_own_names(gan, batch):
 
 
 def test_generator_losses_reach_the_generator_and_no_frozen_discriminator(gan, batch):
-    for parameter in gan.discriminator_parameters():
+    for parameter in gan.discriminators.parameters():
         parameter.requires_grad_(False)
     losses, fakes = gan.generator_losses(batch)
     sum(losses.values()).backward()
-    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in gan.generator_parameters())
-    assert any(p.grad.any() for p in gan.generator_parameters())
-    assert all(p.grad is None for p in gan.discriminator_parameters()) and not fakes["x"].requires_grad
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in gan.generators.parameters())
+    assert any(p.grad.any() for p in gan.generators.parameters())
+    assert all(p.grad is None for p in gan.discriminators.parameters()) and not fakes["x"].requires_grad
 
 
 def test_discriminator_losses_reach_the_discriminator_and_no_generator(gan, batch):
     _, fakes = gan.generator_losses(batch)
     sum(gan.discriminator_losses(batch, fakes).values()).backward()
-    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in gan.discriminator_parameters())
-    assert any(p.grad.any() for p in gan.discriminator_parameters())
-    assert all(p.grad is None for p in gan.generator_parameters())
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in gan.discriminators.parameters())
+    assert any(p.grad.any() for p in gan.discriminators.parameters())
+    assert all(p.grad is None for p in gan.generators.parameters())
 
 
 def test_every_parameter_is_trained_by_one_of_the_two_optimizers(gan):
-    trained = [*gan.generator_parameters(), *gan.discriminator_parameters()]
+    trained = [*gan.generators.parameters(), *gan.discriminators.parameters()]
     assert len(trained) == len({id(p) for p in trained})
     assert {id(p) for p in trained} == {id(p) for p in gan.parameters()}
 
@@ -115,7 +115,7 @@ def test_fakes_of_earlier_batches_are_judged_as_the_class_they_were_made_as(gan,
 
 def test_discriminator_tells_apart_real_crops_of_the_wrong_class():
     gan = tiny_gan(width=8, discriminator_width=8, augment=())
-    optimizer = torch.optim.Adam(gan.discriminator_parameters(), 5e-3, (0.5, 0.99))
+    optimizer = torch.optim.Adam(gan.discriminators.parameters(), 5e-3, (0.5, 0.99))
     for step in range(60):
         batch = batch_of(16 * step, 16)
         plane = (1 - batch["label"]).float().view(-1, 1, 1, 1).expand_as(batch["x"])
