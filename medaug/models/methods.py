@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 from pydantic import ValidationError
@@ -59,8 +59,3 @@ def build_translator(
         translator = translator_class(config, domain_a, domain_b, spatial_dims)
         initialize_normal(translator)
     return translator
-
-
-def settings_of(translator: Translator) -> dict[str, object]:
-    """The settings that `build_translator` needs to make its like."""
-    return asdict(translator.config)

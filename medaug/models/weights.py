@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -25,7 +25,7 @@ from medaug.data.weights import METADATA, read_weights, write_weights
 from medaug.errors import ConfigError, WeightsError
 from medaug.lesions.prior import LesionPrior
 from medaug.models.base import AdversarialModel, Translator
-from medaug.models.methods import TRANSLATORS, build_translator, settings_of
+from medaug.models.methods import TRANSLATORS, build_translator
 from medaug.orientation import Turn, turn_of
 from medaug.volumes import Domain
 
@@ -158,7 +158,7 @@ def save_translator(folder: Path, translator: Translator, prior: LesionPrior | N
     """Writes a weights folder and returns the SHA-256 of its tensors."""
     tensors = {} if prior is None else {f"{PRIOR_PREFIX}{k}": v for k, v in prior.tensors().items()}
     metadata = {
-        "settings": settings_of(translator),
+        "settings": asdict(translator.config),
         "spatial_dims": translator.spatial_dims,
         "domain_a": translator.domain_a.to_dict(),
         "domain_b": translator.domain_b.to_dict(),

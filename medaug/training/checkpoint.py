@@ -52,8 +52,10 @@ def save_checkpoint(
         if isinstance(error, RuntimeError) and "file" not in str(error).lower():
             raise
         shutil.rmtree(partial, ignore_errors=True)
+        # torch's own errors bring a trace of its C++ along
+        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
         raise RunError(
-            f"{folder}: the checkpoint of step {step} could not be written ({_reason(error)}). "
+            f"{folder}: the checkpoint of step {step} could not be written ({reason}). "
             "Free some space or check the permissions; the same command then resumes."
         ) from error
 
@@ -88,11 +90,6 @@ def load_checkpoint(folder: Path, *, rank: int = 0, processes: int | None = None
 def has_checkpoint(folder: Path) -> bool:
     """Whether a training's folder holds a checkpoint to go on from."""
     return bool(_steps(folder / CHECKPOINTS))
-
-
-def _reason(error: OSError | RuntimeError) -> str:
-    """In words; torch's own errors bring a trace of its C++ along."""
-    return (getattr(error, "strerror", None) or str(error)).splitlines()[0]
 
 
 def _steps(folder: Path) -> list[Path]:

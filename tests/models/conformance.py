@@ -4,6 +4,7 @@ The batch holds every key that some method wants; methods take what they need.
 """
 
 import copy
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from medaug.lesions.prior import LesionPrior, ReferenceLesion
 from medaug.models.base import Translator
-from medaug.models.methods import build_translator, settings_of
+from medaug.models.methods import build_translator
 from medaug.models.weights import load_weights, save_translator
 from medaug.volumes import Domain, Window
 
@@ -135,7 +136,7 @@ class TranslatorConformance:
         digest = save_translator(tmp_path / "weights", translator, prior, {"spacing_mm": spacing_mm, "note": "x"})
         weights = load_weights(tmp_path / "weights")
         loaded = weights.translator
-        assert type(loaded) is type(translator) and settings_of(loaded) == settings_of(translator)
+        assert type(loaded) is type(translator) and asdict(loaded.config) == asdict(translator.config)
         assert (loaded.domain_a, loaded.domain_b, loaded.spatial_dims) == (HEALTHY, TUMOR, translator.spatial_dims)
         assert (weights.prior is None) == (prior is None)
         assert weights.facts.sha256 == digest and weights.facts.note == "x"

@@ -1,12 +1,14 @@
 """Translators are built by name and their noise comes from seeds."""
 
+from dataclasses import asdict
+
 import pytest
 import torch
 from pydantic import ValidationError
 
 from medaug.errors import ConfigError
 from medaug.models.base import drawn_noise, seeded_noise
-from medaug.models.methods import TRANSLATORS, build_translator, settings_of
+from medaug.models.methods import TRANSLATORS, build_translator
 
 from .conformance import HEALTHY, TUMOR
 
@@ -31,7 +33,7 @@ def test_other_than_two_or_three_dimensions_are_refused(spatial_dims):
 @pytest.mark.parametrize("name", TRANSLATORS)
 def test_settings_rebuild_the_same_translator(name):
     first = build_translator(name, {"width": 4, "discriminator_width": 4}, HEALTHY, TUMOR, 2, seed=3)
-    settings = settings_of(first)
+    settings = asdict(first.config)
     assert settings["width"] == 4
     again = build_translator(name, settings, HEALTHY, TUMOR, 2, seed=3)
     assert all(torch.equal(x, y) for x, y in zip(first.parameters(), again.parameters(), strict=True))

@@ -1,11 +1,13 @@
 """A training that starts from the weights of another: what it begins with, what it knows, and what is refused."""
 
+from dataclasses import asdict
+
 import pytest
 import torch
 
 from medaug.config.files import dump_config
 from medaug.errors import LeakageError, WeightsError
-from medaug.models.methods import build_translator, settings_of
+from medaug.models.methods import build_translator
 from medaug.models.weights import load_weights
 from medaug.runs.folder import RunDir
 from medaug.runs.provenance import start_from
@@ -20,7 +22,7 @@ def other(weights):
     def other(**settings):
         trained = weights.translator
         domains = trained.domain_a, trained.domain_b
-        return build_translator(trained.name, settings_of(trained) | settings, *domains, trained.spatial_dims, seed=7)
+        return build_translator(trained.name, asdict(trained.config) | settings, *domains, trained.spatial_dims, seed=7)
 
     return other
 

@@ -11,13 +11,12 @@ was in the region does not follow from its surroundings and a strong L1 term pai
 
 from __future__ import annotations
 
-import torch
 from pydantic import NonNegativeFloat
 from pydantic.dataclasses import dataclass
 
 from medaug.errors import ConfigError
 from medaug.models.base import Batch, Fakes, Losses, seeded_noise
-from medaug.models.insertion.base import Content, MaskGuidedConfig, MaskGuidedTranslator, removal_weight
+from medaug.models.insertion.base import Content, MaskGuidedConfig, MaskGuidedTranslator
 from medaug.models.losses import masked_l1
 from medaug.models.networks.generators import GeneratorName
 from medaug.settings import METHOD_SETTINGS
@@ -71,7 +70,4 @@ class MaskGuidedPix2Pix(MaskGuidedTranslator):
 
     def starts(self, batch: Batch) -> Batch:
         """The crops with their regions emptied."""
-        return {
-            domain: torch.where(removal_weight(batch[f"mask_{domain}"]) > 0, 0.0, batch[domain])
-            for domain in ("a", "b")
-        }
+        return {domain: self.seen(batch[domain], batch[f"mask_{domain}"], "b2a") for domain in ("a", "b")}

@@ -79,20 +79,16 @@ def augment(x: Tensor, draws: Tensor, policy: tuple[Augmentation, ...] = AUGMENT
     dims = x.ndim - 2
     tone, shift, center = draws[:, :2], draws[:, 2 : 2 + dims], draws[:, 2 + dims :]
     if "intensity" in policy:
-        x = _toned(x, tone)
+        # another brightness, then another contrast about each image's mean
+        brightness, contrast = (t.view(-1, *[1] * (x.ndim - 1)) for t in (2 * tone - 1).unbind(1))
+        x = x + BRIGHTNESS * brightness
+        mean = x.mean(dim=tuple(range(1, x.ndim)), keepdim=True)
+        x = mean + (x - mean) * (1 + CONTRAST * contrast)
     if "translation" in policy:
         x = _translated(x, shift)
     if "cutout" in policy:
         x = x * _kept(x, center)
     return x
-
-
-def _toned(x: Tensor, tone: Tensor) -> Tensor:
-    """Another brightness, then another contrast about each image's mean."""
-    brightness, contrast = (t.view(-1, *[1] * (x.ndim - 1)) for t in (2 * tone - 1).unbind(1))
-    x = x + BRIGHTNESS * brightness
-    mean = x.mean(dim=tuple(range(1, x.ndim)), keepdim=True)
-    return mean + (x - mean) * (1 + CONTRAST * contrast)
 
 
 def _translated(x: Tensor, shift: Tensor) -> Tensor:
