@@ -18,23 +18,35 @@ from sklearn.model_selection import GroupShuffleSplit, KFold
 
 from medaug.errors import DataError, LeakageError
 
-PARTS = ("train", "validation", "test", "unused")
+PARTS = ("train", "validation", "test", "unused", "healthy")
+OPTIONAL = ("unused", "healthy")
+"""Parts that older files do not have."""
 HASHED = "sha256:"
 
 
 @dataclass(frozen=True)
 class Split:
-    """Patients by part, each sorted; those `unused` could train, and are left out to see what fewer do."""
+    """Patients by part, each sorted.
+
+    Those `unused` could train, and are left out to see what fewer do. Those `healthy` train without a label: of them
+    nothing is used but scans and slices that show no tumor.
+    """
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
     unused: tuple[str, ...] = ()
+    healthy: tuple[str, ...] = ()
+
+    @property
+    def learnt_from(self) -> tuple[str, ...]:
+        """All patients that a GAN and the networks may see: those who train, and the healthy pool."""
+        return tuple(sorted({*self.train, *self.healthy}))
 
     @property
     def hash(self) -> str:
-        """SHA-256 over the parts; over the first three where nobody is unused, as it was before there was a fourth."""
-        parts = {part: patients for part, patients in asdict(self).items() if part != "unused" or patients}
+        """SHA-256 over the parts, without those of `OPTIONAL` that are empty: as it was before there were these."""
+        parts = {part: patients for part, patients in asdict(self).items() if part not in OPTIONAL or patients}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, object]:
@@ -60,12 +72,12 @@ class Split:
 
 
 def checked_parts(values: Any) -> dict[str, Sequence[str]]:
-    """A stored split as it was read; a file from before there were unused patients has none.
+    """A stored split as it was read; a file from before there were unused or healthy patients has none.
 
     Raises:
         DataError: if a part is missing, or is no list of names.
     """
-    parts = {"unused": [], **(values if isinstance(values, dict) else {})}
+    parts = {**dict.fromkeys(OPTIONAL, []), **(values if isinstance(values, dict) else {})}
     for part in PARTS:
         patients = parts.get(part)
         if not (isinstance(patients, list | tuple) and all(isinstance(name, str) for name in patients)):
@@ -141,6 +153,25 @@ def with_labelled(split: Split, labelled: int, seed: int) -> Split:
     order = np.random.RandomState(seed).permutation(sorted(split.train)).tolist()
     unused = (*split.unused, *order[labelled:])
     return replace(split, train=tuple(sorted(order[:labelled])), unused=tuple(sorted(unused)))
+
+
+def with_healthy(split: Split, count: int, seed: int) -> Split:
+    """The same split with `count` patients in the healthy pool: of those unused, then of those who would test.
+
+    Raises:
+        DataError: if fewer than two would be left to test.
+    """
+    rng = np.random.RandomState(seed)
+    ordered = [rng.permutation(sorted(part)).tolist() for part in (split.unused, split.test)]
+    available = [*ordered[0], *ordered[1][: max(0, len(split.test) - 2)]]
+    if count > len(available):
+        raise DataError(
+            f"split.healthy: found {count}; expected at most {len(available)} of the {len(split.unused)} unused and "
+            f"{len(split.test)} test patients, of whom 2 have to be left to test. Lower split.healthy or split.train."
+        )
+    pool = set(available[:count])
+    left = {part: tuple(who for who in getattr(split, part) if who not in pool) for part in ("unused", "test")}
+    return replace(split, **left, healthy=tuple(sorted({*split.healthy, *pool})))
 
 
 def pseudonym(patient: str) -> str:

@@ -8,7 +8,7 @@ A `Domain` is a kind of image; its `window` is either fixed (CT) or found per sc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -126,11 +126,21 @@ class Percentiles:
 
 @dataclass(frozen=True)
 class Domain:
-    """A kind of image: its name, its modality, and how its intensities are windowed."""
+    """A kind of image: its name, its modality, and how its intensities are windowed.
+
+    An image of several sequences is seen through a window a channel: `others` holds the second channel's and so on,
+    each by the name of its sequence.
+    """
 
     name: str
     modality: str
     window: Window | Percentiles = Percentiles()
+    others: tuple[Domain, ...] = ()
+
+    @property
+    def channels(self) -> tuple[Domain, ...]:
+        """One domain a channel, in order."""
+        return (replace(self, others=()), *self.others)
 
     @property
     def unit(self) -> Unit:
@@ -141,14 +151,17 @@ class Domain:
         return self.window if isinstance(self.window, Window) else self.window.window_of(scan, name)
 
     def to_dict(self) -> dict[str, object]:
-        return asdict(self)
+        """JSON values; `others` stands there only where the image has several channels."""
+        own = {"name": self.name, "modality": self.modality, "window": asdict(self.window)}
+        return own | ({"others": [other.to_dict() for other in self.others]} if self.others else {})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Domain:
         """The inverse of `to_dict`; a window with `low` is fixed, one with `lower` is by percentiles."""
         window = values.get("window", {})
         kind = Window if "low" in window else Percentiles
-        return cls(values["name"], values["modality"], kind(**window))
+        others = tuple(cls.from_dict(other) for other in values.get("others", ()))
+        return cls(values["name"], values["modality"], kind(**window), others)
 
 
 def as_meta(image: np.ndarray | torch.Tensor) -> MetaTensor:

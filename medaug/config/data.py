@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,7 +10,7 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_
 
 from medaug.data.visits import checked_regex
 from medaug.errors import ConfigError
-from medaug.settings import LabelValue, Section, Seed, SpacingMm, Voxels
+from medaug.settings import EachOnce, LabelValue, Section, Seed, SpacingMm, Voxels
 from medaug.volumes import HU_OF_AIR, Domain, Percentiles, Window
 
 ORGAN_MARGIN_MM = 6.0
@@ -41,6 +42,15 @@ def _known_name(value: Any) -> Any:
     return (modality_of(value) or value) if isinstance(value, str) else value
 
 
+def _as_values(value: Any) -> Any:
+    """One label value may stand without its brackets."""
+    return (value,) if isinstance(value, int) else value
+
+
+Modality = Annotated[Literal["MR", "CT", "PET", "US", "XR", "other"], BeforeValidator(_known_name)]
+Classes = dict[str, Annotated[tuple[LabelValue, ...], BeforeValidator(_as_values)]]
+
+
 class PhantomData(Section):
     """Built-in patients, used where `data.root` is not given."""
 
@@ -65,8 +75,16 @@ class DataConfig(Section):
         None, description="finds the patient, its one group, in a scan's name; none: visits are known by their names"
     )
     sequence: str | int | None = Field(None, description="which sequence or channel, by name or index")
-    modality: Annotated[Literal["MR", "CT", "PET", "US", "XR", "other"], BeforeValidator(_known_name)] = Field(
-        "MR", description="also by DICOM's codes (PT, CR, DX, MG, OT); all but CT have a window of each scan's own"
+    sequences: Annotated[tuple[str | int, ...], EachOnce] | None = Field(
+        None, min_length=1, max_length=16, description="several instead: the image's channels, in this order"
+    )
+    missing: Literal["zero"] | None = Field(
+        None, description="zero: a sequence that a case lacks is all zeros; none: the case is refused"
+    )
+    modality: Modality | dict[str, Modality] = Field(
+        "MR",
+        description="also by DICOM's codes (PT, CR, DX, MG, OT); all but CT have a window of each scan's own. Of "
+        "several sequences one each, {t1: MR, ct: CT}; left out, names such as ct, pet and flair say it",
     )
     window_hu: tuple[float, float] = Field((-160.0, 240.0), description="CT only: mapped to [-1, 1]")
     window: tuple[float, float] | None = Field(
@@ -77,8 +95,18 @@ class DataConfig(Section):
     tumor_labels: tuple[LabelValue, ...] | None = Field(
         None, min_length=1, description="label values that are tumor; none: as their names say, else all above 0"
     )
-    classes: dict[str, tuple[LabelValue, ...]] | None = Field(
-        None, description="what is segmented, name: label values; none: one class, the tumor"
+    tumor: Classes | None = Field(
+        None, description="the tumor's parts instead, name: label values, such as {edema: 2, core: 1, enhancing: 4}"
+    )
+    organ: tuple[LabelValue, ...] | Path | None = Field(
+        None,
+        description="where tumors may lie: label values, or a folder of masks named as the cases; none: it is found",
+    )
+    healthy: Path | None = Field(
+        None, description="a folder of further scans, in any layout, that are known to be tumor-free: they train"
+    )
+    classes: Classes | None = Field(
+        None, description="domain ct: what is segmented, name: label values; none: one class, the tumor"
     )
     known_labels: tuple[LabelValue, ...] | None = Field(
         None, description="every value a label may hold; others are refused; none: any"
@@ -111,20 +139,58 @@ class DataConfig(Section):
             raise ValueError("grid_size and resample_mm both say which grid: give one of them")
         if self.patient_regex is not None:
             checked_regex(self.patient_regex)
-        if self.classes is not None:
-            _check_classes(self.classes)
-            if self.tumor_labels is not None:
-                raise ValueError("classes and tumor_labels both say what is segmented: give one of them")
+        if self.sequence is not None and self.sequences is not None:
+            raise ValueError("sequence and sequences both say which channels: give one of them")
+        if isinstance(self.modality, dict):
+            unknown = [name for name in self.modality if name not in self.sequence_names]
+            if unknown:
+                names = ", ".join(self.sequence_names) or "nothing"
+                raise ValueError(f"modality: found {', '.join(unknown)}; expected names of sequences: {names}")
+        for key, classes in (("tumor", self.tumor), ("classes", self.classes)):
+            if classes is not None:
+                _check_classes(key, classes)
+        given = [key for key in ("tumor", "classes", "tumor_labels") if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} both say what is segmented: give one of them")
+        if isinstance(self.organ, tuple):
+            both = sorted({*self.organ} & {v for values in (self.class_values or ()) for v in values})
+            if both or not self.organ or 0 in self.organ:
+                raise ValueError(f"organ: found {list(self.organ)}; expected label values above 0, none of a tumor")
         return self
 
-    def domain(self, name: str) -> Domain:
-        """The domain of this name (healthy, tumor) with the data's modality and window."""
-        if self.window is not None:
-            return Domain(name, self.modality, Window(*self.window, unit="au"))
-        window = Window(*self.window_hu, unit="HU") if self.modality == "CT" else Percentiles()
-        return Domain(name, self.modality, window)
+    @property
+    def channels(self) -> int:
+        """How many sequences an image has."""
+        return len(self.sequences or (None,))
 
-    def check_modality(self, section: str, image: str, lowest: float, said: str | None) -> None:
+    @property
+    def sequence_names(self) -> tuple[str, ...]:
+        """By channel, what was asked for; of one that nobody chose, its modality."""
+        return tuple(map(str, self.sequences)) if self.sequences is not None else (self.kind,)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """By channel; of several that are not given one each, as their names say, else as `modality`."""
+        if self.sequences is None and not isinstance(self.modality, dict):
+            return (self.modality,)
+        given = self.modality if isinstance(self.modality, dict) else {}
+        general = self.modality if isinstance(self.modality, str) else "MR"
+        return tuple(given.get(name) or modality_of(name) or general for name in self.sequence_names)
+
+    def domain(self, name: str) -> Domain:
+        """The domain of this name (healthy, tumor) with the data's modalities and windows."""
+        first, *others = (
+            Domain(channel, modality, self._window_of(modality))
+            for channel, modality in zip((name, *self.sequence_names[1:]), self.modalities, strict=True)
+        )
+        return replace(first, others=tuple(others))
+
+    def _window_of(self, modality: str) -> Window | Percentiles:
+        if self.window is not None:
+            return Window(*self.window, unit="au")
+        return Window(*self.window_hu, unit="HU") if modality == "CT" else Percentiles()
+
+    def check_modality(self, section: str, image: str, lowest: float, said: str | None, channel: int = 0) -> None:
         """What the file says (DICOM), else how dark the scan is, has to fit the configured modality.
 
         Args:
@@ -132,11 +198,13 @@ class DataConfig(Section):
             image: the path, for the message.
             lowest: intensity of the scan.
             said: the DICOM Modality; None where the file does not say it.
+            channel: the number of the sequence.
 
         Raises:
             ConfigError: naming the setting to correct.
         """
-        key, modality = f"{section}.modality", self.modality
+        key = f"{section}.modality" + (f".{self.sequence_names[channel]}" if self.channels > 1 else "")
+        modality = self.modalities[channel]
         kind = None if said is None else modality_of(said) or "other"
         if kind is not None and kind != modality and (modality != "other" or kind == "CT"):
             raise ConfigError(f"{image}: found the DICOM Modality {said}; {key} is {modality}. Set {key}={kind}.")
@@ -146,12 +214,21 @@ class DataConfig(Section):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        return tuple(self.classes) if self.classes else ("tumor",)
+        """What labels hold once they are prepared, class 1 first: the tumor, its parts, or the classes."""
+        return tuple(self.tumor or self.classes or ("tumor",))
+
+    @property
+    def class_values(self) -> tuple[tuple[int, ...], ...] | None:
+        """The label values of each class; None where nobody says them."""
+        named = self.tumor or self.classes
+        return None if named is None else tuple(named.values())
 
     @property
     def kind(self) -> str:
-        """A name for this kind of image: its sequence, or its modality where there is only one."""
-        return str(self.sequence) if self.sequence is not None else self.modality.lower()
+        """A name for this kind of image: its sequences, or its modality where there is only one."""
+        if self.sequences is not None:
+            return "+".join(map(str, self.sequences))
+        return str(self.sequence) if self.sequence is not None else str(self.modality).lower()
 
 
 class SplitConfig(Section):
@@ -174,6 +251,12 @@ class SplitConfig(Section):
         le=10**6,
         description="only so many of the training patients, drawn by seed; the others are unused; none: all",
     )
+    healthy: PositiveInt | None = Field(
+        None,
+        le=10**6,
+        description="so many further patients of whom only tumor-free slices (or scans) train, without labels: of "
+        "those that split.labelled leaves out, then of those who would test; see data.healthy, too",
+    )
     seed: Seed = 0
     folds: int | None = Field(
         None, ge=2, le=1000, description="parts; one tests, all others but split.validation train"
@@ -192,14 +275,14 @@ class SplitConfig(Section):
         return self
 
 
-def _check_classes(classes: dict[str, tuple[int, ...]]) -> None:
+def _check_classes(key: str, classes: dict[str, tuple[int, ...]]) -> None:
     """Refuses classes without a value, and values that are of two classes or of none (0)."""
     if not 1 <= len(classes) <= MOST_CLASSES:
-        raise ValueError(f"classes: found {len(classes)}; expected 1 to {MOST_CLASSES}, as name: [label values]")
+        raise ValueError(f"{key}: found {len(classes)}; expected 1 to {MOST_CLASSES}, as name: [label values]")
     owners: dict[int, str] = {}
     for name, values in classes.items():
         if not values or 0 in values:
-            raise ValueError(f"classes.{name}: found {list(values)}; expected label values above 0 (0 is no class)")
+            raise ValueError(f"{key}.{name}: found {list(values)}; expected label values above 0 (0 is no class)")
         for value in values:
             if owners.setdefault(value, name) != name:
-                raise ValueError(f"classes: found the label value {value} in {owners[value]} and {name}; expected one")
+                raise ValueError(f"{key}: found the label value {value} in {owners[value]} and {name}; expected one")

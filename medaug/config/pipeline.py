@@ -19,7 +19,7 @@ from medaug.settings import Section, Values
 from medaug.training.config import TrainingConfig
 
 DEFAULT_CROP = {2: (48, 48), 3: (32, 32, 16)}
-OF_THE_FILES = ("layout", "sequence")
+OF_THE_FILES = ("layout", "sequence", "sequences")
 """Keys of `data` that say nothing about the files of another folder."""
 PHANTOMS_A: Values = {"sequence": "mr"}
 PHANTOMS_B: Values = {"sequence": "contrast", "modality": "CT"}
@@ -97,10 +97,10 @@ class PipelineConfig(Section):
         task, classes = self.evaluation.task, self.data.class_names
         if task in ("translation", "none"):
             raise ValueError(f"evaluation.task '{task}' is for two kinds of image; set domain: ct")
-        if len(classes) > 1:
+        if self.data.classes is not None and len(classes) > 1:
             raise ValueError(
-                f"data.classes: found {', '.join(classes)}; domain 'tumor' edits one class, the tumor: give one, or "
-                "set domain: ct"
+                f"data.classes: found {', '.join(classes)}; domain 'tumor' edits tumors: name their parts in "
+                "data.tumor, or set domain: ct"
             )
         if self.target is not None:
             raise ValueError("target is a second kind of image, which domain 'tumor' does not have; set domain: ct")

@@ -28,7 +28,7 @@ from medaug.data.records import Case, PreparedCase, frozen
 from medaug.errors import DataError
 from medaug.volumes import spacing_of
 
-FORMAT = 5  # part of the fingerprint: raise it when prepared files change their meaning
+FORMAT = 6  # part of the fingerprint: raise it when prepared files change their meaning
 
 
 @dataclass(frozen=True)
@@ -145,19 +145,21 @@ def _prepare(case: Case, folder: Path, options: Options) -> PreparedCase:
         sidecar.unlink(missing_ok=True)  # no fingerprint may describe arrays that are being replaced
     except OSError as error:
         raise write_error(sidecar, error) from error
-    arrays = {"image": store_array(folder, f"{case.case}.image", decoded.image[None])}
-    spacing_mm = spacing_of(decoded.affine, decoded.image.ndim)
+    arrays = {"image": store_array(folder, f"{case.case}.image", decoded.image)}
+    shape = decoded.image.shape[1:]
+    spacing_mm = spacing_of(decoded.affine, len(shape))
     prepared = PreparedCase(
         **vars(case),
         arrays=arrays,
         affine=frozen(decoded.affine.tolist()),
         spacing_mm=spacing_mm,
-        shape=decoded.image.shape,
+        shape=shape,
         resampled_from_mm=None if spacing_mm == decoded.stored_mm else decoded.stored_mm,
         **{name: frozen(fact) for name, fact in decoded.facts.items()},
     )
-    if decoded.label is not None:
-        prepared = with_array(prepared, folder, "label", decoded.label)
+    for kind, array in (("label", decoded.label), ("organ", decoded.organ)):
+        if array is not None:
+            prepared = with_array(prepared, folder, kind, array)
     files = {relative: seal(folder / relative) for relative in prepared.arrays.values()}
     with atomic_path(sidecar, durable=False) as temporary:
         stored_as = {"fingerprint": fingerprint, "files": files, "entry": prepared.to_json()}

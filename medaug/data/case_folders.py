@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
 
-from medaug.data.cases import by_stem, choose_channel, choose_sequence, files_in, make_case
+from medaug.data.cases import Found, Lacking, by_stem, choose_channel, choose_sequence, files_in, lacks, make_case
 from medaug.data.named_files import LABEL_WORDS
 from medaug.data.opening import TIFF, is_scan, stem_of, suffix_of
 from medaug.data.records import Case
@@ -49,13 +49,13 @@ def is_case_folders(root: Path) -> bool:
     return bool(_folders(root, _bare_kind))
 
 
-def find_brats(root: Path, sequence: str | int | None) -> list[Case]:
+def find_brats(root: Path, sequence: str | int | None) -> Found:
     """The cases with BraTS' names; `sequence` goes by any of a sequence's names."""
     chosen = BRATS_NAMES.get(str(sequence).lower(), sequence)
     return _cases(root, _folders(root, _brats_kind), chosen, tuple(BRATS_SEQUENCES))
 
 
-def find_case_folders(root: Path, sequence: str | int | None) -> list[Case]:
+def find_case_folders(root: Path, sequence: str | int | None) -> Found:
     """The cases with bare names; a `mask` beside an MR and a CT (SynthRAD) is the body, and no label."""
     folders = _folders(root, _bare_kind)
     for files in folders.values():
@@ -71,10 +71,10 @@ def is_lgg(root: Path) -> bool:
     return any(path.name.lower().endswith(("_mask.tif", "_mask.tiff")) for path in root.glob("*/*_mask.*"))
 
 
-def find_lgg(root: Path, sequence: str | int | None) -> list[Case]:
+def find_lgg(root: Path, sequence: str | int | None) -> Found:
     """The slices of Kaggle-LGG: the sequences are the channels of a picture, whose mask may lie beside it."""
     channel = choose_channel(LGG_CHANNELS, sequence, str(root))
-    cases = []
+    cases: list[Case | Lacking] = []
     for folder in filter(Path.is_dir, files_in(root)):
         files = {stem_of(path): path for path in files_in(folder) if is_scan(path) and suffix_of(path) in TIFF}
         for stem, path in files.items():
@@ -96,7 +96,7 @@ def is_paired_folders(root: Path) -> bool:
     )
 
 
-def find_paired_folders(root: Path, sequence: str | int | None) -> list[Case]:
+def find_paired_folders(root: Path, sequence: str | int | None) -> Found:
     """The slices of one kind, which `sequence` names.
 
     Raises:
@@ -106,7 +106,7 @@ def find_paired_folders(root: Path, sequence: str | int | None) -> list[Case]:
     patients = _patients(root)
     present = sorted({kind for kinds in patients.values() for kind in kinds})
     chosen = choose_sequence(present, sequence, str(root))
-    cases = []
+    cases: list[Case | Lacking] = []
     for patient, kinds in patients.items():
         if chosen not in kinds:
             remedy = "Add it, move this patient away, or choose another `--sequence`."
@@ -142,19 +142,19 @@ def _bare_kind(path: Path) -> str | None:
     return stem if stem in BARE_IMAGES or stem in BARE_LABELS else None
 
 
-def _cases(root: Path, folders: Folders, sequence: str | int | None, order: Sequence[str]) -> list[Case]:
+def _cases(root: Path, folders: Folders, sequence: str | int | None, order: Sequence[str]) -> Found:
     present = [name for name in order if any(name in files for files in folders.values())]
     chosen = choose_sequence(present, sequence, str(root))
     counts = Counter(folder.name for folder in folders)
-    cases = []
+    cases: list[Case | Lacking] = []
     for folder, files in folders.items():
-        if chosen not in files:
-            remedy = "Add the file, move this folder away, or choose another `--sequence`."
-            raise DataError.about(folder, f"only {', '.join(files)}", f"the sequence {chosen}", remedy)
         # with the names above where a name is there twice or only says when (`Timepoint_1`)
         alone = counts[folder.name] == 1 and not is_visit(folder.name)
         name = folder.name if alone else "_".join(folder.relative_to(root).parts)
-        cases.append(make_case(name, files[chosen], files.get(SEG)))
+        if chosen in files:
+            cases.append(make_case(name, files[chosen], files.get(SEG)))
+        else:
+            cases.append(Lacking(name, lacks(folder, list(files), chosen)))
     return cases
 
 

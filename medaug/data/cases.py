@@ -7,12 +7,13 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from medaug.data.opening import is_scan, stem_of
-from medaug.data.records import Case
+from medaug.data.records import Case, SequenceFile
 from medaug.errors import ConfigError, DataError, SequenceError
 
 log = logging.getLogger(__name__)
@@ -44,9 +45,80 @@ def make_case(
     )
 
 
+class Lacking(NamedTuple):
+    """A case that lacks the sequence that was asked for, and the error that says so."""
+
+    case: str
+    error: DataError
+
+
+def lacks(where: Path, present: Sequence[str], sequence: str) -> DataError:
+    """The error of a case, in this folder or file, that has these sequences and not that one."""
+    remedy = "Add the file, move the case away, choose another `--sequence`, or set data.missing=zero to fill it in."
+    return DataError.about(where, f"only {', '.join(present)}", f"the sequence {sequence}", remedy)
+
+
+Found = Sequence[Case | Lacking]
+"""What a layout finds of one sequence."""
+
+
+def joined(by_sequence: Sequence[Found], root: Path, *, fill: bool = False) -> list[Case]:
+    """The cases of a data set, each with one file a sequence.
+
+    Args:
+        by_sequence: what was found of each sequence, in the order of the channels.
+        fill: leave a sequence that a case lacks empty; the first may not be lacking.
+
+    Raises:
+        DataError: if a case lacks a sequence, or the cases of two sequences have other names.
+    """
+    first, *others = by_sequence
+    cases: list[Case] = []
+    for case in first:
+        if isinstance(case, Lacking):
+            raise case.error
+        files = []
+        for number, sequence in enumerate(others, start=2):
+            other = next((found for found in sequence if found.case == case.case), None)
+            if other is None:
+                held = ", ".join(found.case for found in sequence[:3])
+                raise DataError.about(
+                    root,
+                    f"no case {case.case} in sequence {number}, which holds {held}, ...",
+                    "one name a case in all sequences",
+                    'Rename the files, or write a datalist with "image": [one path a sequence].',
+                )
+            if isinstance(other, Lacking) and not fill:
+                raise other.error
+            files.append(SequenceFile(image="") if isinstance(other, Lacking) else other.sequences[0])
+        cases.append(replace(case, others=tuple(files)))
+    return cases
+
+
+def with_organs_of(cases: Sequence[Case], root: Path, folder: Path) -> list[Case]:
+    """The cases with their masks of the organ, `<folder>/<case>.nii.gz` (or another format that is read).
+
+    Args:
+        folder: as it stands, or relative to the data's root.
+
+    Raises:
+        DataError: if there is no such folder, or no mask of a case in it.
+    """
+    place = next((path for path in (folder, root / folder) if path.is_dir()), None)
+    if place is None:
+        raise DataError.about(folder, "no such folder", "a mask of the organ for every case", "Correct data.organ.")
+    masks = by_stem(files_in(place), "mask")
+    for case in cases:
+        if case.case not in masks:
+            raise DataError.about(
+                place, f"no mask of the case {case.case}", "one named as each case", "Add it, or leave the case out."
+            )
+    return [replace(case, organ=str(masks[case.case])) for case in cases]
+
+
 def source_stamps(case: Case) -> list[list[Any] | None]:
-    """What changes when the image or the label changes on the disk, one of each there is; None for a missing file."""
-    paths = [Path(path) for path in (case.image, case.label) if path is not None]
+    """What changes when an image, the label or the organ changes on the disk, one of each; None for a missing file."""
+    paths = [Path(path) for path in (case.image, case.label, *(f.image for f in case.others), case.organ) if path]
     return [_stamp(path) if path.exists() else None for path in paths]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from medaug.data.atomic import JsonObject, read_json
-from medaug.data.cases import choose_channel, files_in, make_case, refuse_orphans
+from medaug.data.cases import Found, Lacking, choose_channel, files_in, lacks, make_case, refuse_orphans
 from medaug.data.opening import is_scan, stem_of
 from medaug.data.records import Case
 from medaug.data.synthetic import provenance_of
@@ -37,11 +37,11 @@ def is_msd(root: Path) -> bool:
     return (folder / "dataset.json").exists() and (folder / "imagesTr").is_dir()
 
 
-def find_datalist(root: Path, sequence: str | int | None) -> list[Case]:
+def find_datalist(root: Path, sequence: str | int | None) -> Found:
     """The cases of a MONAI datalist's "training" list (or of a plain JSON list).
 
     An entry has "image" (a path, or a list with one file per sequence) and may have "label", "patient" or "subject",
-    "case", "scan" and "channel". Without "case" it is named after its file; where two files have one name
+    "case", "scan" and "channel". Without "case" it is named after its (first) file; where two files have one name
     (`a/mr.nii.gz`, `b/mr.nii.gz`), after their folders. Names of the sequences may stand in "channel_names".
     """
     source = root if root.is_file() else root / "datalist.json"
@@ -69,7 +69,7 @@ def find_datalist(root: Path, sequence: str | int | None) -> list[Case]:
         patient = _text(entry.get("patient", entry.get("subject")))
         case = _text(entry.get("case")) or None
         if case is None:
-            unnamed[number] = image
+            unnamed[number] = inside(source, images[0])
         made = make_case(case or "", image, label, patient=patient, scan=_text(entry.get("scan")), channel=channel)
         cases.append(replace(made, synthetic=provenance_of(entry)))
     for number, name in zip(unnamed, _names_of(list(unnamed.values()), source.parent), strict=True):
@@ -88,17 +88,18 @@ def _names_of(images: list[Path], folder: Path) -> list[str]:
     return ["_".join((*parts, stem)) for parts, stem in zip(folders, stems, strict=True)]
 
 
-def find_msd(root: Path, sequence: str | int | None) -> list[Case]:
+def find_msd(root: Path, sequence: str | int | None) -> Found:
     """The training cases of a Decathlon or nnU-Net folder; `imagesTs` is not read.
 
     The sequences' names are "channel_names" (nnU-Net v2) or "modality" (Decathlon, nnU-Net v1).
     """
     source = root if root.is_file() else root / "dataset.json"
     content = read_json(source, object)
-    channel = choose_channel(sequence_names(content, source), sequence, str(source))
+    names = sequence_names(content, source)
+    channel = choose_channel(names, sequence, str(source))
     if isinstance(content, dict) and "training" in content:
         return [_msd_case(source, entry, channel) for entry in _entries(content, source)]
-    return _nnunet_cases(source.parent, channel)
+    return _nnunet_cases(source.parent, channel, names)
 
 
 def inside(source: Path, text: str, must_exist: bool = True) -> Path:
@@ -153,7 +154,7 @@ def _msd_case(source: Path, entry: JsonObject, channel: int | None) -> Case:
     return replace(made, synthetic=provenance_of(entry))
 
 
-def _nnunet_cases(root: Path, channel: int | None) -> list[Case]:
+def _nnunet_cases(root: Path, channel: int | None, names: list[str]) -> Found:
     labels = {stem_of(path): path for path in files_in(root / "labelsTr") if is_scan(path)}
     images: dict[str, dict[int, Path]] = {}
     for path in filter(is_scan, files_in(root / "imagesTr")):
@@ -162,12 +163,15 @@ def _nnunet_cases(root: Path, channel: int | None) -> list[Case]:
             expected = "`<case>_0000` and so on, or a training list in dataset.json"
             raise DataError.about(path, "a name without a channel number", expected, "Rename the file.")
         images.setdefault(match["case"], {})[int(match["channel"])] = path
-    cases = []
+    cases: list[Case | Lacking] = []
     for case, files in images.items():
-        if (channel or 0) not in files:
-            found, remedy = f"no file {case}_{channel or 0:04d}", "Add the file, or choose another `--sequence`."
-            raise DataError.about(root / "imagesTr", found, "one file per sequence and case", remedy)
-        cases.append(make_case(case, files[channel or 0], labels.get(case)))
+        if (channel or 0) in files:
+            cases.append(make_case(case, files[channel or 0], labels.get(case)))
+        else:
+            lacking = root / "imagesTr" / f"{case}_{channel or 0:04d}"
+            present = [names[number] if number < len(names) else str(number) for number in files]
+            wanted = names[channel or 0] if (channel or 0) < len(names) else str(channel or 0)
+            cases.append(Lacking(case, lacks(lacking, present, wanted)))
     refuse_orphans([labels[case] for case in sorted(labels.keys() - images.keys())], "an image for every label")
     return cases
 

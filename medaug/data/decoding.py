@@ -38,6 +38,7 @@ class Options:
         resample_mm: voxel size to resample to instead, in the plane or of volumes, as near as the field of view allows.
         spacing_mm: voxel size of files that do not store one (pictures); without it all their sizes are in pixels.
         known_labels: all values that a label may hold; None allows any.
+        organ_labels: label values of where tumors may lie; None: the label does not say it.
     """
 
     spatial_dims: int
@@ -47,6 +48,7 @@ class Options:
     resample_mm: tuple[float, ...] | None = None
     spacing_mm: tuple[float, ...] | None = None
     known_labels: tuple[int, ...] | None = None
+    organ_labels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.grid_size is not None and self.resample_mm is not None:
@@ -54,11 +56,12 @@ class Options:
 
 
 class Decoded(NamedTuple):
-    """A case's arrays, (X, Y) or (X, Y, Z).
+    """A case's arrays; S is (X, Y) or (X, Y, Z).
 
     Attributes:
-        image: float32, in the scan's own unit.
-        label: uint8 class numbers, None where the case has no label.
+        image: (C, *S) float32, each channel in its own unit.
+        label: (*S) uint8 class numbers, None where the case has no label.
+        organ: (*S) bool, where tumors may lie: the organ's values and the tumor's; None where no file says it.
         label_voxels: how often each value stands in the label's file.
         affine: (4, 4), of the grid that the arrays are on.
         stored_mm: voxel size of the files, by axis of the arrays.
@@ -67,6 +70,7 @@ class Decoded(NamedTuple):
 
     image: np.ndarray
     label: np.ndarray | None
+    organ: np.ndarray | None
     label_voxels: dict[int, int]
     affine: np.ndarray
     stored_mm: tuple[float, ...]
@@ -75,34 +79,52 @@ class Decoded(NamedTuple):
 
 def decode(case: Case, options: Options) -> Decoded:
     """Reads a case, turns it (see `orientation`), brings it to the wanted grid; errors as in `cache.prepare_cases`."""
-    image, label, label_voxels, affine, _, facts = _read_pair(case, options)
-    turn, shape = turn_of(affine, image.ndim), image.shape
+    scans = _read_sequences(case, options)
+    image, affine = np.stack([scan.as_tensor()[0].numpy() for scan in scans]), scans[0].affine.numpy()
+    facts: dict[str, Any] = {"source_dtypes": [scan.meta["dtype"] for scan in scans]}
+    shape = image.shape[1:]
+    if not scans[0].meta["spacing_known"]:
+        spacing_mm = options.spacing_mm or (1.0,) * len(shape)
+        if len(spacing_mm) != len(shape):
+            raise ConfigError(f"spacing_mm has {len(spacing_mm)} values; {case.image} has {len(shape)} axes")
+        affine = affine_of(tuple(spacing_mm))
+        if options.spacing_mm is None:
+            facts["length_unit"] = "px"
+    if any(scan.meta["modality"] for scan in scans):
+        facts["source_modalities"] = [scan.meta["modality"] for scan in scans]
+    marked, label_voxels = _read_marks(case, options, scans[0], facts)
+    turn = turn_of(affine, len(shape))
     facts["source_axes"] = "".join(nibabel.aff2axcodes(affine))
-    image, label = turn.there(image), None if label is None else turn.there(label)
-    facts["fingerprints"] = fingerprints_of(image)
+    image = np.stack([turn.there(channel) for channel in image])
+    marked = {kind: turn.there(array) for kind, array in marked.items()}
+    facts["fingerprints"] = list(dict.fromkeys(f for channel in image for f in fingerprints_of(channel)))
     affine = turn.affine(affine, shape)
-    stored_mm = spacing_of(affine, image.ndim)
+    shape, stored_mm = image.shape[1:], spacing_of(affine, len(shape))
     asked, grid = options.grid_size or options.resample_mm or (), options.grid_size or ()
-    if len(asked) > image.ndim:
+    if len(asked) > len(shape):
         name = "grid_size" if options.grid_size else "resample_mm"
         raise ConfigError(f"{name} has {len(asked)} sizes; {case.image} is a picture. Give two sizes.")
     if options.resample_mm is not None:
-        grid = grid_of_spacing(image.shape, stored_mm, options.resample_mm)
-    if (size := 4 * math.prod((*grid, *image.shape[len(grid) :]))) > most_bytes():
+        grid = grid_of_spacing(shape, stored_mm, options.resample_mm)
+    if (size := 4 * len(image) * math.prod((*grid, *shape[len(grid) :]))) > most_bytes():
         raise ConfigError(
             f"grid_size or resample_mm: found a grid of {' × '.join(map(str, grid))} for {case.image}, which takes "
             f"{size:,} bytes; expected at most {most_bytes():,} ({LIMIT}). Ask for fewer, larger voxels."
         )
-    if grid != image.shape[: len(grid)]:
-        affine = resampled_affine(affine, image.shape, grid)
-        image = resample_image(image, grid)
-        if label is not None:
-            resampled = resample_classes(label, grid)
-            if lost := sorted(set(np.unique(label).tolist()) - set(np.unique(resampled).tolist()) - {0}):
+    if grid != shape[: len(grid)]:
+        affine = resampled_affine(affine, shape, grid)
+        image = np.stack([resample_image(channel, grid) for channel in image])
+        resampled = {kind: resample_classes(array, grid) for kind, array in marked.items()}
+        if "label" in marked:
+            before, after = (set(np.unique(arrays["label"]).tolist()) for arrays in (marked, resampled))
+            if lost := sorted(before - after - {0}):
                 which = "its label" if options.classes is None else f"class {', '.join(map(str, lost))} of its label"
                 log.warning("%s: %s is too small for the grid %s and is lost", case.label, which, grid)
-            label = resampled
-    return Decoded(image, label, label_voxels, affine, stored_mm, facts)
+        marked = resampled
+    label, organ = marked.get("label"), marked.get("organ")
+    if organ is not None:
+        organ = (organ > 0) | (label > 0 if label is not None else False)
+    return Decoded(image, label, organ, label_voxels, affine, stored_mm, facts)
 
 
 def check_known_labels(values: Iterable[int], known: Sequence[int] | None, path: str) -> None:
@@ -112,42 +134,57 @@ def check_known_labels(values: Iterable[int], known: Sequence[int] | None, path:
         raise DataError.about(path, found, expected, "Declare them in the label map, or correct the file.")
 
 
-def _read_pair(case: Case, options: Options) -> Decoded:
-    """The checked image and its class numbers as the files have them; neither fingerprints nor a turn yet."""
-    scan = read_scan(case.image, channel=case.channel, series_uid=case.series_uid)
-    image, affine = scan.as_tensor()[0].numpy(), scan.affine.numpy()
-    if image.ndim < options.spatial_dims:
-        found, expected = f"a 2-D image of shape {image.shape}", "a volume, because the method is 3-D"
-        raise DataError.about(case.image, found, expected, "Set spatial_dims to 2, or give volumes.")
-    if image.min() == image.max():
-        remedy = "Leave it out, or choose another `--sequence`."
-        raise DataError.about(case.image, f"a constant image (all {image.min():g})", "an image with contrast", remedy)
-    if not scan.meta["spacing_known"]:
-        spacing = options.spacing_mm or (1.0,) * image.ndim
-        if len(spacing) != image.ndim:
-            raise ConfigError(f"spacing_mm has {len(spacing)} values; {case.image} has {image.ndim} axes")
-        affine = affine_of(tuple(spacing))
-    facts: dict[str, Any] = {"source_dtype": scan.meta["dtype"]}
-    if not scan.meta["spacing_known"] and options.spacing_mm is None:
-        facts["length_unit"] = "px"
-    if scan.meta["modality"] is not None:
-        facts["source_modality"] = scan.meta["modality"]
-    if case.label is None:
-        return Decoded(image, None, {}, affine, spacing_of(affine, image.ndim), facts)
-    label = on_grid_of(read_label(case.label), scan).as_tensor()[0].numpy()
-    check_is_label(label, image, case.label, case.image)
-    values, counts = values_in(label)
-    voxels = dict(zip(values.tolist(), counts.tolist(), strict=True))
-    check_known_labels(voxels, options.known_labels, case.label)
-    if options.classes is None:
-        tumor = label != 0 if options.tumor_labels is None else np.isin(label, options.tumor_labels)
-        classes = tumor.astype(np.uint8)
-    else:
-        classes = np.zeros(label.shape, dtype=np.uint8)
-        for number, of_class in enumerate(options.classes, start=1):
-            classes[np.isin(label, of_class)] = number
-    facts["label_values"], facts["tumor_values"] = list(voxels), values_in(label[classes > 0])[0].tolist()
-    return Decoded(image, classes, voxels, affine, spacing_of(affine, image.ndim), facts)
+def _read_sequences(case: Case, options: Options) -> list[MetaTensor]:
+    """The image's channels (1, *S) each, on one grid; zeros of one that the case lacks."""
+    scans: list[MetaTensor] = []
+    for file in case.sequences:
+        if not file.image:
+            like = scans[0]
+            scans.append(MetaTensor(torch.zeros_like(like.as_tensor()), affine=like.affine, meta=dict(like.meta)))
+            continue
+        scan = read_scan(file.image, channel=file.channel, series_uid=file.series_uid)
+        image = scan.as_tensor()[0].numpy()
+        if image.ndim < options.spatial_dims:
+            found, expected = f"a 2-D image of shape {image.shape}", "a volume, because the method is 3-D"
+            raise DataError.about(file.image, found, expected, "Set spatial_dims to 2, or give volumes.")
+        if image.min() == image.max():
+            found, remedy = f"a constant image (all {image.min():g})", "Leave it out, or choose another `--sequence`."
+            raise DataError.about(file.image, found, "an image with contrast", remedy)
+        scans.append(on_grid_of(scan, scans[0]) if scans else scan)
+    return scans
+
+
+def _read_marks(
+    case: Case, options: Options, scan: MetaTensor, facts: dict[str, Any]
+) -> tuple[dict[str, np.ndarray], dict[int, int]]:
+    """Class numbers and the organ (uint8) by kind, as far as files say them, and the label's voxels by value."""
+    marked: dict[str, np.ndarray] = {}
+    voxels: dict[int, int] = {}
+    if case.organ is not None:
+        marked["organ"] = on_grid_of(read_label(case.organ), scan).as_tensor()[0].numpy() > 0
+        if not marked["organ"].any():
+            raise DataError.about(case.organ, "an empty organ", "the organ marked", "Mark it, or leave the case out.")
+    if case.label is not None:
+        label = on_grid_of(read_label(case.label), scan).as_tensor()[0].numpy()
+        check_is_label(label, scan.as_tensor()[0].numpy(), case.label, case.image)
+        values, counts = values_in(label)
+        voxels = dict(zip(values.tolist(), counts.tolist(), strict=True))
+        check_known_labels(voxels, options.known_labels, case.label)
+        if options.classes is None:
+            classes = label != 0 if options.tumor_labels is None else np.isin(label, options.tumor_labels)
+        else:
+            classes = np.zeros(label.shape, dtype=np.uint8)
+            for number, of_class in enumerate(options.classes, start=1):
+                classes[np.isin(label, of_class)] = number
+        facts["label_values"], facts["tumor_values"] = list(voxels), values_in(label[classes > 0])[0].tolist()
+        marked["label"] = classes
+        if options.organ_labels is not None:
+            marked["organ"] = np.isin(label, options.organ_labels)
+            if not marked["organ"].any():
+                found = f"none of the organ's values {', '.join(map(str, options.organ_labels))}"
+                remedy = "Correct data.organ, or leave the case out."
+                raise DataError.about(case.label, found, "an organ in every label", remedy)
+    return {kind: array.astype(np.uint8) for kind, array in marked.items()}, voxels
 
 
 def values_in(label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -23,7 +23,7 @@ from medaug.data.case_folders import (
     is_lgg,
     is_paired_folders,
 )
-from medaug.data.cases import by_stem, choose_channel, files_in, make_case, natural_key, refuse_orphans
+from medaug.data.cases import Found, by_stem, choose_channel, files_in, joined, make_case, natural_key, refuse_orphans
 from medaug.data.datalists import find_datalist, find_msd, is_datalist, is_msd
 from medaug.data.dicom.series import LABELS, find_dicom_cases, images_below
 from medaug.data.named_files import example_of, find_bids, find_side_by_side, is_bids, is_side_by_side
@@ -49,11 +49,17 @@ class Layout:
     name: str
     looks_like: str
     matches: Callable[[Path], bool]
-    find: Callable[[Path, Sequence], list[Case]]
+    find: Callable[[Path, Sequence], Found]
 
 
 def find_cases(
-    root: str | Path, *, layout: str = "auto", sequence: Sequence = None, patient_regex: str | None = None
+    root: str | Path,
+    *,
+    layout: str = "auto",
+    sequence: Sequence = None,
+    sequences: tuple[str | int, ...] | None = None,
+    missing: str | None = None,
+    patient_regex: str | None = None,
 ) -> list[Case]:
     """Lists the cases of a data set, in a fixed order.
 
@@ -61,6 +67,8 @@ def find_cases(
         root: the folder, or a MONAI datalist (`.json`).
         layout: a key of `LAYOUTS`, or "auto" to recognise it.
         sequence: which sequence of several: by name where the layout has names, or by channel number.
+        sequences: several of them instead, which become the image's channels in this order.
+        missing: "zero" leaves a sequence that a case lacks empty; None refuses the case.
         patient_regex: whose scan it is, by its name (see `visits.with_patients`).
 
     Raises:
@@ -75,7 +83,8 @@ def find_cases(
             raise ConfigError(f"unknown layout {name!r}; choose one of auto, {', '.join(LAYOUTS)}")
         if root.is_file() and name not in LISTS:
             raise DataError.about(root, "a file", f"a folder in the layout {name}", "Point to the folder.")
-        cases = LAYOUTS[name].find(root, sequence)
+        wanted = (sequence,) if sequences is None else sequences
+        cases = joined([LAYOUTS[name].find(root, one) for one in wanted], root, fill=missing == "zero")
         if not cases:
             found, remedy = f"no cases in the layout {name}", "Check the folder, or name its layout."
             raise DataError.about(root, found, LAYOUTS[name].looks_like, remedy)
@@ -91,7 +100,7 @@ def mixture_in(root: Path, layout: str, cases: list[Case]) -> str | None:
     if layout in LISTS or not root.is_dir():
         return None
     dicom, others = images_below(root)
-    read = {case.image for case in cases}
+    read = {file.image for case in cases for file in case.sequences}
     unread = others if layout == "dicom" else [file for file in dicom if str(file) not in read]
     if not (dicom and others and unread):
         return None
@@ -149,7 +158,7 @@ def _readable(root: str | Path) -> Iterator[None]:
         raise DataError.about(place, found, "a readable data set", "Check its permissions.") from error
 
 
-def _find_images_labels(root: Path, sequence: Sequence) -> list[Case]:
+def _find_images_labels(root: Path, sequence: Sequence) -> Found:
     """Optional beside the folders: channels.json [name, ...]."""
     images, labels = by_stem(files_in(root / "images")), by_stem(files_in(root / "labels"))
     beside = root / "channels.json"
@@ -168,14 +177,15 @@ def _is_dicom(root: Path) -> bool:
 
 def _is_complete(layout: Layout, root: Path) -> bool:
     try:
-        return layout.matches(root) and any(case.label is not None for case in layout.find(root, None))
+        found = layout.find(root, None) if layout.matches(root) else []
+        return any(isinstance(case, Case) and case.label is not None for case in found)
     except SequenceError:
         return True
     except MedaugError:
         return False
 
 
-def _find_dicom(root: Path, sequence: Sequence) -> list[Case]:
+def _find_dicom(root: Path, sequence: Sequence) -> Found:
     """Labels, if any, are `labels/<case>.nii.gz`."""
     return find_dicom_cases(root, by_stem(files_in(root / LABELS)), sequence)
 

@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from itertools import islice
 from pathlib import Path
 
-from medaug.data.cases import choose_sequence, make_case, natural_key
+from medaug.data.cases import Found, Lacking, choose_sequence, lacks, make_case, natural_key
 from medaug.data.opening import DICOM, is_scan, stem_of, suffix_of
 from medaug.data.records import Case
 from medaug.data.visits import patient_in
@@ -58,7 +58,7 @@ def is_bids(root: Path) -> bool:
     )
 
 
-def find_bids(root: Path, sequence: str | int | None) -> list[Case]:
+def find_bids(root: Path, sequence: str | int | None) -> Found:
     """One case a subject, session and run; a synthetic image (`medaug export --to bids`) is a case of its own.
 
     Raises:
@@ -80,12 +80,13 @@ def find_bids(root: Path, sequence: str | int | None) -> list[Case]:
             images[scan][kind] = path
     kinds = sorted({kind for files in images.values() for kind in files}, key=natural_key)
     chosen = choose_sequence(kinds, sequence, str(root))
-    cases = []
+    cases: list[Case | Lacking] = []
     for scan, files in images.items():
-        if chosen not in files:
-            remedy = "Add the file, move the subject away, choose another `--sequence`, or write a datalist."
-            raise DataError.about(root, f"only {', '.join(files)} of {scan}", f"the sequence {chosen}", remedy)
-        cases.append(make_case(scan, files[chosen], _label_of(chosen, labels[scan] or labels[RUN.sub("", scan)])))
+        if chosen in files:
+            label = _label_of(chosen, labels[scan] or labels[RUN.sub("", scan)])
+            cases.append(make_case(scan, files[chosen], label))
+        else:
+            cases.append(Lacking(scan, lacks(root / scan, list(files), chosen)))
     return cases
 
 
@@ -94,7 +95,7 @@ def is_side_by_side(root: Path) -> bool:
     return any(label is not None for _, _, label in _pairs(_files(root))[0]) if root.is_dir() else False
 
 
-def find_side_by_side(root: Path, sequence: str | int | None) -> list[Case]:
+def find_side_by_side(root: Path, sequence: str | int | None) -> Found:
     """The cases, named after their images; where images differ by a word (`ct_1`, `mr_1`), `sequence` chooses.
 
     Raises:
@@ -111,7 +112,7 @@ def find_side_by_side(root: Path, sequence: str | int | None) -> list[Case]:
     chosen = choose_sequence(kinds, sequence, str(root)) if kinds else None
     kept = [(image, label) for image, kind, label in pairs if chosen in (None, kind)]
     stems = Counter(stem_of(image) for image, _ in kept)
-    cases = []
+    cases: list[Case | Lacking] = []
     for image, label in kept:
         stem = stem_of(image)
         cases.append(make_case(stem if stems[stem] == 1 else f"{image.parent.name}_{stem}", image, label))

@@ -22,6 +22,7 @@ from medaug.data.cache import open_array
 from medaug.data.records import PreparedCase, prepared_cases
 from medaug.errors import DataError
 from medaug.orientation import LPS, turn_of
+from medaug.splits import Split
 from medaug.volumes import SPACING_TOLERANCE, Window, length_unit
 
 Region = tuple[slice, ...]
@@ -31,14 +32,19 @@ ORGAN_PIXELS_LEAST = 0.02
 
 
 class ViewArrays(NamedTuple):
-    """One view: image in [-1, 1] (float32, (C, *S)), label and organ (bool, *S).
+    """One view: image in [-1, 1] (float32, (C, *S)), class numbers (uint8, *S) and organ (bool, *S).
 
-    The label of an unlabelled case is all False, the organ of a case without one all True.
+    The classes of an unlabelled case are all 0, the organ of a case without one is all True.
     """
 
     image: np.ndarray
-    label: np.ndarray
+    classes: np.ndarray
     organ: np.ndarray
+
+    @property
+    def label(self) -> np.ndarray:
+        """Whatever is labelled (bool, *S): in insertion, the tumor with all its parts."""
+        return self.classes > 0
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ class View:
 
     def read(self, folder: Path) -> ViewArrays:
         """The view, normalised."""
-        return ViewArrays(self.normalized(folder), self.classes(folder) > 0, self.organ(folder))
+        return ViewArrays(self.normalized(folder), self.classes(folder), self.organ(folder))
 
     def part(self, folder: Path, kind: str, region: Region | None = None, slices: int = 1) -> np.ndarray:
         """A part of a stored array, (C * slices, *S); nothing else is read from the disk.
@@ -273,6 +279,11 @@ class Prepared:
         """
         cases = self.of(patients, labelled=labelled)
         return views_of(without_labels(cases) if blind else cases, spatial_dims)
+
+    def training_views(self, split: Split, spatial_dims: int) -> list[View]:
+        """All that networks may train on: views of the training patients, and the healthy pool's without a tumor."""
+        pool = [view for view in self.views(split.healthy, spatial_dims) if not view.tumor_voxels]
+        return [*self.views(split.train, spatial_dims), *pool]
 
     def whole_views(self, patients: Collection[str]) -> list[View]:
         """Every case of these patients as one view: volumes are not cut into slices."""

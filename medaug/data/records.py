@@ -40,6 +40,22 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SequenceFile(Record):
+    """Where one sequence of a case lies.
+
+    Attributes:
+        image: path of a file, or of a folder with one DICOM series or several; "" where the case lacks the sequence,
+            and zeros stand in for it (`data.missing`).
+        channel: of a file that holds several, the number of the one to read.
+        series_uid: which DICOM series, where `image` is a folder of several.
+    """
+
+    image: str
+    channel: int | None = None
+    series_uid: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Case(Record):
     """One scan session of a data set, by its files.
 
@@ -47,11 +63,12 @@ class Case(Record):
         case: unique in the data set.
         patient: the unit of every split; "" until `visits.with_patients` has told it.
         scan: the group of cases whose intensities belong together (slices of one scan).
-        image: path of a file, or of a folder with one DICOM series or several.
+        image, channel, series_uid: the first sequence (see `SequenceFile`), which no case lacks.
         label: path, or None where there is none.
-        channel: of a file that holds several, the number of the one to read.
-        series_uid: which DICOM series, where `image` is a folder of several.
         synthetic: None for a real scan; whom another was made from, as far as it is known (see `synthetic`).
+        others: the second channel of the image, and so on.
+        organ: path of a mask of where tumors may lie, which a folder beside the scans holds.
+        healthy: whether nothing but "there is no tumor" is known of it (see `data.healthy`).
     """
 
     case: str
@@ -59,9 +76,17 @@ class Case(Record):
     scan: str
     image: str
     label: str | None
-    channel: int | None
+    channel: int | None = None
     series_uid: str | None = None
     synthetic: Provenance | None = None
+    others: tuple[SequenceFile, ...] = ()
+    organ: str | None = None
+    healthy: bool = False
+
+    @property
+    def sequences(self) -> tuple[SequenceFile, ...]:
+        """One file a channel, in order."""
+        return (SequenceFile(image=self.image, channel=self.channel, series_uid=self.series_uid), *self.others)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +94,13 @@ class PreparedCase(Case):
     """A case whose arrays are stored, on the grid that they are used on.
 
     Attributes:
-        arrays: file by kind, relative to the prepared folder: "image" (C, *S), float32, in the scan's own unit; of
-            labelled cases "label" (*S), uint8 class numbers; "organ" (where tumors may lie) or "body" (what is not
+        arrays: file by kind, relative to the prepared folder: "image" (C, *S), float32, each channel in its own unit;
+            of labelled cases "label" (*S), uint8 class numbers; "organ" (where tumors may lie) or "body" (what is not
             background), (*S), uint8.
         affine: of the stored grid.
         spacing_mm, shape: by spatial axis of the arrays, (X, Y) or (X, Y, Z).
-        source_dtype, source_axes, source_modality: what the file says; the modality may be unknown.
+        source_dtypes, source_modalities: by channel, what the file says; a modality may be unknown (None).
+        source_axes: of the first channel's file.
         label_values, tumor_values: the values of the file's label, and those that count as tumor.
         fingerprints: of the image and its slices, before any resampling (see `fingerprints`).
         length_unit: "px" where no voxel size is known, and `spacing_mm` is 1.
@@ -89,9 +115,9 @@ class PreparedCase(Case):
     affine: Affine
     spacing_mm: tuple[float, ...]
     shape: tuple[int, ...]
-    source_dtype: str
+    source_dtypes: tuple[str, ...]
     source_axes: str = ""
-    source_modality: str | None = None
+    source_modalities: tuple[str | None, ...] = ()
     label_values: tuple[int, ...] = ()
     tumor_values: tuple[int, ...] = ()
     fingerprints: tuple[str, ...] = ()
@@ -107,6 +133,11 @@ class PreparedCase(Case):
         """Whether a label is stored."""
         return "label" in self.arrays
 
+    @property
+    def source_dtype(self) -> str:
+        """The first channel's."""
+        return self.source_dtypes[0]
+
 
 def prepared_cases(datalist: str | Path) -> list[PreparedCase]:
     """The cases of a prepared folder's datalist.
@@ -118,10 +149,15 @@ def prepared_cases(datalist: str | Path) -> list[PreparedCase]:
 
 
 def frozen(value: Any) -> Any:
-    """A value of JSON as records hold it: lists as tuples, a window as a `Window`."""
+    """A value of JSON as records hold it: lists as tuples, windows and sequences' files as what they are."""
     if isinstance(value, list):
         return tuple(map(frozen, value))
-    return Window.from_dict(value) if isinstance(value, dict) and set(value) == {"low", "high", "unit"} else value
+    if isinstance(value, dict):
+        if set(value) == {"low", "high", "unit"}:
+            return Window.from_dict(value)
+        if "image" in value and set(value) <= {"image", "channel", "series_uid"}:
+            return SequenceFile.from_json(value)
+    return value
 
 
 def thawed(value: Any) -> Any:

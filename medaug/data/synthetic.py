@@ -39,8 +39,9 @@ class SyntheticCase(Record):
 
     Attributes:
         kind: one of `KINDS`.
-        image, label, original: files relative to `synthetic/`; `original` is the view before an edit.
-        window: as of the view that it was made from, or of the domain that it was translated to.
+        images, label, originals: files relative to `synthetic/`, of images one a channel; the originals are the view
+            before an edit. A datalist calls them "image" and "original": a path, or a list of several.
+        windows: a channel, as of the view that it was made from, or of the domain that it was translated to.
         lesions: what was inserted; "patient" is whose lesion was pasted, or None.
         weights, training_patients, split_hash: what it was made with (see `models.weights`).
         agreement, draws: of the quality gate, where it was asked: the accepted draw's, and how many there were.
@@ -49,11 +50,11 @@ class SyntheticCase(Record):
     case: str
     patient: str
     kind: str
-    image: str
+    images: tuple[str, ...]
     label: str
-    original: str = ""
+    originals: tuple[str, ...] = ()
     parent: Parent
-    window: Window
+    windows: tuple[Window, ...]
     length_unit: str = "mm"
     seed: int
     lesions: tuple[dict[str, Any], ...]
@@ -65,17 +66,27 @@ class SyntheticCase(Record):
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> SyntheticCase:
-        found = super().from_json(values)
+        files = {f"{key}s": files_of(values.get(key)) for key in ("image", "original")}
+        found = super().from_json(dict(values) | files)
         return replace(found, parent=Parent.from_json(values["parent"]))
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name, and the keys that a MONAI datalist has beside them."""
-        return super().to_json() | {"scan": self.case, "channel": None}
+        written = super().to_json() | {"scan": self.case, "channel": None}
+        for key in ("image", "original"):
+            if files := written.pop(f"{key}s", None):
+                written[key] = files[0] if len(files) == 1 else files
+        return written
 
     @property
     def made_from(self) -> set[str]:
         """The patients with a part in it: the parent's, and those whose lesions were pasted."""
         return {self.parent.patient, *(lesion["patient"] for lesion in self.lesions)} - {None}
+
+
+def files_of(value: Any) -> tuple[str, ...]:
+    """The files that a manifest's key names: one path, a list of them, or none."""
+    return tuple(value) if isinstance(value, list | tuple) else (value,) if value else ()
 
 
 def synthetic_cases(datalist: str | Path) -> list[SyntheticCase]:

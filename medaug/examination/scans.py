@@ -163,7 +163,7 @@ def _read(case: Case, tumor_labels: tuple[int, ...] | None) -> tuple[Decoded | N
 
 
 def _facts(case: Case, found: Decoded) -> ScanFacts:
-    image, unknown = found.image, "length_unit" in found.facts
+    image, unknown = found.image[0], "length_unit" in found.facts
     spacing_mm = spacing_of(found.affine, image.ndim)
     values = image.reshape(-1)[:: max(1, image.size // SAMPLED)]
     low, middle, high = (float(value) for value in np.percentile(values, (0.5, 50, 99.5)))
@@ -176,8 +176,8 @@ def _facts(case: Case, found: Decoded) -> ScanFacts:
         shape=image.shape,
         spacing_mm=None if unknown else spacing_mm,
         orientation=None if unknown or image.ndim == 2 else found.facts["source_axes"],
-        dtype=found.facts["source_dtype"],
-        modality=found.facts.get("source_modality"),
+        dtype=found.facts["source_dtypes"][0],
+        modality=found.facts.get("source_modalities", [None])[0],
         lowest=float(image.min()),
         highest=float(image.max()),
         percentiles=(low, middle, high),

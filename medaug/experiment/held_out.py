@@ -9,7 +9,7 @@ from medaug.config import EvaluationConfig
 from medaug.data.cache import file_name, prepare_cases, store_array
 from medaug.data.datalists import own_file
 from medaug.data.prepared import Prepared, View, views_of
-from medaug.data.records import Case
+from medaug.data.records import Case, SequenceFile
 from medaug.data.synthetic import SyntheticCase
 from medaug.errors import DataError
 from medaug.evaluation.samples import ViewFolder
@@ -50,24 +50,20 @@ def synthetic_source(records: list[SyntheticCase], run: RunDir, dims: int, class
     """
     if not records:
         return None
-    cases = [
-        Case(
-            case=record.case,
-            patient=record.patient,
-            scan=record.case,
-            image=str(own_file(run.synthetic, record.image)),
-            label=str(own_file(run.synthetic, record.label)),
-            channel=None,
+    cases = []
+    for record in records:
+        first, *others = (str(own_file(run.synthetic, file)) for file in record.images)
+        label, files = str(own_file(run.synthetic, record.label)), tuple(SequenceFile(image=file) for file in others)
+        cases.append(
+            Case(case=record.case, patient=record.patient, scan=record.case, image=first, label=label, others=files)
         )
-        for record in records
-    ]
     folder = run.evaluation / "prepared"
     numbers = tuple((number,) for number in range(1, classes + 1))
     entries, _ = prepare_cases(cases, folder, spatial_dims=dims, classes=numbers)
     parents = {parent.case: parent for parent in Prepared(run.datalist).cases}
     found = []
     for entry, record in zip(entries, records, strict=True):
-        entry = replace(entry, windows=(record.window,))
+        entry = replace(entry, windows=record.windows)
         parent, level = parents[record.parent.case], record.parent.level
         if "organ" in parent.arrays:
             stored, name = run.prepared / parent.arrays["organ"], f"{entry.case}.organ"

@@ -109,7 +109,7 @@ def synthetic_to_train(cases: Iterable[Case], split: Split, contents: Mapping[st
     for case in filter(is_synthetic, cases):
         made_from, trained_on = ((case.synthetic or {}).get(key, []) for key in ("made_from", "trained_on"))
         parents, learnt = (set().union(*known_among(who, others, contents)) for who in (made_from, trained_on))
-        if not made_from or case.patient not in {*split.train, *others}:
+        if not made_from or case.patient not in {*split.learnt_from, *others}:
             out["nothing in the data says from which of its patients"] += 1
         elif parents:
             out[f"made from patients who do not train ({', '.join(sorted(parents))})"] += 1
@@ -126,7 +126,7 @@ def synthetic_to_train(cases: Iterable[Case], split: Split, contents: Mapping[st
 def content_of(run: RunDir, split: Split) -> list[str]:
     """What weights keep of their training scans: fingerprints, which name nobody and show nothing."""
     contents = contents_of(run)
-    return sorted(set().union(*(contents.get(patient, set()) for patient in split.train)))
+    return sorted(set().union(*(contents.get(patient, set()) for patient in split.learnt_from)))
 
 
 def _listed(pairs: dict[tuple[str, str], str]) -> str:

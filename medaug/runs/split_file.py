@@ -1,7 +1,8 @@
 """A split of one's own (`split.file`): patients by part, or a fold of nnU-Net's `splits_final.json`.
 
-By part: {"train": [patient, ...], "validation": [...], "test": [...], "unused": [...]}, of which the last is for
-patients to leave out; a run's own `split.json` is such a file. nnU-Net's is a list of {"train": [case, ...], "val":
+By part: {"train": [patient, ...], "validation": [...], "test": [...], "unused": [...], "healthy": [...]}, of which
+`unused` is for patients to leave out, and `healthy` for those of whom nothing but tumor-free scans and slices is used;
+a run's own `split.json` is such a file. nnU-Net's is a list of {"train": [case, ...], "val":
 [case, ...]}: its `val` is what a fold is scored on, and so the test part here; nobody validates.
 """
 
@@ -97,7 +98,7 @@ def _fold(settings: SplitConfig, content: list[Any]) -> dict[str, list[str]]:
         raise _wrong(
             settings.file, f"another kind of fold {settings.fold}", '{"train": [case, ...], "val": [case, ...]}'
         )
-    return {"train": fold["train"], "test": fold["val"], "validation": [], "unused": []}
+    return {"train": fold["train"], "test": fold["val"], "validation": [], "unused": [], "healthy": []}
 
 
 def _parts(settings: SplitConfig, content: Any) -> dict[str, list[str]]:
@@ -107,7 +108,7 @@ def _parts(settings: SplitConfig, content: Any) -> dict[str, list[str]]:
             "them out, or give a file with folds, as nnU-Net's splits_final.json."
         )
     keys = sorted(content) if isinstance(content, dict) else []
-    lists: dict[str, list[str]] = {"validation": [], "unused": []}
+    lists: dict[str, list[str]] = {"validation": [], "unused": [], "healthy": []}
     lists |= {key: content[key] for key in keys if key != "hash"}
     if lists.keys() != set(PARTS):
         raise _wrong(settings.file, f"the keys {_listed(keys) or 'of no object'}", LOOKS)

@@ -21,11 +21,11 @@ from medaug.config import PipelineConfig
 from medaug.config.data import DataConfig
 from medaug.data.atomic import read_json, write_json
 from medaug.data.cache import FORMAT, Unreadable, open_array, prepare_cases, with_array
-from medaug.data.cases import source_stamps
+from medaug.data.cases import source_stamps, with_organs_of
 from medaug.data.label_names import Tumors, label_names, tumors_of
 from medaug.data.layouts import find_cases, recognise
 from medaug.data.opening import read_file
-from medaug.data.prepared import View, common_spacing_mm
+from medaug.data.prepared import View, common_spacing_mm, views_of, without_labels
 from medaug.data.records import Case, PreparedCase, prepared_cases
 from medaug.data.synthetic import is_synthetic
 from medaug.data.visits import REMEDY, doubts_between
@@ -37,9 +37,10 @@ from medaug.runs.folder import RunDir
 from medaug.runs.markers import essential, run_stage
 from medaug.runs.provenance import by_patient, refuse_copies, synthetic_to_train
 from medaug.runs.split_file import among, split_of_file
-from medaug.splits import PARTS, Split, checked_parts, fold_patients, split_patients, with_labelled
+from medaug.splits import PARTS, Split, checked_parts, fold_patients, split_patients, with_healthy, with_labelled
 from medaug.stages.tasks import task_of
 from medaug.training.domains import check_one_size
+from medaug.volumes import Window
 
 logger = logging.getLogger(__name__)
 
@@ -81,22 +82,47 @@ def _inputs(source: DomainFiles) -> list[Any]:
 
 
 def _find(data: DataConfig, run: RunDir) -> list[Case]:
-    if data.root is not None:
-        return find_cases(data.root, layout=data.layout, sequence=data.sequence, patient_regex=data.patient_regex)
+    """All cases: of `data.root` or phantoms, and of the healthy pool, whose names say so."""
+    sequence, root = data.sequence, data.root
+    if root is None:
 
-    def draw() -> None:
-        shutil.rmtree(run.phantoms, ignore_errors=True)  # what a killed run had drawn so far
-        write_phantoms(run.phantoms, "msd", **data.phantoms.model_dump())
+        def draw() -> None:
+            shutil.rmtree(run.phantoms, ignore_errors=True)  # what a killed run had drawn so far
+            write_phantoms(run.phantoms, "msd", **data.phantoms.model_dump())
 
-    run_stage(run, "phantoms", data.phantoms.model_dump(mode="json"), [run.phantoms], draw)
-    sequence = data.sequence if data.sequence is not None else PHANTOM_SEQUENCES[data.phantoms.anatomy]
-    return find_cases(run.phantoms, sequence=sequence)
+        run_stage(run, "phantoms", data.phantoms.model_dump(mode="json"), [run.phantoms], draw)
+        root = run.phantoms
+        if sequence is None and data.sequences is None:
+            sequence = PHANTOM_SEQUENCES[data.phantoms.anatomy]
+    wanted: dict[str, Any] = {
+        "sequence": sequence,
+        "sequences": data.sequences,
+        "missing": data.missing,
+        "patient_regex": data.patient_regex,
+    }
+    cases = find_cases(root, layout=data.layout, **wanted)
+    if isinstance(data.organ, Path):
+        cases = with_organs_of(cases, root, data.organ)
+    if data.healthy is None:
+        return cases
+    pool = find_cases(data.healthy, **wanted)
+    if both := sorted({case.patient for case in cases} & {case.patient for case in pool}):
+        raise LeakageError(
+            f"{data.healthy}: found scans of {', '.join(both)}, who are among the patients of {root} too; expected "
+            "other patients in the healthy pool (data.healthy). Move them away, or rename them if they are others.",
+            both,
+        )
+    return [
+        *cases,
+        *(replace(case, case=f"healthy-{case.case}", scan=f"healthy-{case.scan}", healthy=True) for case in pool),
+    ]
 
 
 def _prepare(config: PipelineConfig, run: RunDir, sources: list[DomainFiles]) -> None:
     needs_labels = task_of(config).needs_labels
     prepared = [_read(source, run, with_labels=needs_labels) for source in sources]
     split = _split(config, run, sources, [entry for entries, _ in prepared for entry in entries])
+    _check_pool(config, run, split, prepared[0][0])
     contents = by_patient(entry for entries, _ in prepared for entry in entries)
     for source, (entries, unreadable) in zip(sources, prepared, strict=True):
         usable = [case for case in source.cases if case.label is not None or not needs_labels]
@@ -106,7 +132,7 @@ def _prepare(config: PipelineConfig, run: RunDir, sources: list[DomainFiles]) ->
             entries += more
             unreadable += left_out
     refuse_copies([entry for entries, _ in prepared for entry in entries], split)
-    _check_grid(config, [e for entries, _ in prepared for e in entries if e.patient in split.train])
+    _check_grid(config, [e for entries, _ in prepared for e in entries if e.patient in split.learnt_from])
     for source, (entries, unreadable) in zip(sources, prepared, strict=True):
         entries = _with_organs(source, _with_windows(source, entries), whole_body=not needs_labels)
         entries = [replace(entry, content=_content_hash(entry, source.folder)) for entry in entries]
@@ -141,6 +167,9 @@ def _content_hash(entry: PreparedCase, folder: Path) -> str:
 def _read(source: DomainFiles, run: RunDir, *, with_labels: bool) -> tuple[list[PreparedCase], list[Unreadable]]:
     """The decoded cases; with `with_labels` only labelled ones, of which one must hold a tumor."""
     data, cases = source.data, [case for case in source.cases if not is_synthetic(case)]
+    pool = [case for case in cases if case.healthy]
+    if with_labels:
+        cases = [case for case in cases if not case.healthy]
     if not cases:
         raise DataError.about(
             data.root or run.phantoms,
@@ -160,7 +189,42 @@ def _read(source: DomainFiles, run: RunDir, *, with_labels: bool) -> tuple[list[
     entries, unreadable = _decoded(source, cases, _tumors(source, run).values if with_labels else data.tumor_labels)
     if with_labels:
         _check_tumors(source, run, entries)
+        entries += _decoded_pool(source, pool) if pool else []
     return entries, unreadable
+
+
+def _decoded_pool(source: DomainFiles, pool: list[Case]) -> list[PreparedCase]:
+    """The healthy pool, without labels.
+
+    Raises:
+        DataError: if a label beside one of its scans marks something.
+    """
+    entries, _ = _decoded(source, pool, None)
+    for entry in entries:
+        if any(map(sum, entry.class_voxels)):
+            raise DataError.about(
+                entry.label,
+                "something labelled in the healthy pool (data.healthy)",
+                "scans without a tumor",
+                "Move the scan to the labelled data, or take it away.",
+            )
+    return without_labels(entries)
+
+
+def _check_pool(config: PipelineConfig, run: RunDir, split: Split, entries: list[PreparedCase]) -> None:
+    """Refuses a healthy pool without a view that shows no tumor.
+
+    Raises:
+        DataError: saying how to get one.
+    """
+    pool = [entry for entry in entries if entry.patient in split.healthy]
+    if pool and all(view.tumor_voxels for view in views_of(pool, config.data.spatial_dims)):
+        raise DataError.about(
+            config.data.root or run.phantoms,
+            f"a tumor in every scan of the {len(split.healthy)} patients of split.healthy",
+            "scans without a tumor, because data.spatial_dims is 3",
+            "Give a folder of tumor-free scans in data.healthy, or work in 2-D.",
+        )
 
 
 def _decoded(
@@ -176,8 +240,9 @@ def _decoded(
             progress=lambda done, total: tracker.advance(),
             spatial_dims=data.spatial_dims,
             tumor_labels=tumor_labels,
-            classes=_class_values(data),
-            known_labels=data.known_labels,
+            classes=data.class_values,
+            known_labels=_known_labels(data),
+            organ_labels=data.organ if isinstance(data.organ, tuple) else None,
             grid_size=data.grid_size,
             resample_mm=data.resample_mm,
             spacing_mm=data.spacing_mm,
@@ -190,7 +255,7 @@ def _decoded(
 def _tumors(source: DomainFiles, run: RunDir, found: set[int] | None = None) -> Tumors:
     """Which label values are tumor: as set, or as names say of the values `found` (None: of all that have a name)."""
     data = source.data
-    if data.tumor_labels is not None or data.classes is not None:
+    if data.tumor_labels is not None or data.class_values is not None:
         return Tumors(data.tumor_labels, "")
     root = data.root or run.phantoms
     names = label_names(root)
@@ -214,11 +279,19 @@ def _check_tumors(source: DomainFiles, run: RunDir, entries: list[PreparedCase])
             f"labels with {_wanted(tumors.values)}",
             f"Check {source.name}.tumor_labels against the values in your label files.",
         )
+    for number, (part, values) in enumerate((source.data.tumor or {}).items()):
+        if not any(any(entry.class_voxels[number]) for entry in entries if len(entry.class_voxels) > number):
+            raise DataError.about(
+                root,
+                f"no voxel of the part {part} ({_wanted(values)}) in any label",
+                "every part of data.tumor somewhere",
+                f"Correct {source.name}.tumor, or leave the part out.",
+            )
 
 
 def _own_split(config: PipelineConfig, sources: list[DomainFiles]) -> Split:
     """What `split.file` says of everybody who can be in it."""
-    cases = [case for source in sources for case in source.cases]
+    cases = [case for source in sources for case in source.cases if not case.healthy]
     needs_label = task_of(config).needs_labels
     used = [case for case in cases if not is_synthetic(case) and (case.label or not needs_label)]
     return split_of_file(config.split, cases, {case.patient for case in used})
@@ -226,7 +299,7 @@ def _own_split(config: PipelineConfig, sources: list[DomainFiles]) -> Split:
 
 def _split(config: PipelineConfig, run: RunDir, sources: list[DomainFiles], entries: list[PreparedCase]) -> Split:
     try:
-        return split_of(config, sources, {entry.patient for entry in entries})
+        return split_of(config, sources, {entry.patient for entry in entries if not entry.healthy})
     except DataError as error:
         raise DataError(f"{config.data.root or run.phantoms}: {error}") from None
 
@@ -246,7 +319,12 @@ def split_of(config: PipelineConfig, sources: list[DomainFiles], patients: set[s
     else:
         all_may_train = s.train >= 1  # who asks for so many, to train only; what tests says so (see `pipeline`)
         split = split_patients(patients, s.train, s.validation, s.seed, least_tested=0 if all_may_train else 1)
-    return split if s.labelled is None else with_labelled(split, s.labelled, s.seed)
+    if s.labelled is not None:
+        split = with_labelled(split, s.labelled, s.seed)
+    if s.healthy is not None:
+        split = with_healthy(split, s.healthy, s.seed)
+    pool = {case.patient for source in sources for case in source.cases if case.healthy}
+    return replace(split, healthy=tuple(sorted({*split.healthy, *pool})))
 
 
 def _mend_split(config: PipelineConfig, run: RunDir, sources: list[DomainFiles]) -> bool:
@@ -280,25 +358,41 @@ def _mend_split(config: PipelineConfig, run: RunDir, sources: list[DomainFiles])
 
 
 def _with_windows(source: DomainFiles, entries: list[PreparedCase]) -> list[PreparedCase]:
-    """One window a scan: the slices of one scan share it."""
-    domain = source.data.domain("any")
+    """A window a channel and scan: the slices of one scan share it."""
+    domains = source.data.domain("any").channels
     scans: dict[str, list[PreparedCase]] = defaultdict(list)
     for entry in entries:
         scans[entry.scan].append(entry)
-    windows = {}
+    windows: dict[str, tuple[Window, ...]] = {}
     for scan, members in scans.items():
-        arrays = [np.asarray(open_array(source.folder, e.arrays["image"]))[0] for e in members]
-        windows[scan] = domain.window_of(np.concatenate([a.reshape(-1) for a in arrays]), members[0].image)
-        lowest = min(float(array.min()) for array in arrays)
-        source.data.check_modality(source.name, members[0].image, lowest, members[0].source_modality)
-    return [replace(entry, windows=(windows[entry.scan],)) for entry in entries]
+        images = [open_array(source.folder, entry.arrays["image"]) for entry in members]
+        found = []
+        for channel, domain in enumerate(domains):
+            path = members[0].sequences[channel].image
+            if not path:  # zeros stand in for it
+                found.append(Window(0.0, 1.0, domain.unit))
+                continue
+            values = [np.asarray(image[channel]).reshape(-1) for image in images]
+            found.append(domain.window_of(np.concatenate(values), path))
+            said = members[0].source_modalities[channel] if members[0].source_modalities else None
+            lowest = min(float(part.min()) for part in values)
+            source.data.check_modality(source.name, path, lowest, said, channel)
+        windows[scan] = tuple(found)
+    return [replace(entry, windows=windows[entry.scan]) for entry in entries]
 
 
 def _with_organs(source: DomainFiles, entries: list[PreparedCase], *, whole_body: bool) -> list[PreparedCase]:
-    """Where lesions may lie, or with `whole_body` what is translated: skin and skull too."""
+    """Where lesions may lie, or with `whole_body` what is translated: skin and skull too.
+
+    It is found in the first channel, unless files say where the organ is.
+    """
     found = []
     with track("find bodies" if whole_body else "find organs", len(entries)) as tracker:
         for entry in entries:
+            if "organ" in entry.arrays and not whole_body:
+                found.append(entry)
+                tracker.advance()
+                continue
             view = View(entry, None, 0)
             image = np.asarray(view.raw(source.folder, "image")[0], dtype=np.float32)
             window, spacing_mm = view.window, view.spacing_mm
@@ -312,8 +406,12 @@ def _with_organs(source: DomainFiles, entries: list[PreparedCase], *, whole_body
     return found
 
 
-def _class_values(data: DataConfig) -> tuple[tuple[int, ...], ...] | None:
-    return None if data.classes is None else tuple(data.classes.values())
+def _known_labels(data: DataConfig) -> tuple[int, ...] | None:
+    """What a label may hold: where the tumor's parts are named, no value that is neither a part nor the organ's."""
+    if data.known_labels is not None or data.tumor is None:
+        return data.known_labels
+    organ = data.organ if isinstance(data.organ, tuple) else ()
+    return (*organ, *(value for values in data.tumor.values() for value in values))
 
 
 def _wanted(values: tuple[int, ...] | None) -> str:

@@ -60,7 +60,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         "spacing_mm": list(spacing_mm),
         "split_hash": split.hash,
         "length_unit": length_unit(*(view.case for view in data.views)),
-        "training_patients": sorted({*split.train, *known.training_patients}),
+        "training_patients": sorted({*split.learnt_from, *known.training_patients}),
         "training_content": sorted({*content_of(run, split), *known.training_content}),
         "picture_spacing_mm": config.data.spacing_mm,
         "sequence": config.data.sequence,

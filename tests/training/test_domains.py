@@ -35,7 +35,7 @@ def side(folder: Path, patients: list[str], *, gain: float, shape=SHAPE, shift_m
             shape=shape,
             affine=frozen((np.eye(4) + shift_mm * np.eye(4, k=3)).tolist()),
             spacing_mm=(1.0, 1.0, 1.0),
-            source_dtype="float32",
+            source_dtypes=("float32",),
             windows=(Window(0.0, 8 * gain),),
         )
         entries.append(with_array(case, folder, "label", values / gain % 1 > 0.5005) if label else case)

@@ -57,7 +57,7 @@ class Insertion(Task):
         refuse_own_arms(config.evaluation, run, split)
         held_out, dims = held_out_patients(config.evaluation, split), config.data.spatial_dims
         prepared = Prepared(run.datalist)
-        real = ViewFolder(prepared.views(split.train, dims), run.prepared)
+        real = ViewFolder(prepared.training_views(split, dims), run.prepared)
         scored = {patient: prepared.views([patient], dims) for patient in held_out}
         DOWNSTREAM[config.evaluation.task].check(real, scored, config.evaluation.patch_size)
         say_sample_size([real], config.evaluation.patch_size)
@@ -67,7 +67,7 @@ class Insertion(Task):
 
     def training_data(self, run: RunDir, split: Split) -> TrainingData:
         config, prepared = self.config, Prepared(run.datalist)
-        cases, views = prepared.of(split.train), prepared.views(split.train, config.data.spatial_dims)
+        cases, views = prepared.of(split.train), prepared.training_views(split, config.data.spatial_dims)
         prior = self._prior(run, views)
         healthy = healthy_views(views, config.crop.healthy, config.crop.level_tolerance)
         samples = TumorCropSamples(healthy, run.prepared, prior, seed=config.training.seed)
@@ -142,7 +142,7 @@ class Insertion(Task):
             refuse_known(read_facts(run.weights), run, split, f"weights {run.weights}")
         refuse_own_arms(config.evaluation, run, split)
         records, kind = synthetic or [], DOWNSTREAM[config.evaluation.task]
-        real = ViewFolder(prepared.views(split.train, config.data.spatial_dims), run.prepared)
+        real = ViewFolder(prepared.training_views(split, config.data.spatial_dims), run.prepared)
         inserted = [record for record in records if record.kind == "inserted"]
         parents = {(record.parent.case, record.parent.level) for record in inserted}
         counterparts = [v for v in real.views if (v.case.case, v.level) in parents and not v.tumor_voxels]

@@ -39,7 +39,7 @@ class InsertionCases(Cases):
     def __init__(self, config: PipelineConfig, run: RunDir):
         self.config, self.run, self.settings = config, run, config.synthesis
         self.workers = self.settings.workers
-        self.views = Prepared(run.datalist).views(run.read_split().train, config.data.spatial_dims)
+        self.views = Prepared(run.datalist).training_views(run.read_split(), config.data.spatial_dims)
         self.with_tumor = [view for view in self.views if view.tumor_voxels]
         self.removals = min(self.settings.removals, len(self.with_tumor))
         self.editor = ViewEditor(run.weights, run.prepared, self.settings)
@@ -94,11 +94,11 @@ class InsertionCases(Cases):
         )
 
     def _written(self, name: str, kind: str, view: View, seed: int, edited: Edited) -> SyntheticCase:
-        dtype = view.case.source_dtype
+        dtypes = view.case.source_dtypes
         images = {
-            "image": (edited.image, dtype),
-            "label": (edited.label, "uint8"),
-            "original": (edited.original, dtype),
+            "image": (edited.image, dtypes),
+            "label": (edited.label, ("uint8",)),
+            "original": (edited.original, dtypes),
         }
         suffix = ".png" if Path(view.case.image).suffix.lower() in PICTURES else ".nii.gz"
         made = self.written(name, kind, view, images, self.editor.weights, seed=seed, suffix=suffix)

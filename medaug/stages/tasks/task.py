@@ -17,7 +17,8 @@ from medaug.data.atomic import read_json, write_json
 from medaug.data.datalists import own_file
 from medaug.data.files import write_scan
 from medaug.data.prepared import View
-from medaug.data.synthetic import Parent, SyntheticCase
+from medaug.data.encoding import AnyArray
+from medaug.data.synthetic import Parent, SyntheticCase, files_of
 from medaug.lesions.prior import LesionPrior
 from medaug.models.weights import Weights
 from medaug.report.run_page import Findings, Results
@@ -89,7 +90,9 @@ class Cases(Dataset[SyntheticCase], ABC):
         """Whether the case was made, and all its files are there."""
         path = self._record(index)
         return path.exists() and all(
-            own_file(self.run.synthetic, read_json(path)[kind], must_exist=False).exists() for kind in self.kinds
+            own_file(self.run.synthetic, file, must_exist=False).exists()
+            for kind in self.kinds
+            for file in files_of(read_json(path)[kind])
         )
 
     def _record(self, index: int) -> Path:
@@ -100,32 +103,35 @@ class Cases(Dataset[SyntheticCase], ABC):
         name: str,
         kind: str,
         view: View,
-        images: dict[str, tuple[Any, str]],
+        images: Mapping[str, tuple[AnyArray, Sequence[str]]],
         weights: Weights,
         *,
         seed: int,
         suffix: str = ".nii.gz",
-        window: Window | None = None,
+        windows: tuple[Window, ...] | None = None,
     ) -> SyntheticCase:
         """Writes a case made from `view`, and says what it is.
 
         Args:
             kind: what was done: "inserted", "removed", "translated".
-            images: by kind of image, what is written (1, *S), and as which type.
-            window: of the image; None: that of the view.
+            images: by kind of image, what is written (C, *S), a file a channel, and as which types.
+            windows: of the image's channels; None: those of the view.
         """
-        paths = {which: f"{which}s/{name}{suffix}" for which in images}
-        for which, (image, dtype) in images.items():
-            write_scan(self.run.synthetic / paths[which], image, view.affine, dtype)
+        paths: dict[str, tuple[str, ...]] = {}
+        for which, (image, dtypes) in images.items():
+            numbers = [""] if len(dtypes) == 1 else [f"_{channel:04d}" for channel in range(len(dtypes))]
+            paths[which] = tuple(f"{which}s/{name}{number}{suffix}" for number in numbers)
+            for channel, (path, dtype) in enumerate(zip(paths[which], dtypes, strict=True)):
+                write_scan(self.run.synthetic / path, image[channel : channel + 1], view.affine, dtype)
         return SyntheticCase(
             case=name,
             patient=view.patient,
             kind=kind,
-            image=paths["image"],
-            label=paths["label"],
-            original=paths.get("original", ""),
+            images=paths["image"],
+            label=paths["label"][0],
+            originals=paths.get("original", ()),
             parent=Parent(case=view.case.case, patient=view.patient, level=view.level),
-            window=view.window if window is None else window,
+            windows=view.windows if windows is None else windows,
             length_unit=view.case.length_unit,
             seed=seed,
             lesions=(),
