@@ -203,7 +203,7 @@ def _decoded_pool(source: DomainFiles, pool: list[Case]) -> list[PreparedCase]:
     for entry in entries:
         if any(map(sum, entry.class_voxels)):
             raise DataError.about(
-                entry.label,
+                str(entry.label),
                 "something labelled in the healthy pool (data.healthy)",
                 "scans without a tumor",
                 "Move the scan to the labelled data, or take it away.",
