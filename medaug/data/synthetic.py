@@ -40,8 +40,8 @@ class SyntheticCase(Record):
     Attributes:
         kind: one of `KINDS`.
         images, label, originals: files relative to `synthetic/`, of images one a channel; the originals are the view
-            before an edit. A datalist calls them "image" and "original": a path, or a list of several.
-        windows: a channel, as of the view that it was made from, or of the domain that it was translated to.
+            before an edit.
+        windows: by channel, as of the view that it was made from, or of the domain that it was translated to.
         lesions: what was inserted; "patient" is whose lesion was pasted, or None.
         weights, training_patients, split_hash: what it was made with (see `models.weights`).
         agreement, draws: of the quality gate, where it was asked: the accepted draw's, and how many there were.
@@ -66,27 +66,25 @@ class SyntheticCase(Record):
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> SyntheticCase:
-        files = {f"{key}s": files_of(values.get(key)) for key in ("image", "original")}
-        found = super().from_json(dict(values) | files)
+        several = {f"{key}s": _listed(values.get(key)) for key in ("image", "original", "window")}
+        found = super().from_json(dict(values) | several)
         return replace(found, parent=Parent.from_json(values["parent"]))
 
     def to_json(self) -> dict[str, Any]:
-        """The fields by name, and the keys that a MONAI datalist has beside them."""
+        """The fields by name, and the keys that a MONAI datalist has beside them.
+
+        "image", "original" and "window" stand for one channel, or are lists of several.
+        """
         written = super().to_json() | {"scan": self.case, "channel": None}
-        for key in ("image", "original"):
-            if files := written.pop(f"{key}s", None):
-                written[key] = files[0] if len(files) == 1 else files
+        for key in ("image", "original", "window"):
+            if values := written.pop(f"{key}s", None):
+                written[key] = values[0] if len(values) == 1 else values
         return written
 
     @property
     def made_from(self) -> set[str]:
         """The patients with a part in it: the parent's, and those whose lesions were pasted."""
         return {self.parent.patient, *(lesion["patient"] for lesion in self.lesions)} - {None}
-
-
-def files_of(value: Any) -> tuple[str, ...]:
-    """The files that a manifest's key names: one path, a list of them, or none."""
-    return tuple(value) if isinstance(value, list | tuple) else (value,) if value else ()
 
 
 def synthetic_cases(datalist: str | Path) -> list[SyntheticCase]:
@@ -151,3 +149,8 @@ def _checked(facts: Any, made_from: tuple[str, ...], trained_on: tuple[str, ...]
     }
     fits = found["made_from"] and all(isinstance(text, str) for texts in found.values() for text in texts)
     return {name: sorted(set(map(str, texts))) for name, texts in found.items()} if fits else {}
+
+
+def _listed(value: Any) -> list[Any]:
+    """The values of a manifest's key: a list, one alone, or none."""
+    return value if isinstance(value, list) else [] if value is None else [value]

@@ -233,7 +233,7 @@ def _read_prepared(entry: PreparedCase, folder: Path) -> Volume:
 
 def _read_synthetic(run: RunDir, record: SyntheticCase, entry: PreparedCase) -> Volume:
     """A synthetic case lies on the grid of its parent's entry, or on that of one slice of it."""
-    image = read_scan(own_file(run.synthetic, record.image))
+    image = read_scan(own_file(run.synthetic, record.images[0]))
     label = read_label(own_file(run.synthetic, record.label)).as_tensor()[0].numpy()
     parent = View(entry, record.parent.level, 0)
     return _with_third_axis(image.as_tensor()[0].numpy(), label, parent, image.meta["dtype"])

@@ -117,18 +117,18 @@ def _synthetic_cases(run: RunDir, most: int) -> list[EncodedCase]:
     path, found = run.synthetic / "datalist.json", []
     shown: dict[str, list[SyntheticCase]] = {kind: [] for kind in SYNTHETIC}
     for record in synthetic_cases(path) if path.exists() else []:
-        if record.original and own_file(run.synthetic, record.original, must_exist=False).exists():
+        if record.originals and own_file(run.synthetic, record.originals[0], must_exist=False).exists():
             shown[record.kind].append(record)
     for record in (record for records in shown.values() for record in records[:most]):
-        original, made = (read_scan(own_file(run.synthetic, path)) for path in (record.original, record.image))
+        original, made = (read_scan(own_file(run.synthetic, path)) for path in (record.originals[0], record.images[0]))
         level = "" if record.parent.level is None else f", slice {record.parent.level + 1}"
         case = ViewerCase(
             f"{record.case}, made from {record.parent.case}{level}",
-            Shown("original", original.numpy()[0], record.window),
-            Shown("synthetic", made.numpy()[0], record.window),
+            Shown("original", original.numpy()[0], record.windows[0]),
+            Shown("synthetic", made.numpy()[0], record.windows[0]),
             original.affine.numpy(),
             read_label(own_file(run.synthetic, record.label)).numpy()[0],
-            oriented=is_oriented(record.image),
+            oriented=is_oriented(record.images[0]),
             group=SYNTHETIC[record.kind],
             length_unit=record.length_unit,
         )

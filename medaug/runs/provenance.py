@@ -39,7 +39,7 @@ def refuse_copies(entries: Sequence[PreparedCase], split: Split) -> None:
     Raises:
         LeakageError: naming the patients and files.
     """
-    part_of = {patient: part for part in ("train", "validation", "test") for patient in getattr(split, part)}
+    part_of = {patient: part for part in ("train", "validation", "test", "healthy") for patient in getattr(split, part)}
     across: dict[tuple[str, str], str] = {}
     within: dict[tuple[str, str], str] = {}
     for numbers in holders_of(entry.fingerprints for entry in entries):

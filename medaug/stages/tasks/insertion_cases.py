@@ -34,8 +34,6 @@ REMOVAL_SEED = 0
 class InsertionCases(Cases):
     """The insertions that are asked for, then the removals."""
 
-    kinds = ("image", "label", "original")
-
     def __init__(self, config: PipelineConfig, run: RunDir):
         self.config, self.run, self.settings = config, run, config.synthesis
         self.workers = self.settings.workers

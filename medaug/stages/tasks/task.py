@@ -17,8 +17,7 @@ from medaug.data.atomic import read_json, write_json
 from medaug.data.datalists import own_file
 from medaug.data.files import write_scan
 from medaug.data.prepared import View
-from medaug.data.encoding import AnyArray
-from medaug.data.synthetic import Parent, SyntheticCase, files_of
+from medaug.data.synthetic import Parent, SyntheticCase
 from medaug.lesions.prior import LesionPrior
 from medaug.models.weights import Weights
 from medaug.report.run_page import Findings, Results
@@ -58,8 +57,6 @@ class Cases(Dataset[SyntheticCase], ABC):
     run: RunDir
     workers: int = 0
     """Processes that make cases side by side; 0: this one, with all its threads."""
-    kinds: ClassVar[tuple[str, ...]]
-    """The images that a record names, each written to the folder `<kind>s/`."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -89,10 +86,12 @@ class Cases(Dataset[SyntheticCase], ABC):
     def is_there(self, index: int) -> bool:
         """Whether the case was made, and all its files are there."""
         path = self._record(index)
-        return path.exists() and all(
+        if not path.exists():
+            return False
+        made = SyntheticCase.from_json(read_json(path))
+        return all(
             own_file(self.run.synthetic, file, must_exist=False).exists()
-            for kind in self.kinds
-            for file in files_of(read_json(path)[kind])
+            for file in (*made.images, made.label, *made.originals)
         )
 
     def _record(self, index: int) -> Path:
@@ -103,7 +102,7 @@ class Cases(Dataset[SyntheticCase], ABC):
         name: str,
         kind: str,
         view: View,
-        images: Mapping[str, tuple[AnyArray, Sequence[str]]],
+        images: Mapping[str, tuple[Any, Sequence[str]]],
         weights: Weights,
         *,
         seed: int,

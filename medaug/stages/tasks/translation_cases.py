@@ -23,8 +23,6 @@ from medaug.transforms import TranslateDomain
 class TranslationCases(Cases):
     """Every labelled training scan, in each style."""
 
-    kinds = ("image", "label")
-
     def __init__(self, config: PipelineConfig, run: RunDir):
         self.run, self.settings = run, config.synthesis
         self.entries = Prepared(run.datalist).of(run.read_split().train, labelled=True)
@@ -50,5 +48,5 @@ class TranslationCases(Cases):
         view = View(entry, None, 0)
         image, window = translated_image(entry, self.run.prepared, TranslateDomain(self.weights, "a2b", seed=seed))
         label = view.classes(self.run.prepared)
-        images = {"image": (image[None], str(image.dtype)), "label": (label[None], "uint8")}
-        return self.written(self.name(index), "translated", view, images, self.weights, seed=seed, window=window)
+        images = {"image": (image[None], (str(image.dtype),)), "label": (label[None], ("uint8",))}
+        return self.written(self.name(index), "translated", view, images, self.weights, seed=seed, windows=(window,))
