@@ -8,7 +8,7 @@
 | segresnet | SegResNet without its VAE (Myronenko 2018, 1810.11654)                | each twice the one before |
 | dynunet   | nnU-Net's plain U-Net (Isensee 2018, 1809.10486), no deep supervision | three levels or more      |
 
-A new segmentation network is one function and one line in `NETWORKS`. Images are (1, *S) in [-1, 1], S = (X, Y) or
+A new segmentation network is one function and one line in `NETWORKS`. Images are (C, *S) in [-1, 1], S = (X, Y) or
 (X, Y, Z). Only the samples differ between the arms of a benchmark: initial weights come from the seed alone.
 """
 
@@ -40,7 +40,7 @@ class Network:
     """One architecture.
 
     Attributes:
-        build: (spatial_dims, outputs, channels, and options of its own) → the network of one input channel.
+        build: (spatial_dims, inputs, outputs, channels, and options of its own) → the network.
         draw: (weight, bias or None, generator): the initial weights of one convolution.
         fits: what `channels` must be besides two levels or more, and how that is said.
     """
@@ -108,11 +108,11 @@ class SegmentationConfig(NetworkConfig):
         return 2 ** (len(self.channels) - 1)
 
     def build(self, seed: int) -> nn.Module:
-        """A network of 1 → `outputs` channels."""
+        """A network of `sequences` → `outputs` channels."""
         kind, generator = NETWORKS[self.network], torch.Generator().manual_seed(seed)
         options = {"num_res_units": self.num_res_units} if self.network == "unet" else {}
         with torch.device("meta"):  # no draw from the global generator
-            network = kind.build(self.spatial_dims, self.outputs, self.channels, **options)
+            network = kind.build(self.spatial_dims, self.sequences, self.outputs, self.channels, **options)
         network = network.to_empty(device="cpu")
         for place, module in network.named_modules():
             if isinstance(module, CONVOLUTIONS):
@@ -162,14 +162,14 @@ class ClassificationConfig(NetworkConfig):
             raise ConfigError(f"found width {self.width}; expected a width that is a multiple of {RESNET_GROUPS}")
 
     def build(self, seed: int) -> nn.Module:
-        """A ResNet of 1 channel → 1 logit, in MONAI's own scheme of weights."""
+        """A ResNet of `sequences` channels → 1 logit, in MONAI's own scheme of weights."""
         with isolated_rng(seed):
             return ResNet(
                 "basic",
                 [1, 1, 1, 1],
                 [self.width * 2**i for i in range(4)],
                 self.spatial_dims,
-                n_input_channels=1,
+                n_input_channels=self.sequences,
                 num_classes=1,
                 conv1_t_size=5,
                 conv1_t_stride=2,
@@ -193,24 +193,24 @@ def padded(images: Tensor, config: SegmentationConfig, least: Sequence[int] | No
     return F.pad(images, pads, mode="replicate") if any(pads) else images
 
 
-def _unet(spatial_dims: int, outputs: int, channels: Sequence[int], num_res_units: int = 0) -> nn.Module:
+def _unet(spatial_dims: int, inputs: int, outputs: int, channels: Sequence[int], num_res_units: int = 0) -> nn.Module:
     strides = (2,) * (len(channels) - 1)
-    return UNet(spatial_dims, 1, outputs, channels=channels, strides=strides, num_res_units=num_res_units)
+    return UNet(spatial_dims, inputs, outputs, channels=channels, strides=strides, num_res_units=num_res_units)
 
 
-def _segresnet(spatial_dims: int, outputs: int, channels: Sequence[int]) -> nn.Module:
+def _segresnet(spatial_dims: int, inputs: int, outputs: int, channels: Sequence[int]) -> nn.Module:
     """Residual blocks by level as in the paper: 1, 2, ..., 2, 4 on the way down and one each on the way up."""
     levels, width = len(channels), channels[0]
     norm = ("GROUP", {"num_groups": math.gcd(NORM_GROUPS, width)})
     down, up = (1, *(2,) * (levels - 2), 4), (1,) * (levels - 1)
-    return SegResNet(spatial_dims, width, 1, outputs, norm=norm, blocks_down=down, blocks_up=up)
+    return SegResNet(spatial_dims, width, inputs, outputs, norm=norm, blocks_down=down, blocks_up=up)
 
 
-def _dynunet(spatial_dims: int, outputs: int, channels: Sequence[int]) -> nn.Module:
+def _dynunet(spatial_dims: int, inputs: int, outputs: int, channels: Sequence[int]) -> nn.Module:
     """Kernels of 3, strides of 2 after the first level, instance norm, leaky ReLU, transposed convolutions."""
     halvings = (2,) * (len(channels) - 1)
     kernels = (3,) * len(channels)
-    return DynUNet(spatial_dims, 1, outputs, kernels, (1, *halvings), halvings, filters=tuple(channels))
+    return DynUNet(spatial_dims, inputs, outputs, kernels, (1, *halvings), halvings, filters=tuple(channels))
 
 
 def _uniform(weight: Tensor, bias: Tensor | None, generator: torch.Generator) -> None:

@@ -1,7 +1,7 @@
 """What trained downstream networks say of images: segmentations, the probability of a tumor, and frozen ones.
 
 A frozen segmentation network is what the segmentation term of a translator looks through, and what judges insertions.
-Images are (1, *S) in [-1, 1], S = (X, Y) or (X, Y, Z).
+Images are (C, *S) in [-1, 1], S = (X, Y) or (X, Y, Z).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from medaug.lesions.geometry import component_boxes
 
 
 def probability(network: nn.Module, image: Tensor, config: SegmentationConfig) -> Tensor:
-    """Tumor probability of every voxel, float32 in [0, 1], in the image's shape and on its device; see `logits`."""
+    """Tumor probability of every voxel, float32 in [0, 1], of one channel and on the image's device; see `logits`."""
     return torch.sigmoid(logits(network, image, config))
 
 
 def predict(network: nn.Module, image: Tensor, config: SegmentationConfig, threshold: float = 0.5) -> Tensor:
-    """The segmentation in the image's shape: bool (`probability` above `threshold`); of several classes, uint8 numbers.
+    """The segmentation, one channel: bool (`probability` above `threshold`); of several classes, uint8 numbers.
 
     Several classes go by the largest logit, whatever the threshold.
     """
@@ -39,23 +39,23 @@ def predict(network: nn.Module, image: Tensor, config: SegmentationConfig, thres
 
 @torch.inference_mode()
 def logits(network: nn.Module, image: Tensor, config: SegmentationConfig) -> Tensor:
-    """The network's output for images of any size, float32 on the image's device; channels in place of the image's one.
+    """The network's output for images of any size, float32 on the image's device; in place of the image's channels.
 
     Args:
-        image: 2-D: a slice (1, X, Y) or a stack (N, 1, X, Y); 3-D: a volume (1, X, Y, Z). Any size: it is padded
+        image: 2-D: a slice (C, X, Y) or a stack (N, C, X, Y); 3-D: a volume (C, X, Y, Z). Any size: it is padded
             by its edge values to what the network takes, and cropped back.
 
     Raises:
         DataError: if the shape does not fit `config.spatial_dims`.
     """
-    dims = config.spatial_dims
+    dims, channels = config.spatial_dims, config.sequences
     stack = dims == 2 and image.ndim == 4
-    if not stack and image.ndim != dims + 1 or image.shape[1 if stack else 0] != 1:
-        expected = "(1, X, Y) or (N, 1, X, Y)" if dims == 2 else "(1, X, Y, Z)"
+    if not stack and image.ndim != dims + 1 or image.shape[1 if stack else 0] != channels:
+        expected = f"({channels}, X, Y) or (N, {channels}, X, Y)" if dims == 2 else f"({channels}, X, Y, Z)"
         raise DataError(f"image: found shape {tuple(image.shape)}; expected {expected}. Add or move the channel axis.")
     device = next(network.parameters()).device
     forward = autocast(network, config.precision, device)
-    images = convert_to_tensor(image if stack else image[None], track_meta=False, dtype=torch.float32)  # (N, 1, *S)
+    images = convert_to_tensor(image if stack else image[None], track_meta=False, dtype=torch.float32)  # (N, C, *S)
     if dims == 2 or config.patch_size is None:
         result = torch.cat([forward(padded(part.to(device), config)) for part in images.split(config.batch_size)])
     else:
@@ -72,7 +72,7 @@ def logits(network: nn.Module, image: Tensor, config: SegmentationConfig) -> Ten
 
 @torch.inference_mode()
 def tumor_probability(network: nn.Module, images: Tensor, config: ClassificationConfig) -> Tensor:
-    """The probability that there is a tumor, (N,) float32 on the CPU, of images (N, 1, *S)."""
+    """The probability that there is a tumor, (N,) float32 on the CPU, of images (N, C, *S)."""
     device = next(network.parameters()).device
     forward = autocast(network, config.precision, device)
     parts = [forward(part.to(device)) for part in images.split(config.batch_size)]
@@ -82,8 +82,8 @@ def tumor_probability(network: nn.Module, images: Tensor, config: Classification
 class FrozenSegmenter(nn.Module):
     """(B, C, *S) in [-1, 1] → logits (B, K, *S) of K classes, any size, with gradients to the image only.
 
-    Where channels are neighbouring slices (2.5-D), it looks at the middle one, which the labels are of. A sigmoid of a
-    logit is that class's probability, also where there are several.
+    Where channels are neighbouring slices (2.5-D) of the one that the network knows, it looks at the middle one, which
+    the labels are of. A sigmoid of a logit is that class's probability, also where there are several.
     """
 
     def __init__(self, network: nn.Module, config: SegmentationConfig):
@@ -91,8 +91,10 @@ class FrozenSegmenter(nn.Module):
         self.network, self.config = network.eval().requires_grad_(False), config
 
     def forward(self, x: Tensor) -> Tensor:
-        middle = x.shape[1] // 2
-        logits = self.network(padded(x[:, middle : middle + 1], self.config))
+        if self.config.sequences == 1:
+            middle = x.shape[1] // 2
+            x = x[:, middle : middle + 1]
+        logits = self.network(padded(x, self.config))
         logits = logits[(..., *(slice(n) for n in x.shape[2:]))]
         if self.config.classes == 1:
             return logits
@@ -113,7 +115,7 @@ def agreement(
     What the network makes of real tumors, and of the rest of the scan, says nothing of the insertion.
 
     Args:
-        image: (*S) in [-1, 1]; a volume goes through a 2-D network slice by slice.
+        image: (C, *S) in [-1, 1]; a volume goes through a 2-D network slice by slice.
         label: (*S), all tumors; `inserted` (bool, *S) the new ones.
         patch_size: 3-D: of the windows that the network goes through the volume in; None is all at once.
     """
@@ -121,10 +123,10 @@ def agreement(
         return 0.0
     dims, array = segmenter.config.spatial_dims, torch.from_numpy(image)
     config = replace(segmenter.config, patch_size=patch_size if dims == 3 else None)
-    if array.ndim == dims:
-        seen = predict(segmenter.network, array[None], config)[0].numpy() > 0
-    else:  # slices as a stack (Z, 1, X, Y)
-        seen = predict(segmenter.network, array.movedim(-1, 0)[:, None], config)[:, 0].movedim(0, -1).numpy() > 0
+    if array.ndim == dims + 1:
+        seen = predict(segmenter.network, array, config)[0].numpy() > 0
+    else:  # slices as a stack (Z, C, X, Y)
+        seen = predict(segmenter.network, array.movedim(-1, 0), config)[:, 0].movedim(0, -1).numpy() > 0
     region = around(inserted) & ~((label > 0) & ~inserted)
     return dice([(seen & region, inserted)])
 

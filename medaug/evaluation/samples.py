@@ -30,7 +30,7 @@ from medaug.seeds import rng_of
 log = logging.getLogger(__name__)
 
 Sample = dict[str, MetaTensor]
-"""What augmentations take, (1, *S) each: {"image", "label", and "organ" where that is known}."""
+"""What augmentations take: "image" (C, *S), "label" (1, *S), and "organ" (1, *S) where that is known."""
 TUMOR_SHARE = 0.67
 """Part of the draws that come from views with a tumor (3-D: patches around one), where there are both kinds."""
 PATCH_TRIES = 10
@@ -48,16 +48,16 @@ class ViewFolder:
     folder: Path
 
     def sample(self, view: View) -> Sample:
-        """A view as augmentations take it, (1, *S) each with its affine.
+        """A view as augmentations take it, each with its affine.
 
         Returns:
             {"image": float32 in [-1, 1], "label": class numbers, "organ": where tumors may lie, if that is known}.
         """
-        return as_sample(view, view.normalized(self.folder)[0], view.classes(self.folder), self)
+        return as_sample(view, view.normalized(self.folder), view.classes(self.folder), self)
 
 
 class SyntheticSample(NamedTuple):
-    """A synthetic sample on its view's grid: image in [-1, 1] (float32) and label of class numbers, each (*S).
+    """A synthetic sample on its view's grid: image (C, *S) in [-1, 1], float32, and label (*S) of class numbers.
 
     `around`: what patches with a tumor are put around (bool); None is the label.
     """
@@ -113,7 +113,7 @@ def _shapes(sources: Sequence[ViewFolder | None]) -> list[tuple[int, ...]]:
 
 @dataclass(eq=False, repr=False)
 class SegmentationSamples(Dataset):
-    """`samples[i]` → {"image": (1, *S) in [-1, 1], "label": (1, *S) of class numbers, 0 none}.
+    """`samples[i]` → {"image": (C, *S) in [-1, 1], "label": (1, *S) of class numbers, 0 none}.
 
     Attributes:
         real: where views come from.
@@ -201,7 +201,7 @@ class SegmentationSamples(Dataset):
 
 @dataclass(eq=False, repr=False)
 class ClassificationSamples(SegmentationSamples):
-    """`samples[i]` → {"image": (1, *S) in [-1, 1], "label": (1,): 1 where a tumor is in the image}.
+    """`samples[i]` → {"image": (C, *S) in [-1, 1], "label": (1,): 1 where a tumor is in the image}.
 
     Half of the draws are from views with a tumor (patches: around one), half from views without (patches: clear of
     any). A synthetic sample is of the same kind as the real one that it replaces: with a tumor, an insertion; without,
@@ -258,23 +258,23 @@ class ClassificationSamples(SegmentationSamples):
 def patches_of(arrays: ViewArrays, patch_size: tuple[int, ...] | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """What is classified in a view, (image, label) each: side by side patches with enough organ or a tumor, or all."""
     if patch_size is None:
-        yield arrays.image[0], arrays.label
+        yield arrays.image, arrays.label
         return
-    image = filled_up(arrays.image[0], patch_size)
+    image = filled_up(arrays.image, (0, *patch_size))
     label, organ = filled_up(arrays.label, patch_size, 0), filled_up(arrays.organ, patch_size, 0)
-    starts = [[*range(0, have - want, want), have - want] for want, have in zip(patch_size, image.shape, strict=True)]
+    starts = [[*range(0, have - want, want), have - want] for want, have in zip(patch_size, label.shape, strict=True)]
     for start in product(*starts):
         box = tuple(slice(s, s + n) for s, n in zip(start, patch_size, strict=True))
         if organ[box].mean() >= PATCH_ORGAN_LEAST or label[box].any():
-            yield image[box], label[box]
+            yield image[(slice(None), *box)], label[box]
 
 
 def as_sample(view: View, image: np.ndarray, label: np.ndarray, source: ViewFolder) -> Sample:
-    """Image in [-1, 1] and class numbers (*S) on the grid of a view of `source`, as `ViewFolder.sample` gives them."""
-    arrays = {"image": image, "label": label.astype(np.float32)}
+    """Image (C, *S) in [-1, 1] and class numbers (*S) on the grid of a view of `source`, as a `ViewFolder` has it."""
+    arrays = {"image": image, "label": label[None].astype(np.float32)}
     if "organ" in view.case.arrays:
-        arrays["organ"] = view.organ(source.folder).astype(np.float32)
-    return {key: view.placed(array[None].copy()) for key, array in arrays.items()}
+        arrays["organ"] = view.organ(source.folder)[None].astype(np.float32)
+    return {key: view.placed(array.copy()) for key, array in arrays.items()}
 
 
 def _cut(array: MetaTensor, start: Sequence[int], size: Sequence[int], fill: float) -> MetaTensor:

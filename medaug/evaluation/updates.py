@@ -38,6 +38,7 @@ class NetworkConfig(ABC):
     """A downstream network and its training; what it tells is in the classes below it.
 
     Attributes:
+        sequences: how many channels an image has.
         precision: Fabric's, "32-true" or "bf16-mixed".
 
     Raises:
@@ -45,6 +46,7 @@ class NetworkConfig(ABC):
     """
 
     spatial_dims: int = 2
+    sequences: int = 1
     updates: int = 800
     batch_size: int = 16
     learning_rate: float = 1e-3
@@ -65,11 +67,11 @@ class NetworkConfig(ABC):
 
     @abstractmethod
     def build(self, seed: int) -> nn.Module:
-        """The network of one input channel on the CPU, its weights drawn from `seed` alone."""
+        """The network of `sequences` input channels on the CPU, its weights drawn from `seed` alone."""
 
     @abstractmethod
     def loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        """The loss of a batch of images (B, 1, *S) in [-1, 1] and labels."""
+        """The loss of a batch of images (B, C, *S) in [-1, 1] and labels."""
 
 
 def train_network(

@@ -186,8 +186,9 @@ class Segmentation(Downstream):
 
     @staticmethod
     def network_config(config: PipelineConfig) -> SegmentationConfig:
-        own = config.evaluation.model_dump(include={*TRAINING, "network", "channels", "patch_size"})
-        return SegmentationConfig(spatial_dims=config.data.spatial_dims, classes=len(config.data.class_names), **own)
+        data, own = config.data, config.evaluation.model_dump(include={*TRAINING, "network", "channels", "patch_size"})
+        classes = len(data.class_names)
+        return SegmentationConfig(spatial_dims=data.spatial_dims, sequences=data.channels, classes=classes, **own)
 
     def samples(self, arm: Arm, **shared: Any) -> SegmentationSamples:
         real = self.target_labelled if arm.target else self.real
@@ -219,19 +220,19 @@ class Segmentation(Downstream):
     def segmented(self, network: torch.nn.Module, entry: PreparedCase) -> tuple[np.ndarray, np.ndarray]:
         """(prediction, truth) of one case, class numbers at the shape it is stored in."""
         view = View(entry, None, 0)
-        return self.predicted(network, view.normalized(self.folder)[0]), view.classes(self.folder)
+        return self.predicted(network, view.normalized(self.folder)), view.classes(self.folder)
 
     def predicted(self, network: torch.nn.Module, normalized: np.ndarray) -> np.ndarray:
-        """Class numbers of an image (*S) in [-1, 1]; a volume goes through a 2-D network slice by slice.
+        """Class numbers (*S) of an image (C, *S) in [-1, 1]; a volume goes through a 2-D network slice by slice.
 
         An image smaller than the samples is filled up as they were, and cut back.
         """
-        image = torch.from_numpy(filled_up(normalized, self.sample_size))
+        image = torch.from_numpy(filled_up(normalized, (0, *(self.sample_size or ()))))
         config = self.network_config(self.config)
-        own = tuple(slice(size) for size in normalized.shape)
-        if image.ndim == config.spatial_dims:
-            return predict(network, image[None], config)[0].numpy()[own]
-        stack = image.movedim(-1, 0)[:, None]  # (Z, 1, X, Y)
+        own = tuple(slice(size) for size in normalized.shape[1:])
+        if image.ndim == config.spatial_dims + 1:
+            return predict(network, image, config)[0].numpy()[own]
+        stack = image.movedim(-1, 0)  # (Z, C, X, Y)
         return predict(network, stack, config)[:, 0].movedim(0, -1).numpy()[own]
 
 
@@ -254,8 +255,9 @@ class Classification(Downstream):
 
     @staticmethod
     def network_config(config: PipelineConfig) -> ClassificationConfig:
-        own, dims = config.evaluation.model_dump(include=TRAINING), config.data.spatial_dims
-        return ClassificationConfig(spatial_dims=dims, width=config.evaluation.classifier_width, **own)
+        own, data = config.evaluation.model_dump(include=TRAINING), config.data
+        width = config.evaluation.classifier_width
+        return ClassificationConfig(spatial_dims=data.spatial_dims, sequences=data.channels, width=width, **own)
 
     def samples(self, arm: Arm, **shared: Any) -> ClassificationSamples:
         synthetic, patch_size = self.synthetic_of(arm), self.config.evaluation.patch_size
@@ -269,7 +271,7 @@ class Classification(Downstream):
         for view in self.scored_views[patient]:
             patches = list(patches_of(view.read(self.folder), self.config.evaluation.patch_size))
             if patches:
-                images = np.stack([filled_up(image, self.sample_size) for image, _ in patches])[:, None]
+                images = np.stack([filled_up(image, (0, *(self.sample_size or ()))) for image, _ in patches])
                 probabilities.append(tumor_probability(network, torch.from_numpy(images), config))
                 tumor += [bool(label.any()) for _, label in patches]
         found = Scored(torch.cat(probabilities).double().numpy(), np.array(tumor))

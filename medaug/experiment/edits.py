@@ -22,7 +22,7 @@ import torch
 from monai.data import MetaTensor
 
 from medaug.audits.measures.lost_and_gained import frozen_segmenter
-from medaug.config import PipelineConfig, SynthesisConfig
+from medaug.config import PipelineConfig
 from medaug.data.prepared import View
 from medaug.data.synthetic import SyntheticCase
 from medaug.errors import DataError
@@ -42,7 +42,10 @@ DRAWS = 50
 
 
 class Edited(NamedTuple):
-    """An edited view: image, label, and both as they were before, (1, *S) float32 each; `lesions` says what is new."""
+    """An edited view, as it is and as it was before: images (C, *S), labels (1, *S) of class numbers, float32 each.
+
+    `lesions` says what is new.
+    """
 
     image: MetaTensor
     label: MetaTensor
@@ -52,13 +55,15 @@ class Edited(NamedTuple):
 
 
 class ViewEditor:
-    """Edits views, whose arrays lie in `prepared`; `settings` says what is inserted (`lesions`, `size_mm`, `shape`).
+    """Edits views, whose arrays lie in `prepared`; `config.synthesis` says what is inserted.
 
-    The weights in this folder are read at the first edit: once in every DataLoader worker.
+    The weights in this folder are read at the first edit: once in every DataLoader worker. Where the data say where the
+    organ is (`data.organ`), no voxel of a new tumor leaves it.
     """
 
-    def __init__(self, weights: Path, prepared: Path, settings: SynthesisConfig):
-        self.folder, self.prepared, self.settings = weights, prepared, settings
+    def __init__(self, weights: Path, prepared: Path, config: PipelineConfig):
+        self.folder, self.prepared, self.settings = weights, prepared, config.synthesis
+        self.strictly_inside = config.data.organ is not None
 
     def inserted(self, view: View, seed: int) -> Edited | None:
         """Puts new tumors into a view; None where it has no room for any."""
@@ -66,14 +71,15 @@ class ViewEditor:
         with one_thread():
             self._insert.set_random_state(seed=seed)
             self._insert.randomize()
-            made = self._insert.inserted(image, truth, organ, window=view.window)
+            made = self._insert.inserted(image, truth, organ, view.windows, strictly_inside=self.strictly_inside)
         return Edited(made.image, as_meta(made.label), image, truth, made.lesions) if made.lesions else None
 
     def removed(self, view: View, seed: int = 0) -> Edited:
         """Takes a view's tumors away; the label is empty, for what it marks of the padding is no tumor either."""
         image, truth = view.tensor(self.prepared), view.tensor(self.prepared, "label")
         with one_thread():
-            edited, _ = RemoveTumor(self.weights).with_label(image, truth, view.window, seed, strict=False)
+            remove = RemoveTumor(self.weights, tumor_labels=self._class_numbers)
+            edited, _ = remove.with_label(image, truth, view.windows, seed, strict=False, is_label=True)
         return Edited(as_meta(edited), as_meta(torch.zeros_like(truth)), image, truth, [])
 
     @cached_property
@@ -83,7 +89,14 @@ class ViewEditor:
     @cached_property
     def _insert(self) -> RandInsertTumor:
         s = self.settings
-        return RandInsertTumor(self.weights, 1.0, s.lesions, size_mm=s.size_mm, shape=s.shape, tumor_labels=1)
+        return RandInsertTumor(
+            self.weights, 1.0, s.lesions, size_mm=s.size_mm, shape=s.shape, tumor_labels=self._class_numbers
+        )
+
+    @property
+    def _class_numbers(self) -> tuple[int, ...]:
+        """What prepared labels hold: the number of each part."""
+        return tuple(range(1, self.weights.n_parts + 1))
 
 
 class OnlineInsertion:
@@ -123,7 +136,7 @@ class OnlineRemoval:
 
 def online_edits(config: PipelineConfig, run: RunDir) -> dict[str, OnlineInsertion | OnlineRemoval]:
     """What makes samples online, by `Arm.synthetic`."""
-    editor = ViewEditor(run.weights, run.prepared, config.synthesis)
+    editor = ViewEditor(run.weights, run.prepared, config)
     return {"online": OnlineInsertion(editor), "removed": OnlineRemoval(editor)}
 
 
@@ -208,5 +221,5 @@ def accepted_cases(config: PipelineConfig, records: Sequence[SyntheticCase]) -> 
 
 
 def _sample(edited: Edited, view: View) -> SyntheticSample:
-    image = view.window.normalize(edited.image.numpy()[0]).astype(np.float32)
+    image = view.in_windows(edited.image.numpy())
     return SyntheticSample(image, edited.label.numpy()[0].astype(np.uint8))

@@ -25,7 +25,17 @@ from medaug.lesions.geometry import (
     voxels_of_diameter,
 )
 from medaug.lesions.prior import MARGIN_VOXELS, Lesion, LesionPrior
-from medaug.lesions.reference import clear_of_edge, draw_warp, procedural_blob, sampled, stretched, warp_points
+from medaug.lesions.reference import (
+    clear_of_edge,
+    draw_warp,
+    laid_out,
+    numbered,
+    procedural_blob,
+    sampled,
+    shares_of,
+    stretched,
+    warp_points,
+)
 from medaug.resampling import nearest_mask, resized_mask
 
 Shape = Literal["bank", "blob", "mixed"]
@@ -89,7 +99,7 @@ def draw_lesion(
     for attempt in range(max_tries):
         late = max(0, attempt - max_tries // 2 + 1)
         drawn = _drawn(prior, rng, size_mm, shape, reference, 0.85**late if size_mm is None else 1.0)
-        region = None if drawn is None else target.region(drawn.mask)
+        region = None if drawn is None else target.region(drawn.parts > 0)
         if drawn is None or region is None:
             continue
         size = equivalent_diameter_mm(region, spacing_mm)
@@ -99,11 +109,12 @@ def draw_lesion(
             center = target.usual_place(rng) if usual else target.anywhere(rng)
             if center is None:
                 return None
-            placed = target.place(drawn.mask, region, center)
+            placed = target.place(drawn.parts > 0, region, center)
             if placed is not None:
                 box, mask = placed
                 diameter_mm = equivalent_diameter_mm(mask, prior.spacing_mm)
-                return prior.lesion(drawn.reference, mask, drawn.texture, box, diameter_mm, drawn.contrast)
+                parts = np.where(mask, drawn.parts, 0).astype(np.uint8)
+                return prior.lesion(drawn.reference, parts, drawn.texture, box, diameter_mm, drawn.contrast)
     return None
 
 
@@ -180,9 +191,9 @@ class _Drawn(NamedTuple):
     """A shape with its texture at the centre of a crop, not yet placed."""
 
     reference: int
-    mask: np.ndarray
+    parts: np.ndarray
     texture: np.ndarray
-    contrast: float
+    contrast: tuple[float, ...]
 
 
 def _drawn(
@@ -206,7 +217,8 @@ def _drawn(
         near = np.flatnonzero((scale > SCALING[0]) & (scale < SCALING[1]))
         reference = int(near[rng.randint(len(near))]) if len(near) else int(np.abs(np.log(scale)).argmin())
     chosen = prior.references[reference]
-    contrast = chosen.contrast * float(np.exp(rng.normal(0, CONTRAST_SPREAD)))
+    gain = float(np.exp(rng.normal(0, CONTRAST_SPREAD)))
+    contrast = tuple(value * gain for value in chosen.contrast)
     if shape == "bank" or (shape == "mixed" and rng.random_sample() < 0.5):
         warped = _warped(prior, reference, diameter, rng)
         if warped is not None:
@@ -214,20 +226,20 @@ def _drawn(
         if size_mm is None:
             return None
     mask = procedural_blob(rng, diameter, prior.spacing_mm, prior.crop_size, margin=MARGIN_VOXELS)
-    return _Drawn(reference, mask, stretched(chosen.image, chosen.mask, mask), contrast)
+    return _Drawn(reference, laid_out(chosen.parts, mask), stretched(chosen.image, chosen.mask, mask), contrast)
 
 
 def _warped(
     prior: LesionPrior, reference: int, diameter: float, rng: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """(mask, texture) of a reference bent to this diameter; None if it leaves the crop however it is turned."""
+    """(parts, texture) of a reference bent to this diameter; None if it leaves the crop however it is turned."""
     chosen = prior.references[reference]
     wanted = voxels_of_diameter(diameter, prior.spacing_mm)
     warp = None
     for _ in range(WARPS):
         warp = warp or draw_warp(rng, len(prior.crop_size), scale=diameter / chosen.diameter_mm)
-        points = warp_points(warp, chosen.mask.shape)
-        inside, texture = sampled([chosen.mask, chosen.image], points)
+        points = warp_points(warp, chosen.parts.shape)
+        inside, *texture = sampled([chosen.mask, *chosen.image], points)
         mask = largest_component(inside >= 0.5)
         voxels = np.count_nonzero(mask)
         if not voxels:
@@ -235,7 +247,10 @@ def _warped(
         elif abs(voxels - wanted) > max(1, VOXELS_TOLERANCE * wanted):
             warp = warp.enlarged((wanted / voxels) ** (1 / mask.ndim))
         elif clear_of_edge(mask, MARGIN_VOXELS):
-            return mask, texture.clip(-1, 1)
+            parts = mask.astype(np.uint8)
+            if (count := int(chosen.parts.max())) > 1:
+                parts = numbered(sampled(list(shares_of(chosen.parts, count)), points), mask)
+            return parts, np.stack(texture).clip(-1, 1)
         else:
             warp = None
     return None

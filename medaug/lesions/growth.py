@@ -21,7 +21,7 @@ from medaug.lesions.drawing import CLEARANCE_VOXELS, draw_lesion, draw_level
 from medaug.lesions.geometry import CropBox, extract
 from medaug.lesions.prior import MARGIN_VOXELS, Lesion, LesionPrior
 from medaug.lesions.radial import Growth, RadialShape, look_up, offsets_mm, outgrown, wall_mm
-from medaug.lesions.reference import SECTION_LEAST, scaled
+from medaug.lesions.reference import SECTION_LEAST, laid_out, scaled
 from medaug.resampling import resized_mask
 
 MOST_STEPS, LARGEST_MM = 1000, 1000.0
@@ -107,8 +107,9 @@ class GrowingLesion:
         """Mask and texture on the crop's grid; the texture is scaled about the centre that the shape grows from."""
         crop_size, box = self.lesion.mask.shape, self.lesion.box
         center = (self.growth.center[: mask.ndim] - box.start + 0.5) * np.divide(crop_size, box.size) - 0.5
-        texture = scaled(self.lesion.texture, scale, center).astype(np.float32)
-        return replace(self.lesion, mask=resized_mask(extract(mask, box, False), crop_size, keep=True), texture=texture)
+        texture = np.stack([scaled(channel, scale, center) for channel in self.lesion.texture]).astype(np.float32)
+        crop_mask = resized_mask(extract(mask, box, False), crop_size, keep=True)
+        return replace(self.lesion, parts=laid_out(self.lesion.parts, crop_mask), texture=texture)
 
 
 def draw_growing(

@@ -1,7 +1,8 @@
 """What lesions look like and where they sit, learnt from the training fold and from nothing else.
 
-Every connected lesion that fits the crop becomes a reference: its crop, mask, size in mm, place relative to the organ,
-and contrast. How a lesion is drawn from them is in `drawing`, how one is laid into a given mask in `reference`.
+Every connected lesion that fits the crop becomes a reference, with all its parts and in all channels of the image: its
+crop, part numbers, size in mm, place relative to the organ, and contrast. How a lesion is drawn from them is in
+`drawing`, how one is laid into a given mask in `reference`.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ AIR = -0.98
 
 @dataclass(frozen=True)
 class LesionExample:
-    """One training view with its lesions: image in [-1, 1], label and organ bool, all (*S)."""
+    """One training view with its lesions: image (C, *S) in [-1, 1], part numbers (*S, 0 none), organ (bool, *S)."""
 
     image: np.ndarray
-    label: np.ndarray
+    parts: np.ndarray
     organ: np.ndarray
     patient: str
     case: str
@@ -54,22 +55,28 @@ class ReferenceLesion:
     """One training lesion, centred in a crop.
 
     Attributes:
-        image, mask: (*crop_size); the image in [-1, 1].
+        image: (C, *crop_size) in [-1, 1].
+        parts: (*crop_size) uint8, which part of the tumor each voxel is, from 1; 0 outside.
         diameter_mm: of the circle or sphere of equal size.
-        contrast: mean inside minus median of the surroundings.
-        surroundings: median brightness of the ring around it.
+        contrast: by channel, mean inside minus median of the surroundings.
+        surroundings: by channel, median brightness of the ring around it.
         location: its centre relative to the organ's bounding box, 0 to 1 an axis.
     """
 
     image: np.ndarray
-    mask: np.ndarray
+    parts: np.ndarray
     patient: str
     case: str
     level: int | None
     diameter_mm: float
-    contrast: float
-    surroundings: float
+    contrast: tuple[float, ...]
+    surroundings: tuple[float, ...]
     location: tuple[float, ...]
+
+    @property
+    def mask(self) -> np.ndarray:
+        """The whole lesion (bool, *crop_size)."""
+        return self.parts > 0
 
 
 @dataclass(frozen=True)
@@ -77,30 +84,37 @@ class Lesion:
     """One lesion for a place on a target, ready to be inserted.
 
     Attributes:
-        mask, texture: (*crop_size), on the prior's grid; the texture is the warped reference, in [-1, 1].
+        parts: (*crop_size) uint8, on the prior's grid, part numbers as of `ReferenceLesion`.
+        texture: (C, *crop_size), the warped reference, in [-1, 1].
         box: where the crop lies on the target's grid.
         reference, patient: which training lesion it came from, and whose.
-        contrast: drawn; `reference_contrast` is what the texture has of its own.
-        surroundings: brightness of the ring around the reference.
+        contrast: by channel, drawn; `reference_contrast` is what the texture has of its own.
+        surroundings: by channel, brightness of the ring around the reference.
     """
 
-    mask: np.ndarray
+    parts: np.ndarray
     texture: np.ndarray
     box: CropBox
     reference: int
     patient: str
     diameter_mm: float
-    contrast: float
-    reference_contrast: float
-    surroundings: float
+    contrast: tuple[float, ...]
+    reference_contrast: tuple[float, ...]
+    surroundings: tuple[float, ...]
+
+    @property
+    def mask(self) -> np.ndarray:
+        """The whole lesion (bool, *crop_size)."""
+        return self.parts > 0
 
     def provenance(self) -> dict[str, object]:
-        """What a manifest keeps of it."""
+        """What a manifest keeps of it; the contrast of several channels is a list."""
+        contrast = [round(value, 4) for value in self.contrast]
         return {
             "patient": self.patient,
             "reference": self.reference,
             "diameter_mm": round(self.diameter_mm, 2),
-            "contrast": round(self.contrast, 4),
+            "contrast": contrast if len(contrast) > 1 else contrast[0],
             "start": list(self.box.start),
             "size": list(self.box.size),
         }
@@ -149,8 +163,8 @@ class LesionPrior:
                     f"about {needs}, as the prior's",
                     "Resample the scans to one voxel size.",
                 )
-            for part in components(example.label):
-                reference = _reference(example, part, tuple(crop_size), min_diameter_mm, length_unit)
+            for lesion in components(example.parts > 0):
+                reference = _reference(example, lesion, tuple(crop_size), min_diameter_mm, length_unit)
                 if isinstance(reference, str):
                     left_out[reference] += 1
                 else:
@@ -183,17 +197,23 @@ class LesionPrior:
             raise DataError(f"reference: found {number}; these weights have 0 to {len(self.references) - 1}")
 
     def lesion(
-        self, number: int, mask: np.ndarray, texture: np.ndarray, box: CropBox, diameter_mm: float, contrast: float
+        self,
+        number: int,
+        parts: np.ndarray,
+        texture: np.ndarray,
+        box: CropBox,
+        diameter_mm: float,
+        contrast: tuple[float, ...],
     ) -> Lesion:
         """The lesion that is made of a reference, in a box of a target; see `Lesion`."""
         own = self.references[number]
-        return Lesion(mask, texture, box, number, own.patient, diameter_mm, contrast, own.contrast, own.surroundings)
+        return Lesion(parts, texture, box, number, own.patient, diameter_mm, contrast, own.contrast, own.surroundings)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The crops, for safetensors."""
         return {
             "images": torch.from_numpy(np.stack([r.image for r in self.references])),
-            "masks": torch.from_numpy(np.stack([r.mask for r in self.references]).astype(np.uint8)),
+            "masks": torch.from_numpy(np.stack([r.parts for r in self.references])),
         }
 
     def metadata(self) -> dict[str, object]:
@@ -209,7 +229,7 @@ class LesionPrior:
 
     @classmethod
     def from_parts(cls, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> LesionPrior:
-        """The inverse of `tensors` and `metadata`.
+        """The inverse of `tensors` and `metadata`; in those of medaug 0.1 images had no axis of channels.
 
         Raises:
             ValueError: if they do not belong together, or hold NaN.
@@ -217,24 +237,24 @@ class LesionPrior:
         spacing_mm, crop_size = tuple(map(float, metadata["spacing_mm"])), tuple(map(int, metadata["crop_size"]))
         if not 2 <= len(spacing_mm) == len(crop_size) <= 3 or not all(1e-6 <= step <= 1e4 for step in spacing_mm):
             raise ValueError(f"a prior's spacing_mm {metadata['spacing_mm']} for crops of {metadata['crop_size']}")
-        for row in metadata["references"]:
-            numbers = np.array(
-                [row["diameter_mm"], row["contrast"], row["surroundings"], *row["location"]], dtype=float
-            )
+        images, masks, rows = tensors["images"], tensors["masks"], metadata["references"]
+        images = images[:, None] if images.ndim == len(crop_size) + 1 else images
+        channels, shape = images.shape[1:2], (len(rows), *crop_size)
+        for name, found, expected in (("images", images, (shape[0], *channels, *crop_size)), ("masks", masks, shape)):
+            if tuple(found.shape) != expected or not shape[0] or not found.isfinite().all():
+                raise ValueError(f"{name} of shape {tuple(found.shape)}; expected {expected}, finite")
+        references = []
+        for image, parts, row in zip(images, masks, rows, strict=True):
+            by_channel = {key: tuple(np.atleast_1d(row[key]).tolist()) for key in ("contrast", "surroundings")}
+            numbers = np.array([row["diameter_mm"], *row["location"], *sum(by_channel.values(), ())], dtype=float)
             if not (np.isfinite(numbers).all() and row["diameter_mm"] > 0 and np.abs(numbers).max() < 1e6):
                 raise ValueError(f"a reference lesion with the numbers {numbers.tolist()}")
-        shape = (len(metadata["references"]), *metadata["crop_size"])
-        for name in ("images", "masks"):
-            found = tensors[name]
-            if tuple(found.shape) != shape or not shape[0] or not found.isfinite().all():
-                raise ValueError(f"{name} of shape {tuple(found.shape)}; expected {shape}, finite")
-        references = [
-            ReferenceLesion(image=image.numpy(), mask=mask.numpy() > 0, **{**row, "location": tuple(row["location"])})
-            for image, mask, row in zip(tensors["images"], tensors["masks"], metadata["references"], strict=True)
-        ]
-        return cls(
-            references, crop_size, spacing_mm, dict(metadata["left_out"]), str(metadata.get("length_unit", "mm"))
-        )
+            if {len(values) for values in by_channel.values()} != {*channels}:
+                raise ValueError(f"a reference lesion of {channels[0]} channels with the contrasts {row['contrast']}")
+            known = row | by_channel | {"location": tuple(row["location"])}
+            references.append(ReferenceLesion(image=image.numpy(), parts=parts.numpy().astype(np.uint8), **known))
+        left_out, unit = dict(metadata["left_out"]), str(metadata.get("length_unit", "mm"))
+        return cls(references, crop_size, spacing_mm, left_out, unit)
 
 
 def surroundings_of(mask: np.ndarray, lesions: np.ndarray) -> np.ndarray:
@@ -244,29 +264,36 @@ def surroundings_of(mask: np.ndarray, lesions: np.ndarray) -> np.ndarray:
 
 
 def _reference(
-    example: LesionExample, part: np.ndarray, crop_size: tuple[int, ...], min_diameter_mm: float, length_unit: str
+    example: LesionExample, lesion: np.ndarray, crop_size: tuple[int, ...], min_diameter_mm: float, length_unit: str
 ) -> ReferenceLesion | str:
-    """The reference made of one component, or why it is none."""
-    diameter_mm = equivalent_diameter_mm(part, example.spacing_mm)
+    """The reference made of one component (bool, *S), or why it is none."""
+    diameter_mm = equivalent_diameter_mm(lesion, example.spacing_mm)
     if diameter_mm < min_diameter_mm:
         return f"smaller than {min_diameter_mm:g} {length_unit}"
-    corner, extent = bounding_box(part)
+    corner, extent = bounding_box(lesion)
     if any(e + 2 * MARGIN_VOXELS > s for e, s in zip(extent, crop_size, strict=True)):
         return "larger than the crop"
     box = box_around(corner + extent // 2, crop_size)
-    image, mask = extract(np.asarray(example.image, dtype=np.float32), box, -1.0), extract(part, box, False)
-    around = surroundings_of(mask, extract(example.label.astype(bool), box, False)) & (image > AIR)
-    if not around.any():
+    image = np.stack([extract(np.asarray(channel, dtype=np.float32), box, -1.0) for channel in example.image])
+    parts = extract(np.where(lesion, example.parts, 0).astype(np.uint8), box, 0)
+    ring = surroundings_of(parts > 0, extract(example.parts > 0, box, False))
+    if not (ring & (image > AIR).any(axis=0)).any():
         return "no tissue around it"
-    surroundings = float(np.median(image[around]))
+    surroundings = tuple(_median_of_tissue(channel, ring) for channel in image)
     return ReferenceLesion(
         image=image,
-        mask=mask,
+        parts=parts,
         patient=example.patient,
         case=example.case,
         level=None if example.level is None else int(example.level),
         diameter_mm=diameter_mm,
-        contrast=float(image[mask].mean()) - surroundings,
+        contrast=tuple(float(c[parts > 0].mean()) - s for c, s in zip(image, surroundings, strict=True)),
         surroundings=surroundings,
-        location=relative_location(part, example.organ),
+        location=relative_location(lesion, example.organ),
     )
+
+
+def _median_of_tissue(channel: np.ndarray, ring: np.ndarray) -> float:
+    """The brightness of the ring; of a channel that shows no tissue there, of all the ring."""
+    tissue = ring & (channel > AIR)
+    return float(np.median(channel[tissue if tissue.any() else ring]))

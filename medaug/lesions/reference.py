@@ -26,7 +26,7 @@ from medaug.lesions.geometry import (
     voxels_of_diameter,
 )
 from medaug.lesions.prior import AIR, Lesion, LesionPrior, surroundings_of
-from medaug.resampling import resized_mask
+from medaug.resampling import resized, resized_mask
 
 COARSE = 4
 """Control points an axis of the smooth deformation."""
@@ -119,17 +119,54 @@ def clear_of_edge(mask: np.ndarray, margin: int) -> bool:
 
 
 def stretched(image: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The image inside `source`, scaled so that its bounding box covers `target`'s, and continued beyond its edge."""
+    """The image inside `source`, scaled so that its bounding box covers `target`'s, and continued beyond its edge.
+
+    Args:
+        image: (C, *S).
+        source, target: (*S) bool.
+    """
     (_, extent_s), (low_t, extent_t) = bounding_box(source), bounding_box(target)
     box = box_around_mask(source)
     nearest = ndimage.distance_transform_edt(~source[box], return_distances=False, return_indices=True)
-    texture = image[box][tuple(nearest)].astype(np.float32)
-    for low, have, want, length in zip(low_t, extent_s, extent_t, target.shape, strict=True):
-        place = (have - 1) / 2 + (np.arange(length) - low - (want - 1) / 2) * have / want
-        place = place.clip(0, have - 1)  # the box's edge is repeated
-        linear = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(have)))
-        texture = np.tensordot(texture, linear.astype(np.float32), ([0], [1]))  # the first axis becomes the last
-    return texture
+    textures = []
+    for channel in image:
+        texture = channel[box][tuple(nearest)].astype(np.float32)
+        for low, have, want, length in zip(low_t, extent_s, extent_t, target.shape, strict=True):
+            place = (have - 1) / 2 + (np.arange(length) - low - (want - 1) / 2) * have / want
+            place = place.clip(0, have - 1)  # the box's edge is repeated
+            linear = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(have)))
+            texture = np.tensordot(texture, linear.astype(np.float32), ([0], [1]))  # the first axis becomes the last
+        textures.append(texture)
+    return np.stack(textures)
+
+
+def laid_out(parts: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """A lesion's parts (*S, part numbers), scaled onto another mask (bool, *S) of which each voxel gets one: uint8."""
+    if parts.max() == 1:
+        return target.astype(np.uint8)
+    return numbered(stretched(shares_of(parts, int(parts.max())), parts > 0, target), target)
+
+
+def shares_of(parts: np.ndarray, count: int) -> np.ndarray:
+    """How much of each voxel is of which part, (count, *S) float32: 0 or 1, of part numbers 1 to `count` (*S)."""
+    return (parts == np.arange(1, count + 1).reshape(-1, *[1] * parts.ndim)).astype(np.float32)
+
+
+def numbered(shares: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The inverse of `shares_of` where they were resampled: in `mask` the part with the largest share, uint8."""
+    return np.where(mask, shares.argmax(axis=0) + 1, 0).astype(np.uint8)
+
+
+def parts_on(lesion: Lesion, size: Sequence[int], marked: np.ndarray) -> np.ndarray:
+    """The lesion's parts on another grid over its crop: part numbers (uint8, *size) in exactly the voxels `marked`."""
+    if lesion.parts.max() == 1:
+        return marked.astype(np.uint8)
+    shares = np.stack([resized(share, size) for share in shares_of(lesion.parts, int(lesion.parts.max()))])
+    known = shares.sum(axis=0) > 0
+    if (marked & ~known).any():  # what the lesion's own grid does not reach is of the nearest part
+        nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+        shares = shares[:, *nearest]
+    return numbered(shares, marked)
 
 
 def match_surroundings(lesion: Lesion, crop: np.ndarray) -> np.ndarray:
@@ -140,23 +177,26 @@ def match_surroundings(lesion: Lesion, crop: np.ndarray) -> np.ndarray:
     the lesion is continued up to its mask's edge.
 
     Args:
-        crop: the target crop (*S) in [-1, 1], on the lesion's grid.
+        crop: the target crop (C, *S) in [-1, 1], on the lesion's grid.
 
     Returns:
-        (*S) float32 in [-1, 1].
+        (C, *S) float32 in [-1, 1].
     """
-    tissue = surroundings_of(lesion.mask, lesion.mask) & (crop > AIR)
-    here = float(np.median(crop[tissue])) if tissue.any() else float(np.median(crop))
-    there = lesion.surroundings
-    own = lesion.reference_contrast
-    gain = np.clip(lesion.contrast / own, *GAIN) if abs(own) > CONTRAST_LEAST else 1.0
-    background = ndimage.binary_dilation(lesion.texture <= AIR)  # with the voxels it was blended into
-    texture, missing, known = lesion.texture, lesion.mask & background, lesion.mask & ~background
-    if missing.any() and known.any():  # a voxel of the lesion that is background is taken from the nearest that is not
-        nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
-        texture = np.where(missing, texture[tuple(nearest)], texture)
-    matched = np.clip(here + (texture - there) * gain, -1.0, 1.0)
-    return np.where(background & ~lesion.mask, crop, matched).astype(np.float32)
+    ring, matched = surroundings_of(lesion.mask, lesion.mask), []
+    for channel, target in enumerate(crop):
+        tissue = ring & (target > AIR)
+        here = float(np.median(target[tissue])) if tissue.any() else float(np.median(target))
+        there, own = lesion.surroundings[channel], lesion.reference_contrast[channel]
+        gain = np.clip(lesion.contrast[channel] / own, *GAIN) if abs(own) > CONTRAST_LEAST else 1.0
+        texture = lesion.texture[channel]
+        background = ndimage.binary_dilation(texture <= AIR)  # with the voxels it was blended into
+        missing, known = lesion.mask & background, lesion.mask & ~background
+        if missing.any() and known.any():  # a voxel of the lesion that is background is taken from the nearest
+            nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+            texture = np.where(missing, texture[tuple(nearest)], texture)
+        shown = np.clip(here + (texture - there) * gain, -1.0, 1.0)
+        matched.append(np.where(background & ~lesion.mask, target, shown).astype(np.float32))
+    return np.stack(matched)
 
 
 def lesion_for_mask(
@@ -170,10 +210,10 @@ def lesion_for_mask(
     """A lesion that fills exactly the given mask: the texture of a reference of like size, scaled onto it.
 
     Args:
-        mask: (*S) bool on the target's grid, not empty.
+        mask: (*S) on the target's grid, not empty: bool, which gets the reference's parts, or part numbers of its own.
         reference: which one; None draws among the ten nearest in size.
     """
-    mask = mask.astype(bool)
+    given, mask = mask, mask > 0
     if not mask.any():
         raise DataError("the mask is empty; mark the voxels where the lesion shall be")
     prior.check_reference(reference)
@@ -186,7 +226,11 @@ def lesion_for_mask(
     chosen = prior.references[reference]
     crop_mask = resized_mask(extract(mask, box, False), prior.crop_size, keep=True)
     texture = stretched(chosen.image, chosen.mask, crop_mask)
-    return prior.lesion(reference, crop_mask, texture, box, diameter_mm, chosen.contrast)
+    parts = laid_out(chosen.parts, crop_mask)
+    if given.dtype != bool and given.max() > 1:
+        own = np.stack([resized(extract(s, box, 0), crop_mask.shape) for s in shares_of(given, int(given.max()))])
+        parts = numbered(own, crop_mask)
+    return prior.lesion(reference, parts, texture, box, diameter_mm, chosen.contrast)
 
 
 def sections(
@@ -206,11 +250,14 @@ def sections(
             middle = (np.asarray(lesion.mask.shape) - 1) / 2
             mask = scaled(lesion.mask.astype(np.float32), scale, middle, fill=0.0) >= 0.5
             if mask.any():
-                yield z, replace(lesion, mask=mask, texture=scaled(lesion.texture, scale, middle))
+                shares = shares_of(lesion.parts, int(lesion.parts.max()))
+                parts = numbered(np.stack([scaled(share, scale, middle, fill=0.0) for share in shares]), mask)
+                texture = np.stack([scaled(channel, scale, middle) for channel in lesion.texture])
+                yield z, replace(lesion, parts=parts, texture=texture)
 
 
 def scaled(array: np.ndarray, scale: float, center: np.ndarray, fill: float | None = None) -> np.ndarray:
-    """A crop scaled about a voxel, linear; beyond its edge `fill`, or what lies at the edge."""
+    """A crop (*S) scaled about a voxel, linear; beyond its edge `fill`, or what lies at the edge."""
     options = {"mode": "nearest"} if fill is None else {"mode": "constant", "cval": fill}
     return ndimage.affine_transform(array, np.full(array.ndim, 1 / scale), center - center / scale, order=1, **options)
 

@@ -122,7 +122,7 @@ class Translator(AdversarialModel):
         """Translates (B, C, *S) in [-1, 1].
 
         Args:
-            mask: (B, 1, *S) in {0, 1}.
+            mask: (B, P, *S) in {0, 1}, a channel a part of the tumor, or a class.
             style: (B, style_dim), for methods with styles; None draws it from `generator`.
             generator: of all noise; without it the noise, and a style that is not given, are zero.
 
@@ -181,7 +181,7 @@ class Translator(AdversarialModel):
         raise ValueError(f"'{self.name}' knows no styles; train translator.type=munit")
 
     def paste(self, background: Tensor, lesion: Tensor, mask: Tensor) -> Tensor:
-        """The composite that "reference" content starts from, (B, 1, *S).
+        """The composite that "reference" content starts from, (B, C, *S).
 
         Raises:
             ValueError: if the method starts from the image alone.
@@ -214,7 +214,14 @@ class Translator(AdversarialModel):
         if any(size % self.stride for size in x.shape[2:]):
             raise ValueError(f"spatial sizes must be multiples of {self.stride}; found {tuple(x.shape[2:])}")
         if self.mask_guided and mask is None:
-            raise ValueError(f"'{self.name}' is mask-guided: pass mask=(B, 1, *S)")
+            raise ValueError(f"'{self.name}' is mask-guided: pass mask=(B, {self.config.parts}, *S)")
+        if self.mask_guided and mask is not None:
+            found, known = (x.shape[1], mask.shape[1]), (self.config.channels, self.config.parts)
+            if found != known:
+                raise ValueError(
+                    f"'{self.name}' knows images of {known[0]} channel(s) and tumors of {known[1]} part(s); found "
+                    f"{found[0]} and {found[1]}"
+                )
         if mask is not None and mask.shape[2:] != x.shape[2:]:
             raise ValueError(f"mask {tuple(mask.shape)} does not lie on the image {tuple(x.shape)}")
 

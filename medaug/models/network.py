@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from medaug.models.base import Direction, Translator
 from medaug.models.insertion.base import MaskGuidedTranslator
-from medaug.models.insertion.styled import StyledInsertion
 from medaug.models.weights import load_weights
 
 
@@ -43,8 +42,9 @@ class DirectionNetwork(nn.Module):
         if not isinstance(self.translator, MaskGuidedTranslator):
             mask = others if others.shape[1] else None
             return self.translator.translate(image, self.direction, mask=mask, style=style)
-        mask = others[:, :1]
-        noise = others[:, 1:] if "noise" in self.channels else _still(self.translator, mask)
+        parts = self.translator.config.parts
+        mask = others[:, :parts]
+        noise = others[:, parts:] if "noise" in self.channels else self.translator.noise_like(mask)
         return self.translator.edit(image, mask, self.direction, noise, style)
 
 
@@ -58,15 +58,15 @@ def direction_network(weights: str | Path, direction: Direction = "a2b") -> Dire
 
 
 def _channels(translator: Translator, direction: Direction) -> tuple[str, ...]:
+    config = translator.config
+    images = _numbered("image", config.channels)
     if isinstance(translator, MaskGuidedTranslator):
-        mask = torch.zeros(1, 1, *[2 * translator.stride] * translator.spatial_dims)
-        return ("image", "mask", *(["noise"] if _still(translator, mask).shape == mask.shape else []))
-    slices = translator.config.channels
-    images = ("image",) if slices == 1 else tuple(f"image {number}" for number in range(1, slices + 1))
-    classes = getattr(translator.config, "label_input", 0) if direction == "a2b" else 0
+        mask = torch.zeros(1, config.parts, *[2 * translator.stride] * translator.spatial_dims)
+        by_voxel = translator.noise_like(mask).shape == mask[:, :1].shape
+        return (*images, *_numbered("mask", config.parts), *(["noise"] if by_voxel else []))
+    classes = getattr(config, "label_input", 0) if direction == "a2b" else 0
     return (*images, *(f"label {number}" for number in range(1, classes + 1)))
 
 
-def _still(translator: MaskGuidedTranslator, mask: Tensor) -> Tensor:
-    """Noise of zeros, in the shape that the method takes."""
-    return translator.noise_like(mask) if isinstance(translator, StyledInsertion) else torch.zeros_like(mask)
+def _numbered(name: str, count: int) -> tuple[str, ...]:
+    return (name,) if count == 1 else tuple(f"{name} {number}" for number in range(1, count + 1))

@@ -52,6 +52,7 @@ class WeightsFacts(BaseModel):
         medaug: the version that trained them.
         picture_spacing_mm: what was said of pictures that store no voxel size.
         training_content: fingerprints of the training scans; none in weights of medaug 0.1.
+        sequence, sequences: what was chosen of the data, by name or number; of several, the channels in order.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -66,6 +67,7 @@ class WeightsFacts(BaseModel):
     split_hash: str = ""
     axes: Literal["LPS", "LSP", "PSL"] = "LPS"
     sequence: str | int | None = None
+    sequences: tuple[str, ...] = ()
     steps: int | None = None
     warnings: tuple[str, ...] = ()
 
@@ -88,6 +90,7 @@ class TranslatorFacts(WeightsFacts):
         patch_size, overlap: of the windows in which images are translated; without a size, whole.
         slices: that the networks see at once.
         tumor_labels, other_labels: values in the training labels, where they are known.
+        parts: the label values of each part, by name in the order of the networks' channels; none of one part alone.
         paired_patients: of whom registered pairs were used.
     """
 
@@ -97,6 +100,7 @@ class TranslatorFacts(WeightsFacts):
     slices: Size = 1
     tumor_labels: tuple[int, ...] = ()
     other_labels: tuple[int, ...] = ()
+    parts: dict[str, tuple[int, ...]] = {}
     paired_patients: tuple[str, ...] = ()
 
 
@@ -111,6 +115,18 @@ class Weights:
     @property
     def spacing_mm(self) -> tuple[float, ...]:
         return self.facts.spacing_mm
+
+    @property
+    def sequences(self) -> tuple[str, ...]:
+        """The names of an image's channels, in order; of one channel, its sequence or modality."""
+        domain = self.translator.domain_a
+        first = self.facts.sequence if self.facts.sequence is not None else domain.modality
+        return self.facts.sequences or (str(first), *(other.name for other in domain.others))
+
+    @property
+    def n_parts(self) -> int:
+        """How many parts the tumors have."""
+        return getattr(self.translator.config, "parts", 1)
 
     @property
     def axes(self) -> str:

@@ -140,8 +140,8 @@ def style_in(scan: AnyPath | None, mask: AnyPath | None, weights: Weights, seque
     region = as_array(opened.marked(mask, "Mark the tumor whose style is wanted.")) > 0
     turn = weights.turn(opened.image.affine, region.ndim)
     spacing_mm = spacing_of(turn.affine(opened.image.affine.numpy(), region.shape), region.ndim)
-    array = turn.there(opened.array.astype("float32"))
-    return style_of(array, turn.there(region), opened.window, weights, spacing_mm)
+    array = turn.there(opened.array.astype("float32"))[None]
+    return style_of(array, turn.there(region), [opened.window], weights, spacing_mm)
 
 
 def _facts(scan: OpenScan, weights: Weights, seed: int, **given: AnyPath | None) -> dict[str, object]:

@@ -38,10 +38,11 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     split = run.read_split()
     data = task_of(config).training_data(run, split)
     spacing_mm = common_spacing_mm(data.views)
-    channels = {"channels": config.data.slices} if config.data.slices > 1 else {}
+    channels = config.data.slices if config.data.slices > 1 else config.data.channels
+    shape = {**({"channels": channels} if channels > 1 else {}), **data.settings}
     translator = build_translator(
         config.translator.method,
-        config.translator.settings | channels,
+        config.translator.settings | shape,
         *data.domains,
         config.data.spatial_dims,
         seed=config.training.seed,
@@ -64,6 +65,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         "training_content": sorted({*content_of(run, split), *known.training_content}),
         "picture_spacing_mm": config.data.spacing_mm,
         "sequence": config.data.sequence,
+        "sequences": list(map(str, config.data.sequences or ())),
         "axes": common_axes(data.views),
         "steps": config.training.steps,
         "seed": config.training.seed,

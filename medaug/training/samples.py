@@ -18,7 +18,7 @@ from medaug.errors import DataError
 from medaug.lesions.drawing import draw_lesion
 from medaug.lesions.geometry import bounding_box, box_around, components, equivalent_diameter_mm, extract
 from medaug.lesions.prior import LesionPrior
-from medaug.lesions.reference import match_surroundings
+from medaug.lesions.reference import match_surroundings, shares_of
 from medaug.models.noise.config import CLASSES, HEALTHY
 from medaug.seeds import rng_of
 
@@ -33,15 +33,16 @@ class TumorCropSamples(Dataset):
     Args:
         healthy: views that healthy crops are cut from (away from any tumor in them).
         prior: fitted on the training fold; its references are the real tumor crops.
+        parts: how many parts the tumors have.
     """
 
-    def __init__(self, healthy: list[View], folder: Path, prior: LesionPrior, *, seed: int):
+    def __init__(self, healthy: list[View], folder: Path, prior: LesionPrior, *, seed: int, parts: int = 1):
         if not healthy:
             raise DataError(
                 "no slice to cut healthy crops from; set crop.healthy=anywhere, widen crop.level_tolerance, or add "
                 "training patients"
             )
-        self.healthy, self.folder, self.prior, self.seed = healthy, folder, prior, seed
+        self.healthy, self.folder, self.prior, self.seed, self.parts = healthy, folder, prior, seed, parts
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = rng_of(self.seed, index)
@@ -54,12 +55,13 @@ class TumorCropSamples(Dataset):
             raise DataError(
                 f"no room for a lesion in {TRIES} healthy slices; lower data.organ_margin_mm, or check the images"
             )
-        healthy = _gained(extract(arrays.image[0], lesion.box, -1.0), rng)
-        a, reference_a, mask_a = _moved([healthy, match_surroundings(lesion, healthy), lesion.mask], rng)
+        healthy = _gained(np.stack([extract(channel, lesion.box, -1.0) for channel in arrays.image]), rng)
+        mask = shares_of(lesion.parts, self.parts)
+        a, reference_a, mask_a = _moved([healthy, match_surroundings(lesion, healthy), mask], rng)
         reference = self.prior.references[rng.randint(len(self.prior.references))]
-        b, mask_b = _moved([_gained(reference.image, rng), reference.mask], rng)
+        b, mask_b = _moved([_gained(reference.image, rng), shares_of(reference.parts, self.parts)], rng)
         crops = {"a": a, "mask_a": mask_a, "reference_a": reference_a, "b": b, "mask_b": mask_b}
-        return {key: _channel(crop) for key, crop in crops.items()} | {"seed": torch.tensor(int(rng.randint(2**31)))}
+        return {key: _tensor(crop) for key, crop in crops.items()} | {"seed": torch.tensor(int(rng.randint(2**31)))}
 
 
 class ClassCropSamples(Dataset):
@@ -102,7 +104,7 @@ class ClassCropSamples(Dataset):
         crop = self._crop(label, rng)
         if rng.random_sample() < 0.5:
             crop = np.flip(crop, 0)
-        return {"x": _channel(crop), "label": torch.tensor(label), "seed": torch.tensor(int(rng.randint(2**31)))}
+        return {"x": _tensor(crop[None]), "label": torch.tensor(label), "seed": torch.tensor(int(rng.randint(2**31)))}
 
     def _crop(self, label: int, rng: np.random.RandomState) -> np.ndarray:
         views = self.views[label]
@@ -151,17 +153,20 @@ def healthy_views(views: list[View], where: str, level_tolerance: float) -> list
 
 
 def _gained(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """Another brightness, as another scanner would have it."""
-    return ((image + 1) * rng.uniform(1 - GAIN, 1 + GAIN) - 1).clip(-1, 1)
+    """Another brightness of each channel (C, *S), as another scanner would have it."""
+    gain = rng.uniform(1 - GAIN, 1 + GAIN, (len(image), *[1] * (image.ndim - 1))).astype(np.float32)
+    return ((image + 1) * gain - 1).clip(-1, 1)
 
 
 def _moved(crops: list[np.ndarray], rng: np.random.RandomState) -> list[np.ndarray]:
-    """Crops flipped and shifted together, borders repeated: few real lesions must not be learnt by heart."""
-    flips = tuple(axis for axis in range(crops[0].ndim) if rng.random_sample() < 0.5)
-    shift = rng.randint(0, 2 * SHIFT_VOXELS + 1, crops[0].ndim)
-    window = tuple(slice(s, s + n) for s, n in zip(shift, crops[0].shape, strict=True))
-    return [np.flip(np.pad(crop, SHIFT_VOXELS, mode="edge")[window], flips) for crop in crops]
+    """Crops (C, *S) flipped and shifted together, borders repeated: few real lesions must not be learnt by heart."""
+    size = crops[0].shape[1:]
+    flips = tuple(axis + 1 for axis in range(len(size)) if rng.random_sample() < 0.5)
+    shift = rng.randint(0, 2 * SHIFT_VOXELS + 1, len(size))
+    window = (slice(None), *(slice(s, s + n) for s, n in zip(shift, size, strict=True)))
+    around = [(0, 0), *[(SHIFT_VOXELS, SHIFT_VOXELS)] * len(size)]
+    return [np.flip(np.pad(crop, around, mode="edge")[window], flips) for crop in crops]
 
 
-def _channel(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None]
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

@@ -1,10 +1,10 @@
 """Insert and remove tumors in single images, and find the organ for them (array transforms).
 
-Images are (1, X, Y) or (1, X, Y, Z) in any unit: each is windowed as the weights' domain says (percentiles for MR, HU
-for CT), or as `window` says. Results come back in the image's own unit and type. Voxels outside the label of an
-insertion keep their bits; a removal reaches less than three voxels of the weights' grid beyond its mask. Neither
-changes padding, or leaves the range of the image's values. All constructor arguments are JSON values (weights: a
-folder), so a MONAI bundle can build them.
+Images are (C, X, Y) or (C, X, Y, Z), one channel a sequence of the weights, in any unit: each channel is windowed as
+the weights' domain says (percentiles for MR, HU for CT), or as `window` says. Results come back in the image's own unit
+and type. Voxels outside the label of an insertion keep their bits in every channel; a removal reaches less than three
+voxels of the weights' grid beyond its mask. Neither changes padding, or leaves the range of the image's values. All
+constructor arguments are JSON values (weights: a folder), so a MONAI bundle can build them.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from medaug.transforms.base import (
     Seeded,
     Seen,
     TumorTransform,
+    Windows,
     changed,
     check_null,
     check_range,
@@ -32,7 +33,7 @@ from medaug.transforms.base import (
     unchanged,
     with_dtype,
 )
-from medaug.transforms.engine import Facts, Style, Wanted, paint, plan, plan_in, remove_region
+from medaug.transforms.engine import Facts, Limits, Style, Wanted, paint, plan, plan_in, remove_region
 from medaug.transforms.styles import check_style
 from medaug.transforms.tumor_labels import TumorLabels
 from medaug.volumes import Window
@@ -42,7 +43,7 @@ ORGAN_MARGIN_MM = 6.0
 
 @dataclass(frozen=True)
 class Insertion(Generic[NdarrayTensor]):
-    """What `RandInsertTumor` made of an image: both (1, *S), and `lesions` as a manifest keeps them."""
+    """What `RandInsertTumor` made of an image (C, *S) and its label (1, *S), and `lesions` as a manifest keeps them."""
 
     image: NdarrayTensor
     label: NdarrayOrTensor
@@ -60,7 +61,7 @@ class InsertTumor(TumorTransform):
         seed: chooses the reference lesion and the translator's noise.
         reference: the number of the reference lesion; None lets the seed choose among those of like size.
         style: of methods that know styles (see `style_of`); None lets the seed draw it.
-        window: (low, high) intensities mapped to [-1, 1]; None follows the weights' domain.
+        window: (low, high) intensities mapped to [-1, 1], or one such pair a channel; None follows the weights' domain.
         tumor_labels: label values that are tumor, a new tumor's first; None: the weights', if their labels had organs
             beside them, or else the label's one value (1 in an empty one). Other values, organs, are left as they are
             and may hold new tumors; where nobody says which of several values is the tumor's, the label is refused.
@@ -91,28 +92,31 @@ class InsertTumor(TumorTransform):
         img: NdarrayTensor,
         mask: NdarrayOrTensor,
         label: NdarrayOrTensor | None = None,
-        window: Window | None = None,
+        window: Windows | None = None,
     ) -> tuple[NdarrayTensor, NdarrayOrTensor]:
-        """(image with the tumor, label with the tumor's value in its voxels); inputs are not changed.
+        """(image with the tumor, label with the tumor's values in its voxels); inputs are not changed.
 
         With `null` the label is as it was, or empty.
+
+        Args:
+            mask: (1, *S) where the tumor shall be; the label values of several parts say where each of them.
 
         Raises:
             DataError: if the shapes do not fit, the mask is empty or in the padding, or no voxel changed.
         """
         seen = self._seen(img)
-        array, region = seen.array, seen.region(mask, "mask")
+        region = self._marked(mask, seen, is_label=False)
         if not region.any():
             raise DataError("the mask is empty; mark the voxels where the tumor shall be")
-        limits, window = self._limits(seen, window), self._window_in(seen, self.domain, window)
+        limits, windows = self._limits(seen, window), self._windows_in(seen, self.domain, window)
         wanted = Wanted(style=self.style, null=self.null)
         planned = plan_in(self.weights, region, seen.spacing_mm, self.seed, self.reference, wanted)
-        edit = paint(array, planned, window, self.weights, limits)
-        value = self.tumors_in(label, seen)[1]
+        edit = paint(seen.array, planned, windows, self.weights, limits)
+        values = self.tumors_in(label, seen)[1]
         edited = seen.image(edit.image)
         if not self.null and not changed(edited, img):
             raise unchanged(region, edit.mask)
-        return edited, seen.label(edit.mask & (not self.null), empty_label(mask) if label is None else label, value)
+        return edited, seen.label(edit.parts * (not self.null), empty_label(mask) if label is None else label, values)
 
 
 class RandInsertTumor(Seeded, TumorTransform):
@@ -162,7 +166,7 @@ class RandInsertTumor(Seeded, TumorTransform):
         label: NdarrayOrTensor | None = None,
         organ: NdarrayOrTensor | None = None,
         randomize: bool = True,
-        window: Window | None = None,
+        window: Windows | None = None,
     ) -> tuple[NdarrayTensor, NdarrayOrTensor]:
         """(image, label): with tumors, or equal to the inputs.
 
@@ -182,25 +186,33 @@ class RandInsertTumor(Seeded, TumorTransform):
         img: NdarrayTensor,
         label: NdarrayOrTensor | None = None,
         organ: NdarrayOrTensor | None = None,
-        window: Window | None = None,
+        window: Windows | None = None,
+        strictly_inside: bool = False,
     ) -> Insertion[NdarrayTensor]:
-        """What was drawn last, in this image; arguments as of a call."""
+        """What was drawn last, in this image; arguments as of a call.
+
+        Args:
+            strictly_inside: no voxel of a tumor leaves the organ that is given.
+        """
         seen, rng = self._seen(img), np.random.RandomState(self._seed)
         edited, lesions = seen.array, list[Facts]()
-        before, value = seen.region(label, "label"), 1
-        truth = before
+        values: tuple[int, ...] = (1,)
+        occupied = seen.region(label, "label")
+        new = np.zeros(occupied.shape, dtype=np.uint8)
         limits = self._limits(seen, window) if self._do_transform else None
-        if self._do_transform and (known := self._window_if_any(seen, self.domain, window)) is not None:
-            before, value = self.tumors_in(label, seen)
-            truth, allowed = before, self._allowed(organ, seen, known, self.organ_margin_mm)
-            wanted = Wanted(self.size_mm, self.shape, self.style, self.null)
+        if self._do_transform and (known := self._windows_if_any(seen, self.domain, window)) is not None:
+            before, values = self.tumors_in(label, seen)
+            occupied, allowed = before > 0, self._allowed(organ, seen, known, self.organ_margin_mm)
+            wanted = Wanted(self.size_mm, self.shape, self.style, self.null, strictly_inside and organ is not None)
             for _ in range(rng.randint(self.count[0], self.count[1] + 1)):
-                planned = plan(self.weights, allowed, truth, rng, seen.spacing_mm, wanted)
+                planned = plan(self.weights, allowed, occupied, rng, seen.spacing_mm, wanted)
                 if planned is not None:
                     edit = paint(edited, planned, known, self.weights, limits)
-                    edited, truth = edit.image, truth | edit.mask
+                    edited = edit.image
+                    new = np.where(occupied, new, edit.parts)
+                    occupied = occupied | edit.mask
                     lesions.append(planned.facts)
-        return Insertion(seen.image(edited), seen.label(truth & ~before & (not self.null), label, value), lesions)
+        return Insertion(seen.image(edited), seen.label(new * (not self.null), label, values), lesions)
 
 
 class RemoveTumor(TumorTransform):
@@ -225,7 +237,7 @@ class RemoveTumor(TumorTransform):
         super().__init__(weights, window, tumor_labels)
         self.seed = seed
 
-    def __call__(self, img: NdarrayTensor, mask: NdarrayOrTensor, window: Window | None = None) -> NdarrayTensor:
+    def __call__(self, img: NdarrayTensor, mask: NdarrayOrTensor, window: Windows | None = None) -> NdarrayTensor:
         """The image without what `mask` (1, *S) marks (of several values, the tumors'); else equal to the input."""
         return self.with_label(img, mask, window)[0]
 
@@ -233,7 +245,7 @@ class RemoveTumor(TumorTransform):
         self,
         img: NdarrayTensor,
         mask: NdarrayOrTensor,
-        window: Window | None = None,
+        window: Windows | None = None,
         seed: int | None = None,
         *,
         strict: bool = True,
@@ -253,7 +265,7 @@ class RemoveTumor(TumorTransform):
         region = self._marked(mask, seen, is_label=is_label)
         if not region.any():
             return seen.image(seen.array), seen.label(region, mask)
-        known = self._window_in(seen, self.domain, window)
+        known = self._windows_in(seen, self.domain, window)
         return self._removed(seen, mask, region, known, self._limits(seen, window), seed, strict=strict)
 
     def _removed(
@@ -261,17 +273,17 @@ class RemoveTumor(TumorTransform):
         seen: Seen[NdarrayTensor],
         mask: NdarrayOrTensor,
         region: np.ndarray,
-        window: Window,
-        limits: tuple[float, float],
+        windows: Sequence[Window],
+        limits: Sequence[Limits],
         seed: int,
         *,
         strict: bool,
     ) -> tuple[NdarrayTensor, NdarrayOrTensor]:
-        edit = remove_region(seen.array, region, window, self.weights, seen.spacing_mm, seed, limits)
+        edit = remove_region(seen.array, region, windows, self.weights, seen.spacing_mm, seed, limits)
         image = seen.image(edit.image)
         if strict and not changed(image, seen.source):
             raise unchanged(region, edit.mask)
-        return image, seen.healed(mask, region, edit.mask)
+        return image, seen.healed(mask, region > 0, edit.mask)
 
 
 class RandRemoveTumor(Seeded, RemoveTumor):
@@ -300,10 +312,10 @@ class RandRemoveTumor(Seeded, RemoveTumor):
             return img, mask
         seen, seed = self._seen(img), self._seed
         region = self._marked(mask, seen, is_label=True)
-        window = self._window_if_any(seen, self.domain, None) if region.any() else None
-        if window is None:
+        windows = self._windows_if_any(seen, self.domain, None) if region.any() else None
+        if windows is None:
             return img, mask
-        return self._removed(seen, mask, region, window, self._limits(seen, None), seed, strict=False)
+        return self._removed(seen, mask, region, windows, self._limits(seen, None), seed, strict=False)
 
 
 class FindOrgan(TumorTransform):
@@ -314,7 +326,7 @@ class FindOrgan(TumorTransform):
     Args:
         weights: a weights folder, or loaded `Weights`; they know how the image is windowed.
         organ_margin_mm: what is found is shrunk by this.
-        window: (low, high) intensities mapped to [-1, 1]; None follows the weights' domain.
+        window: (low, high) intensities mapped to [-1, 1], or one such pair a channel; None follows the weights' domain.
     """
 
     def __init__(
@@ -327,13 +339,13 @@ class FindOrgan(TumorTransform):
         """The organ (1, *S), 0 and 1 as uint8, in the image's kind of container and on its grid."""
         return self.found(img)[0]
 
-    def found(self, img: NdarrayTensor) -> tuple[NdarrayTensor, Window]:
-        """The organ, and the window that the image was seen in.
+    def found(self, img: NdarrayTensor) -> tuple[NdarrayTensor, tuple[Window, ...]]:
+        """The organ, and the windows that the image's channels were seen in.
 
         Raises:
             DataError: for an image without contrast, or in another unit than the weights'.
         """
         seen = self._seen(img)
-        window = self._window_in(seen, self.domain, None)
-        organ = seen.turn.back(self._allowed(None, seen, window, self.organ_margin_mm))
-        return with_dtype(organ[None].astype(np.uint8), img, np.uint8), window
+        windows = self._windows_in(seen, self.domain, None)
+        organ = seen.turn.back(self._allowed(None, seen, windows, self.organ_margin_mm))
+        return with_dtype(organ[None].astype(np.uint8), img, np.uint8), windows

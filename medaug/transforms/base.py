@@ -1,4 +1,4 @@
-"""What the transforms share: weights and windows, images to arrays (*S) and back to the source's own type."""
+"""What the transforms share: weights and windows, images to arrays (C, *S) and back to the source's own type."""
 
 from __future__ import annotations
 
@@ -23,14 +23,17 @@ from medaug.lesions.anatomy import find_organ
 from medaug.models.weights import Weights, load_weights
 from medaug.orientation import Turn, no_turn
 from medaug.transforms.engine import limits_of
-from medaug.transforms.tumor_labels import TumorLabels, checked_labels, new_value, tumor_values
+from medaug.transforms.tumor_labels import TumorLabels, checked_labels, new_values, numbers_of, tumor_values
 from medaug.volumes import Domain, Percentiles, Unit, Window, check_finite, check_modality, shows_nothing, spacing_of
 
 logger = logging.getLogger(__name__)
 
-Bounds = Sequence[float]
+Bounds = Sequence[float] | Sequence[Sequence[float]]
+"""(low, high), or one such pair a channel."""
+Windows = Window | Sequence[Window]
+"""Of the one channel, or a channel each."""
 WINDOW_META = "medaug_window"
-"""Entry of a MetaTensor's meta: (low, high) of the whole scan, which crops of it are then seen in (percentiles)."""
+"""Entry of a MetaTensor's meta: `Bounds` of the whole scan, which crops of it are then seen in (percentiles)."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,9 @@ class Seen(Generic[NdarrayTensor]):
     """An image as weights look at it, whatever the order in which its axes are stored (see `orientation`).
 
     Attributes:
-        array: float32 (*S), turned.
-        spacing_mm: along its axes.
-        source: (1, *S) as it came, whose type, affine and meta results have.
+        array: float32 (C, *S), turned.
+        spacing_mm: along its spatial axes.
+        source: (C, *S) as it came, whose type, affine and meta results have.
     """
 
     array: np.ndarray
@@ -51,7 +54,7 @@ class Seen(Generic[NdarrayTensor]):
     def region(self, mask: NdarrayOrTensor | None, name: str) -> np.ndarray:
         """A (1, *S) mask on the source as bool, turned; all zero where there is none."""
         if mask is None:
-            return np.zeros(self.array.shape, dtype=bool)
+            return np.zeros(self.array.shape[1:], dtype=bool)
         return self.classes(mask, name) > 0
 
     def classes(self, label: NdarrayOrTensor, name: str) -> np.ndarray:
@@ -59,13 +62,15 @@ class Seen(Generic[NdarrayTensor]):
         return self.turn.there(class_numbers(label, tuple(self.source.shape[1:]), name))
 
     def image(self, edited: np.ndarray) -> NdarrayTensor:
-        """A turned (*S) like the source; voxels that are as they were keep the source's bits."""
-        return like_source(self.turn.back(edited), self.turn.back(self.array), self.source)
+        """A turned (C, *S) like the source; voxels that are as they were keep the source's bits."""
+        now, before = (np.stack([self.turn.back(channel) for channel in array]) for array in (edited, self.array))
+        return like_source(now, before, self.source)
 
-    def label(self, region: np.ndarray, label: NdarrayOrTensor | None, value: int = 1) -> NdarrayOrTensor:
-        """A turned region marked by `value` in `label`, or in an empty one like the source."""
-        blank = self.source if label is None else label
-        return marked_label(self.turn.back(region), blank, keep=label is not None, value=value)
+    def label(self, parts: np.ndarray, label: NdarrayOrTensor | None, values: Sequence[int] = (1,)) -> NdarrayOrTensor:
+        """Turned part numbers (*S; bool: the first) marked by their values in `label`, or in an empty one."""
+        blank = self.source[:1] if label is None else label
+        numbers = np.array((0, *values))[parts.astype(np.uint8)]
+        return marked_label(self.turn.back(numbers), blank, keep=label is not None)
 
     def healed(self, label: NdarrayOrTensor, tumors: np.ndarray, replaced: np.ndarray) -> NdarrayOrTensor:
         """`label` with what lies nearest outside of `tumors` in `replaced`: the organ, or 0; both bool, turned."""
@@ -85,15 +90,23 @@ class WeightsTransform(Transform):
 
     def __init__(self, weights: str | Path | Weights, window: Bounds | None = None):
         self.weights = weights if isinstance(weights, Weights) else load_weights(weights)
-        self.window = tuple(window) if window is not None else None
+        self.window = window
 
     def _seen(self, img: NdarrayTensor) -> Seen[NdarrayTensor]:
-        """The image (1, *S), checked and turned; voxels without an affine have the weights' size (else 1 mm)."""
+        """The image (C, *S), checked and turned; voxels without an affine have the weights' size (else 1 mm)."""
         array, dims, own = _plain(img), self.weights.translator.spatial_dims, self.weights.spacing_mm
-        if array.ndim not in (dims + 1, 4) or array.shape[0] != 1:
+        names = self.weights.sequences
+        if array.ndim not in (dims + 1, 4) or array.shape[0] != len(names):
+            channels = len(names)
             raise DataError(
-                f"image of shape {array.shape}; expected (1, X, Y) or (1, X, Y, Z) with {dims}-D weights. Choose one "
-                "sequence, and put the channel first (EnsureChannelFirstd)."
+                f"image of shape {array.shape}; expected ({channels}, X, Y) or ({channels}, X, Y, Z) with {dims}-D "
+                f"weights"
+                + (
+                    ". Choose one sequence, and put the channel first (EnsureChannelFirstd)."
+                    if channels == 1
+                    else f" of the sequences {', '.join(names)}, in this order. Give all of them as channels "
+                    "(several keys, or LoadImaged of a list and EnsureChannelFirstd)."
+                )
             )
         check_finite(array, "image")
         axes = array.ndim - 1
@@ -102,44 +115,55 @@ class WeightsTransform(Transform):
         else:
             turn, spacing_mm = no_turn(axes), (*own[:axes], *([1.0] * (axes - len(own))))
         turned_mm = tuple(spacing_mm[axis] for axis in turn.order)
-        return Seen(turn.there(array[0].astype(np.float32)), turned_mm, turn, img)
+        return Seen(np.stack([turn.there(c.astype(np.float32)) for c in array]), turned_mm, turn, img)
 
-    def _window_in(self, seen: Seen, domain: Domain, given: Window | None) -> Window:
-        """The window that is given with the image, or to the transform, or noted in its meta, or the domain's.
+    def _windows_in(self, seen: Seen, domain: Domain, given: Windows | None) -> tuple[Window, ...]:
+        """By channel, the window that is given with the image, or to the transform, or in its meta, or the domain's.
 
         Raises:
             DataError: for an image in another unit than the domain's, where no window says its unit.
+            ConfigError: for more or fewer windows than channels.
         """
+        channels = domain.channels
         if given is not None:
-            return given
+            return (given,) if isinstance(given, Window) else tuple(given)
         if self.window is not None:
-            low, high = self.window
-            return Window(low, high, self._unit_of_own(domain))
-        check_modality(seen.array, domain, "image")
-        return self._noted(seen, domain) or domain.window_of(seen.array, "image")
+            return tuple(
+                Window(low, high, self._unit_of_own(channel))
+                for channel, (low, high) in zip(channels, pairs_in(self.window, len(channels)), strict=True)
+            )
+        noted = self._noted(seen, domain)
+        windows: list[Window] = []
+        for channel, array in zip(channels, seen.array, strict=True):
+            check_modality(array, channel, "image")
+            windows.append(channel.window_of(array, "image") if noted is None else noted[len(windows)])
+        return tuple(windows)
 
-    def _noted(self, seen: Seen, domain: Domain) -> Window | None:
-        """The window in the image's meta, for domains whose scans have one each."""
+    def _noted(self, seen: Seen, domain: Domain) -> tuple[Window, ...] | None:
+        """The windows in the image's meta, for domains whose scans have some of their own."""
         noted = seen.source.meta.get(WINDOW_META) if isinstance(seen.source, MetaTensor) else None
-        if noted is None or not isinstance(domain.window, Percentiles):
+        if noted is None or not any(isinstance(channel.window, Percentiles) for channel in domain.channels):
             return None
-        low, high = noted
-        return Window(float(low), float(high), domain.unit)
+        pairs = zip(domain.channels, pairs_in(noted, len(domain.channels)), strict=True)
+        return tuple(
+            channel.window if isinstance(channel.window, Window) else Window(float(low), float(high), channel.unit)
+            for channel, (low, high) in pairs
+        )
 
     def _unit_of_own(self, domain: Domain) -> Unit:
         """The unit of `window`, where that is given."""
         return domain.unit
 
-    def _window_if_any(self, seen: Seen, domain: Domain, given: Window | None) -> Window | None:
-        """The window, or None for an image of background alone, which random transforms leave as it is, and count."""
+    def _windows_if_any(self, seen: Seen, domain: Domain, given: Windows | None) -> tuple[Window, ...] | None:
+        """The windows; None for an image of background alone, which random transforms leave as it is, and count."""
         try:
-            window = self._window_in(seen, domain, given)
+            windows = self._windows_in(seen, domain, given)
         except NoContrastError:
-            window = None
-        if window is None or shows_nothing(seen.array, window):
+            windows = ()
+        if all(shows_nothing(channel, window) for channel, window in zip(seen.array, windows, strict=False)):
             left_alone(self)
             return None
-        return window
+        return windows
 
 
 class Seeded(RandomizableTransform):
@@ -164,45 +188,51 @@ class TumorTransform(WeightsTransform):
         super().__init__(weights, window)
         self.weights.check_inserts()
         self.domain = self.weights.translator.domain_a
-        self.tumor_labels = checked_labels(tumor_labels)
+        self.tumor_labels = checked_labels(tumor_labels, self.weights)
 
     def tumors_marked(self, img: NdarrayOrTensor, label: NdarrayOrTensor | None) -> np.ndarray:
-        """The tumors that a label marks on an image, bool (*S) as it is stored; none without a label."""
+        """The tumors that a label marks on an image, part numbers (*S) as it is stored; none without a label."""
         seen = self._seen(img)
         return seen.turn.back(self.tumors_in(label, seen)[0])
 
-    def tumors_in(self, label: NdarrayOrTensor | None, seen: Seen) -> tuple[np.ndarray, int]:
-        """(the tumors that a label (1, *S) marks, bool (*S) turned; the value of a new one).
+    def tumors_in(self, label: NdarrayOrTensor | None, seen: Seen) -> tuple[np.ndarray, tuple[int, ...]]:
+        """(the tumors that a label (1, *S) marks, part numbers (*S) turned; by part, the value of a new one).
 
         Raises:
             DataError: if nobody says which of several values that is.
         """
         values = None if label is None else seen.classes(label, "label")
-        tumors = tumor_values(values, self.weights, self.tumor_labels, seen.spacing_mm)
-        value = new_value(values, tumors, self.tumor_labels)
-        return np.zeros(seen.array.shape, dtype=bool) if values is None else np.isin(values, tumors), value
+        parts = tumor_values(values, self.weights, self.tumor_labels, seen.spacing_mm)
+        new = new_values(values, parts, self.tumor_labels)
+        shape = seen.array.shape[1:]
+        return np.zeros(shape, dtype=np.uint8) if values is None else numbers_of(values, parts), new
 
     def _marked(self, mask: NdarrayOrTensor, seen: Seen, *, is_label: bool) -> np.ndarray:
-        """What is to be removed (bool, *S, turned): the tumors of a label, or all of a mask that has one value."""
+        """The tumors of a label (part numbers, *S, turned), or all of a mask that has one value (bool)."""
         values = seen.classes(mask, "label" if is_label else "mask")
         if not is_label and len(np.unique(values[values > 0])) < 2:
             return values > 0
-        return np.isin(values, tumor_values(values, self.weights, self.tumor_labels, seen.spacing_mm))
+        return numbers_of(values, tumor_values(values, self.weights, self.tumor_labels, seen.spacing_mm))
 
-    def _limits(self, seen: Seen, given: Window | None) -> tuple[float, float]:
-        """What an edit may write: the range of the image's values, padding apart (see `limits_of`).
+    def _limits(self, seen: Seen, given: Windows | None) -> tuple[tuple[float, float], ...]:
+        """By channel, what an edit may write: the range of the image's values, padding apart (see `limits_of`).
 
         A window that was given, here, to the transform or in the meta, is of the whole scan; the image may be a part.
         """
-        domain, array = self.domain, seen.array
-        known = given is not None or self.window is not None or self._noted(seen, domain) is not None
-        return limits_of(array, self._window_in(seen, domain, given) if known else None)
+        known = given is not None or self.window is not None or self._noted(seen, self.domain) is not None
+        windows = self._windows_in(seen, self.domain, given) if known else [None] * len(seen.array)
+        return tuple(limits_of(channel, window) for channel, window in zip(seen.array, windows, strict=True))
 
-    def _allowed(self, organ: NdarrayOrTensor | None, seen: Seen, window: Window, margin_mm: float) -> np.ndarray:
-        """The mask of where tumors may lie (bool, *S, turned): the organ given or found, shrunk by the margin."""
+    def _allowed(
+        self, organ: NdarrayOrTensor | None, seen: Seen, windows: Sequence[Window], margin_mm: float
+    ) -> np.ndarray:
+        """The mask of where tumors may lie (bool, *S, turned): the organ given or found, shrunk by the margin.
+
+        It is found in the first channel.
+        """
         if organ is not None:
             return seen.region(organ, "organ mask")
-        return find_organ(window.normalize(seen.array), seen.spacing_mm, margin_mm=margin_mm)
+        return find_organ(windows[0].normalize(seen.array[0]), seen.spacing_mm, margin_mm=margin_mm)
 
 
 BACKGROUND = "shows background alone (a constant slice or crop)"
@@ -226,10 +256,23 @@ def samples_left_alone() -> dict[str, int]:
         return dict(_left_alone)
 
 
-def with_window(img: NdarrayOrTensor, window: Window) -> NdarrayOrTensor:
-    """An image whose meta has this window; the image itself where it has no meta."""
+def pairs_in(bounds: Bounds, channels: int) -> list[tuple[float, float]]:
+    """`Bounds` as one (low, high) a channel.
+
+    Raises:
+        ConfigError: if they are not.
+    """
+    flat = np.ravel(np.asarray(bounds, dtype=float)).tolist()
+    if len(flat) != 2 * channels:
+        raise ConfigError(f"window: found {bounds}; expected (low, high) for each of {channels} channel(s)")
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def with_windows(img: NdarrayOrTensor, windows: Sequence[Window]) -> NdarrayOrTensor:
+    """An image whose meta has these windows; the image itself where it has no meta."""
     if isinstance(img, MetaTensor):
-        meta = img.meta | {WINDOW_META: (window.low, window.high)}
+        pairs = [(window.low, window.high) for window in windows]
+        meta = img.meta | {WINDOW_META: pairs[0] if len(pairs) == 1 else pairs}
         return MetaTensor(img.as_tensor(), meta=meta, applied_operations=img.applied_operations)
     return img
 
@@ -283,7 +326,7 @@ def class_numbers(label: NdarrayOrTensor, shape: tuple[int, ...], name: str) -> 
 
 
 def like_source(edited: np.ndarray, before: np.ndarray, source: NdarrayTensor) -> NdarrayTensor:
-    """(*S) back as (1, *S) of the source's type, dtype, affine and meta.
+    """(C, *S) back as the source's type, dtype, affine and meta.
 
     Voxels that `edited` has as `before` keep the source's bits; others are rounded and clipped for whole-number dtypes.
     """
@@ -292,7 +335,7 @@ def like_source(edited: np.ndarray, before: np.ndarray, source: NdarrayTensor) -
     values = edited[changed]
     if np.issubdtype(array.dtype, np.integer):
         values = np.clip(np.rint(values), np.iinfo(array.dtype).min, np.iinfo(array.dtype).max)
-    array[0][changed] = values
+    array[changed] = values
     return _as_source(array, source)
 
 
@@ -311,10 +354,10 @@ def as_hu(values: np.ndarray, source: NdarrayTensor) -> NdarrayTensor:
     return with_dtype(whole[None].astype(np.int16), source, np.int16)
 
 
-def marked_label(region: np.ndarray, source: NdarrayTensor, *, keep: bool, value: int = 1) -> NdarrayTensor:
-    """A label of the source's type with `value` in `region`, and elsewhere the source's values (`keep`) or 0."""
+def marked_label(numbers: np.ndarray, source: NdarrayTensor, *, keep: bool) -> NdarrayTensor:
+    """A label of the source's type with the values above 0 of `numbers` (*S), else the source's (`keep`) or 0."""
     array = _plain(source).copy() if keep else np.zeros_like(_plain(source))
-    array[0][region] = value
+    array[0][numbers > 0] = numbers[numbers > 0]
     return _as_source(array, source)
 
 
@@ -336,9 +379,10 @@ def with_dtype(array: np.ndarray, source: NdarrayTensor, dtype: type[np.generic]
     return convert_to_dst_type(array, img, dtype=dtype)[0]
 
 
-def empty_label(label: NdarrayTensor) -> NdarrayTensor:
-    """A label of the same type without anything marked."""
-    return _as_source(np.zeros_like(_plain(label)), label)
+def empty_label(label: NdarrayOrTensor) -> NdarrayOrTensor:
+    """A label (1, *S) of the same type without anything marked; of an image (C, *S), one on its grid."""
+    blank = np.zeros_like(_plain(label)[:1])
+    return with_dtype(blank, label[:1], None)
 
 
 def changed(edited: NdarrayOrTensor, source: NdarrayOrTensor) -> bool:

@@ -30,7 +30,7 @@ from medaug.transforms.array import (
     RandRemoveTumor,
     RemoveTumor,
 )
-from medaug.transforms.base import Bounds, left_alone, with_window
+from medaug.transforms.base import Bounds, left_alone, with_windows
 from medaug.transforms.engine import Facts, Style
 from medaug.transforms.growth import GrowTumor
 from medaug.transforms.random_translation import RandTranslateDomain
@@ -122,8 +122,8 @@ class FindOrgand(Twin):
     def _changed(self, d: Data, key: Hashable) -> dict[Hashable, Any]:
         if self.organ_key in d:
             return {}
-        organ, window = self.transform.found(d[key])
-        return {self.organ_key: organ, key: with_window(d[key], window)}
+        organ, windows = self.transform.found(d[key])
+        return {self.organ_key: organ, key: with_windows(d[key], windows)}
 
 
 class RandInsertTumord(RandTwin):

@@ -7,7 +7,8 @@ Crops are cut in mm, axis by axis. What is put back has two edges, on the scan's
 label's edge and blends inward: the label is where the tumor is seen. A removal replaces the whole mask and reaches
 `REACH_VOXELS` of the weights' voxels (in mm) beyond it, for the tumor's blurred edge. A scan finer than the weights'
 grid keeps its own detail, up to what is noise there. Background keeps its bits, and nothing that is written leaves the
-range of the scan's own values. Arrays are float32 (X, Y[, Z]) in the scan's own unit.
+range of the scan's own values. Images are float32 (C, X, Y[, Z]), each channel in its own unit; one generator edits all
+of them at once.
 
 2-D weights edit a volume slice by slice, with the same noise in every slice.
 """
@@ -27,7 +28,7 @@ from medaug.lesions.anatomy import find_foreground
 from medaug.lesions.drawing import Shape, draw_lesion, draw_level, widened
 from medaug.lesions.geometry import CropBox, box_in_mm, component_boxes, extract
 from medaug.lesions.prior import Lesion
-from medaug.lesions.reference import lesion_for_mask, match_surroundings, sections
+from medaug.lesions.reference import lesion_for_mask, match_surroundings, parts_on, sections, shares_of
 from medaug.models.base import Direction
 from medaug.models.insertion.base import composite, insertion_weight, removal_weight
 from medaug.models.weights import Weights
@@ -49,6 +50,7 @@ PLATEAU = 0.01
 LEAST_SHARE = 1e-3
 
 Limits = tuple[float, float]
+"""The least and the largest value that may be written to a channel."""
 Style = Sequence[float]
 Facts = dict[str, Any]
 """What was drawn, as a manifest keeps it."""
@@ -63,7 +65,8 @@ class Plan:
     Attributes:
         parts: what is painted where.
         seed, style: of the generator, the same in every slice.
-        region: (*S) bool, the tumor's exact voxels; None takes the lesion's own mask to the image's grid.
+        region: (*S) the tumor's exact voxels, bool or part numbers; None takes the lesion's own to the image's grid.
+        within: (*S) bool, what no voxel of the tumor may leave; None: the lesion's place says it.
         null: paste nothing: the generator gets the crop as it is, and the mask.
         facts: of the lesion and its style.
     """
@@ -72,26 +75,40 @@ class Plan:
     seed: int = 0
     style: Style | None = None
     region: np.ndarray | None = None
+    within: np.ndarray | None = None
     null: bool = False
     facts: Facts = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked of tumors that are drawn: diameters (None: the training fold's), shapes, style, or nothing."""
+    """What is asked of tumors that are drawn: diameters (None: the training fold's), shapes, style, or nothing.
+
+    `strictly_inside` cuts off what reaches over the organ's edge, to the voxel: for organs that a label outlines.
+    """
 
     size_mm: tuple[float, float] | None = None
     shape: Shape = "bank"
     style: Style | None = None
     null: bool = False
+    strictly_inside: bool = False
 
 
 @dataclass(frozen=True)
 class Edit:
-    """The edited scan and where it was edited (bool): what an insertion labels, what a removal emptied."""
+    """The edited scan (C, *S), and where it was edited (*S).
+
+    Attributes:
+        parts: uint8, by part number what an insertion labels; 1 what a removal emptied.
+    """
 
     image: np.ndarray
-    mask: np.ndarray
+    parts: np.ndarray
+
+    @property
+    def mask(self) -> np.ndarray:
+        """All that was edited (bool, *S)."""
+        return self.parts > 0
 
 
 def plan(
@@ -122,13 +139,14 @@ def plan(
         stack = sections(lesion, organ.shape[-1], level, spacing_mm[-1], flatness=rng.uniform(0.7, 1.1))
         parts = _with_room(stack, level, organ, occupied)
     facts = ({"style": list(style)} if style else {}) | ({"null": True} if wanted.null else {})
-    return Plan(parts, seed, style, null=wanted.null, facts=lesion.provenance() | facts)
+    within = organ if wanted.strictly_inside else None
+    return Plan(parts, seed, style, within=within, null=wanted.null, facts=lesion.provenance() | facts)
 
 
 def plan_in(
     weights: Weights, region: np.ndarray, spacing_mm: Sequence[float], seed: int, reference: int | None, wanted: Wanted
 ) -> Plan:
-    """A lesion that fills `region` (*S, bool) exactly; 2-D weights get one of like size in each of its slices."""
+    """A lesion that fills `region` exactly (*S, bool or part numbers); 2-D weights get one of like size a slice."""
 
     def filling(mask: np.ndarray) -> Lesion:
         rng = np.random.RandomState(seed)
@@ -141,54 +159,63 @@ def plan_in(
         if weights.translator.spatial_dims == region.ndim
         else [(int(z), filling(region[..., z])) for z in np.flatnonzero(region.any(axis=(0, 1)))]
     )
-    return Plan(parts, noise_seed, style, region, wanted.null)
+    return Plan(parts, noise_seed, style, region, null=wanted.null)
 
 
 def paint(
-    image: np.ndarray, planned: Plan, window: Window, weights: Weights | None, limits: Limits | None = None
+    image: np.ndarray,
+    planned: Plan,
+    windows: Sequence[Window],
+    weights: Weights | None,
+    limits: Sequence[Limits] | None = None,
 ) -> Edit:
-    """Puts a planned tumor into an image (*S).
+    """Puts a planned tumor into an image (C, *S).
 
     Args:
+        windows: by channel, as of the image that the crop is normalised in.
         weights: without any the reference lesion is put there, matched to its surroundings and soft-edged, and no more.
-        limits: of the values that may be written; None are the image's own.
+        limits: by channel, of the values that may be written; None are the image's own.
     """
-    limits = limits or limits_of(image)
-    image, mask = image.copy(), np.zeros(image.shape, dtype=bool)
+    limits = limits or [limits_of(channel) for channel in image]
+    image, parts = image.copy(), np.zeros(image.shape[1:], dtype=np.uint8)
     for level, lesion in planned.parts:
         here = ... if level is None else (..., level)
-        canvas = Canvas(image[here], window, limits)
-        mask[here] = _painted(
-            canvas, lesion, planned, None if planned.region is None else planned.region[here], weights
-        )
-    return Edit(image, mask)
+        canvas = Canvas(image[here], windows, limits)
+        parts[here] = _painted(canvas, lesion, planned, here, weights)
+    return Edit(image, parts)
 
 
-def _painted(
-    canvas: Canvas, lesion: Lesion, planned: Plan, region: np.ndarray | None, weights: Weights | None
-) -> np.ndarray:
-    """Paints one lesion onto the canvas; where (*S, bool)."""
-    box = lesion.box
-    crop = canvas.crop(box, lesion.mask.shape)
-    start, target = (torch.from_numpy(a.astype(np.float32))[None, None] for a in (crop, lesion.mask))
+def _painted(canvas: Canvas, lesion: Lesion, planned: Plan, here: Any, weights: Weights | None) -> np.ndarray:
+    """Paints one lesion onto the canvas, of the plan's slice `here`; where (part numbers, *S)."""
+    box, region = lesion.box, None if planned.region is None else planned.region[here]
+    crop = canvas.crop(box, lesion.parts.shape)
+    start = torch.from_numpy(crop)[None]
     if weights is None:
-        edited = composite(start, _texture(lesion, crop), insertion_weight(target))[0, 0].numpy()
+        edited = composite(start, _texture(lesion, crop), insertion_weight(as_mask(lesion.mask)))[0].numpy()
     else:
+        target = torch.from_numpy(shares_of(lesion.parts, weights.n_parts))[None]
         if weights.uses_references and not planned.null:
             start = weights.translator.paste(start, _texture(lesion, crop), target)
         edited = _translate(weights, start, "a2b", target, planned.seed, planned.style)
-    marked = resized_mask(lesion.mask, box.size) if region is None else extract(region, box, False)
+    marked = resized_mask(lesion.mask, box.size) if region is None else extract(region, box, 0) > 0
+    if planned.within is not None:
+        marked &= extract(planned.within[here], box, False)
     marked &= canvas.editable(marked, box)
-    weight, soft = (
-        insertion_weight(torch.from_numpy(mask.astype(np.float32))[None, None])[0, 0].numpy()
-        for mask in (lesion.mask, marked)
-    )
+    weight, soft = (insertion_weight(as_mask(mask))[0, 0].numpy() for mask in (lesion.mask, marked))
     canvas.put(crop, edited, weight, soft, box)
-    return _in_image(marked, box, canvas.image.shape)
+    numbers = parts_on(lesion, box.size, marked)
+    if region is not None and region.dtype != bool and region.max() > 1:
+        numbers = np.where(marked, extract(region, box, 0), 0)
+    return _in_image(numbers, box, canvas.image.shape[1:])
 
 
 def _texture(lesion: Lesion, crop: np.ndarray) -> Tensor:
-    return torch.from_numpy(match_surroundings(lesion, crop))[None, None]
+    return torch.from_numpy(match_surroundings(lesion, crop))[None]
+
+
+def as_mask(mask: np.ndarray) -> Tensor:
+    """A mask (*S) as networks take it: (1, 1, *S) float32."""
+    return torch.from_numpy(mask.astype(np.float32))[None, None]
 
 
 def _with_room(stack: Iterable[tuple[int, Lesion]], level: int, organ: np.ndarray, occupied: np.ndarray) -> Parts:
@@ -210,54 +237,66 @@ def _with_room(stack: Iterable[tuple[int, Lesion]], level: int, organ: np.ndarra
 
 def remove_region(
     image: np.ndarray,
-    mask: np.ndarray,
-    window: Window,
+    parts: np.ndarray,
+    windows: Sequence[Window],
     weights: Weights,
     spacing_mm: Sequence[float],
     seed: int,
-    limits: Limits | None = None,
+    limits: Sequence[Limits] | None = None,
 ) -> Edit:
-    """Replaces each connected part of `mask` by what the translator takes for healthy tissue."""
-    limits = limits or limits_of(image)
-    image, replaced = image.copy(), mask.copy()
-    if weights.translator.spatial_dims < image.ndim:
+    """Replaces each connected piece of the tumor by what the translator takes for healthy tissue, in all channels.
+
+    Args:
+        image: (C, *S).
+        parts: (*S) what to remove, bool or part numbers; a bool counts as the first part.
+    """
+    limits = limits or [limits_of(channel) for channel in image]
+    image, mask = image.copy(), parts > 0
+    replaced = mask.copy()
+    if weights.translator.spatial_dims < mask.ndim:
         for z in np.flatnonzero(mask.any(axis=(0, 1))):
-            edit = remove_region(image[..., z], mask[..., z], window, weights, spacing_mm[:2], seed, limits)
+            edit = remove_region(image[..., z], parts[..., z], windows, weights, spacing_mm[:2], seed, limits)
             image[..., z], replaced[..., z] = edit.image, edit.mask
-        return Edit(image, replaced)
-    canvas, own_mm = Canvas(image, window, limits), weights.lesion_prior.spacing_mm
-    for part in component_boxes(mask):
-        crop, covered, box = lesion_crop(image, mask, window, weights, part, spacing_mm)
-        target = torch.from_numpy(covered.astype(np.float32))[None, None]
-        edited = _translate(weights, torch.from_numpy(crop)[None, None], "b2a", target, seed)
+        return Edit(image, replaced.astype(np.uint8))
+    canvas, own_mm = Canvas(image, windows, limits), weights.lesion_prior.spacing_mm
+    for piece in component_boxes(mask):
+        crop, covered, box = lesion_crop(image, parts, windows, weights, piece, spacing_mm)
+        target = torch.from_numpy(covered)[None]
+        edited = _translate(weights, torch.from_numpy(crop)[None], "b2a", target, seed)
         marked = extract(mask, box, False)
         distance = ndimage.distance_transform_edt(~marked, sampling=np.divide(spacing_mm, own_mm))
-        weight = removal_weight(target)[0, 0].numpy()
+        weight = removal_weight(target.amax(1, keepdim=True))[0, 0].numpy()
         soft = np.minimum(resized(weight, box.size), np.maximum(0, 1 - distance / REACH_VOXELS))
         soft = np.where(marked, 1.0, soft) * canvas.editable(marked, box, beyond=True)
-        replaced &= ~_in_image(marked & (soft == 0), box, image.shape)
+        replaced &= ~_in_image(marked & (soft == 0), box, mask.shape)
         if (marked & (soft > 0)).any():
             canvas.put(crop, edited, weight, soft, box)
-    return Edit(image, replaced)
+    return Edit(image, replaced.astype(np.uint8))
 
 
 def lesion_crop(
     image: np.ndarray,
-    mask: np.ndarray,
-    window: Window,
+    parts: np.ndarray,
+    windows: Sequence[Window],
     weights: Weights,
-    part: tuple[slice, ...],
+    piece: tuple[slice, ...],
     spacing_mm: Sequence[float],
 ) -> tuple[np.ndarray, np.ndarray, CropBox]:
-    """(crop in [-1, 1], every voxel that the mask touches) of the weights' crop size around `part`, and its box.
+    """(crop (C, *crop) in [-1, 1], every voxel that the tumor touches by part (P, *crop), its box).
 
     A region too large for the crop is looked at more coarsely.
+
+    Args:
+        parts: (*S) bool, which counts as the first part, or part numbers.
+        piece: the box of the connected piece to look at.
     """
     prior = weights.lesion_prior
-    corner, extent = zip(*((axis.start, axis.stop - axis.start) for axis in part), strict=True)
+    corner, extent = zip(*((axis.start, axis.stop - axis.start) for axis in piece), strict=True)
     box = box_in_mm(corner, extent, prior.crop_size, prior.spacing_mm, spacing_mm, room=MARGIN)
-    crop = Canvas(image, window).crop(box, prior.crop_size)
-    return crop, resized_mask(extract(mask, box, False), prior.crop_size, touched=True), box
+    crop = Canvas(image, windows).crop(box, prior.crop_size)
+    inside = extract(parts.astype(np.uint8), box, 0)
+    shares = [resized_mask(share > 0, prior.crop_size, touched=True) for share in shares_of(inside, weights.n_parts)]
+    return crop, np.stack(shares).astype(np.float32), box
 
 
 def limits_of(image: np.ndarray, window: Window | None = None) -> Limits:
@@ -282,34 +321,41 @@ def drawn_style(weights: Weights, rng: np.random.RandomState) -> tuple[float, ..
 
 @dataclass(frozen=True)
 class Canvas:
-    """An image (*S) in the scan's unit that is edited in place, and what bounds that: its window and limits."""
+    """An image (C, *S) that is edited in place, and what bounds that: the windows and limits of its channels."""
 
     image: np.ndarray
-    window: Window
-    limits: Limits = (-np.inf, np.inf)
+    windows: Sequence[Window]
+    limits: Sequence[Limits] = ()
 
     def crop(self, box: CropBox, size: Sequence[int]) -> np.ndarray:
-        """What is in the box, on a grid of this size, in [-1, 1]."""
-        return resized(self.window.normalize(extract(self.image, box, self.window.low)), size)
+        """What is in the box, on a grid of this size: (C, *size) in [-1, 1], float32."""
+        seen = [
+            resized(window.normalize(extract(channel, box, window.low)), size)
+            for window, channel in zip(self.windows, self.image, strict=True)
+        ]
+        return np.stack(seen).astype(np.float32)
 
     def editable(self, marked: np.ndarray, box: CropBox, *, beyond: bool = False) -> np.ndarray:
         """Tells where an edit of the voxels `marked` may change the image (bool, on the box): never in the padding.
 
-        Padding is what lies below the limits, but for holes that the body encloses in a slice.
+        Padding is what lies below the limits in every channel, but for holes that the body encloses in a slice.
 
         Args:
             beyond: also around what is marked, in the body.
         """
-        image, floor = self.image, self.limits[0]
-        inside, part = box.overlap(image.shape)
-        planes, here = (image, inside) if image.ndim == 2 else (image[..., inside[2]], (*inside[:2], slice(None)))
-        low, allowed = image[inside] < floor, np.zeros(box.size, dtype=bool)
+        shape = self.image.shape[1:]
+        inside, part = box.overlap(shape)
+        planes, here = ((...,), inside) if len(shape) == 2 else ((..., inside[2]), (*inside[:2], slice(None)))
+        image = self.image[planes]
+        body = np.any([channel >= low for channel, (low, _) in zip(image, self.limits, strict=True)], axis=0)
+        low, allowed = ~body[here], np.zeros(box.size, dtype=bool)
         within = marked[part]
         if (within & low).any():
-            in_plane = np.reshape(ndimage.generate_binary_structure(2, 1), (3, 3, 1)[: image.ndim])
-            within = within & (~low | ndimage.binary_fill_holes(planes >= floor, in_plane)[here])
+            in_plane = np.reshape(ndimage.generate_binary_structure(2, 1), (3, 3, 1)[: len(shape)])
+            within = within & (~low | ndimage.binary_fill_holes(body, in_plane)[here])
         if beyond:
-            within = within | (find_foreground(self.window.normalize(planes))[here] & ~low & ~marked[part])
+            found = [find_foreground(w.normalize(c)) for w, c in zip(self.windows, image, strict=True)]
+            within = within | (np.any(found, axis=0)[here] & ~low & ~marked[part])
         allowed[part] = within
         return allowed
 
@@ -320,28 +366,30 @@ class Canvas:
         of the coarser grid's edge is seen on the finer. Where it wants no change the image keeps its bits.
 
         Args:
-            crop, edited: (*crop) in [-1, 1].
+            crop, edited: (C, *crop) in [-1, 1].
             soft: (*box) how much of each voxel of the image is replaced, 0 to 1.
         """
-        window, limits = self.window, self.limits
-        inside, part = box.overlap(self.image.shape)
-        soft, scan = soft[part], self.image[inside]
+        inside, part = box.overlap(self.image.shape[1:])
+        soft = soft[part]
         if not soft.any():
             return
         share = resized(weight, box.size)[part]
-        known = share > LEAST_SHARE
-        change = resized(edited - crop, box.size)[part] / np.where(known, share, 1)
+        known, nearest = share > LEAST_SHARE, None
         if (~known & (soft > 0)).any():  # parts of the lesion that are thinner than a voxel of the weights
             nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
-            change = change[tuple(nearest)]
-        seen = resized(crop, box.size)[part]
-        around = (soft == 0) & (scan > limits[0])
-        detail = scan - window.denormalize(seen)
-        noise = NOISE * float(np.percentile(np.abs(detail[around]), 25)) / NORMAL_QUARTER if around.any() else 0.0
-        detail = np.clip(detail - detail[soft > 0].mean(), -noise, noise)
-        target = np.clip(window.denormalize(seen + change) + detail, *limits)
-        blended = np.clip(scan + soft * (target - scan), *limits)  # rounding apart, they are within the limits
-        scan[...] = np.where((soft > 0) & (change != 0), blended, scan)
+        for channel, (window, limits) in enumerate(zip(self.windows, self.limits, strict=True)):
+            scan = self.image[channel][inside]
+            change = resized(edited[channel] - crop[channel], box.size)[part] / np.where(known, share, 1)
+            if nearest is not None:
+                change = change[tuple(nearest)]
+            seen = resized(crop[channel], box.size)[part]
+            around = (soft == 0) & (scan > limits[0])
+            detail = scan - window.denormalize(seen)
+            noise = NOISE * float(np.percentile(np.abs(detail[around]), 25)) / NORMAL_QUARTER if around.any() else 0.0
+            detail = np.clip(detail - detail[soft > 0].mean(), -noise, noise)
+            target = np.clip(window.denormalize(seen + change) + detail, *limits)
+            blended = np.clip(scan + soft * (target - scan), *limits)  # rounding apart, they are within the limits
+            scan[...] = np.where((soft > 0) & (change != 0), blended, scan)
 
 
 @torch.inference_mode()
@@ -354,11 +402,12 @@ def _translate(
     edited = weights.translator.translate(
         x.to(device), direction, mask=mask.to(device), style=code, generator=generator
     )
-    return edited.cpu()[0, 0].numpy()
+    return edited.cpu()[0].numpy()
 
 
-def _in_image(mask: np.ndarray, box: CropBox, shape: tuple[int, ...]) -> np.ndarray:
-    region = np.zeros(shape, dtype=bool)
+def _in_image(marks: np.ndarray, box: CropBox, shape: tuple[int, ...]) -> np.ndarray:
+    """What is marked in a box, on the image (*S)."""
+    region = np.zeros(shape, dtype=marks.dtype)
     inside, part = box.overlap(shape)
-    region[inside] = mask[part]
+    region[inside] = marks[part]
     return region

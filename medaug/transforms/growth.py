@@ -15,11 +15,10 @@ from medaug.lesions.geometry import equivalent_diameter_mm, volume_ml
 from medaug.lesions.growth import Displacement, GrowthPlan, MassEffect, displacement, draw_growing
 from medaug.models.weights import Weights
 from medaug.transforms.array import ORGAN_MARGIN_MM
-from medaug.transforms.base import Bounds, Seeded, Seen, TumorTransform, like_source
+from medaug.transforms.base import Bounds, Seeded, Seen, TumorTransform, Windows, like_source
 from medaug.transforms.engine import Facts, Plan, Style, drawn_style, paint
 from medaug.transforms.styles import check_style
 from medaug.transforms.tumor_labels import TumorLabels
-from medaug.volumes import Window
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class GrowTumor(Seeded, TumorTransform):
         label: NdarrayOrTensor | None = None,
         organ: NdarrayOrTensor | None = None,
         randomize: bool = True,
-        window: Window | None = None,
+        window: Windows | None = None,
     ) -> tuple[NdarrayOrTensor, NdarrayOrTensor]:
         """(images, labels), each (steps, *S) of the input's type; inputs are not changed.
 
@@ -108,40 +107,41 @@ class GrowTumor(Seeded, TumorTransform):
         img: NdarrayTensor,
         label: NdarrayOrTensor | None = None,
         organ: NdarrayOrTensor | None = None,
-        window: Window | None = None,
+        window: Windows | None = None,
     ) -> Iterator[GrownStep[NdarrayTensor]]:
         """The series drawn last, one step after the other: a large scan needs no room for all."""
         seen, rng = self._seen(img), np.random.RandomState(self._seed)
         array, spacing_mm = seen.array, seen.spacing_mm
         limits = self._limits(seen, window)
-        window = self._window_if_any(seen, self.domain, window)
-        if window is None:
+        windows = self._windows_if_any(seen, self.domain, window)
+        if windows is None:
             occupied = seen.region(label, "label")
             kept = seen.label(np.zeros_like(occupied), label)
             for day in self.plan.days:
                 yield GrownStep(seen.image(array), kept, _measured(day, np.zeros_like(occupied), spacing_mm), {})
             return
-        occupied, value = self.tumors_in(label, seen)
-        allowed = self._allowed(organ, seen, window, self.organ_margin_mm)
+        before, values = self.tumors_in(label, seen)
+        occupied, allowed = before > 0, self._allowed(organ, seen, windows, self.organ_margin_mm)
         diameters_mm = self.plan.diameters_mm
         prior = self.weights.lesion_prior
         drawn = draw_growing(prior, diameters_mm[-1], allowed, occupied, rng, spacing_mm=spacing_mm)
         noise_seed = int(rng.randint(2**31))
         style = self.style or drawn_style(self.weights, rng)
-        masks = drawn.growth.masks(diameters_mm, array.shape, prior.length_unit)
+        masks = drawn.growth.masks(diameters_mm, array.shape[1:], prior.length_unit)
         lesion = drawn.lesion.provenance() | ({"style": list(style)} if style else {})
         for day, mask, diameter_mm in zip(self.plan.days, masks, diameters_mm, strict=True):
             moved = displacement(drawn.growth, drawn.growth.scale_of(diameter_mm), allowed, self.effect)
             planned = Plan(drawn.at(mask, diameter_mm), noise_seed, style, mask)
-            edit = paint(moved.image(array), planned, window, self.weights, limits)
-            truth = seen.label(edit.mask, None if label is None else _moved_label(seen, label, moved), value)
+            pushed = np.stack([moved.image(channel) for channel in array])
+            edit = paint(pushed, planned, windows, self.weights, limits)
+            truth = seen.label(edit.parts, None if label is None else _moved_label(seen, label, moved), values)
             yield GrownStep(seen.image(edit.image), truth, _measured(day, mask, spacing_mm), lesion)
 
 
 def _moved_label(seen: Seen, label: NdarrayOrTensor, moved: Displacement) -> NdarrayOrTensor:
     """The label with what was in it displaced."""
     values = seen.classes(label, "label")
-    return like_source(seen.turn.back(moved.label(values)), seen.turn.back(values), label)
+    return like_source(seen.turn.back(moved.label(values))[None], seen.turn.back(values)[None], label)
 
 
 def _measured(day: float, mask: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:

@@ -73,9 +73,9 @@ class RandTranslateDomain(RandomizableTransform, Translates):
         if drawn is None:
             return img
         translate = TranslateDomain(self.weights, **drawn, window=self.window, body=self.body_wanted)
-        known = self._window_if_any(self._seen(img), translate.source, window)
+        known = self._windows_if_any(self._seen(img), translate.source, window)
         if known is None:
             return img
-        result = translate(img, body, known, label)
+        result = translate(img, body, known[0], label)
         self._note(translate.body, translate.resampled_from_mm)
         return result

@@ -41,13 +41,18 @@ def fitting_style(style: Style, weights: Weights) -> tuple[float, ...]:
 
 @torch.inference_mode()
 def style_of(
-    image: np.ndarray, region: np.ndarray, window: Window, weights: Weights, spacing_mm: Sequence[float] | None = None
+    image: np.ndarray,
+    region: np.ndarray,
+    windows: Sequence[Window],
+    weights: Weights,
+    spacing_mm: Sequence[float] | None = None,
 ) -> tuple[float, ...]:
-    """The style of the tumor that `region` (bool, the image's shape) marks in an image (*S) of the scan's unit.
+    """The style of the tumor that `region` (*S, bool or part numbers) marks in an image (C, *S) of the scan's unit.
 
-    Its largest connected part counts; 2-D weights look at the slice of a volume where that is widest.
+    Its largest connected piece counts; 2-D weights look at the slice of a volume where that is widest.
 
     Args:
+        windows: a channel each.
         spacing_mm: of the image; None: the weights' own.
 
     Raises:
@@ -57,12 +62,12 @@ def style_of(
     check_styled(weights)
     if not region.any():
         raise DataError("the style mask is empty; mark the tumor whose style is wanted")
-    if weights.translator.spatial_dims < image.ndim:
+    if weights.translator.spatial_dims < region.ndim:
         level = widest_slice(region)
-        return style_of(image[..., level], region[..., level], window, weights, spacing_mm)
-    spacing_mm = (weights.spacing_mm if spacing_mm is None else spacing_mm)[: image.ndim]
-    crop, mask, _ = lesion_crop(image, region, window, weights, component_boxes(region)[0], spacing_mm)
-    code = weights.translator.encode_style(_batch(crop), "b", mask=_batch(mask))
+        return style_of(image[..., level], region[..., level], windows, weights, spacing_mm)
+    spacing_mm = (weights.spacing_mm if spacing_mm is None else spacing_mm)[: region.ndim]
+    crop, parts, _ = lesion_crop(image, region, windows, weights, component_boxes(region > 0)[0], spacing_mm)
+    code = weights.translator.encode_style(torch.from_numpy(crop)[None], "b", mask=torch.from_numpy(parts)[None])
     return tuple(float(value) for value in code[0].cpu())
 
 
@@ -77,7 +82,3 @@ def _style_length(weights: Weights) -> int:
     if not translator.style_dim:
         raise WeightsError(f"weights of '{translator.name}' know no styles; train with --model munit")
     return translator.style_dim
-
-
-def _batch(array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None, None]

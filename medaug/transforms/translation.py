@@ -186,13 +186,13 @@ class TranslateDomain(Translates):
     ) -> Translation[NdarrayTensor]:
         """The image in the target domain, and how it came about; arguments as of a call."""
         seen = self._seen(img)
-        return self._translated(seen, body, self._window_in(seen, self.source, window), label)
+        return self._translated(seen, body, self._windows_in(seen, self.source, window)[0], label)
 
     @torch.inference_mode()
     def _translated(
         self, seen: Seen[NdarrayTensor], body: NdarrayOrTensor | None, source: Window, label: NdarrayOrTensor | None
     ) -> Translation[NdarrayTensor]:
-        before = source.normalize(seen.array).astype(np.float32)
+        before = source.normalize(seen.array[0]).astype(np.float32)
         region, resampling = self._body(body, seen, source), self._resampling(seen)
         shown = before if resampling is None else resampling.there(before)
         change = change_of(
@@ -243,7 +243,7 @@ class TranslateDomain(Translates):
 
     def _body(self, body: NdarrayOrTensor | None, seen: Seen, window: Window) -> np.ndarray | None:
         if body is None:
-            return body_of(seen.array, window, seen.spacing_mm) if self.finds_body else None
+            return body_of(seen.array[0], window, seen.spacing_mm) if self.finds_body else None
         region = seen.region(body, "body mask")
         if not region.any():
             raise DataError("the body mask is empty; mark what is to be translated, or leave the mask out")
@@ -253,7 +253,7 @@ class TranslateDomain(Translates):
         """None as well for images that do not know their voxel size."""
         known = isinstance(seen.source, MetaTensor) and seen.source.meta.get("spacing_known", True)
         own, unit = self.weights.spacing_mm, self.weights.length_unit
-        resampling = resampling_for(seen.array.shape, seen.spacing_mm, own, unit) if known else None
+        resampling = resampling_for(seen.array[0].shape, seen.spacing_mm, own, unit) if known else None
         if resampling is not None and self.weights.translator not in _told:
             _told.add(self.weights.translator)
             logger.warning("an image with %s: it is resampled to those for the translation, and back", resampling)
@@ -269,11 +269,11 @@ class TranslateDomain(Translates):
             shift += target.denormalize(before) - source.denormalize(before)
         if body is not None:
             shift[~body] = 0
-        edited = seen.array + shift
+        edited = seen.array[0] + shift
         if self.target.modality == "CT":
-            padding, floor = ct_floor(seen.array, target)
-            edited = np.where(padding | (shift == 0), seen.array, np.maximum(edited, floor))
-        return as_hu(seen.turn.back(edited), seen.source) if target.unit == "HU" else seen.image(edited)
+            padding, floor = ct_floor(seen.array[0], target)
+            edited = np.where(padding | (shift == 0), seen.array[0], np.maximum(edited, floor))
+        return as_hu(seen.turn.back(edited), seen.source) if target.unit == "HU" else seen.image(edited[None])
 
     def _replaced(
         self, seen: Seen[NdarrayTensor], translated: np.ndarray, window: Window, body: np.ndarray | None

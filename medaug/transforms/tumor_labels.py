@@ -4,13 +4,15 @@ Weights know which values were tumor in the labels that they learnt from, and wh
 the labels held an organ beside one kind of tumor, that kind's value is a new tumor's. Where they held tumors alone, so
 does a label of one value, whatever it is; one of several is refused unless their sizes tell: no value is the tumor's
 whose parts are far larger than any lesion the weights know.
+
+Weights of tumors with parts (edema, core, ...) know the values of each, and label a new tumor's parts by the first.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -20,30 +22,47 @@ from medaug.models.weights import Weights
 
 log = logging.getLogger(__name__)
 
-TumorLabels = int | Sequence[int]
+TumorLabels = int | Sequence[int] | Mapping[str, int | Sequence[int]]
+"""Of a tumor of one part, its values, a new tumor's first; else by part: its name and values, or one value each."""
+Parts = tuple[tuple[int, ...], ...]
+"""By part the label's values, a new tumor's first."""
 
 MUCH_LARGER = 1.5
 """Times the largest lesion that the weights know, from which on a part is an organ."""
 
 
-def checked_labels(given: TumorLabels | None) -> tuple[int, ...] | None:
-    """`tumor_labels` of a transform as a tuple; a new tumor gets the first.
+def checked_labels(given: TumorLabels | None, weights: Weights) -> Parts | None:
+    """`tumor_labels` of a transform, by part of the tumors that these weights know.
 
     Raises:
-        ConfigError: if there is none in it, or one that is not above 0.
+        ConfigError: if there is none in it, one that is not above 0, or other parts than the weights'.
     """
     if given is None:
         return None
-    values = (given,) if isinstance(given, int) else tuple(int(value) for value in given)
-    if not values or min(values) < 1:
-        raise ConfigError(f"tumor_labels: found {list(values)}; expected label values above 0, a new tumor's first")
-    return values
+    names = tuple(weights.facts.parts)
+    if isinstance(given, Mapping):
+        if set(given) != set(names):
+            known = ", ".join(names) or "no parts: give the values alone"
+            raise ConfigError(
+                f"tumor_labels: found the parts {', '.join(given)}; expected those of the weights, {known}"
+            )
+        parts = [given[name] for name in names]
+    else:
+        values = [given] if isinstance(given, int) else list(given)
+        if names and len(values) != len(names):
+            raise ConfigError(
+                f"tumor_labels: found {len(values)} value(s); expected one for each part of the weights' tumors, "
+                f"{', '.join(names)}, or a dict with these names"
+            )
+        parts = list(values) if names else [values]
+    checked = tuple(tuple(map(int, [part] if isinstance(part, int) else part)) for part in parts)
+    if not all(part and min(part) >= 1 for part in checked):
+        raise ConfigError(f"tumor_labels: found {given}; expected label values above 0, a new tumor's first")
+    return checked
 
 
-def tumor_values(
-    label: np.ndarray | None, weights: Weights, given: tuple[int, ...] | None, spacing_mm: Sequence[float]
-) -> tuple[int, ...]:
-    """The values that are tumor in this label (*S).
+def tumor_values(label: np.ndarray | None, weights: Weights, given: Parts | None, spacing_mm: Sequence[float]) -> Parts:
+    """The values that are tumor in this label (*S), by part.
 
     Args:
         label: values as they are; None where a new one is begun.
@@ -55,14 +74,16 @@ def tumor_values(
     """
     if given is not None:
         return given
+    if weights.facts.parts:
+        return tuple(weights.facts.parts.values())
     learnt, others = weights.facts.tumor_labels, weights.facts.other_labels
     if learnt and others:
-        return learnt
+        return (learnt,)
     found = [] if label is None else [int(value) for value in np.unique(label) if value > 0]
     if len(found) < 2:
-        return tuple(found) or (1,)
+        return (tuple(found) or (1,),)
     if len(learnt) > 1 and {*found} <= {*learnt}:
-        return learnt
+        return (learnt,)
     assert label is not None
     small = [value for value in found if not _is_an_organ(label == value, weights, spacing_mm)]
     if len(small) != 1:
@@ -72,21 +93,29 @@ def tumor_values(
         f"larger than any lesion these weights know. tumor_labels={small[0]} says so for good, also where there is one "
         "value alone."
     )
-    return (small[0],)
+    return ((small[0],),)
 
 
-def new_value(label: np.ndarray | None, tumors: tuple[int, ...], given: tuple[int, ...] | None) -> int:
-    """The value that a new tumor gets, of those that are tumor.
+def new_values(label: np.ndarray | None, parts: Parts, given: Parts | None) -> tuple[int, ...]:
+    """By part, the value that a new tumor gets.
 
     Raises:
-        DataError: if the label holds several of them, or none, and the user says nothing.
+        DataError: if a tumor of one part has several values in the label, or none, and the user says nothing.
     """
-    if given is not None or len(tumors) == 1 or label is None:
-        return tumors[0]
-    there = [value for value in tumors if (label == value).any()]
+    if given is not None or len(parts) > 1 or len(parts[0]) == 1 or label is None:
+        return tuple(values[0] for values in parts)
+    there = [value for value in parts[0] if (label == value).any()]
     if len(there) == 1:
-        return there[0]
-    raise DataError(_question(tumors))
+        return (there[0],)
+    raise DataError(_question(parts[0]))
+
+
+def numbers_of(label: np.ndarray, parts: Parts) -> np.ndarray:
+    """Part numbers (*S) uint8 of a label's values; 0 where they are no tumor's."""
+    numbers = np.zeros(label.shape, dtype=np.uint8)
+    for number, values in enumerate(parts, start=1):
+        numbers[np.isin(label, values)] = number
+    return numbers
 
 
 @functools.cache

@@ -45,6 +45,7 @@ def frozen_segmenter(
     settings, training = config.segmenter, config.training
     network = SegmentationConfig(
         spatial_dims=config.data.spatial_dims,
+        sequences=config.data.channels,
         classes=len(config.data.class_names),
         channels=settings.channels,
         updates=settings.updates,

@@ -4,8 +4,10 @@ Domain a is healthy, b holds tumors. An insertion blends inward: every voxel out
 that the label is right by construction. A removal reaches two voxels beyond the mask, for the tumor's blurred edge.
 Training and use have these weights in common: where one is 0 the result is the input, bit for bit.
 
-Batches (all (B, 1, *S), images in [-1, 1]): `a` a healthy crop, `mask_a` where a tumor shall be, `reference_a` a
-training lesion warped onto that mask; `b` a tumor crop, `mask_b` its label; `seed` (B,).
+Batches, of images (B, C, *S) in [-1, 1] with a channel a sequence, and masks (B, P, *S) of 0 and 1 with a channel a
+part of the tumor: `a` a healthy crop, `mask_a` where a tumor shall be, `reference_a` a training lesion warped onto that
+mask; `b` a tumor crop, `mask_b` its label; `seed` (B,). One generator edits all channels at once, and where the edit
+lies follows from all parts together.
 
 Insertion starts from the composite of a reference lesion ("reference" content) or from the emptied region ("free").
 Removal never sees the region it fills, which closes the cycle on tissue and leaves no channel to hide a tumor in.
@@ -40,7 +42,7 @@ class MaskGuidedConfig:
     """Settings of every crop translator; `width` and `depth` are sized for a CPU.
 
     With few real lesions an unconstrained discriminator learns them by heart: hence spectral norm, and a heavier
-    adversarial term.
+    adversarial term. `channels` (sequences of the image) and `parts` (of a tumor) follow from the data.
     """
 
     content: Content = "reference"
@@ -50,6 +52,8 @@ class MaskGuidedConfig:
     discriminator_layers: PositiveInt = 3
     spectral: bool = True
     adversarial_weight: NonNegativeFloat = 4.0
+    channels: PositiveInt = 1
+    parts: PositiveInt = 1
 
 
 class MaskGuidedTranslator(Translator):
@@ -60,7 +64,7 @@ class MaskGuidedTranslator(Translator):
     mask_guided = True
 
     def paint(self, seen: Tensor, mask: Tensor, noise: Tensor, direction: Direction, style: Tensor | None) -> Tensor:
-        """What to put inside the mask, before tanh: (B, 1, *S). `seen` is what the method may see of the crop.
+        """What to put inside the mask, before tanh: (B, C, *S). `seen` is what the method may see of the crop.
 
         By default one generator a direction, without styles.
         """
@@ -69,12 +73,16 @@ class MaskGuidedTranslator(Translator):
     def translated(
         self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Generator | None
     ) -> Tensor:
-        """Inserts ("a2b") or removes ("b2a") inside `mask` (B, 1, *S).
+        """Inserts ("a2b") or removes ("b2a") inside `mask` (B, P, *S).
 
         With reference content, `x` for "a2b" is the crop with the reference lesion already pasted (see `paste`).
         """
         assert mask is not None  # which check_input refuses
-        return self.edit(x, mask, direction, drawn_noise(mask, generator), style)
+        return self.edit(x, mask, direction, drawn_noise(self.noise_like(mask), generator), style)
+
+    def noise_like(self, mask: Tensor) -> Tensor:
+        """Zeros in the shape of the noise that `paint` takes, for masks (B, P, *S): by default one value a voxel."""
+        return torch.zeros_like(mask[:, :1])
 
     def edit(self, x: Tensor, mask: Tensor, direction: Direction, noise: Tensor, style: Tensor | None = None) -> Tensor:
         """One pass composited inside the soft mask: a correction of `x`, or a fill of the emptied region."""
@@ -114,9 +122,19 @@ class MaskGuidedTranslator(Translator):
         """(image, mask) pairs."""
         return torch.cat([batch[domain], batch[f"mask_{domain}"]], 1)
 
+    @property
+    def seen_channels(self) -> int:
+        """Channels of an image and its mask together."""
+        channels: int = self.config.channels + self.config.parts
+        return channels
+
+    def correcting_generators(self) -> nn.ModuleDict:
+        """A generator a direction, from (image, mask, noise) to the image."""
+        return self.direction_generators(self.seen_channels + 1, self.config.channels)
+
     def pair_discriminators(self) -> nn.ModuleDict:
         """One PatchGAN a domain, on (image, mask)."""
-        return self.domain_discriminators(2, spectral=self.config.spectral)
+        return self.domain_discriminators(self.seen_channels, spectral=self.config.spectral)
 
     def judged(self, inserted: Tensor, mask_a: Tensor, removed: Tensor, mask_b: Tensor) -> tuple[Losses, Fakes]:
         """The weighted terms that make both edits look like crops of their domains, and the fakes."""
@@ -129,19 +147,26 @@ class MaskGuidedTranslator(Translator):
         return losses, dict(sorted(fakes.items()))  # the domains' pools draw in this order
 
 
+def whole(mask: Tensor) -> Tensor:
+    """All parts of a tumor (B, P, *S) as one: (B, 1, *S)."""
+    return mask.amax(dim=1, keepdim=True)
+
+
 def insertion_weight(mask: Tensor) -> Tensor:
-    """The tumor's share of each voxel: 0 outside a binary mask (B, 1, *S), 1 where all neighbours are in it too.
+    """The tumor's share of each voxel (B, 1, *S): 0 outside a mask (B, P, *S), 1 where all neighbours are in it too.
 
     On the mask's edge it is `EDGE_SHARE` and more with every neighbour inside: 5/6 along a straight edge.
     """
+    mask = whole(mask)
     return mask * (EDGE_SHARE + (1 - EDGE_SHARE) * _mean_of_neighbours(mask))
 
 
 def removal_weight(mask: Tensor) -> Tensor:
-    """1 in a binary mask (B, 1, *S), falling to exactly 0 farther than `REACH_VOXELS` from it.
+    """1 in a mask (B, P, *S), falling to exactly 0 farther than `REACH_VOXELS` from it: (B, 1, *S).
 
     The mask is grown by one voxel, then softened over one more on each side.
     """
+    mask = whole(mask)
     pool = functional.max_pool2d if mask.ndim == 4 else functional.max_pool3d
     return _mean_of_neighbours(pool(mask, 3, stride=1, padding=1))
 

@@ -36,7 +36,7 @@ class MaskGuidedCycleGAN(MaskGuidedTranslator):
 
     def __init__(self, config: MaskGuidedCycleGANConfig, domain_a: Domain, domain_b: Domain, spatial_dims: int = 2):
         super().__init__(config, domain_a, domain_b, spatial_dims)
-        self.generators = self.direction_generators(3, 1)
+        self.generators = self.correcting_generators()
         self.discriminators = self.pair_discriminators()
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
@@ -45,19 +45,19 @@ class MaskGuidedCycleGAN(MaskGuidedTranslator):
         seeds, c = batch["seed"], self.config
         soft_a, soft_b = self.weight(mask_a, "b2a"), self.weight(mask_b, "a2b")
         start_a = self.start_of(batch, "a2b")
-        inserted = self.edit(start_a, mask_a, "a2b", seeded_noise(mask_a, seeds, salt=1))
-        removed = self.edit(b, mask_b, "b2a", seeded_noise(mask_b, seeds, salt=2))
+        inserted = self.edit(start_a, mask_a, "a2b", seeded_noise(mask_a[:, :1], seeds, salt=1))
+        removed = self.edit(b, mask_b, "b2a", seeded_noise(mask_b[:, :1], seeds, salt=2))
         noisy_inserted = inserted + c.cycle_noise * seeded_noise(inserted, seeds, salt=3)
         noisy_removed = removed + c.cycle_noise * seeded_noise(removed, seeds, salt=4)
         start_b = self.paste(noisy_removed, b, mask_b) if c.content == "reference" else noisy_removed
-        back_a = self.edit(noisy_inserted, mask_a, "b2a", seeded_noise(mask_a, seeds, salt=5))
-        back_b = self.edit(start_b, mask_b, "a2b", seeded_noise(mask_b, seeds, salt=6))
+        back_a = self.edit(noisy_inserted, mask_a, "b2a", seeded_noise(mask_a[:, :1], seeds, salt=5))
+        back_b = self.edit(start_b, mask_b, "a2b", seeded_noise(mask_b[:, :1], seeds, salt=6))
         losses, fakes = self.judged(inserted, mask_a, removed, mask_b)
         losses |= {
             "cycle_a": c.cycle_weight * masked_l1(back_a, a, soft_a),
             "cycle_b": c.cycle_weight * masked_l1(back_b, b, soft_b),
         }
         if c.identity_weight and c.content == "reference":
-            same_b = self.edit(b, mask_b, "a2b", seeded_noise(mask_b, seeds, salt=7))
+            same_b = self.edit(b, mask_b, "a2b", seeded_noise(mask_b[:, :1], seeds, salt=7))
             losses["identity_b"] = c.identity_weight * masked_l1(same_b, b, soft_b)
         return losses, fakes

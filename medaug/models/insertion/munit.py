@@ -45,18 +45,14 @@ class MaskGuidedMUNIT(StyledInsertion):
         size = {"width": c.width, "depth": c.depth}
         self.generators = nn.ModuleDict(
             {
-                "content_a": Encoder(spatial_dims, 3, **size, blocks=c.blocks),
-                "content_b": Encoder(spatial_dims, 3, **size, blocks=c.blocks),
-                "style": StyleEncoder(spatial_dims, 1, c.style_dim, **size),
-                "decoder_a": Decoder(spatial_dims, 1, **size, blocks=c.blocks),
-                "decoder_b": AdaINDecoder(spatial_dims, 1, c.style_dim, **size, blocks=c.blocks),
+                "content_a": Encoder(spatial_dims, self.seen_channels + 1, **size, blocks=c.blocks),
+                "content_b": Encoder(spatial_dims, self.seen_channels + 1, **size, blocks=c.blocks),
+                "style": StyleEncoder(spatial_dims, c.channels, c.style_dim, **size),
+                "decoder_a": Decoder(spatial_dims, c.channels, **size, blocks=c.blocks),
+                "decoder_b": AdaINDecoder(spatial_dims, c.channels, c.style_dim, **size, blocks=c.blocks),
             }
         )
         self.discriminators = self.pair_discriminators()
-
-    def noise_like(self, mask: Tensor) -> Tensor:
-        """One value a voxel."""
-        return torch.zeros_like(mask)
 
     def paint(self, seen: Tensor, mask: Tensor, noise: Tensor, direction: Direction, style: Tensor | None) -> Tensor:
         """The content of what is seen, decoded in `style` where a tumor is painted."""
@@ -71,10 +67,14 @@ class MaskGuidedMUNIT(StyledInsertion):
         seeds, c = batch["seed"], self.config
         own = self.encode_style(b, "b", mask=mask_b)
         drawn = seeded_noise(own, seeds, salt=1).to(own)
-        inserted = self.edit(self.start_of(batch, "a2b"), mask_a, "a2b", seeded_noise(mask_a, seeds, salt=2), drawn)
-        removed = self.edit(b, mask_b, "b2a", seeded_noise(mask_b, seeds, salt=3))
-        back_a = self.edit(inserted, mask_a, "b2a", seeded_noise(mask_a, seeds, salt=4))
-        back_b = self.edit(self.to_restore(removed, batch), mask_b, "a2b", seeded_noise(mask_b, seeds, salt=5), own)
+        inserted = self.edit(
+            self.start_of(batch, "a2b"), mask_a, "a2b", seeded_noise(mask_a[:, :1], seeds, salt=2), drawn
+        )
+        removed = self.edit(b, mask_b, "b2a", seeded_noise(mask_b[:, :1], seeds, salt=3))
+        back_a = self.edit(inserted, mask_a, "b2a", seeded_noise(mask_a[:, :1], seeds, salt=4))
+        back_b = self.edit(
+            self.to_restore(removed, batch), mask_b, "a2b", seeded_noise(mask_b[:, :1], seeds, salt=5), own
+        )
         losses, fakes = self.judged(inserted, mask_a, removed, mask_b)
         losses |= {
             "style_b": c.style_weight * l1(self.encode_style(inserted, "b", mask=mask_a), drawn),

@@ -52,15 +52,15 @@ class MaskGuidedPix2Pix(MaskGuidedTranslator):
 
     def __init__(self, config: MaskGuidedPix2PixConfig, domain_a: Domain, domain_b: Domain, spatial_dims: int = 2):
         super().__init__(config, domain_a, domain_b, spatial_dims)
-        self.generators = self.direction_generators(3, 1)
+        self.generators = self.correcting_generators()
         self.discriminators = self.pair_discriminators()
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Equation 4: tumors painted back into tumor crops, tissue filled back into healthy ones."""
         a, mask_a, b, mask_b = (batch[key] for key in ("a", "mask_a", "b", "mask_b"))
         seeds, c = batch["seed"], self.config
-        painted = self.edit(b, mask_b, "a2b", seeded_noise(mask_b, seeds, salt=1))
-        filled = self.edit(a, mask_a, "b2a", seeded_noise(mask_a, seeds, salt=2))
+        painted = self.edit(b, mask_b, "a2b", seeded_noise(mask_b[:, :1], seeds, salt=1))
+        filled = self.edit(a, mask_a, "b2a", seeded_noise(mask_a[:, :1], seeds, salt=2))
         losses, fakes = self.judged(painted, mask_b, filled, mask_a)
         losses |= {
             "l1_a2b": c.l1_weight * masked_l1(painted, b, self.weight(mask_b, "a2b")),

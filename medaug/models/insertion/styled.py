@@ -10,13 +10,11 @@ tells how it was.
 
 from __future__ import annotations
 
-from abc import abstractmethod
-
 import torch
 from torch import Generator, Tensor
 
 from medaug.models.base import Batch, Direction, diversity, drawn_noise, given_or_drawn, seeded_noise
-from medaug.models.insertion.base import MaskGuidedTranslator
+from medaug.models.insertion.base import MaskGuidedTranslator, whole
 
 DISGUISE_GAIN = 0.3
 DISGUISE_SHIFT = 0.3
@@ -27,10 +25,6 @@ class StyledInsertion(MaskGuidedTranslator):
 
     Their config also has `depth` (resolution levels) and `style_dim`.
     """
-
-    @abstractmethod
-    def noise_like(self, mask: Tensor) -> Tensor:
-        """Zeros in the shape of the noise that `paint` takes, for masks (B, 1, *S)."""
 
     def translated(
         self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Generator | None
@@ -49,7 +43,7 @@ class StyledInsertion(MaskGuidedTranslator):
         return self.edit(x, mask, direction, noise, style)
 
     def encode_style(self, x: Tensor, domain: str, *, mask: Tensor | None = None) -> Tensor:
-        """The style (B, style_dim) of the tumors that `mask` (B, 1, *S) covers in crops of domain "b".
+        """The style (B, style_dim) of the tumors that `mask` (B, P, *S) covers in crops of domain "b".
 
         Raises:
             ValueError: for domain "a": healthy tissue has no style.
@@ -78,11 +72,14 @@ class StyledInsertion(MaskGuidedTranslator):
 
 
 def disguised(image: Tensor, mask: Tensor, seeds: Tensor) -> Tensor:
-    """`image` (B, 1, *S) with another brightness and contrast, about the mean inside `mask`, drawn by `seeds` (B,)."""
-    axes = tuple(range(1, image.ndim))
-    mean = (image * mask).sum(axes) / mask.sum(axes).clamp(min=1.0)
+    """`image` (B, C, *S) with another brightness and contrast, about each channel's mean inside `mask` (B, P, *S).
+
+    They are drawn by `seeds` (B,), alike in all channels.
+    """
+    axes, inside = tuple(range(2, image.ndim)), whole(mask)
+    mean = (image * inside).sum(axes) / inside.sum(axes).clamp(min=1.0)
     gain, shift = seeded_noise(image.new_zeros(len(image), 2), seeds, salt=11).to(image).unbind(dim=1)
     mean, gain, shift = (
-        v.reshape(-1, *[1] * (image.ndim - 1)) for v in (mean, DISGUISE_GAIN * gain, DISGUISE_SHIFT * shift)
+        v.reshape(len(image), -1, *[1] * len(axes)) for v in (mean, DISGUISE_GAIN * gain, DISGUISE_SHIFT * shift)
     )
     return (mean + (1 + gain) * (image - mean) + shift).clamp(-1, 1)

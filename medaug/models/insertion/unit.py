@@ -63,14 +63,14 @@ class MaskGuidedUNIT(StyledInsertion):
         self.code_channels = code_channels(c.width, c.depth)
         self.generators = nn.ModuleDict(
             {
-                "encoder_a": Encoder(spatial_dims, 2, **size, blocks=c.blocks),
-                "encoder_b": Encoder(spatial_dims, 2, **size, blocks=c.blocks),
+                "encoder_a": Encoder(spatial_dims, self.seen_channels, **size, blocks=c.blocks),
+                "encoder_b": Encoder(spatial_dims, self.seen_channels, **size, blocks=c.blocks),
                 "shared_encoder": residual_blocks(spatial_dims, self.code_channels, c.shared_blocks),
-                "style": StyleEncoder(spatial_dims, 1, c.style_dim, **size),
+                "style": StyleEncoder(spatial_dims, c.channels, c.style_dim, **size),
                 "from_style": nn.Linear(c.style_dim, self.code_channels),
                 "shared_decoder": residual_blocks(spatial_dims, self.code_channels, c.shared_blocks),
-                "decoder_a": Decoder(spatial_dims, 1, **size, blocks=c.blocks),
-                "decoder_b": Decoder(spatial_dims, 1, **size, blocks=c.blocks),
+                "decoder_a": Decoder(spatial_dims, c.channels, **size, blocks=c.blocks),
+                "decoder_b": Decoder(spatial_dims, c.channels, **size, blocks=c.blocks),
             }
         )
         self.discriminators = self.pair_discriminators()
@@ -84,7 +84,7 @@ class MaskGuidedUNIT(StyledInsertion):
         return direction[-1] == "a" or self.config.content == "free"
 
     def encode(self, seen: Tensor, domain: str, mask: Tensor) -> Tensor:
-        """The mean of the latent code of what is seen of crops of `domain`: (B, 1, *S) → (B, code, *S / stride)."""
+        """The mean of the latent code of what is seen of crops of `domain`: (B, C, *S) → (B, code, *S / stride)."""
         return self.generators["shared_encoder"](self.generators[f"encoder_{domain}"](torch.cat([seen, mask], dim=1)))
 
     def decode(self, z: Tensor, domain: str, mask: Tensor, style: Tensor | None = None) -> Tensor:

@@ -246,8 +246,8 @@ def adaptive_instance_norm(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
 
 
 def pooled_mask(mask: Tensor, size: torch.Size) -> Tensor:
-    """The share of each coarse voxel that the mask (B, 1, *S) covers: (B, 1, *size)."""
-    return functional.interpolate(mask, size=size, mode="area")
+    """The share of each coarse voxel that the mask (B, P, *S) covers with all its parts: (B, 1, *size)."""
+    return functional.interpolate(mask.amax(dim=1, keepdim=True), size=size, mode="area")
 
 
 class _ResizeConvLayerNorm(nn.Module):

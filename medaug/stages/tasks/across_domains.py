@@ -85,7 +85,7 @@ def _lesions(config: PipelineConfig, run: RunDir, tasks: dict[str, Segmentation]
     def of_translated(entry: PreparedCase) -> tuple[np.ndarray, np.ndarray]:
         image, window = translated_image(entry, run.prepared, translate)
         seen = window.normalize(image.astype(np.float32))
-        return task.predicted(network, seen), View(entry, None, 0).classes(run.prepared)
+        return task.predicted(network, seen[None]), View(entry, None, 0).classes(run.prepared)
 
     return {
         "real target": _counts(task.entries, of_real),

@@ -70,13 +70,18 @@ class Insertion(Task):
         cases, views = prepared.of(split.train), prepared.training_views(split, config.data.spatial_dims)
         prior = self._prior(run, views)
         healthy = healthy_views(views, config.crop.healthy, config.crop.level_tolerance)
-        samples = TumorCropSamples(healthy, run.prepared, prior, seed=config.training.seed)
+        samples = TumorCropSamples(
+            healthy, run.prepared, prior, seed=config.training.seed, parts=len(config.data.class_names)
+        )
         domains = config.data.domain("healthy"), config.data.domain("tumor")
         # what transforms write into a label, and leave as it is
         tumor = {value for case in cases for value in case.tumor_values if value}
         marked = {value for case in cases for value in case.label_values if value}
-        facts = {"tumor_labels": sorted(tumor), "other_labels": sorted(marked - tumor)}
-        return TrainingData(domains, views, samples, facts, prior)
+        facts: dict[str, object] = {"tumor_labels": sorted(tumor), "other_labels": sorted(marked - tumor)}
+        named, settings = config.data.tumor or {}, {}
+        if len(named) > 1:
+            facts, settings = facts | {"parts": named}, {"parts": len(named)}
+        return TrainingData(domains, views, samples, facts, settings, prior)
 
     def _prior(self, run: RunDir, views: list[View]) -> LesionPrior:
         """The lesions of the training patients."""
@@ -90,8 +95,8 @@ class Insertion(Task):
                 for view in with_tumor:
                     arrays = view.read(run.prepared)
                     yield LesionExample(
-                        image=arrays.image[0],
-                        label=arrays.label,
+                        image=arrays.image,
+                        parts=arrays.classes,
                         organ=arrays.organ,
                         patient=view.patient,
                         case=view.case.case,

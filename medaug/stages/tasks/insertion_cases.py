@@ -40,7 +40,7 @@ class InsertionCases(Cases):
         self.views = Prepared(run.datalist).training_views(run.read_split(), config.data.spatial_dims)
         self.with_tumor = [view for view in self.views if view.tumor_voxels]
         self.removals = min(self.settings.removals, len(self.with_tumor))
-        self.editor = ViewEditor(run.weights, run.prepared, self.settings)
+        self.editor = ViewEditor(run.weights, run.prepared, config)
         self.gate: QualityGate | None = None
 
     def __len__(self) -> int:

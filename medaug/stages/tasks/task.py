@@ -37,6 +37,7 @@ class TrainingData(NamedTuple):
         samples: what it draws from.
         prior: of insertion.
         facts: what the weights keep of it.
+        settings: of the method, that follow from the data.
         segmenter: a frozen network that losses look through.
     """
 
@@ -44,6 +45,7 @@ class TrainingData(NamedTuple):
     views: list[View]
     samples: Dataset[Any]
     facts: Mapping[str, object]
+    settings: Mapping[str, object] = {}
     prior: LesionPrior | None = None
     segmenter: nn.Module | None = None
 

@@ -88,14 +88,14 @@ class RandCopyPasteTumor(Seeded):
         lesion = draw_lesion(prior, self._organ(image, allowed, spacing_mm), truth, rng, spacing_mm=spacing_mm)
         if lesion is None:
             return img, label
-        edit = paint(image, Plan([(None, lesion)]), RANGE, None, limits_of(image, RANGE))
+        edit = paint(image[None], Plan([(None, lesion)]), [RANGE], None, [limits_of(image, RANGE)])
         self.lesions = [lesion.provenance()]
-        return like_source(edit.image, image, img), marked_label(edit.mask & ~truth, label, keep=True)
+        return like_source(edit.image, image[None], img), marked_label(edit.parts * ~truth, label, keep=True)
 
     def _lesions_of(self, donor: Donor) -> LesionPrior:
         label = _binary(donor.label, donor.name)
         organ = self._organ(donor.image, donor.organ, donor.spacing_mm)
-        example = LesionExample(donor.image, label, organ, donor.name, donor.name, None, donor.spacing_mm)
+        example = LesionExample(donor.image[None], label, organ, donor.name, donor.name, None, donor.spacing_mm)
         return LesionPrior.fit([example], _crop_size(label), donor.spacing_mm, min_diameter_mm=0.0)
 
     def _organ(self, image: np.ndarray, given: np.ndarray | None, spacing_mm: tuple[float, ...]) -> np.ndarray:
