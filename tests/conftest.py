@@ -38,6 +38,7 @@ TINY = (
     "synthesis.insertions=4", "synthesis.removals=2", "audit.lesions=8",
     "evaluation.seeds=[0]", "evaluation.updates=3", "evaluation.batch_size=2", "evaluation.channels=[4,8]",
 )  # fmt: skip
+TINY_MULTI = ("data.sequences=[flair,t1]", "data.tumor={core: 1, rim: 2}")
 TINY_3D = ("data.spatial_dims=3", "crop.size=[16,16,12]", "evaluation.patch_size=[16,16,8]", "audit.lesions=2")
 
 
@@ -63,6 +64,19 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_config: Callable[...
 def volume_run(tmp_path_factory: pytest.TempPathFactory, tiny_config: Callable[..., PipelineConfig]) -> RunDir:
     """The same in 3-D."""
     return run_pipeline(tiny_config(*TINY_3D), tmp_path_factory.mktemp("tiny-3d") / "run")
+
+
+@pytest.fixture(scope="session")
+def multi_run(tmp_path_factory: pytest.TempPathFactory, tiny_config: Callable[..., PipelineConfig]) -> RunDir:
+    """Two sequences, flair and t1, and tumors with two parts, core and rim: a run up to its synthetic set."""
+    folder = tmp_path_factory.mktemp("tiny-multi") / "run"
+    return run_pipeline(tiny_config(*TINY_MULTI), folder, until="synthesize")
+
+
+@pytest.fixture(scope="session")
+def multi_weights(multi_run: RunDir) -> Weights:
+    """2-D, mask-guided, reference content; 2 channels and 2 parts."""
+    return load_weights(multi_run.weights)
 
 
 @pytest.fixture(scope="session")
