@@ -314,7 +314,7 @@ def test_ct_values_in_mr_data_are_noticed(train, data):
         ("data=5", ["data: found 5"]),
         ("evaluation.arms=[standard, mixup]", ["evaluation.arms: found mixup", "standard+gan"]),
         ("evaluation.arms=[target-labels]", ["evaluation.arms: found target-labels", "expected some of: none"]),
-        ("data.classes={a: [1], b: [2]}", ["data.classes: found a, b", "domain 'tumor' edits one class"]),
+        ("data.classes={a: [1], b: [2]}", ["data.classes: found a, b", "domain 'tumor' edits tumors", "data.tumor"]),
         ("split.fold=1", ["split.fold: found 1 with split.folds None", "set split.folds"]),
     ],
 )

@@ -224,6 +224,14 @@ class DataConfig(Section):
         return None if named is None else tuple(named.values())
 
     @property
+    def allowed_labels(self) -> tuple[int, ...] | None:
+        """What a label may hold: as set, or where the tumor's parts are named, their values and the organ's; or any."""
+        if self.known_labels is not None or self.tumor is None:
+            return self.known_labels
+        organ = self.organ if isinstance(self.organ, tuple) else ()
+        return (*organ, *(value for values in self.tumor.values() for value in values))
+
+    @property
     def kind(self) -> str:
         """A name for this kind of image: its sequences, or its modality where there is only one."""
         if self.sequences is not None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from itertools import chain
 
 from medaug.config import PipelineConfig
-from medaug.config.data import DataConfig
-from medaug.data.layouts import find_cases
-from medaug.data.records import Case
 from medaug.errors import MedaugError
 from medaug.evaluation.statistics import LEAST_SEEDS, lacking, least_patients
 from medaug.experiment.arms import arms_of, n_asked
 from medaug.progress import say
 from medaug.runs.folder import RunDir
+from medaug.runs.sources import find_sources
+from medaug.runs.splitting import split_for
 from medaug.splits import Split
-from medaug.stages.prepare import DomainFiles, split_of
 from medaug.stages.tasks import task_of
 
 logger = logging.getLogger(__name__)
@@ -58,15 +56,12 @@ def scored_patients(config: PipelineConfig, run: RunDir) -> int:
 def expected_patients(config: PipelineConfig) -> int | None:
     """The same, from the names of the files alone; None where they cannot be listed or split, which a run will say."""
     try:
-        sources = [
-            DomainFiles(name, data, _cases(data), Path())
-            for name, data in (("data", config.data), ("target", config.target))
-            if data is not None
-        ]
-        labelled = [{case.patient for case in source.cases if case.label is not None} for source in sources]
-        everyone = {case.patient for source in sources for case in source.cases}
-        used = labelled[0] if task_of(config).needs_labels else everyone
-        names = _scored(config, split_of(config, sources, used))
+        cases = [source.cases for source in find_sources(config)]
+        real = [[case for case in of_source if not case.healthy] for of_source in cases]
+        labelled = [{case.patient for case in of_source if case.label is not None} for of_source in real]
+        needs_labels = task_of(config).needs_labels
+        used = labelled[0] if needs_labels else {case.patient for of_source in real for case in of_source}
+        names = _scored(config, split_for(config.split, [*chain(*cases)], used, labelled=needs_labels))
     except (MedaugError, OSError):
         return None
     return min(len(names & patients) for patients in labelled)
@@ -77,10 +72,3 @@ def _scored(config: PipelineConfig, split: Split) -> set[str]:
     if config.split.folds is not None and config.split.fold is None:
         return {*split.train, *split.validation, *split.test, *split.unused}
     return set(split.test if config.evaluation.patients == "test" else split.validation)
-
-
-def _cases(data: DataConfig) -> list[Case]:
-    if data.root is not None:
-        return find_cases(data.root, layout=data.layout, sequence=data.sequence)
-    names = [f"phantom-{number:03d}" for number in range(data.phantoms.patients)]
-    return [Case(case=name, patient=name, scan=name, image=name, label=name, channel=None) for name in names]

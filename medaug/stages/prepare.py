@@ -9,51 +9,38 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 from collections import defaultdict
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from medaug.config import PipelineConfig
-from medaug.config.data import DataConfig
-from medaug.data.atomic import read_json, write_json
+from medaug.data.atomic import write_json
 from medaug.data.cache import FORMAT, Unreadable, open_array, prepare_cases, with_array
-from medaug.data.cases import source_stamps, with_organs_of
+from medaug.data.cases import source_stamps
 from medaug.data.label_names import Tumors, label_names, tumors_of
-from medaug.data.layouts import find_cases, recognise
+from medaug.data.layouts import recognise
 from medaug.data.opening import read_file
 from medaug.data.prepared import View, common_spacing_mm, views_of, without_labels
 from medaug.data.records import Case, PreparedCase, prepared_cases
 from medaug.data.synthetic import is_synthetic
 from medaug.data.visits import REMEDY, doubts_between
-from medaug.data.writers import write_phantoms
-from medaug.errors import ConfigError, DataError, LeakageError
+from medaug.errors import ConfigError, DataError
 from medaug.lesions.anatomy import body_of, find_organ
 from medaug.progress import track
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import essential, run_stage
 from medaug.runs.provenance import by_patient, refuse_copies, synthetic_to_train
-from medaug.runs.split_file import among, split_of_file
-from medaug.splits import PARTS, Split, checked_parts, fold_patients, split_patients, with_healthy, with_labelled
+from medaug.runs.sources import Source, find_sources
+from medaug.runs.splitting import keep_split, split_for, split_of_file
+from medaug.splits import Split
 from medaug.stages.tasks import task_of
 from medaug.training.domains import check_one_size
 from medaug.volumes import Window
 
 logger = logging.getLogger(__name__)
-
-PHANTOM_SEQUENCES = {"head": "flair", "abdomen": "contrast"}
-
-
-class DomainFiles(NamedTuple):
-    """What one domain is prepared from, and to."""
-
-    name: str
-    data: DataConfig
-    cases: list[Case]
-    folder: Path
 
 
 def prepare(config: PipelineConfig, run: RunDir) -> bool:
@@ -63,71 +50,37 @@ def prepare(config: PipelineConfig, run: RunDir) -> bool:
         DataError: for unusable input, naming the file, what was found, what was expected and the remedy.
         LeakageError: if `split.json` was edited since, or two parts of the split share an image; naming the patients.
     """
-    sources = [DomainFiles("data", config.data, _find(config.data, run), run.prepared)]
-    if config.target is not None:
-        sources.append(DomainFiles("target", config.target, _find(config.target, run), run.prepared_b))
+    sources = find_sources(config, run)
+    if len(sources) > 1:
         for doubt in doubts_between(*({case.patient for case in source.cases} for source in sources)):
             logger.warning("data and target: %s. If they are of one patient, %s.", doubt, REMEDY)
-    if config.split.file is not None:
-        _own_split(config, sources)  # not after an hour of reading
+    if config.split.file is not None:  # not after an hour of reading
+        cases = [case for source in sources for case in source.cases]
+        split_of_file(config.split, cases, labelled=task_of(config).needs_labels)
     inputs = [essential(config.split), *(_inputs(source) for source in sources)]
     folders = [source.folder for source in sources]
-    ran = run_stage(run, "prepare", inputs, [], lambda: _prepare(config, run, sources), sealed=folders)
-    return ran or _mend_split(config, run, sources)
+    if run_stage(run, "prepare", inputs, [], lambda: _prepare(config, run, sources), sealed=folders):
+        return True
+    entries = [entry for source in sources for entry in prepared_cases(source.folder / run.datalist.name)]
+    made = _split(config, sources, entries)
+    return keep_split(run, made, from_file=config.split.file is not None)
 
 
-def _inputs(source: DomainFiles) -> list[Any]:
+def _inputs(source: Source) -> list[Any]:
     stamps = [[case.case, case.patient, *source_stamps(case)] for case in source.cases]
     return [FORMAT, essential(source.data), source.data.skip_unreadable, stamps]
 
 
-def _find(data: DataConfig, run: RunDir) -> list[Case]:
-    """All cases: of `data.root` or phantoms, and of the healthy pool, whose names say so."""
-    sequence, root = data.sequence, data.root
-    if root is None:
-
-        def draw() -> None:
-            shutil.rmtree(run.phantoms, ignore_errors=True)  # what a killed run had drawn so far
-            write_phantoms(run.phantoms, "msd", **data.phantoms.model_dump())
-
-        run_stage(run, "phantoms", data.phantoms.model_dump(mode="json"), [run.phantoms], draw)
-        root = run.phantoms
-        if sequence is None and data.sequences is None:
-            sequence = PHANTOM_SEQUENCES[data.phantoms.anatomy]
-    wanted: dict[str, Any] = {
-        "sequence": sequence,
-        "sequences": data.sequences,
-        "missing": data.missing,
-        "patient_regex": data.patient_regex,
-    }
-    cases = find_cases(root, layout=data.layout, **wanted)
-    if isinstance(data.organ, Path):
-        cases = with_organs_of(cases, root, data.organ)
-    if data.healthy is None:
-        return cases
-    pool = find_cases(data.healthy, **wanted)
-    if both := sorted({case.patient for case in cases} & {case.patient for case in pool}):
-        raise LeakageError(
-            f"{data.healthy}: found scans of {', '.join(both)}, who are among the patients of {root} too; expected "
-            "other patients in the healthy pool (data.healthy). Move them away, or rename them if they are others.",
-            both,
-        )
-    return [
-        *cases,
-        *(replace(case, case=f"healthy-{case.case}", scan=f"healthy-{case.scan}", healthy=True) for case in pool),
-    ]
-
-
-def _prepare(config: PipelineConfig, run: RunDir, sources: list[DomainFiles]) -> None:
+def _prepare(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None:
     needs_labels = task_of(config).needs_labels
-    prepared = [_read(source, run, with_labels=needs_labels) for source in sources]
-    split = _split(config, run, sources, [entry for entries, _ in prepared for entry in entries])
-    _check_pool(config, run, split, prepared[0][0])
+    prepared = [_read(source, with_labels=needs_labels) for source in sources]
+    split = _split(config, sources, [entry for entries, _ in prepared for entry in entries])
+    _check_pool(config, sources[0], split, prepared[0][0])
     contents = by_patient(entry for entries, _ in prepared for entry in entries)
     for source, (entries, unreadable) in zip(sources, prepared, strict=True):
         usable = [case for case in source.cases if case.label is not None or not needs_labels]
         if made := synthetic_to_train(usable, split, contents):
-            tumors = _tumors(source, run).values if needs_labels else source.data.tumor_labels
+            tumors = _tumors(source).values if needs_labels else source.data.tumor_labels
             more, left_out = _decoded(source, made, tumors)
             entries += more
             unreadable += left_out
@@ -164,7 +117,7 @@ def _content_hash(entry: PreparedCase, folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _read(source: DomainFiles, run: RunDir, *, with_labels: bool) -> tuple[list[PreparedCase], list[Unreadable]]:
+def _read(source: Source, *, with_labels: bool) -> tuple[list[PreparedCase], list[Unreadable]]:
     """The decoded cases; with `with_labels` only labelled ones, of which one must hold a tumor."""
     data, cases = source.data, [case for case in source.cases if not is_synthetic(case)]
     pool = [case for case in cases if case.healthy]
@@ -172,7 +125,7 @@ def _read(source: DomainFiles, run: RunDir, *, with_labels: bool) -> tuple[list[
         cases = [case for case in cases if not case.healthy]
     if not cases:
         raise DataError.about(
-            data.root or run.phantoms,
+            source.root,
             f"{len(source.cases)} synthetic cases and no other",
             "real scans to train and to test on",
             "Add those that they were made from.",
@@ -181,19 +134,19 @@ def _read(source: DomainFiles, run: RunDir, *, with_labels: bool) -> tuple[list[
         cases = [case for case in cases if case.label is not None]
         if not cases:
             raise DataError.about(
-                data.root or run.phantoms,
+                source.root,
                 f"{len(source.cases)} images and no label",
                 "a label beside every training image",
                 "Add the labels; docs/tutorials/own-data.md lists the layouts.",
             )
-    entries, unreadable = _decoded(source, cases, _tumors(source, run).values if with_labels else data.tumor_labels)
+    entries, unreadable = _decoded(source, cases, _tumors(source).values if with_labels else data.tumor_labels)
     if with_labels:
-        _check_tumors(source, run, entries)
+        _check_tumors(source, entries)
         entries += _decoded_pool(source, pool) if pool else []
     return entries, unreadable
 
 
-def _decoded_pool(source: DomainFiles, pool: list[Case]) -> list[PreparedCase]:
+def _decoded_pool(source: Source, pool: list[Case]) -> list[PreparedCase]:
     """The healthy pool, without labels.
 
     Raises:
@@ -211,7 +164,7 @@ def _decoded_pool(source: DomainFiles, pool: list[Case]) -> list[PreparedCase]:
     return without_labels(entries)
 
 
-def _check_pool(config: PipelineConfig, run: RunDir, split: Split, entries: list[PreparedCase]) -> None:
+def _check_pool(config: PipelineConfig, source: Source, split: Split, entries: list[PreparedCase]) -> None:
     """Refuses a healthy pool without a view that shows no tumor.
 
     Raises:
@@ -220,7 +173,7 @@ def _check_pool(config: PipelineConfig, run: RunDir, split: Split, entries: list
     pool = [entry for entry in entries if entry.patient in split.healthy]
     if pool and all(view.tumor_voxels for view in views_of(pool, config.data.spatial_dims)):
         raise DataError.about(
-            config.data.root or run.phantoms,
+            source.root,
             f"a tumor in every scan of the {len(split.healthy)} patients of split.healthy",
             "scans without a tumor, because data.spatial_dims is 3",
             "Give a folder of tumor-free scans in data.healthy, or work in 2-D.",
@@ -228,7 +181,7 @@ def _check_pool(config: PipelineConfig, run: RunDir, split: Split, entries: list
 
 
 def _decoded(
-    source: DomainFiles, cases: list[Case], tumor_labels: tuple[int, ...] | None
+    source: Source, cases: list[Case], tumor_labels: tuple[int, ...] | None
 ) -> tuple[list[PreparedCase], list[Unreadable]]:
     """These cases of the source; what cannot be read is told, where it may be."""
     data = source.data
@@ -241,7 +194,7 @@ def _decoded(
             spatial_dims=data.spatial_dims,
             tumor_labels=tumor_labels,
             classes=data.class_values,
-            known_labels=_known_labels(data),
+            known_labels=data.allowed_labels,
             organ_labels=data.organ if isinstance(data.organ, tuple) else None,
             grid_size=data.grid_size,
             resample_mm=data.resample_mm,
@@ -252,22 +205,22 @@ def _decoded(
     return entries, unreadable
 
 
-def _tumors(source: DomainFiles, run: RunDir, found: set[int] | None = None) -> Tumors:
+def _tumors(source: Source, found: set[int] | None = None) -> Tumors:
     """Which label values are tumor: as set, or as names say of the values `found` (None: of all that have a name)."""
     data = source.data
     if data.tumor_labels is not None or data.class_values is not None:
         return Tumors(data.tumor_labels, "")
-    root = data.root or run.phantoms
+    root = source.root
     names = label_names(root)
     return tumors_of(
         names, names if found is None else found, recognise(root) if data.layout == "auto" else data.layout
     )
 
 
-def _check_tumors(source: DomainFiles, run: RunDir, entries: list[PreparedCase]) -> None:
+def _check_tumors(source: Source, entries: list[PreparedCase]) -> None:
     """Asks where nobody says which of the labels' values are tumor, and says which were taken where names do."""
-    root = source.data.root or run.phantoms
-    tumors = _tumors(source, run, {value for entry in entries for value in entry.label_values})
+    root = source.root
+    tumors = _tumors(source, {value for entry in entries for value in entry.label_values})
     if tumors.undecided:
         raise ConfigError(f"{root}: {tumors.sentence}")
     if tumors.values is not None and tumors.sentence:
@@ -289,75 +242,16 @@ def _check_tumors(source: DomainFiles, run: RunDir, entries: list[PreparedCase])
             )
 
 
-def _own_split(config: PipelineConfig, sources: list[DomainFiles]) -> Split:
-    """What `split.file` says of everybody who can be in it."""
-    cases = [case for source in sources for case in source.cases if not case.healthy]
-    needs_label = task_of(config).needs_labels
-    used = [case for case in cases if not is_synthetic(case) and (case.label or not needs_label)]
-    return split_of_file(config.split, cases, {case.patient for case in used})
-
-
-def _split(config: PipelineConfig, run: RunDir, sources: list[DomainFiles], entries: list[PreparedCase]) -> Split:
+def _split(config: PipelineConfig, sources: list[Source], entries: list[PreparedCase]) -> Split:
+    cases = [case for source in sources for case in source.cases]
+    patients = {entry.patient for entry in entries if not entry.healthy}
     try:
-        return split_of(config, sources, {entry.patient for entry in entries if not entry.healthy})
+        return split_for(config.split, cases, patients, labelled=task_of(config).needs_labels)
     except DataError as error:
-        raise DataError(f"{config.data.root or run.phantoms}: {error}") from None
+        raise DataError(f"{sources[0].root}: {error}") from None
 
 
-def split_of(config: PipelineConfig, sources: list[DomainFiles], patients: set[str]) -> Split:
-    """The split that the settings draw of these patients, or read from a file.
-
-    Raises:
-        DataError: if they are too few, or not those of the file.
-        MedaugError: whatever else is refused of the file.
-    """
-    s = config.split
-    if s.file is not None:
-        split = among(_own_split(config, sources), patients, s)
-    elif s.folds is not None:
-        split = fold_patients(patients, s.folds, s.fold or 0, s.validation, s.seed)
-    else:
-        all_may_train = s.train >= 1  # who asks for so many, to train only; what tests says so (see `pipeline`)
-        split = split_patients(patients, s.train, s.validation, s.seed, least_tested=0 if all_may_train else 1)
-    if s.labelled is not None:
-        split = with_labelled(split, s.labelled, s.seed)
-    if s.healthy is not None:
-        split = with_healthy(split, s.healthy, s.seed)
-    pool = {case.patient for source in sources for case in source.cases if case.healthy}
-    return replace(split, healthy=tuple(sorted({*split.healthy, *pool})))
-
-
-def _mend_split(config: PipelineConfig, run: RunDir, sources: list[DomainFiles]) -> bool:
-    """Refuses patients that changed sides; a split that is missing or damaged is drawn again, the same.
-
-    Raises:
-        LeakageError: naming the patients.
-    """
-    entries = [entry for source in sources for entry in prepared_cases(source.folder / run.datalist.name)]
-    made = _split(config, run, sources, entries)
-    try:
-        found = checked_parts(read_json(run.split))
-    except DataError as error:
-        logger.warning("%s; the split is drawn again, the same", error)
-        write_json(run.split, made.to_dict())
-        return True
-    moved = {p for part in PARTS for p in set(getattr(made, part)) ^ set(found[part])}
-    if moved:
-        patients = sorted(moved)
-        raise LeakageError(
-            f"{run.split}: edited after it was made{' (or split.file was)' if config.split.file else ''}: "
-            f"{', '.join(patients)} changed sides. What was trained with the other split would leak into the results; "
-            "make a new run with another split.seed or --out.",
-            patients,
-        )
-    if found.get("hash") != made.hash:
-        logger.warning("%s: changed since it was written; the split is drawn again, the same", run.split)
-        write_json(run.split, made.to_dict())
-        return True
-    return False
-
-
-def _with_windows(source: DomainFiles, entries: list[PreparedCase]) -> list[PreparedCase]:
+def _with_windows(source: Source, entries: list[PreparedCase]) -> list[PreparedCase]:
     """A window a channel and scan: the slices of one scan share it."""
     domains = source.data.domain("any").channels
     scans: dict[str, list[PreparedCase]] = defaultdict(list)
@@ -381,7 +275,7 @@ def _with_windows(source: DomainFiles, entries: list[PreparedCase]) -> list[Prep
     return [replace(entry, windows=windows[entry.scan]) for entry in entries]
 
 
-def _with_organs(source: DomainFiles, entries: list[PreparedCase], *, whole_body: bool) -> list[PreparedCase]:
+def _with_organs(source: Source, entries: list[PreparedCase], *, whole_body: bool) -> list[PreparedCase]:
     """Where lesions may lie, or with `whole_body` what is translated: skin and skull too.
 
     It is found in the first channel, unless files say where the organ is.
@@ -404,14 +298,6 @@ def _with_organs(source: DomainFiles, entries: list[PreparedCase], *, whole_body
             found.append(with_array(entry, source.folder, "body" if whole_body else "organ", mask))
             tracker.advance()
     return found
-
-
-def _known_labels(data: DataConfig) -> tuple[int, ...] | None:
-    """What a label may hold: where the tumor's parts are named, no value that is neither a part nor the organ's."""
-    if data.known_labels is not None or data.tumor is None:
-        return data.known_labels
-    organ = data.organ if isinstance(data.organ, tuple) else ()
-    return (*organ, *(value for values in data.tumor.values() for value in values))
 
 
 def _wanted(values: tuple[int, ...] | None) -> str:

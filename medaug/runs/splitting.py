@@ -1,6 +1,7 @@
-"""A split of one's own (`split.file`): patients by part, or a fold of nnU-Net's `splits_final.json`.
+"""Who trains, validates and tests in a run: drawn as the settings say, or read from a file, and kept as it was made.
 
-By part: {"train": [patient, ...], "validation": [...], "test": [...], "unused": [...], "healthy": [...]}, of which
+A split of one's own (`split.file`) has patients by part, or is a fold of nnU-Net's `splits_final.json`. By part:
+{"train": [patient, ...], "validation": [...], "test": [...], "unused": [...], "healthy": [...]}, of which
 `unused` is for patients to leave out, and `healthy` for those of whom nothing but tumor-free scans and slices is used;
 a run's own `split.json` is such a file. nnU-Net's is a list of {"train": [case, ...], "val":
 [case, ...]}: its `val` is what a fold is scored on, and so the test part here; nobody validates.
@@ -11,14 +12,17 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from medaug.config.data import SplitConfig
-from medaug.data.atomic import read_json
+from medaug.data.atomic import read_json, write_json
 from medaug.data.records import Case
+from medaug.data.synthetic import is_synthetic
 from medaug.errors import ConfigError, DataError, LeakageError
-from medaug.splits import PARTS, Split
+from medaug.runs.folder import RunDir
+from medaug.splits import PARTS, Split, checked_parts, fold_patients, split_patients, with_healthy, with_labelled
 
 logger = logging.getLogger(__name__)
 
@@ -26,12 +30,38 @@ LOOKS = '{"train": [patient, ...], "validation": [...], "test": [...]}, or the l
 NAMED = 5
 
 
-def split_of_file(settings: SplitConfig, cases: Sequence[Case], wanted: Collection[str]) -> Split:
-    """The split in `split.file`.
+def split_for(settings: SplitConfig, cases: Sequence[Case], patients: Collection[str], *, labelled: bool) -> Split:
+    """The split that the settings draw of these patients, or read from a file, with the healthy pool.
 
     Args:
-        cases: of the data set, synthetic ones too.
-        wanted: the patients that have to be in it.
+        cases: of all sources, synthetic ones and the healthy pool too.
+        patients: who can train or test.
+        labelled: whether only cases with a label are of use.
+
+    Raises:
+        DataError: if they are too few, or not those of the file.
+        MedaugError: whatever else is refused of the file (see `split_of_file`).
+    """
+    if settings.file is not None:
+        split = _among(split_of_file(settings, cases, labelled=labelled), patients, settings)
+    elif settings.folds is not None:
+        split = fold_patients(patients, settings.folds, settings.fold or 0, settings.validation, settings.seed)
+    else:  # who asks for so many, to train only; what tests says so (see `stages.pipeline`)
+        least_tested = 0 if settings.train >= 1 else 1
+        split = split_patients(patients, settings.train, settings.validation, settings.seed, least_tested)
+    if settings.labelled is not None:
+        split = with_labelled(split, settings.labelled, settings.seed)
+    if settings.healthy is not None:
+        split = with_healthy(split, settings.healthy, settings.seed)
+    pool = {case.patient for case in cases if case.healthy}
+    return replace(split, healthy=tuple(sorted({*split.healthy, *pool})))
+
+
+def split_of_file(settings: SplitConfig, cases: Sequence[Case], *, labelled: bool) -> Split:
+    """The split in `split.file`, which everybody with a real scan (and a label, if that is needed) has to be in.
+
+    Args:
+        cases, labelled: as in `split_for`.
 
     Raises:
         DataError: if it is no split of these patients: somebody is unknown, missing, or there twice.
@@ -39,6 +69,8 @@ def split_of_file(settings: SplitConfig, cases: Sequence[Case], wanted: Collecti
         ConfigError: if `split.fold` or `split.folds` do not fit the file.
     """
     assert settings.file is not None  # who asks has looked
+    cases = [case for case in cases if not case.healthy]
+    wanted = {case.patient for case in cases if not is_synthetic(case) and (case.label or not labelled)}
     content = read_json(settings.file, object)
     if isinstance(content, list):
         lists, of_cases = _fold(settings, content), {case.case: case.patient for case in cases}
@@ -60,7 +92,7 @@ def split_of_file(settings: SplitConfig, cases: Sequence[Case], wanted: Collecti
             "on one side. Take them out of all parts but one.",
             twice,
         )
-    if missing := sorted(set(wanted) - set(everybody)):
+    if missing := sorted(wanted - set(everybody)):
         remedy = "Add them, or leave their files out of the data" + ("." if of_cases else ', or list them as "unused".')
         raise _wrong(
             settings.file, f"no part for {len(missing)} patient(s): {_listed(missing)}", "all patients", remedy
@@ -70,7 +102,34 @@ def split_of_file(settings: SplitConfig, cases: Sequence[Case], wanted: Collecti
     return Split(**patients)
 
 
-def among(split: Split, patients: Collection[str], settings: SplitConfig) -> Split:
+def keep_split(run: RunDir, made: Split, *, from_file: bool) -> bool:
+    """Writes the split again where the run's is missing or damaged; says whether it had to.
+
+    Raises:
+        LeakageError: if patients of the run's have changed sides, naming them.
+    """
+    try:
+        found = checked_parts(read_json(run.split))
+    except DataError as error:
+        logger.warning("%s; the split is drawn again, the same", error)
+        write_json(run.split, made.to_dict())
+        return True
+    moved = sorted({p for part in PARTS for p in set(getattr(made, part)) ^ set(found[part])})
+    if moved:
+        raise LeakageError(
+            f"{run.split}: edited after it was made{' (or split.file was)' if from_file else ''}: "
+            f"{', '.join(moved)} changed sides. What was trained with the other split would leak into the results; "
+            "make a new run with another split.seed or --out.",
+            moved,
+        )
+    if found.get("hash") != made.hash:
+        logger.warning("%s: changed since it was written; the split is drawn again, the same", run.split)
+        write_json(run.split, made.to_dict())
+        return True
+    return False
+
+
+def _among(split: Split, patients: Collection[str], settings: SplitConfig) -> Split:
     """The same split of these patients alone; those who are left out are told, and settings that do not count."""
     if (settings.train, settings.validation) != (SplitConfig().train, SplitConfig().validation):
         logger.warning("%s says who trains and validates; split.train and split.validation are not used", settings.file)
