@@ -27,7 +27,9 @@ def make_example(spatial_dims: int, number: int, diameter_mm: float) -> LesionEx
     label = draw_ellipsoid(shape, place, diameter_mm / 2 / SPACING_MM)
     image = np.where(organ, -0.2, -1.0) + 0.5 * label + rng.normal(0, 0.03, shape) * organ
     spacing_mm = (SPACING_MM,) * spatial_dims
-    return LesionExample(image.astype(np.float32), label, organ, f"patient{number}", f"case{number}", None, spacing_mm)
+    return LesionExample(
+        image[None].astype(np.float32), label, organ, f"patient{number}", f"case{number}", None, spacing_mm
+    )
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,8 @@ def test_a_lesion_lies_in_the_organ_clear_of_others_and_in_one_piece(prior_and_o
     assert gap > CLEARANCE_VOXELS
     assert len(components(lesion.mask)) == 1
     assert lesion.mask.dtype == bool
-    assert lesion.texture.shape == lesion.mask.shape == prior.crop_size
+    assert lesion.mask.shape == prior.crop_size
+    assert lesion.texture.shape == (1, *prior.crop_size)
     assert lesion.texture.dtype == np.float32
     assert np.abs(lesion.texture).max() <= 1
     assert clear_of_edge(lesion.mask, MARGIN_VOXELS)
@@ -240,20 +241,20 @@ def test_a_blob_is_filled_with_the_lesion_and_not_with_its_surroundings(prior_an
     prior, organ = prior_and_organ
     for seed in range(5):
         lesion = draw_lesion(prior, organ, nothing(organ), np.random.RandomState(seed), shape="blob")
-        assert lesion.texture[lesion.mask].mean() == pytest.approx(0.3, abs=0.05)
+        assert lesion.texture[0][lesion.mask].mean() == pytest.approx(0.3, abs=0.05)
 
 
 def test_a_bent_reference_brings_its_texture_along(prior_and_organ):
     prior, organ = prior_and_organ
     for seed in range(5):
         lesion = draw_lesion(prior, organ, nothing(organ), np.random.RandomState(seed), shape="bank")
-        assert lesion.texture[lesion.mask].mean() == pytest.approx(0.3, abs=0.1)
+        assert lesion.texture[0][lesion.mask].mean() == pytest.approx(0.3, abs=0.1)
 
 
 def test_long_lesions_never_reach_the_edge_of_their_crop(example, ellipsoid):
     view = example(2, 0, 18.0)
-    label = ellipsoid(view.label.shape, (48, 48), (19, 5))
-    prior = LesionPrior.fit([replace(view, label=label)], (48, 48), view.spacing_mm)
+    label = ellipsoid(view.parts.shape, (48, 48), (19, 5))
+    prior = LesionPrior.fit([replace(view, parts=label)], (48, 48), view.spacing_mm)
     organ = np.ones((150, 150), bool)
     for seed in range(20):
         lesion = draw_lesion(prior, organ, nothing(organ), np.random.RandomState(seed))

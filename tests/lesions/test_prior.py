@@ -23,10 +23,11 @@ def test_a_reference_keeps_its_patient_size_and_contrast(prior_and_organ):
     assert [r.patient for r in prior.references] == ["patient0", "patient1", "patient2"]
     for reference, asked_mm in zip(prior.references, (14.0, 18.0, 24.0), strict=True):
         assert reference.diameter_mm == pytest.approx(asked_mm, rel=0.15)
-        assert reference.contrast == pytest.approx(0.5, abs=0.05)
-        assert reference.surroundings == pytest.approx(-0.2, abs=0.05)
+        assert reference.contrast == pytest.approx((0.5,), abs=0.05)
+        assert reference.surroundings == pytest.approx((-0.2,), abs=0.05)
         assert all(0 <= place <= 1 for place in reference.location)
         assert reference.mask.shape == prior.crop_size
+        assert reference.image.shape == (1, *prior.crop_size)
         assert reference.mask.dtype == bool
         assert equivalent_diameter_mm(reference.mask, prior.spacing_mm) == reference.diameter_mm
 
@@ -40,15 +41,15 @@ def test_lesions_too_small_or_too_large_are_counted_by_reason(example):
 
 def test_every_component_of_a_label_is_a_lesion_of_its_own(example, ellipsoid):
     view = example(2, 0, 18.0)
-    label = view.label | ellipsoid(view.label.shape, (20, 48), 4)
-    prior = LesionPrior.fit([replace(view, label=label)], (48, 48), SPACING_MM)
+    label = view.parts | ellipsoid(view.parts.shape, (20, 48), 4)
+    prior = LesionPrior.fit([replace(view, parts=label)], (48, 48), SPACING_MM)
     assert len(prior.references) == 2
     assert all(r.diameter_mm < 25 for r in prior.references)
 
 
 def test_a_lesion_without_tissue_around_it_is_left_out(example):
     view = example(2, 0, 18.0)
-    floating = replace(view, image=np.where(view.label, view.image, -1.0).astype(np.float32))
+    floating = replace(view, image=np.where(view.parts, view.image, -1.0).astype(np.float32))
     prior = LesionPrior.fit([view, floating], (48, 48), SPACING_MM)
     assert len(prior.references) == 1
     assert prior.left_out == {"no tissue around it": 1}
@@ -56,18 +57,18 @@ def test_a_lesion_without_tissue_around_it_is_left_out(example):
 
 def test_a_lesion_at_the_edge_of_the_image_is_taken_whole(example, ellipsoid):
     view = example(2, 0, 18.0)
-    label = ellipsoid(view.label.shape, (2, 48), 5)
-    image = np.where(label, 0.3, -0.2).astype(np.float32)
-    prior = LesionPrior.fit([replace(view, image=image, label=label)], (48, 48), SPACING_MM)
+    label = ellipsoid(view.parts.shape, (2, 48), 5)
+    image = np.where(label, 0.3, -0.2).astype(np.float32)[None]
+    prior = LesionPrior.fit([replace(view, image=image, parts=label)], (48, 48), SPACING_MM)
     (reference,) = prior.references
     assert reference.mask.sum() == label.sum()
-    assert reference.contrast == pytest.approx(0.5, abs=1e-6)
+    assert reference.contrast == pytest.approx((0.5,), abs=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
 def test_labels_and_organs_of_other_dtypes_give_the_same_prior(example, dtype):
     view = example(2, 0, 18.0)
-    other = replace(view, label=view.label.astype(dtype) * 2, organ=view.organ.astype(dtype))
+    other = replace(view, parts=view.parts.astype(dtype), organ=view.organ.astype(dtype) * 2)
     first, second = (LesionPrior.fit([v], (48, 48), SPACING_MM).references[0] for v in (view, other))
     np.testing.assert_array_equal(first.mask, second.mask)
     assert first.mask.dtype == second.mask.dtype == bool
@@ -85,7 +86,7 @@ def test_a_lesion_outside_the_organ_or_without_one_is_still_a_reference(example)
 def test_a_fold_without_usable_lesions_is_refused_with_the_reasons(example):
     view = example(2, 0, 14.0)
     with pytest.raises(DataError, match="no usable lesion.*no lesion at all"):
-        LesionPrior.fit([replace(view, label=np.zeros_like(view.label))], (48, 48), SPACING_MM)
+        LesionPrior.fit([replace(view, parts=np.zeros_like(view.parts))], (48, 48), SPACING_MM)
     with pytest.raises(DataError, match="'smaller than 50 mm': 1.*crop.min_diameter_mm"):
         LesionPrior.fit([view], (48, 48), SPACING_MM, min_diameter_mm=50)
 
@@ -105,14 +106,14 @@ def test_the_crops_are_copies_of_the_image(example):
 
 def test_the_location_is_relative_to_the_organ(example, ellipsoid):
     view = example(2, 0, 18.0)
-    shape = view.label.shape
+    shape = view.parts.shape
     organ = np.zeros(shape, bool)
     organ[10:50, 20:80] = True
     label = ellipsoid(shape, (30, 35), 4)
-    (reference,) = LesionPrior.fit([replace(view, organ=organ, label=label)], (48, 48), SPACING_MM).references
+    (reference,) = LesionPrior.fit([replace(view, organ=organ, parts=label)], (48, 48), SPACING_MM).references
     assert reference.location == pytest.approx((20.5 / 40, 15.5 / 60))
     centered = box_around((30, 35), (48, 48))
-    np.testing.assert_array_equal(reference.image, extract(view.image, centered, -1.0))
+    np.testing.assert_array_equal(reference.image, extract(view.image[0], centered, -1.0)[None])
 
 
 def test_a_prior_survives_safetensors_and_json_exactly(prior_and_organ):
@@ -125,7 +126,7 @@ def test_a_prior_survives_safetensors_and_json_exactly(prior_and_organ):
         np.testing.assert_array_equal(old.image, new.image)
         np.testing.assert_array_equal(old.mask, new.mask)
         assert new.mask.dtype == bool
-        assert replace(old, image=None, mask=None) == replace(new, image=None, mask=None)
+        assert replace(old, image=None, parts=None) == replace(new, image=None, parts=None)
     drawn = [draw_lesion(p, organ, np.zeros_like(organ), np.random.RandomState(7)) for p in (prior, again)]
     np.testing.assert_array_equal(drawn[0].mask, drawn[1].mask)
     np.testing.assert_array_equal(drawn[0].texture, drawn[1].texture)
@@ -136,7 +137,10 @@ def test_metadata_is_a_copy_and_takes_numpy_levels(example):
     prior = LesionPrior.fit([view, example(2, 1, 3.0)], (48, 48), SPACING_MM)
     metadata = prior.metadata()
     assert json.loads(json.dumps(metadata)) == metadata | {
-        "references": [row | {"location": list(row["location"])} for row in metadata["references"]]
+        "references": [
+            row | {key: list(row[key]) for key in ("location", "contrast", "surroundings")}
+            for row in metadata["references"]
+        ]
     }
     metadata["left_out"]["smaller than 5 mm"] = 99
     assert prior.left_out == {"smaller than 5 mm": 1}

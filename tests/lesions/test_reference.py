@@ -25,7 +25,8 @@ def disc_lesion(ellipsoid) -> Lesion:
     """A disc of 20 mm (1 mm voxels): 0.4 inside, 0.1 around it, drawn with its own contrast."""
     mask = ellipsoid((48, 48), (23.5, 23.5), 10)
     texture = np.where(mask, 0.4, 0.1).astype(np.float32)
-    return Lesion(mask, texture, CropBox((0, 0), (48, 48)), 0, "p", equivalent_diameter_mm(mask, (1, 1)), 0.3, 0.3, 0.1)
+    box, diameter_mm = CropBox((0, 0), (48, 48)), equivalent_diameter_mm(mask, (1, 1))
+    return Lesion(mask.astype(np.uint8), texture[None], box, 0, "p", diameter_mm, (0.3,), (0.3,), (0.1,))
 
 
 def region_of(lesion: Lesion, shape: tuple[int, ...]) -> np.ndarray:
@@ -36,31 +37,37 @@ def region_of(lesion: Lesion, shape: tuple[int, ...]) -> np.ndarray:
     return region
 
 
+def matched_in(lesion: Lesion, crop: np.ndarray) -> np.ndarray:
+    """The texture (*S) for a crop (*S) of one channel."""
+    (matched,) = match_surroundings(lesion, crop[None])
+    return matched
+
+
 @pytest.mark.parametrize("level", [-0.6, 0.0, 0.5])
 def test_the_texture_is_shifted_to_the_targets_ring(disc_lesion, level):
-    matched = match_surroundings(disc_lesion, np.full((48, 48), level, np.float32))
+    matched = matched_in(disc_lesion, np.full((48, 48), level, np.float32))
     np.testing.assert_allclose(matched[disc_lesion.mask], level + 0.3, atol=1e-6)
     assert matched.dtype == np.float32
 
 
 def test_only_the_ring_around_the_lesion_counts(disc_lesion, ellipsoid):
     near = ellipsoid((48, 48), (23.5, 23.5), 16)
-    matched = match_surroundings(disc_lesion, np.where(near, -0.3, 0.9).astype(np.float32))
+    matched = matched_in(disc_lesion, np.where(near, -0.3, 0.9).astype(np.float32))
     np.testing.assert_allclose(matched[disc_lesion.mask], 0.0, atol=1e-6)
 
 
 def test_air_beside_the_lesion_does_not_count(disc_lesion):
     crop = np.full((48, 48), -0.3, np.float32)
     crop[:20] = -1.0
-    np.testing.assert_allclose(match_surroundings(disc_lesion, crop)[disc_lesion.mask], 0.0, atol=1e-6)
+    np.testing.assert_allclose(matched_in(disc_lesion, crop)[disc_lesion.mask], 0.0, atol=1e-6)
 
 
 def test_background_that_the_lesion_touched_in_its_own_scan_is_not_brought_along(disc_lesion):
     texture = disc_lesion.texture.copy()
-    texture[:, :14] = -1.0
-    texture[:, 14] = -0.4  # half tissue, half background
+    texture[0, :, :14] = -1.0
+    texture[0, :, 14] = -0.4  # half tissue, half background
     crop = np.linspace(-0.2, 0.2, 48 * 48, dtype=np.float32).reshape(48, 48)
-    matched = match_surroundings(replace(disc_lesion, texture=texture), crop)
+    matched = matched_in(replace(disc_lesion, texture=texture), crop)
     rim = np.zeros((48, 48), bool)
     rim[:, :15] = True
     np.testing.assert_array_equal(matched[rim & ~disc_lesion.mask], crop[rim & ~disc_lesion.mask])
@@ -69,29 +76,29 @@ def test_background_that_the_lesion_touched_in_its_own_scan_is_not_brought_along
 
 def test_a_lesion_that_touched_the_background_is_continued_to_its_edge(disc_lesion):
     texture = disc_lesion.texture.copy()
-    texture[:, :18] = -1.0
-    texture[:, 18] = -0.3
-    matched = match_surroundings(replace(disc_lesion, texture=texture), np.zeros((48, 48), np.float32))
+    texture[0, :, :18] = -1.0
+    texture[0, :, 18] = -0.3
+    matched = matched_in(replace(disc_lesion, texture=texture), np.zeros((48, 48), np.float32))
     np.testing.assert_allclose(matched[disc_lesion.mask], 0.3, atol=1e-6)
 
 
 def test_a_drawn_contrast_scales_the_texture_about_its_ring(disc_lesion):
     crop = np.zeros((48, 48), np.float32)
     for contrast, expected in ((0.45, 0.45), (0.15, 0.15), (3.0, 0.6), (0.01, 0.15)):
-        matched = match_surroundings(replace(disc_lesion, contrast=contrast), crop)
+        matched = matched_in(replace(disc_lesion, contrast=(contrast,)), crop)
         np.testing.assert_allclose(matched[disc_lesion.mask], expected, atol=1e-6)
 
 
 def test_a_reference_without_contrast_is_not_scaled(disc_lesion):
-    flat = replace(disc_lesion, contrast=0.5, reference_contrast=0.01)
-    matched = match_surroundings(flat, np.zeros((48, 48), np.float32))
+    flat = replace(disc_lesion, contrast=(0.5,), reference_contrast=(0.01,))
+    matched = matched_in(flat, np.zeros((48, 48), np.float32))
     np.testing.assert_allclose(matched[flat.mask], 0.3, atol=1e-6)
 
 
 def test_the_matched_texture_stays_in_range_and_inputs_unchanged(disc_lesion):
     crop = np.full((48, 48), 0.9, np.float32)
     before = disc_lesion.texture.copy()
-    assert match_surroundings(disc_lesion, crop).max() <= 1.0
+    assert matched_in(disc_lesion, crop).max() <= 1.0
     np.testing.assert_array_equal(disc_lesion.texture, before)
     assert (crop == np.float32(0.9)).all()
 
@@ -108,7 +115,8 @@ def test_a_lesion_covers_exactly_the_given_mask(prior_and_organ, seed):
     mask[tuple(corner)] = True
     lesion = lesion_for_mask(prior, mask, prior.spacing_mm, rng)
     np.testing.assert_array_equal(region_of(lesion, organ.shape), mask)
-    assert lesion.mask.shape == lesion.texture.shape == prior.crop_size
+    assert lesion.mask.shape == prior.crop_size
+    assert lesion.texture.shape == (1, *prior.crop_size)
     assert lesion.diameter_mm == equivalent_diameter_mm(mask, prior.spacing_mm)
     assert lesion.patient == prior.references[lesion.reference].patient
 
@@ -149,7 +157,7 @@ def test_the_texture_for_a_mask_is_of_the_lesion_throughout(prior_and_organ, ell
     for number in range(3):
         lesion = lesion_for_mask(prior, mask, prior.spacing_mm, np.random.RandomState(0), reference=number)
         assert lesion.reference == number
-        inside = lesion.texture[lesion.mask]
+        inside = lesion.texture[0][lesion.mask]
         assert inside.min() > 0.1
         assert inside.mean() == pytest.approx(0.3, abs=0.05)
 
@@ -218,4 +226,4 @@ def test_the_middle_section_is_the_lesion_itself_and_the_others_are_in_one_piece
     for section in stack.values():
         assert len(components(section.mask)) == 1
         assert (section.mask & ~disc_lesion.mask).sum() == 0
-        assert extract(section.texture, CropBox((23, 23), (2, 2)), 0).mean() == pytest.approx(0.4, abs=0.05)
+        assert extract(section.texture[0], CropBox((23, 23), (2, 2)), 0).mean() == pytest.approx(0.4, abs=0.05)

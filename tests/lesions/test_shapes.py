@@ -114,7 +114,7 @@ def test_stretching_lays_the_source_over_the_target(spatial_dims):
     source[(slice(4, 8),) * spatial_dims] = True
     target[(slice(6, 14),) * spatial_dims] = True
     ramp = np.indices(size)[0].astype(np.float32)
-    filled = stretched(ramp, source, target)
+    (filled,) = stretched(ramp[None], source, target)
     values = filled[target].reshape((8,) * spatial_dims).mean(axis=tuple(range(1, spatial_dims)))
     np.testing.assert_allclose(values[[0, -1]], [4, 7], atol=0.5)
     assert (np.diff(values) >= 0).all()
@@ -126,4 +126,5 @@ def test_stretching_never_shows_what_lay_outside_the_source(spatial_dims):
     source, target = np.zeros(size, bool), np.zeros(size, bool)
     source[(slice(4, 8),) * spatial_dims] = True
     target[(slice(2, 15),) * spatial_dims] = True
-    assert (stretched(np.where(source, 0.5, -1.0), source, target) == 0.5).all()
+    (filled,) = stretched(np.where(source, 0.5, -1.0)[None], source, target)
+    assert (filled == 0.5).all()

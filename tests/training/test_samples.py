@@ -41,7 +41,7 @@ class StubView:
 def prior() -> LesionPrior:
     views = [StubView(seed, tumor_voxels=49) for seed in range(3)]
     examples = [
-        LesionExample(v.image, v.label, v.organ, f"p{i}", f"c{i}", None, SPACING_MM) for i, v in enumerate(views)
+        LesionExample(v.image[None], v.label, v.organ, f"p{i}", f"c{i}", None, SPACING_MM) for i, v in enumerate(views)
     ]
     return LesionPrior.fit(examples, (24, 24), SPACING_MM)
 
