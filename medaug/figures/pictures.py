@@ -19,10 +19,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from medaug.figures.charts import DPI, INK, SOFT, to_png
+from medaug.figures.charts import DPI, INK, OKABE_ITO, SOFT, to_png
 from medaug.volumes import widest_slice
 
-_CONTOUR = "#F5B800"  # Okabe-Ito orange, lightened: stands out on every grey
+_CONTOURS = ("#F5B800", OKABE_ITO["sky"], OKABE_ITO["green"], OKABE_ITO["vermillion"], OKABE_ITO["purple"])
+"""Of a mask, or of part 1, Okabe-Ito's orange, lightened: it stands out on every grey."""
 _CONTOUR_ON_DIVERGING = "#222222"
 _NOT_FINITE = (204, 121, 167)
 _GAP, _ROW_HEAD, _BAR = 10, 116, 34  # CSS pixels: between tiles, for titles at the side, for a colour bar at the foot
@@ -36,7 +37,7 @@ class Picture:
 
     Attributes:
         vmin, vmax: grey window in the image's unit; None shares the window of the row.
-        contour: an (X, Y) mask drawn as a thin outline.
+        contour: an (X, Y) mask drawn as a thin outline; whole numbers are parts, each of its own colour.
         diverging: show signed differences around zero (red above, blue below, white at zero).
 
     Raises:
@@ -97,30 +98,45 @@ def picture_grid(
     return to_png(layout.figure, exact=True)
 
 
-def before_after(before: Any, after: Any, mask: Any, *, title: str) -> bytes:
-    """Four panels: before, after, their difference, the mask.
+def before_after(before: Any, after: Any, mask: Any, *, title: str, sequences: Sequence[str] = ("",)) -> bytes:
+    """Four panels a channel: before, after, their difference, the mask.
 
     Args:
-        before, after, mask: arrays of one shape, (X, Y) or (X, Y, Z); of a volume the axial slice with the most mask
-            voxels is shown (the middle one where the mask is empty), and the title names it.
+        before, after: (C, X, Y) or (C, X, Y, Z); of a volume the axial slice with the most mask voxels is shown (the
+            middle one where the mask is empty), and the title names it.
+        mask: (X, Y) or (X, Y, Z); every value in it is outlined in a colour of its own.
+        sequences: what the rows are called, where there are several. The differences of several are relative to each
+            one's own grey window, for their units need not be one.
 
     Raises:
         ValueError: if the shapes differ or are neither 2-D nor 3-D.
     """
-    arrays = [np.asarray(array) for array in (before, after, mask)]
-    shapes = [array.shape for array in arrays]
-    if len(set(shapes)) != 1 or len(shapes[0]) not in (2, 3):
+    images, marked = [np.asarray(array) for array in (before, after)], np.asarray(mask)
+    shapes = [array.shape for array in images] + [(len(sequences), *marked.shape)]
+    if len(set(shapes)) != 1 or marked.ndim not in (2, 3):
         raise ValueError(f"before, after and mask need one shape, (X, Y) or (X, Y, Z); found {shapes}")
-    if len(shapes[0]) == 3:
-        title = f"{title} (slice z = {widest_slice(arrays[2])})"
-    first, second, region = at_widest(arrays[2], *(array.astype(float) for array in arrays[:2]), arrays[2] != 0)
-    row = [
-        Picture(first),
-        Picture(second, contour=region),
-        Picture(second - first, contour=region, diverging=True),
-        Picture(region.astype(float), vmin=0.0, vmax=1.0),
-    ]
-    return picture_grid([row], column_titles=["before", "after", "after − before", "mask"], title=title, tile=200)
+    if marked.ndim == 3:
+        title = f"{title} (slice z = {widest_slice(marked)})"
+    values = np.unique(marked[marked != 0])
+    parts = np.where(marked != 0, np.searchsorted(values, marked) + 1, 0)
+    (region,) = at_widest(marked, parts)
+    rows: list[list[Picture | None]] = []
+    for channels in zip(*images, strict=True):
+        first, second = at_widest(marked, *(channel.astype(float) for channel in channels))
+        change = second - first
+        if len(sequences) > 1:
+            low, high = _row_window([Picture(first), Picture(second)])
+            change = change / ((high - low) or 1.0)
+        rows.append(
+            [
+                Picture(first),
+                Picture(second, contour=region),
+                Picture(change, contour=region, diverging=True),
+                Picture(region / max(len(values), 1), vmin=0.0, vmax=1.0),
+            ]
+        )
+    columns, beside = ["before", "after", "after − before", "mask"], sequences if len(sequences) > 1 else None
+    return picture_grid(rows, column_titles=columns, row_titles=beside, title=title, tile=200)
 
 
 def at_widest(mask: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
@@ -174,11 +190,14 @@ class _Panel:
         shape = np.asarray(picture.image).T.shape  # contours are in the coordinates of the original slice
         extent = (-0.5, shape[1] - 0.5, shape[0] - 0.5, -0.5)
         ax.imshow(pixels, origin="upper", interpolation="none", extent=extent, aspect="auto")
-        region = None if picture.contour is None else np.pad(np.asarray(picture.contour).T != 0, 1)
-        if region is not None and region.any():
-            colour = _CONTOUR_ON_DIVERGING if picture.diverging else _CONTOUR
-            x, y = np.arange(region.shape[1]) - 1, np.arange(region.shape[0]) - 1
-            ax.contour(x, y, region.astype(float), levels=[0.5], colors=[colour], linewidths=0.75)
+        marked = np.pad(np.zeros(shape) if picture.contour is None else np.asarray(picture.contour).T, 1)
+        parts = marked if np.issubdtype(marked.dtype, np.integer) else (marked != 0).astype(int)
+        x, y = np.arange(parts.shape[1]) - 1, np.arange(parts.shape[0]) - 1
+        there = np.unique(parts[parts != 0])
+        level = 0.5 if len(there) == 1 else 0.75  # a little inside of each part: of two that touch both are seen
+        for part in there:
+            colour = _CONTOUR_ON_DIVERGING if picture.diverging else _CONTOURS[(part - 1) % len(_CONTOURS)]
+            ax.contour(x, y, (parts == part).astype(float), levels=[level], colors=[colour], linewidths=0.75)
         ax.set_xlim(extent[:2])
         ax.set_ylim(extent[2:])
 

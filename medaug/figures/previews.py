@@ -6,6 +6,7 @@ codes, and attributes turned up and down.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,15 +30,24 @@ STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 
 @dataclass(frozen=True)
 class Preview:
-    """Draws `count` samples through both directions into `folder/step-<n>.png`."""
+    """Draws samples through both directions into `folder/step-<n>.png`, each with a row for every channel.
+
+    Attributes:
+        sequences: what the rows are called, where there are several.
+        count: of samples with one channel; of several, so many rows, and at least two samples.
+    """
 
     samples: Dataset
     folder: Path
+    sequences: Sequence[str] = ("",)
     count: int = 6
 
     @torch.no_grad()
     def __call__(self, translator: Translator, step: int) -> None:
-        batch = default_collate([self.samples[i] for i in range(self.count)])
+        in_a, in_b = (len(domain.channels) for domain in (translator.domain_a, translator.domain_b))
+        channels = max(in_a, in_b)
+        count = max(2, self.count // channels)
+        batch = default_collate([self.samples[i] for i in range(count)])
         batch = {key: value.to(next(translator.parameters()).device) for key, value in batch.items()}
         generator = torch.Generator().manual_seed(0)
         start, mask_a, mask_b = translator.start_of(batch, "a2b"), batch.get("mask_a"), batch.get("mask_b")
@@ -45,17 +55,27 @@ class Preview:
         a, b = translator.domain_a.name, translator.domain_b.name
         titles = (f"with {b}", "removed") if b == "tumor" else (f"{a} to {b}", f"{b} to {a}")
         columns = [
-            (a, batch["a"], None),
-            ("start", start, None),
-            (titles[0], translator.translate(start, "a2b", mask=mask_a, generator=generator), mask_a),
-            (b, batch["b"], mask_b),
-            (titles[1], translator.translate(batch["b"], "b2a", mask=mask_b, generator=generator), None),
+            (a, batch["a"], in_a, None),
+            ("start", start, in_a, None),
+            (titles[0], translator.translate(start, "a2b", mask=mask_a, generator=generator), in_b, mask_a),
+            (b, batch["b"], in_b, mask_b),
+            (titles[1], translator.translate(batch["b"], "b2a", mask=mask_b, generator=generator), in_a, None),
         ]
         rows = [
-            [_picture(images[i], None if masks is None else masks[i]) for _, images, masks in columns]
-            for i in range(self.count)
+            [
+                _picture(images[i], None if masks is None else masks[i], channel, of) if channel < of else None
+                for _, images, of, masks in columns
+            ]
+            for i in range(count)
+            for channel in range(channels)
         ]
-        png = picture_grid(rows, column_titles=[title for title, _, _ in columns], title=f"step {step}", tile=120)
+        png = picture_grid(
+            rows,
+            column_titles=[title for title, *_ in columns],
+            row_titles=[*self.sequences] * count if channels > 1 else None,
+            title=f"step {step}",
+            tile=120,
+        )
         _write(self.folder / f"step-{step:06d}.png", png)
 
 
@@ -122,13 +142,14 @@ def _write(path: Path, png: bytes) -> None:
         temporary.write_bytes(png)
 
 
-def _picture(image: Tensor, mask: Tensor | None = None) -> Picture:
-    """A sample in its window, and outlined what any class of its mask marks."""
-    outline = None if mask is None else _middle_slice(mask.amax(dim=0, keepdim=True)) > 0.5
-    return Picture(_middle_slice(image), vmin=-1, vmax=1, contour=outline)
+def _picture(image: Tensor, mask: Tensor | None = None, channel: int = 0, channels: int = 1) -> Picture:
+    """A channel of a sample in its window, and outlined what each class of its mask marks."""
+    outline = None if mask is None else sum(n * _middle_slice(part > 0.5) for n, part in enumerate(mask, start=1))
+    middle = len(image) // channels // 2  # of neighbouring slices, each with its channels
+    return Picture(_middle_slice(image[middle * channels + channel]), vmin=-1, vmax=1, contour=outline)
 
 
 def _middle_slice(x: Tensor) -> np.ndarray:
-    """(C, X, Y[, Z]) → (X, Y): of neighbouring slices as channels the middle one, of a volume its middle slice."""
-    array = x[len(x) // 2].float().cpu().numpy()
+    """(X, Y[, Z]) → (X, Y): of a volume its middle slice."""
+    array = (x.int() if x.dtype == torch.bool else x.float()).cpu().numpy()
     return array if array.ndim == 2 else array[..., array.shape[-1] // 2]

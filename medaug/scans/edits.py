@@ -161,7 +161,7 @@ def _write(scan: OpenScan, kind: str, edited: Any, label: Any, shown: Any, facts
     """Image in the scan's own unit and type, label, picture, manifest, page; `shown` is outlined."""
     title = f"{scan.stem}: {kind}"
     paths = [scan.write_edited(kind, edited), scan.write_label(f"{kind}_label", label)]
-    picture = before_after(scan.array, as_array(edited), as_array(as_meta(shown)), title=title)
+    picture = before_after(scan.array[None], as_array(edited)[None], as_array(as_meta(shown)), title=title)
     cases = [scan.seen_with(edited, kind, shown, scan.stem)]
     ending = "_compared.png" if scan.ending == ".png" else ".png"
     return [*paths, *write_beside(scan.file(kind, ""), picture, facts, title, cases, ending)]

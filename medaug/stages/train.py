@@ -53,7 +53,8 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     if data.segmenter is not None:
         translator.attach_segmenter(data.segmenter)
     _check_size(translator, tuple(data.samples[0]["a"].shape[1:]))
-    fit(translator, data.samples, config.training, run.train, preview=Preview(data.samples, run.previews))
+    preview = Preview(data.samples, run.previews, config.data.sequence_names)
+    fit(translator, data.samples, config.training, run.train, preview=preview)
     if is_helper(config.training):
         return
     facts = {

@@ -83,7 +83,7 @@ def test_plots_and_pictures_never_load_pyplot():
         "import sys, numpy as np\n"
         "from medaug.figures import charts as figures, pictures\n"
         "figures.learning_curves({'a': ([0, 1], [1, 2])}, title='t', ylabel='y')\n"
-        "pictures.before_after(np.zeros((4, 4)), np.ones((4, 4)), np.eye(4), title='t')\n"
+        "pictures.before_after(np.zeros((1, 4, 4)), np.ones((1, 4, 4)), np.eye(4), title='t')\n"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

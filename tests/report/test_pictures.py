@@ -96,6 +96,27 @@ def test_contour_outlines_the_mask_and_leaves_its_inside_visible():
     assert not coloured[90:110, 60:140].any()
 
 
+def test_parts_are_outlined_in_colours_of_their_own_and_all_borders_are_seen():
+    parts = np.zeros((20, 20), np.uint8)
+    parts[4:16, 4:16], parts[8:12, 8:12] = 2, 1
+    png = picture_grid([[Picture(np.zeros((20, 20)), 0, 1, contour=parts)]], column_titles=[""], tile=100)
+    red, _, blue = np.moveaxis(decoded(png)[-200:, :200], -1, 0)
+    orange, sky = (np.argwhere((a > 120) & (b < 60)) for a, b in ((red, blue), (blue, red)))
+    assert (orange.min(axis=0) >= 80).all() and (orange.max(axis=0) < 120).all(), "the inner part"
+    assert (np.abs(sky - 100) > 40).any() and (np.abs(sky - 100) < 26).all(axis=1).any(), "its outer and inner border"
+
+
+def test_sequences_stand_in_rows_of_their_own():
+    mask = np.zeros((6, 6), np.uint8)
+    mask[2:4, 2:4] = 4
+    before = np.stack([np.eye(6), 1000 * np.eye(6)[::-1]])
+    one, two = (
+        decoded(before_after(before[:n], before[:n] * 0.5, mask, title="t", sequences=("flair", "t1")[:n]))
+        for n in (1, 2)
+    )
+    assert two.shape[0] > 1.6 * one.shape[0] and two.shape[1] > one.shape[1], "a row more, and their names"
+
+
 def test_contour_at_the_border_and_empty_contour_are_drawn():
     assert decoded(picture_grid([[Picture(np.zeros((6, 6)), contour=np.ones((6, 6)))]], column_titles=["a"])).size
     assert (one(Picture(np.zeros((6, 6)), contour=np.zeros((6, 6)))) == 0).all()
@@ -131,7 +152,7 @@ def test_grid_is_the_same_every_time_and_takes_tensors():
 def test_inputs_are_not_changed():
     image, mask = np.random.RandomState(0).rand(6, 6), np.eye(6)
     copies = image.copy(), mask.copy()
-    before_after(image, image, mask, title="t")
+    before_after(image[None], image[None], mask, title="t")
     assert (image == copies[0]).all()
     assert (mask == copies[1]).all()
 
@@ -148,23 +169,23 @@ def test_a_shape_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="at least one picture"):
         picture_grid([], column_titles=[])
     with pytest.raises(ValueError, match="one shape"):
-        before_after(np.zeros((4, 4)), np.zeros((4, 4)), np.zeros((5, 4)), title="t")
+        before_after(np.zeros((1, 4, 4)), np.zeros((1, 4, 4)), np.zeros((5, 4)), title="t")
 
 
 def test_before_after_shows_the_slice_with_the_most_mask_voxels():
-    before = np.zeros((6, 6, 5))
+    before = np.zeros((1, 6, 6, 5))
     mask = np.zeros((6, 6, 5), bool)
     mask[1:3, 1:3, 1] = True
     mask[1:5, 1:5, 3] = True
     volume = before_after(before, before + mask, mask, title="t (slice z = 3)")
     # The title of a volume names the slice, so a slice with that title in full gives the same picture.
-    slice_ = before_after(before[..., 3], mask[..., 3] * 1.0, mask[..., 3], title="t (slice z = 3) (slice z = 3)")
+    slice_ = before_after(before[..., 3], mask[None, ..., 3] * 1.0, mask[..., 3], title="t (slice z = 3) (slice z = 3)")
     assert volume == slice_
 
 
 def test_before_after_of_an_empty_mask_shows_the_middle_slice():
-    before = np.random.RandomState(0).rand(5, 5, 7)
-    empty = np.zeros_like(before)
+    before = np.random.RandomState(0).rand(1, 5, 5, 7)
+    empty = np.zeros((5, 5, 7))
     assert before_after(before, before, empty, title="t") == before_after(
         before[..., 3], before[..., 3], empty[..., 3], title="t (slice z = 3)"
     )
