@@ -93,7 +93,8 @@ def _inference(weights: Weights) -> JsonObject:
 def _metadata(weights: Weights) -> JsonObject:
     """What MONAI's specification asks for; the network is that of `network_def`, on crops."""
     translator, a, b = weights.translator, weights.translator.domain_a, weights.translator.domain_b
-    network, inserts = DirectionNetwork(translator, "a2b"), weights.prior is not None
+    network, inserts = DirectionNetwork(translator, "a2b", weights.facts), weights.prior is not None
+    parts = weights.facts.parts or {"tumor": (1,)}
     metadata: JsonObject = read_json(Path(__file__).with_name("bundle_metadata.json"))
     metadata |= {
         "monai_version": packages.version("monai"),
@@ -102,18 +103,19 @@ def _metadata(weights: Weights) -> JsonObject:
         "required_packages_version": {"medaug": medaug.__version__, "nibabel": packages.version("nibabel")},
         "name": f"medaug {translator.name}: {a.name} to {b.name}",
         "task": "Data augmentation: tumor insertion" if inserts else "Image translation",
-        "image_classes": f"one channel, {a.name} ({a.modality})",
-        "label_classes": "single channel, 1 is tumor, 0 is everything else" if inserts else "none",
-        "pred_classes": f"one channel, {b.name} ({b.modality})",
+        "image_classes": _classes(network.inputs, a),
+        "label_classes": f"single channel, {', '.join(f'{values[0]} is {name}' for name, values in parts.items())}, "
+        "0 is everything else"
+        if inserts
+        else "none",
+        "pred_classes": _classes(network.outputs, b),
         "network_data_format": {
             "inputs": {"image": _described(network, a, network.channels)},
-            "outputs": {"pred": _described(network, b, network.channels[: network.out_channels])},
+            "outputs": {"pred": _described(network, b, network.outputs)},
         },
         "medaug": {
-            **{
-                f"window_{side}": {"fixed": isinstance(domain.window, Window), **asdict(domain.window)}
-                for side, domain in (("a", a), ("b", b))
-            },
+            "window_a": _windows(a),
+            "window_b": _windows(b),
             "split_hash": weights.facts.split_hash,
             "weights_sha256": weights.facts.sha256,
         },
@@ -129,8 +131,23 @@ def _described(network: DirectionNetwork, domain: Domain, channels: tuple[str, .
         "spatial_shape": [f"{network.translator.stride}*n"] * network.translator.spatial_dims,
         "dtype": "float32",
         "is_patch_data": True,
-        "modality": domain.modality,
+        "modality": _modality(domain),
         "num_channels": len(channels),
         "value_range": [-1, 1],
         "channel_def": {str(number): name for number, name in enumerate(channels)},
     }
+
+
+def _classes(images: tuple[str, ...], domain: Domain) -> str:
+    channels = "one channel" if len(images) == 1 else f"{len(images)} channels ({', '.join(images)})"
+    return f"{channels}, {domain.name} ({_modality(domain)})"
+
+
+def _modality(domain: Domain) -> str:
+    return ", ".join(dict.fromkeys(channel.modality for channel in domain.channels))
+
+
+def _windows(domain: Domain) -> object:
+    """The window as JSON, of several channels a list."""
+    windows = [{"fixed": isinstance(channel.window, Window), **asdict(channel.window)} for channel in domain.channels]
+    return windows[0] if len(windows) == 1 else windows

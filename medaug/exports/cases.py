@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from medaug.data.atomic import read_json
 from medaug.data.cache import file_name
 from medaug.data.cases import natural_key
 from medaug.data.datalists import own_file
-from medaug.data.files import read_label, read_scan, write_scan
+from medaug.data.files import read_label, read_scan, write_channels, write_scan
 from medaug.data.prepared import View
 from medaug.data.records import PreparedCase, prepared_cases
 from medaug.data.synthetic import SyntheticCase, synthetic_cases
@@ -40,12 +40,15 @@ Part = Literal["train", "validation", "test"]
 
 
 class Volume(NamedTuple):
-    """Image (X, Y, Z) in its own unit, class numbers (X, Y, Z) or None, affine (4, 4) in mm, and the type on disk."""
+    """Image (C, X, Y, Z), each channel in its own unit, class numbers (X, Y, Z) or None, affine (4, 4) in mm.
+
+    `dtypes` are the channels' types on disk.
+    """
 
     image: np.ndarray
     label: np.ndarray | None
     affine: np.ndarray
-    dtype: str
+    dtypes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,18 @@ class ExportCase:
         """What an entry of a list adds for a synthetic case."""
         return {} if self.origin is None else {"synthetic": asdict(self.origin)}
 
-    def write(self, image: Path, label: Path) -> None:
-        """Writes the image, and the label where the case has one."""
+    def write(self, images: Sequence[Path], label: Path) -> None:
+        """Writes the image, and the label where the case has one.
+
+        Args:
+            images: a file a channel; or one for all of them, 4-D, of a type that holds all channels' types.
+        """
         volume = self.read()
-        write_scan(image, volume.image[None], volume.affine, volume.dtype)
+        if len(images) == 1 < len(volume.dtypes):
+            write_channels(images[0], volume.image, volume.affine, np.result_type(*volume.dtypes))
+        else:
+            for path, channel, dtype in zip(images, volume.image, volume.dtypes, strict=True):
+                write_scan(path, channel[None], volume.affine, dtype)
         if volume.label is not None:
             write_scan(label, volume.label[None], volume.affine, "uint8")
 
@@ -116,12 +127,13 @@ class ExportSet:
     """All cases of a run, in order: real ones, then synthetic ones.
 
     Attributes:
-        channel: what the one channel shows; "CT" means HU (nnU-Net normalises by this name).
-        classes: name by class number, from 1.
+        channels: what each channel shows; "CT" means HU (nnU-Net normalises by this name).
+        classes: name by class number, from 1: the parts of a tumor, numbered as the run's settings name them, whatever
+            values the source's labels have.
     """
 
     name: str
-    channel: str
+    channels: tuple[str, ...]
     classes: tuple[str, ...]
     cases: tuple[ExportCase, ...]
 
@@ -139,9 +151,11 @@ class ExportSet:
     def description(self) -> str:
         counts = Counter("real" if case.origin is None else case.origin.kind for case in self.training)
         listed = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        numbered = ", ".join(f"{number} {name}" for number, name in enumerate(self.classes, start=1))
+        values = f" Label values are the run's own: {numbered}." if len(self.classes) > 1 else ""
         return (
-            f"Training cases: {listed}; {len(self.held_out)} real cases of held-out patients. Synthetic cases were "
-            "made by medaug from training patients. For research, not for diagnosis."
+            f"Training cases: {listed}; {len(self.held_out)} real cases of held-out patients.{values} Synthetic cases "
+            "were made by medaug from training patients. For research, not for diagnosis."
         )
 
 
@@ -173,7 +187,7 @@ def export_set(folder: Path) -> ExportSet:
     records = synthetic_cases(listed)
     check_provenance(records, split)
     refuse_known(read_facts(run.weights), run, split, f"weights {run.weights}")
-    everyone = sorted([*split.train, *split.validation, *split.test], key=natural_key)
+    everyone = sorted([*split.learnt_from, *split.validation, *split.test], key=natural_key)
     numbers = {patient: f"{number:03d}" for number, patient in enumerate(everyone, start=1)}
     cases = (*_real_cases(run, split, numbers), *_synthetic_cases(run, records, numbers))
     twice = [name for name, count in Counter(case.name.lower() for case in cases).items() if count > 1]
@@ -184,25 +198,30 @@ def export_set(folder: Path) -> ExportSet:
             "names that differ in more than case",
             "Rename one of them in the data, and run again.",
         )
-    return ExportSet(config.name, _channel(config), config.data.class_names, cases)
+    return ExportSet(config.name, _channels(config), config.data.class_names, cases)
 
 
 def _real_cases(run: RunDir, split: Split, numbers: dict[str, str]) -> Iterator[ExportCase]:
     """The patients to export: all of the source domain; in a target domain only those held out have labels."""
     parts: dict[str, Part] = {patient: part for part in get_args(Part) for patient in getattr(split, part)}
     for prefix, datalist, folder in (("", run.datalist, run.prepared), ("target-", run.datalist_b, run.prepared_b)):
-        unused = unlabelled = 0
+        unused = unlabelled = pool = 0
         for entry in prepared_cases(datalist) if datalist.exists() else []:
             part, labelled = parts.get(entry.patient), entry.labelled
-            unused += part is None
+            pool += entry.patient in split.healthy
+            unused += part is None and entry.patient not in split.healthy
             if part is None or (prefix and part == "train"):
                 continue
             unlabelled += not labelled and part == "train"
             name, read = file_name(f"{prefix}{entry.case}"), partial(_read_prepared, entry, folder)
             yield ExportCase(name, numbers[entry.patient], part, labelled, None, read)
-        for count, what in ((unused, "of patients that the split leaves unused"), (unlabelled, "without a label")):
+        for count, what in (
+            (unused, "of patients that the split leaves unused are not training cases"),
+            (unlabelled, "without a label are not training cases"),
+            (pool, "of the healthy pool, which have no label to learn from, are left out"),
+        ):
             if count:
-                logger.warning("%s: %d case(s) %s are not training cases", datalist, count, what)
+                logger.warning("%s: %d case(s) %s", datalist, count, what)
 
 
 def _synthetic_cases(run: RunDir, records: list[SyntheticCase], numbers: dict[str, str]) -> Iterator[ExportCase]:
@@ -228,23 +247,30 @@ def _synthetic_cases(run: RunDir, records: list[SyntheticCase], numbers: dict[st
 def _read_prepared(entry: PreparedCase, folder: Path) -> Volume:
     view = View(entry, None, 0)
     label = view.classes(folder) if entry.labelled else None
-    return _with_third_axis(np.asarray(view.raw(folder, "image")[0]), label, view, entry.source_dtype)
+    return _volume(np.asarray(view.raw(folder, "image")), label, view, entry.source_dtypes)
 
 
 def _read_synthetic(run: RunDir, record: SyntheticCase, entry: PreparedCase) -> Volume:
     """A synthetic case lies on the grid of its parent's entry, or on that of one slice of it."""
-    image = read_scan(own_file(run.synthetic, record.images[0]))
+    channels = [read_scan(own_file(run.synthetic, file)) for file in record.images]
     label = read_label(own_file(run.synthetic, record.label)).as_tensor()[0].numpy()
-    parent = View(entry, record.parent.level, 0)
-    return _with_third_axis(image.as_tensor()[0].numpy(), label, parent, image.meta["dtype"])
+    image = np.concatenate([channel.as_tensor().numpy() for channel in channels])
+    dtypes = tuple(channel.meta["dtype"] for channel in channels)
+    return _volume(image, label, View(entry, record.parent.level, 0), dtypes)
 
 
-def _with_third_axis(image: np.ndarray, label: np.ndarray | None, view: View, dtype: str) -> Volume:
-    return Volume(np.atleast_3d(image), None if label is None else np.atleast_3d(label), view.affine, dtype)
+def _volume(image: np.ndarray, label: np.ndarray | None, view: View, dtypes: tuple[str, ...]) -> Volume:
+    """A slice (C, X, Y) becomes a volume of one."""
+    shape = (*image.shape[1:], 1)[:3]
+    image, label = image.reshape(-1, *shape), None if label is None else label.reshape(shape)
+    return Volume(image, label, view.affine, dtypes)
 
 
-def _channel(config: PipelineConfig) -> str:
-    if config.data.domain("any").unit == "HU":
-        return "CT"
-    kind = config.data.kind
-    return kind if kind.lower() != "ct" else "ct-grey-levels"
+def _channels(config: PipelineConfig) -> tuple[str, ...]:
+    """The sequences' names; nnU-Net takes "ct", however it is written, for HU."""
+    units = (channel.unit for channel in config.data.domain("any").channels)
+    grey = {"ct": "ct-grey-levels"}
+    return tuple(
+        "CT" if unit == "HU" else grey.get(name.lower(), name)
+        for name, unit in zip(config.data.sequence_names, units, strict=True)
+    )

@@ -3,7 +3,7 @@
 - nnU-Net (dataset_format.md, manual_data_splits.md) and the Medical Segmentation Decathlon (medicaldecathlon.com)
   descend from one another: `imagesTr/`, `labelsTr/` (real training cases and synthetic ones), `imagesTs/`, `labelsTs/`
   (held-out patients), `dataset.json`. nnU-Net adds a channel number to image names, a folder of its own, and
-  `splits_final.json`.
+  `splits_final.json`; of several sequences it has a file each, the Decathlon one 4-D file.
 - A MONAI datalist is `images/`, `labels/` and JSON files whose paths are relative to them. `datalist.json` has the
   run's own split; `datalist_fold<k>.json` a cross-validation of the training patients as MONAI reads it ("fold" is k
   for the cases that validate, -1 for those that train); `datalist_all.json` lists everything as "training", for medaug
@@ -16,7 +16,7 @@ training patients: only the held-out patients, who are in no fold, can say how g
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,13 +77,13 @@ def _write_nnunet(found: ExportSet, out: Path) -> None:
     words = re.findall(r"[A-Za-z0-9]+", found.name) or ["medaug"]
     root = out / f"Dataset{NNUNET_ID}_{''.join(word.capitalize() for word in words)}"
     described = {
-        "channel_names": {"0": found.channel},
+        "channel_names": _numbered(found.channels),
         "labels": {"background": 0} | {name: number for number, name in enumerate(found.classes, start=1)},
         "numTraining": len(found.training),
         "file_ending": ".nii.gz",
         "name": root.name,
         "description": found.description,
-        "training": _write_decathlon(found, root, "_0000"),
+        "training": _write_decathlon(found, root, [f"_{channel:04d}" for channel in range(len(found.channels))]),
     }
     write_json(root / "dataset.json", described)
     if folds := folds_of(found):
@@ -98,24 +98,24 @@ def _write_msd(found: ExportSet, out: Path) -> None:
         "reference": "",
         "licence": "as the real images",
         "release": "1.0",
-        "tensorImageSize": "3D",
-        "modality": {"0": found.channel},
-        "labels": _numbered_classes(found),
+        "tensorImageSize": "3D" if len(found.channels) == 1 else "4D",
+        "modality": _numbered(found.channels),
+        "labels": _numbered(("background", *found.classes)),
         "numTraining": len(found.training),
         "numTest": len(found.held_out),
-        "training": _write_decathlon(found, out, ""),
+        "training": _write_decathlon(found, out, [""]),
         "test": [f"./imagesTs/{case.name}.nii.gz" for case in found.held_out],
     }
     write_json(out / "dataset.json", described)
 
 
-def _write_decathlon(found: ExportSet, out: Path, channel: str) -> list[dict[str, object]]:
-    """Writes the four folders; returns what `dataset.json` lists of the training cases."""
+def _write_decathlon(found: ExportSet, out: Path, endings: list[str]) -> list[dict[str, object]]:
+    """Writes the four folders, of each image a file an ending; returns what `dataset.json` lists for training."""
     for part, cases in (("Tr", found.training), ("Ts", found.held_out)):
         (out / f"images{part}").mkdir(parents=True)
         for case in cases:
-            file = out / f"images{part}" / f"{case.name}{channel}.nii.gz"
-            case.write(file, out / f"labels{part}" / f"{case.name}.nii.gz")
+            files = [out / f"images{part}" / f"{case.name}{ending}.nii.gz" for ending in endings]
+            case.write(files, out / f"labels{part}" / f"{case.name}.nii.gz")
     return [
         {"image": f"./imagesTr/{case.name}.nii.gz", "label": f"./labelsTr/{case.name}.nii.gz", "patient": case.patient}
         | case.provenance
@@ -124,17 +124,21 @@ def _write_decathlon(found: ExportSet, out: Path, channel: str) -> list[dict[str
 
 
 def _write_datalist(found: ExportSet, out: Path) -> None:
-    entries = {}
+    count, entries = len(found.channels), {}
+    endings = [""] if count == 1 else [f"_{channel:04d}" for channel in range(count)]
     for case in found.cases:
-        image, label = f"images/{case.name}.nii.gz", f"labels/{case.name}.nii.gz"
-        case.write(out / image, out / label)
-        labelled = {"label": label} if case.labelled else {}
-        entries[case.name] = {"case": case.name, "patient": case.patient, "image": image} | labelled | case.provenance
+        images, label = [f"images/{case.name}{ending}.nii.gz" for ending in endings], f"labels/{case.name}.nii.gz"
+        case.write([out / image for image in images], out / label)
+        entries[case.name] = (
+            {"case": case.name, "patient": case.patient, "image": images if len(images) > 1 else images[0]}
+            | ({"label": label} if case.labelled else {})
+            | case.provenance
+        )
     head = {
         "name": found.name,
         "description": found.description,
-        "channel_names": {"0": found.channel},
-        "labels": _numbered_classes(found),
+        "channel_names": _numbered(found.channels),
+        "labels": _numbered(("background", *found.classes)),
     }
     training = [entries[case.name] for case in found.training]
     validation, testing = (
@@ -153,8 +157,8 @@ def _write_datalist(found: ExportSet, out: Path) -> None:
         write_json(out / f"datalist_fold{number}.json", head | {"training": folded, "testing": validation + testing})
 
 
-def _numbered_classes(found: ExportSet) -> dict[str, str]:
-    return {"0": "background"} | {str(number): name for number, name in enumerate(found.classes, start=1)}
+def _numbered(names: Sequence[str]) -> dict[str, str]:
+    return {str(number): name for number, name in enumerate(names)}
 
 
 FORMATS: dict[str, Callable[[ExportSet, Path], None]] = {

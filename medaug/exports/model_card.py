@@ -108,8 +108,8 @@ def _model(weights: Weights) -> str:
     facts, translator = weights.facts, weights.translator
     rows = [
         ["dimensions", f"{translator.spatial_dims}-D"],
-        ["domain A", _domain_text(translator.domain_a)],
-        ["domain B", _domain_text(translator.domain_b)],
+        *(["domain A", _domain_text(channel)] for channel in translator.domain_a.channels),
+        *(["domain B", _domain_text(channel)] for channel in translator.domain_b.channels),
         ["voxel size", " × ".join(f"{size:.3g}" for size in weights.spacing_mm) + f" {weights.length_unit}"],
         ["steps", str(facts.steps)],
         ["medaug", facts.medaug],
@@ -131,8 +131,10 @@ def _data(weights: Weights, run: RunDir | None) -> str:
     rows = [["training patients", str(len(facts.training_patients))], ["split hash", f"`{facts.split_hash}`"]]
     if weights.prior is not None:
         rows.append(["reference lesions", str(len(weights.prior.references))])
-    if facts.sequence is not None:
-        rows.append(["sequence", str(facts.sequence)])
+    if facts.sequences or facts.sequence is not None:
+        rows.append(["sequences", ", ".join(facts.sequences)] if facts.sequences else ["sequence", str(facts.sequence)])
+    if facts.parts:
+        rows.append(["parts of a tumor", "; ".join(f"{name} {list(v)}" for name, v in facts.parts.items())])
     if run is not None:
         split, data = run.read_split(), load_config(run.config, []).data
         rows += [["validation patients", str(len(split.validation))], ["test patients", str(len(split.test))]]

@@ -63,7 +63,7 @@ def export_onnx(folder: Path, out: Path, direction: str = "a2b") -> Exported:
         raise ConfigError(f"--direction: found {direction!r}; expected one of {', '.join(get_args(Direction))}")
     check_free(out)
     weights = load_weights(folder)
-    network = DirectionNetwork(weights.translator, cast(Direction, direction)).eval()
+    network = DirectionNetwork(weights.translator, cast(Direction, direction), weights.facts).eval()
     model = _converted(network, _size(weights))
     _scrub(model)
     onnx.helper.set_model_props(model, _about(network, weights))
@@ -126,6 +126,7 @@ def _about(network: DirectionNetwork, weights: Weights) -> dict[str, str]:
         "method": translator.name,
         "direction": network.direction,
         "channels": network.channels,
+        "outputs": network.outputs,
         "style_dim": network.style_dim,
         "stride": translator.stride,
         "crop_size": _size(weights),

@@ -34,11 +34,13 @@ def ct_weights(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def flat_weights(tmp_path_factory, weights: Weights) -> Path:
-    """Insertion by a network of one resolution level, which converts in seconds; the tiny run's own lesions."""
-    domains = weights.translator.domain_a, weights.translator.domain_b
-    translator = build_translator("mask-guided-cyclegan", SMALL, *domains, 2, seed=1)
+def flat_weights(tmp_path_factory, multi_weights: Weights) -> Path:
+    """Two channels and two parts, by a network of one resolution level, which converts in seconds."""
+    domains = multi_weights.translator.domain_a, multi_weights.translator.domain_b
+    size = SMALL | {"channels": 2, "parts": 2}
+    translator = build_translator("mask-guided-cyclegan", size, *domains, 2, seed=1)
     folder = tmp_path_factory.mktemp("flat") / "weights"
-    facts = {"domain": "tumor", "spacing_mm": list(weights.spacing_mm), "patch_size": [16, 16]}
-    save_translator(folder, translator, weights.prior, FACTS | facts)
+    facts = {"domain": "tumor", "spacing_mm": list(multi_weights.spacing_mm), "patch_size": [16, 16]}
+    facts |= {"sequences": ["flair", "t1"], "parts": {"core": [1], "rim": [2]}}
+    save_translator(folder, translator, multi_weights.prior, FACTS | facts)
     return folder

@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 
 from medaug.cli import app
 from medaug.data.atomic import read_json
-from medaug.data.files import read_label, read_scan, write_scan
+from medaug.data.files import read_label, read_scan, write_channels, write_scan
+from medaug.data.prepared import View
+from medaug.data.records import prepared_cases
 from medaug.errors import LeakageError, RunError
 from medaug.exports.bundle import export_bundle
 from medaug.models.weights import load_weights
@@ -83,6 +85,26 @@ def test_monai_runs_the_bundle_and_writes_the_image_that_our_transforms_give(bun
         np.testing.assert_array_equal(label.numpy(), ours["label"].numpy())
         np.testing.assert_array_equal(image.affine, before.affine)
         assert label.any() and (image.numpy() != before.numpy()).any()
+
+
+def test_weights_of_several_sequences_and_parts_take_4d_files(multi_run, tmp_path):
+    bundle = export_bundle(multi_run.weights, tmp_path / "bundle")
+    case = prepared_cases(multi_run.datalist)[0]
+    image = View(case, None, 0).tensor(multi_run.prepared)
+    write_channels(tmp_path / "scans" / "scan.nii.gz", image)
+    run_in_monai(bundle, tmp_path / "scans", tmp_path / "out")
+    chain = RandInsertTumord("image", weights=multi_run.weights, prob=1.0)
+    ours = Compose([chain]).set_random_state(seed=0)({"image": image})
+    for channel in range(2):
+        found = read_scan(tmp_path / "out" / "scan_inserted.nii.gz", channel=channel)
+        np.testing.assert_array_equal(found.numpy()[0], ours["image"].numpy()[channel])
+    label = read_label(tmp_path / "out" / "scan_inserted_label.nii.gz")
+    np.testing.assert_array_equal(label.numpy(), ours["label"].numpy())
+    metadata = read_json(bundle / "configs" / "metadata.json")
+    named = metadata["network_data_format"]["inputs"]["image"]["channel_def"]
+    assert list(named.values())[:4] == ["image flair", "image t1", "mask core", "mask rim"]
+    assert metadata["label_classes"] == "single channel, 1 is core, 2 is rim, 0 is everything else"
+    assert "2 channels (image flair, image t1)" in metadata["pred_classes"]
 
 
 def test_weights_to_ct_become_a_bundle_that_writes_hounsfield_units(bundles, scans, tmp_path):

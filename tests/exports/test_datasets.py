@@ -13,6 +13,9 @@ from medaug.cli import app
 from medaug.data.atomic import read_json, write_json
 from medaug.data.files import read_label, read_scan
 from medaug.data.layouts import find_cases
+from medaug.data.prepared import View
+from medaug.data.records import prepared_cases
+from medaug.data.synthetic import synthetic_cases
 from medaug.data.writers import write_phantoms
 from medaug.errors import ConfigError, DataError, LeakageError, RunError
 from medaug.examination.examination import examine
@@ -65,6 +68,36 @@ def truths(run):
         label = read_label(run.synthetic / record["label"]).numpy()[0, ..., None]
         found[f"synthetic-{record['case']}"] = image, label, affine
     return found
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_sequence_and_every_part_comes_back_from_each_format(multi_run, tmp_path, name):
+    export_dataset(multi_run.root, tmp_path / "out", name)
+    root = next((tmp_path / "out").glob("Dataset*"), tmp_path / "out")
+    described = read_json(root / ("datalist.json" if name == "datalist" else "dataset.json"))
+    names = described["modality" if name == "msd" else "channel_names"]
+    assert names == {"0": "flair", "1": "t1"} and "1 core, 2 rim" in described["description"]
+    assert dict(described["labels"]) == (
+        {"background": 0, "core": 1, "rim": 2} if name == "nnunet" else {"0": "background", "1": "core", "2": "rim"}
+    )
+    entries = {case.case: case for case in prepared_cases(multi_run.datalist)}
+    records = {f"synthetic-{r.case}": r for r in synthetic_cases(multi_run.synthetic / "datalist.json")}
+    found, parts = find_cases(root, sequences=("t1", "flair")), set()
+    assert len(found) == 10
+    for case in found:
+        image = np.stack([read_scan(f.image, channel=f.channel).numpy()[0] for f in reversed(case.sequences)])
+        label = read_label(case.label).numpy()[0]
+        if case.case in entries:
+            view = View(entries[case.case], None, 0)
+            expected, truth = view.raw(multi_run.prepared, "image"), view.classes(multi_run.prepared)
+        else:
+            files = [multi_run.synthetic / file for file in records[case.case].images]
+            expected = np.stack([read_scan(file).numpy()[0] for file in files])
+            truth = read_label(multi_run.synthetic / records[case.case].label).numpy()[0]
+        np.testing.assert_array_equal(image.reshape(expected.shape), expected)
+        np.testing.assert_array_equal(label.reshape(truth.shape), truth)
+        parts |= set(np.unique(label))
+    assert parts == {0, 1, 2}
 
 
 def made_from(record):

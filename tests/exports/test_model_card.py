@@ -68,6 +68,12 @@ def test_modality_and_voxel_size_are_those_of_the_data(ct_weights, tmp_path):
     assert not {"MR", "CT", "mm"} & set(re.findall(r"\w+", text.split("## How to load")[0]))
 
 
+def test_sequences_and_parts_stand_in_it(multi_run, tmp_path):
+    text = write_model_card(multi_run.weights, tmp_path / "card.md").read_text()
+    assert "| sequences | flair, t1 |" in text and "| parts of a tumor | core [1]; rim [2] |" in text
+    assert text.count("| domain A |") == 2
+
+
 def test_a_run_of_other_weights_and_a_card_that_exists_are_refused(ct_weights, tiny_run, card, tmp_path):
     with pytest.raises(ConfigError, match="found a run with weights"):
         write_model_card(ct_weights, tmp_path / "card.md", tiny_run.root)

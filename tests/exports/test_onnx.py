@@ -21,22 +21,22 @@ def model(flat_weights, tmp_path_factory):
     path = tmp_path_factory.mktemp("onnx") / "insert.onnx"
     result = CliRunner().invoke(app, ["export-onnx", str(flat_weights), str(path)])
     assert result.exit_code == 0, result.output
-    assert "image, mask, noise" in result.output and "tolerance" in result.output
+    assert "image flair, image t1, mask core, mask rim, noise" in result.output and "tolerance" in result.output
     return path
 
 
 @pytest.mark.parametrize(("batch", "shape"), [(1, (16, 16)), (3, (24, 40))])
 def test_onnxruntime_gives_the_image_of_torch_for_any_batch_and_size(model, flat_weights, batch, shape):
     chance = torch.Generator().manual_seed(7)
-    image, noise = (torch.rand(batch, 1, *shape, generator=chance) * 2 - 1 for _ in range(2))
-    mask = torch.zeros(batch, 1, *shape)
-    mask[..., 5:10, 6:12] = 1
+    image, noise = (torch.rand(batch, count, *shape, generator=chance) * 2 - 1 for count in (2, 1))
+    mask = torch.zeros(batch, 2, *shape)
+    mask[:, 0, 5:8, 6:12] = mask[:, 1, 8:10, 6:12] = 1
     with torch.inference_mode():
         expected = load_weights(flat_weights).translator.edit(image, mask, "a2b", noise).numpy()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     found = session.run(["image"], {"input": torch.cat([image, mask, noise], 1).numpy()})[0]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
-    outside = mask.numpy() == 0
+    outside = np.broadcast_to(mask.numpy().max(1, keepdims=True) == 0, found.shape)
     np.testing.assert_array_equal(found[outside], image.numpy()[outside])
     assert np.abs(found - image.numpy())[~outside].mean() > 1e-3
 
@@ -52,7 +52,8 @@ def test_the_file_says_what_it_is_and_what_it_is_not_for(model, flat_weights):
     onnx.checker.check_model(loaded, full_check=True)
     props = {prop.key: prop.value for prop in loaded.metadata_props}
     facts = read_json(flat_weights / "model.json")
-    assert json.loads(props["channels"]) == ["image", "mask", "noise"]
+    assert json.loads(props["channels"]) == ["image flair", "image t1", "mask core", "mask rim", "noise"]
+    assert json.loads(props["outputs"]) == ["image flair", "image t1"]
     assert props["direction"] == "a2b" and json.loads(props["stride"]) == 1
     assert json.loads(props["domain_a"]) == facts["domain_a"] and json.loads(props["crop_size"]) == [16, 16]
     assert props["weights_sha256"] == facts["sha256"] and "not for diagnosis" in props["intended_use"]

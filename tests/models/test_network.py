@@ -24,7 +24,7 @@ def test_the_network_translates_as_the_translator_does_without_noise(method, dir
     with torch.inference_mode():
         expected = translator.translate(x[:, :1], direction, mask=mask, style=style)
         torch.testing.assert_close(network(x, style), expected, rtol=0, atol=0)
-        assert network(x).shape == (2, network.out_channels, *size)
+        assert network(x).shape == (2, len(network.outputs), *size)
 
 
 def test_labels_and_slices_are_channels():
