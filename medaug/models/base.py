@@ -101,6 +101,18 @@ class Translator(AdversarialModel):
         assert isinstance(stride, int)  # torch types a module's attributes as tensors and modules
         return stride
 
+    def channels_of(self, domain: str) -> int:
+        """Of images of `domain` ("a" or "b"): its sequences, where either domain has several, else the config's."""
+        own = self.domain_a if domain == "a" else self.domain_b
+        several = self.domain_a.others or self.domain_b.others
+        channels: int = len(own.channels) if several else self.config.channels
+        return channels
+
+    @property
+    def same_channels(self) -> bool:
+        """Whether images of either domain have as many channels, so that the two can be compared."""
+        return self.channels_of("a") == self.channels_of("b")
+
     @property
     def least_size(self) -> int:
         """Along every axis, what the discriminators need to train, in voxels."""
@@ -149,15 +161,21 @@ class Translator(AdversarialModel):
             raise ConfigError(f"unknown generator '{c.generator}'; choose one of: {', '.join(GENERATORS)}")
         return GENERATORS[c.generator](self.spatial_dims, in_channels, out_channels, width=c.width, depth=c.depth)
 
-    def direction_generators(self, in_channels: int, out_channels: int) -> nn.ModuleDict:
-        """A generator a direction."""
-        return nn.ModuleDict({direction: self.generator(in_channels, out_channels) for direction in ("a2b", "b2a")})
+    def direction_generators(self, beside: int = 0) -> nn.ModuleDict:
+        """A generator a direction, which reads `beside` further channels."""
+        a, b = self.channels_of("a"), self.channels_of("b")
+        return nn.ModuleDict({"a2b": self.generator(a + beside, b), "b2a": self.generator(b + beside, a)})
 
-    def domain_discriminators(self, channels: int, *, spectral: bool = False) -> nn.ModuleDict:
-        """A PatchGAN a domain, of the config's `discriminator_width` and `discriminator_layers`."""
+    def domain_discriminators(self, *, a: int = 0, b: int = 0, spectral: bool = False) -> nn.ModuleDict:
+        """A PatchGAN a domain, of the config's `discriminator_width` and `discriminator_layers`.
+
+        Args:
+            a, b: channels that each is shown beside the image.
+        """
         c, dims = self.config, self.spatial_dims
         size: dict[str, int] = {"width": c.discriminator_width, "layers": c.discriminator_layers}
-        return nn.ModuleDict({d: patch_discriminator(dims, channels, **size, spectral=spectral) for d in ("a", "b")})
+        shown = {"a": self.channels_of("a") + a, "b": self.channels_of("b") + b}
+        return nn.ModuleDict({d: patch_discriminator(dims, n, **size, spectral=spectral) for d, n in shown.items()})
 
     def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
         """Least squares, halved as in CycleGAN's section 7.1, on what `real_of` shows and on the fakes."""
@@ -201,6 +219,9 @@ class Translator(AdversarialModel):
         return batch["a" if direction == "a2b" else "b"]
 
     def starts(self, batch: Batch) -> Batch:
+        """Empty, too, where an image and its translation have other numbers of channels."""
+        if not self.same_channels:
+            return {}
         return {"a": self.start_of(batch, "b2a"), "b": self.start_of(batch, "a2b")}
 
     def check_input(self, x: Tensor, mask: Tensor | None) -> None:

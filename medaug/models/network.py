@@ -31,7 +31,10 @@ class DirectionNetwork(nn.Module):
         super().__init__()
         self.translator, self.direction = translator, direction
         facts = TranslatorFacts() if facts is None else facts
-        self.inputs = self.outputs = _named("image", translator.config.channels, facts.sequences)
+        names = {"a": facts.sequences, "b": facts.target_sequences or facts.sequences}
+        self.inputs, self.outputs = (
+            _named("image", translator.channels_of(side), names[side]) for side in direction.split("2")
+        )
         self.channels = (*self.inputs, *_beside(translator, direction, tuple(facts.parts)))
         takes_style = direction == "a2b" or not translator.mask_guided
         self.style_dim = translator.style_dim if takes_style else 0

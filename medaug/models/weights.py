@@ -92,6 +92,8 @@ class TranslatorFacts(WeightsFacts):
         tumor_labels, other_labels: values in the training labels, where they are known.
         parts: the label values of each part, by name in the order of the networks' channels; none of one part alone.
         paired_patients: of whom registered pairs were used.
+        target_sequence, target_sequences: of the domain that is translated to, as `sequence` and `sequences` are of
+            the one that is translated from.
     """
 
     domain: str = "tumor"
@@ -102,6 +104,8 @@ class TranslatorFacts(WeightsFacts):
     other_labels: tuple[int, ...] = ()
     parts: dict[str, tuple[int, ...]] = {}
     paired_patients: tuple[str, ...] = ()
+    target_sequence: str | int | None = None
+    target_sequences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,9 +123,12 @@ class Weights:
     @property
     def sequences(self) -> tuple[str, ...]:
         """The names of an image's channels, in order; of one channel, its sequence or modality."""
-        domain = self.translator.domain_a
-        first = self.facts.sequence if self.facts.sequence is not None else domain.modality
-        return self.facts.sequences or (str(first), *(other.name for other in domain.others))
+        return _names_of(self.translator.domain_a, self.facts.sequences, self.facts.sequence)
+
+    @property
+    def target_sequences(self) -> tuple[str, ...]:
+        """The same of images that are translated to."""
+        return _names_of(self.translator.domain_b, self.facts.target_sequences, self.facts.target_sequence)
 
     @property
     def n_parts(self) -> int:
@@ -168,6 +175,11 @@ class Weights:
     def uses_references(self) -> bool:
         """Whether insertion starts from a pasted reference lesion ("reference" content)."""
         return getattr(self.translator.config, "content", None) == "reference"
+
+
+def _names_of(domain: Domain, sequences: tuple[str, ...], sequence: str | int | None) -> tuple[str, ...]:
+    first = domain.modality if sequence is None else sequence
+    return sequences or (str(first), *(other.name for other in domain.others))
 
 
 def save_translator(folder: Path, translator: Translator, prior: LesionPrior | None, facts: Mapping[str, Any]) -> str:

@@ -130,11 +130,12 @@ class MaskGuidedTranslator(Translator):
 
     def correcting_generators(self) -> nn.ModuleDict:
         """A generator a direction, from (image, mask, noise) to the image."""
-        return self.direction_generators(self.seen_channels + 1, self.config.channels)
+        return self.direction_generators(self.config.parts + 1)
 
     def pair_discriminators(self) -> nn.ModuleDict:
         """One PatchGAN a domain, on (image, mask)."""
-        return self.domain_discriminators(self.seen_channels, spectral=self.config.spectral)
+        parts = self.config.parts
+        return self.domain_discriminators(a=parts, b=parts, spectral=self.config.spectral)
 
     def judged(self, inserted: Tensor, mask_a: Tensor, removed: Tensor, mask_b: Tensor) -> tuple[Losses, Fakes]:
         """The weighted terms that make both edits look like crops of their domains, and the fakes."""

@@ -2,7 +2,8 @@
 
 `a2b` is the paper's G, `b2a` its F. Batches hold `a` and `b`, (B, C, *S) in [-1, 1], and `seed` (B,); for semi-paired
 training `paired` (B,), 1 where `a` and `b` are a registered pair (absent: none is), for `segmentation_weight`
-optionally `label_a`, `label_b` (B, K, *S), and for `label_input` `label_a`.
+optionally `label_a`, `label_b` (B, K, *S), and for `label_input` `label_a`. Channels are sequences, of which the two
+domains may have other numbers (T1 and T2 to CT), or the slices of 2.5-D.
 
 Departs from the paper: resize-convolutions (no checkerboard), 2-D and 3-D, a U-Net on request, and a little noise on
 the fake before it is reconstructed, so that the cycle cannot be closed by a hidden code (Chu 2017, arXiv 1712.02950).
@@ -42,6 +43,9 @@ from medaug.volumes import Domain
 class CycleGANConfig:
     """The paper's settings; `cycle_weight` is λ, `identity_weight` is relative to it (section 5.2).
 
+    There is an identity term only where both domains have as many channels: a generator from T1 and T2 to CT cannot
+    read a CT.
+
     Off by default: `paired_weight` of the L1 on registered pairs, and the weights of the terms that keep the structure
     of the input (see `losses.structure`). `label_input` is the number of A's classes that `a2b` reads, 0 none.
     `round_trip_weight` is of the segmentation term on `b2a(a2b(a))`, which the segmenter, trained on A, can read.
@@ -70,6 +74,10 @@ class CycleGANConfig:
     change_weight: NonNegativeFloat = 0.0
 
 
+OF_LIKE_IMAGES = ("residual", "change_weight", "gradient_weight", "mutual_information_weight", "segmentation_weight")
+"""Settings that hold an image against its translation, channel by channel."""
+
+
 class CycleGAN(Translator):
     """Two generators, two discriminators, a cycle.
 
@@ -84,11 +92,18 @@ class CycleGAN(Translator):
     def __init__(self, config: CycleGANConfig, domain_a: Domain, domain_b: Domain, spatial_dims: int = 2):
         super().__init__(config, domain_a, domain_b, spatial_dims)
         c = config
-        self.generators = self.direction_generators(c.channels, c.channels)
+        alike = [name for name in OF_LIKE_IMAGES if getattr(c, name)]
+        if alike and not self.same_channels:
+            raise ConfigError(
+                f"translator.{', '.join(alike)}: found domains of {self.channels_of('a')} and {self.channels_of('b')} "
+                "channels; expected as many in both, because an image is compared with its translation. Set them to 0 "
+                "(false), or give both domains as many sequences."
+            )
+        self.generators = self.direction_generators()
         if c.label_input:
-            self.generators["a2b"] = self.generator(c.channels + c.label_input, c.channels)
-        seen = c.channels + (c.label_input if c.label_discriminator else 0)
-        self.discriminators = self.domain_discriminators(seen)
+            self.generators["a2b"] = self.generator(self.channels_of("a") + c.label_input, self.channels_of("b"))
+        seen = c.label_input if c.label_discriminator else 0
+        self.discriminators = self.domain_discriminators(a=seen, b=seen)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled with the segmenter, for training on several processes."""
@@ -140,7 +155,7 @@ class CycleGAN(Translator):
             "cycle_a": c.cycle_weight * l1(reconstructed_a, a),
             "cycle_b": c.cycle_weight * l1(self.translate(noisy_a, "a2b", mask=label_b), b),
         }
-        if c.identity_weight:
+        if c.identity_weight and self.same_channels:
             weight = c.cycle_weight * c.identity_weight
             losses |= {"identity_a": weight * l1(same_a, a), "identity_b": weight * l1(same_b, b)}
         if c.paired_weight:  # the mean over the batch's registered pairs; 0 where it has none
@@ -160,7 +175,7 @@ class CycleGAN(Translator):
     ) -> tuple[Tensor, Tensor]:
         """The translation of `x`, and what the same generator makes of its own target domain's `other`: in one pass,
         for no norm looks across samples. Without the identity term that is `other` itself."""
-        if not self.config.identity_weight:
+        if not (self.config.identity_weight and self.same_channels):
             return self.translate(x, direction, mask=label), other
         labels = None if label is None or label_other is None else torch.cat([label.to(x), label_other.to(x)])
         translated, same = self.translate(torch.cat([x, other]), direction, mask=labels).chunk(2)

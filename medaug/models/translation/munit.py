@@ -57,15 +57,14 @@ class MUNIT(Translator):
         size = {"width": c.width, "depth": c.depth}
         networks: dict[str, nn.Module] = {}
         for domain in ("a", "b"):
+            images = self.channels_of(domain)
             networks |= {
-                f"content_{domain}": Encoder(spatial_dims, c.channels, **size, blocks=c.blocks, kernel=7),
-                f"style_{domain}": StyleEncoder(spatial_dims, c.channels, c.style_dim, **size),
-                f"decoder_{domain}": AdaINDecoder(
-                    spatial_dims, c.channels, c.style_dim, **size, blocks=c.blocks, kernel=7
-                ),
+                f"content_{domain}": Encoder(spatial_dims, images, **size, blocks=c.blocks, kernel=7),
+                f"style_{domain}": StyleEncoder(spatial_dims, images, c.style_dim, **size),
+                f"decoder_{domain}": AdaINDecoder(spatial_dims, images, c.style_dim, **size, blocks=c.blocks, kernel=7),
             }
         self.generators = nn.ModuleDict(networks)
-        self.discriminators = self.domain_discriminators(c.channels)
+        self.discriminators = self.domain_discriminators()
 
     def encode_content(self, x: Tensor, domain: str) -> Tensor:
         """(B, C, *S) of `domain` ("a" or "b") → (B, code, *S / stride)."""

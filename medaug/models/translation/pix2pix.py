@@ -43,9 +43,8 @@ class Pix2Pix(Translator):
 
     def __init__(self, config: Pix2PixConfig, domain_a: Domain, domain_b: Domain, spatial_dims: int = 2):
         super().__init__(config, domain_a, domain_b, spatial_dims)
-        c = config
-        self.generators = self.direction_generators(c.channels, c.channels)
-        self.discriminators = self.domain_discriminators(2 * c.channels)
+        self.generators = self.direction_generators()
+        self.discriminators = self.domain_discriminators(a=self.channels_of("b"), b=self.channels_of("a"))
 
     def translated(
         self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Generator | None
@@ -76,7 +75,7 @@ class Pix2Pix(Translator):
 
 
 def _check_pairs(batch: Batch) -> None:
-    if batch["a"].shape != batch["b"].shape:
+    if batch["a"].shape[2:] != batch["b"].shape[2:]:
         raise DataError(
             f"pix2pix: found images of {tuple(batch['a'].shape)} and {tuple(batch['b'].shape)}; expected pairs on one "
             "grid. Register and resample them first."

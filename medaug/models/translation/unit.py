@@ -56,15 +56,15 @@ class UNIT(Translator):
         channels = code_channels(c.width, c.depth)
         self.generators = nn.ModuleDict(
             {
-                "encoder_a": Encoder(spatial_dims, c.channels, **size),
-                "encoder_b": Encoder(spatial_dims, c.channels, **size),
+                "encoder_a": Encoder(spatial_dims, self.channels_of("a"), **size),
+                "encoder_b": Encoder(spatial_dims, self.channels_of("b"), **size),
                 "shared_encoder": residual_blocks(spatial_dims, channels, c.shared_blocks),
                 "shared_decoder": residual_blocks(spatial_dims, channels, c.shared_blocks),
-                "decoder_a": Decoder(spatial_dims, c.channels, **size),
-                "decoder_b": Decoder(spatial_dims, c.channels, **size),
+                "decoder_a": Decoder(spatial_dims, self.channels_of("a"), **size),
+                "decoder_b": Decoder(spatial_dims, self.channels_of("b"), **size),
             }
         )
-        self.discriminators = self.domain_discriminators(c.channels)
+        self.discriminators = self.domain_discriminators()
 
     def encode(self, x: Tensor, domain: str) -> Tensor:
         """The mean of the latent code of images of `domain` ("a" or "b"): (B, C, *S) → (B, code, *S / stride)."""
