@@ -155,5 +155,5 @@ def test_side_by_side_patches_cover_the_organ_and_every_tumor():
     assert sum(truth.any() for _, truth in found) == 1
     shown = np.unique(np.concatenate([image.ravel() for image, _ in found]))
     assert np.isin(arrays.image[0][organ], shown).mean() > 0.9
-    assert [image.shape for image, _ in patches_of(arrays, None)] == [(20, 26)]
-    assert {image.shape for image, _ in patches_of(arrays, (32, 8))} == {(32, 8)}
+    assert [image.shape for image, _ in patches_of(arrays, None)] == [(1, 20, 26)]
+    assert {image.shape for image, _ in patches_of(arrays, (32, 8))} == {(1, 32, 8)}

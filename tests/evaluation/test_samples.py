@@ -35,8 +35,8 @@ class Painted:
         self.seen.append((view, seed))
         if not self.always and len(self.seen) % 2:
             return None
-        image = -view.normalized(self.folder)[0]
-        return SyntheticSample(image, np.ones(image.shape, np.uint8))
+        image = -view.normalized(self.folder)
+        return SyntheticSample(image, np.ones(view.shape, np.uint8))
 
 
 def samples(real, synthetic=None, *, ratio=RATIO, seed=3, augmentation=None, **options):
@@ -89,8 +89,8 @@ def test_patches_lie_around_the_edit_also_where_its_label_is_empty(volume_run):
         with_tumor = True
 
         def __call__(self, view, seed):
-            image, around = np.full(view.shape, -0.5, np.float32), np.zeros(view.shape, bool)
-            image[3, 4, 2], around[3, 4, 2] = 1.0, True
+            image, around = np.full((1, *view.shape), -0.5, np.float32), np.zeros(view.shape, bool)
+            image[0, 3, 4, 2], around[3, 4, 2] = 1.0, True
             return SyntheticSample(image, np.zeros(view.shape, np.uint8), around)
 
     patches = samples(real, Removed(), ratio=1.0, patch_size=(8, 8, 4))

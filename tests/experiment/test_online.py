@@ -44,9 +44,9 @@ def test_an_online_insertion_changes_image_and_label_in_one_place(tiny_run, tiny
     insert = online_edits(tiny_config(), tiny_run)["online"]
     views, seen = real_of(tiny_run).views, set()
     for number, view in enumerate(views[:8]):
-        before, truth = view.normalized(tiny_run.prepared)[0], view.classes(tiny_run.prepared)
+        before, truth = view.normalized(tiny_run.prepared), view.classes(tiny_run.prepared)
         example = insert(view, number)
-        new, changed = (example.label > 0) & (truth == 0), example.image != before
+        new, changed = (example.label > 0) & (truth == 0), (example.image != before).any(axis=0)
         assert new.any() and (example.label[truth > 0] > 0).all()
         assert changed[new].any() and not changed[~grown(new, 2)].any()
         assert example.image.dtype == np.float32 and np.abs(example.image).max() <= 1
@@ -70,7 +70,7 @@ def test_a_removal_empties_the_label_and_changes_the_image_where_the_tumor_was(t
     view = next(view for view in real_of(tiny_run).views if view.tumor_voxels)
     truth = view.classes(tiny_run.prepared) > 0
     example = remove(view, 5)
-    changed = example.image != view.normalized(tiny_run.prepared)[0]
+    changed = (example.image != view.normalized(tiny_run.prepared)).any(axis=0)
     assert not example.label.any() and np.array_equal(example.around, truth)
     assert changed[truth].any() and not changed[~grown(truth, 4)].any()
 

@@ -67,7 +67,7 @@ class RandStrongIntensity(Seeded):
         scanner.set_random_state(seed=int(rng.randint(2**31)))
         received = scanner(torch.from_numpy((changed.clip(-1, 1)[None] + 1) / 2))
         after = (2 * torch.as_tensor(received)[0].numpy() - 1).clip(-1, 1)
-        return like_source(after.astype(np.float32), before, img)
+        return like_source(after.astype(np.float32)[None], before[None], img)
 
 
 class RandStrongIntensityd(RandAppearanceD):
@@ -126,7 +126,7 @@ class RandHistogramMatch(RandomizableTransform):
         body, after = find_foreground(before), before.copy()
         matched = match_histograms(before[body], reference[find_foreground(reference)])
         after[body] += np.float32(weight) * (matched.astype(np.float32) - before[body])
-        return like_source(after, before, img)
+        return like_source(after[None], before[None], img)
 
 
 class RandHistogramMatchd(RandAppearanceD):

@@ -60,8 +60,8 @@ class _RandMix(Seeded):
         truth = class_numbers(label, image.shape, "label")
         donor, region = self._drawn(np.random.RandomState(self._seed), image.shape)
         _check_sizes(donor, voxel_size_mm(img, image.ndim))
-        mixed = like_source(np.where(region, donor.image, image), image, img)
-        return mixed, like_source(np.where(region, donor.label, truth).astype(truth.dtype), truth, label)
+        mixed = like_source(np.where(region, donor.image, image)[None], image[None], img)
+        return mixed, like_source(np.where(region, donor.label, truth).astype(truth.dtype)[None], truth[None], label)
 
     @abstractmethod
     def _drawn(self, rng: np.random.RandomState, shape: tuple[int, ...]) -> tuple[Donor, np.ndarray]:
