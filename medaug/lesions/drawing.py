@@ -71,6 +71,7 @@ def draw_lesion(
     size_mm: tuple[float, float] | None = None,
     shape: Shape = "bank",
     reference: int | None = None,
+    near: np.ndarray | None = None,
     max_tries: int = 20,
 ) -> Lesion | None:
     """Draws a lesion that lies in `organ` and keeps clear of `occupied`; None where there is no room.
@@ -81,6 +82,7 @@ def draw_lesion(
         size_mm: least and most diameter; None draws from the training fold's sizes.
         shape: "bank" (training masks, bent), "blob" (procedural) or "mixed".
         reference: the number of the training lesion to use; None draws one of like size.
+        near: (*S) bool, in which its centre lies, about the middle if it fits there; None: anywhere in the organ.
         max_tries: how many shapes are tried, each in several places.
 
     Raises:
@@ -94,7 +96,7 @@ def draw_lesion(
     if not organ.any():
         return None
     spacing_mm = prior.spacing_mm if spacing_mm is None else tuple(spacing_mm)
-    target = Target(organ, occupied, spacing_mm, prior)
+    target = Target(organ, occupied, spacing_mm, prior, near)
     least_mm, most_mm = (0.0, np.inf) if size_mm is None else size_mm
     for attempt in range(max_tries):
         late = max(0, attempt - max_tries // 2 + 1)
@@ -142,11 +144,20 @@ class Target:
     Args:
         organ, occupied: (*S), where lesions may lie (not empty), and where others do.
         spacing_mm: of the image.
+        near: (*S) bool, in which the centres of lesions lie; None: in the organ, often where training lesions were.
     """
 
-    def __init__(self, organ: np.ndarray, occupied: np.ndarray, spacing_mm: Sequence[float], prior: LesionPrior):
+    def __init__(
+        self,
+        organ: np.ndarray,
+        occupied: np.ndarray,
+        spacing_mm: Sequence[float],
+        prior: LesionPrior,
+        near: np.ndarray | None = None,
+    ):
         self.prior, self.organ, self.blocked = prior, organ.astype(bool), widened(occupied.astype(bool))
-        self.corner, self.extent = bounding_box(organ)
+        self.near = near
+        self.corner, self.extent = bounding_box(organ if near is None else near)
         extents = zip(prior.crop_size, prior.spacing_mm, spacing_mm, strict=True)
         self.box_size = tuple(max(1, int(round(n * own / other))) for n, own, other in extents)
 
@@ -157,7 +168,12 @@ class Target:
         return region if SHOWN[0] <= shown <= SHOWN[1] else None
 
     def usual_place(self, rng: np.random.RandomState) -> np.ndarray:
-        """The voxel about where a training lesion was, relative to the organ's bounding box."""
+        """The voxel about where a training lesion was, relative to the organ's box; or of `near`, about its middle."""
+        if self.near is not None:
+            voxels = np.argwhere(self.near)
+            middle = voxels.mean(axis=0) + rng.normal(0, PLACE_SPREAD, self.near.ndim) * self.extent
+            nearest: np.ndarray = voxels[((voxels - middle) ** 2).sum(axis=1).argmin()]
+            return nearest
         location = np.asarray(self.prior.references[rng.randint(len(self.prior.references))].location)
         location = location + rng.normal(0, PLACE_SPREAD, len(location))
         return np.round(self.corner + location * self.extent).astype(int)
@@ -184,7 +200,8 @@ class Target:
     @cached_property
     def _free(self) -> np.ndarray:
         """Flat indices of the voxels in the organ that are away from other lesions."""
-        return np.flatnonzero(self.organ if self.blocked is None else self.organ & ~self.blocked)
+        allowed = self.organ if self.near is None else self.organ & self.near
+        return np.flatnonzero(allowed if self.blocked is None else allowed & ~self.blocked)
 
 
 class _Drawn(NamedTuple):

@@ -1,11 +1,11 @@
-"""Tumor insertion, growth and removal, and translation between two kinds of image, as MONAI transforms.
+"""Tumor insertion, replacement, growth and removal, and translation between two kinds of image, as MONAI transforms.
 
-Array transforms (`FindOrgan`, `InsertTumor`, `RandInsertTumor`, `GrowTumor`, `RemoveTumor`, `RandRemoveTumor`,
-`TranslateDomain`, `SynthesizeCT`, `RandTranslateDomain`) and their dictionary twins with a trailing d / D / Dict, as
-MONAI names them.
+Array transforms (`FindOrgan`, `InsertTumor`, `RandInsertTumor`, `RandReplaceTumor`, `GrowTumor`, `RemoveTumor`,
+`RandRemoveTumor`, `TranslateDomain`, `SynthesizeCT`, `RandTranslateDomain`) and their dictionary twins with a trailing
+d / D / Dict, as MONAI names them.
 """
 
-from medaug.transforms.array import FindOrgan, InsertTumor, RandInsertTumor, RandRemoveTumor, RemoveTumor
+from medaug.transforms.array import FindOrgan, InsertTumor, RandInsertTumor
 from medaug.transforms.dictionary import (
     FindOrganD,
     FindOrgand,
@@ -22,12 +22,21 @@ from medaug.transforms.dictionary import (
     RandRemoveTumorD,
     RandRemoveTumord,
     RandRemoveTumorDict,
-    RandTranslateDomainD,
-    RandTranslateDomaind,
-    RandTranslateDomainDict,
+    RandReplaceTumorD,
+    RandReplaceTumord,
+    RandReplaceTumorDict,
     RemoveTumorD,
     RemoveTumord,
     RemoveTumorDict,
+)
+from medaug.transforms.growth import GrowTumor
+from medaug.transforms.random_translation import RandTranslateDomain
+from medaug.transforms.removal import RandRemoveTumor, RandReplaceTumor, RemoveTumor
+from medaug.transforms.translation import SynthesizeCT, TranslateDomain
+from medaug.transforms.translation_dictionary import (
+    RandTranslateDomainD,
+    RandTranslateDomaind,
+    RandTranslateDomainDict,
     SynthesizeCTD,
     SynthesizeCTd,
     SynthesizeCTDict,
@@ -35,9 +44,6 @@ from medaug.transforms.dictionary import (
     TranslateDomaind,
     TranslateDomainDict,
 )
-from medaug.transforms.growth import GrowTumor
-from medaug.transforms.random_translation import RandTranslateDomain
-from medaug.transforms.translation import SynthesizeCT, TranslateDomain
 
 __all__ = [
     "FindOrgan",
@@ -60,6 +66,10 @@ __all__ = [
     "RandRemoveTumorD",
     "RandRemoveTumorDict",
     "RandRemoveTumord",
+    "RandReplaceTumor",
+    "RandReplaceTumorD",
+    "RandReplaceTumorDict",
+    "RandReplaceTumord",
     "RandTranslateDomain",
     "RandTranslateDomainD",
     "RandTranslateDomainDict",

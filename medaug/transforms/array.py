@@ -1,10 +1,11 @@
-"""Insert and remove tumors in single images, and find the organ for them (array transforms).
+"""Insert tumors into single images, and find the organ for them (array transforms).
 
 Images are (C, X, Y) or (C, X, Y, Z), one channel a sequence of the weights, in any unit: each channel is windowed as
 the weights' domain says (percentiles for MR, HU for CT), or as `window` says. Results come back in the image's own unit
-and type. Voxels outside the label of an insertion keep their bits in every channel; a removal reaches less than three
-voxels of the weights' grid beyond its mask. Neither changes padding, or leaves the range of the image's values. All
-constructor arguments are JSON values (weights: a folder), so a MONAI bundle can build them.
+and type. Voxels outside the label of an insertion keep their bits in every channel, and padding keeps its own; no edit
+leaves the range of the image's values. Labels are class maps (1, *S), or have a channel a class, part or region (see
+`label_forms`); they come back in the form that they had. All constructor arguments are JSON values (weights: a folder),
+so a MONAI bundle can build them.
 """
 
 from __future__ import annotations
@@ -20,22 +21,11 @@ from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
 from medaug.errors import DataError
 from medaug.lesions.drawing import Shape
 from medaug.models.weights import Weights
-from medaug.transforms.base import (
-    Bounds,
-    Seeded,
-    Seen,
-    TumorTransform,
-    Windows,
-    changed,
-    check_null,
-    check_range,
-    empty_label,
-    unchanged,
-    with_dtype,
-)
-from medaug.transforms.engine import Facts, Limits, Style, Wanted, paint, plan, plan_in, remove_region
+from medaug.transforms.base import Seeded, TumorTransform, Windows, check_null, check_range, unchanged
+from medaug.transforms.containers import Bounds, changed, with_dtype
+from medaug.transforms.engine import Facts, Style, Wanted, paint, plan, plan_in
 from medaug.transforms.styles import check_style
-from medaug.transforms.tumor_labels import TumorLabels
+from medaug.transforms.tumor_labels import TumorLabels, with_tumor
 from medaug.volumes import Window
 
 ORGAN_MARGIN_MM = 6.0
@@ -43,7 +33,7 @@ ORGAN_MARGIN_MM = 6.0
 
 @dataclass(frozen=True)
 class Insertion(Generic[NdarrayTensor]):
-    """What `RandInsertTumor` made of an image (C, *S) and its label (1, *S), and `lesions` as a manifest keeps them."""
+    """What `RandInsertTumor` made of an image (C, *S) and its label, and `lesions` as a manifest keeps them."""
 
     image: NdarrayTensor
     label: NdarrayOrTensor
@@ -65,6 +55,8 @@ class InsertTumor(TumorTransform):
         tumor_labels: label values that are tumor, a new tumor's first; None: the weights', if their labels had organs
             beside them, or else the label's one value (1 in an empty one). Other values, organs, are left as they are
             and may hold new tumors; where nobody says which of several values is the tumor's, the label is refused.
+            With weights of several parts: {part: values} or a value a part; "parts" or "regions" names the form of a
+            label with channels, where an empty one could have either (see `label_forms`).
         null: insert nothing, and let the translator pass over the place all the same; the label stays as it is. So
             "a generator was here" can be told from "here is a tumor" (weights with reference content only).
 
@@ -99,7 +91,8 @@ class InsertTumor(TumorTransform):
         With `null` the label is as it was, or empty.
 
         Args:
-            mask: (1, *S) where the tumor shall be; the label values of several parts say where each of them.
+            mask: where the tumor shall be, (1, *S) of one value, or a label of several parts, which says where each is.
+            label: (1, *S) or of another form, with what is there already; None: a new one of the mask's type and form.
 
         Raises:
             DataError: if the shapes do not fit, the mask is empty or in the padding, or no voxel changed.
@@ -116,7 +109,8 @@ class InsertTumor(TumorTransform):
         edited = seen.image(edit.image)
         if not self.null and not changed(edited, img):
             raise unchanged(region, edit.mask)
-        return edited, seen.label(edit.parts * (not self.null), empty_label(mask) if label is None else label, values)
+        truth = with_tumor(seen.classes(label), edit.parts * (not self.null), values)
+        return edited, seen.label(truth, mask if label is None else label)
 
 
 class RandInsertTumor(Seeded, TumorTransform):
@@ -171,8 +165,8 @@ class RandInsertTumor(Seeded, TumorTransform):
         """(image, label): with tumors, or equal to the inputs.
 
         Args:
-            label: existing tumors, which new ones keep clear of; None starts an empty label.
-            organ: where tumors may lie; None finds the head or body.
+            label: existing tumors, (1, *S) or of another form, which new ones keep clear of; None starts an empty one.
+            organ: (1, *S), where tumors may lie; None finds the head or body.
             window: of this very image, where it is known.
         """
         if randomize:
@@ -195,10 +189,7 @@ class RandInsertTumor(Seeded, TumorTransform):
             strictly_inside: no voxel of a tumor leaves the organ that is given.
         """
         seen, rng = self._seen(img), np.random.RandomState(self._seed)
-        edited, lesions = seen.array, list[Facts]()
-        values: tuple[int, ...] = (1,)
-        occupied = seen.region(label, "label")
-        new = np.zeros(occupied.shape, dtype=np.uint8)
+        edited, truth, lesions = seen.array, seen.classes(label), list[Facts]()
         limits = self._limits(seen, window) if self._do_transform else None
         if self._do_transform and (known := self._windows_if_any(seen, self.domain, window)) is not None:
             before, values = self.tumors_in(label, seen)
@@ -209,113 +200,11 @@ class RandInsertTumor(Seeded, TumorTransform):
                 if planned is not None:
                     edit = paint(edited, planned, known, self.weights, limits)
                     edited = edit.image
-                    new = np.where(occupied, new, edit.parts)
+                    if not self.null:
+                        truth = with_tumor(truth, np.where(occupied, 0, edit.parts), values)
                     occupied = occupied | edit.mask
                     lesions.append(planned.facts)
-        return Insertion(seen.image(edited), seen.label(new * (not self.null), label, values), lesions)
-
-
-class RemoveTumor(TumorTransform):
-    """Replaces the marked tumor by tissue as the translator knows it from healthy crops. Deterministic.
-
-    Every marked voxel of the body is replaced, and the blurred edge around: nothing changes three voxels of the
-    weights' grid (in mm) from the mask, or farther.
-
-    Args:
-        weights: a weights folder, or loaded `Weights`.
-        seed: of the fill's texture.
-        window, tumor_labels: as in `InsertTumor`.
-    """
-
-    def __init__(
-        self,
-        weights: str | Path | Weights,
-        seed: int = 0,
-        window: Bounds | None = None,
-        tumor_labels: TumorLabels | None = None,
-    ):
-        super().__init__(weights, window, tumor_labels)
-        self.seed = seed
-
-    def __call__(self, img: NdarrayTensor, mask: NdarrayOrTensor, window: Windows | None = None) -> NdarrayTensor:
-        """The image without what `mask` (1, *S) marks (of several values, the tumors'); else equal to the input."""
-        return self.with_label(img, mask, window)[0]
-
-    def with_label(
-        self,
-        img: NdarrayTensor,
-        mask: NdarrayOrTensor,
-        window: Windows | None = None,
-        seed: int | None = None,
-        *,
-        strict: bool = True,
-        is_label: bool = False,
-    ) -> tuple[NdarrayTensor, NdarrayOrTensor]:
-        """(image, label): the label has the organ around, or nothing, where something was replaced (not in padding).
-
-        Args:
-            seed: instead of the transform's own.
-            is_label: what has one value may be an organ; else it is taken for a mask of the tumor.
-            strict: refuse a mask with which no voxel changes, for example one in the padding.
-
-        Raises:
-            DataError: if something is marked, and nothing of it replaced.
-        """
-        seen, seed = self._seen(img), self.seed if seed is None else seed
-        region = self._marked(mask, seen, is_label=is_label)
-        if not region.any():
-            return seen.image(seen.array), seen.label(region, mask)
-        known = self._windows_in(seen, self.domain, window)
-        return self._removed(seen, mask, region, known, self._limits(seen, window), seed, strict=strict)
-
-    def _removed(
-        self,
-        seen: Seen[NdarrayTensor],
-        mask: NdarrayOrTensor,
-        region: np.ndarray,
-        windows: Sequence[Window],
-        limits: Sequence[Limits],
-        seed: int,
-        *,
-        strict: bool,
-    ) -> tuple[NdarrayTensor, NdarrayOrTensor]:
-        edit = remove_region(seen.array, region, windows, self.weights, seen.spacing_mm, seed, limits)
-        image = seen.image(edit.image)
-        if strict and not changed(image, seen.source):
-            raise unchanged(region, edit.mask)
-        return image, seen.healed(mask, region > 0, edit.mask)
-
-
-class RandRemoveTumor(Seeded, RemoveTumor):
-    """With probability `prob`, removes the marked tumor, with a drawn seed for the fill.
-
-    Images that show background alone come back as they are, with their label, and are counted.
-    """
-
-    def __init__(
-        self,
-        weights: str | Path | Weights,
-        prob: float = 0.5,
-        window: Bounds | None = None,
-        tumor_labels: TumorLabels | None = None,
-    ):
-        Seeded.__init__(self, prob)
-        RemoveTumor.__init__(self, weights, 0, window, tumor_labels)
-
-    def __call__(
-        self, img: NdarrayTensor, mask: NdarrayOrTensor, randomize: bool = True
-    ) -> tuple[NdarrayTensor, NdarrayOrTensor]:
-        """(image, label): without the tumors, the organ in their place, or equal to the inputs."""
-        if randomize:
-            self.randomize()
-        if not self._do_transform:
-            return img, mask
-        seen, seed = self._seen(img), self._seed
-        region = self._marked(mask, seen, is_label=True)
-        windows = self._windows_if_any(seen, self.domain, None) if region.any() else None
-        if windows is None:
-            return img, mask
-        return self._removed(seen, mask, region, windows, self._limits(seen, None), seed, strict=False)
+        return Insertion(seen.image(edited), seen.label(truth, label), lesions)
 
 
 class FindOrgan(TumorTransform):

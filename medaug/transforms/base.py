@@ -6,34 +6,39 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic
 
 import numpy as np
-import torch
 from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
-from monai.data import MetaTensor, get_track_meta
+from monai.data import MetaTensor
 from monai.transforms import RandomizableTransform, Transform
-from monai.utils import convert_to_dst_type, convert_to_tensor
-from scipy import ndimage
 
 from medaug.errors import ConfigError, DataError, NoContrastError, WeightsError
 from medaug.lesions.anatomy import find_organ
 from medaug.models.weights import Weights, load_weights
 from medaug.orientation import Turn, no_turn
-from medaug.transforms.engine import limits_of
+from medaug.transforms.canvas import limits_of
+from medaug.transforms.containers import (
+    WINDOW_META,
+    Bounds,
+    empty_label,
+    like_source,
+    on_grid,
+    pairs_in,
+    plain,
+    region_of,
+    with_dtype,
+)
+from medaug.transforms.label_forms import ENCODED, LabelForms
 from medaug.transforms.tumor_labels import TumorLabels, checked_labels, new_values, numbers_of, tumor_values
 from medaug.volumes import Domain, Percentiles, Unit, Window, check_finite, check_modality, shows_nothing, spacing_of
 
 logger = logging.getLogger(__name__)
 
-Bounds = Sequence[float] | Sequence[Sequence[float]]
-"""(low, high), or one such pair a channel."""
 Windows = Window | Sequence[Window]
 """Of the one channel, or a channel each."""
-WINDOW_META = "medaug_window"
-"""Entry of a MetaTensor's meta: `Bounds` of the whole scan, which crops of it are then seen in (percentiles)."""
 
 
 @dataclass(frozen=True)
@@ -44,45 +49,41 @@ class Seen(Generic[NdarrayTensor]):
         array: float32 (C, *S), turned.
         spacing_mm: along its spatial axes.
         source: (C, *S) as it came, whose type, affine and meta results have.
+        forms: of labels that come with it.
     """
 
     array: np.ndarray
     spacing_mm: tuple[float, ...]
     turn: Turn
     source: NdarrayTensor
+    forms: LabelForms = LabelForms()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(*S) as it is stored."""
+        return tuple(self.source.shape[1:])
 
     def region(self, mask: NdarrayOrTensor | None, name: str) -> np.ndarray:
         """A (1, *S) mask on the source as bool, turned; all zero where there is none."""
         if mask is None:
             return np.zeros(self.array.shape[1:], dtype=bool)
-        return self.classes(mask, name) > 0
+        return self.turn.there(region_of(mask, self.shape, name))
 
-    def classes(self, label: NdarrayOrTensor, name: str) -> np.ndarray:
-        """A (1, *S) label on the source, its values as they are, turned."""
-        return self.turn.there(class_numbers(label, tuple(self.source.shape[1:]), name))
+    def classes(self, label: NdarrayOrTensor | None, name: str = "label") -> np.ndarray:
+        """A label on the source as label values (*S), turned; all zero where there is none."""
+        if label is None:
+            return np.zeros(self.array.shape[1:], dtype=np.int32)
+        return self.turn.there(self.forms.classes(on_grid(label, self.shape, name)))
 
     def image(self, edited: np.ndarray) -> NdarrayTensor:
         """A turned (C, *S) like the source; voxels that are as they were keep the source's bits."""
         now, before = (np.stack([self.turn.back(channel) for channel in array]) for array in (edited, self.array))
         return like_source(now, before, self.source)
 
-    def label(self, parts: np.ndarray, label: NdarrayOrTensor | None, values: Sequence[int] = (1,)) -> NdarrayOrTensor:
-        """Turned part numbers (*S; bool: the first) marked by their values in `label`, or in an empty one."""
-        blank = self.source[:1] if label is None else label
-        numbers = np.array((0, *values))[parts.astype(np.uint8)]
-        return marked_label(self.turn.back(numbers), blank, keep=label is not None)
-
-    def healed(self, label: NdarrayOrTensor, tumors: np.ndarray, replaced: np.ndarray) -> NdarrayOrTensor:
-        """`label` with what lies nearest outside of `tumors` in `replaced`: the organ, or 0; both bool, turned."""
-        values = self.classes(label, "label").copy()
-        others = np.where(tumors, 0, values)
-        if others.any():
-            nearest = ndimage.distance_transform_edt(
-                tumors, sampling=self.spacing_mm, return_distances=False, return_indices=True
-            )
-            others = others[tuple(nearest)]
-        values[replaced] = others[replaced]
-        return _as_source(self.turn.back(values)[None], label)
+    def label(self, classes: np.ndarray, label: NdarrayOrTensor | None) -> NdarrayOrTensor:
+        """Label values (*S), turned, in the type and form of `label`; None begins one of the image's type."""
+        given = empty_label(self.source, self.forms.empty_channels) if label is None else label
+        return with_dtype(self.forms.channels(self.turn.back(classes), plain(given)), given)
 
 
 class WeightsTransform(Transform):
@@ -94,19 +95,19 @@ class WeightsTransform(Transform):
 
     def _seen(self, img: NdarrayTensor) -> Seen[NdarrayTensor]:
         """The image (C, *S), checked and turned; voxels without an affine have the weights' size (else 1 mm)."""
-        array, dims, own = _plain(img), self.weights.translator.spatial_dims, self.weights.spacing_mm
+        array, dims, own = plain(img), self.weights.translator.spatial_dims, self.weights.spacing_mm
         names = self.weights.sequences
         if array.ndim not in (dims + 1, 4) or array.shape[0] != len(names):
-            channels = len(names)
+            count, ordered = len(names), ", ".join(names)
+            remedy = (
+                ". Choose one sequence, and put the channel first (EnsureChannelFirstd)."
+                if count == 1
+                else f", of the sequences {ordered} in this order. Give all of them: as several keys of a dictionary "
+                "transform, or as channels (LoadImaged of a list of files, and EnsureChannelFirstd)."
+            )
             raise DataError(
-                f"image of shape {array.shape}; expected ({channels}, X, Y) or ({channels}, X, Y, Z) with {dims}-D "
-                f"weights"
-                + (
-                    ". Choose one sequence, and put the channel first (EnsureChannelFirstd)."
-                    if channels == 1
-                    else f" of the sequences {', '.join(names)}, in this order. Give all of them as channels "
-                    "(several keys, or LoadImaged of a list and EnsureChannelFirstd)."
-                )
+                f"image of shape {array.shape}; expected ({count}, X, Y) or ({count}, X, Y, Z) with {dims}-D weights"
+                f"{remedy}"
             )
         check_finite(array, "image")
         axes = array.ndim - 1
@@ -189,6 +190,16 @@ class TumorTransform(WeightsTransform):
         self.weights.check_inserts()
         self.domain = self.weights.translator.domain_a
         self.tumor_labels = checked_labels(tumor_labels, self.weights)
+        parts = self.weights.facts.parts
+        values = tuple(part[0] for part in self.tumor_labels or parts.values())
+        self.label_forms = LabelForms(tuple(parts), values, tumor_labels if tumor_labels in ENCODED else None)
+
+    def _seen(self, img: NdarrayTensor) -> Seen[NdarrayTensor]:
+        return replace(super()._seen(img), forms=self.label_forms)
+
+    def empty_label(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
+        """A label without anything marked, of the type and on the grid of an image (C, *S)."""
+        return empty_label(img, self.label_forms.empty_channels)
 
     def tumors_marked(self, img: NdarrayOrTensor, label: NdarrayOrTensor | None) -> np.ndarray:
         """The tumors that a label marks on an image, part numbers (*S) as it is stored; none without a label."""
@@ -196,12 +207,12 @@ class TumorTransform(WeightsTransform):
         return seen.turn.back(self.tumors_in(label, seen)[0])
 
     def tumors_in(self, label: NdarrayOrTensor | None, seen: Seen) -> tuple[np.ndarray, tuple[int, ...]]:
-        """(the tumors that a label (1, *S) marks, part numbers (*S) turned; by part, the value of a new one).
+        """(the tumors that a label marks, part numbers (*S) turned; by part, the value of a new one).
 
         Raises:
             DataError: if nobody says which of several values that is.
         """
-        values = None if label is None else seen.classes(label, "label")
+        values = None if label is None else seen.classes(label)
         parts = tumor_values(values, self.weights, self.tumor_labels, seen.spacing_mm)
         new = new_values(values, parts, self.tumor_labels)
         shape = seen.array.shape[1:]
@@ -256,27 +267,6 @@ def samples_left_alone() -> dict[str, int]:
         return dict(_left_alone)
 
 
-def pairs_in(bounds: Bounds, channels: int) -> list[tuple[float, float]]:
-    """`Bounds` as one (low, high) a channel.
-
-    Raises:
-        ConfigError: if they are not.
-    """
-    flat = np.ravel(np.asarray(bounds, dtype=float)).tolist()
-    if len(flat) != 2 * channels:
-        raise ConfigError(f"window: found {bounds}; expected (low, high) for each of {channels} channel(s)")
-    return list(zip(flat[::2], flat[1::2], strict=True))
-
-
-def with_windows(img: NdarrayOrTensor, windows: Sequence[Window]) -> NdarrayOrTensor:
-    """An image whose meta has these windows; the image itself where it has no meta."""
-    if isinstance(img, MetaTensor):
-        pairs = [(window.low, window.high) for window in windows]
-        meta = img.meta | {WINDOW_META: pairs[0] if len(pairs) == 1 else pairs}
-        return MetaTensor(img.as_tensor(), meta=meta, applied_operations=img.applied_operations)
-    return img
-
-
 def check_translates(weights: Weights) -> None:
     """Refuses weights that do not translate whole images.
 
@@ -306,88 +296,6 @@ def check_null(null: bool, weights: Weights) -> None:
 def check_range(name: str, values: Sequence[float], least: float) -> None:
     if len(values) != 2 or not least <= values[0] <= values[1]:
         raise ConfigError(f"{name}: found {tuple(values)}; expected (least, most), for example (5, 20) for size_mm")
-
-
-def region_of(mask: NdarrayOrTensor, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """A (1, *S) mask as bool (*S)."""
-    return class_numbers(mask, shape, name) > 0
-
-
-def class_numbers(label: NdarrayOrTensor, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """A (1, *S) label as (*S), values as they are.
-
-    Raises:
-        DataError: if it does not lie on an image of this `shape`.
-    """
-    array = _plain(label)
-    if array.shape != (1, *shape):
-        raise DataError(f"{name} of shape {array.shape} does not lie on the image (1, {', '.join(map(str, shape))})")
-    return array[0]
-
-
-def like_source(edited: np.ndarray, before: np.ndarray, source: NdarrayTensor) -> NdarrayTensor:
-    """(C, *S) back as the source's type, dtype, affine and meta.
-
-    Voxels that `edited` has as `before` keep the source's bits; others are rounded and clipped for whole-number dtypes.
-    """
-    array = _plain(source).copy()
-    changed = edited != before
-    values = edited[changed]
-    if np.issubdtype(array.dtype, np.integer):
-        values = np.clip(np.rint(values), np.iinfo(array.dtype).min, np.iinfo(array.dtype).max)
-    array[changed] = values
-    return _as_source(array, source)
-
-
-def as_hu(values: np.ndarray, source: NdarrayTensor) -> NdarrayTensor:
-    """(*S) in HU, rounded, as (1, *S) int16 in the source's kind of container.
-
-    Raises:
-        DataError: for values that int16 cannot hold.
-    """
-    whole, limits = np.rint(values), np.iinfo(np.int16)
-    if whole.min() < limits.min or whole.max() > limits.max:
-        raise DataError(
-            f"image: found values from {whole.min():g} to {whole.max():g}; expected HU, which fit 16 bits. Check the "
-            "scan's rescale slope and intercept."
-        )
-    return with_dtype(whole[None].astype(np.int16), source, np.int16)
-
-
-def marked_label(numbers: np.ndarray, source: NdarrayTensor, *, keep: bool) -> NdarrayTensor:
-    """A label of the source's type with the values above 0 of `numbers` (*S), else the source's (`keep`) or 0."""
-    array = _plain(source).copy() if keep else np.zeros_like(_plain(source))
-    array[0][numbers > 0] = numbers[numbers > 0]
-    return _as_source(array, source)
-
-
-def _plain(source: NdarrayOrTensor) -> np.ndarray:
-    """The same values as an array of the same dtype (bfloat16, which NumPy does not have, as float32)."""
-    if isinstance(source, np.ndarray):
-        return source
-    tensor = convert_to_tensor(source, track_meta=False).detach().cpu()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-
-
-def _as_source(array: np.ndarray, source: NdarrayTensor) -> NdarrayTensor:
-    return with_dtype(array, source, None)
-
-
-def with_dtype(array: np.ndarray, source: NdarrayTensor, dtype: type[np.generic] | None) -> NdarrayTensor:
-    """(1, *S) as the source's kind of container, with its affine and meta; `dtype` None is the source's own."""
-    img = convert_to_tensor(source, track_meta=get_track_meta()) if torch.is_tensor(source) else source
-    return convert_to_dst_type(array, img, dtype=dtype)[0]
-
-
-def empty_label(label: NdarrayOrTensor) -> NdarrayOrTensor:
-    """A label (1, *S) of the same type without anything marked; of an image (C, *S), one on its grid."""
-    blank = np.zeros_like(_plain(label)[:1])
-    return with_dtype(blank, label[:1], None)
-
-
-def changed(edited: NdarrayOrTensor, source: NdarrayOrTensor) -> bool:
-    """Whether any voxel is another after an edit."""
-    return bool((_plain(edited) != _plain(source)).any())
 
 
 def unchanged(asked: np.ndarray, edited: np.ndarray) -> DataError:

@@ -1,49 +1,38 @@
-"""Insert, grow and remove tumors, and translate, in dicts of images (dictionary transforms; see `twins`).
+"""Insert, replace, grow and remove tumors in dicts of images (dictionary transforms; see `twins`).
 
-All take one image key, and the keys of label, mask, organ or body beside it. Affine and meta are kept. Random ones draw
-in `randomize` from `self.R`, so `set_determinism`, `set_random_state` and DataLoader workers behave as with any MONAI
-transform. A translation moves nothing, so every label keeps its place; labels under `label_keys` are checked to lie on
-the image and to be the same bits afterwards.
+`keys` are one image (C, *S) whose channels are the weights' sequences in order, or an image (1, *S) of each, on one
+grid: one draw edits all. Beside them stand the keys of label, mask and organ. Each image keeps its own dtype, affine
+and meta. Random transforms draw in `randomize` from `self.R`, so `set_determinism`, `set_random_state` and DataLoader
+workers behave as with any MONAI transform.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms.utils_pytorch_numpy_unification import concatenate
-from monai.utils import convert_to_numpy, ensure_tuple
 
-from medaug.errors import DataError
 from medaug.lesions.drawing import Shape
-from medaug.models.base import Direction
 from medaug.models.weights import Weights
-from medaug.transforms.array import (
-    ORGAN_MARGIN_MM,
-    FindOrgan,
-    InsertTumor,
-    RandInsertTumor,
-    RandRemoveTumor,
-    RemoveTumor,
-)
-from medaug.transforms.base import Bounds, left_alone, with_windows
-from medaug.transforms.engine import Facts, Style
+from medaug.transforms.array import ORGAN_MARGIN_MM, FindOrgan, InsertTumor, RandInsertTumor
+from medaug.transforms.base import left_alone
+from medaug.transforms.containers import Bounds, with_bounds
+from medaug.transforms.engine import Style
 from medaug.transforms.growth import GrowTumor
-from medaug.transforms.random_translation import RandTranslateDomain
-from medaug.transforms.translation import SynthesizeCT, TranslateDomain
+from medaug.transforms.removal import RandRemoveTumor, RandReplaceTumor, RemoveTumor
 from medaug.transforms.tumor_labels import TumorLabels
-from medaug.transforms.twins import Data, RandTwin, Twin, entry
+from medaug.transforms.twins import Data, RandTwin, TumorTwin, entry
 
 
-class InsertTumord(Twin):
+class InsertTumord(TumorTwin):
     """Dictionary twin of `InsertTumor`: inserts a tumor where `mask_key` is.
 
     Args:
-        keys: the image.
+        keys: the image, or its sequences.
         weights: a weights folder, or loaded `Weights`.
         mask_key: where the tumor shall be.
         label_key: receives the mask (added to what it holds already; with `null` nothing is).
@@ -73,7 +62,7 @@ class InsertTumord(Twin):
         return {key: image, self.label_key: label}
 
 
-class RemoveTumord(Twin):
+class RemoveTumord(TumorTwin):
     """Dictionary twin of `RemoveTumor`: removes the tumors that `label_key` marks, from it too (`with_label`)."""
 
     def __init__(
@@ -94,7 +83,7 @@ class RemoveTumord(Twin):
         return {key: image, self.label_key: label}
 
 
-class FindOrgand(Twin):
+class FindOrgand(TumorTwin):
     """Dictionary twin of `FindOrgan`: writes `organ_key`, for the transforms with an `organ_key` to read.
 
     A case that has an organ keeps it. Put it before the first random transform, and name the organ beside the label in
@@ -102,7 +91,7 @@ class FindOrgand(Twin):
     crops of it, as long as nothing between them changes intensities.
 
     Args:
-        keys: the image.
+        keys: the image, or its sequences.
         weights: a weights folder, or loaded `Weights`.
         organ_key: receives the organ.
     """
@@ -123,14 +112,14 @@ class FindOrgand(Twin):
         if self.organ_key in d:
             return {}
         organ, windows = self.transform.found(d[key])
-        return {self.organ_key: organ, key: with_windows(d[key], windows)}
+        return {self.organ_key: organ, key: with_bounds(d[key], [(window.low, window.high) for window in windows])}
 
 
-class RandInsertTumord(RandTwin):
+class RandInsertTumord(RandTwin, TumorTwin):
     """Dictionary twin of `RandInsertTumor`: with probability `prob`, inserts tumors into `keys` and `label_key`.
 
     Args:
-        keys: the image.
+        keys: the image, or its sequences.
         weights: a weights folder, or loaded `Weights`.
         label_key: existing tumors; receives the new ones. Created where it is missing.
         organ_key: where tumors may lie; None, or missing in the data, finds the head or body.
@@ -163,14 +152,54 @@ class RandInsertTumord(RandTwin):
         self.label_key, self.organ_key = label_key, organ_key
 
     def _complete(self, data: Data) -> dict[Hashable, Any]:
-        return self._with_label(data, self.label_key)
+        return self._labelled(data, self.label_key)
 
     def _changed(self, d: Data, key: Hashable) -> dict[Hashable, Any]:
         image, label = self.transform(d[key], d[self.label_key], entry(d, self.organ_key), **self.options)
         return {key: image, self.label_key: label}
 
 
-class RandRemoveTumord(RandTwin):
+class RandReplaceTumord(RandTwin, TumorTwin):
+    """Dictionary twin of `RandReplaceTumor`: with probability `prob`, one tumor of `label_key` gives way to another.
+
+    Args:
+        keys: the image, or its sequences.
+        weights: a weights folder, or loaded `Weights`.
+        label_key: existing tumors; loses the old one, and receives the new one. Created, empty, where it is missing.
+        organ_key: where tumors may lie; None, or missing in the data, finds the head or body.
+
+    Example:
+        >>> RandReplaceTumord(["t1", "flair"], weights="out/x/train/weights", prob=0.5)   # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        weights: str | Path | Weights,
+        label_key: str = "label",
+        organ_key: str | None = None,
+        prob: float = 0.5,
+        size_mm: tuple[float, float] | None = None,
+        shape: Shape = "bank",
+        organ_margin_mm: float = ORGAN_MARGIN_MM,
+        window: Bounds | None = None,
+        allow_missing_keys: bool = False,
+        style: Style | None = None,
+        tumor_labels: TumorLabels | None = None,
+    ):
+        transform = RandReplaceTumor(weights, 1.0, size_mm, shape, organ_margin_mm, window, style, tumor_labels)
+        super().__init__(keys, transform, prob, allow_missing_keys)
+        self.label_key, self.organ_key = label_key, organ_key
+
+    def _complete(self, data: Data) -> dict[Hashable, Any]:
+        return self._labelled(data, self.label_key)
+
+    def _changed(self, d: Data, key: Hashable) -> dict[Hashable, Any]:
+        image, label = self.transform(d[key], d[self.label_key], entry(d, self.organ_key), **self.options)
+        return {key: image, self.label_key: label}
+
+
+class RandRemoveTumord(RandTwin, TumorTwin):
     """Dictionary twin of `RandRemoveTumor`: with probability `prob`, removes the tumors that `label_key` marks.
 
     Args:
@@ -191,7 +220,7 @@ class RandRemoveTumord(RandTwin):
         self.label_key = label_key
 
     def _complete(self, data: Data) -> dict[Hashable, Any]:
-        d = self._with_label(data, self.label_key)
+        d = self._labelled(data, self.label_key)
         if self.label_key not in data:
             left_alone(self, f"has no {self.label_key!r} that marks a tumor")
         return d
@@ -201,14 +230,15 @@ class RandRemoveTumord(RandTwin):
         return {key: image, self.label_key: label}
 
 
-class GrowTumord(RandTwin):
+class GrowTumord(RandTwin, TumorTwin):
     """Dictionary twin of `GrowTumor`: `keys` and `label_key` become (steps, *S), one channel a step.
 
-    Later spatial transforms act on all steps alike; MONAI's `SplitDimd` makes one key of each step. Further keys, each
+    A key of several channels becomes (steps · C, *S), all channels step by step. Later spatial transforms act on all
+    steps alike; MONAI's `SplitDimd` makes one key of each channel. Further keys, each
     (steps,): `growth_days`, `growth_diameter_mm`, and `growth_volume_ml`, or of a 2-D image `growth_area_mm2`.
 
     Args:
-        keys: the image.
+        keys: the image, or its sequences.
         weights: a weights folder, or loaded `Weights`.
         label_key: existing tumors; receives the growing one. Created where it is missing.
         organ_key: where the tumor may lie; None, or missing in the data, finds the head or body.
@@ -261,127 +291,10 @@ class GrowTumord(RandTwin):
         return changed | {key: images, self.label_key: labels}
 
 
-class _TranslatesD(Twin):
-    """One image key, its body and the labels on it, which stay as they are: a translation moves nothing."""
-
-    label_keys: tuple[Hashable, ...]
-    label_key: str | None
-    body_key: str | None
-
-    def _changed(self, d: Data, key: Hashable) -> dict[Hashable, Any]:
-        labels = {name: convert_to_numpy(d[name]).copy() for name in (*self.label_keys, self.label_key) if name in d}
-        for name, label in labels.items():
-            if label.shape[1:] != tuple(d[key].shape[1:]):
-                raise DataError(f"{name} of shape {label.shape} does not lie on {key} of shape {tuple(d[key].shape)}")
-        made = self.transform(d[key], entry(d, self.body_key), label=entry(d, self.label_key), **self.options)
-        for name, label in labels.items():
-            if not np.array_equal(convert_to_numpy(d[name]), label):
-                raise DataError(f"{name}: changed while the image was translated; does it share the image's memory?")
-        return {key: made}
-
-
-class TranslateDomaind(_TranslatesD):
-    """Dictionary twin of `TranslateDomain`.
-
-    Args:
-        keys: the image.
-        weights: a weights folder, or loaded `Weights`.
-        label_keys: checked to be the same bits afterwards, where they are there.
-        label_key: class numbers that weights with `label_input` read towards domain B; checked like the others.
-        body_key: what to translate; None, or missing in the data, follows `body`.
-
-    Example:
-        >>> TranslateDomaind("image", weights="out/ct/train/weights", label_keys="label")   # doctest: +SKIP
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        weights: str | Path | Weights,
-        direction: Direction = "a2b",
-        label_keys: KeysCollection | None = None,
-        body_key: str | None = None,
-        window: Bounds | None = None,
-        style: Style | None = None,
-        seed: int = 0,
-        body: Literal["auto", False] = "auto",
-        allow_missing_keys: bool = False,
-        label_key: str | None = None,
-    ):
-        transform = TranslateDomain(weights, direction, window=window, style=style, seed=seed, body=body)
-        super().__init__(keys, transform, allow_missing_keys)
-        self.label_keys, self.label_key, self.body_key = ensure_tuple(label_keys or ()), label_key, body_key
-
-
-class SynthesizeCTd(_TranslatesD):
-    """Dictionary twin of `SynthesizeCT`; arguments as in `TranslateDomaind`.
-
-    Example:
-        >>> SynthesizeCTd("image", weights="out/ct/train/weights", label_keys="label")   # doctest: +SKIP
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        weights: str | Path | Weights,
-        direction: Direction | None = None,
-        label_keys: KeysCollection | None = None,
-        body_key: str | None = None,
-        window: Bounds | None = None,
-        style: Style | None = None,
-        seed: int = 0,
-        body: Literal["auto", False] = "auto",
-        allow_missing_keys: bool = False,
-        label_key: str | None = None,
-    ):
-        transform = SynthesizeCT(weights, direction, window=window, style=style, seed=seed, body=body)
-        super().__init__(keys, transform, allow_missing_keys)
-        self.label_keys, self.label_key, self.body_key = ensure_tuple(label_keys or ()), label_key, body_key
-
-
-class RandTranslateDomaind(RandTwin, _TranslatesD):
-    """Dictionary twin of `RandTranslateDomain`: with probability `prob`, the image comes in the other domain.
-
-    After a call, `drawn` says what was drawn, as in the array transform.
-
-    Args:
-        prob, direction: as in `RandTranslateDomain`; the others as in `TranslateDomaind`.
-
-    Example:
-        >>> RandTranslateDomaind("image", weights="out/ct/train/weights", label_keys="label")   # doctest: +SKIP
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        weights: str | Path | Weights,
-        prob: float = 0.5,
-        direction: Direction | Literal["random"] = "a2b",
-        label_keys: KeysCollection | None = None,
-        body_key: str | None = None,
-        window: Bounds | None = None,
-        style: Style | None = None,
-        body: Literal["auto", False] = "auto",
-        allow_missing_keys: bool = False,
-        label_key: str | None = None,
-    ):
-        transform = RandTranslateDomain(weights, 1.0, direction, window=window, style=style, body=body)
-        super().__init__(keys, transform, prob, allow_missing_keys)
-        self.label_keys, self.label_key, self.body_key = ensure_tuple(label_keys or ()), label_key, body_key
-        self.drawn: Facts | None = None
-
-    def __call__(self, data: Data) -> dict[Hashable, Any]:
-        d = super().__call__(data)
-        self.drawn = self.transform.drawn if self._do_transform else None
-        return d
-
-
 FindOrganD = FindOrganDict = FindOrgand
 InsertTumorD = InsertTumorDict = InsertTumord
 RemoveTumorD = RemoveTumorDict = RemoveTumord
 RandInsertTumorD = RandInsertTumorDict = RandInsertTumord
+RandReplaceTumorD = RandReplaceTumorDict = RandReplaceTumord
 RandRemoveTumorD = RandRemoveTumorDict = RandRemoveTumord
 GrowTumorD = GrowTumorDict = GrowTumord
-TranslateDomainD = TranslateDomainDict = TranslateDomaind
-SynthesizeCTD = SynthesizeCTDict = SynthesizeCTd
-RandTranslateDomainD = RandTranslateDomainDict = RandTranslateDomaind

@@ -24,7 +24,6 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from medaug.lesions.anatomy import find_foreground
 from medaug.lesions.drawing import Shape, draw_lesion, draw_level, widened
 from medaug.lesions.geometry import CropBox, box_in_mm, component_boxes, extract
 from medaug.lesions.prior import Lesion
@@ -33,7 +32,8 @@ from medaug.models.base import Direction
 from medaug.models.insertion.base import composite, insertion_weight, removal_weight
 from medaug.models.weights import Weights
 from medaug.resampling import resized, resized_mask
-from medaug.volumes import Window, measured_in
+from medaug.transforms.canvas import Canvas, Limits, limits_of
+from medaug.volumes import Window
 
 MARGIN = 1.6
 """A crop is at least this many times as wide as the region to remove."""
@@ -41,16 +41,6 @@ INSIDE = 0.95
 """A slice of a lesion is left out if less of it lies in the organ."""
 REACH_VOXELS = 3.0
 """A removal changes nothing so far from its mask, in voxels of the weights' grid, or farther."""
-NOISE = 2.0
-"""Detail that the weights' grid cannot hold is kept up to so many standard deviations of what there is around."""
-NORMAL_QUARTER = 0.3186
-"""A quarter of normal noise is smaller than this part of its standard deviation; the largest are edges, not noise."""
-PLATEAU = 0.01
-"""A lowest value that so many of a scan's voxels have is padding."""
-LEAST_SHARE = 1e-3
-
-Limits = tuple[float, float]
-"""The least and the largest value that may be written to a channel."""
 Style = Sequence[float]
 Facts = dict[str, Any]
 """What was drawn, as a manifest keeps it."""
@@ -118,17 +108,29 @@ def plan(
     rng: np.random.RandomState,
     spacing_mm: Sequence[float],
     wanted: Wanted,
+    near: np.ndarray | None = None,
 ) -> Plan | None:
     """A lesion of the prior somewhere in `organ`, clear of `occupied` (both *S, bool); None where there is no room.
 
     2-D weights get a stack of sections of one lesion, as far as it has room on either side of the drawn slice.
+
+    Args:
+        near: (*S) bool, a part of the organ in which its centre lies; None: anywhere.
     """
     dims, level = weights.translator.spatial_dims, None
     if dims < organ.ndim:
-        level = draw_level(organ, rng)
-    place = (organ, occupied) if level is None else (organ[..., level], occupied[..., level])
-    options: Any = {"spacing_mm": spacing_mm[:dims], "size_mm": wanted.size_mm, "shape": wanted.shape}
-    lesion = draw_lesion(weights.lesion_prior, *place, rng, **options)
+        level = draw_level(organ if near is None else near, rng)
+    here = ... if level is None else (..., level)
+    lesion = draw_lesion(
+        weights.lesion_prior,
+        organ[here],
+        occupied[here],
+        rng,
+        spacing_mm=spacing_mm[:dims],
+        size_mm=wanted.size_mm,
+        shape=wanted.shape,
+        near=None if near is None else near[here],
+    )
     if lesion is None:
         return None
     seed = int(rng.randint(2**31))
@@ -299,97 +301,10 @@ def lesion_crop(
     return crop, np.stack(shares).astype(np.float32), box
 
 
-def limits_of(image: np.ndarray, window: Window | None = None) -> Limits:
-    """The least and largest value of a scan, padding apart.
-
-    Args:
-        window: of the whole scan that the image is a part of, where it is known: what it holds may be brighter.
-    """
-    measured = measured_in(image)
-    low, high = float(measured.min()), float(measured.max())
-    body = measured > low
-    if np.count_nonzero(body) < (1 - PLATEAU) * measured.size and body.any():
-        low = float(measured.min(where=body, initial=high))
-    return low, high if window is None or window.unit == "HU" else max(high, window.high)
-
-
 def drawn_style(weights: Weights, rng: np.random.RandomState) -> tuple[float, ...] | None:
     """A style from the prior; None (and nothing drawn) where the method knows none."""
     length = weights.translator.style_dim
     return tuple(float(value) for value in rng.standard_normal(length)) if length else None
-
-
-@dataclass(frozen=True)
-class Canvas:
-    """An image (C, *S) that is edited in place, and what bounds that: the windows and limits of its channels."""
-
-    image: np.ndarray
-    windows: Sequence[Window]
-    limits: Sequence[Limits] = ()
-
-    def crop(self, box: CropBox, size: Sequence[int]) -> np.ndarray:
-        """What is in the box, on a grid of this size: (C, *size) in [-1, 1], float32."""
-        seen = [
-            resized(window.normalize(extract(channel, box, window.low)), size)
-            for window, channel in zip(self.windows, self.image, strict=True)
-        ]
-        return np.stack(seen).astype(np.float32)
-
-    def editable(self, marked: np.ndarray, box: CropBox, *, beyond: bool = False) -> np.ndarray:
-        """Tells where an edit of the voxels `marked` may change the image (bool, on the box): never in the padding.
-
-        Padding is what lies below the limits in every channel, but for holes that the body encloses in a slice.
-
-        Args:
-            beyond: also around what is marked, in the body.
-        """
-        shape = self.image.shape[1:]
-        inside, part = box.overlap(shape)
-        planes, here = ((...,), inside) if len(shape) == 2 else ((..., inside[2]), (*inside[:2], slice(None)))
-        image = self.image[planes]
-        body = np.any([channel >= low for channel, (low, _) in zip(image, self.limits, strict=True)], axis=0)
-        low, allowed = ~body[here], np.zeros(box.size, dtype=bool)
-        within = marked[part]
-        if (within & low).any():
-            in_plane = np.reshape(ndimage.generate_binary_structure(2, 1), (3, 3, 1)[: len(shape)])
-            within = within & (~low | ndimage.binary_fill_holes(body, in_plane)[here])
-        if beyond:
-            found = [find_foreground(w.normalize(c)) for w, c in zip(self.windows, image, strict=True)]
-            within = within | (np.any(found, axis=0)[here] & ~low & ~marked[part])
-        allowed[part] = within
-        return allowed
-
-    def put(self, crop: np.ndarray, edited: np.ndarray, weight: np.ndarray, soft: np.ndarray, box: CropBox) -> None:
-        """Puts an edited crop into the image.
-
-        Between the grids goes what the translator wants, free of the crop's own soft edge, `weight` (*crop): so nothing
-        of the coarser grid's edge is seen on the finer. Where it wants no change the image keeps its bits.
-
-        Args:
-            crop, edited: (C, *crop) in [-1, 1].
-            soft: (*box) how much of each voxel of the image is replaced, 0 to 1.
-        """
-        inside, part = box.overlap(self.image.shape[1:])
-        soft = soft[part]
-        if not soft.any():
-            return
-        share = resized(weight, box.size)[part]
-        known, nearest = share > LEAST_SHARE, None
-        if (~known & (soft > 0)).any():  # parts of the lesion that are thinner than a voxel of the weights
-            nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
-        for channel, (window, limits) in enumerate(zip(self.windows, self.limits, strict=True)):
-            scan = self.image[channel][inside]
-            change = resized(edited[channel] - crop[channel], box.size)[part] / np.where(known, share, 1)
-            if nearest is not None:
-                change = change[tuple(nearest)]
-            seen = resized(crop[channel], box.size)[part]
-            around = (soft == 0) & (scan > limits[0])
-            detail = scan - window.denormalize(seen)
-            noise = NOISE * float(np.percentile(np.abs(detail[around]), 25)) / NORMAL_QUARTER if around.any() else 0.0
-            detail = np.clip(detail - detail[soft > 0].mean(), -noise, noise)
-            target = np.clip(window.denormalize(seen + change) + detail, *limits)
-            blended = np.clip(scan + soft * (target - scan), *limits)  # rounding apart, they are within the limits
-            scan[...] = np.where((soft > 0) & (change != 0), blended, scan)
 
 
 @torch.inference_mode()

@@ -12,18 +12,19 @@ from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
 from monai.transforms.utils_pytorch_numpy_unification import concatenate
 
 from medaug.lesions.geometry import equivalent_diameter_mm, volume_ml
-from medaug.lesions.growth import Displacement, GrowthPlan, MassEffect, displacement, draw_growing
+from medaug.lesions.growth import GrowthPlan, MassEffect, displacement, draw_growing
 from medaug.models.weights import Weights
 from medaug.transforms.array import ORGAN_MARGIN_MM
-from medaug.transforms.base import Bounds, Seeded, Seen, TumorTransform, Windows, like_source
+from medaug.transforms.base import Seeded, TumorTransform, Windows
+from medaug.transforms.containers import Bounds
 from medaug.transforms.engine import Facts, Plan, Style, drawn_style, paint
 from medaug.transforms.styles import check_style
-from medaug.transforms.tumor_labels import TumorLabels
+from medaug.transforms.tumor_labels import TumorLabels, with_tumor
 
 
 @dataclass(frozen=True)
 class GrownStep(Generic[NdarrayTensor]):
-    """One date: image and label (1, *S), the size of what is marked, and what was drawn, as a manifest keeps it."""
+    """One date: image (C, *S), label (1, *S), the size of what is marked, and what was drawn, as manifests keep it."""
 
     image: NdarrayTensor
     label: NdarrayOrTensor
@@ -34,11 +35,12 @@ class GrownStep(Generic[NdarrayTensor]):
 class GrowTumor(Seeded, TumorTransform):
     """Draws a lesion and shows it at growing sizes: one shape, place, reference texture, noise and style.
 
-    Image and label get one channel a step, (steps, *S). Every step is made from the image that came in, never from the
-    step before. After a call, `series` has a dict a step (`days`, `diameter_mm`, and `volume_ml` or, of a 2-D image,
-    `area_mm2`: of the voxels that are marked) and `lesion` says what was drawn, as a manifest keeps it; of threads that
-    share the transform they are the last call's, and `each_step` returns them. An image that shows background alone
-    stays as it is at every step, with size 0, and is counted.
+    Image and label get one channel a step, (steps, *S). Those of several channels get all of them step by step, in the
+    shape (steps · C, *S): channel c of step k is number k · C + c, and `reshape(steps, C, *S)` parts them. Every step
+    is made from the image that came in, never from the step before. After a call, `series` has a dict a step (`days`,
+    `diameter_mm`, and `volume_ml` or, of a 2-D image, `area_mm2`: of the voxels that are marked) and `lesion` says what
+    was drawn, as a manifest keeps it; of threads that share the transform they are the last call's, and `each_step`
+    returns them. An image that shows background alone stays as it is at every step, with size 0, and is counted.
 
     Args:
         weights: a weights folder, or loaded `Weights`.
@@ -86,7 +88,7 @@ class GrowTumor(Seeded, TumorTransform):
         randomize: bool = True,
         window: Windows | None = None,
     ) -> tuple[NdarrayOrTensor, NdarrayOrTensor]:
-        """(images, labels), each (steps, *S) of the input's type; inputs are not changed.
+        """(images, labels), (steps · C, *S) and as many labels, of the input's type; inputs are not changed.
 
         Args:
             label: existing tumors, which the new one keeps clear of; None starts an empty label.
@@ -112,13 +114,12 @@ class GrowTumor(Seeded, TumorTransform):
         """The series drawn last, one step after the other: a large scan needs no room for all."""
         seen, rng = self._seen(img), np.random.RandomState(self._seed)
         array, spacing_mm = seen.array, seen.spacing_mm
-        limits = self._limits(seen, window)
+        truth, limits = seen.classes(label), self._limits(seen, window)
         windows = self._windows_if_any(seen, self.domain, window)
         if windows is None:
-            occupied = seen.region(label, "label")
-            kept = seen.label(np.zeros_like(occupied), label)
+            nothing = np.zeros(array.shape[1:], dtype=bool)
             for day in self.plan.days:
-                yield GrownStep(seen.image(array), kept, _measured(day, np.zeros_like(occupied), spacing_mm), {})
+                yield GrownStep(seen.image(array), seen.label(truth, label), _measured(day, nothing, spacing_mm), {})
             return
         before, values = self.tumors_in(label, seen)
         occupied, allowed = before > 0, self._allowed(organ, seen, windows, self.organ_margin_mm)
@@ -134,14 +135,8 @@ class GrowTumor(Seeded, TumorTransform):
             planned = Plan(drawn.at(mask, diameter_mm), noise_seed, style, mask)
             pushed = np.stack([moved.image(channel) for channel in array])
             edit = paint(pushed, planned, windows, self.weights, limits)
-            truth = seen.label(edit.parts, None if label is None else _moved_label(seen, label, moved), values)
-            yield GrownStep(seen.image(edit.image), truth, _measured(day, mask, spacing_mm), lesion)
-
-
-def _moved_label(seen: Seen, label: NdarrayOrTensor, moved: Displacement) -> NdarrayOrTensor:
-    """The label with what was in it displaced."""
-    values = seen.classes(label, "label")
-    return like_source(seen.turn.back(moved.label(values))[None], seen.turn.back(values)[None], label)
+            marked = seen.label(with_tumor(moved.label(truth), edit.parts, values), label)
+            yield GrownStep(seen.image(edit.image), marked, _measured(day, mask, spacing_mm), lesion)
 
 
 def _measured(day: float, mask: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from monai.transforms import RandomizableTransform
 
 from medaug.models.base import Direction
 from medaug.models.weights import Weights
-from medaug.transforms.base import Bounds
+from medaug.transforms.containers import Bounds
 from medaug.transforms.engine import Facts, Style
 from medaug.transforms.translation import TranslateDomain, Translates
 from medaug.transforms.windows import seeded_style

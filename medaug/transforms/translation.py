@@ -32,8 +32,10 @@ from medaug.errors import ConfigError, DataError, WeightsError
 from medaug.lesions.anatomy import body_of
 from medaug.models.base import Direction, Translator
 from medaug.models.weights import Weights
-from medaug.transforms.base import Bounds, Seen, WeightsTransform, as_hu, check_translates, with_dtype
-from medaug.transforms.engine import PLATEAU, Style
+from medaug.transforms.base import Seen, WeightsTransform, check_translates
+from medaug.transforms.canvas import PLATEAU
+from medaug.transforms.containers import Bounds, as_hu, with_dtype
+from medaug.transforms.engine import Style
 from medaug.transforms.styles import fitting_style
 from medaug.transforms.windows import Resampling, change_of, resampling_for
 from medaug.volumes import HU_OF_AIR, Domain, Unit, Window, padding_in

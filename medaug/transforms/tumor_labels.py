@@ -13,17 +13,21 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
+from scipy import ndimage
 
 from medaug.errors import ConfigError, DataError
 from medaug.lesions.geometry import component_voxels, diameter_of_voxels
 from medaug.models.weights import Weights
+from medaug.transforms.label_forms import ENCODED, REGIONS
 
 log = logging.getLogger(__name__)
 
-TumorLabels = int | Sequence[int] | Mapping[str, int | Sequence[int]]
-"""Of a tumor of one part, its values, a new tumor's first; else by part: its name and values, or one value each."""
+TumorLabels = int | Sequence[int] | Mapping[str, int | Sequence[int]] | Literal["parts", "regions"]
+"""Of a tumor of one part, its values, a new tumor's first; else by part: its name and values, or one value each; or
+the form that a label of several channels has (`label_forms`)."""
 Parts = tuple[tuple[int, ...], ...]
 """By part the label's values, a new tumor's first."""
 
@@ -40,6 +44,14 @@ def checked_labels(given: TumorLabels | None, weights: Weights) -> Parts | None:
     if given is None:
         return None
     names = tuple(weights.facts.parts)
+    if isinstance(given, str):
+        if given not in ENCODED or not names or (given == "regions" and {*names} != REGIONS["WT"]):
+            forms = "'parts', or for the parts edema, core and enhancing 'regions'"
+            raise ConfigError(
+                f"tumor_labels: found {given!r} with weights of the part(s) {', '.join(names) or 'tumor'}; expected "
+                f"label values, or of several parts {forms}"
+            )
+        return None
     if isinstance(given, Mapping):
         if set(given) != set(names):
             known = ", ".join(names) or "no parts: give the values alone"
@@ -75,6 +87,7 @@ def tumor_values(label: np.ndarray | None, weights: Weights, given: Parts | None
     if given is not None:
         return given
     if weights.facts.parts:
+        _check_known(label, weights)
         return tuple(weights.facts.parts.values())
     learnt, others = weights.facts.tumor_labels, weights.facts.other_labels
     if learnt and others:
@@ -116,6 +129,44 @@ def numbers_of(label: np.ndarray, parts: Parts) -> np.ndarray:
     for number, values in enumerate(parts, start=1):
         numbers[np.isin(label, values)] = number
     return numbers
+
+
+def with_tumor(classes: np.ndarray, numbers: np.ndarray, values: Sequence[int]) -> np.ndarray:
+    """Label values (*S) with each part's value where `numbers` has its part number."""
+    marked, new = classes.copy(), numbers > 0
+    marked[new] = np.array((0, *values))[numbers[new].astype(np.uint8)]
+    return marked
+
+
+def healed(classes: np.ndarray, tumors: np.ndarray, replaced: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+    """Label values (*S) that have in `replaced` what lies nearest outside of `tumors` (bool): the organ, or 0."""
+    values = classes.copy()
+    others = np.where(tumors, 0, values)
+    if others.any():
+        nearest = ndimage.distance_transform_edt(
+            tumors, sampling=spacing_mm, return_distances=False, return_indices=True
+        )
+        others = others[tuple(nearest)]
+    values[replaced] = others[replaced]
+    return values
+
+
+def _check_known(label: np.ndarray | None, weights: Weights) -> None:
+    """Refuses a label with values that the weights' training labels did not have, where tumors have parts.
+
+    Raises:
+        DataError: naming them.
+    """
+    parts = weights.facts.parts
+    known = {0, *weights.facts.other_labels, *(value for values in parts.values() for value in values)}
+    unknown = [] if label is None else [f"{value:g}" for value in np.unique(label) if value not in known]
+    if unknown:
+        listed = "; ".join(f"{name} {', '.join(map(str, values))}" for name, values in parts.items())
+        example = {name: values[0] for name, values in parts.items()}
+        raise DataError(
+            f"label: found the value(s) {', '.join(unknown)}; expected those of the weights' training labels, {listed}."
+            f" Say which values are which part, tumor_labels={example} for example; others are then left as they are."
+        )
 
 
 @functools.cache

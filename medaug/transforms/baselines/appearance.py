@@ -31,8 +31,9 @@ from torch.nn import functional
 
 from medaug.errors import ConfigError
 from medaug.lesions.anatomy import find_foreground
-from medaug.transforms.base import Seeded, like_source
+from medaug.transforms.base import Seeded
 from medaug.transforms.baselines.base import RandAppearanceD, check_items, image_array, leaves_alone
+from medaug.transforms.containers import like_source
 
 LAYERS, CHANNELS, KERNELS, SLOPE = 4, 2, (1, 3), 0.01
 """Sizes of a random network: its depth, its channels between first and last layer, its kernel widths, its leak."""

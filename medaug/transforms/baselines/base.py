@@ -18,7 +18,8 @@ from monai.data import MetaTensor
 from monai.utils import convert_to_numpy
 
 from medaug.errors import ConfigError, DataError
-from medaug.transforms.base import class_numbers, left_alone, region_of
+from medaug.transforms.base import left_alone
+from medaug.transforms.containers import class_numbers, empty_label, region_of
 from medaug.transforms.twins import Data, RandTwin
 from medaug.volumes import Window, check_finite, shows_nothing, spacing_of
 
@@ -30,9 +31,6 @@ RANGE_MOST = 1.5
 
 class RandAppearanceD(RandTwin):
     """The twin of a transform of images alone: all `keys` get the same draw."""
-
-    def __init__(self, keys: KeysCollection, transform: Any, prob: float, allow_missing_keys: bool = False):
-        super().__init__(keys, transform, prob, allow_missing_keys, expected=None)
 
     def _changed(self, d: Data, key: Hashable) -> dict[Hashable, Any]:
         return {key: self.transform(d[key], **self.options)}
@@ -48,6 +46,8 @@ class RandPasteD(RandTwin):
         organ_key: passed on as the third argument where the case has it; None for transforms that know no organ.
     """
 
+    one_key = "the one that the bank holds"
+
     def __init__(
         self,
         keys: KeysCollection,
@@ -57,11 +57,14 @@ class RandPasteD(RandTwin):
         organ_key: str | None = None,
         allow_missing_keys: bool = False,
     ):
-        super().__init__(keys, transform, prob, allow_missing_keys, expected="the one that the bank holds")
+        super().__init__(keys, transform, prob, allow_missing_keys)
         self.label_key, self.organ_key = label_key, organ_key
 
     def _complete(self, data: Data) -> dict[Hashable, Any]:
-        return self._with_label(data, self.label_key)
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d.setdefault(self.label_key, empty_label(d[key]))
+        return d
 
     def _changed(self, d: Data, key: Hashable) -> dict[Hashable, Any]:
         organ = [d[self.organ_key]] if self.organ_key in d else []

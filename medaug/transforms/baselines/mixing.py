@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from medaug.errors import ConfigError, DataError
 from medaug.lesions.geometry import CropBox, box_around, extract
-from medaug.transforms.base import Seeded, class_numbers, like_source
+from medaug.transforms.base import Seeded
 from medaug.transforms.baselines.base import (
     Bank,
     Donor,
@@ -28,6 +28,7 @@ from medaug.transforms.baselines.base import (
     leaves_alone,
     voxel_size_mm,
 )
+from medaug.transforms.containers import class_numbers, like_source
 from medaug.volumes import SPACING_TOLERANCE
 
 

@@ -17,7 +17,7 @@ from medaug.lesions.drawing import draw_lesion
 from medaug.lesions.geometry import component_boxes
 from medaug.lesions.prior import MARGIN_VOXELS, LesionExample, LesionPrior
 from medaug.transforms.array import ORGAN_MARGIN_MM
-from medaug.transforms.base import Seeded, class_numbers, like_source, marked_label, region_of
+from medaug.transforms.base import Seeded
 from medaug.transforms.baselines.base import (
     RANGE,
     Bank,
@@ -29,7 +29,9 @@ from medaug.transforms.baselines.base import (
     leaves_alone,
     voxel_size_mm,
 )
-from medaug.transforms.engine import Facts, Plan, limits_of, paint
+from medaug.transforms.canvas import limits_of
+from medaug.transforms.containers import class_numbers, like_source, marked_label, region_of
+from medaug.transforms.engine import Facts, Plan, paint
 
 ROOM = 1.8
 """A crop is so many times as wide as the largest lesion in it: it turns, and grows."""
