@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ import torch
 from monai.data import MetaTensor
 
 from medaug.data.atomic import read_json
+from medaug.lesions.prior import LesionExample, LesionPrior
 from medaug.models.methods import build_translator
 from medaug.models.weights import TranslatorFacts, Weights
 from medaug.runs.folder import RunDir
@@ -101,5 +102,35 @@ def translating():
         translator.__class__ = Stub
         known = {"spacing_mm": list(spacing_mm or [1.0] * dims), "patch_size": patch_size, "slices": slices}
         return Weights(translator, None, TranslatorFacts(**known | facts))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def untrained():
+    """`untrained(dims, sequences, parts)`: weights with a prior of three round lesions, whose parts are shells."""
+
+    def make(dims: int, sequences=("t1", "flair"), parts=("edema", "core", "enhancing"), method="cyclegan") -> Weights:
+        first, *others = (Domain(name, "MR") for name in sequences)
+        domains = [replace(first, name=name, others=tuple(others)) for name in ("healthy", "tumor")]
+        small = {"width": 4, "depth": 2, "discriminator_width": 4, "discriminator_layers": 1}
+        settings = small | {"channels": len(sequences), "parts": len(parts) or 1}
+        translator = build_translator(f"mask-guided-{method}", settings, *domains, dims, seed=1)
+        shape, spacing_mm = (40, 40, 32)[:dims], (2.0,) * dims
+        middle = np.reshape(shape, (-1, *[1] * dims)) / 2
+        distance = np.sqrt(((np.indices(shape) - middle) ** 2).sum(axis=0))
+        examples = []
+        for number, radius in enumerate((5, 6, 7)):
+            rng, outer = np.random.RandomState(number), distance < radius
+            shells = 1 + (len(parts) > 1) * (distance < 0.7 * radius) + (len(parts) > 2) * (distance < 0.4 * radius)
+            numbers = np.where(outer, shells, 0).astype(np.uint8)
+            image = [-0.2 + (0.5 - k / 10) * outer + rng.normal(0, 0.03, shape) for k in range(len(sequences))]
+            organ, of = np.ones(shape, bool), (f"p{number}", f"c{number}")
+            examples.append(LesionExample(np.stack(image).astype("float32"), numbers, organ, *of, None, spacing_mm))
+        prior = LesionPrior.fit(examples, (24, 24, 20)[:dims], spacing_mm)
+        facts = {"parts": {name: (number,) for number, name in enumerate(parts, 1)}} if len(parts) > 1 else {}
+        named = {"sequences": sequences} if len(sequences) > 1 else {"sequence": sequences[0]}
+        facts = TranslatorFacts(spacing_mm=spacing_mm, **named, **facts)
+        return Weights(translator.eval().requires_grad_(False), prior, facts)
 
     return make
