@@ -3,20 +3,25 @@
 The foreground is all that stands out of the background. The body is head or trunk with skin, skull, lungs and bowel,
 arms beside it, but not the couch: what stands out is thick in the body and thin in couches (hollow as they may be),
 tubes and blankets. A lesion may lie in the brain where the image shows a skull, else in the body; a skull-stripped
-brain keeps its whole body, and an abdomen may be bounded by its wall. Everything is in-plane and in mm; axis 2 of a
-volume only joins slices.
+brain keeps its whole body, and an abdomen may be bounded by its wall.
+
+A slice alone misleads below the brain, where a face lies behind dark sinuses, and over it, where scalp lies on bone. In
+a volume the brain is followed from its clearest slice up and down: what belongs to it is as bright as the brain was
+there one slice before, lies where that lay, and holds together. Orbits are too bright or too dark for that, muscles
+and mucosa too thin. All is measured in mm in the plane; slices (axis 2) are neighbours, however far the header says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
-from medaug.lesions.geometry import components, grow, labelled_parts
+from medaug.lesions.geometry import box_around_mask, components, grow, labelled_parts, largest_component
 from medaug.volumes import Window
 
 THIN_MM = 4.0
@@ -42,7 +47,28 @@ BRAIN_LEAST = 0.3
 HALF_BONE_MM = 3.0
 """The line runs through the middle of the bone; the brain ends this much before it."""
 SPIKES_MM = 5.0
-"""Parts of the found brain thinner than twice this (orbits, vessels, leaks through the bone) are dropped."""
+"""Parts of the found brain thinner than twice this (orbits, vessels, leaks through the bone) are dropped, and nothing
+so thin (nerves, muscles) leads from slice to slice."""
+COARSE_MM = 2.0
+"""Brains of volumes are looked for in voxels of at most this size, joined from finer ones."""
+SKULL_SLICES = 0.45
+"""The least share of a volume's slices that show a skull, or the wall of an abdomen; fewer do by chance."""
+BRIGHTNESS = (0.65, 1.6)
+"""Grey and white matter are so much darker or brighter than the brain around them in any sequence; fat is not."""
+BRAIN_ALIKE = 0.76
+"""So much of a brain's clearest slice is in that range: more than of any abdomen (0.73 at most)."""
+AROUND_MM = 12.0
+"""How far around a place (a standard deviation) brain tells its brightness: over folds, within a coil's falling off."""
+EXPECTED = (0.5, 2.0)
+"""Large tumors count in that brightness, but within these multiples of the clearest slice's."""
+STEP_MM, FAR_MM = 4.0, 10.0
+"""What leads to the next slice lies at most so far from the brain before; what lies farther than that is outside."""
+SURE_MM = 2.5
+"""Brain-like tissue is surely inside this deep under its edge."""
+SKULL_KEPT = 0.8
+"""Scalp and bone are nowhere thinner than this fraction of their thickness in the clearest slice."""
+LAST_SLICE = 0.08
+"""The brain ends where less than this fraction of its clearest slice's area is left."""
 
 
 def body_of(scan: np.ndarray, window: Window, spacing_mm: Sequence[float]) -> np.ndarray:
@@ -60,14 +86,12 @@ def body_of(scan: np.ndarray, window: Window, spacing_mm: Sequence[float]) -> np
     volume = np.asarray(image, dtype=np.float32).reshape(*image.shape[:2], -1)
     in_plane = tuple(spacing_mm[:2])
 
-    def opened(plane: np.ndarray) -> np.ndarray:
-        return grow(grow(plane, -THIN_MM, in_plane), THIN_MM, in_plane) & plane
-
     def completed(part: np.ndarray, solid: np.ndarray) -> np.ndarray:
         """A slice of the kept parts with its gaps closed, its holes filled, and the thin parts on its surface."""
         closed = grow(grow(part, GAPS_MM, in_plane), -GAPS_MM, in_plane)
         return ndimage.binary_fill_holes(closed | (grow(part, THIN_MM, in_plane) & solid))
 
+    opened = partial(_opened, radius_mm=THIN_MM, spacing_mm=in_plane)
     solid = find_foreground(volume)
     thick = by_plane(opened, volume > _background_threshold(volume))
     numbers, sizes = labelled_parts(by_plane(opened, solid))
@@ -94,16 +118,18 @@ def find_foreground(image: np.ndarray) -> np.ndarray:
 
     volume = np.asarray(image, dtype=np.float32).reshape(*image.shape[:2], -1)
     bright = volume > _background_threshold(volume)
-    for foreground in (by_plane(filled, bright), bright):
-        if foreground.any():
-            return foreground.reshape(image.shape)
-    return np.ones(image.shape, dtype=bool)
+    if not bright.any():
+        return np.ones(image.shape, dtype=bool)
+    foreground, near = np.zeros_like(bright), box_around_mask(bright)
+    foreground[near] = by_plane(filled, bright[near])
+    return (foreground if foreground.any() else bright).reshape(image.shape)
 
 
 def find_organ(image: np.ndarray, spacing_mm: Sequence[float], *, margin_mm: float) -> np.ndarray:
     """Head, body or brain in an image (X, Y[, Z]) in [-1, 1], deeper than `margin_mm` (in-plane) under the surface.
 
-    Inside a skull the organ is the brain as far as it lies that deep. A margin that leaves nothing is halved.
+    Inside a skull the organ is the brain as far as it lies that deep; in a volume slices above and below the brain have
+    none. A margin that leaves nothing is halved.
 
     Returns:
         bool, the image's shape; never empty.
@@ -111,19 +137,23 @@ def find_organ(image: np.ndarray, spacing_mm: Sequence[float], *, margin_mm: flo
 
     def depth(foreground: np.ndarray) -> np.ndarray:
         """Distance in mm to the nearest voxel outside; the image's edge is no surface."""
-        if foreground.all():
-            return np.full(foreground.shape, np.inf)
-        return ndimage.distance_transform_edt(foreground, sampling=in_plane)
+        if foreground.all() or not foreground.any():
+            return np.where(foreground, np.inf, 0.0)
+        near, depth_mm = box_around_mask(foreground, 1), np.zeros(foreground.shape)
+        depth_mm[near] = ndimage.distance_transform_edt(foreground[near], sampling=in_plane)
+        return depth_mm
 
     volume = np.asarray(image, dtype=np.float32).reshape(*image.shape[:2], -1)
     in_plane = tuple(spacing_mm[:2])
-    foreground = components(find_foreground(volume))[0]
+    foreground = largest_component(find_foreground(volume))
     depth_mm = by_plane(depth, foreground)
-    brains = [_brain(volume[..., z], depth_mm[..., z], in_plane) for z in range(volume.shape[-1])]
-    allowed, found = foreground, np.array([z for z, brain in enumerate(brains) if brain is not None])
-    if found.size:  # a slice that shows no skull is bounded by the nearest that does
-        nearest = [brains[found[np.abs(found - z).argmin()]] for z in range(len(brains))]
-        allowed = foreground & np.stack(nearest, axis=-1)
+    joined = [max(1, int(COARSE_MM / s)) if image.ndim == 3 else 1 for s in (*spacing_mm, 1.0)[:3]]
+    coarse_mm = tuple(s * n for s, n in zip(in_plane, joined, strict=False))
+    brain = _brains(_coarser(volume, joined), _coarser(depth_mm, joined), coarse_mm)
+    allowed = foreground
+    if brain is not None:
+        fine = brain.repeat(joined[0], 0).repeat(joined[1], 1).repeat(joined[2], 2)
+        allowed = foreground & fine[tuple(map(slice, volume.shape))]
     for fraction in FALLBACKS:
         organ = allowed & (depth_mm > margin_mm * fraction)
         if organ.any():
@@ -145,6 +175,105 @@ def _background_threshold(volume: np.ndarray) -> float:
     return low + 0.35 * (high - low)
 
 
+def _coarser(volume: np.ndarray, joined: Sequence[int]) -> np.ndarray:
+    """The means of blocks of so many voxels an axis; the last blocks repeat the volume's edge."""
+    padded = np.pad(volume, [(0, -n % count) for n, count in zip(volume.shape, joined, strict=True)], mode="edge")
+    blocks = [size for n, count in zip(padded.shape, joined, strict=True) for size in (n // count, count)]
+    return padded.reshape(blocks).mean(axis=(1, 3, 5))
+
+
+def _brains(volume: np.ndarray, depth_mm: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray | None:
+    """What skulls or, by the nearest slice, walls enclose in a volume of one slice or more; None where few show any."""
+    slices = [_brain(volume[..., z], depth_mm[..., z], spacing_mm) for z in range(volume.shape[-1])]
+    found = np.array([z for z, brain in enumerate(slices) if brain is not None])
+    if found.size < SKULL_SLICES * (depth_mm > 0).any(axis=(0, 1)).sum():
+        return None
+    brain = _followed(volume, depth_mm, {z: slices[z] for z in found}, spacing_mm) if len(slices) > 1 else None
+    if brain is not None:
+        return brain
+    return np.stack([slices[found[np.abs(found - z).argmin()]] for z in range(len(slices))], axis=-1)
+
+
+def _followed(
+    volume: np.ndarray, depth_mm: np.ndarray, slices: dict[int, np.ndarray], spacing_mm: tuple[float, ...]
+) -> np.ndarray | None:
+    """The brain of a head from what skulls seem to enclose, by slice; None where no slice is as uniform as a brain."""
+    tissue = volume - np.float32(np.median(volume[depth_mm <= 0]))
+    clearest, most, level = -1, 0, 0.0
+    for z, brain in slices.items():
+        typical = float(np.median(tissue[..., z][brain]))
+        alike = brain & _alike(tissue[..., z], typical)
+        together = 2 * int(_opened(alike, SPIKES_MM, spacing_mm).sum()) - int(brain.sum())  # a face falls apart
+        if together > most and alike.sum() >= BRAIN_ALIKE * brain.sum():
+            clearest, most, level = z, together, typical
+    if clearest < 0:
+        return None
+    first = slices[clearest]
+    skull_mm = SKULL_KEPT * float(np.percentile(depth_mm[..., clearest][first & ~ndimage.binary_erosion(first)], 25))
+    found = np.zeros(volume.shape, dtype=bool)
+    found[..., clearest] = first
+    for step in (1, -1):
+        z = clearest + step
+        while 0 <= z < volume.shape[-1]:
+            before = tissue[..., z - step], found[..., z - step]
+            piece = _next_slice(tissue[..., z], depth_mm[..., z], *before, level, skull_mm, spacing_mm)
+            if piece.sum() < LAST_SLICE * first.sum():
+                break
+            found[..., z], z = piece, z + step
+    return found
+
+
+def _next_slice(
+    tissue: np.ndarray,
+    depth_mm: np.ndarray,
+    tissue_before: np.ndarray,
+    brain_before: np.ndarray,
+    level: float,
+    skull_mm: float,
+    spacing_mm: tuple[float, ...],
+) -> np.ndarray:
+    """The brain in a slice, from the brain in the slice beside it; brightness is above the background."""
+    # how bright the brain is around each place: a mean over the brain of the slice before, weighted by distance
+    sigmas = [AROUND_MM / s for s in spacing_mm]
+    weight = ndimage.gaussian_filter(brain_before.astype(np.float32), sigmas)
+    around = ndimage.gaussian_filter(np.where(brain_before, tissue_before, np.float32(0)), sigmas)
+    expected = np.where(weight > 0.01, around / np.maximum(weight, np.float32(0.01)), level)
+    expected = np.clip(expected, EXPECTED[0] * level, EXPECTED[1] * level)
+    away_mm = ndimage.distance_transform_edt(~brain_before, sampling=spacing_mm)
+    near = away_mm <= max(STEP_MM, 1.01 * max(spacing_mm))
+    likely = _opened(_alike(tissue, expected) & (depth_mm > 0) & near, SPIKES_MM, spacing_mm)
+    likely = ndimage.binary_fill_holes(_parts_in(likely, brain_before, 0.5))
+    # as in one slice, the border is the dark line that floods from inside and from outside meet on
+    sure = grow(likely, -SURE_MM, spacing_mm)
+    outside = (depth_mm <= max(2.0, 1.5 * max(spacing_mm), skull_mm)) | (away_mm > FAR_MM)
+    inside = _flooded(tissue, sure if sure.any() else likely, outside)
+    brain = grow(grow(inside, -HALF_BONE_MM - SPIKES_MM, spacing_mm), SPIKES_MM, spacing_mm)
+    return ndimage.binary_fill_holes(_parts_in(brain, likely, 0.3)) & (depth_mm > 0)
+
+
+def _alike(tissue: np.ndarray, expected: np.ndarray | float) -> np.ndarray:
+    """What is about as bright as expected."""
+    return (tissue > BRIGHTNESS[0] * expected) & (tissue < BRIGHTNESS[1] * expected)
+
+
+def _opened(mask: np.ndarray, radius_mm: float, spacing_mm: Sequence[float]) -> np.ndarray:
+    """A mask without what is thinner than twice the radius."""
+    return grow(grow(mask, -radius_mm, spacing_mm), radius_mm, spacing_mm) & mask
+
+
+def _parts_in(mask: np.ndarray, region: np.ndarray, share: float) -> np.ndarray:
+    """The connected parts of a mask of which more than this share lies in a region."""
+    numbers, sizes = labelled_parts(mask)
+    kept = np.bincount(numbers[region], minlength=len(sizes)) > share * sizes
+    kept[0] = False
+    return kept[numbers]
+
+
+def _flooded(image: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """All that a watershed reaches from inside before it does from outside, bright before dark."""
+    return watershed(-ndimage.gaussian_filter(image, 0.5), np.where(inside, 2, np.where(outside, 1, 0))) == 2
+
+
 def _brain(image: np.ndarray, depth_mm: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray | None:
     """What the skull encloses in one slice; None where there is no skull to see.
 
@@ -156,7 +285,7 @@ def _brain(image: np.ndarray, depth_mm: np.ndarray, spacing_mm: tuple[float, ...
         return None
     deep = depth_mm > min(DEEP_MM, 0.5 * depth_mm.max())
     rim = depth_mm <= max(2.0, 1.5 * max(spacing_mm))
-    inside = watershed(-ndimage.gaussian_filter(image, 0.5), np.where(deep, 2, np.where(rim, 1, 0))) == 2
+    inside = _flooded(image, deep, rim)
     edge, outside = inside & ndimage.binary_dilation(~inside), body & ~inside
     if not edge.any() or not outside.any() or inside.sum() < BRAIN_LEAST * body.sum():
         return None
