@@ -14,9 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from medaug.benchmarks.results import BenchmarkResults, lacking_of
+from medaug.data.cache import file_name
 from medaug.evaluation.statistics import Comparison, detectable, patients_needed, seed_share
 from medaug.experiment.arms import REFERENCE
-from medaug.experiment.records import Cell, Summary
+from medaug.experiment.records import Cell, Detection, Summary
+from medaug.experiment.summary import CLASS_SEPARATOR
 from medaug.figures.charts import Encode, by_setting
 from medaug.report.page import MISSING, Verdict
 from medaug.report.sections import forest_plot, patient_plot
@@ -211,8 +213,14 @@ def size_bars(group: Summary) -> list[Drawing]:
 
     A class without an interval (lesions in fewer than two patients) is left out.
     """
-    rates = {} if group.detection is None else group.detection.rates
-    by_rate = {} if group.detection is None else group.detection.arms
+    several, drawings = len(group.detection) > 1, list[Drawing]()
+    for kind, detection in group.detection.items():
+        drawings += _bars_of(detection, f"-{file_name(kind)}" * several, f"{CLASS_SEPARATOR}{kind}" * several)
+    return drawings
+
+
+def _bars_of(detection: Detection, of_file: str, of_title: str) -> list[Drawing]:
+    rates, by_rate = detection.rates, detection.arms
     shown = [name for name in rates if name.startswith(OF_A_CLASS) and any(arm[name] for arm in by_rate.values())]
     if not shown:
         return []
@@ -224,7 +232,8 @@ def size_bars(group: Summary) -> list[Drawing]:
     )
     draw = partial(by_setting, by_arm, ticks=ticks, xlabel="size of the lesion", ylabel="part found", bars=True)
     caption = "Bars are 95 % intervals over patients and seeds."
-    return [Drawing("sizes", "Lesions found by size", caption, alt, lambda encode: draw(encode=encode))]
+    title = f"Lesions found by size{of_title}"
+    return [Drawing(f"sizes{of_file}", title, caption, alt, lambda encode: draw(encode=encode))]
 
 
 def _number(count: int, of_what: str) -> str:

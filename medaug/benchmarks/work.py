@@ -240,7 +240,7 @@ def _make_cases(block: Block) -> bool:
     """Trains a block's GAN and synthesizes; decodes the synthetic cases, too, which every cell would do again."""
     ran = [train(block.config, block.run), synthesize(block.config, block.run)]
     records = synthetic_cases(block.run.synthetic / "datalist.json")
-    synthetic_source(records, block.run, block.config.data.spatial_dims)
+    synthetic_source(records, block.run, block.config.data)
     return any(ran)
 
 

@@ -63,6 +63,12 @@ class EvaluationConfig(Section):
         description="size of training patches (whole images are segmented), and of what is classified; none: "
         "whole slices or volumes, filled up with the window's lowest value to one size where they differ",
     )
+    regions: dict[str, Annotated[tuple[str, ...], EachOnce]] | None = Field(
+        None,
+        min_length=1,
+        description="segmentation: what is outlined and scored, name: names of classes, larger regions first; they may "
+        "overlap, and are told by a sigmoid each, as nnU-Net's; none: the classes, by a softmax",
+    )
     tolerance_mm: float = Field(2.0, gt=0, le=1000, description="of the normalised surface distance")
     size_limits_mm: tuple[float, ...] = Field(
         (10.0, 20.0), description="equivalent diameters between the size classes of lesions, the smallest first"

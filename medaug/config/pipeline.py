@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from medaug.config.data import DataConfig, SplitConfig
 from medaug.config.evaluation import AnomalyConfig, AuditConfig, BenchmarkConfig, EvaluationConfig
 from medaug.config.synthesis import CropConfig, PairingConfig, SegmenterConfig, SynthesisConfig, TranslatorConfig
+from medaug.evaluation.regions import class_of_each
 from medaug.models.noise.config import DCGANConfig
 from medaug.settings import Section, Values
 from medaug.training.config import TrainingConfig
@@ -72,6 +73,7 @@ class PipelineConfig(Section):
         else:
             self._check_insertion()
         self._check_slices()
+        self._check_regions()
         dims, guided, patch = self.data.spatial_dims, self.translator.mask_guided, self.evaluation.patch_size
         if "size" not in self.crop.model_fields_set and (guided or dims == 3):
             crop = self.crop.model_copy(update={"size": DEFAULT_CROP[dims]})
@@ -87,6 +89,13 @@ class PipelineConfig(Section):
             arms = self.evaluation.model_copy(update={"arms": ("standard", "standard+gan-offline")})
             object.__setattr__(self, "evaluation", arms)
         return self
+
+    @property
+    def scored(self) -> dict[str, tuple[int, ...]]:
+        """What a segmentation is scored by, name: class numbers: `evaluation.regions`, or else the classes."""
+        classes = self.data.class_names
+        regions = self.evaluation.regions or {name: (name,) for name in classes}
+        return {region: tuple(classes.index(name) + 1 for name in names) for region, names in regions.items()}
 
     @property
     def learns_online(self) -> bool:
@@ -138,6 +147,22 @@ class PipelineConfig(Section):
             raise ValueError("target is the same as data; set target.sequence or target.root to the other kind")
         if self.evaluation.task == "classification":
             raise ValueError("evaluation.task 'classification' is for domain tumor; expected another with domain ct")
+
+    def _check_regions(self) -> None:
+        regions, known = self.evaluation.regions or {}, self.data.class_names
+        unknown = {name: None for names in regions.values() for name in names if name not in known}
+        if unknown:
+            raise ValueError(
+                f"evaluation.regions: found {', '.join(unknown)}; expected names of classes: {', '.join(known)}. Name "
+                "them in data.tumor (or data.classes), or correct the regions"
+            )
+        if regions:
+            class_of_each(list(regions.values()), known)
+        if regions and self.evaluation.task != "segmentation":
+            raise ValueError(
+                f"evaluation.regions are outlined; evaluation.task is {self.evaluation.task}: leave them out, or set "
+                "evaluation.task=segmentation"
+            )
 
     def _check_slices(self) -> None:
         slices, channels = self.data.slices, self.translator.settings.get("channels")

@@ -56,19 +56,19 @@ def lost_and_gained(prediction: np.ndarray, truth: np.ndarray) -> LesionCounts:
     return LesionCounts(len(found), int((~found).sum()), gained)
 
 
-def count_detections(outlined: Sequence[Outlined], classes: int = 1) -> Counts:
-    """The counts of one patient, as JSON.
+def count_detections(outlined: Sequence[Outlined], classes: Sequence[int] = (1,)) -> Counts:
+    """The counts of one patient, as JSON, of one region: lesions are parts of these classes together.
 
     A touch is not enough, or one part over the whole image would find everything and never be wrong: a lesion is found
     if it and all predicted parts that touch it, taken together as in BraTS 2023 (Moawad 2023, 2306.00838), overlap with
     an IoU of at least 0.1, the limit of PI-CAI (Saha 2024, Lancet Oncol 25:879). A predicted part of 8 voxels or more
-    that finds no lesion is a false positive. Each of several classes has lesions of its own; the counts add up.
+    that finds no lesion is a false positive.
 
     Returns:
         "dimensions": 3 where parts connect across slices, else 2; "lesions": [equivalent diameter in mm, found] each;
-        "scans"; "false_positives" in them; and "tumor_free": "scans" without any label and the "false_positives" in
-        them, "slices" (last axis) without any label, in whatever scan, the "slice_false_positives" that are seen in
-        each of these alone, and all "slice_voxels" predicted there.
+        "scans"; "false_positives" in them; and "tumor_free": "scans" without any of the region in the label and the
+        "false_positives" in them, "slices" (last axis) without any, in whatever scan, the "slice_false_positives" that
+        are seen in each of these alone, and all "slice_voxels" predicted there.
     """
     lesions: list[list[float | bool]] = []
     false_positives: Counter[str] = Counter()
@@ -76,13 +76,13 @@ def count_detections(outlined: Sequence[Outlined], classes: int = 1) -> Counts:
     slices = np.zeros(3, int)
     for part in outlined:
         spacing_mm = tuple(part.spacing_mm)[: part.truth.ndim]
-        for number in range(1, classes + 1):
-            voxels, found, gained = _matched(part.prediction == number, part.truth == number, LEAST_IOU)
-            diameters = [round(diameter_of_voxels(int(count), spacing_mm), 3) for count in voxels]
-            lesions += [[d, bool(hit)] for d, hit in zip(diameters, found, strict=True)]
-            false_positives[part.scan] += gained
-        tumor[part.scan] = tumor.get(part.scan, False) or bool(part.truth.any())
-        slices += _in_tumor_free_slices(part, classes)
+        prediction, truth = (np.isin(array, classes) for array in (part.prediction, part.truth))
+        voxels, found, gained = _matched(prediction, truth, LEAST_IOU)
+        diameters = [round(diameter_of_voxels(int(count), spacing_mm), 3) for count in voxels]
+        lesions += [[d, bool(hit)] for d, hit in zip(diameters, found, strict=True)]
+        false_positives[part.scan] += gained
+        tumor[part.scan] = tumor.get(part.scan, False) or bool(truth.any())
+        slices += _in_tumor_free_slices(prediction, truth)
     free = [scan for scan, has_tumor in tumor.items() if not has_tumor]
     keys = ("slices", "slice_false_positives", "slice_voxels")
     return {
@@ -219,15 +219,10 @@ def _matched(prediction: np.ndarray, truth: np.ndarray, least_iou: float) -> tup
     return sizes[1:], found[1:], int(alone[1:].sum())
 
 
-def _in_tumor_free_slices(part: Outlined, classes: int) -> tuple[int, int, int]:
-    """Slices without any label, predicted parts seen in one of them alone, and predicted voxels there."""
-    stack = part.truth.ndim == 3
-    truth, prediction = (np.moveaxis(a, -1, 0) if stack else np.asarray(a)[None] for a in (part.truth, part.prediction))
+def _in_tumor_free_slices(prediction: np.ndarray, truth: np.ndarray) -> tuple[int, int, int]:
+    """Slices without any label, predicted parts seen in one of them alone, and predicted voxels there; bool (*S)."""
+    prediction, truth = (np.moveaxis(a, -1, 0) if a.ndim == 3 else a[None] for a in (prediction, truth))
     free = ~truth.any(axis=(1, 2))
     shown = [picture for picture in prediction[free] if picture.any()]
-    parts = sum(
-        int((labelled_parts(picture == number)[1][1:] >= LEAST_VOXELS).sum())
-        for picture in shown
-        for number in range(1, classes + 1)
-    )
+    parts = sum(int((labelled_parts(picture)[1][1:] >= LEAST_VOXELS).sum()) for picture in shown)
     return int(free.sum()), parts, sum(int(np.count_nonzero(picture)) for picture in shown)

@@ -19,12 +19,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from monai.losses import DiceCELoss
+from monai.losses import DiceCELoss, DiceLoss
 from monai.networks.nets import DynUNet, ResNet, SegResNet, UNet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medaug.errors import ConfigError
+from medaug.evaluation.regions import class_of_each
 from medaug.evaluation.updates import NetworkConfig
 from medaug.models.networks.layers import isolated_rng
 
@@ -57,6 +58,8 @@ class SegmentationConfig(NetworkConfig):
 
     Attributes:
         classes: how many; one is told by a sigmoid, several (and none of them) by a softmax.
+        regions: the class numbers of each of several regions, which may overlap, the largest first (whole tumor, core,
+            enhancing): told by a sigmoid each, instead of the classes.
         network: a name in `NETWORKS`.
         channels: width of each level; the network halves the image `len(channels) - 1` times.
         num_res_units: of `unet` alone: convolutions in each level's residual unit, 0 for none.
@@ -68,6 +71,7 @@ class SegmentationConfig(NetworkConfig):
     """
 
     classes: int = 1
+    regions: tuple[tuple[int, ...], ...] = ()
     network: str = "unet"
     channels: tuple[int, ...] = (16, 32, 64, 128, 256)
     num_res_units: int = 0
@@ -78,6 +82,8 @@ class SegmentationConfig(NetworkConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.regions:
+            class_of_each(self.regions, range(1, self.classes + 1))
         if len(self.channels) < 2:
             raise ConfigError(f"found {len(self.channels)} channels; expected at least 2 levels of channels")
         if self.network not in NETWORKS:
@@ -98,9 +104,14 @@ class SegmentationConfig(NetworkConfig):
             )
 
     @property
+    def sigmoids(self) -> tuple[tuple[int, ...], ...]:
+        """The class numbers of what is told by a sigmoid each: the regions, or a single class; none: a softmax."""
+        return self.regions or (((1,),) if self.classes == 1 else ())
+
+    @property
     def outputs(self) -> int:
         """Channels of the network's logits."""
-        return 1 if self.classes == 1 else self.classes + 1
+        return len(self.sigmoids) or self.classes + 1
 
     @property
     def stride(self) -> int:
@@ -128,15 +139,14 @@ class SegmentationConfig(NetworkConfig):
 
     def loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """Dice + cross-entropy; labels (B, 1, *S) of class numbers, padded as images are by their edge values."""
-        several = self.classes > 1
-        dice_and_entropy = DiceCELoss(
-            batch=True,  # a slice without tumor does not swamp the Dice term
-            sigmoid=not several,
-            softmax=several,
-            to_onehot_y=several,
-            include_background=not several,
-        )
-        return dice_and_entropy(model(padded(images, self)).float(), padded(labels, self))
+        logits, labels = model(padded(images, self)).float(), padded(labels, self)
+        # batch: a slice without tumor does not swamp the Dice term
+        if not self.sigmoids:
+            softmax = DiceCELoss(batch=True, softmax=True, to_onehot_y=True, include_background=False)
+            return softmax(logits, labels)
+        masks = torch.cat([torch.isin(labels, labels.new_tensor(region)) for region in self.sigmoids], dim=1).float()
+        dice = DiceLoss(batch=True, sigmoid=True)(logits, masks)
+        return dice + F.binary_cross_entropy_with_logits(logits, masks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +193,7 @@ class ClassificationConfig(NetworkConfig):
 
 
 def padded(images: Tensor, config: SegmentationConfig, least: Sequence[int] | None = None) -> Tensor:
-    """(N, 1, *S) with edge values added at the far ends, to what the network takes, or to at least `least`."""
+    """(N, C, *S) with edge values added at the far ends, to what the network takes, or to at least `least`."""
     size, stride = images.shape[2:], config.stride
     if least is None:
         target = [max(math.ceil(n / stride), 2) * stride for n in size]

@@ -17,24 +17,35 @@ from torch import Tensor, nn
 from medaug.errors import DataError
 from medaug.evaluation.metrics import dice
 from medaug.evaluation.networks import ClassificationConfig, SegmentationConfig, padded
+from medaug.evaluation.regions import class_of_each
 from medaug.evaluation.updates import autocast
 from medaug.lesions.geometry import component_boxes
 
 
 def probability(network: nn.Module, image: Tensor, config: SegmentationConfig) -> Tensor:
-    """Tumor probability of every voxel, float32 in [0, 1], of one channel and on the image's device; see `logits`."""
+    """By region (or the one class) its probability in every voxel, float32 in [0, 1], on the image's device.
+
+    See `logits`; what a softmax tells apart has other probabilities.
+    """
     return torch.sigmoid(logits(network, image, config))
 
 
 def predict(network: nn.Module, image: Tensor, config: SegmentationConfig, threshold: float = 0.5) -> Tensor:
     """The segmentation, one channel: bool (`probability` above `threshold`); of several classes, uint8 numbers.
 
-    Several classes go by the largest logit, whatever the threshold.
+    Regions above the threshold are written one after the other, the class that each adds (`class_of_each`). Classes
+    of a softmax go by the largest logit, whatever the threshold.
     """
-    if config.classes == 1:
-        return probability(network, image, config) > threshold
     channels = -config.spatial_dims - 1
-    return logits(network, image, config).argmax(dim=channels, keepdim=True).to(torch.uint8)
+    if not config.sigmoids:
+        return logits(network, image, config).argmax(dim=channels, keepdim=True).to(torch.uint8)
+    found = probability(network, image, config) > threshold
+    if config.classes == 1:
+        return found
+    numbers = torch.zeros_like(found.narrow(channels, 0, 1), dtype=torch.uint8)
+    for region, number in enumerate(class_of_each(config.sigmoids, range(1, config.classes + 1))):
+        numbers[found.narrow(channels, region, 1)] = number
+    return numbers
 
 
 @torch.inference_mode()
@@ -80,7 +91,7 @@ def tumor_probability(network: nn.Module, images: Tensor, config: Classification
 
 
 class FrozenSegmenter(nn.Module):
-    """(B, C, *S) in [-1, 1] → logits (B, K, *S) of K classes, any size, with gradients to the image only.
+    """(B, C, *S) in [-1, 1] → logits (B, K, *S) of K classes (or regions), any size, with gradients to the image only.
 
     Where channels are neighbouring slices (2.5-D) of the one that the network knows, it looks at the middle one, which
     the labels are of. A sigmoid of a logit is that class's probability, also where there are several.
@@ -96,7 +107,7 @@ class FrozenSegmenter(nn.Module):
             x = x[:, middle : middle + 1]
         logits = self.network(padded(x, self.config))
         logits = logits[(..., *(slice(n) for n in x.shape[2:]))]
-        if self.config.classes == 1:
+        if self.config.sigmoids:
             return logits
         # the log odds of each class but none (channel 0) against all the others of a softmax
         rest = [torch.cat([logits[:, :k], logits[:, k + 1 :]], dim=1).logsumexp(1) for k in range(1, logits.shape[1])]

@@ -9,18 +9,25 @@ organ and affine, before a patch is cut.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.data import MetaTensor
-from monai.transforms import Compose, RandAdjustContrastd, RandAffined, RandFlipd, RandGaussianNoised
-from monai.utils import convert_to_tensor
+from monai.transforms import (
+    Compose,
+    RandAdjustContrast,
+    RandAffined,
+    RandFlipd,
+    RandGaussianNoise,
+    RandomizableTransform,
+)
+from monai.utils import convert_to_dst_type, convert_to_tensor
 from torch.utils.data import Dataset
 
 from medaug.data.prepared import View, ViewArrays, filled_up
@@ -278,7 +285,7 @@ def as_sample(view: View, image: np.ndarray, label: np.ndarray, source: ViewFold
 
 
 def _cut(array: MetaTensor, start: Sequence[int], size: Sequence[int], fill: float) -> MetaTensor:
-    """A patch (1, *size) of an array (1, *S) with the affine of its place; what lies beyond the array is `fill`."""
+    """A patch (C, *size) of an array (C, *S) with the affine of its place; what lies beyond the array is `fill`."""
     part = array.as_tensor()[(slice(None), *(slice(s, s + n) for s, n in zip(start, size, strict=True)))]
     missing = [n - have for n, have in zip(size, part.shape[1:], strict=True)]
     part = torch.nn.functional.pad(part, [x for m in reversed(missing) for x in (0, m)], value=fill)
@@ -302,7 +309,10 @@ def _of_kind(source: ViewFolder, with_tumor: bool) -> ViewFolder:
 
 
 def standard_augmentation(spatial_dims: int) -> Compose:
-    """The `standard` arm: flip, affine, gamma, noise, on {"image", "label"} in [-1, 1]."""
+    """The `standard` arm: flip, affine, gamma, noise, on {"image", "label"} in [-1, 1].
+
+    All channels move together. Their intensities change as in nnU-Net: whether is drawn once, how channel by channel.
+    """
     keys, planes = ["image", "label"], ([0.26] if spatial_dims == 2 else [0.1, 0.1, 0.26])
     return Compose(
         [
@@ -316,10 +326,31 @@ def standard_augmentation(spatial_dims: int) -> Compose:
                 mode=("bilinear", "nearest"),
                 padding_mode="border",
             ),
-            RandAdjustContrastd("image", prob=0.3, gamma=(0.7, 1.4)),
-            RandGaussianNoised("image", prob=0.3, std=0.05),
+            _ByChannel(RandAdjustContrast(prob=1.0, gamma=(0.7, 1.4)), prob=0.3),
+            _ByChannel(RandGaussianNoise(prob=1.0, std=0.05), prob=0.3),
         ]
     )
+
+
+class _ByChannel(RandomizableTransform):
+    """With probability `prob`, changes a sample's image by a random array transform, drawn anew for each channel."""
+
+    def __init__(self, transform: RandomizableTransform, prob: float):
+        super().__init__(prob)
+        self.transform = transform
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Self:
+        super().set_random_state(seed, state)
+        self.transform.set_random_state(seed, state)
+        return self
+
+    def __call__(self, data: Mapping[str, MetaTensor]) -> Sample:
+        self.randomize(None)
+        sample = dict(data)
+        if self._do_transform:
+            changed = [_plain(self.transform(channel[None])) for channel in _plain(sample["image"])]
+            sample["image"] = convert_to_dst_type(torch.cat(changed), sample["image"])[0]
+        return sample
 
 
 def _class_numbers(label: NdarrayOrTensor) -> torch.Tensor:

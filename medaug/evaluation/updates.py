@@ -86,7 +86,7 @@ def train_network(
     """Trains one network on samples 0 … updates × batch_size − 1, in that order; bit for bit repeatable on CPU.
 
     Args:
-        samples: `samples[i]` → {"image": (1, *S) float in [-1, 1], "label": what the network tells}, all of one size;
+        samples: `samples[i]` → {"image": (C, *S) float in [-1, 1], "label": what the network tells}, all of one size;
             other keys are ignored.
         seed: of the initial weights.
         fabric: device and precision; by default one device and `config.precision`. A given one keeps its precision.
@@ -124,7 +124,7 @@ def train_network(
         sampler=range(needed),
         num_workers=workers,
         generator=torch.Generator().manual_seed(seed),  # without it, the loader draws from the global generator
-        collate_fn=partial(_stacked, spatial_dims=config.spatial_dims),
+        collate_fn=partial(_stacked, channels=config.sequences, spatial_dims=config.spatial_dims),
         pin_memory=torch.cuda.is_available(),
     )
     for update, batch in enumerate(loader, start=1):
@@ -156,18 +156,20 @@ def autocast(network: nn.Module, precision: str, device: torch.device) -> Callab
     return forward
 
 
-def _stacked(samples: Sequence[Mapping[str, Any]], spatial_dims: int) -> tuple[Tensor, Tensor]:
-    """Images (B, 1, *S) and labels (B, 1, *S) or (B, 1), float32, without metadata."""
+def _stacked(samples: Sequence[Mapping[str, Any]], channels: int, spatial_dims: int) -> tuple[Tensor, Tensor]:
+    """Images (B, C, *S) and labels (B, 1, *S) or (B, 1), float32, without metadata."""
     images, labels = (
         [convert_to_tensor(sample[key], dtype=torch.float32, track_meta=False) for sample in samples]
         for key in ("image", "label")
     )
     maps = [label for label in labels if label.ndim > 1]  # of a segmentation; a classification has one number each
-    shapes = {tuple(x.shape) for x in (*images, *maps)}
-    if len(shapes) > 1 or images[0].ndim != spatial_dims + 1 or images[0].shape[0] != 1:
+    shapes, grids = {tuple(x.shape) for x in (*images, *maps)}, {tuple(x.shape[1:]) for x in (*images, *maps)}
+    fits = all(image.shape[0] == channels for image in images) and all(label.shape[0] == 1 for label in maps)
+    if len(grids) > 1 or images[0].ndim != spatial_dims + 1 or not fits:
+        axes = "X, Y" if spatial_dims == 2 else "X, Y, Z"
         raise DataError(
-            f"samples: found shapes {', '.join(map(str, sorted(shapes)))} in one batch; expected one shape "
-            f"{'(1, X, Y)' if spatial_dims == 2 else '(1, X, Y, Z)'} for all. Set data.resample_mm or "
+            f"samples: found shapes {', '.join(map(str, sorted(shapes)))} in one batch; expected images "
+            f"({channels}, {axes}) and labels (1, {axes}), one size for all. Set data.resample_mm or "
             "evaluation.patch_size. Crop or pad samples of your own to one size."
         )
     return torch.stack(images), torch.stack(labels)

@@ -2,7 +2,7 @@
 
 Most end with the standard augmentation; the cheap rivals of a GAN, and a user's own transform, come before it. A new
 arm is one line in `ARMS`; a user's own is one entry of `evaluation.own_arms`, which names a MONAI dict transform on
-{"image": (1, *S) in [-1, 1], "label": (1, *S) of class numbers}. Its random state is set from (seed, sample) alone.
+{"image": (C, *S) in [-1, 1], "label": (1, *S) of class numbers}. Its random state is set from (seed, sample) alone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from monai.transforms import Compose, Transform
 
 from medaug.config import EvaluationConfig, PipelineConfig
+from medaug.config.data import DataConfig
 from medaug.config.evaluation import OwnArmConfig, Synthetic
 from medaug.data.prepared import View
 from medaug.data.weights import METADATA
@@ -59,12 +60,16 @@ class Arm:
     target: bool = False
     own: Callable[[], Transform] | None = None
 
-    def pasting(self, real: ViewFolder) -> Compose | None:
-        """What whole views {"image", "label", "organ"} go through before a patch is cut; lesions come from `real`."""
+    def pasting(self, real: ViewFolder, data: DataConfig) -> Compose | None:
+        """What whole views {"image", "label", "organ"} go through before a patch is cut; lesions come from `real`.
+
+        Where the data say where the organ is, what is pasted obeys it to the voxel, as what the GAN inserts does.
+        """
         if self.baseline is None or NEEDS.get(self.baseline) != "bank":
             return None
         bank = _Read([view for view in real.views if view.tumor_voxels], real.sample)
-        return Compose([build_baseline(self.baseline, bank=bank)])
+        parts, inside = tuple(range(1, len(data.class_names) + 1)), data.organ is not None
+        return Compose([build_baseline(self.baseline, bank=bank, tumor_labels=parts, strictly_inside=inside)])
 
     def augmentation(self, spatial_dims: int, references: ViewFolder) -> Compose:
         """What samples {"image", "label"} go through; histograms of `references` (of domain B, if any) are matched."""
@@ -135,10 +140,11 @@ def check_arms(config: PipelineConfig) -> None:
             f"evaluation.arms: found {', '.join(unknown)}; expected some of: {', '.join(possible)} (domain "
             f"{config.domain}, task {config.evaluation.task}){remedy * asked_online}"
         )
-    pasting, classes = [name for name in names if arms[name].baseline == "copy-paste"], len(config.data.class_names)
-    if pasting and classes > 1:
+    pasting, classes = [name for name in names if arms[name].baseline == "copy-paste"], config.data.classes or ()
+    if pasting and len(classes) > 1:
         raise ConfigError(
-            f"evaluation.arms: found {', '.join(pasting)} with {classes} classes; copy-paste knows one: leave it out"
+            f"evaluation.arms: found {', '.join(pasting)} with {len(classes)} classes; expected one, or the parts of a "
+            "tumor (data.tumor), which copy-paste moves together. Leave it out."
         )
     for name in names:
         if (build := arms[name].own) is not None:

@@ -140,7 +140,7 @@ class Downstream(ABC):
                 synthetic_ratio=settings.synthetic_ratio,
                 seed=seed,
                 length=settings.updates * settings.batch_size,
-                pasting=arm.pasting(self.real),
+                pasting=arm.pasting(self.real, self.config.data),
                 augmentation=arm.augmentation(self.config.data.spatial_dims, self.target or self.real),
             )
             network = train_network(
@@ -176,7 +176,7 @@ class Downstream(ABC):
 
 
 class Segmentation(Downstream):
-    """Outline the tumor, or the classes that the data has."""
+    """Outline the tumor, the classes that the data has, or the regions that are asked for."""
 
     learns_from = ("inserted", "translated")
 
@@ -187,8 +187,14 @@ class Segmentation(Downstream):
     @staticmethod
     def network_config(config: PipelineConfig) -> SegmentationConfig:
         data, own = config.data, config.evaluation.model_dump(include={*TRAINING, "network", "channels", "patch_size"})
-        classes = len(data.class_names)
-        return SegmentationConfig(spatial_dims=data.spatial_dims, sequences=data.channels, classes=classes, **own)
+        regions = tuple(config.scored.values()) if config.evaluation.regions else ()
+        return SegmentationConfig(
+            spatial_dims=data.spatial_dims,
+            sequences=data.channels,
+            classes=len(data.class_names),
+            regions=regions,
+            **own,
+        )
 
     def samples(self, arm: Arm, **shared: Any) -> SegmentationSamples:
         real = self.target_labelled if arm.target else self.real
@@ -199,22 +205,24 @@ class Segmentation(Downstream):
         """Scores the outlines, and counts the lesions that were found and what was found beside them."""
         entries = self.by_patient[patient]
         pairs = [self.segmented(network, entry) for entry in entries]
-        classes = self.config.data.class_names
+        scored = self.config.scored
         outlined = [Outlined(e.scan, p, t, e.spacing_mm[: t.ndim]) for e, (p, t) in zip(entries, pairs, strict=True)]
         dims = max(truth.ndim for _, truth in pairs)  # where a patient has volumes, a picture is one of one slice
         spacing_mm = next(entry.spacing_mm for entry in entries if len(entry.spacing_mm) >= dims)
         shapes = [truth.shape + (1,) * (dims - truth.ndim) for _, truth in pairs]
         pairs = [(p.reshape(shape), t.reshape(shape)) for (p, t), shape in zip(pairs, shapes, strict=True)]
         tolerance_mm = self.config.evaluation.tolerance_mm
-        by_class = [
-            score_patient([(p == number, t == number) for p, t in pairs], spacing_mm[:dims], tolerance_mm)
-            for number in range(1, len(classes) + 1)
-        ]
-        scores: dict[str, float | None] = {name: float(np.mean([own[name] for own in by_class])) for name in METRICS}
-        if len(classes) > 1:
-            for kind, own in zip(classes, by_class, strict=True):
+        by_kind = {
+            kind: score_patient(
+                [(np.isin(p, numbers), np.isin(t, numbers)) for p, t in pairs], spacing_mm[:dims], tolerance_mm
+            )
+            for kind, numbers in scored.items()
+        }
+        scores: dict[str, float | None] = {n: float(np.mean([own[n] for own in by_kind.values()])) for n in METRICS}
+        if len(scored) > 1:
+            for kind, own in by_kind.items():
                 scores |= {f"{name}{CLASS_SEPARATOR}{kind}": value for name, value in own.items()}
-        counted = count_detections(outlined, len(classes))
+        counted = {kind: count_detections(outlined, numbers) for kind, numbers in scored.items()}
         return PatientScores(scores={patient: scores}, detection={patient: counted})
 
     def segmented(self, network: torch.nn.Module, entry: PreparedCase) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from medaug.config import EvaluationConfig
+from medaug.config.data import DataConfig
 from medaug.data.cache import file_name, prepare_cases, store_array
 from medaug.data.datalists import own_file
 from medaug.data.prepared import Prepared, View, views_of
@@ -43,8 +44,8 @@ def check_provenance(synthetic: Iterable[SyntheticCase], split: Split) -> None:
         refuse_leakage(record.training_patients, split, f"the weights behind {record.case} were")
 
 
-def synthetic_source(records: list[SyntheticCase], run: RunDir, dims: int, classes: int = 1) -> ViewFolder | None:
-    """The cases, decoded; labels hold the numbers of `classes` classes.
+def synthetic_source(records: list[SyntheticCase], run: RunDir, data: DataConfig) -> ViewFolder | None:
+    """The cases, decoded; labels hold the numbers of the data's classes.
 
     Each keeps the window it was written with, and has the organ of its parent, which `prepare` found, if it has one.
     """
@@ -58,8 +59,8 @@ def synthetic_source(records: list[SyntheticCase], run: RunDir, dims: int, class
             Case(case=record.case, patient=record.patient, scan=record.case, image=first, label=label, others=files)
         )
     folder = run.evaluation / "prepared"
-    numbers = tuple((number,) for number in range(1, classes + 1))
-    entries, _ = prepare_cases(cases, folder, spatial_dims=dims, classes=numbers)
+    numbers = tuple((number,) for number in range(1, len(data.class_names) + 1))
+    entries, _ = prepare_cases(cases, folder, spatial_dims=data.spatial_dims, classes=numbers)
     parents = {parent.case: parent for parent in Prepared(run.datalist).cases}
     found = []
     for entry, record in zip(entries, records, strict=True):
@@ -73,4 +74,4 @@ def synthetic_source(records: list[SyntheticCase], run: RunDir, dims: int, class
             voxels = parent.tissue_voxels if level is None else ()
             entry = replace(entry, arrays=entry.arrays | {"organ": copied.name}, tissue_voxels=voxels)
         found.append(entry)
-    return ViewFolder(views_of(found, dims), folder)
+    return ViewFolder(views_of(found, data.spatial_dims), folder)

@@ -22,6 +22,8 @@ from medaug.runs.folder import RunDir
 
 V = TypeVar("V")
 Json = dict[str, Any]
+ONE_KIND = "tumor"
+"""What lesions are of in files of earlier versions, which did not say it."""
 Scores = dict[str, dict[str, float | None]]
 """Patient → metric → score; None where a metric is not defined for a patient alone."""
 
@@ -62,11 +64,12 @@ class SliceScores:
 class PatientScores:
     """What one network scored on the patients of a test set.
 
-    By patient stand the lesions counted (see `evaluation.detection`) of a segmentation, the slices of a classification.
+    By patient stand the lesions counted (see `evaluation.detection`) of a segmentation, by what is scored (the tumor,
+    its regions or parts, classes), and the slices of a classification.
     """
 
     scores: Scores = field(default_factory=dict)
-    detection: dict[str, Counts] = field(default_factory=dict)
+    detection: dict[str, dict[str, Counts]] = field(default_factory=dict)
     slices: dict[str, SliceScores] = field(default_factory=dict)
 
     @classmethod
@@ -100,6 +103,11 @@ class Cell(PatientScores, _Stored):
     hounsfield: Json = field(default_factory=dict)
     ratio: float | None = None
     seconds: float | None = None
+
+    @classmethod
+    def _completed(cls, values: Mapping[str, Any]) -> Json:
+        tests = {name: parts | _counted(parts) for name, parts in values.get("tests", {}).items()}
+        return {**values, **_counted(values), "tests": tests}
 
     def to_json(self) -> Json:
         """Its fields, those left out that say nothing."""
@@ -196,6 +204,7 @@ class Summary(_Stored):
         comparisons: of every arm with the reference.
         rivals: of every GAN arm with every other arm that needs no GAN.
         best: the best arm without a GAN, which may be the reference.
+        detection: by what is scored; empty where no lesions were counted.
         translation: where images were scored rather than networks.
         labelled, ratio: a benchmark's setting, the training patients and the synthetic part of a batch.
     """
@@ -209,7 +218,7 @@ class Summary(_Stored):
     comparisons: list[Comparison]
     rivals: list[Comparison]
     best: str
-    detection: Detection | None = None
+    detection: dict[str, Detection] = field(default_factory=dict)
     translation: TranslationFacts | None = None
     labelled: int | None = None
     ratio: float | None = None
@@ -241,11 +250,13 @@ class Summary(_Stored):
             known[kind] = [{"freedom": c["n_patients"] - 1, "p_interval": c["p_value"]} | c for c in values[kind]]
         known["best"] = next((c["reference"] for c in values["rivals"] if c.get("best", True)), REFERENCE)
         known["translation"] = values if "scale" in values else None
+        counted = values.get("detection", {})
+        known["detection"] = {ONE_KIND: counted} if "rates" in counted else counted
         return known
 
     def to_json(self) -> Json:
         """Its fields; a rival says whether it is the best, and the facts of a translation stand beside the others."""
-        values = {name: value for name, value in asdict(self).items() if value is not None}
+        values = {name: value for name, value in asdict(self).items() if value is not None and value != {}}
         best, translation = values.pop("best"), values.pop("translation", {})
         values["rivals"] = [rival | {"best": rival["reference"] == best} for rival in values["rivals"]]
         return values | translation
@@ -281,6 +292,12 @@ class Evaluation:
             return self.tests[""].to_json()
         tests = {name: found.to_json() for name, found in self.tests.items()}
         return {"task": "segmentation", "tests": tests} | ({"lesions": self.lesions} if self.lesions else {})
+
+
+def _counted(values: Mapping[str, Any]) -> Json:
+    """The counts of lesions in a cell, by patient and what they are of."""
+    counted = values.get("detection", {})
+    return {"detection": {patient: {ONE_KIND: of} if "lesions" in of else of for patient, of in counted.items()}}
 
 
 def _united(parts: Iterable[dict[str, V]]) -> dict[str, V]:

@@ -38,7 +38,7 @@ from medaug.volumes import length_unit
 Cells = Mapping[str, Sequence[Cell]]
 """Arm → its cells, one a seed."""
 CLASS_SEPARATOR = ": "
-"""Between a metric and the class that it is of, where there are several."""
+"""Between a metric and the class or region that it is of, where there are several."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,14 @@ IMAGE_SCORING = Scoring("translation", IMAGE_METRICS, ARMS)
 def scoring_of(config: PipelineConfig) -> Scoring:
     """The scoring of the configured networks.
 
-    A segmentation has the metrics of its one class, or the means over several and each class's own.
+    A segmentation has the metrics of its one class, or the means over several (regions or classes) and each one's own.
     """
-    settings, classes = config.evaluation, config.data.class_names
+    settings, scored = config.evaluation, config.scored
     metrics = POOLED_METRICS if settings.task == "classification" else METRICS
-    if settings.task == "segmentation" and len(classes) > 1:
+    if settings.task == "segmentation" and len(scored) > 1:
         metrics = METRICS | {
             f"{name}{CLASS_SEPARATOR}{kind}": replace(metric, title=f"{metric.title}, {kind}")
-            for kind in classes
+            for kind in scored
             for name, metric in METRICS.items()
         }
     return Scoring(settings.task, metrics, arms_of(settings), settings.size_limits_mm)
@@ -154,7 +154,8 @@ def summarized(
     compared = _with_verdicts(compared, main)
     sign = 1 if metrics[main].higher_is_better else -1
     plain = plain_arms(tables, known)
-    counted = all(cell.detection for members in cells.values() for cell in members)
+    counted = [cell.detection for members in cells.values() for cell in members]
+    kinds = dict.fromkeys(kind for detection in counted for of in detection.values() for kind in of)
     return Summary(
         task=scoring.name,
         patients=list(patients),
@@ -171,7 +172,9 @@ def summarized(
         comparisons=compared[: len(asked)],
         rivals=compared[len(asked) :],
         best=max(plain, key=lambda arm: sign * float(tables[arm][main].mean()), default=REFERENCE),
-        detection=detected(cells, patients, scoring.size_limits_mm, unit) if counted else None,
+        detection={kind: detected(cells, patients, kind, scoring.size_limits_mm, unit) for kind in kinds}
+        if all(counted)
+        else {},
     )
 
 
@@ -197,9 +200,11 @@ def rounded_scores(cell: Cell, patient: str, scoring: Scoring) -> list[float | s
     return ["" if score is None else round(score, 5) for score in scores]
 
 
-def detected(cells: Cells, patients: Sequence[str], size_limits_mm: Sequence[float], unit: str = "mm") -> Detection:
-    """Sensitivity by size class and false positives, with intervals for new patients and seeds."""
-    counts = [next(iter(cells.values()))[0].detection[patient] for patient in patients]
+def detected(
+    cells: Cells, patients: Sequence[str], kind: str, size_limits_mm: Sequence[float], unit: str = "mm"
+) -> Detection:
+    """Sensitivity by size class and false positives of one kind of what is scored, with intervals for new patients."""
+    counts = [next(iter(cells.values()))[0].detection[patient][kind] for patient in patients]
     known = rates(size_limits_mm, unit)
     chances = {name: np.array([rate.chances(c) for c in counts]) for name, rate in known.items()}
     holders = {name: int(np.count_nonzero(of_rate)) for name, of_rate in chances.items()}
@@ -207,7 +212,7 @@ def detected(cells: Cells, patients: Sequence[str], size_limits_mm: Sequence[flo
     for arm, members in cells.items():
         for name, rate in known.items():
             if holders[name] >= LEAST_PATIENTS:
-                events = [[rate.events(cell.detection[patient]) for cell in members] for patient in patients]
+                events = [[rate.events(cell.detection[patient][kind]) for cell in members] for patient in patients]
                 scores[arm][name] = ratio_scores(np.array(events), chances[name])
     differences = []
     for arm in scores if REFERENCE in scores else ():

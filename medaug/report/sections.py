@@ -89,7 +89,8 @@ def downstream_section(summary: Summary, cells: Sequence[Cell], heading: str, *,
         drawn = learning_curves(curves, title=name, xlabel="update", ylabel="loss")
         alt = f"Training loss of each {summary.task} network"
         figures.append(Figure(name, drawn, "Every arm gets the same number of updates.", alt))
-    tables += [] if summary.detection is None else _detection_tables(summary.detection)
+    for kind, found in summary.detection.items():
+        tables += _detection_tables(found, f"{CLASS_SEPARATOR}{kind}" if len(summary.detection) > 1 else "")
     return Section(heading, NOTES[summary.task], tables, figures)
 
 
@@ -162,8 +163,11 @@ def command_text(words: list[str]) -> str:
     return " ".join(f"'{word}'" if " " in word else word for word in [Path(words[0]).name, *words[1:]])
 
 
-def _detection_tables(found: Detection) -> list[Table]:
-    """What was found of the lesions, by size, and what was found where there is none; by arm."""
+def _detection_tables(found: Detection, suffix: str) -> list[Table]:
+    """What was found of the lesions, by size, and what was found where there is none; by arm.
+
+    `suffix` says of what they are, where there are several.
+    """
 
     def table(title: str, names: list[str], note: str) -> Table:
         columns = ["Arm", *(f"{found.rates[name].short} (n = {found.rates[name].count})" for name in names)]
@@ -178,13 +182,13 @@ def _detection_tables(found: Detection) -> list[Table]:
     none = f" These data have no {' and no '.join(dict.fromkeys(missing))}." if missing else ""
     return [
         table(
-            "Lesions found",
+            f"Lesions found{suffix}",
             by_size,
             f"Share of lesions ({parts}) that the predicted parts touching them cover with an IoU of at least "
             f"{LEAST_IOU:g}, by their equivalent diameter; n are the lesions.",
         ),
         table(
-            "False positives",
+            f"False positives{suffix}",
             others,
             f"Predicted parts ({parts}) of {LEAST_VOXELS} voxels or more that find no lesion; in tumor-free slices "
             f"the parts and voxels seen in each slice alone. n are the scans or slices.{none}",

@@ -103,12 +103,13 @@ def test_a_prediction_that_runs_on_beyond_a_tumor_is_seen_in_the_slices_without_
     }
 
 
-def test_each_class_has_lesions_of_its_own_that_no_other_class_finds():
+def test_each_class_or_region_has_lesions_of_its_own_that_no_other_finds():
     one, beside, far = (squares(corner).astype(int) for corner in ((2, 2), (2, 5), (20, 20)))
     truth, prediction = one + 2 * beside + 2 * far, one + 2 * beside + far
-    counts = count_detections([outlined(prediction, truth)], classes=2)
-    assert sorted(hit for _, hit in counts["lesions"]) == [False, True, True]
-    assert counts["false_positives"] == 1, "the one at (20, 20) is of the other class"
+    first, second, both = (count_detections([outlined(prediction, truth)], of) for of in ([1], [2], [1, 2]))
+    assert [hit for _, hit in first["lesions"]] == [True] and first["false_positives"] == 1
+    assert sorted(hit for _, hit in second["lesions"]) == [False, True]
+    assert [hit for _, hit in both["lesions"]] == [True, True] and both["false_positives"] == 0, "as one region"
 
 
 def test_one_part_over_everything_finds_nothing_and_is_a_false_positive():

@@ -122,7 +122,7 @@ def test_a_size_the_network_cannot_halve_is_padded():
 def test_too_few_samples_and_sizes_that_do_not_fit_are_refused(trained):
     with pytest.raises(DataError, match="40 updates × 8 = 320"):
         train_network(Blobs(length=319), SMALL, seed=0)
-    with pytest.raises(DataError, match="expected one shape"):
+    with pytest.raises(DataError, match="one size for all"):
         train_network(Blobs((32, 32, 16)), SMALL, seed=0)
     with pytest.raises(ConfigError, match="patch_size"):
         SegmentationConfig(patch_size=(40, 40))

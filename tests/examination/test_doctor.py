@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from medaug.cli import app
+from medaug.config.data import DataConfig
 from medaug.config.files import load_config
 from medaug.data.atomic import read_json
 from medaug.data.layouts import find_cases
@@ -374,8 +375,9 @@ def test_samples_of_unequal_images_are_filled_up_to_the_largest(folder, heads, t
         assert shapes <= {(1, *largest)}
     for name in ("carvemix", "cutmix", "copy-paste"):
         mixed = SegmentationSamples(
-            real, None, synthetic_ratio=0, seed=1, length=12, pasting=ARMS[name].pasting(real), augmentation=Compose([])
-        )
+            real, None, synthetic_ratio=0, seed=1, length=12, pasting=ARMS[name].pasting(real, DataConfig()),
+            augmentation=Compose([]),
+        )  # fmt: skip
         assert {tuple(mixed[i]["image"].shape) for i in range(12)} == {(1, *largest)}
     assert sample_size([real], None) == largest and sample_size([real], (16,) * dims) == (16,) * dims
 

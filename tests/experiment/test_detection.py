@@ -41,7 +41,7 @@ def cells_of(by_arm):
     """Two seeds of the same counts by arm."""
     scores, found = {p: {"dice": 0.5} for p in PATIENTS}, {}
     for arm, members in by_arm.items():
-        detection = dict(zip(PATIENTS, members, strict=True))
+        detection = {patient: {"tumor": of} for patient, of in zip(PATIENTS, members, strict=True)}
         found[arm] = [Cell(arm=arm, seed=seed, scores=scores, detection=detection) for seed in (0, 1)]
     return found
 
@@ -62,7 +62,7 @@ def cells():
 
 
 def test_sensitivity_is_a_ratio_of_sums_by_size_class_with_intervals_and_differences(cells):
-    found = summarized(cells, PATIENTS, DICE).to_json()["detection"]
+    found = summarized(cells, PATIENTS, DICE).to_json()["detection"]["tumor"]
     facts = {name: (rate["count"], rate["patients"]) for name, rate in found["rates"].items()}
     assert facts == {
         "sensitivity": (5, 3), "sensitivity: under 10 mm": (1, 1), "sensitivity: 10 to 20 mm": (2, 2),
@@ -83,7 +83,7 @@ def test_sensitivity_is_a_ratio_of_sums_by_size_class_with_intervals_and_differe
 
 
 def test_what_one_patient_alone_has_gets_no_interval(cells):
-    found = summarized(cells, PATIENTS, DICE).to_json()["detection"]
+    found = summarized(cells, PATIENTS, DICE).to_json()["detection"]["tumor"]
     for rate in ("sensitivity: under 10 mm", "tumor_free_false_positives"):
         assert found["arms"]["standard"][rate] is None and found["rates"][rate]["count"] == 1
 
@@ -91,11 +91,11 @@ def test_what_one_patient_alone_has_gets_no_interval(cells):
 def test_the_rest_of_the_summary_is_what_it_is_without_counts(cells):
     bare = {arm: [replace(cell, detection={}) for cell in members] for arm, members in cells.items()}
     with_counts = summarized(cells, PATIENTS, DICE)
-    assert summarized(bare, PATIENTS, DICE) == replace(with_counts, detection=None)
+    assert summarized(bare, PATIENTS, DICE) == replace(with_counts, detection={})
 
 
 def test_other_size_classes_need_no_new_cells(cells):
-    found = summarized(cells, PATIENTS, replace(DICE, size_limits_mm=(30.0,))).to_json()["detection"]
+    found = summarized(cells, PATIENTS, replace(DICE, size_limits_mm=(30.0,))).to_json()["detection"]["tumor"]
     assert found["arms"]["standard"]["sensitivity: under 30 mm"]["mean"] == pytest.approx(1 / 3)
     assert found["arms"]["standard"]["sensitivity: 30 mm and more"]["mean"] == 1
 
@@ -143,6 +143,7 @@ def test_cells_count_the_lesions_of_whole_volumes_though_the_network_sees_slices
     monkeypatch.setattr(Segmentation, "predicted", predicted)
     evaluate(tiny_config("evaluation.updates=1", "evaluation.arms=[standard]"), copy_of_run)
     counted = read_json(copy_of_run.evaluation / "cells" / "standard-seed0.json")["detection"]
+    counted = {patient: of["tumor"] for patient, of in counted.items()}
     test = read_json(copy_of_run.split)["test"]
     entries = {e.patient: e for e in prepared_cases(copy_of_run.datalist) if e.patient in test}
     assert set(counted) == set(test) == set(entries)
@@ -157,7 +158,7 @@ def test_cells_count_the_lesions_of_whole_volumes_though_the_network_sees_slices
             "scans": 0, "false_positives": 0, "slices": free, "slice_false_positives": free * bright,
             "slice_voxels": 9 * free * bright,
         }  # fmt: skip
-    summary = read_json(copy_of_run.evaluation / "summary.json")["detection"]
+    summary = read_json(copy_of_run.evaluation / "summary.json")["detection"]["tumor"]
     assert summary["arms"]["standard"]["sensitivity"]["mean"] == 0
     assert summary["arms"]["standard"]["false_positives"]["mean"] == int(bright)
 
@@ -172,8 +173,9 @@ def test_a_3d_pipeline_runs_to_its_page_with_another_network(tmp_path, tiny_conf
     result = CliRunner().invoke(app, ["run", str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "run")])
     assert result.exit_code == 0, result.output
     summary = read_json(tmp_path / "run" / "evaluation" / "summary.json")
-    assert summary["detection"]["dimensions"] == [3] and np.isfinite(summary["arms"]["standard"]["dice"]["mean"])
-    assert summary["detection"]["rates"]["sensitivity"]["count"] > 0
+    found = summary["detection"]["tumor"]
+    assert found["dimensions"] == [3] and np.isfinite(summary["arms"]["standard"]["dice"]["mean"])
+    assert found["rates"]["sensitivity"]["count"] > 0
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Lesions found" in page and "network: segresnet" in page
 

@@ -28,19 +28,20 @@ def fight(request, tiny_config):
     split, entries = read_json(run.split), prepared_cases(run.datalist)
     real = ViewFolder(views_of([e for e in entries if e.patient in split["train"]], dims), run.prepared)
     records = [r for r in synthetic_cases(run.synthetic / "datalist.json") if r.kind == "inserted"]
-    written = synthetic_source(records, run, dims)
+    written = synthetic_source(records, run, config.data)
     edits = online_edits(config, run)
 
     class Fight:
         views, folder, voxels_mm, insert = real.views, run.prepared, SPACING_MM[:dims], edits["online"]
-        bank = ARMS["copy-paste"].pasting(real).transforms[0].transform.bank
+        bank = ARMS["copy-paste"].pasting(real, config.data).transforms[0].transform.bank
 
         def __call__(self, arm, count=24, patch_size=patch):
             kind, seen = ARMS[arm], []
             source = edits.get(kind.synthetic, written if kind.synthetic else None)
             samples = SegmentationSamples(
                 real, source, synthetic_ratio=0.6, seed=1, length=count, patch_size=patch_size,
-                pasting=kind.pasting(real), augmentation=Compose([lambda sample: seen.append(sample) or sample]),
+                pasting=kind.pasting(real, config.data),
+                augmentation=Compose([lambda sample: seen.append(sample) or sample]),
             )  # fmt: skip
             for index in range(count):
                 samples[index]

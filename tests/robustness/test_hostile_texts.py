@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from medaug.cli import app
+from medaug.config.data import DataConfig
 from medaug.config.files import dump_config, load_config
 from medaug.data.atomic import read_json
 from medaug.data.files import write_scan
@@ -113,7 +114,7 @@ def test_a_manifest_cannot_point_out_of_its_folder(copy_of_run, outside):
     for key in ("image", "label"):
         changed = [replace(record, **{key: outside})]
         with pytest.raises(DataError, match="leaves the folder"):
-            synthetic_source(changed, copy_of_run, 2)
+            synthetic_source(changed, copy_of_run, DataConfig())
 
 
 @pytest.mark.parametrize("outside", ["absolute", "above", "link", "linked folder", 7])

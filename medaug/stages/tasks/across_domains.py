@@ -118,7 +118,7 @@ def downstream_of(config: PipelineConfig, run: RunDir, synthetic: list[Synthetic
         Segmentation,
         config=config,
         real=ViewFolder(a.views(split.train, dims, labelled=True), a.folder),
-        synthetic=synthetic_source(synthetic, run, dims, len(config.data.class_names)),
+        synthetic=synthetic_source(synthetic, run, config.data),
         counterparts=ViewFolder([], run.prepared),
         target=ViewFolder(b.views(split.train, dims, blind=True), b.folder),
         target_labelled=ViewFolder(b.views(split.train, dims, labelled=True), b.folder),

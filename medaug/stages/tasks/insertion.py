@@ -151,9 +151,8 @@ class Insertion(Task):
         inserted = [record for record in records if record.kind == "inserted"]
         parents = {(record.parent.case, record.parent.level) for record in inserted}
         counterparts = [v for v in real.views if (v.case.case, v.level) in parents and not v.tumor_voxels]
-        written = synthetic_source(
-            [record for record in records if record.kind in kind.learns_from], run, config.data.spatial_dims
-        )
+        learnt = [record for record in records if record.kind in kind.learns_from]
+        written = synthetic_source(learnt, run, config.data)
         accepted = None
         if written is not None and is_judged(config):
             names = accepted_cases(config, records)

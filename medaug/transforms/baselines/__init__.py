@@ -1,6 +1,6 @@
 """The cheap rivals of a GAN, as MONAI transforms; a GAN that does not beat them has not earned its place.
 
-All act on {"image": (1, *S) in [-1, 1], "label": (1, *S)} in 2-D and 3-D. `BASELINES` has them by arm.
+All act on {"image": (C, *S) in [-1, 1], "label": (1, *S)} in 2-D and 3-D. `BASELINES` has them by arm.
 """
 
 from __future__ import annotations
@@ -78,13 +78,21 @@ NEEDS = {"histogram-match": "references", "copy-paste": "bank", "carvemix": "ban
 
 
 def build_baseline(
-    name: str, *, prob: float = 0.5, bank: Bank | None = None, references: Sequence[Any] | None = None
+    name: str,
+    *,
+    prob: float = 0.5,
+    bank: Bank | None = None,
+    references: Sequence[Any] | None = None,
+    tumor_labels: Sequence[int] | None = None,
+    strictly_inside: bool = False,
 ) -> MapTransform:
     """The transform of this arm, on the keys "image" and "label" ("organ" where a case has it).
 
     Args:
         bank: cases of the training patients, for the arms that paste.
         references: images, for `histogram-match`.
+        tumor_labels: the label values that are tumor, one a part, for `copy-paste`, which moves tumors alone.
+        strictly_inside: whether what `copy-paste` and `carvemix` bring has to lie in the case's organ, to the voxel.
 
     Raises:
         ConfigError: if there is no such arm, or it lacks what it needs.
@@ -97,4 +105,6 @@ def build_baseline(
     given = {"bank": bank, "references": references}[need]
     if given is None:
         raise ConfigError(f"{name}: found no {need}; expected the training patients' {need}")
-    return BASELINES[name]("image", given, prob=prob)
+    options: dict[str, Any] = {"strictly_inside": strictly_inside} if name in ("copy-paste", "carvemix") else {}
+    options |= {"tumor_labels": tumor_labels} if name == "copy-paste" else {}
+    return BASELINES[name]("image", given, prob=prob, **options)

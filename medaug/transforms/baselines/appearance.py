@@ -3,7 +3,8 @@
 Strong intensity augmentation: random shallow networks (GIN: Ouyang 2022, IEEE TMI, arXiv 2111.12525, after the random
 convolutions of Xu 2021, ICLR, arXiv 2007.13003), then bias field, gamma, gain, brightness, blur and noise. Histogram
 matching: the grey levels of another image, inside the body only, for how much background an image has says nothing of
-its contrast. Images (1, *S) in [-1, 1]; labels are not looked at. The rivals without a GAN of domain translation.
+its contrast. Images (C, *S) in [-1, 1], each channel by itself; labels are not looked at. The rivals without a GAN of
+domain translation.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ from torch.nn import functional
 from medaug.errors import ConfigError
 from medaug.lesions.anatomy import find_foreground
 from medaug.transforms.base import Seeded
-from medaug.transforms.baselines.base import RandAppearanceD, check_items, image_array, leaves_alone
+from medaug.transforms.baselines.base import RANGE, RandAppearanceD, check_items, image_array, leaves_alone
 from medaug.transforms.containers import like_source
+from medaug.volumes import shows_nothing
 
 LAYERS, CHANNELS, KERNELS, SLOPE = 4, 2, (1, 3), 0.01
 """Sizes of a random network: its depth, its channels between first and last layer, its kernel widths, its leak."""
@@ -54,7 +56,7 @@ class RandStrongIntensity(Seeded):
         self.convolutions = convolutions
 
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
-        """The image (1, *S), changed or as it is."""
+        """The image (C, *S), changed or as it is; each channel has draws of its own."""
         if randomize:
             self.randomize()
         if not self._do_transform:
@@ -62,13 +64,18 @@ class RandStrongIntensity(Seeded):
         before, rng = image_array(img), np.random.RandomState(self._seed)
         if leaves_alone(self, before):
             return img
-        changed = random_convolutions(before, find_foreground(before), rng) if self.convolutions else before
+        return like_source(np.stack([self._changed(channel, rng) for channel in before]), before, img)
+
+    def _changed(self, channel: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+        """One channel (*S) in another appearance; as it is where it shows background alone."""
+        if shows_nothing(channel, RANGE):
+            return channel
+        changed = random_convolutions(channel, find_foreground(channel), rng) if self.convolutions else channel
         # from 0 up, where gain and bias leave the background alone
         scanner = _scanner()
         scanner.set_random_state(seed=int(rng.randint(2**31)))
         received = scanner(torch.from_numpy((changed.clip(-1, 1)[None] + 1) / 2))
-        after = (2 * torch.as_tensor(received)[0].numpy() - 1).clip(-1, 1)
-        return like_source(after.astype(np.float32)[None], before[None], img)
+        return (2 * torch.as_tensor(received)[0].numpy() - 1).clip(-1, 1).astype(np.float32)
 
 
 class RandStrongIntensityd(RandAppearanceD):
@@ -88,12 +95,12 @@ RandStrongIntensityD = RandStrongIntensityDict = RandStrongIntensityd
 
 
 class RandHistogramMatch(RandomizableTransform):
-    """With probability `prob`, gives the body of an image the histogram of a reference's body.
+    """With probability `prob`, gives the body of an image the histogram of a reference's body, channel by channel.
 
     Images, and references, that show background alone change nothing, and are counted.
 
     Args:
-        references: images (1, *S) in [-1, 1], any shapes; read when they are drawn.
+        references: images (C, *S) in [-1, 1], any shapes; read when they are drawn.
         prob: probability of matching.
         blend: least and most weight of the matched image; what is left of 1 is the image's own.
     """
@@ -115,19 +122,26 @@ class RandHistogramMatch(RandomizableTransform):
         self._weight = float(self.R.uniform(*self.blend))
 
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
-        """The image (1, *S), matched or as it is; the background keeps its bits."""
+        """The image (C, *S), matched or as it is; the background keeps its bits.
+
+        Raises:
+            DataError: if the reference has other channels.
+        """
         if randomize:
             self.randomize()
         if not self._do_transform:
             return img
         before, number, weight = image_array(img), self._number, self._weight
-        reference = image_array(self.references[number], f"reference {number}")
+        reference = image_array(self.references[number], f"reference {number}", len(before))
         if leaves_alone(self, before) or leaves_alone(self, reference):
             return img
-        body, after = find_foreground(before), before.copy()
-        matched = match_histograms(before[body], reference[find_foreground(reference)])
-        after[body] += np.float32(weight) * (matched.astype(np.float32) - before[body])
-        return like_source(after[None], before[None], img)
+        after = before.copy()
+        for channel, other in zip(after, reference, strict=True):
+            if not (shows_nothing(channel, RANGE) or shows_nothing(other, RANGE)):
+                body = find_foreground(channel)
+                matched = match_histograms(channel[body], other[find_foreground(other)])
+                channel[body] += np.float32(weight) * (matched.astype(np.float32) - channel[body])
+        return like_source(after, before, img)
 
 
 class RandHistogramMatchd(RandAppearanceD):

@@ -1,8 +1,8 @@
 """CarveMix and CutMix: a part of another case replaces the same place of this one, image and label, with hard edges.
 
 CarveMix: Zhang 2021 (MICCAI, arXiv 2108.06883). CutMix: Yun 2019 (ICCV, arXiv 1905.04899), here with label maps in
-place of class probabilities. Both need cases of one voxel size, and make most sense where those lie on one another;
-cases of different shapes are laid centre on centre.
+place of class probabilities. All channels and all classes of a place come along. Both need cases of one voxel size, and
+make most sense where those lie on one another; cases of different shapes are laid centre on centre.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from medaug.transforms.baselines.base import (
     leaves_alone,
     voxel_size_mm,
 )
-from medaug.transforms.containers import class_numbers, like_source
+from medaug.transforms.containers import class_numbers, like_source, region_of
 from medaug.volumes import SPACING_TOLERANCE
 
 
@@ -38,18 +38,23 @@ class _RandMix(Seeded):
     Images that show background alone come back as they are, and are counted.
     """
 
+    strictly_inside = False
+
     def __init__(self, bank: Bank, prob: float):
         super().__init__(prob)
         check_items("bank", bank, "Give the training cases, each with an image and a label.")
         self.bank = bank
 
     def __call__(
-        self, img: NdarrayOrTensor, label: NdarrayOrTensor, randomize: bool = True
+        self, img: NdarrayOrTensor, label: NdarrayOrTensor, organ: NdarrayOrTensor | None = None, randomize: bool = True
     ) -> tuple[NdarrayOrTensor, NdarrayOrTensor]:
         """(image, label), mixed or as they are.
 
+        Args:
+            organ: (1, *S), which `strictly_inside` confines the region to.
+
         Raises:
-            DataError: if the donor has another voxel size, or no item of the bank can be one.
+            DataError: if the donor has another voxel size or other channels, or no item of the bank can be one.
         """
         if randomize:
             self.randomize()
@@ -58,32 +63,36 @@ class _RandMix(Seeded):
         image = image_array(img)
         if leaves_alone(self, image):
             return img, label
-        truth = class_numbers(label, image.shape, "label")
+        truth = class_numbers(label, image.shape[1:], "label")
         donor, region = self._drawn(np.random.RandomState(self._seed), image.shape)
-        _check_sizes(donor, voxel_size_mm(img, image.ndim))
-        mixed = like_source(np.where(region, donor.image, image)[None], image[None], img)
-        return mixed, like_source(np.where(region, donor.label, truth).astype(truth.dtype)[None], truth[None], label)
+        _check_sizes(donor, voxel_size_mm(img))
+        if self.strictly_inside and organ is not None:
+            region = region & region_of(organ, region.shape, "organ mask")
+        mixed = like_source(np.where(region, donor.image, image), image, img)
+        return mixed, like_source(np.where(region, donor.label, truth)[None], truth[None], label)
 
     @abstractmethod
     def _drawn(self, rng: np.random.RandomState, shape: tuple[int, ...]) -> tuple[Donor, np.ndarray]:
-        """The donor on a grid of this shape, and what is taken from it (*S), bool."""
+        """The donor on the grid of an image of this shape (C, *S), and what is taken from it (*S), bool."""
 
 
 class RandCarveMix(_RandMix):
     """With probability `prob`, carves the lesions of another case, with a rim or without their edge, into this one.
 
     Args:
-        bank: cases with `image` (1, *S) in [-1, 1] and `label` (1, *S), of the images' voxel size; read when drawn.
+        bank: cases with `image` (C, *S) in [-1, 1] and `label` (1, *S), of the images' voxel size; read when drawn.
         prob: probability of mixing.
+        strictly_inside: whether nothing is carved into what lies outside of an organ that is given.
     """
 
-    def __init__(self, bank: Bank, prob: float = 0.5):
+    def __init__(self, bank: Bank, prob: float = 0.5, strictly_inside: bool = False):
         super().__init__(bank, prob)
+        self.strictly_inside = strictly_inside
 
     def _drawn(self, rng: np.random.RandomState, shape: tuple[int, ...]) -> tuple[Donor, np.ndarray]:
-        donor = donor_with_lesion(self.bank, rng)
+        donor = donor_with_lesion(self.bank, rng, shape[0])
         region = carved_region(donor.label > 0, donor.spacing_mm, rng)
-        return _centred(donor, shape), extract(region, _box(region.shape, shape), False)
+        return _centred(donor, shape[1:]), extract(region, _box(region.shape, shape[1:]), False)
 
 
 class RandCutMix(_RandMix):
@@ -102,12 +111,12 @@ class RandCutMix(_RandMix):
         self.alpha = alpha
 
     def _drawn(self, rng: np.random.RandomState, shape: tuple[int, ...]) -> tuple[Donor, np.ndarray]:
-        donor = _centred(Donor.of(self.bank, int(rng.randint(len(self.bank)))), shape)
-        return donor, cut_box(shape, self.alpha, rng)
+        donor = Donor.of(self.bank, int(rng.randint(len(self.bank))), shape[0])
+        return _centred(donor, shape[1:]), cut_box(shape[1:], self.alpha, rng)
 
 
 class RandCarveMixd(RandPasteD):
-    """Dictionary twin of `RandCarveMix`.
+    """Dictionary twin of `RandCarveMix`; `organ_key` may be missing in the data.
 
     Example:
         >>> RandCarveMixd("image", bank=training_cases, prob=0.5)   # doctest: +SKIP
@@ -118,10 +127,13 @@ class RandCarveMixd(RandPasteD):
         keys: KeysCollection,
         bank: Bank,
         label_key: str = "label",
+        organ_key: str = "organ",
         prob: float = 0.5,
+        strictly_inside: bool = False,
         allow_missing_keys: bool = False,
     ):
-        super().__init__(keys, RandCarveMix(bank, 1.0), label_key, prob, allow_missing_keys=allow_missing_keys)
+        carve = RandCarveMix(bank, 1.0, strictly_inside)
+        super().__init__(keys, carve, label_key, prob, organ_key, allow_missing_keys)
 
 
 class RandCutMixd(RandPasteD):
@@ -189,8 +201,9 @@ def _box(shape: tuple[int, ...], wanted: tuple[int, ...]) -> CropBox:
 
 def _centred(donor: Donor, shape: tuple[int, ...]) -> Donor:
     """The donor on a grid of this shape, centre on centre; -1 and no label where it does not reach."""
-    box = _box(donor.image.shape, shape)
-    return replace(donor, image=extract(donor.image, box, -1.0), label=extract(donor.label, box, 0), organ=None)
+    box = _box(donor.label.shape, shape)
+    image = np.stack([extract(channel, box, -1.0) for channel in donor.image])
+    return replace(donor, image=image, label=extract(donor.label, box, 0), organ=None)
 
 
 def _check_sizes(donor: Donor, spacing_mm: tuple[float, ...]) -> None:
