@@ -32,7 +32,7 @@ def weights(method, prior, **facts):
 def guided():
     part, mask = np.zeros((48, 48, 40), np.float32), np.zeros((48, 48, 40), bool)
     mask[18:30, 18:30, 14:26] = True
-    example = LesionExample(part + 0.3 * mask, mask, np.ones_like(mask), "p", "c", None, (1.0, 1.0, 1.0))
+    example = LesionExample((part + 0.3 * mask)[None], mask, np.ones_like(mask), "p", "c", None, (1.0, 1.0, 1.0))
     prior = LesionPrior.fit([example], (32, 32, 24), (1.0, 1.0, 1.0))
     label = np.zeros(image.shape, np.uint8)
     label[0, 40:210, 40:200, 20:120] = 1

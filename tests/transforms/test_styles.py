@@ -71,13 +71,13 @@ def test_one_style_serves_all_slices_of_a_volume(styled, head, transform, monkey
 
 
 def test_the_style_of_a_tumor_in_a_scan_is_what_the_encoder_says_of_its_largest_part(styled, head):
-    image, mask = head.image, head.label
-    window = styled.translator.domain_a.window_of(image)
-    style = style_of(image, mask > 0, window, styled)
+    image, mask = head.image[None], head.label
+    windows = [styled.translator.domain_a.window_of(head.image)]
+    style = style_of(image, mask > 0, windows, styled)
     assert len(style) == 3 and np.isfinite(style).all()
-    assert style_of(np.clip(image * 0.5, 0, None), mask > 0, window, styled) != style
+    assert style_of(np.clip(image * 0.5, 0, None), mask > 0, windows, styled) != style
     with pytest.raises(DataError, match="style mask is empty"):
-        style_of(image, mask < 0, window, styled)
+        style_of(image, mask < 0, windows, styled)
 
 
 def test_methods_without_styles_and_styles_that_do_not_fit_are_refused(weights, styled):
