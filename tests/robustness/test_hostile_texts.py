@@ -120,8 +120,8 @@ def test_an_altered_split_is_used_or_refused(content):
 @pytest.mark.parametrize("outside", ["../secret.nii.gz", "/etc/passwd", "images/../../secret.nii.gz"])
 def test_a_manifest_cannot_point_out_of_its_folder(copy_of_run, outside):
     record, *_ = synthetic_cases(copy_of_run.synthetic / "datalist.json")
-    for key in ("image", "label"):
-        changed = [replace(record, **{key: outside})]
+    for named in ({"images": (outside,)}, {"label": outside}):
+        changed = [replace(record, **named)]
         with pytest.raises(DataError, match="leaves the folder"):
             synthetic_source(changed, copy_of_run, DataConfig())
 
