@@ -223,7 +223,33 @@ def load_weights(folder: str | Path) -> Weights:
             raise ValueError("a prior with a method that knows no lesions, or none with one that does")
         if metadata["prior"] is not None:
             prior = LesionPrior.from_parts(_with_prefix(tensors, PRIOR_PREFIX), metadata["prior"])
-    return Weights(translator, prior, facts)
+        weights = Weights(translator, prior, facts)
+        _check_counts(weights)
+    return weights
+
+
+def _check_counts(weights: Weights) -> None:
+    """Refuses weights of insertion that do not know one number of channels, or of parts, throughout.
+
+    Raises:
+        ValueError: naming who knows how many.
+    """
+    if weights.prior is None:
+        return
+    translator, references = weights.translator, weights.prior.references
+    channels = {
+        "networks": getattr(translator.config, "channels", 1),
+        "sequences": len(weights.sequences),
+        "healthy windows": len(translator.domain_a.channels),
+        "tumor windows": len(translator.domain_b.channels),
+        "reference lesions": len(references[0].image),
+    }
+    parts = {"networks": weights.n_parts, "names": len(weights.facts.parts) or 1}
+    parts["reference lesions"] = max(weights.n_parts, *(int(reference.parts.max()) for reference in references))
+    for what, counts in (("channels", channels), ("parts", parts)):
+        if len({*counts.values()}) > 1:
+            listed = ", ".join(f"{count} of its {holder}" for holder, count in counts.items())
+            raise ValueError(f"{what}: found {listed}; expected one number")
 
 
 def read_facts(folder: Path) -> WeightsFacts:
