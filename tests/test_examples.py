@@ -4,10 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medaug.data.atomic import read_json
 from medaug.data.files import read_scan
+from medaug.data.writers import ScanRecord, write_layout
+from medaug.stages.pipeline import run_pipeline
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 TINY_DOMAINS = (
@@ -68,3 +71,21 @@ def test_torchio_gets_tumors(tiny_run):
 def test_nnunet_gets_synthetic_cases_for_training_only(tiny_run, tmp_path):
     said = example("07", "--run", tiny_run.root, "--out", tmp_path / "raw")
     assert "training cases, labels {'background': 0, 'tumor': 1}" in said and "validate, all real" in said
+
+
+def test_tumors_of_four_sequences_train_a_network_of_three_regions(tmp_path, tiny_config):
+    grid, affine = np.indices((32, 32, 8)), np.diag([-6.0, -6.0, 10.0, 1.0])
+    records = []
+    for number in range(6):
+        rng, center = np.random.RandomState(number), (13 + number, 15, 4)
+        apart = np.sqrt(((grid - np.reshape(center, (3, 1, 1, 1))) ** 2).sum(axis=0))
+        head = np.hypot(grid[0] - 16, grid[1] - 16) < 14
+        label = np.select([apart < 1.5, apart < 2.5, apart < 3.5], [4, 1, 2], 0).astype(np.uint8)
+        images = {name: head * rng.normal(300.0 + 40.0 * label, 20.0) for name in ("t1", "t1ce", "t2", "flair")}
+        records.append(ScanRecord(f"case_{number}", {k: v.astype(np.int16) for k, v in images.items()}, label, affine))
+    write_layout(records, tmp_path / "brats", "brats")
+    data = ("data.layout=brats", f"data.root={tmp_path / 'brats'}", "data.sequences=[t1,t1ce,t2,flair]")
+    config = tiny_config(*data, "data.tumor={edema: 2, core: 1, enhancing: 4}", "crop.min_diameter_mm=5")
+    run = run_pipeline(config, tmp_path / "run", until="train")
+    said = example("08", "--data", tmp_path / "brats", "--run", run.root, "--epochs", 1, "--roi", 32, 32, 8)
+    assert "epoch 1: loss tumor core 0." in said and "enhancing tumor 0." in said
