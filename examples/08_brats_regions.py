@@ -1,7 +1,7 @@
 """BraTS with four sequences and three overlapping regions: tumors are inserted into all sequences at once (marked).
 
-`--run` is a medaug run on the same folder with data.sequences=[t1,t1ce,t2,flair] and
-data.tumor={edema: 2, core: 1, enhancing: 4}; its training is enough (medaug run ... --until train). Then:
+`--run` is a medaug run (medaug train-cycle is enough) on the same folder, with data.sequences=[t1,t1ce,t2,flair] and
+data.tumor={edema: 2, core: 1, enhancing: 4}. Then:
     python examples/08_brats_regions.py --data brats --run out/brats
 """
 

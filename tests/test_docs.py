@@ -145,12 +145,13 @@ def _problem_of(arguments):
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory, tiny_run, tiny_config, dicom_series):
+def reader(tmp_path_factory, tiny_run, multi_run, tiny_config, dicom_series):
     """The folder of a reader: a finished run, weights of each kind, a scan, DICOM series."""
     folder = tmp_path_factory.mktemp("reader")
     for name in ("quickstart", "brats"):
         (folder / "out").mkdir(exist_ok=True)
         (folder / "out" / name).symlink_to(tiny_run.root)
+    (folder / "out" / "two-sequences").symlink_to(multi_run.root)
     facts = {"spacing_mm": [6.0, 6.0], "training_patients": ["a"], "split_hash": "none"}
     domains = Domain("mr", "MR", Percentiles()), Domain("ct", "CT", Window(-160, 240, "HU"))
     small = {"generator": "unet", "width": 4, "depth": 2, "discriminator_width": 4, "discriminator_layers": 1}
