@@ -71,7 +71,7 @@ def translated_image(case: PreparedCase, folder: Path, translate: TranslateDomai
     view = View(case, None, 0)
     if translate.label_classes and "label" not in case.arrays:
         raise DataError.about(
-            case.image,
+            case.path,
             "a scan without a label",
             "one, because the weights read labels (translator.label_input)",
             "Add the label, move the scan away, or train without translator.label_input.",

@@ -80,7 +80,7 @@ def prepare_cases(
                 except DataError as error:
                     if not skip_unreadable:
                         raise
-                    at_fault = case.label if case.label and str(error).startswith(f"{case.label}:") else case.image
+                    at_fault = case.label if case.label and str(error).startswith(f"{case.label}:") else case.path
                     unreadable.append(Unreadable(at_fault, str(error)))
                 if progress is not None:
                     progress(done, len(cases))

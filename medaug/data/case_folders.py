@@ -25,7 +25,7 @@ from medaug.errors import DataError
 BRATS_SEQUENCES = {"flair": ("flair", "t2f"), "t1": ("t1", "t1n"), "t1ce": ("t1ce", "t1c", "t1gd"), "t2": ("t2", "t2w")}
 BRATS_NAMES = {alias: name for name, aliases in BRATS_SEQUENCES.items() for alias in aliases}
 BRATS_FILE = re.compile(
-    r"^(?P<id>.+)[_-](?P<kind>flair|t2f|t1ce|t1c|t1gd|t1n|t1|t2w|t2|segm?)\.nii(\.gz)?$", re.IGNORECASE
+    r"^(?P<id>.+)[_-](?P<kind>flair|t2f|t1ce|t1c|t1gd|t1n|t1|t2w|t2|segm?|gtv)\.nii(\.gz)?$", re.IGNORECASE
 )
 BARE_IMAGES = (
     *("imaging", "image", "img", "volume", "scan", "ct", "cbct", "mr", "mri", "pet"),

@@ -67,31 +67,34 @@ def joined(by_sequence: Sequence[Found], root: Path, *, fill: bool = False) -> l
 
     Args:
         by_sequence: what was found of each sequence, in the order of the channels.
-        fill: leave a sequence that a case lacks empty; the first may not be lacking.
+        fill: leave a sequence that a case lacks empty; it may not lack all.
 
     Raises:
         DataError: if a case lacks a sequence, or the cases of two sequences have other names.
     """
-    first, *others = by_sequence
+    listed = [{found.case: found for found in sequence} for sequence in by_sequence]
     cases: list[Case] = []
-    for case in first:
-        if isinstance(case, Lacking):
-            raise case.error
-        files = []
-        for number, sequence in enumerate(others, start=2):
-            other = next((found for found in sequence if found.case == case.case), None)
-            if other is None:
-                held = ", ".join(found.case for found in sequence[:3])
+    for name in dict.fromkeys(name for found in listed for name in found):
+        files: list[SequenceFile] = []
+        there: list[Case] = []
+        for number, found in enumerate(listed, start=1):
+            if name not in found:
                 raise DataError.about(
                     root,
-                    f"no case {case.case} in sequence {number}, which holds {held}, ...",
+                    f"no case {name} in sequence {number}, which holds {', '.join(list(found)[:3])}, ...",
                     "one name a case in all sequences",
                     'Rename the files, or write a datalist with "image": [one path a sequence].',
                 )
-            if isinstance(other, Lacking) and not fill:
-                raise other.error
-            files.append(SequenceFile(image="") if isinstance(other, Lacking) else other.sequences[0])
-        cases.append(replace(case, others=tuple(files)))
+            one = found[name]
+            if isinstance(one, Case):
+                there.append(one)
+            elif not fill:
+                raise one.error
+            files.append(one.sequences[0] if isinstance(one, Case) else SequenceFile(image=""))
+        if not there:
+            raise next(one.error for found in listed if isinstance(one := found[name], Lacking))
+        first, *others = files
+        cases.append(replace(there[0], **vars(first), others=tuple(others)))
     return cases
 
 

@@ -40,9 +40,10 @@ def is_msd(root: Path) -> bool:
 def find_datalist(root: Path, sequence: str | int | None) -> Found:
     """The cases of a MONAI datalist's "training" list (or of a plain JSON list).
 
-    An entry has "image" (a path, or a list with one file per sequence) and may have "label", "patient" or "subject",
-    "case", "scan" and "channel". Without "case" it is named after its (first) file; where two files have one name
-    (`a/mr.nii.gz`, `b/mr.nii.gz`), after their folders. Names of the sequences may stand in "channel_names".
+    An entry has "image" (a path, or a list with one file per sequence, null where it lacks one) and may have "label",
+    "patient" or "subject", "case", "scan" and "channel". Without "case" it is named after its (first) file; where two
+    files have one name (`a/mr.nii.gz`, `b/mr.nii.gz`), after their folders. Names of the sequences may stand in
+    "channel_names".
     """
     source = root if root.is_file() else root / "datalist.json"
     content = read_json(source, object)
@@ -52,28 +53,36 @@ def find_datalist(root: Path, sequence: str | int | None) -> Found:
         if others:
             log.info('%s: only "training" is read; left out: %s', source, ", ".join(others))
     chosen = choose_channel(names, sequence, str(source))
-    cases: list[Case] = []
-    unnamed: dict[int, Path] = {}
-    for number, entry in enumerate(entries):
-        images = entry["image"] if isinstance(entry["image"], list) else [entry["image"]]
+    lists = [entry["image"] if isinstance(entry["image"], list) else [entry["image"]] for entry in entries]
+    unnamed = [number for number, entry in enumerate(entries) if not _text(entry.get("case"))]
+    firsts = [inside(source, next(filter(None, lists[number]))) for number in unnamed]
+    own_names = dict(zip(unnamed, _names_of(firsts, source.parent), strict=True))
+    cases: list[Case | Lacking] = []
+    for number, (entry, images) in enumerate(zip(entries, lists, strict=True)):
+        name = own_names.get(number) or str(entry["case"])
         index, channel = 0, entry.get("channel") if chosen is None else chosen
         if len(images) > 1:
-            which = choose_channel(names or [str(i) for i in range(len(images))], sequence, str(source))
+            of_list = names or [str(i) for i in range(len(images))]
+            which = choose_channel(of_list, sequence, str(source))
             if which is None:
                 raise _bad_entry(source, number, f"{len(images)} images", "one, as the list names one sequence")
             if which >= len(images):
-                raise _bad_entry(source, number, f"{len(images)} images", f"at least {which + 1}")
+                expected = f"at least {which + 1}, with null in the place of one that is lacking"
+                raise _bad_entry(source, number, f"{len(images)} images", expected)
             index, channel = which, None
-        image = inside(source, images[index])
-        label = inside(source, entry["label"]) if entry.get("label") else None
-        patient = _text(entry.get("patient", entry.get("subject")))
-        case = _text(entry.get("case")) or None
-        if case is None:
-            unnamed[number] = inside(source, images[0])
-        made = make_case(case or "", image, label, patient=patient, scan=_text(entry.get("scan")), channel=channel)
+            if images[which] is None:
+                present = [one for one, image in zip(of_list, images, strict=False) if image is not None]
+                cases.append(Lacking(name, lacks(Path(f"{source}, entry {number}"), present, of_list[which])))
+                continue
+        made = make_case(
+            name,
+            inside(source, images[index]),
+            inside(source, entry["label"]) if entry.get("label") else None,
+            patient=_text(entry.get("patient", entry.get("subject"))),
+            scan=_text(entry.get("scan")),
+            channel=channel,
+        )
         cases.append(replace(made, synthetic=provenance_of(entry)))
-    for number, name in zip(unnamed, _names_of(list(unnamed.values()), source.parent), strict=True):
-        cases[number] = replace(cases[number], case=name, scan=cases[number].scan or name)
     return cases
 
 
@@ -96,10 +105,10 @@ def find_msd(root: Path, sequence: str | int | None) -> Found:
     source = root if root.is_file() else root / "dataset.json"
     content = read_json(source, object)
     names = sequence_names(content, source)
-    channel = choose_channel(names, sequence, str(source))
     if isinstance(content, dict) and "training" in content:
-        return [_msd_case(source, entry, channel) for entry in _entries(content, source)]
-    return _nnunet_cases(source.parent, channel, names)
+        channel = choose_channel(names, sequence, str(source))
+        return [_msd_case(source, entry, channel, names) for entry in _entries(content, source)]
+    return _nnunet_cases(source.parent, sequence, names)
 
 
 def inside(source: Path, text: str, must_exist: bool = True) -> Path:
@@ -140,21 +149,25 @@ def own_file(folder: Path, text: Any, must_exist: bool = True) -> Path:
     return path
 
 
-def _msd_case(source: Path, entry: JsonObject, channel: int | None) -> Case:
+def _msd_case(source: Path, entry: JsonObject, channel: int | None, names: list[str]) -> Case | Lacking:
     label = inside(source, entry["label"]) if entry.get("label") else None
     image = inside(source, entry["image"], must_exist=False)
     case = stem_of(image)
     if not _is_there(image):  # nnU-Net v1 lists `case.nii.gz` and stores `case_0000.nii.gz`
         ending = image.name[len(case) :]
-        image = image.with_name(f"{case}_{channel or 0:04d}{ending}")
-        channel = None
-    if not _is_there(image):
-        raise _missing(source, entry["image"])
+        files = {number: image.with_name(f"{case}_{number:04d}{ending}") for number in range(max(1, len(names)))}
+        held = [number for number, file in files.items() if _is_there(file)]
+        if not held:
+            raise _missing(source, entry["image"])
+        if (channel or 0) not in held:
+            return _lacking(case, files[channel or 0], held, channel or 0, names)
+        image, channel = files[channel or 0], None
     made = make_case(case, image, label, patient=_text(entry.get("patient")), channel=channel)
     return replace(made, synthetic=provenance_of(entry))
 
 
-def _nnunet_cases(root: Path, channel: int | None, names: list[str]) -> Found:
+def _nnunet_cases(root: Path, sequence: str | int | None, names: list[str]) -> Found:
+    """The files `<case>_0000` and so on of nnU-Net v2; without "channel_names" the sequences go by number."""
     labels = {stem_of(path): path for path in files_in(root / "labelsTr") if is_scan(path)}
     images: dict[str, dict[int, Path]] = {}
     for path in filter(is_scan, files_in(root / "imagesTr")):
@@ -163,17 +176,21 @@ def _nnunet_cases(root: Path, channel: int | None, names: list[str]) -> Found:
             expected = "`<case>_0000` and so on, or a training list in dataset.json"
             raise DataError.about(path, "a name without a channel number", expected, "Rename the file.")
         images.setdefault(match["case"], {})[int(match["channel"])] = path
+    names = names or [str(number) for number in range(1 + max((max(files) for files in images.values()), default=0))]
+    channel = choose_channel(names, sequence, str(root / "dataset.json")) or 0
     cases: list[Case | Lacking] = []
     for case, files in images.items():
-        if (channel or 0) in files:
-            cases.append(make_case(case, files[channel or 0], labels.get(case)))
+        if channel in files:
+            cases.append(make_case(case, files[channel], labels.get(case)))
         else:
-            lacking = root / "imagesTr" / f"{case}_{channel or 0:04d}"
-            present = [names[number] if number < len(names) else str(number) for number in files]
-            wanted = names[channel or 0] if (channel or 0) < len(names) else str(channel or 0)
-            cases.append(Lacking(case, lacks(lacking, present, wanted)))
+            cases.append(_lacking(case, root / "imagesTr" / f"{case}_{channel:04d}", list(files), channel, names))
     refuse_orphans([labels[case] for case in sorted(labels.keys() - images.keys())], "an image for every label")
     return cases
+
+
+def _lacking(case: str, file: Path, held: list[int], channel: int, names: list[str]) -> Lacking:
+    called = {number: names[number] if number < len(names) else str(number) for number in (*held, channel)}
+    return Lacking(case, lacks(file, [called[number] for number in held], called[channel]))
 
 
 def _entries(content: Any, source: Path) -> list[JsonObject]:
@@ -184,7 +201,7 @@ def _entries(content: Any, source: Path) -> list[JsonObject]:
         )
     for number, entry in enumerate(entries):
         image = entry.get("image") if isinstance(entry, dict) else None
-        paths = image if isinstance(image, list) else [image]
+        paths = [path for path in image if path is not None] if isinstance(image, list) else [image]
         if not paths or not all(isinstance(path, str) and path for path in paths):
             raise _bad_entry(source, number, f"image {reprlib.repr(image)}", "a path, or a list of paths")
         if entry.get("label") is not None and not isinstance(entry["label"], str):

@@ -86,29 +86,30 @@ def decode(case: Case, options: Options) -> Decoded:
     if not scans[0].meta["spacing_known"]:
         spacing_mm = options.spacing_mm or (1.0,) * len(shape)
         if len(spacing_mm) != len(shape):
-            raise ConfigError(f"spacing_mm has {len(spacing_mm)} values; {case.image} has {len(shape)} axes")
+            raise ConfigError(f"spacing_mm has {len(spacing_mm)} values; {case.path} has {len(shape)} axes")
         affine = affine_of(tuple(spacing_mm))
         if options.spacing_mm is None:
             facts["length_unit"] = "px"
     if any(scan.meta["modality"] for scan in scans):
         facts["source_modalities"] = [scan.meta["modality"] for scan in scans]
-    marked, label_voxels = _read_marks(case, options, scans[0], facts)
+    held = [number for number, file in enumerate(case.sequences) if file.image]
+    marked, label_voxels = _read_marks(case, options, scans[held[0]], facts)
     turn = turn_of(affine, len(shape))
     facts["source_axes"] = "".join(nibabel.aff2axcodes(affine))
     image = np.stack([turn.there(channel) for channel in image])
     marked = {kind: turn.there(array) for kind, array in marked.items()}
-    facts["fingerprints"] = list(dict.fromkeys(f for channel in image for f in fingerprints_of(channel)))
+    facts["fingerprints"] = list(dict.fromkeys(f for number in held for f in fingerprints_of(image[number])))
     affine = turn.affine(affine, shape)
     shape, stored_mm = image.shape[1:], spacing_of(affine, len(shape))
     asked, grid = options.grid_size or options.resample_mm or (), options.grid_size or ()
     if len(asked) > len(shape):
         name = "grid_size" if options.grid_size else "resample_mm"
-        raise ConfigError(f"{name} has {len(asked)} sizes; {case.image} is a picture. Give two sizes.")
+        raise ConfigError(f"{name} has {len(asked)} sizes; {case.path} is a picture. Give two sizes.")
     if options.resample_mm is not None:
         grid = grid_of_spacing(shape, stored_mm, options.resample_mm)
     if (size := 4 * len(image) * math.prod((*grid, *shape[len(grid) :]))) > most_bytes():
         raise ConfigError(
-            f"grid_size or resample_mm: found a grid of {' × '.join(map(str, grid))} for {case.image}, which takes "
+            f"grid_size or resample_mm: found a grid of {' × '.join(map(str, grid))} for {case.path}, which takes "
             f"{size:,} bytes; expected at most {most_bytes():,} ({LIMIT}). Ask for fewer, larger voxels."
         )
     if grid != shape[: len(grid)]:
@@ -130,17 +131,16 @@ def decode(case: Case, options: Options) -> Decoded:
 def check_known_labels(values: Iterable[int], known: Sequence[int] | None, path: str) -> None:
     """Refuses a label with other values than 0 and those declared, by a DataError that names them."""
     if known is not None and (unknown := sorted(set(values) - {0, *known})):
-        found, expected = f"label values {unknown}", f"only 0 and {sorted(known)}"
-        raise DataError.about(path, found, expected, "Declare them in the label map, or correct the file.")
+        found, expected = f"label values {unknown}", f"only 0 and {sorted(set(known))}"
+        remedy = "Name them in the label map (data.tumor, data.organ, or data.known_labels), or correct the file."
+        raise DataError.about(path, found, expected, remedy)
 
 
 def _read_sequences(case: Case, options: Options) -> list[MetaTensor]:
-    """The image's channels (1, *S) each, on one grid; zeros of one that the case lacks."""
-    scans: list[MetaTensor] = []
+    """The image's channels (1, *S) each, on the grid of the first that is there; zeros of one that the case lacks."""
+    read: list[MetaTensor] = []
     for file in case.sequences:
         if not file.image:
-            like = scans[0]
-            scans.append(MetaTensor(torch.zeros_like(like.as_tensor()), affine=like.affine, meta=dict(like.meta)))
             continue
         scan = read_scan(file.image, channel=file.channel, series_uid=file.series_uid)
         image = scan.as_tensor()[0].numpy()
@@ -150,8 +150,10 @@ def _read_sequences(case: Case, options: Options) -> list[MetaTensor]:
         if image.min() == image.max():
             found, remedy = f"a constant image (all {image.min():g})", "Leave it out, or choose another `--sequence`."
             raise DataError.about(file.image, found, "an image with contrast", remedy)
-        scans.append(on_grid_of(scan, scans[0]) if scans else scan)
-    return scans
+        read.append(on_grid_of(scan, read[0]) if read else scan)
+    like, there = read[0], iter(read)
+    empty = MetaTensor(torch.zeros_like(like.as_tensor()), affine=like.affine, meta=like.meta | {"modality": None})
+    return [next(there) if file.image else empty for file in case.sequences]
 
 
 def _read_marks(
@@ -166,7 +168,7 @@ def _read_marks(
             raise DataError.about(case.organ, "an empty organ", "the organ marked", "Mark it, or leave the case out.")
     if case.label is not None:
         label = on_grid_of(read_label(case.label), scan).as_tensor()[0].numpy()
-        check_is_label(label, scan.as_tensor()[0].numpy(), case.label, case.image)
+        check_is_label(label, scan.as_tensor()[0].numpy(), case.label, case.path)
         values, counts = values_in(label)
         voxels = dict(zip(values.tolist(), counts.tolist(), strict=True))
         check_known_labels(voxels, options.known_labels, case.label)

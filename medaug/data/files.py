@@ -83,12 +83,17 @@ def read_label(path: str | Path) -> MetaTensor:
         (1, X, Y) or (1, X, Y, Z) uint8, or int16 where the values need it; `.meta` as in `read_scan`.
 
     Raises:
-        DataError: as `read_scan`, and for values that are not whole numbers, and for JPEG (which changes values).
+        DataError: as `read_scan`, and for values that are not whole numbers, for several channels (one-hot), and for
+            JPEG (which changes values).
     """
     if suffix_of(path) in LOSSY:
         found, remedy = "a label stored as JPEG, which changes its values", "Save it as PNG, TIFF or NIfTI"
         raise DataError.about(path, found, "a lossless label", f"{remedy} from the original.")
     raw = decode(path, palette_as_index=True)
+    if raw.has_channels and (raw.array != raw.array[..., :1]).any():
+        found = f"a label of {raw.array.shape[-1]} channels (shape {raw.array.shape}): one-hot regions, or colours"
+        remedy = "Write one; where regions overlap, the smaller over the larger."
+        raise DataError.about(path, found, "a class map, one whole number a voxel", remedy)
     array = raw.in_unit(raw.one_channel(path))
     check_finite(array, str(path))
     whole = np.rint(array) if np.issubdtype(array.dtype, np.floating) else array

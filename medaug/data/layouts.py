@@ -25,7 +25,7 @@ from medaug.data.case_folders import (
 )
 from medaug.data.cases import Found, by_stem, choose_channel, files_in, joined, make_case, natural_key, refuse_orphans
 from medaug.data.datalists import find_datalist, find_msd, is_datalist, is_msd
-from medaug.data.dicom.series import LABELS, find_dicom_cases, images_below
+from medaug.data.dicom.series import LABELS, find_dicom_cases, find_dicom_studies, images_below, kinds_in_studies
 from medaug.data.named_files import example_of, find_bids, find_side_by_side, is_bids, is_side_by_side
 from medaug.data.records import Case
 from medaug.data.synthetic import with_provenance
@@ -44,12 +44,16 @@ NAMED = ("images-labels", "bids", "brats", "case-folders", "kaggle-lgg", "side-b
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to lay out a data set: how it looks, whether a folder is one, and how its cases are found."""
+    """One way to lay out a data set: how it looks, whether a folder is one, and how its cases are found.
+
+    `find_one_of` finds them where the sequence is one of several, if that is another way.
+    """
 
     name: str
     looks_like: str
     matches: Callable[[Path], bool]
     find: Callable[[Path, Sequence], Found]
+    find_one_of: Callable[[Path, Sequence], Found] | None = None
 
 
 def find_cases(
@@ -84,15 +88,33 @@ def find_cases(
         if root.is_file() and name not in LISTS:
             raise DataError.about(root, "a file", f"a folder in the layout {name}", "Point to the folder.")
         wanted = (sequence,) if sequences is None else sequences
-        cases = joined([LAYOUTS[name].find(root, one) for one in wanted], root, fill=missing == "zero")
+        find = (LAYOUTS[name].find_one_of if sequences is not None else None) or LAYOUTS[name].find
+        found = [find(root, one) for one in wanted]
+        for of_one in found:
+            _check_unique(of_one, root)
+        cases = joined(found, root, fill=missing == "zero")
         if not cases:
-            found, remedy = f"no cases in the layout {name}", "Check the folder, or name its layout."
-            raise DataError.about(root, found, LAYOUTS[name].looks_like, remedy)
-        _check_unique(cases, root)
+            remedy = "Check the folder, or name its layout."
+            raise DataError.about(root, f"no cases in the layout {name}", LAYOUTS[name].looks_like, remedy)
         if both := mixture_in(root, name, cases):
             log.warning("%s: %s.", root, both)
         cases = sorted(with_provenance(cases), key=lambda case: natural_key(case.case))
         return with_patients(cases, root, patient_regex)
+
+
+def sequences_in(root: Path, layout: str) -> list[str]:
+    """The names of the sequences of a data set, in order; empty where there is one, or nothing names them.
+
+    Raises:
+        DataError: as `find_cases`.
+    """
+    if layout == "dicom":
+        return kinds_in_studies(root)
+    try:
+        LAYOUTS[layout].find(root, None)
+    except SequenceError as error:
+        return error.names
+    return []
 
 
 def mixture_in(root: Path, layout: str, cases: list[Case]) -> str | None:
@@ -190,18 +212,23 @@ def _find_dicom(root: Path, sequence: Sequence) -> Found:
     return find_dicom_cases(root, by_stem(files_in(root / LABELS)), sequence)
 
 
+def _find_studies(root: Path, sequence: Sequence) -> Found:
+    """Labels as those of series, by the names of the studies."""
+    return find_dicom_studies(root, by_stem(files_in(root / LABELS)), sequence)
+
+
 def _is_images_labels(root: Path) -> bool:
     return (root / "images").is_dir() and (root / "labels").is_dir()
 
 
-def _check_unique(cases: list[Case], root: Path) -> None:
+def _check_unique(listed: Found, root: Path) -> None:
     seen: dict[str, str] = {}
-    for case in cases:
+    for case in (one for one in listed if isinstance(one, Case)):
         if case.case in seen:
-            found = f"two cases named {case.case} ({seen[case.case]} and {case.image})"
+            found = f"two cases named {case.case} ({seen[case.case]} and {case.path})"
             remedy = 'Rename one of them, or in a datalist give each entry its own "case".'
             raise DataError.about(root, found, "unique names", remedy)
-        seen[case.case] = case.image
+        seen[case.case] = case.path
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -209,7 +236,13 @@ LAYOUTS: dict[str, Layout] = {
     for layout in (
         Layout("msd", "dataset.json with imagesTr/ and labelsTr/ (Decathlon, nnU-Net)", is_msd, find_msd),
         Layout("datalist", "a MONAI datalist .json, or a folder with datalist.json", is_datalist, find_datalist),
-        Layout("dicom", "DICOM series in any folders, with labels/<case>.nii.gz or none", _is_dicom, _find_dicom),
+        Layout(
+            "dicom",
+            "DICOM series in any folders, with labels/<case>.nii.gz or none",
+            _is_dicom,
+            _find_dicom,
+            _find_studies,
+        ),
         Layout("images-labels", "images/ and labels/ with equal names", _is_images_labels, _find_images_labels),
         Layout("bids", "sub-*/[ses-*/]anat/sub-*_FLAIR.nii.gz, labels in derivatives/ or beside", is_bids, find_bids),
         Layout("brats", "<case>/<case>_flair.nii.gz with _seg", is_brats, find_brats),

@@ -76,7 +76,7 @@ class View:
         """
         if not self.case.windows:
             wanted = "one for every channel"
-            raise DataError.about(self.case.image, "no windows in its datalist", wanted, "Prepare the data again.")
+            raise DataError.about(self.case.path, "no windows in its datalist", wanted, "Prepare the data again.")
         return self.case.windows
 
     @property
@@ -153,7 +153,7 @@ class View:
         if self.level is None:
             if slices > 1:
                 raise DataError.about(
-                    self.case.image,
+                    self.case.path,
                     "a single picture",
                     f"a volume, because data.slices is {slices}",
                     "Set data.slices to 1, or give volumes.",
@@ -221,7 +221,7 @@ def common_spacing_mm(views: list[View]) -> tuple[float, ...]:
     if off.max() > SPACING_TOLERANCE:
         view = views[int(off.argmax())]
         raise DataError.about(
-            view.case.image,
+            view.case.path,
             f"a voxel size of {_text(view.spacing_mm, [view])}",
             f"about {_text(common, views)}, as in most cases",
             "Resample the scans to one voxel size (data.resample_mm, not grid_size), or train on those that share one.",

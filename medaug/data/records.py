@@ -7,7 +7,7 @@ Both are frozen, and JSON on the disk: `from_json` and `to_json` are inverses. A
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -63,7 +63,7 @@ class Case(Record):
         case: unique in the data set.
         patient: the unit of every split; "" until `visits.with_patients` has told it.
         scan: the group of cases whose intensities belong together (slices of one scan).
-        image, channel, series_uid: the first sequence (see `SequenceFile`), which no case lacks.
+        image, channel, series_uid: the first sequence (see `SequenceFile`).
         label: path, or None where there is none.
         synthetic: None for a real scan; whom another was made from, as far as it is known (see `synthetic`).
         others: the second channel of the image, and so on.
@@ -83,10 +83,21 @@ class Case(Record):
     organ: str | None = None
     healthy: bool = False
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """As `Record.from_json`."""
+        case = super().from_json(values)
+        return replace(case, others=tuple(SequenceFile.from_json(cast(Any, other)) for other in case.others))
+
     @property
     def sequences(self) -> tuple[SequenceFile, ...]:
         """One file a channel, in order."""
         return (SequenceFile(image=self.image, channel=self.channel, series_uid=self.series_uid), *self.others)
+
+    @property
+    def path(self) -> str:
+        """The first file that is there: what messages call the image by."""
+        return next(file.image for file in self.sequences if file.image)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,14 +160,11 @@ def prepared_cases(datalist: str | Path) -> list[PreparedCase]:
 
 
 def frozen(value: Any) -> Any:
-    """A value of JSON as records hold it: lists as tuples, windows and sequences' files as what they are."""
+    """A value of JSON as records hold it: lists as tuples, windows as what they are."""
     if isinstance(value, list):
         return tuple(map(frozen, value))
-    if isinstance(value, dict):
-        if set(value) == {"low", "high", "unit"}:
-            return Window.from_dict(value)
-        if "image" in value and set(value) <= {"image", "channel", "series_uid"}:
-            return SequenceFile.from_json(value)
+    if isinstance(value, dict) and set(value) == {"low", "high", "unit"}:
+        return Window.from_dict(value)
     return value
 
 

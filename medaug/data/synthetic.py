@@ -116,8 +116,8 @@ def provenance_of(entry: Mapping[str, Any]) -> Provenance | None:
 def with_provenance(cases: list[Case]) -> list[Case]:
     """The same cases; those that only a file's name gives away are marked, by their sidecar where there is one."""
     return [
-        replace(case, synthetic=_by_sidecar(Path(case.image)))
-        if case.synthetic is None and NAME.search(stem_of(case.image))
+        replace(case, synthetic=_by_sidecar(Path(case.path)))
+        if case.synthetic is None and NAME.search(stem_of(case.path))
         else case
         for case in cases
     ]

@@ -118,7 +118,7 @@ def pair_case(target: View, pair: ImagePair, scale: Scale) -> ViewerCase:
         real,
         made,
         np.asarray(target.case.affine),
-        oriented=is_oriented(target.case.image),
+        oriented=is_oriented(target.case.path),
         group="Held-out patients, real and translated",
         length_unit=target.case.length_unit,
     )

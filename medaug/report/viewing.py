@@ -52,7 +52,7 @@ def case_of_view(
     first, second = (
         Shown(name, window.denormalize(image.astype(np.float32)), window) for name, image in (before, after)
     )
-    oriented, unit = is_oriented(view.case.image), view.case.length_unit
+    oriented, unit = is_oriented(view.case.path), view.case.length_unit
     return ViewerCase(view.name, first, second, view.affine, label, oriented=oriented, group=group, length_unit=unit)
 
 

@@ -34,7 +34,8 @@ NAMED = 5
 def refuse_copies(entries: Sequence[PreparedCase], split: Split) -> None:
     """Refuses prepared cases of two patients in two parts of the split that share an image, or a slice of one.
 
-    Two patients in one part who share one are told, and go on.
+    Two patients in one part who share one are told, and go on; so is one who is unused, but not beside the healthy
+    pool: somebody has labelled what passes for tumor-free there.
 
     Raises:
         LeakageError: naming the patients and files.
@@ -43,11 +44,12 @@ def refuse_copies(entries: Sequence[PreparedCase], split: Split) -> None:
     across: dict[tuple[str, str], str] = {}
     within: dict[tuple[str, str], str] = {}
     for numbers in holders_of(entry.fingerprints for entry in entries):
-        by_patient = {entries[number].patient: entries[number].image for number in reversed(numbers)}
+        by_patient = {entries[number].patient: entries[number].path for number in reversed(numbers)}
         first_of = {part_of.get(patient, "unused"): patient for patient in reversed(by_patient)}
         for one, other in product(first_of.values(), by_patient):
             sides = [part_of.get(patient, "unused") for patient in (one, other)]
-            found = across if "unused" not in sides and sides[0] != sides[1] else within
+            apart = sides[0] != sides[1] and ("unused" not in sides or "healthy" in sides)
+            found = across if apart else within
             if one != other and (other, one) not in found:
                 shown = [f"{who} ({side}: {by_patient[who]})" for who, side in zip((one, other), sides, strict=True)]
                 found.setdefault((one, other), " and ".join(shown))

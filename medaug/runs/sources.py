@@ -16,7 +16,7 @@ from medaug.data.cases import with_organs_of
 from medaug.data.layouts import find_cases
 from medaug.data.records import Case
 from medaug.data.writers import write_phantoms
-from medaug.errors import LeakageError
+from medaug.errors import DataError, LeakageError
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import run_stage
 
@@ -86,12 +86,16 @@ def _cases(data: DataConfig, root: Path) -> list[Case]:
             patient_regex=data.patient_regex,
         )
 
-    cases = found(root, data.layout)
+    cases, pool = found(root, data.layout), [] if data.healthy is None else found(data.healthy, "auto")
     if isinstance(data.organ, Path):
-        cases = with_organs_of(cases, root, data.organ)
-    if data.healthy is None:
-        return cases
-    pool = found(data.healthy, "auto")
+        cases, pool = with_organs_of(cases, root, data.organ), with_organs_of(pool, root, data.organ)
+    elif data.organ is not None and (bare := next((case for case in pool if case.label is None), None)):
+        raise DataError.about(
+            bare.path,
+            "no label, in the healthy pool (data.healthy)",
+            "the organ's values in one, because data.organ says where tumors may lie",
+            "Add labels with the organ and without a tumor, or give masks of it (data.organ: a folder).",
+        )
     if both := sorted({case.patient for case in cases} & {case.patient for case in pool}):
         raise LeakageError(
             f"{data.healthy}: found scans of {', '.join(both)}, who are among the patients of {root} too; expected "

@@ -142,17 +142,18 @@ def _read(source: Source, *, with_labels: bool) -> tuple[list[PreparedCase], lis
     entries, unreadable = _decoded(source, cases, _tumors(source).values if with_labels else data.tumor_labels)
     if with_labels:
         _check_tumors(source, entries)
-        entries += _decoded_pool(source, pool) if pool else []
+        healthy, left_out = _decoded_pool(source, pool) if pool else ([], [])
+        entries, unreadable = [*entries, *healthy], [*unreadable, *left_out]
     return entries, unreadable
 
 
-def _decoded_pool(source: Source, pool: list[Case]) -> list[PreparedCase]:
+def _decoded_pool(source: Source, pool: list[Case]) -> tuple[list[PreparedCase], list[Unreadable]]:
     """The healthy pool, without labels.
 
     Raises:
         DataError: if a label beside one of its scans marks something.
     """
-    entries, _ = _decoded(source, pool, None)
+    entries, unreadable = _decoded(source, pool, _tumors(source).values)
     for entry in entries:
         if any(map(sum, entry.class_voxels)):
             raise DataError.about(
@@ -161,7 +162,7 @@ def _decoded_pool(source: Source, pool: list[Case]) -> list[PreparedCase]:
                 "scans without a tumor",
                 "Move the scan to the labelled data, or take it away.",
             )
-    return without_labels(entries)
+    return without_labels(entries), unreadable
 
 
 def _check_pool(config: PipelineConfig, source: Source, split: Split, entries: list[PreparedCase]) -> None:
@@ -262,13 +263,15 @@ def _with_windows(source: Source, entries: list[PreparedCase]) -> list[PreparedC
         images = [open_array(source.folder, entry.arrays["image"]) for entry in members]
         found = []
         for channel, domain in enumerate(domains):
-            path = members[0].sequences[channel].image
-            if not path:  # zeros stand in for it
+            held = [number for number, entry in enumerate(members) if entry.sequences[channel].image]
+            if not held:  # zeros stand in for it
                 found.append(Window(0.0, 1.0, domain.unit))
                 continue
-            values = [np.asarray(image[channel]).reshape(-1) for image in images]
+            first = members[held[0]]
+            path = first.sequences[channel].image
+            values = [np.asarray(images[number][channel]).reshape(-1) for number in held]
             found.append(domain.window_of(np.concatenate(values), path))
-            said = members[0].source_modalities[channel] if members[0].source_modalities else None
+            said = first.source_modalities[channel] if first.source_modalities else None
             lowest = min(float(part.min()) for part in values)
             source.data.check_modality(source.name, path, lowest, said, channel)
         windows[scan] = tuple(found)
@@ -278,7 +281,7 @@ def _with_windows(source: Source, entries: list[PreparedCase]) -> list[PreparedC
 def _with_organs(source: Source, entries: list[PreparedCase], *, whole_body: bool) -> list[PreparedCase]:
     """Where lesions may lie, or with `whole_body` what is translated: skin and skull too.
 
-    It is found in the first channel, unless files say where the organ is.
+    It is found in the first channel that the case has, unless files say where the organ is.
     """
     found = []
     with track("find bodies" if whole_body else "find organs", len(entries)) as tracker:
@@ -288,8 +291,9 @@ def _with_organs(source: Source, entries: list[PreparedCase], *, whole_body: boo
                 tracker.advance()
                 continue
             view = View(entry, None, 0)
-            image = np.asarray(view.raw(source.folder, "image")[0], dtype=np.float32)
-            window, spacing_mm = view.window, view.spacing_mm
+            first = next(number for number, file in enumerate(entry.sequences) if file.image)
+            image = np.asarray(view.raw(source.folder, "image")[first], dtype=np.float32)
+            window, spacing_mm = view.windows[first], view.spacing_mm
             mask = (
                 body_of(image, window, spacing_mm)
                 if whole_body

@@ -84,7 +84,7 @@ class DomainSamples(Dataset):
                     len(small),
                     len(views),
                     crop_size,
-                    small[0].case.image,
+                    small[0].case.path,
                 )
         self.a, self.b, self.pairs, self.share = a, b, pairs, share
         self.crop_size, self.seed, self.classes, self.slices = crop_size, seed, classes, slices
@@ -209,8 +209,8 @@ def check_one_size(views: Sequence[View]) -> None:
     odd = next((view for view in views if view.shape != first.shape), None)
     if odd is not None:
         raise DataError.about(
-            odd.case.image,
+            odd.case.path,
             f"an image of {odd.shape}",
-            f"the size {first.shape} of {first.case.image}",
+            f"the size {first.shape} of {first.case.path}",
             "Set crop.size to train on patches.",
         )

@@ -1,8 +1,9 @@
 """Which DICOM files belong together: the image series of a file or a folder, found by their headers, and their cases.
 
 A folder is searched to the bottom; files that are no DICOM, and DICOM objects that are no scans (segmentations, doses,
-reports, presentation states), do not count. A case is one series, its patient the PatientID as it stands. Labels may
-lie beside a tree as `labels/<case>.nii.gz`, on the grid of the series. pydicom is imported only where there is DICOM.
+reports, presentation states), do not count. A case is one series, or where several sequences are asked for one study,
+its patient the PatientID as it stands. Labels may lie beside a tree as `labels/<case>.nii.gz`, on the grid of the
+(first) series. pydicom is imported only where there is DICOM.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import logging
 import os
 import struct
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 
 from isal import isal_zlib
 
-from medaug.data.cases import files_below, make_case, natural_key
+from medaug.data.cases import Found, Lacking, files_below, lacks, make_case, natural_key
 from medaug.data.opening import DICOM, is_dicom, is_scan, open_file, read_file, stem_of, suffix_of
 from medaug.data.records import Case
 from medaug.errors import ConfigError, DataError
@@ -129,46 +132,117 @@ def find_dicom_cases(root: Path, labels: dict[str, Path], sequence: str | int | 
         DataError: if a series has no PatientID, or a label no series.
         ConfigError: if no series has the chosen Modality or SeriesDescription.
     """
-    everything = [series for series in find_series(root) if root / LABELS not in series.files[0].parents]
-    names, wanted = _names(root, everything), str(sequence).lower()
-    kept = [s for s in everything if sequence is None or wanted in (s.modality.lower(), s.description.strip().lower())]
-    if sequence is not None and not kept:
-        kinds = sorted({kind for s in everything for kind in (s.modality, s.description.strip()) if kind})
-        raise ConfigError(f"{root}: no series {sequence!r}; choose a Modality or SeriesDescription: {', '.join(kinds)}")
-    orphans = sorted(labels.keys() - set(names), key=natural_key)
-    if orphans:
-        found, expected = f"{len(orphans)} label(s) without a series", f"the names of cases, such as {names[0]}"
-        raise DataError.about(labels[orphans[0]], found, expected, "Rename the label after its case, or move it away.")
-    cases = []
-    for name, series in zip(names, everything, strict=True):
-        if series in kept and not series.patient:
-            found = "no PatientID"
-            remedy = "Write it in (a pseudonym does), or list the series in a datalist JSON with their patients."
-            raise DataError.about(series.files[0], found, "one in every file, because patients are never split", remedy)
-        if series in kept:
-            uid = None if len(series.files) == 1 else series.uid or None
-            cases.append(make_case(name, _place(series), labels.get(name), patient=series.patient, series_uid=uid))
+    everything = _series_of(root)
+    names = _names(root, [(_place(series.files), series.uid or str(series.files[0])) for series in everything])
+    kept = everything if sequence is None else _called(everything, sequence, root)
+    _refuse_orphans(labels, names, "a series")
+    return [_case(name, series, labels) for name, series in zip(names, everything, strict=True) if series in kept]
+
+
+def find_dicom_studies(root: Path, labels: dict[str, Path], sequence: str | int | None) -> Found:
+    """One case for each study below `root`, with the one series of it that goes by `sequence`: what channels are of.
+
+    A case is named after the deepest folder that holds all series of the study, as `find_dicom_cases` names series.
+
+    Args:
+        root, labels, sequence: as there.
+
+    Raises:
+        DataError: as there, or if two series of a study go by the sequence.
+        ConfigError: as there.
+    """
+    studies = _studies(_series_of(root))
+    places = [_place([file for series in members for file in series.files]) for members in studies]
+    names = _names(root, [(place, of[0].study_uid or of[0].uid) for place, of in zip(places, studies, strict=True)])
+    kept = _called([series for members in studies for series in members], sequence, root)
+    _refuse_orphans(labels, names, "a study")
+    cases: list[Case | Lacking] = []
+    for name, place, members in zip(names, places, studies, strict=True):
+        chosen = [series for series in members if series in kept]
+        if len(chosen) > 1:
+            found = f"{len(chosen)} series that go by {sequence!r} in one study: {'; '.join(map(str, chosen[:LISTED]))}"
+            remedy = "Choose it by its SeriesDescription, or move the others away."
+            raise DataError.about(place, found, "one a study", remedy)
+        if chosen:
+            cases.append(_case(name, chosen[0], labels))
+        else:
+            kinds = [series.description.strip() or series.modality for series in members]
+            cases.append(Lacking(name, lacks(place, kinds, str(sequence))))
     return cases
 
 
-def _place(series: Series) -> Path:
-    """The file of a single slice, or the deepest folder that holds all files."""
-    if len(series.files) == 1:
-        return series.files[0]
-    return Path(os.path.commonpath([file.parent for file in series.files]))
+def kinds_in_studies(root: Path) -> list[str]:
+    """The sequences that most studies below `root` have one series of each: Modalities, or SeriesDescriptions.
+
+    Empty where that are fewer than two: then each series is a case of its own.
+    """
+    studies = _studies(_series_of(root))
+    for kind_of in (attrgetter("modality"), attrgetter("description")):
+        kinds = [Counter(kind_of(series).strip() for series in members) for members in studies]
+        names = dict.fromkeys(kind for counts in kinds for kind in counts if kind)
+        alone = [name for name in names if all(counts[name] < 2 for counts in kinds)]
+        common = [name for name in alone if 2 * sum(counts[name] for counts in kinds) > len(studies)]
+        if len(common) > 1:
+            return common
+    return []
 
 
-def _names(root: Path, found: list[Series]) -> list[str]:
-    """A unique name for each series: no longer than it needs to be."""
-    parts = []
+def _series_of(root: Path) -> list[Series]:
+    """The series below a folder, without what lies in its labels."""
+    return [series for series in find_series(root) if root / LABELS not in series.files[0].parents]
+
+
+def _studies(found: list[Series]) -> list[list[Series]]:
+    """By patient and StudyInstanceUID; a series without one is a study of its own."""
+    groups: dict[tuple[str, str], list[Series]] = defaultdict(list)
     for series in found:
-        place = _place(series)
+        groups[series.patient, series.study_uid or series.uid or str(series.files[0])].append(series)
+    return list(groups.values())
+
+
+def _called(found: list[Series], sequence: str | int | None, root: Path) -> list[Series]:
+    """Those of this Modality or SeriesDescription."""
+    wanted = str(sequence).lower()
+    kept = [s for s in found if wanted in (s.modality.lower(), s.description.strip().lower())]
+    if not kept:
+        kinds = sorted({kind for s in found for kind in (s.modality, s.description.strip()) if kind})
+        raise ConfigError(f"{root}: no series {sequence!r}; choose a Modality or SeriesDescription: {', '.join(kinds)}")
+    return kept
+
+
+def _case(name: str, series: Series, labels: dict[str, Path]) -> Case:
+    if not series.patient:
+        found = "no PatientID"
+        remedy = "Write it in (a pseudonym does), or list the series in a datalist JSON with their patients."
+        raise DataError.about(series.files[0], found, "one in every file, because patients are never split", remedy)
+    uid = None if len(series.files) == 1 else series.uid or None
+    return make_case(name, _place(series.files), labels.get(name), patient=series.patient, series_uid=uid)
+
+
+def _refuse_orphans(labels: dict[str, Path], names: list[str], image: str) -> None:
+    orphans = sorted(labels.keys() - set(names), key=natural_key)
+    if orphans:
+        found, expected = f"{len(orphans)} label(s) without {image}", f"the names of cases, such as {names[0]}"
+        raise DataError.about(labels[orphans[0]], found, expected, "Rename the label after its case, or move it away.")
+
+
+def _place(files: Sequence[Path]) -> Path:
+    """The file of a single slice, or the deepest folder that holds all files."""
+    if len(files) == 1:
+        return files[0]
+    return Path(os.path.commonpath([file.parent for file in files]))
+
+
+def _names(root: Path, found: Sequence[tuple[Path, str]]) -> list[str]:
+    """A unique name for each (place, UID): no longer than it needs to be."""
+    parts = []
+    for place, _ in found:
         inside = place.relative_to(root).parts or (root.resolve().name,)
         parts.append((*inside[:-1], stem_of(inside[-1])))
     uses = Counter(parts)
-    for index, series in enumerate(found):
+    for index, (_, uid) in enumerate(found):
         if uses[parts[index]] > 1:
-            digest = hashlib.sha256((series.uid or str(series.files[0])).encode()).hexdigest()[:8]
+            digest = hashlib.sha256(uid.encode()).hexdigest()[:8]
             parts[index] = (*parts[index][:-1], f"{parts[index][-1]}-{digest}")
     short = Counter(part[-1] for part in parts)
     return [part[-1] if short[part[-1]] == 1 else "_".join(part) for part in parts]

@@ -98,6 +98,6 @@ class InsertionCases(Cases):
             "label": (edited.label, ("uint8",)),
             "original": (edited.original, dtypes),
         }
-        suffix = ".png" if Path(view.case.image).suffix.lower() in PICTURES else ".nii.gz"
+        suffix = ".png" if Path(view.case.path).suffix.lower() in PICTURES else ".nii.gz"
         made = self.written(name, kind, view, images, self.editor.weights, seed=seed, suffix=suffix)
         return replace(made, lesions=tuple(edited.lesions))

@@ -137,7 +137,7 @@ class _Patients:
             after,
             np.asarray(entry.affine),
             source.classes,
-            oriented=is_oriented(entry.image),
+            oriented=is_oriented(entry.path),
             length_unit=entry.length_unit,
             comparable=self.translate.shares_unit,
             group="Held-out patients, translated",
