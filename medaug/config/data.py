@@ -26,6 +26,7 @@ MODALITIES = {
 """A modality's other names: DICOM's codes, sequences, words in the names of folders."""
 MOST_CLASSES = 255
 """Class numbers are stored in 8 bits."""
+Bounds = tuple[float, float]
 Patients = Annotated[int, Field(ge=0, le=10**6)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -86,11 +87,12 @@ class DataConfig(Section):
         description="also by DICOM's codes (PT, CR, DX, MG, OT); all but CT have a window of each scan's own. Of "
         "several sequences one each, {t1: MR, ct: CT}; left out, names such as ct, pet and flair say it",
     )
-    window_hu: tuple[float, float] = Field((-160.0, 240.0), description="CT only: mapped to [-1, 1]")
-    window: tuple[float, float] | None = Field(
+    window_hu: Bounds = Field((-160.0, 240.0), description="CT only: mapped to [-1, 1]")
+    window: Bounds | dict[str, Bounds] | None = Field(
         None,
         description="fixed bounds in au, of any modality: [0, 255] for pictures of 8 bits, also of a CT, whose "
-        "grey levels are not HU; none: window_hu for CT, percentiles of each scan otherwise",
+        "grey levels are not HU; of several sequences by name, {pet: [0, 20]} in SUV; none: window_hu for CT, "
+        "percentiles of each scan otherwise",
     )
     tumor_labels: tuple[LabelValue, ...] | None = Field(
         None, min_length=1, description="label values that are tumor; none: as their names say, else all above 0"
@@ -132,7 +134,8 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> DataConfig:
-        for key, bounds in (("window_hu", self.window_hu), ("window", self.window)):
+        windows = self.window if isinstance(self.window, dict) else {"": self.window}
+        for key, bounds in (("window_hu", self.window_hu), *(("window", bounds) for bounds in windows.values())):
             if bounds is not None and not bounds[1] - bounds[0] > LEAST_WINDOW:
                 raise ValueError(f"{key}: found {list(bounds)}; expected [low, high] with low below high")
         if self.grid_size is not None and self.resample_mm is not None:
@@ -141,11 +144,13 @@ class DataConfig(Section):
             checked_regex(self.patient_regex)
         if self.sequence is not None and self.sequences is not None:
             raise ValueError("sequence and sequences both say which channels: give one of them")
-        if isinstance(self.modality, dict):
-            unknown = [name for name in self.modality if name not in self.sequence_names]
+        for key, by_name in (("modality", self.modality), ("window", self.window)):
+            unknown = [
+                name for name in (by_name if isinstance(by_name, dict) else ()) if name not in self.sequence_names
+            ]
             if unknown:
                 names = ", ".join(self.sequence_names) or "nothing"
-                raise ValueError(f"modality: found {', '.join(unknown)}; expected names of sequences: {names}")
+                raise ValueError(f"{key}: found {', '.join(unknown)}; expected names of sequences: {names}")
         for key, classes in (("tumor", self.tumor), ("classes", self.classes)):
             if classes is not None:
                 _check_classes(key, classes)
@@ -180,14 +185,15 @@ class DataConfig(Section):
     def domain(self, name: str) -> Domain:
         """The domain of this name (healthy, tumor) with the data's modalities and windows."""
         first, *others = (
-            Domain(channel, modality, self._window_of(modality))
-            for channel, modality in zip((name, *self.sequence_names[1:]), self.modalities, strict=True)
+            Domain(name if number == 0 else sequence, modality, self._window_of(sequence, modality))
+            for number, (sequence, modality) in enumerate(zip(self.sequence_names, self.modalities, strict=True))
         )
         return replace(first, others=tuple(others))
 
-    def _window_of(self, modality: str) -> Window | Percentiles:
-        if self.window is not None:
-            return Window(*self.window, unit="au")
+    def _window_of(self, sequence: str, modality: str) -> Window | Percentiles:
+        bounds = self.window.get(sequence) if isinstance(self.window, dict) else self.window
+        if bounds is not None:
+            return Window(*bounds, unit="au")
         return Window(*self.window_hu, unit="HU") if modality == "CT" else Percentiles()
 
     def check_modality(self, section: str, image: str, lowest: float, said: str | None, channel: int = 0) -> None:

@@ -136,6 +136,13 @@ def check_known_labels(values: Iterable[int], known: Sequence[int] | None, path:
         raise DataError.about(path, found, expected, remedy)
 
 
+def check_organ(values: Iterable[int], organ: Sequence[int], path: str) -> None:
+    """Refuses a label without any of the organ's values, by a DataError that names them."""
+    if set(values).isdisjoint(organ):
+        found = f"none of the organ's values {', '.join(map(str, organ))}"
+        raise DataError.about(path, found, "an organ in every label", "Correct data.organ, or leave the case out.")
+
+
 def _read_sequences(case: Case, options: Options) -> list[MetaTensor]:
     """The image's channels (1, *S) each, on the grid of the first that is there; zeros of one that the case lacks."""
     read: list[MetaTensor] = []
@@ -181,11 +188,8 @@ def _read_marks(
         facts["label_values"], facts["tumor_values"] = list(voxels), values_in(label[classes > 0])[0].tolist()
         marked["label"] = classes
         if options.organ_labels is not None:
+            check_organ(voxels, options.organ_labels, case.label)
             marked["organ"] = np.isin(label, options.organ_labels)
-            if not marked["organ"].any():
-                found = f"none of the organ's values {', '.join(map(str, options.organ_labels))}"
-                remedy = "Correct data.organ, or leave the case out."
-                raise DataError.about(case.label, found, "an organ in every label", remedy)
     return {kind: array.astype(np.uint8) for kind, array in marked.items()}, voxels
 
 

@@ -1,4 +1,5 @@
-"""Which values of a label mean tumor: by the names in `dataset.json` (Decathlon, nnU-Net) or of a datalist's "labels".
+"""Which values of a label mean a tumor, its parts, or the organ it lies in: by the names in `dataset.json` (Decathlon,
+nnU-Net) or of a datalist's "labels", or as public data sets number them (BraTS, KiTS, LiTS).
 
 `{"0": "background", "1": "liver", "2": "cancer"}`, `{"background": 0, "liver": 1, "tumor": 2}` and regions
 (`{"kidney": [1, 2, 3], "masses": [2, 3]}`: a value goes by the smallest region it is in) are read alike.
@@ -7,12 +8,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medaug.data.atomic import read_json
+from medaug.data.opening import stem_of
+from medaug.data.records import Case
 
 TUMOR = re.compile(
     r"tumou?r|cancer|carcinom|neoplas|malign|glio(?:ma|blastoma)|adenoma|sarcoma|lymphoma|melanoma|lesion|o?edema"
@@ -23,12 +26,18 @@ NO_TUMOR = re.compile(
     r"\b(?:no|without|normal|healthy)\b|tumou?r[- ]?free|(?:non|un)[- ]?(?:tumou?r|cancer|lesion)", re.I
 )
 ORGAN = re.compile(
-    r"\b(?:liver|kidneys?|spleen|pancreas|lungs?|heart|prostate|brain|hippocamp\w*|anterior|posterior|bladder|colon|breast"
+    r"\b(?:liver|kidneys?|spleen|pancreas|lungs?|heart|prostate|brain|hippocamp\w*|bladder|colon|breast"
     r"|stomach|o?esophagus|aorta|vessels?|ventricles?|myocardium|atrium|bones?|spine|vertebra\w*|body|head|organs?|uterus"
     r"|gallbladder|duodenum|thyroid|skull|background|foreground|cysts?)\b",
     re.IGNORECASE,
 )
 """What alone in a label is no tumor; a cyst is none either, and `data.tumor_labels` says otherwise."""
+HOST = re.compile(
+    r"\b(liver|kidney|spleen|pancreas|lung|prostate|brain|bladder|colon|breast|stomach|oesophagus|esophagus|uterus"
+    r"|thyroid|adrenal|rectum|cervix|ovary|bone)s?\b",
+    re.IGNORECASE,
+)
+"""An organ that tumors lie in."""
 NAMELESS = re.compile(r"(?:label|class|value|region|structure)?[ _-]*\d*", re.IGNORECASE)
 """Names that say nothing."""
 NAMED_IN = "dataset.json"
@@ -38,11 +47,21 @@ BRATS = "brats"
 
 @dataclass(frozen=True)
 class Tumors:
-    """Values that mean tumor; None: all above 0. `sentence` says why, `undecided` that nobody has said it."""
+    """What the values of labels mean.
+
+    Attributes:
+        values: those that are tumor; None: all above 0.
+        sentence: why.
+        undecided: nobody has said it.
+        parts: values by the names of the tumor's parts, where there are several.
+        organ: values of where it lies, if one says so.
+    """
 
     values: tuple[int, ...] | None
     sentence: str
     undecided: bool = False
+    parts: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    organ: tuple[int, ...] = ()
 
 
 def label_names(root: Path) -> dict[int, str]:
@@ -64,30 +83,77 @@ def label_names(root: Path) -> dict[int, str]:
     return {number: name for number, (_, name) in sorted(regions.items()) if not NAMELESS.fullmatch(name)}
 
 
+def names_for(root: Path, layout: str, cases: Sequence[Case]) -> dict[int, str]:
+    """Value → name, as `label_names`; where no file names them, as the public data set has it that the cases are of.
+
+    BraTS up to 2021 has 1 the necrotic and non-enhancing core, 2 edema, 4 enhancing tumor; from 2023 on 3 is enhancing
+    and 4 (post-treatment) the resection cavity, no tumor. BraTS-PED has an order of its own.
+    """
+    labelled = next((case for case in cases if case.label is not None), None)
+    if (named := label_names(root)) or labelled is None:
+        return named
+    if layout == BRATS:
+        kind = re.match(r"brats-(ped|[a-z])", labelled.case, re.IGNORECASE)
+        if kind is not None and kind[1].lower() == "ped":
+            return {4: "edema", 2: "nonenhancing", 1: "enhancing", 3: "cystic_tumor"}
+        return {2: "edema", 1: "core", 3: "enhancing", 4: "resection_cavity" if kind else "enhancing"}
+    files = "/".join(stem_of(Path(path)).lower() for path in (labelled.path, str(labelled.label)))
+    if files == "imaging/segmentation" and re.fullmatch(r"case_\d{5}", labelled.case):  # KiTS
+        return {1: "kidney", 2: "tumor", 3: "cyst"}
+    return {1: "liver", 2: "tumor"} if re.fullmatch(r"volume-\d+/segmentation-\d+", files) else {}  # LiTS
+
+
 def tumors_of(names: dict[int, str], found: Collection[int], layout: str) -> Tumors:
     """What of the values `found` in the labels is tumor, as far as the names or the layout tell."""
     values = sorted(set(found) - {0})
     marked = {value: name for value, name in names.items() if TUMOR.search(_words(name)) and not is_healthy(name)}
-    others = {value: name for value, name in names.items() if value not in marked}
+    others = {value: name for value, name in names.items() if value not in marked and value in values}
     unnamed = [value for value in values if value not in names]
     if marked and not unnamed:
+        marked = {value: name for value, name in marked.items() if value in values} or marked
+        parts, organ = _parts(marked), _host_of(marked, others, values)
         if not others:
-            return Tumors(None, f"{_listed(marked)}: all that is labelled is tumor")
-        return Tumors(tuple(marked), f"{_listed(marked)} is tumor, {_listed(others)} is not")
+            return Tumors(None, f"{_listed(marked)}: all that is labelled is tumor", parts=parts)
+        sentence = f"{_listed(marked)} is tumor, {_listed(others)} is not"
+        return Tumors(tuple(marked), sentence, parts=parts, organ=organ)
     if layout == BRATS or not values:
         return Tumors(None, "all that is labelled is tumor")
     if len(values) == 1 and not (values[0] in names and ORGAN.search(_words(names[values[0]]))):
         return Tumors(None, f"one value, {values[0]}: the tumor")
-    said = (
-        f"named {_listed({v: names[v] for v in values if v in names})}" if names else "and no name says what they mean"
-    )
+    of_values = {value: names[value] for value in values if value in names}
+    said = f"named {_listed(of_values)}" if of_values else "and no name says what they mean"
     listed = ", ".join(map(str, values[:20]))
+    parts = {} if unnamed or any(ORGAN.search(_words(name)) for name in of_values.values()) else _parts(of_values)
     return Tumors(
         None,
         f"the labels hold the value(s) {listed}, {said}: say which are tumor, for example "
-        f"`--set data.tumor_labels=[{values[-1]}]` (`--tumor-labels {values[-1]}` for doctor and init)",
+        f"`--set data.tumor_labels=[{values[-1]}]` (`--tumor-labels {values[-1]}` for doctor and init)"
+        + (
+            f", or all of them as its parts: data.tumor={{{', '.join(f'{n}: {v[0]}' for n, v in parts.items())}}}"
+            if parts
+            else ""
+        ),
         undecided=True,
+        parts=parts,
     )
+
+
+def _parts(names: dict[int, str]) -> dict[str, tuple[int, ...]]:
+    """Values by name; empty where that is one name alone, which needs none."""
+    parts: dict[str, tuple[int, ...]] = {}
+    for value, name in names.items():
+        parts[name] = (*parts.get(name, ()), value)
+    return parts if len(parts) > 1 else {}
+
+
+def _host_of(tumors: dict[int, str], others: dict[int, str], values: Collection[int]) -> tuple[int, ...]:
+    """The values of the organ that the tumors' names say, or of every organ that tumors lie in."""
+    hosts = {v: host[1].lower() for v, name in others.items() if v in values and (host := HOST.search(_words(name)))}
+    hosts = {
+        value: host for value, host in hosts.items() if not re.search(r"cyst|vessel", others[value], re.IGNORECASE)
+    }
+    said = {host[1].lower() for name in tumors.values() if (host := HOST.search(_words(name)))}
+    return tuple(value for value, host in hosts.items() if host in said) or tuple(hosts)
 
 
 def is_healthy(name: str) -> bool:

@@ -7,59 +7,60 @@ should know. The limits are named here; docs/doctor.md says why they are what th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
 from medaug.config import PipelineConfig
 from medaug.config.data import DataConfig
-from medaug.data.decoding import check_known_labels
+from medaug.data.decoding import check_known_labels, check_organ
 from medaug.data.visits import REMEDY, doubts_of
 from medaug.errors import ConfigError, DataError
+from medaug.examination.content_checks import Check, intensity_check, parts_check, sequences_check, tumors_check
+from medaug.examination.figures import SPECK_MM, by_text, grouped, spacing_text
 from medaug.examination.scans import Refusal, ScanFacts, Twins, equal_twins, similar_twins
 from medaug.examination.suggestion import LEAST_TESTED, differ, fits, plane_spacings_mm, sections_of, split_of
-from medaug.examination.survey import SPECK_MM, Survey, by_text, grouped, spacing_text
+from medaug.examination.survey import Survey
+from medaug.volumes import Percentiles
 
 PREVALENCE_LIMIT = 0.1
 """Difference, in the share of slices with something labelled, from which two domains are a risk (docs/doctor.md)."""
-INTENSITY_LIMIT = 10.0
-"""Times the median of the scans' 99.5th percentiles, or its inverse."""
 LEAST_PATIENTS = 10
 """Labelled patients below whom intervals are wide."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """The answer to one question; `named` lists files, cases or patients."""
-
-    name: str
-    verdict: Literal["pass", "warn", "fail"]
-    sentence: str
-    named: list[str] = field(default_factory=list)
 
 
 def refusals_of(survey: Survey, data: DataConfig, section: str, *, tumors: bool) -> list[Refusal]:
     """All that `prepare` would refuse of this data set, in the order of the cases; `tumors`: only labelled are read."""
     labels = {case.case: case.label for case in survey.cases}
-    kept = {case.image for case in survey.cases if case.label is not None} | set(labels.values())
-    needs_window = not survey.looks_like_hu and data.window is None
+    kept = {file.image for case in survey.cases if case.label is not None for file in case.sequences}
+    own_windows = [isinstance(domain.window, Percentiles) for domain in data.domain("any").channels]
+    windowed = {
+        file.image
+        for case in survey.cases
+        for file, own_window in zip(case.sequences, own_windows, strict=True)
+        if not own_window
+    }
     found = [
         refusal
         for refusal in survey.refusals
-        if (refusal.path in kept or not tumors) and (needs_window or "almost constant" not in refusal.reason)
+        if (refusal.path in kept | set(labels.values()) or not tumors)
+        and not ("almost constant" in refusal.reason and refusal.path in windowed)
     ]
     for fact in survey.labelled:
         label = str(labels[fact.case])
         try:
-            check_known_labels(fact.marked.voxels, data.known_labels, label)
+            check_known_labels(fact.marked.voxels, data.allowed_labels, label)
+            if isinstance(data.organ, tuple):
+                check_organ(fact.marked.voxels, data.organ, label)
         except DataError as error:
             found.append(Refusal(label, str(error)))
     for fact in survey.facts:
-        try:
-            data.check_modality(section, fact.image, fact.lowest, fact.modality)
-        except ConfigError as error:
-            found.append(Refusal(fact.image, str(error)))
+        for number, channel in enumerate(fact.channels):
+            if channel is None:
+                continue
+            try:
+                data.check_modality(section, channel.image, channel.lowest, channel.modality, number)
+            except ConfigError as error:
+                found.append(Refusal(channel.image, str(error)))
     return found
 
 
@@ -68,13 +69,12 @@ def checks_of(
 ) -> Iterator[Check]:
     """The checks of one data set; `data` is the part of `config` that is about it, `refusals` are of `refusals_of`."""
     said = [] if survey.mixture is None else [survey.mixture]
-    if survey.sequences:
-        others = ", ".join(name for name in survey.sequences if name != survey.sequence)
-        said.append(f"{survey.sequence} was looked at. Choose another with `--sequence`: {others}.")
     yield Check("layout", "warn" if said else "pass", "; ".join([survey.layout, *said]))
     yield _names(survey)
+    if survey.named:
+        yield sequences_check(survey)
     yield _readable(survey, refusals)
-    yield _intensity(survey)
+    yield intensity_check(survey)
     yield _grid(survey, data)
     yield _orientation(survey)
     if survey.synthetic:
@@ -86,7 +86,9 @@ def checks_of(
     if tumors:
         yield _labels(survey)
         if survey.labelled:
-            yield Check("tumors", "fail" if survey.tumors.undecided else "pass", survey.tumors.sentence)
+            yield tumors_check(survey)
+            if survey.tumors.parts:
+                yield parts_check(survey)
             yield _lesions(survey, config)
     yield from _duplicates(survey.facts)
 
@@ -162,25 +164,6 @@ def _readable(survey: Survey, refusals: list[Refusal]) -> Check:
     return Check("readable", "pass", sentence)
 
 
-def _intensity(survey: Survey) -> Check:
-    if not survey.facts:
-        return Check("intensity", "fail", "nothing could be read")
-    if survey.modality == "CT" and not survey.looks_like_hu:
-        return Check("intensity", "warn", "called CT, and nothing is as dark as air in HU: grey levels, not HU")
-    highs = np.array([fact.percentiles[2] - min(fact.percentiles[0], 0) for fact in survey.facts])
-    ratio = highs / max(float(np.median(highs)), 1e-12)
-    is_odd = (ratio < 1 / INTENSITY_LIMIT) | (ratio > INTENSITY_LIMIT)
-    if is_odd.any():
-        sentence = (
-            f"{is_odd.sum()} scan(s) more than {INTENSITY_LIMIT:g} times brighter or darker than most; each scan has "
-            "its own window, so this does no harm by itself"
-        )
-        odd = [fact.case for fact, odd in zip(survey.facts, is_odd, strict=True) if odd]
-        return Check("intensity", "warn", sentence, odd)
-    sentence = "HU" if survey.looks_like_hu else "no absolute unit; each scan has its own window"
-    return Check("intensity", "pass", sentence)
-
-
 def _grid(survey: Survey, data: DataConfig) -> Check:
     """Scans need to share the plane's voxel size alone, in 2-D work; the suggestion resamples where they do not."""
     if not survey.facts:
@@ -220,7 +203,7 @@ def _orientation(survey: Survey) -> Check:
 def _labels(survey: Survey) -> Check:
     missing = [case.case for case in survey.cases if case.label is None]
     if not survey.is_for_tumors:
-        others = [name for name in survey.sequences if name != survey.sequence]
+        others = [name for name in survey.named if name not in survey.sequences]
         here = f", here with `--target-sequence {others[0]}`" if others else ""
         sentence = (
             f"{len(missing)} images and no label: there is no tumor to learn from, and they are one side of a "

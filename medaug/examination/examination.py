@@ -16,9 +16,10 @@ from medaug.config.data import DataConfig
 from medaug.data.atomic import write_text
 from medaug.errors import ConfigError, DataError, RunError, visible
 from medaug.examination.checks import Check, checks_of, copies_check, patients_check, prevalence_check, refusals_of
+from medaug.examination.figures import SPECK_MM, DataSummary, Group, SequenceFigures, Spread
 from medaug.examination.scans import Refusal
 from medaug.examination.suggestion import suggestion_for
-from medaug.examination.survey import SPECK_MM, DataSummary, Group, Spread, Survey, survey_of
+from medaug.examination.survey import Survey, survey_of
 from medaug.report.terminal import Table
 
 TASKS = {"tumor": ("segmentation", "classification"), "ct": ("segmentation", "translation", "none")}
@@ -62,7 +63,8 @@ def examine(
 
     Args:
         data: folder or datalist JSON.
-        sequence, target_sequence: as `data.sequence`; where none is chosen of several, FLAIR or the first is taken.
+        sequence, target_sequence: as `data.sequence`; where none is chosen of several, all are channels, or with a
+            target FLAIR or the first is taken.
         target: a second folder; left out with `target_sequence`: the same.
         task: `evaluation.task` of the suggested pipeline; None: what labels and pairs allow.
         patient_regex: as `data.patient_regex`, of both.
@@ -82,10 +84,11 @@ def examine(
     if out is not None and out.exists():
         raise RunError(f"{out}: is there already, and is not overwritten. Choose another --out, or move it away.")
     tumors = tuple(tumor_labels) if tumor_labels else None
-    survey, second = survey_of(data, layout, sequence, patient_regex, tumors), None
+    survey, second = survey_of(data, layout, sequence, patient_regex, tumors, together=not two), None
     if two:
-        second = survey_of(target or data, "auto" if target else layout, target_sequence, patient_regex, tumors)
-    elif out is not None and survey.tumors.undecided:
+        place, own_layout = (data, layout) if target is None else (target, "auto")
+        second = survey_of(place, own_layout, target_sequence, patient_regex, tumors, together=False)
+    elif out is not None and survey.tumors.undecided and not survey.tumors.parts:
         raise ConfigError(f"{data}: {survey.tumors.sentence}")
     elif out is not None and not survey.is_for_tumors:
         raise DataError.about(
@@ -150,18 +153,14 @@ def _figures(s: DataSummary) -> Table:
     linked = f" ({s.linked} behind links)" if s.linked else ""
     rows = {
         "layout": f"{s.layout} ({s.looks_like})",
-        "sequence": "–" if s.sequence is None else str(s.sequence),
         "cases": f"{s.cases}{linked}, {s.read} read, {s.labelled} with a label; "
         f"{_spread(s.cases_per_patient)} a patient, of {s.patients}",
         "shape": _groups(s.shapes),
         "voxel size": _groups(s.spacings_mm),
         "orientation": _groups(s.orientations),
-        "intensity": f"{s.lowest:g} to {s.highest:g}; percentiles 0.5, 50, 99.5: "
-        + ", ".join(f"{value:g}" for value in s.percentiles)
-        + f"; stored as {', '.join(s.dtypes)}",
-        "modality": f"{s.modality}{', in HU' if s.looks_like_hu else ''}",
+        **{f"sequence {one.name or ''}".strip(): _of_sequence(one) for one in s.sequences},
         "label values": "; ".join(
-            f"{v.value} in {v.cases} labels of {v.patients} patients"
+            f"{v.value}{f' ({v.name})' if v.name else ''} in {v.cases} labels of {v.patients} patients"
             + ("" if v.volume_ml is None else f", {_spread(v.volume_ml)} ml")
             for v in s.label_values
         )
@@ -176,6 +175,16 @@ def _figures(s: DataSummary) -> Table:
     for name, text in rows.items():
         table.add_row(name, text)
     return table
+
+
+def _of_sequence(s: SequenceFigures) -> str:
+    unit = ", in HU" if s.looks_like_hu else ", as SUV" if s.looks_like_suv else ""
+    middle = ", ".join(f"{value:g}" for value in s.percentiles)
+    lacking = f"; {len(s.lacking)} case(s) lack it" if s.lacking else ""
+    return (
+        f"{s.modality}{unit}: {s.lowest:g} to {s.highest:g}; percentiles 0.5, 50, 99.5: {middle}; stored as "
+        f"{', '.join(s.dtypes)}{lacking}"
+    )
 
 
 def _lesions(s: DataSummary) -> str:

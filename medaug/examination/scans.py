@@ -57,32 +57,46 @@ class LabelFacts:
 
 
 @dataclass(frozen=True)
-class ScanFacts:
-    """What there is to know of one case.
+class ChannelFacts:
+    """What there is to know of one sequence of one case.
 
     Attributes:
-        shape: (X, Y) or (X, Y, Z), turned (see `medaug.orientation`).
-        spacing_mm: by axis; None where the file stores none: sizes are in pixels then.
-        orientation: where the stored axes point to, "RAS" for example; None where the file does not say it.
+        image: the path.
         modality: what the file says (DICOM).
         lowest, highest: intensity, in the file's own unit.
         percentiles: the 0.5th, 50th and 99.5th.
-        fingerprints: of the decoded image and its slices (`data.fingerprints`).
-        thumbnail: (24·24[·8],) standardised voxels.
-        labelled: whether the case has a label; `marked` is empty where it has none.
+        copy_of: the number of an earlier sequence that has the same voxels.
     """
 
-    case: str
-    patient: str
     image: str
-    shape: tuple[int, ...]
-    spacing_mm: tuple[float, ...] | None
-    orientation: str | None
     dtype: str
     modality: str | None
     lowest: float
     highest: float
     percentiles: tuple[float, float, float]
+    copy_of: int | None = None
+
+
+@dataclass(frozen=True)
+class ScanFacts:
+    """What there is to know of one case.
+
+    Attributes:
+        channels: by sequence; None of one that the case lacks.
+        shape: (X, Y) or (X, Y, Z), turned (see `medaug.orientation`).
+        spacing_mm: by axis; None where the file stores none: sizes are in pixels then.
+        orientation: where the stored axes point to, "RAS" for example; None where the file does not say it.
+        fingerprints: of the decoded image and its slices (`data.fingerprints`).
+        thumbnail: (24·24[·8],) standardised voxels of the first sequence.
+        labelled: whether the case has a label; `marked` is empty where it has none.
+    """
+
+    case: str
+    patient: str
+    channels: tuple[ChannelFacts | None, ...]
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...] | None
+    orientation: str | None
     fingerprints: list[str]
     thumbnail: np.ndarray
     labelled: bool
@@ -115,12 +129,15 @@ def look_at(
             refused += problems
             decoded += [] if found is None else [(case, found)]
             on_case()
-        if decoded:  # the slices of one scan share a window
-            path, voxels = decoded[0][0].image, [found.image.reshape(-1) for _, found in decoded]
+        for channel in range(len(members[0].sequences)):  # the slices of one scan share a window
+            held = [(case.sequences[channel].image, found.image[channel].reshape(-1)) for case, found in decoded]
+            held = [(path, voxels) for path, voxels in held if path]
             try:
-                Percentiles().window_of(voxels[0] if len(voxels) == 1 else np.concatenate(voxels), path)
+                if held:
+                    voxels = [voxels for _, voxels in held]
+                    Percentiles().window_of(voxels[0] if len(voxels) == 1 else np.concatenate(voxels), held[0][0])
             except DataError as error:
-                refused.append(Refusal(path, str(error)))
+                refused.append(Refusal(held[0][0], str(error)))
         facts += [_facts(case, found) for case, found in decoded]
     return facts, refused
 
@@ -153,7 +170,10 @@ def _read(case: Case, tumor_labels: tuple[int, ...] | None) -> tuple[Decoded | N
     except MedaugError as error:
         if label is not None and str(error).startswith(f"{label}:"):
             return None, [Refusal(label, str(error))]
-        refusals = [Refusal(case.image, str(error))]
+        at_fault = next(
+            (file.image for file in case.sequences if file.image and str(error).startswith(file.image)), case.path
+        )
+        refusals = [Refusal(at_fault, str(error))]
     if label is not None:
         try:
             read_label(label)
@@ -163,28 +183,39 @@ def _read(case: Case, tumor_labels: tuple[int, ...] | None) -> tuple[Decoded | N
 
 
 def _facts(case: Case, found: Decoded) -> ScanFacts:
-    image, unknown = found.image[0], "length_unit" in found.facts
-    spacing_mm = spacing_of(found.affine, image.ndim)
-    values = image.reshape(-1)[:: max(1, image.size // SAMPLED)]
-    low, middle, high = (float(value) for value in np.percentile(values, (0.5, 50, 99.5)))
-    picks = [np.linspace(0, size - 1, wanted).astype(int) for size, wanted in zip(image.shape, THUMBNAIL, strict=False)]
-    small = image[np.ix_(*picks)].astype(np.float32).reshape(-1)
+    first, unknown = found.image[0], "length_unit" in found.facts
+    spacing_mm = spacing_of(found.affine, first.ndim)
+    picks = [np.linspace(0, size - 1, wanted).astype(int) for size, wanted in zip(first.shape, THUMBNAIL, strict=False)]
+    small = first[np.ix_(*picks)].astype(np.float32).reshape(-1)
     return ScanFacts(
         case=case.case,
         patient=case.patient,
-        image=case.image,
-        shape=image.shape,
+        channels=tuple(_channel(case, found, number) for number in range(len(found.image))),
+        shape=first.shape,
         spacing_mm=None if unknown else spacing_mm,
-        orientation=None if unknown or image.ndim == 2 else found.facts["source_axes"],
-        dtype=found.facts["source_dtypes"][0],
-        modality=found.facts.get("source_modalities", [None])[0],
-        lowest=float(image.min()),
-        highest=float(image.max()),
-        percentiles=(low, middle, high),
+        orientation=None if unknown or first.ndim == 2 else found.facts["source_axes"],
         fingerprints=found.facts["fingerprints"],
         thumbnail=(small - small.mean()) / (float(small.std()) or 1.0),
         labelled=found.label is not None,
         marked=LabelFacts() if found.label is None else _marked(found.label, found.label_voxels, spacing_mm),
+    )
+
+
+def _channel(case: Case, found: Decoded, number: int) -> ChannelFacts | None:
+    image, path = found.image[number], case.sequences[number].image
+    if not path:
+        return None
+    values = image.reshape(-1)[:: max(1, image.size // SAMPLED)]
+    low, middle, high = (float(value) for value in np.percentile(values, (0.5, 50, 99.5)))
+    same = (other for other in range(number) if np.array_equal(found.image[other], image))
+    return ChannelFacts(
+        image=path,
+        dtype=found.facts["source_dtypes"][number],
+        modality=found.facts["source_modalities"][number] if "source_modalities" in found.facts else None,
+        lowest=float(image.min()),
+        highest=float(image.max()),
+        percentiles=(low, middle, high),
+        copy_of=next(same, None),
     )
 
 

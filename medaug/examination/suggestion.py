@@ -12,11 +12,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from medaug.config import PipelineConfig
-from medaug.config.data import SplitConfig
+from medaug.config.data import DataConfig, SplitConfig
 from medaug.config.files import load_config
 from medaug.errors import DataError
+from medaug.examination.figures import SPECK_MM, SequenceFigures
 from medaug.examination.scans import ScanFacts
-from medaug.examination.survey import SPECK_MM, Survey
+from medaug.examination.survey import Survey
 from medaug.lesions.prior import MARGIN_VOXELS
 from medaug.resampling import grid_of_spacing
 from medaug.splits import Split, split_patients
@@ -32,6 +33,8 @@ PATCH_STEP, LEAST_PATCH = 16, 32
 """What every network takes at its defaults: multiples of the one, from the other on."""
 LEAST_TESTED = 2
 """Patients without whom there is no interval."""
+SUV_SHOWN = 20.0
+"""FDG in all but the hottest tumors stays below it; the bladder and the heart go beyond."""
 MOST_LABEL_VALUES = 20
 """Labels with more values are not declared: they are organs, or no label."""
 
@@ -67,10 +70,7 @@ def suggestion_for(survey: Survey, target: Survey | None, task: str | None, file
         section, value = root, setting.value
         for parent in parents:
             section = section.setdefault(parent, CommentedMap())
-        if isinstance(value, list):
-            value = CommentedSeq(value)
-            value.fa.set_flow_style()  # as [a, b]
-        section[last] = value
+        section[last] = _in_one_line(value)
         if setting.why:
             section.yaml_add_eol_comment(setting.why, last)
     root.yaml_set_start_comment(
@@ -81,6 +81,18 @@ def suggestion_for(survey: Survey, target: Survey | None, task: str | None, file
     yaml.width = 1000  # a line broken by width would separate a value from its comment
     yaml.dump(root, stream)
     return Suggestion(stream.getvalue(), config)
+
+
+def _in_one_line(value: Any) -> Any:
+    """Lists as [a, b], mappings as {a: b}."""
+    if isinstance(value, list):
+        value = CommentedSeq(map(_in_one_line, value))
+    elif isinstance(value, dict):
+        value = CommentedMap({key: _in_one_line(inner) for key, inner in value.items()})
+    else:
+        return value
+    value.fa.set_flow_style()
+    return value
 
 
 def split_counts(patients: int) -> tuple[int, int]:
@@ -137,11 +149,11 @@ def _settings(survey: Survey, target: Survey | None, task: str | None) -> Iterat
     yield Setting("name", survey.root.resolve().name)
     if target is None:
         yield Setting("domain", "tumor", "insert and remove tumors")
-        yield from _data("data", survey, working_mm)
+        yield from _data("data", survey, working_mm, tumors=True)
     else:
         yield Setting("domain", "ct", "translate between two kinds of image")
-        yield from _data("data", survey, working_mm)
-        yield from _data("target", target, working_mm)
+        yield from _data("data", survey, working_mm, tumors=False)
+        yield from _data("target", target, working_mm, tumors=False)
     used = survey.labelled if target is None and survey.labelled else facts
     patients = len({fact.patient for fact in used})
     training, validation = split_counts(patients)
@@ -167,39 +179,69 @@ def _settings(survey: Survey, target: Survey | None, task: str | None) -> Iterat
     yield Setting("evaluation.seeds", [0, 1, 2])
 
 
-def _data(section: str, survey: Survey, working_mm: float | None) -> Iterator[Setting]:
-    facts = survey.facts
+def _data(section: str, survey: Survey, working_mm: float | None, *, tumors: bool) -> Iterator[Setting]:
     yield Setting(f"{section}.root", str(survey.root))
     yield Setting(f"{section}.layout", survey.layout)
-    if survey.sequence is not None or section == "target":
-        others = ", ".join(name for name in survey.sequences if name != survey.sequence)
-        yield Setting(f"{section}.sequence", survey.sequence, f"there are also {others}" if others else "")
+    others = ", ".join(name for name in survey.named if name not in survey.sequences)
+    if len(survey.sequences) > 1:
+        why = "the image's channels, in this order" + (f"; most cases lack {others}" if others else "")
+        yield Setting(f"{section}.sequences", list(survey.sequences), why)
+    elif survey.sequences[0] is not None or section == "target":
+        yield Setting(f"{section}.sequence", survey.sequences[0], f"there are also {others}" if others else "")
     if survey.patient_regex is not None:
         yield Setting(f"{section}.patient_regex", survey.patient_regex, "whose scan it is")
-    yield Setting(f"{section}.modality", survey.modality)
-    if survey.looks_like_hu:
-        why = "soft tissue; of lungs [-1000, 400], of bone [-500, 1300]"
-        yield Setting(f"{section}.window_hu", [-160.0, 240.0], why)
-    elif survey.modality == "CT" and facts:  # no absolute unit
-        high = 255.0 if all(fact.dtype == "uint8" for fact in facts) else max(fact.highest for fact in facts)
-        low = min(0.0, *(fact.lowest for fact in facts), 0.0)
-        yield Setting(f"{section}.window", [low, high], "grey levels of a CT, which are not HU")
+    yield from _intensities(section, survey)
     if working_mm is not None:
         why = f"in the plane: the longest side has about {FIELD_VOXELS} voxels, and all scans share one voxel size"
         if survey.length_unit == "px":
             why = f"in pixels, as no file stores its voxel size (data.spacing_mm); {why}"
         yield Setting(f"{section}.resample_mm", [working_mm, working_mm], why)
-    yield from _labels(section, survey)
+    yield from _labels(section, survey, tumors=tumors)
 
 
-def _labels(section: str, survey: Survey) -> Iterator[Setting]:
+def _intensities(section: str, survey: Survey) -> Iterator[Setting]:
+    """What each sequence is, and the window of those with an absolute unit or fixed grey levels."""
+    channels, several = survey.channels, len(survey.channels) > 1
+    modalities = tuple(channel.modality for channel in channels)
+    if len(set(modalities)) == 1 and (
+        not several or DataConfig(sequences=survey.sequences, modality=modalities[0]).modalities == modalities
+    ):
+        yield Setting(f"{section}.modality", modalities[0])
+    else:
+        yield Setting(f"{section}.modality", {str(channel.name): channel.modality for channel in channels})
+    if any(channel.looks_like_hu for channel in channels):
+        why = "soft tissue; of lungs [-1000, 400], of bone [-500, 1300]"
+        yield Setting(f"{section}.window_hu", [-160.0, 240.0], why)
+    windows = {str(channel.name): found for channel in channels if (found := _window_of(channel)) is not None}
+    if windows:
+        why = "; ".join(dict.fromkeys(why for _, why in windows.values()))
+        bounds = {name: bounds for name, (bounds, _) in windows.items()}
+        yield Setting(f"{section}.window", bounds if several else next(iter(bounds.values())), why)
+
+
+def _window_of(channel: SequenceFigures) -> tuple[list[float], str] | None:
+    """A fixed window in the file's own unit, and why; None where HU or percentiles will do."""
+    if channel.modality == "CT" and not channel.looks_like_hu:  # no absolute unit
+        high = 255.0 if channel.dtypes == ["uint8"] else channel.highest
+        return [min(0.0, channel.lowest), high], "grey levels of a CT, which are not HU"
+    if channel.looks_like_suv:
+        return [0.0, SUV_SHOWN], "SUV: what is brighter counts as this"
+    return None
+
+
+def _labels(section: str, survey: Survey, *, tumors: bool) -> Iterator[Setting]:
     values, rare = {value for fact in survey.labelled for value in fact.marked.voxels}, survey.rare_values
     if not values or len(values) > MOST_LABEL_VALUES:
         return
     known = sorted(values - set(rare))
     alone = f" ({', '.join(f'{value}, in {patient} alone' for value, patient in rare.items())})" if rare else ""
     yield Setting(f"{section}.known_labels", known, f"every value a label may hold; others are refused{alone}")
-    if survey.tumors.values is not None:
+    if tumors and survey.tumors.organ:
+        yield Setting(f"{section}.organ", list(survey.tumors.organ), "where tumors may lie")
+    if tumors and survey.tumors.parts:
+        why = "the tumor's parts" + (": take out what is no tumor" if survey.tumors.undecided else "")
+        yield Setting(f"{section}.tumor", {name: list(of) for name, of in survey.tumors.parts.items()}, why)
+    elif survey.tumors.values is not None:
         yield Setting(f"{section}.tumor_labels", list(survey.tumors.values), survey.tumors.sentence)
     elif len(known) > 1 and not survey.tumors.undecided:
         yield Setting(f"{section}.tumor_labels", known, survey.tumors.sentence)

@@ -20,7 +20,7 @@ from medaug.config import PipelineConfig
 from medaug.data.atomic import write_json
 from medaug.data.cache import FORMAT, Unreadable, open_array, prepare_cases, with_array
 from medaug.data.cases import source_stamps
-from medaug.data.label_names import Tumors, label_names, tumors_of
+from medaug.data.label_names import Tumors, names_for, tumors_of
 from medaug.data.layouts import recognise
 from medaug.data.opening import read_file
 from medaug.data.prepared import View, common_spacing_mm, views_of, without_labels
@@ -211,11 +211,9 @@ def _tumors(source: Source, found: set[int] | None = None) -> Tumors:
     data = source.data
     if data.tumor_labels is not None or data.class_values is not None:
         return Tumors(data.tumor_labels, "")
-    root = source.root
-    names = label_names(root)
-    return tumors_of(
-        names, names if found is None else found, recognise(root) if data.layout == "auto" else data.layout
-    )
+    layout = recognise(source.root) if data.layout == "auto" else data.layout
+    names = names_for(source.root, layout, source.cases)
+    return tumors_of(names, names if found is None else found, layout)
 
 
 def _check_tumors(source: Source, entries: list[PreparedCase]) -> None:

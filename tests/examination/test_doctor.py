@@ -15,8 +15,10 @@ from medaug.cli import app
 from medaug.config.data import DataConfig
 from medaug.config.files import load_config
 from medaug.data.atomic import read_json
+from medaug.data.cache import open_array
 from medaug.data.layouts import find_cases
-from medaug.data.prepared import views_of
+from medaug.data.prepared import View, views_of
+from medaug.data.records import prepared_cases
 from medaug.data.writers import ScanRecord, write_layout
 from medaug.errors import ConfigError, DataError, RunError
 from medaug.evaluation.samples import ClassificationSamples, SegmentationSamples, ViewFolder, sample_size
@@ -42,7 +44,10 @@ def heads():
 @pytest.fixture
 def folder(heads, tmp_path):
     """Six patients in images/ and labels/, FLAIR, to be spoilt."""
-    records = [ScanRecord(head.patient, {"flair": head.images["flair"]}, head.label, head.affine) for head in heads]
+    records = [
+        ScanRecord(head.patient, {"flair": head.images["flair"]}, (head.label > 0).astype(np.uint8), head.affine)
+        for head in heads
+    ]
     write_layout(records, tmp_path / "data", "images-labels")
     (tmp_path / "data" / "patients.json").unlink()  # a patient is named as the file
     return tmp_path / "data"
@@ -77,7 +82,8 @@ def test_a_good_folder_is_usable_and_described(folder):
     assert (data.layout, data.cases, data.patients, data.labelled) == ("images-labels", 6, 6, 6)
     assert [group.value for group in data.shapes] == ["32 × 32 × 8"]
     assert [group.value for group in data.spacings_mm] == ["6 × 6 × 10 mm"]
-    assert data.modality == "MR" and not data.looks_like_hu
+    (sequence,) = data.sequences
+    assert sequence.modality == "MR" and not sequence.looks_like_hu
     assert {check.verdict for check in found.checks} <= {"pass", "warn"}
 
 
@@ -248,7 +254,8 @@ def test_a_ct_is_known_by_its_air(tmp_path):
     records = [ScanRecord(p.patient, {"contrast": p.images["contrast"]}, p.label, p.affine) for p in drawn]
     write_layout(records, tmp_path / "ct", "images-labels")
     found = examine(tmp_path / "ct")
-    assert found.data.modality == "CT" and found.data.looks_like_hu
+    (sequence,) = found.data.sequences
+    assert sequence.modality == "CT" and sequence.looks_like_hu
     assert "modality: CT" in found.suggestion and "window_hu:" in found.suggestion
 
 
@@ -268,12 +275,106 @@ def test_too_few_patients_to_test_are_said(folder, heads):
     assert check(found, "patients").verdict == "fail"
 
 
-def test_a_sequence_is_chosen_where_none_is(heads, tmp_path):
+def test_all_sequences_are_looked_at_where_none_is_chosen(heads, tmp_path):
     write_layout(heads, tmp_path / "brats", "brats")
-    found = examine(tmp_path / "brats")
-    assert found.data.sequence == "flair" and "t1" in found.data.sequences
-    assert "sequence: flair" in found.suggestion
-    assert examine(tmp_path / "brats", sequence="t1").data.sequence == "t1"
+    found = examine(tmp_path / "brats", out=tmp_path / "all.yaml")
+    named = [sequence.name for sequence in found.data.sequences]
+    assert (
+        set(named) == set(heads[0].images) and found.data.named == named and check(found, "sequences").verdict == "pass"
+    )
+    data = load_config(tmp_path / "all.yaml", []).data
+    assert list(data.sequences) == named and set(data.modalities) == {"MR"}
+    (alone,) = examine(tmp_path / "brats", sequence="t1").data.sequences
+    assert alone.name == "t1" and alone.highest == found.data.sequences[named.index("t1")].highest
+
+
+@pytest.fixture
+def brats(heads, tmp_path):
+    """FLAIR and T1 in BraTS' layout, and the path of a patient's sequence."""
+    two = [replace(head, images={name: head.images[name] for name in ("flair", "t1")}) for head in heads]
+    write_layout(two, tmp_path / "brats", "brats")
+    return tmp_path / "brats", lambda head, name: tmp_path / "brats" / head.patient / f"{head.patient}_{name}.nii.gz"
+
+
+def test_a_sequence_that_a_case_lacks_is_told_with_the_case_and_may_be_filled(brats, heads, tmp_path):
+    folder, path = brats
+    path(heads[2], "flair").unlink()
+    found = examine(folder, out=tmp_path / "mine.yaml")
+    lacking = check(found, "sequences")
+    assert not found.usable and lacking.verdict == "fail" and lacking.named == [f"{heads[2].patient} lacks flair"]
+    assert "data.missing=zero" in lacking.sentence and found.data.sequences[0].lacking == [heads[2].patient]
+    with pytest.raises(DataError, match="expected the sequence flair"):
+        prepare(load_config(tmp_path / "mine.yaml", []), RunDir(tmp_path / "refused"))
+    run = RunDir(tmp_path / "filled")
+    prepare(load_config(tmp_path / "mine.yaml", ["data.missing=zero"]), run)
+    entry = next(case for case in prepared_cases(run.datalist) if case.patient == heads[2].patient)
+    assert not open_array(run.prepared, entry.arrays["image"])[0].any() and entry.tissue_voxels
+    assert View(entry, None, 0).normalized(run.prepared)[0].max() == -1
+
+
+def test_a_sequence_that_most_cases_lack_is_left_out_and_named(brats, heads):
+    folder, path = brats
+    for head in heads[:4]:
+        path(head, "t1").unlink()
+    found = examine(folder)
+    assert [sequence.name for sequence in found.data.sequences] == ["flair"]
+    told = check(found, "sequences")
+    assert told.verdict == "warn" and "t1" in told.sentence and found.usable
+
+
+def test_sequences_on_two_grids_and_copies_under_two_names_are_named(brats, heads):
+    folder, path = brats
+    edit(path(heads[1], "t1"), lambda array: array, np.diag([1.2, 1, 1, 1]))
+    shutil.copy(path(heads[3], "flair"), path(heads[3], "t1"))
+    found = examine(folder)
+    (refusal,) = found.refusals
+    assert refusal.path == str(path(heads[1], "t1")) and "the same places, to 0.6 mm" in refusal.reason
+    assert check(found, "sequences").named == [f"{heads[3].patient}: flair and t1 are one image"]
+
+
+def renamed(folder, name, change):
+    """The cases by other names, with other label values."""
+    for number, case in enumerate(sorted(folder.iterdir())):
+        edit(next(case.glob("*_seg*")), change)
+        for path in case.iterdir():
+            path.rename(path.with_name(path.name.replace(case.name, name.format(number))))
+        case.rename(folder / name.format(number))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("Brats18_2013_{}_1", {1: 2, 2: 4}, {"edema": (2,), "enhancing": (4,)}),
+        ("BraTS-GLI-0000{}-000", {1: 1, 2: 3}, {"core": (1,), "enhancing": (3,)}),
+        ("BraTS-GLI-0000{}-100", {1: 2, 2: 4}, None),
+        ("BraTS-PED-0000{}-000", {1: 4, 2: 1}, {"edema": (4,), "enhancing": (1,)}),
+    ],
+)
+def test_the_parts_of_brats_are_named_as_its_years_have_them(brats, tmp_path, name, values, expected):
+    folder, _ = brats
+    renamed(
+        folder, name, lambda array: np.select([array == old for old in values], list(values.values())).astype(np.uint8)
+    )
+    found = examine(folder, out=tmp_path / "mine.yaml")
+    data = load_config(tmp_path / "mine.yaml", []).data
+    assert data.tumor == expected
+    if expected is None:  # a resection cavity is no tumor
+        assert data.tumor_labels == (2,) and data.known_labels == (2, 4)
+    else:
+        told = check(found, "parts")
+        assert all(f"{part} = {of[0]} (in 6 of 6 patients)" in told.sentence for part, of in expected.items())
+    run = RunDir(tmp_path / "run")
+    prepare(load_config(tmp_path / "mine.yaml", []), run)
+    assert {len(case.class_voxels) for case in prepared_cases(run.datalist)} <= {1, 2}
+
+
+def test_a_part_of_one_patient_alone_is_rare(brats, heads, tmp_path):
+    folder, _ = brats
+    labels = sorted(folder.glob("*/*_seg.nii.gz"))
+    for path in labels[2:]:
+        edit(path, lambda array: np.where(array == 2, 1, array).astype(np.uint8))
+    rare = check(examine(folder), "parts")
+    assert rare.verdict == "warn" and "edema = 2 (in 2 of 6 patients)" in rare.sentence and "too few" in rare.sentence
 
 
 def test_domains_of_different_prevalence_are_warned_about(folder, heads, tmp_path):
@@ -415,23 +516,53 @@ def organs(tmp_path):
         {"background": 0, "kidney": [1, 2], "kidney_mass": [2]},
     ],
 )
-def test_an_organ_of_the_label_is_no_tumor(organs, labels, tmp_path):
+def test_an_organ_of_the_label_is_where_tumors_lie_and_no_tumor(organs, labels, tmp_path):
     data = organs(labels)
     found = examine(data, out=tmp_path / "pipeline.yaml")
+    assert [(value.value, value.part) for value in found.data.label_values] == [(1, "organ"), (2, "tumor")]
     assert "2 (" in check(found, "tumors").sentence and found.data.lesions.diameter_mm.most < 60
     config = load_config(tmp_path / "pipeline.yaml", [])
-    assert config.data.tumor_labels == (2,)
+    assert config.data.tumor_labels == (2,) and config.data.organ == (1,)
     for name, settings in (("as written", []), ("by the names", ["data.tumor_labels=null"])):
         run = RunDir(tmp_path / name)
         prepare(load_config(tmp_path / "pipeline.yaml", settings), run)
         (entry, *_) = read_json(run.datalist)["cases"]
         stored = np.asarray(nibabel.load(entry["label"]).dataobj)
         np.testing.assert_array_equal(np.load(run.prepared / entry["arrays"]["label"]) > 0, stored == 2)
+        np.testing.assert_array_equal(np.load(run.prepared / entry["arrays"]["organ"]) > 0, stored > 0)
 
 
-@pytest.mark.parametrize(
-    "labels", [{}, {"background": 0, "anterior": 1, "posterior": 2}, {"0": "background", "1": "tumor"}]
-)
+def test_named_values_none_of_which_is_a_tumor_or_an_organ_are_proposed_as_parts(organs, tmp_path):
+    data = organs({"background": 0, "anterior": 1, "posterior": 2})
+    found = examine(data, out=tmp_path / "pipeline.yaml")
+    assert found.usable and check(found, "tumors").verdict == "warn"
+    assert load_config(tmp_path / "pipeline.yaml", []).data.tumor == {"anterior": (1,), "posterior": (2,)}
+
+
+def test_the_files_of_kits_are_known_by_their_names(organs, tmp_path):
+    data = organs({})
+    for number, image in enumerate(sorted((data / "imagesTr").iterdir())):
+        case = tmp_path / "kits" / f"case_{number:05d}"
+        case.mkdir(parents=True)
+        shutil.copy(image, case / "imaging.nii.gz")
+        shutil.copy(data / "labelsTr" / image.name.replace("_0000", ""), case / "segmentation.nii.gz")
+    examine(tmp_path / "kits", out=tmp_path / "mine.yaml")
+    found = load_config(tmp_path / "mine.yaml", []).data
+    assert (found.layout, found.organ, found.tumor_labels) == ("case-folders", (1,), (2,))
+
+
+def test_a_label_without_the_organ_is_named(organs, tmp_path):
+    data = organs({"background": 0, "liver": 1, "cancer": 2})
+    path = sorted((data / "labelsTr").iterdir())[1]
+    edit(path, lambda array: np.where(array == 1, 0, array).astype(np.uint8))
+    found = examine(data, out=tmp_path / "mine.yaml")
+    (refusal,) = found.refusals
+    assert refusal.path == str(path) and "none of the organ's values 1" in refusal.reason
+    with pytest.raises(DataError, match="expected an organ in every label. Correct data.organ"):
+        prepare(load_config(tmp_path / "mine.yaml", []), RunDir(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("labels", [{}, {"background": 0, "liver": 1, "spleen": 2}, {"0": "background", "1": "tumor"}])
 def test_values_that_no_name_tells_are_asked_for(cli, organs, labels, tmp_path):
     data = organs(labels)
     done = cli("doctor", data)
@@ -462,7 +593,7 @@ def test_a_modality_is_named_as_what_it_is(heads, tmp_path, name, channel, expec
     records = [ScanRecord(head.patient, {channel: head.images["flair"]}, head.label, head.affine) for head in heads]
     write_layout(records, tmp_path / name, "msd")
     found = examine(tmp_path / name, out=tmp_path / "pipeline.yaml")
-    assert found.data.modality == expected and f"modality: {expected}" in found.suggestion
+    assert found.data.sequences[0].modality == expected and f"modality: {expected}" in found.suggestion
     domain = load_config(tmp_path / "pipeline.yaml", []).data.domain("tumor")
     assert domain.modality == expected and isinstance(domain.window, Percentiles)
     assert load_config(None, ["data.modality=PT"]).data.modality == "PET"
