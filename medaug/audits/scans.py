@@ -78,8 +78,8 @@ def translated_image(case: PreparedCase, folder: Path, translate: TranslateDomai
         )
     body = np.array(view.raw(folder, "body"))[None] if "body" in case.arrays else None
     label = view.classes(folder)[None] if translate.label_classes else None
-    result = translate(view.tensor(folder), body, window=view.window, label=label)
-    return np.asarray(result.as_tensor())[0], translate.window_of_result(view.window)
+    result = translate(view.tensor(folder), body, window=view.windows, label=label)
+    return np.asarray(result.as_tensor())[0], translate.windows_of_result(view.windows)[0]
 
 
 Figures = Mapping[str, "float | Figures"]

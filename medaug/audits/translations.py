@@ -78,7 +78,7 @@ class TranslationRun(AuditedRun):
         result = translate(
             MetaTensor(image, affine=torch.from_numpy(affine_of(scan.spacing_mm))), scan.body[None], window=scan.window
         )
-        window = translate.window_of_result(scan.window)
+        (window,) = translate.windows_of_result([scan.window])
         return window.normalize(np.asarray(result.as_tensor(), dtype=np.float32)[0])
 
     def _chosen(self, datalist: Path) -> list[PreparedCase]:

@@ -144,6 +144,7 @@ def _apply(values: Values, override: str) -> None:
                 raise ConfigError(f"--set {override}: the value is not readable as YAML: {error}") from None
             value = text
         as_typed = type(value) in kinds and (value is None or str(value) == text.strip())
+        as_typed |= isinstance(value, dict) and any(get_origin(kind) is dict for kind in kinds)
         if str in kinds and not as_typed:
             value = text  # 0012 and 2024-01-05 are names here, and 3 is a number
     _put(values, key.strip(), value)

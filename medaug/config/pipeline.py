@@ -22,6 +22,8 @@ from medaug.training.config import TrainingConfig
 DEFAULT_CROP = {2: (48, 48), 3: (32, 32, 16)}
 OF_THE_FILES = ("layout", "sequence", "sequences")
 """Keys of `data` that say nothing about the files of another folder."""
+CHANNELS = ("sequence", "sequences")
+"""Keys of `data` that choose the channels, of which one is given."""
 PHANTOMS_A: Values = {"sequence": "mr"}
 PHANTOMS_B: Values = {"sequence": "contrast", "modality": "CT"}
 PHANTOMS = {"anatomy": "abdomen", "shape": [96, 96, 24], "spacing_mm": [4.0, 4.0, 8.0]}
@@ -143,6 +145,15 @@ class PipelineConfig(Section):
                 f"target.classes: found {', '.join(target.class_names)}; expected the names of data.classes, "
                 f"{', '.join(data.class_names)}, in their order (label values may differ)"
             )
+        tumor_share, apart = self.pairing.tumor_share is not None, data.channels != target.channels
+        if apart and (tumor_share or self.evaluation.task == "segmentation"):
+            key = "pairing.tumor_share" if tumor_share else "evaluation.task 'segmentation'"
+            raise ValueError(
+                f"{key}: found {data.channels} sequence(s) in data and {target.channels} in target; expected as many "
+                "in both, because one network looks at images of either. "
+                + ("Leave it out" if tumor_share else "Set evaluation.task to translation or none")
+                + ", or give both as many sequences."
+            )
         if data == target:
             raise ValueError("target is the same as data; set target.sequence or target.root to the other kind")
         if self.evaluation.task == "classification":
@@ -172,6 +183,11 @@ class PipelineConfig(Section):
             raise ValueError(
                 f"data.slices={slices} is for 2-D methods; leave it out, or set data.spatial_dims=2 instead of 3"
             )
+        if slices > 1 and max(self.data.channels, (self.target or self.data).channels) > 1:
+            raise ValueError(
+                f"data.slices={slices} makes channels of neighbouring slices of one sequence; found several sequences. "
+                "Leave data.slices out, or choose one sequence."
+            )
         if slices > 1 and channels not in (None, slices):
             raise ValueError(f"translator.channels: found {channels}; data.slices={slices} sets it, leave it out")
 
@@ -180,19 +196,26 @@ def with_two_domains(values: Values) -> Values:
     """Settings of a two-domain pipeline with everything filled in that follows from the rest.
 
     Whole images are translated (`mask_guided: false`). What `target` does not give is as in `data`, but for layout and
-    sequence where it has a `root` of its own. Without `data.root` both are built-in phantoms: an MR-like abdomen and
-    its contrast CT.
+    sequence where it has a `root` of its own. Where it chooses its own channels, those of `data` do not count, nor do
+    modalities by name. Without `data.root` both are built-in phantoms: an MR-like abdomen and its contrast CT.
     """
     values = dict(values)
     values["translator"] = {"mask_guided": False} | dict(values.get("translator") or {})
     data, target = dict(values.get("data") or {}), dict(values.get("target") or {})
     on_phantoms = data.get("root") is None and target.get("root") is None
     if on_phantoms:
-        data = PHANTOMS_A | data
+        data = _filled(data, PHANTOMS_A)
         data["phantoms"] = PHANTOMS | dict(data.get("phantoms") or {})
-        target = PHANTOMS_B | target
+        target = _filled(target, PHANTOMS_B)
     elif not target:
         return values | {"data": data}
     own_root = target.get("root") not in (None, data.get("root"))
     inherited = {key: value for key, value in data.items() if not (own_root and key in OF_THE_FILES)}
-    return values | {"data": data, "target": inherited | target}
+    return values | {"data": data, "target": _filled(target, inherited)}
+
+
+def _filled(given: Values, others: Values) -> Values:
+    """`given`, and what `others` have beside: nothing of channels where `given` chooses its own."""
+    chooses = not given.keys().isdisjoint(CHANNELS)
+    left_out = {*CHANNELS, *(["modality"] if isinstance(others.get("modality"), dict) else [])} if chooses else set()
+    return {key: value for key, value in others.items() if key not in left_out} | given

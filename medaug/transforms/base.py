@@ -93,10 +93,15 @@ class WeightsTransform(Transform):
         self.weights = weights if isinstance(weights, Weights) else load_weights(weights)
         self.window = window
 
+    @property
+    def sequences(self) -> tuple[str, ...]:
+        """The names of the channels that an image has to have, in order."""
+        return self.weights.sequences
+
     def _seen(self, img: NdarrayTensor) -> Seen[NdarrayTensor]:
         """The image (C, *S), checked and turned; voxels without an affine have the weights' size (else 1 mm)."""
         array, dims, own = plain(img), self.weights.translator.spatial_dims, self.weights.spacing_mm
-        names = self.weights.sequences
+        names = self.sequences
         if array.ndim not in (dims + 1, 4) or array.shape[0] != len(names):
             count, ordered = len(names), ", ".join(names)
             remedy = (

@@ -62,7 +62,7 @@ def like_source(edited: np.ndarray, before: np.ndarray, source: NdarrayTensor) -
 
 
 def as_hu(values: np.ndarray, source: NdarrayTensor) -> NdarrayTensor:
-    """(*S) in HU, rounded, as (1, *S) int16 in the source's kind of container.
+    """(C, *S) in HU, rounded, as int16 in the source's kind of container.
 
     Raises:
         DataError: for values that int16 cannot hold.
@@ -73,7 +73,7 @@ def as_hu(values: np.ndarray, source: NdarrayTensor) -> NdarrayTensor:
             f"image: found values from {whole.min():g} to {whole.max():g}; expected HU, which fit 16 bits. Check the "
             "scan's rescale slope and intercept."
         )
-    return with_dtype(whole[None].astype(np.int16), source, np.int16)
+    return with_dtype(whole.astype(np.int16), source, np.int16)
 
 
 def marked_label(numbers: np.ndarray, source: NdarrayTensor, *, keep: bool) -> NdarrayTensor:

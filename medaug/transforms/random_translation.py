@@ -10,11 +10,11 @@ from monai.transforms import RandomizableTransform
 
 from medaug.models.base import Direction
 from medaug.models.weights import Weights
+from medaug.transforms.base import Windows
 from medaug.transforms.containers import Bounds
 from medaug.transforms.engine import Facts, Style
 from medaug.transforms.translation import TranslateDomain, Translates
 from medaug.transforms.windows import seeded_style
-from medaug.volumes import Window
 
 
 class RandTranslateDomain(RandomizableTransform, Translates):
@@ -62,7 +62,7 @@ class RandTranslateDomain(RandomizableTransform, Translates):
         img: NdarrayTensor,
         body: NdarrayOrTensor | None = None,
         randomize: bool = True,
-        window: Window | None = None,
+        window: Windows | None = None,
         label: NdarrayOrTensor | None = None,
     ) -> NdarrayTensor:
         """The image in the target domain, or the very input; body, window and label as in `TranslateDomain`."""
@@ -73,9 +73,9 @@ class RandTranslateDomain(RandomizableTransform, Translates):
         if drawn is None:
             return img
         translate = TranslateDomain(self.weights, **drawn, window=self.window, body=self.body_wanted)
-        known = self._windows_if_any(self._seen(img), translate.source, window)
+        known = self._windows_if_any(translate._seen(img), translate.source, window)
         if known is None:
             return img
-        result = translate(img, body, known[0], label)
+        result = translate(img, body, known, label)
         self._note(translate.body, translate.resampled_from_mm)
         return result

@@ -1,6 +1,7 @@
 """Translate single images between two domains (array transforms): MR to CT, contrast to non-contrast, T2 to FLAIR.
 
-Images are (1, X, Y) or (1, X, Y, Z) in the source domain's unit; affine and meta are kept. What comes back:
+Images are (C, X, Y) or (C, X, Y, Z), a channel a sequence of the source domain in its own unit; affine and meta are
+kept. What comes back has the sequences of the target domain (T1 and T2 to CT: one channel), in their units:
 
 | domains | result |
 |---|---|
@@ -11,6 +12,9 @@ nothing goes below the least value that was measured |
 | to MR (percentiles) | au in [0, 1], float32; 0 outside the body |
 | to another fixed window in au (8-bit grey levels) | that window, float32; its low end outside the body |
 
+Domains share a modality and unit where each channel does with the channel of its number. Results of several channels
+are HU as int16 where all of them are HU. The body is found in the first channel.
+
 Weights of another voxel size are met by resampling, which is logged and stands in `Translation.resampled_from_mm`.
 """
 
@@ -18,6 +22,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal, get_args
@@ -32,12 +37,12 @@ from medaug.errors import ConfigError, DataError, WeightsError
 from medaug.lesions.anatomy import body_of
 from medaug.models.base import Direction, Translator
 from medaug.models.weights import Weights
-from medaug.transforms.base import Seen, WeightsTransform, check_translates
+from medaug.transforms.base import Seen, WeightsTransform, Windows, check_translates
 from medaug.transforms.canvas import PLATEAU
 from medaug.transforms.containers import Bounds, as_hu, with_dtype
 from medaug.transforms.engine import Style
 from medaug.transforms.styles import fitting_style
-from medaug.transforms.windows import Resampling, change_of, resampling_for
+from medaug.transforms.windows import BACKGROUND, Resampling, change_of, resampling_for
 from medaug.volumes import HU_OF_AIR, Domain, Unit, Window, padding_in
 
 logger = logging.getLogger(__name__)
@@ -66,7 +71,7 @@ class Translation(Generic[NdarrayTensor]):
     """A translated image, and how it came about.
 
     Attributes:
-        image: (1, *S).
+        image: (C', *S).
         body: the mask that was found or given, bool (*S) as the image is stored; None without one.
         resampled_from_mm: the image's voxel size, turned (see `orientation`), where it is not that of the weights.
     """
@@ -100,8 +105,9 @@ class TranslateDomain(Translates):
     Args:
         weights: a weights folder, or loaded `Weights`, of a plain translator (`medaug train-cycle --domain ct`).
         direction: "a2b", from the weights' domain A to B, or "b2a".
-        window: (low, high) intensities mapped to [-1, 1]; None follows the source domain. Of an image that is not in
-            its domain's unit, say one that is normalised already; between domains of one unit it keeps that scale.
+        window: (low, high) intensities mapped to [-1, 1], or a pair a channel; None follows the source domain. Of an
+            image that is not in its domain's unit, say one that is normalised already; between domains of one unit it
+            keeps that scale.
         style: of methods that know styles; None lets `seed` draw it. One serves all slices of a volume.
         body: "auto" finds the body and leaves what is outside alone (see the module); False translates everything.
 
@@ -138,36 +144,42 @@ class TranslateDomain(Translates):
         return self._domains()[1]
 
     @property
+    def sequences(self) -> tuple[str, ...]:
+        return self.weights.sequences if self.direction == "a2b" else self.weights.target_sequences
+
+    @property
     def shares_unit(self) -> bool:
         """Whether source and target are measured on one scale, so that the change can be added to the image."""
-        a, b = self.source, self.target
-        fixed = isinstance(a.window, Window) == isinstance(b.window, Window)
-        return fixed and (a.modality, a.unit) == (b.modality, b.unit)
+        a, b = self.source.channels, self.target.channels
+        return len(a) == len(b) and all(map(_alike, a, b))
 
     @property
     def label_classes(self) -> int:
         """How many classes of the source's labels these weights read beside the image; 0 none."""
         return getattr(self.weights.translator.config, "label_input", 0) if self.direction == "a2b" else 0
 
-    def window_of_result(self, window: Window) -> Window:
-        """The window, in the result's unit, of the translation of an image that was seen in `window`."""
-        target = self.target.window
+    def windows_of_result(self, windows: Sequence[Window]) -> tuple[Window, ...]:
+        """By channel the window, in the result's unit, of the translation of an image that was seen in `windows`."""
+        targets = [channel.window for channel in self.target.channels]
         if not self.shares_unit:
-            return target if isinstance(target, Window) else RELATIVE
-        return target if isinstance(target, Window) and window == self.source.window else window
+            return tuple(target if isinstance(target, Window) else RELATIVE for target in targets)
+        return tuple(
+            target if isinstance(target, Window) and window == source.window else window
+            for source, target, window in zip(self.source.channels, targets, windows, strict=True)
+        )
 
     def __call__(
         self,
         img: NdarrayTensor,
         body: NdarrayOrTensor | None = None,
-        window: Window | None = None,
+        window: Windows | None = None,
         label: NdarrayOrTensor | None = None,
     ) -> NdarrayTensor:
         """The image in the target domain; the input is not changed.
 
         Args:
             body: (1, *S), what to translate; None finds it (`body="auto"`) or takes everything.
-            window: of this very image, where it is known.
+            window: of this very image, where it is known; of several channels one each.
             label: (1, *S) class numbers, for weights that read them (`label_classes`).
 
         Raises:
@@ -183,19 +195,23 @@ class TranslateDomain(Translates):
         self,
         img: NdarrayTensor,
         body: NdarrayOrTensor | None = None,
-        window: Window | None = None,
+        window: Windows | None = None,
         label: NdarrayOrTensor | None = None,
     ) -> Translation[NdarrayTensor]:
         """The image in the target domain, and how it came about; arguments as of a call."""
         seen = self._seen(img)
-        return self._translated(seen, body, self._windows_in(seen, self.source, window)[0], label)
+        return self._translated(seen, body, self._windows_in(seen, self.source, window), label)
 
     @torch.inference_mode()
     def _translated(
-        self, seen: Seen[NdarrayTensor], body: NdarrayOrTensor | None, source: Window, label: NdarrayOrTensor | None
+        self,
+        seen: Seen[NdarrayTensor],
+        body: NdarrayOrTensor | None,
+        source: tuple[Window, ...],
+        label: NdarrayOrTensor | None,
     ) -> Translation[NdarrayTensor]:
-        before = source.normalize(seen.array[0]).astype(np.float32)
-        region, resampling = self._body(body, seen, source), self._resampling(seen)
+        before = np.stack([w.normalize(c) for w, c in zip(source, seen.array, strict=True)]).astype(np.float32)
+        region, resampling = self._body(body, seen, source[0]), self._resampling(seen)
         shown = before if resampling is None else resampling.there(before)
         change = change_of(
             torch.from_numpy(shown),
@@ -205,12 +221,13 @@ class TranslateDomain(Translates):
             style=self.style,
             label=self._one_hot(label, seen, resampling),
         ).numpy()
-        made = change if self.shares_unit else shown + change
+        start = shown if self.weights.translator.same_channels else np.float32(BACKGROUND)
+        made = change if self.shares_unit else start + change
         made = made if resampling is None else resampling.back(made)
         image = (
             self._added(seen, before, made, source, region)
             if self.shares_unit
-            else self._replaced(seen, made, self.window_of_result(source), region)
+            else self._replaced(seen, made, self.windows_of_result(source), region)
         )
         resampled_from_mm = None if resampling is None else resampling.from_mm
         return Translation(image, None if region is None else seen.turn.back(region), resampled_from_mm)
@@ -233,7 +250,7 @@ class TranslateDomain(Translates):
             )
         classes = (values == numbers.reshape(-1, *[1] * values.ndim)).astype(np.float32)
         if resampling is not None:
-            classes = np.stack([resampling.there(channel) for channel in classes]).round()
+            classes = resampling.there(classes).round()
         return torch.from_numpy(classes)
 
     def _domains(self) -> tuple[Domain, Domain]:
@@ -262,30 +279,40 @@ class TranslateDomain(Translates):
         return resampling
 
     def _added(
-        self, seen: Seen[NdarrayTensor], before: np.ndarray, change: np.ndarray, source: Window, body: np.ndarray | None
+        self,
+        seen: Seen[NdarrayTensor],
+        before: np.ndarray,
+        change: np.ndarray,
+        sources: tuple[Window, ...],
+        body: np.ndarray | None,
     ) -> NdarrayTensor:
-        """The image plus the change, which is zero outside the body; all (*S), turned."""
-        target = self.window_of_result(source)
-        shift = change * np.float32((target.high - target.low) / 2)
-        if target != source:
-            shift += target.denormalize(before) - source.denormalize(before)
-        if body is not None:
-            shift[~body] = 0
-        edited = seen.array[0] + shift
-        if self.target.modality == "CT":
-            padding, floor = ct_floor(seen.array[0], target)
-            edited = np.where(padding | (shift == 0), seen.array[0], np.maximum(edited, floor))
-        return as_hu(seen.turn.back(edited), seen.source) if target.unit == "HU" else seen.image(edited[None])
+        """The image plus the change, which is zero outside the body; all (C, *S), turned."""
+        targets, edited = self.windows_of_result(sources), np.empty_like(seen.array)
+        for number, (scan, source, target) in enumerate(zip(seen.array, sources, targets, strict=True)):
+            shift = change[number] * np.float32((target.high - target.low) / 2)
+            if target != source:
+                shift += target.denormalize(before[number]) - source.denormalize(before[number])
+            if body is not None:
+                shift[~body] = 0
+            edited[number] = scan + shift
+            if self.target.channels[number].modality == "CT":
+                padding, floor = ct_floor(scan, target)
+                edited[number] = np.where(padding | (shift == 0), scan, np.maximum(edited[number], floor))
+        in_hu = all(target.unit == "HU" for target in targets)
+        return as_hu(_stored(edited, seen), seen.source) if in_hu else seen.image(edited)
 
     def _replaced(
-        self, seen: Seen[NdarrayTensor], translated: np.ndarray, window: Window, body: np.ndarray | None
+        self, seen: Seen[NdarrayTensor], translated: np.ndarray, windows: tuple[Window, ...], body: np.ndarray | None
     ) -> NdarrayTensor:
-        """The translation (*S, turned) in [-1, 1] in the target's unit, and its background outside the body."""
-        values = window.denormalize(translated.clip(-1, 1))
+        """The translation (C', *S, turned) in [-1, 1] in the target's units, and their background outside the body."""
+        values = np.stack([w.denormalize(c) for w, c in zip(windows, translated.clip(-1, 1), strict=True)])
         if body is not None:
-            values[~body] = AIR_HU if window.unit == "HU" else window.low
-        values = seen.turn.back(values)
-        return as_hu(values, seen.source) if window.unit == "HU" else with_dtype(values[None], seen.source, np.float32)
+            for channel, window in zip(values, windows, strict=True):
+                channel[~body] = AIR_HU if window.unit == "HU" else window.low
+        stored = _stored(values, seen)
+        if all(window.unit == "HU" for window in windows):
+            return as_hu(stored, seen.source)
+        return with_dtype(stored, seen.source, np.float32)
 
 
 class SynthesizeCT(TranslateDomain):
@@ -311,13 +338,13 @@ class SynthesizeCT(TranslateDomain):
         super().__init__(weights, direction or "a2b", window=window, style=style, seed=seed, body=body)
         if direction is None:
             self.direction = self._towards_ct()
-        if self.target.modality != "CT":
+        if not _is_ct(self.target):
             raise WeightsError(f"direction: found {direction}, which leads to {_named(self.target)}; expected CT")
 
     def _towards_ct(self) -> Direction:
         a, b = self.weights.translator.domain_a, self.weights.translator.domain_b
         ways: dict[Direction, Domain] = {"a2b": b, "b2a": a}
-        to_ct = [way for way, domain in ways.items() if domain.modality == "CT"]
+        to_ct = [way for way, domain in ways.items() if _is_ct(domain)]
         if len(to_ct) != 1:
             remedy = "say direction='a2b' or 'b2a'" if to_ct else "give weights of a translation to CT"
             raise WeightsError(f"found weights between {_named(a)} and {_named(b)}; expected CT on one side: {remedy}")
@@ -338,6 +365,21 @@ def ct_floor(scan: np.ndarray, window: Window) -> tuple[np.ndarray, float]:
         padding |= darkest
         low = float(scan.min(where=~padding, initial=np.inf))
     return padding, low if low < HU_OF_AIR else min(low, window.low)
+
+
+def _alike(a: Domain, b: Domain) -> bool:
+    """Whether two channels have one modality and unit, and windows of one kind."""
+    fixed = isinstance(a.window, Window) == isinstance(b.window, Window)
+    return fixed and (a.modality, a.unit) == (b.modality, b.unit)
+
+
+def _is_ct(domain: Domain) -> bool:
+    return all(channel.modality == "CT" for channel in domain.channels)
+
+
+def _stored(turned: np.ndarray, seen: Seen) -> np.ndarray:
+    """(C, *S) with its axes as the source has them."""
+    return np.stack([seen.turn.back(channel) for channel in turned])
 
 
 def _named(domain: Domain) -> str:

@@ -44,10 +44,11 @@ def change_of(
     style: Sequence[float] | None = None,
     label: Tensor | None = None,
 ) -> Tensor:
-    """What the translator adds to an image (X, Y[, Z]) in [-1, 1]: same shape, float32, on the CPU.
+    """What the translator adds to an image (C, X, Y[, Z]) in [-1, 1]: (C', X, Y[, Z]), float32, on the CPU.
 
-    The window's size and overlap are those the weights were trained with (facts `patch_size`, `overlap`); without a
-    size, whole images are translated, padded to the network's stride.
+    It is added to the image itself; where the domains have other numbers of channels, to background alone (-1). The
+    window's size and overlap are those the weights were trained with (facts `patch_size`, `overlap`); without a size,
+    whole images are translated, padded to the network's stride.
 
     Args:
         seed: of the style, where the method knows styles.
@@ -58,15 +59,15 @@ def change_of(
         DataError: for a single slice where the weights read several.
     """
     dims, slices = weights.translator.spatial_dims, weights.facts.slices
-    if image.ndim < max(dims, 3 if slices > 1 else 2):
+    if image.ndim - 1 < max(dims, 3 if slices > 1 else 2):
         kind = "3-D weights read volumes" if dims == 3 else f"these weights read {slices} neighbouring slices"
         raise DataError(
-            f"found a single slice of shape {tuple(image.shape)}, but {kind}; give the whole volume, or train with "
+            f"found a single slice of shape {tuple(image.shape[1:])}, but {kind}; give the whole volume, or train with "
             "data.spatial_dims=2 and data.slices=1"
         )
     look = _Look(weights, direction, seeded_style(weights, seed) if style is None else style)
-    if image.ndim == dims:
-        return look.change(image[None], label)[0]
+    if image.ndim - 1 == dims:
+        return look.change(image, label)
     return _joined_slices(image, slices, look, label)
 
 
@@ -81,11 +82,13 @@ def seeded_style(weights: Weights, seed: int) -> tuple[float, ...] | None:
 def _joined_slices(volume: Tensor, slices: int, look: _Look, label: Tensor | None) -> Tensor:
     """Stacks around every slice, the end slice repeated; each slice gets the mean of what is said of it."""
     depth, half = volume.shape[-1], slices // 2
-    total, count = torch.zeros(volume.shape, dtype=torch.float64), torch.zeros(depth)
+    channels = look.channels_out // slices
+    total, count = torch.zeros((channels, *volume.shape[1:]), dtype=torch.float64), torch.zeros(depth)
     for level in range(depth):
         levels = range(level - half, level + half + 1)
-        stack = torch.stack([volume[..., min(max(z, 0), depth - 1)] for z in levels])
-        for z, change in zip(levels, look.change(stack, None if label is None else label[..., level]), strict=True):
+        stack = torch.cat([volume[..., min(max(z, 0), depth - 1)] for z in levels])
+        change_of_stack = look.change(stack, None if label is None else label[..., level])
+        for z, change in zip(levels, change_of_stack.split(channels), strict=True):
             if 0 <= z < depth:
                 total[..., z] += change
                 count[z] += 1
@@ -97,14 +100,14 @@ class _Look:
 
     def __init__(self, weights: Weights, direction: Direction, style: Sequence[float] | None):
         self.translator, self.direction = weights.translator, direction
+        self.channels, self.channels_out = (self.translator.channels_of(side) for side in direction.split("2"))
         self.patch_size = weights.facts.patch_size
         self.overlap = weights.facts.overlap
         self.device = next(self.translator.parameters()).device
         self.style = None if style is None else torch.tensor([style], device=self.device)
 
     def change(self, x: Tensor, label: Tensor | None) -> Tensor:
-        """(C, *S) in [-1, 1], and labels (K, *S) where they are read → the change, (C, *S) on the CPU."""
-        self.channels = len(x)
+        """(C, *S) in [-1, 1], and labels (K, *S) where they are read → the change, (C', *S) on the CPU."""
         x = x if label is None else torch.cat([x, label.to(x)])
         if self.patch_size is None:
             pads = [p for size in reversed(x.shape[1:]) for p in (0, -size % self.translator.stride)]
@@ -125,16 +128,20 @@ class _Look:
         )[0]
 
     def _of_windows(self, windows: Tensor) -> Tensor:
-        """(B, C + K, *W) → their change; windows of nothing but background are left alone."""
+        """(B, C + K, *W) → their change (B, C', *W); windows of nothing but background are left alone."""
         everything = windows.as_subclass(Tensor)
         windows, labels = everything[:, : self.channels], everything[:, self.channels :]
-        change = torch.zeros_like(windows)
+        start = windows
+        if not self.translator.same_channels:
+            start = windows.new_full((len(windows), self.channels_out, *windows.shape[2:]), BACKGROUND)
+        change = torch.zeros_like(start)
         seen = (windows != BACKGROUND).flatten(1).any(dim=1)
         if seen.any():
             x = windows[seen]
             style = None if self.style is None else self.style.expand(len(x), -1)
             mask = labels[seen] if labels.shape[1] else None
-            change[seen] = (self.translator.translate(x, self.direction, style=style, mask=mask) - x).to(change)
+            made = self.translator.translate(x, self.direction, style=style, mask=mask)
+            change[seen] = (made - start[seen]).to(change)
         return change
 
 
@@ -155,12 +162,12 @@ class Resampling:
     weights_unit: str = "mm"
 
     def there(self, image: np.ndarray) -> np.ndarray:
-        """(X, Y[, Z]) of the scan's grid, on the weights' grid; float32."""
-        return resample_image(image, self.grid_size)
+        """(C, X, Y[, Z]) of the scan's grid, on the weights' grid; float32."""
+        return np.stack([resample_image(channel, self.grid_size) for channel in image])
 
     def back(self, image: np.ndarray) -> np.ndarray:
         """The inverse, but for the detail that the coarser of the two grids cannot hold."""
-        return resample_image(image, self.own_size)
+        return np.stack([resample_image(channel, self.own_size) for channel in image])
 
     def __str__(self) -> str:
         own, weights = (" × ".join(f"{s:.3g}" for s in size) for size in (self.from_mm, self.to_mm))

@@ -99,7 +99,7 @@ def test_a_change_between_sequences_is_added_in_the_scans_own_scale(translating,
     step = 0.1 * (window.high - window.low) / 2
     np.testing.assert_allclose((result - head.image)[0][transform.body], step, rtol=1e-3)
     np.testing.assert_array_equal(result[0][~transform.body], head.image[~transform.body])
-    assert 0.1 < transform.body.mean() < 0.9 and transform.window_of_result(window) == window
+    assert 0.1 < transform.body.mean() < 0.9 and transform.windows_of_result([window]) == (window,)
 
 
 def test_images_that_are_normalised_stay_so(translating):
@@ -108,7 +108,7 @@ def test_images_that_are_normalised_stay_so(translating):
     for a, b in ((None, None), (CONTRAST, PLAIN)):
         transform = TranslateDomain(translating(inverted, a, b), window=(-1, 1), body=False)
         result = transform(image)
-        assert result.dtype == np.float32 and transform.window_of_result(Window(-1, 1)) == Window(-1, 1)
+        assert result.dtype == np.float32 and transform.windows_of_result([Window(-1, 1)]) == (Window(-1, 1),)
         np.testing.assert_allclose(result, -image, atol=1e-6)
 
 
@@ -132,7 +132,7 @@ def test_mr_to_ct_is_hu_in_the_body_and_air_outside(translating, abdomen):
     assert inside.min() >= -160 and inside.max() == 240
     expected = body_of(abdomen.images["mr"], MR.window_of(abdomen.images["mr"]), abdomen.spacing_mm)
     np.testing.assert_array_equal(transform.body, expected)
-    assert transform.window_of_result(MR.window_of(abdomen.images["mr"])) == NARROW
+    assert transform.windows_of_result([MR.window_of(abdomen.images["mr"])]) == (NARROW,)
 
 
 def test_a_given_body_is_used_and_false_translates_everything(translating, abdomen):

@@ -94,7 +94,12 @@ class Translation(Task):
         )
         name_a, name_b = config.domain_names
         domains = config.data.domain(name_a), config.target.domain(name_b)
-        facts = {"target_sequence": config.target.sequence, "paired_patients": paired, "body": "auto"}
+        facts = {
+            "target_sequence": config.target.sequence,
+            "target_sequences": list(map(str, config.target.sequences or ())),
+            "paired_patients": paired,
+            "body": "auto",
+        }
         attached = segmenter if reads_labels else None
         return TrainingData(domains, [*a.views, *b.views], samples, facts, segmenter=attached)
 
