@@ -1,11 +1,12 @@
 """The audits of a run that inserts tumors, each with its picture; a new one is a function, and a line in `AUDITS`.
 
-Its name there is that of its limits in `audit.limits` and of `audit/<name>.png`.
+Its name there is that of its limits in `audit.limits` and of `audit/<name>.png`. What is asked of each sequence alone
+is judged by the worst of them, and the finding lists all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -15,7 +16,9 @@ from medaug.audits import pictures
 from medaug.audits.findings import Answer
 from medaug.audits.insertions import InsertionRun
 from medaug.audits.measures import edits, lost_and_gained, probe, sets
-from medaug.audits.measures.lesions import LesionSet, standardised
+from medaug.audits.measures.consistency import agreements, consistency_audit
+from medaug.audits.measures.finding import worst_of
+from medaug.audits.measures.lesions import Insertion, LesionSet, standardised
 from medaug.audits.measures.memorisation import memorisation_audit
 from medaug.figures.charts import learning_curves
 from medaug.figures.distributions import Crop, crop_grid, histograms, scatter
@@ -27,25 +30,27 @@ ROWS = 6
 
 def outside(run: InsertionRun) -> Answer:
     made = run.insertions
-    return edits.outside(made, run.limits("outside")), pictures.edited(made, edits.outside_counts(made))
+    finding = edits.outside(made, run.limits("outside"), run.sequences)
+    return finding, pictures.edited(made, edits.outside_counts(made), run.sequences)
 
 
 def unchanged(run: InsertionRun) -> Answer:
     """Views without room for a lesion do not count: the generator is not to blame for them."""
     made = run.insertions
-    return edits.unchanged(made, run.limits("unchanged")), pictures.edited(made, -edits.strengths_of(made))
+    finding = edits.unchanged(made, run.limits("unchanged"), run.sequences)
+    return finding, pictures.edited(made, -_strongest(made), run.sequences)
 
 
 def lost(run: InsertionRun) -> Answer:
     made, found = run.insertions, run.found
     finding = lost_and_gained.lost(made, found, run.limits("lost"), seed=run.seed)
-    return finding, pictures.segmented(made, found, lost_and_gained.missed_lesions(made, found))
+    return finding, pictures.segmented(made, found, lost_and_gained.missed_lesions(made, found), run.sequences)
 
 
 def gained(run: InsertionRun) -> Answer:
     made, found = run.insertions, run.found
     finding = lost_and_gained.gained(made, found, run.limits("gained"), seed=run.seed)
-    return finding, pictures.segmented(made, found, lost_and_gained.gained_parts(made, found))
+    return finding, pictures.segmented(made, found, lost_and_gained.gained_parts(made, found), run.sequences)
 
 
 def null_shortcut(run: InsertionRun) -> Answer:
@@ -53,14 +58,14 @@ def null_shortcut(run: InsertionRun) -> Answer:
         reason = "these weights paint a tumor from a mask alone: they cannot insert nothing"
         return probe.NULL_SHORTCUT.skipped(reason), None
     nulls, size = run.null_insertions, run.crop_size
-    finding = probe.null_shortcut(nulls, size, run.limits("null_shortcut"), seed=run.seed)
-    return finding, pictures.nulls(nulls, edits.strengths_of(nulls), size)
+    finding = probe.null_shortcut(nulls, size, run.limits("null_shortcut"), run.sequences, seed=run.seed)
+    return finding, pictures.nulls(nulls, _strongest(nulls), size, run.sequences)
 
 
 def shortcut(run: InsertionRun) -> Answer:
     real, made, size = run.real_lesions, run.insertions, run.crop_size
-    finding = probe.shortcut(real, made, size, run.limits("shortcut"), seed=run.seed)
-    return finding, pictures.lesions(real, made, size)
+    finding = probe.shortcut(real, made, size, run.limits("shortcut"), run.sequences, seed=run.seed)
+    return finding, pictures.lesions(real, made, size, run.sequences)
 
 
 def steganography(run: InsertionRun) -> Answer:
@@ -72,13 +77,16 @@ def steganography(run: InsertionRun) -> Answer:
         edits.Cycle(i.patient, i.before, i.image, i.mask & (np.abs(i.before) < 1), partial(run.removed, made=i))
         for i in run.insertions
     ]
-    noise = run.config.audit.noise
-    finding, back = edits.steganography(made, run.limits("steganography"), noise=noise, seed=run.seed)
-    return finding, pictures.cycles(made, back)
+    noise, limits = run.config.audit.noise, run.limits("steganography")
+    back = edits.reconstructed(made, noise=noise, seed=run.seed)
+    asked = partial(edits.steganography, made, back, limits, noise=noise, seed=run.seed)
+    finding, worst = worst_of(run.sequences, [asked(channel=channel) for channel in range(len(run.sequences))])
+    return finding, pictures.cycles(made, back, worst)
 
 
 def seams(run: InsertionRun) -> Answer:
-    finding = edits.seams(run.real_lesions, run.insertions, run.limits("seams"), seed=run.seed)
+    asked = partial(edits.seams, run.real_lesions, run.insertions, run.limits("seams"), seed=run.seed)
+    finding, _ = worst_of(run.sequences, [asked(channel=channel) for channel in range(len(run.sequences))])
     if finding.verdict == "skipped":
         return finding, None
     places = [k + 0.5 for k in finding.details["voxels_from_edge"]]
@@ -89,26 +97,56 @@ def seams(run: InsertionRun) -> Answer:
 
 def checkerboard(run: InsertionRun) -> Answer:
     """Crops around lesions; those without any contrast have no spectrum."""
-    size, made, crops = run.crop_size, [], []
-    for i, real in zip(run.insertions, run.real_lesions, strict=True):
-        crop = edits.Spectral(i.patient, i.crop(size)[0], i.crop_before(size), real.crop(size)[0])
-        if all(np.ptp(image) > 0 for image in crop[1:]):
-            made.append(i)
-            crops.append(crop)
-    finding = edits.checkerboard(crops, run.weights.translator.stride, run.limits("checkerboard"), seed=run.seed)
-    return finding, pictures.edited(made, np.array(finding.details.get("fake", [])), size=size)
+    size, stride, limits = run.crop_size, run.weights.translator.stride, run.limits("checkerboard")
+    crops = [
+        (i, i.crop(size)[0], i.crop_before(size), real.crop(size)[0])
+        for i, real in zip(run.insertions, run.real_lesions, strict=True)
+    ]
+    found, shown = [], []
+    for channel in range(len(run.sequences)):
+        images = [(i, [image[channel] for image in three]) for i, *three in crops]
+        images = [(i, three) for i, three in images if all(np.ptp(image) > 0 for image in three)]
+        spectral = [edits.Spectral(i.patient, *three) for i, three in images]
+        found.append(edits.checkerboard(spectral, stride, limits, seed=run.seed))
+        shown.append([i for i, _ in images])
+    finding, worst = worst_of(run.sequences, found)
+    worth = np.array(finding.details.get("fake", []))
+    return finding, pictures.edited(shown[worst], worth, run.sequences, size=size, channel=worst)
 
 
 def distribution(run: InsertionRun, measure: sets.Measure) -> Answer:
-    """Whether inserted lesions have the sizes, contrasts or places of real ones."""
+    """Whether inserted lesions have the sizes, contrasts, places or parts of real ones."""
+    limits = run.limits(measure.audit)
     if measure.unit == "mm":
         measure = replace(measure, unit=run.weights.length_unit)
-    finding = sets.distribution_audit(measure, run.real, run.synthetic, run.limits(measure.audit), seed=run.seed)
+    if measure is sets.PARTS:
+        if run.weights.n_parts == 1:
+            return measure.question.skipped("the tumors have one part"), None
+        measure = replace(measure, names=tuple(run.weights.facts.parts))
+    measures = [measure]
+    if measure is sets.CONTRAST:
+        measures = [replace(measure, channel=channel) for channel in range(len(run.sequences))]
+    found = [sets.distribution_audit(each, run.real, run.synthetic, limits, seed=run.seed) for each in measures]
+    finding, worst = worst_of(run.sequences if len(found) > 1 else [""], found)
     if finding.value is None:
         return finding, None
-    ours, theirs = measure.of(run.real), measure.of(run.synthetic)
+    ours, theirs = measures[worst].of(run.real), measures[worst].of(run.synthetic)
     title, label = f"{measure.noun} ({measure.unit})", f"distance ({measure.unit})"
-    xlabels = [title] if ours.ndim == 1 else [f"{title}, axis {axis}" for axis in range(ours.shape[1])]
+    axes = measure.names or [f"axis {axis}" for axis in range(ours.shape[-1])]
+    xlabels = [title] if ours.ndim == 1 else [f"{title}, {axis}" for axis in axes]
+    floors = finding.details["floors"]
+    return finding, histograms(ours, theirs, floors, finding.value, xlabels=xlabels, figure_label=label)
+
+
+def consistency(run: InsertionRun) -> Answer:
+    """The picture shows the pair of sequences that differs most, and by what."""
+    limits = run.limits("consistency")
+    finding = consistency_audit(run.real, run.synthetic, limits, run.sequences, seed=run.seed)
+    if finding.value is None:
+        return finding, None
+    worst = finding.details["worst"]
+    ours, theirs = (agreements(lesions)[:, worst["column"]] for lesions in (run.real, run.synthetic))
+    xlabels, label = [f"{worst['figure']}, {worst['pair']}"], "distance (standard deviations)"
     floors = finding.details["floors"]
     return finding, histograms(ours, theirs, floors, finding.value, xlabels=xlabels, figure_label=label)
 
@@ -175,6 +213,7 @@ AUDITS: dict[str, Callable[[InsertionRun], Answer]] = {
     "seams": seams,
     "checkerboard": checkerboard,
     **{measure.audit: partial(distribution, measure=measure) for measure in sets.MEASURES},
+    "consistency": consistency,
     "memorisation": memorisation,
     "diversity": diversity,
     "diversity_in_one_place": diversity_in_one_place,
@@ -184,4 +223,10 @@ AUDITS: dict[str, Callable[[InsertionRun], Answer]] = {
 
 
 def _crop(lesions: LesionSet, row: int) -> Crop:
-    return lesions.images[row], lesions.masks[row]
+    """In the first sequence."""
+    return lesions.images[row][0], lesions.masks[row]
+
+
+def _strongest(made: Sequence[Insertion]) -> np.ndarray:
+    """(insertions,) the change in the sequence that changes most."""
+    return edits.strengths_of(made).max(axis=1, initial=0.0)

@@ -1,42 +1,53 @@
 """What a run that inserts tumors is audited by: insertions into views of patients whom the generator never saw.
 
 Reads: `prepared/`, `split.json`, `train/weights`. The stage `audit` and all audits look at the same insertions, made
-through the real transform. Images are normalised to [-1, 1].
+through the real transform. Images are (C, *S), normalised to [-1, 1].
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
 
 from medaug.audits.findings import AuditedRun, in_turn
-from medaug.audits.measures.features import feature_table
-from medaug.audits.measures.lesions import Insertion, LesionSet, LesionView, lesion_statistics
+from medaug.audits.measures.lesions import Insertion, LesionSet, LesionView
 from medaug.audits.measures.lost_and_gained import Segmented, frozen_segmenter
-from medaug.audits.measures.probe import MIN_PATIENTS, probe_auc
 from medaug.audits.measures.seams import ZConsistency, z_consistency, z_ratio
-from medaug.data.prepared import Prepared, View
+from medaug.data.prepared import Prepared, View, ViewArrays
 from medaug.evaluation.predictions import predict
 from medaug.evaluation.samples import ViewFolder
 from medaug.lesions.geometry import equivalent_diameter_mm, largest_component
-from medaug.lesions.prior import AIR, LesionPrior
+from medaug.lesions.prior import LesionPrior
 from medaug.progress import track
 from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
+from medaug.transforms.array import Insertion as Made
+from medaug.transforms.engine import Facts
 from medaug.volumes import Window, affine_of
 
 logger = logging.getLogger(__name__)
 
 MOST_VOXELS = 100_000_000
 """The most that all views held at once may have: about 2 GB of arrays."""
-STATISTICS = ("contrast", "std_inside", "edge_gradient_per_mm", "texture_gradient_per_mm", "diameter_mm")
 UNIT = Window(-1.0, 1.0)
 """The window of images that are normalised already."""
+
+
+class _Edit(NamedTuple):
+    """A view after an insertion: (C, *S) in [-1, 1], the voxels (C, *S) that changed in the scan's own unit, the
+    parts (*S) that are newly marked, and what was inserted.
+    """
+
+    image: np.ndarray
+    changed: np.ndarray
+    parts: np.ndarray
+    lesions: list[Facts]
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,7 @@ class InsertionRun(AuditedRun):
 
     Attributes:
         crop_size: voxels to look at around a lesion.
+        sequences: the names of the images' channels.
         learnt, real, synthetic: lesions that the weights hold, those of held-out patients, and inserted ones, measured.
     """
 
@@ -55,6 +67,10 @@ class InsertionRun(AuditedRun):
     @property
     def crop_size(self) -> tuple[int, ...]:
         return self.prior.crop_size
+
+    @property
+    def sequences(self) -> tuple[str, ...]:
+        return self.weights.sequences
 
     @cached_property
     def views(self) -> dict[str, View]:
@@ -74,29 +90,30 @@ class InsertionRun(AuditedRun):
     @cached_property
     def null_insertions(self) -> list[Insertion]:
         """The generator passed over the same places with nothing inserted."""
-        null, found = RandInsertTumor(self.weights, prob=1.0, null=True, tumor_labels=1), []
+        null, found = self._inserts(null=True), []
         for made in self.insertions:
-            null.set_random_state(seed=made.seed)
-            image, changed, _ = self._edited(self.views[made.name], null, made.label, made.organ)
-            found.append(replace(made, image=image, changed=changed, reference_patient=None))
+            view = self.views[made.name]
+            edit = self._edited(view, view.read(self.run.prepared), null, made.seed)
+            found.append(replace(made, image=edit.image, changed=edit.changed, reference_patient=None))
         return found
 
     @cached_property
     def learnt(self) -> LesionSet:
         references = self.prior.references
-        images, masks = (np.stack([getattr(r, part) for r in references]) for part in ("image", "mask"))
-        return LesionSet(images, masks, np.array([r.patient for r in references]), (None,) * len(references))
+        images, parts = (np.stack([getattr(r, name) for r in references]) for name in ("image", "parts"))
+        return LesionSet(images, parts, np.array([r.patient for r in references]), (None,) * len(references))
 
     @cached_property
     def real(self) -> LesionSet:
-        return LesionSet.of(self.real_lesions, self.crop_size)
+        return LesionSet.of(self.real_lesions, self.crop_size, n_parts=self.weights.n_parts)
 
     @cached_property
     def synthetic(self) -> LesionSet:
         return self.measured(self.insertions)
 
     def measured(self, made: list[Insertion]) -> LesionSet:
-        return LesionSet.of(made, self.crop_size, pasted=self.weights.uses_references)
+        pasted = self.weights.uses_references
+        return LesionSet.of(made, self.crop_size, pasted=pasted, n_parts=self.weights.n_parts)
 
     @cached_property
     def found(self) -> list[Segmented]:
@@ -110,75 +127,71 @@ class InsertionRun(AuditedRun):
 
     @cached_property
     def segment(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Image (*S) in [-1, 1] → tumor (bool, *S): a network trained on the training patients' labels alone."""
-        labelled = ViewFolder(self._views(self.split.train), self.run.prepared)
+        """Image (C, *S) in [-1, 1] → tumor (bool, *S): a network trained on the training patients' labels alone."""
+        views = Prepared(self.run.datalist).training_views(self.split, self.config.data.spatial_dims)
+        labelled = ViewFolder(views, self.run.prepared)
         frozen = frozen_segmenter(self.config, labelled, self.config.evaluation.patch_size)
 
         def segment(image: np.ndarray) -> np.ndarray:
-            x = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None]
+            x = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
             slices = x.ndim == 4 and frozen.config.spatial_dims == 2
             found = predict(frozen.network, x.movedim(-1, 0) if slices else x, frozen.config)
             return (found.movedim(0, -1) if slices else found)[0].numpy() > 0
 
         return segment
 
+    @cached_property
+    def remove(self) -> RemoveTumor:
+        """Takes away what prepared labels mark."""
+        return RemoveTumor(self.weights, tumor_labels=self._class_numbers)
+
     def removed(self, image: np.ndarray, made: Insertion) -> np.ndarray:
-        """A normalised image (*S) of an insertion's view through the other generator: without what was inserted."""
-        scan, mask = _on_grid(image, made.spacing_mm), made.mask[None].astype(np.float32)
-        return RemoveTumor(self.weights, seed=self.seed)(scan, mask, window=UNIT).numpy()[0]
+        """A normalised image of an insertion's view through the other generator: without what was inserted."""
+        scan, label = _on_grid(image, made.spacing_mm), made.parts[None].astype(np.float32)
+        return self.remove.with_label(scan, label, self._units, self.seed, is_label=True)[0].numpy()
 
     def filled_anew(self, made: Insertion, seeds: int) -> LesionSet:
         """The place of an insertion with other seeds: other styles, references and noise, if the method has them."""
         scan, mask, views = _on_grid(made.before, made.spacing_mm), made.mask[None].astype(np.float32), []
         for seed in range(seeds):
-            edited, _ = InsertTumor(self.weights, seed=self.seed + seed)(scan, mask, window=UNIT)
-            views.append(replace(made, image=edited.numpy()[0]))
+            insert = InsertTumor(self.weights, seed=self.seed + seed, tumor_labels=self._class_numbers)
+            edited, label = insert(scan, mask, window=self._units)
+            views.append(replace(made, image=edited.numpy(), parts=np.asarray(label)[0].astype(np.uint8)))
         return self.measured(views)
 
-    def realism(self) -> dict[str, object]:
-        """What `realism.json` holds: each view's largest real lesion, and the one inserted into it away from that."""
-        kinds: dict[str, Sequence[LesionView]] = {"real": self.real_lesions, "inserted": self.insertions}
-        figures: dict[str, object] = {"n": len(self.insertions), "length_unit": self.weights.length_unit}
-        for kind, lesions in kinds.items():
-            found = [lesion_statistics(i.image, i.mask, i.spacing_mm, organ=i.image > AIR) for i in lesions]
-            figures[kind] = {name: [statistics[name] for statistics in found] for name in STATISTICS}
-        patients = len({lesion.patient for lesion in self.real_lesions})
-        if patients < MIN_PATIENTS:
-            figures["note"] = f"{patients} held-out patients with a measurable tumor; the probe needs {MIN_PATIENTS}"
-        else:
-            own, made = (feature_table([i.crop(self.crop_size) for i in lesions]) for lesions in kinds.values())
-            names = [lesion.patient for lesion in self.real_lesions]
-            figures["probe"] = asdict(probe_auc(own, names, made, names, seed=self.seed))
-        if (continuity := self.z_consistency()) is not None:
-            figures["z_consistency"] = asdict(continuity)
-        return figures
+    def z_consistency(self) -> dict[str, ZConsistency]:
+        """Tumors inserted into whole held-out volumes against real ones by sequence, by 2-D and 3-D weights alike.
 
-    def z_consistency(self) -> ZConsistency | None:
-        """Tumors inserted into whole held-out volumes against real ones, by 2-D and by 3-D weights alike.
-
-        None without volumes with tumors of several slices.
+        Nothing without volumes with tumors of several slices.
         """
         settings = self.config.audit
         whole = Prepared(self.run.datalist).whole_views(self.held_out)
         views = [view for view in whole if len(view.shape) == 3 and view.tumor_voxels][: settings.volumes]
-        insert = RandInsertTumor(self.weights, prob=1.0, tumor_labels=1)
+        insert = self._inserts()
         insert.set_random_state(seed=settings.seed)
-        real, inserted = [], []
+        real: list[list[float | None]] = [[] for _ in self.sequences]
+        inserted: list[list[float | None]] = [[] for _ in self.sequences]
         with track("look across slices", len(views)) as tracker:
             for view in views:
-                image, label, organ = view.read(self.run.prepared)
-                edited, truth = insert(view.placed(image), label[None].astype(np.float32), organ[None], window=UNIT)
-                new = (truth[0] > 0) & ~label
-                real.append(z_ratio(image[0], label, view.spacing_mm))
-                inserted.append(z_ratio(edited.numpy()[0], new, view.spacing_mm))
+                arrays = view.read(self.run.prepared)
+                insert.randomize()
+                made = self._inserted(insert, view.placed(arrays.image), arrays, self._units)
+                new = (np.asarray(made.label)[0] > 0) & ~arrays.label
+                for channel, edited in enumerate(made.image.numpy()):
+                    real[channel].append(z_ratio(arrays.image[channel], arrays.label, view.spacing_mm))
+                    inserted[channel].append(z_ratio(edited, new, view.spacing_mm))
                 tracker.advance()
-        return z_consistency([r for r in real if r is not None], [r for r in inserted if r is not None])
+        found = {
+            name: z_consistency([r for r in own if r is not None], [r for r in new if r is not None])
+            for name, own, new in zip(self.sequences, real, inserted, strict=True)
+        }
+        return {name: continuity for name, continuity in found.items() if continuity is not None}
 
     @cached_property
     def _pairs(self) -> list[tuple[LesionView, Insertion]]:
         """Each real lesion of a held-out view, and what was inserted into the same view."""
         views = self._chosen(self.held_out)
-        insert, rng = RandInsertTumor(self.weights, prob=1.0, tumor_labels=1), np.random.RandomState(self.seed)
+        insert, rng = self._inserts(), np.random.RandomState(self.seed)
         found = []
         with track("insert into held-out views", len(views)) as tracker:
             for view in views:
@@ -194,40 +207,62 @@ class InsertionRun(AuditedRun):
         None where the tumor is of no size that is inserted, or where there is no room for another one. Sizes that are
         inserted are those that fit the crop and are not below the smallest reference.
         """
-        (image, *_), label, organ = view.read(self.run.prepared)
-        truth, spacing_mm = largest_component(label), view.spacing_mm
+        arrays = view.read(self.run.prepared)
+        truth, spacing_mm = largest_component(arrays.label), view.spacing_mm
         smallest = min(reference.diameter_mm for reference in self.prior.references)
         extent = np.ptp(np.argwhere(truth), axis=0) + 1
         fits = (extent < np.asarray(self.crop_size) - 4).all()
         if not fits or equivalent_diameter_mm(truth, spacing_mm) < smallest:
             return None
-        insert.set_random_state(seed=seed)
-        edited, changed, mask = self._edited(view, insert, label, organ)
-        if not insert.lesions:
+        edit = self._edited(view, arrays, insert, seed)
+        if not edit.lesions:
             return None
         made = Insertion(
             name=view.name,
             patient=view.patient,
-            image=edited,
-            mask=mask,
-            organ=organ,
+            image=edit.image,
+            parts=edit.parts,
+            organ=arrays.organ,
             spacing_mm=spacing_mm,
-            before=image,
-            label=label,
-            changed=changed,
-            reference_patient=insert.lesions[0]["patient"],
+            before=arrays.image,
+            label=arrays.label,
+            changed=edit.changed,
+            reference_patient=edit.lesions[0]["patient"],
             seed=seed,
         )
-        return LesionView(view.name, view.patient, image, truth, organ, spacing_mm), made
+        own = np.where(truth, arrays.classes, 0).astype(np.uint8)
+        return LesionView(view.name, view.patient, arrays.image, own, arrays.organ, spacing_mm), made
 
-    def _edited(
-        self, view: View, insert: RandInsertTumor, label: np.ndarray, organ: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What `insert` makes of a view, (*S) in [-1, 1]; what changed in the scan's own unit; what is newly marked."""
+    def _edited(self, view: View, arrays: ViewArrays, insert: RandInsertTumor, seed: int) -> _Edit:
+        """What `insert` makes of a view with this seed."""
         scan = view.tensor(self.run.prepared)
-        edited, marked = insert(scan, label[None].astype(np.float32), organ[None], window=view.window)
-        image, mask = view.window.normalize(edited.numpy()[0]).astype(np.float32), np.asarray(marked)[0] > 0
-        return image, edited.numpy()[0] != scan.numpy()[0], mask & ~label
+        insert.set_random_state(seed=seed)
+        insert.randomize()
+        made = self._inserted(insert, scan, arrays, view.windows)
+        edited, marked = made.image.numpy(), np.asarray(made.label)[0].astype(np.uint8)
+        parts = np.where(arrays.label, 0, marked).astype(np.uint8)
+        return _Edit(view.in_windows(edited), edited != scan.numpy(), parts, made.lesions)
+
+    def _inserted(
+        self, insert: RandInsertTumor, scan: MetaTensor, arrays: ViewArrays, windows: tuple[Window, ...]
+    ) -> Made[MetaTensor]:
+        """What was drawn last, where `synthesize` would insert it, too: strictly inside an organ that a label says."""
+        label, organ = arrays.classes[None].astype(np.float32), arrays.organ[None]
+        strictly_inside = self.config.data.organ is not None
+        return insert.inserted(scan, label, organ, windows, strictly_inside=strictly_inside)
+
+    def _inserts(self, *, null: bool = False) -> RandInsertTumor:
+        return RandInsertTumor(self.weights, prob=1.0, null=null, tumor_labels=self._class_numbers)
+
+    @property
+    def _class_numbers(self) -> tuple[int, ...]:
+        """What prepared labels hold: the number of each part."""
+        return tuple(range(1, self.weights.n_parts + 1))
+
+    @property
+    def _units(self) -> tuple[Window, ...]:
+        """The windows of an image that is normalised already."""
+        return (UNIT,) * len(self.sequences)
 
     def _chosen(self, patients: Collection[str]) -> list[View]:
         """Views with a tumor, patient by patient in turn so that none dominates, as many as are asked for and fit."""
@@ -249,4 +284,4 @@ class InsertionRun(AuditedRun):
 
 def _on_grid(image: np.ndarray, spacing_mm: tuple[float, ...]) -> MetaTensor:
     affine = torch.from_numpy(affine_of(spacing_mm))
-    return MetaTensor(torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None], affine=affine)
+    return MetaTensor(torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)), affine=affine)

@@ -21,8 +21,6 @@ from monai.data import MetaTensor
 from medaug.audits import pictures
 from medaug.audits.findings import Answer, AuditedRun, in_turn
 from medaug.audits.measures import edits
-from medaug.audits.measures.edits import Cycle
-from medaug.audits.measures.edits import steganography as hidden_source
 from medaug.audits.measures.hounsfield import (
     LARGEST_VOXEL_MM,
     TISSUES_HU,
@@ -72,14 +70,14 @@ class TranslationRun(AuditedRun):
         return [read_scan(case, self.run.prepared_b) for case in self._chosen(self.run.datalist_b)]
 
     def back(self, fake: np.ndarray, scan: ScanArrays) -> np.ndarray:
-        """A normalised translation (*S), such as `scan`, as the source domain again, normalised."""
+        """A normalised translation (1, *S), such as `scan`, as the source domain again, normalised."""
         translate = TranslateDomain(self.weights, "b2a", seed=self.seed)
-        image = torch.from_numpy(scan.window.denormalize(fake).astype(np.float32))[None]
+        image = torch.from_numpy(scan.window.denormalize(fake).astype(np.float32))
         result = translate(
             MetaTensor(image, affine=torch.from_numpy(affine_of(scan.spacing_mm))), scan.body[None], window=scan.window
         )
         (window,) = translate.windows_of_result([scan.window])
-        return window.normalize(np.asarray(result.as_tensor(), dtype=np.float32)[0])
+        return window.normalize(np.asarray(result.as_tensor(), dtype=np.float32))
 
     def _chosen(self, datalist: Path) -> list[PreparedCase]:
         """The middle scan of each patient, then those around it: up to `audit.volumes`, of pictures `audit.lesions`."""
@@ -96,10 +94,11 @@ def steganography(run: TranslationRun) -> Answer:
     made = []
     for patient, source, fake in run.pairs:
         region = source.body & (np.abs(source.normalized) < 1)
-        made.append(Cycle(patient, source.normalized, fake.normalized, region, partial(run.back, scan=fake)))
+        images = source.normalized[None], fake.normalized[None]
+        made.append(edits.Cycle(patient, *images, region[None], partial(run.back, scan=fake)))
     limits, noise = run.limits("steganography"), run.config.audit.noise
-    finding, back = hidden_source(made, limits, noise=noise, seed=run.seed)
-    return finding, pictures.cycles(made, back)
+    back = edits.reconstructed(made, noise=noise, seed=run.seed)
+    return edits.steganography(made, back, limits, channel=0, noise=noise, seed=run.seed), pictures.cycles(made, back)
 
 
 def seams(run: TranslationRun) -> Answer:

@@ -149,6 +149,8 @@ class LimitsConfig(Section):
     lesion_size: LimitConfig = Field(LimitConfig(warn=1, fail=1.5), description="distance, by that of real with real")
     lesion_contrast: LimitConfig = Field(LimitConfig(warn=1, fail=1.5), description="distance, as in lesion_size")
     lesion_location: LimitConfig = Field(LimitConfig(warn=1, fail=1.5), description="distance, as in lesion_size")
+    lesion_parts: LimitConfig = Field(LimitConfig(warn=1, fail=1.5), description="distance, as in lesion_size")
+    consistency: LimitConfig = Field(LimitConfig(warn=1, fail=1.5), description="distance, as in lesion_size")
     memorisation: LimitConfig = Field(LimitConfig(warn=0.15, fail=0.3), description="share of copied training lesions")
     diversity: LimitConfig = Field(LimitConfig(warn=1, fail=0.7), description="difference, by that of real with real")
     diversity_in_one_place: LimitConfig = Field(

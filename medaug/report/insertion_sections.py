@@ -92,6 +92,8 @@ def _realism(realism: JsonObject) -> Section:
             f"{p['n_synthetic']} inserted lesions of {p['n_patients']} patients. 0.5 would be chance. It looks most at "
             f"{', '.join(p['top_features'])}."
         )
+        alone = [f"{name} {probe['auc']:.2f}" for name, probe in realism.get("probe_by_sequence", {}).items()]
+        text += f" Of one sequence alone it reaches: {', '.join(alone)}." if alone else ""
     if "z_consistency" in realism:
         z = realism["z_consistency"]
         text += (
@@ -99,10 +101,13 @@ def _realism(realism: JsonObject) -> Section:
             f"inserted and {z['real']:.2f} in {z['n_real']} real tumors of whole volumes: {z['ratio']:.2f} times the "
             "real ones (1: as continuous; more: slices flicker; less: smeared along z)."
         )
+        each = [f"{name} {ratio:.2f}" for name, ratio in realism.get("z_consistency_by_sequence", {}).items()]
+        text += f" That is the sequence farthest from 1; of each: {', '.join(each)}." if each else ""
     columns, note = ["Measure (mean ± spread)", "real", "inserted"], "Intensities in window units [-1, 1]."
     table, figures = Table("Lesions of held-out patients", columns, rows, note), []
-    shown = (("contrast", "Contrast", "lesion − surroundings"), ("diameter_mm", "Size", f"diameter ({unit})"))
-    for key, title, xlabel in shown:
+    contrasts = [key for key in realism["real"] if key.startswith("contrast")]
+    shown = [(key, key.capitalize(), "lesion − surroundings") for key in contrasts]
+    for key, title, xlabel in [*shown, ("diameter_mm", "Size", f"diameter ({unit})")]:
         if realism["real"][key]:
             drawn = distributions(*(of[key] for of in sets), xlabel=xlabel)
             figures.append(Figure(title, drawn, "", f"{title} of real and inserted lesions"))

@@ -130,11 +130,13 @@ def audits_section(run: RunDir) -> list[Section]:
 
 
 def value_text(finding: Finding) -> str:
-    """The figure of an audit with its interval."""
+    """The figure of an audit with its interval, and those of every sequence (or part, or pair of sequences)."""
     if finding.value is None:
         return MISSING
     interval = "" if finding.low is None else f" ({finding.low:.3g} to {finding.high:.3g})"
-    return f"{finding.value:.3g}{interval}{' ' if finding.unit else ''}{finding.unit}"
+    each = ", ".join(f"{name} {value:.3g}" for name, value in finding.each.items())
+    figure = f"{finding.value:.3g}{interval}{' ' if finding.unit else ''}{finding.unit}"
+    return f"{figure}; {each}" if each else figure
 
 
 def limit_text(finding: Finding) -> str:

@@ -22,7 +22,7 @@ BRIGHT = 0.5
 
 def bright(image: np.ndarray) -> np.ndarray:
     """A segmenter that has learnt that tumors of these phantoms are bright."""
-    return ndimage.gaussian_filter(image, 1.0) > BRIGHT
+    return ndimage.gaussian_filter(image[0], 1.0) > BRIGHT
 
 
 def guided(weights: Weights, paint, paste=None, heal=None) -> Weights:

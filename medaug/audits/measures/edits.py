@@ -6,6 +6,9 @@ into the fake as a weak pattern; the way back then breaks down under noise too w
 of the cycle with noise on the fake over sqrt(error² + noise²), what it would be if the noise passed straight through:
 1 or less where nothing is hidden. *Seams*: a step between voxels that is larger than those one voxel nearer to the
 mask's edge and farther; real lesions in the same views, which have an edge too, are the yardstick.
+
+Of several sequences, a voxel has changed if any of them has, and an insertion did something if it shows in one of them;
+what is hidden, seams and checkerboards are asked of each `channel` alone (see `finding.worst_of`).
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from medaug.audits.measures.finding import Finding, Limits, Question, over_patients
+from medaug.audits.measures.finding import Finding, Limits, Question, each_of, over_patients
 from medaug.audits.measures.lesions import Insertion, LesionView
 from medaug.audits.measures.seams import checkerboard_ratio, seam_ratio
 
@@ -34,38 +37,42 @@ MOST_STRIDE = 4
 """Frequencies of larger strides are those of anatomy."""
 
 
-def outside(insertions: Sequence[Insertion], limits: Limits) -> Finding:
-    """Voxels outside the mask that do not keep their bits, all insertions."""
+def outside(insertions: Sequence[Insertion], limits: Limits, names: Sequence[str]) -> Finding:
+    """Voxels outside the mask that do not keep their bits in every sequence, all insertions; `names` are theirs."""
     if not insertions:
         return OUTSIDE.skipped(NONE)
     counts = outside_counts(insertions)
+    each = each_of(names, sum((i.changed & ~i.mask).reshape(len(names), -1).sum(axis=1) for i in insertions))
     seen = sum(int((~i.mask).sum()) for i in insertions)
     hit = int((counts > 0).sum())
     sentence = f"{counts.sum()} of {seen} voxels outside the mask changed, in {hit} of {len(insertions)} insertions."
     details = {"insertions_with_changes": hit, "voxels_looked_at": seen}
-    return OUTSIDE.judged(sentence, float(counts.sum()), limits, unit="voxels", n=_counted(insertions), details=details)
+    n = _counted(insertions)
+    return OUTSIDE.judged(sentence, float(counts.sum()), limits, unit="voxels", n=n, details=details, each=each)
 
 
-def unchanged(insertions: Sequence[Insertion], limits: Limits) -> Finding:
-    """The share of insertions that leave the image inside their mask as it was."""
+def unchanged(insertions: Sequence[Insertion], limits: Limits, names: Sequence[str]) -> Finding:
+    """The share of insertions that leave the image inside their mask as it was, in every sequence."""
     if not insertions:
         return UNCHANGED.skipped(NONE)
-    strengths = strengths_of(insertions)
+    by_sequence = strengths_of(insertions)
+    strengths, each = by_sequence.max(axis=1), each_of(names, (by_sequence < LEAST_CHANGE).mean(axis=0))
     without, asked = int((strengths < LEAST_CHANGE).sum()), len(insertions)
     typical = f"the median change is {np.median(strengths):.2f} in window units"
     sentence = f"{without} of {asked} insertions leave the image inside the mask as it was; {typical}."
     n, details = _counted(insertions) | {"asked": asked}, {"strength": strengths.round(4).tolist()}
-    return UNCHANGED.judged(sentence, without / asked, limits, n=n, details=details)
+    return UNCHANGED.judged(sentence, without / asked, limits, n=n, details=details, each=each)
 
 
 def outside_counts(insertions: Sequence[Insertion]) -> np.ndarray:
-    """(insertions,) voxels that changed outside the mask."""
-    return np.array([int((i.changed & ~i.mask).sum()) for i in insertions], dtype=int)
+    """(insertions,) voxels that changed outside the mask, in any sequence."""
+    return np.array([int((i.changed.any(axis=0) & ~i.mask).sum()) for i in insertions], dtype=int)
 
 
 def strengths_of(insertions: Sequence[Insertion]) -> np.ndarray:
-    """(insertions,) mean absolute change inside the mask."""
-    return np.array([np.abs(i.image - i.before)[i.mask].mean() for i in insertions], dtype=np.float64)
+    """(insertions, C) mean absolute change inside the mask."""
+    changes = [(np.abs(i.image - i.before), i.mask) for i in insertions]
+    return np.array([[channel[mask].mean() for channel in change] for change, mask in changes], dtype=np.float64)
 
 
 def _counted(insertions: Sequence[Insertion]) -> dict[str, int]:
@@ -73,7 +80,10 @@ def _counted(insertions: Sequence[Insertion]) -> dict[str, int]:
 
 
 class Cycle(NamedTuple):
-    """One image and its fake, (*S) in [-1, 1]; where the way back and the source are compared, and the way back."""
+    """One image and its fake, (C, *S) in [-1, 1]; where the way back and the source are compared, and the way back.
+
+    The region (C, *S) is bool.
+    """
 
     patient: str
     source: np.ndarray
@@ -83,40 +93,54 @@ class Cycle(NamedTuple):
 
 
 class Reconstruction(NamedTuple):
-    """What came back of one cycle with and without noise, and the mean squares of both errors and of the noise."""
+    """What came back of one cycle (C, *S) with and without noise.
+
+    `squares` (C, 3) are the mean squares of both errors, without noise first, and of the noise; NaN where a channel has
+    no region to compare.
+    """
 
     clean: np.ndarray
     noisy: np.ndarray
-    squares: tuple[float, float, float]
+    squares: np.ndarray
 
 
-def steganography(
-    cycles: Sequence[Cycle], limits: Limits, *, noise: float, seed: int
-) -> tuple[Finding, list[Reconstruction]]:
-    """Judges the cycle error with noise on the fakes; returns what came back of each, too.
-
-    Args:
-        noise: its standard deviation, in window units [-1, 1].
-    """
-    if not cycles:
-        return STEGANOGRAPHY.skipped("there is no fake to translate back"), []
+def reconstructed(cycles: Sequence[Cycle], *, noise: float, seed: int) -> list[Reconstruction]:
+    """Goes the way back of every cycle, as it is and with noise of this standard deviation on the fake."""
     rng, results = np.random.RandomState(seed), []
     for cycle in cycles:
         disturbed = np.clip(cycle.fake + noise * rng.standard_normal(cycle.fake.shape), -1, 1).astype(np.float32)
         clean, noisy = cycle.back(cycle.fake), cycle.back(disturbed)
         differences = (clean - cycle.source, noisy - cycle.source, disturbed - cycle.fake)
-        a, b, c = (float(np.square(d[cycle.region], dtype=np.float64).mean()) for d in differences)
-        results.append(Reconstruction(clean, noisy, (a, b, c)))
-    squares, patients = np.array([result.squares for result in results]), [c.patient for c in cycles]
+        squares = np.full((len(cycle.region), 3), np.nan)
+        for channel, region in enumerate(cycle.region):
+            if region.any():
+                squares[channel] = [np.square(d[channel][region], dtype=np.float64).mean() for d in differences]
+        results.append(Reconstruction(clean, noisy, squares))
+    return results
+
+
+def steganography(
+    cycles: Sequence[Cycle], back: Sequence[Reconstruction], limits: Limits, *, channel: int, noise: float, seed: int
+) -> Finding:
+    """Judges the cycle error of one sequence with noise on the fakes.
+
+    Args:
+        back: of each cycle, with `noise` in window units [-1, 1].
+    """
+    rows = [(result.squares[channel], cycle.patient) for result, cycle in zip(back, cycles, strict=True)]
+    rows = [row for row in rows if not np.isnan(row[0]).any()]
+    if not rows:
+        return STEGANOGRAPHY.skipped("there is no fake to translate back")
+    squares, patients = np.array([found for found, _ in rows]), [patient for _, patient in rows]
     error, with_noise, _ = np.sqrt(squares.mean(axis=0)).tolist()
     sentence = (
         f"The cycle error is {error:.3f}, and {with_noise:.3f} with noise of {noise:g} on the fake (window units): "
         f"{_ratio(squares):.2f} times what that noise alone would add up to."
     )
     interval = over_patients(squares, patients, seed=seed, statistic=_ratio)
-    n = {"images": len(cycles), "patients": len(set(patients))}
+    n = {"images": len(rows), "patients": len(set(patients))}
     details = {"error": error, "error_with_noise": with_noise, "noise": noise}
-    return STEGANOGRAPHY.judged(sentence, _ratio(squares), limits, interval, n=n, details=details), results
+    return STEGANOGRAPHY.judged(sentence, _ratio(squares), limits, interval, n=n, details=details)
 
 
 def _ratio(squares: np.ndarray) -> float:
@@ -125,7 +149,7 @@ def _ratio(squares: np.ndarray) -> float:
 
 
 class Spectral(NamedTuple):
-    """An image that a generator made, the same one before it, and a real one of the made one's kind, (*S) each."""
+    """One sequence that a generator made, the same before it, and a real one of the made one's kind, (*S) each."""
 
     patient: str
     fake: np.ndarray
@@ -133,11 +157,15 @@ class Spectral(NamedTuple):
     real: np.ndarray
 
 
-def seams(real: Sequence[LesionView], inserted: Sequence[Insertion], limits: Limits, *, seed: int) -> Finding:
+def seams(
+    real: Sequence[LesionView], inserted: Sequence[Insertion], limits: Limits, *, channel: int, seed: int
+) -> Finding:
     """The largest one-voxel step around inserted masks, over that around real ones; 1 is like real lesions."""
     if not inserted:
         return SEAMS.skipped("there is no edited image to look at")
-    steps = np.array([[_steps(view) for view in kind] for kind in (real, inserted)]).swapaxes(0, 1)
+    steps = np.array([[_steps(view.image[channel], view.mask) for view in kind] for kind in (real, inserted)]).swapaxes(
+        0, 1
+    )
     patients = [i.patient for i in inserted]
     excesses = _excesses(steps)
     place = int(SHELLS[1:-1][excesses.argmax()])
@@ -193,18 +221,17 @@ def checkerboard(images: Sequence[Spectral], stride: int, limits: Limits, *, see
     return CHECKERBOARD.judged(sentence, _relative(ratios), limits, interval, n=n, details=details)
 
 
-def _steps(view: LesionView) -> np.ndarray:
+def _steps(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """(2, shells): sums of absolute steps between neighbouring shells around the mask, and how many there are.
 
     Distances are those of a chessboard, in which soft masks grow (`insertion.base`).
     """
-    mask = view.mask
     inside, outside = (ndimage.distance_transform_cdt(part, "chessboard") for part in (mask, ~mask))
     shell = np.where(mask, 1 - inside, outside)
     found = np.zeros((2, len(SHELLS)))
     for axis in range(mask.ndim):
         near, far = (np.take(shell, range(s, mask.shape[axis] - 1 + s), axis=axis) for s in (0, 1))
-        step = np.abs(np.diff(view.image.astype(np.float64), axis=axis))
+        step = np.abs(np.diff(image.astype(np.float64), axis=axis))
         across = (np.abs(far - near) == 1) & np.isin(np.minimum(near, far), SHELLS)
         place = np.minimum(near, far)[across] - SHELLS[0]
         found[0] += np.bincount(place, step[across], len(SHELLS))

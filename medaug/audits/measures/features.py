@@ -38,8 +38,8 @@ FEATURE_NAMES: tuple[str, ...] = (
 
 
 def feature_table(crops: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """(N, F): the `lesion_features` of N pairs of crop and mask."""
-    return np.array([lesion_features(*pair) for pair in crops])
+    """(N, C, F): the `lesion_features` of every channel of N crops (C, *S), each with its mask (*S)."""
+    return np.array([[lesion_features(channel, mask) for channel in crop] for crop, mask in crops])
 
 
 def lesion_features(crop: np.ndarray, mask: np.ndarray) -> np.ndarray:

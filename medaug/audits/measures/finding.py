@@ -8,7 +8,7 @@ population show too. Its 95 % quantile is what a synthetic set is judged by.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,8 @@ import numpy as np
 from medaug.audits.measures.lesions import LesionSet
 
 Verdict = Literal["pass", "warn", "fail", "skipped"]
+VERDICTS: tuple[Verdict, ...] = ("skipped", "pass", "warn", "fail")
+"""The worst last."""
 Bounds = tuple[float | None, float | None]
 """Low and high end of a 95 % interval; None where there is none."""
 RESAMPLES = 1000
@@ -59,6 +61,7 @@ class Finding:
         n: how many of what, such as {"lesions": 120, "patients": 4}.
         sentence: the finding in plain words; for a skipped audit the reason.
         details: further figures, as JSON.
+        each: the same figure of every sequence, part or pair of sequences, by name; empty where there is only one.
     """
 
     name: str
@@ -75,11 +78,12 @@ class Finding:
     floor: float | None = None
     n: dict[str, int] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
+    each: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Finding:
         """The inverse of `dataclasses.asdict`; what is no field of a finding is left out."""
-        return cls(**{part.name: row[part.name] for part in fields(cls)})
+        return cls(**{part.name: row[part.name] for part in fields(cls) if part.name in row})
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,36 @@ class Question:
             higher_is_worse=higher_is_worse,
             **further,
         )
+
+
+def each_of(names: Sequence[str], values: Sequence[float] | np.ndarray) -> dict[str, float]:
+    """The figures by name, as `Finding.each` has them: none of one sequence alone, whose figure is the finding's."""
+    return dict(zip(names, map(float, values), strict=True)) if len(names) > 1 else {}
+
+
+def worst_of(names: Sequence[str], found: Sequence[Finding]) -> tuple[Finding, int]:
+    """Of one audit asked of every sequence alone, the worst answer, which says whose it is; and the sequence's number.
+
+    The worst is nearest to failing, each by its own limits; what was skipped counts where all were.
+    """
+
+    def badness(number: int) -> tuple[int, float]:
+        finding = found[number]
+        if finding.value is None or finding.fail is None:
+            return 0, 0.0
+        share = finding.value / finding.fail if finding.fail else finding.value
+        return VERDICTS.index(finding.verdict), share if finding.higher_is_worse else -share
+
+    worst = max(range(len(found)), key=badness)
+    finding = found[worst]
+    if len(names) == 1:
+        return finding, worst
+    judged = {name: other.value for name, other in zip(names, found, strict=True) if other.value is not None}
+    floors = {name: other.floor for name, other in zip(names, found, strict=True) if other.floor is not None}
+    skipped = [f" {name}: {other.sentence}." for name, other in zip(names, found, strict=True) if other.value is None]
+    sentence = f"{names[worst]}: {finding.sentence}" + "".join(skipped if judged else skipped[:0])
+    details = finding.details | ({"floors_by_sequence": floors} if floors else {})
+    return replace(finding, sentence=sentence, each=judged, details=details), worst
 
 
 def over_patients(

@@ -1,7 +1,8 @@
 """Lesions measured alike, one by one and as sets: what the audits of sets compare, each with the patient it belongs to.
 
 Comparing sizes, edges and textures of real and synthetic lesions shows *how* synthetic ones differ, where the probe
-only shows *that* they do. Images are float32 in [-1, 1], (X, Y) or (X, Y, Z), masks bool; distances in mm.
+only shows *that* they do. Images are float32 in [-1, 1], (C, *S), one channel a sequence; lesions are part numbers
+(*S), 0 outside; S is (X, Y) or (X, Y, Z), distances are in mm.
 """
 
 from __future__ import annotations
@@ -32,32 +33,44 @@ class LesionView:
 
     Attributes:
         name, patient: of the view.
-        image: the view, normalised.
-        mask: the lesion.
-        organ: where tissue is.
+        image: (C, *S) the view, normalised.
+        parts: (*S) uint8, the lesion.
+        organ: (*S) bool, where tissue is.
         spacing_mm: by axis.
     """
 
     name: str
     patient: str
     image: np.ndarray
-    mask: np.ndarray
+    parts: np.ndarray
     organ: np.ndarray
     spacing_mm: tuple[float, ...]
 
+    @property
+    def mask(self) -> np.ndarray:
+        """The whole lesion (bool, *S)."""
+        return self.parts > 0
+
     def crop(self, size: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """(image, mask) of this size around the lesion; air (-1) where that leaves the view."""
-        return cropped(self.image, self.mask, size), cropped(self.mask, self.mask, size)
+        """(image (C, *size), mask (*size)) around the lesion; air (-1) where that leaves the view."""
+        return self.around(self.image, size), self.around(self.parts, size) > 0
+
+    def around(self, array: np.ndarray, size: Sequence[int]) -> np.ndarray:
+        """What an array (C, *S), or one of part numbers (*S), has around the lesion's centre; air or 0 beyond it."""
+        box = box_around(np.argwhere(self.mask).mean(axis=0).round().astype(int), size)
+        if array.ndim == self.parts.ndim:
+            return extract(array, box, 0)
+        return np.stack([extract(channel, box, -1.0) for channel in array])
 
 
 @dataclass(frozen=True)
 class Insertion(LesionView):
-    """An edit of a held-out view: `image` is the view after it, `mask` what is newly labelled.
+    """An edit of a held-out view: `image` is the view after it, `parts` what is newly labelled.
 
     Attributes:
-        before: the view as it was, normalised.
-        label: all real tumors of the view.
-        changed: voxels whose value in the scan's own unit is not the same, bit for bit.
+        before: (C, *S) the view as it was, normalised.
+        label: (*S) bool, all real tumors of the view.
+        changed: (C, *S) bool, voxels whose value in the scan's own unit is not the same, bit for bit.
         reference_patient: whose lesion was the reference; None without one.
         seed: of the transform.
     """
@@ -70,13 +83,7 @@ class Insertion(LesionView):
 
     def crop_before(self, size: Sequence[int]) -> np.ndarray:
         """The untouched image of the crop that `crop` takes."""
-        return cropped(self.before, self.mask, size)
-
-
-def cropped(array: np.ndarray, mask: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """The part of `array` of this size around the centre of `mask`: outside the array air, or False."""
-    box = box_around(np.argwhere(mask).mean(axis=0).round().astype(int), size)
-    return extract(array, box, False if array.dtype == bool else -1.0)
+        return self.around(self.before, size)
 
 
 def lesion_statistics(
@@ -130,58 +137,84 @@ def lesion_statistics(
     }
 
 
+def measured_by_sequence(view: LesionView) -> list[dict[str, float]]:
+    """The `lesion_statistics` of every channel; what is air in all of them is no tissue around the lesion."""
+    tissue = np.any(view.image > AIR, axis=0)
+    return [lesion_statistics(channel, view.mask, view.spacing_mm, organ=tissue) for channel in view.image]
+
+
 @dataclass(frozen=True)
 class LesionSet:
     """Lesions of one kind, as crops of one size (*S) and measured.
 
     Attributes:
-        images, masks: (N, *S).
+        images: (N, C, *S).
+        parts: (N, *S) uint8.
         patients: whose scan each lies in.
         sources: the patient whose training lesion each was drawn after; None where there is none, as for real lesions.
         pasted: whether a synthetic lesion is its source's own tissue, warped and worked over (reference content).
-        diameters_mm, contrasts, locations: (N,), (N,) in window units, (N, D) relative to the organ's box; None for
+        diameters_mm, contrasts, locations: (N,), (N, C) in window units, (N, D) relative to the organ's box; None for
             lesions that only serve as neighbours.
+        n_parts: how many parts a tumor has.
     """
 
     images: np.ndarray
-    masks: np.ndarray
+    parts: np.ndarray
     patients: np.ndarray
     sources: tuple[str | None, ...]
     diameters_mm: np.ndarray | None = None
     contrasts: np.ndarray | None = None
     locations: np.ndarray | None = None
     pasted: bool = False
+    n_parts: int = 1
 
     def __post_init__(self) -> None:
-        counts = {len(self.images), len(self.masks), len(self.patients), len(self.sources)}
-        if len(counts) > 1 or np.shape(self.images) != np.shape(self.masks):
+        counts = {len(self.images), len(self.parts), len(self.patients), len(self.sources)}
+        if len(counts) > 1 or (self.images.shape[0], *self.images.shape[2:]) != self.parts.shape:
             raise DataError(
-                f"lesions: found {np.shape(self.images)} images, {np.shape(self.masks)} masks, {len(self.patients)} "
-                f"patients and {len(self.sources)} sources; expected one mask, patient and source an image."
+                f"lesions: found {self.images.shape} images, {self.parts.shape} parts, {len(self.patients)} patients "
+                f"and {len(self.sources)} sources; expected one map of parts, patient and source an image (C, *S)."
             )
 
     @classmethod
-    def of(cls, views: Sequence[LesionView], crop_size: Sequence[int], *, pasted: bool = False) -> LesionSet:
+    def of(
+        cls, views: Sequence[LesionView], crop_size: Sequence[int], *, pasted: bool = False, n_parts: int = 1
+    ) -> LesionSet:
         """Cut out and measured; sizes, contrasts and places come from the whole view.
 
         Raises:
             DataError: if one has no tissue around it.
         """
-        crops = [view.crop(crop_size) for view in views]
-        measured = [lesion_statistics(v.image, v.mask, v.spacing_mm, organ=v.image > AIR) for v in views]
+        measured = [measured_by_sequence(view) for view in views]
+        images = np.array([view.around(view.image, crop_size) for view in views], dtype=np.float32)
+        parts = np.array([view.around(view.parts, crop_size) for view in views], dtype=np.uint8)
         return cls(
-            images=np.array([image for image, _ in crops], dtype=np.float32).reshape(-1, *crop_size),
-            masks=np.array([mask for _, mask in crops], dtype=bool).reshape(-1, *crop_size),
+            images=images if len(views) else np.zeros((0, 1, *crop_size), dtype=np.float32),
+            parts=parts.reshape(-1, *crop_size),
             patients=np.array([view.patient for view in views], dtype=str),
             sources=tuple(view.reference_patient if isinstance(view, Insertion) else None for view in views),
-            diameters_mm=np.array([found["diameter_mm"] for found in measured]),
-            contrasts=np.array([found["contrast"] for found in measured]),
+            diameters_mm=np.array([found[0]["diameter_mm"] for found in measured]),
+            contrasts=np.array([[channel["contrast"] for channel in found] for found in measured]),
             locations=np.array([relative_location(v.mask, v.organ) for v in views]).reshape(-1, len(crop_size)),
             pasted=pasted,
+            n_parts=n_parts,
         )
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def masks(self) -> np.ndarray:
+        """(N, *S) bool, the whole lesions."""
+        return self.parts > 0
+
+    @property
+    def shares(self) -> np.ndarray:
+        """(N, P) the share of a lesion's volume that each part has."""
+        voxels = [
+            (self.parts == part).sum(axis=tuple(range(1, self.parts.ndim))) for part in range(1, self.n_parts + 1)
+        ]
+        return np.stack(voxels, axis=-1) / self.masks.sum(axis=tuple(range(1, self.parts.ndim)))[:, None]
 
     @cached_property
     def origins(self) -> np.ndarray:
@@ -190,11 +223,11 @@ class LesionSet:
 
     @cached_property
     def features(self) -> np.ndarray:
-        """(N, len(OWN)): brightness counts from that of the surroundings, which is the patient's."""
+        """(N, C · len(OWN)): brightness counts from that of the surroundings, which is the patient's."""
         table = feature_table(zip(self.images, self.masks, strict=True))
-        own = table[:, _COLUMNS]
-        own[:, _BRIGHTNESS] -= table[:, [_SURROUNDINGS]]
-        return own
+        own = table[..., _COLUMNS]
+        own[..., _BRIGHTNESS] -= table[..., [_SURROUNDINGS]]
+        return own.reshape(len(own), -1)
 
     def counts(self, name: str) -> dict[str, int]:
         """How many, as a finding's `n`."""

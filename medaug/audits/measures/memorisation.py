@@ -5,7 +5,8 @@ patients are. Here a lesion is a copy if it is nearer to its nearest training ne
 lesions are to theirs, *and* so in relation to its nearest hold-out neighbour: a smooth, average lesion is near to
 everything. Nearness is measured by features and by aligned crops, and the worse one counts; neighbours of the patient a
 lesion lies in are left out. Aligned crops: each lesion's box, a quarter wider, on one grid, so that size, place and
-stretching do not count; of the mirror images the best counts. The correlation runs over the voxels of either mask.
+stretching do not count; of the mirror images the best counts. The correlation runs over the voxels of either mask, and
+is the mean of all sequences.
 """
 
 from __future__ import annotations
@@ -152,22 +153,28 @@ def correlation_distances(first: LesionSet, second: LesionSet) -> np.ndarray:
     """(N, M): 1 − the correlation of aligned crops, of the best mirror image."""
     images, masks = aligned(first)
     others, other_masks = aligned(second)
-    axes = range(1, images.ndim)
-    mirrors = [flip for count in range(images.ndim) for flip in combinations(axes, count)]
-    return 1 - np.max(
-        [_correlations(images, masks, np.flip(others, flip), np.flip(other_masks, flip)) for flip in mirrors], axis=0
-    )
+    axes = range(1, masks.ndim)
+    mirrors = [flip for count in range(masks.ndim) for flip in combinations(axes, count)]
+
+    def correlation(flip: tuple[int, ...]) -> np.ndarray:
+        """(N, M) of this mirror image, the mean of the channels."""
+        pairs = zip(np.moveaxis(images, 1, 0), np.moveaxis(others, 1, 0), strict=True)
+        mirrored = np.flip(other_masks, flip)
+        return np.mean([_correlations(x, masks, np.flip(y, flip), mirrored) for x, y in pairs], axis=0)
+
+    return 1 - np.max([correlation(flip) for flip in mirrors], axis=0)
 
 
 def aligned(lesions: LesionSet) -> tuple[np.ndarray, np.ndarray]:
-    """Images and masks (N, *grid) on one grid around each lesion."""
-    grid = (GRIDS[lesions.images.ndim - 1],) * (lesions.images.ndim - 1)
+    """Images (N, C, *grid) and masks (N, *grid) on one grid around each lesion."""
+    dims = lesions.parts.ndim - 1
+    grid = (GRIDS[dims],) * dims
     images, masks = [], []
     for image, mask in zip(lesions.images, lesions.masks, strict=True):
         corner, extent = bounding_box(mask)
         room = np.ceil(extent * ROOM).astype(int)
         box = CropBox(tuple((corner - room).tolist()), tuple((extent + 2 * room).tolist()))
-        images.append(resized(extract(image, box, -1.0), grid))
+        images.append([resized(extract(channel, box, -1.0), grid) for channel in image])
         masks.append(resized_mask(extract(mask, box, False), grid, keep=True))
     return np.array(images, dtype=np.float64), np.array(masks)
 

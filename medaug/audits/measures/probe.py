@@ -2,9 +2,10 @@
 
 A high AUC warns of the shortcut "synthetic look = tumor" (2407.21674): a network could learn the generator's
 fingerprint in place of the disease. Folds are by patient, so knowing a scanner or an anatomy gains nothing; of a linear
-classifier and a forest the better one counts. A low AUC says that these features (`features.lesion_features`) do not
-tell them apart, not that nothing could. It is asked of inserted lesions against the same patients' real ones, and of
-crops that the generator passed over with nothing inserted against the same crops untouched: its fingerprint alone.
+classifier and a forest the better one counts. Of several sequences a probe sees all features together, and one each
+those of a sequence alone; the best counts. A low AUC says that these features (`features.lesion_features`) do not tell
+them apart, not that nothing could. It is asked of inserted lesions against the same patients' real ones, and of crops
+that the generator passed over with nothing inserted against the same crops untouched: its fingerprint alone.
 """
 
 from __future__ import annotations
@@ -20,38 +21,49 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from medaug.audits.measures.features import FEATURE_NAMES, feature_table
-from medaug.audits.measures.finding import Finding, Limits, Question
+from medaug.audits.measures.finding import Finding, Limits, Question, each_of
 from medaug.audits.measures.lesions import Insertion, LesionView
 from medaug.errors import DataError
 
 NULL_SHORTCUT = Question("null_shortcut", "Does the generator leave a fingerprint where it inserts nothing?")
 SHORTCUT = Question("shortcut", "Can inserted lesions be told from real ones?")
+TOGETHER = "all together"
+"""The name of the probe that sees every sequence."""
 MIN_PATIENTS = 4
 FOLDS, REPEATS = 5, 2
 CLASSIFIERS = ("logistic regression", "random forest")
 RESAMPLES = 1000
 
 
-def null_shortcut(nulls: Sequence[Insertion], size: Sequence[int], limits: Limits, *, seed: int) -> Finding:
+def null_shortcut(
+    nulls: Sequence[Insertion], size: Sequence[int], limits: Limits, names: Sequence[str], *, seed: int
+) -> Finding:
     """AUC of null insertions against the same crops untouched.
 
     Args:
         nulls: `image` is what the generator made of `before` with nothing inserted.
         size: of the crops, in voxels.
+        names: of the sequences.
     """
-    untouched = [(i.crop_before(size), i.crop(size)[1]) for i in nulls]
     passed = [i.crop(size) for i in nulls]
-    patients = [i.patient for i in nulls]
-    return _told_apart(NULL_SHORTCUT, "null insertions from untouched crops", untouched, passed, patients, limits, seed)
+    untouched = [(i.crop_before(size), mask) for i, (_, mask) in zip(nulls, passed, strict=True)]
+    patients, what = [i.patient for i in nulls], "null insertions from untouched crops"
+    return _told_apart(NULL_SHORTCUT, what, untouched, passed, patients, limits, names, seed)
 
 
 def shortcut(
-    real: Sequence[LesionView], inserted: Sequence[Insertion], size: Sequence[int], limits: Limits, *, seed: int
+    real: Sequence[LesionView],
+    inserted: Sequence[Insertion],
+    size: Sequence[int],
+    limits: Limits,
+    names: Sequence[str],
+    *,
+    seed: int,
 ) -> Finding:
     """AUC of inserted lesions against real ones, one of each a view."""
     own, made = ([lesion.crop(size) for lesion in lesions] for lesions in (real, inserted))
     patients = [view.patient for view in real]
-    return _told_apart(SHORTCUT, "inserted from real lesions", own, made, patients, limits, seed)
+    return _told_apart(SHORTCUT, "inserted from real lesions", own, made, patients, limits, names, seed)
 
 
 def _told_apart(
@@ -61,6 +73,7 @@ def _told_apart(
     second: Sequence[tuple[np.ndarray, np.ndarray]],
     patients: list[str],
     limits: Limits,
+    names: Sequence[str],
     seed: int,
 ) -> Finding:
     """Judges pairs of crops, one of each kind from every view; the floor is chance at the same size."""
@@ -69,17 +82,59 @@ def _told_apart(
             f"{count} held-out patients with a lesion of a size that is inserted; the probe needs {MIN_PATIENTS}"
         )
     a, b = (feature_table(crops) for crops in (first, second))
-    found = probe_auc(a, patients, b, patients, seed=seed)
-    swap = np.random.RandomState(seed).random_sample(len(a))[:, None] < 0.5  # the sides of each pair drawn by lot
-    chance = probe_auc(np.where(swap, b, a), patients, np.where(swap, a, b), patients, seed=seed)
+    results = probes_of(a, b, patients, names, seed=seed)
+    best, found = max(results.items(), key=lambda result: result[1].auc)
+    swap = np.random.RandomState(seed).random_sample(len(a))[:, None, None] < 0.5  # each pair's sides, drawn by lot
+    drawn = np.where(swap, b, a), np.where(swap, a, b)
+    chance = _probe(*drawn, patients, names, _channels_of(names)[best], seed=seed)
+    of = "" if len(results) == 1 else " of all sequences together" if best == TOGETHER else f" of {best} alone"
     sentence = (
-        f"A probe tells {what} with an AUC of {found.auc:.2f} ({found.low:.2f} to {found.high:.2f}); by chance it "
-        f"reaches {chance.auc:.2f} here. It looks most at {', '.join(found.top_features[:3])}."
+        f"A probe{of} tells {what} with an AUC of {found.auc:.2f} ({found.low:.2f} to "
+        f"{found.high:.2f}); by chance it reaches {chance.auc:.2f} here. It looks most at "
+        f"{', '.join(found.top_features[:3])}."
     )
     n = {"pairs": len(a), "patients": found.n_patients}
     details = {"top_features": list(found.top_features), "classifier": found.classifier}
+    each = each_of(list(results), [result.auc for result in results.values()])
     interval = (found.low, found.high)
-    return question.judged(sentence, found.auc, limits, interval, floor=chance.auc, n=n, details=details)
+    return question.judged(sentence, found.auc, limits, interval, floor=chance.auc, n=n, details=details, each=each)
+
+
+def probes_of(
+    real: np.ndarray, synthetic: np.ndarray, patients: Sequence[str], names: Sequence[str], *, seed: int
+) -> dict[str, ProbeResult]:
+    """A probe of all sequences together, and where there are several one of each alone.
+
+    Args:
+        real, synthetic: (N, C, F) features, a lesion of either kind from every view.
+        patients: of the views.
+        names: of the sequences.
+    """
+    return {
+        name: _probe(real, synthetic, patients, names, channels, seed=seed)
+        for name, channels in _channels_of(names).items()
+    }
+
+
+def _channels_of(names: Sequence[str]) -> dict[str, list[int]]:
+    """The channels that each probe sees, by its name."""
+    alone = {name: [channel] for channel, name in enumerate(names)} if len(names) > 1 else {}
+    return {TOGETHER: list(range(len(names)))} | alone
+
+
+def _probe(
+    real: np.ndarray,
+    synthetic: np.ndarray,
+    patients: Sequence[str],
+    names: Sequence[str],
+    channels: list[int],
+    *,
+    seed: int,
+) -> ProbeResult:
+    seen = [f"{names[channel]} {feature}" for channel in channels for feature in FEATURE_NAMES]
+    first, second = (table[:, channels].reshape(len(table), -1) for table in (real, synthetic))
+    features = seen if len(channels) > 1 else FEATURE_NAMES
+    return probe_auc(first, patients, second, patients, seed=seed, feature_names=features)
 
 
 @dataclass(frozen=True)

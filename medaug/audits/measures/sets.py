@@ -1,7 +1,8 @@
 """What inserted lesions are like as a set: sizes, contrasts and places, features, and how much they differ.
 
-*Sizes, contrasts, places*: Wasserstein-1 distances, in the measure's unit. *Features*: the Fréchet radiomics distance
-(Osuala 2024, Konz and Osuala 2024, 2412.01496) on our own, z-scored by the real set, with a Gaussian fitted to each:
+*Sizes, contrasts, places, parts*: Wasserstein-1 distances, in the measure's unit; contrasts are asked of each sequence
+alone, and of places and shares of parts the axis or part that differs most counts. *Features*: the Fréchet radiomics
+distance (Osuala 2024, Konz and Osuala 2024, 2412.01496) on our own, z-scored by the real set, with a Gaussian each:
 d² = |μ₁ − μ₂|² + Tr(Σ₁ + Σ₂ − 2 (Σ₁Σ₂)^½) (Dowson and Landau 1982). Departs from the paper: sets are compared at equal
 sizes, beside groups of real patients; with fewer than ten lesions a feature, in principal components; d² itself is
 judged (log d, the paper's figure, stands in the details). *Diversity*: the mean distance between two lesions' features,
@@ -25,6 +26,7 @@ from medaug.audits.measures.finding import (
     Question,
     against_halves,
     bootstrap_interval,
+    each_of,
     group_size,
     halvings,
     over_patients,
@@ -46,13 +48,20 @@ DIVERSITY_FLOOR = 0.05
 
 @dataclass(frozen=True)
 class Measure:
-    """One property of a lesion. `column` of a `LesionSet` holds it; `noun` and `unit` go into sentences and plots."""
+    """One property of a lesion. `column` of a `LesionSet` holds it; `noun` and `unit` go into sentences and plots.
+
+    Attributes:
+        channel: where the column has one value a sequence, the number of the one to look at.
+        names: of the column's values, where a finding lists them.
+    """
 
     audit: str
     column: str
     noun: str
     unit: str
     digits: int
+    channel: int | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def question(self) -> Question:
@@ -60,13 +69,15 @@ class Measure:
 
     def of(self, lesions: LesionSet) -> np.ndarray:
         """(N,) or (N, D)."""
-        return getattr(lesions, self.column)
+        values = getattr(lesions, self.column)
+        return values if self.channel is None else values[:, self.channel]
 
 
 SIZE = Measure("lesion_size", "diameters_mm", "equivalent diameter", "mm", 1)
 CONTRAST = Measure("lesion_contrast", "contrasts", "contrast to the surroundings", "window units", 3)
 LOCATION = Measure("lesion_location", "locations", "place in the organ", "of the organ's width", 3)
-MEASURES = (SIZE, CONTRAST, LOCATION)
+PARTS = Measure("lesion_parts", "shares", "part shares", "of the volume", 3)
+MEASURES = (SIZE, CONTRAST, LOCATION, PARTS)
 
 
 def distribution_audit(
@@ -102,13 +113,19 @@ def distribution_audit(
         floor=halves.floor,
         n=real.counts("real") | synthetic.counts("synthetic"),
         details={"standardised": standard, "group_patients": group, "floors": halves.listed()},
+        each=each_of(measure.names, distances(ours, theirs)),
     )
 
 
 def distance(first: np.ndarray, second: np.ndarray) -> float:
     """Wasserstein-1 distance of two samples (N,) and (M,); of (N, D) and (M, D) the largest along an axis."""
+    return max(distances(first, second))
+
+
+def distances(first: np.ndarray, second: np.ndarray) -> list[float]:
+    """The Wasserstein-1 distance along each axis of two samples (N, D) and (M, D)."""
     columns = zip(first.reshape(len(first), -1).T, second.reshape(len(second), -1).T, strict=True)
-    return max(float(wasserstein_distance(*pair)) for pair in columns)
+    return [float(wasserstein_distance(*pair)) for pair in columns]
 
 
 def frechet_audit(real: LesionSet, synthetic: LesionSet, limits: Limits, *, seed: int) -> Finding:

@@ -46,10 +46,10 @@ def views() -> Callable[..., tuple[list[LesionView], list[Insertion]]]:
             after = generator(before, mask, rng).astype(np.float32)
             shared = {"name": f"v{k}", "patient": f"p{k % patients}", "organ": np.ones(SIZE, dtype=bool),
                       "spacing_mm": (1.0, 1.0)}  # fmt: skip
-            real.append(LesionView(image=before, mask=own, **shared))
+            real.append(LesionView(image=before[None], parts=own.astype(np.uint8), **shared))
             made.append(Insertion(
-                image=after, mask=mask, before=before, label=own, changed=after != before,
-                reference_patient="t0", seed=k, **shared,
+                image=after[None], parts=mask.astype(np.uint8), before=before[None], label=own,
+                changed=(after != before)[None], reference_patient="t0", seed=k, **shared,
             ))  # fmt: skip
         return real, made
 

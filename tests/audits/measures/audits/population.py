@@ -22,7 +22,7 @@ def limits_of(audit: str) -> Limits:
 
 def chosen(lesions: LesionSet, rows: np.ndarray) -> LesionSet:
     """Those at these rows (numbers)."""
-    columns = ("images", "masks", "patients", "diameters_mm", "contrasts", "locations")
+    columns = ("images", "parts", "patients", "diameters_mm", "contrasts", "locations")
     taken = {name: getattr(lesions, name)[rows] for name in columns}
     return replace(lesions, **taken, sources=tuple(lesions.sources[row] for row in rows))
 
@@ -73,13 +73,13 @@ def view(patient: Patient, lesion: Drawn, rng: np.random.RandomState, source: st
     edge = 1 / (1 + np.exp(distance - reach))
     image = np.where(organ, tissue + edge * (lesion.contrast + centered), -1.0).clip(-1, 1).astype(np.float32)
     shared = {
-        "name": patient.name, "patient": patient.name, "image": image, "mask": mask, "organ": organ,
-        "spacing_mm": SPACING_MM,
+        "name": patient.name, "patient": patient.name, "image": image[None], "parts": mask.astype(np.uint8),
+        "organ": organ, "spacing_mm": SPACING_MM,
     }  # fmt: skip
     if source is None:
         return LesionView(**shared)
     return Insertion(
-        **shared, before=image, label=mask, changed=mask, reference_patient=source, seed=0
+        **shared, before=image[None], label=mask, changed=mask[None], reference_patient=source, seed=0
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from medaug.audits.measures.edits import (
     Spectral,
     checkerboard,
     outside,
+    reconstructed,
     seams,
     steganography,
     unchanged,
@@ -22,6 +23,7 @@ from .conftest import with_lesion
 
 NONE = Limits(0, 0)
 SOME = Limits(1.5, 2.5)
+ONE = ("flair",)
 
 
 def inside(image, mask, rng):
@@ -30,18 +32,18 @@ def inside(image, mask, rng):
 
 def test_one_voxel_outside_is_one_too_many(views):
     _, made = views(inside)
-    assert outside(made, NONE).verdict == "pass"
-    made[3].changed[0, 0] = True
-    finding = outside(made, NONE)
+    assert outside(made, NONE, ONE).verdict == "pass"
+    made[3].changed[0, 0, 0] = True
+    finding = outside(made, NONE, ONE)
     assert finding.verdict == "fail" and finding.value == 1 and finding.details["insertions_with_changes"] == 1
 
 
 def test_insertions_without_effect_are_counted(views):
     _, made = views(lambda image, mask, rng: image if rng.random_sample() < 0.5 else inside(image, mask, rng))
     without = sum((i.image == i.before).all() for i in made)
-    finding = unchanged(made, Limits(0.02, 0.1))
+    finding = unchanged(made, Limits(0.02, 0.1), ONE)
     assert finding.value == pytest.approx(without / 24) and finding.n["asked"] == 24
-    assert unchanged([], Limits(0.02, 0.1)).verdict == "skipped"
+    assert unchanged([], Limits(0.02, 0.1), ONE).verdict == "skipped"
 
 
 @pytest.mark.parametrize("width", [0, 1, 2, 3])
@@ -50,13 +52,13 @@ def test_a_step_is_found_at_the_distance_where_it_is(views, width):
         region = ndimage.binary_dilation(mask, np.ones((3, 3)), iterations=width) if width else mask
         return np.where(region, image + 0.5, image)
 
-    finding = seams(*views(framed), SOME, seed=0)
+    finding = seams(*views(framed), SOME, channel=0, seed=0)
     where = "at the mask's edge" if width == 0 else f"{width} voxels outside"
     assert where in finding.sentence and (finding.verdict == "fail" or width == 0)
 
 
 def test_lesions_made_as_the_real_ones_have_no_seam(views):
-    finding = seams(*views(), SOME, seed=0)
+    finding = seams(*views(), SOME, channel=0, seed=0)
     assert finding.verdict == "pass" and finding.low <= finding.value <= finding.high
 
 
@@ -77,21 +79,22 @@ def test_a_checkerboard_is_energy_that_real_images_do_not_have(views, amplitude,
         return with_lesion(image, mask, rng) + amplitude * mask * (-1.0) ** (x + y)
 
     real, made = views(checkered)
-    images = [Spectral(i.patient, i.image, i.before, r.image) for i, r in zip(made, real, strict=True)]
+    images = [Spectral(i.patient, i.image[0], i.before[0], r.image[0]) for i, r in zip(made, real, strict=True)]
     finding = checkerboard(images, 2, Limits(3, 10), seed=0)
     assert finding.verdict == verdict, finding.sentence
 
 
 def cycles_of(views, there, back):
     _, made = views()
-    return [Cycle(i.patient, i.before, there(i.before), i.organ, back) for i in made]
+    return [Cycle(i.patient, i.before, there(i.before), i.organ[None], back) for i in made]
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5, 2.0])
 def test_what_is_hidden_in_a_faint_pattern_is_lost_in_noise_and_what_is_plain_to_see_is_not(views, scale):
     def ratio(there, back):
         made = cycles_of(views, there, back)
-        return steganography(made, Limits(1.5, 3), noise=0.02 * scale, seed=0)[0]
+        back = reconstructed(made, noise=0.02 * scale, seed=0)
+        return steganography(made, back, Limits(1.5, 3), channel=0, noise=0.02 * scale, seed=0)
 
     faint = ratio(lambda x: (0.2 + 0.01 * x).astype(np.float32), lambda y: (y - 0.2) / 0.01)
     plain = ratio(lambda x: (x * 0.8).astype(np.float32), lambda y: y / 0.8)

@@ -15,7 +15,9 @@ LIMITS = Limits(0.2, 0.5)
 
 
 def found(made, threshold=0.0):
-    return [Segmented(*(ndimage.gaussian_filter(image, 1) > threshold for image in (i.before, i.image))) for i in made]
+    return [
+        Segmented(*(ndimage.gaussian_filter(image, 1) > threshold for image in (i.before[0], i.image[0]))) for i in made
+    ]
 
 
 def asked(views, generator=with_lesion, threshold=0.0):
@@ -58,9 +60,8 @@ def test_a_segmenter_that_marks_everything_or_nothing_is_no_judge(views):
 
 @pytest.mark.parametrize(("radius", "verdict"), [(4, "skipped"), (7, "pass")])
 def test_a_segmenter_that_sees_nothing_small_judges_large_lesions_only(views, radius, verdict):
-    made = [
-        replace(i, mask=disc(PLACE, radius), label=disc(REAL, 4 if k % 2 else 7)) for k, i in enumerate(views()[1])
-    ]  # fmt: skip
+    parts = disc(PLACE, radius).astype(np.uint8)
+    made = [replace(i, parts=parts, label=disc(REAL, 4 if k % 2 else 7)) for k, i in enumerate(views()[1])]
     before = [i.label & (i.label.sum() > 100) for i in made]
     seen = [Segmented(old, old | (i.mask & (i.mask.sum() > 100))) for i, old in zip(made, before, strict=True)]
     missing = lost(made, seen, LIMITS, seed=0)

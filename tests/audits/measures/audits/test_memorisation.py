@@ -68,7 +68,7 @@ def test_one_training_patient_leaves_nothing_to_compare_pasted_lesions_with():
 
 def test_aligned_crops_know_a_lesion_again_when_it_is_mirrored_and_brighter(study):
     lesions = chosen(study.training, np.arange(4))
-    moved = replace(lesions, images=0.8 * lesions.images[:, ::-1] + 0.1, masks=lesions.masks[:, ::-1])
+    moved = replace(lesions, images=0.8 * lesions.images[:, :, ::-1] + 0.1, parts=lesions.parts[:, ::-1])
     distances = correlation_distances(lesions, moved)
     assert np.diag(distances) == pytest.approx(0.0, abs=0.02)
     assert distances[~np.eye(4, dtype=bool)].min() > np.diag(distances).max()
@@ -76,8 +76,8 @@ def test_aligned_crops_know_a_lesion_again_when_it_is_mirrored_and_brighter(stud
 
 def test_correlation_is_pearsons_over_both_masks(study):
     first, second = chosen(study.training, np.array([0])), chosen(study.training, np.array([5]))
-    (x,), (a,) = aligned(first)
-    (y,), (b,) = aligned(second)
+    ((x,),), (a,) = aligned(first)
+    ((y,),), (b,) = aligned(second)
     flips = [np.s_[:, :], np.s_[::-1], np.s_[:, ::-1], np.s_[::-1, ::-1]]
     expected = max(np.corrcoef(x[a | b[f]], y[f][a | b[f]])[0, 1] for f in flips)
     assert correlation_distances(first, second)[0, 0] == pytest.approx(1 - expected)
