@@ -26,11 +26,11 @@ def class_of_each(regions: Sequence[Sequence[C]], classes: Sequence[C]) -> tuple
     Raises:
         ConfigError: if the regions do not tell every class from all others in this way.
     """
-    added: list[C] = []
+    added: list[list[C]] = []
     for number, region in enumerate(regions):
         later = {held for other in regions[number + 1 :] for held in other}
-        added += [held for held in region if held not in later]
-    if len(added) != len(regions) or sorted(added) != sorted(classes):
+        added.append([held for held in region if held not in later])
+    if [len(own) for own in added] != [1] * len(classes) or sorted(own[0] for own in added) != sorted(classes):
         found = "; ".join(", ".join(map(str, region)) for region in regions)
         raise ConfigError(
             f"regions: found {found}; expected regions that can be brought back to the {len(classes)} classes "
@@ -38,4 +38,4 @@ def class_of_each(regions: Sequence[Sequence[C]], classes: Sequence[C]) -> tuple
             "after it holds, such as {whole: [edema, core, enhancing], core: [core, enhancing], enhancing: "
             "[enhancing]}. Change their order, name the missing ones, or join classes in data.tumor."
         )
-    return tuple(added)
+    return tuple(own[0] for own in added)

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from monai.transforms import Compose, RandAffined, RandGaussianNoised
+from monai.transforms import Compose, RandAdjustContrastd, RandAffined, RandGaussianNoised
 
 from medaug.data.atomic import read_json
 from medaug.data.prepared import views_of
 from medaug.data.records import prepared_cases
 from medaug.errors import DataError
-from medaug.evaluation.samples import SegmentationSamples, SyntheticSample, ViewFolder
+from medaug.evaluation.samples import SegmentationSamples, SyntheticSample, ViewFolder, standard_augmentation
 
 RATIO = 0.4
 
@@ -97,6 +97,29 @@ def test_patches_lie_around_the_edit_also_where_its_label_is_empty(volume_run):
     shown = np.mean([float(patches[i]["image"].max()) == 1.0 for i in range(90)])
     anywhere = np.prod([8 / 32, 8 / 32, 4 / 8])
     assert shown > 0.5 > 3 * anywhere
+
+
+def test_the_standard_augmentation_moves_all_channels_together_and_changes_each_by_itself():
+    """Whether a gamma or noise is drawn once, as in nnU-Net; one channel alone is as MONAI's own twins have it."""
+    monai = Compose(
+        [
+            *standard_augmentation(2).transforms[:2],
+            RandAdjustContrastd("image", prob=0.3, gamma=(0.7, 1.4)),
+            RandGaussianNoised("image", prob=0.3, std=0.05),
+        ]
+    )
+    rng, augment, apart, together = np.random.RandomState(0), standard_augmentation(2), 0, 0
+    one, label = torch.from_numpy(rng.uniform(-1, 1, (1, 24, 24)).astype(np.float32)), torch.zeros(1, 24, 24)
+    for seed in range(30):
+        alone, expected, both = (
+            chain.set_random_state(seed=seed)({"image": image, "label": label})["image"]
+            for chain, image in ((augment, one), (monai, one), (augment, torch.cat([one, one])))
+        )
+        assert torch.equal(torch.as_tensor(alone), torch.as_tensor(expected))
+        assert torch.equal(torch.as_tensor(both[:1]), torch.as_tensor(alone))
+        apart, together = apart + (not torch.equal(both[0], both[1])), together + torch.equal(both[0], both[1])
+        assert np.corrcoef(both[0].ravel(), both[1].ravel())[0, 1] > 0.9
+    assert apart > 8 and together > 8
 
 
 def test_an_augmentation_that_spoils_the_label_is_refused_with_the_remedy(real):

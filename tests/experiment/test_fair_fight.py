@@ -1,4 +1,4 @@
-"""Every arm gets the same affine, organ, margin and places: insertion and the rivals that paste, in 2-D and in 3-D."""
+"""Every arm gets the same affine, organ, margin, places, channels and parts: insertion and the rivals that paste."""
 
 import numpy as np
 import pytest
@@ -17,10 +17,14 @@ from medaug.volumes import spacing_of
 
 SPACING_MM = (6.0, 6.0, 10.0)
 PASTING = ("copy-paste", "carvemix", "cutmix")
-RUNS = [("tiny_run", (), 2, None), ("volume_run", ("data.spatial_dims=3", "crop.size=[16,16,12]"), 3, (16, 16, 8))]
+RUNS = [
+    ("tiny_run", (), 2, None),
+    ("volume_run", ("data.spatial_dims=3", "crop.size=[16,16,12]"), 3, (16, 16, 8)),
+    ("multi_run", ("data.sequences=[flair,t1]", "data.tumor={core: 1, rim: 2}"), 2, None),
+]
 
 
-@pytest.fixture(params=RUNS, ids=["2-D", "3-D"], scope="module")
+@pytest.fixture(params=RUNS, ids=["2-D", "3-D", "two channels, two parts"], scope="module")
 def fight(request, tiny_config):
     """`fight(arm, count)`: what the first samples of an arm are like before the standard augmentation."""
     name, settings, dims, patch = request.param
@@ -32,6 +36,7 @@ def fight(request, tiny_config):
     edits = online_edits(config, run)
 
     class Fight:
+        channels, parts = config.data.channels, len(config.data.class_names)
         views, folder, voxels_mm, insert = real.views, run.prepared, SPACING_MM[:dims], edits["online"]
         bank = ARMS["copy-paste"].pasting(real, config.data).transforms[0].transform.bank
 
@@ -72,6 +77,20 @@ def test_insertion_and_copy_paste_put_lesions_into_the_same_organ(fight):
         if (example := fight.insert(view, seed)) is not None:
             inserted = (example.label > 0) & (view.classes(fight.folder) == 0)
             assert inserted.any() and not (inserted & ~view.organ(fight.folder)).any()
+
+
+def test_every_arm_has_all_channels_and_what_is_new_in_it_all_parts(fight):
+    plain, parts = fight("standard", patch_size=None), set(range(1, fight.parts + 1))
+    for arm in ARMS:
+        if ARMS[arm].target:
+            continue
+        new: set[int] = set()
+        for before, after in zip(plain, fight(arm, patch_size=None), strict=True):
+            assert after["image"].shape[0] == fight.channels and float(after["image"].abs().max()) <= 1.001
+            changed = (before["label"] != after["label"]) & (after["label"] > 0)
+            new |= set(after["label"][changed].int().tolist())
+        assert new <= parts
+        assert new == parts or arm not in ("copy-paste", "carvemix", "standard+gan", "gan+copy-paste")
 
 
 def test_what_is_pasted_has_the_size_in_mm_of_the_lesions_it_comes_from(fight):

@@ -188,6 +188,26 @@ def test_the_blend_lies_between_the_image_and_the_matched_one(sample_of):
     np.testing.assert_allclose(half, (image + full) / 2, atol=1e-6)
 
 
+@KINDS
+def test_every_channel_has_an_appearance_of_its_own_and_one_alone_is_as_the_first(made, sample_of, kind):
+    one = sample_of(0, 2)["image"]
+    two, blank = np.concatenate([one, one]), np.concatenate([one, np.full_like(one, -1.0)])
+    if kind == "strong-intensity":
+        transform, single = RandStrongIntensity(1.0), RandStrongIntensity(1.0)
+    else:
+        other, more = sample_of(1, 2, "t1")["image"], sample_of(2, 2)["image"]
+        transform, single = RandHistogramMatch([np.concatenate([other, more])], 1.0), RandHistogramMatch([other], 1.0)
+    changed, alone, lacking = (
+        apply.set_random_state(seed=3)(image) for apply, image in ((transform, two), (single, one), (transform, blank))
+    )
+    np.testing.assert_array_equal(changed[:1], alone)
+    assert (changed[0] != changed[1]).any()
+    np.testing.assert_array_equal(lacking[1], blank[1])
+    if kind == "histogram-match":
+        with pytest.raises(DataError, match=r"reference 0 of shape \(1, 40, 40\); expected \(2, X, Y\)"):
+            single(two)
+
+
 def test_references_are_read_only_when_they_are_drawn(sample_of):
     class Lazy:
         read = 0

@@ -286,10 +286,74 @@ def test_a_case_without_lesion_in_the_bank_is_passed_over(sample_of):
         assert label.any()
 
 
-def test_copy_paste_refuses_classes_of_lesions(bank, sample_of):
-    case = sample_of(0, 2)
-    with pytest.raises(DataError, match="label values 0, 2; expected 0 and 1"):
-        RandCopyPasteTumor(bank(2), prob=1.0)(case["image"], 2 * case["label"])
+def with_parts(sample_of, number, dims):
+    """Flair and t1 as two channels, the tumor in three shells: part 1 outside, 3 inside."""
+    case, other = sample_of(number, dims), sample_of(number, dims, "t1")
+    cross = ndimage.generate_binary_structure(2, 1).reshape(3, 3, *[1] * (dims - 2))
+    shells = [ndimage.binary_erosion(case["label"][0], cross, iterations=n) for n in (1, 2)]
+    image, label = np.concatenate([case["image"], other["image"]]), case["label"] + np.sum(shells, axis=0)[None]
+    return case | {"image": image, "label": label.astype(np.float32)}
+
+
+@DIMS
+def test_a_tumor_is_pasted_in_all_channels_with_all_its_parts(sample_of, dims):
+    case, donors = with_parts(sample_of, 0, dims), [with_parts(sample_of, n, dims) for n in (1, 2)]
+    before, seen = case["label"] > 0, set()
+    for seed in range(8):
+        paste = RandCopyPasteTumord("image", donors, prob=1.0, tumor_labels=[1, 2, 3]).set_random_state(seed=seed)
+        result = paste(case)
+        new = (result["label"] > 0) & ~before
+        np.testing.assert_array_equal(result["label"][before], case["label"][before])
+        untouched = ~near(new[0], SOFT_EDGE_VOXELS)
+        np.testing.assert_array_equal(result["image"][:, untouched], case["image"][:, untouched])
+        if new.any():
+            assert all(
+                (now != was)[new[0]].mean() > 0.9 for now, was in zip(result["image"], case["image"], strict=True)
+            )
+            depth = ndimage.distance_transform_edt(new, sampling=(1, 1, 1, 99)[: new.ndim])
+            means = [depth[new & (result["label"] == part)].mean() for part in np.unique(result["label"][new])]
+            assert means == sorted(means), "the shells keep their order"
+            seen |= set(np.unique(result["label"][new]).tolist())
+    assert seen == {1.0, 2.0, 3.0}
+
+
+@pytest.mark.parametrize("kind", ["copy-paste", "carvemix"])
+def test_what_is_pasted_does_not_leave_an_organ_that_a_label_says(sample_of, kind):
+    case, donors = with_parts(sample_of, 0, 2), [with_parts(sample_of, n, 2) for n in (1, 2)]
+    organ = np.zeros_like(case["organ"])
+    organ[:, 8:30, 8:30] = case["organ"][:, 8:30, 8:30]
+    options, changed = {"tumor_labels": [1, 2, 3]} if kind == "copy-paste" else {}, 0
+    for seed in range(8):
+        paste = DICTS[kind]("image", donors, prob=1.0, strictly_inside=True, **options).set_random_state(seed=seed)
+        result = paste(case | {"organ": organ})
+        assert not ((result["label"] != case["label"]) & (organ == 0)).any()
+        changed += (result["label"] != case["label"]).any()
+    assert changed > 2
+
+
+def test_an_organ_in_the_label_stays_where_no_tumor_is_pasted(bank, sample_of):
+    """Organ 1 with a tumor 2: the tumor is moved, and its value."""
+
+    def relabelled(case):
+        return case | {"label": np.where(case["label"] > 0, 2, case["organ"]).astype(np.float32)}
+
+    case, donors = relabelled(sample_of(0, 2)), [relabelled(item) for item in bank(2)]
+    with pytest.raises(DataError, match=r"found the label values 0, 1, 2; expected 0 and 1.*tumor_labels=\[2\]"):
+        RandCopyPasteTumor(donors, prob=1.0)(case["image"], case["label"])
+    changed = 0
+    for seed in range(5):
+        paste = RandCopyPasteTumor(donors, prob=1.0, tumor_labels=[2]).set_random_state(seed=seed)
+        label = paste(case["image"], case["label"], case["organ"])[1]
+        assert set(np.unique(label[label != case["label"]])) <= {2}
+        changed += (label != case["label"]).any()
+    assert changed > 2
+
+
+@KINDS
+def test_a_bank_of_other_channels_is_refused(bank, sample_of, kind):
+    two = with_parts(sample_of, 0, 2)
+    with pytest.raises(DataError, match=r"bank item \d, image of shape \(1, 40, 40\); expected \(2, X, Y\)"):
+        ARRAYS[kind](bank(2), prob=1.0)(two["image"], (two["label"] > 0).astype(np.float32))
 
 
 def test_several_images_are_refused_because_the_bank_holds_one(bank):
