@@ -9,8 +9,9 @@ through here only.
 from medaug.cli.data import doctor, init, phantoms
 from medaug.cli.exports import export, export_bundle, export_onnx, model_card
 from medaug.cli.finished import audit, compare_runs, export_results, report, reproduce
+from medaug.cli.images import compare, synth_ct
 from medaug.cli.runs import benchmark, run, sample, synthesize, train_cycle, train_gan
-from medaug.cli.scans import anomaly, compare, grow, insert, remove, styles, synth_ct
+from medaug.cli.scans import anomaly, grow, insert, remove, styles
 
 __all__ = [
     "anomaly",

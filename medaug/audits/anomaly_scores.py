@@ -1,11 +1,13 @@
 """What scores a scan by how far it is from healthy, and how well that tells slices with a tumor from others.
 
 Weights decide: removal by a translator, or latent search by a GAN from noise. AUC of tumor against tumor-free slices,
-beside what plain brightness reaches; the intervals resample patients.
+beside what plain brightness reaches; the intervals resample patients. Of several sequences the scores, and brightness
+too, are means over them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,6 +60,7 @@ class AnomalyMethod(NamedTuple):
     scorer: Scorer
     method: str
     domain: Domain
+    sequences: tuple[str, ...]
     facts: WeightsFacts
 
     @property
@@ -80,7 +83,7 @@ def anomaly_method(weights: Path, settings: AnomalyConfig) -> AnomalyMethod:
     if not facts.is_file() or read_json(facts).get("method") != DCGAN.name:
         loaded = load_weights(weights)
         scorer = RemovalScorer(loaded, **settings.model_dump(exclude={"percentile", "search_steps"}))
-        return AnomalyMethod(scorer, "Removal", loaded.translator.domain_a, loaded.facts)
+        return AnomalyMethod(scorer, "Removal", loaded.translator.domain_a, loaded.sequences, loaded.facts)
     noise = load_gan(weights)
     gan, spacing_mm = noise.gan, noise.spacing_mm
 
@@ -89,15 +92,16 @@ def anomaly_method(weights: Path, settings: AnomalyConfig) -> AnomalyMethod:
 
     tile_mm = settings.tile_mm or TILE_OF_CROP * largest_tile_mm(gan.size, spacing_mm)
     search = CropScorer(residual, gan.size, spacing_mm, tile_mm)
-    return AnomalyMethod(search, "Latent search", gan.domain, noise.facts)
+    name = gan.domain.modality if noise.facts.sequence is None else str(noise.facts.sequence)
+    return AnomalyMethod(search, "Latent search", gan.domain, (name,), noise.facts)
 
 
 def scored_slices(view: View, arrays: ViewArrays, scorer: Scorer, settings: AnomalyConfig) -> Rows:
     """A row a slice; one without organ, where nothing can be found, scores as low as possible."""
-    residual = scorer(arrays.image[0], arrays.organ, view.spacing_mm).residual
-    smoothed = smoothed_inside(arrays.image[0] + 1, arrays.organ, settings.smoothing_mm, view.spacing_mm)
+    residual, image = scorer(arrays.image, arrays.organ, view.spacing_mm).residual, arrays.image.mean(axis=0)
+    smoothed = smoothed_inside(image + 1, arrays.organ, settings.smoothing_mm, view.spacing_mm)
     label, organ = (x.reshape(*x.shape[:2], -1) for x in (arrays.label, arrays.organ))
-    image = arrays.image[0].reshape(label.shape)
+    image = image.reshape(label.shape)
     columns = {
         "anomaly": np.nan_to_num(level_scores(residual, arrays.organ, settings.percentile), nan=0.0),
         "smoothed": np.nan_to_num(level_scores(smoothed, arrays.organ, settings.percentile), nan=0.0),
@@ -181,8 +185,13 @@ def _sentence(
     )
 
 
-def anomaly_pictures(views: dict[str, list[View]], by_patient: dict[str, Rows], run: RunDir, scorer: Scorer) -> bytes:
-    """Shows, of some patients, the slice with most tumor, and the tumor-free one that scores highest."""
+def anomaly_pictures(
+    views: dict[str, list[View]], by_patient: dict[str, Rows], run: RunDir, scorer: Scorer, sequences: Sequence[str]
+) -> bytes:
+    """Shows, of some patients, the slice with most tumor, and the tumor-free one that scores highest.
+
+    Of several sequences each has a row, and the map, which is one for all, stands in the first.
+    """
     rows, titles = [], []
     for patient, slices in list(by_patient.items())[:PICTURED_PATIENTS]:
         fullest = max(views[patient], key=lambda view: view.tumor_voxels)
@@ -193,17 +202,21 @@ def anomaly_pictures(views: dict[str, list[View]], by_patient: dict[str, Rows], 
             chosen.append((next(view for view in views[patient] if view.name == worst["view"]), worst["level"]))
         for view, level in chosen:
             arrays = view.read(run.prepared)
-            found = scorer(arrays.image[0], arrays.organ, view.spacing_mm)
-            if arrays.label.ndim == 3:
-                level = widest_slice(arrays.label) if level is None else level
-            part = (..., level) if arrays.label.ndim == 3 else ...
-            healthy = None if found.healthy is None else found.healthy[part]
-            rows.append((arrays.image[0][part], healthy, found.residual[part], arrays.label[part]))
-            titles.append(f"{short_name(patient)} {'tumor' if rows[-1][3].any() else 'tumor-free'}")
-    highest, grid = max(float(row[2].max()) for row in rows) or 1.0, []
+            found, classes = scorer(arrays.image, arrays.organ, view.spacing_mm), arrays.classes
+            if classes.ndim == 3:
+                level = widest_slice(classes) if level is None else level
+            part = (..., level) if classes.ndim == 3 else (...,)
+            label = classes[part] if len(view.case.class_voxels) > 1 else classes[part] > 0
+            kind = "tumor" if label.any() else "tumor-free"
+            for channel, image in enumerate(arrays.image):
+                healthy = None if found.healthy is None else found.healthy[channel][part]
+                rows.append((image[part], healthy, found.residual[part] if channel == 0 else None, label))
+                titles.append(f"{short_name(patient)} {kind}{f', {sequences[channel]}' if len(sequences) > 1 else ''}")
+    highest, grid = max(float(row[2].max()) for row in rows if row[2] is not None) or 1.0, []
     for image, healthy, residual, label in rows:
         filled = None if healthy is None else Picture(healthy, -1, 1)
         change = None if healthy is None else Picture(image - healthy, diverging=True)
-        grid.append([Picture(image, -1, 1, contour=label), filled, change, Picture(residual, 0, highest)])
+        anomaly = None if residual is None else Picture(residual, 0, highest)
+        grid.append([Picture(image, -1, 1, contour=label), filled, change, anomaly])
     columns = ["scan (tumor outlined)", "pseudo-healthy", "scan − pseudo-healthy", "anomaly map"]
     return picture_grid(grid, column_titles=columns, row_titles=titles, tile=150)

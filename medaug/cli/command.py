@@ -21,17 +21,19 @@ import medaug.errors as errors  # `from medaug import` would ask the package for
 from medaug import __version__
 from medaug.cli.complete import pipelines, settings
 from medaug.errors import MedaugError, visible
+from medaug.scans.files import AnyPath, Scans
 
 if TYPE_CHECKING:
     from medaug.stages.pipeline import StageResult
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-AnyPath = str | Path
 OnStage = Callable[["StageResult"], object]
 READ_BY_TYPER = {
     AnyPath: Path,
     AnyPath | None: Path | None,
     Sequence[AnyPath]: list[Path],
+    Scans: list[str],
+    Scans | None: list[str] | None,
     Sequence[str] | None: list[str] | None,
     Sequence[int] | None: list[int] | None,
 }

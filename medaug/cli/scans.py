@@ -1,26 +1,34 @@
-"""Commands on a single scan: insert, remove, vary and grow tumors in it, score it, translate it, compare two."""
+"""Commands on a single scan: insert, remove, vary and grow tumors in it, score it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medaug.cli.command import AnyPath, Overwrite, WeightsOption, check_seed, command, path_of, say, say_text
+from medaug.cli.command import AnyPath, Overwrite, WeightsOption, check_seed, command, path_of, say_text
 from medaug.errors import ConfigError, visible
+from medaug.scans.files import ScanFiles, Scans
 
 if TYPE_CHECKING:
-    from medaug.models.base import Direction
     from medaug.models.weights import Weights
     from medaug.scans.opened import OpenScan
 
-Scan = Annotated[AnyPath, typer.Argument(help="Image: NIfTI, NRRD, MHA, PNG, TIFF, or a DICOM file or series folder.")]
+Scan = Annotated[
+    Scans,
+    typer.Argument(
+        help="Image: NIfTI, NRRD, MHA, PNG, TIFF, or a DICOM file or series folder; with weights of several sequences "
+        "one each, in their order or as `name=file`."
+    ),
+]
 TumorValues = Annotated[
     Sequence[int] | None,
     typer.Option("--tumor-labels", help="Values of the label that are tumor, of several; repeatable."),
 ]
-Channel = Annotated[str | None, typer.Option(help="Channel of a multi-channel file, by number.")]
+Channel = Annotated[
+    str | None, typer.Option(help="Channel of a multi-channel file, by number; of several sequences `0,1,...`.")
+]
 EditFolder = Annotated[AnyPath, typer.Option("--out", "-o", help="Folder for image, label and picture.")]
 
 
@@ -47,10 +55,17 @@ def insert(
     seed: Annotated[int, typer.Option(help="Same seed, same tumors.")] = 0,
     size_mm: Annotated[tuple[float, float] | None, typer.Option(help="Least and most diameter.")] = None,
     organ_mask: Annotated[AnyPath | None, typer.Option(help="Where tumors may lie; left out: found.")] = None,
+    organ_labels: Annotated[
+        Sequence[int] | None,
+        typer.Option(help="Values of --organ-mask, then a label, that no tumor leaves; repeatable."),
+    ] = None,
     mask: Annotated[AnyPath | None, typer.Option("--mask", "-m", help="One tumor exactly here.")] = None,
     avoid: Annotated[AnyPath | None, typer.Option(help="Label of tumors to keep clear of.")] = None,
     tumor_labels: TumorValues = None,
-    style_from: Annotated[AnyPath | None, typer.Option(help="Scan with a tumor whose style to use (MUNIT).")] = None,
+    style_from: Annotated[
+        Scans | None,
+        typer.Option(help="Scan with a tumor whose style to use (MUNIT); of several sequences repeated, as the scan."),
+    ] = None,
     style_mask: Annotated[AnyPath | None, typer.Option(help="That tumor, on its scan's grid.")] = None,
     sequence: Channel = None,
     overwrite: Overwrite = False,
@@ -60,11 +75,15 @@ def insert(
     Example: medaug insert scan.nii.gz --weights out/brats/train/weights --out inserted --size-mm 10 25 --seed 3
 
     Args:
+        scan: of weights of several sequences a file each: a list in their order, or a dict by name.
+        organ_labels: the values of the label `organ_mask` where tumors are put. No voxel of a new tumor leaves them,
+            it keeps clear of the tumors in that label, and what is written is that label with the new tumors in it.
         avoid: what is written labels the new tumors alone.
-        tumor_labels: of the values of `avoid`, those that are tumor.
+        tumor_labels: of the values of `avoid` (or of `organ_mask` with `organ_labels`), those that are tumor, a new
+            tumor's first; of weights of tumors with parts one each.
 
     Returns:
-        The paths of image, label, picture, manifest and page.
+        The paths of images (one a sequence), label, picture, manifest and page.
 
     Raises:
         ConfigError: if the options contradict each other.
@@ -72,20 +91,25 @@ def insert(
         WeightsError: if the weights cannot be used.
         RunError: if the results of an earlier call are there, and `overwrite` is not given.
     """
-    if mask is not None and (organ_mask is not None or size_mm is not None or count != 1):
-        raise ConfigError("--mask says where and how large: leave out --organ-mask, --size-mm and --count")
+    if mask is not None and (organ_mask is not None or organ_labels or size_mm is not None or count != 1):
+        raise ConfigError(
+            "--mask says where and how large: leave out --organ-mask, --organ-labels, --size-mm and --count"
+        )
     opened, loaded = _open(scan, weights, out, sequence, seed, overwrite, "inserted")
-    from medaug.scans.edits import insert_at, insert_drawn, style_in
+    from medaug.scans.edits import Place, insert_at, insert_drawn, style_in
     from medaug.transforms import InsertTumor, RandInsertTumor
 
-    style = style_in(style_from, style_mask, loaded, sequence)
+    place, style = (
+        Place(organ_mask, organ_labels or None, avoid),
+        style_in(style_from or None, style_mask, loaded, sequence),
+    )
     if mask is not None:
         there = InsertTumor(loaded, seed, style=style, tumor_labels=tumor_labels)
         return insert_at(opened, there, mask, avoid)
     drawn = RandInsertTumor(
         loaded, prob=1.0, count=(count, count), size_mm=size_mm, style=style, tumor_labels=tumor_labels
     )
-    return insert_drawn(opened, drawn, seed, organ_mask, avoid)
+    return insert_drawn(opened, drawn, seed, place)
 
 
 @command()
@@ -105,7 +129,7 @@ def styles(
     Example: medaug styles scan.nii.gz --mask where.nii.gz --weights out/munit/train/weights --out styles --count 10
 
     Returns:
-        The paths of images, picture, manifest and page.
+        The paths of images (one a sequence and variant), picture, manifest and page.
 
     Raises:
         MedaugError: as `insert`; WeightsError also of weights whose method knows no styles.
@@ -133,7 +157,7 @@ def remove(
     Example: medaug remove scan.nii.gz --mask tumor.nii.gz --weights out/brats/train/weights --out removed
 
     Returns:
-        The paths of image, label, picture, manifest and page.
+        The paths of images (one a sequence), label, picture, manifest and page.
 
     Raises:
         MedaugError: as `insert`.
@@ -182,7 +206,9 @@ def grow(
 
 @command(say_text, json=True)
 def anomaly(
-    source: Annotated[AnyPath, typer.Argument(help="A scan, or a run folder with trained weights.")],
+    source: Annotated[
+        Scans, typer.Argument(help="A scan, a file for each sequence of the weights; or a run folder with weights.")
+    ],
     *,
     weights: Annotated[
         AnyPath | None, typer.Option("--weights", "-w", help="Of a run folder: others than its own.")
@@ -208,11 +234,12 @@ def anomaly(
         ConfigError: if an argument is missing, or does not apply to this kind of source.
         MedaugError: whatever else is refused.
     """
-    path, overrides = Path(source), list(set_ or [])
-    if path.is_dir():
+    files_given, overrides = ScanFiles.of(source), list(set_ or [])
+    path = files_given.paths[0]
+    if len(files_given.paths) == 1 and path.is_dir():
         if out is not None or organ_mask is not None or sequence is not None:
             raise ConfigError(
-                f"{source}: a run folder; its own images and organs are scored, into {source}/anomaly. Leave --out, "
+                f"{path}: a run folder; its own images and organs are scored, into {path}/anomaly. Leave --out, "
                 "--organ-mask and --sequence out."
             )
         from medaug.config.files import load_config
@@ -227,9 +254,9 @@ def anomaly(
             report(config, run)
         files = [run.anomaly / "summary.json"]
     elif weights is None or out is None:
-        raise ConfigError(f"{source}: a single scan (or no folder); expected --weights and --out with it.")
+        raise ConfigError(f"{path}: a single scan (or no folder); expected --weights and --out with it.")
     else:
-        _check_unwritten(path, out, overwrite, "anomaly", "healthy")
+        _check_unwritten(source, out, overwrite, "anomaly", "healthy")
         from medaug.audits.anomaly_scores import anomaly_method
         from medaug.config.files import load_config
         from medaug.scans.opened import open_scan
@@ -237,107 +264,15 @@ def anomaly(
 
         config = load_config(None, overrides)
         judge = anomaly_method(Path(weights), config.anomaly)
-        opened = open_scan(path, judge.domain, judge.facts, sequence, out)
+        opened = open_scan(source, judge.domain, judge.sequences, judge.facts, sequence, out)
         files = score_scan(opened, judge, config.anomaly, organ_mask, config.data.organ_margin_mm)
     from medaug.data.atomic import read_json
 
     return AnomalyScores(read_json(files[-1]), files)
 
 
-@command()
-def synth_ct(
-    scan: Annotated[AnyPath, typer.Argument(help="Image file, DICOM file, or folder with a DICOM series.")],
-    *,
-    weights: WeightsOption,
-    out: Annotated[AnyPath, typer.Option("--out", "-o", help="Folder for the image or series, picture and manifest.")],
-    series: Annotated[str | None, typer.Option(help="SeriesInstanceUID, where a folder holds several.")] = None,
-    mask: Annotated[AnyPath | None, typer.Option("--mask", "-m", help="The body; left out: found.")] = None,
-    direction: Annotated[str | None, typer.Option(help="`a2b` or `b2a`; left out: towards CT.")] = None,
-    output_format: Annotated[
-        str | None, typer.Option("--format", help="`nifti` or `dicom`; left out: as the scan.")
-    ] = None,
-    label: Annotated[AnyPath | None, typer.Option(help="Class numbers, for weights that read labels.")] = None,
-    segmentation: Annotated[AnyPath | None, typer.Option(help="Label to write as DICOM SEG of the new series.")] = None,
-    name: Annotated[Sequence[str] | None, typer.Option(help="A label value's name: `1=liver`; repeatable.")] = None,
-    deidentify: Annotated[bool, typer.Option("--deidentify", help="Remove identity from what is written.")] = False,
-    seed: Annotated[int, typer.Option(help="Same seed, same image.")] = 0,
-    sequence: Channel = None,
-    overwrite: Overwrite = False,
-) -> list[Path]:
-    """Make a synthetic CT (or the weights' other kind of image) of a scan: NIfTI, or a DICOM series in its study.
-
-    Example: medaug synth-ct MR/series --weights out/ct/train/weights --out synthetic --deidentify
-
-    Args:
-        overwrite: whether files of an earlier call may be replaced; a DICOM series never is.
-
-    Returns:
-        The paths of the image (NIfTI, or the folder of the series), the segmentation if asked for, picture, manifest
-        and page.
-
-    Raises:
-        ConfigError: if the options contradict each other.
-        DataError: if the scan cannot be used, or is of another modality than the weights read.
-        WeightsError: if the weights cannot be used.
-        RunError: if the series' folder is in use, or results of an earlier call are there.
-    """
-    check_seed(seed)
-    path = Path(scan)
-    from medaug.data.atomic import check_unwritten
-    from medaug.data.opening import stem_of
-
-    stem = Path(out) / ("synthetic" if deidentify else f"{stem_of(path.resolve())}_synthetic")
-    check_unwritten(stem.parent, [stem.name], overwrite=overwrite)
-    from medaug.models.weights import load_weights
-    from medaug.scans.synth_ct import output_of, translate_scan
-    from medaug.transforms import SynthesizeCT, TranslateDomain
-
-    output = output_of(path, stem, output_format, segmentation, name or (), deidentify)
-    loaded = load_weights(weights)
-    if direction is None:
-        translate: TranslateDomain = SynthesizeCT(loaded, seed=seed)
-    else:
-        translate = TranslateDomain(loaded, cast("Direction", direction), seed=seed)
-    return translate_scan(path, translate, output, series=series, sequence=sequence, mask=mask, label=label)
-
-
-def _tell_comparison(found: dict[str, Any]) -> None:
-    from medaug.report.terminal import comparison_text
-
-    say(comparison_text(found), lines=True)
-
-
-@command(_tell_comparison, json=True)
-def compare(
-    real: Annotated[AnyPath, typer.Argument(help="The real image, for example a CT.")],
-    synthetic: Annotated[AnyPath, typer.Argument(help="The synthetic image, on the same grid.")],
-    *,
-    mask: Annotated[AnyPath | None, typer.Option("--mask", "-m", help="Where to compare; left out: the body.")] = None,
-    out: Annotated[AnyPath | None, typer.Option("--out", "-o", help="Folder for comparison.json and pictures.")] = None,
-    overwrite: Overwrite = False,
-) -> dict[str, Any]:
-    """Compare a synthetic image with the real one: MAE, PSNR, SSIM, MS-SSIM, and in HU the bias by tissue.
-
-    Example: medaug compare ct.nii.gz synthetic_ct.nii.gz --mask body.nii.gz --out compared
-
-    Returns:
-        What was compared, and the scores; see `scans.compare`.
-
-    Raises:
-        DataError: if a file cannot be read, or the two are not of one grid and unit.
-        RunError: if the results of an earlier call are there, and `overwrite` is not given.
-    """
-    if out is not None:
-        from medaug.data.atomic import check_unwritten
-
-        check_unwritten(Path(out), ["comparison", "view"], overwrite=overwrite)
-    from medaug.scans.compare import compare_images
-
-    return compare_images(Path(real), Path(synthetic), path_of(mask), path_of(out))
-
-
 def _open(
-    scan: AnyPath, weights: AnyPath, out: AnyPath, sequence: str | None, seed: int, overwrite: bool, *kinds: str
+    scan: Scans, weights: AnyPath, out: AnyPath, sequence: str | None, seed: int, overwrite: bool, *kinds: str
 ) -> tuple["OpenScan", "Weights"]:
     """The scan and the weights that are to edit it; what needs no torch is refused before torch is imported."""
     check_seed(seed)
@@ -349,8 +284,7 @@ def _open(
     return open_to_edit(scan, loaded, sequence, out), loaded
 
 
-def _check_unwritten(scan: AnyPath, out: AnyPath, overwrite: bool, *kinds: str) -> None:
+def _check_unwritten(scan: Scans, out: AnyPath, overwrite: bool, *kinds: str) -> None:
     from medaug.data.atomic import check_unwritten
-    from medaug.data.opening import stem_of
 
-    check_unwritten(Path(out), [f"{stem_of(Path(scan))}_{kind}" for kind in kinds], overwrite=overwrite)
+    check_unwritten(Path(out), [f"{ScanFiles.of(scan).stem}_{kind}" for kind in kinds], overwrite=overwrite)

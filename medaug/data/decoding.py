@@ -217,7 +217,7 @@ def on_grid_of(scan: MetaTensor, image: MetaTensor) -> MetaTensor:
     elif (turned := _turned(array, affine, shape, target)) is not None:
         array, affine = turned, target
     check_same_grid(shape, array.shape, target, affine, image.meta["path"], scan.meta["path"])
-    return MetaTensor(torch.from_numpy(array)[None], affine=image.affine, meta=scan.meta)
+    return MetaTensor(torch.from_numpy(array)[None], affine=image.affine, meta=dict(scan.meta))
 
 
 def _turned(array: np.ndarray, affine: np.ndarray, shape: tuple[int, ...], target: np.ndarray) -> np.ndarray | None:

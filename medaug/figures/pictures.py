@@ -117,8 +117,7 @@ def before_after(before: Any, after: Any, mask: Any, *, title: str, sequences: S
         raise ValueError(f"before, after and mask need one shape, (X, Y) or (X, Y, Z); found {shapes}")
     if marked.ndim == 3:
         title = f"{title} (slice z = {widest_slice(marked)})"
-    values = np.unique(marked[marked != 0])
-    parts = np.where(marked != 0, np.searchsorted(values, marked) + 1, 0)
+    parts = part_numbers(marked)
     (region,) = at_widest(marked, parts)
     rows: list[list[Picture | None]] = []
     for channels in zip(*images, strict=True):
@@ -132,11 +131,16 @@ def before_after(before: Any, after: Any, mask: Any, *, title: str, sequences: S
                 Picture(first),
                 Picture(second, contour=region),
                 Picture(change, contour=region, diverging=True),
-                Picture(region / max(len(values), 1), vmin=0.0, vmax=1.0),
+                Picture(region / max(parts.max(), 1), vmin=0.0, vmax=1.0),
             ]
         )
     columns, beside = ["before", "after", "after − before", "mask"], sequences if len(sequences) > 1 else None
     return picture_grid(rows, column_titles=columns, row_titles=beside, title=title, tile=200)
+
+
+def part_numbers(label: np.ndarray) -> np.ndarray:
+    """The values of a label numbered from 1, in their order; 0 where nothing is marked."""
+    return np.where(label != 0, np.searchsorted(np.unique(label[label != 0]), label) + 1, 0)
 
 
 def at_widest(mask: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from monai.data import MetaTensor
 
+from medaug.config.data import DataConfig
+from medaug.config.files import load_config
 from medaug.data.datalists import own_file
 from medaug.data.files import read_label, read_scan
 from medaug.data.opening import PICTURES, suffix_of
@@ -41,47 +43,90 @@ def look_section(cases: Sequence[EncodedCase], text: str = "") -> list[Section]:
 
 
 def case_of_view(
-    view: View, before: tuple[str, np.ndarray], after: tuple[str, np.ndarray], label: np.ndarray, group: str
+    view: View,
+    before: tuple[str, np.ndarray],
+    after: tuple[str, np.ndarray],
+    label: np.ndarray,
+    group: str,
+    data: DataConfig,
 ) -> ViewerCase:
     """A view of prepared data before and after an edit.
 
     Args:
-        before, after: a name and the image (*S) in [-1, 1] of the view's window.
+        before, after: a name and the image (C, *S) in [-1, 1] of the view's windows.
+        label: (*S) class numbers, or bool.
+        data: what the sequences and the classes are called.
     """
-    window = view.window
     first, second = (
-        Shown(name, window.denormalize(image.astype(np.float32)), window) for name, image in (before, after)
+        [
+            Shown(name, window.denormalize(x.astype(np.float32)), window)
+            for x, window in zip(image, view.windows, strict=True)
+        ]
+        for name, image in (before, after)
     )
-    oriented, unit = is_oriented(view.case.path), view.case.length_unit
-    return ViewerCase(view.name, first, second, view.affine, label, oriented=oriented, group=group, length_unit=unit)
+    return ViewerCase(
+        view.name,
+        first[0],
+        second[0],
+        view.affine,
+        label,
+        oriented=is_oriented(view.case.path),
+        group=group,
+        class_names=part_names(data.class_names),
+        length_unit=view.case.length_unit,
+        others=tuple(zip(first[1:], second[1:], strict=True)),
+        sequences=data.sequence_names,
+    )
 
 
 def case_of_scan(
     title: str,
-    scan: MetaTensor,
+    scans: Sequence[MetaTensor],
     edited: MetaTensor,
     names: tuple[str, str],
-    windows: tuple[Window, Window],
+    windows: Sequence[tuple[Window, Window]],
     label: MetaTensor | None = None,
     *,
     comparable: bool = True,
+    sequences: Sequence[str] = ("",),
+    class_names: Mapping[int, str] | None = None,
 ) -> ViewerCase:
-    """A single scan (1, *S) and what was made of it, rounded where whole numbers are written.
+    """A single scan, a file (1, *S) a channel, and what was made of it (C, *S).
+
+    What was made is rounded where the files hold whole numbers.
 
     Args:
-        names, windows: of the scan and of what was made.
+        names: of the scan and of what was made.
+        windows: of both, a channel.
         comparable: whether both have one unit.
+        sequences: the channels' names, where there are several.
+        class_names: the names of the label's values.
     """
-    images = [np.asarray(x.as_tensor())[0] for x in (scan, edited)]
-    if comparable and np.issubdtype(np.dtype(scan.meta["dtype"]), np.integer):
-        images = [np.rint(image) for image in images]
-    before, after = (Shown(*values) for values in zip(names, images, windows, strict=True))
-    marked = None if label is None else np.asarray(label.as_tensor())[0]
-    oriented = scan.meta["spacing_known"] and is_oriented(scan.meta["path"])
-    unit = length_unit(scan.meta)
+    pairs = []
+    for scan, made, shown in zip(scans, np.asarray(edited.as_tensor()), windows, strict=True):
+        images = [np.asarray(scan.as_tensor())[0], made]
+        if comparable and np.issubdtype(np.dtype(scan.meta["dtype"]), np.integer):
+            images = [np.rint(image) for image in images]
+        before, after = (Shown(*values) for values in zip(names, images, shown, strict=True))
+        pairs.append((before, after))
+    first = scans[0]
     return ViewerCase(
-        title, before, after, scan.affine.numpy(), marked, oriented=oriented, comparable=comparable, length_unit=unit
+        title,
+        *pairs[0],
+        first.affine.numpy(),
+        None if label is None else np.asarray(label.as_tensor())[0],
+        oriented=first.meta["spacing_known"] and is_oriented(first.meta["path"]),
+        comparable=comparable,
+        class_names=class_names or {},
+        length_unit=length_unit(first.meta),
+        others=tuple(pairs[1:]),
+        sequences=tuple(sequences),
     )
+
+
+def part_names(names: Sequence[str]) -> dict[int, str]:
+    """The names of class numbers; of one class alone, which needs none, nothing."""
+    return dict(enumerate(names, start=1)) if len(names) > 1 else {}
 
 
 def run_cases(run: RunDir, most: int = SHOWN) -> list[EncodedCase]:
@@ -119,18 +164,27 @@ def _synthetic_cases(run: RunDir, most: int) -> list[EncodedCase]:
     for record in synthetic_cases(path) if path.exists() else []:
         if record.originals and own_file(run.synthetic, record.originals[0], must_exist=False).exists():
             shown[record.kind].append(record)
-    for record in (record for records in shown.values() for record in records[:most]):
-        original, made = (read_scan(own_file(run.synthetic, path)) for path in (record.originals[0], record.images[0]))
+    records = [record for of_kind in shown.values() for record in of_kind[:most]]
+    data = load_config(run.config, []).data if records else DataConfig()
+    for record in records:
+        files = zip(record.originals, record.images, strict=True)
+        scans = [[read_scan(own_file(run.synthetic, path)) for path in pair] for pair in files]
+        pairs = [
+            (Shown("original", was.numpy()[0], window), Shown("synthetic", now.numpy()[0], window))
+            for (was, now), window in zip(scans, record.windows, strict=True)
+        ]
         level = "" if record.parent.level is None else f", slice {record.parent.level + 1}"
         case = ViewerCase(
             f"{record.case}, made from {record.parent.case}{level}",
-            Shown("original", original.numpy()[0], record.windows[0]),
-            Shown("synthetic", made.numpy()[0], record.windows[0]),
-            original.affine.numpy(),
+            *pairs[0],
+            scans[0][0].affine.numpy(),
             read_label(own_file(run.synthetic, record.label)).numpy()[0],
             oriented=is_oriented(record.images[0]),
             group=SYNTHETIC[record.kind],
+            class_names=part_names(data.class_names),
             length_unit=record.length_unit,
+            others=tuple(pairs[1:]),
+            sequences=data.sequence_names if len(pairs) > 1 else ("",),
         )
         found.append(encode(case))
     return found

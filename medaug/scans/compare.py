@@ -68,7 +68,7 @@ def compare_images(real: Path, synthetic: Path, mask: Path | None = None, out: P
         _write(out, found, pair, scale)
         low, high, _ = shown_range(scale)
         shown = Window(low, high, window.unit)
-        case = case_of_scan("real and synthetic", first, second, ("real", "synthetic"), (shown, shown))
+        case = case_of_scan("real and synthetic", [first], second, ("real", "synthetic"), [(shown, shown)])
         view_page(out / "view.html", "Real and synthetic", [encode(case)], {"unit": found["unit"]})
     return found
 

@@ -20,12 +20,14 @@ from medaug.data.dicom.derived import write_derived_series
 from medaug.data.dicom.reading import DicomVolume, read_series
 from medaug.data.dicom.segmentation import write_segmentation
 from medaug.data.dicom.source import identity_rules
+from medaug.data.files import StoredScan
 from medaug.data.opening import PICTURES, is_dicom, suffix_of
 from medaug.errors import ConfigError
 from medaug.figures.pictures import Picture, picture_grid
 from medaug.report.viewer import encode
 from medaug.report.viewing import case_of_scan
-from medaug.scans.opened import AnyPath, Facts, OpenScan, as_array, open_scan, write_beside
+from medaug.scans.files import AnyPath
+from medaug.scans.opened import Facts, OpenScan, as_array, open_scan, write_beside
 from medaug.transforms import TranslateDomain
 from medaug.transforms.translation import Translation
 from medaug.volumes import Window, check_modality, widest_slice
@@ -135,7 +137,7 @@ def translate_scan(
             write_segmentation(as_array(outlined), read_series(stem), paths[1], names=output.names)
     else:
         paths = [stem.with_name(stem.name + (".tif" if suffix_of(scan) in PICTURES else ".nii.gz"))]
-        read.stored.write(paths[0], made.image)
+        read.stored[0].write(paths[0], made.image)
     return [*paths, *_write_beside(stem, read.image, made, translate, facts)]
 
 
@@ -146,13 +148,15 @@ def _read(
     if not (scan.is_dir() or is_dicom(scan)):
         if series is not None:
             raise ConfigError(f"--series: {scan} is no DICOM; leave it out")
-        return open_scan(scan, translate.source, translate.weights.facts, sequence, ""), None
+        weights = translate.weights
+        names = weights.sequences if translate.direction == "a2b" else weights.target_sequences
+        return open_scan(scan, translate.source, names, weights.facts, sequence, ""), None
     volume = read_series(scan, series_uid=series)
     array = volume.array.astype(np.float32)
     check_modality(array, translate.source, str(scan), volume.modality)
     meta = {"path": str(scan), "dtype": volume.array.dtype.name, "spacing_known": True, "modality": volume.modality}
     image = MetaTensor(torch.from_numpy(array)[None], affine=torch.from_numpy(volume.affine), meta=meta)
-    return OpenScan(scan, image, translate.source, Path()), volume
+    return OpenScan(scan.name, (image,), translate.source, Path(), stored=(StoredScan(image),)), volume
 
 
 def _write_dicom(output: Output, result: MetaTensor, volume: DicomVolume, translate: TranslateDomain) -> Facts:
@@ -195,7 +199,7 @@ def _write_beside(
     shown = _shown(before, body), _shown(after, body)
     names = translate.source.name, f"synthetic {translate.target.name}"
     windows = Window(*shown[0], translate.source.unit), Window(*shown[1], translate.target.unit)
-    case = case_of_scan(names[1], image, made.image, names, windows, comparable=translate.shares_unit)
+    case = case_of_scan(names[1], [image], made.image, names, [windows], comparable=translate.shares_unit)
     title = f"{translate.source.name} to {translate.target.name}"
     if before.ndim == 3:
         z = widest_slice(body)

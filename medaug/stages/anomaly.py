@@ -60,7 +60,8 @@ def _anomaly(config: PipelineConfig, run: RunDir, weights: Path, split: Split) -
             write_json(path, {"patient": patient, "slices": rows})
     by_patient = {p: read_json(_kept(run, p))["slices"] for p in patients}
     with atomic_path(run.anomaly / "pictures.png") as temporary:
-        temporary.write_bytes(anomaly_pictures(mine, by_patient, run, judge.scorer))
+        names = config.data.sequence_names
+        temporary.write_bytes(anomaly_pictures(mine, by_patient, run, judge.scorer, names))
     write_results(run, by_patient, judge, config.anomaly)
 
 

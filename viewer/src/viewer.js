@@ -64,6 +64,7 @@ class Viewer {
   listen() {
     const on = (element, event, act) => element.addEventListener(event, act)
     on(this.control('case'), 'change', (event) => this.open(Number(event.target.value)))
+    on(this.control('channel'), 'change', (event) => this.openChannel(Number(event.target.value)))
     on(this.control('slice'), 'input', (event) => this.goTo(Number(event.target.value)))
     on(this.control('zoom'), 'input', () => this.zoom())
     on(this.control('label'), 'input', () => this.paint())
@@ -83,6 +84,7 @@ class Viewer {
     const nv = this.niivue
     while (nv.volumes.length) nv.removeVolume(nv.volumes[0])
     this.case = loaded
+    this.control('channel').replaceChildren(...loaded.channels.map(({ name }, i) => new Option(name ?? '', i)))
     if (loaded.label) loaded.label.setColormapLabel(labelColours(loaded.facts.classes))
     this.describe()
     const flat = loaded.facts.dims === 2
@@ -100,6 +102,16 @@ class Viewer {
     this.look()
   }
 
+  /** Shows another channel of the case; the view, the place and the label stay. */
+  async openChannel(number) {
+    const opened = this.case
+    await opened.choose(number)
+    if (this.case !== opened) return
+    this.describe()
+    this.paint()
+    this.moved()
+  }
+
   /** What the page says of a case beside the picture. */
   describe() {
     const { facts } = this.case
@@ -107,6 +119,7 @@ class Viewer {
     this.root.querySelector('[data-says=before]').textContent = capital(facts.before.name)
     this.root.querySelector('[data-says=after]').textContent = capital(facts.after.name)
     for (const element of this.root.querySelectorAll('[data-only=volume]')) element.hidden = flat
+    for (const element of this.root.querySelectorAll('[data-only=channels]')) element.hidden = !facts.channels
     for (const element of this.root.querySelectorAll('[data-only=label]')) element.hidden = !facts.label
     for (const element of this.root.querySelectorAll('[data-only=difference]')) element.hidden = !facts.difference
     if (!facts.difference && this.chosen('image') === 'difference') this.choose('image', 'after')

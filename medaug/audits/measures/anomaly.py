@@ -3,7 +3,8 @@
 Scores by reconstruction as AnoGAN does (Schlegl 2017, arXiv 1703.05921), with removal in place of the latent search:
 the organ is covered by overlapping tiles of a lesion's size, each is filled from its surroundings alone, and the map is
 what the scan has over the fills, smoothed. Any other score of crops, a latent search say, plugs in as `CropScorer`.
-Images are (X, Y[, Z]) in [-1, 1], organs bool of the same shape; 2-D weights score a volume slice by slice.
+Images are (C, *S) in [-1, 1], organs (*S) bool; 2-D weights score a volume slice by slice. All sequences are filled at
+once, and what a voxel scores is the mean over them: one that shows nothing there counts as much as any other.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ AIR = -1.0
 
 
 class Anomaly(NamedTuple):
-    """What a scorer finds: a map (*S) ≥ 0, zero outside the organ, and the pseudo-healthy image if it makes one."""
+    """What a scorer finds: a map (*S) ≥ 0, zero outside the organ, and the pseudo-healthy image (C, *S), if any."""
 
     residual: np.ndarray
     healthy: np.ndarray | None = None
@@ -68,7 +69,9 @@ class Tiling:
         return sum(offset**2 for offset in np.meshgrid(*sides, indexing="ij")) <= (self.tile_mm / 2) ** 2
 
     def crops(self, image: np.ndarray, organ: np.ndarray) -> Iterator[tuple[list[CropBox], Tensor, Tensor]]:
-        """Batches of (boxes, crops, regions), the latter (N, 1, *crop_size): the organ's part of the tile, 0 or 1.
+        """Batches of (boxes, crops (N, C, *crop_size), regions (N, 1, *crop_size)).
+
+        A region is the organ's part of the tile, 0 or 1.
 
         The regions together cover the organ, and only that: air is not to be filled with tissue.
         """
@@ -82,18 +85,20 @@ class Tiling:
         boxes = [box for box in boxes if (extract(organ, box, False) & self.tile).any()]
         for first in range(0, len(boxes), BATCH):
             batch = boxes[first : first + BATCH]
-            crops = np.stack([extract(image, box, AIR) for box in batch])[:, None]
+            crops = np.stack([np.stack([extract(channel, box, AIR) for channel in image]) for box in batch])
             regions = np.stack([extract(organ, box, False) & self.tile for box in batch])[:, None]
             yield batch, torch.from_numpy(crops.astype(np.float32)), torch.from_numpy(regions.astype(np.float32))
 
     def mean(self, image: np.ndarray, organ: np.ndarray, of: Callable[[Tensor, Tensor], Tensor]) -> np.ndarray:
-        """The mean of `of(crops, regions)` over the tiles that a voxel lies in; 0 where it lies in none."""
-        total, times = np.zeros(image.shape, np.float32), np.zeros(image.shape, np.float32)
+        """The mean (K, *S) of `of(crops, regions)` (N, K, ...) over the tiles of a voxel; 0 where it lies in none."""
+        total, times = np.zeros_like(image, np.float32), np.zeros(organ.shape, np.float32)
         for boxes, crops, regions in self.crops(image, organ):
-            values = (of(crops, regions) * regions)[:, 0].numpy()
+            values = (of(crops, regions) * regions).numpy()
+            if len(total) != values.shape[1]:
+                total = np.zeros((values.shape[1], *organ.shape), np.float32)
             for box, value, region in zip(boxes, values, regions[:, 0].numpy(), strict=True):
-                inside, part = box.overlap(image.shape)
-                total[inside] += value[part]
+                inside, part = box.overlap(organ.shape)
+                total[(slice(None), *inside)] += value[(slice(None), *part)]
                 times[inside] += region[part]
         return total / np.maximum(times, 1)
 
@@ -104,29 +109,33 @@ def largest_tile_mm(crop_size: Sequence[int], spacing_mm: Sequence[float]) -> fl
 
 
 class Scorer(ABC):
-    """Scores images (*S) in [-1, 1] inside their organ, tile by tile."""
+    """Scores images (C, *S) in [-1, 1] inside their organ, tile by tile."""
 
     tiling: Tiling
+    channels: int
 
     def __call__(self, image: np.ndarray, organ: np.ndarray, spacing_mm: Sequence[float]) -> Anomaly:
         """The map; a scan of another voxel size is looked at on the grid of the tiles.
 
         Raises:
-            DataError: if the image's dimensions do not fit the weights.
+            DataError: if the image's dimensions or channels do not fit the weights.
         """
         dims = len(self.tiling.crop_size)
-        if image.ndim == dims + 1 == 3:
+        if len(image) != self.channels:
+            raise DataError(f"image of shape {image.shape}: found {len(image)} channels; the weights' {self.channels}")
+        if organ.ndim == dims + 1 == 3:
             planes = [self(image[..., z], organ[..., z], spacing_mm[:2]) for z in range(image.shape[-1])]
             healthy = [plane.healthy for plane in planes if plane.healthy is not None]
             return Anomaly(np.stack([p.residual for p in planes], -1), np.stack(healthy, -1) if healthy else None)
-        if image.ndim != dims:
-            raise DataError(f"image of shape {image.shape}: found {image.ndim} axes; the weights are {dims}-D")
+        if organ.ndim != dims:
+            raise DataError(f"image of shape {image.shape}: found {organ.ndim} axes; the weights are {dims}-D")
         ratios = [own / wanted for own, wanted in zip(spacing_mm, self.tiling.spacing_mm, strict=True)]
-        size = image.shape
+        size = organ.shape
         if any(abs(ratio - 1) > SPACING_TOLERANCE for ratio in ratios):
-            size = tuple(max(1, round(n * ratio)) for n, ratio in zip(image.shape, ratios, strict=True))
-        found = self._found(resized(image, size), resized(organ.astype(np.float32), size) >= 0.5)
-        return self._scored(image, organ, spacing_mm, resized(found, image.shape))
+            size = tuple(max(1, round(n * ratio)) for n, ratio in zip(organ.shape, ratios, strict=True))
+        seen = np.stack([resized(channel, size) for channel in image])
+        found = self._found(seen, resized(organ.astype(np.float32), size) >= 0.5)
+        return self._scored(image, organ, spacing_mm, np.stack([resized(channel, organ.shape) for channel in found]))
 
     @abstractmethod
     def _found(self, image: np.ndarray, organ: np.ndarray) -> np.ndarray:
@@ -166,6 +175,7 @@ class RemovalScorer(Scorer):
         tile_mm = self.tile_mm or min(float(np.percentile(prior.diameters_mm, 75)), largest)
         object.__setattr__(self, "tile_mm", tile_mm)
         object.__setattr__(self, "tiling", Tiling(tile_mm, tuple(prior.crop_size), tuple(prior.spacing_mm)))
+        object.__setattr__(self, "channels", len(self.weights.sequences))
 
     @torch.inference_mode()
     def _found(self, image: np.ndarray, organ: np.ndarray) -> np.ndarray:
@@ -175,7 +185,8 @@ class RemovalScorer(Scorer):
         generator = torch.Generator().manual_seed(self.seed)
 
         def change(crops: Tensor, regions: Tensor) -> Tensor:
-            fills = translator.translate(crops.to(device), "b2a", mask=regions.to(device), generator=generator)
+            parts = torch.cat([regions, *[torch.zeros_like(regions)] * (self.weights.n_parts - 1)], dim=1)
+            fills = translator.translate(crops.to(device), "b2a", mask=parts.to(device), generator=generator)
             return fills.cpu() - crops
 
         healthy = image
@@ -186,7 +197,7 @@ class RemovalScorer(Scorer):
     def _scored(self, image: np.ndarray, organ: np.ndarray, spacing_mm: Sequence[float], found: np.ndarray) -> Anomaly:
         healthy = image + found
         distance = np.maximum(image - healthy, 0) if self.only_brighter else np.abs(image - healthy)
-        return Anomaly(smoothed_inside(distance, organ, self.smoothing_mm, spacing_mm), healthy)
+        return Anomaly(smoothed_inside(distance.mean(axis=0), organ, self.smoothing_mm, spacing_mm), healthy)
 
 
 @dataclass(frozen=True)
@@ -194,7 +205,7 @@ class CropScorer(Scorer):
     """A score of every tile's crop, spread over the tile: for methods that judge a crop as a whole.
 
     Attributes:
-        score: crops (N, 1, *crop_size) in [-1, 1] → (N,) ≥ 0.
+        score: crops (N, C, *crop_size) in [-1, 1] → (N,) ≥ 0.
         crop_size: in voxels of `crop_spacing_mm`, the grid that `score` knows.
         tile_mm: diameter of the tile in the middle of a crop that its score counts for.
 
@@ -206,6 +217,7 @@ class CropScorer(Scorer):
     crop_size: tuple[int, ...]
     crop_spacing_mm: tuple[float, ...]
     tile_mm: float
+    channels: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tiling", Tiling(self.tile_mm, self.crop_size, self.crop_spacing_mm))
@@ -220,7 +232,7 @@ class CropScorer(Scorer):
         return self.tiling.mean(image, organ, scores)
 
     def _scored(self, image: np.ndarray, organ: np.ndarray, spacing_mm: Sequence[float], found: np.ndarray) -> Anomaly:
-        return Anomaly(np.where(organ, found, 0).astype(np.float32))
+        return Anomaly(np.where(organ, found[0], 0).astype(np.float32))
 
 
 def level_scores(values: np.ndarray, organ: np.ndarray, percentile: float) -> np.ndarray:

@@ -19,7 +19,7 @@ import numpy as np
 
 from medaug.data.atomic import read_json, write_json
 from medaug.figures.charts import OKABE_ITO
-from medaug.figures.pictures import Picture, picture_grid
+from medaug.figures.pictures import Picture, part_numbers, picture_grid
 from medaug.volumes import Window, spacing_of
 
 CASE_LIMIT_BYTES = 6 * 2**20
@@ -65,10 +65,11 @@ class Shown:
 
 @dataclass(frozen=True)
 class ViewerCase:
-    """Two images of one grid, and what is labelled there.
+    """Two images of one grid, each with all its channels, and what is labelled there.
 
     Attributes:
         title: how the list of cases calls it.
+        before, after: the first channel.
         affine: (4, 4), RAS.
         label: class numbers or bool, or None.
         oriented: whether the affine says how the patient lies. Where it does not (pictures), X runs to the right and Y
@@ -77,9 +78,11 @@ class ViewerCase:
         group: a heading in the list of cases.
         class_names: class number → name; a class without one is called by its number.
         length_unit: of the affine.
+        others: before and after of the second channel, and so on.
+        sequences: what the channels are called, where there are several.
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: if the shapes differ, or there are more or fewer names than channels.
     """
 
     title: str
@@ -92,17 +95,26 @@ class ViewerCase:
     group: str = ""
     class_names: Mapping[int, str] = field(default_factory=dict)
     length_unit: str = "mm"
+    others: tuple[tuple[Shown, Shown], ...] = ()
+    sequences: tuple[str, ...] = ("",)
 
     def __post_init__(self) -> None:
-        shapes = [shown.image.shape for shown in (self.before, self.after)]
+        shapes = [shown.image.shape for pair in self.channels for shown in pair]
         shapes += [] if self.label is None else [self.label.shape]
         if len(set(shapes)) != 1:
             raise ValueError(f"case {self.title!r}: before, after and label need one shape; found {shapes}")
+        if len(self.sequences) != len(self.channels):
+            raise ValueError(f"case {self.title!r}: {len(self.channels)} channels need names; found {self.sequences}")
+
+    @property
+    def channels(self) -> tuple[tuple[Shown, Shown], ...]:
+        """Before and after of every channel."""
+        return ((self.before, self.after), *self.others)
 
     @property
     def difference(self) -> np.ndarray:
-        """after − before, float32."""
-        return self.after.image.astype(np.float32) - self.before.image.astype(np.float32)
+        """after − before of the first channel, float32."""
+        return _difference(self.before, self.after)
 
     def start(self) -> tuple[int, ...]:
         """The voxel to look at first: the middle of the label's fullest slice, else of the slice that changed most."""
@@ -146,7 +158,7 @@ def encode(case: ViewerCase, limit_bytes: int = CASE_LIMIT_BYTES) -> EncodedCase
     """The case, cut to what fits."""
     case = _without_border(case)
     width, height, depth = np.atleast_3d(case.before.image).shape
-    kept = min(depth, max(1, int(limit_bytes / (2 * GUESS_BYTES * width * height))))
+    kept = min(depth, max(1, int(limit_bytes / (2 * len(case.channels) * GUESS_BYTES * width * height))))
     while True:
         part, note = case, ""
         if kept < depth:  # slices around the one to look at first
@@ -172,11 +184,15 @@ def read_cases(path: Path) -> list[EncodedCase]:
 def _encoded(case: ViewerCase, note: str) -> EncodedCase:
     from medaug.data.files import RawImage, nifti_bytes  # brings all readers, which plots need not wait for
 
-    images = [case.before.image, case.after.image]
-    stored = _stored(images) if case.comparable else [part for image in images for part in _stored([image])]
     x, y, z = spacing_of(case.affine, 3)
     affine = case.affine if case.oriented else np.diag([x, -y, z, 1.0])  # X to the right, Y downwards
-    data = [nifti_bytes(RawImage(_volume(array), affine, slope=slope, intercept=low)) for array, slope, low in stored]
+    data: list[bytes] = []
+    for pair in case.channels:
+        images = [shown.image for shown in pair]
+        stored = _stored(images) if case.comparable else [part for image in images for part in _stored([image])]
+        data += [
+            nifti_bytes(RawImage(_volume(array), affine, slope=slope, intercept=low)) for array, slope, low in stored
+        ]
     marked = [] if case.label is None else [int(value) for value in np.unique(case.label) if value]
     if case.label is not None and marked:
         kind = np.uint8 if marked[-1] <= np.iinfo(np.uint8).max else np.int16
@@ -190,14 +206,18 @@ def _encoded(case: ViewerCase, note: str) -> EncodedCase:
         for value in marked
     ]
     names = [hashlib.sha256(content).hexdigest()[:16] for content in data]
-    sides = {
-        side: {"name": shown.name, "volume": name} | asdict(shown.window)
-        for side, shown, name in zip(("before", "after"), (case.before, case.after), names, strict=False)
-    }
-    start, limit = case.start(), None
-    if case.comparable:
-        changes = np.abs(case.difference)
-        limit = float(np.percentile(changes[changes > 0], SATURATION)) if changes.any() else 1.0
+    start = case.start()
+    channels: list[dict[str, Any]] = []
+    for number, (name, pair) in enumerate(zip(case.sequences, case.channels, strict=True)):
+        limit = None
+        if case.comparable:
+            changes = np.abs(_difference(*pair))
+            limit = float(np.percentile(changes[changes > 0], SATURATION)) if changes.any() else 1.0
+        sides = {
+            side: {"name": shown.name, "volume": volume} | asdict(shown.window)
+            for side, shown, volume in zip(("before", "after"), pair, names[2 * number :], strict=False)
+        }
+        channels.append({"name": name, "unit": pair[0].window.unit, "difference": limit, **sides})
     facts = {
         "title": case.title,
         "group": case.group,
@@ -206,13 +226,13 @@ def _encoded(case: ViewerCase, note: str) -> EncodedCase:
         "oriented": case.oriented,
         "length_unit": case.length_unit,
         "start_mm": (affine @ [*start, *(0,) * (3 - len(start)), 1])[:3].tolist(),
-        "unit": case.before.window.unit,
-        "difference": limit,
-        **sides,
-        "label": names[2] if classes else None,
+        **{key: value for key, value in channels[0].items() if key != "name"},
+        "label": names[-1] if classes else None,
         "classes": classes,
     }
-    still, alt = _still(case, start, limit)
+    if case.others:
+        facts["channels"] = channels
+    still, alt = _still(case, start, [channel["difference"] for channel in channels])
     texts = [base64.b64encode(content).decode("ascii") for content in (*data, still)]
     return EncodedCase(facts, dict(zip(names, texts, strict=False)), texts[-1], alt)
 
@@ -237,7 +257,8 @@ def _without_border(case: ViewerCase) -> ViewerCase:
     """Cut in the plane, so that slices keep their numbers."""
     images = [
         shown.image > shown.window.low + BACKGROUND * (shown.window.high - shown.window.low)
-        for shown in (case.before, case.after)
+        for pair in case.channels
+        for shown in pair
     ]
     labels = [] if case.label is None else [case.label > 0]
     marked = np.any([np.atleast_3d(mask).any(axis=2) for mask in images + labels], axis=0)
@@ -251,29 +272,39 @@ def _cut(case: ViewerCase, box: tuple[slice, ...]) -> ViewerCase:
     affine = np.array(case.affine, dtype=np.float64)
     offset = [(part.start or 0) for part in box] + [0] * (3 - len(box))
     affine[:3, 3] += affine[:3, :3] @ offset
-    return replace(
-        case,
-        affine=affine,
-        label=None if case.label is None else case.label[box],
-        before=replace(case.before, image=case.before.image[box]),
-        after=replace(case.after, image=case.after.image[box]),
+    first, *others = (
+        (replace(before, image=before.image[box]), replace(after, image=after.image[box]))
+        for before, after in case.channels
     )
+    label = None if case.label is None else case.label[box]
+    return replace(case, affine=affine, label=label, before=first[0], after=first[1], others=tuple(others))
 
 
-def _still(case: ViewerCase, start: tuple[int, ...], limit: float | None) -> tuple[bytes, str]:
-    """Before, after, the difference and the label, of a volume in the slice to look at first."""
+def _difference(before: Shown, after: Shown) -> np.ndarray:
+    return after.image.astype(np.float32) - before.image.astype(np.float32)
+
+
+def _still(case: ViewerCase, start: tuple[int, ...], limits: Sequence[float | None]) -> tuple[bytes, str]:
+    """Before, after, the difference and the label, of a volume in the slice to look at first; a row a channel."""
     at = (..., start[2]) if len(start) == 3 else (...,)
-    before, after = case.before, case.after
-    label = None if case.label is None else case.label[at] > 0
-    row = [
-        (before.name, Picture(before.image[at], before.window.low, before.window.high)),
-        (after.name, Picture(after.image[at], after.window.low, after.window.high)),
-    ]
-    if limit is not None:
-        shown = Picture(case.difference[at], -limit, limit, diverging=True)
-        row.append((f"difference ({before.window.unit})", shown))
-    if label is not None:
-        row.append(("label outlined", Picture(after.image[at], after.window.low, after.window.high, contour=label)))
+    several, rows, names = len(case.channels) > 1, [], []
+    label = None if case.label is None else part_numbers(case.label)[at]
+    for (before, after), limit in zip(case.channels, limits, strict=True):
+        row = [
+            (before.name, Picture(before.image[at], before.window.low, before.window.high)),
+            (after.name, Picture(after.image[at], after.window.low, after.window.high)),
+        ]
+        if limit is not None:
+            change, end = _difference(before, after)[at], limit
+            if several:  # which share a colour bar, and no unit
+                change, end = change / limit, 1.0
+            name = "difference" if several else f"difference ({before.window.unit})"
+            row.append((name, Picture(change, -end, end, diverging=True)))
+        if label is not None:
+            row.append(("label outlined", Picture(after.image[at], after.window.low, after.window.high, contour=label)))
+        names = [name for name, _ in row]
+        rows.append([picture for _, picture in row])
     title = f"{case.group}: {case.title}" if case.group else case.title
-    png = picture_grid([[p for _, p in row]], column_titles=[name for name, _ in row], title=title, tile=210)
-    return png, f"{title}: {', '.join(name for name, _ in row)}"
+    beside = case.sequences if several else None
+    png = picture_grid(rows, column_titles=names, row_titles=beside, title=title, tile=210)
+    return png, f"{title}: {', '.join(names)}{' of ' + ', '.join(case.sequences) if several else ''}"

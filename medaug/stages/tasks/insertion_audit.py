@@ -18,6 +18,7 @@ from medaug.audits.measures.features import feature_table
 from medaug.audits.measures.lesions import Insertion, LesionView, measured_by_sequence
 from medaug.audits.measures.probe import MIN_PATIENTS, TOGETHER, probes_of
 from medaug.config import PipelineConfig
+from medaug.config.data import DataConfig
 from medaug.data.atomic import atomic_path, write_json
 from medaug.data.prepared import View
 from medaug.figures.pictures import Picture, at_widest, picture_grid
@@ -45,8 +46,9 @@ def audit_insertions(config: PipelineConfig, run: RunDir) -> None:
     pictures: list[dict[str, np.ndarray]] = []
     cases: list[EncodedCase] = []
     for made in material.insertions[: max(SHOWN, PICTURES // len(material.sequences))]:
-        pictures.append(_shown(made, _removed(views[made.name], run, material.remove)))
-        cases += _cases(views[made.name], pictures[-1]) if len(pictures) <= SHOWN else []
+        view = views[made.name]
+        pictures.append(_shown(made, view.classes(run.prepared), _removed(view, run, material.remove)))
+        cases += _cases(view, pictures[-1], config.data) if len(pictures) <= SHOWN else []
     _save_pictures(run, pictures, material.sequences)
     write_cases(run.audit / "viewer.json", cases)
     write_json(run.audit / "realism.json", _realism(material))
@@ -84,17 +86,16 @@ def _statistics(lesions: Sequence[LesionView], names: Sequence[str]) -> dict[str
     return by_sequence | {"diameter_mm": [of[0]["diameter_mm"] for of in found]}
 
 
-def _shown(made: Insertion, removed: np.ndarray) -> dict[str, np.ndarray]:
+def _shown(made: Insertion, classes: np.ndarray, removed: np.ndarray) -> dict[str, np.ndarray]:
     images = {"original": made.before, "inserted": made.image, "removed": removed}
-    return images | {"label": made.label, "parts": made.parts}
+    return images | {"label": classes, "parts": made.parts}
 
 
-def _cases(view: View, shown: dict[str, np.ndarray]) -> list[EncodedCase]:
+def _cases(view: View, shown: dict[str, np.ndarray], data: DataConfig) -> list[EncodedCase]:
     """One with the inserted tumor, one without the real ones."""
-    original = ("original", shown["original"][0])
-    inserted = case_of_view(view, original, ("inserted", shown["inserted"][0]), shown["parts"], INSERTED)
-    removed = case_of_view(view, original, ("removed", shown["removed"][0]), shown["label"], REMOVED)
-    return [encode(inserted), encode(removed)]
+    original, *edited = ((name, shown[name]) for name in ("original", "inserted", "removed"))
+    labels = (shown["parts"], INSERTED), (shown["label"], REMOVED)
+    return [encode(case_of_view(view, original, e, *of, data)) for e, of in zip(edited, labels, strict=True)]
 
 
 def _removed(view: View, run: RunDir, remove: RemoveTumor) -> np.ndarray:

@@ -15,7 +15,10 @@ AFFINE = np.array([[2.0, 0, 0, -20], [0, 2.0, 0, -30], [0, 0, 4.0, 5], [0, 0, 0,
 
 @pytest.fixture(scope="session")
 def ball() -> Callable[..., ViewerCase]:
-    """`ball("title", (24, 20, 6), group="Removed")`: noise of 100 to 160 HU, of which a ball is 150 HU darker after."""
+    """`ball("title", (24, 20, 6), group="Removed")`: noise of 100 to 160 HU, of which a ball is 150 HU darker after.
+
+    With `sequences` of a second name there is a second channel, in au: the noise ten times as large, the ball brighter.
+    """
 
     def make(title: str, shape: tuple[int, ...] = (24, 20, 6), **options) -> ViewerCase:
         rng = np.random.RandomState(0)
@@ -26,6 +29,9 @@ def ball() -> Callable[..., ViewerCase]:
         edited = np.where(mask, image - 150, image).astype(image.dtype)
         names = options.pop("names", ("original", "removed"))
         shown = [Shown(name, array, window) for name, array in zip(names, (image, edited), strict=True)]
+        if len(options.get("sequences", ())) > 1:
+            wide, bright = Window(0, 4000), np.where(mask, 3000, 10 * image)
+            options["others"] = ((Shown(names[0], 10 * image, wide), Shown(names[1], bright, wide)),)
         return ViewerCase(title, *shown, AFFINE, mask, **options)
 
     return make

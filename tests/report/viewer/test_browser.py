@@ -43,7 +43,8 @@ def report(ball, tmp_path_factory) -> Path:
     for shown in (corner.before, corner.after):
         shown.image[:] = -100
         shown.image[:12, :10] = 200
-    cases = [encode(ball("a volume", group="Volumes")), encode(corner)]
+    several = ball("two sequences", sequences=("ct", "pet"), group="Volumes")
+    cases = [encode(ball("a volume", group="Volumes")), encode(corner), encode(several)]
     page = ReportPage("Viewer", "", None, sections=[Section("Look around", viewer=Viewer.of(cases))])
     return render(page, tmp_path_factory.mktemp("viewer") / "report.html")
 
@@ -123,6 +124,21 @@ def test_the_space_bar_flips_between_the_two_images(page):
     assert page.is_checked("input[value=before]") and (picture(page) != after).any()
     changed(page, lambda: page.keyboard.press(" "))
     assert page.is_checked("input[value=after]") and (picture(page) == after).all()
+
+
+def test_the_sequence_of_a_case_can_be_switched_and_the_place_stays(page):
+    assert not page.is_visible("[data-control=channel]"), "one sequence"
+    choose_case(page, 2)
+    assert page.locator("[data-control=channel] option").all_inner_texts() == ["ct", "pet"]
+    page.focus("canvas")
+    page.keyboard.press("ArrowUp")
+    place, ct = page.inner_text("[data-value=slice]"), picture(page)
+    assert "HU" in page.inner_text("[data-says=place]")
+    changed(page, lambda: page.select_option("[data-control=channel]", label="pet"))
+    assert page.inner_text("[data-value=slice]") == place and "au" in page.inner_text("[data-says=place]")
+    assert (picture(page) != ct).any(), "where it was dark it is bright"
+    changed(page, lambda: page.select_option("[data-control=channel]", label="ct"))
+    assert (picture(page) == ct).all()
 
 
 @pytest.mark.parametrize("place", ["canvas", "[data-control=slice]"])
@@ -208,7 +224,7 @@ def test_every_control_has_a_name(page):
 
 def test_print_shows_the_still_pictures(page):
     page.emulate_media(media="print")
-    assert page.locator(".viewer-stills img").count() == 2 and page.is_visible(".viewer-stills img >> nth=0")
+    assert page.locator(".viewer-stills img").count() == 3 and page.is_visible(".viewer-stills img >> nth=0")
     assert not page.is_visible("canvas") and not page.is_visible("[data-control=case]")
     page.emulate_media(media="screen")
 

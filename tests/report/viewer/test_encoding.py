@@ -20,11 +20,11 @@ def volume(encoded, key) -> nibabel.Nifti1Image:
 def bordered(case: ViewerCase, width: int) -> ViewerCase:
     """The same case in a wide field of air."""
     sides = [(width, width)] * 2 + [(0, 0)] * (case.before.image.ndim - 2)
-    around = {
-        side: replace(getattr(case, side), image=np.pad(getattr(case, side).image, sides, constant_values=-1000))
-        for side in ("before", "after")
-    }
-    return replace(case, label=np.pad(case.label, sides), **around)
+    (before, after), *others = (
+        tuple(replace(shown, image=np.pad(shown.image, sides, constant_values=-1000)) for shown in pair)
+        for pair in case.channels
+    )
+    return replace(case, label=np.pad(case.label, sides), before=before, after=after, others=tuple(others))
 
 
 @pytest.mark.parametrize("shape", [(24, 20, 6), (24, 20)])
@@ -35,6 +35,29 @@ def test_whole_numbers_and_labels_come_back_as_they_were(ball, shape):
         found = np.asarray(volume(encoded, key).dataobj).reshape(shape)
         np.testing.assert_array_equal(found, array)
     np.testing.assert_allclose(volume(encoded, "before").affine, case.affine)
+
+
+def test_every_channel_has_its_images_window_and_unit_on_the_one_grid(ball):
+    case = bordered(ball("a", sequences=("ct", "pet")), 30)
+    first, second = encode(case).facts["channels"]
+    assert [first["name"], first["unit"], second["name"], second["unit"]] == ["ct", "HU", "pet", "au"]
+    assert (second["after"]["low"], second["after"]["high"]) == (0, 4000) and second["difference"] > 1000
+    assert encode(case).facts["before"] == first["before"], "what is shown at first"
+    images = [
+        nibabel.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(encode(case).volumes[side["volume"]])))
+        for channel in (first, second)
+        for side in (channel["before"], channel["after"])
+    ]
+    assert len({image.shape for image in images}) == 1 and len({image.affine.tobytes() for image in images}) == 1
+    assert np.asarray(images[2].dataobj).max() == 10 * np.asarray(images[0].dataobj).max()
+    assert "channels" not in encode(ball("a")).facts
+    assert "difference" in encode(case).alt and encode(case).alt.endswith("of ct, pet")
+
+
+def test_channels_together_stay_below_the_limit_of_a_case(ball):
+    one, two = (encode(ball("a", (64, 64, 60), sequences=s), 300_000) for s in ((("",), ("ct", "pet"))))
+    assert one.size <= 300_000 and two.size <= 300_000
+    assert volume(two, "before").shape[2] < 0.7 * volume(one, "before").shape[2]
 
 
 def test_other_numbers_come_back_within_half_a_step_and_equal_ones_stay_equal(ball):
