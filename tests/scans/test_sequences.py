@@ -52,7 +52,8 @@ def patient(multi_run, tmp_path_factory) -> Patient:
 @pytest.fixture(scope="module")
 def inserted(patient, multi_run, tmp_path_factory) -> list[Path]:
     out = tmp_path_factory.mktemp("inserted")
-    return medaug.insert(patient.files, weights=multi_run.weights, out=out, seed=3, avoid=patient.label)
+    values = {"avoid": patient.label, "tumor_labels": [CORE, RIM]}
+    return medaug.insert(patient.files, weights=multi_run.weights, out=out, seed=3, **values)
 
 
 def changed(before: Path, after: Path) -> np.ndarray:
@@ -78,6 +79,7 @@ def test_a_tumor_with_its_parts_goes_into_every_sequence_and_nothing_else_change
 
 def test_the_command_takes_the_files_by_name_and_in_any_order(patient, inserted, multi_run, tmp_path):
     arguments = ["insert", f"t1={patient.t1}", f"flair={patient.flair}", "--avoid", patient.label, "--seed", 3]
+    arguments += ["--tumor-labels", CORE, "--tumor-labels", RIM]
     result = CliRunner().invoke(app, [*map(str, arguments), "-w", str(multi_run.weights), "-o", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert [Path(line).read_bytes() for line in result.stdout.split()] == [path.read_bytes() for path in inserted]
@@ -100,7 +102,11 @@ def test_one_file_may_hold_all_sequences_as_its_channels(patient, multi_run, tmp
 
 def test_removal_empties_every_sequence_and_the_organ_stays_in_the_label(patient, multi_run, tmp_path, caplog):
     flair, t1, label, *_ = medaug.remove(
-        {"t1": patient.t1, "flair": patient.flair}, mask=patient.label, weights=multi_run.weights, out=tmp_path
+        {"t1": patient.t1, "flair": patient.flair},
+        mask=patient.label,
+        weights=multi_run.weights,
+        out=tmp_path,
+        tumor_labels=[CORE, RIM],
     )
     before = read_label(patient.label).numpy()[0]
     tumor = (before == CORE) | (before == RIM)

@@ -82,5 +82,16 @@ def test_synthetic_cases_that_were_deleted_are_not_shown(copy_of_run):
     assert all("Held-out" in case.facts["group"] for case in part_cases({"": copy_of_run}))
 
 
+def test_synthetic_cases_of_several_sequences_show_them_all_with_the_parts_by_name(multi_run):
+    cases = part_cases({"": multi_run})
+    assert cases and all([channel["name"] for channel in case.facts["channels"]] == ["flair", "t1"] for case in cases)
+    for case in cases:
+        first, second = case.facts["channels"]
+        assert first["after"]["high"] != second["after"]["high"], "each has its own window"
+        assert {first["after"]["volume"], second["after"]["volume"]} <= set(case.volumes)
+    named = {(c["value"], c["name"]) for case in cases for c in case.facts["classes"]}
+    assert named and named <= {(1, "core"), (2, "rim")}
+
+
 def headings(run: RunDir) -> list[str]:
     return list(dict.fromkeys(case["group"] for case in shown_in(run)["cases"]))

@@ -35,20 +35,21 @@ def surroundings(x, mask):
     return torch.where(mask > 0, outside.reshape(-1, 1, *[1] * (x.ndim - 2)), x)
 
 
-def stub_weights(fill, *, crop_size=(16, 16), spacing_mm=SPACING):
+def stub_weights(fill, *, crop_size=(16, 16), spacing_mm=SPACING, sequences=("flair",), n_parts=1):
     prior = SimpleNamespace(crop_size=crop_size, spacing_mm=spacing_mm, diameters_mm=np.array([6.0, 8.0]))
     translator = Stub(fill, len(crop_size))
-    return SimpleNamespace(translator=translator, lesion_prior=prior, spacing_mm=spacing_mm)
+    facts = {"sequences": sequences, "n_parts": n_parts, "spacing_mm": spacing_mm}
+    return SimpleNamespace(translator=translator, lesion_prior=prior, **facts)
 
 
 @pytest.fixture
 def scan():
-    """Flat tissue 0 in a disc, air around it, a bright lesion of 8 mm at (20, 26)."""
+    """(1, X, Y), organ, lesion: flat tissue 0 in a disc, air around it, a bright lesion of 8 mm at (20, 26)."""
     x, y = np.mgrid[:48, :48]
     organ = np.hypot(x - 24, y - 24) < 18
     lesion = np.hypot(x - 20, y - 26) <= 2
     image = np.where(organ, 0.0, -1.0) + 0.8 * lesion
-    return image.astype(np.float32), organ, lesion
+    return image.astype(np.float32)[None], organ, lesion
 
 
 def test_the_map_is_zero_where_removal_changes_nothing(scan):
@@ -61,9 +62,9 @@ def test_the_map_is_zero_where_removal_changes_nothing(scan):
 def test_a_planted_lesion_stands_out_and_is_gone_from_the_pseudo_healthy_image(scan):
     image, organ, lesion = scan
     found = RemovalScorer(stub_weights(surroundings), tile_mm=16.0, smoothing_mm=2.0)(image, organ, SPACING)
-    assert np.unravel_index(found.residual.argmax(), image.shape) == (20, 26)
+    assert np.unravel_index(found.residual.argmax(), organ.shape) == (20, 26)
     assert found.residual[lesion].min() > 0.2 > 10 * np.median(found.residual[organ])
-    assert np.abs(found.healthy[lesion]).max() < 0.05
+    assert np.abs(found.healthy[:, lesion]).max() < 0.05
     assert not found.residual[~organ].any()
 
 
@@ -72,7 +73,7 @@ def test_a_lesion_wider_than_a_tile_fades_with_the_passes(scan):
     left = [
         RemovalScorer(stub_weights(lambda x, m: (x + surroundings(x, m)) / 2), tile_mm=8.0, passes=passes)(
             image, organ, SPACING
-        ).healthy[lesion].mean()
+        ).healthy[:, lesion].mean()
         for passes in (1, 3)
     ]  # fmt: skip
     assert left[1] < 0.5 * left[0]
@@ -104,10 +105,10 @@ def test_overlapping_tiles_cover_the_whole_organ_and_nothing_else(scan):
 
 def test_a_finer_scan_is_looked_at_on_the_weights_grid(scan):
     image, organ, lesion = scan
-    fine = [np.kron(array, np.ones((2, 2), array.dtype)) for array in (image, organ, lesion)]
+    fine = [np.kron(array, np.ones((2, 2), array.dtype)) for array in (image[0], organ, lesion)]
     weights = stub_weights(surroundings)
     coarse = RemovalScorer(weights, tile_mm=16.0)(image, organ, SPACING)
-    found = RemovalScorer(weights, tile_mm=16.0)(fine[0], fine[1], (1.0, 1.0))
+    found = RemovalScorer(weights, tile_mm=16.0)(fine[0][None], fine[1], (1.0, 1.0))
     assert {shape[2:] for shape in weights.translator.seen} == {(16, 16)}
     assert found.residual.shape == (96, 96) and found.residual[fine[2]].min() > 0.1
     assert found.residual[fine[2]].mean() == pytest.approx(coarse.residual[lesion].mean(), rel=0.25)
@@ -115,7 +116,7 @@ def test_a_finer_scan_is_looked_at_on_the_weights_grid(scan):
 
 def test_flat_weights_score_a_volume_slice_by_slice_and_solid_ones_as_a_whole(scan):
     image, organ, lesion = (np.stack([array] * 3, -1) for array in scan)
-    image[..., 0] = np.where(organ[..., 0], 0.0, -1.0)
+    image[0, ..., 0] = np.where(organ[..., 0], 0.0, -1.0)
     found = RemovalScorer(stub_weights(surroundings), tile_mm=16.0)(image, organ, (2.0, 2.0, 5.0))
     scores = level_scores(found.residual, organ, 100)
     assert scores[0] == pytest.approx(0.0, abs=1e-6) and scores[1] == scores[2] > 0.1
@@ -130,6 +131,23 @@ def test_the_same_seed_gives_the_same_map_and_another_seed_another(weights, scan
     maps = [RemovalScorer(weights, seed=seed)(image, organ, weights.spacing_mm).residual for seed in (1, 1, 2)]
     assert np.array_equal(maps[0], maps[1]) and not np.array_equal(maps[0], maps[2])
     assert maps[0].any() and np.isfinite(maps[0]).all()
+
+
+def test_sequences_are_filled_at_once_and_their_changes_averaged_whatever_the_parts(scan):
+    image, organ, lesion = scan
+    flat = np.where(organ, 0.0, -1.0).astype(np.float32)
+    both = stub_weights(
+        lambda x, mask: surroundings(x, mask[:, :1]) if mask.shape[1] == 3 and not mask[:, 1:].any() else x,
+        sequences=("flair", "t1"),
+        n_parts=3,
+    )
+    found = RemovalScorer(both, tile_mm=16.0)(np.stack([image[0], flat]), organ, SPACING)
+    alone = RemovalScorer(stub_weights(surroundings), tile_mm=16.0)(image, organ, SPACING)
+    assert {shape[1] for shape in both.translator.seen} == {2} and found.healthy.shape == (2, *organ.shape)
+    assert found.residual[lesion].min() > 0.3 * alone.residual[lesion].min()
+    assert found.residual.max() < alone.residual.max(), "the other sequence shows nothing"
+    with pytest.raises(DataError, match="found 1 channels; the weights' 2"):
+        RemovalScorer(both, tile_mm=16.0)(image, organ, SPACING)
 
 
 def test_any_score_of_crops_plugs_in(scan):
