@@ -110,7 +110,7 @@ def insert_at(scan: OpenScan, insert: InsertTumor, mask: AnyPath, avoid: AnyPath
         DataError: if the mask is empty, or marks voxels of a tumor in the label `avoid`.
     """
     existing, region = scan.mask(avoid), scan.marked(mask, "Mark where the tumor shall be.")
-    shared = int((as_array(region) > 0)[insert.tumors_marked(scan.image, existing)].sum())
+    shared = int(((as_array(region) > 0) & (insert.tumors_marked(scan.image, existing) > 0)).sum())
     if shared:
         raise DataError.about(
             mask,
