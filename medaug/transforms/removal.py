@@ -174,32 +174,27 @@ class RandReplaceTumor(RandInsertTumor):
         window: Windows | None = None,
         strictly_inside: bool = True,
     ) -> Insertion[NdarrayTensor]:
-        """What was drawn last, in this image; arguments as of a call."""
-        seen, rng = self._seen(img), np.random.RandomState(self._seed)
-        truth = seen.classes(label)
-        as_it_was = Insertion(seen.image(seen.array), seen.label(truth, label), [])
-        if not self._do_transform:
+        """What was drawn last, in this image; arguments as of `RandInsertTumor.inserted`."""
+        seen = self._seen(img)
+        as_it_was = Insertion(img, seen.label(seen.classes(label), label), [])
+        windows = self._windows_if_any(seen, self.domain, window) if self._do_transform else None
+        if windows is None:
             return as_it_was
         parts, values = self.tumors_in(label, seen)
         if not parts.any():
             left_alone(self, "has no tumor to replace")
             return as_it_was
-        windows, limits = self._windows_if_any(seen, self.domain, window), self._limits(seen, window)
-        if windows is None:
-            return as_it_was
+        rng, spacing_mm, limits = np.random.RandomState(self._seed), seen.spacing_mm, self._limits(seen, window)
         numbers, voxels = labelled_parts(parts > 0)
-        shares = voxels[1:] / voxels[1:].sum()
-        old = numbers == rng.choice(len(shares), p=shares) + 1
+        old = numbers == 1 + rng.choice(len(voxels) - 1, p=voxels[1:] / voxels[1:].sum())
         allowed = self._allowed(organ, seen, windows, self.organ_margin_mm) | old
-        wanted = Wanted(self.size_mm, self.shape, self.style, strictly_inside=strictly_inside)
-        planned = plan(self.weights, allowed, (parts > 0) & ~old, rng, seen.spacing_mm, wanted, near=old)
+        wanted = Wanted(self.size_mm, self.shape, self.style, strictly_inside=strictly_inside and organ is not None)
+        planned = plan(self.weights, allowed, (parts > 0) & ~old, rng, spacing_mm, wanted, near=old)
         if planned is None:
             left_alone(self, "has no room for another tumor where one was")
             return as_it_was
-        removed = remove_region(seen.array, parts * old, windows, self.weights, seen.spacing_mm, planned.seed, limits)
+        removed = remove_region(seen.array, parts * old, windows, self.weights, spacing_mm, planned.seed, limits)
         edit = paint(removed.image, planned, windows, self.weights, limits)
-        truth = with_tumor(healed(truth, parts > 0, removed.mask, seen.spacing_mm), edit.parts, values)
-        replaced_mm = round(equivalent_diameter_mm(old, seen.spacing_mm), 2)
-        return Insertion(
-            seen.image(edit.image), seen.label(truth, label), [planned.facts | {"replaced_mm": replaced_mm}]
-        )
+        truth = with_tumor(healed(seen.classes(label), parts > 0, removed.mask, spacing_mm), edit.parts, values)
+        facts = planned.facts | {"replaced_mm": round(equivalent_diameter_mm(old, spacing_mm), 2)}
+        return Insertion(seen.image(edit.image), seen.label(truth, label), [facts])
