@@ -74,7 +74,7 @@ def test_scans_keep_their_grid_and_type(run):
         place[:3, 3] += place[:3, 2] * (record["parent"]["level"] or 0)
         for scan in scans:
             np.testing.assert_allclose(scan.affine, place, atol=1e-4)
-            assert scan.meta["dtype"] == entry["source_dtype"]
+            assert [scan.meta["dtype"]] == entry["source_dtypes"]
 
 
 def test_records_say_where_a_case_comes_from(run):

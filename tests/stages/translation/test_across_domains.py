@@ -328,7 +328,7 @@ def test_classes_and_folds_that_contradict_each_other_are_refused(settings, word
 
 
 def test_several_classes_are_no_business_of_the_tumor_domain():
-    with pytest.raises(ConfigError, match="edits one class, the tumor"):
+    with pytest.raises(ConfigError, match="edits tumors: name their parts in data.tumor"):
         load_config(None, ["data.classes={core: [1], edema: [2]}"])
 
 
@@ -346,7 +346,7 @@ def test_pictures_of_eight_bits_are_translated_with_their_labels(tmp_path):
     run = run_pipeline(config, tmp_path / "run")
     records = read_json(run.synthetic / "datalist.json")["training"]
     entries = {entry["case"]: entry for entry in read_json(run.datalist)["cases"]}
-    assert records and all(entry["source_dtype"] == "uint8" for entry in entries.values())
+    assert records and all(entry["source_dtypes"] == ["uint8"] for entry in entries.values())
     for record in records:
         image, label = (run.synthetic / record[kind] for kind in ("image", "label"))
         values = read_scan(image).as_tensor()[0].numpy()

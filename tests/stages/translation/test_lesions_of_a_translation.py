@@ -65,7 +65,7 @@ def test_what_the_translation_shows_is_found_and_what_it_adds_is_gained(evaluate
         return image, Window(0.0, 1.0)
 
     monkeypatch.setattr(stage, "translated_image", bright_labels)
-    monkeypatch.setattr(Segmentation, "predicted", lambda self, network, image: (image > 0.5).astype(np.uint8))
+    monkeypatch.setattr(Segmentation, "predicted", lambda self, network, image: (image[0] > 0.5).astype(np.uint8))
     run, summary = evaluated("[target-labels]")
     test = read_json(material.split)["test"]
     entries = [entry for entry in prepared_cases(material.datalist) if entry.patient in test]
@@ -79,7 +79,7 @@ def test_what_the_translation_shows_is_found_and_what_it_adds_is_gained(evaluate
 
 
 def test_a_network_that_sees_nothing_loses_everything_and_seeds_add_up(evaluated, material, monkeypatch):
-    monkeypatch.setattr(Segmentation, "predicted", lambda self, network, image: np.zeros(image.shape, np.uint8))
+    monkeypatch.setattr(Segmentation, "predicted", lambda self, network, image: np.zeros(image.shape[1:], np.uint8))
     run, summary = evaluated("[standard,target-labels]", "[0,1]")
     for counts in summary["lesions"].values():
         assert counts["scans"] == 6 and counts["lost"] == counts["lesions"] > 0 and counts["gained"] == 0
