@@ -29,6 +29,7 @@ from medaug.data.synthetic import is_synthetic
 from medaug.data.visits import REMEDY, doubts_between
 from medaug.errors import ConfigError, DataError
 from medaug.lesions.anatomy import body_of, find_organ
+from medaug.lesions.geometry import diameter_of_voxels
 from medaug.progress import track
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import essential, run_stage
@@ -38,7 +39,7 @@ from medaug.runs.splitting import keep_split, split_for, split_of_file
 from medaug.splits import Split
 from medaug.stages.tasks import task_of
 from medaug.training.domains import check_one_size
-from medaug.volumes import Window
+from medaug.volumes import Window, length_unit
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,8 @@ def _prepare(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None
     _check_grid(config, [e for entries, _ in prepared for e in entries if e.patient in split.learnt_from])
     for source, (entries, unreadable) in zip(sources, prepared, strict=True):
         entries = _with_organs(source, _with_windows(source, entries), whole_body=not needs_labels)
+        if needs_labels and source.data.organ is not None:
+            _check_organs(config, source, [entry for entry in entries if entry.patient in split.learnt_from])
         entries = [replace(entry, content=_content_hash(entry, source.folder)) for entry in entries]
         found = {"cases": [entry.to_json() for entry in entries], "unreadable": [asdict(item) for item in unreadable]}
         write_json(source.folder / run.datalist.name, found)
@@ -107,6 +110,39 @@ def _check_grid(config: PipelineConfig, trained: list[PreparedCase]) -> None:
     common_spacing_mm(views)
     if config.crop.size is None:
         check_one_size(views)
+
+
+def _check_organs(config: PipelineConfig, source: Source, trained: list[PreparedCase]) -> None:
+    """Tells the organs to train on in which no lesion that is learnt has room; refuses if that is all of them.
+
+    An organ's room is the circle (in 2-D of its largest slice) or the sphere of its size.
+
+    Raises:
+        DataError: saying how large they are.
+    """
+    dims, least_mm = config.data.spatial_dims, config.crop.min_diameter_mm
+    room_mm = {
+        entry.case: diameter_of_voxels(
+            sum(entry.tissue_voxels) if len(entry.shape) == dims else max(entry.tissue_voxels), entry.spacing_mm[:dims]
+        )
+        for entry in trained
+    }
+    small = [case for case, found_mm in room_mm.items() if found_mm < least_mm]
+    if small and len(small) == len(trained):
+        raise DataError.about(
+            source.root,
+            f"organs of at most {max(room_mm.values()):.3g} {length_unit(*trained)} across in all training scans",
+            f"room for a lesion of {least_mm:g} (crop.min_diameter_mm)",
+            "Correct data.organ or the voxel size, or lower crop.min_diameter_mm.",
+        )
+    if small:
+        logger.warning(
+            "the organ of %d training scan(s) has no room for a lesion of %g %s, and none is inserted there: %s",
+            len(small),
+            least_mm,
+            length_unit(*trained),
+            ", ".join(small),
+        )
 
 
 def _content_hash(entry: PreparedCase, folder: Path) -> str:
