@@ -43,7 +43,7 @@ def doctor(
 ) -> "Examination":
     """Look at a data set before training: what it holds, what would be refused; exit code 8 if something would.
 
-    Example: medaug doctor BraTS/ --sequence flair
+    Example: medaug doctor BraTS/
 
     Raises:
         MedaugError: if nothing can be looked at, or `out` is there already.
@@ -79,7 +79,7 @@ def init(
 ) -> Path:
     """Write a commented pipeline for a data set, as `doctor` suggests it, and say how to run it.
 
-    Example: medaug init BraTS/ --sequence flair --out brats.yaml
+    Example: medaug init BraTS/ --out brats.yaml
 
     Args:
         task: `evaluation.task`; None: what labels and pairs allow.

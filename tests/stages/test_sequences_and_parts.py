@@ -152,8 +152,7 @@ def test_unlabelled_scans_in_a_healthy_pool_train_beside_the_labelled_and_are_te
     assert again.read_split() == split
 
 
-@pytest.mark.parametrize("by", ["name", "content"])
-@pytest.mark.parametrize("sequence", ["flair", "t1"])
+@pytest.mark.parametrize(("by", "sequence"), [("name", "flair"), ("content", "flair"), ("content", "t1")])
 def test_a_labelled_patient_in_the_healthy_pool_is_refused_by_name_and_by_the_content_of_any_channel(
     folder, prepared, by, sequence
 ):
