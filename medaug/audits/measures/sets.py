@@ -72,6 +72,12 @@ class Measure:
         values = getattr(lesions, self.column)
         return values if self.channel is None else values[:, self.channel]
 
+    def told(self, values: np.ndarray) -> str:
+        """One lesion's value or values, as a sentence has them."""
+        texts = [f"{value:.{self.digits}f}" for value in np.atleast_1d(values)]
+        named = [f"{name} {text}" for name, text in zip(self.names, texts, strict=False)]
+        return ", ".join(named) if named else " × ".join(texts)
+
 
 SIZE = Measure("lesion_size", "diameters_mm", "equivalent diameter", "mm", 1)
 CONTRAST = Measure("lesion_contrast", "contrasts", "contrast to the surroundings", "window units", 3)
@@ -97,7 +103,7 @@ def distribution_audit(
     halves = against_halves(distance, ours, theirs, real.patients, group, rng)
     spread, digits, unit = ours.std(axis=0), f".{measure.digits}f", measure.unit
     standard = distance(*(values / np.where(spread > 0, spread, 1.0) for values in (ours, theirs)))
-    medians = [" × ".join(f"{x:{digits}}" for x in np.atleast_1d(np.median(v, axis=0))) for v in (ours, theirs)]
+    medians = [measure.told(np.median(values, axis=0)) for values in (ours, theirs)]
     sentence = (
         f"{measure.noun[:1].upper()}{measure.noun[1:]}: {value:{digits}} {unit} apart ({low:{digits}} to "
         f"{high:{digits}}; {standard:.2f} standard deviations); random groups of {group} and "
