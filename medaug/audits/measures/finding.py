@@ -144,12 +144,13 @@ def worst_of(names: Sequence[str], found: Sequence[Finding]) -> tuple[Finding, i
 
     worst = max(range(len(found)), key=badness)
     finding = found[worst]
-    if len(names) == 1:
+    if len(names) == 1 or finding.value is None:
         return finding, worst
-    judged = {name: other.value for name, other in zip(names, found, strict=True) if other.value is not None}
-    floors = {name: other.floor for name, other in zip(names, found, strict=True) if other.floor is not None}
-    skipped = [f" {name}: {other.sentence}." for name, other in zip(names, found, strict=True) if other.value is None]
-    sentence = f"{names[worst]}: {finding.sentence}" + "".join(skipped if judged else skipped[:0])
+    named = list(zip(names, found, strict=True))
+    judged = {name: other.value for name, other in named if other.value is not None}
+    floors = {name: other.floor for name, other in named if other.floor is not None}
+    skipped = [f" {name}: {other.sentence}." for name, other in named if other.value is None]
+    sentence = f"{names[worst]}: {finding.sentence}" + "".join(skipped)
     details = finding.details | ({"floors_by_sequence": floors} if floors else {})
     return replace(finding, sentence=sentence, each=judged, details=details), worst
 
