@@ -1,12 +1,12 @@
-"""Every arm gets the same affine, organ, margin, places, channels and parts: insertion and the rivals that paste."""
+"""Every arm gets the same affine, organ, healthy pool, channels and parts: insertion and the rivals that paste."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from monai.transforms import Compose
 
-from medaug.data.atomic import read_json
-from medaug.data.prepared import views_of
-from medaug.data.records import prepared_cases
+from medaug.data.prepared import Prepared
 from medaug.data.synthetic import synthetic_cases
 from medaug.evaluation.samples import SegmentationSamples, ViewFolder
 from medaug.experiment.arms import ARMS
@@ -29,13 +29,15 @@ def fight(request, tiny_config):
     """`fight(arm, count)`: what the first samples of an arm are like before the standard augmentation."""
     name, settings, dims, patch = request.param
     run, config = request.getfixturevalue(name), tiny_config(*settings)
-    split, entries = read_json(run.split), prepared_cases(run.datalist)
-    real = ViewFolder(views_of([e for e in entries if e.patient in split["train"]], dims), run.prepared)
+    split, prepared = run.read_split(), Prepared(run.datalist)
+    split = replace(split, test=split.test[:-1], healthy=split.test[-1:])
+    real = ViewFolder(prepared.training_views(split, dims), run.prepared)
     records = [r for r in synthetic_cases(run.synthetic / "datalist.json") if r.kind == "inserted"]
     written = synthetic_source(records, run, config.data)
     edits = online_edits(config, run)
 
     class Fight:
+        pool = [view for view in real.views if view.patient in split.healthy]
         channels, parts = config.data.channels, len(config.data.class_names)
         views, folder, voxels_mm, insert = real.views, run.prepared, SPACING_MM[:dims], edits["online"]
         bank = ARMS["copy-paste"].pasting(real, config.data).transforms[0].transform.bank
@@ -81,16 +83,28 @@ def test_insertion_and_copy_paste_put_lesions_into_the_same_organ(fight):
 
 def test_every_arm_has_all_channels_and_what_is_new_in_it_all_parts(fight):
     plain, parts = fight("standard", patch_size=None), set(range(1, fight.parts + 1))
-    for arm in ARMS:
-        if ARMS[arm].target:
-            continue
+    for arm in (*PASTING, "strong-intensity", "histogram-match", "standard+gan", "standard+gan-offline"):
         new: set[int] = set()
         for before, after in zip(plain, fight(arm, patch_size=None), strict=True):
             assert after["image"].shape[0] == fight.channels and float(after["image"].abs().max()) <= 1.001
             changed = (before["label"] != after["label"]) & (after["label"] > 0)
             new |= set(after["label"][changed].int().tolist())
         assert new <= parts
-        assert new == parts or arm not in ("copy-paste", "carvemix", "standard+gan", "gan+copy-paste")
+        assert new == parts or arm not in ("copy-paste", "carvemix", "standard+gan")
+
+
+def test_the_healthy_pool_is_a_background_in_every_arm(fight):
+    """In 3-D no scan of these patients is free of tumors."""
+    shown = [view.normalized(fight.folder) for view in fight.pool]
+    assert bool(shown) == (len(fight.voxels_mm) == 2) and not any(view.tumor_voxels for view in fight.pool)
+    plain = fight("standard", 50)
+    for arm in (*PASTING, "standard+gan") if shown else ():
+        tumors = 0
+        for before, after in zip(plain, fight(arm, 50), strict=True):
+            if any(np.array_equal(before["image"], image) for image in shown):
+                assert not before["label"].any()
+                tumors += bool(after["label"].any())
+        assert tumors > 0, arm
 
 
 def test_what_is_pasted_has_the_size_in_mm_of_the_lesions_it_comes_from(fight):
