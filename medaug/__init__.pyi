@@ -14,6 +14,7 @@ from medaug.api import init as init
 from medaug.api import insert as insert
 from medaug.api import model_card as model_card
 from medaug.api import remove as remove
+from medaug.api import replace as replace
 from medaug.api import reproduce as reproduce
 from medaug.api import run as run
 from medaug.api import sample as sample

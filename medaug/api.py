@@ -11,7 +11,7 @@ from medaug.cli.exports import export, export_bundle, export_onnx, model_card
 from medaug.cli.finished import audit, compare_runs, export_results, report, reproduce
 from medaug.cli.images import compare, synth_ct
 from medaug.cli.runs import benchmark, run, sample, synthesize, train_cycle, train_gan
-from medaug.cli.scans import anomaly, grow, insert, remove, styles
+from medaug.cli.scans import anomaly, grow, insert, remove, replace, styles
 
 __all__ = [
     "anomaly",
@@ -30,6 +30,7 @@ __all__ = [
     "model_card",
     "phantoms",
     "remove",
+    "replace",
     "report",
     "reproduce",
     "run",

@@ -44,6 +44,7 @@ COMMANDS = [
     "styles",
     "grow",
     "remove",
+    "replace",
     "anomaly",
     "compare",
     "doctor",

@@ -21,7 +21,7 @@ from medaug.figures.charts import to_png
 from medaug.figures.pictures import Picture, picture_grid
 from medaug.report.page import MISSING, Figure, ReportPage, Section, Table, render
 from medaug.report.scrubbing import page_without_paths
-from medaug.report.sections import command_text, data_text, downstream_section
+from medaug.report.sections import command_text, data_facts, downstream_section
 from medaug.report.verdicts import interval_text
 from medaug.report.viewing import SYNTHETIC_TEXT, look_section, part_cases
 from medaug.runs.folder import RunDir
@@ -56,7 +56,7 @@ def page(config: PipelineConfig, run: RunDir) -> Path:
         subtitle=f"Does GAN augmentation help {results.groups[0].task} here, and more than what is cheaper?",
         verdict=headline_of(results, group),
         facts=[
-            ("Data", data_text(config)),
+            *data_facts(config),
             ("Labelled patients", ", ".join(map(str, results.labelled))),
             ("Scored on", f"{len(group.patients)} {config.evaluation.patients} patients × {len(group.seeds)} seeds"),
             ("Arms", ", ".join(group.arms)),

@@ -1,4 +1,4 @@
-"""Commands on a single scan: insert, remove, vary and grow tumors in it, score it."""
+"""Commands on a single scan: insert, remove, replace, vary and grow tumors in it, score it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -167,6 +167,38 @@ def remove(
     from medaug.transforms import RemoveTumor
 
     return remove_at(opened, RemoveTumor(loaded, seed, tumor_labels=tumor_labels), mask)
+
+
+@command()
+def replace(
+    scan: Scan,
+    *,
+    mask: Annotated[AnyPath, typer.Option("--mask", "-m", help="Label of the tumors, of which one is replaced.")],
+    weights: WeightsOption,
+    out: EditFolder,
+    seed: Annotated[int, typer.Option(help="Same seed, same tumor.")] = 0,
+    size_mm: Annotated[tuple[float, float] | None, typer.Option(help="Least and most diameter of the new one.")] = None,
+    organ_mask: Annotated[AnyPath | None, typer.Option(help="Where tumors may lie; left out: found.")] = None,
+    tumor_labels: TumorValues = None,
+    sequence: Channel = None,
+    overwrite: Overwrite = False,
+) -> list[Path]:
+    """Replace a tumor of one scan by another in its place; writes image, label, and a before / after picture.
+
+    Example: medaug replace scan.nii.gz --mask tumor.nii.gz --weights out/brats/train/weights --out replaced --seed 3
+
+    Returns:
+        The paths of images (one a sequence), label, picture, manifest and page.
+
+    Raises:
+        MedaugError: as `insert`.
+    """
+    opened, loaded = _open(scan, weights, out, sequence, seed, overwrite, "replaced")
+    from medaug.scans.edits import replace_in
+    from medaug.transforms import RandReplaceTumor
+
+    other = RandReplaceTumor(loaded, prob=1.0, size_mm=size_mm, tumor_labels=tumor_labels)
+    return replace_in(opened, other, seed, mask, organ_mask)
 
 
 @command()

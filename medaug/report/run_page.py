@@ -11,7 +11,7 @@ from medaug.data.atomic import read_json
 from medaug.figures.charts import learning_curves
 from medaug.report.page import Figure, ReportPage, Section, Table, Verdict
 from medaug.report.scrubbing import page_without_paths
-from medaug.report.sections import commands_of, data_text, kept_picture
+from medaug.report.sections import commands_of, data_facts, kept_picture
 from medaug.report.viewing import look_section, part_cases
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import seconds_by_stage
@@ -57,7 +57,7 @@ def run_page(config: PipelineConfig, run: RunDir, results: Results, findings: Fi
         subtitle=findings.question,
         verdict=results.verdict,
         facts=[
-            ("Data", data_text(config)),
+            *data_facts(config),
             ("Patients", ", ".join(parts)),
             *findings.facts,
             ("Weights", weights["sha256"][:16]),
@@ -99,7 +99,7 @@ def folds_page(
         subtitle=f"{len(folds)} folds, pooled: every patient is tested once, by networks that never saw that patient",
         verdict=results.verdict,
         facts=[
-            ("Data", data_text(config)),
+            *data_facts(config),
             ("Patients", f"{tested} tested; {first}"),
             ("Made with", f"medaug {environment['medaug']}, {environment['machine']}"),
         ],

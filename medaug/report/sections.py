@@ -149,9 +149,19 @@ def limit_text(finding: Finding) -> str:
     return f"warn {sign} {finding.warn:.3g}, fail {sign} {finding.fail:.3g}"
 
 
-def data_text(config: PipelineConfig) -> str:
-    """The place that the images come from."""
-    return str(config.data.root or f"built-in {config.data.phantoms.anatomy} phantoms")
+def data_facts(config: PipelineConfig) -> list[tuple[str, str]]:
+    """The place of the images and, where there are several, what their sequences, parts and regions are called."""
+    data, regions = config.data, config.evaluation.regions or {}
+    facts = [("Data", str(data.root or f"built-in {data.phantoms.anatomy} phantoms"))]
+    if data.channels > 1:
+        facts.append(("Sequences", f"{', '.join(data.sequence_names)}: all at once, by one generator and one network"))
+    if len(data.tumor or ()) > 1:
+        parts = (f"{name} ({', '.join(map(str, values))})" for name, values in (data.tumor or {}).items())
+        facts.append(("Parts of tumors", f"{', '.join(parts)}: names, and their values in labels"))
+    if regions:
+        named = "; ".join(f"{region} = {' + '.join(classes)}" for region, classes in regions.items())
+        facts.append(("Regions scored", named))
+    return facts
 
 
 def commands_of(run: RunDir) -> list[str]:

@@ -1,4 +1,4 @@
-"""Tumors inserted into a single scan, removed from it, or put in one place in many styles; what is made is written.
+"""Tumors inserted into a single scan, removed, replaced, or put in one place in many styles; what is made is written.
 
 Each edit returns the paths of image, label (styles: of all images), picture, manifest and page.
 """
@@ -22,7 +22,7 @@ from medaug.models.weights import Weights
 from medaug.progress import track
 from medaug.scans.files import AnyPath, Scans
 from medaug.scans.opened import OpenScan, as_array, close_up, in_rows, open_to_edit, unnamed, write_beside
-from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
+from medaug.transforms import InsertTumor, RandInsertTumor, RandReplaceTumor, RemoveTumor
 from medaug.transforms.engine import Style, drawn_style
 from medaug.transforms.styles import check_styled, style_of
 from medaug.volumes import as_meta, spacing_of, widest_slice
@@ -137,6 +137,26 @@ def remove_at(scan: OpenScan, remove: RemoveTumor, mask: AnyPath) -> list[Path]:
     asked = remove.tumors_marked(scan.image, region) if several else as_array(region)
     _warn_of_rest(asked, asked * (as_array(as_meta(label)) != as_array(region)), "replaced")
     return _write(scan, "removed", edited, label, region, _facts(scan, remove.weights, remove.seed, mask=mask))
+
+
+def replace_in(
+    scan: OpenScan, replace: RandReplaceTumor, seed: int, mask: AnyPath, organ: AnyPath | None
+) -> list[Path]:
+    """Puts another tumor in the place of one that the label marks; what is written is that label with the new one.
+
+    Raises:
+        DataError: if the label marks no tumor, or there is no room for another in its place.
+    """
+    label = scan.marked(mask, "Mark the tumor to replace.")
+    replace.set_random_state(seed=seed)
+    replace.randomize()
+    made = replace.inserted(scan.image, label, scan.mask(organ), scan.windows)
+    if not made.lesions:
+        found, expected = "no tumor that another has room in the place of", "one inside the organ, of a size to insert"
+        raise DataError.about(mask, found, expected, "Give --organ-mask, smaller --size-mm, or another --seed.")
+    facts = _facts(scan, replace.weights, seed, mask=mask, organ_mask=organ)
+    facts |= {"lesions": [unnamed(lesion) for lesion in made.lesions]}
+    return _write(scan, "replaced", made.image, made.label, made.label, facts)
 
 
 def fill_in_styles(scan: OpenScan, weights: Weights, mask: AnyPath, count: int, seed: int) -> list[Path]:

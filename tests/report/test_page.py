@@ -9,6 +9,7 @@ import pytest
 from medaug.figures.charts import learning_curves
 from medaug.report.page import Figure, ReportPage, Section, Table, Verdict, format_columns, numeric_columns, render
 from medaug.report.page import to_html as html_of
+from medaug.report.sections import data_facts
 
 ATTACK = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>&"
 
@@ -204,3 +205,11 @@ def test_figure_without_alternative_text_or_with_other_data_is_refused(png):
 def test_unknown_tone_is_refused():
     with pytest.raises(ValueError, match="unknown tone 'great'"):
         Verdict("great", "h", "s")
+
+
+def test_a_page_names_sequences_parts_and_regions_where_there_are_several(tiny_config):
+    two = ("data.sequences=[flair,t1]", "data.tumor={core: 1, rim: [2, 4]}")
+    facts = dict(data_facts(tiny_config(*two, "evaluation.regions={whole: [core, rim], core: [core]}")))
+    assert facts["Sequences"].startswith("flair, t1") and facts["Parts of tumors"].startswith("core (1), rim (2, 4)")
+    assert facts["Regions scored"] == "whole = core + rim; core = core"
+    assert data_facts(tiny_config()) == [("Data", "built-in head phantoms")]

@@ -114,6 +114,26 @@ def test_removal_empties_every_sequence_and_the_organ_stays_in_the_label(patient
     assert set(np.unique(read_label(label).numpy())) == {0, ORGAN} and "padding" not in caplog.text
 
 
+def test_another_tumor_takes_the_place_of_one_in_every_sequence(patient, multi_run, tmp_path):
+    organ = tmp_path / "organ.nii.gz"
+    before = read_label(patient.label)
+    write_scan(organ, before > 0, before.affine, "uint8")
+    flair, t1, label, *_, manifest, _ = medaug.replace(
+        patient.files,
+        mask=patient.label,
+        weights=multi_run.weights,
+        out=tmp_path,
+        organ_mask=organ,
+        tumor_labels=[CORE, RIM],
+        size_mm=(6, 20),
+    )
+    assert [path.name for path in (flair, t1)] == ["p1_replaced_flair.nii.gz", "p1_replaced_t1.nii"]
+    after, was = read_label(label).numpy()[0], before.numpy()[0]
+    assert (after != was).any() and ((was == ORGAN) <= (after > 0)).all(), "never out of the organ"
+    assert changed(patient.flair, flair).any() and changed(patient.t1, t1).any()
+    assert read_json(manifest)["lesions"][0]["replaced_mm"] > 0
+
+
 def test_a_series_grows_in_every_sequence(patient, multi_run, tmp_path):
     series = medaug.grow(patient.files, weights=multi_run.weights, out=tmp_path, steps=2, start_mm=14.0)
     assert [path.name for path in series[:3]] == [
