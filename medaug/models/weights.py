@@ -6,8 +6,6 @@ method, settings, domains and windows, grid, the split's hash, the training pati
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,14 +15,14 @@ from typing import Annotated, Any, Literal, TypeVar
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
-from torch.overrides import TorchFunctionMode
 
 import medaug
 from medaug.data.atomic import JsonObject, read_json
 from medaug.data.weights import METADATA, read_weights, write_weights
-from medaug.errors import ConfigError, WeightsError
+from medaug.errors import WeightsError
 from medaug.lesions.prior import LesionPrior
 from medaug.models.base import AdversarialModel, Translator
+from medaug.models.budget import Budget, check_settings
 from medaug.models.methods import TRANSLATORS, build_translator
 from medaug.orientation import Turn, turn_of
 from medaug.volumes import Domain
@@ -32,10 +30,6 @@ from medaug.volumes import Domain
 GENERATORS_PREFIX = "generators."
 PRIOR_PREFIX = "prior."
 KIND = "translator"
-LARGEST_SETTING = 1024
-"""Limit of widths, depths, numbers of blocks and layers."""
-SURELY_FITS = 128
-"""Networks of no greater width and depth are not counted before they are built."""
 UNSTORED_NUMBERS = 2**27
 """In the discriminators, which are built with the generators and not stored: a giant's."""
 Model = TypeVar("Model", bound=AdversarialModel)
@@ -306,63 +300,10 @@ def load_generators(build: Callable[[], Model], tensors: dict[str, torch.Tensor]
     for name, tensor in stored.items():
         if tensor.is_complex() or (tensor.is_floating_point() and not tensor.isfinite().all()):
             raise ValueError(f"{name}: numbers that are complex, NaN or infinite")
-    with _Budget(UNSTORED_NUMBERS + 4 * sum(tensor.numel() for tensor in stored.values())):
+    with Budget(UNSTORED_NUMBERS + 4 * sum(tensor.numel() for tensor in stored.values())):
         model = build()
     model.generators.load_state_dict(stored)
     return model.eval().requires_grad_(False)
-
-
-def check_settings(settings: Mapping[Any, object]) -> None:
-    """Refuses settings that no network has, before it is built layer by layer.
-
-    Raises:
-        ValueError: naming the setting.
-    """
-    for name, value in settings.items():
-        if isinstance(value, int) and not 0 <= value <= LARGEST_SETTING:
-            raise ValueError(f"{name}: {value:,}")
-
-
-def check_memory(name: str, settings: Mapping[str, Any], spatial_dims: int) -> None:
-    """Refuses settings of a network that no training on this machine can hold, before anything is read for it.
-
-    Weights, gradients and Adam's two moments take 16 bytes a parameter; what the layers compute comes on top.
-
-    Raises:
-        ConfigError: with the machine's memory.
-    """
-    if all(value <= SURELY_FITS for value in settings.values() if isinstance(value, int)):
-        return
-    size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 2**40
-    domain = Domain("any", "MR")
-    try:
-        with torch.device("meta"), _Budget(size // 16):
-            build_translator(name, settings, domain, domain, spatial_dims)
-    except _TooLargeError:
-        raise ConfigError(
-            f"translator: found settings of a network of more than {size // 16:,} weights, which do not train in the "
-            f"{size / 2**30:.0f} GiB of this machine. Lower translator.width, depth or discriminator_width."
-        ) from None
-
-
-class _TooLargeError(ValueError):
-    pass
-
-
-class _Budget(TorchFunctionMode):
-    """Inside, no more than so many numbers can be allocated for parameters: settings are read from a file."""
-
-    def __init__(self, numbers: int):
-        super().__init__()
-        self.left = numbers
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn):
-            sizes = args[0] if args and isinstance(args[0], tuple | list) else args
-            self.left -= math.prod(int(size) for size in sizes)
-            if self.left < 0:
-                raise _TooLargeError("settings of a network that is larger than its file")
-        return func(*args, **(kwargs or {}))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from medaug.config import PipelineConfig
 from medaug.errors import ConfigError
-from medaug.models.weights import check_memory
+from medaug.models.budget import check_memory
 from medaug.runs.folder import RunDir, check_is_run, open_run
 from medaug.runs.markers import held
 from medaug.splits import split_patients

@@ -6,16 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from medaug.models.budget import check_settings
 from medaug.models.noise.config import CLASSES, DCGANConfig
 from medaug.models.noise.dcgan import DCGAN, build_dcgan
-from medaug.models.weights import (
-    WeightsFacts,
-    check_settings,
-    load_generators,
-    misfits_refused,
-    read_kind,
-    save_generators,
-)
+from medaug.models.weights import WeightsFacts, load_generators, misfits_refused, read_kind, save_generators
 from medaug.volumes import Domain
 
 KIND = "GAN from noise"
