@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import permutations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,46 +25,67 @@ from medaug.evaluation.intervals import mean_interval
 from medaug.runs.folder import RunDir
 from medaug.training.domains import registered_pairs
 from medaug.transforms import TranslateDomain
-from medaug.volumes import Window
+from medaug.volumes import Domain, Percentiles, Window
 
 WINDOW_UNITS = Scale("window units", -1.0, 1.0)
 BOUNDS = {"share": (0.0, 1.0), "blood_share": (0.0, 1.0), "sd_hu": (0.0, np.inf), "mae_hu": (0.0, np.inf)}
 """The bounds of figures that cannot be everywhere."""
+SWEEPS = 20
 BINS = 64
 """Bins of the source's intensities in [-1, 1], in a regression on intensity."""
 
 
 class ScanArrays(NamedTuple):
-    """One case: the image (X, Y[, Z]) in its unit and the window to see it in, body (bool), class numbers."""
+    """One case: its sequences (C, X, Y[, Z]) in their units, and the windows to see them in; body, class numbers.
+
+    `image`, `window` and `normalized` are of the first sequence, at which audits look.
+    """
 
     case: str
-    image: np.ndarray
-    window: Window
+    images: np.ndarray
+    windows: tuple[Window, ...]
     body: np.ndarray
     classes: np.ndarray
     spacing_mm: tuple[float, ...]
+
+    @property
+    def image(self) -> np.ndarray:
+        image: np.ndarray = self.images[0]
+        return image
+
+    @property
+    def window(self) -> Window:
+        return self.windows[0]
 
     @property
     def normalized(self) -> np.ndarray:
         """The image in [-1, 1]."""
         return self.window.normalize(self.image.astype(np.float32)).astype(np.float32)
 
+    @property
+    def all_normalized(self) -> np.ndarray:
+        """Every sequence in [-1, 1], (C, *S)."""
+        seen = [w.normalize(c.astype(np.float32)) for w, c in zip(self.windows, self.images, strict=True)]
+        return np.stack(seen).astype(np.float32)
+
 
 def read_scan(case: PreparedCase, folder: Path) -> ScanArrays:
     """A prepared scan, whole."""
     view = View(case, None, 0)
-    image = np.asarray(view.raw(folder, "image")[0], dtype=np.float32)
-    return ScanArrays(case.case, image, view.window, view.body(folder), view.classes(folder), view.spacing_mm)
+    images = np.asarray(view.raw(folder, "image"), dtype=np.float32)
+    return ScanArrays(case.case, images, view.windows, view.body(folder), view.classes(folder), view.spacing_mm)
 
 
 def translated_scan(case: PreparedCase, folder: Path, translate: TranslateDomain) -> ScanArrays:
     """The same case as `read_scan` reads it, with the translation as its image."""
-    image, window = translated_image(case, folder, translate)
-    return read_scan(case, folder)._replace(image=image.astype(np.float32), window=window)
+    images, windows = translated_image(case, folder, translate)
+    return read_scan(case, folder)._replace(images=images.astype(np.float32), windows=windows)
 
 
-def translated_image(case: PreparedCase, folder: Path, translate: TranslateDomain) -> tuple[np.ndarray, Window]:
-    """A prepared scan (*S) in the target's unit, and the window to see it in.
+def translated_image(
+    case: PreparedCase, folder: Path, translate: TranslateDomain
+) -> tuple[np.ndarray, tuple[Window, ...]]:
+    """A prepared scan (C', *S) in the target's units, and the windows to see it in.
 
     Raises:
         DataError: if the weights read labels, and the scan has none.
@@ -79,7 +101,7 @@ def translated_image(case: PreparedCase, folder: Path, translate: TranslateDomai
     body = np.array(view.raw(folder, "body"))[None] if "body" in case.arrays else None
     label = view.classes(folder)[None] if translate.label_classes else None
     result = translate(view.tensor(folder), body, window=view.windows, label=label)
-    return np.asarray(result.as_tensor())[0], translate.windows_of_result(view.windows)[0]
+    return np.asarray(result.as_tensor()), translate.windows_of_result(view.windows)
 
 
 Figures = Mapping[str, "float | Figures"]
@@ -114,7 +136,7 @@ class Registered(NamedTuple):
 
 
 class RegisteredCase(NamedTuple):
-    """A registered case: the source in [-1, 1], the real target in its `Scale`, the target's body; (X, Y[, Z]) each."""
+    """A registered case: the source (C, *S) in [-1, 1], the real target (C', *S) in its `Scale`, its body (*S)."""
 
     source: np.ndarray
     target: np.ndarray
@@ -133,81 +155,101 @@ def registered(run: RunDir, patients: Sequence[str]) -> Registered:
     return found
 
 
-def scale_of(run: RunDir, window: Any) -> Scale:
-    """In what images of the target domain are compared.
+def scale_of(run: RunDir, domain: Domain) -> Scale:
+    """In what images of the target domain are compared: window units, unless all its sequences share another scale."""
+    scales = {_scale_of(run, number, channel.window) for number, channel in enumerate(domain.channels)}
+    return scales.pop() if len(scales) == 1 else WINDOW_UNITS
 
-    Args:
-        window: of the domain, a `Window` if it is fixed.
-    """
+
+def _scale_of(run: RunDir, channel: int, window: Window | Percentiles) -> Scale:
     if not isinstance(window, Window):
         return WINDOW_UNITS
     if window.unit == "HU":
         return HOUNSFIELD
-    types = {case.source_dtype for case in Prepared(run.datalist_b).cases}
+    types = {case.source_dtypes[channel] for case in Prepared(run.datalist_b).cases}
     eight_bit = types == {"uint8"} and (window.low, window.high) == (GREY_LEVELS.low, GREY_LEVELS.high)
     return GREY_LEVELS if eight_bit else Scale(window.unit, window.low, window.high)
 
 
 def read_case(run: RunDir, pair: tuple[View, View], scale: Scale) -> RegisteredCase:
     """The arrays of a registered pair."""
-    source = pair[0].normalized(run.prepared)[0]
-    return RegisteredCase(source, *read_target(run, pair[1], scale))
+    return RegisteredCase(pair[0].normalized(run.prepared), *read_target(run, pair[1], scale))
 
 
 def read_target(run: RunDir, view: View, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
-    """A target's image in its scale, and its body."""
+    """A target's image (C', *S) in its scale, and its body."""
     image = view.normalized(run.prepared_b) if scale == WINDOW_UNITS else view.raw(run.prepared_b, "image")
-    return np.asarray(image[0], dtype=np.float32), view.body(run.prepared_b)
+    return np.asarray(image, dtype=np.float32), view.body(run.prepared_b)
 
 
 def translated(run: RunDir, view: View, translate: TranslateDomain, scale: Scale) -> np.ndarray:
-    """What a translation makes of a source, in the target's scale."""
-    result, window = translated_image(view.case, run.prepared, translate)
-    return window.normalize(result) if scale == WINDOW_UNITS else result
+    """What a translation makes of a source (C', *S), in the target's scale."""
+    result, windows = translated_image(view.case, run.prepared, translate)
+    if scale != WINDOW_UNITS:
+        return result
+    return np.stack([window.normalize(channel) for window, channel in zip(windows, result, strict=True)])
 
 
 class MeanImage:
     """The voxelwise mean of all target images of one shape; of a shape never seen, their mean intensity in the body.
 
     Args:
-        targets: (image, body mask), (X, Y[, Z]) each, in the target's unit; at least one.
+        targets: (image, body mask), (C, *S) in the target's unit and (*S); at least one.
     """
 
     def __init__(self, targets: Iterable[tuple[np.ndarray, np.ndarray]]):
         sums: dict[tuple[int, ...], np.ndarray] = {}
         counts: dict[tuple[int, ...], int] = {}
-        inside, voxels = 0.0, 0
+        inside, voxels = np.zeros(1), 0
         for image, mask in targets:
             sums[image.shape] = sums.get(image.shape, 0.0) + image.astype(np.float64)
             counts[image.shape] = counts.get(image.shape, 0) + 1
-            inside, voxels = inside + float(image[mask].sum(dtype=np.float64)), voxels + int(mask.sum())
+            inside, voxels = inside + image[:, mask].sum(axis=1, dtype=np.float64), voxels + int(mask.sum())
         self.means = {shape: total / counts[shape] for shape, total in sums.items()}
-        self.level = inside / voxels
+        self.levels = inside / voxels
 
     def __call__(self, source: np.ndarray) -> np.ndarray:
-        """What stands for the translation of a source (*S)."""
-        mean = self.means.get(source.shape)
-        return np.full(source.shape, self.level) if mean is None else mean
+        """What stands for the translation of a source (C, *S)."""
+        shape = (len(self.levels), *source.shape[1:])
+        mean = self.means.get(shape)
+        return np.stack([np.full(shape[1:], level) for level in self.levels]) if mean is None else mean
 
 
 class IntensityRegression:
     """The mean target value at every source intensity: bins, joined by straight lines; nothing of place or shape.
+
+    Of several source sequences each adds a curve of its own (an additive model, Hastie and Tibshirani 1986), fitted
+    together by least squares: sweep by sweep, every curve takes up what the others leave (Gauss-Seidel).
 
     Args:
         examples: registered pairs, at least one.
     """
 
     def __init__(self, examples: Iterable[RegisteredCase]):
-        sums, counts, places = np.zeros(BINS), np.zeros(BINS), np.zeros(BINS)
+        sums, counts, places, met_with = (np.zeros(1) for _ in range(4))
         for source, target, body in examples:
-            values = source[body].astype(np.float64)
+            values = source[:, body].astype(np.float64)  # (C, voxels)
+            channels, size = len(values), len(values) * BINS
             bins = np.clip(((values + 1) * BINS / 2).astype(int), 0, BINS - 1)
-            counts += np.bincount(bins, minlength=BINS)
-            places += np.bincount(bins, values, BINS)
-            sums += np.bincount(bins, target[body].astype(np.float64), BINS)
-        met = counts > 0
-        self.places, self.values = places[met] / counts[met], sums[met] / counts[met]
+            bins += BINS * np.arange(channels)[:, None]  # a range of numbers a channel
+            counts = counts + np.bincount(bins.reshape(-1), minlength=size)
+            places = places + np.bincount(bins.reshape(-1), values.reshape(-1), size)
+            wanted = [np.tile(channel[body].astype(np.float64), channels) for channel in target]
+            sums = sums + np.stack([np.bincount(bins.reshape(-1), of_channel, size) for of_channel in wanted])
+            together = [np.bincount(one * size + other, minlength=size**2) for one, other in permutations(bins, 2)]
+            met_with = met_with + np.sum(together, axis=0).reshape(-1, size) if together else np.zeros((size, size))
+        met, curves = counts > 0, np.zeros_like(sums)
+        each = [np.flatnonzero(met & (np.arange(len(met)) // BINS == number)) for number in range(len(met) // BINS)]
+        for _ in range(SWEEPS):
+            for of_channel in each:
+                left = sums[:, of_channel] - curves @ met_with[:, of_channel]
+                curves[:, of_channel] = left / counts[of_channel]
+        self.places = [places[of_channel] / counts[of_channel] for of_channel in each]
+        self.values = [curves[:, of_channel] for of_channel in each]
 
     def __call__(self, source: np.ndarray) -> np.ndarray:
-        """The regression's target for a source (*S) in [-1, 1]."""
-        return np.interp(source, self.places, self.values)
+        """The regression's target (C', *S) for a source (C, *S) in [-1, 1]."""
+        curves = zip(source, self.places, self.values, strict=True)
+        parts = [[np.interp(channel, places, curve) for curve in values] for channel, places, values in curves]
+        total: np.ndarray = np.sum(parts, axis=0)
+        return total

@@ -70,14 +70,15 @@ class TranslationRun(AuditedRun):
         return [read_scan(case, self.run.prepared_b) for case in self._chosen(self.run.datalist_b)]
 
     def back(self, fake: np.ndarray, scan: ScanArrays) -> np.ndarray:
-        """A normalised translation (1, *S), such as `scan`, as the source domain again, normalised."""
+        """A normalised translation (C', *S), such as `scan`, as the source domain's first sequence again, (1, *S)."""
         translate = TranslateDomain(self.weights, "b2a", seed=self.seed)
-        image = torch.from_numpy(scan.window.denormalize(fake).astype(np.float32))
+        images = [window.denormalize(channel) for window, channel in zip(scan.windows, fake, strict=True)]
+        image = torch.from_numpy(np.stack(images).astype(np.float32))
         result = translate(
-            MetaTensor(image, affine=torch.from_numpy(affine_of(scan.spacing_mm))), scan.body[None], window=scan.window
+            MetaTensor(image, affine=torch.from_numpy(affine_of(scan.spacing_mm))), scan.body[None], window=scan.windows
         )
-        (window,) = translate.windows_of_result([scan.window])
-        return window.normalize(np.asarray(result.as_tensor(), dtype=np.float32))
+        window = translate.windows_of_result(scan.windows)[0]
+        return window.normalize(np.asarray(result.as_tensor(), dtype=np.float32)[:1])
 
     def _chosen(self, datalist: Path) -> list[PreparedCase]:
         """The middle scan of each patient, then those around it: up to `audit.volumes`, of pictures `audit.lesions`."""
@@ -90,11 +91,11 @@ class TranslationRun(AuditedRun):
 
 
 def steganography(run: TranslationRun) -> Answer:
-    """There and back inside the body; what the window clips is left out."""
+    """There and back to the first sequence, inside the body; what the window clips is left out."""
     made = []
     for patient, source, fake in run.pairs:
         region = source.body & (np.abs(source.normalized) < 1)
-        images = source.normalized[None], fake.normalized[None]
+        images = source.normalized[None], fake.all_normalized
         made.append(edits.Cycle(patient, *images, region[None], partial(run.back, scan=fake)))
     limits, noise = run.limits("steganography"), run.config.audit.noise
     back = edits.reconstructed(made, noise=noise, seed=run.seed)
@@ -254,9 +255,9 @@ def _tiled_scan(
     difference = tiling_difference(at_once, translated_scan(case, folder, tiled).image, source.body)
     affine, alone = torch.from_numpy(affine_of(source.spacing_mm)), []
     for region in regions:  # each window when nothing around it is seen
-        image = MetaTensor(torch.from_numpy(source.image[region].copy())[None], affine=affine)
+        image = MetaTensor(torch.from_numpy(source.images[(slice(None), *region)].copy()), affine=affine)
         label = source.classes[region][None] if whole.label_classes else None
-        tile = whole(image, source.body[region][None], window=source.window, label=label)
+        tile = whole(image, source.body[region][None], window=source.windows, label=label)
         alone.append((region, np.asarray(tile.as_tensor())[0]))
     drift = brightness_drift(at_once, alone, source.body)
     figures = {"tiles": len(drift.offsets), "spread": drift.spread, "slope": drift.slope}

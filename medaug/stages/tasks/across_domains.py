@@ -83,9 +83,9 @@ def _lesions(config: PipelineConfig, run: RunDir, tasks: dict[str, Segmentation]
         return task.segmented(network, entry)
 
     def of_translated(entry: PreparedCase) -> tuple[np.ndarray, np.ndarray]:
-        image, window = translated_image(entry, run.prepared, translate)
-        seen = window.normalize(image.astype(np.float32))
-        return task.predicted(network, seen[None]), View(entry, None, 0).classes(run.prepared)
+        image, windows = translated_image(entry, run.prepared, translate)
+        seen = np.stack([w.normalize(channel) for w, channel in zip(windows, image.astype(np.float32), strict=True)])
+        return task.predicted(network, seen), View(entry, None, 0).classes(run.prepared)
 
     return {
         "real target": _counts(task.entries, of_real),

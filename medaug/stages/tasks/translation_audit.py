@@ -11,6 +11,7 @@ Held-out patients are looked at here and nowhere used for training.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
@@ -30,6 +31,8 @@ from medaug.runs.folder import RunDir
 from medaug.transforms import TranslateDomain
 from medaug.volumes import length_unit, widest_slice
 
+logger = logging.getLogger(__name__)
+
 PICTURES = 6
 TILED_SCANS = 3
 OF_WINDOWS = ("seams", "checkerboard")
@@ -41,6 +44,9 @@ def audit_translations(config: PipelineConfig, run: RunDir) -> None:
     material, split = TranslationRun(config, run), run.read_split()
     weights, held_out = material.weights, {*split.test, *split.validation}
     source, target = (Prepared(path).by_patient(held_out) for path in (run.datalist, run.datalist_b))
+    if len(weights.sequences) > 1 or len(weights.target_sequences) > 1:
+        first = weights.sequences[0], weights.target_sequences[0]
+        logger.warning("audit: of several sequences the first of either domain is looked at: %s and %s", *first)
     patients = _Patients(config, run, TranslateDomain(weights, "a2b"))
     with track("audit translations", len(source) + len(target)) as tracker:
         for patient, entries in source.items():

@@ -46,7 +46,7 @@ class TranslationCases(Cases):
     def make(self, index: int) -> SyntheticCase:
         entry, seed = self.entries[index // self.styles], self.settings.seed + index % self.styles
         view = View(entry, None, 0)
-        image, window = translated_image(entry, self.run.prepared, TranslateDomain(self.weights, "a2b", seed=seed))
+        image, windows = translated_image(entry, self.run.prepared, TranslateDomain(self.weights, "a2b", seed=seed))
         label = view.classes(self.run.prepared)
-        images = {"image": (image[None], (str(image.dtype),)), "label": (label[None], ("uint8",))}
-        return self.written(self.name(index), "translated", view, images, self.weights, seed=seed, windows=(window,))
+        images = {"image": (image, (str(image.dtype),) * len(image)), "label": (label[None], ("uint8",))}
+        return self.written(self.name(index), "translated", view, images, self.weights, seed=seed, windows=windows)

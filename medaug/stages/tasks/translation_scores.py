@@ -3,7 +3,8 @@
 Reads: `prepared/`, `prepared_b/`, `split.json`, `train/weights`. Writes `evaluation/`: `cells/<arm>-seed<k>.json`,
 `scores.csv`, `summary.json` `pictures.png` and `viewer.json`. The arms are the
 trained method, `mean` and, where training patients have registered pairs, `regression` (see `audits.scans`).
-Metrics are those of `measures.similarity`, inside the real image's body; in HU the cells also hold errors by tissue.
+Metrics are those of `measures.similarity`, inside the real image's body, of several sequences of the target the mean
+over them; in HU the cells also hold errors by tissue.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from medaug.transforms import TranslateDomain
 PICTURES = 6
 MEAN, REGRESSION = "mean", "regression"
 Translation = Callable[[View, np.ndarray], np.ndarray]
-"""A source's view and its image in [-1, 1] → its translation in the target's scale."""
+"""A source's view and its image (C, *S) in [-1, 1] → its translation (C', *S) in the target's scale."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,20 @@ class _Held:
         tissues: Json = {}
         with track(f"score {arm}", len(self.pairs)) as tracker:
             for patient, views in self.pairs.items():
-                compared = [self.compared(pair, translation) for pair in views]
-                scores[patient] = {**similarity(compared, self.scale)}
+                by_channel = list(zip(*(self.compared(pair, translation) for pair in views), strict=True))
+                figures = [similarity(compared, self.scale) for compared in by_channel]
+                scores[patient] = {name: float(np.mean([each[name] for each in figures])) for name in figures[0]}
                 if self.scale == HOUNSFIELD:
-                    tissues[patient] = {"bone_dice": bone_dice(compared), "tissues": tissue_errors(compared)}
+                    pairs = [pair for compared in by_channel for pair in compared]
+                    tissues[patient] = {"bone_dice": bone_dice(pairs), "tissues": tissue_errors(pairs)}
                 tracker.advance()
         return Cell(arm=arm, seed=seed, scores=scores, hounsfield=tissues)
 
-    def compared(self, views: tuple[View, View], translation: Translation) -> ImagePair:
+    def compared(self, views: tuple[View, View], translation: Translation) -> list[ImagePair]:
+        """A pair for every sequence of the target."""
         case = read_case(self.run, views, self.scale)
-        return ImagePair(case.target, translation(views[0], case.source), case.body)
+        made = translation(views[0], case.source)
+        return [ImagePair(real, fake, case.body) for real, fake in zip(case.target, made, strict=True)]
 
 
 def evaluate(config: PipelineConfig, run: RunDir, made_of: str) -> None:
@@ -74,7 +79,7 @@ def evaluate(config: PipelineConfig, run: RunDir, made_of: str) -> None:
     """
     weights, split = load_weights(run.weights), run.read_split()
     refuse_known(weights.facts, run, split, f"weights {run.weights}")
-    scale = scale_of(run, weights.translator.domain_b.window)
+    scale = scale_of(run, weights.translator.domain_b)
     wanted = split.test if config.evaluation.patients == "test" else split.validation
     found = registered(run, wanted)
     if len(found.pairs) < 2:
@@ -120,14 +125,14 @@ def _baselines(
 
 
 def _write_pictures(held: _Held, arms: dict[str, Translation], method: str) -> None:
-    """The middle case of the first patients."""
+    """The middle case of the first patients, in the first sequence of either domain."""
     rival = REGRESSION if REGRESSION in arms else MEAN
     rows: dict[str, tuple[np.ndarray, ImagePair, np.ndarray]] = {}
     cases: list[EncodedCase] = []
     for patient, views in list(held.pairs.items())[:PICTURES]:
         middle = views[len(views) // 2]
-        source = middle[0].normalized(held.run.prepared)[0]
-        rows[patient] = (source, held.compared(middle, arms[method]), arms[rival](middle[0], source))
+        source = middle[0].normalized(held.run.prepared)
+        rows[patient] = (source[0], held.compared(middle, arms[method])[0], arms[rival](middle[0], source)[0])
         if len(cases) < SHOWN:
             cases.append(encode(pair_case(middle[1], rows[patient][1], held.scale)))
     with atomic_path(held.run.evaluation / "pictures.png") as temporary:

@@ -175,7 +175,7 @@ def test_voxels_too_large_for_blood_leave_its_class_out(tmp_path):
 def test_a_label_without_surroundings_is_named():
     image = np.zeros((16, 16), np.float32)
     everywhere = np.ones_like(image, dtype=np.uint8)
-    scan = ScanArrays("scan-1", image, Window(-1, 1), everywhere > 0, everywhere, (1.0, 1.0))
+    scan = ScanArrays("scan-1", image[None], (Window(-1, 1),), everywhere > 0, everywhere, (1.0, 1.0))
     found = contrasts_of([scan], ["tumor"])
     assert not found.by_class and "no voxel between 2 and 8 mm" in found.left_out["scan-1"]
 

@@ -62,7 +62,7 @@ def test_what_the_translation_shows_is_found_and_what_it_adds_is_gained(evaluate
         """Everything labelled, and one thing that is not, in a corner."""
         image = (View(entry, None, 0).classes(folder) > 0).astype(np.float32)
         image[:2, :2, :2] = 1.0
-        return image, Window(0.0, 1.0)
+        return image[None], (Window(0.0, 1.0),)
 
     monkeypatch.setattr(stage, "translated_image", bright_labels)
     monkeypatch.setattr(Segmentation, "predicted", lambda self, network, image: (image[0] > 0.5).astype(np.uint8))

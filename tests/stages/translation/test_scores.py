@@ -179,7 +179,7 @@ def test_the_mean_image_is_that_of_the_training_patients_alone(in_grey):
     for entry in read_json(run.datalist_b)["cases"]:
         if entry["patient"] in split["train"]:
             seen.append(array_of(run.prepared_b, entry, "image"))
-    scale = scale_of(run, config.target.domain("CT").window)
+    scale = scale_of(run, config.target.domain("CT"))
     arms = stage._baselines(run, Split.from_dict(split), {}, scale)
     assert list(arms) == ["mean"]  # no pairs, no regression
     np.testing.assert_allclose(arms["mean"](None, seen[0]), np.mean(seen, axis=0), atol=1e-4)
