@@ -137,7 +137,7 @@ def test_a_translation_near_the_truth_beats_the_trivial_ones(in_hu, tmp_path, mo
 
     def truth(run, view, translate, scale):
         entries = {entry["case"]: entry for entry in read_json(run.datalist_b)["cases"]}
-        return array_of(run.prepared_b, entries[view.case.case], "image") + 1.0
+        return array_of(run.prepared_b, entries[view.case.case], "image")[None] + 1.0
 
     monkeypatch.setattr(stage, "translated", truth)
     evaluate(config, copied)
@@ -182,7 +182,7 @@ def test_the_mean_image_is_that_of_the_training_patients_alone(in_grey):
     scale = scale_of(run, config.target.domain("CT"))
     arms = stage._baselines(run, Split.from_dict(split), {}, scale)
     assert list(arms) == ["mean"]  # no pairs, no regression
-    np.testing.assert_allclose(arms["mean"](None, seen[0]), np.mean(seen, axis=0), atol=1e-4)
+    np.testing.assert_allclose(arms["mean"](None, seen[0][None])[0], np.mean(seen, axis=0), atol=1e-4)
 
 
 def test_sequences_without_a_common_unit_are_scored_in_window_units(tmp_path):
