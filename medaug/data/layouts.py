@@ -102,18 +102,21 @@ def find_cases(
         return with_patients(cases, root, patient_regex)
 
 
-def sequences_in(root: Path, layout: str) -> list[str]:
+def sequences_in(root: Path, layout: str = "auto") -> list[str]:
     """The names of the sequences of a data set, in order; empty where there is one, or nothing names them.
 
     Raises:
         DataError: as `find_cases`.
     """
-    if layout == "dicom":
-        return kinds_in_studies(root)
-    try:
-        LAYOUTS[layout].find(root, None)
-    except SequenceError as error:
-        return error.names
+    check_root(root)
+    with _readable(root):
+        name = recognise(root) if layout == "auto" else layout
+        if name == "dicom":
+            return kinds_in_studies(root)
+        try:
+            find_cases(root, layout=name)
+        except SequenceError as error:
+            return error.names
     return []
 
 

@@ -18,7 +18,7 @@ from medaug.data.label_names import Tumors, names_for, tumors_of
 from medaug.data.layouts import LAYOUTS, find_cases, mixture_in, recognise, sequences_in
 from medaug.data.records import Case
 from medaug.data.synthetic import is_synthetic
-from medaug.errors import DataError, SequenceError
+from medaug.errors import DataError
 from medaug.examination.figures import (
     DataSummary,
     LabelValue,
@@ -250,14 +250,9 @@ def _found(
             root, layout=layout, sequence=one, sequences=several, missing="zero", patient_regex=patient_regex
         )
 
-    try:
-        found = cases(sequence)
-        is_dicom = sequence is None and (recognise(root) if layout == "auto" else layout) == "dicom"
-        named = sequences_in(root, "dicom") if is_dicom and together else []
-        if not named:
-            return found, (sequence,), []
-    except SequenceError as error:
-        named = error.names
+    named = sequences_in(root, layout) if sequence is None else []
+    if not named:
+        return cases(sequence), (sequence,), []
     preferred = next((name for name in named if name.lower() == PREFERRED), named[0])
     try:
         found = cases(several=tuple(named)) if together else []

@@ -20,17 +20,15 @@ from medaug.config import PipelineConfig
 from medaug.data.atomic import write_json
 from medaug.data.cache import FORMAT, Unreadable, open_array, prepare_cases, with_array
 from medaug.data.cases import source_stamps
-from medaug.data.label_names import Tumors, names_for, tumors_of
-from medaug.data.layouts import recognise
 from medaug.data.opening import read_file
-from medaug.data.prepared import View, common_spacing_mm, views_of, without_labels
+from medaug.data.prepared import View, without_labels
 from medaug.data.records import Case, PreparedCase, prepared_cases
 from medaug.data.synthetic import is_synthetic
 from medaug.data.visits import REMEDY, doubts_between
-from medaug.errors import ConfigError, DataError
+from medaug.errors import DataError
 from medaug.lesions.anatomy import body_of, find_organ
-from medaug.lesions.geometry import diameter_of_voxels
 from medaug.progress import track
+from medaug.runs.checks import check_grid, check_organs, check_pool, check_tumors, tumors_of_source
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import essential, run_stage
 from medaug.runs.provenance import by_patient, refuse_copies, synthetic_to_train
@@ -38,8 +36,7 @@ from medaug.runs.sources import Source, find_sources
 from medaug.runs.splitting import keep_split, split_for, split_of_file
 from medaug.splits import Split
 from medaug.stages.tasks import task_of
-from medaug.training.domains import check_one_size
-from medaug.volumes import Window, length_unit
+from medaug.volumes import Window
 
 logger = logging.getLogger(__name__)
 
@@ -76,73 +73,27 @@ def _prepare(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None
     needs_labels = task_of(config).needs_labels
     prepared = [_read(source, with_labels=needs_labels) for source in sources]
     split = _split(config, sources, [entry for entries, _ in prepared for entry in entries])
-    _check_pool(config, sources[0], split, prepared[0][0])
+    check_pool(config, sources[0], split, prepared[0][0])
     contents = by_patient(entry for entries, _ in prepared for entry in entries)
     for source, (entries, unreadable) in zip(sources, prepared, strict=True):
         usable = [case for case in source.cases if case.label is not None or not needs_labels]
         if made := synthetic_to_train(usable, split, contents):
-            tumors = _tumors(source).values if needs_labels else source.data.tumor_labels
+            tumors = tumors_of_source(source).values if needs_labels else source.data.tumor_labels
             more, left_out = _decoded(source, made, tumors)
             entries += more
             unreadable += left_out
     refuse_copies([entry for entries, _ in prepared for entry in entries], split)
-    _check_grid(config, [e for entries, _ in prepared for e in entries if e.patient in split.learnt_from])
+    check_grid(config, [e for entries, _ in prepared for e in entries if e.patient in split.learnt_from])
     for source, (entries, unreadable) in zip(sources, prepared, strict=True):
         entries = _with_organs(source, _with_windows(source, entries), whole_body=not needs_labels)
         if needs_labels and source.data.organ is not None:
-            _check_organs(config, source, [entry for entry in entries if entry.patient in split.learnt_from])
+            check_organs(config, source, [entry for entry in entries if entry.patient in split.learnt_from])
         entries = [replace(entry, content=_content_hash(entry, source.folder)) for entry in entries]
         found = {"cases": [entry.to_json() for entry in entries], "unreadable": [asdict(item) for item in unreadable]}
         write_json(source.folder / run.datalist.name, found)
     if not split.test:
         logger.warning("split.train is %g: all patients train or validate, none is left to test", config.split.train)
     write_json(run.split, split.to_dict())
-
-
-def _check_grid(config: PipelineConfig, trained: list[PreparedCase]) -> None:
-    """Refuses scans to train on without one voxel size, or one size where they are read whole, before any training.
-
-    Raises:
-        DataError: naming one.
-    """
-    dims = config.data.spatial_dims
-    views = [View(entry, 0 if len(entry.shape) > dims else None, 0) for entry in trained]
-    common_spacing_mm(views)
-    if config.crop.size is None:
-        check_one_size(views)
-
-
-def _check_organs(config: PipelineConfig, source: Source, trained: list[PreparedCase]) -> None:
-    """Tells the organs to train on in which no lesion that is learnt has room; refuses if that is all of them.
-
-    An organ's room is the circle (in 2-D of its largest slice) or the sphere of its size.
-
-    Raises:
-        DataError: saying how large they are.
-    """
-    dims, least_mm = config.data.spatial_dims, config.crop.min_diameter_mm
-    room_mm = {
-        entry.case: diameter_of_voxels(
-            sum(entry.tissue_voxels) if len(entry.shape) == dims else max(entry.tissue_voxels), entry.spacing_mm[:dims]
-        )
-        for entry in trained
-    }
-    small = [case for case, found_mm in room_mm.items() if found_mm < least_mm]
-    if small and len(small) == len(trained):
-        raise DataError.about(
-            source.root,
-            f"organs of at most {max(room_mm.values()):.3g} {length_unit(*trained)} across in all training scans",
-            f"room for a lesion of {least_mm:g} (crop.min_diameter_mm)",
-            "Correct data.organ or the voxel size, or lower crop.min_diameter_mm.",
-        )
-    if small:
-        logger.warning(
-            "the organ of %d training scan(s) has no room for a lesion of %g %s, and none is inserted there: %s",
-            len(small),
-            least_mm,
-            length_unit(*trained),
-            ", ".join(small),
-        )
 
 
 def _content_hash(entry: PreparedCase, folder: Path) -> str:
@@ -175,9 +126,9 @@ def _read(source: Source, *, with_labels: bool) -> tuple[list[PreparedCase], lis
                 "a label beside every training image",
                 "Add the labels; docs/tutorials/own-data.md lists the layouts.",
             )
-    entries, unreadable = _decoded(source, cases, _tumors(source).values if with_labels else data.tumor_labels)
+    entries, unreadable = _decoded(source, cases, tumors_of_source(source).values if with_labels else data.tumor_labels)
     if with_labels:
-        _check_tumors(source, entries)
+        check_tumors(source, entries)
         healthy, left_out = _decoded_pool(source, pool) if pool else ([], [])
         entries, unreadable = [*entries, *healthy], [*unreadable, *left_out]
     return entries, unreadable
@@ -189,7 +140,7 @@ def _decoded_pool(source: Source, pool: list[Case]) -> tuple[list[PreparedCase],
     Raises:
         DataError: if a label beside one of its scans marks something.
     """
-    entries, unreadable = _decoded(source, pool, _tumors(source).values)
+    entries, unreadable = _decoded(source, pool, tumors_of_source(source).values)
     for entry in entries:
         if any(map(sum, entry.class_voxels)):
             raise DataError.about(
@@ -199,22 +150,6 @@ def _decoded_pool(source: Source, pool: list[Case]) -> tuple[list[PreparedCase],
                 "Move the scan to the labelled data, or take it away.",
             )
     return without_labels(entries), unreadable
-
-
-def _check_pool(config: PipelineConfig, source: Source, split: Split, entries: list[PreparedCase]) -> None:
-    """Refuses a healthy pool without a view that shows no tumor.
-
-    Raises:
-        DataError: saying how to get one.
-    """
-    pool = [entry for entry in entries if entry.patient in split.healthy]
-    if pool and all(view.tumor_voxels for view in views_of(pool, config.data.spatial_dims)):
-        raise DataError.about(
-            source.root,
-            f"a tumor in every scan of the {len(split.healthy)} patients of split.healthy",
-            "scans without a tumor, because data.spatial_dims is 3",
-            "Give a folder of tumor-free scans in data.healthy, or work in 2-D.",
-        )
 
 
 def _decoded(
@@ -240,41 +175,6 @@ def _decoded(
     for left_out in unreadable:
         logger.warning("left out %s", left_out.reason)
     return entries, unreadable
-
-
-def _tumors(source: Source, found: set[int] | None = None) -> Tumors:
-    """Which label values are tumor: as set, or as names say of the values `found` (None: of all that have a name)."""
-    data = source.data
-    if data.tumor_labels is not None or data.class_values is not None:
-        return Tumors(data.tumor_labels, "")
-    layout = recognise(source.root) if data.layout == "auto" else data.layout
-    names = names_for(source.root, layout, source.cases)
-    return tumors_of(names, names if found is None else found, layout)
-
-
-def _check_tumors(source: Source, entries: list[PreparedCase]) -> None:
-    """Asks where nobody says which of the labels' values are tumor, and says which were taken where names do."""
-    root = source.root
-    tumors = _tumors(source, {value for entry in entries for value in entry.label_values})
-    if tumors.undecided:
-        raise ConfigError(f"{root}: {tumors.sentence}")
-    if tumors.values is not None and tumors.sentence:
-        logger.warning("%s: %s. Where that is wrong, set data.tumor_labels.", root, tumors.sentence)
-    if not any(voxels for entry in entries for counts in entry.class_voxels for voxels in counts):
-        raise DataError.about(
-            root,
-            "no tumor voxel in any label",
-            f"labels with {_wanted(tumors.values)}",
-            f"Check {source.name}.tumor_labels against the values in your label files.",
-        )
-    for number, (part, values) in enumerate((source.data.tumor or {}).items()):
-        if not any(any(entry.class_voxels[number]) for entry in entries if len(entry.class_voxels) > number):
-            raise DataError.about(
-                root,
-                f"no voxel of the part {part} ({_wanted(values)}) in any label",
-                "every part of data.tumor somewhere",
-                f"Correct {source.name}.tumor, or leave the part out.",
-            )
 
 
 def _split(config: PipelineConfig, sources: list[Source], entries: list[PreparedCase]) -> Split:
@@ -336,7 +236,3 @@ def _with_organs(source: Source, entries: list[PreparedCase], *, whole_body: boo
             found.append(with_array(entry, source.folder, "body" if whole_body else "organ", mask))
             tracker.advance()
     return found
-
-
-def _wanted(values: tuple[int, ...] | None) -> str:
-    return "a value above 0" if values is None else f"one of the values {', '.join(map(str, values))}"

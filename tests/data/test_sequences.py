@@ -8,10 +8,12 @@ import nibabel
 import numpy as np
 import pytest
 
+from medaug.config.files import load_config
 from medaug.data.cache import open_array
 from medaug.data.layouts import find_cases, recognise, sequences_in
 from medaug.data.writers import ScanRecord, write_layout
 from medaug.errors import ConfigError, DataError
+from medaug.examination.examination import examine
 
 from ..stored import prepare_case
 
@@ -176,6 +178,8 @@ def test_a_shift_within_the_tolerance_is_the_same_grid(tmp_path):
 
 
 VALUES = np.random.RandomState(0).randint(0, 900, size=(6, 5, 4))
+TO_ORIGIN = np.array([[0, 0, 0, 10.0], [0, 0, 0, 20.0], [0, 0, 0, 30.0], [0, 0, 0, 0]])
+"""Where `dicom_series` puts the first voxel, in RAS."""
 OF_STUDY = {"CT": "thorax", "PT": "whole body"}
 
 
@@ -202,6 +206,16 @@ def test_the_series_of_a_dicom_study_are_sequences_by_modality_or_description(st
         np.testing.assert_array_equal(channels_of(case, tmp_path / "p"), expected)
 
 
+def test_doctor_takes_the_sequences_of_labelled_studies(studies):
+    for name in ("P1_visit", "P2_visit"):
+        label = np.zeros(VALUES.shape, np.uint8)
+        label[1:5, 1:4] = 1
+        save(studies / "labels" / f"{name}.nii.gz", label, np.diag([-1.0, -1.0, 2.0, 1.0]) + TO_ORIGIN)
+    found = examine(studies)
+    assert [(one.name, one.modality) for one in found.data.sequences] == [("CT", "CT"), ("PT", "PET")]
+    assert not found.refusals and "sequences: [CT, PT]" in found.suggestion
+
+
 def test_a_study_without_a_sequence_or_with_two_that_could_be_meant_is_refused(studies, dicom_series):
     (studies / "labels").mkdir()
     save(studies / "labels" / "P1_visit.nii.gz", (VALUES > 100).astype(np.uint8))
@@ -217,3 +231,10 @@ def test_a_study_without_a_sequence_or_with_two_that_could_be_meant_is_refused(s
     with pytest.raises(DataError, match="P2/visit: found only thorax, scout; expected the sequence PT"):
         find_cases(studies, sequences=("thorax", "PT"))
     assert not find_cases(studies, sequences=("thorax", "PT"), missing="zero")[1].others[0].image
+
+
+@pytest.mark.parametrize("key", ["window={pet: [0, 20]}", "modality={pet: PET}"])
+def test_a_window_and_a_modality_are_of_a_sequence_that_there_is(key):
+    assert load_config(None, ["data.sequences=[ct,pet]", f"data.{key}"]).data.modalities == ("CT", "PET")
+    with pytest.raises(ConfigError, match=r"found pet; expected names of sequences: ct, t1"):
+        load_config(None, ["data.sequences=[ct,t1]", f"data.{key}"])
