@@ -130,12 +130,14 @@ class ExportSet:
         channels: what each channel shows; "CT" means HU (nnU-Net normalises by this name).
         classes: name by class number, from 1: the parts of a tumor, numbered as the run's settings name them, whatever
             values the source's labels have.
+        regions: class numbers by name, of a run that outlines regions (`evaluation.regions`); else empty.
     """
 
     name: str
     channels: tuple[str, ...]
     classes: tuple[str, ...]
     cases: tuple[ExportCase, ...]
+    regions: Mapping[str, tuple[int, ...]]
 
     @property
     def training(self) -> list[ExportCase]:
@@ -198,7 +200,8 @@ def export_set(folder: Path) -> ExportSet:
             "names that differ in more than case",
             "Rename one of them in the data, and run again.",
         )
-    return ExportSet(config.name, _channels(config), config.data.class_names, cases)
+    regions = config.scored if config.evaluation.regions else {}
+    return ExportSet(config.name, _channels(config), config.data.class_names, cases, regions)
 
 
 def _real_cases(run: RunDir, split: Split, numbers: dict[str, str]) -> Iterator[ExportCase]:

@@ -10,6 +10,7 @@ from monai.data import load_decathlon_datalist
 from typer.testing import CliRunner
 
 from medaug.cli import app
+from medaug.config.files import dump_config, load_config
 from medaug.data.atomic import read_json, write_json
 from medaug.data.files import read_label, read_scan
 from medaug.data.layouts import find_cases
@@ -98,6 +99,18 @@ def test_every_sequence_and_every_part_comes_back_from_each_format(multi_run, tm
         np.testing.assert_array_equal(label.reshape(truth.shape), truth)
         parts |= set(np.unique(label))
     assert parts == {0, 1, 2}
+
+
+def test_regions_become_lists_of_classes_in_the_order_in_which_nnunet_writes_them(multi_run, tmp_path):
+    shutil.copytree(multi_run.root, tmp_path / "run")
+    regions = "evaluation.regions={whole: [core, rim], core: [core]}"
+    config = load_config(multi_run.config, [regions])
+    (tmp_path / "run" / multi_run.config.name).write_text(dump_config(config))
+    export_dataset(tmp_path / "run", tmp_path / "out", "nnunet")
+    (root,) = (tmp_path / "out").iterdir()
+    described = read_json(root / "dataset.json")
+    assert described["labels"] == {"background": 0, "whole": [1, 2], "core": [1]}
+    assert described["regions_class_order"] == [2, 1]
 
 
 def made_from(record):
