@@ -116,10 +116,16 @@ def phantoms(
     patients: Annotated[int, typer.Option(min=1, help="How many.")] = 12,
     anatomy: Annotated[str, typer.Option(help="`head` (MR) or `abdomen` (CT).")] = "head",
     seed: Annotated[int, typer.Option(help="Which family of patients.")] = 0,
+    label: Annotated[str, typer.Option(help="`tumor`, `parts` (head, in 4 sequences), `organ` or `organs`.")] = "tumor",
+    healthy: Annotated[int, typer.Option(min=0, help="How many more without a tumor, in `OUT-healthy`.")] = 0,
 ) -> int:
     """Write procedural patients (image and label) to disk, in a layout that medaug reads.
 
     Example: medaug phantoms data/phantoms --layout brats --patients 12
+
+    Args:
+        label: what the labels hold: the tumor; its parts as in BraTS (1 core, 2 edema, 4 enhancing); the organ (1) and
+            the tumor (2); or organs alone.
 
     Returns:
         How many scans.
@@ -130,4 +136,6 @@ def phantoms(
     check_seed(seed)
     from medaug.data.writers import write_phantoms
 
-    return write_phantoms(Path(out), layout, patients=patients, anatomy=anatomy, seed=seed)
+    return write_phantoms(
+        Path(out), layout, patients=patients, anatomy=anatomy, seed=seed, label=label, healthy=healthy
+    )

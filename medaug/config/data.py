@@ -60,7 +60,22 @@ class PhantomData(Section):
     seed: Seed = 0
     shape: tuple[PhantomSize, PhantomSize, PhantomSize] = (96, 96, 24)
     spacing_mm: tuple[SpacingMm, SpacingMm, SpacingMm] = (2.0, 2.0, 5.0)
-    label: Literal["tumor", "organs"] = Field("tumor", description="organs: abdomen 1 liver, 2 kidneys, 3 spine")
+    label: Literal["tumor", "parts", "organ", "organs"] = Field(
+        "tumor",
+        description="parts: of heads, in t1, t1ce, t2 and flair, 1 core, 2 edema, 4 enhancing; organ: 1 liver (brain), "
+        "2 tumor; organs: abdomen 1 liver, 2 kidneys, 3 spine",
+    )
+    healthy: NonNegativeInt = Field(
+        0, le=10**6, description="so many further patients without a tumor; they are data.healthy, if nothing else is"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> PhantomData:
+        if self.label == "parts" and self.anatomy != "head":
+            raise ValueError(
+                f"label: found parts of the anatomy {self.anatomy}; expected anatomy head, or another label"
+            )
+        return self
 
 
 class DataConfig(Section):

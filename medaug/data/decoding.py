@@ -32,7 +32,7 @@ class Options:
 
     Attributes:
         spatial_dims: 2 takes pictures and volumes (used slice by slice), 3 takes volumes only.
-        tumor_labels: label values that count as tumor; None counts every value but 0.
+        tumor_labels: label values that count as tumor; None counts every value but 0 and the organ's.
         classes: label values of class 1, class 2, ...; None: one class, the tumor.
         grid_size: size to resample to, (X, Y) in the plane or (X, Y, Z) of volumes; None keeps the file's grid.
         resample_mm: voxel size to resample to instead, in the plane or of volumes, as near as the field of view allows.
@@ -180,7 +180,9 @@ def _read_marks(
         voxels = dict(zip(values.tolist(), counts.tolist(), strict=True))
         check_known_labels(voxels, options.known_labels, case.label)
         if options.classes is None:
-            classes = label != 0 if options.tumor_labels is None else np.isin(label, options.tumor_labels)
+            others = (0, *(options.organ_labels or ()))
+            tumors = options.tumor_labels
+            classes = np.isin(label, others, invert=True) if tumors is None else np.isin(label, tumors)
         else:
             classes = np.zeros(label.shape, dtype=np.uint8)
             for number, of_class in enumerate(options.classes, start=1):

@@ -15,10 +15,14 @@ from medaug.data.atomic import new_folder, write_json
 from medaug.data.case_folders import BRATS_SEQUENCES, LGG_CHANNELS
 from medaug.data.files import write_channels, write_scan
 from medaug.errors import ConfigError
-from medaug.phantoms import Phantom, phantoms
+from medaug.phantoms import PARTS, phantoms
 from medaug.progress import track
 from medaug.volumes import Percentiles
 
+LABELS = ("tumor", "parts", "organ", "organs")
+"""What the labels of phantoms hold: a tumor (1, and around it in heads 2); its parts as in BraTS, with four sequences;
+the organ that it lies in (1) and the tumor (2), as in the MSD's liver; organs alone."""
+ORGANS = {"head": {1: "brain"}, "abdomen": {1: "liver", 2: "kidneys", 3: "spine"}}
 LGG_SOURCES = {"pre": ("pre", "t1", "t1n"), "flair": ("flair", "t2f"), "post": ("post", "t1ce", "t1c", "t1gd")}
 
 
@@ -82,9 +86,9 @@ class _Passed:
             yield record
 
     def described(self, **more: object) -> dict[str, object]:
-        """The head of a dataset.json, as nnU-Net and the MSD have it; labels are consecutive."""
+        """The head of a dataset.json, as nnU-Net and the MSD have it; labels without names are consecutive."""
         parts = {value: "tumor" if value == 1 else f"tumor_{value}" for value in range(1, self.highest + 1)}
-        labels = {"background": 0} | {name: value for value, name in (parts | self.label_names).items()}
+        labels = {"background": 0} | {name: value for value, name in (self.label_names or parts).items()}
         return {"channel_names": {str(i): name for i, name in enumerate(self.sequences)}, "labels": labels} | more
 
 
@@ -172,27 +176,43 @@ def write_phantoms(
     shape: tuple[int, int, int] | None = None,
     spacing_mm: tuple[float, float, float] | None = None,
     label: str = "tumor",
+    healthy: int = 0,
 ) -> int:
     """Writes `patients` phantoms; returns how many scans.
 
     Args:
         shape, spacing_mm: left out, the anatomy's own.
-        label: "tumor", or "organs" (see `Phantom.organs`).
+        label: one of `LABELS`.
+        healthy: so many further patients without a tumor, in a folder of their own beside `out`, see `healthy_beside`.
 
     Raises:
-        ConfigError: for an unknown anatomy or layout.
+        ConfigError: for an unknown anatomy or layout, or a label that the anatomy does not have.
         RunError: if `out` cannot be written.
     """
-    options = {key: value for key, value in (("shape", shape), ("spacing_mm", spacing_mm)) if value is not None}
-    drawn = phantoms(anatomy, patients, seed=seed, **options)
+    options: dict[str, object] = {"shape": shape, "spacing_mm": spacing_mm, "parts": label == "parts" or None}
+    options = {key: value for key, value in options.items() if value is not None}
+    if label not in LABELS or (label == "parts" and anatomy != "head"):
+        expected = f"{', '.join(LABELS)}, of which parts are of a head's tumors"
+        raise ConfigError(f"label: found {label!r} of the anatomy {anatomy}; expected one of {expected}")
+    names = {"parts": {value: name for name, value in PARTS.items()}, "organs": ORGANS.get(anatomy)}
+    names["organ"] = {1: ORGANS.get(anatomy, {1: ""})[1], 2: "tumor"}
 
-    with track("draw phantoms", patients) as tracker:
+    with track("draw phantoms", patients + healthy) as tracker:
 
-        def records(drawn: Iterator[Phantom]) -> Iterator[ScanRecord]:
-            for phantom in drawn:
-                truth = phantom.organs if label == "organs" else phantom.label
-                yield ScanRecord(phantom.patient, phantom.images, truth, phantom.affine)
+        def records(first: int, count: int, **more: int) -> Iterator[ScanRecord]:
+            for phantom in phantoms(anatomy, count, seed=seed, first=first, **options, **more):
+                truth = {"organs": phantom.organs, "organ": np.where(phantom.label > 0, 2, phantom.organs == 1)}
+                held = truth.get(label, phantom.label).astype(np.uint8)
+                yield ScanRecord(phantom.patient, phantom.images, held, phantom.affine)
                 tracker.advance()
 
-        names = {1: "liver", 2: "kidneys", 3: "spine"} if label == "organs" else None
-        return write_layout(records(drawn), out, layout, names)
+        written = write_layout(records(0, patients), out, layout, names.get(label))
+        if healthy:
+            pool = records(patients, healthy, tumors=0)
+            written += write_layout(pool, healthy_beside(out), layout, names.get(label))
+        return written
+
+
+def healthy_beside(out: Path) -> Path:
+    """Where `write_phantoms` writes the patients without a tumor: `phantoms-healthy` beside `phantoms`."""
+    return out.with_name(f"{out.name}-healthy")

@@ -1,4 +1,4 @@
-"""A head-like MR patient: FLAIR and T1 of a folded brain in a skull, with or without tumors.
+"""A head-like MR patient: two or four sequences of a folded brain in a skull, with or without tumors.
 
 Hard on purpose: scanner gain, bias field, noise and tissue contrast differ by patient; tumors vary in size, shape and
 contrast, down to subtle; bright white matter near the ventricles, which is *not* labelled, looks like small tumors.
@@ -19,21 +19,24 @@ from medaug.phantoms.patient import Phantom, begin, lesion, lesion_in, mr_scan
 
 FIELD_OF_VIEW_MM = (192.0, 192.0, 128.0)
 EXTENT_MM = 110.0
+SEQUENCES = ("flair", "t1", "t2", "t1ce")
 TISSUES = {
-    "scalp": (0.62, 1.15),
-    "muscle": (0.36, 0.45),
-    "sinus": (0.02, 0.02),
-    "eye": (0.10, 0.18),
-    "skull": (0.06, 0.07),
-    "marrow": (0.28, 0.55),
-    "csf": (0.13, 0.20),
-    "grey": (0.70, 0.62),
-    "white": (0.52, 0.85),
-    "deep grey": (0.62, 0.68),
-    "ventricle": (0.10, 0.17),
-    "hyperintensity": (0.95, 0.68),
+    "scalp": (0.62, 1.15, 0.70, 1.18),
+    "muscle": (0.36, 0.45, 0.25, 0.52),
+    "sinus": (0.02, 0.02, 0.02, 0.02),
+    "eye": (0.10, 0.18, 1.10, 0.18),
+    "skull": (0.06, 0.07, 0.06, 0.07),
+    "marrow": (0.28, 0.55, 0.40, 0.60),
+    "csf": (0.13, 0.20, 1.15, 0.20),
+    "grey": (0.70, 0.62, 0.62, 0.64),
+    "white": (0.52, 0.85, 0.45, 0.87),
+    "deep grey": (0.62, 0.68, 0.52, 0.70),
+    "ventricle": (0.10, 0.17, 1.20, 0.17),
+    "hyperintensity": (0.95, 0.68, 0.85, 0.70),
 }
-"""Brightness in FLAIR and in T1."""
+"""Brightness in each of `SEQUENCES`: fluid is dark in FLAIR and bright in T2; a contrast agent stays in the vessels."""
+PARTS = {"core": 1, "edema": 2, "enhancing": 4}
+"""Label values of a tumor's parts, as BraTS has them."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,12 @@ def head_phantom(
     spacing_mm: tuple[float, float, float] | None = None,
     tumors: int | None = None,
     difficulty: float = 1.0,
+    parts: bool = False,
 ) -> Phantom:
     """Draws head patient `index`: sequences `flair` and `t1`, label 1 core and 2 rim, organ 1 brain.
+
+    With `parts` it is the same patient with `t1`, `t1ce`, `t2`, `flair`, and the core of the label is told apart as in
+    glioma: a necrotic centre (1) inside tissue whose leaky vessels take up the contrast agent (4), edema (2) around.
 
     Args:
         index: which patient; it depends on (seed, index) only.
@@ -79,6 +86,7 @@ def head_phantom(
         tumors: how many; None draws one to three, 0 gives the patient's healthy twin.
         difficulty: 1 is meant for a Dice of about 0.6 to 0.85 of a small network trained on a few patients; larger
             means subtler tumors, more unlabelled bright spots, more noise and bias.
+        parts: label values as in `PARTS`.
 
     Raises:
         ConfigError: if an argument is out of range.
@@ -89,22 +97,33 @@ def head_phantom(
     head = _draw_head(rng["anatomy"], grid)
     head.tissue.extend(_hyperintensities(rng["confounders"], grid, head, difficulty))
     label = np.zeros(grid.shape, dtype=np.uint8)
-    scanner = rng["scanner"]  # tissue values of a patient and scanner are within some per cent of the table
-    flair, t1 = (
-        {name: both[sequence] * np.exp(scanner.normal(0, 0.06)) for name, both in TISSUES.items()}
-        for sequence in (0, 1)
-    )
+    tumor_tissue: dict[str, dict[str, np.ndarray | float]] = {name: {} for name in SEQUENCES}
     count = rng["tumors"].choice([1, 2, 3], p=[0.6, 0.3, 0.1])
     for number in range(count if tumors is None else tumors):
-        _add_tumor(rng["tumors"], grid, head, number, difficulty, label, flair, t1)
-    images = {}
-    for name, of_tissue in (("flair", flair), ("t1", t1)):
-        within = paint(head.tissue, of_tissue, of_tissue["grey"], grid.shape)
-        clean = paint(head.layers, of_tissue | {"brain": within}, 0.0, grid.shape)
-        gamma, gain = np.exp(scanner.normal(0, 0.12)), np.exp(scanner.uniform(np.log(60.0), np.log(2400.0)))
-        noise, bias = (scanner.uniform(*span) * difficulty**0.5 for span in ((0.015, 0.04), (0.06, 0.18)))
-        images[name] = mr_scan(scanner, clean**gamma, grid, bias=bias, noise=noise, gain=gain, extent_mm=EXTENT_MM)
+        _add_tumor(rng["tumors"], grid, head, number, difficulty, label, tumor_tissue)
+    images, scanner = {}, rng["scanner"]
+    for drawn in (SEQUENCES[:2], SEQUENCES[2:] if parts else ()):  # the second two leave the first as they are
+        # tissue values of a patient and scanner are within some per cent of the table
+        tissues = [
+            {
+                name: values[SEQUENCES.index(sequence)] * np.exp(scanner.normal(0, 0.06))
+                for name, values in TISSUES.items()
+            }
+            for sequence in drawn
+        ]
+        for sequence, of_tissue in zip(drawn, tissues, strict=True):
+            of_tissue |= {name: of_tissue["white"] * value for name, value in tumor_tissue[sequence].items()}
+            within = paint(head.tissue, of_tissue, of_tissue["grey"], grid.shape)
+            clean = paint(head.layers, of_tissue | {"brain": within}, 0.0, grid.shape)
+            gamma, gain = np.exp(scanner.normal(0, 0.12)), np.exp(scanner.uniform(np.log(60.0), np.log(2400.0)))
+            noise, bias = (scanner.uniform(*span) * difficulty**0.5 for span in ((0.015, 0.04), (0.06, 0.18)))
+            image = mr_scan(scanner, clean**gamma, grid, bias=bias, noise=noise, gain=gain, extent_mm=EXTENT_MM)
+            images[sequence] = image
     organs = head.brain.astype(np.uint8)
+    if parts:
+        images = {name: images[name] for name in ("t1", "t1ce", "t2", "flair")}
+    else:
+        label[label == PARTS["enhancing"]] = PARTS["core"]
     return Phantom(f"phantom-{index:03d}", images, label, organs, grid.spacing_mm, grid.affine())
 
 
@@ -134,10 +153,9 @@ def _add_tumor(
     number: int,
     difficulty: float,
     label: np.ndarray,
-    flair: dict,
-    t1: dict,
+    values: dict[str, dict[str, np.ndarray | float]],
 ) -> None:
-    """Draws one tumor and adds its layers, label and tissue values in place."""
+    """Draws one tumor and adds its layers, its label, and its brightness by sequence (white matter's is 1) in place."""
 
     def place() -> np.ndarray:
         """A centre in the cerebrum, off the middle, deep enough that most of the tumor lies inside."""
@@ -167,14 +185,33 @@ def _add_tumor(
         Layer(f"tumor {number} {k}", soft(depth, width * edge), where) for k, (depth, width) in depths.items()
     )
     part = label[where]
-    part[(rim < 0) & brain & (part == 0)] = 2
-    part[(found.distance_mm < 0) & brain] = 1
-    flair[f"tumor {number} core"] = flair["white"] * (1.12 + bright + grain * texture)
-    flair[f"tumor {number} rim"] = flair["white"] * (1.12 + bright * rim_share + 0.5 * grain * texture)
-    flair[f"tumor {number} centre"] = flair["white"] * (0.62 if necrotic else 1.05 + 1.3 * bright)
-    t1[f"tumor {number} core"] = t1["white"] * (0.78 - 0.4 * bright + grain * texture)
-    t1[f"tumor {number} rim"] = t1["white"] * (0.88 - 0.2 * bright + 0.5 * grain * texture)
-    t1[f"tumor {number} centre"] = t1["white"] * 0.45
+    part[(rim < 0) & brain & (part == 0)] = PARTS["edema"]
+    part[(found.distance_mm < 0) & brain] = PARTS["enhancing"]
+    part[(found.distance_mm < 0) & (inner < 0) & brain] = PARTS["core"]
+    brightness = {
+        "flair": {
+            "core": 1.12 + bright + grain * texture,
+            "rim": 1.12 + bright * rim_share + 0.5 * grain * texture,
+            "centre": 0.62 if necrotic else 1.05 + 1.3 * bright,
+        },
+        "t1": {
+            "core": 0.78 - 0.4 * bright + grain * texture,
+            "rim": 0.88 - 0.2 * bright + 0.5 * grain * texture,
+            "centre": 0.45,
+        },
+        "t2": {  # all of it holds more water than the brain
+            "core": 1.35 + bright + grain * texture,
+            "rim": 1.4 + 1.2 * bright * rim_share + 0.5 * grain * texture,
+            "centre": 2.2,
+        },
+        "t1ce": {  # as in T1, but where the contrast agent leaks out
+            "core": 1.3 + 0.8 * bright + grain * texture,
+            "rim": 0.88 - 0.2 * bright + 0.5 * grain * texture,
+            "centre": 0.45,
+        },
+    }
+    for sequence, of_layer in brightness.items():
+        values[sequence] |= {f"tumor {number} {name}": value for name, value in of_layer.items()}
 
 
 def _draw_head(rng: np.random.RandomState, grid: Grid) -> _Head:

@@ -26,7 +26,7 @@ class Phantom:
     Attributes:
         patient: `phantom-000`, ...
         images: by sequence; MR float32 in au, CT int16 in HU.
-        label: uint8; head 1 tumor core, 2 edema-like rim; abdomen 1 liver lesion.
+        label: uint8; head 1 tumor core, 2 edema-like rim (with parts: see `head.PARTS`); abdomen 1 liver lesion.
         organs: uint8; head 1 brain; abdomen 1 liver, 2 kidneys, 3 spine. An organ includes its tumors.
         spacing_mm: voxel size.
         affine: (4, 4), voxel index to RAS mm.

@@ -49,7 +49,11 @@ class RunDir:
     def __post_init__(self) -> None:
         root = self.root
         self.config, self.environment = root / "config.yaml", root / "environment.json"
-        self.split, self.phantoms = root / "split.json", root / "phantoms"
+        self.split, self.phantoms, self.phantoms_healthy = (
+            root / "split.json",
+            root / "phantoms",
+            root / "phantoms-healthy",
+        )
         self.prepared, self.prepared_b = root / "prepared", root / "prepared_b"
         self.datalist, self.datalist_b = self.prepared / "datalist.json", self.prepared_b / "datalist.json"
         self.train, self.train_gan = root / "train", root / "train-gan"
@@ -155,7 +159,7 @@ def _check_same(run: RunDir, config: PipelineConfig) -> None:
                     f"{run.root}: holds a different run ({key} is {old!r} there and {new!r} here). "
                     "Choose another --out, or the settings it was made with to resume it."
                 )
-            for path in (run.prepared, run.prepared_b, run.phantoms, *inner):
+            for path in (run.prepared, run.prepared_b, run.phantoms, run.phantoms_healthy, *inner):
                 shutil.rmtree(path, ignore_errors=True)
             for marker in (run.root / "done").glob("*.json"):
                 marker.unlink()

@@ -58,16 +58,24 @@ def find_sources(config: PipelineConfig, run: RunDir | None = None) -> list[Sour
 
 
 def _named_phantoms(settings: PhantomData) -> list[Case]:
-    names = [f"phantom-{number:03d}" for number in range(settings.patients)]
-    return [Case(case=name, patient=name, scan=name, image=name, label=name) for name in names]
+    names = [f"phantom-{number:03d}" for number in range(settings.patients + settings.healthy)]
+    return [
+        Case(case=name, patient=name, scan=name, image=name, label=name, healthy=number >= settings.patients)
+        for number, name in enumerate(names)
+    ]
 
 
 def _drawn_phantoms(data: DataConfig, run: RunDir) -> list[Case]:
+    outputs = [run.phantoms, *([run.phantoms_healthy] if data.phantoms.healthy else [])]
+
     def draw() -> None:
-        shutil.rmtree(run.phantoms, ignore_errors=True)  # what a killed run had drawn so far
+        for folder in outputs:  # what a killed run had drawn so far
+            shutil.rmtree(folder, ignore_errors=True)
         write_phantoms(run.phantoms, "msd", **data.phantoms.model_dump())
 
-    run_stage(run, "phantoms", data.phantoms.model_dump(mode="json"), [run.phantoms], draw)
+    run_stage(run, "phantoms", data.phantoms.model_dump(mode="json"), outputs, draw)
+    if data.phantoms.healthy and data.healthy is None:
+        data = data.model_copy(update={"healthy": run.phantoms_healthy})
     if data.sequence is None and data.sequences is None:
         data = data.model_copy(update={"sequence": PHANTOM_SEQUENCES[data.phantoms.anatomy]})
     return _cases(data, run.phantoms)

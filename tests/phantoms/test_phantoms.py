@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from medaug.errors import ConfigError
-from medaug.phantoms import ANATOMIES, Phantom, abdomen_phantom, axial_slices, head_phantom, phantoms
+from medaug.phantoms import ANATOMIES, PARTS, Phantom, abdomen_phantom, axial_slices, head_phantom, phantoms
 from medaug.volumes import spacing_of
 
 SMALL = (48, 48, 16)
@@ -137,6 +137,35 @@ def test_tumors_are_brighter_in_flair_and_darker_in_t1_than_their_healthy_twin()
         t1.append(np.median(ill.images["t1"][rim]) / np.median(healthy.images["t1"][rim]))
     assert min(flair) > 1.02 and np.ptp(flair) > 0.1
     assert np.mean(t1) < 0.98
+
+
+def test_parts_of_a_tumor_have_the_contrasts_of_a_glioma():
+    """Edema is bright in FLAIR and T2 alone, the rim takes up contrast agent, the core is dark in T1."""
+    ratios = {(sequence, part): [] for sequence in ("t1", "t1ce", "t2", "flair") for part in PARTS}
+    for index in range(5):
+        ill, healthy = (head_phantom(index, shape=MEDIUM, tumors=n, parts=True) for n in (1, 0))
+        assert set(np.unique(ill.label)) == {0, 1, 2, 4} and not healthy.label.any()
+        for sequence, part in ratios:
+            inside = ill.label == PARTS[part]
+            means = [phantom.images[sequence][inside].mean() for phantom in (ill, healthy)]
+            ratios[sequence, part].append(means[0] / means[1])
+    bright = {key for key, values in ratios.items() if min(values) > 1.05}
+    assert {("flair", "edema"), ("t2", "edema"), ("t1ce", "enhancing")} <= bright
+    assert not {("t1", "enhancing"), ("t1", "edema"), ("t1ce", "edema"), ("t1", "core")} & bright
+    assert np.mean(ratios["t1", "core"]) < 0.85 and max(ratios["t1", "edema"]) < 1
+    assert all(
+        ce > plain + 0.3 for ce, plain in zip(ratios["t1ce", "enhancing"], ratios["t1", "enhancing"], strict=True)
+    )
+
+
+def test_parts_are_another_label_and_two_more_sequences_of_the_same_patient():
+    plain, parts = head_phantom(2, shape=SMALL), head_phantom(2, shape=SMALL, parts=True)
+    assert list(parts.images) == ["t1", "t1ce", "t2", "flair"]
+    np.testing.assert_array_equal(np.where(parts.label == 4, 1, parts.label), plain.label)
+    for sequence, image in plain.images.items():
+        np.testing.assert_array_equal(parts.images[sequence], image)
+    around = ndimage.binary_dilation(parts.label == 1) & (parts.label != 1)
+    assert (parts.label[around] == 4).mean() > 0.5, "the necrotic core lies in the enhancing tissue"
 
 
 def test_scanner_gain_differs_by_a_large_factor_between_patients(heads):
