@@ -10,11 +10,13 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 from monai import bundle
 from monai.data import MetaTensor
 from monai.transforms import SaveImage
 
 from medaug.exports.bundle import export_bundle
+from medaug.models.weights import load_weights
 from medaug.phantoms import phantoms
 
 
@@ -24,12 +26,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/bundle"))
     args = parser.parse_args()
 
+    sequences = load_weights(args.run / "train" / "weights").sequences
     scans, made = args.out / "scans", export_bundle(args.run / "train" / "weights", args.out / "bundle")
     shape, spacing_mm = (64, 64, 20), (3.0, 3.0, 5.0)
     save = SaveImage(scans, output_postfix="", separate_folder=False, print_log=False)
-    for patient in phantoms("head", 2, seed=7, shape=shape, spacing_mm=spacing_mm, tumors=0):
+    for patient in phantoms("head", 2, seed=7, shape=shape, spacing_mm=spacing_mm, tumors=0, parts=True):
         meta = {"filename_or_obj": f"{patient.patient}.nii.gz"}
-        save(MetaTensor(patient.images["flair"][None], affine=patient.affine, meta=meta))
+        image = np.stack([patient.images[sequence] for sequence in sequences])
+        save(MetaTensor(image, affine=patient.affine, meta=meta))
     bundle.run(  # what `python -m monai.bundle run` calls
         config_file=str(made / "configs" / "inference.json"), meta_file=str(made / "configs" / "metadata.json"),
         bundle_root=str(made), dataset_dir=str(scans), output_dir=str(args.out / "inserted"),

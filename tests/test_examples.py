@@ -60,12 +60,12 @@ def test_synthetic_ct_is_written_in_hu(tmp_path):
     assert ct.shape == (1, 32, 32, 6) and -1024 <= float(ct.min()) < float(ct.max()) <= 1000
 
 
-def test_a_bundle_is_run_by_monai(tiny_run, tmp_path):
-    assert "4 files" in example("05", "--run", tiny_run.root, "--out", tmp_path / "bundle")  # 2 images, 2 labels
+def test_a_bundle_is_run_by_monai(multi_run, tmp_path):
+    assert "4 files" in example("05", "--run", multi_run.root, "--out", tmp_path / "bundle")  # 2 images, 2 labels
 
 
-def test_torchio_gets_tumors(tiny_run):
-    assert "tumor voxels: [" in example("06", "--run", tiny_run.root)
+def test_torchio_gets_tumors(multi_run):
+    assert "tumor voxels: [" in example("06", "--run", multi_run.root)
 
 
 def test_nnunet_gets_synthetic_cases_for_training_only(tiny_run, tmp_path):
