@@ -394,3 +394,15 @@ def test_a_failed_export_leaves_nothing(tiny_run, tmp_path, monkeypatch):
     with pytest.raises(RunError, match="No space left"):
         export_dataset(tiny_run.root, tmp_path / "x", "msd")
     assert not any(tmp_path.iterdir())
+
+
+def test_the_healthy_pool_is_left_out_and_what_was_inserted_into_it_is_not(tiny_config, tmp_path, caplog):
+    settings = ("split.train=2", "split.healthy=3", "synthesis.insertions=24", "synthesis.removals=0")
+    run = run_pipeline(tiny_config(*settings, "training.steps=1"), tmp_path / "run", until="synthesize")
+    export_dataset(run.root, tmp_path / "out", "datalist")
+    pool = read_json(run.split)["healthy"]
+    records = read_json(run.synthetic / "datalist.json")["training"]
+    assert any(record["parent"]["patient"] in pool for record in records)
+    listed = read_json(tmp_path / "out" / "datalist_all.json")["training"]
+    assert not {entry["case"] for entry in listed} & set(pool) and "3 case(s) of the healthy pool" in caplog.text
+    assert sum("synthetic" in entry for entry in listed) == len(records)
