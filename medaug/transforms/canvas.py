@@ -46,9 +46,10 @@ class Canvas:
         return np.stack(seen).astype(np.float32)
 
     def editable(self, marked: np.ndarray, box: CropBox, *, beyond: bool = False) -> np.ndarray:
-        """Tells where an edit of the voxels `marked` may change the image (bool, on the box): never in the padding.
+        """Tells where an edit of the voxels `marked` may change each channel (bool, (C, *box)): never in its padding.
 
-        Padding is what lies below the limits in every channel, but for holes that the body encloses in a slice.
+        Padding is what lies below the channel's limits, but for holes that the body encloses in a slice: a sequence
+        that covers less of the head than the others keeps its empty slices.
 
         Args:
             beyond: also around what is marked, in the body.
@@ -56,17 +57,16 @@ class Canvas:
         shape = self.image.shape[1:]
         inside, part = box.overlap(shape)
         planes, here = ((...,), inside) if len(shape) == 2 else ((..., inside[2]), (*inside[:2], slice(None)))
-        image = self.image[planes]
-        body = np.any([channel >= low for channel, (low, _) in zip(image, self.limits, strict=True)], axis=0)
-        low, allowed = ~body[here], np.zeros(box.size, dtype=bool)
-        within = marked[part]
-        if (within & low).any():
-            in_plane = np.reshape(ndimage.generate_binary_structure(2, 1), (3, 3, 1)[: len(shape)])
-            within = within & (~low | ndimage.binary_fill_holes(body, in_plane)[here])
-        if beyond:
-            found = [find_foreground(w.normalize(c)) for w, c in zip(self.windows, image, strict=True)]
-            within = within | (np.any(found, axis=0)[here] & ~low & ~marked[part])
-        allowed[part] = within
+        allowed = np.zeros((len(self.image), *box.size), dtype=bool)
+        in_plane = np.reshape(ndimage.generate_binary_structure(2, 1), (3, 3, 1)[: len(shape)])
+        for number, (window, (floor, _)) in enumerate(zip(self.windows, self.limits, strict=True)):
+            channel = self.image[number][planes]
+            body, within = channel >= floor, marked[part]
+            if (within & ~body[here]).any():
+                within = within & (body | ndimage.binary_fill_holes(body, in_plane))[here]
+            if beyond:
+                within = within | (find_foreground(window.normalize(channel))[here] & body[here] & ~marked[part])
+            allowed[number][part] = within
         return allowed
 
     def put(self, crop: np.ndarray, edited: np.ndarray, weight: np.ndarray, soft: np.ndarray, box: CropBox) -> None:
@@ -77,17 +77,17 @@ class Canvas:
 
         Args:
             crop, edited: (C, *crop) in [-1, 1].
-            soft: (*box) how much of each voxel of the image is replaced, 0 to 1.
+            soft: (C, *box) how much of each voxel of the image is replaced, 0 to 1.
         """
         inside, part = box.overlap(self.image.shape[1:])
-        soft = soft[part]
-        if not soft.any():
-            return
+        softs = soft[:, *part]
         share = resized(weight, box.size)[part]
         known, nearest = share > LEAST_SHARE, None
-        if (~known & (soft > 0)).any():  # parts of the lesion that are thinner than a voxel of the weights
+        if (~known & (softs > 0).any(axis=0)).any():  # parts of the lesion that are thinner than a voxel of the weights
             nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
-        for channel, (window, limits) in enumerate(zip(self.windows, self.limits, strict=True)):
+        for channel, (window, limits, soft) in enumerate(zip(self.windows, self.limits, softs, strict=True)):
+            if not soft.any():
+                continue
             scan = self.image[channel][inside]
             change = resized(edited[channel] - crop[channel], box.size)[part] / np.where(known, share, 1)
             if nearest is not None:

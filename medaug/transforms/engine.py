@@ -202,9 +202,10 @@ def _painted(canvas: Canvas, lesion: Lesion, planned: Plan, here: Any, weights: 
     marked = resized_mask(lesion.mask, box.size) if region is None else extract(region, box, 0) > 0
     if planned.within is not None:
         marked &= extract(planned.within[here], box, False)
-    marked &= canvas.editable(marked, box)
+    editable = canvas.editable(marked, box)
+    marked &= editable.any(axis=0)
     weight, soft = (insertion_weight(as_mask(mask))[0, 0].numpy() for mask in (lesion.mask, marked))
-    canvas.put(crop, edited, weight, soft, box)
+    canvas.put(crop, edited, weight, soft * editable, box)
     numbers = parts_on(lesion, box.size, marked)
     if region is not None and region.dtype != bool and region.max() > 1:
         numbers = np.where(marked, extract(region, box, 0), 0)
@@ -270,7 +271,7 @@ def remove_region(
         weight = removal_weight(target.amax(1, keepdim=True))[0, 0].numpy()
         soft = np.minimum(resized(weight, box.size), np.maximum(0, 1 - distance / REACH_VOXELS))
         soft = np.where(marked, 1.0, soft) * canvas.editable(marked, box, beyond=True)
-        replaced &= ~_in_image(marked & (soft == 0), box, mask.shape)
+        replaced &= ~_in_image(marked & ~soft.any(axis=0), box, mask.shape)
         if (marked & (soft > 0)).any():
             canvas.put(crop, edited, weight, soft, box)
     return Edit(image, replaced.astype(np.uint8))

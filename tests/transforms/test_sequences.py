@@ -201,3 +201,20 @@ def test_label_values_in_no_part_are_refused_unless_the_user_says_what_they_are(
     for more in (values, [2, 4, 6]):
         made = edits(weights, tumor_labels=more)["rand_insert"](moved)
         assert set(np.unique(made["label"])) == {0, 2, 4, 6}
+
+
+def test_a_sequence_that_covers_less_keeps_its_empty_slices(weights, case):
+    """The tumor is labelled where any sequence shows it; where one has no data, that one keeps its bits."""
+    short = {**case, SEQUENCES[1]: case[SEQUENCES[1]].clone()}
+    short[SEQUENCES[1]][..., :5] = 0
+    result = RandInsertTumord(SEQUENCES, weights, organ_key="organ", prob=1.0, size_mm=(14, 18))
+    for seed in range(6):
+        made = result.set_random_state(seed=seed)(short)
+        new = (made["label"] != short["label"])[0]
+        changed = {name: (made[name] != short[name])[0] for name in SEQUENCES}
+        assert not changed[SEQUENCES[1]][..., :5].any()
+        if new[..., :5].any() and new[..., 5:].any():
+            assert changed[SEQUENCES[0]][..., :5].any() and changed[SEQUENCES[1]][..., 5:].any()
+            break
+    else:
+        raise AssertionError("no tumor across the edge in six draws")
