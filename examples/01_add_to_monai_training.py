@@ -28,11 +28,15 @@ from monai.utils import set_determinism
 from medaug.transforms import RandInsertTumord
 
 
-def training_cases(run: Path) -> list[dict[str, str]]:
+def training_cases(run: Path) -> list[dict[str, list[str]]]:
     """The training patients of a run: the weights were made from these, so validation and test stay untouched."""
     patients = json.loads((run / "split.json").read_text())["train"]
     cases = json.loads((run / "prepared" / "datalist.json").read_text())["cases"]
-    return [{"image": c["image"], "label": c["label"]} for c in cases if c["patient"] in patients]
+    chosen = [case for case in cases if case["patient"] in patients]
+    return [
+        {"image": [c["image"], *(other["image"] for other in c.get("others", []))], "label": [c["label"]]}
+        for c in chosen
+    ]
 
 
 def main() -> None:
@@ -47,17 +51,17 @@ def main() -> None:
     transforms = Compose([
         LoadImaged(["image", "label"]),
         EnsureChannelFirstd(["image", "label"]),
-        AsDiscreted("label", threshold=0.5),
-        ScaleIntensityRangePercentilesd("image", lower=0.5, upper=99.8, b_min=-1.0, b_max=1.0, clip=True),
+        ScaleIntensityRangePercentilesd("image", 0.5, 99.8, b_min=-1.0, b_max=1.0, clip=True, channel_wise=True),
         # The line medaug adds: half of the scans get a tumor more, and the label with it.
         RandInsertTumord("image", weights=str(args.run / "train" / "weights"), label_key="label", prob=0.5),
+        AsDiscreted("label", threshold=0.5),  # all parts of a tumor together
         RandSpatialCropd(["image", "label"], roi_size=(48, 48, 16), random_size=False),
         RandFlipd(["image", "label"], prob=0.5, spatial_axis=0),
     ])  # fmt: skip
     dataset = CacheDataset(training_cases(args.run), transforms, progress=False)
     loader = DataLoader(dataset, batch_size=2, shuffle=True, num_workers=args.workers)
 
-    network = UNet(3, 1, 1, channels=(16, 32, 64), strides=(2, 2)).to(device)
+    network = UNet(3, len(dataset[0]["image"]), 1, channels=(16, 32, 64), strides=(2, 2)).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
     loss_function = DiceCELoss(sigmoid=True)
     for epoch in range(args.epochs):

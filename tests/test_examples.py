@@ -35,8 +35,8 @@ def test_examples_are_at_most_80_lines(path):
     assert len(path.read_text().splitlines()) <= 80
 
 
-def test_the_monai_training_loop_runs_on_a_finished_run(tiny_run):
-    assert "epoch 1: loss " in example("01", "--run", tiny_run.root, "--epochs", "1", "--workers", "1")
+def test_the_monai_training_loop_runs_on_a_finished_run(multi_run):
+    assert "epoch 1: loss 1." in example("01", "--run", multi_run.root, "--epochs", "1", "--workers", "1")
 
 
 def test_a_method_of_ones_own_trains_and_leaves_weights(tmp_path):
