@@ -36,7 +36,7 @@ class Anchored(Translator):
 
     def __init__(self, config, domain_a, domain_b, spatial_dims=2):
         super().__init__(config, domain_a, domain_b, spatial_dims)
-        self.generators, self.discriminators = self.direction_generators(1, 1), self.domain_discriminators(1)
+        self.generators, self.discriminators = self.direction_generators(), self.domain_discriminators()
 
     def translated(self, x, direction, mask, style, generator):
         return torch.tanh(self.generators[direction](x))  # (B, 1, *S) in [-1, 1]

@@ -197,6 +197,7 @@ def write_phantoms(
     names = {"parts": {value: name for name, value in PARTS.items()}, "organs": ORGANS.get(anatomy)}
     names["organ"] = {1: ORGANS.get(anatomy, {1: ""})[1], 2: "tumor"}
 
+    phantoms(anatomy, patients)  # an unknown anatomy is refused before there is a folder
     with track("draw phantoms", patients + healthy) as tracker:
 
         def records(first: int, count: int, **more: int) -> Iterator[ScanRecord]:

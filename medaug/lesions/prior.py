@@ -237,6 +237,8 @@ class LesionPrior:
         spacing_mm, crop_size = tuple(map(float, metadata["spacing_mm"])), tuple(map(int, metadata["crop_size"]))
         if not 2 <= len(spacing_mm) == len(crop_size) <= 3 or not all(1e-6 <= step <= 1e4 for step in spacing_mm):
             raise ValueError(f"a prior's spacing_mm {metadata['spacing_mm']} for crops of {metadata['crop_size']}")
+        if missing := {"images", "masks"} - set(tensors):
+            raise ValueError(f"no tensor prior.{min(missing)}")
         images, masks, rows = tensors["images"], tensors["masks"], metadata["references"]
         images = images[:, None] if images.ndim == len(crop_size) + 1 else images
         channels, shape = images.shape[1:2], (len(rows), *crop_size)

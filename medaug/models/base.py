@@ -102,10 +102,10 @@ class Translator(AdversarialModel):
         return stride
 
     def channels_of(self, domain: str) -> int:
-        """Of images of `domain` ("a" or "b"): its sequences, where either domain has several, else the config's."""
+        """Of images of `domain` ("a" or "b"): its sequences, where either domain has several, else the config's (1)."""
         own = self.domain_a if domain == "a" else self.domain_b
         several = self.domain_a.others or self.domain_b.others
-        channels: int = len(own.channels) if several else self.config.channels
+        channels: int = len(own.channels) if several else getattr(self.config, "channels", 1)
         return channels
 
     @property
