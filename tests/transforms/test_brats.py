@@ -33,7 +33,7 @@ def test_a_whole_scan_is_edited_in_every_sequence_and_nowhere_else(untrained, sc
         options |= {"prob": 1.0, "organ_key": "brain", "size_mm": (20.0, 26.0)}
     transform = kind(SEQUENCES, untrained(dims, SEQUENCES), **options)
     if kind is not RemoveTumord:
-        transform.set_random_state(seed=1)
+        transform.set_random_state(seed=3)  # a place that all show: the FLAIR of this patient ends above the others
     made = transform(scan)
     old, new, brain = np.asarray(scan["seg"][0]), np.asarray(made["seg"][0]), scan["brain"][0] > 0
     relabelled = old != new
