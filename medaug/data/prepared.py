@@ -80,11 +80,6 @@ class View:
         return self.case.windows
 
     @property
-    def window(self) -> Window:
-        """That of the first channel."""
-        return self.windows[0]
-
-    @property
     def name(self) -> str:
         return self.case.case if self.level is None else f"{self.case.case}-z{self.level:03d}"
 

@@ -144,11 +144,6 @@ class PreparedCase(Case):
         """Whether a label is stored."""
         return "label" in self.arrays
 
-    @property
-    def source_dtype(self) -> str:
-        """The first channel's."""
-        return self.source_dtypes[0]
-
 
 def prepared_cases(datalist: str | Path) -> list[PreparedCase]:
     """The cases of a prepared folder's datalist.

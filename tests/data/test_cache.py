@@ -50,7 +50,7 @@ def test_a_prepared_case_holds_raw_values_the_tumor_and_the_geometry(tmp_path):
     entry = prepare_case(case, tmp_path / "p", spatial_dims=3, tumor_labels=(4,))
     assert {key: entry.to_json()[key] for key in case.to_json()} == case.to_json()
     assert PreparedCase.from_json(read_json(tmp_path / "p" / "a.source.json")["entry"]) == entry
-    assert entry.source_dtype == "int16" and entry.shape == (8, 6, 4) and entry.spacing_mm == (1.0, 1.0, 2.5)
+    assert entry.source_dtypes == ("int16",) and entry.shape == (8, 6, 4) and entry.spacing_mm == (1.0, 1.0, 2.5)
     np.testing.assert_allclose(entry.affine, AFFINE)
     stored, tumor = (open_array(tmp_path / "p", entry.arrays[key]) for key in ("image", "label"))
     assert isinstance(stored, np.memmap) and stored.dtype == np.float32 and tumor.dtype == np.uint8
