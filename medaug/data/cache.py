@@ -2,7 +2,8 @@
 
 Per case the folder holds `<case>.image.npy` (C, *S), `<case>.label.npy` (*S) and
 `<case>.source.json` with the `PreparedCase` and a fingerprint of the sources and options. Arrays are in Fortran order,
-so one Z slice of all channels is one piece of the file.
+so one Z slice of all channels is one piece of the file. Beside the label, the organ and the body lie the places of
+their voxels (`<case>.label.voxels.npy`), so that nobody reads a volume to find a place in it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from medaug.data.records import Case, PreparedCase, frozen
 from medaug.errors import DataError
 from medaug.volumes import spacing_of
 
-FORMAT = 6  # part of the fingerprint: raise it when prepared files change their meaning
+FORMAT = 7  # part of the fingerprint: raise it when prepared files change their meaning
+VOXELS_KEPT = 10_000
+"""So many voxels of each class are stored by their places, drawn alike where there are more (as nnU-Net does)."""
 
 
 @dataclass(frozen=True)
@@ -102,16 +105,26 @@ def store_array(folder: str | Path, name: str, array: np.ndarray) -> str:
 
 
 def with_array(case: PreparedCase, folder: str | Path, kind: str, array: np.ndarray) -> PreparedCase:
-    """The case with its label, its organ or its body (*S), stored as by `store_array`, and counted once."""
-    arrays = case.arrays | {kind: store_array(folder, f"{case.case}.{kind}", array.astype(np.uint8))}
+    """The case with its label, its organ or its body (*S), stored as by `store_array`, counted and indexed once."""
+    numbered = np.asfortranarray(array.astype(np.uint8))
+    arrays = case.arrays | {kind: store_array(folder, f"{case.case}.{kind}", numbered)}
+    numbers = range(1, int(numbered.max()) + 1)
+    of_class = [numbered == number for number in numbers] if kind == "label" else [numbered != 0]
+    places = np.concatenate([np.empty(0, np.uint32), *map(_places, of_class)])
+    voxels = case.voxels | {kind: store_array(folder, f"{case.case}.{kind}.voxels", places)}
+    counts = tuple(tuple(np.count_nonzero(chosen, axis=tuple(range(chosen.ndim - 1))).tolist()) for chosen in of_class)
+    if kind == "label":
+        return replace(case, arrays=arrays, voxels=voxels, class_voxels=counts)
+    return replace(case, arrays=arrays, voxels=voxels, tissue_voxels=counts[0])
 
-    def counts(chosen: np.ndarray) -> tuple[int, ...]:
-        return tuple(np.count_nonzero(chosen.reshape(-1, chosen.shape[-1]), axis=0).tolist())
 
-    if kind != "label":
-        return replace(case, arrays=arrays, tissue_voxels=counts(array != 0))
-    numbers = range(1, int(array.max()) + 1)
-    return replace(case, arrays=arrays, class_voxels=tuple(counts(array == number) for number in numbers))
+def _places(chosen: np.ndarray) -> np.ndarray:
+    """Flat indices (C order, ascending) of a mask's voxels, of at most `VOXELS_KEPT` that a seeded draw takes alike."""
+    flat = np.flatnonzero(chosen.reshape(-1, order="F"))
+    if len(flat) > VOXELS_KEPT:
+        flat = flat[np.random.RandomState(0).choice(len(flat), VOXELS_KEPT, replace=False)]
+    at = np.unravel_index(flat, chosen.shape, order="F")
+    return np.sort(np.ravel_multi_index(at, chosen.shape)).astype(np.uint32)
 
 
 def open_array(folder: str | Path, relative: str) -> np.memmap:
@@ -151,6 +164,7 @@ def _prepare(case: Case, folder: Path, options: Options) -> PreparedCase:
     prepared = PreparedCase(
         **vars(case),
         arrays=arrays,
+        voxels={},
         affine=frozen(decoded.affine.tolist()),
         spacing_mm=spacing_mm,
         shape=shape,
@@ -160,7 +174,7 @@ def _prepare(case: Case, folder: Path, options: Options) -> PreparedCase:
     for kind, array in (("label", decoded.label), ("organ", decoded.organ)):
         if array is not None:
             prepared = with_array(prepared, folder, kind, array)
-    files = {relative: seal(folder / relative) for relative in prepared.arrays.values()}
+    files = {relative: seal(folder / relative) for relative in (*prepared.arrays.values(), *prepared.voxels.values())}
     with atomic_path(sidecar, durable=False) as temporary:
         stored_as = {"fingerprint": fingerprint, "files": files, "entry": prepared.to_json()}
         temporary.write_text(to_json(stored_as), encoding="utf-8")

@@ -7,23 +7,22 @@ or a 2-D picture in 2-D work.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from medaug.data.cache import open_array
+from medaug.data.cache import VOXELS_KEPT, open_array
 from medaug.data.records import PreparedCase, prepared_cases
 from medaug.errors import DataError
-from medaug.orientation import LPS, turn_of
+from medaug.lesions.geometry import CropBox, extract
 from medaug.splits import Split
-from medaug.volumes import SPACING_TOLERANCE, Window, length_unit
+from medaug.volumes import Window
 
 Region = tuple[slice, ...]
 
@@ -104,6 +103,12 @@ class View:
             affine[:3, 3] += affine[:3, 2] * self.level
         return affine
 
+    def affine_at(self, start: Sequence[int]) -> np.ndarray:
+        """(4, 4), voxels of a patch that begins at this voxel of the view to mm."""
+        affine = self.affine
+        affine[:3, 3] += affine[:3, : len(start)] @ np.asarray(start, dtype=np.float64)
+        return affine
+
     def tensor(self, folder: Path, kind: str = "image") -> MetaTensor:
         """A stored array as transforms take it: (C, *S) float32, a copy, with the view's affine."""
         array = np.array(self.raw(folder, kind), dtype=np.float32)
@@ -130,6 +135,67 @@ class View:
     def read(self, folder: Path) -> ViewArrays:
         """The view, normalised."""
         return ViewArrays(self.normalized(folder), self.classes(folder), self.organ(folder))
+
+    def patch(
+        self, folder: Path, start: Sequence[int], size: Sequence[int], fill: float = -1.0, slices: int = 1
+    ) -> ViewArrays:
+        """A box of the view, normalised; nothing else is read. Its affine is `affine_at(start)`.
+
+        Args:
+            start: its first voxel, which may lie outside, as its last may: there the image is `fill` (the window's
+                floor), no class and no organ.
+            size: by axis of the view.
+            slices: as in `part`; the image then has (C * slices) channels.
+        """
+        box = CropBox(tuple(start), tuple(size))
+        inside, within = box.overlap(self.shape)
+        image = np.full((len(self.windows) * slices, *box.size), fill, dtype=np.float32)
+        image[:, *within] = self.normalized(folder, inside, slices)
+        return ViewArrays(image, self.marks(folder, "label", box), self.marks(folder, "organ", box).astype(bool))
+
+    def marks(self, folder: Path, kind: str, box: CropBox) -> np.ndarray:
+        """A box of the label (class numbers), the organ or the body, uint8, 0 outside the view; nothing else is read.
+
+        A case without a label has no class anywhere, one without an organ (a body) is all organ (body).
+        """
+        if kind in self.case.arrays:
+            return extract(self.raw(folder, kind), box, 0)
+        crop = np.zeros(box.size, dtype=np.uint8)
+        crop[box.overlap(self.shape)[1]] = kind != "label"
+        return crop
+
+    def foreground(self, folder: Path, classes: Sequence[int] | None = None) -> np.ndarray:
+        """Voxels (N, dims) of these classes, None: of all.
+
+        Of a volume or picture they are the stored ones, at most `cache.VOXELS_KEPT` a class, drawn alike where there
+        are more; the label itself is not read. Of a slice, one piece of the label's file, they are all of them.
+        """
+        counts = self.case.class_voxels if self.case.labelled else ()
+        numbers = range(1, len(counts) + 1) if classes is None else [n for n in classes if 1 <= n <= len(counts)]
+        if self.level is not None:
+            return np.argwhere(np.isin(self.classes(folder), numbers))
+        ends = np.cumsum([0, *(min(VOXELS_KEPT, sum(levels)) for levels in counts)])
+        stored = self._stored_voxels(folder, "label") if numbers else np.empty(0, np.uint32)
+        return self._at(np.concatenate([np.empty(0, np.uint32), *(stored[ends[n - 1] : ends[n]] for n in numbers)]))
+
+    def tissue(self, folder: Path, kind: str = "organ") -> np.ndarray:
+        """Voxels (N, dims) of the organ or the body, as `foreground` has those of a class.
+
+        Raises:
+            DataError: if the case has none, which counts as all organ (all body).
+        """
+        if self.level is not None:
+            return np.argwhere(self.raw(folder, kind))
+        return self._at(self._stored_voxels(folder, kind))
+
+    def _stored_voxels(self, folder: Path, kind: str) -> np.ndarray:
+        if kind not in self.case.voxels:
+            found, wanted = f"no voxels of its {kind} in its datalist", "those that preparing stores"
+            raise DataError.about(self.case.path, found, wanted, "Prepare the data again.")
+        return open_array(folder, self.case.voxels[kind])
+
+    def _at(self, places: np.ndarray) -> np.ndarray:
+        return np.stack(np.unravel_index(places, self.shape), axis=-1)
 
     def part(self, folder: Path, kind: str, region: Region | None = None, slices: int = 1) -> np.ndarray:
         """A part of a stored array, (C * slices, *S); nothing else is read from the disk.
@@ -199,40 +265,12 @@ def filled_up(image: np.ndarray, size: Sequence[int] | None, value: float = -1.0
 def without_labels(cases: Sequence[PreparedCase]) -> list[PreparedCase]:
     """The same cases as if they were not labelled: no view of them can read a label, or be there because of one."""
     return [
-        replace(case, arrays={kind: n for kind, n in case.arrays.items() if kind != "label"}, class_voxels=())
-        for case in cases
+        replace(case, arrays=_but_label(case.arrays), voxels=_but_label(case.voxels), class_voxels=()) for case in cases
     ]
 
 
-def common_spacing_mm(views: list[View]) -> tuple[float, ...]:
-    """The voxel size that all these views share.
-
-    Raises:
-        DataError: naming a case that differs.
-    """
-    spacings = np.array([view.spacing_mm for view in views])
-    common = np.median(spacings, axis=0)
-    off = np.abs(spacings / common - 1).max(axis=1)
-    if off.max() > SPACING_TOLERANCE:
-        view = views[int(off.argmax())]
-        raise DataError.about(
-            view.case.path,
-            f"a voxel size of {_text(view.spacing_mm, [view])}",
-            f"about {_text(common, views)}, as in most cases",
-            "Resample the scans to one voxel size (data.resample_mm, not grid_size), or train on those that share one.",
-        )
-    return tuple(float(s) for s in common)
-
-
-def common_axes(views: list[View]) -> str:
-    """Of the scans that most of these views are from, slices last (see `orientation`); "LPS" of pictures."""
-    scans = [view.case for view in views if len(view.case.shape) == 3]
-    found = Counter(turn_of(np.array(case.affine), 3).axes for case in scans)
-    return found.most_common(1)[0][0] if found else LPS
-
-
-def _text(spacing: Any, views: list[View]) -> str:
-    return " × ".join(f"{s:.3g}" for s in spacing) + f" {length_unit(*(view.case for view in views))}"
+def _but_label(files: dict[str, str]) -> dict[str, str]:
+    return {kind: name for kind, name in files.items() if kind != "label"}
 
 
 @dataclass(frozen=True)

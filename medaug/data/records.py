@@ -108,6 +108,8 @@ class PreparedCase(Case):
         arrays: file by kind, relative to the prepared folder: "image" (C, *S), float32, each channel in its own unit;
             of labelled cases "label" (*S), uint8 class numbers; "organ" (where tumors may lie) or "body" (what is not
             background), (*S), uint8.
+        voxels: file by kind of "label", "organ" and "body": (N,) flat indices (C order) of their voxels, of each class
+            in turn and of at most `cache.VOXELS_KEPT` of it, ascending.
         affine: of the stored grid.
         spacing_mm, shape: by spatial axis of the arrays, (X, Y) or (X, Y, Z).
         source_dtypes, source_modalities: by channel, what the file says; a modality may be unknown (None).
@@ -123,6 +125,7 @@ class PreparedCase(Case):
     """
 
     arrays: dict[str, str]
+    voxels: dict[str, str]
     affine: Affine
     spacing_mm: tuple[float, ...]
     shape: tuple[int, ...]

@@ -7,9 +7,10 @@ from __future__ import annotations
 import logging
 
 from medaug.config import PipelineConfig
+from medaug.data.common_grid import common_spacing_mm
 from medaug.data.label_names import Tumors, names_for, tumors_of
 from medaug.data.layouts import recognise
-from medaug.data.prepared import View, common_spacing_mm, views_of
+from medaug.data.prepared import View, views_of
 from medaug.data.records import PreparedCase
 from medaug.errors import ConfigError, DataError
 from medaug.lesions.geometry import diameter_of_voxels

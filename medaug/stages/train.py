@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json, write_json
-from medaug.data.prepared import common_axes, common_spacing_mm
+from medaug.data.common_grid import common_axes, common_spacing_mm
 from medaug.data.weights import read_weights
 from medaug.errors import DataError
 from medaug.figures.previews import Preview

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
-from medaug.data.prepared import Prepared, View, common_axes, common_spacing_mm
+from medaug.data.common_grid import common_axes, common_spacing_mm
+from medaug.data.prepared import Prepared, View
 from medaug.errors import ConfigError
 from medaug.figures.previews import GanPreview, draw_latent_space
 from medaug.models.noise.dcgan import build_dcgan

@@ -32,6 +32,7 @@ def side(folder: Path, patients: list[str], *, gain: float, shape=SHAPE, shift_m
             label=None,
             channel=None,
             arrays=arrays,
+            voxels={},
             shape=shape,
             affine=frozen((np.eye(4) + shift_mm * np.eye(4, k=3)).tolist()),
             spacing_mm=(1.0, 1.0, 1.0),

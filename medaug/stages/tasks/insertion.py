@@ -12,7 +12,8 @@ from medaug.audits.insertion_audits import AUDITS
 from medaug.audits.insertions import InsertionRun
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
-from medaug.data.prepared import Prepared, View, common_spacing_mm
+from medaug.data.common_grid import common_spacing_mm
+from medaug.data.prepared import Prepared, View
 from medaug.data.synthetic import SyntheticCase, synthetic_cases
 from medaug.errors import DataError
 from medaug.evaluation.samples import ViewFolder, say_sample_size
