@@ -73,7 +73,7 @@ class EvaluationConfig(Section):
     size_limits_mm: tuple[float, ...] = Field(
         (10.0, 20.0), description="equivalent diameters between the size classes of lesions, the smallest first"
     )
-    workers: Workers = 1
+    workers: Workers = Field(1, description="processes that make samples, and that score large scans; 0: none")
 
     @model_validator(mode="after")
     def _sizes_rise(self) -> EvaluationConfig:

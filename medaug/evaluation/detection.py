@@ -18,6 +18,7 @@ import numpy as np
 
 from medaug.errors import DataError
 from medaug.evaluation.intervals import Interval, mean_interval
+from medaug.evaluation.outlines import Region
 from medaug.lesions.geometry import diameter_of_voxels, labelled_parts
 
 Counts = Mapping[str, Any]
@@ -38,15 +39,6 @@ class LesionCounts(NamedTuple):
     gained: int
 
 
-class Outlined(NamedTuple):
-    """A volume or picture as a network and a reader see it: class numbers (X, Y[, Z]), 0 where there is nothing."""
-
-    scan: str
-    prediction: np.ndarray
-    truth: np.ndarray
-    spacing_mm: Sequence[float]
-
-
 def lost_and_gained(prediction: np.ndarray, truth: np.ndarray) -> LesionCounts:
     """Compares two masks (bool, *S) of one scan, part by part: a lesion is lost if no predicted voxel lies in it.
 
@@ -56,8 +48,8 @@ def lost_and_gained(prediction: np.ndarray, truth: np.ndarray) -> LesionCounts:
     return LesionCounts(len(found), int((~found).sum()), gained)
 
 
-def count_detections(outlined: Sequence[Outlined], classes: Sequence[int] = (1,)) -> Counts:
-    """The counts of one patient, as JSON, of one region: lesions are parts of these classes together.
+def count_detections(regions: Sequence[Region]) -> Counts:
+    """The counts of one patient, as JSON, of one region in all pictures and volumes: lesions are its parts.
 
     A touch is not enough, or one part over the whole image would find everything and never be wrong: a lesion is found
     if it and all predicted parts that touch it, taken together as in BraTS 2023 (Moawad 2023, 2306.00838), overlap with
@@ -74,19 +66,17 @@ def count_detections(outlined: Sequence[Outlined], classes: Sequence[int] = (1,)
     false_positives: Counter[str] = Counter()
     tumor: dict[str, bool] = {}
     slices = np.zeros(3, int)
-    for part in outlined:
-        spacing_mm = tuple(part.spacing_mm)[: part.truth.ndim]
-        prediction, truth = (np.isin(array, classes) for array in (part.prediction, part.truth))
-        voxels, found, gained = _matched(prediction, truth, LEAST_IOU)
-        diameters = [round(diameter_of_voxels(int(count), spacing_mm), 3) for count in voxels]
+    for region in regions:
+        voxels, found, gained = _matched(region.prediction, region.truth, LEAST_IOU)
+        diameters = [round(diameter_of_voxels(int(count), region.spacing_mm), 3) for count in voxels]
         lesions += [[d, bool(hit)] for d, hit in zip(diameters, found, strict=True)]
-        false_positives[part.scan] += gained
-        tumor[part.scan] = tumor.get(part.scan, False) or bool(truth.any())
-        slices += _in_tumor_free_slices(prediction, truth)
+        false_positives[region.scan] += gained
+        tumor[region.scan] = tumor.get(region.scan, False) or len(voxels) > 0
+        slices += _in_tumor_free_slices(region)
     free = [scan for scan, has_tumor in tumor.items() if not has_tumor]
     keys = ("slices", "slice_false_positives", "slice_voxels")
     return {
-        "dimensions": outlined[0].truth.ndim,
+        "dimensions": regions[0].truth.ndim,
         "lesions": lesions,
         "scans": len(tumor),
         "false_positives": false_positives.total(),
@@ -219,10 +209,12 @@ def _matched(prediction: np.ndarray, truth: np.ndarray, least_iou: float) -> tup
     return sizes[1:], found[1:], int(alone[1:].sum())
 
 
-def _in_tumor_free_slices(prediction: np.ndarray, truth: np.ndarray) -> tuple[int, int, int]:
-    """Slices without any label, predicted parts seen in one of them alone, and predicted voxels there; bool (*S)."""
-    prediction, truth = (np.moveaxis(a, -1, 0) if a.ndim == 3 else a[None] for a in (prediction, truth))
+def _in_tumor_free_slices(region: Region) -> tuple[int, int, int]:
+    """Slices of the scan without any label, predicted parts seen in one of them alone, and predicted voxels there."""
+    masks = (region.prediction, region.truth)
+    prediction, truth = (np.moveaxis(mask, -1, 0) if mask.ndim == 3 else mask[None] for mask in masks)
     free = ~truth.any(axis=(1, 2))
     shown = [picture for picture in prediction[free] if picture.any()]
     parts = sum(int((labelled_parts(picture)[1][1:] >= LEAST_VOXELS).sum()) for picture in shown)
-    return int(free.sum()), parts, sum(int(np.count_nonzero(picture)) for picture in shown)
+    beyond = region.shape[-1] - len(truth) if region.truth.ndim == 3 else 0
+    return int(free.sum()) + beyond, parts, sum(int(np.count_nonzero(picture)) for picture in shown)

@@ -2,7 +2,7 @@
 
 The patient is the unit of every test. A patient is one volume (X, Y, Z) or several separate slices (X, Y): Dice pools
 the voxels of all of them; the surface metrics are averaged over the slices that hold truth or prediction. They equal
-MONAI's `compute_hausdorff_distance` and `compute_surface_dice`, computed here about ten times faster on a slice.
+MONAI's `compute_hausdorff_distance` and `compute_surface_dice`, computed here many times faster.
 Every score is finite, so that no patient drops out of a comparison:
 
 | truth | prediction | dice | hd95_mm           | nsd |
@@ -20,11 +20,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import binary_erosion, distance_transform_edt
 from sklearn.metrics import roc_auc_score
 
 from medaug.errors import DataError
 from medaug.evaluation.intervals import Interval, mean_interval
+from medaug.evaluation.outlines import Region
 
 PredictionAndTruth = tuple[np.ndarray, np.ndarray]  # (prediction, truth), bool, one shape
 THRESHOLD = 0.5
@@ -35,7 +35,7 @@ THRESHOLD = 0.5
 class Metric:
     """A score of one patient, or one of slices that are pooled over patients (see `pseudo_values`).
 
-    `score(pairs, spacing_mm, tolerance_mm)`, or `score(scores, tumor)` of slices of which at least one has a tumor and
+    `score(regions, tolerance_mm)`, or `score(scores, tumor)` of slices of which at least one has a tumor and
     one has none, must return a finite number within `bounds`.
     """
 
@@ -59,7 +59,7 @@ def score_patient(
     Raises:
         DataError: if there is no pair, the two arrays of a pair differ in shape, or the spacing does not fit them.
     """
-    checked = []
+    regions = []
     for prediction, truth in ((np.asarray(prediction), np.asarray(truth)) for prediction, truth in pairs):
         if prediction.shape != truth.shape:
             raise DataError(
@@ -71,37 +71,43 @@ def score_patient(
                 f"spacing_mm: found {tuple(spacing_mm)}; expected {prediction.ndim} positive values, one per array "
                 f"axis of shape {prediction.shape}. Drop the channel axis, or give the missing spacing."
             )
-        checked.append((prediction.astype(bool), truth.astype(bool)))
-    if not checked:
+        spacing = tuple(float(s) for s in spacing_mm)
+        regions.append(Region(prediction.astype(bool), truth.astype(bool), spacing, truth.shape))
+    if not regions:
         raise DataError("a patient without a single prediction cannot be scored; give at least one (prediction, truth)")
-    spacing = tuple(float(s) for s in spacing_mm)
-    return {name: float(metric.score(checked, spacing, tolerance_mm)) for name, metric in METRICS.items()}
+    return score_regions(regions, tolerance_mm)
 
 
-def dice(pairs: Sequence[PredictionAndTruth], spacing_mm: tuple[float, ...] = (), tolerance_mm: float = 0.0) -> float:
-    """2 |P ∩ T| / (|P| + |T|), voxels pooled over all pairs of the patient; 1 where both are empty throughout."""
-    overlap = sum(int(np.count_nonzero(p & t)) for p, t in pairs)
-    total = sum(int(np.count_nonzero(p)) + int(np.count_nonzero(t)) for p, t in pairs)
-    return 2.0 * overlap / total if total else 1.0
+def score_regions(regions: Sequence[Region], tolerance_mm: float) -> dict[str, float]:
+    """All `METRICS` of one patient, of whom there is at least one volume or picture."""
+    return {name: float(metric.score(regions, tolerance_mm)) for name, metric in METRICS.items()}
 
 
-def hd95_mm(pairs: Sequence[PredictionAndTruth], spacing_mm: tuple[float, ...], tolerance_mm: float = 0.0) -> float:
+def dice(regions: Sequence[Region], tolerance_mm: float = 0.0) -> float:
+    """2 |P ∩ T| / (|P| + |T|), voxels pooled over all of the patient's; 1 where both are empty throughout."""
+    predicted, labelled, both = (sum(counts) for counts in zip(*(region.voxels for region in regions), strict=True))
+    return 2.0 * both / (predicted + labelled) if predicted + labelled else 1.0
+
+
+def hd95_mm(regions: Sequence[Region], tolerance_mm: float = 0.0) -> float:
     """The larger of the two directed 95th-percentile surface distances in mm."""
 
-    def distance(to_truth: np.ndarray, to_prediction: np.ndarray) -> float:
-        return max(float(np.percentile(d, 95)) for d in (to_truth, to_prediction))
+    def distance(region: Region) -> float:
+        return max(float(np.percentile(d, 95)) for d in region.distances_mm)
 
-    diagonals = [float(np.linalg.norm(np.multiply(truth.shape, spacing_mm))) for _, truth in pairs]
-    return _mean_over_occupied(pairs, spacing_mm, distance, empty=0.0, missed=diagonals)
+    def diagonal(region: Region) -> float:
+        return float(np.linalg.norm(np.multiply(region.shape, region.spacing_mm)))
+
+    return _mean_over_occupied(regions, distance, missed=diagonal, empty=0.0)
 
 
-def nsd(pairs: Sequence[PredictionAndTruth], spacing_mm: tuple[float, ...], tolerance_mm: float) -> float:
+def nsd(regions: Sequence[Region], tolerance_mm: float) -> float:
     """The fraction of both surfaces that lies within `tolerance_mm` of the other one (Nikolov 2018, 1809.04430)."""
 
-    def agreement(to_truth: np.ndarray, to_prediction: np.ndarray) -> float:
-        return float(np.mean(np.concatenate([to_truth, to_prediction]) <= tolerance_mm))
+    def agreement(region: Region) -> float:
+        return float(np.mean(np.concatenate(region.distances_mm) <= tolerance_mm))
 
-    return _mean_over_occupied(pairs, spacing_mm, agreement, empty=1.0, missed=[0.0] * len(pairs))
+    return _mean_over_occupied(regions, agreement, missed=lambda region: 0.0, empty=1.0)
 
 
 METRICS: dict[str, Metric] = {
@@ -112,28 +118,19 @@ METRICS: dict[str, Metric] = {
 
 
 def _mean_over_occupied(
-    pairs: Sequence[PredictionAndTruth],
-    spacing_mm: tuple[float, ...],
-    surface_score: Callable[[np.ndarray, np.ndarray], float],
-    empty: float,
-    missed: Sequence[float],
+    regions: Sequence[Region], score: Callable[[Region], float], missed: Callable[[Region], float], empty: float
 ) -> float:
-    """The mean of a score of two surfaces over the pairs that hold truth or prediction.
+    """The mean of a score of two surfaces over the regions that hold truth or prediction.
 
     Args:
-        surface_score: of the distances in mm from each surface voxel of the prediction to the truth's surface, and the
-            other way round. A surface voxel has a face neighbour outside its mask, as has one at the image's border.
-        missed: by pair, its score where only one of the two is there; `empty` where no pair has anything.
+        missed: the score where only one of the two is there; `empty` where no region has anything.
     """
-    scores = []
-    for (prediction, truth), score_if_missed in zip(pairs, missed, strict=True):
-        if prediction.any() and truth.any():
-            box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(prediction | truth))
-            surfaces = [mask[box] & ~binary_erosion(mask[box]) for mask in (prediction, truth)]
-            to_prediction, to_truth = (distance_transform_edt(~surface, sampling=spacing_mm) for surface in surfaces)
-            scores.append(surface_score(to_truth[surfaces[0]], to_prediction[surfaces[1]]))
-        elif prediction.any() or truth.any():
-            scores.append(score_if_missed)
+    counted = [(region, region.voxels) for region in regions]
+    scores = [
+        score(region) if predicted and labelled else missed(region)
+        for region, (predicted, labelled, _) in counted
+        if predicted or labelled
+    ]
     return float(np.mean(scores)) if scores else empty
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from medaug.errors import DataError
 from medaug.evaluation.metrics import dice
 from medaug.evaluation.networks import ClassificationConfig, SegmentationConfig, padded
+from medaug.evaluation.outlines import Region
 from medaug.evaluation.regions import class_of_each
 from medaug.evaluation.updates import autocast
 from medaug.lesions.geometry import component_boxes
@@ -139,7 +140,7 @@ def agreement(
     else:  # slices as a stack (Z, C, X, Y)
         seen = predict(segmenter.network, array.movedim(-1, 0), config)[:, 0].movedim(0, -1).numpy() > 0
     region = around(inserted) & ~((label > 0) & ~inserted)
-    return dice([(seen & region, inserted)])
+    return dice([Region(seen & region, inserted, (), inserted.shape)])
 
 
 def around(inserted: np.ndarray) -> np.ndarray:

@@ -6,10 +6,11 @@ patch by patch where `evaluation.patch_size` is given.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,9 +21,10 @@ from medaug.config import PipelineConfig
 from medaug.data.prepared import View, filled_up, views_of
 from medaug.data.records import PreparedCase
 from medaug.errors import DataError
-from medaug.evaluation.detection import Outlined, count_detections
-from medaug.evaluation.metrics import METRICS, Scored, check_kinds, score_patient, within_patient
+from medaug.evaluation.metrics import METRICS, Scored, check_kinds, within_patient
 from medaug.evaluation.networks import ClassificationConfig, SegmentationConfig
+from medaug.evaluation.outlines import Outlined
+from medaug.evaluation.patients import OutlineScores, score_outlined, worked_out
 from medaug.evaluation.predictions import predict, tumor_probability
 from medaug.evaluation.samples import ClassificationSamples, SegmentationSamples, ViewFolder, patches_of, sample_size
 from medaug.evaluation.updates import NetworkConfig, train_network
@@ -34,6 +36,8 @@ from medaug.progress import track
 from medaug.volumes import length_unit
 
 LOSS_EVERY = 10
+LARGE_VOXELS = 2**20
+"""Scans below are scored in this process: sending them to another takes longer."""
 TRAINING = {"updates", "batch_size", "learning_rate", "precision"}
 """Settings of `evaluation` that say how either kind of network is trained."""
 
@@ -152,8 +156,8 @@ class Downstream(ABC):
         """What a network scores on every patient."""
         with track("score patients", len(self.by_patient)) as tracker:
             found = []
-            for patient in self.by_patient:
-                found.append(self.scored(network, patient))
+            for scores in self.scored(network):
+                found.append(scores)
                 tracker.advance()
         return PatientScores.joined(found)
 
@@ -171,8 +175,8 @@ class Downstream(ABC):
         """What an arm learns from; `shared` are the fields that the samples of both kinds have."""
 
     @abstractmethod
-    def scored(self, network: torch.nn.Module, patient: str) -> PatientScores:
-        """One patient's scores, from the patient's cases."""
+    def scored(self, network: torch.nn.Module) -> Iterator[PatientScores]:
+        """The scores of each patient, from the patient's cases."""
 
 
 class Segmentation(Downstream):
@@ -201,29 +205,27 @@ class Segmentation(Downstream):
         assert real is not None  # arms of the target are refused where it has no labels
         return SegmentationSamples(real, self.synthetic_of(arm), patch_size=self.sample_size, **shared)
 
-    def scored(self, network: torch.nn.Module, patient: str) -> PatientScores:
-        """Scores the outlines, and counts the lesions that were found and what was found beside them."""
-        entries = self.by_patient[patient]
-        pairs = [self.segmented(network, entry) for entry in entries]
-        scored = self.config.scored
-        outlined = [Outlined(e.scan, p, t, e.spacing_mm[: t.ndim]) for e, (p, t) in zip(entries, pairs, strict=True)]
-        dims = max(truth.ndim for _, truth in pairs)  # where a patient has volumes, a picture is one of one slice
-        spacing_mm = next(entry.spacing_mm for entry in entries if len(entry.spacing_mm) >= dims)
-        shapes = [truth.shape + (1,) * (dims - truth.ndim) for _, truth in pairs]
-        pairs = [(p.reshape(shape), t.reshape(shape)) for (p, t), shape in zip(pairs, shapes, strict=True)]
-        tolerance_mm = self.config.evaluation.tolerance_mm
-        by_kind = {
-            kind: score_patient(
-                [(np.isin(p, numbers), np.isin(t, numbers)) for p, t in pairs], spacing_mm[:dims], tolerance_mm
-            )
-            for kind, numbers in scored.items()
-        }
-        scores: dict[str, float | None] = {n: float(np.mean([own[n] for own in by_kind.values()])) for n in METRICS}
-        if len(scored) > 1:
-            for kind, own in by_kind.items():
-                scores |= {f"{name}{CLASS_SEPARATOR}{kind}": value for name, value in own.items()}
-        counted = {kind: count_detections(outlined, numbers) for kind, numbers in scored.items()}
-        return PatientScores(scores={patient: scores}, detection={patient: counted})
+    def scored(self, network: torch.nn.Module) -> Iterator[PatientScores]:
+        """Scores the outlines, and counts the lesions that were found and what was found beside them.
+
+        Metrics of large scans are computed in other processes, while the network is at the next patient.
+        """
+        settings, scored = self.config.evaluation, self.config.scored
+
+        def outlined() -> Iterator[Callable[[], OutlineScores]]:
+            for entries in self.by_patient.values():
+                pairs = [(entry, *self.segmented(network, entry)) for entry in entries]
+                maps = [Outlined(entry.scan, seen, truth, entry.spacing_mm) for entry, seen, truth in pairs]
+                yield partial(score_outlined, maps, scored, settings.tolerance_mm)
+
+        large = any(math.prod(entry.shape) >= LARGE_VOXELS for entry in self.entries)
+        found = worked_out(outlined(), settings.workers if large else 0)
+        for patient, (by_kind, counted) in zip(self.by_patient, found, strict=True):
+            scores: dict[str, float | None] = {n: float(np.mean([own[n] for own in by_kind.values()])) for n in METRICS}
+            if len(scored) > 1:
+                for kind, own in by_kind.items():
+                    scores |= {f"{name}{CLASS_SEPARATOR}{kind}": value for name, value in own.items()}
+            yield PatientScores(scores={patient: scores}, detection={patient: counted})
 
     def segmented(self, network: torch.nn.Module, entry: PreparedCase) -> tuple[np.ndarray, np.ndarray]:
         """(prediction, truth) of one case, class numbers at the shape it is stored in."""
@@ -272,19 +274,20 @@ class Classification(Downstream):
         assert synthetic is None or isinstance(synthetic, ViewFolder)  # nothing is made online for it
         return ClassificationSamples(self.real, synthetic, self.counterparts, patch_size=patch_size, **shared)
 
-    def scored(self, network: torch.nn.Module, patient: str) -> PatientScores:
+    def scored(self, network: torch.nn.Module) -> Iterator[PatientScores]:
         """The metrics of a patient alone are None where all slices are of one kind; all probabilities are kept."""
-        probabilities, tumor = [], []
         config = self.network_config(self.config)
-        for view in self.scored_views[patient]:
-            patches = list(patches_of(view.read(self.folder), self.config.evaluation.patch_size))
-            if patches:
-                images = np.stack([filled_up(image, (0, *(self.sample_size or ()))) for image, _ in patches])
-                probabilities.append(tumor_probability(network, torch.from_numpy(images), config))
-                tumor += [bool(label.any()) for _, label in patches]
-        found = Scored(torch.cat(probabilities).double().numpy(), np.array(tumor))
-        slices = SliceScores([round(float(x), 6) for x in found.scores], found.tumor.tolist())
-        return PatientScores(scores={patient: within_patient(found)}, slices={patient: slices})
+        for patient, views in self.scored_views.items():
+            probabilities, tumor = [], []
+            for view in views:
+                patches = list(patches_of(view.read(self.folder), self.config.evaluation.patch_size))
+                if patches:
+                    images = np.stack([filled_up(image, (0, *(self.sample_size or ()))) for image, _ in patches])
+                    probabilities.append(tumor_probability(network, torch.from_numpy(images), config))
+                    tumor += [bool(label.any()) for _, label in patches]
+            found = Scored(torch.cat(probabilities).double().numpy(), np.array(tumor))
+            slices = SliceScores([round(float(x), 6) for x in found.scores], found.tumor.tolist())
+            yield PatientScores(scores={patient: within_patient(found)}, slices={patient: slices})
 
 
 DOWNSTREAM: dict[str, type[Downstream]] = {"segmentation": Segmentation, "classification": Classification}

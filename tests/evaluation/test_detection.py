@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from medaug.errors import DataError
-from medaug.evaluation.detection import Outlined, count_detections, lost_and_gained, rate_interval, rates, ratio_scores
+from medaug.evaluation.detection import count_detections, lost_and_gained, rate_interval, rates, ratio_scores
+from medaug.evaluation.outlines import Outlined
 
 
 def squares(*corners: tuple[int, int], size: int = 3) -> np.ndarray:
@@ -46,8 +47,9 @@ def test_the_truth_itself_loses_and_gains_nothing(mask):
     assert lost_and_gained(np.zeros_like(mask), mask).lost == counts.lesions
 
 
-def outlined(prediction, truth, scan="scan", spacing_mm=(1.0, 1.0)):
-    return Outlined(scan, np.asarray(prediction, np.uint8), np.asarray(truth, np.uint8), spacing_mm)
+def outlined(prediction, truth, scan="scan", spacing_mm=(1.0, 1.0), classes=(1,)):
+    maps = Outlined(scan, np.asarray(prediction, np.uint8), np.asarray(truth, np.uint8), spacing_mm)
+    return maps.region(classes)
 
 
 def test_lesions_keep_their_size_in_mm_and_whether_they_were_found():
@@ -106,7 +108,7 @@ def test_a_prediction_that_runs_on_beyond_a_tumor_is_seen_in_the_slices_without_
 def test_each_class_or_region_has_lesions_of_its_own_that_no_other_finds():
     one, beside, far = (squares(corner).astype(int) for corner in ((2, 2), (2, 5), (20, 20)))
     truth, prediction = one + 2 * beside + 2 * far, one + 2 * beside + far
-    first, second, both = (count_detections([outlined(prediction, truth)], of) for of in ([1], [2], [1, 2]))
+    first, second, both = (count_detections([outlined(prediction, truth, classes=of)]) for of in ([1], [2], [1, 2]))
     assert [hit for _, hit in first["lesions"]] == [True] and first["false_positives"] == 1
     assert sorted(hit for _, hit in second["lesions"]) == [False, True]
     assert [hit for _, hit in both["lesions"]] == [True, True] and both["false_positives"] == 0, "as one region"

@@ -73,7 +73,7 @@ def test_every_arm_gets_the_same_updates_seed_and_settings(copy_of_run, tiny_con
 def test_killed_classification_goes_on_at_its_cell(copy_of_run, classified, tiny_config, forget, killed_at, contents):
     config = tiny_config(*CLASSIFY)
     forget(copy_of_run, "evaluate")
-    killed_at(28, lambda: evaluate(config, copy_of_run))
+    killed_at(34, lambda: evaluate(config, copy_of_run))
     cells = copy_of_run.evaluation / "cells"
     there = {p: p.stat().st_mtime_ns for p in cells.glob("[!.]*.json")}
     assert 0 < len(there) < 4

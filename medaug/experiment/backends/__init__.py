@@ -1,1 +1,0 @@
-"""Who trains the downstream networks, and what is written for them."""
