@@ -13,21 +13,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from medaug.config import PipelineConfig
 from medaug.config.files import load_config
 from medaug.data.atomic import read_json
 from medaug.data.cache import file_name
 from medaug.data.cases import natural_key
 from medaug.data.datalists import own_file
-from medaug.data.files import read_label, read_scan, write_channels, write_scan
+from medaug.data.files import read_label, read_scan
 from medaug.data.prepared import View
 from medaug.data.records import PreparedCase, prepared_cases
 from medaug.data.synthetic import SyntheticCase, synthetic_cases
 from medaug.errors import DataError, RunError
+from medaug.experiment.backends.layout import Volume, channel_names
 from medaug.experiment.held_out import check_provenance
 from medaug.models.weights import read_facts
 from medaug.runs.folder import RunDir
@@ -37,18 +37,6 @@ from medaug.splits import Split
 logger = logging.getLogger(__name__)
 
 Part = Literal["train", "validation", "test"]
-
-
-class Volume(NamedTuple):
-    """Image (C, X, Y, Z), each channel in its own unit, class numbers (X, Y, Z) or None, affine (4, 4) in mm.
-
-    `dtypes` are the channels' types on disk.
-    """
-
-    image: np.ndarray
-    label: np.ndarray | None
-    affine: np.ndarray
-    dtypes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -112,14 +100,7 @@ class ExportCase:
         Args:
             images: a file a channel; or one for all of them, 4-D, of a type that holds all channels' types.
         """
-        volume = self.read()
-        if len(images) == 1 < len(volume.dtypes):
-            write_channels(images[0], volume.image, volume.affine, np.result_type(*volume.dtypes))
-        else:
-            for path, channel, dtype in zip(images, volume.image, volume.dtypes, strict=True):
-                write_scan(path, channel[None], volume.affine, dtype)
-        if volume.label is not None:
-            write_scan(label, volume.label[None], volume.affine, "uint8")
+        self.read().write(images, label)
 
 
 @dataclass(frozen=True)
@@ -201,7 +182,7 @@ def export_set(folder: Path) -> ExportSet:
             "Rename one of them in the data, and run again.",
         )
     regions = config.scored if config.evaluation.regions else {}
-    return ExportSet(config.name, _channels(config), config.data.class_names, cases, regions)
+    return ExportSet(config.name, channel_names(config), config.data.class_names, cases, regions)
 
 
 def _real_cases(run: RunDir, split: Split, numbers: dict[str, str]) -> Iterator[ExportCase]:
@@ -250,7 +231,7 @@ def _synthetic_cases(run: RunDir, records: list[SyntheticCase], numbers: dict[st
 def _read_prepared(entry: PreparedCase, folder: Path) -> Volume:
     view = View(entry, None, 0)
     label = view.classes(folder) if entry.labelled else None
-    return _volume(np.asarray(view.raw(folder, "image")), label, view, entry.source_dtypes)
+    return Volume.of(np.asarray(view.raw(folder, "image")), label, view, entry.source_dtypes)
 
 
 def _read_synthetic(run: RunDir, record: SyntheticCase, entry: PreparedCase) -> Volume:
@@ -259,21 +240,4 @@ def _read_synthetic(run: RunDir, record: SyntheticCase, entry: PreparedCase) -> 
     label = read_label(own_file(run.synthetic, record.label)).as_tensor()[0].numpy()
     image = np.concatenate([channel.as_tensor().numpy() for channel in channels])
     dtypes = tuple(channel.meta["dtype"] for channel in channels)
-    return _volume(image, label, View(entry, record.parent.level, 0), dtypes)
-
-
-def _volume(image: np.ndarray, label: np.ndarray | None, view: View, dtypes: tuple[str, ...]) -> Volume:
-    """A slice (C, X, Y) becomes a volume of one."""
-    shape = (*image.shape[1:], 1)[:3]
-    image, label = image.reshape(-1, *shape), None if label is None else label.reshape(shape)
-    return Volume(image, label, view.affine, dtypes)
-
-
-def _channels(config: PipelineConfig) -> tuple[str, ...]:
-    """The sequences' names; nnU-Net takes "ct", however it is written, for HU."""
-    units = (channel.unit for channel in config.data.domain("any").channels)
-    grey = {"ct": "ct-grey-levels"}
-    return tuple(
-        "CT" if unit == "HU" else grey.get(name.lower(), name)
-        for name, unit in zip(config.data.sequence_names, units, strict=True)
-    )
+    return Volume.of(image, label, View(entry, record.parent.level, 0), dtypes)

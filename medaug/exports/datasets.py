@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from medaug.data.atomic import atomic_path, check_new, write_json
 from medaug.errors import ConfigError
-from medaug.evaluation.regions import class_of_each
+from medaug.experiment.backends.layout import dataset_json
 from medaug.exports.cases import ExportCase, ExportSet, export_set
 from medaug.splits import Split, fold_patients
 
@@ -77,22 +77,9 @@ def _write_nnunet(found: ExportSet, out: Path) -> None:
     """`out` becomes nnU-Net's `nnUNet_raw`. nnU-Net does not read `training`, where a split by patient can look."""
     words = re.findall(r"[A-Za-z0-9]+", found.name) or ["medaug"]
     root = out / f"Dataset{NNUNET_ID}_{''.join(word.capitalize() for word in words)}"
-    numbers = range(1, len(found.classes) + 1)
-    labels: dict[str, object] = dict(zip(found.classes, numbers, strict=True))
-    order: dict[str, object] = {}
-    if found.regions:  # nnU-Net writes one region after the other, each by the class that it adds
-        labels = {name: list(held) for name, held in found.regions.items()}
-        order = {"regions_class_order": list(class_of_each(list(found.regions.values()), list(numbers)))}
-    described = {
-        "channel_names": _numbered(found.channels),
-        "labels": {"background": 0} | labels,
-        **order,
-        "numTraining": len(found.training),
-        "file_ending": ".nii.gz",
-        "name": root.name,
-        "description": found.description,
-        "training": _write_decathlon(found, root, [f"_{channel:04d}" for channel in range(len(found.channels))]),
-    }
+    training = _write_decathlon(found, root, [f"_{channel:04d}" for channel in range(len(found.channels))])
+    more = {"description": found.description, "training": training}
+    described = dataset_json(root.name, found.channels, found.classes, found.regions, len(found.training), **more)
     write_json(root / "dataset.json", described)
     if folds := folds_of(found):
         names = [{"train": [c.name for c in f.train], "val": [c.name for c in f.validation]} for f in folds]

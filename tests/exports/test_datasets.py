@@ -20,7 +20,7 @@ from medaug.data.synthetic import synthetic_cases
 from medaug.data.writers import write_phantoms
 from medaug.errors import ConfigError, DataError, LeakageError, RunError
 from medaug.examination.examination import examine
-from medaug.exports import cases as cases_of_run
+from medaug.experiment.backends import layout
 from medaug.exports.datasets import FORMATS, export_dataset
 from medaug.splits import PARTS, Split
 from medaug.stages.pipeline import run_pipeline
@@ -390,7 +390,7 @@ def test_a_failed_export_leaves_nothing(tiny_run, tmp_path, monkeypatch):
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cases_of_run, "write_scan", full)
+    monkeypatch.setattr(layout, "write_scan", full)
     with pytest.raises(RunError, match="No space left"):
         export_dataset(tiny_run.root, tmp_path / "x", "msd")
     assert not any(tmp_path.iterdir())

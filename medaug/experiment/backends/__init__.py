@@ -1,0 +1,1 @@
+"""Who trains the downstream networks, and what is written for them."""
