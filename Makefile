@@ -36,9 +36,11 @@ dist: .venv/.release
 	rm -rf dist
 	$(BIN)/python -m build
 
+# Some packages give their whole licence in the place of its name: its first line stands for it.
 licences: .venv/.dev
 	{ sed '/^|/,$$d' docs/licences.md; $(BIN)/pip-licenses --format=markdown --order=name --no-version --with-system \
-	    --packages $$(sed -n 's/==.*//p' constraints.txt); } > docs/licences.new
+	    --packages $$(sed -n 's/==.*//p' constraints.txt) | \
+	    sed -e '/^| \{3,\}/d' -e 's/ Apache License *|/ Apache-2.0 |/' -e 's/  *|$$/ |/'; } > docs/licences.new
 	mv docs/licences.new docs/licences.md
 
 # --strict: where the advisories cannot be reached, nothing was audited, and that must not look like a clean result.

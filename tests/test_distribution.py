@@ -24,6 +24,8 @@ PERMISSIVE = {
     "Mozilla Public License 2.0 (MPL 2.0)", "PSF-2.0", "Python Software Foundation License", "Zlib",
 }  # fmt: skip
 """MPL-2.0 is weak copyleft, file by file: accepted for packages that are used unchanged."""
+BY_NAME = {"connected-components-3d": "LGPL-3.0-or-later"}
+"""Of the extra `nnunet` alone, whose nnU-Net needs it; a package of its own that medaug does not import."""
 ROW = r"^\| ([\w.-]+) +\| (.+?) +\|"
 """Name and licence in the table of docs/licences.md."""
 
@@ -32,6 +34,11 @@ def permissive(licence: str) -> bool:
     """Of "A AND B" and "A; B" everything applies; of "A OR B" one may be chosen."""
     together = re.split(r"\s+AND\s+|\s*;\s*", licence)
     return all(any(choice in PERMISSIVE for choice in re.split(r"\s+OR\s+", part)) for part in together)
+
+
+def named(licence: str) -> str:
+    """The name of a licence that stands there in full."""
+    return "Apache-2.0" if " ".join(licence.split()).startswith("Apache License Version 2.0,") else licence
 
 
 def normal(name: str) -> str:
@@ -48,7 +55,7 @@ def pinned() -> set[str]:
 def licences(pinned) -> dict[str, str]:
     command = [sys.executable, "-m", "piplicenses", "--format=json", "--with-system"]
     found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
-    declared = {normal(entry["Name"]): entry["License"] for entry in found}
+    declared = {normal(entry["Name"]): named(entry["License"]) for entry in found}
     of_page = {
         normal(name): licence for name, licence in re.findall(ROW, (ROOT / "docs/licences.md").read_text(), re.M)
     }
@@ -58,7 +65,7 @@ def licences(pinned) -> dict[str, str]:
 
 def test_every_pinned_dependency_has_a_permissive_licence(pinned, licences):
     assert pinned - set(licences) == set(), "neither installed nor in docs/licences.md: make licences"
-    refused = {name: licence for name, licence in licences.items() if not permissive(licence)}
+    refused = {name: of for name, of in licences.items() if not permissive(of) and BY_NAME.get(name) != of}
     assert refused == {}, "choose another package, or add the licence to PERMISSIVE if it is one"
 
 

@@ -22,6 +22,7 @@ from medaug.cli.command import (
     say_text,
 )
 from medaug.cli.complete import models, pipelines
+from medaug.errors import ConfigError
 
 if TYPE_CHECKING:
     from medaug.benchmarks.plan import Plan
@@ -89,6 +90,10 @@ def train_cycle(
         str | None, typer.Option(autocompletion=models, help="Method, for example `cyclegan`; a wrong name lists them.")
     ] = None,
     data: Data = None,
+    nnunet: Annotated[
+        str | None, typer.Option(help="An nnU-Net data set instead, by number or name, for nnUNetTrainerMedaug.")
+    ] = None,
+    fold: Annotated[str | None, typer.Option(help="With --nnunet: whose training cases; a number, or `all`.")] = None,
     out: Out = None,
     config: Config = None,
     set_: Set = None,
@@ -105,6 +110,9 @@ def train_cycle(
     """Train a translator (CycleGAN, or --model) and leave its weights in OUT/train/weights; the same command resumes.
 
     Example: medaug train-cycle --domain tumor --data BraTS/ --sequence flair --out out/brats --max-steps 2000
+
+    With `nnunet` it learns from the training cases of one fold of nnU-Net's, on the grid of its plans, and OUT is where
+    `nnUNetTrainerMedaug` looks for it.
 
     Args:
         set_: `key=value` over the pipeline file.
@@ -127,6 +135,18 @@ def train_cycle(
     }
     settings = _settings(config, set_, chosen)
     name = f"train-{domain or (Path(config).stem if config else 'tumor')}"
+    if nnunet is None and fold is not None:
+        raise ConfigError(f"--fold: found {fold} without --nnunet; expected both, or split.fold (--set)")
+    if nnunet is not None:
+        if data is not None or sequence is not None or domain not in (None, "tumor"):
+            raise ConfigError("--nnunet: found --data, --sequence or --domain ct beside it; expected none of them")
+        from medaug.nnunet.datasets import find_dataset, settings_for, write_split
+
+        dataset, number = find_dataset(nnunet), fold or "0"
+        settings = _settings(config, set_, chosen | settings_for(dataset, number, settings))
+        out = out or dataset.run(number)
+        if not dry_run:
+            write_split(dataset, number)
     return settings if dry_run else _run(settings, out, name, "train", on_stage).weights
 
 

@@ -273,6 +273,12 @@ class SplitConfig(Section):
         description='a split of your own: {"train": [patient, ...], '
         '"validation": [...], "test": [...]}, or nnU-Net\'s splits_final.json with split.fold (its `val` is tested)',
     )
+    nnunet: str | None = Field(
+        None,
+        exclude_if=lambda name: name is None,
+        description="the data set and fold of nnU-Net's that split.file is of, as train-cycle --nnunet sets it: "
+        "Dataset501_Name/fold_0; the weights tell it",
+    )
     train: Patients | Share = Field(0.6, gt=0)
     validation: Patients | Share = 0.2
     labelled: PositiveInt | None = Field(

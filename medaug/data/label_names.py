@@ -72,7 +72,11 @@ def label_names(root: Path) -> dict[int, str]:
     """
     files = [root] if root.is_file() else [root / NAMED_IN, root / "datalist.json"]
     content = next((read_json(file, object) for file in files if file.suffix == ".json" and file.exists()), None)
-    labels = content.get("labels") if isinstance(content, dict) else None
+    return names_in(content.get("labels") if isinstance(content, dict) else None)
+
+
+def names_in(labels: Any) -> dict[int, str]:
+    """The same of the object `labels` of such a file; empty of anything else."""
     regions: dict[int, tuple[int, str]] = {}
     for key, value in labels.items() if isinstance(labels, dict) else ():
         listed = value if isinstance(value, list) else [value]

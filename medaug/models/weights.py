@@ -76,6 +76,22 @@ class WeightsFacts(BaseModel):
         )
 
 
+class NnunetFacts(BaseModel):
+    """The fold of an nnU-Net data set that weights were trained on.
+
+    Attributes:
+        training_cases: by nnU-Net's names, sorted.
+        organ: label values of where tumors may lie, where that was said.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    dataset: str
+    fold: str
+    training_cases: tuple[str, ...]
+    organ: tuple[int, ...] = ()
+
+
 class TranslatorFacts(WeightsFacts):
     """What a translator's weights say beside.
 
@@ -88,6 +104,7 @@ class TranslatorFacts(WeightsFacts):
         paired_patients: of whom registered pairs were used.
         target_sequence, target_sequences: of the domain that is translated to, as `sequence` and `sequences` are of
             the one that is translated from.
+        nnunet: the fold of an nnU-Net data set that was trained on, if it was one.
     """
 
     domain: str = "tumor"
@@ -100,6 +117,7 @@ class TranslatorFacts(WeightsFacts):
     paired_patients: tuple[str, ...] = ()
     target_sequence: str | int | None = None
     target_sequences: tuple[str, ...] = ()
+    nnunet: NnunetFacts | None = None
 
 
 @dataclass(frozen=True)

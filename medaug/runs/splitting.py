@@ -4,7 +4,8 @@ A split of one's own (`split.file`) has patients by part, or is a fold of nnU-Ne
 {"train": [patient, ...], "validation": [...], "test": [...], "unused": [...], "healthy": [...]}, of which
 `unused` is for patients to leave out, and `healthy` for those of whom nothing but tumor-free scans and slices is used;
 a run's own `split.json` is such a file. nnU-Net's is a list of {"train": [case, ...], "val":
-[case, ...]}: its `val` is what a fold is scored on, and so the test part here; nobody validates.
+[case, ...]}, perhaps with a list of those "unused": its `val` is what a fold is scored on, and so the test part here;
+nobody validates.
 """
 
 from __future__ import annotations
@@ -153,11 +154,13 @@ def _fold(settings: SplitConfig, content: list[Any]) -> dict[str, list[str]]:
             f"{count - 1}{all_of_them}."
         )
     fold = content[settings.fold]
-    if not isinstance(fold, dict) or fold.keys() != {"train", "val"} or not all(map(_is_names, fold.values())):
+    parts = fold.keys() - {"unused"} if isinstance(fold, dict) else None
+    if parts != {"train", "val"} or not all(map(_is_names, fold.values())):
         raise _wrong(
             settings.file, f"another kind of fold {settings.fold}", '{"train": [case, ...], "val": [case, ...]}'
         )
-    return {"train": fold["train"], "test": fold["val"], "validation": [], "unused": [], "healthy": []}
+    unused = fold.get("unused", [])
+    return {"train": fold["train"], "test": fold["val"], "validation": [], "unused": unused, "healthy": []}
 
 
 def _parts(settings: SplitConfig, content: Any) -> dict[str, list[str]]:

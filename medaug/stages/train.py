@@ -9,6 +9,7 @@ from __future__ import annotations
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json, write_json
 from medaug.data.common_grid import common_axes, common_spacing_mm
+from medaug.data.records import prepared_cases
 from medaug.data.weights import read_weights
 from medaug.errors import DataError
 from medaug.figures.previews import Preview
@@ -18,6 +19,7 @@ from medaug.models.weights import WeightsFacts, save_translator
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import data_prints, essential
 from medaug.runs.provenance import beyond_the_budget, content_of, run_training, start_from
+from medaug.splits import Split
 from medaug.stages.tasks import task_of
 from medaug.training import fit
 from medaug.training.config import is_helper
@@ -75,10 +77,21 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         "overlap": config.crop.overlap,
         "warnings": [*beyond, *warnings_of(read_metrics(run.train / METRICS))],
         **data.facts,
+        **_nnunet_fold(config, run, split),
     }
     save_translator(run.weights, translator, data.prior, facts)
     if (prior := data.prior) is not None:
         write_json(run.train / "prior.json", {"references": len(prior.references), "left_out": prior.left_out})
+
+
+def _nnunet_fold(config: PipelineConfig, run: RunDir, split: Split) -> dict[str, object]:
+    """What weights say of the nnU-Net data set that they were trained on (`split.nnunet`)."""
+    if config.split.nnunet is None:
+        return {}
+    dataset, _, fold = config.split.nnunet.rpartition("/fold_")
+    learnt = sorted(entry.case for entry in prepared_cases(run.datalist) if entry.patient in split.learnt_from)
+    organ = list(config.data.organ) if isinstance(config.data.organ, tuple) else []
+    return {"nnunet": {"dataset": dataset, "fold": fold, "training_cases": learnt, "organ": organ}}
 
 
 def _check_size(translator: Translator, size: tuple[int, ...]) -> None:
