@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from medaug.benchmarks.results import BenchmarkResults, lacking_of
+from medaug.config.evaluation import REFERENCE
 from medaug.data.cache import file_name
 from medaug.evaluation.statistics import Comparison, detectable, patients_needed, seed_share
-from medaug.experiment.arms import REFERENCE
 from medaug.experiment.records import Cell, Detection, Summary
 from medaug.experiment.summary import CLASS_SEPARATOR
 from medaug.figures.charts import Encode, by_setting

@@ -5,6 +5,7 @@ The reasons for the limits of audits are in docs/audits.md.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
@@ -16,6 +17,28 @@ Synthetic = Literal["online", "written", "removed", "accepted"]
 ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+_.-]*$")]
 """Files are named by it."""
 Ratio = Annotated[float, Field(gt=0, le=1)]
+GANS: dict[str, Synthetic] = {"gan": "online", "gan-offline": "written", "gan-gated": "accepted"}
+"""By its name in an arm, where what the GAN makes comes from."""
+PLAIN, REFERENCE = "none", "standard"
+"""The arms without and with the standard augmentation, and nothing else."""
+NO_RIVALS = ("removal", "target-labels")
+EACH_RIVAL = "rivals"
+"""`rivals+gan` in `evaluation.arms` stands for every arm there that needs no GAN, with the GAN."""
+
+
+def with_gan(rival: str, gan: str = "gan") -> str:
+    """The name of the arm that is this rival and a GAN: `gan` (of `none`), `standard+gan`, `gan+copy-paste`."""
+    return {PLAIN: gan, REFERENCE: f"{REFERENCE}+{gan}"}.get(rival, f"{gan}+{rival}")
+
+
+def rival_of(arm: str) -> str:
+    """The arm that this one is without its GAN; its own name, where nothing says so."""
+    for gan in GANS:
+        if arm in (gan, f"{REFERENCE}+{gan}"):
+            return PLAIN if arm == gan else REFERENCE
+        if arm.startswith(f"{gan}+"):
+            return arm.removeprefix(f"{gan}+")
+    return REFERENCE if arm == "removal" else arm
 
 
 class OwnArmConfig(Section):
@@ -36,9 +59,9 @@ class EvaluationConfig(Section):
         "domain ct: segmentation in both domains, translation (compared with registered images), or none",
     )
     arms: Annotated[tuple[str, ...], EachOnce] = Field(
-        ("standard", "standard+gan"),
-        description="(not given, where nothing is inserted online, in domain ct and for "
-        "classification: standard, standard+gan-offline)",
+        (REFERENCE, with_gan(REFERENCE)),
+        description="rivals+gan: every arm of the list that needs no GAN, with the GAN (not given, where nothing is "
+        "inserted online, in domain ct and for classification: standard, standard+gan-offline)",
     )
     own_arms: dict[ArmName, OwnArmConfig] = Field({}, description="a user's, by name; trained after `arms`")
     seeds: Annotated[tuple[Seed, ...], EachOnce] = Field((0, 1, 2), min_length=1)
@@ -84,9 +107,18 @@ class EvaluationConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _own_arms_are_trained(self) -> EvaluationConfig:
-        arms = (*self.arms, *(name for name in self.own_arms if name not in self.arms))
-        object.__setattr__(self, "arms", arms)  # the model is frozen for everyone else
+    def _all_arms_are_named(self) -> EvaluationConfig:
+        """Own arms are trained, too, and `rivals+gan` stands for others."""
+        given = dict.fromkeys((*self.arms, *self.own_arms))
+        own_gan = [name for name, own in self.own_arms.items() if own.synthetic]
+        each = {f"{EACH_RIVAL}+{gan}": gan for gan in GANS}
+        rivals = [name for name in given if rival_of(name) == name and name not in (*each, *own_gan, *NO_RIVALS)]
+        if not rivals and (asked := [name for name in each if name in given]):
+            raise ValueError(
+                f"evaluation.arms: found {asked[0]} and no arm without a GAN; expected some, such as {REFERENCE}"
+            )
+        arms = [[with_gan(rival, each[name]) for rival in rivals] if name in each else [name] for name in given]
+        object.__setattr__(self, "arms", tuple(dict.fromkeys(chain(*arms))))  # the model is frozen for everyone else
         return self
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from medaug.config.data import DataConfig, SplitConfig
-from medaug.config.evaluation import AnomalyConfig, AuditConfig, BenchmarkConfig, EvaluationConfig
+from medaug.config.evaluation import REFERENCE, AnomalyConfig, AuditConfig, BenchmarkConfig, EvaluationConfig, with_gan
 from medaug.config.synthesis import CropConfig, PairingConfig, SegmenterConfig, SynthesisConfig, TranslatorConfig
 from medaug.evaluation.regions import class_of_each
 from medaug.models.noise.config import DCGANConfig
@@ -88,8 +88,9 @@ class PipelineConfig(Section):
         if patch is not None and len(patch) != dims:
             raise ValueError(f"evaluation.patch_size has {len(patch)} axes, data.spatial_dims is {dims}")
         if "arms" not in self.evaluation.model_fields_set and not self.learns_online:
-            arms = self.evaluation.model_copy(update={"arms": ("standard", "standard+gan-offline")})
-            object.__setattr__(self, "evaluation", arms)
+            online, written = with_gan(REFERENCE), with_gan(REFERENCE, "gan-offline")
+            arms = tuple(written if name == online else name for name in self.evaluation.arms)
+            object.__setattr__(self, "evaluation", self.evaluation.model_copy(update={"arms": arms}))
         return self
 
     @property

@@ -1,14 +1,16 @@
 """The arms of a downstream experiment: what the same network trains on, and through which augmentation.
 
-Most end with the standard augmentation; the cheap rivals of a GAN, and a user's own transform, come before it. A new
-arm is one line in `ARMS`; a user's own is one entry of `evaluation.own_arms`, which names a MONAI dict transform on
-{"image": (C, *S) in [-1, 1], "label": (1, *S) of class numbers}. Its random state is set from (seed, sample) alone.
+A rival is an arm without a GAN. Every rival has its twins, which differ from it by a share of synthetic samples alone:
+`gan` and `none`, `standard+gan` and `standard`, `gan+copy-paste` and `copy-paste` (`config.evaluation.with_gan` names
+them), so that what the GAN adds to the best rival can be asked. A new rival is one entry of `BASELINES`; a user's own
+is one of `evaluation.own_arms`, which names a MONAI dict transform on {"image": (C, *S) in [-1, 1], "label": (1, *S) of
+class numbers}. Its random state is set from (seed, sample) alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from os.path import isfile
@@ -19,7 +21,7 @@ from monai.transforms import Compose, Transform
 
 from medaug.config import EvaluationConfig, PipelineConfig
 from medaug.config.data import DataConfig
-from medaug.config.evaluation import OwnArmConfig, Synthetic
+from medaug.config.evaluation import GANS, PLAIN, REFERENCE, OwnArmConfig, Synthetic, with_gan
 from medaug.data.prepared import View
 from medaug.data.weights import METADATA
 from medaug.errors import ConfigError
@@ -29,13 +31,14 @@ from medaug.models.weights import Weights, WeightsFacts, read_facts
 from medaug.runs.folder import RunDir
 from medaug.runs.provenance import refuse_known
 from medaug.splits import Split
-from medaug.transforms.baselines import NEEDS, build_baseline
+from medaug.transforms.baselines import BASELINES, NEEDS, build_baseline
 
-REFERENCE = "standard"
 ArmPair = tuple[str, str]
 """An arm, and the reference that it is compared with."""
 ONLINE: tuple[Synthetic, ...] = ("online", "removed")
 """What is made while a network trains."""
+RENAMED = {"strong-intensity": "strong"}
+"""Names of rivals in earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ class Arm:
         synthetic: where the share `evaluation.synthetic_ratio` of the samples comes from, None for none: `online` (a
             training view with freshly inserted lesions, never twice the same), `written` (the cases that `synthesize`
             or `translate` wrote), `accepted` (those of them that pass the quality gate), or `removed` (a training view
-            with its tumors removed online and an empty label). `online` and `removed` are only where
-            `PipelineConfig.learns_online` says so; elsewhere the offline arms ask the same.
+            with its tumors removed online and an empty label). Where nothing is made online, arms that ask for it are
+            refused (`possible_arms`); those of written cases ask the same there.
         baseline: the cheap augmentation (see `transforms.baselines`) applied first.
         target: whether it trains on the target domain with its own labels, which only a ceiling may do.
         own: builds a user's own transform, applied before the standard augmentation.
@@ -84,69 +87,67 @@ class Arm:
         return Compose(steps)
 
 
-ARMS: dict[str, Arm] = {
-    "none": Arm(standard=False),
-    REFERENCE: Arm(),
-    "strong-intensity": Arm(baseline="strong-intensity"),
-    "histogram-match": Arm(baseline="histogram-match"),
-    "copy-paste": Arm(baseline="copy-paste"),
-    "carvemix": Arm(baseline="carvemix"),
-    "cutmix": Arm(baseline="cutmix"),
-    "gan": Arm(standard=False, synthetic="online"),
-    "standard+gan": Arm(synthetic="online"),
-    "gan+copy-paste": Arm(synthetic="online", baseline="copy-paste"),
-    "gan+strong-intensity": Arm(synthetic="online", baseline="strong-intensity"),
-    "gan-offline": Arm(standard=False, synthetic="written"),
-    "standard+gan-offline": Arm(synthetic="written"),
-    "gan-offline+copy-paste": Arm(synthetic="written", baseline="copy-paste"),
-    "gan-offline+strong-intensity": Arm(synthetic="written", baseline="strong-intensity"),
-    "standard+gan-gated": Arm(synthetic="accepted"),
-    "removal": Arm(synthetic="removed"),
-    "target-labels": Arm(target=True),
-}
-
-
-def arms_of(settings: EvaluationConfig) -> dict[str, Arm]:
-    """`ARMS` and the user's own.
-
-    Raises:
-        ConfigError: if a user's arm has the name of a built-in one.
-    """
-    taken = [name for name in settings.own_arms if name in ARMS]
-    if taken:
-        raise ConfigError(f"evaluation.own_arms: found {', '.join(taken)}, which medaug has; choose another name")
-    return ARMS | {
-        name: Arm(standard=own.standard, synthetic=own.synthetic, own=partial(build_own, name, own))
-        for name, own in settings.own_arms.items()
+def with_gans(rivals: Mapping[str, Arm]) -> dict[str, Arm]:
+    """The twins of these arms: each with what a GAN inserts online, wrote, and wrote and the gate accepted."""
+    return {
+        with_gan(name, gan): replace(arm, synthetic=source)
+        for gan, source in GANS.items()
+        for name, arm in rivals.items()
     }
 
 
-def check_arms(config: PipelineConfig) -> None:
-    """Refuses arms that do not exist, or not here, or not for so many classes, and own ones that cannot be built.
+RIVALS = {PLAIN: Arm(standard=False), REFERENCE: Arm()} | {name: Arm(baseline=name) for name in BASELINES}
+ARMS = RIVALS | with_gans(RIVALS) | {"removal": Arm(synthetic="removed"), "target-labels": Arm(target=True)}
+
+
+def arms_of(settings: EvaluationConfig) -> dict[str, Arm]:
+    """`ARMS`, the user's own, and the twins of these.
 
     Raises:
-        ConfigError: naming them, and those that do.
+        ConfigError: if a user's arm has the name of another one.
     """
-    names, arms, online = config.evaluation.arms, arms_of(config.evaluation), () if config.learns_online else ONLINE
-    if config.target is None:
-        possible = [name for name, arm in arms.items() if not arm.target and arm.synthetic not in online]
-    else:
-        possible = [name for name, arm in arms.items() if arm.synthetic in (None, "written")]
-    unknown = [name for name in names if name not in possible]
-    if unknown:
-        asked_online = any(name in arms and arms[name].synthetic == "online" for name in unknown)
-        remedy = ". Nothing is inserted online here: name the arms that learn from written cases (gan-offline)"
+    own = {
+        name: Arm(standard=own.standard, synthetic=own.synthetic, own=partial(build_own, name, own))
+        for name, own in settings.own_arms.items()
+    }
+    others = ARMS | with_gans({name: arm for name, arm in own.items() if arm.synthetic is None})
+    if taken := [name for name in own if name in others]:
+        raise ConfigError(f"evaluation.own_arms: found {', '.join(taken)}, which medaug has; choose another name")
+    return others | own
+
+
+def possible_arms(config: PipelineConfig) -> dict[str, Arm]:
+    """Those of `arms_of` that there are in this domain and for this task."""
+    arms = arms_of(config.evaluation)
+    if config.target is not None:
+        return {name: arm for name, arm in arms.items() if arm.synthetic in (None, "written")}
+    online = () if config.learns_online else ONLINE
+    return {name: arm for name, arm in arms.items() if not arm.target and arm.synthetic not in online}
+
+
+def check_arms(config: PipelineConfig) -> None:
+    """Refuses arms that do not exist, or not here, and own ones that cannot be built.
+
+    Raises:
+        ConfigError: naming them, those that do, and what to write instead.
+    """
+    arms, possible = arms_of(config.evaluation), possible_arms(config)
+    instead = {}
+    for name in (name for name in config.evaluation.arms if name not in possible):
+        now = "+".join(RENAMED.get(part, part) for part in name.split("+"))
+        if now in arms and arms[now].synthetic == "online" and not config.learns_online:
+            written = replace(arms[now], synthetic="written")  # an own arm may be the same with another source
+            now = next((other for other, arm in possible.items() if arm == written), now)
+        instead[name] = now
+    if instead:
+        changed = [f"{now} in place of {name}" for name, now in instead.items() if now != name]
+        where = f"domain {config.domain}, task {config.evaluation.task}"
+        where += "" if config.learns_online else ": nothing is inserted online here"
         raise ConfigError(
-            f"evaluation.arms: found {', '.join(unknown)}; expected some of: {', '.join(possible)} (domain "
-            f"{config.domain}, task {config.evaluation.task}){remedy * asked_online}"
+            f"evaluation.arms: found {', '.join(instead)}; expected some of: {', '.join(possible)} ({where})"
+            + (f". Write {', '.join(changed)}" if changed else "")
         )
-    pasting, classes = [name for name in names if arms[name].baseline == "copy-paste"], config.data.classes or ()
-    if pasting and len(classes) > 1:
-        raise ConfigError(
-            f"evaluation.arms: found {', '.join(pasting)} with {len(classes)} classes; expected one, or the parts of a "
-            "tumor (data.tumor), which copy-paste moves together. Leave it out."
-        )
-    for name in names:
+    for name in config.evaluation.arms:
         if (build := arms[name].own) is not None:
             build()
 

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from medaug.config import EvaluationConfig
+from medaug.config.evaluation import rival_of
 from medaug.data.atomic import atomic_path, read_json, to_json, write_json
 from medaug.data.opening import check_regular
 from medaug.data.prepared import View
@@ -47,8 +48,8 @@ def made_of(settings: EvaluationConfig, *inputs: Any) -> str:
 
 
 def of_arm(source: str, settings: EvaluationConfig, arm: str) -> str:
-    """The fingerprint of a cell of this arm: that of `made_of`, and of a user's own arm its settings."""
-    own = settings.own_arms.get(arm)
+    """The fingerprint of a cell of this arm: that of `made_of`, and of a user's own arm (with a GAN) its settings."""
+    own = settings.own_arms.get(arm) or settings.own_arms.get(rival_of(arm))
     return source if own is None else fingerprint([source, own.model_dump(mode="json")])
 
 

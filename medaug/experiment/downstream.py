@@ -117,10 +117,8 @@ class Downstream(ABC):
         """
         if arm.synthetic is None:
             return None
-        if arm.synthetic in self.online:
-            return self.online[arm.synthetic]
-        source = self.accepted if arm.synthetic == "accepted" else self.synthetic
-        if source is None:
+        sources = {"written": self.synthetic, "accepted": self.accepted, **self.online}
+        if (source := sources.get(arm.synthetic)) is None:
             remedy = "Lower synthesis.gate, or train longer" if self.synthetic else "Raise synthesis.insertions"
             raise DataError(
                 f"evaluation.arms: found no {arm.synthetic} synthetic case; expected some, to learn from. {remedy}, or "

@@ -12,12 +12,13 @@ from typing import Any, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from medaug.config.evaluation import REFERENCE
 from medaug.data.atomic import WRITE_AGAIN, read_json
 from medaug.errors import DataError
 from medaug.evaluation.detection import Counts
 from medaug.evaluation.intervals import Interval
 from medaug.evaluation.statistics import Comparison
-from medaug.experiment.arms import REFERENCE, gan_arms
+from medaug.experiment.arms import gan_arms
 from medaug.runs.folder import RunDir
 
 V = TypeVar("V")

@@ -15,12 +15,13 @@ import numpy as np
 
 from medaug.audits.measures.similarity import IMAGE_METRICS, ImageMetric
 from medaug.config import PipelineConfig
+from medaug.config.evaluation import REFERENCE
 from medaug.data.atomic import csv_text, write_json, write_text
 from medaug.evaluation.detection import LEAST_PATIENTS, rate_interval, rates, ratio_scores
 from medaug.evaluation.intervals import mean_interval
 from medaug.evaluation.metrics import METRICS, POOLED_METRICS, Metric, Scored, pseudo_values
 from medaug.evaluation.statistics import Comparison, compare, holm, without_verdict
-from medaug.experiment.arms import ARMS, REFERENCE, Arm, ArmPair, arms_of, gan_arms, is_ceiling, pairs_of, plain_arms
+from medaug.experiment.arms import ARMS, Arm, ArmPair, arms_of, gan_arms, is_ceiling, pairs_of, plain_arms
 from medaug.experiment.records import (
     Cell,
     Detection,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from medaug.config.evaluation import REFERENCE
 from medaug.evaluation.intervals import Interval
 from medaug.evaluation.statistics import Comparison
-from medaug.experiment.arms import REFERENCE
 from medaug.experiment.records import Summary
 from medaug.report.page import Tone, Verdict
 

@@ -186,7 +186,7 @@ def test_every_arm_gets_the_same_updates_initial_weights_and_batches(copied, ben
 
     monkeypatch.setattr(downstream, "train_network", spy)
     monkeypatch.setattr(View, "normalized", reading)
-    arms = "evaluation.arms=[none, standard, strong-intensity, standard+gan]"
+    arms = "evaluation.arms=[none, standard, strong, standard+gan]"
     run_benchmark(benchmark_config("benchmark.labelled=[2]", "evaluation.seeds=[7]", arms), copied.root)
     assert len(calls) == 4
     for length, config, seed, initial, _ in calls:

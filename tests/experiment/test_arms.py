@@ -1,10 +1,12 @@
 """Which arms there are where, and a user's own: one entry that names a transform."""
 
 import csv
+from dataclasses import replace
 
 import pytest
 import torch
 
+from medaug.config.evaluation import rival_of, with_gan
 from medaug.config.files import dump_config, load_config
 from medaug.data.atomic import read_json
 from medaug.data.prepared import views_of
@@ -15,7 +17,8 @@ from medaug.experiment.arms import ARMS, arms_of, check_arms
 from medaug.stages.evaluate import evaluate
 from medaug.stages.pipeline import run_pipeline
 
-ONLINE = ("gan", "standard+gan", "gan+copy-paste", "gan+strong-intensity", "removal")
+MADE_ONLINE = {name for name, arm in ARMS.items() if arm.synthetic in ("online", "removed")}
+GATED = {name for name, arm in ARMS.items() if arm.synthetic == "accepted"}
 MODULE = '''
 from monai.transforms import MapTransform, RandomizableTransform
 
@@ -106,25 +109,64 @@ def test_the_random_state_of_an_own_arm_is_that_of_seed_and_sample(module, tiny_
     assert any(not torch.equal(standard[i]["image"], first[i]["image"]) for i in range(10))
 
 
+def test_every_rival_has_its_twins_which_differ_from_it_by_the_gan_alone(tiny_config):
+    own = "evaluation.own_arms={mine: {transform: monai.transforms.RandFlipd, args: {keys: [image]}}}"
+    arms = arms_of(tiny_config(own).evaluation)
+    rivals = {name for name, arm in arms.items() if not (arm.synthetic or arm.target)}
+    assert rivals == {"none", "standard", "strong", "histogram-match", "copy-paste", "carvemix", "cutmix", "mine"}
+    for gan, source in {"gan": "online", "gan-offline": "written", "gan-gated": "accepted"}.items():
+        twins = {with_gan(rival, gan): rival for rival in rivals}
+        assert {gan, f"standard+{gan}", f"{gan}+strong", f"{gan}+mine"} < set(twins)
+        for twin, rival in twins.items():
+            assert rival_of(twin) == rival and arms[twin] == replace(arms[rival], synthetic=source)
+
+
+def test_rivals_and_gan_stands_for_the_twin_of_every_rival_that_is_asked_for(tiny_config):
+    own = "evaluation.own_arms={mine: {transform: monai.transforms.RandFlipd, args: {keys: [image]}}}"
+    config = tiny_config("evaluation.arms=[none, standard, copy-paste, removal, rivals+gan]", own)
+    asked = ("none", "standard", "copy-paste", "removal", "gan", "standard+gan", "gan+copy-paste", "gan+mine", "mine")
+    assert config.evaluation.arms == asked
+    check_arms(config)
+    both = tiny_config("evaluation.arms=[standard, standard+gan, rivals+gan-offline, rivals+gan]")
+    assert both.evaluation.arms == ("standard", "standard+gan", "standard+gan-offline")
+    with pytest.raises(ConfigError, match=r"found rivals\+gan and no arm without a GAN; expected some, such as stand"):
+        tiny_config("evaluation.arms=[removal, rivals+gan]")
+    with pytest.raises(ConfigError, match=r"found standard\+gan; .* Write standard\+gan-offline in place of standard"):
+        check_arms(tiny_config("evaluation.arms=[standard, rivals+gan]", "evaluation.task=classification"))
+
+
+def test_a_name_of_earlier_versions_is_refused_with_the_one_of_today(tiny_config):
+    with pytest.raises(ConfigError, match=r"Write strong in place of strong-intensity, gan\+strong in place of gan"):
+        check_arms(tiny_config("evaluation.arms=[standard, strong-intensity, gan+strong-intensity]"))
+
+
+def test_the_default_arms_say_where_the_gan_inserts_nothing_online_and_keep_own_ones(tiny_config):
+    own = "evaluation.own_arms={mine: {transform: monai.transforms.RandFlipd, args: {keys: [image]}}}"
+    assert tiny_config(own).evaluation.arms == ("standard", "standard+gan", "mine")
+    written = tiny_config(own, "evaluation.task=classification")
+    assert written.evaluation.arms == ("standard", "standard+gan-offline", "mine")
+
+
 def test_an_own_arm_may_learn_from_synthetic_samples(module, copy_of_run, tiny_config):
     config = with_own(
-        tiny_config, "evaluation.arms=[standard, strong-intensity]", transform="medaug_test_arms.RandDimd",
+        tiny_config, "evaluation.arms=[standard, strong]", transform="medaug_test_arms.RandDimd",
         synthetic="online",
     )  # fmt: skip
     evaluate(config, copy_of_run)
     assert "without_room" in read_json(copy_of_run.evaluation / "cells" / "dim-seed0.json")
     summary = read_json(copy_of_run.evaluation / "summary.json")
     rivals = {(rival["arm"], rival["reference"]) for rival in summary["rivals"]}
-    assert rivals <= {("dim", "strong-intensity")}, "own arms with synthetic samples are GAN arms"
+    assert rivals <= {("dim", "strong")}, "own arms with synthetic samples are GAN arms"
 
 
 def test_only_an_own_arm_that_changed_is_trained_again(module, copy_of_run, tiny_config):
-    evaluate(with_own(tiny_config, transform="medaug_test_arms.RandDimd"), copy_of_run)
+    arms = "evaluation.arms=[standard, gan+dim]"
+    evaluate(with_own(tiny_config, arms, transform="medaug_test_arms.RandDimd"), copy_of_run)
     cells = copy_of_run.evaluation / "cells"
     before = {path.name: path.stat().st_mtime_ns for path in cells.iterdir()}
-    evaluate(with_own(tiny_config, transform="medaug_test_arms.RandDimd", args="{prob: 0.9}"), copy_of_run)
+    evaluate(with_own(tiny_config, arms, transform="medaug_test_arms.RandDimd", args="{prob: 0.9}"), copy_of_run)
     after = {path.name: path.stat().st_mtime_ns for path in cells.iterdir()}
-    assert {name for name in after if before[name] != after[name]} == {"dim-seed0.json"}
+    assert {name for name in after if before[name] != after[name]} == {"dim-seed0.json", "gan+dim-seed0.json"}
 
 
 @pytest.mark.parametrize(
@@ -160,8 +202,8 @@ def test_names_that_are_taken_or_no_file_names_are_refused(tiny_config):
     ("settings", "refused"),
     [
         ((), {"target-labels"}),
-        (("evaluation.task=classification",), {"target-labels", *ONLINE}),
-        (("domain=ct",), {*ONLINE, "standard+gan-gated"}),
+        (("evaluation.task=classification",), {"target-labels", *MADE_ONLINE}),
+        (("domain=ct",), MADE_ONLINE | GATED),
     ],
 )
 def test_arms_that_are_not_defined_somewhere_are_refused_there(settings, refused):
@@ -170,7 +212,9 @@ def test_arms_that_are_not_defined_somewhere_are_refused_there(settings, refused
             check_arms(load_config(None, [*settings, f"evaluation.arms=[{arm}]"]))
         except ConfigError as error:
             assert f"found {arm}; expected some of: none, standard" in str(error)
-            assert ("name the arms that learn from written cases" in str(error)) == (arm in ONLINE[:-1])
+            assert ("nothing is inserted online here" in str(error)) == bool(settings)
+            asked_online = arm in MADE_ONLINE and arm != "removal"
+            assert (f" in place of {arm}" in str(error)) == asked_online, "the remedy names the arm of written cases"
             return False
         return True
 

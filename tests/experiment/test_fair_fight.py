@@ -83,7 +83,7 @@ def test_insertion_and_copy_paste_put_lesions_into_the_same_organ(fight):
 
 def test_every_arm_has_all_channels_and_what_is_new_in_it_all_parts(fight):
     plain, parts = fight("standard", patch_size=None), set(range(1, fight.parts + 1))
-    for arm in (*PASTING, "strong-intensity", "histogram-match", "standard+gan", "standard+gan-offline"):
+    for arm in (*PASTING, "strong", "histogram-match", "standard+gan", "standard+gan-offline"):
         new: set[int] = set()
         for before, after in zip(plain, fight(arm, patch_size=None), strict=True):
             assert after["image"].shape[0] == fight.channels and float(after["image"].abs().max()) <= 1.001

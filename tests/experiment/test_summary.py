@@ -33,9 +33,9 @@ def cells_of(gains, seeds=(0, 1)):
 
 
 def test_a_ceiling_is_none_of_the_arms_that_the_correction_is_over():
-    gains = {"standard": 0.0, "strong-intensity": 0.05, "standard+gan": 0.2, "target-labels": 0.3}
+    gains = {"standard": 0.0, "strong": 0.05, "standard+gan": 0.2, "target-labels": 0.3}
     compared = {c.arm: c for c in summarized(cells_of(gains), PATIENTS, DICE).comparisons}
-    assert list(compared) == ["strong-intensity", "standard+gan", "target-labels"]
+    assert list(compared) == ["strong", "standard+gan", "target-labels"]
     ceiling, best = compared["target-labels"], compared["standard+gan"]
     assert (ceiling.verdict, ceiling.p_adjusted) == ("not judged", None)
     assert (best.verdict, best.n_comparisons) == ("helps", 3)  # two arms, and the GAN against its rival
@@ -128,10 +128,10 @@ def test_help_is_shown_as_such_only_where_it_stands_against_the_best_rival():
 
 @pytest.mark.parametrize(("gain", "words"), [(0.2, None), (0.1, "does as well as"), (0.0, "does better than")])
 def test_a_page_says_so_when_an_arm_without_a_gan_does_as_well(gain, words):
-    gains = {"standard": 0.0, "strong-intensity": 0.1, "standard+gan-offline": gain}
+    gains = {"standard": 0.0, "strong": 0.1, "standard+gan-offline": gain}
     notes = rival_notes(summarized(cells_of(gains), PATIENTS, DICE), "On the target domain ")
     assert len(notes) == (words is not None)
-    start = f"On the target domain strong-intensity, which needs no GAN, {words} standard+gan-offline"
+    start = f"On the target domain strong, which needs no GAN, {words} standard+gan-offline"
     assert words is None or notes[0].startswith(start)
 
 

@@ -23,7 +23,7 @@ from medaug.transforms import (
     TranslateDomain,
 )
 from medaug.transforms.base import samples_left_alone
-from medaug.transforms.baselines import RandCopyPasteTumord, RandCutMixd, RandHistogramMatchd, RandStrongIntensityd
+from medaug.transforms.baselines import RandConvolutionsd, RandCopyPasteTumord, RandCutMixd, RandHistogramMatchd
 from medaug.volumes import Domain, Window
 
 AFFINE = torch.diag(torch.tensor([6.0, 6.0, 10.0, 1.0], dtype=torch.float64))
@@ -81,7 +81,7 @@ def test_a_sample_that_shows_nothing_comes_back_as_it_was_and_is_counted(
     made = [
         RandInsertTumord("image", weights, prob=1.0), RandRemoveTumord("image", weights, prob=1.0),
         RandTranslateDomaind("image", plain, prob=1.0), RandCopyPasteTumord("image", bank, prob=1.0),
-        RandCutMixd("image", bank, prob=1.0), RandStrongIntensityd("image", prob=1.0),
+        RandCutMixd("image", bank, prob=1.0), RandConvolutionsd("image", prob=1.0),
         RandHistogramMatchd("image", [bank[0]["image"]], prob=1.0),
     ]  # fmt: skip
     with caplog.at_level(logging.WARNING):

@@ -37,7 +37,7 @@ def of_name(name, weights, translating, bank):
     kind = getattr(transforms, f"{name}d", None) or getattr(baselines, f"{name}d")
     always = {"prob": 1.0} if name.startswith("Rand") else {}
     if kind.__module__.startswith("medaug.transforms.baselines"):
-        given = {"RandStrongIntensity": [], "RandHistogramMatch": [[item["image"] for item in bank]]}.get(name, [bank])
+        given = {"RandConvolutions": [], "RandHistogramMatch": [[item["image"] for item in bank]]}.get(name, [bank])
         return kind("image", *given, **always)
     if "Translate" in name or "Synthesize" in name:
 

@@ -12,14 +12,14 @@ from monai.transforms import MapTransform
 
 from medaug.errors import ConfigError
 from medaug.transforms.baselines.appearance import (
+    RandConvolutions,
+    RandConvolutionsD,
+    RandConvolutionsd,
+    RandConvolutionsDict,
     RandHistogramMatch,
     RandHistogramMatchD,
     RandHistogramMatchd,
     RandHistogramMatchDict,
-    RandStrongIntensity,
-    RandStrongIntensityD,
-    RandStrongIntensityd,
-    RandStrongIntensityDict,
     random_convolutions,
 )
 from medaug.transforms.baselines.base import Bank
@@ -58,16 +58,16 @@ __all__ = [
     "RandHistogramMatchD",
     "RandHistogramMatchDict",
     "RandHistogramMatchd",
-    "RandStrongIntensity",
-    "RandStrongIntensityD",
-    "RandStrongIntensityDict",
-    "RandStrongIntensityd",
+    "RandConvolutions",
+    "RandConvolutionsD",
+    "RandConvolutionsDict",
+    "RandConvolutionsd",
     "build_baseline",
     "random_convolutions",
 ]
 
 BASELINES: dict[str, Callable[..., MapTransform]] = {
-    "strong-intensity": RandStrongIntensityd,
+    "strong": RandConvolutionsd,
     "histogram-match": RandHistogramMatchd,
     "copy-paste": RandCopyPasteTumord,
     "carvemix": RandCarveMixd,
@@ -92,7 +92,7 @@ def build_baseline(
         bank: cases of the training patients, for the arms that paste.
         references: images, for `histogram-match`.
         tumor_labels: the label values that are tumor, one a part, for `copy-paste`, which moves tumors alone.
-        strictly_inside: whether what `copy-paste` and `carvemix` bring has to lie in the case's organ, to the voxel.
+        strictly_inside: whether what the arms that paste bring has to lie in the case's organ, to the voxel.
 
     Raises:
         ConfigError: if there is no such arm, or it lacks what it needs.
@@ -105,6 +105,6 @@ def build_baseline(
     given = {"bank": bank, "references": references}[need]
     if given is None:
         raise ConfigError(f"{name}: found no {need}; expected the training patients' {need}")
-    options: dict[str, Any] = {"strictly_inside": strictly_inside} if name in ("copy-paste", "carvemix") else {}
+    options: dict[str, Any] = {"strictly_inside": strictly_inside} if need == "bank" else {}
     options |= {"tumor_labels": tumor_labels} if name == "copy-paste" else {}
     return BASELINES[name]("image", given, prob=prob, **options)

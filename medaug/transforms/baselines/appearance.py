@@ -1,10 +1,9 @@
 """Rivals that change the appearance alone: the same anatomy as another scanner, sequence or phase might show it.
 
-Strong intensity augmentation: random shallow networks (GIN: Ouyang 2022, IEEE TMI, arXiv 2111.12525, after the random
-convolutions of Xu 2021, ICLR, arXiv 2007.13003), then bias field, gamma, gain, brightness, blur and noise. Histogram
-matching: the grey levels of another image, inside the body only, for how much background an image has says nothing of
-its contrast. Images (C, *S) in [-1, 1], each channel by itself; labels are not looked at. The rivals without a GAN of
-domain translation.
+Random convolutions: random shallow networks (GIN: Ouyang 2022, IEEE TMI, arXiv 2111.12525, after Xu 2021, ICLR, arXiv
+2007.13003). Histogram matching: the grey levels of another image. Both act inside the body only, for how much
+background an image has says nothing of its contrast. Images (C, *S) in [-1, 1], each channel by itself; labels are not
+looked at. The rivals without a GAN of domain translation.
 """
 
 from __future__ import annotations
@@ -16,16 +15,7 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.config.type_definitions import NdarrayOrTensor
-from monai.transforms import (
-    Compose,
-    RandAdjustContrast,
-    RandBiasField,
-    RandGaussianNoise,
-    RandGaussianSmooth,
-    RandomizableTransform,
-    RandScaleIntensity,
-    RandShiftIntensity,
-)
+from monai.transforms import RandomizableTransform
 from skimage.exposure import match_histograms
 from torch import Tensor
 from torch.nn import functional
@@ -41,19 +31,14 @@ LAYERS, CHANNELS, KERNELS, SLOPE = 4, 2, (1, 3), 0.01
 """Sizes of a random network: its depth, its channels between first and last layer, its kernel widths, its leak."""
 
 
-class RandStrongIntensity(Seeded):
-    """With probability `prob`, gives an image another appearance; the result is clipped to [-1, 1].
+class RandConvolutions(Seeded):
+    """With probability `prob`, passes each channel through a random network; the result is clipped to [-1, 1].
 
-    Images that show background alone come back as they are, and are counted.
-
-    Args:
-        prob: probability of changing anything.
-        convolutions: whether the random network is applied (the other steps have a probability of one half each).
+    Images, and channels, that show background alone come back as they are; such images are counted.
     """
 
-    def __init__(self, prob: float = 0.5, convolutions: bool = True):
+    def __init__(self, prob: float = 0.5):
         super().__init__(prob)
-        self.convolutions = convolutions
 
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
         """The image (C, *S), changed or as it is; each channel has draws of its own."""
@@ -64,34 +49,25 @@ class RandStrongIntensity(Seeded):
         before, rng = image_array(img), np.random.RandomState(self._seed)
         if leaves_alone(self, before):
             return img
-        return like_source(np.stack([self._changed(channel, rng) for channel in before]), before, img)
-
-    def _changed(self, channel: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-        """One channel (*S) in another appearance; as it is where it shows background alone."""
-        if shows_nothing(channel, RANGE):
-            return channel
-        changed = random_convolutions(channel, find_foreground(channel), rng) if self.convolutions else channel
-        # from 0 up, where gain and bias leave the background alone
-        scanner = _scanner()
-        scanner.set_random_state(seed=int(rng.randint(2**31)))
-        received = scanner(torch.from_numpy((changed.clip(-1, 1)[None] + 1) / 2))
-        return (2 * torch.as_tensor(received)[0].numpy() - 1).clip(-1, 1).astype(np.float32)
+        after = before.copy()
+        for channel in after:
+            if not shows_nothing(channel, RANGE):
+                channel[...] = random_convolutions(channel, find_foreground(channel), rng).clip(-1, 1)
+        return like_source(after, before, img)
 
 
-class RandStrongIntensityd(RandAppearanceD):
-    """Dictionary twin of `RandStrongIntensity`: the same draw for all `keys`.
+class RandConvolutionsd(RandAppearanceD):
+    """Dictionary twin of `RandConvolutions`: the same draw for all `keys`.
 
     Example:
-        >>> RandStrongIntensityd("image", prob=0.5)   # doctest: +SKIP
+        >>> RandConvolutionsd("image", prob=0.5)   # doctest: +SKIP
     """
 
-    def __init__(
-        self, keys: KeysCollection, prob: float = 0.5, convolutions: bool = True, allow_missing_keys: bool = False
-    ):
-        super().__init__(keys, RandStrongIntensity(1.0, convolutions), prob, allow_missing_keys)
+    def __init__(self, keys: KeysCollection, prob: float = 0.5, allow_missing_keys: bool = False):
+        super().__init__(keys, RandConvolutions(1.0), prob, allow_missing_keys)
 
 
-RandStrongIntensityD = RandStrongIntensityDict = RandStrongIntensityd
+RandConvolutionsD = RandConvolutionsDict = RandConvolutionsd
 
 
 class RandHistogramMatch(RandomizableTransform):
@@ -204,17 +180,3 @@ def _shallow_network(x: Tensor, rng: np.random.RandomState) -> Tensor:
         if layer < LAYERS - 1:
             x = functional.leaky_relu(x, SLOPE)
     return x
-
-
-def _scanner() -> Compose:
-    """On images (1, *S) in [0, 1], background at 0."""
-    return Compose(
-        [
-            RandBiasField(prob=0.5, coeff_range=(-0.3, 0.3)),
-            RandAdjustContrast(prob=0.5, gamma=(0.5, 2.0)),
-            RandScaleIntensity(factors=0.3, prob=0.5),
-            RandShiftIntensity(offsets=0.1, prob=0.5),
-            RandGaussianSmooth(sigma_x=(0.25, 1.0), sigma_y=(0.25, 1.0), sigma_z=(0.25, 1.0), prob=0.5),
-            RandGaussianNoise(prob=0.5, std=0.05),
-        ]
-    )

@@ -43,7 +43,7 @@ class RandPasteD(RandTwin):
         keys: the image.
         transform: the array transform, which acts always.
         label_key: its label. Created, empty, where it is missing.
-        organ_key: passed on as the third argument where the case has it; None for transforms that know no organ.
+        organ_key: of the organ, passed on as the third argument where the case has it.
     """
 
     one_key = "the one that the bank holds"
@@ -54,7 +54,7 @@ class RandPasteD(RandTwin):
         transform: Any,
         label_key: str,
         prob: float,
-        organ_key: str | None = None,
+        organ_key: str,
         allow_missing_keys: bool = False,
     ):
         super().__init__(keys, transform, prob, allow_missing_keys)

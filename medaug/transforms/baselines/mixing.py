@@ -36,14 +36,15 @@ class _RandMix(Seeded):
     """Draws a donor and a region, and takes the region from the donor. Subclasses give `_drawn`.
 
     Images that show background alone come back as they are, and are counted.
+
+    Args:
+        strictly_inside: whether nothing is brought into what lies outside of an organ that is given, to the voxel.
     """
 
-    strictly_inside = False
-
-    def __init__(self, bank: Bank, prob: float):
+    def __init__(self, bank: Bank, prob: float, strictly_inside: bool):
         super().__init__(prob)
         check_items("bank", bank, "Give the training cases, each with an image and a label.")
-        self.bank = bank
+        self.bank, self.strictly_inside = bank, strictly_inside
 
     def __call__(
         self, img: NdarrayOrTensor, label: NdarrayOrTensor, organ: NdarrayOrTensor | None = None, randomize: bool = True
@@ -86,8 +87,7 @@ class RandCarveMix(_RandMix):
     """
 
     def __init__(self, bank: Bank, prob: float = 0.5, strictly_inside: bool = False):
-        super().__init__(bank, prob)
-        self.strictly_inside = strictly_inside
+        super().__init__(bank, prob, strictly_inside)
 
     def _drawn(self, rng: np.random.RandomState, shape: tuple[int, ...]) -> tuple[Donor, np.ndarray]:
         donor = donor_with_lesion(self.bank, rng, shape[0])
@@ -102,10 +102,11 @@ class RandCutMix(_RandMix):
         bank: as in `RandCarveMix`; cases without a lesion are drawn too.
         prob: probability of mixing.
         alpha: of the Beta(alpha, alpha) distribution of the kept part; 1, the paper's, is uniform.
+        strictly_inside: whether the box is cut at the edge of an organ that is given.
     """
 
-    def __init__(self, bank: Bank, prob: float = 0.5, alpha: float = 1.0):
-        super().__init__(bank, prob)
+    def __init__(self, bank: Bank, prob: float = 0.5, alpha: float = 1.0, strictly_inside: bool = False):
+        super().__init__(bank, prob, strictly_inside)
         if not alpha > 0:
             raise ConfigError(f"alpha: found {alpha}; expected more than 0 (1 is the paper's)")
         self.alpha = alpha
@@ -137,7 +138,7 @@ class RandCarveMixd(RandPasteD):
 
 
 class RandCutMixd(RandPasteD):
-    """Dictionary twin of `RandCutMix`.
+    """Dictionary twin of `RandCutMix`; `organ_key` may be missing in the data.
 
     Example:
         >>> RandCutMixd("image", bank=training_cases, prob=0.5)   # doctest: +SKIP
@@ -148,11 +149,14 @@ class RandCutMixd(RandPasteD):
         keys: KeysCollection,
         bank: Bank,
         label_key: str = "label",
+        organ_key: str = "organ",
         prob: float = 0.5,
         alpha: float = 1.0,
+        strictly_inside: bool = False,
         allow_missing_keys: bool = False,
     ):
-        super().__init__(keys, RandCutMix(bank, 1.0, alpha), label_key, prob, allow_missing_keys=allow_missing_keys)
+        cut = RandCutMix(bank, 1.0, alpha, strictly_inside)
+        super().__init__(keys, cut, label_key, prob, organ_key, allow_missing_keys)
 
 
 RandCarveMixD = RandCarveMixDict = RandCarveMixd

@@ -294,11 +294,7 @@ def test_an_edited_split_of_a_fold_is_refused(run, tmp_path, edit_json):
     [
         ((), "train", "Set split.fold to one from 0 to 1"),
         (("evaluation.patients=validation",), "report", "expected test, the patients of whom each is in one fold"),
-        (
-            ("evaluation.arms=[standard, gan-offline+copy-paste]",),
-            "report",
-            r"found gan-offline\+copy-paste with 2 classes",
-        ),
+        (("evaluation.arms=[standard, gan+copy-paste]",), "report", r"Write gan-offline\+copy-paste in place of gan"),
         (("split.folds=9",), "report", r"found 6 patient\(s\) for 9 folds"),
     ],
 )

@@ -317,7 +317,7 @@ def test_a_tumor_is_pasted_in_all_channels_with_all_its_parts(sample_of, dims):
     assert seen == {1.0, 2.0, 3.0}
 
 
-@pytest.mark.parametrize("kind", ["copy-paste", "carvemix"])
+@pytest.mark.parametrize("kind", ["copy-paste", "carvemix", "cutmix"])
 def test_what_is_pasted_does_not_leave_an_organ_that_a_label_says(sample_of, kind):
     case, donors = with_parts(sample_of, 0, 2), [with_parts(sample_of, n, 2) for n in (1, 2)]
     organ = np.zeros_like(case["organ"])
@@ -371,7 +371,7 @@ def test_every_arm_is_built_by_its_name(bank, sample_of, name):
 
 
 def test_an_unknown_arm_is_refused_with_the_names_of_the_others(bank):
-    with pytest.raises(ConfigError, match="'mixup'; expected one of strong-intensity, histogram-match, copy-paste"):
+    with pytest.raises(ConfigError, match="'mixup'; expected one of strong, histogram-match, copy-paste"):
         build_baseline("mixup")
     with pytest.raises(ConfigError, match="carvemix: found no bank"):
         build_baseline("carvemix", references=bank(2))
