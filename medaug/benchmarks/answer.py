@@ -1,4 +1,4 @@
-"""The answer of a benchmark in words and plots: the best GAN arm against `standard`, and the best arm without a GAN.
+"""The answer of a benchmark in words and plots: what the GAN adds to the best rival, as on the page of a run.
 
 Where the answer is "inconclusive", it also says what it would take to tell. A plot is drawn when asked for, as PNG for
 the page and as SVG for print.
@@ -7,14 +7,13 @@ the page and as SVG for print.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from medaug.benchmarks.results import BenchmarkResults, lacking_of
-from medaug.config.evaluation import REFERENCE
 from medaug.data.cache import file_name
 from medaug.evaluation.statistics import Comparison, detectable, patients_needed, seed_share
 from medaug.experiment.records import Cell, Detection, Summary
@@ -22,7 +21,7 @@ from medaug.experiment.summary import CLASS_SEPARATOR
 from medaug.figures.charts import Encode, by_setting
 from medaug.report.page import MISSING, Verdict
 from medaug.report.sections import forest_plot, patient_plot
-from medaug.report.verdicts import change_text, tone_of
+from medaug.report.verdicts import change_text, verdict_of
 
 MOST_PATIENTS = 10_000
 """Beyond, a number of patients is not named."""
@@ -71,16 +70,10 @@ class Drawing:
 
 
 def answer_of(results: BenchmarkResults, group: Summary) -> list[Asked]:
-    """The best GAN arm of one setting against `standard`, then against the best arm without a GAN if another.
-
-    Nothing without a GAN arm, or with nothing to compare it with.
-    """
-    sign = 1 if results.main.higher_is_better else -1
-    with_gan = [arm for arm in group.arms if arm in results.gan_arms]
-    best = max(with_gan, key=lambda arm: sign * group.arms[arm][group.main].mean, default=None)
+    """The comparisons that the answer of one setting rests on (`Summary.answer`)."""
     scores = {(cell.arm, cell.seed): cell.scores for cell in results.cells(group)}
     asked = []
-    for c in (c for c in [*group.main_comparisons, *group.best_rivals] if c.arm == best):
+    for c in group.answer:
         of_arm, of_reference = (
             np.array([[scores[arm, s][p][group.main] for s in group.seeds] for p in group.patients], dtype=np.float64)
             for arm in (c.arm, c.reference)
@@ -95,28 +88,20 @@ def answer_of(results: BenchmarkResults, group: Summary) -> list[Asked]:
 
 
 def headline_of(results: BenchmarkResults, group: Summary) -> Verdict:
-    """The answer of one setting as the page's headline."""
-    answer = answer_of(results, group)
+    """The answer of one setting as the page's headline: that of a run, with what it would take to tell."""
+    found, answer = verdict_of(group), answer_of(results, group)
     if not answer:
-        return Verdict("info", "No GAN arm was compared", "Add an arm such as standard+gan to evaluation.arms.")
+        return found
     ratio = f" and {group.ratio:.0%} of a GAN arm's samples synthetic" if results.gan_arms else ""
     patients, seeds = _number(len(group.patients), "test patient"), _number(len(group.seeds), "seed")
-    sentences = [f"With {patients_text(group)}{ratio}, on {patients} and {seeds}:"]
-    compared = [asked.comparison for asked in answer]
-    for c in compared:
-        metric, d = group.metrics[c.metric], c.difference
-        unit = f" {metric.unit}" if metric.unit else ""
+    sentences = [f"With {patients_text(group)}{ratio}, on {patients} and {seeds}."]
+    if answer[0].comparison.verdict == "inconclusive":
+        sentences.append(_what_it_would_take(answer[0], group))
+    for c in (asked.comparison for asked in answer if asked.comparison.arm != group.best_with_gan):
         own, other = (group.arms[arm][c.metric].mean for arm in (c.arm, c.reference))
-        sentences.append(
-            f"{metric.title} {own:.3f}{unit} against {other:.3f}{unit} of {c.reference}, difference "
-            f"{d.mean:+.3f}{unit} ({d.level:.0%} interval {d.low:+.3f} to {d.high:+.3f})."
-        )
-    if not group.best_rivals and compared[0].reference == REFERENCE:
-        sentences.append("No arm without a GAN does better than standard.")
-    sentences += [_what_it_would_take(a, group) for a in answer if a.comparison.verdict == "inconclusive"]
-    parts = [f"{c.verdict} against {c.reference} ({change_text(c, group)})" for c in compared]
-    sentences += lacking_of(group)
-    return Verdict(tone_of(compared), f"{compared[0].arm}: {', '.join(parts)}", " ".join(sentences))
+        said = {"inconclusive": "is inconclusive", "too few seeds": "has too few seeds"}.get(c.verdict, c.verdict)
+        sentences.append(f"{c.arm} ({own:.3f}) {said} against {c.reference} ({other:.3f}): {change_text(c, group)}.")
+    return replace(found, sentence=" ".join([*sentences, *lacking_of(group)]))
 
 
 def patients_text(group: Summary) -> str:

@@ -41,11 +41,6 @@ def page(config: PipelineConfig, run: RunDir) -> Path:
     answer, made = answer_of(results, group), read_json(run.environment)
     looked_at = part_cases({block.name: block.run for block in blocks})
     notes = []
-    if len(results.gan_arms) > 1:
-        notes.append(
-            f"The best of {len(results.gan_arms)} GAN arms was chosen on the patients it is judged on, which flatters "
-            "its scores and intervals. Its verdicts are corrected for it (Holm, over all arms and rivals)."
-        )
     if len(results.groups) > 1:
         notes.append(
             f"The answer above is of one of {len(results.groups)} settings, the one with all labelled patients; a "
@@ -101,7 +96,7 @@ def _drawn(heading: str, drawings: list[Drawing]) -> list[Section]:
 
 
 def _all_settings(results: BenchmarkResults) -> Section:
-    """Every arm in every setting, and the best GAN arm's answer in each."""
+    """Every arm in every setting, and the answer in each."""
     title, rows, answers = results.main.heading, [], []
     for group in results.groups:
         setting, compared = [str(group.labelled), f"{group.ratio:g}"], {c.arm: c for c in group.main_comparisons}
@@ -116,7 +111,7 @@ def _all_settings(results: BenchmarkResults) -> Section:
             answers.append([*setting, c.arm, c.reference, *judged])
     tables = [
         Table(
-            "The best GAN arm in every setting",
+            "The answer in every setting",
             ["Labelled", "Synthetic", "Arm", "against", "Difference", "Verdict", "Shows", "Needs"],
             answers,
             "“Shows”: about the true difference that the test set would have shown in 80 % of repeats. “Needs”: "
@@ -134,12 +129,12 @@ def _all_settings(results: BenchmarkResults) -> Section:
     return Section("All settings", tables=[table for table in tables if table.rows])
 
 
-def _failures(results: BenchmarkResults, group: Summary, best: str, cells: Sequence[CellFile]) -> list[Section]:
-    """The worst patients of the best GAN arm, where cells kept them."""
+def _failures(results: BenchmarkResults, group: Summary, arm: str, cells: Sequence[CellFile]) -> list[Section]:
+    """The worst patients of the arm that the answer is of, where cells kept them."""
     kept = [
         (failure, cell.seed)
         for path, labelled, _, cell in cells
-        if (cell.arm, labelled) == (best, group.labelled) and cell.ratio in (None, group.ratio)
+        if (cell.arm, labelled) == (arm, group.labelled) and cell.ratio in (None, group.ratio)
         for failure in read_failures(failures_path(path))
     ]
     worst: dict[str, tuple[Failure, int]] = {}
@@ -155,9 +150,9 @@ def _failures(results: BenchmarkResults, group: Summary, best: str, cells: Seque
     ]
     named = [f"{f.patient}: {results.main.title} {f.score:.2f}, seed {seed}" for f, seed in shown]
     grid = picture_grid(rows, column_titles=["image", "truth outlined", "prediction outlined"], row_titles=named)
-    alt = f"The test patients that {best} did worst on, with truth and prediction outlined: {'; '.join(named)}"
+    alt = f"The test patients that {arm} did worst on, with truth and prediction outlined: {'; '.join(named)}"
     caption = "The slice of each with most voxels outlined wrongly."
-    return [Section("Failures", figures=[Figure(f"Worst patients of {best}", grid, caption, alt)])]
+    return [Section("Failures", figures=[Figure(f"Worst patients of {arm}", grid, caption, alt)])]
 
 
 def _cells(results: BenchmarkResults, cells: Sequence[CellFile]) -> Section:

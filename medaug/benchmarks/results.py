@@ -23,7 +23,7 @@ from medaug.experiment.held_out import held_out_patients
 from medaug.experiment.records import Cell, MetricFacts, Scores, Summary
 from medaug.experiment.summary import rounded_scores, scoring_of, summarized
 from medaug.report.terminal import Table, table_text
-from medaug.report.verdicts import interval_text
+from medaug.report.verdicts import interval_text, verdict_of
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import essential, run_stage
 from medaug.splits import Split
@@ -96,7 +96,7 @@ class BenchmarkResults:
         return {"groups": [group.to_json() for group in self.groups], "report": self.report}
 
     def text(self) -> str:
-        """For the terminal: every group's arms with their verdicts, and the path."""
+        """For the terminal: every group's answer and its arms with their verdicts, and the path."""
         parts = []
         for group in self.groups:
             against = "Against the best arm without a GAN"
@@ -115,7 +115,7 @@ class BenchmarkResults:
                 f"{group.labelled} labelled patient{'s' * (group.labelled != 1)}, synthetic ratio {group.ratio:g}; "
                 f"{len(group.patients)} patients scored, seeds {', '.join(map(str, group.seeds))}"
             )
-            parts += [heading, table_text(table), *lacking_of(group)]
+            parts += [heading, verdict_of(group).headline, table_text(table), *lacking_of(group)]
         return "\n".join([*parts, str(self.report)])
 
 

@@ -171,19 +171,14 @@ def pairs_of(arms: Iterable[str], known: Mapping[str, Arm] = ARMS) -> tuple[list
     """
     names = list(arms)
     to_standard = [(arm, REFERENCE) for arm in names if arm != REFERENCE and REFERENCE in names]
-    plain = [arm for arm in plain_arms(names, known) if arm != REFERENCE]
     gan = [arm for arm in names if arm in known and known[arm].synthetic]
+    plain = [arm for arm in names if arm in known and arm not in (REFERENCE, *gan) and not is_ceiling(arm)]
     return to_standard, [(arm, rival) for arm in gan for rival in plain]
 
 
 def n_asked(arms: Iterable[str], known: Mapping[str, Arm] = ARMS) -> int:
     """How many verdicts are asked, each of which is corrected for all."""
     return sum(not is_ceiling(arm) for pairs in pairs_of(arms, known) for arm, _ in pairs)
-
-
-def plain_arms(arms: Iterable[str], known: Mapping[str, Arm]) -> list[str]:
-    """The arms that need no GAN, without ceilings."""
-    return [arm for arm in arms if arm in known and not (known[arm].synthetic or is_ceiling(arm))]
 
 
 def is_ceiling(arm: str) -> bool:

@@ -12,13 +12,13 @@ from typing import Any, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from medaug.config.evaluation import REFERENCE
+from medaug.config.evaluation import GANS, REFERENCE, rival_of, with_gan
 from medaug.data.atomic import WRITE_AGAIN, read_json
 from medaug.errors import DataError
 from medaug.evaluation.detection import Counts
 from medaug.evaluation.intervals import Interval
 from medaug.evaluation.statistics import Comparison
-from medaug.experiment.arms import gan_arms
+from medaug.experiment.arms import gan_arms, is_ceiling
 from medaug.runs.folder import RunDir
 
 V = TypeVar("V")
@@ -204,7 +204,6 @@ class Summary(_Stored):
         gan_arms: the one of main interest first.
         comparisons: of every arm with the reference.
         rivals: of every GAN arm with every other arm that needs no GAN.
-        best: the best arm without a GAN, which may be the reference.
         detection: by what is scored; empty where no lesions were counted.
         translation: where images were scored rather than networks.
         labelled, ratio: a benchmark's setting, the training patients and the synthetic part of a batch.
@@ -218,7 +217,6 @@ class Summary(_Stored):
     gan_arms: list[str]
     comparisons: list[Comparison]
     rivals: list[Comparison]
-    best: str
     detection: dict[str, Detection] = field(default_factory=dict)
     translation: TranslationFacts | None = None
     labelled: int | None = None
@@ -240,6 +238,42 @@ class Summary(_Stored):
         return [c for c in self.comparisons if c.metric == self.main]
 
     @property
+    def plain_arms(self) -> list[str]:
+        """The rivals: arms without a GAN, but ceilings."""
+        return [arm for arm in self.arms if arm not in self.gan_arms and not is_ceiling(arm)]
+
+    @property
+    def best(self) -> str:
+        """The rival with the best mean of the main metric; the reference where none was trained."""
+        sign = 1 if self.metrics[self.main].higher_is_better else -1
+        return max(self.plain_arms, key=lambda arm: sign * self.arms[arm][self.main].mean, default=REFERENCE)
+
+    @property
+    def best_with_gan(self) -> str:
+        """The arm that is the best rival and a GAN, whether it was trained or not; of a translation the method."""
+        if self.task == "translation":
+            return self.gan_arms[0]
+        twins = (arm for arm in self.gan_arms if rival_of(arm) == self.best)
+        of_first = (gan for gan in GANS if gan in "".join(self.gan_arms[:1]).split("+"))
+        return next(twins, with_gan(self.best, next(of_first, "gan")))
+
+    @property
+    def answer(self) -> list[Comparison]:
+        """What a page says first: the best rival with a GAN against that rival, if it was trained; then the GAN arm of
+        main interest against the best rival and against the reference.
+        """
+        asked = [*self.rivals, *self.main_comparisons]
+        first = [c for c in asked if (c.arm, c.reference) == (self.best_with_gan, self.best)]
+        main = [c for c in asked if c.arm in self.gan_arms[:1] and c.reference in (self.best, REFERENCE)]
+        return [*first, *(c for c in main if c not in first)]
+
+    @property
+    def with_and_without(self) -> list[Comparison]:
+        """By the main metric, every arm with a GAN against the same arm without one, that of the best rival first."""
+        pairs = [c for c in [*self.main_comparisons, *self.rivals] if rival_of(c.arm) == c.reference]
+        return sorted(pairs, key=lambda c: c.reference != self.best)
+
+    @property
     def best_rivals(self) -> list[Comparison]:
         """Every GAN arm with the best arm without one; none where that is the reference."""
         return [c for c in self.rivals if c.reference == self.best]
@@ -249,7 +283,6 @@ class Summary(_Stored):
         known: Json = {"gan_arms": gan_arms(values["arms"]), **values}
         for kind in ("comparisons", "rivals"):
             known[kind] = [{"freedom": c["n_patients"] - 1, "p_interval": c["p_value"]} | c for c in values[kind]]
-        known["best"] = next((c["reference"] for c in values["rivals"] if c.get("best", True)), REFERENCE)
         known["translation"] = values if "scale" in values else None
         counted = values.get("detection", {})
         known["detection"] = {ONE_KIND: counted} if "rates" in counted else counted
@@ -258,8 +291,8 @@ class Summary(_Stored):
     def to_json(self) -> Json:
         """Its fields; a rival says whether it is the best, and the facts of a translation stand beside the others."""
         values = {name: value for name, value in asdict(self).items() if value is not None and value != {}}
-        best, translation = values.pop("best"), values.pop("translation", {})
-        values["rivals"] = [rival | {"best": rival["reference"] == best} for rival in values["rivals"]]
+        translation = values.pop("translation", {})
+        values["rivals"] = [rival | {"best": rival["reference"] == self.best} for rival in values["rivals"]]
         return values | translation
 
 
@@ -272,6 +305,11 @@ class Evaluation:
 
     tests: dict[str, Summary]
     lesions: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def main(self) -> Summary:
+        """The one test set, or the target domain's."""
+        return self.tests.get("") or self.tests["target"]
 
     @classmethod
     def of_run(cls, run: RunDir) -> Evaluation | None:

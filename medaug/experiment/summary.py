@@ -21,7 +21,7 @@ from medaug.evaluation.detection import LEAST_PATIENTS, rate_interval, rates, ra
 from medaug.evaluation.intervals import mean_interval
 from medaug.evaluation.metrics import METRICS, POOLED_METRICS, Metric, Scored, pseudo_values
 from medaug.evaluation.statistics import Comparison, compare, holm, without_verdict
-from medaug.experiment.arms import ARMS, Arm, ArmPair, arms_of, gan_arms, is_ceiling, pairs_of, plain_arms
+from medaug.experiment.arms import ARMS, Arm, ArmPair, arms_of, gan_arms, is_ceiling, pairs_of
 from medaug.experiment.records import (
     Cell,
     Detection,
@@ -153,8 +153,6 @@ def summarized(
         for metric, (arm, reference) in [*asked, *((main, pair) for pair in to_rivals)]
     ]
     compared = _with_verdicts(compared, main)
-    sign = 1 if metrics[main].higher_is_better else -1
-    plain = plain_arms(tables, known)
     counted = [cell.detection for members in cells.values() for cell in members]
     kinds = dict.fromkeys(kind for detection in counted for of in detection.values() for kind in of)
     return Summary(
@@ -172,7 +170,6 @@ def summarized(
         gan_arms=gan_arms(cells, known),
         comparisons=compared[: len(asked)],
         rivals=compared[len(asked) :],
-        best=max(plain, key=lambda arm: sign * float(tables[arm][main].mean()), default=REFERENCE),
         detection={kind: detected(cells, patients, kind, scoring.size_limits_mm, unit) for kind in kinds}
         if all(counted)
         else {},

@@ -15,7 +15,7 @@ from medaug.figures.distributions import distributions
 from medaug.report.page import Figure, Section, Table
 from medaug.report.run_page import Findings, Results
 from medaug.report.sections import audits_section, downstream_section, kept_picture
-from medaug.report.verdicts import interval_text, rival_notes, verdict_of
+from medaug.report.verdicts import interval_text, verdict_of
 from medaug.report.viewing import SYNTHETIC_TEXT, look_section, run_cases
 from medaug.runs.folder import RunDir
 from medaug.volumes import length_unit
@@ -30,7 +30,7 @@ def insertion_results(run: RunDir) -> Results:
     """Scores of the arms, of one run or pooled."""
     summary = _summary(run)
     section = downstream_section(summary, cells_behind(summary, run), summary.task.capitalize(), losses=True)
-    return Results(verdict_of(summary), [section], rival_notes(summary))
+    return Results(verdict_of(summary), [section])
 
 
 def insertion_findings(config: PipelineConfig, run: RunDir) -> Findings:

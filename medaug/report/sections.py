@@ -54,7 +54,21 @@ def downstream_section(summary: Summary, cells: Sequence[Cell], heading: str, *,
     texts = [interval_text(c.difference, signed=True) for c in compared]
     asked = max((c.n_comparisons for c in summary.comparisons), default=1)
     corrected = f", after Holm's correction for all {asked} of it" if asked > 1 else ""
+    by_main = {arm: interval_text(scores[main]) for arm, scores in summary.arms.items()}
+    heading_main = summary.metrics[main].heading
+    pairs = [
+        [c.reference, by_main[c.reference], c.arm, by_main[c.arm], interval_text(c.difference, signed=True), c.verdict]
+        for c in summary.with_and_without
+    ]
     tables = [
+        Table(
+            "Each rival, without and with the GAN",
+            ["Rival", f"{heading_main} without", "Arm with it", f"{heading_main} with", "Difference", "Verdict"],
+            pairs,
+            "The best rival first, if it has such an arm. The two differ in nothing but what the GAN made.",
+        )
+    ] * bool(pairs)
+    tables += [
         Table(
             "Scores by arm",
             ["Arm", *(metric.heading for metric in shown.values())],

@@ -12,7 +12,7 @@ from medaug.experiment.records import Evaluation
 from medaug.report.page import MISSING, Section, Table, Verdict
 from medaug.report.run_page import Findings, Results
 from medaug.report.sections import audits_section, downstream_section, kept_picture
-from medaug.report.verdicts import rival_notes, verdict_of
+from medaug.report.verdicts import verdict_of
 from medaug.report.viewing import look_section, run_cases
 from medaug.runs.folder import RunDir
 from medaug.volumes import length_unit
@@ -55,14 +55,14 @@ def translation_results(run: RunDir) -> Results:
         downstream_section(found, cells_behind(found, run, test), TITLES[test], losses=test == "source")
         for test, found in reversed(evaluation.tests.items())
     ]
-    notes = [n for test, found in evaluation.tests.items() for n in rival_notes(found, f"On the {test} domain ")]
+    notes = [f"On the source domain {verdict_of(evaluation.tests['source']).headline}."]
     if evaluation.lesions:
         rows: list[list[str | float]] = [
             [kind, *(counts[name] for name in COUNTED)] for kind, counts in evaluation.lesions.items()
         ]
         columns = ["Images", "Labelled", "Lost", "Gained", "Scans"]
         sections.append(Section("Lesions", tables=[Table("Lesions lost and gained", columns, rows, LESIONS_NOTE)]))
-    return Results(verdict_of(evaluation.tests["target"]), sections, notes)
+    return Results(verdict_of(evaluation.main), sections, notes)
 
 
 def translation_findings(config: PipelineConfig, run: RunDir) -> Findings:

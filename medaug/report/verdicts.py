@@ -1,10 +1,8 @@
-"""What a page answers: which two arms its headline is about, in which words, and what must not be overlooked."""
+"""What a page answers: what the GAN adds to the best rival, in which words. The screen says the same first sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from medaug.config.evaluation import REFERENCE
+from medaug.config.evaluation import REFERENCE, with_gan
 from medaug.evaluation.intervals import Interval
 from medaug.evaluation.statistics import Comparison
 from medaug.experiment.records import Summary
@@ -12,47 +10,33 @@ from medaug.report.page import Tone, Verdict
 
 
 def verdict_of(summary: Summary) -> Verdict:
-    """The answer of a summary by its main metric: of the GAN arm of main interest, and of no other arm.
+    """The answer of a summary by its main metric: the best rival, and what that arm with a GAN does against it.
 
-    The headline names that arm and its reference: `standard`, or where that was not trained the best arm without a GAN.
-    The sentence has the best rival too, if it is better than `standard`.
+    The best rival is the best on the very patients that it is judged on, which flatters it and never the GAN. Which GAN
+    arm is set against it follows from names alone, and no score. The sentence has the GAN arm of main interest, too.
     """
-    gan = summary.gan_arms
-    compared = [c for c in [*summary.main_comparisons, *summary.best_rivals] if c.arm in gan[:1]]
-    if not compared:
-        needed = f"add another, such as {REFERENCE}," if gan else f"add one, such as {REFERENCE}+gan,"
-        return Verdict(
-            "info",
-            "No comparison was made" if gan else "No GAN arm was compared",
-            f"{'Only GAN arms were' if gan else 'No arm with a GAN was'} trained; {needed} to evaluation.arms.",
-        )
-    c = compared[0]
-    change = f"{summary.metrics[c.metric].title} {change_text(c, summary)}"
-    headlines = {
-        "helps": f"{c.arm} helps against {c.reference}: {change}",
-        "hurts": f"{c.arm} hurts against {c.reference}: {change}",
-        "inconclusive": f"Inconclusive: {c.arm} against {c.reference}, {change}, {_undecided(c)}",
-    }
-    named = f"Too few seeds for a verdict: {c.arm} against {c.reference}, {change}"
-    return Verdict(tone_of(compared), headlines.get(c.verdict, named), " ".join(c.sentence for c in compared))
-
-
-def tone_of(compared: Sequence[Comparison]) -> Tone:
-    """The first comparison sets the tone; help is shown as such only where it stands against the rivals, too."""
-    first, *rivals = (c.verdict for c in compared)
+    best, twin, answer = summary.best, summary.best_with_gan, summary.answer
+    if best not in summary.arms:
+        remedy = f"Only GAN arms were trained; add others, such as {REFERENCE}, to evaluation.arms."
+        return Verdict("info", "No rival was trained: nothing says what the GAN adds", remedy)
+    which, mean = "best" if len(summary.plain_arms) > 1 else "only", summary.arms[best][summary.main].mean
+    head = f"{best} is the {which} rival ({summary.title} {mean:.3f}{_unit(summary)})"
+    if not summary.gan_arms:
+        remedy = f"Add {twin} ({with_gan(best, 'gan-offline')} where nothing is inserted online) to evaluation.arms."
+        return Verdict("info", f"{head}; no arm with a GAN was trained", remedy)
+    rest = " ".join(c.sentence for c in answer)
+    if twin not in summary.arms:
+        add = "add it to evaluation.arms to see what the GAN adds"
+        return Verdict("info", f"{head}; {twin} was not trained: {add}", rest)
+    c = answer[0]
     tones: dict[str, Tone] = {"helps": "helps", "hurts": "hurts", "inconclusive": "inconclusive"}
-    return "info" if first == "helps" and any(word != "helps" for word in rivals) else tones.get(first, "info")
-
-
-def rival_notes(summary: Summary, where: str = "") -> list[str]:
-    """What a reader must not overlook: a cheap arm that does as well as a GAN."""
-    words = {"hurts": "does better than", "inconclusive": "does as well as", "too few seeds": "cannot be told from"}
-    return [
-        f"{where}{c.reference}, which needs no GAN, {words[c.verdict]} {c.arm}: the difference of {c.arm} to it is "
-        f"{interval_text(c.difference, signed=True)}."
-        for c in summary.best_rivals
-        if c.verdict in words
-    ]
+    undecided = {"inconclusive": "is inconclusive", "too few seeds": "has too few seeds for a verdict"}
+    said = f"against it {undecided[c.verdict]}" if c.verdict in undecided else f"{c.verdict} against it"
+    why = ""
+    if c.verdict == "inconclusive" and c.difference.excludes(0.0):
+        few = c.smallest_detectable is None
+        why = ", of too few patients for any verdict" if few else ", which does not stand after Holm's correction"
+    return Verdict(tones.get(c.verdict, "info"), f"{head}; {twin} {said}: {change_text(c, summary)}{why}", rest)
 
 
 def interval_text(interval: Interval, *, signed: bool = False) -> str:
@@ -61,17 +45,17 @@ def interval_text(interval: Interval, *, signed: bool = False) -> str:
     return f"{interval.mean:{sign}.3f} ({interval.low:{sign}.3f} to {interval.high:{sign}.3f})"
 
 
-def change_text(comparison: Comparison, summary: Summary) -> str:
-    """A mean difference, in the unit of the metric (or of the images, where it has theirs), or in hundredths."""
-    mean, unit = comparison.difference.mean, summary.metrics[comparison.metric].unit
+def change_text(c: Comparison, summary: Summary) -> str:
+    """A difference and its interval, in the unit of the metric (of the images, where it has theirs) or in points."""
+    unit, d = _unit(summary), c.difference
+    digits, factor = (2, 1) if unit else (1, 100)
+    mean, low, high = (f"{factor * value:+.{digits}f}" for value in (d.mean, d.low, d.high))
+    return f"{mean}{unit or ' points'} ({d.level:.0%} interval {low} to {high})"
+
+
+def _unit(summary: Summary) -> str:
+    """The unit of the main metric after a blank; nothing where it has none."""
+    unit = summary.metrics[summary.main].unit
     if unit is None:
         unit = summary.translation.unit if summary.translation else ""
-    return f"{mean:+.2f} {unit}" if unit else f"{100 * mean:+.1f} points"
-
-
-def _undecided(c: Comparison) -> str:
-    """Why there is neither help nor harm."""
-    if not c.difference.excludes(0.0):
-        return "and the interval includes zero"
-    few = c.smallest_detectable is None
-    return "and the patients are too few for any verdict" if few else "which does not stand after Holm's correction"
+    return f" {unit}" if unit else ""

@@ -13,7 +13,10 @@ from pathlib import Path
 
 from medaug.config import PipelineConfig
 from medaug.errors import ConfigError
+from medaug.experiment.records import Evaluation
 from medaug.models.budget import check_memory
+from medaug.progress import say
+from medaug.report.verdicts import verdict_of
 from medaug.runs.folder import RunDir, check_is_run, open_run
 from medaug.runs.markers import held
 from medaug.splits import split_patients
@@ -98,7 +101,15 @@ def run_pipeline(
                     task.check_prepared(run)
                     if not pooled:
                         say_outlook(config, scored_patients(config, run))
+        if "report" in stages and not pooled:
+            _say_answer(run)
     return run
+
+
+def _say_answer(run: RunDir) -> None:
+    """On the screen, the first sentence of the page, where anything was evaluated."""
+    if (found := Evaluation.of_run(run)) is not None:
+        say(f"{verdict_of(found.main).headline}.")
 
 
 def _help(config: PipelineConfig, out: Path, stages: tuple[str, ...]) -> RunDir:
@@ -159,4 +170,5 @@ def _run_folds(config: PipelineConfig, out: Path, on_stage: Callable[[StageResul
 
         folds.append(run_pipeline(alone, run.fold(fold).root, on_stage=of_fold, pooled=True))
     on_stage(StageResult("pool", pool(config, run, folds)))
+    _say_answer(run)
     return run
