@@ -148,10 +148,17 @@ class View:
             slices: as in `part`; the image then has (C * slices) channels.
         """
         box = CropBox(tuple(start), tuple(size))
+        image = self.crop(folder, box, fill, slices)
+        return ViewArrays(image, self.marks(folder, "label", box), self.marks(folder, "organ", box).astype(bool))
+
+    def crop(self, folder: Path, box: CropBox, fill: float = -1.0, slices: int = 1) -> np.ndarray:
+        """The image of a `patch`."""
         inside, within = box.overlap(self.shape)
+        if all(part.start == 0 and part.stop == n for part, n in zip(within, box.size, strict=True)):
+            return self.normalized(folder, inside, slices)
         image = np.full((len(self.windows) * slices, *box.size), fill, dtype=np.float32)
         image[:, *within] = self.normalized(folder, inside, slices)
-        return ViewArrays(image, self.marks(folder, "label", box), self.marks(folder, "organ", box).astype(bool))
+        return image
 
     def marks(self, folder: Path, kind: str, box: CropBox) -> np.ndarray:
         """A box of the label (class numbers), the organ or the body, uint8, 0 outside the view; nothing else is read.
@@ -225,13 +232,18 @@ class View:
 
     def normalized(self, folder: Path, region: Region | None = None, slices: int = 1) -> np.ndarray:
         """The image of `part` in [-1, 1], float32."""
-        part = self.part(folder, "image", region, slices).astype(np.float32)
-        return self.in_windows(part)
+        part = self.part(folder, "image", region, slices)
+        image = np.empty(part.shape, dtype=np.float32)
+        for row in range(part.shape[2]):  # the file's order into the array's, as much at a time as a cache holds
+            image[:, :, row] = part[:, :, row]
+        return self.in_windows(image)
 
     def in_windows(self, image: np.ndarray) -> np.ndarray:
         """An image (C * slices, *S) in the scan's own unit, each channel in [-1, 1] by its window; float32."""
-        windows = self.windows * (len(image) // len(self.windows))
-        return np.stack([w.normalize(channel) for w, channel in zip(windows, image, strict=True)]).astype(np.float32)
+        seen = np.empty(image.shape, dtype=np.float32)
+        for number, channel in enumerate(image):
+            seen[number] = self.windows[number % len(self.windows)].normalize(channel)
+        return seen
 
     def _mask(self, folder: Path, kind: str) -> np.ndarray:
         if kind not in self.case.arrays:

@@ -7,10 +7,12 @@ the target's may differ. What counts for room and overlap are the voxels that en
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+import torch
 from scipy import ndimage
 
 from medaug.errors import ConfigError, DataError
@@ -19,18 +21,22 @@ from medaug.lesions.geometry import (
     bounding_box,
     box_around,
     box_around_mask,
+    diameter_of_voxels,
     equivalent_diameter_mm,
     extract,
     largest_component,
     voxels_of_diameter,
 )
-from medaug.lesions.prior import MARGIN_VOXELS, Lesion, LesionPrior
+from medaug.lesions.prior import MARGIN_VOXELS, Lesion, LesionPrior, ReferenceLesion
 from medaug.lesions.reference import (
+    Warp,
     clear_of_edge,
+    comes_from,
     draw_warp,
     laid_out,
     numbered,
     procedural_blob,
+    reach_of,
     sampled,
     shares_of,
     stretched,
@@ -55,6 +61,8 @@ WARPS = 4
 """How often a reference is bent anew where it misses the size or leaves the crop."""
 CLEARANCE_VOXELS = 2
 """The distance on the target between a lesion and others."""
+TEXTURE_VOXELS = 2
+"""The texture of a 3-D lesion is computed so far around it, in voxels of the crop."""
 INSIDE = 0.98
 """At least this part of a lesion lies in the organ; the rest is cut off."""
 SHOWN = (0.5, 2.0)
@@ -72,6 +80,8 @@ def draw_lesion(
     shape: Shape = "bank",
     reference: int | None = None,
     near: np.ndarray | None = None,
+    voxels: np.ndarray | None = None,
+    whole_texture: bool = False,
     max_tries: int = 20,
 ) -> Lesion | None:
     """Draws a lesion that lies in `organ` and keeps clear of `occupied`; None where there is no room.
@@ -83,6 +93,10 @@ def draw_lesion(
         shape: "bank" (training masks, bent), "blob" (procedural) or "mixed".
         reference: the number of the training lesion to use; None draws one of like size.
         near: (*S) bool, in which its centre lies, about the middle if it fits there; None: anywhere in the organ.
+        voxels: (N, dims) of the organ, alike from all of it, to draw places from; `organ` and `occupied` may then lie
+            on the disk (uint8), and are read where a lesion is tried and nowhere else.
+        whole_texture: of a 3-D lesion, too, the texture of the whole crop, for one that grows; by default it ends
+            `TEXTURE_VOXELS` beyond the lesion, where nobody looks.
         max_tries: how many shapes are tried, each in several places.
 
     Raises:
@@ -93,30 +107,34 @@ def draw_lesion(
         raise ConfigError(f"shape: found {shape!r}; expected bank, blob or mixed")
     _check_size(prior, size_mm)
     prior.check_reference(reference)
-    if not organ.any():
+    if not (organ.any() if voxels is None else len(voxels)):
         return None
     spacing_mm = prior.spacing_mm if spacing_mm is None else tuple(spacing_mm)
-    target = Target(organ, occupied, spacing_mm, prior, near)
+    target = Target(organ, occupied, spacing_mm, prior, near, voxels)
     least_mm, most_mm = (0.0, np.inf) if size_mm is None else size_mm
     for attempt in range(max_tries):
         late = max(0, attempt - max_tries // 2 + 1)
         drawn = _drawn(prior, rng, size_mm, shape, reference, 0.85**late if size_mm is None else 1.0)
-        region = None if drawn is None else target.region(drawn.parts > 0)
-        if drawn is None or region is None:
+        if drawn is None:
             continue
-        size = equivalent_diameter_mm(region, spacing_mm)
+        mask = drawn.parts > 0
+        region = target.region(mask)
+        if region is None:
+            continue
+        size = diameter_of_voxels(region.voxels, spacing_mm)
         if not least_mm * (1 - SIZE_SLACK) <= size <= most_mm * (1 + SIZE_SLACK):
             continue
         for usual in PLACES:
             center = target.usual_place(rng) if usual else target.anywhere(rng)
             if center is None:
                 return None
-            placed = target.place(drawn.parts > 0, region, center)
+            placed = target.place(mask, region, center)
             if placed is not None:
                 box, mask = placed
                 diameter_mm = equivalent_diameter_mm(mask, prior.spacing_mm)
                 parts = np.where(mask, drawn.parts, 0).astype(np.uint8)
-                return prior.lesion(drawn.reference, parts, drawn.texture, box, diameter_mm, drawn.contrast)
+                texture = drawn.texture(None if whole_texture or mask.ndim == 2 else mask)
+                return prior.lesion(drawn.reference, parts, texture, box, diameter_mm, drawn.contrast)
     return None
 
 
@@ -145,6 +163,7 @@ class Target:
         organ, occupied: (*S), where lesions may lie (not empty), and where others do.
         spacing_mm: of the image.
         near: (*S) bool, in which the centres of lesions lie; None: in the organ, often where training lesions were.
+        voxels: as of `draw_lesion`.
     """
 
     def __init__(
@@ -154,18 +173,26 @@ class Target:
         spacing_mm: Sequence[float],
         prior: LesionPrior,
         near: np.ndarray | None = None,
+        voxels: np.ndarray | None = None,
     ):
-        self.prior, self.organ, self.blocked = prior, organ.astype(bool), widened(occupied.astype(bool))
-        self.near = near
-        self.corner, self.extent = bounding_box(organ if near is None else near)
+        self.prior, self.organ, self.occupied, self.near, self.voxels = prior, organ, occupied, near, voxels
+        if voxels is None or near is not None:
+            self.corner, self.extent = bounding_box(organ if near is None else near)
+        else:
+            self.corner = voxels.min(axis=0)
+            self.extent = voxels.max(axis=0) - self.corner + 1
         extents = zip(prior.crop_size, prior.spacing_mm, spacing_mm, strict=True)
         self.box_size = tuple(max(1, int(round(n * own / other))) for n, own, other in extents)
 
-    def region(self, mask: np.ndarray) -> np.ndarray | None:
-        """A crop's mask on this grid (*box_size); None where its voxels cannot show it."""
-        region = resized_mask(mask, self.box_size)
-        shown = region.mean() / mask.mean()
-        return region if SHOWN[0] <= shown <= SHOWN[1] else None
+    def region(self, mask: np.ndarray) -> _Region | None:
+        """Where a crop's mask is in a box of this grid; None where its voxels cannot show it."""
+        here = resized_mask(mask, self.box_size)
+        voxels = int(np.count_nonzero(here))
+        shown = (voxels / here.size) / (np.count_nonzero(mask) / mask.size)
+        if not voxels or not SHOWN[0] <= shown <= SHOWN[1]:
+            return None
+        part = box_around_mask(here)
+        return _Region(here[part], tuple(axis.start for axis in part), voxels)
 
     def usual_place(self, rng: np.random.RandomState) -> np.ndarray:
         """The voxel about where a training lesion was, relative to the organ's box; or of `near`, about its middle."""
@@ -179,38 +206,74 @@ class Target:
         return np.round(self.corner + location * self.extent).astype(int)
 
     def anywhere(self, rng: np.random.RandomState) -> np.ndarray | None:
-        """A voxel of the organ away from other lesions; None if there is none."""
+        """A voxel of the organ, away from other lesions where all voxels are looked at; None if there is none."""
+        if self.voxels is not None and self.near is None:
+            drawn: np.ndarray = self.voxels[rng.randint(len(self.voxels))]
+            return drawn
         if not len(self._free):
             return None
         return np.array(np.unravel_index(self._free[rng.randint(len(self._free))], self.organ.shape))
 
-    def place(self, mask: np.ndarray, region: np.ndarray, center: np.ndarray) -> tuple[CropBox, np.ndarray] | None:
-        """(box around this voxel, mask clipped to the organ) if the lesion fits there; `region` is its mask here."""
+    def place(self, mask: np.ndarray, region: _Region, center: np.ndarray) -> tuple[CropBox, np.ndarray] | None:
+        """(box around this voxel, mask clipped to the organ) if the lesion fits there; `region` is where it is here."""
         box = box_around(center, self.box_size)
-        voxels = np.argwhere(region) + box.start
-        total = len(voxels)
-        at = tuple(voxels[((voxels >= 0) & (voxels < self.organ.shape)).all(axis=1)].T)
-        inside = np.count_nonzero(self.organ[at])
-        if inside < INSIDE * total or (self.blocked is not None and self.blocked[at].any()):
+        here = CropBox(tuple(a + b for a, b in zip(box.start, region.start, strict=True)), region.mask.shape)
+        inside = np.count_nonzero(region.mask & (extract(self.organ, here, 0) != 0))
+        if inside < INSIDE * region.voxels or self._touches_another(region.mask, here):
             return None
-        if inside < total:
+        if inside < region.voxels:
             mask = largest_component(mask & nearest_mask(extract(self.organ, box, False), mask.shape))
         return (box, mask) if mask.any() else None
+
+    def _touches_another(self, mask: np.ndarray, here: CropBox) -> bool:
+        """Whether a mask in this box has voxels of the image on another lesion, or nearer than the clearance."""
+        wide = tuple(n + 2 * CLEARANCE_VOXELS for n in here.size)
+        around = CropBox(tuple(start - CLEARANCE_VOXELS for start in here.start), wide)
+        blocked = widened(extract(self.occupied, around, 0) > 0)
+        if blocked is None:
+            return False
+        part = here.overlap(self.organ.shape)[1]
+        return bool((blocked[(slice(CLEARANCE_VOXELS, -CLEARANCE_VOXELS),) * mask.ndim] & mask)[part].any())
 
     @cached_property
     def _free(self) -> np.ndarray:
         """Flat indices of the voxels in the organ that are away from other lesions."""
-        allowed = self.organ if self.near is None else self.organ & self.near
-        return np.flatnonzero(allowed if self.blocked is None else allowed & ~self.blocked)
+        allowed = self.organ.astype(bool) if self.near is None else self.organ.astype(bool) & self.near
+        blocked = widened(self.occupied.astype(bool))
+        return np.flatnonzero(allowed if blocked is None else allowed & ~blocked)
 
 
-class _Drawn(NamedTuple):
-    """A shape with its texture at the centre of a crop, not yet placed."""
+class _Region(NamedTuple):
+    """Where a lesion is in its box: a mask without empty borders, where that begins, and its voxels."""
+
+    mask: np.ndarray
+    start: tuple[int, ...]
+    voxels: int
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A shape at the centre of a crop, not yet placed; `warp` bent the reference, None: a blob took its place."""
 
     reference: int
+    chosen: ReferenceLesion
     parts: np.ndarray
-    texture: np.ndarray
     contrast: tuple[float, ...]
+    warp: Warp | None
+
+    def texture(self, mask: np.ndarray | None) -> np.ndarray:
+        """(C, *crop_size); where the part that found a place is given (bool), -1 far around it."""
+        size = self.parts.shape
+        if self.warp is None:
+            return stretched(self.chosen.image, self.chosen.mask, self.parts > 0)
+        if mask is None:
+            return sampled(self.chosen.image, warp_points(self.warp, size)).clip(-1, 1)
+        near = box_around_mask(mask, TEXTURE_VOXELS)
+        wanted = ndimage.binary_dilation(mask[near], iterations=TEXTURE_VOXELS)
+        texture = np.full((len(self.chosen.image), *size), -1, dtype=np.float32)
+        points = warp_points(self.warp, size, near)[torch.from_numpy(wanted)]
+        texture[:, *near][:, wanted] = sampled(self.chosen.image, points).clip(-1, 1)
+        return texture
 
 
 def _drawn(
@@ -237,38 +300,42 @@ def _drawn(
     gain = float(np.exp(rng.normal(0, CONTRAST_SPREAD)))
     contrast = tuple(value * gain for value in chosen.contrast)
     if shape == "bank" or (shape == "mixed" and rng.random_sample() < 0.5):
-        warped = _warped(prior, reference, diameter, rng)
+        warped = _warped(prior, chosen, diameter, rng)
         if warped is not None:
-            return _Drawn(reference, *warped, contrast)
+            return _Drawn(reference, chosen, warped[0], contrast, warped[1])
         if size_mm is None:
             return None
     mask = procedural_blob(rng, diameter, prior.spacing_mm, prior.crop_size, margin=MARGIN_VOXELS)
-    return _Drawn(reference, laid_out(chosen.parts, mask), stretched(chosen.image, chosen.mask, mask), contrast)
+    return _Drawn(reference, chosen, laid_out(chosen.parts, mask), contrast, None)
 
 
 def _warped(
-    prior: LesionPrior, reference: int, diameter: float, rng: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """(parts, texture) of a reference bent to this diameter; None if it leaves the crop however it is turned."""
-    chosen = prior.references[reference]
-    wanted = voxels_of_diameter(diameter, prior.spacing_mm)
+    prior: LesionPrior, chosen: ReferenceLesion, diameter: float, rng: np.random.RandomState
+) -> tuple[np.ndarray, Warp] | None:
+    """(parts, warp) of a reference bent to this diameter; None if it leaves the crop however it is turned."""
+    wanted, size = voxels_of_diameter(diameter, prior.spacing_mm), chosen.parts.shape
     warp = None
     for _ in range(WARPS):
-        warp = warp or draw_warp(rng, len(prior.crop_size), scale=diameter / chosen.diameter_mm)
-        points = warp_points(warp, chosen.parts.shape)
-        inside, *texture = sampled([chosen.mask, *chosen.image], points)
-        mask = largest_component(inside >= 0.5)
+        warp = warp or draw_warp(rng, len(size), scale=diameter / chosen.diameter_mm)
+        box = reach_of(warp, chosen.mask)
+        points = warp_points(warp, size, box)
+        near = torch.from_numpy(comes_from(points, chosen.mask))
+        mask = np.zeros(near.shape, dtype=bool)
+        mask[near] = sampled([chosen.mask], points[near])[0] >= 0.5
+        mask = largest_component(mask)
         voxels = np.count_nonzero(mask)
         if not voxels:
             warp = None
         elif abs(voxels - wanted) > max(1, VOXELS_TOLERANCE * wanted):
             warp = warp.enlarged((wanted / voxels) ** (1 / mask.ndim))
-        elif clear_of_edge(mask, MARGIN_VOXELS):
-            parts = mask.astype(np.uint8)
-            if (count := int(chosen.parts.max())) > 1:
-                parts = numbered(sampled(list(shares_of(chosen.parts, count)), points), mask)
-            return parts, np.stack(texture).clip(-1, 1)
         else:
+            parts, bent = np.zeros(size, dtype=np.uint8), mask.astype(np.uint8)
+            if (count := int(chosen.parts.max())) > 1:
+                shares = sampled(shares_of(chosen.parts, count), points[torch.from_numpy(mask)])
+                bent[mask] = numbered(shares, shares[0] >= 0)
+            parts[box] = bent
+            if clear_of_edge(parts > 0, MARGIN_VOXELS):
+                return parts, warp
             warp = None
     return None
 

@@ -83,8 +83,13 @@ def component_voxels(mask: np.ndarray) -> np.ndarray:
 
 def largest_component(mask: np.ndarray) -> np.ndarray:
     """The first of `components`; an empty mask as it is."""
-    numbers, sizes = labelled_parts(mask)
-    return numbers == 1 + sizes[1:].argmax() if len(sizes) > 2 else mask.astype(bool)
+    largest = mask.astype(bool)
+    if largest.any():
+        box = box_around_mask(largest)
+        numbers, sizes = labelled_parts(largest[box])
+        if len(sizes) > 2:
+            largest[box] = numbers == 1 + sizes[1:].argmax()
+    return largest
 
 
 def bounding_box(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

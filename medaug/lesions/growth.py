@@ -135,7 +135,9 @@ def draw_growing(
     def drawn(size_mm: float) -> GrowingLesion | None:
         """One draw at a size; None where it finds no place."""
         if dims == organ.ndim:
-            lesion = draw_lesion(prior, organ, occupied, rng, spacing_mm=spacing_mm, size_mm=(size_mm, size_mm))
+            lesion = draw_lesion(
+                prior, organ, occupied, rng, spacing_mm=spacing_mm, size_mm=(size_mm, size_mm), whole_texture=True
+            )
             return None if lesion is None else let_grow(lesion, spacing_mm, room)
         level, flatness = draw_level(organ, rng), float(rng.uniform(*FLATNESS))
         across = min(size_mm / flatness ** (1 / 3), prior.largest_mm)

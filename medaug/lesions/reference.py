@@ -25,7 +25,7 @@ from medaug.lesions.geometry import (
     largest_component,
     voxels_of_diameter,
 )
-from medaug.lesions.prior import AIR, Lesion, LesionPrior, surroundings_of
+from medaug.lesions.prior import AIR, RING_VOXELS, Lesion, LesionPrior, surroundings_of
 from medaug.resampling import resized, resized_mask
 
 COARSE = 4
@@ -77,20 +77,62 @@ def draw_warp(
     return Warp(turn @ np.diag(flips / stretch), displacement)
 
 
-def warp_points(warp: Warp, size: tuple[int, ...]) -> Tensor:
-    """The places that a warped crop's voxels come from: (*S, d) in [-1, 1], last axis in torch's order (Z, Y, X)."""
+def warp_points(warp: Warp, size: tuple[int, ...], box: tuple[slice, ...] | None = None) -> Tensor:
+    """The places that a warped crop's voxels come from: (*S, d) in [-1, 1], last axis in torch's order (Z, Y, X).
+
+    Args:
+        size: of the crop.
+        box: of the voxels that are asked for; None: all.
+    """
     grid, weights = _grid(size)
-    bend = torch.from_numpy(warp.displacement[::-1].astype(np.float32))
-    for weight in weights:  # each turn consumes the first control axis and appends a voxel axis
-        bend = torch.tensordot(bend, weight, dims=([1], [1]))  # (d, COARSE.., *S)
-    turned = torch.from_numpy(warp.matrix[::-1].astype(np.float32)) @ grid.flatten(1)
-    return (turned.view_as(grid) + bend).movedim(0, -1)
+    box = (slice(None),) * len(size) if box is None else box
+    matrix = torch.from_numpy(warp.matrix[::-1].astype(np.float32))
+    points = torch.from_numpy(warp.displacement[::-1].astype(np.float32))
+    if len(size) == 3:  # what is interpolated linearly holds the affine map, too
+        corners = torch.meshgrid(*[torch.linspace(-1, 1, COARSE)] * 3, indexing="ij")
+        points = points + torch.tensordot(matrix, torch.stack(corners), dims=1)
+    for weight, part in zip(weights, box, strict=True):  # each consumes the first control axis, appends a voxel axis
+        points = torch.tensordot(points, weight[part], dims=([1], [1]))  # (d, COARSE.., *S)
+    if len(size) == 2:
+        grid = grid[:, *box]
+        points = (matrix @ grid.flatten(1)).view_as(grid) + points
+    return points.movedim(0, -1)
 
 
-def sampled(crops: Sequence[np.ndarray], points: Tensor) -> np.ndarray:
-    """Crops of one size (*S) at these points, linear, borders repeated; (N, *S), float32."""
-    x = torch.from_numpy(np.array(crops, dtype=np.float32))[None]
-    return functional.grid_sample(x, points[None], padding_mode="border", align_corners=True)[0].numpy()
+def reach_of(warp: Warp, mask: np.ndarray) -> tuple[slice, ...]:
+    """A box of the warped crop outside of which nothing can come from a mask (*S, bool, not empty).
+
+    A voxel x comes from Mx + bend(x), so what comes from the mask's box lies in M⁻¹(box - bend); the bend is at most
+    what its control points are, and half of it more where splines overshoot them.
+    """
+    low, extent = bounding_box(mask)
+    half_width = (np.array(mask.shape) - 1) / 2
+    middle = (low + (extent - 1) / 2) / half_width - 1
+    bend = np.abs(warp.displacement).reshape(mask.ndim, -1).max(axis=1) * (2.0 if mask.ndim == 2 else 1.0)
+    half = (extent + 1) / 2 / half_width + bend
+    inverse = np.linalg.inv(warp.matrix)
+    center, reach = (inverse @ middle + 1) * half_width, np.abs(inverse) @ half * half_width
+    first = np.clip(np.floor(center - reach), 0, np.array(mask.shape) - 1).astype(int)
+    last = np.clip(np.ceil(center + reach), 0, np.array(mask.shape) - 1).astype(int)
+    return tuple(slice(a, b + 1) for a, b in zip(first.tolist(), last.tolist(), strict=True))
+
+
+def comes_from(points: Tensor, mask: np.ndarray) -> np.ndarray:
+    """Which of a warp's points (*S, d) come from the box of a mask (bool, not empty) or the voxels beside it: bool."""
+    low, extent = bounding_box(mask)
+    inside = np.ones(points.shape[:-1], dtype=bool)
+    for axis, (first, count, length) in enumerate(zip(low[::-1], extent[::-1], mask.shape[::-1], strict=True)):
+        place = points[..., axis].numpy()
+        inside &= (place >= 2 * (first - 1) / (length - 1) - 1) & (place <= 2 * (first + count) / (length - 1) - 1)
+    return inside
+
+
+def sampled(crops: Sequence[np.ndarray] | np.ndarray, points: Tensor) -> np.ndarray:
+    """Crops (K, *S) at these points, (*T, d), or (N, d) of a list: linear, borders repeated; (K, *T), float32."""
+    x, dims = torch.from_numpy(np.array(crops, dtype=np.float32))[None], points.shape[-1]
+    shape = points.shape[:-1] if points.ndim > 2 else (*[1] * (dims - 1), len(points))
+    found = functional.grid_sample(x, points.reshape(1, *shape, dims), padding_mode="border", align_corners=True)
+    return found[0].reshape(len(x[0]), *points.shape[:-1]).numpy()
 
 
 def procedural_blob(
@@ -174,7 +216,7 @@ def match_surroundings(lesion: Lesion, crop: np.ndarray) -> np.ndarray:
 
     The shift is the difference of the two rings' median brightness; a drawn contrast scales the texture about its ring.
     Where the lesion touched its own scan's background (the rim of a skull-stripped brain), `crop` is left as it is, and
-    the lesion is continued up to its mask's edge.
+    the lesion is continued up to its mask's edge. So it is far from the lesion, outside its mask's box and ring.
 
     Args:
         crop: the target crop (C, *S) in [-1, 1], on the lesion's grid.
@@ -182,21 +224,23 @@ def match_surroundings(lesion: Lesion, crop: np.ndarray) -> np.ndarray:
     Returns:
         (C, *S) float32 in [-1, 1].
     """
-    ring, matched = surroundings_of(lesion.mask, lesion.mask), []
-    for channel, target in enumerate(crop):
+    near = box_around_mask(lesion.mask, RING_VOXELS[1])
+    mask, matched = lesion.mask[near], crop.astype(np.float32)
+    ring = surroundings_of(mask, mask)
+    for channel, target in enumerate(crop[:, *near]):
         tissue = ring & (target > AIR)
-        here = float(np.median(target[tissue])) if tissue.any() else float(np.median(target))
+        here = float(np.median(target[tissue])) if tissue.any() else float(np.median(crop[channel]))
         there, own = lesion.surroundings[channel], lesion.reference_contrast[channel]
         gain = np.clip(lesion.contrast[channel] / own, *GAIN) if abs(own) > CONTRAST_LEAST else 1.0
-        texture = lesion.texture[channel]
+        texture = lesion.texture[channel][near]
         background = ndimage.binary_dilation(texture <= AIR)  # with the voxels it was blended into
-        missing, known = lesion.mask & background, lesion.mask & ~background
+        missing, known = mask & background, mask & ~background
         if missing.any() and known.any():  # a voxel of the lesion that is background is taken from the nearest
             nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
             texture = np.where(missing, texture[tuple(nearest)], texture)
         shown = np.clip(here + (texture - there) * gain, -1.0, 1.0)
-        matched.append(np.where(background & ~lesion.mask, target, shown).astype(np.float32))
-    return np.stack(matched)
+        matched[channel][near] = np.where(background & ~mask, target, shown)
+    return matched
 
 
 def lesion_for_mask(

@@ -7,6 +7,7 @@ samples put any view of A beside any view of B. Sample i depends on (seed, i) al
 from __future__ import annotations
 
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -116,14 +117,20 @@ class DomainSamples(Dataset):
         """The box to cut: around a voxel of the body, so that no patch is all air."""
         if self.crop_size is None:
             return (slice(None),) * len(view.shape)
-        body = view.body(folder)
-        inside = np.flatnonzero(body if body.any() else np.ones_like(body))
-        center = np.unravel_index(inside[rng.randint(len(inside))], view.shape)
+        center = self._center(view, folder, rng)
         starts = [
             int(np.clip(c - n // 2, 0, max(0, size - n)))
             for c, n, size in zip(center, self.crop_size, view.shape, strict=True)
         ]
         return tuple(slice(start, start + n) for start, n in zip(starts, self.crop_size, strict=True))
+
+    def _center(self, view: View, folder: Path, rng: np.random.RandomState) -> np.ndarray:
+        """A voxel of the body; any where the case has none, or it is empty."""
+        inside = view.tissue(folder, "body") if "body" in view.case.arrays else ()
+        if len(inside):
+            drawn: np.ndarray = inside[rng.randint(len(inside))]
+            return drawn
+        return np.array(np.unravel_index(rng.randint(math.prod(view.shape)), view.shape))
 
     def _tensor(self, array: np.ndarray, flip: bool, fill: float = -1.0) -> Tensor:
         """(C, *S) as float32, filled up to the crop, mirrored along the first axis of the image on request."""

@@ -6,6 +6,7 @@ Sample i depends on (seed, i) alone, whatever the number of workers or processes
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,11 +14,11 @@ from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from medaug.data.prepared import View, ViewArrays
+from medaug.data.prepared import View
 from medaug.errors import DataError
 from medaug.lesions.drawing import draw_lesion
-from medaug.lesions.geometry import bounding_box, box_around, components, equivalent_diameter_mm, extract
-from medaug.lesions.prior import LesionPrior
+from medaug.lesions.geometry import bounding_box, box_around, components, equivalent_diameter_mm
+from medaug.lesions.prior import Lesion, LesionPrior
 from medaug.lesions.reference import match_surroundings, shares_of
 from medaug.models.noise.config import CLASSES, HEALTHY
 from medaug.seeds import rng_of
@@ -47,21 +48,31 @@ class TumorCropSamples(Dataset):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = rng_of(self.seed, index)
         for _ in range(TRIES):
-            arrays = self.healthy[rng.randint(len(self.healthy))].read(self.folder)
-            lesion = draw_lesion(self.prior, arrays.organ, arrays.label, rng)
+            view = self.healthy[rng.randint(len(self.healthy))]
+            lesion = self._lesion(view, rng)
             if lesion is not None:
                 break
         else:
             raise DataError(
                 f"no room for a lesion in {TRIES} healthy slices; lower data.organ_margin_mm, or check the images"
             )
-        healthy = _gained(np.stack([extract(channel, lesion.box, -1.0) for channel in arrays.image]), rng)
-        mask = shares_of(lesion.parts, self.parts)
-        a, reference_a, mask_a = _moved([healthy, match_surroundings(lesion, healthy), mask], rng)
+        healthy = _gained(view.crop(self.folder, lesion.box), rng)
+        moved = _drawn_move(lesion.mask.shape, rng)
+        a, reference_a = (_moved(image, moved) for image in (healthy, match_surroundings(lesion, healthy)))
+        mask_a = shares_of(_moved(lesion.parts[None], moved)[0], self.parts)
         reference = self.prior.references[rng.randint(len(self.prior.references))]
-        b, mask_b = _moved([_gained(reference.image, rng), shares_of(reference.parts, self.parts)], rng)
+        image = _gained(reference.image.copy(), rng)
+        moved = _drawn_move(reference.parts.shape, rng)
+        b, mask_b = _moved(image, moved), shares_of(_moved(reference.parts[None], moved)[0], self.parts)
         crops = {"a": a, "mask_a": mask_a, "reference_a": reference_a, "b": b, "mask_b": mask_b}
-        return {key: _tensor(crop) for key, crop in crops.items()} | {"seed": torch.tensor(int(rng.randint(2**31)))}
+        seed = torch.tensor(int(rng.randint(2**31)))
+        return {key: torch.from_numpy(crop) for key, crop in crops.items()} | {"seed": seed}
+
+    def _lesion(self, view: View, rng: np.random.RandomState) -> Lesion | None:
+        """A lesion for a view: nothing but its places is read of a volume."""
+        organ, label = (view.raw(self.folder, kind) for kind in ("organ", "label"))
+        voxels = None if view.level is not None else view.tissue(self.folder)
+        return draw_lesion(self.prior, organ, label, rng, voxels=voxels)
 
 
 class ClassCropSamples(Dataset):
@@ -97,6 +108,7 @@ class ClassCropSamples(Dataset):
             )
         self.views = (healthy, tumor)
         self.folder, self.size, self.min_diameter_mm, self.seed = folder, tuple(size), min_diameter_mm, seed
+        self._boxes: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = rng_of(self.seed, index)
@@ -110,32 +122,44 @@ class ClassCropSamples(Dataset):
         views = self.views[label]
         for _ in range(TRIES):
             view = views[rng.randint(len(views))]
-            arrays = view.read(self.folder)
-            center = self._healthy_center(arrays, rng) if label == HEALTHY else self._lesion_center(view, arrays, rng)
+            center = self._healthy_center(view, rng) if label == HEALTHY else self._lesion_center(view, rng)
             if center is not None:
-                return extract(arrays.image[0], box_around(center, self.size), -1.0)
+                return view.crop(self.folder, box_around(center, self.size))[0]
         raise DataError(
             f"no place for a {CLASSES[label]} crop of {' × '.join(map(str, self.size))} voxels in {TRIES} training "
             "views; make crop.size smaller, or lower crop.min_diameter_mm or data.organ_margin_mm"
         )
 
-    def _healthy_center(self, arrays: ViewArrays, rng: np.random.RandomState) -> np.ndarray | None:
-        """A voxel of the organ whose crop has no tumor in it."""
-        # The filter's window around a voxel is the box around it, for odd and even sizes.
-        touched = ndimage.maximum_filter(arrays.label.astype(np.uint8), self.size, mode="constant", cval=0)
-        places = np.flatnonzero(arrays.organ & (touched == 0))
-        if not places.size:
+    def _healthy_center(self, view: View, rng: np.random.RandomState) -> np.ndarray | None:
+        """A voxel of the organ whose crop has no tumor in it; of a volume only some are tried."""
+        if view.level is None:
+            places = view.tissue(self.folder)
+            for _ in range(TRIES if len(places) else 0):
+                center: np.ndarray = places[rng.randint(len(places))]
+                if not view.marks(self.folder, "label", box_around(center, self.size)).any():
+                    return center
             return None
-        return np.array(np.unravel_index(places[rng.randint(places.size)], arrays.organ.shape))
+        organ, label = view.organ(self.folder), view.classes(self.folder) > 0
+        # The filter's window around a voxel is the box around it, for odd and even sizes.
+        touched = ndimage.maximum_filter(label.astype(np.uint8), self.size, mode="constant", cval=0)
+        inside = np.flatnonzero(organ & (touched == 0))
+        return np.array(np.unravel_index(inside[rng.randint(inside.size)], organ.shape)) if inside.size else None
 
-    def _lesion_center(self, view: View, arrays: ViewArrays, rng: np.random.RandomState) -> np.ndarray | None:
+    def _lesion_center(self, view: View, rng: np.random.RandomState) -> np.ndarray | None:
         """The middle of one of the view's lesions, a little aside."""
-        least = self.min_diameter_mm
-        lesions = [part for part in components(arrays.label) if equivalent_diameter_mm(part, view.spacing_mm) >= least]
+        lesions = self._lesions(view)
         if not lesions:
             return None
-        corner, extent = bounding_box(lesions[rng.randint(len(lesions))])
+        corner, extent = lesions[rng.randint(len(lesions))]
         return corner + extent // 2 + rng.randint(-SHIFT_VOXELS, SHIFT_VOXELS + 1, len(self.size))
+
+    def _lesions(self, view: View) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The boxes (first voxel, extent) of a view's lesions that are large enough, largest first; found once."""
+        if view.name not in self._boxes:
+            least, parts = self.min_diameter_mm, components(view.classes(self.folder) > 0)
+            large = [part for part in parts if equivalent_diameter_mm(part, view.spacing_mm) >= least]
+            self._boxes[view.name] = [bounding_box(part) for part in large]
+        return self._boxes[view.name]
 
 
 def healthy_views(views: list[View], where: str, level_tolerance: float) -> list[View]:
@@ -153,19 +177,39 @@ def healthy_views(views: list[View], where: str, level_tolerance: float) -> list
 
 
 def _gained(image: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """Another brightness of each channel (C, *S), as another scanner would have it."""
+    """Another brightness of each channel (C, *S), as another scanner would have it; in place."""
     gain = rng.uniform(1 - GAIN, 1 + GAIN, (len(image), *[1] * (image.ndim - 1))).astype(np.float32)
-    return ((image + 1) * gain - 1).clip(-1, 1)
+    image += 1
+    image *= gain
+    image -= 1
+    return np.clip(image, -1, 1, out=image)
 
 
-def _moved(crops: list[np.ndarray], rng: np.random.RandomState) -> list[np.ndarray]:
-    """Crops (C, *S) flipped and shifted together, borders repeated: few real lesions must not be learnt by heart."""
-    size = crops[0].shape[1:]
+class _Move(NamedTuple):
+    """The axes along which a crop is flipped, and how far it is shifted along each before."""
+
+    flips: tuple[int, ...]
+    shift: tuple[int, ...]
+
+
+def _drawn_move(size: tuple[int, ...], rng: np.random.RandomState) -> _Move:
     flips = tuple(axis + 1 for axis in range(len(size)) if rng.random_sample() < 0.5)
-    shift = rng.randint(0, 2 * SHIFT_VOXELS + 1, len(size))
-    window = (slice(None), *(slice(s, s + n) for s, n in zip(shift, size, strict=True)))
-    around = [(0, 0), *[(SHIFT_VOXELS, SHIFT_VOXELS)] * len(size)]
-    return [np.flip(np.pad(crop, around, mode="edge")[window], flips) for crop in crops]
+    return _Move(flips, tuple((rng.randint(0, 2 * SHIFT_VOXELS + 1, len(size)) - SHIFT_VOXELS).tolist()))
+
+
+def _moved(crop: np.ndarray, move: _Move) -> np.ndarray:
+    """A crop (C, *S) flipped and shifted, borders repeated: few real lesions must not be learnt by heart."""
+    moved = np.empty(crop.shape, crop.dtype)
+    turned = np.flip(moved, move.flips)
+    kept, source = [slice(None)], [slice(None)]
+    for n, by in zip(crop.shape[1:], move.shift, strict=True):
+        kept.append(slice(max(0, -by), n - max(0, by)))
+        source.append(slice(max(0, by), n - max(0, -by)))
+    turned[tuple(kept)] = crop[tuple(source)]
+    for axis, part in enumerate(kept[1:], start=1):  # what was filled so far is repeated up to the border
+        lines = np.moveaxis(turned, axis, 0)
+        lines[: part.start], lines[part.stop :] = lines[part.start], lines[part.stop - 1]
+    return moved
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -1,7 +1,6 @@
 """Crops of each class show what the class says, take turns, and are the same whoever asks for them."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from medaug.errors import DataError
+from medaug.lesions.geometry import CropBox, extract
 from medaug.models.noise.config import HEALTHY, TUMOR
 from medaug.training.samples import ClassCropSamples
 
@@ -18,21 +18,27 @@ TUMOR_VALUE = 0.75
 class StubView:
     """One slice in memory: tissue from -0.5 to 0, at most one tumor of a brightness that nothing else has."""
 
-    spacing_mm = (2.0, 2.0)
+    level, spacing_mm = 0, (2.0, 2.0)
 
     def __init__(self, seed: int, center: tuple[int, int] | None = None, radius: int = 4):
-        rng = np.random.RandomState(seed)
+        self.name, rng = f"{seed}", np.random.RandomState(seed)
         x, y = np.indices((48, 48))
-        self.organ = (x - 24) ** 2 + (y - 24) ** 2 < 20**2
+        self.inside = (x - 24) ** 2 + (y - 24) ** 2 < 20**2
         self.label = np.zeros((48, 48), dtype=bool)
         if center is not None:
             self.label = (x - center[0]) ** 2 + (y - center[1]) ** 2 <= radius**2
-        tissue = np.where(self.organ, rng.uniform(-0.5, 0, (48, 48)), -1.0)
+        tissue = np.where(self.inside, rng.uniform(-0.5, 0, (48, 48)), -1.0)
         self.image = np.where(self.label, TUMOR_VALUE, tissue).astype(np.float32)
         self.tumor_voxels = int(self.label.sum())
 
-    def read(self, folder: Path) -> SimpleNamespace:
-        return SimpleNamespace(image=self.image[None], organ=self.organ, label=self.label)
+    def organ(self, folder: Path) -> np.ndarray:
+        return self.inside
+
+    def classes(self, folder: Path) -> np.ndarray:
+        return self.label.astype(np.uint8)
+
+    def crop(self, folder: Path, box: CropBox) -> np.ndarray:
+        return extract(self.image, box, -1.0)[None]
 
 
 def samples(healthy=None, tumor=None, *, seed=0, size=(16, 12), min_diameter_mm=4.0) -> ClassCropSamples:
