@@ -16,6 +16,8 @@ from medaug.data.records import prepared_cases
 from medaug.data.synthetic import synthetic_cases
 from medaug.data.writers import ScanRecord, write_layout
 from medaug.errors import ConfigError, DataError, LeakageError, RunError
+from medaug.experiment.arms import ARMS as ALL_ARMS
+from medaug.experiment.arms import check_arms
 from medaug.exports.datasets import export_dataset
 from medaug.phantoms import phantoms
 from medaug.runs.folder import RunDir
@@ -365,3 +367,17 @@ def test_a_translated_set_is_exported_with_the_held_out_patients_of_both_domains
         image, label = (out / f"{kind}sTr" / f"synthetic-{record['case']}.nii.gz" for kind in ("image", "label"))
         np.testing.assert_array_equal(read_scan(image), read_scan(fold.synthetic / record["image"]))
         np.testing.assert_array_equal(read_label(label), read_label(fold.synthetic / record["label"]))
+
+
+def test_copy_paste_moves_several_classes_each_with_its_own_number(run):
+    config = config_of("split.fold=0", "evaluation.arms=[standard, gan-offline+copy-paste]")
+    check_arms(config)
+    task = across_domains.downstream_of(config, run.fold(0), [])["source"]
+    pasting, pasted = ALL_ARMS["copy-paste"].pasting(task.real, config.data), set()
+    for number, view in enumerate(task.real.views * 3):
+        before = task.real.sample(view)
+        after = pasting.set_random_state(seed=number)(before)
+        new = after["label"] != before["label"]
+        assert not (new & (before["label"] > 0)).any(), "what is labelled stays"
+        pasted |= set(after["label"][new].int().tolist())
+    assert pasted == {1, 2}
