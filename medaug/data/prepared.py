@@ -109,10 +109,11 @@ class View:
         affine[:3, 3] += affine[:3, : len(start)] @ np.asarray(start, dtype=np.float64)
         return affine
 
-    def tensor(self, folder: Path, kind: str = "image") -> MetaTensor:
-        """A stored array as transforms take it: (C, *S) float32, a copy, with the view's affine."""
-        array = np.array(self.raw(folder, kind), dtype=np.float32)
-        return self.placed(array if kind == "image" else array[None])
+    def tensor(self, folder: Path, kind: str = "image", region: Region | None = None) -> MetaTensor:
+        """A stored array, or a region of it, as transforms take it: (C, *S) float32, a copy, with its affine."""
+        array = copied(self.part(folder, kind, region))
+        affine = self.affine if region is None else self.affine_at([part.start for part in region])
+        return MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(affine))
 
     def placed(self, array: np.ndarray) -> MetaTensor:
         """An array (C, *S) on this view's grid as transforms take it, with the view's affine."""
@@ -232,11 +233,7 @@ class View:
 
     def normalized(self, folder: Path, region: Region | None = None, slices: int = 1) -> np.ndarray:
         """The image of `part` in [-1, 1], float32."""
-        part = self.part(folder, "image", region, slices)
-        image = np.empty(part.shape, dtype=np.float32)
-        for row in range(part.shape[2]):  # the file's order into the array's, as much at a time as a cache holds
-            image[:, :, row] = part[:, :, row]
-        return self.in_windows(image)
+        return self.in_windows(copied(self.part(folder, "image", region, slices)))
 
     def in_windows(self, image: np.ndarray) -> np.ndarray:
         """An image (C * slices, *S) in the scan's own unit, each channel in [-1, 1] by its window; float32."""
@@ -266,6 +263,14 @@ def views_of(cases: Sequence[PreparedCase], spatial_dims: int) -> list[View]:
         inside = case.tissue_voxels or (0,) * levels
         views += [View(case, z, int(counts[z]), z / levels) for z in range(levels) if inside[z] >= least or counts[z]]
     return views
+
+
+def copied(stored: np.ndarray) -> np.ndarray:
+    """A copy (C, *S) in C order, float32, of what is stored in Fortran order: as much at a time as a cache holds."""
+    array = np.empty(stored.shape, dtype=np.float32)
+    for row in range(stored.shape[2]):
+        array[:, :, row] = stored[:, :, row]
+    return array
 
 
 def filled_up(image: np.ndarray, size: Sequence[int] | None, value: float = -1.0) -> np.ndarray:

@@ -9,6 +9,7 @@ inserted lesions (see `evaluation.agreement`). With `synthesis.gate` cases below
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,13 +28,14 @@ from medaug.data.prepared import View
 from medaug.data.synthetic import SyntheticCase
 from medaug.errors import DataError
 from medaug.evaluation.predictions import agreement
-from medaug.evaluation.samples import SyntheticSample, ViewFolder
+from medaug.evaluation.samples import Sample, SyntheticSample, ViewFolder
 from medaug.experiment.arms import arms_of
+from medaug.lesions.geometry import CropBox, extract, labelled_parts
 from medaug.models.weights import Weights, load_weights
 from medaug.runs.folder import RunDir
 from medaug.transforms import RandInsertTumor, RemoveTumor
 from medaug.transforms.engine import Facts
-from medaug.volumes import as_meta
+from medaug.volumes import Window, as_meta
 
 LEAST_AGREEMENT = 0.5
 """The agreement of a case that counts as accepted, where `synthesis.gate` does not say."""
@@ -67,19 +69,58 @@ class ViewEditor:
 
     def inserted(self, view: View, seed: int) -> Edited | None:
         """Puts new tumors into a view; None where it has no room for any."""
-        image, truth, organ = (view.tensor(self.prepared, kind) for kind in ("image", "label", "organ"))
+        kinds = ("image", "label", "organ")
+        return self.inserted_into({kind: view.tensor(self.prepared, kind) for kind in kinds}, view.windows, seed)
+
+    def inserted_patch(self, view: View, start: Sequence[int], size: Sequence[int], seed: int) -> Edited | None:
+        """Puts new tumors into a patch, and reads no more of the view; None where it has no room for any.
+
+        Every tumor lies inside the patch and the view.
+
+        Args:
+            start, size: of the patch, as `View.patch` has them; beyond the view it is the windows' floor, unlabelled.
+        """
+        box = CropBox(tuple(start), tuple(size))
+        inside = box.overlap(view.shape)[0]
+        if any(part.start == part.stop for part in inside):
+            return None
+        sample = {kind: view.tensor(self.prepared, kind, inside) for kind in ("image", "label", "organ")}
+        edited = self.inserted_into(sample, view.windows, seed)
+        return None if edited is None else _framed(edited, view, box)
+
+    def inserted_into(self, sample: Sample, windows: tuple[Window, ...], seed: int) -> Edited | None:
+        """The same of a part of a scan that was read: image in the scan's unit, label and organ (see `Sample`)."""
+        image, truth, organ = sample["image"], sample["label"], sample["organ"]
         with one_thread():
             self._insert.set_random_state(seed=seed)
             self._insert.randomize()
-            made = self._insert.inserted(image, truth, organ, view.windows, strictly_inside=self.strictly_inside)
+            made = self._insert.inserted(image, truth, organ, windows, strictly_inside=self.strictly_inside)
         return Edited(made.image, as_meta(made.label), image, truth, made.lesions) if made.lesions else None
 
     def removed(self, view: View, seed: int = 0) -> Edited:
         """Takes a view's tumors away; the label is empty, for what it marks of the padding is no tumor either."""
-        image, truth = view.tensor(self.prepared), view.tensor(self.prepared, "label")
+        return self._without(view.tensor(self.prepared), view.tensor(self.prepared, "label"), view.windows, seed)
+
+    def removed_patch(self, view: View, start: Sequence[int], size: Sequence[int], seed: int = 0) -> Edited:
+        """Takes the tumors away that reach into a patch, as of `inserted_patch`; half a crop around it is read, too."""
+        box, prior = CropBox(tuple(start), tuple(size)), self.weights.lesion_prior
+        crops_mm = zip(prior.crop_size, prior.spacing_mm, view.spacing_mm, strict=False)
+        reach = [math.ceil(n * own / (2 * step)) for n, own, step in crops_mm]
+        reach += [0] * (len(box.size) - len(reach))
+        first = tuple(a - r for a, r in zip(start, reach, strict=True))
+        around = CropBox(first, tuple(n + 2 * r for n, r in zip(size, reach, strict=True))).overlap(view.shape)[0]
+        image, truth = (view.tensor(self.prepared, kind, around) for kind in ("image", "label"))
+        here = CropBox(tuple(a - part.start for a, part in zip(start, around, strict=True)), box.size)
+        numbers, sizes = labelled_parts(truth.numpy()[0] > 0)
+        inside = np.bincount(numbers[here.overlap(numbers.shape)[0]].reshape(-1), minlength=len(sizes)) > 0
+        inside[0] = False
+        reaching = as_meta(truth * torch.from_numpy(inside[numbers]))
+        return _framed(self._without(image, reaching, view.windows, seed), view, box)
+
+    def _without(self, image: MetaTensor, truth: MetaTensor, windows: tuple[Window, ...], seed: int) -> Edited:
         with one_thread():
             remove = RemoveTumor(self.weights, tumor_labels=self._class_numbers)
-            edited, _ = remove.with_label(image, truth, view.windows, seed, strict=False, is_label=True)
+            edited, _ = remove.with_label(image, truth, windows, seed, strict=False, is_label=True)
         return Edited(as_meta(edited), as_meta(torch.zeros_like(truth)), image, truth, [])
 
     @cached_property
@@ -112,8 +153,13 @@ class OnlineInsertion:
         """How many views have had no room so far, in all workers together."""
         return self._no_room.value
 
-    def __call__(self, view: View, seed: int) -> SyntheticSample | None:
-        edited = self._editor.inserted(view, seed)
+    def __call__(
+        self, view: View, seed: int, start: Sequence[int] | None = None, size: Sequence[int] | None = None
+    ) -> SyntheticSample | None:
+        if start is None or size is None:
+            edited = self._editor.inserted(view, seed)
+        else:
+            edited = self._editor.inserted_patch(view, start, size, seed)
         if edited is None:
             with self._no_room.get_lock():
                 self._no_room.value += 1
@@ -129,8 +175,13 @@ class OnlineRemoval:
     def __init__(self, editor: ViewEditor):
         self._editor = editor
 
-    def __call__(self, view: View, seed: int) -> SyntheticSample:
-        edited = self._editor.removed(view, seed)
+    def __call__(
+        self, view: View, seed: int, start: Sequence[int] | None = None, size: Sequence[int] | None = None
+    ) -> SyntheticSample:
+        if start is None or size is None:
+            edited = self._editor.removed(view, seed)
+        else:
+            edited = self._editor.removed_patch(view, start, size, seed)
         return _sample(edited, view)._replace(around=edited.truth.numpy()[0] > 0)
 
 
@@ -223,3 +274,20 @@ def accepted_cases(config: PipelineConfig, records: Sequence[SyntheticCase]) -> 
 def _sample(edited: Edited, view: View) -> SyntheticSample:
     image = view.in_windows(edited.image.numpy())
     return SyntheticSample(image, edited.label.numpy()[0].astype(np.uint8))
+
+
+def _framed(edited: Edited, view: View, box: CropBox) -> Edited:
+    """What was edited of a part of a view, cut or filled up to this box of the view."""
+    corner = (torch.linalg.inv(torch.from_numpy(view.affine)) @ edited.image.affine.double())[: len(box.start), 3]
+    here = CropBox(tuple(a - int(c) for a, c in zip(box.start, corner.round(), strict=True)), box.size)
+    if here.start == (0,) * len(here.start) and tuple(edited.image.shape[1:]) == here.size:
+        return edited
+    affine, floors = torch.from_numpy(view.affine_at(box.start)), [window.low for window in view.windows]
+
+    def framed(array: MetaTensor, fills: Sequence[float]) -> MetaTensor:
+        cut = [extract(channel, here, fill) for channel, fill in zip(array.numpy(), fills, strict=True)]
+        return MetaTensor(torch.from_numpy(np.stack(cut)), affine=affine)
+
+    image, original = (framed(array, floors) for array in (edited.image, edited.original))
+    label, truth = (framed(array, [0.0]) for array in (edited.label, edited.truth))
+    return Edited(image, label, original, truth, edited.lesions)

@@ -13,6 +13,7 @@ from medaug.errors import LeakageError, WeightsError
 from medaug.evaluation.samples import SegmentationSamples, ViewFolder
 from medaug.experiment import downstream
 from medaug.experiment.edits import online_edits
+from medaug.lesions.geometry import CropBox, extract
 from medaug.stages.evaluate import evaluate
 from medaug.stages.synthesize import synthesize
 
@@ -73,6 +74,30 @@ def test_a_removal_empties_the_label_and_changes_the_image_where_the_tumor_was(t
     changed = (example.image != view.normalized(tiny_run.prepared)).any(axis=0)
     assert not example.label.any() and np.array_equal(example.around, truth)
     assert changed[truth].any() and not changed[~grown(truth, 4)].any()
+
+
+@pytest.mark.parametrize("start", [(4, 2), (-3, 10), (8, 14)])
+def test_a_patch_is_edited_as_it_lies_in_its_view(tiny_run, tiny_config, start):
+    edits, size = online_edits(tiny_config("synthesis.size_mm=[12,14]"), tiny_run), (24, 22)
+    views, inserted = real_of(tiny_run).views, 0
+    for seed, view in enumerate(views[:12]):
+        before = view.patch(tiny_run.prepared, start, size)
+        if (example := edits["online"](view, seed, start, size)) is not None:
+            new = (example.label > 0) & ~before.label
+            assert example.image.shape == (1, *size) and new.any() and (example.label[before.label] > 0).all()
+            changed = (example.image != before.image).any(axis=0)
+            assert changed[new].any() and not changed[~grown(new, 2)].any()
+            assert np.array_equal(example.image, edits["online"](view, seed, start, size).image)
+            inserted += 1
+        if view.tumor_voxels:
+            whole, part = edits["removed"](view, 5), edits["removed"](view, 5, start, size)
+            assert not part.label.any() and np.array_equal(part.around, before.label)
+            cut = [extract(channel, CropBox(start, size), -1.0) for channel in whole.image]
+            here = grown(before.label, 3)
+            assert np.array_equal(part.image[:, ~here], before.image[:, ~here])
+            np.testing.assert_allclose(part.image, cut, atol=0.3)
+    assert inserted >= 4 and edits["online"].without_room == 12 - inserted
+    assert edits["online"](views[0], 0, (400, 0), size) is None
 
 
 @pytest.mark.parametrize("kind", ["online", "removed"])
