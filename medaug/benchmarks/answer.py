@@ -21,7 +21,7 @@ from medaug.experiment.summary import CLASS_SEPARATOR
 from medaug.figures.charts import Encode, by_setting
 from medaug.report.page import MISSING, Verdict
 from medaug.report.sections import forest_plot, patient_plot
-from medaug.report.verdicts import change_text, verdict_of
+from medaug.report.verdicts import short_sentence, verdict_of
 
 MOST_PATIENTS = 10_000
 """Beyond, a number of patients is not named."""
@@ -97,10 +97,9 @@ def headline_of(results: BenchmarkResults, group: Summary) -> Verdict:
     sentences = [f"With {patients_text(group)}{ratio}, on {patients} and {seeds}."]
     if answer[0].comparison.verdict == "inconclusive":
         sentences.append(_what_it_would_take(answer[0], group))
-    for c in (asked.comparison for asked in answer if asked.comparison.arm != group.best_with_gan):
-        own, other = (group.arms[arm][c.metric].mean for arm in (c.arm, c.reference))
-        said = {"inconclusive": "is inconclusive", "too few seeds": "has too few seeds"}.get(c.verdict, c.verdict)
-        sentences.append(f"{c.arm} ({own:.3f}) {said} against {c.reference} ({other:.3f}): {change_text(c, group)}.")
+    compared = [asked.comparison for asked in answer]
+    judged = (group.best_with_gan, group.best)  # what the headline says
+    sentences += [short_sentence(c, group) for c in compared if (c.arm, c.reference) != judged]
     return replace(found, sentence=" ".join([*sentences, *lacking_of(group)]))
 
 

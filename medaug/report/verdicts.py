@@ -24,19 +24,21 @@ def verdict_of(summary: Summary) -> Verdict:
     if not summary.gan_arms:
         remedy = f"Add {twin} ({with_gan(best, 'gan-offline')} where nothing is inserted online) to evaluation.arms."
         return Verdict("info", f"{head}; no arm with a GAN was trained", remedy)
-    rest = " ".join(c.sentence for c in answer)
+    rest = " ".join([*(c.sentence for c in answer[:1]), *(short_sentence(c, summary) for c in answer[1:])])
     if twin not in summary.arms:
         add = "add it to evaluation.arms to see what the GAN adds"
         return Verdict("info", f"{head}; {twin} was not trained: {add}", rest)
     c = answer[0]
     tones: dict[str, Tone] = {"helps": "helps", "hurts": "hurts", "inconclusive": "inconclusive"}
-    undecided = {"inconclusive": "is inconclusive", "too few seeds": "has too few seeds for a verdict"}
-    said = f"against it {undecided[c.verdict]}" if c.verdict in undecided else f"{c.verdict} against it"
-    why = ""
-    if c.verdict == "inconclusive" and c.difference.excludes(0.0):
-        few = c.smallest_detectable is None
-        why = ", of too few patients for any verdict" if few else ", which does not stand after Holm's correction"
-    return Verdict(tones.get(c.verdict, "info"), f"{head}; {twin} {said}: {change_text(c, summary)}{why}", rest)
+    return Verdict(
+        tones.get(c.verdict, "info"), f"{head}; {twin} {_said(c)} against it: {change_text(c, summary)}", rest
+    )
+
+
+def short_sentence(c: Comparison, summary: Summary) -> str:
+    """What one comparison by the main metric found."""
+    own, other = (summary.arms[arm][summary.main].mean for arm in (c.arm, c.reference))
+    return f"{c.arm} ({own:.3f}) {_said(c)} against {c.reference} ({other:.3f}): {change_text(c, summary)}."
 
 
 def interval_text(interval: Interval, *, signed: bool = False) -> str:
@@ -51,6 +53,15 @@ def change_text(c: Comparison, summary: Summary) -> str:
     digits, factor = (2, 1) if unit else (1, 100)
     mean, low, high = (f"{factor * value:+.{digits}f}" for value in (d.mean, d.low, d.high))
     return f"{mean}{unit or ' points'} ({d.level:.0%} interval {low} to {high})"
+
+
+def _said(c: Comparison) -> str:
+    """The word of the verdict; where the interval excludes zero and there is none, what takes it away."""
+    if c.verdict != "inconclusive":
+        return "has too few seeds for a verdict" if c.verdict == "too few seeds" else c.verdict
+    if not c.difference.excludes(0.0):
+        return "is inconclusive"
+    return "is inconclusive " + ("of so few patients" if c.smallest_detectable is None else "after Holm's correction")
 
 
 def _unit(summary: Summary) -> str:

@@ -66,7 +66,7 @@ def test_a_twin_that_was_not_trained_is_named(drawn):
 
 def test_an_undecided_answer_says_what_it_would_take(drawn):
     tone, headline, sentence = verdict(drawn({"standard": 0.0, "standard+gan": 0.02}, noise=0.1))
-    assert tone == "inconclusive" and "standard+gan against it is inconclusive" in headline
+    assert tone == "inconclusive" and "standard+gan is inconclusive against it" in headline
     shown, needed = re.search(r"shows a true difference of about (\d+\.\d) points .* about ([\d,]+) test patients",
                               sentence).groups()  # fmt: skip
     assert float(shown) > 2 and int(needed.replace(",", "")) > len(PATIENTS)
@@ -78,7 +78,7 @@ def test_one_seed_gives_no_verdict_on_the_page_nor_on_the_console(tmp_path, tiny
     edit_json(RunDir(run.root / "labelled-5").weights / "model.json", lambda facts: facts.update(warnings=[note]))
     html = unescape(api.report(run.root).read_text())
     tone, headline, sentence = verdict(html)
-    assert tone == "info" and "gan+copy-paste against it has too few seeds" in headline
+    assert tone == "info" and "gan+copy-paste has too few seeds for a verdict against it" in headline
     assert "a verdict needs 2 seeds or more" in sentence
     assert html.index("Warnings") < html.index(f"labelled-5: {note}") < html.index("What was run")
     shown = re.sub(r"<style>.*?</style>|<[^>]*>", " ", html, flags=re.DOTALL) + read_results(run).text()

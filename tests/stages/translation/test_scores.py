@@ -118,7 +118,7 @@ def test_one_trained_translator_is_too_few_for_a_verdict_and_its_card_and_page_n
     rival = read_json(run.evaluation / "summary.json")["comparisons"][0]["reference"]
     headline = translation_results(run).verdict.headline
     assert headline.startswith(f"{rival} is the best rival (Mean absolute error ")
-    assert re.search(r" HU\); pix2pix against it has too few seeds for a verdict: \S+ HU \(95% interval ", headline)
+    assert re.search(r" HU\); pix2pix has too few seeds for a verdict against it: \S+ HU \(95% interval ", headline)
     result = CliRunner().invoke(
         app, ["model-card", str(run.weights), str(tmp_path / "card.md"), "--run", str(run.root)]
     )
