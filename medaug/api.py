@@ -7,7 +7,7 @@ through here only.
 """
 
 from medaug.cli.data import doctor, init, phantoms
-from medaug.cli.exports import export, export_bundle, export_onnx, model_card
+from medaug.cli.exports import export, export_bundle, export_onnx, model_card, nnunet_path
 from medaug.cli.finished import audit, compare_runs, export_results, report, reproduce
 from medaug.cli.images import compare, synth_ct
 from medaug.cli.runs import benchmark, run, sample, synthesize, train_cycle, train_gan
@@ -28,6 +28,7 @@ __all__ = [
     "init",
     "insert",
     "model_card",
+    "nnunet_path",
     "phantoms",
     "remove",
     "replace",

@@ -55,6 +55,7 @@ COMMANDS = [
     "export-bundle",
     "export-onnx",
     "model-card",
+    "nnunet-path",
 ]
 HEAVY = ("torch", "monai", "pydantic", "numpy", "scipy", "sklearn", "nibabel", "lightning_fabric", "matplotlib")
 

@@ -11,6 +11,7 @@ import shlex
 import shutil
 import tomllib
 from contextlib import redirect_stdout
+from importlib.metadata import entry_points
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 
 from medaug.cli import app
 from medaug.config.files import load_config
-from medaug.data.atomic import read_json
+from medaug.data.atomic import read_json, write_json
 from medaug.errors import MedaugError
 from medaug.exports.bundle import export_bundle
 from medaug.models.methods import build_translator
@@ -38,7 +39,9 @@ NOT_RUN = 0
 """How many blocks are excluded (see `doc_blocks.blocks_of`); a new one is a decision."""
 STARTERS = re.compile(r"^(?:[A-Z_]+=\S+ )*(?:(?:torchrun|srun) .*?(?=medaug\b))?")
 """What may stand before a command of ours: variables, and what starts it several times."""
-OTHER_PROGRAMS = {"wait", "cd", "source", "#SBATCH", "sbatch"}
+OTHER_PROGRAMS = {"wait", "cd", "source", "export", "#SBATCH", "sbatch"}
+NNUNET = "nnUNetv2_"
+"""How nnU-Net's commands begin; tests/nnunet/test_page.py runs those of docs/nnunet.md."""
 UID, A_SERIES = "1.2.840...", "1.2.826.0.1.3680043.8.498.1"
 
 
@@ -59,9 +62,18 @@ def test_commands_are_understood(block, tmp_path, monkeypatch):
         if name := re.match(r"# (\S+\.yaml)\n", named.text):  # a file that the reader writes
             (tmp_path / name[1]).write_text(named.text)
     monkeypatch.chdir(tmp_path)
+    _data_set_501(tmp_path, monkeypatch)
     for place, line in block.commands():
         for command in line.removesuffix("&").split("&&"):
             _check(place, command.strip())
+
+
+def _data_set_501(folder, monkeypatch):
+    """The nnU-Net data set that the pages speak of, as far as `--dry-run` looks at it."""
+    about = {"channel_names": {"0": "flair"}, "labels": {"background": 0, "tumor": 1}, "file_ending": ".nii.gz"}
+    for name in ("raw", "preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{name}", str(folder / name))
+    write_json(folder / "raw" / "Dataset501_Heads" / "dataset.json", about)
 
 
 @of("yaml")
@@ -119,6 +131,8 @@ def _check(place, command):
         extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
         asked = re.findall(r"\[(.*?)\]", command)
         problem = next((f"no extra {name}" for names in asked for name in names.split(",") if name not in extras), None)
+    elif program.startswith(NNUNET):
+        problem = None if program in {point.name for point in entry_points(group="console_scripts")} else "no command"
     elif program not in OTHER_PROGRAMS:
         problem = f"{program or 'nothing'}: not a program that these pages use"
     if problem:

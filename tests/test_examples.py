@@ -68,9 +68,12 @@ def test_torchio_gets_tumors(multi_run):
     assert "tumor voxels: [" in example("06", "--run", multi_run.root)
 
 
-def test_nnunet_gets_synthetic_cases_for_training_only(tiny_run, tmp_path):
-    said = example("07", "--run", tiny_run.root, "--out", tmp_path / "raw")
-    assert "training cases, labels {'background': 0, 'tumor': 1}" in said and "validate, all real" in said
+def test_nnunet_trains_on_a_fold_with_tumors_inserted(tmp_path, monkeypatch):
+    records = [ScanRecord(f"case_{n}", {"flair": np.zeros((4, 4, 2))}, np.ones((4, 4, 2)), np.eye(4)) for n in range(5)]
+    write_layout(records, tmp_path / "Dataset501_Toy", "msd", {1: "tumor"})
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path))
+    said = example("07", "--dataset", "501", "--fold", "1", "--print")
+    assert "fold 1: 4 train, 1 validate" in said and "nnUNetv2_train Dataset501_Toy 3d_fullres 1 -tr" in said
 
 
 def test_tumors_of_four_sequences_train_a_network_of_three_regions(tmp_path, tiny_config):

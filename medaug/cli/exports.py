@@ -48,6 +48,25 @@ def export_bundle(weights: WeightsFolder, out: Annotated[AnyPath, typer.Argument
 
 
 @command()
+def nnunet_path() -> Path:
+    """Print the folder in which nnU-Net finds medaug's trainers: export nnUNet_extTrainer="$(medaug nnunet-path)".
+
+    Example: medaug nnunet-path
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: if nnU-Net is not installed, or of another version.
+    """
+    from medaug.nnunet.library import check_installed
+    from medaug.nnunet.trainers import FOLDER
+
+    check_installed()
+    return FOLDER
+
+
+@command()
 def export_onnx(
     weights: WeightsFolder,
     out: Annotated[AnyPath, typer.Argument(help="New file.")],

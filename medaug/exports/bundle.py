@@ -51,6 +51,8 @@ def export_bundle(folder: Path, out: Path) -> Path:
     shared = {key: value for key, value in metadata.items() if key != "sha256"}
     for key in {"training_patients", "paired_patients"} & shared.keys():
         shared[key] = [pseudonym(patient) for patient in shared[key]]
+    if fold := shared.get("nnunet"):
+        shared["nnunet"] = fold | {"training_cases": [pseudonym(case) for case in fold["training_cases"]]}
     if shared["prior"] is not None:
         references = [
             row | {"patient": pseudonym(row["patient"]), "case": pseudonym(row["case"])}

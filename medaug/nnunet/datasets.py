@@ -250,7 +250,6 @@ def settings_for(dataset: NnunetDataset, fold: str, base: PipelineConfig) -> dic
 def write_split(dataset: NnunetDataset, fold: str) -> Path:
     """Writes the fold where the settings expect it; what neither trains nor validates is unused."""
     found, file = dataset.fold(fold), _split_file(dataset, fold)
-    file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, [{"train": list(found.train), "val": list(found.val), "unused": list(found.unused)}])
     return file
 

@@ -53,11 +53,10 @@ def check_fold(
     if fold == ALL:
         tell("medaug: fold all trains on every case; nobody is held out of whom the weights could know too much.")
         return
-    own = set() if facts.nnunet is None else set(facts.nnunet.training_cases)
-    learnt = {*facts.training_patients, *facts.training_content}
-    leaked = {case for case in val if case in own}
-    leaked |= {case for case in val if {case, patient_in(case)} & learnt or pseudonym(case) in learnt}
-    copies = set() if leaked else known_among(facts.training_content, val, _contents(dataset, val, learnt))[1]
+    own = set() if facts.nnunet is None else set(map(pseudonym, facts.nnunet.training_cases))
+    learnt, now = own | set(map(pseudonym, facts.training_patients)), set(map(pseudonym, train))
+    leaked = {case for case in val if not learnt.isdisjoint(map(pseudonym, (case, patient_in(case))))}
+    copies = set() if leaked else known_among(facts.training_content, val, _contents(dataset, val))[1]
     remedy = f"Train them on this fold: medaug train-cycle --domain tumor --nnunet {dataset} --fold {fold}"
     if leaked | copies:
         listed = ", ".join(
@@ -71,20 +70,20 @@ def check_fold(
         )
     if facts.nnunet is None:
         return
-    if facts.nnunet.dataset == dataset and own != {*train}:
+    if facts.nnunet.dataset == dataset and own != now:
         tell(
-            f"medaug: the split of fold {fold} has changed since {weights} were trained: {len(own - {*train})} case(s) "
-            f"that they know do not train any more, {len({*train} - own)} that train now they do not know. None of the "
+            f"medaug: the split of fold {fold} has changed since {weights} were trained: {len(own - now)} case(s) "
+            f"that they know do not train any more, {len(now - own)} that train now they do not know. None of the "
             f"validation cases is among those they know. {remedy}"
         )
     elif facts.nnunet.dataset != dataset:
         tell(f"medaug: {weights} were trained on {facts.nnunet.dataset}, and are used on {dataset}.")
 
 
-def _contents(dataset: str, cases: Iterable[str], learnt: set[str]) -> dict[str, set[str]]:
+def _contents(dataset: str, cases: Iterable[str]) -> dict[str, set[str]]:
     """The fingerprints of the first channel of those cases whose raw images are there."""
     base = os.environ.get(RAW)
-    if base is None or not (Path(base) / dataset / "dataset.json").exists() or not learnt:
+    if base is None or not (Path(base) / dataset / "dataset.json").exists():
         return {}
     found: dict[str, set[str]] = {}
     raw = NnunetDataset(dataset, Path(base) / dataset)

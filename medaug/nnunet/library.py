@@ -8,8 +8,8 @@ it expects to be there. Declared, without any code, they are enough: nnU-Net cal
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -24,19 +24,24 @@ _declared: list[object] = []
 """The declarations hold as long as something refers to them."""
 
 
-def nnunet() -> ModuleType:
-    """The package `nnunetv2`.
+def check_installed() -> None:
+    """Refuses to go on without nnU-Net.
 
     Raises:
         ConfigError: if it is not installed, or of another version.
     """
     try:
-        found = version("nnunetv2")
-    except PackageNotFoundError:
+        found = importlib.metadata.version("nnunetv2")
+    except importlib.metadata.PackageNotFoundError:
         found = ""
     if not found.startswith(f"{WANTED}."):
         what = f"nnunetv2 {found}" if found else "no nnunetv2 in this environment"
         raise ConfigError(f'nnU-Net: found {what}; expected {WANTED}. Install it: pip install "medaug[nnunet]"')
+
+
+def nnunet() -> ModuleType:
+    """The package `nnunetv2`; errors are those of `check_installed`."""
+    check_installed()
     _complete_torchvision()
     return importlib.import_module("nnunetv2")
 

@@ -23,6 +23,7 @@ from medaug.errors import ConfigError, WeightsError
 from medaug.models.weights import Weights, load_weights
 from medaug.nnunet.cases import TrainingCases
 from medaug.nnunet.datasets import results_of, tumors_in
+from medaug.nnunet.device import on_device
 from medaug.nnunet.edits import BankEdit, GanEdit, PatchBank
 from medaug.nnunet.leaks import check_fold
 from medaug.nnunet.library import nnunet
@@ -178,8 +179,11 @@ class nnUNetTrainerMedaug(PatchEditTrainer):
         return super().get_dataloaders()
 
     def patch_edit(self, cases: TrainingCases) -> Edit:
-        """An insertion."""
-        return GanEdit(self.weights, self._labels(self.weights))
+        """An insertion; the generator runs on the GPU where nnU-Net does."""
+        weights = self.weights
+        if self.device.type == "cuda":
+            weights = on_device(weights, self._folder(), self.device)
+        return GanEdit(weights, self._labels(weights))
 
     def looked_at(self, dataset: Any, plans: Plans) -> TrainingCases:
         """Through the windows and along the axes of the weights."""
@@ -257,7 +261,7 @@ class nnUNetTrainerMedaug_carvemix(PatchEditTrainer):
                 "that may have no label. Use nnUNetTrainerMedaug_copypaste."
             )
         bank = PatchBank(cases, self.configuration_manager.patch_size, self.tumor_values)
-        return BankEdit(RandCarveMixd("image", bank, prob=1.0), bank)
+        return BankEdit(RandCarveMixd("image", bank, prob=1.0, tumor_labels=self.tumor_values), bank)
 
 
 def _values(labels: TumorLabels) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ make most sense where those lie on one another; cases of different shapes are la
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -84,14 +85,19 @@ class RandCarveMix(_RandMix):
         bank: cases with `image` (C, *S) in [-1, 1] and `label` (1, *S), of the images' voxel size; read when drawn.
         prob: probability of mixing.
         strictly_inside: whether nothing is carved into what lies outside of an organ that is given.
+        tumor_labels: the label values that are tumor; None: all above 0.
     """
 
-    def __init__(self, bank: Bank, prob: float = 0.5, strictly_inside: bool = False):
+    def __init__(
+        self, bank: Bank, prob: float = 0.5, strictly_inside: bool = False, tumor_labels: Sequence[int] | None = None
+    ):
         super().__init__(bank, prob, strictly_inside)
+        self.tumor_labels = tumor_labels
 
     def _drawn(self, rng: np.random.RandomState, shape: tuple[int, ...]) -> tuple[Donor, np.ndarray]:
-        donor = donor_with_lesion(self.bank, rng, shape[0])
-        region = carved_region(donor.label > 0, donor.spacing_mm, rng)
+        donor = donor_with_lesion(self.bank, rng, shape[0], self.tumor_labels)
+        tumor = donor.label > 0 if self.tumor_labels is None else np.isin(donor.label, self.tumor_labels)
+        region = carved_region(tumor, donor.spacing_mm, rng)
         return _centred(donor, shape[1:]), extract(region, _box(region.shape, shape[1:]), False)
 
 
@@ -131,9 +137,10 @@ class RandCarveMixd(RandPasteD):
         organ_key: str = "organ",
         prob: float = 0.5,
         strictly_inside: bool = False,
+        tumor_labels: Sequence[int] | None = None,
         allow_missing_keys: bool = False,
     ):
-        carve = RandCarveMix(bank, 1.0, strictly_inside)
+        carve = RandCarveMix(bank, 1.0, strictly_inside, tumor_labels)
         super().__init__(keys, carve, label_key, prob, organ_key, allow_missing_keys)
 
 

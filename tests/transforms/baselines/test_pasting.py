@@ -267,6 +267,17 @@ def test_a_bank_that_cannot_be_used_is_refused(sample_of):
                 transform([coarse], prob=1.0)(image, label)
 
 
+def test_tumors_alone_are_carved_out_of_their_organ_which_comes_along_in_the_rim(sample_of):
+    case, donor = sample_of(0, 2), sample_of(1, 2)
+    with_organ = {"image": donor["image"], "label": donor["organ"] + donor["label"]}  # 1 organ, 2 tumor in it
+    carve = RandCarveMix([with_organ], prob=1.0, tumor_labels=[2])
+    for seed in range(6):
+        image, label = carve.set_random_state(seed=seed)(case["image"], 0 * case["label"])
+        taken = image != case["image"]
+        assert (label == 2).any() and np.array_equal(label[taken], with_organ["label"][taken])
+        assert taken.sum() < 5 * donor["label"].sum() < donor["organ"].sum()
+
+
 @pytest.mark.parametrize("kind", ["carvemix", "cutmix"])
 def test_cases_of_other_shapes_are_laid_centre_on_centre(sample_of, kind):
     case, other = sample_of(0, 2), sample_of(1, 2)

@@ -1,0 +1,165 @@
+"""nnU-Net's own training with patches edited; and what it refuses before it begins."""
+
+import json
+import shutil
+import threading
+from multiprocessing import current_process, get_context
+from multiprocessing.connection import Listener
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from medaug.errors import ConfigError, LeakageError, WeightsError
+from medaug.models.weights import load_weights
+from medaug.nnunet.device import attach, serve
+from medaug.nnunet.edits import GanEdit
+
+TRAINERS = ["nnUNetTrainerMedaug", "nnUNetTrainerMedaug_copypaste", "nnUNetTrainerMedaug_carvemix"]
+
+
+def edited_patches(made, count=8):
+    """(before, after) of as many training patches, each before nnU-Net's own transforms."""
+    made.edit_probability, made.batch_size, made.dataset_class = 1.0, 2, None
+    pairs = []
+
+    def copied(sample):  # nnU-Net's transforms write into what they get
+        return {key: value.clone() for key, value in sample.items()}
+
+    loader, _ = made.get_dataloaders()
+    first, *_ = transforms = loader.data_loader.transforms.transforms
+
+    def watched(**sample):
+        before = copied(sample)
+        after = first(**sample)
+        pairs.append((before, copied(after)))
+        return after
+
+    transforms[0] = watched
+    while len(pairs) < count:
+        next(loader)
+    return pairs
+
+
+@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
+@pytest.mark.parametrize("name", TRAINERS)
+def test_patches_get_tumors_whose_label_comes_along(trainer, name, configuration):
+    changed = 0
+    for before, after in edited_patches(trainer(name, configuration)):
+        new = (after["segmentation"] != before["segmentation"])[0]
+        voxels = (after["image"] != before["image"]).any(0)
+        changed += bool(new.any())
+        assert set(np.unique(after["segmentation"][0][new])) <= {0, 1, 2}
+        assert (before["segmentation"][0][new | voxels] >= 0).all()
+        if "carvemix" not in name:
+            assert not (voxels & ~(after["segmentation"][0] > 0)).any()  # nothing changes beside the tumor
+    assert changed >= 2
+
+
+def test_one_seed_gives_the_same_tumors(trainer):
+    def first():
+        np.random.seed(3), torch.manual_seed(3)  # of nnU-Net's own draws
+        return [after["image"] for _, after in edited_patches(trainer("nnUNetTrainerMedaug"), 2)]
+
+    assert all(torch.equal(one, other) for one, other in zip(first(), first(), strict=True))
+
+
+def test_validation_patches_are_nnunet_s_own(trainer):
+    made = trainer("nnUNetTrainerMedaug")
+    made.batch_size = 2
+    _, loader = made.get_dataloaders()
+    assert all(type(t).__module__.startswith("batchgeneratorsv2") for t in loader.data_loader.transforms.transforms)
+
+
+def test_a_training_of_one_iteration_leaves_a_checkpoint(trainer):
+    made = trainer("nnUNetTrainerMedaug")
+    made.run_training()
+    assert (Path(made.output_folder) / "checkpoint_final.pth").exists()
+    assert np.isfinite(made.logger.get_value("train_losses", step=-1))
+
+
+def test_weights_that_know_a_validation_case_are_refused_by_name(trainer):
+    with pytest.raises(LeakageError, match=r"phantom-0\d\d.*--fold 1") as caught:
+        made = trainer("nnUNetTrainerMedaug", fold=1)
+        made.weights_folder = trainer("nnUNetTrainerMedaug")._folder()
+        made.run_training()
+    assert caught.value.patients
+
+
+def test_weights_that_know_a_validation_case_are_refused_by_content(trainer, folders, gan, tmp_path, monkeypatch):
+    """A copy of a training case passes for the validation case phantom-003."""
+    shutil.copytree(folders / "nnUNet_raw", tmp_path / "raw")
+    images = tmp_path / "raw" / "Dataset501_Heads" / "imagesTr"
+    for channel in ("0000", "0001"):
+        shutil.copy(images / f"phantom-000_{channel}.nii.gz", images / f"phantom-003_{channel}.nii.gz")
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
+    with pytest.raises(LeakageError, match="phantom-003 \\(the same images under another name"):
+        trainer("nnUNetTrainerMedaug").run_training()
+
+
+def test_a_changed_split_is_told(trainer, folders, tmp_path, monkeypatch, capsys):
+    shutil.copytree(folders / "nnUNet_preprocessed", tmp_path / "preprocessed")
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path / "preprocessed"))
+    file = tmp_path / "preprocessed" / "Dataset501_Heads" / "splits_final.json"
+    file.write_text(json.dumps([{"train": ["phantom-000", "phantom-001"], "val": ["phantom-003"]}]))
+    made = trainer("nnUNetTrainerMedaug")
+    made.batch_size = 2
+    made.get_dataloaders()
+    assert "the split of fold 0 has changed" in capsys.readouterr().out
+
+
+def test_weights_of_another_fold_are_not_looked_for(trainer):
+    with pytest.raises(ConfigError, match="train-cycle --domain tumor --nnunet Dataset501_Heads --fold 2"):
+        trainer("nnUNetTrainerMedaug", fold=2).get_dataloaders()
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        ({"channel_names": {"0": "flair"}}, "flair, t1; expected those of Dataset501_Heads, flair"),
+        ({"channel_names": {"0": "t1", "1": "flair"}}, "expected those of Dataset501_Heads, t1, flair"),
+        ({"labels": {"background": 0, "tumor": 1}}, r"label values \[2\]"),
+    ],
+)
+def test_weights_of_other_data_are_refused(trainer, about, words):
+    with pytest.raises(WeightsError, match=words):
+        trainer("nnUNetTrainerMedaug", **about).get_dataloaders()
+
+
+def test_carvemix_refuses_an_ignore_label(trainer):
+    labels = {"background": 0, "edema": 1, "core": 2, "ignore": 3}
+    made = trainer("nnUNetTrainerMedaug_carvemix", labels=labels)
+    made.batch_size = 2
+    with pytest.raises(ConfigError, match="copypaste"):
+        made.get_dataloaders()
+
+
+def test_a_share_that_is_none_is_refused(trainer, monkeypatch):
+    monkeypatch.setenv("MEDAUG_PROB", "30%")
+    with pytest.raises(ConfigError, match="MEDAUG_PROB: found 30%"):
+        trainer("nnUNetTrainerMedaug_copypaste")
+
+
+def test_a_forked_worker_asks_another_process_for_the_generator(gan):
+    """The same tumors as where the worker runs the generator itself."""
+    image, label = torch.full((2, 32, 32), -1.0), torch.zeros((1, 32, 32))
+    image[:, 4:28, 4:28] = torch.from_numpy(np.random.RandomState(0).uniform(-0.6, 0.6, (2, 24, 24)).astype("float32"))
+    alone, served = (load_weights(gan) for _ in range(2))
+    made = GanEdit(alone, None).set_random_state(5)({"image": image, "label": label})
+    assert made["label"].any()
+    listener = Listener(authkey=current_process().authkey)
+    threading.Thread(target=serve, args=(load_weights(gan).translator, listener), daemon=True).start()
+    attach(served.translator, listener.address)
+    context = get_context("fork")
+    answers = context.SimpleQueue()
+
+    def work():
+        torch.set_num_threads(1)
+        answers.put(GanEdit(served, None).set_random_state(5)({"image": image, "label": label})["image"].numpy())
+
+    worker = context.Process(target=work)
+    worker.start()
+    assert np.allclose(answers.get(), made["image"].numpy(), atol=1e-6)
+    worker.join(20)
+    assert worker.exitcode == 0
