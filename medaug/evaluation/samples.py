@@ -167,7 +167,7 @@ class SegmentationSamples(Dataset):
         sample, around = self._drawn(with_tumor, pick, other if exchange < self.synthetic_ratio else None, edit_seed)
         if self.pasting is not None:
             self.pasting.set_random_state(seed=paste_seed)
-            sample = self.pasting(sample)
+            sample = self._pasted(self.pasting, sample, with_tumor, other)
         sample = self._patch(sample, around, rng, around_tumor=with_tumor)
         if self.augmentation is None:
             self.augmentation = standard_augmentation(sample["image"].ndim - 1)
@@ -188,6 +188,10 @@ class SegmentationSamples(Dataset):
         else:
             view, source = _picked(self._pools[False, with_tumor], pick)
         return source.sample(view), None
+
+    def _pasted(self, pasting: Compose, sample: Sample, with_tumor: bool, other: float) -> Sample:
+        pasted: Sample = pasting(sample)
+        return pasted
 
     def _patch(
         self, sample: Sample, around: np.ndarray | None, rng: np.random.RandomState, *, around_tumor: bool
@@ -212,8 +216,9 @@ class ClassificationSamples(SegmentationSamples):
 
     Half of the draws are from views with a tumor (patches: around one), half from views without (patches: clear of
     any). A synthetic sample is of the same kind as the real one that it replaces: with a tumor, an insertion; without,
-    a removal or the tumor-free view that an insertion was made from. So the share of tumors is equal in every arm, and
-    "was edited" does not mean "tumor".
+    a removal or the tumor-free view that an insertion was made from. What is pasted into a view without a tumor takes
+    the place of a sample with one. So the share of tumors is equal in every arm, and of a GAN arm "was edited" does not
+    mean "tumor".
 
     Attributes:
         counterparts: what synthetic samples without a tumor come from besides `synthetic`.
@@ -242,6 +247,15 @@ class ClassificationSamples(SegmentationSamples):
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         sample = super().__getitem__(index)
         return {"image": sample["image"], "label": sample["label"].amax().clamp(max=1).reshape(1)}
+
+    def _pasted(self, pasting: Compose, sample: Sample, with_tumor: bool, other: float) -> Sample:
+        """Without a tumor the sample as it is; with one, another view with what was pasted there, if anything was."""
+        if not with_tumor:
+            return sample
+        view, source = _picked(self._pools[False, False], other)
+        background = source.sample(view)
+        pasted: Sample = pasting(background)
+        return pasted if ((pasted["label"] > 0) & (background["label"] == 0)).any() else sample
 
     def _patch(
         self, sample: Sample, around: np.ndarray | None, rng: np.random.RandomState, *, around_tumor: bool

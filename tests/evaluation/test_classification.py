@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from monai.transforms import Compose
 
+from medaug.config.data import DataConfig
 from medaug.data.atomic import read_json
 from medaug.data.prepared import ViewArrays, views_of
 from medaug.data.records import prepared_cases
@@ -12,6 +14,7 @@ from medaug.evaluation.networks import ClassificationConfig
 from medaug.evaluation.predictions import tumor_probability
 from medaug.evaluation.samples import ClassificationSamples, ViewFolder, patches_of
 from medaug.evaluation.updates import train_network
+from medaug.experiment.arms import ARMS
 
 SMALL = ClassificationConfig(width=4, updates=30, batch_size=8, learning_rate=1e-2)
 
@@ -125,6 +128,21 @@ def test_half_of_the_samples_hold_a_tumor_in_every_arm(sources):
     }
     assert abs(labels[False].mean() - 0.5) < 0.12
     assert (labels[False] != labels[True]).mean() < 0.1, "a replaced sample is of the same kind"
+
+
+@pytest.mark.parametrize("arm", ["copy-paste", "carvemix", "cutmix"])
+@pytest.mark.parametrize("gan", [False, True])
+def test_what_is_pasted_takes_the_place_of_samples_with_a_tumor_and_leaves_their_share(sources, arm, gan):
+    plain, pasted = (
+        samples(sources, 0.5, gan=gan, augmentation=Compose([]), pasting=pasting)
+        for pasting in (None, ARMS[arm].pasting(sources[0], DataConfig()))
+    )
+    pairs = [(plain[i], pasted[i]) for i in range(60)]
+    assert all(torch.equal(before["label"], after["label"]) for before, after in pairs)
+    changed = [not torch.equal(before["image"], after["image"]) for before, after in pairs]
+    with_tumor = [bool(before["label"]) for before, _ in pairs]
+    assert not any(new and not tumor for new, tumor in zip(changed, with_tumor, strict=True))
+    assert 0.1 < sum(changed) / sum(with_tumor) < 0.8
 
 
 def test_arms_differ_in_replaced_samples_only(sources):
