@@ -143,10 +143,10 @@ def train_cycle(
         from medaug.nnunet.datasets import find_dataset, settings_for, write_split
 
         dataset, number = find_dataset(nnunet), fold or "0"
-        settings = _settings(config, set_, chosen | settings_for(dataset, number, settings))
-        out = out or dataset.run(number)
+        out = Path(out or dataset.run(number))
+        settings = _settings(config, set_, chosen | settings_for(dataset, number, settings, out))
         if not dry_run:
-            write_split(dataset, number)
+            write_split(dataset.fold(number), out)
     return settings if dry_run else _run(settings, out, name, "train", on_stage).weights
 
 

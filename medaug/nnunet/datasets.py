@@ -223,11 +223,12 @@ def tumors_in(about: Mapping[str, Any]) -> Tumors:
     return tumors_of(names_in(labels), values, "msd")
 
 
-def settings_for(dataset: NnunetDataset, fold: str, base: PipelineConfig) -> dict[str, Any]:
+def settings_for(dataset: NnunetDataset, fold: str, base: PipelineConfig, out: Path) -> dict[str, Any]:
     """What `medaug train-cycle --nnunet` sets, by dotted key: files, channels, classes, grid, window and split.
 
     Args:
         base: the settings that the user gives, which count.
+        out: the run's folder.
 
     Raises:
         ConfigError: if nobody says which label values are tumor, or there are no plans where they are needed.
@@ -242,20 +243,18 @@ def settings_for(dataset: NnunetDataset, fold: str, base: PipelineConfig) -> dic
     if given.isdisjoint({"tumor", "tumor_labels", "classes"}):
         chosen |= _classes_of(dataset)
     chosen |= _grid_of(dataset, base, given)
-    chosen["split.file"], chosen["split.fold"] = _split_file(dataset, fold), 0
+    chosen["split.file"], chosen["split.fold"] = _split_file(out), 0
     chosen["split.nnunet"] = f"{dataset.name}/fold_{fold}"
     return chosen
 
 
-def write_split(dataset: NnunetDataset, fold: str) -> Path:
-    """Writes the fold where the settings expect it; what neither trains nor validates is unused."""
-    found, file = dataset.fold(fold), _split_file(dataset, fold)
-    write_json(file, [{"train": list(found.train), "val": list(found.val), "unused": list(found.unused)}])
-    return file
+def write_split(fold: Fold, out: Path) -> None:
+    """Writes the fold where the settings expect it: beside the run's folder."""
+    write_json(_split_file(out), [{"train": list(fold.train), "val": list(fold.val), "unused": list(fold.unused)}])
 
 
-def _split_file(dataset: NnunetDataset, fold: str) -> Path:
-    return results_of(dataset.name) / f"fold_{fold}.json"
+def _split_file(out: Path) -> Path:
+    return out.with_name(f"{out.name}.json")
 
 
 def _classes_of(dataset: NnunetDataset) -> dict[str, Any]:

@@ -7,7 +7,7 @@ around one of their tumors, read when they are drawn.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from monai.transforms import MapTransform
 
 from medaug.lesions.geometry import box_around
 from medaug.models.weights import Weights
-from medaug.nnunet.looks import OUTSIDE, Look
+from medaug.nnunet.cases import TrainingCases
+from medaug.nnunet.looks import OUTSIDE
 from medaug.transforms import RandInsertTumor
 from medaug.transforms.tumor_labels import TumorLabels
 
@@ -43,19 +44,6 @@ class GanEdit:
         return {**data, "image": made.image, "label": made.label}
 
 
-class Cases(Protocol):
-    """The training cases, as nnU-Net's data set reads them."""
-
-    @property
-    def identifiers(self) -> Sequence[str]: ...
-
-    def read(self, identifier: str) -> tuple[Any, Any, Mapping[str, Any]]:
-        """(data (C, d0, d1, d2), seg (1, d0, d1, d2), properties), which are read where they are indexed."""
-
-    def look_at(self, identifier: str) -> Look | None:
-        """As `patches.Looked.look`, of this case."""
-
-
 class PatchBank(Sequence[Mapping[str, Any]]):
     """One patch of each training case, around a voxel of a tumor; of a case without tumors around its middle.
 
@@ -66,7 +54,7 @@ class PatchBank(Sequence[Mapping[str, Any]]):
         tumors, organ: label values.
     """
 
-    def __init__(self, cases: Cases, size: Sequence[int], tumors: Sequence[int], organ: Sequence[int] = ()):
+    def __init__(self, cases: TrainingCases, size: Sequence[int], tumors: Sequence[int], organ: Sequence[int] = ()):
         self.cases, self.tumors, self.organ, self.seed = cases, tumors, organ, 0
         self.size = (1, *size) if len(size) == 2 else tuple(size)
 

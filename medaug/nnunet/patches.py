@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
+from medaug.nnunet.cases import TrainingCases
 from medaug.nnunet.looks import OUTSIDE, Look
 
 
@@ -29,13 +30,6 @@ class Edit(Protocol):
     def set_random_state(self, seed: int | None = None) -> object: ...
 
     def __call__(self, data: Mapping[str, Any], /) -> Mapping[str, Any]: ...
-
-
-class Looked(Protocol):
-    """What knows the case that the patch at hand is of."""
-
-    def look(self) -> Look | None:
-        """How it is looked at; None where it shows nothing."""
 
 
 class PatchEdits:
@@ -56,7 +50,7 @@ class PatchEdits:
     def __init__(
         self,
         edit: Edit,
-        cases: Looked,
+        cases: TrainingCases,
         probability: float = 1.0,
         seed: int = 0,
         ignore: int | None = None,

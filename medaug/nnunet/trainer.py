@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from medaug.data.label_names import Tumors
+from medaug.data.datalists import sequence_names
 from medaug.errors import ConfigError, WeightsError
 from medaug.models.weights import Weights, load_weights
 from medaug.nnunet.cases import TrainingCases
@@ -41,17 +41,6 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 PROBABILITY = 0.3
 """The share of patches that are edited: more than half of them made tumors helps nobody."""
-
-
-class _Edits(BasicTransform):
-    """`PatchEdits` among nnU-Net's transforms."""
-
-    def __init__(self, edits: PatchEdits):
-        super().__init__()
-        self.edits = edits
-
-    def __call__(self, **sample: Any) -> dict[str, Any]:
-        return self.edits(**sample)
 
 
 class PatchEditTrainer(nnUNetTrainer):
@@ -78,7 +67,7 @@ class PatchEditTrainer(nnUNetTrainer):
             self.num_epochs = epochs
         if iterations := int(_number("MEDAUG_ITERATIONS", 0, 10**6)):
             self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = iterations, max(1, iterations // 5)
-        self.channel_names: tuple[str, ...] = tuple(dataset_json["channel_names"].values())
+        self.channel_names: tuple[str, ...] = tuple(sequence_names(dataset_json, Path("dataset.json")))
         self._datasets: tuple[Any, Any] | None = None
         self._edits: PatchEdits | None = None
 
@@ -102,15 +91,9 @@ class PatchEditTrainer(nnUNetTrainer):
         return ()
 
     @property
-    def tumors(self) -> Tumors:
-        """Which label values are tumor, by the names in dataset.json."""
-        return tumors_in(self.dataset_json)
-
-    @property
     def tumor_values(self) -> tuple[int, ...]:
-        """Those values; where names do not tell, all that are labelled."""
-        found = self.tumors
-        return found.values or tuple(int(label) for label in self.label_manager.foreground_labels)
+        """The label values that are tumor, by the names in dataset.json; where those do not tell, all."""
+        return tumors_in(self.dataset_json).values or tuple(map(int, self.label_manager.foreground_labels))
 
     def get_dataloaders(self) -> tuple[Any, Any]:
         """nnU-Net's, on the same cases, of which those that train are watched."""
@@ -143,7 +126,7 @@ class PatchEditTrainer(nnUNetTrainer):
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> BasicTransform:
         """nnU-Net's own, after the edit."""
         own = super().get_training_transforms(*args, **kwargs)
-        return own if self._edits is None else ComposeTransforms([_Edits(self._edits), own])
+        return own if self._edits is None else ComposeTransforms([self._edits, own])
 
 
 class nnUNetTrainerMedaug(PatchEditTrainer):

@@ -42,6 +42,26 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def abdomens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of five abdomens: one channel, a CT in HU, of which the label has the liver (1) and tumors in it (2)."""
+    base = tmp_path_factory.mktemp("nnunet-ct")
+    raw, preprocessed = base / "nnUNet_raw" / NAME, base / "nnUNet_preprocessed" / NAME
+    options = {"patients": 5, "seed": 0, "shape": (48, 48, 10), "spacing_mm": (8.0, 8.0, 16.0), "label": "organ"}
+    write_phantoms(raw, "msd", anatomy="abdomen", **options)
+    for other in (*raw.glob("imagesTr/*_0001.nii.gz"), *raw.glob("imagesTr/*_0002.nii.gz")):
+        other.unlink()
+    about = json.loads((raw / "dataset.json").read_text()) | {"channel_names": {"0": "CT"}}
+    (raw / "dataset.json").write_text(json.dumps(about))
+    figures = {"percentile_00_5": -60.0, "percentile_99_5": 220.0, "mean": 90.0, "std": 40.0}
+    plans = plans_for(about, "CTNormalization", figures)
+    for name, spacing in (("2d", [8.0, 8.0]), ("3d_fullres", [16.0, 8.0, 8.0])):
+        plans["configurations"][name]["spacing"] = spacing
+    preprocess(raw, preprocessed, plans)
+    (base / "nnUNet_results").mkdir()
+    return base
+
+
+@pytest.fixture(scope="session")
 def gan(heads: Path) -> Path:
     """The weights of fold 0, where `nnUNetTrainerMedaug` finds them."""
     with environment(heads):
@@ -71,25 +91,28 @@ class environment:  # noqa: N801
             os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
 
 
-def plans_for(about: dict) -> dict:
+def plans_for(about: dict, scheme: str = "ZScoreNormalization", of_foreground: dict | None = None) -> dict:
     """Plans as nnU-Net writes them, with a network of three levels of 4 features."""
     channels = len(about["channel_names"])
-    figures = {str(channel): {} for channel in range(channels)}
+    figures = {str(channel): of_foreground or {} for channel in range(channels)}
+    known = {name: _configuration(name, [scheme] * channels, *sizes) for name, sizes in CONFIGURATIONS.items()}
+    known["3d_lowres"] = known["3d_fullres"] | {"next_stage": "3d_cascade_fullres"}
+    known["3d_cascade_fullres"] = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
     return {
         "dataset_name": NAME, "plans_name": "nnUNetPlans", "image_reader_writer": "SimpleITKIO",
         "original_median_spacing_after_transp": [10.0, 6.0, 6.0], "original_median_shape_after_transp": [8, 32, 32],
         "transpose_forward": [0, 1, 2], "transpose_backward": [0, 1, 2], "label_manager": "LabelManager",
         "experiment_planner_used": "ExperimentPlanner", "foreground_intensity_properties_per_channel": figures,
-        "configurations": {name: _configuration(name, channels, *sizes) for name, sizes in CONFIGURATIONS.items()},
+        "configurations": known,
     }  # fmt: skip
 
 
-def _configuration(name: str, channels: int, patch: list[int], spacing: list[float]) -> dict:
+def _configuration(name: str, schemes: list[str], patch: list[int], spacing: list[float]) -> dict:
     dims, resampling = len(patch), "resample_data_or_seg_to_shape"
     return {
         "data_identifier": f"nnUNetPlans_{name}", "preprocessor_name": "DefaultPreprocessor", "batch_size": 2,
         "patch_size": patch, "median_image_size_in_voxels": [8, 32, 32][-dims:], "spacing": spacing, "batch_dice": True,
-        "normalization_schemes": ["ZScoreNormalization"] * channels, "use_mask_for_norm": [False] * channels,
+        "normalization_schemes": schemes, "use_mask_for_norm": [False] * len(schemes),
         **{f"resampling_fn_{what}": resampling for what in ("data", "seg", "probabilities")},
         "resampling_fn_data_kwargs": {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None},
         "resampling_fn_seg_kwargs": {"is_seg": True, "order": 1, "order_z": 0, "force_separate_z": None},
@@ -129,7 +152,7 @@ def preprocess(raw: Path, folder: Path, plans: dict) -> None:
         images = [
             str(raw / "imagesTr" / f"{case}_{channel:04d}.nii.gz") for channel in range(len(about["channel_names"]))
         ]
-        for configuration in plans["configurations"]:
+        for configuration in CONFIGURATIONS:
             known = manager.get_configuration(configuration)
             out = folder / known.data_identifier / case
             out.parent.mkdir(exist_ok=True)
@@ -139,17 +162,18 @@ def preprocess(raw: Path, folder: Path, plans: dict) -> None:
 @pytest.fixture
 def trainer(folders: Path, gan: Path) -> Callable[..., object]:
     """`trainer("nnUNetTrainerMedaug", "2d")`: as nnU-Net makes one, of one iteration on the CPU."""
+    return make_trainer
 
-    def make(name: str, configuration: str = "2d", fold: int | str = 0, **dataset: object) -> object:
-        import torch
 
-        import medaug.nnunet.trainer as trainers
+def make_trainer(name: str, configuration: str = "2d", fold: int | str = 0, **dataset: object) -> object:
+    """A trainer of the data set that nnU-Net's variables name; `dataset` are other entries of its dataset.json."""
+    import torch
 
-        base = folders / "nnUNet_preprocessed" / NAME
-        plans = json.loads((base / "nnUNetPlans.json").read_text()) | {"continue_training": False}
-        about = json.loads((base / "dataset.json").read_text()) | dataset
-        made = getattr(trainers, name)(plans, configuration, fold, about, torch.device("cpu"))
-        made.num_epochs = made.num_iterations_per_epoch = made.num_val_iterations_per_epoch = 1
-        return made
+    import medaug.nnunet.trainer as trainers
 
-    return make
+    base = Path(os.environ[FOLDERS[1]]) / NAME
+    plans = json.loads((base / "nnUNetPlans.json").read_text()) | {"continue_training": False}
+    about = json.loads((base / "dataset.json").read_text()) | dataset
+    made = getattr(trainers, name)(plans, configuration, fold, about, torch.device("cpu"))
+    made.num_epochs = made.num_iterations_per_epoch = made.num_val_iterations_per_epoch = 1
+    return made

@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from medaug.nnunet.datasets import find_dataset, settings_for, tumors_in
 from medaug.nnunet.library import check_installed
 
 from .conftest import NAME
+
+OUT = Path("out")
 
 
 def run(*arguments):
@@ -50,7 +53,7 @@ def test_who_is_in_no_part_of_a_fold_is_unused(copied):
 
 
 def test_settings_follow_from_the_data_set_and_its_plans(folders):
-    found = settings_for(find_dataset("501"), "1", load_config(None, ["data.spatial_dims=3"]))
+    found = settings_for(find_dataset("501"), "1", load_config(None, ["data.spatial_dims=3"]), OUT)
     assert found["data.sequences"] == ("flair", "t1") and found["data.resample_mm"] == [6.0, 6.0, 10.0]
     assert found["data.tumor"] == {"edema": [1], "core": [2]} and found["split.nnunet"] == f"{NAME}/fold_1"
 
@@ -58,7 +61,7 @@ def test_settings_follow_from_the_data_set_and_its_plans(folders):
 def test_settings_of_the_user_count(folders):
     given = load_config(None, ["data.tumor_labels=[2]", "data.grid_size=[16,16]"])
     assert {"data.tumor", "data.tumor_labels", "data.resample_mm"}.isdisjoint(
-        settings_for(find_dataset("501"), "0", given)
+        settings_for(find_dataset("501"), "0", given, OUT)
     )
 
 
@@ -87,11 +90,11 @@ def test_a_ct_is_seen_in_the_interval_that_nnunet_clips_it_to(copied):
     plans.write_text(json.dumps(content))
     about = copied / "nnUNet_raw" / NAME / "dataset.json"
     about.write_text(about.read_text().replace('"flair"', '"CT"'))
-    found = settings_for(find_dataset("501"), "0", load_config(None, []))
+    found = settings_for(find_dataset("501"), "0", load_config(None, []), OUT)
     assert found["data.window_hu"] == [-58.5, 201.0] and found["data.modality"] == {"CT": "CT"}
     plans.unlink()
     with pytest.raises(ConfigError, match="nnUNetv2_plan_and_preprocess -d 501"):
-        settings_for(find_dataset("501"), "0", load_config(None, []))
+        settings_for(find_dataset("501"), "0", load_config(None, []), OUT)
 
 
 @pytest.mark.parametrize("variable", ["nnUNet_raw", "nnUNet_results"])

@@ -11,10 +11,16 @@ import numpy as np
 import pytest
 import torch
 
+import medaug
 from medaug.errors import ConfigError, LeakageError, WeightsError
 from medaug.models.weights import load_weights
 from medaug.nnunet.device import attach, serve
 from medaug.nnunet.edits import GanEdit
+from medaug.nnunet.leaks import check_fold
+from medaug.splits import pseudonym
+from medaug.volumes import Window
+
+from .conftest import environment, make_trainer
 
 TRAINERS = ["nnUNetTrainerMedaug", "nnUNetTrainerMedaug_copypaste", "nnUNetTrainerMedaug_carvemix"]
 
@@ -57,6 +63,39 @@ def test_patches_get_tumors_whose_label_comes_along(trainer, name, configuration
     assert changed >= 2
 
 
+@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
+def test_tumors_of_a_ct_stay_in_the_organ_that_its_label_says(abdomens, small, configuration):
+    with environment(abdomens):
+        settings = ["data.organ=[1]", "crop.min_diameter_mm=12", *small]
+        weights = load_weights(medaug.train_cycle(nnunet="501", fold="0", max_steps=2, set_=settings))
+        assert weights.translator.domain_a.window == Window(-60.0, 220.0, "HU") and weights.facts.tumor_labels == (2,)
+        pairs = edited_patches(make_trainer("nnUNetTrainerMedaug", configuration), 12)
+    new = [(after["segmentation"] != before["segmentation"])[0] for before, after in pairs]
+    assert sum(bool(mask.any()) for mask in new) >= 3
+    for (before, after), mask in zip(pairs, new, strict=True):
+        assert (before["segmentation"][0][mask] == 1).all() and (after["segmentation"][0][mask] == 2).all()
+        assert not ((after["image"] != before["image"]).any(0) & ~(after["segmentation"][0] == 2)).any()
+
+
+def test_a_cascade_is_shown_the_stage_before_with_what_is_new(trainer):
+    made = trainer("nnUNetTrainerMedaug", "3d_cascade_fullres")
+    made.initialize()
+    before = Path(made.folder_with_segs_from_previous_stage)
+    before.mkdir(parents=True, exist_ok=True)
+    cases = made.dataset_class(made.preprocessed_dataset_folder, None)
+    for case in cases.identifiers:
+        found = np.asarray(cases.load_case(case)[1][0])
+        made.dataset_class.save_seg(np.maximum(found, 0).astype(np.int8), str(before / case))
+    changed = 0
+    for patch, after in edited_patches(made, 4):
+        new = (after["segmentation"] != patch["segmentation"])[0]
+        assert torch.equal(after["segmentation"][1][new], after["segmentation"][0][new])
+        assert torch.equal(after["segmentation"][1][~new], patch["segmentation"][1][~new])
+        changed += bool(new.any())
+    loader, _ = made.get_dataloaders()
+    assert changed and next(loader)["data"].shape[1] == 2 + 2  # two channels, and two labels of the stage before
+
+
 def test_one_seed_gives_the_same_tumors(trainer):
     def first():
         np.random.seed(3), torch.manual_seed(3)  # of nnU-Net's own draws
@@ -96,6 +135,18 @@ def test_weights_that_know_a_validation_case_are_refused_by_content(trainer, fol
     monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
     with pytest.raises(LeakageError, match="phantom-003 \\(the same images under another name"):
         trainer("nnUNetTrainerMedaug").run_training()
+
+
+def test_names_that_were_made_pseudonyms_are_known(gan):
+    facts = load_weights(gan).facts
+    hidden = tuple(map(pseudonym, facts.training_patients))
+    fold = facts.nnunet.model_copy(update={"training_cases": hidden})
+    shared = facts.model_copy(update={"training_patients": hidden, "training_content": (), "nnunet": fold})
+    with pytest.raises(LeakageError, match="phantom-004"):
+        check_fold(shared, gan, "Dataset501_Heads", "3", ["phantom-000"], ["phantom-004"], print)
+    told = []
+    check_fold(shared, gan, "Dataset501_Heads", "0", facts.training_patients, ["phantom-003"], told.append)
+    assert told == []
 
 
 def test_a_changed_split_is_told(trainer, folders, tmp_path, monkeypatch, capsys):
