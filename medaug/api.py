@@ -10,7 +10,7 @@ from medaug.cli.data import doctor, init, phantoms
 from medaug.cli.exports import export, export_bundle, export_onnx, model_card, nnunet_path
 from medaug.cli.finished import audit, compare_runs, export_results, report, reproduce
 from medaug.cli.images import compare, synth_ct
-from medaug.cli.runs import benchmark, run, sample, synthesize, train_cycle, train_gan
+from medaug.cli.runs import benchmark, prepare, run, sample, synthesize, train_cycle, train_gan
 from medaug.cli.scans import anomaly, grow, insert, remove, replace, styles
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "model_card",
     "nnunet_path",
     "phantoms",
+    "prepare",
     "remove",
     "replace",
     "report",

@@ -33,6 +33,7 @@ COMMANDS = [
     "train-gan",
     "sample",
     "run",
+    "prepare",
     "synthesize",
     "benchmark",
     "report",

@@ -86,12 +86,18 @@ def run_benchmark(config: PipelineConfig, out: Path, *, jobs: int = 1, executor:
 
 
 def _start_here(config: PipelineConfig, root: RunDir, jobs: int) -> None:
-    """joblib's loky: new processes, each with its share of the cores."""
+    """joblib's loky: new processes, each with its share of the cores, and in turn one of the CUDA devices at hand."""
+    import torch
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     try:
-        Parallel(n_jobs=jobs, backend="loky")(delayed(_work_quietly)(config, root, n) for n in range(jobs))
+        devices = list(map(str, range(torch.cuda.device_count())))
+        if devices and (visible := os.environ.get("CUDA_VISIBLE_DEVICES")):
+            devices = visible.split(",")[: len(devices)]  # the names that the user or the cluster gave
+        of_each = [devices[number % len(devices)] if devices else None for number in range(jobs)]
+        work = (delayed(_work_quietly)(config, root, *each) for each in enumerate(of_each))
+        Parallel(n_jobs=jobs, backend="loky")(work)
     except TerminatedWorkerError as error:
         raise RunError(
             f"{root.root}: a process was ended from outside (out of memory?): {error}. The same command goes on where "
@@ -99,12 +105,16 @@ def _start_here(config: PipelineConfig, root: RunDir, jobs: int) -> None:
         ) from None
 
 
-def _work_quietly(config: PipelineConfig, root: RunDir, number: int) -> None:
+def _work_quietly(config: PipelineConfig, root: RunDir, number: int, device: str | None) -> None:
     """Progress of one of several goes to a log of its own; what is done is said aloud."""
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device  # read when CUDA starts, which it has not yet here
     multiprocessing.set_start_method(None, force=True)  # loky sets its own, which data loaders cannot start with
     terminal, log = sys.stderr, root.root / "logs" / f"worker-{number}.log"
     log.parent.mkdir(exist_ok=True)
     with log.open("a") as file, redirect_stderr(file):
+        if device is not None:
+            say(f"process {number}: CUDA device {device}")
         work(config, root, lambda line: print(visible(line), file=terminal, flush=True))
 
 
@@ -224,7 +234,7 @@ class Worker:
 
 def prepare_block(block: Block, root: RunDir) -> bool:
     """Prepares a block's data; says whether there was anything to do."""
-    run = open_run(block.run.root, block.config, read_json(root.environment)["command"])
+    run = open_run(block.run.root, block.config, read_json(root.environment)["command"], root.root)
     ran = prepare(block.config, run)
     task_of(block.config).check_prepared(run)
     split = read_json(run.split)

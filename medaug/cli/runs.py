@@ -81,6 +81,27 @@ def run(
 
 
 @command(_tell_run)
+def prepare(
+    pipeline: PipelineFile,
+    *,
+    out: Out = None,
+    set_: Set = None,
+    skip_unreadable: SkipUnreadable = False,
+    dry_run: DryRun = False,
+    on_stage: OnStage | None = None,
+) -> Union[Path, "PipelineConfig"]:
+    """Decode a pipeline's scans, find their organs, draw the split, and stop; `run` or `benchmark` goes on from there.
+
+    Example: medaug prepare pipelines/lgg_tumor.yaml --set data.root=data/lgg --out out/lgg
+
+    Returns:
+        The folder of the prepared scans, which all folds and blocks share; with `dry_run` the resolved settings.
+    """
+    settings = _settings(pipeline, set_, {"data.skip_unreadable": skip_unreadable or None})
+    return settings if dry_run else _run(settings, out, Path(pipeline).stem, "prepare", on_stage).prepared
+
+
+@command(_tell_run)
 def train_cycle(
     *,
     domain: Annotated[

@@ -1,9 +1,11 @@
 """Decodes each case once: checked, on the wanted grid, as .npy files that training maps into memory.
 
 Per case the folder holds `<case>.image.npy` (C, *S), `<case>.label.npy` (*S) and
-`<case>.source.json` with the `PreparedCase` and a fingerprint of the sources and options. Arrays are in Fortran order,
-so one Z slice of all channels is one piece of the file. Beside the label, the organ and the body lie the places of
-their voxels (`<case>.label.voxels.npy`), so that nobody reads a volume to find a place in it.
+`<case>.source.json` with the `PreparedCase`, a fingerprint of the sources and options, and what was found in the
+arrays since. Arrays are in Fortran order, so one Z slice of all channels is one piece of the file. Beside the label,
+the organ and the body lie the places of their voxels (`<case>.label.voxels.npy`), so that nobody reads a volume to find
+a place in it. Nothing here depends on a split: the folds of a run, and the blocks of a benchmark, share one folder, to
+which their datalists refer (`../../prepared/<case>.image.npy`).
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import numpy as np
 from medaug.data.atomic import atomic_path, read_json, to_json, write_error
 from medaug.data.cases import source_stamps
 from medaug.data.decoding import Options, decode
-from medaug.data.fingerprints import renewed, seal
+from medaug.data.fingerprints import Seal, renewed, seal
 from medaug.data.opening import check_regular
 from medaug.data.records import Case, PreparedCase, frozen
 from medaug.errors import DataError
@@ -32,6 +34,10 @@ from medaug.volumes import spacing_of
 FORMAT = 7  # part of the fingerprint: raise it when prepared files change their meaning
 VOXELS_KEPT = 10_000
 """So many voxels of each class are stored by their places, drawn alike where there are more (as nnU-Net does)."""
+
+
+SHARED = re.compile(r"(\.\./){2,3}prepared(_b)?")
+"""Where arrays may lie beside the datalist's own folder: in that of the run around this one."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +135,10 @@ def _places(chosen: np.ndarray) -> np.ndarray:
 
 def open_array(folder: str | Path, relative: str) -> np.memmap:
     """Maps a stored array read-only; raises DataError if it is missing, damaged, or in another folder."""
-    path = Path(folder) / relative
+    path, parent = Path(folder) / relative, Path(relative).parent.as_posix()
+    shared = SHARED.fullmatch(parent) is not None
     try:
-        if path.parent != Path(folder):
+        if parent != "." and not shared:
             raise ValueError("in another folder")
         array = np.load(check_regular(path), mmap_mode="r", allow_pickle=False)
         if not isinstance(array, np.memmap):
@@ -139,6 +146,8 @@ def open_array(folder: str | Path, relative: str) -> np.memmap:
         return array
     except Exception as error:  # NumPy meets damaged headers with every kind of exception
         found, remedy = f"no usable array ({error})", "Delete the folder and prepare the data again."
+        if shared and not path.parent.is_dir():
+            remedy = "A fold or block shares the scans of the run around it: put its folder back into that run's."
         raise DataError.about(path, found, "a prepared .npy file", remedy) from error
 
 
@@ -147,9 +156,9 @@ def _prepare(case: Case, folder: Path, options: Options) -> PreparedCase:
     made_of = {"format": FORMAT, "case": case.to_json(), "sources": source_stamps(case), "options": vars(options)}
     # before reading: a file that changes meanwhile is decoded again; and as it is read back, with lists for tuples
     fingerprint = json.loads(to_json(made_of))
-    sidecar = folder / f"{file_name(case.case)}.source.json"
+    sidecar = _sidecar(folder, case)
     with suppress(DataError, OSError, TypeError, AttributeError):
-        stored = read_json(sidecar)
+        stored = _read(sidecar)
         same = stored["fingerprint"] == fingerprint
         if same and all(renewed(folder / relative, sealed) for relative, sealed in stored["files"].items()):
             return PreparedCase.from_json(stored["entry"])
@@ -174,11 +183,64 @@ def _prepare(case: Case, folder: Path, options: Options) -> PreparedCase:
     for kind, array in (("label", decoded.label), ("organ", decoded.organ)):
         if array is not None:
             prepared = with_array(prepared, folder, kind, array)
-    files = {relative: seal(folder / relative) for relative in (*prepared.arrays.values(), *prepared.voxels.values())}
-    with atomic_path(sidecar, durable=False) as temporary:
-        stored_as = {"fingerprint": fingerprint, "files": files, "entry": prepared.to_json()}
-        temporary.write_text(to_json(stored_as), encoding="utf-8")
+    files = {relative: seal(folder / relative) for relative in prepared.files}
+    _write(sidecar, {"fingerprint": fingerprint, "files": files, "entry": prepared.to_json()})
     return prepared
+
+
+def completed(
+    members: Sequence[PreparedCase],
+    folder: Path,
+    settings: Any,
+    complete: Callable[[Sequence[PreparedCase]], list[PreparedCase]],
+) -> list[PreparedCase]:
+    """The cases of one scan with what `complete` finds in their arrays, which is kept beside them and found once.
+
+    Args:
+        members: as from `prepare_cases`.
+        settings: what decides the result beside the arrays, as JSON.
+    """
+    sidecars = [_read(_sidecar(folder, member)) for member in members]
+    decoded = [{relative: sealed[:2] for relative, sealed in sidecar["files"].items()} for sidecar in sidecars]
+    made_of = _digest(to_json([settings, members, decoded]))
+    kept = [sidecar.get("completed", {"made_of": ""}) for sidecar in sidecars]
+    if all(
+        found["made_of"] == made_of and all(renewed(folder / name, sealed) for name, sealed in found["files"].items())
+        for found in kept
+    ):
+        return [PreparedCase.from_json(found["entry"]) for found in kept]
+    entries = complete(members)
+    for entry, sidecar in zip(entries, sidecars, strict=True):
+        files = {name: seal(folder / name) for name in entry.files if name not in sidecar["files"]}
+        found = {"made_of": made_of, "files": files, "entry": entry.to_json()}
+        _write(_sidecar(folder, entry), sidecar | {"completed": found})
+    return entries
+
+
+def seals_of(entry: PreparedCase, folder: Path) -> dict[str, Seal]:
+    """The seals of a completed case's files, by their names, as they were when they were written."""
+    sidecar = _read(_sidecar(folder, entry))
+    return sidecar["files"] | sidecar["completed"]["files"]
+
+
+def _sidecar(folder: Path, case: Case) -> Path:
+    return folder / f"{file_name(case.case)}.source.json"
+
+
+def _write(sidecar: Path, values: dict[str, Any]) -> None:
+    with atomic_path(sidecar, durable=False) as temporary:
+        temporary.write_text(to_json(values | {"sha256": _digest(to_json(values))}), encoding="utf-8")
+
+
+def _read(sidecar: Path) -> Any:
+    stored = read_json(sidecar)
+    if stored.pop("sha256") != _digest(to_json(stored)):
+        raise DataError.about(sidecar, "other content than was written", "it unchanged", "Prepare the data again.")
+    return stored
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def file_name(name: str) -> str:

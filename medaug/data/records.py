@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self, cast
 
 from medaug.data.atomic import read_json
@@ -146,6 +146,19 @@ class PreparedCase(Case):
     def labelled(self) -> bool:
         """Whether a label is stored."""
         return "label" in self.arrays
+
+    @property
+    def files(self) -> list[str]:
+        """Those of the arrays and of the places of voxels, as they are named."""
+        return [*self.arrays.values(), *self.voxels.values()]
+
+    def shared_from(self, folder: str) -> PreparedCase:
+        """The case with its files in another folder, by a path from the datalist's own."""
+        arrays, voxels = (
+            {kind: str(PurePosixPath(folder) / name) for kind, name in files.items()}
+            for files in (self.arrays, self.voxels)
+        )
+        return replace(self, arrays=arrays, voxels=voxels)
 
 
 def prepared_cases(datalist: str | Path) -> list[PreparedCase]:

@@ -1,7 +1,8 @@
 """The run folder: every path a run writes, and what it was made with.
 
 config.yaml environment.json split.json   what was asked for, with what, and who trains
-prepared/   decoded scans on the working grid, with their datalist; prepared_b/ those of the target domain
+prepared/   decoded scans on the working grid, with their datalist; prepared_b/ those of the target domain (a fold's
+or block's holds a datalist alone: the scans of all of them lie in the folder of the run around them)
 train/      checkpoints, metrics.jsonl, previews, weights/
 train-gan/  the same of a GAN from noise, and pictures of its latent space
 synthetic/  paired examples and their datalist.json
@@ -16,10 +17,11 @@ done/       a marker a finished stage, with the fingerprint of its inputs (`runs
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -42,18 +44,23 @@ INNER_RUNS = ("fold-*", "labelled-*", "labelled-*/fold-*")
 
 @dataclass(unsafe_hash=True)
 class RunDir:
-    """Paths inside one run folder; `lock` is held by the process that works in it."""
+    """Paths inside one run folder; `lock` is held by the process that works in it.
+
+    Attributes:
+        outer: the folder of the run with folds, or of the benchmark, that this is one run of. Phantoms and decoded
+            scans (`scans`, `scans_b`) lie there, once for all of them.
+    """
 
     root: Path
+    outer: Path | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        root = self.root
-        self.config, self.environment = root / "config.yaml", root / "environment.json"
-        self.split, self.phantoms, self.phantoms_healthy = (
-            root / "split.json",
-            root / "phantoms",
-            root / "phantoms-healthy",
+        root, shared = self.root, self.outer or self.root
+        self.config, self.environment, self.split = (
+            root / name for name in ("config.yaml", "environment.json", "split.json")
         )
+        self.phantoms, self.phantoms_healthy = shared / "phantoms", shared / "phantoms-healthy"
+        self.scans, self.scans_b = shared / "prepared", shared / "prepared_b"
         self.prepared, self.prepared_b = root / "prepared", root / "prepared_b"
         self.datalist, self.datalist_b = self.prepared / "datalist.json", self.prepared_b / "datalist.json"
         self.train, self.train_gan = root / "train", root / "train-gan"
@@ -66,11 +73,11 @@ class RunDir:
 
     def fold(self, number: int) -> RunDir:
         """The run of one fold, where there are several."""
-        return RunDir(self.root / f"fold-{number}")
+        return RunDir(self.root / f"fold-{number}", self.outer or self.root)
 
     def labelled(self, number: int | str) -> RunDir:
         """The run with so many labelled patients (or "all"), where there are several."""
-        return RunDir(self.root / f"labelled-{number}")
+        return RunDir(self.root / f"labelled-{number}", self.root)
 
     def done(self, stage: str) -> Path:
         """The marker of a finished stage."""
@@ -107,14 +114,17 @@ def check_is_run(root: Path) -> None:
         raise write_error(root, error) from None
 
 
-def open_run(root: Path, config: PipelineConfig, command: list[str] | None = None) -> RunDir:
+def open_run(root: Path, config: PipelineConfig, command: list[str] | None = None, outer: Path | None = None) -> RunDir:
     """Makes a run folder, or opens the one that holds this very run.
+
+    Args:
+        outer: as of `RunDir`; a fold or block that was made in one keeps it.
 
     Raises:
         RunError: if the folder cannot be written, holds something else, or a different run (naming what differs).
     """
-    run = RunDir(root)
     check_is_run(root)
+    run = RunDir(root, outer or _outer_of(RunDir(root)))
     try:
         if run.config.exists():
             _check_same(run, config)
@@ -130,8 +140,16 @@ def open_run(root: Path, config: PipelineConfig, command: list[str] | None = Non
         "packages": {name: metadata.version(name) for name in packages},
         "command": command or [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
+    if run.outer is not None:
+        made_with["outer"] = os.path.relpath(run.outer, root)
     write_json(run.environment, made_with)
     return run
+
+
+def _outer_of(run: RunDir) -> Path | None:
+    """The run around this one, if that is where it was."""
+    said = read_json(run.environment).get("outer") if run.environment.exists() else None
+    return run.root / said if said in ("..", "../..") and RunDir(run.root / said).config.exists() else None
 
 
 def _config_of(run: RunDir) -> PipelineConfig:

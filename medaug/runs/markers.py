@@ -14,7 +14,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from glob import escape
 from pathlib import Path
@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 import medaug
 from medaug.data.atomic import read_json, write_error, write_json
-from medaug.data.fingerprints import renewed, seal
+from medaug.data.fingerprints import Seal, renewed, seal
 from medaug.errors import DataError, RunError
 from medaug.runs.folder import INCIDENTAL, RunDir
 
@@ -34,6 +34,8 @@ TIMED = ("prepare", "train", "synthesize", "audit", "evaluate")
 """Stages that a page gives the seconds of, in order."""
 UNSEALED = {"checkpoints", "previews", "tensorboard"}
 """Folders in a stage's that nothing after it needs, and that may be removed to save space."""
+PLACES = ("image", "label", "arrays", "voxels")
+"""What a datalist says of where a case's files lie; `content` says what is in them."""
 
 
 def run_stage(
@@ -45,7 +47,7 @@ def run_stage(
     *,
     keep: bool = False,
     helper: bool = False,
-    sealed: Sequence[Path] | None = None,
+    sealed: Callable[[], Mapping[Path, Seal]] | None = None,
     remade: Callable[[Path], bool] = lambda path: True,
 ) -> bool:
     """Runs `work` unless this stage is done with the same `inputs`; says whether it ran.
@@ -56,7 +58,7 @@ def run_stage(
     another process, which sees to outputs and markers.
 
     Args:
-        sealed: files and folders that are looked at when the stage is done; by default its `outputs`.
+        sealed: files that are looked at when the stage is done, with their seals; by default those in its `outputs`.
         remade: whether the work makes such a file again from what else there is.
 
     Raises:
@@ -81,7 +83,8 @@ def run_stage(
         seconds = spent + time.monotonic() - started
         if begun.parent.is_dir():
             write_json(begun, {"fingerprint": print_of, "seconds": round(seconds, 1)})
-    files = {str(path.relative_to(run.root)): seal(path) for path in _files(outputs if sealed is None else sealed)}
+    seals = {path: seal(path) for path in _files(outputs)} if sealed is None else sealed()
+    files = {os.path.relpath(path, run.root): found for path, found in seals.items()}
     write_json(marker, {"fingerprint": print_of, "seconds": round(seconds, 1), "files": files})
     begun.unlink(missing_ok=True)
     return True
@@ -108,7 +111,7 @@ def holds(
     marker = read_json(run.done(stage))
     files = marker.get("files", {})
     now = {name: renewed(run.root / name, sealed) for name, sealed in files.items()}
-    broken = [run.root / name for name, sealed in now.items() if sealed is None]
+    broken = [Path(os.path.normpath(run.root / name)) for name, sealed in now.items() if sealed is None]
     gone = [path for path in outputs if not path.exists()]
     if not broken and not gone:
         if now != files:
@@ -196,12 +199,13 @@ def seconds_by_stage(run: RunDir) -> dict[str, float]:
 
 
 def data_prints(run: RunDir) -> list[str]:
-    """The fingerprint of each prepared data set: of all that its datalist says, but for where the files lay."""
+    """The fingerprint of each prepared data set: of all that its datalist says, but for where the files lie."""
     datalists = [read_json(path)["cases"] for path in (run.datalist, run.datalist_b) if path.exists()]
-    return [
-        fingerprint([{key: value for key, value in case.items() if key not in ("image", "label")} for case in cases])
-        for cases in datalists
-    ]
+    for case in (case for cases in datalists for case in cases):
+        case["kinds"] = [*case["arrays"]]
+        for place in PLACES:
+            case.pop(place, None)
+    return [fingerprint(cases) for cases in datalists]
 
 
 def fingerprint(value: Any) -> str:

@@ -44,9 +44,9 @@ def find_sources(config: PipelineConfig, run: RunDir | None = None) -> list[Sour
         LeakageError: if a patient of the healthy pool is among the others, too.
     """
     place = run or RunDir(Path())
-    kinds = [("data", config.data, place.prepared)]
+    kinds = [("data", config.data, place.scans)]
     if config.target is not None:
-        kinds.append(("target", config.target, place.prepared_b))
+        kinds.append(("target", config.target, place.scans_b))
     sources = []
     for name, data, folder in kinds:
         if data.root is not None:
@@ -73,7 +73,7 @@ def _drawn_phantoms(data: DataConfig, run: RunDir) -> list[Case]:
             shutil.rmtree(folder, ignore_errors=True)
         write_phantoms(run.phantoms, "msd", **data.phantoms.model_dump())
 
-    run_stage(run, "phantoms", data.phantoms.model_dump(mode="json"), outputs, draw)
+    run_stage(RunDir(run.outer or run.root), "phantoms", data.phantoms.model_dump(mode="json"), outputs, draw)
     if data.phantoms.healthy and data.healthy is None:
         data = data.model_copy(update={"healthy": run.phantoms_healthy})
     if data.sequence is None and data.sequences is None:

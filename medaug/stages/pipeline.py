@@ -60,7 +60,7 @@ def run_pipeline(
     *,
     until: str = "report",
     on_stage: Callable[[StageResult], object] = lambda result: None,
-    pooled: bool = False,
+    outer: RunDir | None = None,
 ) -> RunDir:
     """Runs the pipeline in the folder `out`; with `split.folds` every fold in a folder of its own, and pools them.
 
@@ -68,7 +68,7 @@ def run_pipeline(
 
     Args:
         until: the last stage, or "report" for everything; "train_gan" is a branch of its own.
-        pooled: whether this is a fold whose scores go to those of others: nothing is said of its own verdict.
+        outer: the run that this is a fold of. They share their scans, and nothing is said of the fold's own verdict.
 
     Raises:
         ConfigError: if the config asks for what cannot be run.
@@ -87,10 +87,10 @@ def run_pipeline(
     helps = is_helper(config.training)
     with nullcontext() if helps else held(RunDir(out)):
         if in_folds:
-            return _run_folds(config, out, on_stage)
+            return _run_folds(config, out, until, on_stage)
         if helps:
             return _help(config, out, stages)
-        run = open_run(out, config)
+        run = open_run(out, config, outer=outer.root if outer else None)
         for name in stages:
             if name in TRAINING:
                 wait_for_all(config.training)
@@ -99,9 +99,9 @@ def run_pipeline(
                 _check_tested(config, run, stages)
                 if "evaluate" in stages:
                     task.check_prepared(run)
-                    if not pooled:
+                    if outer is None:
                         say_outlook(config, scored_patients(config, run))
-        if "report" in stages and not pooled:
+        if "report" in stages and outer is None:
             _say_answer(run)
     return run
 
@@ -145,7 +145,7 @@ def _check_folds(config: PipelineConfig, until: str) -> None:
             f"split.folds: found {folds} and no split.fold, in processes that torchrun or srun started; expected one "
             f"fold for all of them. Set split.fold to one from 0 to {(folds or 1) - 1}, or start one process."
         )
-    if until != "report":
+    if until not in ("prepare", "report"):
         raise ConfigError(
             f"split.folds: found {folds} and no split.fold; a training has one fold. Set split.fold to one from 0 to "
             f"{(folds or 1) - 1}, or train and test all of them with `medaug run`."
@@ -157,7 +157,7 @@ def _check_folds(config: PipelineConfig, until: str) -> None:
         )
 
 
-def _run_folds(config: PipelineConfig, out: Path, on_stage: Callable[[StageResult], object]) -> RunDir:
+def _run_folds(config: PipelineConfig, out: Path, until: str, on_stage: Callable[[StageResult], object]) -> RunDir:
     run, folds = open_run(out, config), []
     for fold in range(config.split.folds or 0):
         split = config.split.model_copy(update={"fold": fold})
@@ -168,7 +168,8 @@ def _run_folds(config: PipelineConfig, out: Path, on_stage: Callable[[StageResul
             if (fold, result.name) == (0, "prepare"):
                 say_outlook(config, scored_patients(config, run.fold(0)))
 
-        folds.append(run_pipeline(alone, run.fold(fold).root, on_stage=of_fold, pooled=True))
-    on_stage(StageResult("pool", pool(config, run, folds)))
-    _say_answer(run)
+        folds.append(run_pipeline(alone, run.fold(fold).root, until=until, on_stage=of_fold, outer=run))
+    if until == "report":
+        on_stage(StageResult("pool", pool(config, run, folds)))
+        _say_answer(run)
     return run

@@ -1,7 +1,8 @@
 """Find the cases, decode them once, give each its window and its organ or body mask, and split the patients.
 
 Reads: the data folder (or makes phantoms). Writes: `prepared/` with `datalist.json`, and `split.json`. With a target
-domain its scans go to `prepared_b/`, and one split is drawn over the patients of both: nobody is on two sides.
+domain its scans go to `prepared_b/`, and one split is drawn over the patients of both: nobody is on two sides. A fold
+or a block of a benchmark writes its datalist and split alone: the scans lie in the run around it, prepared once.
 Synthetic cases of a data set are in no split: those train that nobody else than training patients had a part in.
 """
 
@@ -9,7 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +22,9 @@ import numpy as np
 
 from medaug.config import PipelineConfig
 from medaug.data.atomic import write_json
-from medaug.data.cache import FORMAT, Unreadable, open_array, prepare_cases, with_array
+from medaug.data.cache import FORMAT, Unreadable, completed, open_array, prepare_cases, seals_of, with_array
 from medaug.data.cases import source_stamps
+from medaug.data.fingerprints import Seal, seal
 from medaug.data.opening import read_file
 from medaug.data.prepared import View, without_labels
 from medaug.data.records import Case, PreparedCase, prepared_cases
@@ -30,7 +35,7 @@ from medaug.lesions.anatomy import body_of, find_organ
 from medaug.progress import track
 from medaug.runs.checks import check_grid, check_organs, check_pool, check_tumors, tumors_of_source
 from medaug.runs.folder import RunDir
-from medaug.runs.markers import essential, run_stage
+from medaug.runs.markers import claimed, essential, run_stage
 from medaug.runs.provenance import by_patient, refuse_copies, synthetic_to_train
 from medaug.runs.sources import Source, find_sources
 from medaug.runs.splitting import keep_split, split_for, split_of_file
@@ -48,6 +53,12 @@ def prepare(config: PipelineConfig, run: RunDir) -> bool:
         DataError: for unusable input, naming the file, what was found, what was expected and the remedy.
         LeakageError: if `split.json` was edited since, or two parts of the split share an image; naming the patients.
     """
+    shared = nullcontext() if run.outer is None else claimed(RunDir(run.outer), "prepare", wait=True)
+    with shared:  # another fold or block may be at the same scans
+        return _prepared(config, run)
+
+
+def _prepared(config: PipelineConfig, run: RunDir) -> bool:
     sources = find_sources(config, run)
     if len(sources) > 1:
         for doubt in doubts_between(*({case.patient for case in source.cases} for source in sources)):
@@ -56,11 +67,18 @@ def prepare(config: PipelineConfig, run: RunDir) -> bool:
         cases = [case for source in sources for case in source.cases]
         split_of_file(config.split, cases, labelled=task_of(config).needs_labels)
     inputs = [essential(config.split), *(_inputs(source) for source in sources)]
-    folders = [source.folder for source in sources]
-    if run_stage(run, "prepare", inputs, [], lambda: _prepare(config, run, sources), sealed=folders):
+    datalists = (run.datalist, run.datalist_b)[: len(sources)]
+
+    def seals() -> dict[Path, Seal]:
+        found = {datalist: seal(datalist) for datalist in datalists}
+        for source, datalist in zip(sources, datalists, strict=True):
+            for entry in prepared_cases(datalist):
+                found |= {source.folder / name: sealed for name, sealed in seals_of(entry, source.folder).items()}
+        return found
+
+    if run_stage(run, "prepare", inputs, [], lambda: _prepare(config, run, sources), sealed=seals):
         return True
-    entries = [entry for source in sources for entry in prepared_cases(source.folder / run.datalist.name)]
-    made = _split(config, sources, entries)
+    made = _split(config, sources, [entry for datalist in datalists for entry in prepared_cases(datalist)])
     return keep_split(run, made, from_file=config.split.file is not None)
 
 
@@ -84,24 +102,17 @@ def _prepare(config: PipelineConfig, run: RunDir, sources: list[Source]) -> None
             unreadable += left_out
     refuse_copies([entry for entries, _ in prepared for entry in entries], split)
     check_grid(config, [e for entries, _ in prepared for e in entries if e.patient in split.learnt_from])
-    for source, (entries, unreadable) in zip(sources, prepared, strict=True):
-        entries = _with_organs(source, _with_windows(source, entries), whole_body=not needs_labels)
+    datalists = (run.datalist, run.datalist_b)
+    for source, datalist, (entries, unreadable) in zip(sources, datalists, prepared, strict=False):
+        entries = _completed(source, entries, whole_body=not needs_labels)
         if needs_labels and source.data.organ is not None:
             check_organs(config, source, [entry for entry in entries if entry.patient in split.learnt_from])
-        entries = [replace(entry, content=_content_hash(entry, source.folder)) for entry in entries]
-        found = {"cases": [entry.to_json() for entry in entries], "unreadable": [asdict(item) for item in unreadable]}
-        write_json(source.folder / run.datalist.name, found)
+        folder = Path(os.path.relpath(source.folder, datalist.parent)).as_posix()  # "." but for a fold or block
+        listed = [entry.shared_from(folder).to_json() for entry in entries]
+        write_json(datalist, {"cases": listed, "unreadable": [asdict(item) for item in unreadable]})
     if not split.test:
         logger.warning("split.train is %g: all patients train or validate, none is left to test", config.split.train)
     write_json(run.split, split.to_dict())
-
-
-def _content_hash(entry: PreparedCase, folder: Path) -> str:
-    """Of the prepared arrays: what was made from a scan or label that has changed since is made again."""
-    digest = hashlib.sha256()
-    for name in sorted(entry.arrays):
-        digest.update(read_file(folder / entry.arrays[name]))
-    return digest.hexdigest()[:16]
 
 
 def _read(source: Source, *, with_labels: bool) -> tuple[list[PreparedCase], list[Unreadable]]:
@@ -186,53 +197,64 @@ def _split(config: PipelineConfig, sources: list[Source], entries: list[Prepared
         raise DataError(f"{sources[0].root}: {error}") from None
 
 
-def _with_windows(source: Source, entries: list[PreparedCase]) -> list[PreparedCase]:
-    """A window a channel and scan: the slices of one scan share it."""
-    domains = source.data.domain("any").channels
+def _completed(source: Source, entries: list[PreparedCase], *, whole_body: bool) -> list[PreparedCase]:
+    """The cases with their windows, what of them is organ or body, and a hash of their arrays.
+
+    Each scan is looked at once, whatever the splits it is in: what was found is kept beside its arrays.
+    """
     scans: dict[str, list[PreparedCase]] = defaultdict(list)
     for entry in entries:
         scans[entry.scan].append(entry)
-    windows: dict[str, tuple[Window, ...]] = {}
-    for scan, members in scans.items():
-        images = [open_array(source.folder, entry.arrays["image"]) for entry in members]
-        found = []
-        for channel, domain in enumerate(domains):
-            held = [number for number, entry in enumerate(members) if entry.sequences[channel].image]
-            if not held:  # zeros stand in for it
-                found.append(Window(0.0, 1.0, domain.unit))
-                continue
-            first = members[held[0]]
-            path = first.sequences[channel].image
-            values = [np.asarray(images[number][channel]).reshape(-1) for number in held]
-            found.append(domain.window_of(np.concatenate(values), path))
-            said = first.source_modalities[channel] if first.source_modalities else None
-            lowest = min(float(part.min()) for part in values)
-            source.data.check_modality(source.name, path, lowest, said, channel)
-        windows[scan] = tuple(found)
-    return [replace(entry, windows=windows[entry.scan]) for entry in entries]
+
+    def complete(members: Sequence[PreparedCase]) -> list[PreparedCase]:
+        windows = _windows(source, members)
+        return [_with_tissue(source, replace(entry, windows=windows), whole_body=whole_body) for entry in members]
+
+    found: dict[str, PreparedCase] = {}
+    with track("find bodies" if whole_body else "find organs", len(scans)) as tracker:
+        for members in scans.values():
+            kept = completed(members, source.folder, [essential(source.data), whole_body], complete)
+            found |= {entry.case: entry for entry in kept}
+            tracker.advance()
+    return [found[entry.case] for entry in entries]
 
 
-def _with_organs(source: Source, entries: list[PreparedCase], *, whole_body: bool) -> list[PreparedCase]:
-    """Where lesions may lie, or with `whole_body` what is translated: skin and skull too.
+def _windows(source: Source, members: Sequence[PreparedCase]) -> tuple[Window, ...]:
+    """A window a channel of a scan: its slices share it."""
+    images = [open_array(source.folder, entry.arrays["image"]) for entry in members]
+    found = []
+    for channel, domain in enumerate(source.data.domain("any").channels):
+        held = [number for number, entry in enumerate(members) if entry.sequences[channel].image]
+        if not held:  # zeros stand in for it
+            found.append(Window(0.0, 1.0, domain.unit))
+            continue
+        first = members[held[0]]
+        path = first.sequences[channel].image
+        values = [np.asarray(images[number][channel]).reshape(-1) for number in held]
+        found.append(domain.window_of(np.concatenate(values), path))
+        said = first.source_modalities[channel] if first.source_modalities else None
+        lowest = min(float(part.min()) for part in values)
+        source.data.check_modality(source.name, path, lowest, said, channel)
+    return tuple(found)
+
+
+def _with_tissue(source: Source, entry: PreparedCase, *, whole_body: bool) -> PreparedCase:
+    """With where lesions may lie, or with `whole_body` what is translated (skin and skull too), and the hash.
 
     It is found in the first channel that the case has, unless files say where the organ is.
     """
-    found = []
-    with track("find bodies" if whole_body else "find organs", len(entries)) as tracker:
-        for entry in entries:
-            if "organ" in entry.arrays and not whole_body:
-                found.append(entry)
-                tracker.advance()
-                continue
-            view = View(entry, None, 0)
-            first = next(number for number, file in enumerate(entry.sequences) if file.image)
-            image = np.asarray(view.raw(source.folder, "image")[first], dtype=np.float32)
-            window, spacing_mm = view.windows[first], view.spacing_mm
-            mask = (
-                body_of(image, window, spacing_mm)
-                if whole_body
-                else find_organ(window.normalize(image), spacing_mm, margin_mm=source.data.organ_margin_mm)
-            )
-            found.append(with_array(entry, source.folder, "body" if whole_body else "organ", mask))
-            tracker.advance()
-    return found
+    if whole_body or "organ" not in entry.arrays:
+        view = View(entry, None, 0)
+        first = next(number for number, file in enumerate(entry.sequences) if file.image)
+        image = np.asarray(view.raw(source.folder, "image")[first], dtype=np.float32)
+        window, spacing_mm = view.windows[first], view.spacing_mm
+        mask = (
+            body_of(image, window, spacing_mm)
+            if whole_body
+            else find_organ(window.normalize(image), spacing_mm, margin_mm=source.data.organ_margin_mm)
+        )
+        entry = with_array(entry, source.folder, "body" if whole_body else "organ", mask)
+    digest = hashlib.sha256()
+    for kind in sorted(entry.arrays):
+        digest.update(read_file(source.folder / entry.arrays[kind]))
+    return replace(entry, content=digest.hexdigest()[:16])

@@ -12,6 +12,7 @@ from itertools import count
 
 import numpy as np
 import pytest
+import torch
 
 from medaug.benchmarks.work import run_benchmark
 from medaug.runs.folder import RunDir
@@ -80,11 +81,17 @@ def test_two_workers_of_submitit_train_every_cell_once(prepared, benchmarked, be
     assert len(list((prepared.root / "submitit").glob("*_result.pkl"))) == 2
 
 
-def test_two_processes_of_joblib_train_every_cell_once(prepared, benchmarked, benchmark_config):
-    run_benchmark(benchmark_config("evaluation.workers=1"), prepared.root, jobs=2)
+def test_processes_of_joblib_train_every_cell_once_and_see_a_device_each(
+    prepared, benchmarked, benchmark_config, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)  # as far as this process can see
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b")
+    run_benchmark(benchmark_config("evaluation.workers=1"), prepared.root, jobs=3)
     counts, _ = trained(prepared)
     assert len(counts) == 8 and set(counts.values()) == {1}
     assert same_results(prepared, benchmarked)
+    for number, name in enumerate(["GPU-a", "GPU-b", "GPU-a"]):
+        assert f"CUDA device {name}\n" in (prepared.root / "logs" / f"worker-{number}.log").read_text()
 
 
 def test_a_claim_is_one_process_s_and_free_when_it_dies(tmp_path, started):

@@ -56,9 +56,9 @@ def run(tmp_path_factory) -> RunDir:
 
 @pytest.fixture
 def fold(run, tmp_path) -> RunDir:
-    """A copy of fold 0, to be changed."""
-    shutil.copytree(run.fold(0).root, tmp_path / "fold-0")
-    return RunDir(tmp_path / "fold-0")
+    """Fold 0 of a copy, to be changed."""
+    shutil.copytree(run.root, tmp_path / "copy")
+    return RunDir(tmp_path / "copy").fold(0)
 
 
 @pytest.fixture
