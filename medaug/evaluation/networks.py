@@ -1,26 +1,21 @@
-"""The downstream networks: segmentation networks by name and one that tells tumor / no tumor, 2-D and 3-D, from MONAI.
+"""The downstream networks: nnU-Net's U-Net, plain or residual, and a ResNet that tells tumor / no tumor, 2-D and 3-D.
 
-`channels` is the width of each level, the finest first; every network halves the image `len(channels) - 1` times.
-
-| name      | network                                                               | `channels`                |
-|-----------|-----------------------------------------------------------------------|---------------------------|
-| unet      | U-Net (Ronneberger 2015, 1505.04597)                                  | any                       |
-| segresnet | SegResNet without its VAE (Myronenko 2018, 1810.11654)                | each twice the one before |
-| dynunet   | nnU-Net's plain U-Net (Isensee 2018, 1809.10486), no deep supervision | three levels or more      |
-
-A new segmentation network is one function and one line in `NETWORKS`. Images are (C, *S) in [-1, 1], S = (X, Y) or
-(X, Y, Z). Only the samples differ between the arms of a benchmark: initial weights come from the seed alone.
+The U-Net (Ronneberger 2015, 1505.04597; Isensee 2018, 1809.10486) is MONAI's `DynUNet`: features at full resolution,
+instance norm, leaky ReLU, strided convolutions down and transposed ones up. While it trains, all levels but the two
+coarsest give an answer of their own (deep supervision). `residual: true` puts a shortcut around each pair of
+convolutions (He 2015, 1512.03385). Images are (C, *S) in [-1, 1], S = (X, Y) or (X, Y, Z). Only the samples differ
+between the arms of a benchmark: initial weights come from the seed alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from monai.losses import DiceCELoss, DiceLoss
-from monai.networks.nets import DynUNet, ResNet, SegResNet, UNet
+from monai.networks.nets import DynUNet, ResNet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,41 +25,24 @@ from medaug.evaluation.updates import NetworkConfig
 from medaug.models.networks.layers import isolated_rng
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-NORMS = (nn.GroupNorm, nn.InstanceNorm2d, nn.InstanceNorm3d)
-NORM_GROUPS = 8
-"""SegResNet's group norm has so many groups, or their largest common divisor with the first width."""
 RESNET_GROUPS = 4
-
-
-@dataclass(frozen=True)
-class Network:
-    """One architecture.
-
-    Attributes:
-        build: (spatial_dims, inputs, outputs, channels, and options of its own) → the network.
-        draw: (weight, bias or None, generator): the initial weights of one convolution.
-        fits: what `channels` must be besides two levels or more, and how that is said.
-    """
-
-    build: Callable[..., nn.Module]
-    draw: Callable[[Tensor, Tensor | None, torch.Generator], None]
-    fits: Callable[[Sequence[int]], bool] = lambda channels: True
-    expected: str = "at least 2 levels"
+LEAST_LEVELS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationConfig(NetworkConfig):
-    """A segmentation network and its training by Dice + cross-entropy.
+    """A U-Net and its training by Dice + cross-entropy.
 
     Attributes:
         classes: how many; one is told by a sigmoid, several (and none of them) by a softmax.
         regions: the class numbers of each of several regions, which may overlap, the largest first (whole tumor, core,
             enhancing): told by a sigmoid each, instead of the classes.
-        network: a name in `NETWORKS`.
-        channels: width of each level; the network halves the image `len(channels) - 1` times.
-        num_res_units: of `unet` alone: convolutions in each level's residual unit, 0 for none.
-        patch_size: size of the inference window in 3-D (the samples' size), None = the whole volume at once.
-        overlap: fraction by which neighbouring 3-D windows overlap.
+        channels: width of each level, the finest first, at full resolution.
+        strides: by level but the first, by how much it is coarser than the one before, an axis; None: 2 on all.
+        residual: whether each pair of convolutions has a shortcut.
+        patch_size: size of the windows that an image goes through, None = the whole image at once.
+        overlap: fraction by which neighbouring windows overlap.
+        mirror_axes: a prediction is the mean over the image mirrored along every subset of these axes.
 
     Raises:
         ConfigError: if a value does not fit.
@@ -72,11 +50,12 @@ class SegmentationConfig(NetworkConfig):
 
     classes: int = 1
     regions: tuple[tuple[int, ...], ...] = ()
-    network: str = "unet"
-    channels: tuple[int, ...] = (16, 32, 64, 128, 256)
-    num_res_units: int = 0
+    channels: tuple[int, ...] = (16, 32, 64, 128, 128)
+    strides: tuple[tuple[int, ...], ...] | None = None
+    residual: bool = False
     patch_size: tuple[int, ...] | None = None
     overlap: float = 0.5
+    mirror_axes: tuple[int, ...] = ()
 
     task = "segmentation"
 
@@ -84,23 +63,18 @@ class SegmentationConfig(NetworkConfig):
         super().__post_init__()
         if self.regions:
             class_of_each(self.regions, range(1, self.classes + 1))
-        if len(self.channels) < 2:
-            raise ConfigError(f"found {len(self.channels)} channels; expected at least 2 levels of channels")
-        if self.network not in NETWORKS:
-            raise ConfigError(f"network: found {self.network!r}; expected one of {', '.join(NETWORKS)}")
-        kind = NETWORKS[self.network]
-        if not kind.fits(self.channels):
+        levels, dims = len(self.channels), self.spatial_dims
+        if levels < LEAST_LEVELS:
+            raise ConfigError(f"channels: found {levels} levels; expected at least {LEAST_LEVELS}, such as 16, 32, 64")
+        if self.strides is not None and [len(s) for s in self.strides] != [dims] * (levels - 1):
+            raise ConfigError(f"strides: found {self.strides}; expected {levels - 1} of {dims} numbers each")
+        size = self.patch_size
+        if size is not None and (
+            len(size) != dims or any(n % s or n < 2 * s for n, s in zip(size, self.stride, strict=True))
+        ):
             raise ConfigError(
-                f"channels: found {', '.join(map(str, self.channels))} with network {self.network}; expected "
-                f"{kind.expected}, for example 16, 32, 64. Choose other `channels`, or the network unet."
-            )
-        if self.num_res_units and self.network != "unet":
-            raise ConfigError(f"num_res_units: found {self.num_res_units} with network {self.network}; leave it out")
-        size, least = self.patch_size, 2 * self.stride
-        if size is not None and (len(size) != self.spatial_dims or any(n % self.stride or n < least for n in size)):
-            raise ConfigError(
-                f"patch_size: found {tuple(size)}; expected {self.spatial_dims} multiples of {self.stride}, each at "
-                f"least {least}. Choose another size, or fewer `channels`."
+                f"patch_size: found {tuple(size)}; expected multiples of {self.stride}, each at least twice it. Choose "
+                "another size, or fewer `channels`."
             )
 
     @property
@@ -114,32 +88,64 @@ class SegmentationConfig(NetworkConfig):
         return len(self.sigmoids) or self.classes + 1
 
     @property
-    def stride(self) -> int:
+    def stride(self) -> tuple[int, ...]:
         """Image sizes must be multiples of this, in voxels, and at least twice it: instance norms need two voxels."""
-        return 2 ** (len(self.channels) - 1)
+        return tuple(math.prod(steps) for steps in zip(*self._steps, strict=True))
+
+    @property
+    def _steps(self) -> tuple[tuple[int, ...], ...]:
+        return self.strides or ((2,) * self.spatial_dims,) * (len(self.channels) - 1)
 
     def build(self, seed: int) -> nn.Module:
-        """A network of `sequences` → `outputs` channels."""
-        kind, generator = NETWORKS[self.network], torch.Generator().manual_seed(seed)
-        options = {"num_res_units": self.num_res_units} if self.network == "unet" else {}
+        """A network of `sequences` → `outputs` channels; in training (B, heads, `outputs`, *S), the finest first."""
+        generator = torch.Generator().manual_seed(seed)
+        steps = ((1,) * self.spatial_dims, *self._steps)
+        # an axis that is halved later than the others has thicker voxels: until then no kernel reaches along it
+        kernels = [
+            tuple(
+                1 if level + 1 < len(steps) and steps[level + 1][axis] == 1 and any(s[axis] > 1 for s in steps[level + 2 :]) else 3
+                for axis in range(self.spatial_dims)
+            )
+            for level in range(len(steps))
+        ]
         with torch.device("meta"):  # no draw from the global generator
-            network = kind.build(self.spatial_dims, self.sequences, self.outputs, self.channels, **options)
+            network = DynUNet(
+                self.spatial_dims,
+                self.sequences,
+                self.outputs,
+                kernels,
+                steps,
+                steps[1:],
+                filters=self.channels,
+                deep_supervision=True,
+                deep_supr_num=len(steps) - 2,
+                res_block=self.residual,
+            )
         network = network.to_empty(device="cpu")
         for place, module in network.named_modules():
-            if isinstance(module, CONVOLUTIONS):
-                kind.draw(module.weight, module.bias, generator)
-            elif isinstance(module, nn.PReLU):
-                nn.init.constant_(module.weight, 0.25)
-            elif isinstance(module, NORMS) and module.affine:
+            if isinstance(module, CONVOLUTIONS):  # nnU-Net's scheme, for its leaky ReLU
+                nn.init.kaiming_normal_(module.weight, a=0.01, generator=generator)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.InstanceNorm2d | nn.InstanceNorm3d):
                 nn.init.ones_(module.weight)
                 nn.init.zeros_(module.bias)
             elif list(module.parameters(recurse=False)) or list(module.buffers(recurse=False)):
-                raise NotImplementedError(f"{place}: no initial weights defined for {type(module).__name__}")
+                raise TypeError(f"{place}: no initial weights defined for {type(module).__name__}")
         return network
 
     def loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        """Dice + cross-entropy; labels (B, 1, *S) of class numbers, padded as images are by their edge values."""
-        logits, labels = model(padded(images, self)).float(), padded(labels, self)
+        """Dice + cross-entropy of every head, each coarser one at half the weight of the one before.
+
+        Labels (B, 1, *S) are class numbers, padded as images are, by their edge values.
+        """
+        answers, labels = model(padded(images, self)).float(), padded(labels, self)
+        heads = answers.unbind(1) if answers.ndim > labels.ndim else (answers,)
+        weights = [0.5**number for number in range(len(heads))]
+        losses = [weight * self._head_loss(head, labels) for weight, head in zip(weights, heads, strict=True)]
+        return torch.stack(losses).sum() / sum(weights)
+
+    def _head_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         # batch: a slice without tumor does not swamp the Dice term
         if not self.sigmoids:
             softmax = DiceCELoss(batch=True, softmax=True, to_onehot_y=True, include_background=False)
@@ -196,54 +202,8 @@ def padded(images: Tensor, config: SegmentationConfig, least: Sequence[int] | No
     """(N, C, *S) with edge values added at the far ends, to what the network takes, or to at least `least`."""
     size, stride = images.shape[2:], config.stride
     if least is None:
-        target = [max(math.ceil(n / stride), 2) * stride for n in size]
+        target = [max(math.ceil(n / step), 2) * step for n, step in zip(size, stride, strict=True)]
     else:
         target = [max(n, m) for n, m in zip(size, least, strict=True)]
     pads = [p for n, m in zip(reversed(size), reversed(target), strict=True) for p in (0, m - n)]
     return F.pad(images, pads, mode="replicate") if any(pads) else images
-
-
-def _unet(spatial_dims: int, inputs: int, outputs: int, channels: Sequence[int], num_res_units: int = 0) -> nn.Module:
-    strides = (2,) * (len(channels) - 1)
-    return UNet(spatial_dims, inputs, outputs, channels=channels, strides=strides, num_res_units=num_res_units)
-
-
-def _segresnet(spatial_dims: int, inputs: int, outputs: int, channels: Sequence[int]) -> nn.Module:
-    """Residual blocks by level as in the paper: 1, 2, ..., 2, 4 on the way down and one each on the way up."""
-    levels, width = len(channels), channels[0]
-    norm = ("GROUP", {"num_groups": math.gcd(NORM_GROUPS, width)})
-    down, up = (1, *(2,) * (levels - 2), 4), (1,) * (levels - 1)
-    return SegResNet(spatial_dims, width, inputs, outputs, norm=norm, blocks_down=down, blocks_up=up)
-
-
-def _dynunet(spatial_dims: int, inputs: int, outputs: int, channels: Sequence[int]) -> nn.Module:
-    """Kernels of 3, strides of 2 after the first level, instance norm, leaky ReLU, transposed convolutions."""
-    halvings = (2,) * (len(channels) - 1)
-    kernels = (3,) * len(channels)
-    return DynUNet(spatial_dims, inputs, outputs, kernels, (1, *halvings), halvings, filters=tuple(channels))
-
-
-def _uniform(weight: Tensor, bias: Tensor | None, generator: torch.Generator) -> None:
-    """PyTorch's default scheme."""
-    bound = 1 / math.sqrt(weight[0].numel())  # 1 / sqrt(fan-in)
-    nn.init.uniform_(weight, -bound, bound, generator=generator)
-    if bias is not None:
-        nn.init.uniform_(bias, -bound, bound, generator=generator)
-
-
-def _kaiming(weight: Tensor, bias: Tensor | None, generator: torch.Generator) -> None:
-    """That of nnU-Net, for its leaky ReLU."""
-    nn.init.kaiming_normal_(weight, a=0.01, generator=generator)
-    if bias is not None:
-        nn.init.zeros_(bias)
-
-
-def _doubles(channels: Sequence[int]) -> bool:
-    return all(wide == 2 * narrow for narrow, wide in zip(channels, channels[1:], strict=False))
-
-
-NETWORKS: dict[str, Network] = {
-    "unet": Network(_unet, _uniform),
-    "segresnet": Network(_segresnet, _uniform, _doubles, "each level twice as wide as the one before"),
-    "dynunet": Network(_dynunet, _kaiming, lambda channels: len(channels) > 2, "at least 3 levels"),
-}

@@ -6,6 +6,7 @@ Images are (C, *S) in [-1, 1], S = (X, Y) or (X, Y, Z).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -68,18 +69,31 @@ def logits(network: nn.Module, image: Tensor, config: SegmentationConfig) -> Ten
     device = next(network.parameters()).device
     forward = autocast(network, config.precision, device)
     images = convert_to_tensor(image if stack else image[None], track_meta=False, dtype=torch.float32)  # (N, C, *S)
-    if dims == 2 or config.patch_size is None:
-        result = torch.cat([forward(padded(part.to(device), config)) for part in images.split(config.batch_size)])
-    else:
-        large = padded(images.to(device), config, config.patch_size)
+    size = config.patch_size
+
+    def windows(large: Tensor) -> Tensor:
+        if size is None:
+            return forward(large)
         joined = sliding_window_inference(
-            large, config.patch_size, config.batch_size, forward, overlap=config.overlap, mode="gaussian"
+            large, size, config.batch_size, forward, overlap=config.overlap, mode="gaussian"
         )
         assert isinstance(joined, Tensor)  # as `forward` gives one
-        result = joined
+        return joined
+
+    parts = []
+    for part in images.split(config.batch_size):
+        large = padded(part.to(device), config, size)
+        views = [windows(large.flip(axes)).flip(axes) for axes in _subsets([2 + axis for axis in config.mirror_axes])]
+        parts.append(torch.stack(views).mean(dim=0))
+    result = torch.cat(parts)
     own = (slice(None), slice(None), *(slice(n) for n in images.shape[2:]))
     result = result[own].float().to(image.device)
     return result if stack else result[0]
+
+
+def _subsets(axes: Sequence[int]) -> list[list[int]]:
+    """All of them, the empty one first."""
+    return [[axis for bit, axis in enumerate(axes) if number >> bit & 1] for number in range(2 ** len(axes))]
 
 
 @torch.inference_mode()

@@ -1,6 +1,8 @@
 """How every downstream network is trained: the same number of updates of the same size, whatever the arm.
 
-Never "epochs", which would give the arm with more data more training. AdamW with a cosine decay to zero.
+Never "epochs", which would give the arm with more data more training. AdamW, a short linear warm-up, and nnU-Net's
+polynomial decay (Isensee 2021, doi 10.1038/s41592-020-01008-z). What is returned is a running mean of the weights
+(Polyak 1992): where there are validation samples, the mean that does best on them.
 """
 
 from __future__ import annotations
