@@ -36,7 +36,7 @@ TINY = (
     "translator.width=4", "translator.depth=2", "translator.discriminator_width=4", "translator.discriminator_layers=1",
     "gan.latent_dim=6", "gan.width=4", "gan.levels=2", "gan.discriminator_width=4",
     "synthesis.insertions=4", "synthesis.removals=2", "audit.lesions=8",
-    "evaluation.seeds=[0]", "evaluation.updates=3", "evaluation.batch_size=2", "evaluation.channels=[4,8]",
+    "evaluation.seeds=[0]", "evaluation.updates=3", "evaluation.batch_size=2", "evaluation.channels=[4,8,8]",
 )  # fmt: skip
 TINY_MULTI = ("data.sequences=[flair,t1]", "data.tumor={core: 1, rim: 2}")
 TINY_3D = ("data.spatial_dims=3", "crop.size=[16,16,12]", "evaluation.patch_size=[16,16,8]", "audit.lesions=2")

@@ -88,7 +88,7 @@ def asked_audits(
     limits = settings.pop("limits")
     shared = [
         essential(config.segmenter),
-        config.evaluation.patch_size,
+        [config.evaluation.budget, config.evaluation.patch_size],
         read_json(run.weights / "model.json")["sha256"],
         read_json(run.split)["hash"],
         *data_prints(run),

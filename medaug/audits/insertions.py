@@ -130,7 +130,7 @@ class InsertionRun(AuditedRun):
         """Image (C, *S) in [-1, 1] → tumor (bool, *S): a network trained on the training patients' labels alone."""
         views = Prepared(self.run.datalist).training_views(self.split, self.config.data.spatial_dims)
         labelled = ViewFolder(views, self.run.prepared)
-        frozen = frozen_segmenter(self.config, labelled, self.config.evaluation.patch_size)
+        frozen = frozen_segmenter(self.config, labelled, self.config.evaluation.planned(views).patch_size)
 
         def segment(image: np.ndarray) -> np.ndarray:
             x = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))

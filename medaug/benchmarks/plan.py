@@ -20,7 +20,6 @@ from medaug.data.atomic import read_json
 from medaug.errors import ConfigError
 from medaug.experiment.arms import arms_of, check_arms
 from medaug.experiment.cells import cell_path, is_kept, made_of, of_arm, read_cell
-from medaug.experiment.downstream import check_network
 from medaug.report.terminal import Table, table_text
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import essential, fingerprint, seconds_by_stage
@@ -149,7 +148,6 @@ def check_benchmark(config: PipelineConfig) -> None:
             "`medaug run` (evaluation.arms, split.folds)."
         )
     check_arms(config)
-    check_network(config)
     if config.split.labelled is not None:
         raise ConfigError(
             f"split.labelled: found {config.split.labelled}; a benchmark sets it itself: leave it out, and set "

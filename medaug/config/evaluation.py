@@ -5,11 +5,14 @@ The reasons for the limits of audits are in docs/audits.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields
 from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from medaug.evaluation.plan import BudgetName, Measured, Plan, Wishes, plan_of
 from medaug.settings import Count, EachOnce, Samples, Section, Seed, Values, Width, Workers
 
 Synthetic = Literal["online", "written", "removed", "accepted"]
@@ -67,24 +70,26 @@ class EvaluationConfig(Section):
     seeds: Annotated[tuple[Seed, ...], EachOnce] = Field((0, 1, 2), min_length=1)
     synthetic_ratio: float = Field(0.5, ge=0, le=1, description="part of a batch that is synthetic in GAN arms")
     patients: Literal["test", "validation"] = "test"
-    network: Literal["unet", "segresnet", "dynunet"] = Field("unet", description="segmentation: by MONAI's name")
-    channels: tuple[Width, ...] = Field(
-        (16, 32, 64, 128, 256),
-        min_length=2,
-        max_length=12,
-        description="segmentation: width of each level; segresnet: each twice the one before",
+    budget: BudgetName = Field(
+        "small",
+        description="what a network may cost, from which its plan follows: a CPU's minutes, a GPU's hour, or what "
+        "nnU-Net spends. What is given below stands in the plan",
+    )
+    residual: bool = Field(False, description="segmentation: shortcuts around each pair of convolutions")
+    channels: tuple[Width, ...] | None = Field(
+        None, min_length=3, max_length=12, description="segmentation: width of each level, the finest first"
     )
     classifier_width: int = Field(
         16, ge=4, le=1024, multiple_of=4, description="classification: of the ResNet's first stage"
     )
-    updates: Count = 800
-    batch_size: Samples = 16
-    learning_rate: float = Field(1e-3, gt=0, le=10)
+    updates: Count | None = Field(None, description="of the network; none: the budget's")
+    batch_size: Samples | None = Field(None, description="none: the budget's")
+    learning_rate: float = Field(2e-3, gt=0, le=10, description="at its highest")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     patch_size: tuple[PositiveInt, ...] | None = Field(
         None,
-        description="size of training patches (whole images are segmented), and of what is classified; none: "
-        "whole slices or volumes, filled up with the window's lowest value to one size where they differ",
+        description="size of training patches and of the windows that images are segmented in, and of what is "
+        "classified; none: the budget's, which is the whole of small slices (classification: whole images)",
     )
     regions: dict[str, Annotated[tuple[str, ...], EachOnce]] | None = Field(
         None,
@@ -97,6 +102,11 @@ class EvaluationConfig(Section):
         (10.0, 20.0), description="equivalent diameters between the size classes of lesions, the smallest first"
     )
     workers: Workers = Field(1, description="processes that make samples, and that score large scans; 0: none")
+
+    def planned(self, views: Sequence[Measured]) -> Plan:
+        """The plan of the downstream network, for these views to train on."""
+        wishes = Wishes(**self.model_dump(include={field.name for field in fields(Wishes)}))
+        return plan_of(self.budget, [view.shape for view in views], [view.spacing_mm for view in views], wishes)
 
     @model_validator(mode="after")
     def _sizes_rise(self) -> EvaluationConfig:

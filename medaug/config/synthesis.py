@@ -88,7 +88,7 @@ class SegmenterConfig(Section):
 
     updates: Count = 300
     batch_size: Samples = 8
-    channels: tuple[Width, ...] = Field((16, 32, 64), min_length=1, max_length=12)
+    channels: tuple[Width, ...] = Field((16, 32, 64), min_length=3, max_length=12)
     learning_rate: float = Field(1e-3, gt=0, le=10)
 
 

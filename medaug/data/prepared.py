@@ -172,6 +172,13 @@ class View:
         crop[box.overlap(self.shape)[1]] = kind != "label"
         return crop
 
+    @property
+    def classes_present(self) -> list[int]:
+        """The numbers of the classes that the view has voxels of."""
+        counts = self.case.class_voxels if self.case.labelled else ()
+        of_view = [sum(levels) if self.level is None else levels[self.level] for levels in counts]
+        return [number for number, voxels in enumerate(of_view, start=1) if voxels]
+
     def foreground(self, folder: Path, classes: Sequence[int] | None = None) -> np.ndarray:
         """Voxels (N, dims) of these classes, None: of all.
 

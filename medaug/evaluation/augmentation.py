@@ -1,9 +1,9 @@
-"""The augmentation of the arm `standard`: nnU-Net's list with its probabilities (Isensee 2021, 10.1038/s41592-020-01008-z).
+"""The augmentation of the arm `standard`: nnU-Net's list and probabilities (Isensee 2021, 10.1038/s41592-020-01008-z).
 
 | what                | how often | how much                                                                           |
 |---------------------|-----------|------------------------------------------------------------------------------------|
-| rotation            | 20 %      | 2-D: any angle (15° where the sample is long); 3-D: 30° about each axis; thick      |
-|                     |           | slices: any angle, in plane                                                        |
+| rotation            | 20 %      | 2-D: any angle (15° where the sample is long); 3-D: 30° about each axis (thick     |
+|                     |           | slices: any angle, in plane)                                                       |
 | scaling             | 20 %      | a factor of 0.7 to 1.4, one for all axes                                           |
 | Gaussian noise      | 10 %      | variance up to 0.1                                                                 |
 | Gaussian blur       | 20 %      | sigma 0.5 to 1 voxel, half of the channels                                         |
@@ -37,13 +37,19 @@ from monai.transforms import (
     RandAdjustContrast,
     RandFlipd,
     RandGaussianSmooth,
+    Randomizable,
     RandomizableTransform,
     RandScaleIntensity,
     RandScaleIntensityFixedMean,
     RandSimulateLowResolution,
+    Transform,
 )
-from monai.utils import convert_to_dst_type, convert_to_tensor
+from monai.utils import convert_to_tensor
 
+from medaug.volumes import as_meta
+
+Sample = dict[str, MetaTensor]
+"""What augmentations take: "image" (C, *S), "label" (1, *S), and "organ" (1, *S) where that is known."""
 KEYS = ("image", "label")
 LONG = 1.5
 """A 2-D sample so many times as long as wide is turned by 15° at most."""
@@ -88,12 +94,12 @@ class RandTurnAndScale(RandomizableTransform):
         factor = float(self.R.uniform(*self.scale))
         self.angles, self.factor = angles if turned else None, factor if scaled else None
 
-    def __call__(self, data: Mapping[str, MetaTensor]) -> dict[str, MetaTensor]:
+    def __call__(self, data: Mapping[str, MetaTensor]) -> Sample:
         self.randomize()
         sample, crop = dict(data), CenterSpatialCrop(self.size)
         for key, mode in zip(KEYS, ("bilinear", "nearest"), strict=True):
             if self.angles is None and self.factor is None:
-                sample[key] = crop(sample[key])
+                sample[key] = as_meta(crop(sample[key]))
                 continue
             place = Affine(
                 rotate_params=self.angles,
@@ -103,20 +109,33 @@ class RandTurnAndScale(RandomizableTransform):
                 padding_mode="border",
                 image_only=True,
             )
-            sample[key] = place(sample[key])
+            moved = place(sample[key])
+            assert isinstance(moved, MetaTensor)
+            sample[key] = moved
         return sample
 
 
-class _Standardised(Compose):
-    """Transforms of an image in z-scores, which goes back to its own mean and spread."""
+class _Standardised(Randomizable, Transform):
+    """Changes an image in z-scores, which goes back to its own mean and spread."""
 
-    def __call__(self, data: Mapping[str, MetaTensor], *args: object, **options: object) -> dict[str, MetaTensor]:
+    def __init__(self, transforms: Sequence[Transform]):
+        self.steps = Compose(transforms)
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Self:
+        super().set_random_state(seed, state)
+        self.steps.set_random_state(seed, state)
+        return self
+
+    def randomize(self, data: object = None) -> None:
+        """Each step draws for itself."""
+
+    def __call__(self, data: Mapping[str, MetaTensor]) -> Sample:
         sample = dict(data)
         image = _plain(sample["image"])
         axes = tuple(range(1, image.ndim))
         mean, spread = image.mean(axes, keepdim=True), image.std(axes, keepdim=True).clamp_min(1e-6)
-        changed = super().__call__({"image": (image - mean) / spread})["image"]
-        sample["image"] = convert_to_dst_type(_plain(changed) * spread + mean, sample["image"])[0]
+        changed = self.steps({"image": (image - mean) / spread})["image"]
+        sample["image"] = MetaTensor(_plain(changed) * spread + mean, affine=sample["image"].affine)
         return sample
 
 

@@ -103,7 +103,11 @@ class SegmentationConfig(NetworkConfig):
         # an axis that is halved later than the others has thicker voxels: until then no kernel reaches along it
         kernels = [
             tuple(
-                1 if level + 1 < len(steps) and steps[level + 1][axis] == 1 and any(s[axis] > 1 for s in steps[level + 2 :]) else 3
+                1
+                if level + 1 < len(steps)
+                and steps[level + 1][axis] == 1
+                and any(s[axis] > 1 for s in steps[level + 2 :])
+                else 3
                 for axis in range(self.spatial_dims)
             )
             for level in range(len(steps))

@@ -1,45 +1,42 @@
 """What the downstream networks train on: real views, and in GAN arms a share of synthetic ones, augmented alike.
 
-Sample i depends on (seed, i) alone. The draw of real views is the same in every arm of a seed; a GAN arm replaces a
-share of them by synthetic ones, so arms differ in nothing else. Synthetic samples are read (a `ViewFolder` of written
-cases) or made while a network trains (`Online`). What pastes acts where insertion does: on whole views with their
-organ and affine, before a patch is cut.
+Sample i depends on (seed, i) alone. The draw of real views and of places in them is the same in every arm of a seed; a
+GAN arm replaces a share of them by synthetic ones, so arms differ in nothing else. Synthetic samples are read (a
+`ViewFolder` of written cases) or made while a network trains (`Online`). A sample is a whole view or a patch: a third
+of the patches lie around foreground, as nnU-Net's do; of a patch nothing but the patch and a margin, which turning
+brings in, is read. What pastes or inserts acts there, before the augmentation.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol, Self
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.data import MetaTensor
-from monai.transforms import (
-    Compose,
-    RandAdjustContrast,
-    RandAffined,
-    RandFlipd,
-    RandGaussianNoise,
-    RandomizableTransform,
-)
-from monai.utils import convert_to_dst_type, convert_to_tensor
+from monai.transforms import CenterSpatialCrop, Compose
+from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
 
 from medaug.data.prepared import View, ViewArrays, filled_up
 from medaug.errors import DataError
+from medaug.evaluation.augmentation import Sample, standard_augmentation
+from medaug.lesions.geometry import CropBox
 from medaug.seeds import rng_of
 
 log = logging.getLogger(__name__)
 
-Sample = dict[str, MetaTensor]
-"""What augmentations take: "image" (C, *S), "label" (1, *S), and "organ" (1, *S) where that is known."""
-TUMOR_SHARE = 0.67
-"""Part of the draws that come from views with a tumor (3-D: patches around one), where there are both kinds."""
+FOREGROUND_SHARE = 0.33
+"""Part of the samples that is drawn around foreground, where there is any (nnU-Net's oversampling)."""
+MARGIN = 0.125
+"""A patch is read with so much of its size more on each side."""
 PATCH_TRIES = 10
 BOTH = (False, True)
 """Views without, and with a tumor."""
@@ -54,24 +51,21 @@ class ViewFolder:
     views: list[View]
     folder: Path
 
-    def sample(self, view: View) -> Sample:
-        """A view as augmentations take it, each with its affine.
+    def sample(self, view: View, box: CropBox | None = None) -> Sample:
+        """A view, or a box of it, as augmentations take it, with its affine.
 
         Returns:
             {"image": float32 in [-1, 1], "label": class numbers, "organ": where tumors may lie, if that is known}.
         """
-        return as_sample(view, view.normalized(self.folder), view.classes(self.folder), self)
+        arrays = view.read(self.folder) if box is None else view.patch(self.folder, box.start, box.size)
+        return as_sample(view, arrays, box)
 
 
 class SyntheticSample(NamedTuple):
-    """A synthetic sample on its view's grid: image (C, *S) in [-1, 1], float32, and label (*S) of class numbers.
-
-    `around`: what patches with a tumor are put around (bool); None is the label.
-    """
+    """A synthetic sample on its view's grid, or the patch's: image (C, *S) in [-1, 1], float32, class numbers (*S)."""
 
     image: np.ndarray
     label: np.ndarray
-    around: np.ndarray | None = None
 
 
 class Online(Protocol):
@@ -83,23 +77,21 @@ class Online(Protocol):
 
     with_tumor: bool
 
-    def __call__(self, view: View, seed: int) -> SyntheticSample | None:
-        """One seed, one sample; None where the view has no room for it."""
+    def __call__(
+        self, view: View, seed: int, start: Sequence[int] | None = None, size: Sequence[int] | None = None
+    ) -> SyntheticSample | None:
+        """One seed, one sample of the view, or of the patch of this size there; None where it has no room for it."""
 
 
-def sample_size(sources: Sequence[ViewFolder | None], patch_size: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    """What every sample is cut or filled up to: the patch, or the largest of views that differ in size, by axis.
-
-    None: all views have one size, and are taken as they are.
-    """
-    shapes = _shapes(sources)
-    return patch_size if patch_size is not None or len(shapes) < 2 else tuple(map(max, zip(*shapes, strict=True)))
+def sample_size(sources: Sequence[ViewFolder | None], patch_size: tuple[int, ...] | None) -> tuple[int, ...]:
+    """What every sample is cut or filled up to: the patch, or the largest of the views, by axis."""
+    return patch_size or tuple(map(max, zip(*_shapes(sources), strict=True)))
 
 
 def say_sample_size(sources: Sequence[ViewFolder | None], patch_size: tuple[int, ...] | None) -> None:
     """Tells the user, where views differ in size or a patch is larger than one, what becomes of them."""
     size, shapes = sample_size(sources, patch_size), _shapes(sources)
-    if size is None or (len(shapes) == 1 and all(have >= want for have, want in zip(shapes[0], size, strict=True))):
+    if len(shapes) == 1 and all(have >= want for have, want in zip(shapes[0], size, strict=True)):
         return
     least, most = (" × ".join(str(pick(sizes)) for sizes in zip(*shapes, strict=True)) for pick in (min, max))
     cut = "" if patch_size is None else "cut at random where an image is larger, most of them around a tumor, and "
@@ -120,7 +112,7 @@ def _shapes(sources: Sequence[ViewFolder | None]) -> list[tuple[int, ...]]:
 
 @dataclass(eq=False, repr=False)
 class SegmentationSamples(Dataset):
-    """`samples[i]` → {"image": (C, *S) in [-1, 1], "label": (1, *S) of class numbers, 0 none}.
+    """`samples[i]` → {"image": (C, *S), about [-1, 1], "label": (1, *S) of class numbers, 0 none}.
 
     Attributes:
         real: where views come from.
@@ -129,7 +121,7 @@ class SegmentationSamples(Dataset):
         synthetic_ratio: the probability that a sample is synthetic.
         length: how many samples there are.
         patch_size: size of the patches; None takes whole views. See `sample_size`: all samples have one size.
-        pasting: of whole views {"image", "label", "organ"}, before a patch is cut; None pastes nothing.
+        pasting: of {"image", "label", "organ"}, before the augmentation; None pastes nothing.
         augmentation: of {"image", "label"} (and "organ"), MetaTensors; None is the standard one.
     """
 
@@ -143,11 +135,13 @@ class SegmentationSamples(Dataset):
     pasting: Compose | None = None
     augmentation: Compose | None = None
 
-    tumor_share: ClassVar[float] = TUMOR_SHARE
+    tumor_share: ClassVar[float] = FOREGROUND_SHARE
+    margin: ClassVar[float] = MARGIN
 
     def __post_init__(self) -> None:
         written = self.synthetic if isinstance(self.synthetic, ViewFolder) else None
-        self.patch_size = sample_size([self.real, written], self.patch_size)
+        self.size = sample_size([self.real, written], self.patch_size)
+        self._cut = CenterSpatialCrop(self.size)
         self._pools = {
             (invented, with_tumor): [some if with_tumor and (some := _of_kind(source, True)).views else source]
             for invented, source in ((False, self.real), (True, written))
@@ -164,50 +158,58 @@ class SegmentationSamples(Dataset):
         with_tumor = tumor < self.tumor_share
         own = np.random.RandomState([self.seed % 2**32, index])  # no draw of a real sample's
         edit_seed, paste_seed = (int(own.randint(2**31)) for _ in range(2))
-        sample, around = self._drawn(with_tumor, pick, other if exchange < self.synthetic_ratio else None, edit_seed)
+        place_seed, augment_seed = (int(rng.randint(2**31)) for _ in range(2))
+        sample = self._drawn(
+            with_tumor, pick, other if exchange < self.synthetic_ratio else None, edit_seed, place_seed
+        )
         if self.pasting is not None:
             self.pasting.set_random_state(seed=paste_seed)
-            sample = self._pasted(self.pasting, sample, with_tumor, other)
-        sample = self._patch(sample, around, rng, around_tumor=with_tumor)
+            sample = self._pasted(self.pasting, sample, with_tumor, other, place_seed)
         if self.augmentation is None:
-            self.augmentation = standard_augmentation(sample["image"].ndim - 1)
-        self.augmentation.set_random_state(seed=int(rng.randint(2**31)))
+            self.augmentation = standard_augmentation(self.size)
+        self.augmentation.set_random_state(seed=augment_seed)
         sample = self.augmentation(sample)
-        return {"image": _plain(sample["image"]).clamp(-1, 1), "label": _class_numbers(sample["label"])}
+        return {"image": _plain(self._cut(sample["image"])), "label": _class_numbers(self._cut(sample["label"]))}
 
-    def _drawn(
-        self, with_tumor: bool, pick: float, other: float | None, edit_seed: int
-    ) -> tuple[Sample, np.ndarray | None]:
-        """The sample of these draws in [0, 1), and what its patch lies around; `other` is None for a real one."""
+    def _drawn(self, with_tumor: bool, pick: float, other: float | None, edit_seed: int, place_seed: int) -> Sample:
+        """The sample of these draws in [0, 1); `other` is None for a real one."""
         if other is not None and self.synthetic is not None and not isinstance(self.synthetic, ViewFolder):
-            view, source = _picked(self._pools[False, self.synthetic.with_tumor], other)
-            if (made := self.synthetic(view, edit_seed)) is not None:
-                return as_sample(view, made.image, made.label, source), made.around
+            edit = self.synthetic
+            view, source = _picked(self._pools[False, edit.with_tumor], other)
+            box = self._place(view, source, place_seed, with_tumor or edit.with_tumor)
+            if (made := edit(view, edit_seed, *(() if box is None else (box.start, box.size)))) is not None:
+                organ = view.organ(source.folder) if box is None else view.marks(source.folder, "organ", box) > 0
+                return self._filled(as_sample(view, ViewArrays(made.image, made.label, organ), box))
         if other is not None and (True, with_tumor) in self._pools:
             view, source = _picked(self._pools[True, with_tumor], other)
         else:
             view, source = _picked(self._pools[False, with_tumor], pick)
-        return source.sample(view), None
+        return self._filled(source.sample(view, self._place(view, source, place_seed, with_tumor)))
 
-    def _pasted(self, pasting: Compose, sample: Sample, with_tumor: bool, other: float) -> Sample:
+    def _pasted(self, pasting: Compose, sample: Sample, with_tumor: bool, other: float, place_seed: int) -> Sample:
         pasted: Sample = pasting(sample)
         return pasted
 
-    def _patch(
-        self, sample: Sample, around: np.ndarray | None, rng: np.random.RandomState, *, around_tumor: bool
-    ) -> Sample:
+    def _place(self, view: View, source: ViewFolder, seed: int, around_tumor: bool) -> CropBox | None:
+        """Where a patch with its margin lies, around one voxel of one of the view's classes or anywhere; None: all."""
         if self.patch_size is None:
-            return sample
-        size, shape = tuple(self.patch_size), sample["image"].shape[1:]
-        around = sample["label"][0].numpy() if around is None else around
-        room = [max(0, have - want) for want, have in zip(size, shape, strict=True)]
+            return None
+        rng, size = np.random.RandomState(seed), self.patch_size
+        room = [max(0, have - want) for want, have in zip(size, view.shape, strict=True)]
         start = [int(rng.randint(r + 1)) for r in room]
-        if around_tumor and around.any():
-            inside = np.argwhere(around)
-            center = inside[rng.randint(len(inside))]
-            jitter = [rng.randint(-(s // 4), s // 4 + 1) for s in size]
-            start = [int(np.clip(c + j - s // 2, 0, r)) for c, j, s, r in zip(center, jitter, size, room, strict=True)]
-        return {key: _cut(array, start, size, -1.0 if key == "image" else 0.0) for key, array in sample.items()}
+        if around_tumor and (present := view.classes_present):
+            voxels = view.foreground(source.folder, [present[rng.randint(len(present))]])
+            center = voxels[rng.randint(len(voxels))]
+            start = [int(np.clip(c - n // 2, 0, r)) for c, n, r in zip(center, size, room, strict=True)]
+        margins = [math.ceil(self.margin * n) for n in size]
+        return CropBox(
+            tuple(first - m for first, m in zip(start, margins, strict=True)),
+            tuple(n + 2 * m for n, m in zip(size, margins, strict=True)),
+        )
+
+    def _filled(self, sample: Sample) -> Sample:
+        """A view smaller than the samples, filled up at the far ends."""
+        return {key: _filled_up(array, self.size, -1.0 if key == "image" else 0.0) for key, array in sample.items()}
 
 
 @dataclass(eq=False, repr=False)
@@ -230,6 +232,7 @@ class ClassificationSamples(SegmentationSamples):
     counterparts: ViewFolder | None
 
     tumor_share: ClassVar[float] = 0.5
+    margin: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         patches = self.patch_size is not None
@@ -248,24 +251,22 @@ class ClassificationSamples(SegmentationSamples):
         sample = super().__getitem__(index)
         return {"image": sample["image"], "label": sample["label"].amax().clamp(max=1).reshape(1)}
 
-    def _pasted(self, pasting: Compose, sample: Sample, with_tumor: bool, other: float) -> Sample:
+    def _pasted(self, pasting: Compose, sample: Sample, with_tumor: bool, other: float, place_seed: int) -> Sample:
         """Without a tumor the sample as it is; with one, another view with what was pasted there, if anything was."""
         if not with_tumor:
             return sample
         view, source = _picked(self._pools[False, False], other)
-        background = source.sample(view)
+        background = self._filled(source.sample(view, self._place(view, source, place_seed, False)))
         pasted: Sample = pasting(background)
         return pasted if ((pasted["label"] > 0) & (background["label"] == 0)).any() else sample
 
-    def _patch(
-        self, sample: Sample, around: np.ndarray | None, rng: np.random.RandomState, *, around_tumor: bool
-    ) -> Sample:
+    def _place(self, view: View, source: ViewFolder, seed: int, around_tumor: bool) -> CropBox | None:
         """A place without tumor is looked for a few times; what is found is labelled as what it is."""
-        for _ in range(PATCH_TRIES):
-            patch = super()._patch(sample, around, rng, around_tumor=around_tumor)
-            if bool(patch["label"].any()) == around_tumor:
+        for attempt in range(PATCH_TRIES):
+            box = super()._place(view, source, seed + attempt, around_tumor)
+            if box is None or around_tumor or not view.patch(source.folder, box.start, box.size).label.any():
                 break
-        return patch
+        return box
 
     def _check_kinds(self, what: str, invented: bool, remedy: str) -> None:
         without, with_tumor = (sum(len(source.views) for source in self._pools[invented, kind]) for kind in BOTH)
@@ -290,22 +291,21 @@ def patches_of(arrays: ViewArrays, patch_size: tuple[int, ...] | None) -> Iterat
             yield image[(slice(None), *box)], label[box]
 
 
-def as_sample(view: View, image: np.ndarray, label: np.ndarray, source: ViewFolder) -> Sample:
-    """Image (C, *S) in [-1, 1] and class numbers (*S) on the grid of a view of `source`, as a `ViewFolder` has it."""
-    arrays = {"image": image, "label": label[None].astype(np.float32)}
+def as_sample(view: View, arrays: ViewArrays, box: CropBox | None = None) -> Sample:
+    """The arrays of a view, or of a box of it, as a `ViewFolder` has them."""
+    affine = torch.from_numpy(view.affine if box is None else view.affine_at(box.start))
+    found = {"image": arrays.image, "label": arrays.classes[None].astype(np.float32)}
     if "organ" in view.case.arrays:
-        arrays["organ"] = view.organ(source.folder)[None].astype(np.float32)
-    return {key: view.placed(array.copy()) for key, array in arrays.items()}
+        found["organ"] = arrays.organ[None].astype(np.float32)
+    return {key: MetaTensor(torch.from_numpy(array.copy()), affine=affine) for key, array in found.items()}
 
 
-def _cut(array: MetaTensor, start: Sequence[int], size: Sequence[int], fill: float) -> MetaTensor:
-    """A patch (C, *size) of an array (C, *S) with the affine of its place; what lies beyond the array is `fill`."""
-    part = array.as_tensor()[(slice(None), *(slice(s, s + n) for s, n in zip(start, size, strict=True)))]
-    missing = [n - have for n, have in zip(size, part.shape[1:], strict=True)]
-    part = torch.nn.functional.pad(part, [x for m in reversed(missing) for x in (0, m)], value=fill)
-    affine = array.affine.clone()
-    affine[:3, 3] += affine[:3, : len(start)] @ torch.tensor(start, dtype=affine.dtype)
-    return MetaTensor(part, affine=affine)
+def _filled_up(array: MetaTensor, size: Sequence[int], fill: float) -> MetaTensor:
+    missing = [max(0, n - have) for n, have in zip(size, array.shape[1:], strict=True)]
+    if not any(missing):
+        return array
+    part = torch.nn.functional.pad(array.as_tensor(), [x for m in reversed(missing) for x in (0, m)], value=fill)
+    return MetaTensor(part, affine=array.affine)
 
 
 def _picked(sources: list[ViewFolder], draw: float) -> tuple[View, ViewFolder]:
@@ -320,51 +320,6 @@ def _picked(sources: list[ViewFolder], draw: float) -> tuple[View, ViewFolder]:
 
 def _of_kind(source: ViewFolder, with_tumor: bool) -> ViewFolder:
     return replace(source, views=[view for view in source.views if bool(view.tumor_voxels) == with_tumor])
-
-
-def standard_augmentation(spatial_dims: int) -> Compose:
-    """The `standard` arm: flip, affine, gamma, noise, on {"image", "label"} in [-1, 1].
-
-    All channels move together. Their intensities change as in nnU-Net: whether is drawn once, how channel by channel.
-    """
-    keys, planes = ["image", "label"], ([0.26] if spatial_dims == 2 else [0.1, 0.1, 0.26])
-    return Compose(
-        [
-            RandFlipd(keys, prob=0.5, spatial_axis=0),
-            RandAffined(
-                keys,
-                prob=0.7,
-                rotate_range=planes,
-                scale_range=[0.15] * spatial_dims,
-                translate_range=[5.0] * spatial_dims,
-                mode=("bilinear", "nearest"),
-                padding_mode="border",
-            ),
-            _ByChannel(RandAdjustContrast(prob=1.0, gamma=(0.7, 1.4)), prob=0.3),
-            _ByChannel(RandGaussianNoise(prob=1.0, std=0.05), prob=0.3),
-        ]
-    )
-
-
-class _ByChannel(RandomizableTransform):
-    """With probability `prob`, changes a sample's image by a random array transform, drawn anew for each channel."""
-
-    def __init__(self, transform: RandomizableTransform, prob: float):
-        super().__init__(prob)
-        self.transform = transform
-
-    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Self:
-        super().set_random_state(seed, state)
-        self.transform.set_random_state(seed, state)
-        return self
-
-    def __call__(self, data: Mapping[str, MetaTensor]) -> Sample:
-        self.randomize(None)
-        sample = dict(data)
-        if self._do_transform:
-            changed = [_plain(self.transform(channel[None])) for channel in _plain(sample["image"])]
-            sample["image"] = convert_to_dst_type(torch.cat(changed), sample["image"])[0]
-        return sample
 
 
 def _class_numbers(label: NdarrayOrTensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ polynomial decay (Isensee 2021, doi 10.1038/s41592-020-01008-z). What is returne
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,13 @@ from torch.utils.data import DataLoader
 
 from medaug.errors import ConfigError, DataError, TrainingError
 
+WARM_UP = 20
+"""Updates in which the learning rate rises, at most a tenth of all."""
+DECAY_POWER = 0.9
+MEAN_DECAY = 0.99
+"""Of the running mean of the weights, which begins faster."""
+CHOICES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""When, as parts of the training, the running mean is tried on the validation samples."""
 OnUpdate = Callable[[int, float], None]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 """The names are Lightning Fabric's."""
@@ -51,7 +59,7 @@ class NetworkConfig(ABC):
     sequences: int = 1
     updates: int = 800
     batch_size: int = 16
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-5
     precision: Precision = "32-true"
 
@@ -84,6 +92,7 @@ def train_network(
     fabric: Fabric | None = None,
     workers: int = 0,
     on_update: OnUpdate | None = None,
+    validation: Samples | None = None,
 ) -> nn.Module:
     """Trains one network on samples 0 … updates × batch_size − 1, in that order; bit for bit repeatable on CPU.
 
@@ -94,9 +103,11 @@ def train_network(
         fabric: device and precision; by default one device and `config.precision`. A given one keeps its precision.
         workers: DataLoader processes.
         on_update: called with (updates done, loss) after each update.
+        validation: samples like `samples`; the running mean of the weights that has the least loss on them, of
+            `CHOICES` in the second half of the training, is what is returned. None: the last.
 
     Returns:
-        The network in evaluation mode, on Fabric's device.
+        The network in evaluation mode, on Fabric's device; its weights are a running mean over updates.
 
     Raises:
         DataError: if there are too few samples, or they differ in shape or in their number of dimensions from `config`.
@@ -117,16 +128,20 @@ def train_network(
         )
     network = config.build(seed)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.updates)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_rate, updates=config.updates))
     model, optimizer = fabric.setup(network, optimizer)
     model.train()
+    mean = copy.deepcopy(network).requires_grad_(False)
+    chosen, least = mean, math.inf
+    choices = {math.ceil(config.updates * part) for part in CHOICES} if validation is not None else set()
+    stacked = partial(_stacked, channels=config.sequences, spatial_dims=config.spatial_dims)
     loader: DataLoader = DataLoader(
         samples,  # type: ignore[arg-type]  # it needs no more than `Samples` has, and does not say so
         config.batch_size,
         sampler=range(needed),
         num_workers=workers,
         generator=torch.Generator().manual_seed(seed),  # without it, the loader draws from the global generator
-        collate_fn=partial(_stacked, channels=config.sequences, spatial_dims=config.spatial_dims),
+        collate_fn=stacked,
         pin_memory=torch.cuda.is_available(),
     )
     for update, batch in enumerate(loader, start=1):
@@ -142,9 +157,35 @@ def train_network(
         fabric.backward(loss)
         optimizer.step()
         schedule.step()
+        weight = 1 - min(MEAN_DECAY, (1 + update) / (10 + update))
+        torch._foreach_lerp_(list(mean.parameters()), [p.detach() for p in network.parameters()], weight)
+        if update in choices:
+            assert validation is not None
+            found = _validation_loss(mean.eval(), config, fabric, validation, stacked)
+            if found <= least:
+                chosen, least = copy.deepcopy(mean), found
         if on_update is not None:
             on_update(update, value)
-    return network.eval()
+    return chosen.eval()
+
+
+@torch.no_grad()
+def _validation_loss(
+    network: nn.Module, config: NetworkConfig, fabric: Fabric, samples: Samples, stacked: Callable[..., Any]
+) -> float:
+    """The mean over all of the samples."""
+    losses = []
+    for first in range(0, len(samples), config.batch_size):
+        numbers = range(first, min(first + config.batch_size, len(samples)))
+        images, labels = fabric.to_device(stacked([samples[number] for number in numbers]))
+        losses.append(float(config.loss(network, images, labels)) * len(numbers))
+    return sum(losses) / len(samples)
+
+
+def _rate(update: int, updates: int) -> float:
+    """The learning rate over its highest: a linear rise, then (1 − part done) to the power of 0.9."""
+    rise = min(1.0, (update + 1) / max(1, min(WARM_UP, updates // 10)))
+    return rise * (1 - update / updates) ** DECAY_POWER
 
 
 def autocast(network: nn.Module, precision: str, device: torch.device) -> Callable[[Tensor], Tensor]:

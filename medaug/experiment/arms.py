@@ -25,7 +25,8 @@ from medaug.config.evaluation import GANS, PLAIN, REFERENCE, OwnArmConfig, Synth
 from medaug.data.prepared import View
 from medaug.data.weights import METADATA
 from medaug.errors import ConfigError
-from medaug.evaluation.samples import ViewFolder, standard_augmentation
+from medaug.evaluation.augmentation import standard_augmentation
+from medaug.evaluation.samples import ViewFolder
 from medaug.models.noise.weights import GanWeights
 from medaug.models.weights import Weights, WeightsFacts, read_facts
 from medaug.runs.folder import RunDir
@@ -74,8 +75,11 @@ class Arm:
         parts, inside = tuple(range(1, len(data.class_names) + 1)), data.organ is not None
         return Compose([build_baseline(self.baseline, bank=bank, tumor_labels=parts, strictly_inside=inside)])
 
-    def augmentation(self, spatial_dims: int, references: ViewFolder) -> Compose:
-        """What samples {"image", "label"} go through; histograms of `references` (of domain B, if any) are matched."""
+    def augmentation(self, size: Sequence[int], references: ViewFolder) -> Compose:
+        """What samples {"image", "label"} go through; the standard part cuts them to this size.
+
+        Histograms of `references` (of domain B, if any) are matched.
+        """
         steps: list[Any] = []
         if self.baseline is not None and NEEDS.get(self.baseline) != "bank":
             images = _Read(references.views, partial(View.normalized, folder=references.folder))
@@ -83,7 +87,7 @@ class Arm:
         if self.own is not None:
             steps.append(self.own())
         if self.standard:
-            steps.append(standard_augmentation(spatial_dims))
+            steps.append(standard_augmentation(size))
         return Compose(steps)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,30 +16,42 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from monai.transforms import Compose
 
 from medaug.config import PipelineConfig
-from medaug.data.prepared import View, filled_up, views_of
+from medaug.data.atomic import write_text
+from medaug.data.prepared import Prepared, View, filled_up, views_of
 from medaug.data.records import PreparedCase
 from medaug.errors import DataError
 from medaug.evaluation.metrics import METRICS, Scored, check_kinds, within_patient
 from medaug.evaluation.networks import ClassificationConfig, SegmentationConfig
 from medaug.evaluation.outlines import Outlined
 from medaug.evaluation.patients import OutlineScores, score_outlined, worked_out
+from medaug.evaluation.plan import Plan, check_memory
 from medaug.evaluation.predictions import predict, tumor_probability
-from medaug.evaluation.samples import ClassificationSamples, SegmentationSamples, ViewFolder, patches_of, sample_size
+from medaug.evaluation.samples import (
+    ClassificationSamples,
+    SegmentationSamples,
+    ViewFolder,
+    patches_of,
+    sample_size,
+    say_sample_size,
+)
 from medaug.evaluation.updates import NetworkConfig, train_network
 from medaug.experiment.arms import Arm
 from medaug.experiment.edits import OnlineInsertion, OnlineRemoval
 from medaug.experiment.records import Cell, PatientScores, SliceScores
 from medaug.experiment.summary import CLASS_SEPARATOR, Scoring, scoring_of
-from medaug.progress import track
+from medaug.progress import say, track
+from medaug.runs.folder import RunDir
+from medaug.splits import Split
 from medaug.volumes import length_unit
 
 LOSS_EVERY = 10
 LARGE_VOXELS = 2**20
 """Scans below are scored in this process: sending them to another takes longer."""
-TRAINING = {"updates", "batch_size", "learning_rate", "precision"}
-"""Settings of `evaluation` that say how either kind of network is trained."""
+VALIDATION_SAMPLES = 64
+"""So many, the same each time, decide which weights of a training are kept."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,8 @@ class Downstream(ABC):
         target: the training patients' views of the other domain, where there are two; looked at without labels.
         target_labelled: those of them that have labels, which a ceiling alone reads.
         accepted: those of `synthetic` that the quality gate accepts, None without one.
+        validation: the validation patients' labelled views, by which the best weights of a training are chosen; None
+            where there are none, or they are the patients to score.
         online: by `Arm.synthetic`, what makes samples while a network trains, where the task learns from such.
     """
 
@@ -66,6 +80,7 @@ class Downstream(ABC):
     target: ViewFolder | None = None
     target_labelled: ViewFolder | None = None
     accepted: ViewFolder | None = None
+    validation: ViewFolder | None = None
     online: Mapping[str, OnlineInsertion | OnlineRemoval] = field(default_factory=dict)
 
     learns_from: ClassVar[tuple[str, ...]]
@@ -94,20 +109,29 @@ class Downstream(ABC):
             also(network, found)
         return Cell(arm=arm, seed=seed, losses=losses, length_unit=unit, without_room=counted, **vars(found))
 
-    @staticmethod
+    @cached_property
     @abstractmethod
-    def network_config(config: PipelineConfig) -> NetworkConfig:
-        """The network that the settings ask for.
+    def network_config(self) -> NetworkConfig:
+        """The network of every arm.
 
         Raises:
-            ConfigError: if such a network cannot be built.
+            ConfigError: if the settings ask for one that cannot be built.
         """
 
     @cached_property
-    def sample_size(self) -> tuple[int, ...] | None:
-        """One size for the samples of every arm; None: as the views are, which all have one."""
-        sources = (self.real, self.synthetic, self.target_labelled)
-        return sample_size(sources, self.config.evaluation.patch_size)
+    def plan(self) -> Plan:
+        """What it costs, from the views of the training patients."""
+        return self.config.evaluation.planned(self.real.views)
+
+    @property
+    def patch_size(self) -> tuple[int, ...] | None:
+        """Of samples; None: whole views."""
+        return self.plan.patch_size
+
+    @cached_property
+    def sample_size(self) -> tuple[int, ...]:
+        """One size for the samples of every arm."""
+        return sample_size((self.real, self.synthetic, self.target_labelled), self.patch_size)
 
     def synthetic_of(self, arm: Arm) -> ViewFolder | OnlineInsertion | OnlineRemoval | None:
         """What the synthetic samples of an arm come from; None for one without.
@@ -130,7 +154,7 @@ class Downstream(ABC):
         """One trained network of an arm, and its loss now and then, (update, loss)."""
         settings, arm = self.config.evaluation, self.scoring.arms[name]
         losses: list[tuple[int, float]] = []
-        with track(f"{settings.task} {name}, seed {seed}", settings.updates) as tracker:
+        with track(f"{settings.task} {name}, seed {seed}", self.plan.updates) as tracker:
 
             def on_update(update: int, loss: float) -> None:
                 tracker.advance(f"loss {loss:.3f}")
@@ -141,12 +165,18 @@ class Downstream(ABC):
                 arm,
                 synthetic_ratio=settings.synthetic_ratio,
                 seed=seed,
-                length=settings.updates * settings.batch_size,
+                length=self.plan.updates * self.plan.batch_size,
+                patch_size=self.patch_size,
                 pasting=arm.pasting(self.real, self.config.data),
-                augmentation=arm.augmentation(self.config.data.spatial_dims, self.target or self.real),
+                augmentation=arm.augmentation(self.sample_size, self.target or self.real),
             )
             network = train_network(
-                samples, self.network_config(self.config), seed=seed, workers=settings.workers, on_update=on_update
+                samples,
+                self.network_config,
+                seed=seed,
+                workers=settings.workers,
+                on_update=on_update,
+                validation=self.validation_samples(seed),
             )
         return network, losses
 
@@ -172,6 +202,10 @@ class Downstream(ABC):
     def samples(self, arm: Arm, **shared: Any) -> SegmentationSamples:
         """What an arm learns from; `shared` are the fields that the samples of both kinds have."""
 
+    def validation_samples(self, seed: int) -> SegmentationSamples | None:
+        """What the weights are chosen on; None: the last are taken."""
+        return None
+
     @abstractmethod
     def scored(self, network: torch.nn.Module) -> Iterator[PatientScores]:
         """The scores of each patient, from the patient's cases."""
@@ -186,22 +220,42 @@ class Segmentation(Downstream):
     def check(cls, real: ViewFolder, held_out: dict[str, list[View]], patch_size: tuple[int, ...] | None) -> None:
         """Any patients will do: one without a tumor is scored too."""
 
-    @staticmethod
-    def network_config(config: PipelineConfig) -> SegmentationConfig:
-        data, own = config.data, config.evaluation.model_dump(include={*TRAINING, "network", "channels", "patch_size"})
-        regions = tuple(config.scored.values()) if config.evaluation.regions else ()
+    @cached_property
+    def network_config(self) -> SegmentationConfig:
+        data, evaluation, plan = self.config.data, self.config.evaluation, self.plan
         return SegmentationConfig(
             spatial_dims=data.spatial_dims,
             sequences=data.channels,
             classes=len(data.class_names),
-            regions=regions,
-            **own,
+            regions=tuple(self.config.scored.values()) if evaluation.regions else (),
+            channels=plan.channels,
+            strides=plan.strides,
+            residual=evaluation.residual,
+            patch_size=plan.window_size,
+            mirror_axes=plan.mirror_axes,
+            updates=plan.updates,
+            batch_size=plan.batch_size,
+            learning_rate=plan.learning_rate,
+            precision=evaluation.precision,
         )
 
     def samples(self, arm: Arm, **shared: Any) -> SegmentationSamples:
         real = self.target_labelled if arm.target else self.real
         assert real is not None  # arms of the target are refused where it has no labels
-        return SegmentationSamples(real, self.synthetic_of(arm), patch_size=self.sample_size, **shared)
+        return SegmentationSamples(real, self.synthetic_of(arm), **shared)
+
+    def validation_samples(self, seed: int) -> SegmentationSamples | None:
+        if self.validation is None:
+            return None
+        return SegmentationSamples(
+            self.validation,
+            None,
+            synthetic_ratio=0.0,
+            seed=seed,
+            length=VALIDATION_SAMPLES,
+            patch_size=self.patch_size or self.sample_size,
+            augmentation=Compose([]),
+        )
 
     def scored(self, network: torch.nn.Module) -> Iterator[PatientScores]:
         """Scores the outlines, and counts the lesions that were found and what was found beside them.
@@ -235,8 +289,8 @@ class Segmentation(Downstream):
 
         An image smaller than the samples is filled up as they were, and cut back.
         """
-        image = torch.from_numpy(filled_up(normalized, (0, *(self.sample_size or ()))))
-        config = self.network_config(self.config)
+        config = self.network_config
+        image = torch.from_numpy(filled_up(normalized, (0, *self.sample_size)))
         own = tuple(slice(size) for size in normalized.shape[1:])
         if image.ndim == config.spatial_dims + 1:
             return predict(network, image, config)[0].numpy()[own]
@@ -261,16 +315,28 @@ class Classification(Downstream):
         if patch_size is None:
             check_kinds([np.array([view.tumor_voxels > 0 for view in views]) for views in held_out.values()])
 
-    @staticmethod
-    def network_config(config: PipelineConfig) -> ClassificationConfig:
-        own, data = config.evaluation.model_dump(include=TRAINING), config.data
-        width = config.evaluation.classifier_width
-        return ClassificationConfig(spatial_dims=data.spatial_dims, sequences=data.channels, width=width, **own)
+    @cached_property
+    def network_config(self) -> ClassificationConfig:
+        plan, data, evaluation = self.plan, self.config.data, self.config.evaluation
+        return ClassificationConfig(
+            spatial_dims=data.spatial_dims,
+            sequences=data.channels,
+            width=evaluation.classifier_width,
+            updates=plan.updates,
+            batch_size=plan.batch_size,
+            learning_rate=plan.learning_rate,
+            precision=evaluation.precision,
+        )
+
+    @property
+    def patch_size(self) -> tuple[int, ...] | None:
+        """Patches are classified where they are asked for; else whole views."""
+        return self.config.evaluation.patch_size
 
     def samples(self, arm: Arm, **shared: Any) -> ClassificationSamples:
-        synthetic, patch_size = self.synthetic_of(arm), self.config.evaluation.patch_size
+        synthetic = self.synthetic_of(arm)
         assert synthetic is None or isinstance(synthetic, ViewFolder)  # nothing is made online for it
-        return ClassificationSamples(self.real, synthetic, self.counterparts, patch_size=patch_size, **shared)
+        return ClassificationSamples(self.real, synthetic, self.counterparts, **shared)
 
     def scored(self, network: torch.nn.Module) -> Iterator[PatientScores]:
         """The metrics of a patient alone are None where all slices are of one kind; all probabilities are kept."""
@@ -286,13 +352,47 @@ class Classification(Downstream):
             found = Scored(torch.cat(probabilities).double().numpy(), np.array(tumor))
             slices = SliceScores([round(float(x), 6) for x in found.scores], found.tumor.tolist())
             yield PatientScores(scores={patient: within_patient(found)}, slices={patient: slices})
+        probabilities, tumor = [], []
+        config = self.network_config
+        for view in self.scored_views[patient]:
+            patches = list(patches_of(view.read(self.folder), self.config.evaluation.patch_size))
+            if patches:
+                images = np.stack([filled_up(image, (0, *self.sample_size)) for image, _ in patches])
+                probabilities.append(tumor_probability(network, torch.from_numpy(images), config))
+                tumor += [bool(label.any()) for _, label in patches]
+        found = Scored(torch.cat(probabilities).double().numpy(), np.array(tumor))
+        slices = SliceScores([round(float(x), 6) for x in found.scores], found.tumor.tolist())
+        return PatientScores(scores={patient: within_patient(found)}, slices={patient: slices})
 
 
 DOWNSTREAM: dict[str, type[Downstream]] = {"segmentation": Segmentation, "classification": Classification}
 """`evaluation.task` → kind."""
 
 
-def check_network(config: PipelineConfig) -> None:
-    """Refuses a network that cannot be built, before hours of training a GAN; a ConfigError says what is wrong."""
-    if config.evaluation.task in DOWNSTREAM:
-        DOWNSTREAM[config.evaluation.task].network_config(config)
+def validation_views(config: PipelineConfig, prepared: Prepared, split: Split) -> ViewFolder | None:
+    """The validation patients' labelled views; None if they are those to score, or there is none with a label."""
+    patients = split.validation if config.evaluation.patients == "test" else ()
+    views = prepared.views(patients, config.data.spatial_dims, labelled=True)
+    return ViewFolder(views, prepared.folder) if views else None
+
+
+def say_plan(config: PipelineConfig, run: RunDir, sources: Sequence[ViewFolder | None]) -> None:
+    """Tells what will be trained, by the first of these sources of samples, and keeps it in `plan.json`.
+
+    Raises:
+        ConfigError: if the memory at hand does not do.
+    """
+    real = sources[0]
+    assert real is not None
+    plan = config.evaluation.planned(real.views)
+    check_memory(plan, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    segmentation = config.evaluation.task == "segmentation"
+    write_text(run.plan, plan.text())
+    if segmentation:
+        size = " × ".join(map(str, plan.patch_size or plan.window_size))
+        say(
+            f"plan of the downstream network (evaluation.budget {plan.budget}): {plan.updates} updates of "
+            f"{plan.batch_size} samples of {size} voxels, levels of {', '.join(map(str, plan.channels))} channels; "
+            f"{run.plan}"
+        )
+    say_sample_size(sources, plan.patch_size if segmentation else config.evaluation.patch_size)

@@ -215,7 +215,7 @@ class QualityGate:
                 "synthesis.gate: found no tumor in a training label; expected some, to train the segmenter of the gate "
                 "on. Add labels, or set synthesis.gate to null."
             )
-        self.patch_size = config.evaluation.patch_size
+        self.patch_size = config.evaluation.planned(real.views).patch_size
         self.segmenter = frozen_segmenter(config, real, self.patch_size)
 
     def __call__(self, edited: Edited, view: View) -> float:

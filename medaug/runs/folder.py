@@ -1,6 +1,7 @@
 """The run folder: every path a run writes, and what it was made with.
 
 config.yaml environment.json split.json   what was asked for, with what, and who trains
+plan.json   of the downstream network
 prepared/   decoded scans on the working grid, with their datalist; prepared_b/ those of the target domain (a fold's
 or block's holds a datalist alone: the scans of all of them lie in the folder of the run around them)
 train/      checkpoints, metrics.jsonl, previews, weights/
@@ -68,7 +69,7 @@ class RunDir:
         self.previews, self.synthetic = self.train / "previews", root / "synthetic"
         self.audit, self.anomaly = root / "audit", root / "anomaly"
         self.evaluation, self.results = root / "evaluation", root / "results"
-        self.report = root / "report.html"
+        self.report, self.plan = root / "report.html", root / "plan.json"
         self.claims, self.lock = root / "claims", root / "done" / "run.lock"
 
     def fold(self, number: int) -> RunDir:

@@ -168,7 +168,11 @@ def _inputs(config: PipelineConfig, run: RunDir) -> list[Any]:
     """What decides the cases; refuses weights that were trained on others than the training patients."""
     weights, split = read_facts(run.weights), run.read_split()
     refuse_known(weights, run, split, f"weights {run.weights}")
-    judged = [essential(config.segmenter), config.evaluation.patch_size] if is_judged(config) else []
+    judged = (
+        [essential(config.segmenter), config.evaluation.budget, config.evaluation.patch_size]
+        if is_judged(config)
+        else []
+    )
     return [essential(config.synthesis), weights.sha256, split.hash, *data_prints(run), *judged]
 
 

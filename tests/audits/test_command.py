@@ -33,7 +33,7 @@ def audited(tmp_path_factory, tiny_run, cli):
     """The tiny run with all of its audits asked, and what was printed."""
     root = tmp_path_factory.mktemp("audited") / "run"
     shutil.copytree(tiny_run.root, root)
-    result = cli(root, "--json", "--set", "segmenter.updates=2", "--set", "segmenter.channels=[4,8]")
+    result = cli(root, "--json", "--set", "segmenter.updates=2", "--set", "segmenter.channels=[4,8,8]")
     assert result.exit_code in (0, 8), result.output
     return RunDir(root), result
 

@@ -26,10 +26,10 @@ BY_SEQUENCE = ("outside", "unchanged", "steganography", "seams", "checkerboard",
 def audited(tmp_path_factory, multi_run):
     """A copy with the stage `audit` and all audits, and what was printed of them as JSON."""
     run = RunDir(shutil.copytree(multi_run.root, tmp_path_factory.mktemp("two") / "run"))
-    config = load_config(run.config, ["audit.lesions=24", "segmenter.updates=2", "segmenter.channels=[4,8]"])
+    config = load_config(run.config, ["audit.lesions=24", "segmenter.updates=2", "segmenter.channels=[4,8,8]"])
     run_pipeline(config, run.root, until="audit")
     runner = CliRunner(env={"COLUMNS": "160", "NO_COLOR": "1", "TERM": "dumb"})
-    settings = ["--set", "segmenter.updates=2", "--set", "segmenter.channels=[4,8]"]
+    settings = ["--set", "segmenter.updates=2", "--set", "segmenter.channels=[4,8,8]"]
     printed = runner.invoke(app, ["audit", str(run.root), "--json", *settings])
     assert printed.exit_code in (0, 8), printed.output
     return run, {row["name"]: row for row in json.loads(printed.stdout)}, runner.invoke(

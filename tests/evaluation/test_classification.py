@@ -16,7 +16,7 @@ from medaug.evaluation.samples import ClassificationSamples, ViewFolder, patches
 from medaug.evaluation.updates import train_network
 from medaug.experiment.arms import ARMS
 
-SMALL = ClassificationConfig(width=4, updates=30, batch_size=8, learning_rate=1e-2)
+SMALL = ClassificationConfig(width=4, updates=60, batch_size=8, learning_rate=3e-3)
 
 
 class Squares:
@@ -91,8 +91,8 @@ def test_too_few_samples_several_shapes_and_odd_widths_are_refused():
         def __getitem__(self, index):
             return Squares((32, 32 + 4 * (index % 2)))[index]
 
-    with pytest.raises(DataError, match="30 updates × 8 = 240"):
-        train_network(Squares(length=239), SMALL, seed=0)
+    with pytest.raises(DataError, match="60 updates × 8 = 480"):
+        train_network(Squares(length=479), SMALL, seed=0)
     with pytest.raises(DataError, match=r"evaluation\.patch_size"):
         train_network(Mixed(), SMALL, seed=0)
     with pytest.raises(ConfigError, match="multiple of 4"):

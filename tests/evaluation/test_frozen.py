@@ -21,7 +21,7 @@ class Bright(nn.Module):
 
 
 def segmenter(dims):
-    return FrozenSegmenter(Bright(), SegmentationConfig(spatial_dims=dims, channels=(4, 8)))
+    return FrozenSegmenter(Bright(), SegmentationConfig(spatial_dims=dims, channels=(4, 8, 8)))
 
 
 def scene(dims=2, size=40):

@@ -1,25 +1,21 @@
-"""Networks by name: each passes the same tests, and the U-Net is MONAI's, weight for weight as drawn before."""
+"""nnU-Net's U-Net, plain and residual: features at full resolution, an answer a level while it trains, any size."""
 
 import logging
-import math
-from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from monai.networks.nets import DynUNet, SegResNet, UNet
-from torch import nn
+from monai.networks.nets import DynUNet
 
-from medaug.config import EvaluationConfig
 from medaug.errors import ConfigError
 from medaug.evaluation.metrics import score_patient
-from medaug.evaluation.networks import NETWORKS, SegmentationConfig, padded
+from medaug.evaluation.networks import SegmentationConfig, padded
 from medaug.evaluation.predictions import logits, predict
 from medaug.evaluation.updates import train_network
 
-EVERY = pytest.mark.parametrize("name", list(NETWORKS))
+EVERY = pytest.mark.parametrize("residual", [False, True])
 
 
 class Squares:
@@ -49,12 +45,8 @@ def quiet():
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
 
 
-def config_of(name, **changes):
-    return SegmentationConfig(network=name, **{"channels": (8, 16, 32), "batch_size": 4, **changes})
-
-
-def built(config, seed=0):
-    return config.build(seed)
+def config_of(**changes):
+    return SegmentationConfig(**{"channels": (8, 16, 32), "batch_size": 4, **changes})
 
 
 def same_weights(a, b):
@@ -62,41 +54,41 @@ def same_weights(a, b):
 
 
 @EVERY
-def test_two_classes_are_learnt_and_the_same_seed_learns_the_same(name):
-    config = config_of(name, classes=2, updates=25, batch_size=8, learning_rate=1e-2)
+def test_two_classes_are_learnt_and_the_same_seed_learns_the_same(residual):
+    config = config_of(residual=residual, classes=2, updates=25, batch_size=8, learning_rate=1e-2)
     network = train_network(Squares(), config, seed=0)
     held_out = [Squares()[9_000 + i] for i in range(5)]
     found = predict(network, torch.stack([torch.from_numpy(sample["image"]) for sample in held_out]), config)
     for number in (1, 2):
         pairs = [(f[0].numpy() == number, s["label"][0] == number) for f, s in zip(found, held_out, strict=True)]
         assert score_patient(pairs, (1, 1))["dice"] > 0.85
-    few = config_of(name, classes=2, updates=2)
+    few = config_of(residual=residual, classes=2, updates=2)
     assert same_weights(train_network(Squares(), few, seed=0), train_network(Squares(), few, seed=0))
 
 
 @EVERY
 @pytest.mark.parametrize(("dims", "classes"), [(2, 1), (2, 3), (3, 1), (3, 2)])
-def test_initial_weights_come_from_the_seed_alone(name, dims, classes):
-    config = config_of(name, spatial_dims=dims, classes=classes)
+def test_initial_weights_come_from_the_seed_alone_and_every_level_but_two_answers(residual, dims, classes):
+    config = config_of(residual=residual, spatial_dims=dims, classes=classes, channels=(4, 8, 16, 16))
     before = torch.random.get_rng_state()
-    first = built(config)
+    first = config.build(0)
     assert torch.equal(before, torch.random.get_rng_state())
     torch.rand(3)
-    assert same_weights(first, built(config)) and not same_weights(first, built(config, seed=1))
+    assert same_weights(first, config.build(0)) and not same_weights(first, config.build(1))
     assert all(torch.isfinite(weights).all() for weights in first.state_dict().values())
-    assert first(torch.zeros(1, 1, *(8,) * dims)).shape == (1, config.outputs, *(8,) * dims)
+    image = torch.zeros(1, 1, *(16,) * dims)
+    assert first(image).shape == (1, 3, config.outputs, *(16,) * dims)  # while it trains
+    assert first.eval()(image).shape == (1, config.outputs, *(16,) * dims)
 
 
-@pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in NETWORKS), ("unet", {"num_res_units": 2})])
+@EVERY
 @pytest.mark.parametrize("dims", [2, 3])
-def test_weights_are_spread_as_monai_spreads_them(name, options, dims):
-    channels = (16, 32, 64)
-    theirs = {
-        "unet": lambda: UNet(dims, 1, 1, channels=channels, strides=(2, 2), **options),
-        "segresnet": lambda: SegResNet(dims, 16, 1, 1, blocks_down=(1, 2, 4), blocks_up=(1, 1)),
-        "dynunet": lambda: DynUNet(dims, 1, 1, (3, 3, 3), (1, 2, 2), (2, 2), filters=channels),
-    }[name]().state_dict()
-    mine = built(config_of(name, spatial_dims=dims, channels=channels, **options)).state_dict()
+def test_weights_are_spread_as_monai_spreads_them(residual, dims):
+    config = config_of(residual=residual, spatial_dims=dims, channels=(16, 32, 64))
+    theirs = DynUNet(
+        dims, 1, 1, (3,) * 3, (1, 2, 2), (2, 2), filters=(16, 32, 64), res_block=residual, deep_supervision=True
+    ).state_dict()
+    mine = config.build(0).state_dict()
     assert {k: v.shape for k, v in mine.items()} == {k: v.shape for k, v in theirs.items()}
     for key, weights in theirs.items():
         if weights.numel() > 500:
@@ -105,11 +97,32 @@ def test_weights_are_spread_as_monai_spreads_them(name, options, dims):
             assert torch.equal(mine[key], weights), key
 
 
+def test_the_loss_looks_at_every_level_and_halves_its_weight():
+    config = config_of(channels=(4, 8, 16, 16))
+    network, sample = config.build(0), Squares((16, 16))
+    images = torch.stack([torch.from_numpy(sample[i]["image"]) for i in range(2)])
+    labels = torch.stack([torch.from_numpy(sample[i]["label"]).float() for i in range(2)]).clamp(max=1)
+    heads = network(images).unbind(1)
+    alone = [config.loss(lambda _, head=head: head, images, labels) for head in heads]
+    expected = sum(0.5**number * loss for number, loss in enumerate(alone)) / (1 + 0.5 + 0.25)
+    assert len(heads) == 3
+    torch.testing.assert_close(config.loss(network, images, labels), expected)
+
+
+def test_an_axis_of_thick_voxels_is_halved_later_and_no_kernel_reaches_along_it_before():
+    config = config_of(spatial_dims=3, channels=(4, 8, 16), strides=((2, 2, 1), (2, 2, 2)))
+    assert config.stride == (4, 4, 2)
+    network = config.build(0)
+    kernels = [tuple(m.kernel_size) for m in network.modules() if isinstance(m, torch.nn.Conv3d)]
+    assert (3, 3, 1) in kernels and (3, 3, 3) in kernels
+    assert logits(network.eval(), torch.zeros(1, 13, 9, 5), config).shape == (1, 13, 9, 5)
+
+
 @settings(max_examples=25, deadline=None)
-@given(name=st.sampled_from(list(NETWORKS)), size=st.lists(st.integers(1, 21), min_size=2, max_size=3))
-def test_any_size_is_padded_and_cropped_back_and_one_image_alone_is_no_different(name, size):
-    config = config_of(name, spatial_dims=len(size), classes=2, channels=(8, 16, 32))
-    network = built(config).eval()
+@given(residual=st.booleans(), size=st.lists(st.integers(1, 21), min_size=2, max_size=3))
+def test_any_size_is_padded_and_cropped_back_and_one_image_alone_is_no_different(residual, size):
+    config = config_of(residual=residual, spatial_dims=len(size), classes=2)
+    network = config.build(0).eval()
     images = torch.rand((2, 1, *size), generator=torch.Generator().manual_seed(0)) * 2 - 1
     found = [logits(network, image, config) for image in images]
     assert all(f.shape == (3, *size) and torch.isfinite(f).all() for f in found)
@@ -117,13 +130,22 @@ def test_any_size_is_padded_and_cropped_back_and_one_image_alone_is_no_different
     torch.testing.assert_close(together, torch.stack(found), rtol=1e-3, atol=1e-4)
 
 
+def test_mirroring_is_the_mean_over_the_mirrored_images():
+    config, image = config_of(mirror_axes=(0, 1)), torch.rand(1, 16, 24, generator=torch.Generator().manual_seed(0))
+    network, plain = config.build(0).eval(), config_of()
+    turned = [logits(network, image.flip(axes), plain).flip(axes) for axes in ([], [1], [2], [1, 2])]
+    torch.testing.assert_close(logits(network, image, config), torch.stack(turned).mean(0))
+    mirrored = logits(network, image.flip(1), config).flip(1)
+    torch.testing.assert_close(mirrored, logits(network, image, config), rtol=1e-4, atol=1e-5)
+
+
 @EVERY
-def test_gradients_of_a_single_image_are_those_of_float64(name):
-    config = config_of(name)
+def test_gradients_of_a_single_image_are_those_of_float64(residual):
+    config = config_of(residual=residual)
     image = torch.rand((1, 1, 24, 16), generator=torch.Generator().manual_seed(0))
 
     def gradients(dtype):
-        network = built(config).to(dtype)
+        network = config.build(0).to(dtype)
         network(image.to(dtype)).square().mean().backward()
         return [parameter.grad.double() for parameter in network.parameters()]
 
@@ -131,45 +153,14 @@ def test_gradients_of_a_single_image_are_those_of_float64(name):
         torch.testing.assert_close(single, double, rtol=1e-3, atol=1e-5)
 
 
-def test_the_default_is_monais_unet_with_every_weight_drawn_in_its_order():
-    config = SegmentationConfig(channels=(8, 16, 32))
-    assert config.network == "unet"
-    generator = torch.Generator().manual_seed(7)
-    expected = UNet(2, 1, 1, channels=(8, 16, 32), strides=(2, 2))
-    for module in expected.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            bound = 1 / math.sqrt(module.weight[0].numel())
-            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
-            nn.init.uniform_(module.bias, -bound, bound, generator=generator)
-    network = built(config, seed=7)
-    assert same_weights(network, expected)
-    image = torch.rand(2, 1, 16, 16)
-    assert torch.equal(network.eval()(image), expected.eval()(image))
-
-
-def test_dynunet_has_one_output_in_training_too_and_any_width_has_its_group_norm():
-    network = built(config_of("dynunet")).train()
-    assert network(torch.zeros(2, 1, 16, 16)).shape == (2, 1, 16, 16)
-    groups = {
-        m.num_groups for m in built(config_of("segresnet", channels=(12, 24))).modules() if hasattr(m, "num_groups")
-    }
-    assert groups == {4}
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"network": "vnet"}, "found 'vnet'; expected one of unet, segresnet, dynunet"),
-        ({"network": "segresnet", "channels": (8, 16, 24)}, "each level twice as wide as the one before"),
-        ({"network": "dynunet", "channels": (8, 16)}, "at least 3 levels"),
-        ({"network": "segresnet", "num_res_units": 2}, "leave it out"),
+        ({"channels": (8, 16)}, "found 2 levels; expected at least 3"),
+        ({"strides": ((2, 2), (2, 2, 2))}, "expected 2 of 2 numbers each"),
+        ({"patch_size": (40, 42)}, "expected multiples of"),
     ],
 )
 def test_networks_that_cannot_be_built_are_refused(settings, words):
     with pytest.raises(ConfigError, match=words):
         SegmentationConfig(**{"channels": (8, 16, 32), **settings})
-
-
-def test_the_settings_offer_every_network():
-    assert get_args(EvaluationConfig.model_fields["network"].annotation) == tuple(NETWORKS)
-    assert EvaluationConfig().network == SegmentationConfig().network

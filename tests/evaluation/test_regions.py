@@ -20,7 +20,7 @@ from medaug.evaluation.updates import train_network
 
 NESTED = ((1, 2, 3), (2, 3), (3,))
 SMALL = SegmentationConfig(
-    sequences=2, classes=3, regions=NESTED, channels=(8, 16), updates=80, batch_size=8, learning_rate=1e-2
+    sequences=2, classes=3, regions=NESTED, channels=(8, 16, 16), updates=80, batch_size=8, learning_rate=1e-2
 )
 PARTS = ("data.tumor={edema: 2, core: 1, enhancing: [3, 4]}",)
 

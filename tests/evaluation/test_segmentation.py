@@ -63,7 +63,7 @@ def test_the_same_seed_gives_the_same_weights_with_and_without_workers(trained):
 
 def test_training_leaves_the_global_generators_untouched():
     torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()[1].copy()
-    config = SegmentationConfig(channels=(4, 8), updates=2, batch_size=2)
+    config = SegmentationConfig(channels=(4, 8, 8), updates=2, batch_size=2)
     predict(train_network(Blobs(), config, seed=3), torch.zeros(1, 20, 20), config)
     assert torch.equal(torch_state, torch.random.get_rng_state())
     assert np.array_equal(numpy_state, np.random.get_state()[1])
@@ -79,13 +79,28 @@ def test_a_slice_is_segmented_the_same_alone_and_in_a_stack(trained):
 
 def test_three_dimensional_windows_segment_a_volume_larger_than_the_patch():
     config = SegmentationConfig(
-        spatial_dims=3, channels=(8, 16), updates=25, batch_size=4, learning_rate=1e-2, patch_size=(16, 16, 16)
+        spatial_dims=3, channels=(8, 16, 16), updates=25, batch_size=4, learning_rate=1e-2, patch_size=(16, 16, 16)
     )
     network = train_network(Blobs((16, 16, 16)), config, seed=0)
     sample = Blobs((22, 18, 14))[90_000]
     mask = predict(network, torch.from_numpy(sample["image"]), config)
     assert mask.shape == (1, 22, 18, 14)
     assert score_patient([(mask[0].numpy(), sample["label"][0] > 0)], (1, 1, 1))["dice"] > 0.7
+
+
+def test_the_best_of_the_means_on_validation_samples_is_kept():
+    """Validation samples of another kind make the earliest choice the best; without any, the last mean is kept."""
+
+    class Inverted(Blobs):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            return {"image": sample["image"], "label": 1 - sample["label"]}
+
+    def means(validation):
+        return train_network(Blobs(), SMALL, seed=0, validation=validation)
+
+    last, same, worst = means(None), means(Blobs(length=16)), means(Inverted(length=16))
+    assert same_weights(last, same) and not same_weights(last, worst)
 
 
 def test_bf16_training_learns_too():

@@ -448,7 +448,7 @@ def test_the_pipeline_of_init_runs_in_3d_also_where_volumes_differ_in_size(cli, 
     assert cli("init", folder, "--out", file).exit_code == 0 and "grid_size" not in file.read_text()
     small = (
         "data.spatial_dims=3", "crop.size=[16,16,12]", "evaluation.patch_size=null", "training.steps=1",
-        "evaluation.updates=1", "evaluation.channels=[2,4]", "evaluation.arms=[standard,standard+gan]",
+        "evaluation.updates=1", "evaluation.channels=[2,4,4]", "evaluation.arms=[standard,standard+gan]",
         "audit.lesions=1", "audit.volumes=1", "synthesis.insertions=1", "synthesis.removals=0",
     )  # fmt: skip
     done = cli("run", file, "--out", tmp_path / "out", *tiny_arguments(tiny_settings, *small))

@@ -165,8 +165,8 @@ def test_cells_count_the_lesions_of_whole_volumes_though_the_network_sees_slices
 
 def test_a_3d_pipeline_runs_to_its_page_with_another_network(tmp_path, tiny_config):
     config = tiny_config(
-        "data.spatial_dims=3", "crop.size=[16,16,12]", "evaluation.patch_size=[16,16,8]", "evaluation.channels=[8,16]",
-        "evaluation.network=segresnet", "data.phantoms.patients=5", "split.train=2", "training.steps=1",
+        "data.spatial_dims=3", "crop.size=[16,16,12]", "evaluation.patch_size=[16,16,8]", "evaluation.residual=true",
+        "evaluation.channels=[8,16,16]", "data.phantoms.patients=5", "split.train=2", "training.steps=1",
         "synthesis.insertions=1", "synthesis.removals=0", "audit.lesions=0", "audit.volumes=0", "evaluation.updates=2",
     )  # fmt: skip
     (tmp_path / "tiny.yaml").write_text(dump_config(config))
@@ -177,19 +177,13 @@ def test_a_3d_pipeline_runs_to_its_page_with_another_network(tmp_path, tiny_conf
     assert found["dimensions"] == [3] and np.isfinite(summary["arms"]["standard"]["dice"]["mean"])
     assert found["rates"]["sensitivity"]["count"] > 0
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "Lesions found" in page and "network: segresnet" in page
-
-
-def test_a_network_that_cannot_be_built_is_told_before_anything_is_written(tmp_path, tiny_config):
-    with pytest.raises(ConfigError, match="at least 3 levels"):
-        run_pipeline(tiny_config("evaluation.network=dynunet"), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+    assert "Lesions found" in page and "residual: true" in page
 
 
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("evaluation.network=resnet", "evaluation.network"),
+        ("evaluation.channels=[8,16]", "evaluation.channels"),
         ("evaluation.size_limits_mm=[20,10]", "size_limits_mm: found 20, 10; expected diameters above 0"),
         ("evaluation.size_limits_mm=[0,10]", "each larger than the last"),
     ],

@@ -22,7 +22,7 @@ GATED = "evaluation.arms=[standard, standard+gan-gated]"
 SYNTHESIS = (
     "synthesis.insertions=16", "synthesis.removals=1", "synthesis.size_mm=[24,40]", "synthesis.workers=0",
 )  # fmt: skip
-MEASURED = (*SYNTHESIS, GATED, "segmenter.updates=50", "segmenter.channels=[8,16]", "segmenter.learning_rate=0.02")
+MEASURED = (*SYNTHESIS, GATED, "segmenter.updates=50", "segmenter.channels=[8,16,16]", "segmenter.learning_rate=0.02")
 
 
 def datalist(run):
@@ -162,6 +162,6 @@ def test_volumes_are_judged_too(volume_run, tiny_config, tmp_path):
     run = RunDir(tmp_path / "run")
     shutil.copytree(volume_run.root, run.root)
     volumes = ("data.spatial_dims=3", "crop.size=[16,16,12]", "evaluation.patch_size=[16,16,8]")
-    few = ("synthesis.insertions=2", "synthesis.removals=0", "segmenter.updates=2", "segmenter.channels=[4,8]")
+    few = ("synthesis.insertions=2", "synthesis.removals=0", "segmenter.updates=2", "segmenter.channels=[4,8,8]")
     synthesize(tiny_config(*volumes, *few, GATED), run)
     assert [0 <= record["agreement"] <= 1 for record in insertions(run)] == [True, True]

@@ -117,7 +117,7 @@ def edit_config(tiny_config):
 
 
 def test_shares_of_a_gated_synthesis_write_its_accept_rate(unsynthesized, tiny_config, edit_config, contents, tmp_path):
-    gated = ("synthesis.gate=0.0", "segmenter.updates=2", "segmenter.channels=[4,8]")
+    gated = ("synthesis.gate=0.0", "segmenter.updates=2", "segmenter.channels=[4,8,8]")
     edit_config(unsynthesized, *gated)
     for share in ("1/2", "2/2"):
         medaug.synthesize(unsynthesized.root, shard=share)

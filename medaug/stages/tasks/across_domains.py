@@ -23,10 +23,10 @@ from medaug.data.records import PreparedCase
 from medaug.data.synthetic import SyntheticCase, synthetic_cases
 from medaug.errors import DataError
 from medaug.evaluation.detection import lost_and_gained
-from medaug.evaluation.samples import ViewFolder, say_sample_size
+from medaug.evaluation.samples import ViewFolder
 from medaug.experiment.arms import arms_of, refuse_own_arms
 from medaug.experiment.cells import trained_cells
-from medaug.experiment.downstream import Segmentation
+from medaug.experiment.downstream import Segmentation, say_plan, validation_views
 from medaug.experiment.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.experiment.records import Cell, Json
 from medaug.experiment.summary import write_domain_summary
@@ -48,7 +48,7 @@ def check_labels(config: PipelineConfig, run: RunDir) -> None:
         DataError: naming the patients or the class without labels.
     """
     task = downstream_of(config, run, [])["source"]
-    say_sample_size([task.real, task.target_labelled], config.evaluation.patch_size)
+    say_plan(config, run, [task.real, task.target_labelled])
     _check_classes(config, task.real, "data")
     arms = arms_of(config.evaluation)
     if any(arms[name].target for name in config.evaluation.arms):
@@ -120,6 +120,7 @@ def downstream_of(config: PipelineConfig, run: RunDir, synthetic: list[Synthetic
         real=ViewFolder(a.views(split.train, dims, labelled=True), a.folder),
         synthetic=synthetic_source(synthetic, run, config.data),
         counterparts=ViewFolder([], run.prepared),
+        validation=validation_views(config, a, split),
         target=ViewFolder(b.views(split.train, dims, blind=True), b.folder),
         target_labelled=ViewFolder(b.views(split.train, dims, labelled=True), b.folder),
     )

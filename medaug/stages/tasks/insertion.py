@@ -16,10 +16,10 @@ from medaug.data.common_grid import common_spacing_mm
 from medaug.data.prepared import Prepared, View
 from medaug.data.synthetic import SyntheticCase, synthetic_cases
 from medaug.errors import DataError
-from medaug.evaluation.samples import ViewFolder, say_sample_size
+from medaug.evaluation.samples import ViewFolder
 from medaug.experiment.arms import check_arms, refuse_own_arms
 from medaug.experiment.cells import failures_path, keep_failures, trained_cells
-from medaug.experiment.downstream import DOWNSTREAM, Downstream, check_network
+from medaug.experiment.downstream import DOWNSTREAM, Downstream, say_plan, validation_views
 from medaug.experiment.edits import accepted_cases, is_judged, online_edits
 from medaug.experiment.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.experiment.records import Cell
@@ -51,7 +51,6 @@ class Insertion(Task):
 
     def check_settings(self) -> None:
         check_arms(self.config)
-        check_network(self.config)
 
     def check_prepared(self, run: RunDir) -> None:
         config, split = self.config, run.read_split()
@@ -61,7 +60,7 @@ class Insertion(Task):
         real = ViewFolder(prepared.training_views(split, dims), run.prepared)
         scored = {patient: prepared.views([patient], dims) for patient in held_out}
         DOWNSTREAM[config.evaluation.task].check(real, scored, config.evaluation.patch_size)
-        say_sample_size([real], config.evaluation.patch_size)
+        say_plan(config, run, [real])
 
     def scored_patients(self, run: RunDir, patients: set[str]) -> set[str]:
         return patients
@@ -167,6 +166,7 @@ class Insertion(Task):
             prepared.of(held_out_patients(config.evaluation, split)),
             run.prepared,
             accepted=accepted,
+            validation=validation_views(config, prepared, split),
             online=online_edits(config, run) if config.learns_online else {},
         )
 

@@ -38,8 +38,8 @@ TINY = (
     "translator.generator=unet", "translator.width=4", "translator.depth=2", "translator.discriminator_width=4",
     "translator.discriminator_layers=1", "translator.label_input=2", "translator.label_discriminator=true",
     "translator.round_trip_weight=1", "training.steps=2", "training.batch_size=2", "training.workers=0",
-    "segmenter.updates=2", "segmenter.batch_size=2", "segmenter.channels=[4,8]", f"evaluation.arms={list(ARMS)}",
-    "evaluation.seeds=[0]", "evaluation.updates=3", "evaluation.batch_size=2", "evaluation.channels=[4,8]",
+    "segmenter.updates=2", "segmenter.batch_size=2", "segmenter.channels=[4,8,8]", f"evaluation.arms={list(ARMS)}",
+    "evaluation.seeds=[0]", "evaluation.updates=3", "evaluation.batch_size=2", "evaluation.channels=[4,8,8]",
     "evaluation.workers=0",
 )  # fmt: skip
 

@@ -25,7 +25,7 @@ TINY = (
     "data.phantoms.label=organs", "target.sequence=contrast", "split.train=2", "split.validation=0",
     "training.steps=1", "training.batch_size=1", "training.workers=0", "translator.width=4", "translator.depth=2",
     "translator.discriminator_width=4", "translator.discriminator_layers=1", "evaluation.updates=1",
-    "evaluation.batch_size=2", "evaluation.channels=[4,8]", "evaluation.workers=0",
+    "evaluation.batch_size=2", "evaluation.channels=[4,8,8]", "evaluation.workers=0",
 )  # fmt: skip
 
 

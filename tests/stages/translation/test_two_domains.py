@@ -148,7 +148,7 @@ def test_two_sequences_of_one_folder_train_a_semi_paired_cyclegan_with_structure
     result = cli(
         "--data", brats, "--sequence", "flair", "--out", out,
         *sets("target.sequence=t2", "pairing.paired=1", "crop.size=[16,16]", "segmenter.updates=2",
-              "segmenter.channels=[4,8]", *(f"translator.{term}" for term in terms)),
+              "segmenter.channels=[4,8,8]", *(f"translator.{term}" for term in terms)),
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     weights = load_weights(out / "train" / "weights")
@@ -288,7 +288,7 @@ def test_data_that_does_not_fit_the_settings_is_refused(cli, phantom_run, tmp_pa
 def test_a_full_run_of_two_domains_trains_translates_and_tests_in_both(tmp_path):
     settings = (
         *TINY, "data.phantoms.patients=6", "split.train=3", "split.validation=1", "evaluation.seeds=[0]",
-        "evaluation.updates=2", "evaluation.channels=[4,8]", "evaluation.batch_size=2", "data.phantoms.label=organs",
+        "evaluation.updates=2", "evaluation.channels=[4,8,8]", "evaluation.batch_size=2", "data.phantoms.label=organs",
         "evaluation.arms=[standard, standard+gan-offline]",
     )  # fmt: skip
     run = run_pipeline(load_config(None, list(settings), {"domain": "ct"}), tmp_path / "run")
