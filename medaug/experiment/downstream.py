@@ -340,29 +340,18 @@ class Classification(Downstream):
 
     def scored(self, network: torch.nn.Module) -> Iterator[PatientScores]:
         """The metrics of a patient alone are None where all slices are of one kind; all probabilities are kept."""
-        config = self.network_config(self.config)
+        config = self.network_config
         for patient, views in self.scored_views.items():
             probabilities, tumor = [], []
             for view in views:
                 patches = list(patches_of(view.read(self.folder), self.config.evaluation.patch_size))
                 if patches:
-                    images = np.stack([filled_up(image, (0, *(self.sample_size or ()))) for image, _ in patches])
+                    images = np.stack([filled_up(image, (0, *self.sample_size)) for image, _ in patches])
                     probabilities.append(tumor_probability(network, torch.from_numpy(images), config))
                     tumor += [bool(label.any()) for _, label in patches]
             found = Scored(torch.cat(probabilities).double().numpy(), np.array(tumor))
             slices = SliceScores([round(float(x), 6) for x in found.scores], found.tumor.tolist())
             yield PatientScores(scores={patient: within_patient(found)}, slices={patient: slices})
-        probabilities, tumor = [], []
-        config = self.network_config
-        for view in self.scored_views[patient]:
-            patches = list(patches_of(view.read(self.folder), self.config.evaluation.patch_size))
-            if patches:
-                images = np.stack([filled_up(image, (0, *self.sample_size)) for image, _ in patches])
-                probabilities.append(tumor_probability(network, torch.from_numpy(images), config))
-                tumor += [bool(label.any()) for _, label in patches]
-        found = Scored(torch.cat(probabilities).double().numpy(), np.array(tumor))
-        slices = SliceScores([round(float(x), 6) for x in found.scores], found.tumor.tolist())
-        return PatientScores(scores={patient: within_patient(found)}, slices={patient: slices})
 
 
 DOWNSTREAM: dict[str, type[Downstream]] = {"segmentation": Segmentation, "classification": Classification}

@@ -20,7 +20,6 @@ from medaug.experiment.records import Cell
 from medaug.experiment.summary import Scoring, summarized
 from medaug.report.sections import downstream_section
 from medaug.stages.evaluate import evaluate
-from medaug.stages.pipeline import run_pipeline
 
 PATIENTS = ("p0", "p1", "p2", "p3")
 SMALL, MIDDLE, LARGE = 5.0, 12.0, 40.0
