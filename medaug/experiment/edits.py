@@ -168,7 +168,7 @@ class OnlineInsertion:
 
 
 class OnlineRemoval:
-    """A pseudo-healthy negative: a view with its tumors removed; patches lie around where they were."""
+    """A pseudo-healthy negative: a view with its tumors removed."""
 
     with_tumor = True
 
@@ -182,7 +182,7 @@ class OnlineRemoval:
             edited = self._editor.removed(view, seed)
         else:
             edited = self._editor.removed_patch(view, start, size, seed)
-        return _sample(edited, view)._replace(around=edited.truth.numpy()[0] > 0)
+        return _sample(edited, view)
 
 
 def online_edits(config: PipelineConfig, run: RunDir) -> dict[str, OnlineInsertion | OnlineRemoval]:

@@ -14,7 +14,7 @@ from medaug.evaluation.samples import SegmentationSamples, ViewFolder
 from medaug.experiment.arms import ARMS
 from medaug.experiment.edits import online_edits
 from medaug.experiment.held_out import synthetic_source
-from medaug.lesions.geometry import components, equivalent_diameter_mm
+from medaug.lesions.geometry import CropBox, components, equivalent_diameter_mm
 from medaug.stages.evaluate import evaluate
 from medaug.volumes import spacing_of
 
@@ -74,14 +74,16 @@ def fight(request, tiny_config):
 
 @pytest.mark.parametrize("arm", FIGHTING)
 def test_every_arm_is_given_voxel_sizes_and_the_organ_of_each_place(fight, arm):
-    organs = {view.name: view.organ(fight.folder) for view in fight.views}
     for sample in fight(arm, 4):
         affine, shape = sample["image"].affine.numpy(), sample["image"].shape[1:]
         np.testing.assert_allclose(spacing_of(affine, len(shape)), fight.voxels_mm)
         here = sample["organ"][0].numpy() > 0
         starts = [np.linalg.solve(view.affine, affine)[: len(shape), 3].round().astype(int) for view in fight.views]
-        boxes = [tuple(slice(max(0, s), s + n) for s, n in zip(start, shape, strict=True)) for start in starts]
-        assert any(np.array_equal(organs[view.name][box], here) for view, box in zip(fight.views, boxes, strict=True))
+        organs = [
+            view.marks(fight.folder, "organ", CropBox(tuple(start), tuple(shape)))
+            for view, start in zip(fight.views, starts, strict=True)
+        ]
+        assert any(np.array_equal(organ, here) for organ in organs)
         assert all(sample[key].affine.equal(sample["image"].affine) for key in ("label", "organ"))
 
 
