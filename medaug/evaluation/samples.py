@@ -94,7 +94,7 @@ def say_sample_size(sources: Sequence[ViewFolder | None], patch_size: tuple[int,
     if len(shapes) == 1 and all(have >= want for have, want in zip(shapes[0], size, strict=True)):
         return
     least, most = (" × ".join(str(pick(sizes)) for sizes in zip(*shapes, strict=True)) for pick in (min, max))
-    cut = "" if patch_size is None else "cut at random where an image is larger, most of them around a tumor, and "
+    cut = "" if patch_size is None else "cut at random where an image is larger, a third of them around a tumor, and "
     log.warning(
         "evaluation: training images have from %s to %s voxels. Samples of %s are %sfilled up with the window's lowest "
         "value at the far ends where an image is smaller%s",
