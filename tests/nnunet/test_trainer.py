@@ -111,11 +111,16 @@ def test_validation_patches_are_nnunet_s_own(trainer):
     assert all(type(t).__module__.startswith("batchgeneratorsv2") for t in loader.data_loader.transforms.transforms)
 
 
-def test_a_training_of_one_iteration_leaves_a_checkpoint(trainer):
+def test_a_training_of_one_iteration_leaves_a_checkpoint_from_which_another_goes_on(trainer):
     made = trainer("nnUNetTrainerMedaug")
     made.run_training()
-    assert (Path(made.output_folder) / "checkpoint_final.pth").exists()
     assert np.isfinite(made.logger.get_value("train_losses", step=-1))
+    again = trainer("nnUNetTrainerMedaug")
+    again.load_checkpoint(str(Path(made.output_folder) / "checkpoint_final.pth"))
+    assert again.inference_allowed_mirroring_axes == (0, 1) and again.current_epoch == 1
+    again.num_epochs = 2
+    again.run_training()
+    assert again.current_epoch == 2 and len(again.logger.get_value("train_losses", step=None)) == 2
 
 
 def test_weights_that_know_a_validation_case_are_refused_by_name(trainer):
