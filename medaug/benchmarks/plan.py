@@ -19,6 +19,7 @@ from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json
 from medaug.errors import ConfigError
 from medaug.experiment.arms import arms_of, check_arms
+from medaug.experiment.backends import downstream_kind
 from medaug.experiment.cells import cell_path, is_kept, made_of, of_arm, read_cell
 from medaug.report.terminal import Table, table_text
 from medaug.runs.folder import RunDir
@@ -148,6 +149,7 @@ def check_benchmark(config: PipelineConfig) -> None:
             "`medaug run` (evaluation.arms, split.folds)."
         )
     check_arms(config)
+    downstream_kind(config.evaluation).check_settings(config)
     if config.split.labelled is not None:
         raise ConfigError(
             f"split.labelled: found {config.split.labelled}; a benchmark sets it itself: leave it out, and set "

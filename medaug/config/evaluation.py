@@ -70,6 +70,9 @@ class EvaluationConfig(Section):
     seeds: Annotated[tuple[Seed, ...], EachOnce] = Field((0, 1, 2), min_length=1)
     synthetic_ratio: float = Field(0.5, ge=0, le=1, description="part of a batch that is synthetic in GAN arms")
     patients: Literal["test", "validation"] = "test"
+    backend: Literal["monai", "nnunet"] = Field(
+        "monai", description="who trains the network: medaug, or nnU-Net v2 with its own plan (medaug[nnunet])"
+    )
     budget: BudgetName = Field(
         "small",
         description="what a network may cost, from which its plan follows: a CPU's minutes, a GPU's hour, or what "

@@ -129,6 +129,11 @@ class PipelineConfig(Section):
 
     def _check_translation(self) -> None:
         data, target = self.data, self.target
+        if self.evaluation.backend != "monai":
+            raise ValueError(
+                f"evaluation.backend: found {self.evaluation.backend}; expected monai in domain 'ct', where one "
+                "network looks at images of both domains, which nnU-Net would scale each in its own way: leave it out"
+            )
         if self.translator.mask_guided:
             raise ValueError("translator.mask_guided edits tumors; domain 'ct' translates images: set it to false")
         if target is None:

@@ -118,6 +118,19 @@ class Downstream(ABC):
             ConfigError: if the settings ask for one that cannot be built.
         """
 
+    @classmethod  # noqa: B027  # by default nothing is refused
+    def check_settings(cls, config: PipelineConfig) -> None:
+        """Refuses settings that no such network can be trained by, before there are any data.
+
+        Raises:
+            ConfigError: saying which.
+        """
+
+    @classmethod
+    def say_plan(cls, config: PipelineConfig, run: RunDir, real: ViewFolder) -> None:
+        """Tells what will be trained on these views, and keeps it; errors as of the function `say_plan`."""
+        say_plan(config, run, [real])
+
     @cached_property
     def plan(self) -> Plan:
         """What it costs, from the views of the training patients."""

@@ -157,14 +157,20 @@ class OnlineInsertion:
         self, view: View, seed: int, start: Sequence[int] | None = None, size: Sequence[int] | None = None
     ) -> SyntheticSample | None:
         if start is None or size is None:
-            edited = self._editor.inserted(view, seed)
+            edited = self._counted(self._editor.inserted(view, seed))
         else:
-            edited = self._editor.inserted_patch(view, start, size, seed)
+            edited = self._counted(self._editor.inserted_patch(view, start, size, seed))
+        return None if edited is None else _sample(edited, view)
+
+    def into(self, sample: Sample, windows: tuple[Window, ...], seed: int) -> Edited | None:
+        """A part of a view that was read, as `ViewEditor.inserted_into` takes it; None where it has no room."""
+        return self._counted(self._editor.inserted_into(sample, windows, seed))
+
+    def _counted(self, edited: Edited | None) -> Edited | None:
         if edited is None:
             with self._no_room.get_lock():
                 self._no_room.value += 1
-            return None
-        return _sample(edited, view)
+        return edited
 
 
 class OnlineRemoval:

@@ -65,7 +65,7 @@ class PatchEdits:
         self._seed_process()
         acts, seed = self.R.random_sample() < self.probability, int(self.R.randint(2**31))
         look = self.cases.look() if acts else None
-        return sample if look is None else sample | self._edited(sample["image"], sample["segmentation"], look, seed)
+        return sample if look is None else sample | self.edited(sample["image"], sample["segmentation"], look, seed)
 
     def _seed_process(self) -> None:
         """Draws go on from the seed and the name of the process: forked workers start as copies of each other."""
@@ -73,7 +73,14 @@ class PatchEdits:
         if name != self._process:
             self._process, self.R = name, np.random.RandomState([self.seed, zlib.crc32(name.encode())])
 
-    def _edited(self, image: torch.Tensor, segmentation: torch.Tensor, look: Look, seed: int) -> dict[str, Any]:
+    def edited(
+        self, image: torch.Tensor, segmentation: torch.Tensor, look: Look, seed: int, organ: np.ndarray | None = None
+    ) -> dict[str, Any]:
+        """The patch of a case that is looked at so, edited by this seed.
+
+        Args:
+            organ: where tumors may lie (bool, *S); None: as the label says, or found.
+        """
         values, labels = image.numpy(), segmentation[0].numpy()
         outside = labels == OUTSIDE
         fixed = outside if self.ignore is None else outside | (labels == self.ignore)
@@ -81,8 +88,10 @@ class PatchEdits:
         normal[:, outside] = -1.0
         known = np.where(fixed, 0, labels)
         data = {"image": _meta(look.there(normal), look), "label": _meta(look.there(known[None]), look)}
-        if self.organ:
-            data["organ"] = _meta(look.there(np.isin(known, self.organ)[None].astype(np.uint8)), look)
+        if organ is None and self.organ:
+            organ = np.isin(known, self.organ)
+        if organ is not None:
+            data["organ"] = _meta(look.there(organ[None].astype(np.uint8)), look)
         self.edit.set_random_state(seed=seed)
         made = self.edit(data)
         after = look.back(np.asarray(made["image"], dtype=np.float32))

@@ -4,6 +4,7 @@ config.yaml environment.json split.json   what was asked for, with what, and who
 plan.json   of the downstream network
 prepared/   decoded scans on the working grid, with their datalist; prepared_b/ those of the target domain (a fold's
 or block's holds a datalist alone: the scans of all of them lie in the folder of the run around them)
+nnunet/     the training views as nnU-Net keeps them, where it trains the networks
 train/      checkpoints, metrics.jsonl, previews, weights/
 train-gan/  the same of a GAN from noise, and pictures of its latent space
 synthetic/  paired examples and their datalist.json
@@ -64,6 +65,7 @@ class RunDir:
         self.scans, self.scans_b = shared / "prepared", shared / "prepared_b"
         self.prepared, self.prepared_b = root / "prepared", root / "prepared_b"
         self.datalist, self.datalist_b = self.prepared / "datalist.json", self.prepared_b / "datalist.json"
+        self.nnunet = root / "nnunet"
         self.train, self.train_gan = root / "train", root / "train-gan"
         self.weights, self.gan_weights = self.train / "weights", self.train_gan / "weights"
         self.previews, self.synthetic = self.train / "previews", root / "synthetic"
@@ -178,7 +180,7 @@ def _check_same(run: RunDir, config: PipelineConfig) -> None:
                     f"{run.root}: holds a different run ({key} is {old!r} there and {new!r} here). "
                     "Choose another --out, or the settings it was made with to resume it."
                 )
-            for path in (run.prepared, run.prepared_b, run.phantoms, run.phantoms_healthy, *inner):
+            for path in (run.prepared, run.prepared_b, run.nnunet, run.phantoms, run.phantoms_healthy, *inner):
                 shutil.rmtree(path, ignore_errors=True)
             for marker in (run.root / "done").glob("*.json"):
                 marker.unlink()

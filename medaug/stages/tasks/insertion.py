@@ -18,8 +18,9 @@ from medaug.data.synthetic import SyntheticCase, synthetic_cases
 from medaug.errors import DataError
 from medaug.evaluation.samples import ViewFolder
 from medaug.experiment.arms import check_arms, refuse_own_arms
+from medaug.experiment.backends import downstream_kind
 from medaug.experiment.cells import failures_path, keep_failures, trained_cells
-from medaug.experiment.downstream import DOWNSTREAM, Downstream, say_plan, validation_views
+from medaug.experiment.downstream import Downstream, validation_views
 from medaug.experiment.edits import accepted_cases, is_judged, online_edits
 from medaug.experiment.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.experiment.records import Cell
@@ -51,6 +52,7 @@ class Insertion(Task):
 
     def check_settings(self) -> None:
         check_arms(self.config)
+        downstream_kind(self.config.evaluation).check_settings(self.config)
 
     def check_prepared(self, run: RunDir) -> None:
         config, split = self.config, run.read_split()
@@ -59,8 +61,9 @@ class Insertion(Task):
         prepared = Prepared(run.datalist)
         real = ViewFolder(prepared.training_views(split, dims), run.prepared)
         scored = {patient: prepared.views([patient], dims) for patient in held_out}
-        DOWNSTREAM[config.evaluation.task].check(real, scored, config.evaluation.patch_size)
-        say_plan(config, run, [real])
+        kind = downstream_kind(config.evaluation)
+        kind.check(real, scored, config.evaluation.patch_size)
+        kind.say_plan(config, run, real)
 
     def scored_patients(self, run: RunDir, patients: set[str]) -> set[str]:
         return patients
@@ -146,7 +149,7 @@ class Insertion(Task):
             check_provenance(synthetic, split)
             refuse_known(read_facts(run.weights), run, split, f"weights {run.weights}")
         refuse_own_arms(config.evaluation, run, split)
-        records, kind = synthetic or [], DOWNSTREAM[config.evaluation.task]
+        records, kind = synthetic or [], downstream_kind(config.evaluation)
         real = ViewFolder(prepared.training_views(split, config.data.spatial_dims), run.prepared)
         inserted = [record for record in records if record.kind == "inserted"]
         parents = {(record.parent.case, record.parent.level) for record in inserted}
