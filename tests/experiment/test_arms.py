@@ -94,7 +94,7 @@ def samples_of(run, config, arm, seed=0):
     patients = read_json(run.split)["train"]
     entries = [entry for entry in prepared_cases(run.datalist) if entry.patient in patients]
     real = ViewFolder(views_of(entries, 2), run.prepared)
-    augment = arms_of(config.evaluation)[arm].augmentation(2, real)
+    augment = arms_of(config.evaluation)[arm].augmentation((32, 32), real)
     return SegmentationSamples(real, None, synthetic_ratio=0, seed=seed, length=50, augmentation=augment)
 
 
