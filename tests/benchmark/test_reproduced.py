@@ -49,7 +49,7 @@ def test_an_edited_cell_of_a_benchmark_is_named(copied, again):
 def test_its_page_has_the_answer_the_curve_and_the_worst_patients(benchmarked):
     html = unescape(benchmarked.report.read_text())
     titles = re.findall(r"<h3>(.*?)</h3>", html)
-    assert "standard+gan: " in re.search(r'<h2 id="verdict">(.*?)</h2>', html)[1]
+    assert "; standard+gan " in re.search(r'<h2 id="verdict">(.*?)</h2>', html)[1]
     assert "Dice by number of labelled patients" in titles and "Worst patients of standard+gan" in titles
 
 

@@ -106,18 +106,18 @@ def test_no_arm_puts_a_voxel_of_a_tumor_outside_of_an_organ_that_labels_outline(
     assert sum(mark.any() for mark in new) > 4
 
 
-def test_the_real_samples_of_a_seed_are_the_same_views_in_every_arm(fight):
-    first = fight("none", 12, None, ratio=0)
+def test_the_real_samples_of_a_seed_are_the_same_views_and_places_in_every_arm(fight):
+    patch = (16, 16, 8)[: len(fight.voxels_mm)]
+    first = fight("none", 12, patch, ratio=0)
     for arm in FIGHTING:
-        for ours, theirs in zip(first, fight(arm, 12, None, ratio=0), strict=True):
+        for ours, theirs in zip(first, fight(arm, 12, patch, ratio=0), strict=True):
             assert ours["organ"].equal(theirs["organ"]) and ours["image"].affine.equal(theirs["image"].affine), arm
 
 
 def test_twins_differ_in_nothing_but_the_samples_that_the_gan_made_and_these_are_the_same_ones(fight):
-    """Whole views: a patch lies around the tumor that is there."""
-    made, rivals = {}, {arm: fight(arm, 12, None) for arm in FIGHTING if rival_of(arm) == arm}
+    made, rivals = {}, {arm: fight(arm, 12) for arm in FIGHTING if rival_of(arm) == arm}
     for twin in TWINS:
-        pairs = zip(rivals[rival_of(twin)], fight(twin, 12, None), strict=True)
+        pairs = zip(rivals[rival_of(twin)], fight(twin, 12), strict=True)
         changed = {number for number, (rival, own) in enumerate(pairs) if not rival["image"].equal(own["image"])}
         made.setdefault(ARMS[twin].synthetic, {})[twin] = changed
     assert len(made) == 4
