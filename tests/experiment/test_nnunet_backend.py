@@ -225,14 +225,18 @@ def test_translation_stays_with_the_other_backend(tiny_config):
         tiny_config("domain=ct", "evaluation.backend=nnunet")
 
 
-def test_a_plan_that_cannot_be_had_names_the_setting(evaluated, tiny_config):
+def test_the_plan_is_told_and_kept_before_anything_is_trained(evaluated, tiny_config, capsys, tmp_path):
+    shutil.copytree(evaluated.root, tmp_path / "run")
+    run = RunDir(tmp_path / "run")
+    task_of(tiny_config(*NNUNET)).check_prepared(run)
+    assert read_json(run.plan)["patch_size"] == [32, 32]
+    assert "3 updates of 2 patches of 32 × 32 voxels, 2d" in capsys.readouterr().err
     for settings, said in (
         (("evaluation.patch_size=[30,30]",), "evaluation.patch_size: found .*such as .32, 32."),
         (("evaluation.batch_size=65536", "evaluation.channels=[64,128,256]"), "Lower evaluation.batch_size"),
     ):
-        task = downstream_of(tiny_config(*NNUNET, *settings), evaluated, with_synthetic=False)
         with pytest.raises(ConfigError, match=said):
-            task.fitted("standard", 0)
+            task_of(tiny_config(*NNUNET, *settings)).check_prepared(run)
 
 
 def test_the_backend_is_chosen_by_the_settings(tiny_config):

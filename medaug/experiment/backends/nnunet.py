@@ -171,10 +171,8 @@ class NnunetSegmentation(Segmentation):
         image, truth = np.asarray(view.raw(self.folder, "image"), dtype=np.float32), view.classes(self.folder)
         volume = image.reshape((*image.shape, 1)[:4]).transpose(0, 3, 2, 1)
         plans = PlansManager(self.plans)
-        predictor = nnUNetPredictor(
-            perform_everything_on_device=self.device.type == "cuda", device=self.device, allow_tqdm=False
-        )
         with self.data.at_work():
+            predictor = nnUNetPredictor(device=self.device, allow_tqdm=False)
             predictor.manual_initialization(
                 network.network,
                 plans,

@@ -113,6 +113,6 @@ def _check_memory(plans: PlansManager, data: NnunetData, device: torch.device, p
         raise ConfigError(
             f"evaluation.budget {plan.budget}: found nnU-Net's plan of {manager.batch_size} patches of "
             f"{' × '.join(map(str, manager.patch_size))}, which needs about {needed:.1f} GiB in training; expected one "
-            f"that fits the {there:.1f} GiB of {device.type}. Lower evaluation.batch_size or evaluation.patch_size, or "
-            "take evaluation.budget=small."
+            f"that fits the {there:.1f} GiB of {device.type}. Lower evaluation.batch_size, patch_size or channels, or "
+            "take a smaller evaluation.budget."
         )
