@@ -12,12 +12,14 @@ from monai.transforms import MapTransform
 pytest.importorskip("nnunetv2")
 
 from medaug.data.atomic import read_json
+from medaug.data.files import read_scan
 from medaug.data.prepared import Prepared, View
 from medaug.errors import ConfigError, LeakageError, RunError
 from medaug.experiment.backends import downstream_kind
 from medaug.experiment.records import Evaluation
-from medaug.runs.folder import RunDir
+from medaug.runs.folder import RunDir, open_run
 from medaug.stages.evaluate import evaluate
+from medaug.stages.prepare import prepare
 from medaug.stages.tasks import task_of
 from medaug.stages.tasks.insertion import downstream_of
 from medaug.volumes import spacing_of
@@ -84,6 +86,19 @@ def test_other_training_data_make_another_data_set(evaluated, tiny_config):
     fewer = type(task)(task.config, type(task.real)(task.real.views[:5], task.folder), *list(vars(task).values())[2:6])
     assert fewer.data.folder != task.data.folder and fewer.data.folder.parent == task.data.folder.parent
     shutil.rmtree(fewer.data.folder)
+
+
+def test_the_healthy_pool_lends_slices_without_a_tumor_alone(tiny_config, tmp_path):
+    config = tiny_config(*NNUNET, "split.train=2", "split.healthy=3")
+    run = open_run(tmp_path / "run", config)
+    prepare(config, run)
+    data = downstream_of(config, run, with_synthetic=False).data
+    labels = {case.views[0].patient: read_scan(data.raw / "labelsTr" / f"{case.name}.nii.gz") for case in data.cases}
+    split = run.read_split()
+    assert set(labels) == {*split.train, *split.healthy}
+    assert not any(labels[patient].any() for patient in split.healthy)
+    assert any(labels[patient].shape[3] < 8 for patient in split.healthy)
+    assert all(labels[patient].any() and labels[patient].shape[3] == 8 for patient in split.train)
 
 
 def test_a_data_set_that_was_stopped_half_way_is_completed(evaluated, tiny_config, tmp_path):
