@@ -8,25 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import numpy as np
-import torch
 from scipy import ndimage
 
 from medaug.errors import ConfigError, DataError
 from medaug.lesions.geometry import (
-    CropBox,
-    bounding_box,
-    box_around,
     box_around_mask,
     diameter_of_voxels,
     equivalent_diameter_mm,
-    extract,
     largest_component,
     voxels_of_diameter,
 )
+from medaug.lesions.places import Target
 from medaug.lesions.prior import MARGIN_VOXELS, Lesion, LesionPrior, ReferenceLesion
 from medaug.lesions.reference import (
     Warp,
@@ -34,6 +29,7 @@ from medaug.lesions.reference import (
     comes_from,
     draw_warp,
     laid_out,
+    listed,
     numbered,
     procedural_blob,
     reach_of,
@@ -42,7 +38,6 @@ from medaug.lesions.reference import (
     stretched,
     warp_points,
 )
-from medaug.resampling import nearest_mask, resized_mask
 
 Shape = Literal["bank", "blob", "mixed"]
 SIZE_SPREAD, CONTRAST_SPREAD = 0.2, 0.15
@@ -56,17 +51,10 @@ SIZE_SLACK = 0.13
 """How far a lesion on the target may be from the asked sizes; coarse voxels can only come near them."""
 PLACES = (True, True, False, False)
 """A shape is tried about where a training lesion was (relative to the organ; True), then anywhere in it."""
-PLACE_SPREAD = 0.06
 WARPS = 4
 """How often a reference is bent anew where it misses the size or leaves the crop."""
-CLEARANCE_VOXELS = 2
-"""The distance on the target between a lesion and others."""
 TEXTURE_VOXELS = 2
 """The texture of a 3-D lesion is computed so far around it, in voxels of the crop."""
-INSIDE = 0.98
-"""At least this part of a lesion lies in the organ; the rest is cut off."""
-SHOWN = (0.5, 2.0)
-"""On the target a lesion is at least and at most so many times as large; a coarser grid cannot show it."""
 
 
 def draw_lesion(
@@ -125,7 +113,7 @@ def draw_lesion(
         if not least_mm * (1 - SIZE_SLACK) <= size <= most_mm * (1 + SIZE_SLACK):
             continue
         for usual in PLACES:
-            center = target.usual_place(rng) if usual else target.anywhere(rng)
+            center = target.usual_place(rng) if usual else target.anywhere(rng, region)
             if center is None:
                 return None
             placed = target.place(mask, region, center)
@@ -144,111 +132,6 @@ def draw_level(organ: np.ndarray, rng: np.random.RandomState) -> int:
     if not area.any():
         return organ.shape[-1] // 2
     return int(rng.choice(len(area), p=area / area.sum()))
-
-
-def widened(mask: np.ndarray) -> np.ndarray | None:
-    """The mask with its clearance; None for an empty one."""
-    if not mask.any():
-        return None
-    near = box_around_mask(mask, CLEARANCE_VOXELS)
-    wide = np.zeros(mask.shape, dtype=bool)
-    wide[near] = ndimage.binary_dilation(mask[near], iterations=CLEARANCE_VOXELS)
-    return wide
-
-
-class Target:
-    """An image to place lesions of a prior in; crops cover the same mm on both grids.
-
-    Args:
-        organ, occupied: (*S), where lesions may lie (not empty), and where others do.
-        spacing_mm: of the image.
-        near: (*S) bool, in which the centres of lesions lie; None: in the organ, often where training lesions were.
-        voxels: as of `draw_lesion`.
-    """
-
-    def __init__(
-        self,
-        organ: np.ndarray,
-        occupied: np.ndarray,
-        spacing_mm: Sequence[float],
-        prior: LesionPrior,
-        near: np.ndarray | None = None,
-        voxels: np.ndarray | None = None,
-    ):
-        self.prior, self.organ, self.occupied, self.near, self.voxels = prior, organ, occupied, near, voxels
-        if voxels is None or near is not None:
-            self.corner, self.extent = bounding_box(organ if near is None else near)
-        else:
-            self.corner = voxels.min(axis=0)
-            self.extent = voxels.max(axis=0) - self.corner + 1
-        extents = zip(prior.crop_size, prior.spacing_mm, spacing_mm, strict=True)
-        self.box_size = tuple(max(1, int(round(n * own / other))) for n, own, other in extents)
-
-    def region(self, mask: np.ndarray) -> _Region | None:
-        """Where a crop's mask is in a box of this grid; None where its voxels cannot show it."""
-        here = resized_mask(mask, self.box_size)
-        voxels = int(np.count_nonzero(here))
-        shown = (voxels / here.size) / (np.count_nonzero(mask) / mask.size)
-        if not voxels or not SHOWN[0] <= shown <= SHOWN[1]:
-            return None
-        part = box_around_mask(here)
-        return _Region(here[part], tuple(axis.start for axis in part), voxels)
-
-    def usual_place(self, rng: np.random.RandomState) -> np.ndarray:
-        """The voxel about where a training lesion was, relative to the organ's box; or of `near`, about its middle."""
-        if self.near is not None:
-            voxels = np.argwhere(self.near)
-            middle = voxels.mean(axis=0) + rng.normal(0, PLACE_SPREAD, self.near.ndim) * self.extent
-            nearest: np.ndarray = voxels[((voxels - middle) ** 2).sum(axis=1).argmin()]
-            return nearest
-        location = np.asarray(self.prior.references[rng.randint(len(self.prior.references))].location)
-        location = location + rng.normal(0, PLACE_SPREAD, len(location))
-        return np.round(self.corner + location * self.extent).astype(int)
-
-    def anywhere(self, rng: np.random.RandomState) -> np.ndarray | None:
-        """A voxel of the organ, away from other lesions where all voxels are looked at; None if there is none."""
-        if self.voxels is not None and self.near is None:
-            drawn: np.ndarray = self.voxels[rng.randint(len(self.voxels))]
-            return drawn
-        if not len(self._free):
-            return None
-        return np.array(np.unravel_index(self._free[rng.randint(len(self._free))], self.organ.shape))
-
-    def place(self, mask: np.ndarray, region: _Region, center: np.ndarray) -> tuple[CropBox, np.ndarray] | None:
-        """(box around this voxel, mask clipped to the organ) if the lesion fits there; `region` is where it is here."""
-        box = box_around(center, self.box_size)
-        here = CropBox(tuple(a + b for a, b in zip(box.start, region.start, strict=True)), region.mask.shape)
-        inside = np.count_nonzero(region.mask & (extract(self.organ, here, 0) != 0))
-        if inside < INSIDE * region.voxels or self._touches_another(region.mask, here):
-            return None
-        if inside < region.voxels:
-            mask = largest_component(mask & nearest_mask(extract(self.organ, box, False), mask.shape))
-        return (box, mask) if mask.any() else None
-
-    def _touches_another(self, mask: np.ndarray, here: CropBox) -> bool:
-        """Whether a mask in this box has voxels of the image on another lesion, or nearer than the clearance."""
-        wide = tuple(n + 2 * CLEARANCE_VOXELS for n in here.size)
-        around = CropBox(tuple(start - CLEARANCE_VOXELS for start in here.start), wide)
-        blocked = widened(extract(self.occupied, around, 0) > 0)
-        if blocked is None:
-            return False
-        part = here.overlap(self.organ.shape)[1]
-        return bool((blocked[(slice(CLEARANCE_VOXELS, -CLEARANCE_VOXELS),) * mask.ndim] & mask)[part].any())
-
-    @cached_property
-    def _free(self) -> np.ndarray:
-        """Flat indices of the voxels in the organ that are away from other lesions."""
-        allowed = self.organ.astype(bool) if self.near is None else self.organ.astype(bool) & self.near
-        blocked = widened(self.occupied.astype(bool))
-        return np.flatnonzero(allowed if blocked is None else allowed & ~blocked)
-
-
-class _Region(NamedTuple):
-    """Where a lesion is in its box: a mask without empty borders, where that begins, and its voxels."""
-
-    mask: np.ndarray
-    start: tuple[int, ...]
-    voxels: int
 
 
 @dataclass(frozen=True)
@@ -271,7 +154,7 @@ class _Drawn:
         near = box_around_mask(mask, TEXTURE_VOXELS)
         wanted = ndimage.binary_dilation(mask[near], iterations=TEXTURE_VOXELS)
         texture = np.full((len(self.chosen.image), *size), -1, dtype=np.float32)
-        points = warp_points(self.warp, size, near)[torch.from_numpy(wanted)]
+        points = listed(warp_points(self.warp, size, near), np.flatnonzero(wanted))
         texture[:, *near][:, wanted] = sampled(self.chosen.image, points).clip(-1, 1)
         return texture
 
@@ -319,9 +202,9 @@ def _warped(
         warp = warp or draw_warp(rng, len(size), scale=diameter / chosen.diameter_mm)
         box = reach_of(warp, chosen.mask)
         points = warp_points(warp, size, box)
-        near = torch.from_numpy(comes_from(points, chosen.mask))
-        mask = np.zeros(near.shape, dtype=bool)
-        mask[near] = sampled([chosen.mask], points[near])[0] >= 0.5
+        near = np.flatnonzero(comes_from(points, chosen.mask))
+        mask = np.zeros(points.shape[:-1], dtype=bool)
+        mask.reshape(-1)[near] = sampled([chosen.mask], listed(points, near))[0] >= 0.5
         mask = largest_component(mask)
         voxels = np.count_nonzero(mask)
         if not voxels:
@@ -331,7 +214,7 @@ def _warped(
         else:
             parts, bent = np.zeros(size, dtype=np.uint8), mask.astype(np.uint8)
             if (count := int(chosen.parts.max())) > 1:
-                shares = sampled(shares_of(chosen.parts, count), points[torch.from_numpy(mask)])
+                shares = sampled(shares_of(chosen.parts, count), listed(points, np.flatnonzero(mask)))
                 bent[mask] = numbered(shares, shares[0] >= 0)
             parts[box] = bent
             if clear_of_edge(parts > 0, MARGIN_VOXELS):

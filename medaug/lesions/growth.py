@@ -17,8 +17,9 @@ import numpy as np
 from scipy import ndimage
 
 from medaug.errors import ConfigError, DataError
-from medaug.lesions.drawing import CLEARANCE_VOXELS, draw_lesion, draw_level
+from medaug.lesions.drawing import draw_lesion, draw_level
 from medaug.lesions.geometry import CropBox, extract
+from medaug.lesions.places import CLEARANCE_VOXELS
 from medaug.lesions.prior import MARGIN_VOXELS, Lesion, LesionPrior
 from medaug.lesions.radial import Growth, RadialShape, look_up, offsets_mm, outgrown, wall_mm
 from medaug.lesions.reference import SECTION_LEAST, laid_out, scaled

@@ -14,8 +14,8 @@ import numpy as np
 from scipy import ndimage
 
 from medaug.errors import DataError
-from medaug.lesions.drawing import INSIDE
 from medaug.lesions.geometry import CropBox, Spacing, diameter_of_voxels, equivalent_diameter_mm, voxels_of_diameter
+from medaug.lesions.places import INSIDE
 
 AZIMUTHS, POLARS = 180, 61
 STEP = 0.25

@@ -127,6 +127,11 @@ def comes_from(points: Tensor, mask: np.ndarray) -> np.ndarray:
     return inside
 
 
+def listed(points: Tensor, numbers: np.ndarray) -> Tensor:
+    """Those of a warp's points (*S, d) that have these flat numbers: (N, d)."""
+    return points.movedim(-1, 0).reshape(points.shape[-1], -1)[:, torch.from_numpy(numbers)].T
+
+
 def sampled(crops: Sequence[np.ndarray] | np.ndarray, points: Tensor) -> np.ndarray:
     """Crops (K, *S) at these points, (*T, d), or (N, d) of a list: linear, borders repeated; (K, *T), float32."""
     x, dims = torch.from_numpy(np.array(crops, dtype=np.float32))[None], points.shape[-1]

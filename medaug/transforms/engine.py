@@ -24,8 +24,9 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from medaug.lesions.drawing import Shape, draw_lesion, draw_level, widened
+from medaug.lesions.drawing import Shape, draw_lesion, draw_level
 from medaug.lesions.geometry import CropBox, box_in_mm, component_boxes, extract
+from medaug.lesions.places import widened, with_less_around
 from medaug.lesions.prior import Lesion
 from medaug.lesions.reference import lesion_for_mask, match_surroundings, parts_on, sections, shares_of
 from medaug.models.base import Direction
@@ -36,7 +37,7 @@ from medaug.transforms.canvas import Canvas, Limits, limits_of
 from medaug.volumes import Window
 
 MARGIN = 1.6
-"""A crop is at least this many times as wide as the region to remove."""
+"""A crop is at least this many times as wide as the region to edit."""
 INSIDE = 0.95
 """A slice of a lesion is left out if less of it lies in the organ."""
 REACH_VOXELS = 3.0
@@ -189,6 +190,8 @@ def paint(
 
 def _painted(canvas: Canvas, lesion: Lesion, planned: Plan, here: Any, weights: Weights | None) -> np.ndarray:
     """Paints one lesion onto the canvas, of the plan's slice `here`; where (part numbers, *S)."""
+    if weights is not None:
+        lesion = with_less_around(lesion, MARGIN, weights.translator.stride)
     box, region = lesion.box, None if planned.region is None else planned.region[here]
     crop = canvas.crop(box, lesion.parts.shape)
     start = torch.from_numpy(crop)[None]

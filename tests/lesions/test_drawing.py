@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from medaug.errors import ConfigError, DataError
-from medaug.lesions.drawing import CLEARANCE_VOXELS, draw_lesion
-from medaug.lesions.geometry import components, equivalent_diameter_mm
-from medaug.lesions.prior import MARGIN_VOXELS, Lesion, LesionPrior
+from medaug.lesions.drawing import draw_lesion
+from medaug.lesions.geometry import bounding_box, components, equivalent_diameter_mm
+from medaug.lesions.places import CLEARANCE_VOXELS, with_less_around
+from medaug.lesions.prior import MARGIN_VOXELS, Lesion, LesionExample, LesionPrior
 from medaug.lesions.reference import clear_of_edge
 from medaug.resampling import resized_mask
 
@@ -35,6 +36,40 @@ def region_of(lesion: Lesion, shape: tuple[int, ...]) -> np.ndarray:
     region[inside] = mask[part]
     assert region.sum() == mask.sum()
     return region
+
+
+@few
+@given(seeds, shapes)
+def test_places_drawn_from_some_voxels_of_the_organ_are_as_good(prior_and_organ, seed, shape):
+    prior, organ = prior_and_organ
+    occupied, rng = nothing(organ).astype(np.uint8), np.random.RandomState(seed)
+    occupied[tuple(slice(n // 3, n // 3 + 8) for n in organ.shape)] = 2
+    some = np.argwhere(organ)[:: 1 + seed % 50]
+    lesion = draw_lesion(prior, organ.astype(np.uint8), occupied, rng, shape=shape, voxels=some)
+    assert lesion is not None
+    region = region_of(lesion, organ.shape)
+    assert not (region & ~organ).any() and not (region & (occupied > 0)).any()
+    assert draw_lesion(prior, organ, occupied, rng, voxels=some[:0]) is None
+
+
+@few
+@given(seeds)
+def test_the_crop_of_a_small_lesion_is_cut_about_it_and_lies_where_it_lay(seed):
+    organ = np.ones((72, 72, 56), bool)
+    parts = np.zeros(organ.shape, np.uint8)
+    parts[30:38, 28:40, 20:30] = 1
+    image = np.where(parts > 0, 0.4, -0.2)[None].astype(np.float32)
+    example = LesionExample(image, parts, organ, "p", "c", None, (1.0,) * 3)
+    prior = LesionPrior.fit([example], (48, 48, 40), (1.0,) * 3)
+    lesion = draw_lesion(prior, organ, nothing(organ), np.random.RandomState(seed))
+    cut = with_less_around(lesion, 1.6, 4)
+    assert cut.parts.size < lesion.parts.size / 2 and not any(n % 4 for n in cut.parts.shape)
+    assert cut.texture.shape == (1, *cut.parts.shape) and cut.box.size == cut.parts.shape
+    np.testing.assert_array_equal(region_of(cut, organ.shape), region_of(lesion, organ.shape))
+    low, extent = bounding_box(cut.mask)
+    assert low.min() >= 8 and (np.array(cut.parts.shape) - low - extent).min() >= 6
+    whole = with_less_around(lesion, 9.0, 4)
+    assert whole.parts.shape == lesion.parts.shape and whole.box == lesion.box
 
 
 def regridded(mask: np.ndarray, factor: float) -> np.ndarray:
