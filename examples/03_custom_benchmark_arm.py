@@ -23,7 +23,7 @@ evaluation:
     darker: {transform: 03_custom_benchmark_arm.RandDarkerd, args: {keys: [image], most: 0.3}}
   seeds: [0, 1, 2]
   updates: 150
-  learning_rate: 2.0e-3
+  channels: [8, 16, 32]
 """
 
 
