@@ -31,11 +31,8 @@ import torch
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.data import MetaTensor
 from monai.transforms import (
-    Affine,
-    CenterSpatialCrop,
     Compose,
     RandAdjustContrast,
-    RandFlipd,
     RandGaussianSmooth,
     Randomizable,
     RandomizableTransform,
@@ -44,12 +41,14 @@ from monai.transforms import (
     RandSimulateLowResolution,
     Transform,
 )
+from monai.transforms.utils import create_rotate
 from monai.utils import convert_to_tensor
-
-from medaug.volumes import as_meta
+from torch.nn import functional as F
 
 Sample = dict[str, MetaTensor]
-"""What augmentations take: "image" (C, *S), "label" (1, *S), and "organ" (1, *S) where that is known."""
+"""What augmentations take, in its place: "image" (C, *S), "label" (1, *S), and "organ" (1, *S) where that is known."""
+Augmented = dict[str, torch.Tensor]
+"""The same once it was moved: no affine says where it lies."""
 KEYS = ("image", "label")
 LONG = 1.5
 """A 2-D sample so many times as long as wide is turned by 15° at most."""
@@ -60,7 +59,7 @@ ANISOTROPIC = 3.0
 def standard_augmentation(size: Sequence[int]) -> Compose:
     """The `standard` arm, on {"image": (C, *S), "label": (1, *S)} at least as large as `size`, which is cut out."""
     intensity = [
-        _ByChannel(_Noise(), prob=0.1, channels=1.0),
+        _ByChannel(_Noise(), prob=0.1),
         _ByChannel(RandGaussianSmooth(*((0.5, 1.0),) * 3, prob=1.0), prob=0.2, channels=0.5),
         _ByChannel(RandScaleIntensity((-0.25, 0.25), prob=1.0), prob=0.15),
         _ByChannel(RandScaleIntensityFixedMean(prob=1.0, factors=(-0.25, 0.25), preserve_range=True), prob=0.15),
@@ -68,12 +67,11 @@ def standard_augmentation(size: Sequence[int]) -> Compose:
         _ByChannel(RandAdjustContrast(1.0, (0.7, 1.5), invert_image=True, retain_stats=True), prob=0.1),
         _ByChannel(RandAdjustContrast(1.0, (0.7, 1.5), retain_stats=True), prob=0.3),
     ]
-    mirroring = [RandFlipd(KEYS, prob=0.5, spatial_axis=axis) for axis in range(len(size))]
-    return Compose([RandTurnAndScale(size), _Standardised(intensity), *mirroring])
+    return Compose([RandTurnScaleMirror(size), _Standardised(intensity)])
 
 
-class RandTurnAndScale(RandomizableTransform):
-    """Turns and scales a sample about its middle, and cuts out its middle of this size; one interpolation in all.
+class RandTurnScaleMirror(RandomizableTransform):
+    """Turns and scales a sample about its middle, mirrors it, and cuts out its middle; one interpolation in all.
 
     Args:
         size: of what comes out, by axis, in voxels.
@@ -86,57 +84,66 @@ class RandTurnAndScale(RandomizableTransform):
         self.size, self.chance, self.scale = tuple(size), prob, scale
         self.angles: list[float] | None = None
         self.factor: float | None = None
+        self.mirrored: list[int] = []
 
     def randomize(self, data: object = None) -> None:
         turned, scaled = self.R.random_sample(2) < self.chance
-        limits = _angle_limits(self.size)
-        angles = [float(self.R.uniform(-limit, limit)) for limit in limits]
+        angles = [float(self.R.uniform(-limit, limit)) for limit in _angle_limits(self.size)]
         factor = float(self.R.uniform(*self.scale))
         self.angles, self.factor = angles if turned else None, factor if scaled else None
+        self.mirrored = [axis for axis, draw in enumerate(self.R.random_sample(len(self.size)), 1) if draw < 0.5]
 
-    def __call__(self, data: Mapping[str, MetaTensor]) -> Sample:
+    def __call__(self, data: Mapping[str, torch.Tensor]) -> Augmented:
         self.randomize()
-        sample, crop = dict(data), CenterSpatialCrop(self.size)
+        sample: Augmented = {**data}
         for key, mode in zip(KEYS, ("bilinear", "nearest"), strict=True):
+            array = _plain(sample[key])
             if self.angles is None and self.factor is None:
-                sample[key] = as_meta(crop(sample[key]))
-                continue
-            place = Affine(
-                rotate_params=self.angles,
-                scale_params=None if self.factor is None else [self.factor] * len(self.size),
-                spatial_size=self.size,
-                mode=mode,
-                padding_mode="border",
-                image_only=True,
-            )
-            moved = place(sample[key])
-            assert isinstance(moved, MetaTensor)
-            sample[key] = moved
+                array = middle(array, self.size)
+            else:
+                array = self._moved(array, mode)
+            sample[key] = array.flip(self.mirrored)
         return sample
+
+    def _moved(self, array: torch.Tensor, mode: str) -> torch.Tensor:
+        dims, size = len(self.size), np.array(self.size)
+        matrix = create_rotate(dims, self.angles or [0.0])[:dims, :dims] * (self.factor or 1.0)
+        # torch counts from -1 to 1 along each axis, the last axis first
+        matrix = matrix * size / np.array(array.shape[1:])[:, None]
+        theta = torch.from_numpy(np.column_stack([matrix[::-1, ::-1], np.zeros(dims)])).float()[None]
+        grid = F.affine_grid(theta, [1, len(array), *self.size], align_corners=False)
+        return F.grid_sample(array[None], grid, mode=mode, padding_mode="border", align_corners=False)[0]
+
+
+def middle(array: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """The middle of an array (C, *S), of this size by axis, at most."""
+    starts = [max(0, (have - want) // 2) for have, want in zip(array.shape[1:], size, strict=True)]
+    return array[(slice(None), *(slice(start, start + n) for start, n in zip(starts, size, strict=True)))]
 
 
 class _Standardised(Randomizable, Transform):
-    """Changes an image in z-scores, which goes back to its own mean and spread."""
+    """Changes an image in z-scores, which goes back to its own mean and spread; all steps draw from one generator."""
 
-    def __init__(self, transforms: Sequence[Transform]):
-        self.steps = Compose(transforms)
+    def __init__(self, steps: Sequence[RandomizableTransform]):
+        self.steps = steps
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Self:
         super().set_random_state(seed, state)
-        self.steps.set_random_state(seed, state)
+        for step in self.steps:
+            step.set_random_state(state=self.R)
         return self
 
     def randomize(self, data: object = None) -> None:
         """Each step draws for itself."""
 
-    def __call__(self, data: Mapping[str, MetaTensor]) -> Sample:
-        sample = dict(data)
-        image = _plain(sample["image"])
+    def __call__(self, data: Mapping[str, torch.Tensor]) -> Augmented:
+        image = _plain(data["image"])
         axes = tuple(range(1, image.ndim))
         mean, spread = image.mean(axes, keepdim=True), image.std(axes, keepdim=True).clamp_min(1e-6)
-        changed = self.steps({"image": (image - mean) / spread})["image"]
-        sample["image"] = MetaTensor(_plain(changed) * spread + mean, affine=sample["image"].affine)
-        return sample
+        changed = (image - mean) / spread
+        for step in self.steps:
+            changed = step(changed)
+        return {**data, "image": changed * spread + mean}
 
 
 class _ByChannel(RandomizableTransform):
@@ -148,21 +155,20 @@ class _ByChannel(RandomizableTransform):
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Self:
         super().set_random_state(seed, state)
-        self.transform.set_random_state(seed, state)
+        self.transform.set_random_state(state=self.R)
         return self
 
-    def __call__(self, data: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
         self.randomize(None)
-        sample = dict(data)
-        if self._do_transform:
-            image = sample["image"]
-            chosen = self.R.random_sample(len(image)) < self.channels
-            changed = [
+        if not self._do_transform:
+            return image
+        chosen = self.R.random_sample(len(image)) < self.channels
+        return torch.cat(
+            [
                 _plain(self.transform(channel[None])) if takes_part else channel[None]
                 for channel, takes_part in zip(image, chosen, strict=True)
             ]
-            sample["image"] = torch.cat(changed)
-        return sample
+        )
 
 
 class _Noise(RandomizableTransform):

@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from monai.config.type_definitions import NdarrayOrTensor
 from monai.data import MetaTensor
-from monai.transforms import CenterSpatialCrop, Compose
+from monai.transforms import Compose
 from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
 
 from medaug.data.prepared import View, ViewArrays, filled_up
 from medaug.errors import DataError
-from medaug.evaluation.augmentation import Sample, standard_augmentation
+from medaug.evaluation.augmentation import Sample, middle, standard_augmentation
 from medaug.lesions.geometry import CropBox
 from medaug.seeds import rng_of
 
@@ -141,7 +141,6 @@ class SegmentationSamples(Dataset):
     def __post_init__(self) -> None:
         written = self.synthetic if isinstance(self.synthetic, ViewFolder) else None
         self.size = sample_size([self.real, written], self.patch_size)
-        self._cut = CenterSpatialCrop(self.size)
         self._pools = {
             (invented, with_tumor): [some if with_tumor and (some := _of_kind(source, True)).views else source]
             for invented, source in ((False, self.real), (True, written))
@@ -169,7 +168,8 @@ class SegmentationSamples(Dataset):
             self.augmentation = standard_augmentation(self.size)
         self.augmentation.set_random_state(seed=augment_seed)
         sample = self.augmentation(sample)
-        return {"image": _plain(self._cut(sample["image"])), "label": _class_numbers(self._cut(sample["label"]))}
+        image, label = _plain(sample["image"]), _class_numbers(sample["label"])
+        return {"image": middle(image, self.size), "label": middle(label, self.size)}
 
     def _drawn(self, with_tumor: bool, pick: float, other: float | None, edit_seed: int, place_seed: int) -> Sample:
         """The sample of these draws in [0, 1); `other` is None for a real one."""

@@ -5,7 +5,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from medaug.evaluation.augmentation import RandTurnAndScale, standard_augmentation
+from medaug.evaluation.augmentation import RandTurnScaleMirror, standard_augmentation
 
 
 def sample(size=(40, 36), channels=1, seed=0):
@@ -17,7 +17,7 @@ def sample(size=(40, 36), channels=1, seed=0):
 
 def augmented(given, augment, seed):
     augment.set_random_state(seed=seed)
-    return {key: value.as_tensor() for key, value in augment(given).items()}
+    return augment(given)
 
 
 def test_the_same_seed_gives_the_same_sample_and_the_input_stays_as_it_is():
@@ -41,20 +41,21 @@ def test_a_sample_with_a_margin_is_cut_to_its_middle_and_classes_stay_classes(si
 
 
 def test_a_third_is_turned_or_scaled_and_the_label_goes_with_the_image():
-    turn, moved = RandTurnAndScale((41, 41)), 0
+    turn, moved = RandTurnScaleMirror((41, 41)), 0
     image = torch.zeros(1, 41, 41)
     image[:, 10:20, 14:32] = 1
     given = {"image": MetaTensor(image), "label": MetaTensor(image.clone())}
     for seed in range(300):
         found = augmented(given, turn, seed)
-        moved += not torch.equal(found["image"], image)
+        moved += turn.angles is not None or turn.factor is not None
+        assert turn.angles or turn.factor or torch.equal(found["image"], image.flip(turn.mirrored))
         assert (found["label"] == (found["image"] > 0.5)).float().mean() > 0.99
     assert moved / 300 == pytest.approx(1 - 0.8 * 0.8, abs=0.08)
 
 
 def test_long_samples_and_thick_slices_are_turned_less():
     def angles(size):
-        turn = RandTurnAndScale(size, prob=1.0)
+        turn = RandTurnScaleMirror(size, prob=1.0)
         found = []
         for seed in range(60):
             turn.set_random_state(seed=seed)
