@@ -116,6 +116,10 @@ class FrozenSegmenter(nn.Module):
         super().__init__()
         self.network, self.config = network.eval().requires_grad_(False), config
 
+    def train(self, mode: bool = True) -> FrozenSegmenter:
+        """It stays as it is while the module around it trains: a network in training answers at several levels."""
+        return self
+
     def forward(self, x: Tensor) -> Tensor:
         if self.config.sequences == 1:
             middle = x.shape[1] // 2

@@ -389,7 +389,8 @@ def say_plan(config: PipelineConfig, run: RunDir, sources: Sequence[ViewFolder |
     plan = config.evaluation.planned(real.views)
     check_memory(plan, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     segmentation = config.evaluation.task == "segmentation"
-    write_text(run.plan, plan.text())
+    if not run.plan.exists() or run.plan.read_text(encoding="utf-8") != plan.text():
+        write_text(run.plan, plan.text())
     if segmentation:
         size = " × ".join(map(str, plan.patch_size or plan.window_size))
         say(
