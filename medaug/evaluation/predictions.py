@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from monai.inferers import sliding_window_inference
+from monai.networks.nets.dynunet import DynUNetSkipLayer
 from monai.utils import convert_to_tensor
 from torch import Tensor, nn
 
@@ -115,6 +116,9 @@ class FrozenSegmenter(nn.Module):
     def __init__(self, network: nn.Module, config: SegmentationConfig):
         super().__init__()
         self.network, self.config = network.eval().requires_grad_(False), config
+        for module in network.modules():
+            if isinstance(module, DynUNetSkipLayer):
+                module.super_head = None  # it would keep its answers, and with them their graph
 
     def train(self, mode: bool = True) -> FrozenSegmenter:
         """It stays as it is while the module around it trains: a network in training answers at several levels."""
