@@ -48,12 +48,12 @@ def check_labels(config: PipelineConfig, run: RunDir) -> None:
         DataError: naming the patients or the class without labels.
     """
     task = downstream_of(config, run, [])["source"]
-    say_plan(config, run, [task.real, task.target_labelled])
     _check_classes(config, task.real, "data")
     arms = arms_of(config.evaluation)
     if any(arms[name].target for name in config.evaluation.arms):
         assert task.target_labelled is not None  # `_tasks` sets it
         _check_classes(config, task.target_labelled, "target")
+    say_plan(config, run, [task.real, task.target_labelled])
 
 
 def evaluate(config: PipelineConfig, run: RunDir, made_of: str) -> None:
