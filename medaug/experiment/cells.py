@@ -25,7 +25,8 @@ from medaug.data.atomic import atomic_path, read_json, to_json, write_json
 from medaug.data.opening import check_regular
 from medaug.data.prepared import View
 from medaug.errors import DataError
-from medaug.experiment.downstream import Downstream, Segmentation
+from medaug.experiment.backends.monai import Segmentation
+from medaug.experiment.downstream import Downstream
 from medaug.experiment.records import Cell, Json, PatientScores, Summary
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import essential, fingerprint

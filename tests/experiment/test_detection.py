@@ -15,7 +15,7 @@ from medaug.errors import ConfigError
 from medaug.evaluation.detection import lost_and_gained
 from medaug.evaluation.metrics import METRICS
 from medaug.experiment.arms import ARMS
-from medaug.experiment.downstream import Segmentation
+from medaug.experiment.backends.monai import Segmentation
 from medaug.experiment.records import Cell
 from medaug.experiment.summary import Scoring, summarized
 from medaug.report.sections import downstream_section

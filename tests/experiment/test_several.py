@@ -9,8 +9,8 @@ import torch
 from medaug.data.atomic import read_json
 from medaug.data.prepared import Prepared
 from medaug.evaluation.samples import ViewFolder
+from medaug.experiment.backends.monai import Segmentation
 from medaug.experiment.cells import cells_behind, failures_path, keep_failures, read_failures
-from medaug.experiment.downstream import Segmentation
 from medaug.experiment.edits import QualityGate, ViewEditor
 from medaug.experiment.records import Evaluation
 from medaug.report.sections import downstream_section

@@ -1,10 +1,11 @@
-"""Who trains the downstream networks: medaug itself (`monai`, in `experiment.downstream`), or nnU-Net v2 (`nnunet`)."""
+"""Who trains the downstream networks: medaug itself (`monai`), or nnU-Net v2 (`nnunet`)."""
 
 from __future__ import annotations
 
 from medaug.config import EvaluationConfig
 from medaug.errors import ConfigError
-from medaug.experiment.downstream import DOWNSTREAM, Downstream
+from medaug.experiment.backends.monai import DOWNSTREAM
+from medaug.experiment.downstream import Downstream
 from medaug.nnunet import library
 
 

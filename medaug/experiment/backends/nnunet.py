@@ -36,9 +36,10 @@ from medaug.evaluation.samples import ViewFolder
 from medaug.experiment.arms import Arm, arms_of
 from medaug.experiment.backends.batches import Batches, Shared, batches_of
 from medaug.experiment.backends.dataset import NnunetData
+from medaug.experiment.backends.monai import Segmentation
 from medaug.experiment.backends.plans import Planner, plans_of
 from medaug.experiment.backends.writing import written
-from medaug.experiment.downstream import LOSS_EVERY, Segmentation
+from medaug.experiment.downstream import LOSS_EVERY
 from medaug.experiment.edits import OnlineInsertion
 from medaug.models.networks.layers import isolated_rng
 from medaug.progress import say, track

@@ -25,8 +25,9 @@ from medaug.errors import DataError
 from medaug.evaluation.detection import lost_and_gained
 from medaug.evaluation.samples import ViewFolder
 from medaug.experiment.arms import arms_of, refuse_own_arms
+from medaug.experiment.backends.monai import Segmentation
 from medaug.experiment.cells import trained_cells
-from medaug.experiment.downstream import Segmentation, say_plan, validation_views
+from medaug.experiment.downstream import say_plan, validation_views
 from medaug.experiment.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.experiment.records import Cell, Json
 from medaug.experiment.summary import write_domain_summary

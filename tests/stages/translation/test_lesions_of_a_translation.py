@@ -10,7 +10,7 @@ from medaug.data.atomic import read_json
 from medaug.data.prepared import View
 from medaug.data.records import prepared_cases
 from medaug.evaluation.detection import lost_and_gained
-from medaug.experiment.downstream import Segmentation
+from medaug.experiment.backends.monai import Segmentation
 from medaug.experiment.records import Cell
 from medaug.runs.folder import RunDir
 from medaug.stages.evaluate import evaluate
