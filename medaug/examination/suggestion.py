@@ -170,12 +170,9 @@ def _settings(survey: Survey, target: Survey | None, task: str | None) -> Iterat
         yield Setting("synthesis.insertions", 200)
     task = task or _task(survey, target)
     yield Setting("evaluation.task", task)
-    if task == "segmentation" and _differ_in_size(sizes):
-        size = np.clip(-(-sizes.max(axis=0) // PATCH_STEP) * PATCH_STEP, LEAST_PATCH, FIELD_VOXELS).tolist()
-        why = f"voxels; slices have {_ranges(sizes)}: cut or filled up to this to train on, and scored whole"
-        yield Setting("evaluation.patch_size", size, why)
     if target is None:
-        yield Setting("evaluation.arms", ["standard", "copy-paste", "standard+gan"], "copy-paste is the cheap rival")
+        twins = "rivals+gan" if task == "segmentation" else "rivals+gan-offline"
+        yield Setting("evaluation.arms", ["standard", "copy-paste", twins], "copy-paste is the cheap rival")
     yield Setting("evaluation.seeds", [0, 1, 2])
 
 

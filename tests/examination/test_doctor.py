@@ -428,7 +428,7 @@ def test_init_writes_a_pipeline_that_runs_also_where_sizes_differ(cli, folder, h
     assert made.exit_code == 0, made.output
     assert made.stdout.strip() == str(file) and f"medaug run {file}" in made.stderr
     assert file.read_text().count("#") > 5
-    assert "patch_size: [32, 32]" in file.read_text()
+    assert "rivals+gan" in file.read_text()
     assert cli("run", file, "--dry-run").exit_code == 0
     arms = "evaluation.arms=[standard,standard+gan]"
     done = cli("run", file, "--out", tmp_path / "out", *tiny_arguments(tiny_settings, arms))
@@ -447,7 +447,7 @@ def test_the_pipeline_of_init_runs_in_3d_also_where_volumes_differ_in_size(cli, 
     assert looked.exit_code == 0 and "data.grid_size would make their voxels unequal" in looked.stdout
     assert cli("init", folder, "--out", file).exit_code == 0 and "grid_size" not in file.read_text()
     small = (
-        "data.spatial_dims=3", "crop.size=[16,16,12]", "evaluation.patch_size=null", "training.steps=1",
+        "data.spatial_dims=3", "crop.size=[16,16,12]", "training.steps=1",
         "evaluation.updates=1", "evaluation.channels=[2,4,4]", "evaluation.arms=[standard,standard+gan]",
         "audit.lesions=1", "audit.volumes=1", "synthesis.insertions=1", "synthesis.removals=0",
     )  # fmt: skip
