@@ -15,7 +15,7 @@ import pytest
 
 DATA = Path(os.environ.get("MEDAUG_DATA", "")) / "lgg_volumes"
 NAME = "Dataset510_LGG"
-STEPS, EPOCHS, ITERATIONS = 300, 6, 25
+STEPS, EPOCHS, ITERATIONS = 300, 8, 40
 pytestmark = pytest.mark.skipif(
     "MEDAUG_NNUNET" not in os.environ or not DATA.is_dir(),
     reason="minutes: set MEDAUG_NNUNET=1, and MEDAUG_DATA to a folder with lgg_volumes/",
@@ -57,10 +57,9 @@ def test_nnunet_learns_with_tumors_inserted_while_it_trains(tmp_path):
     run("planned and preprocessed", "medaug.nnunet", *planner)
     smaller(tmp_path / "nnUNet_preprocessed" / NAME / "nnUNetPlans.json")
     run(f"GAN, {STEPS} steps", "medaug", "train-cycle", "--nnunet", "510", "--fold", "0", "--max-steps", str(STEPS))
-    for trainer in ("nnUNetTrainerMedaug", "nnUNetTrainerMedaug_copypaste"):
-        arguments = ("nnUNetv2_train", "510", "2d", "0", "-tr", trainer, "-device", "cpu")
-        said = run(f"{trainer}, {EPOCHS} × {ITERATIONS} iterations", "medaug.nnunet", *arguments)
-        losses = [float(value) for value in re.findall(r"train_loss (-?[\d.]+)", said)]
-        dice = [float(value) for value in re.findall(r"Pseudo dice \[np.float32\(([\d.]+)\)\]", said)]
-        print(f"  loss {losses}, pseudo Dice {dice}", *re.findall(r"Mean Validation Dice:\s+[\d.]+", said))
-        assert len(losses) == EPOCHS and losses[-1] < losses[0] and dice[-1] > 0.2
+    training = ("nnUNetv2_train", "510", "2d", "0", "-tr", "nnUNetTrainerMedaug", "-device", "cpu")
+    said = run(f"nnU-Net, {EPOCHS} × {ITERATIONS} iterations", "medaug.nnunet", *training)
+    losses = [float(value) for value in re.findall(r"train_loss (-?[\d.]+)", said)]
+    dice = re.findall(r"Pseudo dice \[np.float32\(([\d.]+)\)\]", said)  # of so few iterations it says little
+    print(f"  loss {losses}, pseudo Dice {dice}", *re.findall(r"Mean Validation Dice:\s+[\d.]+", said))
+    assert len(losses) == len(dice) == EPOCHS and losses[-1] < losses[0] - 0.3
