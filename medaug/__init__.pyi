@@ -14,6 +14,7 @@ from medaug.api import init as init
 from medaug.api import insert as insert
 from medaug.api import model_card as model_card
 from medaug.api import nnunet_path as nnunet_path
+from medaug.api import prepare as prepare
 from medaug.api import remove as remove
 from medaug.api import replace as replace
 from medaug.api import reproduce as reproduce

@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from typing import Literal, Protocol
 
 import numpy as np
-import torch
 
 from medaug.errors import ConfigError
 
@@ -137,25 +136,27 @@ def plan_of(
     )
 
 
-def check_memory(plan: Plan, device: torch.device) -> None:
-    """Refuses a plan whose training does not fit the memory at hand.
+def check_memory(plan: Plan) -> None:
+    """Refuses a plan whose training does not fit the memory at hand: of the GPU where there is one.
 
     Raises:
         ConfigError: naming the settings that would make it smaller.
     """
+    import torch  # seconds, which settings need not wait
+
     voxels = math.prod(plan.patch_size or plan.window_size)
     sizes = [math.prod(steps) for steps in np.cumprod([(1,) * len(plan.window_size), *plan.strides], axis=0)]
     maps = sum(width / size for width, size in zip(plan.channels, sizes, strict=True))
     needed = 4 * MAPS * plan.batch_size * voxels * maps
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
+    if torch.cuda.is_available():
+        free = torch.cuda.mem_get_info()[0]
     else:
         free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > free:
         size = " × ".join(map(str, plan.patch_size or plan.window_size))
         raise ConfigError(
             f"evaluation: {plan.batch_size} samples of {size} voxels need about {needed / 2**30:.1f} GiB in training, "
-            f"found {free / 2**30:.1f} GiB on {device.type}; expected a plan that fits. Lower "
+            f"found {free / 2**30:.1f} GiB; expected a plan that fits. Lower "
             f"evaluation.batch_size or evaluation.patch_size, or take evaluation.budget=small."
         )
 

@@ -217,7 +217,7 @@ def say_plan(config: PipelineConfig, run: RunDir, sources: Sequence[ViewFolder |
     real = sources[0]
     assert real is not None
     plan = config.evaluation.planned(real.views)
-    check_memory(plan, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    check_memory(plan)
     segmentation = config.evaluation.task == "segmentation"
     if not run.plan.exists() or run.plan.read_text(encoding="utf-8") != plan.text():
         write_text(run.plan, plan.text())

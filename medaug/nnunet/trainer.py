@@ -11,6 +11,7 @@ validation and prediction are as with any other trainer.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +40,7 @@ from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+ITS_DEVICE: torch.device = inspect.signature(nnUNetTrainer.__init__).parameters["device"].default
 PROBABILITY = 0.3
 """The share of patches that are edited: more than half of them made tumors helps nobody."""
 
@@ -58,7 +60,7 @@ class PatchEditTrainer(nnUNetTrainer):
         configuration: str,
         fold: int,
         dataset_json: dict,
-        device: torch.device = torch.device("cuda"),  # noqa: B008  # nnU-Net's own signature, which it inspects
+        device: torch.device = ITS_DEVICE,  # nnU-Net's own signature, which it inspects
     ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.edit_probability = _number("MEDAUG_PROB", PROBABILITY, 1.0)

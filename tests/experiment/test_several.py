@@ -49,7 +49,7 @@ def test_regions_are_scored_one_by_one_with_their_lesions_and_stand_on_the_page(
 def test_worst_patients_are_kept_by_class_whatever_the_regions(copy_of_multi, tiny_config, tmp_path):
     task = downstream_of(tiny_config(*MULTI, REGIONS), copy_of_multi, with_synthetic=False)
     assert isinstance(task, Segmentation)
-    network = task.network_config(task.config).build(0)
+    network = task.network_config.build(0)
     keep_failures(failures_path(tmp_path / "cells" / "a.json"), task, network.eval(), task.results(network.eval()))
     kept = read_failures(failures_path(tmp_path / "cells" / "a.json"))
     assert kept and all(np.isin(f.truth, (0, 1, 2)).all() and np.isin(f.prediction, (0, 1, 2)).all() for f in kept)
