@@ -120,12 +120,11 @@ def plan_of(
     total = [math.prod(steps) for steps in zip(*strides, strict=True)]
     window = tuple(max(math.ceil(n / step), 2) * step for n, step in zip(patch, total, strict=True))
     channels = wishes.channels or tuple(min(given.width * 2**level, given.widest) for level in range(len(strides) + 1))
-    asked = wishes.patch_size is not None
     return Plan(
         budget=budget,
         image_size=image_size,
         spacing_mm=spacing_mm,
-        patch_size=wishes.patch_size if asked else (None if whole else window),
+        patch_size=wishes.patch_size or (None if whole else window),
         window_size=window,
         batch_size=wishes.batch_size or given.batch_size,
         updates=wishes.updates or given.updates,

@@ -121,6 +121,7 @@ class SegmentationSamples(Dataset):
         synthetic_ratio: the probability that a sample is synthetic.
         length: how many samples there are.
         patch_size: size of the patches; None takes whole views. See `sample_size`: all samples have one size.
+        whole_size: what whole views are filled up to, as in every other arm; None: the largest of these.
         pasting: of {"image", "label", "organ"}, before the augmentation; None pastes nothing.
         augmentation: of {"image", "label"} (and "organ"), MetaTensors; None is the standard one.
     """
@@ -132,6 +133,7 @@ class SegmentationSamples(Dataset):
     seed: int
     length: int
     patch_size: tuple[int, ...] | None = None
+    whole_size: tuple[int, ...] | None = None
     pasting: Compose | None = None
     augmentation: Compose | None = None
 
@@ -140,7 +142,7 @@ class SegmentationSamples(Dataset):
 
     def __post_init__(self) -> None:
         written = self.synthetic if isinstance(self.synthetic, ViewFolder) else None
-        self.size = sample_size([self.real, written], self.patch_size)
+        self.size = self.patch_size or self.whole_size or sample_size([self.real, written], None)
         self._pools = {
             (invented, with_tumor): [some if with_tumor and (some := _of_kind(source, True)).views else source]
             for invented, source in ((False, self.real), (True, written))

@@ -132,6 +132,8 @@ def train_network(
     model, optimizer = fabric.setup(network, optimizer)
     model.train()
     mean = copy.deepcopy(network).requires_grad_(False)
+    averaged: list[Tensor] = list(mean.parameters())
+    trained = [parameter.detach() for parameter in network.parameters()]
     chosen, least = mean, math.inf
     choices = {math.ceil(config.updates * part) for part in CHOICES} if validation is not None else set()
     stacked = partial(_stacked, channels=config.sequences, spatial_dims=config.spatial_dims)
@@ -158,7 +160,7 @@ def train_network(
         optimizer.step()
         schedule.step()
         weight = 1 - min(MEAN_DECAY, (1 + update) / (10 + update))
-        torch._foreach_lerp_(list(mean.parameters()), [p.detach() for p in network.parameters()], weight)
+        torch._foreach_lerp_(averaged, trained, weight)
         if update in choices:
             assert validation is not None
             found = _validation_loss(mean.eval(), config, fabric, validation, stacked)

@@ -157,6 +157,7 @@ class Downstream(ABC):
                 seed=seed,
                 length=self.plan.updates * self.plan.batch_size,
                 patch_size=self.patch_size,
+                whole_size=self.sample_size,
                 pasting=arm.pasting(self.real, self.config.data),
                 augmentation=arm.augmentation(self.sample_size, self.target or self.real),
             )

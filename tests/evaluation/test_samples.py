@@ -9,6 +9,7 @@ from medaug.data.atomic import read_json
 from medaug.data.prepared import views_of
 from medaug.data.records import prepared_cases
 from medaug.errors import DataError
+from medaug.evaluation.augmentation import standard_augmentation
 from medaug.evaluation.samples import SegmentationSamples, SyntheticSample, ViewFolder
 
 RATIO = 0.4
@@ -120,6 +121,13 @@ def test_a_patch_is_the_part_of_its_view_that_its_affine_says(volume_run):
             part = view.patch(real.folder, start, (8, 8, 4)).image
             matches += np.array_equal(part, found)
         assert matches == 1
+
+
+def test_whole_views_are_filled_up_to_the_size_of_every_arm_before_and_after_the_augmentation(real):
+    """Where the views of another arm are larger: samples that were turned and those that were not have that size."""
+    size = tuple(n + 6 for n in real.views[0].shape)
+    wide = samples(real, augmentation=standard_augmentation(size), whole_size=size)
+    assert {tuple(wide[i][key].shape) for i in range(30) for key in ("image", "label")} == {(1, *size)}
 
 
 def test_an_augmentation_that_spoils_the_label_is_refused_with_the_remedy(real):
