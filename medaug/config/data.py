@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_
 
 from medaug.data.visits import checked_regex
 from medaug.errors import ConfigError
-from medaug.settings import EachOnce, LabelValue, Section, Seed, SpacingMm, Voxels
+from medaug.settings import EachOnce, LabelValue, Section, Seed, SpacingMm, Voxels, Workers
 from medaug.volumes import HU_OF_AIR, Domain, Percentiles, Window
 
 ORGAN_MARGIN_MM = 6.0
@@ -145,6 +145,9 @@ class DataConfig(Section):
         ORGAN_MARGIN_MM, ge=0, le=1000, description="lesions stay this far from the organ's edge"
     )
     skip_unreadable: bool = Field(False, description="list unreadable files and go on without them")
+    workers: Workers | None = Field(
+        None, description="processes that look for organs and bodies in large scans; none: one a core"
+    )
     phantoms: PhantomData = PhantomData()
 
     @model_validator(mode="after")

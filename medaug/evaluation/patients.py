@@ -6,20 +6,13 @@ one. This module imports neither torch nor MONAI, so that a process is at work w
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from medaug.errors import RunError
 from medaug.evaluation.detection import Counts, count_detections
 from medaug.evaluation.metrics import score_regions
 from medaug.evaluation.outlines import Outlined, Region
-
-T = TypeVar("T")
-IDLE_S = 60
-"""Seconds after which a process that waits for the next network's patients ends."""
 
 
 class OutlineScores(NamedTuple):
@@ -44,38 +37,6 @@ def score_outlined(
         found.detection[kind] = count_detections(regions)
         found.scores[kind] = score_regions(_alike(regions), tolerance_mm)
     return found
-
-
-def worked_out(tasks: Iterable[Callable[[], T]], workers: int) -> Iterator[T]:
-    """The results of all tasks, in order, which so many processes work on while the next task is made here.
-
-    Args:
-        workers: 0 does them in this process, one after the other.
-
-    Raises:
-        RunError: if a process was ended from outside.
-    """
-    if not workers:
-        for task in tasks:
-            yield task()
-        return
-    from joblib.externals.loky import get_reusable_executor
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-    pool = get_reusable_executor(max_workers=workers, timeout=IDLE_S)
-    waiting: deque[Future[T]] = deque()
-    try:
-        for task in tasks:
-            waiting.append(pool.submit(task))
-            if len(waiting) > 2 * workers:  # no more predictions in memory than that
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except TerminatedWorkerError as error:
-        raise RunError(
-            f"evaluation.workers: a process that scores patients was ended from outside (out of memory?): {error}. Set "
-            "evaluation.workers=0, which scores them one after the other in this process, and run the command again."
-        ) from None
 
 
 def _alike(regions: Sequence[Region]) -> list[Region]:

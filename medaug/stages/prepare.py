@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from medaug.data.synthetic import is_synthetic
 from medaug.data.visits import REMEDY, doubts_between
 from medaug.errors import DataError
 from medaug.lesions.anatomy import body_of, find_organ
+from medaug.processes import LARGE_VOXELS, cores, worked_out
 from medaug.progress import track
 from medaug.runs.checks import check_grid, check_organs, check_pool, check_tumors, tumors_of_source
 from medaug.runs.folder import RunDir
@@ -205,18 +208,26 @@ def _completed(source: Source, entries: list[PreparedCase], *, whole_body: bool)
     scans: dict[str, list[PreparedCase]] = defaultdict(list)
     for entry in entries:
         scans[entry.scan].append(entry)
+    alone = source._replace(cases=[])  # all that a process needs
+    tasks = [partial(_complete, alone, members, whole_body=whole_body) for members in scans.values()]
+    large = len(tasks) > 1 and any(math.prod(entry.shape) >= LARGE_VOXELS for entry in entries)
+    workers = cores() if source.data.workers is None else source.data.workers
+    found: dict[str, PreparedCase] = {}
+    with track("find bodies" if whole_body else "find organs", len(scans)) as tracker:
+        for kept in worked_out(tasks, workers if large else 0, setting=f"{source.name}.workers"):
+            found |= {entry.case: entry for entry in kept}
+            tracker.advance()
+    return [found[entry.case] for entry in entries]
+
+
+def _complete(source: Source, members: Sequence[PreparedCase], *, whole_body: bool) -> list[PreparedCase]:
+    """The cases of one scan, completed."""
 
     def complete(members: Sequence[PreparedCase]) -> list[PreparedCase]:
         windows = _windows(source, members)
         return [_with_tissue(source, replace(entry, windows=windows), whole_body=whole_body) for entry in members]
 
-    found: dict[str, PreparedCase] = {}
-    with track("find bodies" if whole_body else "find organs", len(scans)) as tracker:
-        for members in scans.values():
-            kept = completed(members, source.folder, [essential(source.data), whole_body], complete)
-            found |= {entry.case: entry for entry in kept}
-            tracker.advance()
-    return [found[entry.case] for entry in entries]
+    return completed(members, source.folder, [essential(source.data), whole_body], complete)
 
 
 def _windows(source: Source, members: Sequence[PreparedCase]) -> tuple[Window, ...]:

@@ -10,7 +10,8 @@ from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filte
 from medaug.errors import RunError
 from medaug.evaluation.metrics import score_patient
 from medaug.evaluation.outlines import Outlined
-from medaug.evaluation.patients import score_outlined, worked_out
+from medaug.evaluation.patients import score_outlined
+from medaug.processes import worked_out
 
 SCORED = {"whole": (1, 2), "core": (2,), "nothing": (7,)}
 SPACING_MM = (0.9375, 0.9375, 1.5)
@@ -28,7 +29,7 @@ def outlines(seed: int, shape: tuple[int, ...] = (40, 36, 20)) -> Outlined:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_figures_are_the_same_whatever_the_number_of_processes(workers):
     tasks = [partial(score_outlined, [outlines(seed), outlines(seed + 9)], SCORED, 2.0) for seed in range(4)]
-    assert list(worked_out(tasks, workers)) == list(worked_out(tasks, 0))
+    assert list(worked_out(tasks, workers, setting="")) == list(worked_out(tasks, 0, setting=""))
 
 
 def test_what_is_cut_to_the_outlines_scores_as_the_whole_volume_does():
@@ -63,4 +64,4 @@ def test_a_picture_beside_volumes_is_scored_as_a_volume_of_one_slice():
 
 def test_a_process_that_is_ended_from_outside_is_told_with_the_way_round_it():
     with pytest.raises(RunError, match="evaluation.workers=0"):
-        list(worked_out([partial(os._exit, 9)], 1))
+        list(worked_out([partial(os._exit, 9)], 1, setting="evaluation.workers"))

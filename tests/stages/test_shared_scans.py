@@ -16,6 +16,7 @@ from medaug.data.records import prepared_cases
 from medaug.errors import DataError
 from medaug.runs.folder import RunDir, open_run
 from medaug.stages.pipeline import run_pipeline
+from medaug.stages.prepare import prepare
 
 FOLDS = (
     "split.folds=3", "data.phantoms.patients=6", "data.phantoms.shape=[32,32,8]", "data.phantoms.spacing_mm=[6,6,10]",
@@ -131,3 +132,14 @@ def test_two_processes_that_prepare_the_same_scans_at_once_wait_for_each_other(t
     assert {opened(block.run) for block in blocks} == {len(arrays(root.root))}
     contents = [[case["content"] for case in read_json(block.run.datalist)["cases"]] for block in blocks]
     assert contents[0] == contents[1] and len(contents[0]) == 8
+
+
+def test_organs_of_large_scans_are_the_same_from_another_process(tmp_path):
+    def contents(workers: int) -> list[str]:
+        large = ["data.phantoms.shape=[128,128,64]", "data.phantoms.patients=2", "split.train=1", "split.validation=0"]
+        config = load_config(None, ["data.spatial_dims=3", *large, f"data.workers={workers}"])
+        run = open_run(tmp_path / f"{workers}", config)
+        prepare(config, run)
+        return [entry.content for entry in prepared_cases(run.datalist)]
+
+    assert contents(1) == contents(0)

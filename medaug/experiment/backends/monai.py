@@ -20,16 +20,15 @@ from medaug.data.records import PreparedCase
 from medaug.evaluation.metrics import METRICS, Scored, check_kinds, within_patient
 from medaug.evaluation.networks import ClassificationConfig, SegmentationConfig
 from medaug.evaluation.outlines import Outlined
-from medaug.evaluation.patients import OutlineScores, score_outlined, worked_out
+from medaug.evaluation.patients import OutlineScores, score_outlined
 from medaug.evaluation.predictions import predict, tumor_probability
 from medaug.evaluation.samples import ClassificationSamples, SegmentationSamples, ViewFolder, patches_of
 from medaug.experiment.arms import Arm
 from medaug.experiment.downstream import Downstream
 from medaug.experiment.records import PatientScores, SliceScores
 from medaug.experiment.summary import CLASS_SEPARATOR
+from medaug.processes import LARGE_VOXELS, worked_out
 
-LARGE_VOXELS = 2**20
-"""Scans below are scored in this process: sending them to another takes longer."""
 VALIDATION_SAMPLES = 64
 """So many, the same each time, decide which weights of a training are kept."""
 
@@ -94,7 +93,7 @@ class Segmentation(Downstream):
                 yield partial(score_outlined, maps, scored, settings.tolerance_mm)
 
         large = any(math.prod(entry.shape) >= LARGE_VOXELS for entry in self.entries)
-        found = worked_out(outlined(), settings.workers if large else 0)
+        found = worked_out(outlined(), settings.workers if large else 0, setting="evaluation.workers")
         for patient, (by_kind, counted) in zip(self.by_patient, found, strict=True):
             scores: dict[str, float | None] = {n: float(np.mean([own[n] for own in by_kind.values()])) for n in METRICS}
             if len(scored) > 1:

@@ -1,0 +1,55 @@
+"""Work on large scans in other processes, which start within two seconds where they import neither torch nor MONAI."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from typing import TypeVar
+
+from medaug.errors import RunError
+
+T = TypeVar("T")
+LARGE_VOXELS = 2**20
+"""Scans of so many voxels or more are worth a process; smaller ones are done before it has started."""
+IDLE_S = 60
+"""Seconds after which a process that waits for work ends."""
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def worked_out(tasks: Iterable[Callable[[], T]], workers: int, *, setting: str) -> Iterator[T]:
+    """The results of all tasks, in order, which so many processes work on while the next task is made here.
+
+    Args:
+        workers: 0 does them in this process, one after the other.
+        setting: what `workers` is called in a pipeline.
+
+    Raises:
+        RunError: if a process was ended from outside.
+    """
+    if not workers:
+        for task in tasks:
+            yield task()
+        return
+    from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    pool = get_reusable_executor(max_workers=workers, timeout=IDLE_S)
+    waiting: deque[Future[T]] = deque()
+    try:
+        for task in tasks:
+            waiting.append(pool.submit(task))
+            if len(waiting) > 2 * workers:  # what the tasks hold stays in memory until then
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except TerminatedWorkerError as error:
+        raise RunError(
+            f"{setting}: one of {workers} processes was ended from outside (out of memory?): {error}. Set {setting}=0, "
+            "which works in this process alone, and run the command again."
+        ) from None
