@@ -55,6 +55,9 @@ class CropConfig(Section):
     )
     overlap: float = Field(0.5, ge=0, lt=1, description="domain ct, in use: of neighbouring windows, as a fraction")
     min_diameter_mm: float = Field(5.0, gt=0, le=1000)
+    references: Count | None = Field(
+        None, description="training lesions that weights keep, drawn alike from all; none: as many as 1 GiB holds"
+    )
     healthy: Literal["anywhere", "tumor-free"] = Field(
         "anywhere", description="healthy crops: any place without tumor, or tumor-free slices at the tumors' levels"
     )

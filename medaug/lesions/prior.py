@@ -7,10 +7,12 @@ crop, part numbers, size in mm, place relative to the organ, and contrast. How a
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -27,12 +29,15 @@ from medaug.lesions.geometry import (
     extract,
     relative_location,
 )
+from medaug.seeds import rng_of
 from medaug.volumes import SPACING_TOLERANCE
 
 MARGIN_VOXELS = 3
 """Masks stay this far from their crop's edge."""
 RING_VOXELS = (1, 4)
 """The surroundings: so far from any lesion, and so near to this one."""
+MOST_BYTES = 2**30
+"""All references together: they lie in the weights, and in the memory of every process that draws from them."""
 AIR = -0.98
 """What is darker, in [-1, 1], is no tissue."""
 
@@ -144,13 +149,19 @@ class LesionPrior:
         *,
         min_diameter_mm: float = 5.0,
         length_unit: str = "mm",
+        most: int | None = None,
     ) -> LesionPrior:
         """Takes every connected lesion of at least `min_diameter_mm` that fits the crop.
+
+        Args:
+            most: more are not kept but drawn from all, each as likely as any other, the same ones each time; None: as
+                many as `MOST_BYTES` hold.
 
         Raises:
             DataError: if no lesion is left, with the reasons, or a view has another voxel size than `spacing_mm`.
         """
-        references: list[ReferenceLesion] = []
+        kept: list[tuple[float, int, ReferenceLesion]] = []  # a heap: what was drawn last goes first
+        rng, seen = rng_of(0, 0), 0
         left_out: Counter[str] = Counter()
         wanted = np.array(spacing_mm, dtype=float)
         for example in examples:
@@ -167,8 +178,14 @@ class LesionPrior:
                 reference = _reference(example, lesion, tuple(crop_size), min_diameter_mm, length_unit)
                 if isinstance(reference, str):
                     left_out[reference] += 1
-                else:
-                    references.append(reference)
+                    continue
+                limit = most or max(1, MOST_BYTES // (reference.image.nbytes + reference.parts.nbytes))
+                heapq.heappush(kept, (-rng.random_sample(), seen, reference))
+                seen += 1
+                if len(kept) > limit:
+                    heapq.heappop(kept)
+                    left_out[f"beyond the {limit} that are kept (crop.references)"] += 1
+        references = [reference for _, _, reference in sorted(kept, key=itemgetter(1))]
         if not references:
             raise DataError(
                 f"no usable lesion in the training fold ({dict(left_out) or 'no lesion at all'}); enlarge crop.size, "

@@ -83,6 +83,18 @@ def test_a_lesion_outside_the_organ_or_without_one_is_still_a_reference(example)
         assert len(LesionPrior.fit([replace(view, organ=organ)], (48, 48), SPACING_MM).references) == 1
 
 
+def test_more_lesions_than_the_weights_keep_are_drawn_alike_and_counted(example):
+    view = example(2, 0, 18.0)
+    examples = [replace(view, case=f"case {number}") for number in range(12)]
+    everything, some, again = (LesionPrior.fit(examples, (48, 48), SPACING_MM, most=most) for most in (None, 5, 5))
+    cases = [reference.case for reference in some.references]
+    assert len(everything.references) == 12 and everything.left_out == {}
+    assert len(cases) == 5 and cases == sorted(cases, key=lambda case: int(case.split()[1]))
+    assert cases != [f"case {number}" for number in range(5)]
+    assert cases == [reference.case for reference in again.references]
+    assert some.left_out == {"beyond the 5 that are kept (crop.references)": 7}
+
+
 def test_a_fold_without_usable_lesions_is_refused_with_the_reasons(example):
     view = example(2, 0, 14.0)
     with pytest.raises(DataError, match="no usable lesion.*no lesion at all"):

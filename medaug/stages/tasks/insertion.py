@@ -111,7 +111,12 @@ class Insertion(Task):
         assert crop.size is not None  # the settings of this job have it
         unit = length_unit(*(view.case for view in views))
         return LesionPrior.fit(
-            examples(), crop.size, spacing_mm, min_diameter_mm=crop.min_diameter_mm, length_unit=unit
+            examples(),
+            crop.size,
+            spacing_mm,
+            min_diameter_mm=crop.min_diameter_mm,
+            length_unit=unit,
+            most=crop.references,
         )
 
     def cases(self, run: RunDir) -> InsertionCases:
