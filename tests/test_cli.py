@@ -128,11 +128,13 @@ def test_no_command_shows_the_help(cli):
 
 def test_a_dry_run_prints_the_resolved_settings_and_writes_nothing(cli, tmp_path):
     options = ("--domain", "tumor", "--max-steps", "7", "--seed", "3", "--devices", "2", "--precision", "bf16-mixed")
+    options += ("--accelerator", "cpu")
     result = cli("train-cycle", *options, "--set", "crop.size=[32, 32]", "--out", tmp_path / "x", "--dry-run")
     assert result.exit_code == 0, result.output
     settings = YAML(typ="safe").load(result.stdout)
     assert settings["training"]["steps"] == 7 and settings["training"]["seed"] == 3
-    assert settings["training"]["devices"] == 2 and settings["training"]["precision"] == "bf16-mixed"
+    assert settings["training"]["devices"] == 2
+    assert settings["precision"] == "bf16-mixed" and settings["accelerator"] == "cpu"
     assert settings["crop"]["size"] == [32, 32] and settings["domain"] == "tumor"
     assert not (tmp_path / "x").exists()
 

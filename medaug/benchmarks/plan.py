@@ -93,7 +93,7 @@ class Job:
         else:
             made = fingerprint(read_json(synthetic)["training"])
             inputs += [essential(config.synthesis), read_json(weights)["sha256"], made]
-        return of_arm(made_of(settings, *inputs), config.evaluation, self.arm)
+        return of_arm(made_of(settings, config.precision, *inputs), config.evaluation, self.arm)
 
     def is_done(self) -> bool:
         """Whether the files say so; preparing takes no time worth a figure."""

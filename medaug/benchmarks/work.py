@@ -27,6 +27,7 @@ from medaug.benchmarks.results import write_results
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json, write_json
 from medaug.data.synthetic import synthetic_cases
+from medaug.devices import AUTO, device_of
 from medaug.errors import ConfigError, Interrupted, MedaugError, RunError, visible
 from medaug.experiment.cells import is_kept, keep_cell
 from medaug.experiment.downstream import Downstream
@@ -62,6 +63,8 @@ def run_benchmark(config: PipelineConfig, out: Path, *, jobs: int = 1, executor:
     check_benchmark(config)
     if executor not in (None, *EXECUTORS):
         raise ConfigError(f"--executor: found {executor}; expected one of: {', '.join(EXECUTORS)}")
+    if executor is None:
+        device_of(config.accelerator, config.precision)
     root = open_run(out, config)
     say_outlook(config, expected_patients(config))
     shutil.rmtree(root.root / "failed", ignore_errors=True)  # another try
@@ -92,7 +95,8 @@ def _start_here(config: PipelineConfig, root: RunDir, jobs: int) -> None:
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     try:
-        devices = list(map(str, range(torch.cuda.device_count())))
+        any_gpu = config.accelerator in (AUTO, "cuda")
+        devices = list(map(str, range(torch.cuda.device_count()))) if any_gpu else []
         if devices and (visible := os.environ.get("CUDA_VISIBLE_DEVICES")):
             devices = visible.split(",")[: len(devices)]  # the names that the user or the cluster gave
         of_each = [devices[number % len(devices)] if devices else None for number in range(jobs)]

@@ -57,6 +57,10 @@ PatientRegex = Annotated[
     str | None, typer.Option(help="Whose scan it is: one group, found in the name; left out: visits known by name.")
 ]
 SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="List unreadable files and go on without.")]
+Accelerator = Annotated[
+    str | None, typer.Option(help="What networks run on: `auto` (a GPU where there is one), `cpu`, `cuda[:N]`, `mps`.")
+]
+Precision = Annotated[str | None, typer.Option(help="`32-true`, `bf16-mixed` or `16-mixed`.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files of an earlier call.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 

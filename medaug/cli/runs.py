@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 import typer
 
 from medaug.cli.command import (
+    Accelerator,
     AnyPath,
     OnStage,
     Out,
     PatientRegex,
     PipelineFile,
+    Precision,
     SequenceName,
     Set,
     SkipUnreadable,
@@ -65,6 +67,8 @@ def run(
     *,
     out: Out = None,
     set_: Set = None,
+    accelerator: Accelerator = None,
+    precision: Precision = None,
     skip_unreadable: SkipUnreadable = False,
     dry_run: DryRun = False,
     on_stage: OnStage | None = None,
@@ -76,7 +80,8 @@ def run(
     Returns:
         The path of the report; with `dry_run` the resolved settings.
     """
-    settings = _settings(pipeline, set_, {"data.skip_unreadable": skip_unreadable or None})
+    chosen = {"accelerator": accelerator, "precision": precision, "data.skip_unreadable": skip_unreadable or None}
+    settings = _settings(pipeline, set_, chosen)
     return settings if dry_run else _run(settings, out, Path(pipeline).stem, "report", on_stage).report
 
 
@@ -119,7 +124,8 @@ def train_cycle(
     config: Config = None,
     set_: Set = None,
     devices: Annotated[int | None, typer.Option(help="Processes, one device each.")] = None,
-    precision: Annotated[str | None, typer.Option(help="`32-true`, `bf16-mixed` or `16-mixed`.")] = None,
+    accelerator: Accelerator = None,
+    precision: Precision = None,
     max_steps: MaxSteps = None,
     seed: Seed = None,
     sequence: SequenceName = None,
@@ -149,7 +155,8 @@ def train_cycle(
         "data.sequence": sequence,
         "data.patient_regex": patient_regex,
         "training.devices": devices,
-        "training.precision": precision,
+        "accelerator": accelerator,
+        "precision": precision,
         "training.steps": max_steps,
         "training.seed": seed,
         "data.skip_unreadable": skip_unreadable or None,
@@ -178,6 +185,8 @@ def train_gan(
     out: Out = None,
     config: Config = None,
     set_: Set = None,
+    accelerator: Accelerator = None,
+    precision: Precision = None,
     max_steps: MaxSteps = None,
     seed: Seed = None,
     sequence: SequenceName = None,
@@ -193,6 +202,8 @@ def train_gan(
     Arguments, result and errors are as in `train_cycle`.
     """
     chosen = {
+        "accelerator": accelerator,
+        "precision": precision,
         "data.root": data,
         "data.sequence": sequence,
         "data.patient_regex": patient_regex,
@@ -260,6 +271,8 @@ def benchmark(
     *,
     out: Out = None,
     set_: Set = None,
+    accelerator: Accelerator = None,
+    precision: Precision = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes that work on it.")] = 1,
     executor: Annotated[str | None, typer.Option(help="Start them by submitit: `slurm` or `local`.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and how long is left, and stop.")] = False,
@@ -271,7 +284,8 @@ def benchmark(
     Returns:
         The results of every group and the path of the page; with `dry_run` the cells and how long is left.
     """
-    settings, folder = _settings(pipeline, set_, {}), Path(out or Path("out") / Path(pipeline).stem)
+    settings = _settings(pipeline, set_, {"accelerator": accelerator, "precision": precision})
+    folder = Path(out or Path("out") / Path(pipeline).stem)
     if not dry_run:
         _check_roots(settings)
     from medaug.benchmarks.plan import plan_of

@@ -88,7 +88,6 @@ class EvaluationConfig(Section):
     updates: Count | None = Field(None, description="of the network; none: the budget's")
     batch_size: Samples | None = Field(None, description="none: the budget's")
     learning_rate: float = Field(2e-3, gt=0, le=10, description="at its highest")
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     patch_size: tuple[PositiveInt, ...] | None = Field(
         None,
         description="size of training patches and of the windows that images are segmented in, and of what is "

@@ -14,22 +14,25 @@ from pydantic import Field, model_validator
 from medaug.config.data import DataConfig, SplitConfig
 from medaug.config.evaluation import REFERENCE, AnomalyConfig, AuditConfig, BenchmarkConfig, EvaluationConfig, with_gan
 from medaug.config.synthesis import CropConfig, PairingConfig, SegmenterConfig, SynthesisConfig, TranslatorConfig
+from medaug.devices import Compute
 from medaug.evaluation.regions import class_of_each
 from medaug.models.noise.config import DCGANConfig
-from medaug.settings import Section, Values
-from medaug.training.config import TrainingConfig
+from medaug.settings import Values
+from medaug.training.config import TrainingConfig, TrainingSection
 
 DEFAULT_CROP = {2: (48, 48), 3: (32, 32, 16)}
 OF_THE_FILES = ("layout", "sequence", "sequences")
 """Keys of `data` that say nothing about the files of another folder."""
 CHANNELS = ("sequence", "sequences")
 """Keys of `data` that choose the channels, of which one is given."""
+MOVED = (("training", "accelerator"), ("training", "precision"), ("evaluation", "precision"))
+"""Keys of sections that hold for all stages now."""
 PHANTOMS_A: Values = {"sequence": "mr"}
 PHANTOMS_B: Values = {"sequence": "contrast", "modality": "CT"}
 PHANTOMS = {"anatomy": "abdomen", "shape": [96, 96, 24], "spacing_mm": [4.0, 4.0, 8.0]}
 
 
-class PipelineConfig(Section):
+class PipelineConfig(Compute):
     """One pipeline: split → train → synthesize → audit → evaluate → report.
 
     Domain `tumor` inserts and removes tumors; `ct` translates between two kinds of image, `data` and `target`.
@@ -45,12 +48,17 @@ class PipelineConfig(Section):
     translator: TranslatorConfig = TranslatorConfig()
     gan: DCGANConfig = DCGANConfig()
     crop: CropConfig = CropConfig()
-    training: TrainingConfig = TrainingConfig()
+    training: TrainingSection = TrainingSection()
     synthesis: SynthesisConfig = SynthesisConfig()
     audit: AuditConfig = AuditConfig()
     anomaly: AnomalyConfig = AnomalyConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     benchmark: BenchmarkConfig = BenchmarkConfig()
+
+    @property
+    def fit_config(self) -> TrainingConfig:
+        """What `fit` is told: the section `training`, and what all networks run on."""
+        return TrainingConfig(**dict(self.training), accelerator=self.accelerator, precision=self.precision)
 
     @property
     def domain_names(self) -> tuple[str, str]:
@@ -63,6 +71,12 @@ class PipelineConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, values: Any) -> Any:
+        for section, key in MOVED:
+            if isinstance(values, dict) and isinstance(own := values.get(section), dict) and key in own:
+                raise ValueError(
+                    f"{section}.{key}: found {own[key]!r}; expected {key} at the top of the file, for every stage. "
+                    f"Write `{key}: {own[key]}` there and leave {section}.{key} out, or give --{key} {own[key]}"
+                )
         sections = isinstance(values, dict) and all(
             isinstance(values.get(key) or {}, dict) for key in ("data", "target", "translator", "crop")
         )

@@ -13,11 +13,14 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
 from medaug.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
 
 BudgetName = Literal["small", "medium", "full"]
 THICK = 2.0
@@ -135,8 +138,8 @@ def plan_of(
     )
 
 
-def check_memory(plan: Plan) -> None:
-    """Refuses a plan whose training does not fit the memory at hand: of the GPU where there is one.
+def check_memory(plan: Plan, device: torch.device) -> None:
+    """Refuses a plan whose training does not fit the memory at hand, that of the device.
 
     Raises:
         ConfigError: naming the settings that would make it smaller.
@@ -147,8 +150,8 @@ def check_memory(plan: Plan) -> None:
     sizes = [math.prod(steps) for steps in np.cumprod([(1,) * len(plan.window_size), *plan.strides], axis=0)]
     maps = sum(width / size for width, size in zip(plan.channels, sizes, strict=True))
     needed = 4 * MAPS * plan.batch_size * voxels * maps
-    if torch.cuda.is_available():
-        free = torch.cuda.mem_get_info()[0]
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
     else:
         free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > free:

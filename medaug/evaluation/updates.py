@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from lightning_fabric import Fabric
@@ -21,6 +21,7 @@ from monai.utils import convert_to_tensor
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from medaug.devices import AUTO, Precision, fabric_on
 from medaug.errors import ConfigError, DataError, TrainingError
 
 WARM_UP = 20
@@ -31,8 +32,6 @@ MEAN_DECAY = 0.99
 CHOICES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """When, as parts of the training, the running mean is tried on the validation samples."""
 OnUpdate = Callable[[int, float], None]
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
-"""The names are Lightning Fabric's."""
 
 
 class Samples(Protocol):
@@ -49,7 +48,7 @@ class NetworkConfig(ABC):
 
     Attributes:
         sequences: how many channels an image has.
-        precision: Fabric's, "32-true" or "bf16-mixed".
+        accelerator, precision: what it is trained and used on, and how (see `devices`).
 
     Raises:
         ConfigError: if a value does not fit.
@@ -61,6 +60,7 @@ class NetworkConfig(ABC):
     batch_size: int = 16
     learning_rate: float = 2e-3
     weight_decay: float = 1e-5
+    accelerator: str = AUTO
     precision: Precision = "32-true"
 
     task: ClassVar[str]
@@ -100,7 +100,7 @@ def train_network(
         samples: `samples[i]` → {"image": (C, *S) float in [-1, 1], "label": what the network tells}, all of one size;
             other keys are ignored.
         seed: of the initial weights.
-        fabric: device and precision; by default one device and `config.precision`. A given one keeps its precision.
+        fabric: one with a device and precision of its own, instead of those of `config`.
         workers: DataLoader processes.
         on_update: called with (updates done, loss) after each update.
         validation: samples like `samples`; the running mean of the weights that has the least loss on them, of
@@ -120,7 +120,7 @@ def train_network(
             f"samples: found {len(samples)}; expected {config.updates} updates × {config.batch_size} = {needed}. "
             "Let `samples[i]` repeat the cases with new augmentation, or lower `updates`."
         )
-    fabric = fabric or Fabric(devices=1, precision=config.precision)
+    fabric = fabric or fabric_on(config.accelerator, config.precision)
     if fabric.world_size != 1:
         raise ConfigError(
             f"the downstream network trains in one process; found {fabric.world_size}. Run several cells of the "
@@ -144,7 +144,7 @@ def train_network(
         num_workers=workers,
         generator=torch.Generator().manual_seed(seed),  # without it, the loader draws from the global generator
         collate_fn=stacked,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=fabric.device.type == "cuda",
     )
     for update, batch in enumerate(loader, start=1):
         images, labels = fabric.to_device(batch)

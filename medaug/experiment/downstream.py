@@ -15,6 +15,7 @@ from medaug.config import PipelineConfig
 from medaug.data.atomic import write_text
 from medaug.data.prepared import Prepared, View
 from medaug.data.records import PreparedCase
+from medaug.devices import device_of
 from medaug.errors import DataError
 from medaug.evaluation.plan import Plan, check_memory
 from medaug.evaluation.samples import SegmentationSamples, ViewFolder, sample_size, say_sample_size
@@ -218,7 +219,7 @@ def say_plan(config: PipelineConfig, run: RunDir, sources: Sequence[ViewFolder |
     real = sources[0]
     assert real is not None
     plan = config.evaluation.planned(real.views)
-    check_memory(plan)
+    check_memory(plan, device_of(config.accelerator, config.precision))
     segmentation = config.evaluation.task == "segmentation"
     if not run.plan.exists() or run.plan.read_text(encoding="utf-8") != plan.text():
         write_text(run.plan, plan.text())

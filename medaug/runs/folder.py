@@ -35,8 +35,20 @@ from medaug.data.atomic import read_json, write_error, write_json, write_text
 from medaug.errors import ConfigError, RunError
 from medaug.splits import Split
 
-IDENTITY = ("domain", "data", "target", "pairing", "segmenter", "split", "translator", "gan", "crop", "training")
-"""Sections that make a run what it is: with one of them changed, a folder holds a different run."""
+IDENTITY = (
+    "domain",
+    "precision",
+    "data",
+    "target",
+    "pairing",
+    "segmenter",
+    "split",
+    "translator",
+    "gan",
+    "crop",
+    "training",
+)
+"""Settings that make a run what it is: with one of them changed, a folder holds a different run."""
 INCIDENTAL = {"workers", "log_every", "preview_every", "checkpoint_every", "skip_unreadable"}
 """Keys that do not change results, and so may change when a run is resumed."""
 

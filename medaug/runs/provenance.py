@@ -22,7 +22,7 @@ from medaug.runs.folder import RunDir
 from medaug.runs.markers import run_stage
 from medaug.splits import Split, known_among, pseudonym, refuse_leakage
 from medaug.training.checkpoint import has_checkpoint
-from medaug.training.config import TrainingConfig, is_helper
+from medaug.training.config import TrainingSection, is_helper
 from medaug.training.monitors import METRICS, warnings_in
 
 logger = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ def _listed(pairs: dict[tuple[str, str], str]) -> str:
 
 
 def run_training(
-    run: RunDir, stage: str, inputs: Any, folder: Path, work: Callable[[], None], settings: TrainingConfig
+    run: RunDir, stage: str, inputs: Any, folder: Path, work: Callable[[], None], settings: TrainingSection
 ) -> bool:
     """`run_stage` of a training in this folder; what its log warns of is said, also where nothing was left to do.
 

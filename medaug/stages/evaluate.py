@@ -25,6 +25,6 @@ def evaluate(config: PipelineConfig, run: RunDir) -> bool:
     task = task_of(config)
     task.check_settings()
     made_from = [*data_prints(run), *task.evaluated_from(run)]
-    source = made_of(config.evaluation, *made_from)
-    inputs = [essential(config.evaluation), *made_from]
+    source = made_of(config.evaluation, config.precision, *made_from)
+    inputs = [essential(config.evaluation), config.precision, *made_from]
     return run_stage(run, "evaluate", inputs, [run.evaluation], lambda: task.evaluate(run, source), keep=True)

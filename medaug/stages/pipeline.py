@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medaug.config import PipelineConfig
+from medaug.devices import device_of
 from medaug.errors import ConfigError
 from medaug.experiment.records import Evaluation
 from medaug.models.budget import check_memory
@@ -78,6 +79,8 @@ def run_pipeline(
     stages, task = stages_of(config, until), task_of(config)
     if "evaluate" in stages:
         task.check_settings()
+    if until != "prepare":
+        device_of(config.accelerator, config.precision)
     if "train" in stages:
         check_memory(config.translator.method, config.translator.settings, config.data.spatial_dims)
     in_folds = config.split.folds is not None and config.split.fold is None
@@ -93,7 +96,7 @@ def run_pipeline(
         run = open_run(out, config, outer=outer.root if outer else None)
         for name in stages:
             if name in TRAINING:
-                wait_for_all(config.training)
+                wait_for_all(config.fit_config)
             on_stage(StageResult(name, STAGES[name](config, run)))
             if name == "prepare":  # not after an hour of training
                 _check_tested(config, run, stages)
@@ -115,7 +118,7 @@ def _say_answer(run: RunDir) -> None:
 def _help(config: PipelineConfig, out: Path, stages: tuple[str, ...]) -> RunDir:
     """Takes part in the training, once the first process has prepared it."""
     run = RunDir(out)
-    wait_for_all(config.training)
+    wait_for_all(config.fit_config)
     for name in stages:
         if name in TRAINING:
             STAGES[name](config, run)

@@ -32,7 +32,7 @@ def train(config: PipelineConfig, run: RunDir) -> bool:
     sections = [essential(getattr(config, name)) for name in task_of(config).trained_by]
     split_hash, warm_start = read_json(run.split)["hash"], config.translator.warm_start
     start = [] if warm_start is None else [read_weights(warm_start)[1]["sha256"]]
-    inputs = [sections, *data_prints(run), split_hash, *start]
+    inputs = [sections, config.precision, *data_prints(run), split_hash, *start]
     return run_training(run, "train", inputs, run.train, lambda: _train(config, run), config.training)
 
 
@@ -56,7 +56,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         translator.attach_segmenter(data.segmenter)
     _check_size(translator, tuple(data.samples[0]["a"].shape[1:]))
     preview = Preview(data.samples, run.previews, config.data.sequence_names)
-    fit(translator, data.samples, config.training, run.train, preview=preview)
+    fit(translator, data.samples, config.fit_config, run.train, preview=preview)
     if is_helper(config.training):
         return
     facts = {

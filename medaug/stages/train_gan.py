@@ -27,7 +27,7 @@ from medaug.volumes import length_unit
 def train_gan(config: PipelineConfig, run: RunDir) -> bool:
     """The stage; says whether it had anything to do."""
     sections = [essential(getattr(config, name)) for name in ("data", "split", "gan", "crop", "training")]
-    inputs = [sections, *data_prints(run), read_json(run.split)["hash"]]
+    inputs = [sections, config.precision, *data_prints(run), read_json(run.split)["hash"]]
     return run_training(run, "train-gan", inputs, run.train_gan, lambda: _train(config, run), config.training)
 
 
@@ -36,7 +36,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
     split = run.read_split()
     views = Prepared(run.datalist).views(split.train, config.data.spatial_dims)
     spacing_mm = common_spacing_mm(views)
-    fit(gan, _samples(config, run, views), config.training, run.train_gan, preview=GanPreview(run.train_gan))
+    fit(gan, _samples(config, run, views), config.fit_config, run.train_gan, preview=GanPreview(run.train_gan))
     if is_helper(config.training):
         return
     draw_latent_space(gan, run.train_gan)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from medaug.devices import Compute, fabric_on
 from medaug.settings import Count, Samples, Section, Seed, Workers
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ A_DAY = timedelta(days=1)
 """How long processes wait for each other: the first reads all scans before the others have anything to do."""
 
 
-class TrainingConfig(Section):
-    """Settings of one GAN training; also the section `training` of a pipeline file.
+class TrainingSection(Section):
+    """The section `training` of a pipeline file: settings of one GAN training, whatever it runs on.
 
     Attributes:
         steps: optimizer steps (one of the generators and one of the discriminators each).
@@ -30,8 +31,7 @@ class TrainingConfig(Section):
         decay_from: fraction of the steps after which the learning rate falls linearly to zero.
         pool_size: fakes kept by domain for the discriminators (Shrivastava 2017); 0 turns the pool off.
         ema_decay: of the generators' exponential moving average, which is what is kept for use; 0 turns it off.
-        precision: as Lightning Fabric names it; `bf16-mixed` pays only on hardware that has bfloat16.
-        devices: processes, each with one device; `accelerator` as Fabric names it.
+        devices: processes, each with one device.
         workers: processes that prepare samples, by device.
     """
 
@@ -43,8 +43,6 @@ class TrainingConfig(Section):
     decay_from: float = Field(0.5, ge=0, le=1)
     pool_size: int = Field(50, ge=0, le=10**5)
     ema_decay: float = Field(0.99, ge=0, lt=1)
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = Field(1, ge=1, le=1024)
     workers: Workers = 1
     checkpoint_every: Count = 250
@@ -60,28 +58,25 @@ class TrainingConfig(Section):
         return self.learning_rate * (self.steps - step) / max(self.steps - start, 1.0)
 
 
-def make_fabric(config: TrainingConfig, *, alone: bool = False) -> Fabric:
+class TrainingConfig(TrainingSection, Compute):
+    """All that `fit` can be told: the settings of a training, and what it runs on."""
+
+
+def make_fabric(config: TrainingConfig) -> Fabric:
     """Fabric for this config: plain on one device, DDP on several (spawned here, or as torchrun / SLURM laid out).
 
-    Args:
-        alone: for one process by itself, whatever others there are.
+    Raises:
+        ConfigError: as `devices.fabric_on`.
     """
-    from lightning_fabric import Fabric  # a second, which a look at the settings need not wait
-    from lightning_fabric.strategies import DDPStrategy
+    from lightning_fabric.strategies import DDPStrategy  # a second, which a look at the settings need not wait
 
     strategy: Any = "auto"
-    launched = not alone and is_launched(config)
-    devices = 1 if alone else config.devices
-    if launched or devices > 1:
+    launched = is_launched(config)
+    if launched or config.devices > 1:
         start_method: Any = "popen" if launched else "spawn"
         strategy = DDPStrategy(start_method=start_method, find_unused_parameters=True, timeout=A_DAY)
-    return Fabric(
-        accelerator=config.accelerator,
-        devices=devices,
-        num_nodes=nodes() if launched else 1,
-        strategy=strategy,
-        precision=config.precision,
-    )
+    num_nodes = nodes() if launched else 1
+    return fabric_on(config.accelerator, config.precision, config.devices, num_nodes=num_nodes, strategy=strategy)
 
 
 def wait_for_all(config: TrainingConfig) -> None:
@@ -92,7 +87,7 @@ def wait_for_all(config: TrainingConfig) -> None:
         fabric.barrier()
 
 
-def is_launched(config: TrainingConfig) -> bool:
+def is_launched(config: TrainingSection) -> bool:
     """Whether torchrun or srun started this process as one of several."""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return int(os.environ.get("WORLD_SIZE", "1")) > 1
@@ -105,7 +100,7 @@ def nodes() -> int:
     return int(os.environ.get(name, "1"))
 
 
-def is_helper(config: TrainingConfig) -> bool:
+def is_helper(config: TrainingSection) -> bool:
     """Whether another process is the first, so that this one only trains."""
     rank = os.environ.get("RANK" if "TORCHELASTIC_RUN_ID" in os.environ else "SLURM_PROCID", "0")
     return is_launched(config) and int(rank) > 0

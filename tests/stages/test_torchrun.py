@@ -33,7 +33,7 @@ def torchrun(node: int, port: int, *arguments: object) -> subprocess.Popen:
 
 @pytest.mark.timeout(280)
 def test_a_run_on_two_machines_is_one_run_and_both_have_trained(tmp_path, tiny_config):
-    (tmp_path / "tiny.yaml").write_text(dump_config(tiny_config("training.accelerator=cpu")))
+    (tmp_path / "tiny.yaml").write_text(dump_config(tiny_config("accelerator=cpu")))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

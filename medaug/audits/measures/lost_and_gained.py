@@ -20,7 +20,6 @@ from medaug.evaluation.networks import SegmentationConfig
 from medaug.evaluation.predictions import FrozenSegmenter
 from medaug.evaluation.samples import SegmentationSamples, ViewFolder
 from medaug.evaluation.updates import train_network
-from medaug.training.config import make_fabric
 
 LOST = Question("lost", "Does a frozen segmenter find the inserted lesions?")
 GAINED = Question("gained", "Does a frozen segmenter find things beside the mask that were not there before?")
@@ -51,6 +50,8 @@ def frozen_segmenter(
         updates=settings.updates,
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
+        accelerator=config.accelerator,
+        precision=config.precision,
     )
     samples = SegmentationSamples(
         labelled,
@@ -60,9 +61,7 @@ def frozen_segmenter(
         length=settings.updates * settings.batch_size,
         patch_size=patch_size,
     )
-    exact = training.model_copy(update={"precision": "32-true"})
-    trained = train_network(samples, network, seed=training.seed, fabric=make_fabric(exact, alone=True))
-    return FrozenSegmenter(trained.cpu(), network)
+    return FrozenSegmenter(train_network(samples, network, seed=training.seed).cpu(), network)
 
 
 def lost(insertions: Sequence[Insertion], found: Sequence[Segmented], limits: Limits, *, seed: int) -> Finding:

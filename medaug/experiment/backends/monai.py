@@ -58,7 +58,8 @@ class Segmentation(Downstream):
             updates=plan.updates,
             batch_size=plan.batch_size,
             learning_rate=plan.learning_rate,
-            precision=evaluation.precision,
+            accelerator=self.config.accelerator,
+            precision=self.config.precision,
         )
 
     def samples(self, arm: Arm, **shared: Any) -> SegmentationSamples:
@@ -147,7 +148,8 @@ class Classification(Downstream):
             updates=plan.updates,
             batch_size=plan.batch_size,
             learning_rate=plan.learning_rate,
-            precision=evaluation.precision,
+            accelerator=self.config.accelerator,
+            precision=self.config.precision,
         )
 
     @property

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -32,6 +31,7 @@ from medaug.config import PipelineConfig
 from medaug.data.atomic import write_json
 from medaug.data.prepared import View
 from medaug.data.records import PreparedCase
+from medaug.devices import device_of
 from medaug.errors import ConfigError, TrainingError
 from medaug.evaluation.samples import ViewFolder
 from medaug.experiment.arms import Arm, arms_of
@@ -48,7 +48,7 @@ from medaug.runs.folder import RunDir
 from medaug.volumes import Window, spacing_of
 
 FOLDER = "nnunet"
-ITS_OWN = ("learning_rate", "precision", "residual")
+ITS_OWN = ("learning_rate", "residual")
 """Settings of `evaluation` that say how the other backend trains."""
 RANGE = Window(-1.0, 1.0)
 """Patches are edited in it."""
@@ -108,7 +108,7 @@ class NnunetSegmentation(Segmentation):
 
     @cached_property
     def device(self) -> torch.device:
-        return Fabric(devices=1).device
+        return device_of(self.config.accelerator)
 
     @cached_property
     def data(self) -> NnunetData:
@@ -135,6 +135,7 @@ class NnunetSegmentation(Segmentation):
         with TemporaryDirectory() as results, self.data.at_work(Path(results)):
             plans = self.plans | {"continue_training": False}
             trainer = nnUNetTrainer(plans, self.data.configuration, "all", dict(self.data.dataset_json), self.device)
+            trainer.device = self.device  # it takes the first GPU by itself
             trainer.num_epochs = updates  # over which its learning rate decays
             with isolated_rng(seed):
                 trainer.initialize()
