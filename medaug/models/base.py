@@ -4,13 +4,14 @@ A translator holds networks and objectives. It knows nothing of optimizers, devi
 the business of `training`, `models.weights` and `transforms`. Images are (B, C, *S) in [-1, 1].
 
 Randomness comes in from outside: training batches carry one integer `seed` a sample, `translate` takes a
-`torch.Generator`. So a sample's noise depends neither on the batch it is in nor on the number of workers.
+`torch.Generator`. So a sample's noise depends neither on the batch it is in nor on the number of workers. The loop has
+it drawn beside the samples, on the host, so that a step waits for no transfer (see `noise_shapes`).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any, ClassVar, Literal
 
@@ -56,12 +57,26 @@ class AdversarialModel(nn.Module, ABC):
     def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
         """The discriminators' weighted losses on the batch's real images and on (pooled) fakes."""
 
+    def noise_shapes(self, batch: Batch) -> dict[int, tuple[int, ...]]:
+        """What a step on such a batch draws of `seeded_noise`: the shape of a sample's noise by `salt`.
+
+        What is left out is drawn by the step itself, which then waits for it on its way to the device.
+        """
+        return {}
+
+    def check_batch(self, batch: Batch) -> None:
+        """Refuses a batch that the losses cannot be computed of, before it moves to the device.
+
+        Raises:
+            DataError: naming what is wrong with the samples.
+        """
+
     def starts(self, batch: Batch) -> Batch:
         """What the generator towards each domain starts from, to measure how much it changes; empty where nothing."""
         return {}
 
-    def figures(self, batch: Batch) -> dict[str, float]:
-        """Further figures for the training log, without gradients."""
+    def figures(self, batch: Batch) -> dict[str, Tensor]:
+        """Further figures for the training log, without gradients; each a number, on the batch's device."""
         return {}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -257,14 +272,28 @@ def rebuilt(
     return model.train(training)
 
 
-def seeded_noise(like: Tensor, seeds: Tensor, salt: int) -> Tensor:
-    """Standard normal noise of the shape of `like`, each sample from its own seed (and a `salt` for the purpose)."""
+def seeded_noise(like: Tensor, batch: Batch, salt: int) -> Tensor:
+    """Standard normal noise of the shape of `like`, each sample from its own seed (and a `salt` for the purpose).
+
+    It is the batch's own where `with_noise` has drawn it.
+    """
+    drawn = batch.get(f"noise_{salt}")
+    if drawn is not None and drawn.shape == like.shape:
+        return drawn
+    return _seeded(like.shape[1:], batch["seed"], salt).to(like.device)
+
+
+def with_noise(batch: Batch, shapes: Mapping[int, tuple[int, ...]]) -> Batch:
+    """The batch and, as `noise_<salt>` (B, *shape), its noise of these shapes: what `seeded_noise` draws of it."""
+    return batch | {f"noise_{salt}": _seeded(shape, batch["seed"], salt) for salt, shape in shapes.items()}
+
+
+def _seeded(shape: Sequence[int], seeds: Tensor, salt: int) -> Tensor:
     generator = torch.Generator()
-    rows = []
-    for seed in seeds.tolist():
-        generator.manual_seed(seed_of(int(seed), salt) % 2**63)
-        rows.append(torch.randn(like.shape[1:], generator=generator))
-    return torch.stack(rows).to(like.device, torch.float32)
+    noise = torch.empty(len(seeds), *shape)
+    for row, seed in zip(noise, seeds.tolist(), strict=True):
+        torch.randn(shape, generator=generator.manual_seed(seed_of(int(seed), salt) % 2**63), out=row)
+    return noise
 
 
 def drawn_noise(like: Tensor, generator: Generator | None) -> Tensor:
@@ -290,7 +319,7 @@ def given_or_drawn(style: Tensor | None, x: Tensor, style_dim: int, generator: G
 
 
 @torch.no_grad()
-def diversity(translate: Callable[[Tensor], Tensor], x: Tensor, style_dim: int, weight: Tensor | None = None) -> float:
+def diversity(translate: Callable[[Tensor], Tensor], x: Tensor, style_dim: int, weight: Tensor | None = None) -> Tensor:
     """Mean L1 distance between the outputs of each two of a few fixed styles, inside `weight` (B, 1, *S).
 
     Args:
@@ -300,5 +329,4 @@ def diversity(translate: Callable[[Tensor], Tensor], x: Tensor, style_dim: int, 
     styles = torch.randn((STYLES, 1, style_dim), generator=torch.Generator().manual_seed(0)).to(x)
     outputs = [translate(style.expand(len(x), -1)) for style in styles]
     weight = torch.ones_like(x[:, :1]) if weight is None else weight
-    distances = [float(masked_l1(one, other, weight)) for one, other in combinations(outputs, 2)]
-    return sum(distances) / len(distances)
+    return torch.stack([masked_l1(one, other, weight) for one, other in combinations(outputs, 2)]).mean()

@@ -3,6 +3,9 @@
 Step t trains on samples t·B … t·B + B − 1 and draws its noise from (seed, t), so nothing depends on how far a process
 lived: a run killed at any step and resumed ends with the weights of the run that was not killed, bit for bit on a CPU.
 `fit` on a folder that holds checkpoints resumes; on a finished one it returns what is there.
+
+A step is only queued on the device: the loop neither reads a value of it nor sends it anything but the batch, so that
+host and device never wait for each other between two rows of the log (`tests/training/test_syncs.py` counts).
 """
 
 from __future__ import annotations
@@ -20,18 +23,20 @@ from typing import Any, TypeVar
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, Dataset
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from medaug.errors import Interrupted
-from medaug.models.base import AdversarialModel, Batch
+from medaug.models.base import AdversarialModel, Batch, with_noise
 from medaug.progress import track
 from medaug.seeds import seed_of
 from medaug.training.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint
 from medaug.training.config import TrainingConfig, make_fabric
-from medaug.training.monitors import MetricsLog, check_finite, measure
+from medaug.training.monitors import FiniteWatch, MetricsLog, measure, read_figures
 
 Model = TypeVar("Model", bound=AdversarialModel)
+FUSED = ("cpu", "cuda", "mps")
+"""Kinds of device that have an optimizer's step as one kernel."""
 Preview = Callable[[Any, int], None]
 """Draws what the model does at a step; must be picklable for training on several processes."""
 
@@ -79,7 +84,7 @@ def _train(
     state = _State(fabric, translator, config, folder / CHECKPOINTS)
     if state.step >= config.steps:
         return False
-    loader = _loader(fabric, samples, config, state.step)
+    loader = _loader(state, samples)
     silent = not fabric.is_global_zero
     with (
         _stop_request() as stop,
@@ -87,9 +92,12 @@ def _train(
         track(f"train {translator.name}", config.steps, done=state.step, silent=silent) as tracker,
     ):
         for batch in loader:
-            figures = _step(fabric, state, batch, config)
-            if log and (state.step % config.log_every == 0 or state.step == config.steps):
-                log.write(state.step, figures())
+            state.translator.check_batch(batch)
+            figures = _step(fabric, state, fabric.to_device(batch), config)
+            if state.step % config.log_every == 0 or state.step == config.steps:
+                state.watch.check()
+                if log:
+                    log.write(state.step, figures())
             tracker.advance()
             stopping = bool(stop)
             if fabric.world_size > 1:  # a signal may have reached one process alone
@@ -98,6 +106,7 @@ def _train(
             if stopping or state.step % config.checkpoint_every == 0 or state.step == config.steps:
                 state.save()
             if preview and not silent and (state.step % config.preview_every == 0 or state.step == config.steps):
+                state.watch.check()
                 preview(state.for_use(), state.step)
             if stopping:
                 return True
@@ -140,16 +149,17 @@ class _State:
 
     def __init__(self, fabric: Fabric, translator: AdversarialModel, config: TrainingConfig, folder: Path):
         self.fabric, self.config, self.folder = fabric, config, folder
-        self.translator = translator.train()
+        self.translator = translator.train().to(fabric.device)
         betas = (config.beta1, config.beta2)
         generators, discriminators = (
-            torch.optim.Adam(networks.parameters(), config.learning_rate, betas, fused=True)
+            torch.optim.Adam(networks.parameters(), config.learning_rate, betas, fused=fabric.device.type in FUSED)
             for networks in (translator.generators, translator.discriminators)
         )
         self.module, *self.optimizers = fabric.setup(translator, generators, discriminators)
         for method in ("generator_losses", "discriminator_losses"):
             self.module.mark_forward_method(method)
-        self.ema = AveragedModel(translator.generators, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        self.ema = copy.deepcopy(translator.generators).requires_grad_(False)
+        self.watch = FiniteWatch()
         self.pools = {domain: ImagePool(config.pool_size) for domain in translator.discriminators}
         self.step = 0
         state = load_checkpoint(folder, rank=fabric.global_rank, processes=fabric.world_size)
@@ -157,8 +167,7 @@ class _State:
             return
         self.step = state["step"]
         self.translator.load_state_dict(state["translator"])
-        self.ema.module.load_state_dict(state["ema"])
-        self.ema.n_averaged.copy_(state["averaged"])
+        self.ema.load_state_dict(state["ema"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         fabric.strategy.precision.load_state_dict(state.get("precision", {}))
@@ -166,14 +175,15 @@ class _State:
             pool.load_state_dict(state["pools"][domain], fabric.device)
 
     def save(self) -> None:
-        """Writes a checkpoint, unless a gradient spoiled the weights: that would take the place of a good one."""
+        """Writes a checkpoint, unless losses or weights are not finite: that would take the place of a good one."""
+        self.watch.check()
         parts = {"generators": self.translator.generators, "discriminators": self.translator.discriminators}
         sums = {f"weights of {k}": torch.stack([p.sum() for p in v.parameters()]).sum() for k, v in parts.items()}
-        check_finite(sums, self.step)
+        self.watch.add(sums, self.step)
+        self.watch.check()
         state: dict[str, Any] = {"step": self.step, "pools": {k: pool.state_dict() for k, pool in self.pools.items()}}
         state["translator"] = self.translator.state_dict()
-        state["ema"] = self.ema.module.state_dict()
-        state["averaged"] = self.ema.n_averaged
+        state["ema"] = self.ema.state_dict()
         state["optimizers"] = [optimizer.state_dict() for optimizer in self.optimizers]
         state["precision"] = self.fabric.strategy.precision.state_dict()
         save_checkpoint(self.folder, self.step, state, rank=self.fabric.global_rank, barrier=self.fabric.barrier)
@@ -182,8 +192,16 @@ class _State:
         """The translator with the averaged generators in place of the raw ones (a copy)."""
         twin = copy.deepcopy(self.translator).eval()
         if self.config.ema_decay:
-            twin.generators.load_state_dict(self.ema.module.state_dict())
+            twin.generators.load_state_dict(self.ema.state_dict())
         return twin
+
+    def average(self) -> None:
+        """Moves the running mean of the generators' weights by a step; it starts as the weights after the first."""
+        means, weights = list(self.ema.parameters()), list(self.translator.generators.parameters())
+        if self.step:
+            get_ema_multi_avg_fn(self.config.ema_decay)(means, weights, None)
+        else:
+            self.ema.load_state_dict(self.translator.generators.state_dict())
 
 
 def _step(fabric: Fabric, state: _State, batch: Batch, config: TrainingConfig) -> Callable[[], dict[str, float]]:
@@ -195,7 +213,6 @@ def _step(fabric: Fabric, state: _State, batch: Batch, config: TrainingConfig) -
     state.translator.discriminators.requires_grad_(False)
     with fabric.autocast():  # on one device Fabric leaves it to the caller, for nothing goes through `forward`
         losses, fakes = state.module.generator_losses(batch)
-    check_finite(losses, state.step)
     generators.zero_grad()
     fabric.backward(sum(losses.values()))
     generators.step()
@@ -205,34 +222,44 @@ def _step(fabric: Fabric, state: _State, batch: Batch, config: TrainingConfig) -
     pooled = {domain: state.pools[domain].exchange(fake, chance) for domain, fake in fakes.items()}
     with fabric.autocast():
         judged = state.module.discriminator_losses(batch, pooled)
-    check_finite(judged, state.step)
     discriminators.zero_grad()
     fabric.backward(sum(judged.values()))
     discriminators.step()
 
-    state.ema.update_parameters(state.translator.generators)
+    state.average()
+    state.watch.add(losses | judged, state.step)
     state.step += 1
 
     def figures() -> dict[str, float]:
-        values = {name: float(v.detach()) for name, v in (losses | judged).items()}
-        return values | measure(batch, fakes, state.translator.starts(batch)) | state.translator.figures(batch)
+        measured = measure(batch, fakes, state.translator.starts(batch)) | state.translator.figures(batch)
+        return read_figures(losses | judged | measured)
 
     return figures
 
 
-def _loader(fabric: Fabric, samples: Dataset, config: TrainingConfig, start: int) -> DataLoader:
-    """The samples of each step from `start` on, for this rank."""
+def _loader(state: _State, samples: Dataset) -> DataLoader:
+    """The batches of this rank from the state's step on, on the host, with the noise of their steps.
+
+    There is one pass through it, so its workers live as long as the training.
+    """
+    config, fabric = state.config, state.fabric
     size, ranks = config.batch_size, fabric.world_size
-    firsts = range((start * ranks + fabric.global_rank) * size, config.steps * ranks * size, ranks * size)
-    loader = DataLoader(
+    firsts = range((state.step * ranks + fabric.global_rank) * size, config.steps * ranks * size, ranks * size)
+    shapes = state.translator.noise_shapes(default_collate([samples[firsts[0]]]))
+    return DataLoader(
         samples,
         batch_sampler=(list(range(first, first + size)) for first in firsts),
+        collate_fn=partial(_with_noise, shapes=shapes),
         num_workers=config.workers,
+        pin_memory=fabric.device.type == "cuda",
         # one of its own, for the loader would take its workers' seeds from the global one
         generator=torch.Generator().manual_seed(config.seed),
         worker_init_fn=_leave_signals_to_parent,
     )
-    return fabric.setup_dataloaders(loader, use_distributed_sampler=False)  # type: ignore[return-value]  # one, as given
+
+
+def _with_noise(samples: list[Batch], shapes: dict[int, tuple[int, ...]]) -> Batch:
+    return with_noise(default_collate(samples), shapes)
 
 
 def _leave_signals_to_parent(worker: int) -> None:

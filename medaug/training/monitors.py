@@ -12,9 +12,11 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from medaug.data.atomic import read_json
 from medaug.data.opening import read_file
@@ -36,6 +38,8 @@ UNSETTLED = 0.25
 0.05."""
 UNSETTLED_ROWS = 8
 """Fewer say nothing of it."""
+READ_AFTER = 500
+"""Losses that are kept unread at most: those of some 30 to 80 steps."""
 BEATEN = 0.02
 """A discriminator's loss; at chance it is 0.25 (least squares) or 2 (hinge). Below, it tells every fake."""
 
@@ -84,23 +88,50 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     return rows
 
 
-def check_finite(losses: Losses, step: int) -> None:
-    """The NaN guard.
+class FiniteWatch:
+    """The NaN guard: keeps the losses of the last steps where they were computed, and reads all of them at once.
 
-    Raises:
-        TrainingError: naming the losses that are not finite.
+    So a spoiled training goes on for some steps, but none of them is saved: whoever writes asks `check` first.
     """
-    bad = [name for name, value in losses.items() if not math.isfinite(float(value.detach()))]
-    if bad:
-        raise TrainingError(
-            f"step {step}: {', '.join(bad)} not finite. The last checkpoint is kept; resume with a lower "
-            "training.learning_rate, or precision 32-true."
-        )
+
+    def __init__(self) -> None:
+        self._names: list[tuple[int, str]] = []
+        self._values: list[Tensor] = []
+
+    def add(self, losses: Losses, step: int) -> None:
+        """Keeps the losses of a step; after `READ_AFTER` losses it checks by itself."""
+        self._names += [(step, name) for name in losses]
+        self._values.append(torch.stack([value.detach().float() for value in losses.values()]))
+        if len(self._names) >= READ_AFTER:
+            self.check()
+
+    def check(self) -> None:
+        """Reads what was kept.
+
+        Raises:
+            TrainingError: with the first step of which losses are not finite, and their names.
+        """
+        if not self._values:
+            return
+        finite = torch.isfinite(torch.cat(self._values)).tolist()
+        bad = [name for name, good in zip(self._names, finite, strict=True) if not good]
+        self._names, self._values = [], []
+        if bad:
+            first = bad[0][0]
+            raise TrainingError(
+                f"step {first}: {', '.join(name for step, name in bad if step == first)} not finite. The last "
+                "checkpoint is kept; resume with a lower training.learning_rate, or precision 32-true."
+            )
+
+
+def read_figures(figures: Mapping[str, Tensor]) -> dict[str, float]:
+    """The values of numbers on a device, all read at once."""
+    return dict(zip(figures, torch.stack([value.detach() for value in figures.values()]).tolist(), strict=True))
 
 
 @torch.no_grad()
-def measure(batch: Batch, fakes: Fakes, starts: Batch) -> dict[str, float]:
-    """Strength and variety of the fakes of one batch.
+def measure(batch: Batch, fakes: Fakes, starts: Batch) -> dict[str, Tensor]:
+    """Strength and variety of the fakes of one batch, each a number on its device.
 
     Args:
         starts: by domain, what the generator towards it started from, where it starts from an image.
@@ -110,9 +141,9 @@ def measure(batch: Batch, fakes: Fakes, starts: Batch) -> dict[str, float]:
         channels = batch[domain].shape[1]
         fake, real = fakes[domain][:, :channels].float(), batch[domain].float()
         if domain in starts:
-            figures[f"strength_{domain}"] = float((fake - starts[domain].float()).abs().mean())
+            figures[f"strength_{domain}"] = (fake - starts[domain].float()).abs().mean()
         if len(fake) > 1:
-            figures[f"variety_{domain}"] = float(fake.std(dim=0).mean() / real.std(dim=0).mean().clamp(min=1e-6))
+            figures[f"variety_{domain}"] = fake.std(dim=0).mean() / real.std(dim=0).mean().clamp(min=1e-6)
     return figures
 
 

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from medaug.lesions.prior import LesionPrior, ReferenceLesion
-from medaug.models.base import Translator
+from medaug.models.base import Translator, with_noise
 from medaug.models.methods import build_translator
 from medaug.models.weights import load_weights, save_translator
 from medaug.volumes import Domain, Window
@@ -101,6 +101,14 @@ class TranslatorConformance:
         translator.discriminator_losses(batch, fakes)
         assert all(torch.equal(batch[key], before[key]) for key in before)
         assert torch.equal(torch.get_rng_state(), state)
+
+    def test_noise_drawn_beforehand_is_all_that_a_step_draws(self, translator, batch):
+        ahead = with_noise(batch, translator.noise_shapes(batch))
+        del ahead["seed"]
+        translator.eval()  # spectral norms go a step on with every pass
+        (losses, fakes), (expected, _) = translator.generator_losses(ahead), translator.generator_losses(batch)
+        assert losses == expected
+        translator.discriminator_losses(ahead, fakes)
 
     def test_weights_come_from_the_seed_only(self, dims):
         state = torch.get_rng_state()

@@ -41,15 +41,15 @@ def test_settings_rebuild_the_same_translator(name):
 
 def test_seeded_noise_of_a_sample_is_the_same_alone_and_in_any_batch():
     seeds, like = torch.tensor([5, 7, 5, 2**31 - 1]), torch.zeros(4, 1, 6, 6)
-    noise = seeded_noise(like, seeds, salt=1)
+    noise = seeded_noise(like, {"seed": seeds}, salt=1)
     assert torch.equal(noise[0], noise[2]) and not torch.equal(noise[0], noise[1])
     for i in range(4):
-        assert torch.equal(seeded_noise(like[:1], seeds[i : i + 1], salt=1)[0], noise[i])
+        assert torch.equal(seeded_noise(like[:1], {"seed": seeds[i : i + 1]}, salt=1)[0], noise[i])
 
 
 def test_salts_give_independent_standard_normal_noise():
-    like, seeds = torch.zeros(2, 1, 64, 64), torch.tensor([1, 2])
-    first, second = seeded_noise(like, seeds, salt=1), seeded_noise(like, seeds, salt=2)
+    like, batch = torch.zeros(2, 1, 64, 64), {"seed": torch.tensor([1, 2])}
+    first, second = seeded_noise(like, batch, salt=1), seeded_noise(like, batch, salt=2)
     assert abs(float(first.mean())) < 0.05 and float(first.std()) == pytest.approx(1, abs=0.05)
     assert abs(float((first * second).mean())) < 0.05
 

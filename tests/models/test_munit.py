@@ -17,10 +17,10 @@ def build(dims: int = 2, **more):
 
 def test_losses_are_those_of_the_paper():
     batch, translator = make_batch(2), build()
-    a, b, seeds = batch["a"], batch["b"], batch["seed"]
+    a, b = batch["a"], batch["b"]
     losses, fakes = translator.generator_losses(batch)
     content, own = translator.encode_content(a, "a"), translator.encode_style(a, "a")
-    drawn = seeded_noise(own, seeds, salt=0)
+    drawn = seeded_noise(own, batch, salt=0)
     fake = translator.decode(content, drawn, "b")
     returned = translator.encode_content(fake, "b")
     scores = translator.discriminators["b"](fake)

@@ -52,13 +52,13 @@ def test_unpaired_samples_are_refused_with_the_way_out(paired):
         batch["paired"] = torch.tensor(paired)
     found = 0 if paired is None else int(sum(paired))
     with pytest.raises(DataError, match=f"found {found} registered pairs among 3 .*pairing.paired=all.*paired_weight"):
-        build().generator_losses(batch)
+        build().check_batch(batch)
 
 
 def test_pairs_of_unequal_shape_are_refused():
     batch = make_batch(2)
     with pytest.raises(DataError, match=r"\(3, 1, 16, 16\) and \(3, 1, 16, 14\); expected pairs on one grid"):
-        build().generator_losses(batch | {"b": batch["b"][..., 2:]})
+        build().check_batch(batch | {"b": batch["b"][..., 2:]})
 
 
 def test_reference_content_is_refused_with_the_reason():

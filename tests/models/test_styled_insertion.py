@@ -112,10 +112,10 @@ def test_diversity_in_the_log_is_zero_only_where_styles_are_ignored(method):
 
 def test_disguise_changes_brightness_and_contrast_by_seed():
     batch = make_batch(2)
-    image, mask, seeds = 0.5 * batch["b"], batch["mask_b"], batch["seed"]
-    hidden = disguised(image, mask, seeds)
-    assert torch.equal(hidden[1:2], disguised(image[1:2], mask[1:2], seeds[1:2]))
-    assert not torch.equal(hidden, disguised(image, mask, seeds + 1))
+    image, mask = 0.5 * batch["b"], batch["mask_b"]
+    hidden = disguised(image, mask, batch)
+    assert torch.equal(hidden[1:2], disguised(image[1:2], mask[1:2], {"seed": batch["seed"][1:2]}))
+    assert not torch.equal(hidden, disguised(image, mask, {"seed": batch["seed"] + 1}))
     for i in range(3):
         both = torch.stack([image[i].flatten(), hidden[i].flatten()])[:, hidden[i].abs().flatten() < 1]
         assert float(torch.corrcoef(both)[0, 1].abs()) == pytest.approx(1, abs=1e-4)

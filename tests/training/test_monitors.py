@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from medaug.errors import TrainingError
-from medaug.training.monitors import check_finite, measure, warnings_of
+from medaug.training.monitors import FiniteWatch, measure, read_figures, warnings_of
 
 from .tiny import crop, tiny_translator
 
@@ -18,7 +18,7 @@ def batch() -> dict[str, torch.Tensor]:
 
 def measured(real: dict[str, torch.Tensor], fakes: dict[str, torch.Tensor]) -> dict[str, float]:
     """Of generators that start from the other domain's images."""
-    return measure(real, fakes, {"a": real["b"], "b": real["a"]})
+    return read_figures(measure(real, fakes, {"a": real["b"], "b": real["a"]}))
 
 
 def test_generator_that_copies_its_input_has_no_strength_and_is_reported():
@@ -32,7 +32,7 @@ def test_generator_that_copies_its_input_has_no_strength_and_is_reported():
 def test_insertion_that_leaves_its_pasted_start_alone_is_reported():
     real, translator = batch(), tiny_translator(content="reference")
     starts = translator.starts(real)
-    figures = measure(real, {"a": real["a"], "b": starts["b"]}, starts)
+    figures = read_figures(measure(real, {"a": real["a"], "b": starts["b"]}, starts))
     assert figures["strength_b"] == 0 and figures["strength_a"] > 0.1 and not torch.equal(starts["b"], real["a"])
     assert warnings_of([figures]) == ["The generator towards domain b leaves its input unchanged (no-op)."]
 
@@ -77,7 +77,18 @@ def test_one_sample_has_no_variety_to_measure():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_losses_that_are_not_finite_are_named_with_the_remedy(bad):
-    losses = {"cycle_a": torch.tensor(bad), "cycle_b": torch.tensor(1.0), "adversarial": torch.tensor(bad)}
+    good, watch = {name: torch.tensor(1.0) for name in ("cycle_a", "cycle_b", "adversarial")}, FiniteWatch()
+    watch.add(good, 6)
+    watch.check()
+    watch.add(good | {"cycle_a": torch.tensor(bad), "adversarial": torch.tensor(bad)}, 7)
+    watch.add(dict.fromkeys(good, torch.tensor(bad)), 8)  # of what step 7 spoiled
     with pytest.raises(TrainingError, match="step 7: cycle_a, adversarial not finite.*lower training.learning_rate"):
-        check_finite(losses, 7)
-    check_finite({"cycle_b": torch.tensor(1.0)}, 7)
+        watch.check()
+
+
+def test_losses_that_nobody_asks_for_are_looked_at_before_long():
+    watch = FiniteWatch()
+    with pytest.raises(TrainingError, match="step 3: cycle not finite"):
+        for step in range(1000):
+            watch.add({"cycle": torch.tensor(math.nan if step >= 3 else 1.0)}, step)
+    assert step < 600

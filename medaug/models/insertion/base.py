@@ -15,7 +15,7 @@ Removal never sees the region it fills, which closes the cycle on tissue and lea
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
@@ -62,6 +62,12 @@ class MaskGuidedTranslator(Translator):
     """
 
     mask_guided = True
+    pass_salts: ClassVar[tuple[int, ...]] = ()
+    """Of the noise of each pass in `generator_losses`."""
+
+    def noise_shapes(self, batch: Batch) -> dict[int, tuple[int, ...]]:
+        """Of each pass, as `paint` takes it."""
+        return dict.fromkeys(self.pass_salts, tuple(self.noise_like(batch["mask_a"]).shape[1:]))
 
     def paint(self, seen: Tensor, mask: Tensor, noise: Tensor, direction: Direction, style: Tensor | None) -> Tensor:
         """What to put inside the mask, before tanh: (B, C, *S). `seen` is what the method may see of the crop.

@@ -38,6 +38,8 @@ class MaskGuidedMUNIT(StyledInsertion):
     """Insertion in a style, drawn or read from a tumor, and removal."""
 
     name = "mask-guided-munit"
+    pass_salts = (2, 3, 4, 5)
+    style_salts = (1,)
 
     def __init__(self, config: MaskGuidedMUNITConfig, domain_a: Domain, domain_b: Domain, spatial_dims: int = 2):
         super().__init__(config, domain_a, domain_b, spatial_dims)
@@ -64,16 +66,16 @@ class MaskGuidedMUNIT(StyledInsertion):
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Adversarial terms (equation 4), the style's return (equation 3), style-augmented cycles (section 4)."""
         a, mask_a, b, mask_b = (batch[key] for key in ("a", "mask_a", "b", "mask_b"))
-        seeds, c = batch["seed"], self.config
+        c = self.config
         own = self.encode_style(b, "b", mask=mask_b)
-        drawn = seeded_noise(own, seeds, salt=1).to(own)
+        drawn = seeded_noise(own, batch, salt=1).to(own)
         inserted = self.edit(
-            self.start_of(batch, "a2b"), mask_a, "a2b", seeded_noise(mask_a[:, :1], seeds, salt=2), drawn
+            self.start_of(batch, "a2b"), mask_a, "a2b", seeded_noise(mask_a[:, :1], batch, salt=2), drawn
         )
-        removed = self.edit(b, mask_b, "b2a", seeded_noise(mask_b[:, :1], seeds, salt=3))
-        back_a = self.edit(inserted, mask_a, "b2a", seeded_noise(mask_a[:, :1], seeds, salt=4))
+        removed = self.edit(b, mask_b, "b2a", seeded_noise(mask_b[:, :1], batch, salt=3))
+        back_a = self.edit(inserted, mask_a, "b2a", seeded_noise(mask_a[:, :1], batch, salt=4))
         back_b = self.edit(
-            self.to_restore(removed, batch), mask_b, "a2b", seeded_noise(mask_b[:, :1], seeds, salt=5), own
+            self.to_restore(removed, batch), mask_b, "a2b", seeded_noise(mask_b[:, :1], batch, salt=5), own
         )
         losses, fakes = self.judged(inserted, mask_a, removed, mask_b)
         losses |= {

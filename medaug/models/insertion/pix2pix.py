@@ -49,6 +49,7 @@ class MaskGuidedPix2Pix(MaskGuidedTranslator):
     """Filling and painting, each learnt from crops with a hole."""
 
     name = "mask-guided-pix2pix"
+    pass_salts = (1, 2)
 
     def __init__(self, config: MaskGuidedPix2PixConfig, domain_a: Domain, domain_b: Domain, spatial_dims: int = 2):
         super().__init__(config, domain_a, domain_b, spatial_dims)
@@ -58,9 +59,9 @@ class MaskGuidedPix2Pix(MaskGuidedTranslator):
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Equation 4: tumors painted back into tumor crops, tissue filled back into healthy ones."""
         a, mask_a, b, mask_b = (batch[key] for key in ("a", "mask_a", "b", "mask_b"))
-        seeds, c = batch["seed"], self.config
-        painted = self.edit(b, mask_b, "a2b", seeded_noise(mask_b[:, :1], seeds, salt=1))
-        filled = self.edit(a, mask_a, "b2a", seeded_noise(mask_a[:, :1], seeds, salt=2))
+        c = self.config
+        painted = self.edit(b, mask_b, "a2b", seeded_noise(mask_b[:, :1], batch, salt=1))
+        filled = self.edit(a, mask_a, "b2a", seeded_noise(mask_a[:, :1], batch, salt=2))
         losses, fakes = self.judged(painted, mask_b, filled, mask_a)
         losses |= {
             "l1_a2b": c.l1_weight * masked_l1(painted, b, self.weight(mask_b, "a2b")),

@@ -10,6 +10,8 @@ tells how it was.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Generator, Tensor
 
@@ -18,6 +20,7 @@ from medaug.models.insertion.base import MaskGuidedTranslator, whole
 
 DISGUISE_GAIN = 0.3
 DISGUISE_SHIFT = 0.3
+DISGUISE_SALT = 11
 
 
 class StyledInsertion(MaskGuidedTranslator):
@@ -25,6 +28,14 @@ class StyledInsertion(MaskGuidedTranslator):
 
     Their config also has `depth` (resolution levels) and `style_dim`.
     """
+
+    style_salts: ClassVar[tuple[int, ...]]
+    """Of the noise of each style that `generator_losses` draws."""
+
+    def noise_shapes(self, batch: Batch) -> dict[int, tuple[int, ...]]:
+        """Also the styles, and the disguise of pasted lesions."""
+        shapes = super().noise_shapes(batch) | dict.fromkeys(self.style_salts, (self.style_dim,))
+        return shapes if self.config.content == "free" else shapes | {DISGUISE_SALT: (2,)}
 
     def translated(
         self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Generator | None
@@ -57,10 +68,10 @@ class StyledInsertion(MaskGuidedTranslator):
         """What insertion starts from to bring the real tumors `b` back into `background`, which lost them."""
         if self.config.content == "free":
             return background
-        return self.paste(background, disguised(batch["b"], batch["mask_b"], batch["seed"]), batch["mask_b"])
+        return self.paste(background, disguised(batch["b"], batch["mask_b"], batch), batch["mask_b"])
 
     @torch.no_grad()
-    def figures(self, batch: Batch) -> dict[str, float]:
+    def figures(self, batch: Batch) -> dict[str, Tensor]:
         """`diversity_b`: how different the tumors of a few fixed styles are, all else equal, inside the mask."""
         start, mask = self.start_of(batch, "a2b"), batch["mask_a"]
         still = self.noise_like(mask)
@@ -71,14 +82,14 @@ class StyledInsertion(MaskGuidedTranslator):
         return {"diversity_b": diversity(insert, start, self.style_dim, self.weight(mask, "a2b"))}
 
 
-def disguised(image: Tensor, mask: Tensor, seeds: Tensor) -> Tensor:
+def disguised(image: Tensor, mask: Tensor, batch: Batch) -> Tensor:
     """`image` (B, C, *S) with another brightness and contrast, about each channel's mean inside `mask` (B, P, *S).
 
-    They are drawn by `seeds` (B,), alike in all channels.
+    They are drawn by the batch's seeds, alike in all channels.
     """
     axes, inside = tuple(range(2, image.ndim)), whole(mask)
     mean = (image * inside).sum(axes) / inside.sum(axes).clamp(min=1.0)
-    gain, shift = seeded_noise(image.new_zeros(len(image), 2), seeds, salt=11).to(image).unbind(dim=1)
+    gain, shift = seeded_noise(image.new_empty(len(image), 2), batch, DISGUISE_SALT).to(image).unbind(dim=1)
     mean, gain, shift = (
         v.reshape(len(image), -1, *[1] * len(axes)) for v in (mean, DISGUISE_GAIN * gain, DISGUISE_SHIFT * shift)
     )

@@ -55,6 +55,8 @@ class MaskGuidedUNIT(StyledInsertion):
     """Insertion and removal as the two ways through one latent space."""
 
     name = "mask-guided-unit"
+    pass_salts = tuple(range(20, 26))
+    style_salts = (1, 2)
 
     def __init__(self, config: MaskGuidedUNITConfig, domain_a: Domain, domain_b: Domain, spatial_dims: int = 2):
         super().__init__(config, domain_a, domain_b, spatial_dims)
@@ -102,13 +104,13 @@ class MaskGuidedUNIT(StyledInsertion):
         """Section 3, inside the mask: L_VAE (`reconstruction`, `kl`), L_GAN and L_CC (`cycle`, `cycle_kl`)."""
         a, mask_a, b, mask_b, c = batch["a"], batch["mask_a"], batch["b"], batch["mask_b"], self.config
         read = self.encode_style(b, "b", mask=mask_b)
-        own = read + seeded_noise(read, batch["seed"], salt=1).to(read)
-        drawn = seeded_noise(read, batch["seed"], salt=2).to(read)
+        own = read + seeded_noise(read, batch, salt=1).to(read)
+        drawn = seeded_noise(read, batch, salt=2).to(read)
         divergences: dict[str, Tensor] = {}
 
         def passed(x: Tensor, mask: Tensor, direction: Pass, stream: str, style: Tensor | None = None) -> Tensor:
             mean = self.encode(self.seen(x, mask, direction), direction[0], mask)
-            noise = seeded_noise(mean, batch["seed"], salt=20 + len(divergences))
+            noise = seeded_noise(mean, batch, salt=20 + len(divergences))
             divergences[stream] = kl_to_standard_normal(mean)
             return self.put(self.decode(mean + noise, direction[-1], mask, style), x, mask, direction)
 

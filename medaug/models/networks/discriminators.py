@@ -96,11 +96,12 @@ def _translated(x: Tensor, shift: Tensor) -> Tensor:
     size = x.shape[2:]
     reach = [round(TRANSLATION * n) for n in size]
     padded = functional.pad(x, [r for r in reversed(reach) for _ in range(2)])
-    rows = []
-    for image, fractions in zip(padded, shift.tolist(), strict=True):
-        starts = [min(int(f * (2 * r + 1)), 2 * r) for f, r in zip(fractions, reach, strict=True)]
-        rows.append(image[(slice(None), *(slice(s, s + n) for s, n in zip(starts, size, strict=True)))])
-    return torch.stack(rows)
+    for axis, (n, r) in enumerate(zip(size, reach, strict=True)):  # on the device: no draw is read
+        first = (shift[:, axis] * (2 * r + 1)).long().clamp(max=2 * r)
+        voxels = first[:, None] + torch.arange(n, device=x.device)  # (B, n)
+        voxels = voxels.view(-1, 1, *[n if a == axis else 1 for a in range(len(size))])
+        padded = padded.gather(2 + axis, voxels.expand(*padded.shape[: 2 + axis], n, *padded.shape[3 + axis :]))
+    return padded
 
 
 def _kept(x: Tensor, center: Tensor) -> Tensor:

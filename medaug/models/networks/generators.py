@@ -25,6 +25,7 @@ from medaug.models.networks.layers import (
     ResidualBlock,
     ResizeConv,
     doubled_conv,
+    instance_norm,
     pad_reflect,
 )
 
@@ -242,7 +243,7 @@ class AdaINBlock(nn.Module):
 def adaptive_instance_norm(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
     """Equation 6: `x` (B, C, *S) normalised by channel and sample, times `gain` (B, C), plus `shift` (B, C)."""
     where = (..., *[None] * (x.ndim - 2))
-    return gain[where] * functional.group_norm(x, x.shape[1]) + shift[where]  # a group a channel
+    return gain[where] * instance_norm(x) + shift[where]
 
 
 def pooled_mask(mask: Tensor, size: torch.Size) -> Tensor:

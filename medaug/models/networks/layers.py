@@ -1,14 +1,18 @@
-"""What generators are built of, in 2-D and 3-D: convolutions laid out for a CPU, blocks, and initial weights.
+"""What generators are built of, in 2-D and 3-D: convolutions, norms, blocks, and initial weights.
 
 Up-sampling is resize-convolution (Odena 2016, "Deconvolution and Checkerboard Artifacts"): a transposed convolution
 paints a checkerboard. Norms are per instance.
+
+On a CPU padding, doubling, convolutions to one channel, and norms are laid out otherwise than torch has them, because
+that is faster there; elsewhere they are torch's own, whose kernels are made for GPUs. Both give the same with the same
+weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +28,7 @@ which of the weights meet which of the two."""
 def pad_reflect(x: Tensor, width: int) -> Tensor:
     """Mirrors `width` voxels at every border; repeats the border where the image is too small to mirror."""
     mode = "reflect" if min(x.shape[2:]) > width else "replicate"
-    if mode == "reflect" and width and x.ndim == 4 and x.requires_grad and torch.is_grad_enabled():
+    if _for_cpu(x) and mode == "reflect" and width and x.ndim == 4 and x.requires_grad and torch.is_grad_enabled():
         return _Mirrored.apply(x, width)
     return functional.pad(x, [width, width] * (x.ndim - 2), mode=mode)
 
@@ -32,14 +36,16 @@ def pad_reflect(x: Tensor, width: int) -> Tensor:
 def doubled_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Nearest-neighbour doubling, then a reflect-padded convolution of 3: (B, C, *S) → (B, O, *2S).
 
-    Every voxel of the result sees 2 voxels of `x` along an axis, so a convolution of 2 to 2^d times the channels says
-    as much, with 4/9 of the arithmetic in 2-D and 8/27 in 3-D (the sub-pixel convolution of Shi 2016, arXiv
-    1609.05158, with the weights of the convolution of 3).
+    On a CPU: every voxel of the result sees 2 voxels of `x` along an axis, so a convolution of 2 to 2^d times the
+    channels says as much, with 4/9 of the arithmetic in 2-D and 8/27 in 3-D (the sub-pixel convolution of Shi 2016,
+    arXiv 1609.05158, with the weights of the convolution of 3).
 
     Args:
         weight: (O, C, 3, 3[, 3]).
     """
     dims, out = x.ndim - 2, len(weight)
+    if not _for_cpu(x):
+        return CONVOLUTION[dims](pad_reflect(functional.interpolate(x, scale_factor=2), 1), weight, bias)
     kernels = weight
     for _ in range(dims):  # the first spatial axis becomes (phase, tap) at the end
         kernels = torch.tensordot(kernels, kernels.new_tensor(PHASES), dims=([2], [2]))
@@ -57,18 +63,37 @@ def doubled_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def padded_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """A reflect-padded convolution that keeps the size: (B, C, *S) → (B, O, *S).
 
-    To one channel in 2-D it is a matrix product to one channel a tap, whose shifted sum is the result: convolutions
-    to a single channel leave most of a processor's vector unit empty.
+    To one channel in 2-D it is on a CPU a matrix product to one channel a tap, whose shifted sum is the result:
+    convolutions to a single channel leave most of a processor's vector unit empty.
     """
     kernel, dims = weight.shape[-1], x.ndim - 2
     x = pad_reflect(x, kernel // 2)
-    if dims != 2 or len(weight) > 1 or kernel == 1:
+    if not _for_cpu(x) or dims != 2 or len(weight) > 1 or kernel == 1:
         return CONVOLUTION[dims](x, weight, bias)
     taps = functional.conv2d(x, weight.flip(2, 3).permute(2, 3, 1, 0).reshape(kernel**2, -1, 1, 1))
     reach, (height, width) = kernel - 1, x.shape[2:]
     summed = functional.fold(taps.flatten(2), (height + reach, width + reach), kernel)
     y = summed[..., reach:height, reach:width]
     return y if bias is None else y + bias.view(1, 1, 1, 1)
+
+
+Layout = Literal["by device", "cpu", "torch"]
+_layout: Layout = "by device"
+
+
+@contextmanager
+def laid_out(layout: Layout) -> Iterator[None]:
+    """Inside, everything is laid out as for a CPU or as torch has it, whatever the device: to compare the two."""
+    global _layout
+    before, _layout = _layout, layout
+    try:
+        yield
+    finally:
+        _layout = before
+
+
+def _for_cpu(x: Tensor) -> bool:
+    return _layout == "cpu" or (_layout == "by device" and x.device.type == "cpu")
 
 
 class _Mirrored(torch.autograd.Function):
@@ -124,12 +149,26 @@ def initialize_normal(module: nn.Module, std: float = 0.02) -> None:
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 
 
-def instance_norm(channels: int, *, affine: bool = True) -> nn.GroupNorm:
-    """Put as a group norm with a group a channel: the same, and with the same weights, in half of the time on a CPU.
+class InstanceNorm(nn.GroupNorm):
+    """Each channel of each sample normalised by itself, then a gain and an offset a channel where it is `affine`."""
 
-    And it is right there: torch 2.13's instance norm computes wrong gradients of channels-last images at batch size 1.
+    def __init__(self, channels: int, *, affine: bool = True):
+        super().__init__(channels, channels, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return instance_norm(x, self.weight, self.bias, self.eps)
+
+
+def instance_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """`x` (B, C, *S) normalised by sample and channel, times `weight` (C,) plus `bias` (C,).
+
+    On a CPU it is a group norm with a group a channel, in half of the time; and it is right there: torch 2.13's
+    instance norm computes wrong gradients of channels-last images at batch size 1. On a GPU autocast runs a group norm
+    in float32 and an instance norm in bfloat16, with a quarter less memory.
     """
-    return nn.GroupNorm(channels, channels, affine=affine)
+    if _for_cpu(x) or x[0, 0].numel() == 1:  # of a single voxel torch's own makes an error
+        return functional.group_norm(x, x.shape[1], weight, bias, eps)
+    return functional.instance_norm(x, weight=weight, bias=bias, eps=eps)
 
 
 class ConvNormAct(nn.Module):
@@ -139,7 +178,7 @@ class ConvNormAct(nn.Module):
         super().__init__()
         self.padding = kernel // 2
         self.conv = CONV[spatial_dims](in_channels, out_channels, kernel, stride)
-        self.norm = instance_norm(out_channels)
+        self.norm = InstanceNorm(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.relu(self.norm(self.conv(pad_reflect(x, self.padding))), inplace=True)
@@ -152,7 +191,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.first = ConvNormAct(spatial_dims, channels, channels)
         self.conv = CONV[spatial_dims](channels, channels, 3)
-        self.norm = instance_norm(channels)
+        self.norm = InstanceNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.norm(self.conv(pad_reflect(self.first(x), 1)))
@@ -176,7 +215,7 @@ class Merge(nn.Module):
     def __init__(self, spatial_dims: int, channels: int):
         super().__init__()
         self.conv = CONV[spatial_dims](2 * channels, channels, 3)
-        self.norm = instance_norm(channels)
+        self.norm = InstanceNorm(channels)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         of_coarse, of_fine = self.conv.weight.chunk(2, dim=1)

@@ -24,7 +24,7 @@ from medaug.errors import ConfigError
 from medaug.models.base import AdversarialModel, Batch, Fakes, Losses, seeded_noise
 from medaug.models.losses import hinge_discriminator, hinge_generator, mode_seeking
 from medaug.models.networks.discriminators import augment, draws_needed
-from medaug.models.networks.layers import CONV, Head, initialize_normal, instance_norm, isolated_rng, pad_reflect
+from medaug.models.networks.layers import CONV, Head, InstanceNorm, initialize_normal, isolated_rng, pad_reflect
 from medaug.models.noise.config import CLASSES, DCGANConfig
 from medaug.volumes import Domain
 
@@ -66,19 +66,24 @@ class DCGAN(AdversarialModel):
         """Crops (B, 1, *S) in [-1, 1] of codes (B, latent_dim) and classes (B,); a code's length does not matter."""
         return torch.tanh(self.generators["x"](z, label))
 
+    def noise_shapes(self, batch: Batch) -> dict[int, tuple[int, ...]]:
+        """The codes, and the chance of the augmentation of both sides."""
+        code, draws = (self.config.latent_dim,), (draws_needed(len(self.size)),)
+        return {1: code, 4: code, 2: draws, 3: draws} if self.config.diversity_weight else {1: code, 2: draws, 3: draws}
+
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """The hinge's generator side, on augmented fakes of the batch's classes; each sample's code is its seed's.
 
         With few real crops a class can shrink to a single layout, which `mode_seeking` acts against.
         """
-        label, seeds = batch["label"], batch["seed"]
-        code = batch["x"].new_empty(len(seeds), self.config.latent_dim)
-        z = on_sphere(seeded_noise(code, seeds, salt=1))
+        label = batch["label"]
+        code = batch["x"].new_empty(len(label), self.config.latent_dim)
+        z = on_sphere(seeded_noise(code, batch, salt=1))
         fake = self.generate(z, label)
-        score = self.discriminators["x"](self._augmented(fake, seeds, salt=2), label)
+        score = self.discriminators["x"](self._augmented(fake, batch, salt=2), label)
         losses = {"adversarial_x": hinge_generator(score)}
         if self.config.diversity_weight:
-            other_z = on_sphere(seeded_noise(code, seeds, salt=4))
+            other_z = on_sphere(seeded_noise(code, batch, salt=4))
             with torch.no_grad():  # one of a pair is enough to move, at a third of the cost
                 other = self.generate(other_z, label)
             losses["diversity_x"] = self.config.diversity_weight * mode_seeking(fake, other, z, other_z)
@@ -86,14 +91,14 @@ class DCGAN(AdversarialModel):
 
     def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
         """The hinge; real and fake crops of a row are augmented alike, so that it cannot tell them apart by that."""
-        real, seeds = batch["x"], batch["seed"]
+        real = batch["x"]
         fake, fake_label = fakes["x"][:, :-1].to(real.dtype), fakes["x"][:, -1].flatten(1)[:, 0].round().long()
-        shown = torch.cat([self._augmented(x, seeds, salt=3) for x in (real, fake)])
+        shown = torch.cat([self._augmented(x, batch, salt=3) for x in (real, fake)])
         scores = self.discriminators["x"](shown, torch.cat([batch["label"], fake_label]))
         return {"discriminator_x": hinge_discriminator(*scores.chunk(2))}
 
-    def _augmented(self, x: Tensor, seeds: Tensor, salt: int) -> Tensor:
-        normal = seeded_noise(x.new_empty(len(x), draws_needed(x.ndim - 2)), seeds, salt)
+    def _augmented(self, x: Tensor, batch: Batch, salt: int) -> Tensor:
+        normal = seeded_noise(x.new_empty(len(x), draws_needed(x.ndim - 2)), batch, salt)
         return augment(x, torch.special.ndtr(normal), self.config.augment)
 
 
@@ -175,7 +180,7 @@ class _StyledConv(nn.Module):
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, code_dim: int):
         super().__init__()
         self.conv = CONV[spatial_dims](in_channels, out_channels, 3)
-        self.norm = instance_norm(out_channels, affine=False)
+        self.norm = InstanceNorm(out_channels, affine=False)
         self.style = nn.Linear(code_dim, 2 * out_channels)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:

@@ -138,6 +138,11 @@ class CycleGAN(Translator):
         """A generator's output as an image in [-1, 1]; a residual reaches from one end of the range to the other."""
         return (x + 2 * torch.tanh(output)).clamp(-1, 1) if self.config.residual else torch.tanh(output)
 
+    def noise_shapes(self, batch: Batch) -> dict[int, tuple[int, ...]]:
+        """What is laid over the fake of either domain before it is reconstructed."""
+        size = batch["a"].shape[2:]
+        return {1: (self.channels_of("b"), *size), 2: (self.channels_of("a"), *size)}
+
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Equation 3 with least squares (section 4), plus the identity term of section 5.2."""
         a, b, c = batch["a"], batch["b"], self.config
@@ -145,8 +150,8 @@ class CycleGAN(Translator):
         fake_a, same_a = self._with_identity(b, a, "b2a", None, None)
         label_b = self._seen_label(fake_a)
         fake_b, same_b = self._with_identity(a, b, "a2b", label_a, label_b)
-        noisy_b = fake_b + c.cycle_noise * seeded_noise(fake_b, batch["seed"], salt=1)
-        noisy_a = fake_a + c.cycle_noise * seeded_noise(fake_a, batch["seed"], salt=2)
+        noisy_b = fake_b + c.cycle_noise * seeded_noise(fake_b, batch, salt=1)
+        noisy_a = fake_a + c.cycle_noise * seeded_noise(fake_a, batch, salt=2)
         reconstructed_a = self.translate(noisy_b, "b2a")
         shown = {"a": self._with_label(fake_a, label_b), "b": self._with_label(fake_b, label_a)}
         losses = {

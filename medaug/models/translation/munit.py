@@ -86,17 +86,22 @@ class MUNIT(Translator):
         style = given_or_drawn(style, x, self.style_dim, generator)
         return self.decode(self.encode_content(x, direction[0]), style, direction[-1])
 
+    def noise_shapes(self, batch: Batch) -> dict[int, tuple[int, ...]]:
+        """A style for each fake, and what is laid over it before it is encoded."""
+        size, (a, b) = batch["a"].shape[2:], map(self.channels_of, "ab")
+        return {0: (self.style_dim,), 1: (self.style_dim,), 2: (b, *size), 3: (a, *size)}
+
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Equations 1 (`reconstruction`), 2 (`content`), 3 (`style`), 4 (adversarial) and the cycle of section 4."""
-        c, seeds, content, style, fakes = self.config, batch["seed"], {}, {}, {}
+        c, content, style, fakes = self.config, {}, {}, {}
         losses: Losses = {}
         for domain in ("a", "b"):
             content[domain] = self.encode_content(batch[domain], domain)
             style[domain] = self.encode_style(batch[domain], domain)
         for salt, (domain, other) in enumerate((("a", "b"), ("b", "a"))):
-            drawn = seeded_noise(style[other], seeds, salt).to(style[other])
+            drawn = seeded_noise(style[other], batch, salt).to(style[other])
             fake = fakes[other] = self.decode(content[domain], drawn, other)
-            noisy = fake + c.cycle_noise * seeded_noise(fake, seeds, salt + 2)
+            noisy = fake + c.cycle_noise * seeded_noise(fake, batch, salt + 2)
             returned = self.encode_content(noisy, other)
             same = self.decode(content[domain], style[domain], domain)
             losses |= {
@@ -112,7 +117,7 @@ class MUNIT(Translator):
         return losses, {domain: fake.detach() for domain, fake in fakes.items()}
 
     @torch.no_grad()
-    def figures(self, batch: Batch) -> dict[str, float]:
+    def figures(self, batch: Batch) -> dict[str, Tensor]:
         """`diversity_<domain>`: how different the outputs of a few fixed styles of that domain are."""
         figures = {}
         for domain, other in (("a", "b"), ("b", "a")):

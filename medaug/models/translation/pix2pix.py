@@ -52,13 +52,28 @@ class Pix2Pix(Translator):
         """Translates the whole image; deterministic, so `style` and `generator` are not used."""
         return torch.tanh(self.generators[direction](x))
 
-    def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
-        """Equation 4, both ways.
+    def check_batch(self, batch: Batch) -> None:
+        """Refuses samples that are no pairs.
 
         Raises:
-            DataError: if a sample of the batch is not a registered pair.
+            DataError: with how many are, or the sizes of images that do not lie on one grid.
         """
-        _check_pairs(batch)
+        if batch["a"].shape[2:] != batch["b"].shape[2:]:
+            raise DataError(
+                f"pix2pix: found images of {tuple(batch['a'].shape)} and {tuple(batch['b'].shape)}; expected pairs on "
+                "one grid. Register and resample them first."
+            )
+        samples = len(batch["a"])
+        paired = int(batch["paired"].bool().sum()) if "paired" in batch else 0
+        if paired < samples:
+            raise DataError(
+                f"pix2pix: found {paired} registered pairs among {samples} samples; expected pairs only. Set "
+                "pairing.paired=all, or train translator.type=cyclegan with translator.paired_weight where some are "
+                "not."
+            )
+
+    def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
+        """Equation 4, both ways."""
         a, b = batch["a"], batch["b"]
         fake_b, fake_a = self.translate(a, "a2b"), self.translate(b, "b2a")
         losses = {
@@ -72,18 +87,3 @@ class Pix2Pix(Translator):
     def real_of(self, batch: Batch, domain: str) -> Tensor:
         """Equation 1: each discriminator sees an output beside its input."""
         return torch.cat([batch[domain], batch["b" if domain == "a" else "a"]], 1)
-
-
-def _check_pairs(batch: Batch) -> None:
-    if batch["a"].shape[2:] != batch["b"].shape[2:]:
-        raise DataError(
-            f"pix2pix: found images of {tuple(batch['a'].shape)} and {tuple(batch['b'].shape)}; expected pairs on one "
-            "grid. Register and resample them first."
-        )
-    samples = len(batch["a"])
-    paired = int(batch["paired"].bool().sum()) if "paired" in batch else 0
-    if paired < samples:
-        raise DataError(
-            f"pix2pix: found {paired} registered pairs among {samples} samples; expected pairs only. Set "
-            "pairing.paired=all, or train translator.type=cyclegan with translator.paired_weight where some are not."
-        )

@@ -87,18 +87,23 @@ class UNIT(Translator):
         """
         return self.decode(self.sample(self.encode(x, direction[0]), generator), direction[-1])
 
+    def noise_shapes(self, batch: Batch) -> dict[int, tuple[int, ...]]:
+        """Of the latent code, for each of four passes."""
+        code = code_channels(self.config.width, self.config.depth), *(n // self.stride for n in batch["a"].shape[2:])
+        return dict.fromkeys(range(4), code)
+
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Section 3: the generators' part of L_VAE (`reconstruction`, `kl`), L_GAN and L_CC (`cycle`, `cycle_kl`)."""
-        c, seeds, x, mean, z, fakes = self.config, batch["seed"], {}, {}, {}, {}
+        c, x, mean, z, fakes = self.config, {}, {}, {}, {}
         losses: Losses = {}
         for salt, (domain, other) in enumerate((("a", "b"), ("b", "a"))):
             x[domain] = batch[domain]
             mean[domain] = self.encode(x[domain], domain)
-            z[domain] = mean[domain] + seeded_noise(mean[domain], seeds, salt)
+            z[domain] = mean[domain] + seeded_noise(mean[domain], batch, salt)
             fakes[other] = self.decode(z[domain], other)
         for salt, (domain, other) in enumerate((("a", "b"), ("b", "a")), start=2):
             returned = self.encode(fakes[other], other)
-            back = self.decode(returned + seeded_noise(returned, seeds, salt), domain)
+            back = self.decode(returned + seeded_noise(returned, batch, salt), domain)
             divergence, divergence_back = kl_to_standard_normal(mean[domain]), kl_to_standard_normal(returned)
             losses |= {
                 f"adversarial_{domain}2{other}": c.adversarial_weight

@@ -1,4 +1,4 @@
-"""The rewritten convolutions say what the ordinary ones say, forwards and backwards, in 2-D and 3-D."""
+"""What is laid out for a CPU says what torch's own layers say, forwards and backwards, in 2-D and 3-D."""
 
 import pytest
 import torch
@@ -6,7 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from medaug.models.networks.layers import CONVOLUTION, Merge, ResizeConv, doubled_conv, pad_reflect, padded_conv
+from medaug.models.networks.generators import AdaINDecoder, ResNetGenerator, UNetGenerator
+from medaug.models.networks.layers import (
+    CONVOLUTION,
+    Merge,
+    ResizeConv,
+    doubled_conv,
+    instance_norm,
+    laid_out,
+    pad_reflect,
+    padded_conv,
+)
 
 SIZES = st.lists(st.integers(1, 7), min_size=2, max_size=3)
 
@@ -79,3 +89,30 @@ def test_results_keep_the_precision_that_is_asked_for(dims):
             result = function(x, weight, None)
             assert result.dtype == torch.bfloat16
             torch.testing.assert_close(result, expected, atol=0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_networks_give_the_same_laid_out_for_a_cpu_as_for_other_devices(dims):
+    """In double precision: outputs and the gradients of the input and of every weight."""
+    image, code, style = drawn(2, 1, *[8] * dims, seed=0), drawn(2, 4, *[4] * dims, seed=1), drawn(2, 3, seed=2)
+    networks = (
+        (UNetGenerator(dims, 1, 1, width=2, depth=2), (image,)),
+        (ResNetGenerator(dims, 1, 1, width=2, depth=1), (image,)),
+        (AdaINDecoder(dims, 1, 3, width=2, depth=2, blocks=1), (code, style)),
+    )
+    for network, inputs in networks:
+        found = {}
+        for layout in ("cpu", "torch"):
+            with laid_out(layout):
+                output = network.double()(*inputs)
+                pull = torch.sin(torch.arange(output.numel(), dtype=torch.float64)).view(output.shape)
+                found[layout] = (output, *torch.autograd.grad(output, (*inputs, *network.parameters()), pull))
+        for one, other in zip(*found.values(), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+
+
+def test_a_norm_of_one_voxel_gives_its_offset_in_either_layout():
+    x, offset = drawn(2, 3, 1, 1, seed=0), drawn(3, seed=1)
+    for layout in ("cpu", "torch"):
+        with laid_out(layout):
+            torch.testing.assert_close(instance_norm(x, None, offset)[0, :, 0, 0], offset)
