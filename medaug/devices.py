@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 """Numbers of 32 bits; or bfloat16 or float16 in convolutions and products, with weights of 32 bits."""
-AUTO = "auto"
+AUTO, EXACT = "auto", "32-true"
 
 
 def _named(accelerator: str) -> str:
@@ -42,7 +42,7 @@ class Compute(Section):
     precision: Precision = Field("32-true", description="the mixed ones pay only on hardware that has them")
 
 
-def device_of(accelerator: str = AUTO, precision: str = "32-true") -> torch.device:
+def device_of(accelerator: str = AUTO, precision: str = EXACT) -> torch.device:
     """The device of this name; "auto" is a CUDA device, Apple's, or the CPU, whichever is there first.
 
     Raises:
@@ -62,12 +62,37 @@ def device_of(accelerator: str = AUTO, precision: str = "32-true") -> torch.devi
             f"{', '.join(there)}. Set --accelerator, or free the device (nvidia-smi; CUDA_VISIBLE_DEVICES)."
         )
     device = torch.device(accelerator)
-    if precision != "32-true" and precision not in (able := _precisions(device)):
+    if precision != EXACT and precision not in (able := _precisions(device)):
         raise ConfigError(
             f"precision: found {precision}, which {accelerator} does not have; expected {' or '.join(able)} there. "
             "Set --precision, or another --accelerator."
         )
     return device
+
+
+def autocast(device: torch.device, precision: str) -> Any:
+    """The context in which a forward pass computes in this precision."""
+    import torch
+
+    kind = torch.float16 if precision.startswith("16") else torch.bfloat16
+    return torch.autocast(device.type, kind, enabled=precision.endswith("mixed"))
+
+
+def check_forked(device: torch.device) -> None:
+    """Refuses CUDA in a process that was forked off one that uses it, as DataLoader workers are: it cannot work there.
+
+    Raises:
+        ConfigError: with what can be done.
+    """
+    import torch
+
+    if device.type == "cuda" and torch.cuda._is_in_bad_fork():
+        raise ConfigError(
+            f"accelerator: found weights on {device} in a forked process, such as a DataLoader's worker; expected them "
+            "on the CPU there, for CUDA does not survive a fork. Leave the weights of the transform on the CPU "
+            "(load_weights(folder), without .on); or insert after the loader, with medaug.transforms.BatchInsertTumor; "
+            "or give the DataLoader multiprocessing_context='spawn'."
+        )
 
 
 def _precisions(device: torch.device) -> tuple[Precision, ...]:

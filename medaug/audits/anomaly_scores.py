@@ -24,7 +24,7 @@ from medaug.audits.measures.anomaly import (
     smoothed_inside,
 )
 from medaug.audits.pictures import short_name
-from medaug.config import AnomalyConfig
+from medaug.config import AnomalyConfig, PipelineConfig
 from medaug.data.atomic import atomic_path, csv_text, read_json, write_json, write_text
 from medaug.data.prepared import ORGAN_PIXELS_LEAST, View, ViewArrays
 from medaug.evaluation.intervals import Interval
@@ -32,10 +32,11 @@ from medaug.evaluation.metrics import Scored, auc_interval, pseudo_values, withi
 from medaug.evaluation.statistics import Comparison, compare, lacking
 from medaug.figures.distributions import roc_and_histogram
 from medaug.figures.pictures import Picture, picture_grid
+from medaug.models.facts import WeightsFacts
 from medaug.models.noise.dcgan import DCGAN
 from medaug.models.noise.latent import latent_residual
 from medaug.models.noise.weights import load_gan
-from medaug.models.weights import WeightsFacts, load_weights
+from medaug.models.weights import load_weights
 from medaug.runs.folder import RunDir
 from medaug.volumes import Domain, widest_slice
 
@@ -72,19 +73,19 @@ class AnomalyMethod(NamedTuple):
         return len(self.scorer.tiling.crop_size)
 
 
-def anomaly_method(weights: Path, settings: AnomalyConfig) -> AnomalyMethod:
-    """The scorer that these weights make.
+def anomaly_method(weights: Path, config: PipelineConfig) -> AnomalyMethod:
+    """The scorer that these weights make, by the settings `anomaly`, on the device of the config.
 
     Raises:
         WeightsError: if they cannot be used, or translate between two kinds of image.
         ConfigError: if the tile does not fit their crop.
     """
-    facts = weights / "model.json"
+    settings, compute, facts = config.anomaly, (config.accelerator, config.precision), weights / "model.json"
     if not facts.is_file() or read_json(facts).get("method") != DCGAN.name:
-        loaded = load_weights(weights)
+        loaded = load_weights(weights).on(*compute)
         scorer = RemovalScorer(loaded, **settings.model_dump(exclude={"percentile", "search_steps"}))
         return AnomalyMethod(scorer, "Removal", loaded.translator.domain_a, loaded.sequences, loaded.facts)
-    noise = load_gan(weights)
+    noise = load_gan(weights).on(*compute)
     gan, spacing_mm = noise.gan, noise.spacing_mm
 
     def residual(crops: Tensor) -> Any:

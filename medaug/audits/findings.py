@@ -64,7 +64,7 @@ class AuditedRun:
         Raises:
             LeakageError: if they were trained on a held-out patient.
         """
-        weights = load_weights(self.run.weights)
+        weights = load_weights(self.run.weights).on(self.config.accelerator, self.config.precision)
         refuse_known(weights.facts, self.run, self.split, f"weights {self.run.weights}")
         return weights
 

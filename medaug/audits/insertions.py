@@ -28,7 +28,7 @@ from medaug.lesions.prior import LesionPrior
 from medaug.progress import track
 from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
 from medaug.transforms.array import Insertion as Made
-from medaug.transforms.engine import Facts
+from medaug.transforms.planning import Facts
 from medaug.volumes import Window, affine_of
 
 logger = logging.getLogger(__name__)
@@ -131,6 +131,7 @@ class InsertionRun(AuditedRun):
         views = Prepared(self.run.datalist).training_views(self.split, self.config.data.spatial_dims)
         labelled = ViewFolder(views, self.run.prepared)
         frozen = frozen_segmenter(self.config, labelled, self.config.evaluation.planned(views).patch_size)
+        frozen.to(self.weights.device)
 
         def segment(image: np.ndarray) -> np.ndarray:
             x = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))

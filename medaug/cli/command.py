@@ -60,6 +60,7 @@ SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="List un
 Accelerator = Annotated[
     str | None, typer.Option(help="What networks run on: `auto` (a GPU where there is one), `cpu`, `cuda[:N]`, `mps`.")
 ]
+RunAccelerator = Annotated[str | None, typer.Option("--accelerator", help="Another than the run's own.")]
 Precision = Annotated[str | None, typer.Option(help="`32-true`, `bf16-mixed` or `16-mixed`.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files of an earlier call.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medaug.cli.command import AnyPath, OnStage, RunFolder, command, path_of, say_text
+from medaug.cli.command import AnyPath, OnStage, RunAccelerator, RunFolder, command, path_of, say_text
 from medaug.errors import RunError, visible
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def audit(
         Sequence[str] | None, typer.Option(help="An audit's name; repeatable. A wrong one lists them.")
     ] = None,
     set_: Annotated[Sequence[str] | None, typer.Option("--set", help="`audit.key=value`; repeatable.")] = None,
+    accelerator: RunAccelerator = None,
 ) -> list["Finding"]:
     """Ask what can be wrong with a run's generator, on patients it never saw; exit code 8 if an audit fails.
 
@@ -61,7 +62,7 @@ def audit(
     from medaug.stages.tasks import task_of
 
     trained = trained_run(Path(run), "an audit")
-    config = load_config(trained.config, list(set_ or []))
+    config = load_config(trained.config, list(set_ or []), {} if accelerator is None else {"accelerator": accelerator})
     with held(trained):
         found = asked_audits(*task_of(config).audits(trained), list(only or []))
         if trained.report.exists():

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from medaug.cli.command import AnyPath, Overwrite, WeightsOption, check_seed, command, path_of, say
+from medaug.cli.command import (
+    Accelerator,
+    AnyPath,
+    Overwrite,
+    Precision,
+    WeightsOption,
+    check_seed,
+    command,
+    path_of,
+    say,
+)
 from medaug.cli.scans import Channel
 
 if TYPE_CHECKING:
@@ -31,6 +41,8 @@ def synth_ct(
     deidentify: Annotated[bool, typer.Option("--deidentify", help="Remove identity from what is written.")] = False,
     seed: Annotated[int, typer.Option(help="Same seed, same image.")] = 0,
     sequence: Channel = None,
+    accelerator: Accelerator = None,
+    precision: Precision = None,
     overwrite: Overwrite = False,
 ) -> list[Path]:
     """Make a synthetic CT (or the weights' other kind of image) of a scan: NIfTI, or a DICOM series in its study.
@@ -62,7 +74,7 @@ def synth_ct(
     from medaug.transforms import SynthesizeCT, TranslateDomain
 
     output = output_of(path, stem, output_format, segmentation, name or (), deidentify)
-    loaded = load_weights(weights)
+    loaded = load_weights(weights).on(accelerator, precision)
     if direction is None:
         translate: TranslateDomain = SynthesizeCT(loaded, seed=seed)
     else:

@@ -14,6 +14,7 @@ from medaug.cli.command import (
     PatientRegex,
     PipelineFile,
     Precision,
+    RunAccelerator,
     SequenceName,
     Set,
     SkipUnreadable,
@@ -223,6 +224,7 @@ def sample(
     label: Annotated[str, typer.Option(help="`healthy`, `tumor`, or `both`: as many of each.")] = "both",
     count: Annotated[int, typer.Option(min=1, help="How many crops of each class.")] = 100,
     seed: Annotated[int, typer.Option(help="Same seed, same crops.")] = 0,
+    accelerator: Accelerator = None,
 ) -> Path:
     """Write synthetic crops of a class, to balance a classifier's data set; the datalist says where they come from.
 
@@ -234,7 +236,7 @@ def sample(
     check_seed(seed)
     from medaug.scans.sample import write_samples
 
-    return write_samples(Path(weights), Path(out), label=label, count=count, seed=seed)
+    return write_samples(Path(weights), Path(out), label=label, count=count, seed=seed, accelerator=accelerator)
 
 
 @command()
@@ -244,6 +246,7 @@ def synthesize(
     shard: Annotated[
         str, typer.Option(help="Make share i of n, for example 1/4; each by a process of its own.")
     ] = "1/1",
+    accelerator: RunAccelerator = None,
 ) -> "ShardResult":
     """Write a run's synthetic cases, or one share of them; the last share to end writes their datalist.
 
@@ -262,7 +265,8 @@ def synthesize(
     from medaug.stages.synthesize import Shard, synthesize_shard
 
     share, trained = Shard.parse(shard), trained_run(Path(run), "synthesis")
-    return synthesize_shard(load_config(trained.config, []), trained, share)
+    given = {} if accelerator is None else {"accelerator": accelerator}
+    return synthesize_shard(load_config(trained.config, [], given), trained, share)
 
 
 @command(say_text, json=True)

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medaug.cli.command import AnyPath, Overwrite, WeightsOption, check_seed, command, path_of, say_text
+from medaug.cli.command import (
+    Accelerator,
+    AnyPath,
+    Overwrite,
+    Precision,
+    WeightsOption,
+    check_seed,
+    command,
+    path_of,
+    say_text,
+)
 from medaug.errors import ConfigError, visible
 from medaug.scans.files import ScanFiles, Scans
 
@@ -68,6 +78,8 @@ def insert(
     ] = None,
     style_mask: Annotated[AnyPath | None, typer.Option(help="That tumor, on its scan's grid.")] = None,
     sequence: Channel = None,
+    accelerator: Accelerator = None,
+    precision: Precision = None,
     overwrite: Overwrite = False,
 ) -> list[Path]:
     """Insert tumors into one scan; writes image, label, and a before / after picture.
@@ -95,7 +107,7 @@ def insert(
         raise ConfigError(
             "--mask says where and how large: leave out --organ-mask, --organ-labels, --size-mm and --count"
         )
-    opened, loaded = _open(scan, weights, out, sequence, seed, overwrite, "inserted")
+    opened, loaded = _open(scan, weights, out, sequence, seed, (accelerator, precision), overwrite, "inserted")
     from medaug.scans.edits import Place, insert_at, insert_drawn, style_in
     from medaug.transforms import InsertTumor, RandInsertTumor
 
@@ -122,6 +134,8 @@ def styles(
     count: Annotated[int, typer.Option(min=1, help="How many variants.")] = 10,
     seed: Annotated[int, typer.Option(help="Same seed, same tumors.")] = 0,
     sequence: Channel = None,
+    accelerator: Accelerator = None,
+    precision: Precision = None,
     overwrite: Overwrite = False,
 ) -> list[Path]:
     """Fill one mask with many different tumors; writes the images and a picture to compare them.
@@ -134,7 +148,9 @@ def styles(
     Raises:
         MedaugError: as `insert`; WeightsError also of weights whose method knows no styles.
     """
-    opened, loaded = _open(scan, weights, out, sequence, seed, overwrite, "style-00", "styles", "label")
+    opened, loaded = _open(
+        scan, weights, out, sequence, seed, (accelerator, precision), overwrite, "style-00", "styles", "label"
+    )
     from medaug.scans.edits import fill_in_styles
 
     return fill_in_styles(opened, loaded, mask, count, seed)
@@ -150,6 +166,8 @@ def remove(
     seed: Annotated[int, typer.Option(help="Of the fill's texture.")] = 0,
     tumor_labels: TumorValues = None,
     sequence: Channel = None,
+    accelerator: Accelerator = None,
+    precision: Precision = None,
     overwrite: Overwrite = False,
 ) -> list[Path]:
     """Remove a marked tumor from one scan; writes image, label, and a before / after picture.
@@ -162,7 +180,7 @@ def remove(
     Raises:
         MedaugError: as `insert`.
     """
-    opened, loaded = _open(scan, weights, out, sequence, seed, overwrite, "removed")
+    opened, loaded = _open(scan, weights, out, sequence, seed, (accelerator, precision), overwrite, "removed")
     from medaug.scans.edits import remove_at
     from medaug.transforms import RemoveTumor
 
@@ -181,6 +199,8 @@ def replace(
     organ_mask: Annotated[AnyPath | None, typer.Option(help="Where tumors may lie; left out: found.")] = None,
     tumor_labels: TumorValues = None,
     sequence: Channel = None,
+    accelerator: Accelerator = None,
+    precision: Precision = None,
     overwrite: Overwrite = False,
 ) -> list[Path]:
     """Replace a tumor of one scan by another in its place; writes image, label, and a before / after picture.
@@ -193,7 +213,7 @@ def replace(
     Raises:
         MedaugError: as `insert`.
     """
-    opened, loaded = _open(scan, weights, out, sequence, seed, overwrite, "replaced")
+    opened, loaded = _open(scan, weights, out, sequence, seed, (accelerator, precision), overwrite, "replaced")
     from medaug.scans.edits import replace_in
     from medaug.transforms import RandReplaceTumor
 
@@ -216,6 +236,8 @@ def grow(
     seed: Annotated[int, typer.Option(help="Same seed, same series.")] = 0,
     organ_mask: Annotated[AnyPath | None, typer.Option(help="Where the tumor may lie; left out: found.")] = None,
     sequence: Channel = None,
+    accelerator: Accelerator = None,
+    precision: Precision = None,
     overwrite: Overwrite = False,
 ) -> list[Path]:
     """Grow one tumor in one scan; writes image and label at each step, an animation, and a page.
@@ -228,7 +250,7 @@ def grow(
     Raises:
         MedaugError: as `insert`; DataError names the largest size that fits where the series does not.
     """
-    opened, loaded = _open(scan, weights, out, sequence, seed, overwrite, "grown", "growth")
+    opened, loaded = _open(scan, weights, out, sequence, seed, (accelerator, precision), overwrite, "grown", "growth")
     from medaug.scans.grow import grow_in
     from medaug.transforms import GrowTumor
 
@@ -253,6 +275,8 @@ def anomaly(
     set_: Annotated[
         Sequence[str] | None, typer.Option("--set", help="`key=value` over the settings; repeatable.")
     ] = None,
+    accelerator: Accelerator = None,
+    precision: Precision = None,
     overwrite: Overwrite = False,
 ) -> AnomalyScores:
     """Score a scan by its distance from its pseudo-healthy version; of a run folder, all held-out slices (AUC).
@@ -267,6 +291,8 @@ def anomaly(
         MedaugError: whatever else is refused.
     """
     files_given, overrides = ScanFiles.of(source), list(set_ or [])
+    chosen = {"accelerator": accelerator, "precision": precision}
+    chosen = {key: value for key, value in chosen.items() if value is not None}
     path = files_given.paths[0]
     if len(files_given.paths) == 1 and path.is_dir():
         if out is not None or organ_mask is not None or sequence is not None:
@@ -280,7 +306,7 @@ def anomaly(
         from medaug.stages.report import report
 
         run = trained_run(path, "scoring", path_of(weights))
-        config = load_config(run.config, overrides)
+        config = load_config(run.config, overrides, chosen)
         score_held_out(config, run, path_of(weights))
         if run.report.exists():  # a page shows it
             report(config, run)
@@ -294,8 +320,8 @@ def anomaly(
         from medaug.scans.opened import open_scan
         from medaug.scans.score import score_scan
 
-        config = load_config(None, overrides)
-        judge = anomaly_method(Path(weights), config.anomaly)
+        config = load_config(None, overrides, chosen)
+        judge = anomaly_method(Path(weights), config)
         opened = open_scan(source, judge.domain, judge.sequences, judge.facts, sequence, out)
         files = score_scan(opened, judge, config.anomaly, organ_mask, config.data.organ_margin_mm)
     from medaug.data.atomic import read_json
@@ -304,7 +330,14 @@ def anomaly(
 
 
 def _open(
-    scan: Scans, weights: AnyPath, out: AnyPath, sequence: str | None, seed: int, overwrite: bool, *kinds: str
+    scan: Scans,
+    weights: AnyPath,
+    out: AnyPath,
+    sequence: str | None,
+    seed: int,
+    compute: tuple[str | None, str | None],
+    overwrite: bool,
+    *kinds: str,
 ) -> tuple["OpenScan", "Weights"]:
     """The scan and the weights that are to edit it; what needs no torch is refused before torch is imported."""
     check_seed(seed)
@@ -312,7 +345,7 @@ def _open(
     from medaug.models.weights import load_weights
     from medaug.scans.opened import open_to_edit
 
-    loaded = load_weights(weights)
+    loaded = load_weights(weights).on(*compute)
     return open_to_edit(scan, loaded, sequence, out), loaded
 
 

@@ -21,7 +21,7 @@ from medaug.evaluation.metrics import dice
 from medaug.evaluation.networks import ClassificationConfig, SegmentationConfig, padded
 from medaug.evaluation.outlines import Region
 from medaug.evaluation.regions import class_of_each
-from medaug.evaluation.updates import autocast
+from medaug.evaluation.updates import in_precision
 from medaug.lesions.geometry import component_boxes
 
 
@@ -68,7 +68,7 @@ def logits(network: nn.Module, image: Tensor, config: SegmentationConfig) -> Ten
         expected = f"({channels}, X, Y) or (N, {channels}, X, Y)" if dims == 2 else f"({channels}, X, Y, Z)"
         raise DataError(f"image: found shape {tuple(image.shape)}; expected {expected}. Add or move the channel axis.")
     device = next(network.parameters()).device
-    forward = autocast(network, config.precision, device)
+    forward = in_precision(network, config.precision, device)
     images = convert_to_tensor(image if stack else image[None], track_meta=False, dtype=torch.float32)  # (N, C, *S)
     size = config.patch_size
 
@@ -101,7 +101,7 @@ def _subsets(axes: Sequence[int]) -> list[list[int]]:
 def tumor_probability(network: nn.Module, images: Tensor, config: ClassificationConfig) -> Tensor:
     """The probability that there is a tumor, (N,) float32 on the CPU, of images (N, C, *S)."""
     device = next(network.parameters()).device
-    forward = autocast(network, config.precision, device)
+    forward = in_precision(network, config.precision, device)
     parts = [forward(part.to(device)) for part in images.split(config.batch_size)]
     return torch.sigmoid(torch.cat(parts))[:, 0].cpu()
 

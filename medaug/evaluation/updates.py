@@ -21,7 +21,7 @@ from monai.utils import convert_to_tensor
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from medaug.devices import AUTO, Precision, fabric_on
+from medaug.devices import AUTO, Precision, autocast, fabric_on
 from medaug.errors import ConfigError, DataError, TrainingError
 
 WARM_UP = 20
@@ -190,12 +190,11 @@ def _rate(update: int, updates: int) -> float:
     return rise * (1 - update / updates) ** DECAY_POWER
 
 
-def autocast(network: nn.Module, precision: str, device: torch.device) -> Callable[[Tensor], Tensor]:
+def in_precision(network: nn.Module, precision: str, device: torch.device) -> Callable[[Tensor], Tensor]:
     """The network's forward pass in this precision, float32 out."""
-    kind = torch.float16 if precision.startswith("16") else torch.bfloat16
 
     def forward(x: Tensor) -> Tensor:
-        with torch.autocast(device.type, kind, enabled=precision.endswith("mixed")):
+        with autocast(device, precision):
             return network(x).float()
 
     return forward

@@ -27,8 +27,9 @@ from medaug.data.weights import METADATA
 from medaug.errors import ConfigError
 from medaug.evaluation.augmentation import standard_augmentation
 from medaug.evaluation.samples import ViewFolder
+from medaug.models.facts import WeightsFacts
 from medaug.models.noise.weights import GanWeights
-from medaug.models.weights import Weights, WeightsFacts, read_facts
+from medaug.models.weights import Weights, read_facts
 from medaug.runs.folder import RunDir
 from medaug.runs.provenance import refuse_known
 from medaug.splits import Split

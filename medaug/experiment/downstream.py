@@ -139,6 +139,8 @@ class Downstream(ABC):
                 f"evaluation.arms: found no {arm.synthetic} synthetic case; expected some, to learn from. {remedy}, or "
                 "leave the arms out that need them."
             )
+        if isinstance(source, OnlineInsertion | OnlineRemoval):
+            source.get_ready()
         return source
 
     def fitted(self, name: str, seed: int) -> tuple[torch.nn.Module, list[tuple[int, float]]]:

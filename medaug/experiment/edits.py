@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,15 +26,17 @@ from medaug.audits.measures.lost_and_gained import frozen_segmenter
 from medaug.config import PipelineConfig
 from medaug.data.prepared import View
 from medaug.data.synthetic import SyntheticCase
+from medaug.devices import device_of
 from medaug.errors import DataError
 from medaug.evaluation.predictions import agreement
 from medaug.evaluation.samples import Sample, SyntheticSample, ViewFolder
 from medaug.experiment.arms import arms_of
 from medaug.lesions.geometry import CropBox, extract, labelled_parts
+from medaug.models.served import attach, served
 from medaug.models.weights import Weights, load_weights
 from medaug.runs.folder import RunDir
 from medaug.transforms import RandInsertTumor, RemoveTumor
-from medaug.transforms.engine import Facts
+from medaug.transforms.planning import Facts
 from medaug.volumes import Window, as_meta
 
 LEAST_AGREEMENT = 0.5
@@ -60,12 +62,19 @@ class ViewEditor:
     """Edits views, whose arrays lie in `prepared`; `config.synthesis` says what is inserted.
 
     The weights in this folder are read at the first edit: once in every DataLoader worker. Where the data say where the
-    organ is (`data.organ`), no voxel of a new tumor leaves it.
+    organ is (`data.organ`), no voxel of a new tumor leaves it. Everything but the generator runs where it is called.
     """
 
     def __init__(self, weights: Path, prepared: Path, config: PipelineConfig):
         self.folder, self.prepared, self.settings = weights, prepared, config.synthesis
+        self.accelerator, self.precision = config.accelerator, config.precision
+        self._address: Any = None
         self.strictly_inside = config.data.organ is not None
+
+    def get_ready(self) -> None:
+        """Brings the generator to its device, if that is no CPU, before workers are forked (see `models.served`)."""
+        if self._address is None and device_of(self.accelerator, self.precision).type != "cpu":
+            self._address = served(self.folder, self.accelerator, self.precision)
 
     def inserted(self, view: View, seed: int) -> Edited | None:
         """Puts new tumors into a view; None where it has no room for any."""
@@ -125,7 +134,11 @@ class ViewEditor:
 
     @cached_property
     def weights(self) -> Weights:
-        return load_weights(self.folder)
+        weights = load_weights(self.folder)
+        if self._address is None:
+            return weights.on("cpu", self.precision)
+        attach(weights.translator, self._address)
+        return weights
 
     @cached_property
     def _insert(self) -> RandInsertTumor:
@@ -146,6 +159,7 @@ class OnlineInsertion:
     with_tumor = False
 
     def __init__(self, editor: ViewEditor):
+        self.get_ready = editor.get_ready
         self._editor, self._no_room = editor, multiprocessing.Value("q", 0)
 
     @property
@@ -179,6 +193,7 @@ class OnlineRemoval:
     with_tumor = True
 
     def __init__(self, editor: ViewEditor):
+        self.get_ready = editor.get_ready
         self._editor = editor
 
     def __call__(

@@ -27,6 +27,8 @@ from medaug.seeds import seed_of
 from medaug.volumes import Domain
 
 Direction = Literal["a2b", "b2a"]
+Chance = Generator | Sequence[Generator]
+"""What noise is drawn from: one generator for a batch, or one for each of its samples."""
 Batch = dict[str, Tensor]
 Losses = dict[str, Tensor]
 """Weighted scalars; the total is their sum."""
@@ -144,14 +146,15 @@ class Translator(AdversarialModel):
         *,
         mask: Tensor | None = None,
         style: Tensor | None = None,
-        generator: Generator | None = None,
+        generator: Chance | None = None,
     ) -> Tensor:
         """Translates (B, C, *S) in [-1, 1].
 
         Args:
             mask: (B, P, *S) in {0, 1}, a channel a part of the tumor, or a class.
             style: (B, style_dim), for methods with styles; None draws it from `generator`.
-            generator: of all noise; without it the noise, and a style that is not given, are zero.
+            generator: of all noise, or one for each sample, which then is as it would be alone; without it the noise,
+                and a style that is not given, are zero.
 
         Raises:
             ValueError: as `check_input`, and where the method cannot take the style or the labels.
@@ -161,7 +164,7 @@ class Translator(AdversarialModel):
 
     @abstractmethod
     def translated(
-        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Generator | None
+        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Chance | None
     ) -> Tensor:
         """What `translate` gives, of inputs that it has checked; a method's own part."""
 
@@ -296,14 +299,16 @@ def _seeded(shape: Sequence[int], seeds: Tensor, salt: int) -> Tensor:
     return noise
 
 
-def drawn_noise(like: Tensor, generator: Generator | None) -> Tensor:
+def drawn_noise(like: Tensor, generator: Chance | None) -> Tensor:
     """Standard normal noise of the shape of `like` from `generator`; zeros where it is None."""
     if generator is None:
         return torch.zeros_like(like)
+    if not isinstance(generator, Generator):
+        return torch.cat([drawn_noise(one, own) for one, own in zip(like.split(1), generator, strict=True)])
     return torch.randn(like.shape, generator=generator, device=generator.device).to(like)
 
 
-def given_or_drawn(style: Tensor | None, x: Tensor, style_dim: int, generator: Generator | None) -> Tensor:
+def given_or_drawn(style: Tensor | None, x: Tensor, style_dim: int, generator: Chance | None) -> Tensor:
     """`style` (B, style_dim), or one style a sample of `x` from N(0, I); zeros without a generator.
 
     Raises:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from medaug.models.base import Direction, Translator
+from medaug.models.facts import TranslatorFacts
 from medaug.models.insertion.base import MaskGuidedTranslator
-from medaug.models.weights import TranslatorFacts, load_weights
+from medaug.models.weights import load_weights
 
 
 class DirectionNetwork(nn.Module):

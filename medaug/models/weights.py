@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import TypeAdapter
+from torch import Tensor
 
 import medaug
 from medaug.data.atomic import JsonObject, read_json
 from medaug.data.weights import METADATA, read_weights, write_weights
+from medaug.devices import AUTO, EXACT, autocast, check_forked, device_of
 from medaug.errors import WeightsError
 from medaug.lesions.prior import LesionPrior
-from medaug.models.base import AdversarialModel, Translator
+from medaug.models.base import AdversarialModel, Chance, Direction, Translator
 from medaug.models.budget import Budget, check_settings
+from medaug.models.facts import TranslatorFacts, WeightsFacts
 from medaug.models.methods import TRANSLATORS, build_translator
 from medaug.orientation import Turn, turn_of
 from medaug.volumes import Domain
@@ -34,91 +37,6 @@ UNSTORED_NUMBERS = 2**27
 """In the discriminators, which are built with the generators and not stored: a giant's."""
 Model = TypeVar("Model", bound=AdversarialModel)
 
-Size = Annotated[int, Field(ge=1, le=4096)]
-Millimetres = Annotated[float, Field(gt=0, le=1000)]
-
-
-class WeightsFacts(BaseModel):
-    """What weights say of their training in model.json; whatever else it holds can be read as an attribute, too.
-
-    Attributes:
-        sha256: of the tensors; "" before they are written.
-        medaug: the version that trained them.
-        picture_spacing_mm: what was said of pictures that store no voxel size.
-        training_content: fingerprints of the training scans; none in weights of medaug 0.1.
-        sequence, sequences: what was chosen of the data, by name or number; of several, the channels in order.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    sha256: str = ""
-    medaug: str = ""
-    spacing_mm: Annotated[tuple[Millimetres, ...], Field(min_length=2, max_length=3)] = ()
-    picture_spacing_mm: tuple[Millimetres, ...] | None = None
-    length_unit: str = "mm"
-    training_patients: tuple[str, ...] = ()
-    training_content: tuple[str, ...] = ()
-    split_hash: str = ""
-    axes: Literal["LPS", "LSP", "PSL"] = "LPS"
-    sequence: str | int | None = None
-    sequences: tuple[str, ...] = ()
-    steps: int | None = None
-    warnings: tuple[str, ...] = ()
-
-    @field_validator("training_patients", "training_content", mode="before")
-    @classmethod
-    def _names_somebody(cls, texts: Any) -> Any:
-        if isinstance(texts, list | tuple) and all(isinstance(text, str) for text in texts):
-            return texts
-        raise ValueError(
-            "found no lists of texts in training_patients and training_content of their model.json; expected whom they "
-            "were trained on. Copy the weights again."
-        )
-
-
-class NnunetFacts(BaseModel):
-    """The fold of an nnU-Net data set that weights were trained on.
-
-    Attributes:
-        training_cases: by nnU-Net's names, sorted.
-        organ: label values of where tumors may lie, where that was said.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    dataset: str
-    fold: str
-    training_cases: tuple[str, ...]
-    organ: tuple[int, ...] = ()
-
-
-class TranslatorFacts(WeightsFacts):
-    """What a translator's weights say beside.
-
-    Attributes:
-        domain: "tumor" for insertion, else the kind of image that is translated to.
-        patch_size, overlap: of the windows in which images are translated; without a size, whole.
-        slices: that the networks see at once.
-        tumor_labels, other_labels: values in the training labels, where they are known.
-        parts: the label values of each part, by name in the order of the networks' channels; none of one part alone.
-        paired_patients: of whom registered pairs were used.
-        target_sequence, target_sequences: of the domain that is translated to, as `sequence` and `sequences` are of
-            the one that is translated from.
-        nnunet: the fold of an nnU-Net data set that was trained on, if it was one.
-    """
-
-    domain: str = "tumor"
-    patch_size: tuple[Size, ...] | None = None
-    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    slices: Size = 1
-    tumor_labels: tuple[int, ...] = ()
-    other_labels: tuple[int, ...] = ()
-    parts: dict[str, tuple[int, ...]] = {}
-    paired_patients: tuple[str, ...] = ()
-    target_sequence: str | int | None = None
-    target_sequences: tuple[str, ...] = ()
-    nnunet: NnunetFacts | None = None
-
 
 @dataclass(frozen=True)
 class Weights:
@@ -127,6 +45,48 @@ class Weights:
     translator: Translator
     prior: LesionPrior | None
     facts: TranslatorFacts
+    precision: str = EXACT
+
+    @property
+    def device(self) -> torch.device:
+        """Where the generators are."""
+        return next(self.translator.parameters()).device
+
+    def on(self, accelerator: str | None = None, precision: str | None = None) -> Weights:
+        """The same weights on this device, where all that uses them runs its images; moved once, in place.
+
+        Args:
+            accelerator, precision: as a pipeline has them; None: its defaults, "auto" and "32-true".
+
+        Raises:
+            ConfigError: as `devices.device_of`.
+        """
+        precision = precision or EXACT
+        self.translator.to(device_of(accelerator or AUTO, precision))
+        return replace(self, precision=precision)
+
+    def translate(
+        self,
+        x: Tensor,
+        direction: Direction,
+        *,
+        mask: Tensor | None = None,
+        style: Tensor | None = None,
+        generator: Chance | None = None,
+    ) -> Tensor:
+        """`Translator.translate` on the device of the weights, in their precision; float32 on the device of `x`.
+
+        Raises:
+            ConfigError: in a forked process, where CUDA cannot be used.
+        """
+        device = self.device
+        check_forked(device)
+        there = [None if tensor is None else tensor.to(device) for tensor in (mask, style)]
+        with autocast(device, self.precision):
+            made = self.translator.translate(
+                x.to(device), direction, mask=there[0], style=there[1], generator=generator
+            )
+        return made.to(x.device, torch.float32)
 
     @property
     def spacing_mm(self) -> tuple[float, ...]:

@@ -17,7 +17,7 @@ from medaug.data.files import read_scan
 from medaug.data.fingerprints import fingerprints_of
 from medaug.data.visits import patient_in
 from medaug.errors import LeakageError, WeightsError
-from medaug.models.weights import TranslatorFacts
+from medaug.models.facts import TranslatorFacts
 from medaug.nnunet.datasets import ALL, RAW, NnunetDataset
 from medaug.orientation import turn_of
 from medaug.splits import known_among, pseudonym

@@ -21,10 +21,10 @@ import torch
 
 from medaug.data.datalists import sequence_names
 from medaug.errors import ConfigError, WeightsError
+from medaug.models.served import attach, served
 from medaug.models.weights import Weights, load_weights
 from medaug.nnunet.cases import TrainingCases
 from medaug.nnunet.datasets import results_of, tumors_in
-from medaug.nnunet.device import on_device
 from medaug.nnunet.edits import BankEdit, GanEdit, PatchBank
 from medaug.nnunet.leaks import check_fold
 from medaug.nnunet.library import nnunet
@@ -167,7 +167,7 @@ class nnUNetTrainerMedaug(PatchEditTrainer):
         """An insertion; the generator runs on the GPU where nnU-Net does."""
         weights = self.weights
         if self.device.type == "cuda":
-            weights = on_device(weights, self._folder(), self.device)
+            attach(weights.translator, served(self._folder(), str(self.device)))
         return GanEdit(weights, self._labels(weights))
 
     def looked_at(self, dataset: Any, plans: Plans) -> TrainingCases:

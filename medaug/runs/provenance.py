@@ -16,7 +16,8 @@ from medaug.data.records import Case, PreparedCase, prepared_cases
 from medaug.data.synthetic import is_synthetic
 from medaug.errors import LeakageError, WeightsError
 from medaug.models.base import Translator
-from medaug.models.weights import WeightsFacts, load_weights
+from medaug.models.facts import WeightsFacts
+from medaug.models.weights import load_weights
 from medaug.progress import say
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import run_stage

@@ -23,7 +23,7 @@ from medaug.progress import track
 from medaug.scans.files import AnyPath, Scans
 from medaug.scans.opened import OpenScan, as_array, close_up, in_rows, open_to_edit, unnamed, write_beside
 from medaug.transforms import InsertTumor, RandInsertTumor, RandReplaceTumor, RemoveTumor
-from medaug.transforms.engine import Style, drawn_style
+from medaug.transforms.planning import Style, drawn_style
 from medaug.transforms.styles import check_styled, style_of
 from medaug.volumes import as_meta, spacing_of, widest_slice
 

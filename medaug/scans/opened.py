@@ -25,7 +25,8 @@ from medaug.data.opening import NIFTI, TIFF, suffix_of
 from medaug.data.readers import decode
 from medaug.errors import DataError
 from medaug.figures.pictures import Picture
-from medaug.models.weights import Weights, WeightsFacts
+from medaug.models.facts import WeightsFacts
+from medaug.models.weights import Weights
 from medaug.report.viewer import EncodedCase, encode
 from medaug.report.viewing import case_of_scan, view_page
 from medaug.scans.files import AnyPath, ScanFiles, Scans

@@ -24,7 +24,9 @@ from medaug.volumes import Window, affine_of
 BOTH = "both"
 
 
-def write_samples(weights: Path, out: Path, *, label: str, count: int, seed: int) -> Path:
+def write_samples(
+    weights: Path, out: Path, *, label: str, count: int, seed: int, accelerator: str | None = None
+) -> Path:
     """Writes `count` crops of the class, or of each; returns the path of the datalist.
 
     The datalist's `training` entries hold `image`, `label` (0 healthy, 1 tumor), `class`, `seed`, the weights' hash and
@@ -37,7 +39,7 @@ def write_samples(weights: Path, out: Path, *, label: str, count: int, seed: int
     """
     if label not in (*CLASSES, BOTH):
         raise ConfigError(f"--label: found '{label}'; expected one of: {', '.join((*CLASSES, BOTH))}")
-    loaded = load_gan(weights)
+    loaded = load_gan(weights).on(accelerator)
     new_folder(out)
     labels = range(len(CLASSES)) if label == BOTH else [CLASSES.index(label)]
     facts, domain = loaded.facts, loaded.gan.domain
@@ -46,7 +48,7 @@ def write_samples(weights: Path, out: Path, *, label: str, count: int, seed: int
         for number, index in product(labels, range(count)):
             own = int(rng_of(seed, index * len(CLASSES) + number).randint(2**31))
             name = f"{CLASSES[number]}-{index:05d}"
-            image = sample(loaded.gan, 1, number, torch.Generator().manual_seed(own)).images[0]
+            image = sample(loaded.gan, 1, number, torch.Generator().manual_seed(own)).images[0].cpu()
             if isinstance(domain.window, Window):
                 image = domain.window.denormalize(image)
             write_scan(out / "images" / f"{name}.nii.gz", image, affine_of(loaded.spacing_mm), "float32")

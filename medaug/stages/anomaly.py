@@ -46,7 +46,7 @@ def _anomaly(config: PipelineConfig, run: RunDir, weights: Path, split: Split) -
     views = Prepared(run.datalist).views(patients, config.data.spatial_dims)
     mine = {patient: [view for view in views if view.patient == patient] for patient in patients}
     check_kinds([np.concatenate([_tumor_by_level(view, run) for view in members]) for members in mine.values()])
-    judge = anomaly_method(weights, config.anomaly)
+    judge = anomaly_method(weights, config)
     with track("score slices", len(views)) as tracker:
         for patient in patients:
             path = _kept(run, patient)

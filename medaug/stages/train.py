@@ -14,8 +14,9 @@ from medaug.data.weights import read_weights
 from medaug.errors import DataError
 from medaug.figures.previews import Preview
 from medaug.models.base import Translator
+from medaug.models.facts import WeightsFacts
 from medaug.models.methods import build_translator
-from medaug.models.weights import WeightsFacts, save_translator
+from medaug.models.weights import save_translator
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import data_prints, essential
 from medaug.runs.provenance import beyond_the_budget, content_of, run_training, start_from

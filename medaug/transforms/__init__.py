@@ -2,10 +2,11 @@
 
 Array transforms (`FindOrgan`, `InsertTumor`, `RandInsertTumor`, `RandReplaceTumor`, `GrowTumor`, `RemoveTumor`,
 `RandRemoveTumor`, `TranslateDomain`, `SynthesizeCT`, `RandTranslateDomain`) and their dictionary twins with a trailing
-d / D / Dict, as MONAI names them.
+d / D / Dict, as MONAI names them. `BatchInsertTumor` inserts into a batch, after the loader.
 """
 
 from medaug.transforms.array import FindOrgan, InsertTumor, RandInsertTumor
+from medaug.transforms.batch import BatchInsertTumor
 from medaug.transforms.dictionary import (
     FindOrganD,
     FindOrgand,
@@ -46,6 +47,7 @@ from medaug.transforms.translation_dictionary import (
 )
 
 __all__ = [
+    "BatchInsertTumor",
     "FindOrgan",
     "FindOrganD",
     "FindOrganDict",

@@ -10,7 +10,7 @@ so a MONAI bundle can build them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic
@@ -23,7 +23,8 @@ from medaug.lesions.drawing import Shape
 from medaug.models.weights import Weights
 from medaug.transforms.base import Seeded, TumorTransform, Windows, check_null, check_range, unchanged
 from medaug.transforms.containers import Bounds, changed, with_dtype
-from medaug.transforms.engine import Facts, Style, Wanted, paint, plan, plan_in
+from medaug.transforms.engine import Edit, Painting, paint, together
+from medaug.transforms.planning import Facts, Style, Wanted, plan, plan_in
 from medaug.transforms.styles import check_style
 from medaug.transforms.tumor_labels import TumorLabels, with_tumor
 from medaug.volumes import Window
@@ -188,17 +189,40 @@ class RandInsertTumor(Seeded, TumorTransform):
         Args:
             strictly_inside: no voxel of a tumor leaves the organ that is given.
         """
-        seen, rng = self._seen(img), np.random.RandomState(self._seed)
+        return together([self.insertion(img, label, organ, window, strictly_inside)], self.weights)[0]
+
+    def insertion(
+        self,
+        img: NdarrayTensor,
+        label: NdarrayOrTensor | None = None,
+        organ: NdarrayOrTensor | None = None,
+        window: Windows | None = None,
+        strictly_inside: bool = False,
+    ) -> Generator[Painting, Edit, Insertion[NdarrayTensor]]:
+        """`inserted`, for `engine.together`: tumors of many images, each with its own draw, are painted in one pass."""
+        seed = self._seed if self._do_transform else None
+        return self._insertion(seed, img, label, organ, window, strictly_inside)
+
+    def _insertion(
+        self,
+        seed: int | None,
+        img: NdarrayTensor,
+        label: NdarrayOrTensor | None,
+        organ: NdarrayOrTensor | None,
+        window: Windows | None,
+        strictly_inside: bool,
+    ) -> Generator[Painting, Edit, Insertion[NdarrayTensor]]:
+        seen, rng = self._seen(img), np.random.RandomState(seed)
         edited, truth, lesions = seen.array, seen.classes(label), list[Facts]()
-        limits = self._limits(seen, window) if self._do_transform else None
-        if self._do_transform and (known := self._windows_if_any(seen, self.domain, window)) is not None:
+        limits = None if seed is None else self._limits(seen, window)
+        if seed is not None and (known := self._windows_if_any(seen, self.domain, window)) is not None:
             before, values = self.tumors_in(label, seen)
             occupied, allowed = before > 0, self._allowed(organ, seen, known, self.organ_margin_mm)
             wanted = Wanted(self.size_mm, self.shape, self.style, self.null, strictly_inside and organ is not None)
             for _ in range(rng.randint(self.count[0], self.count[1] + 1)):
                 planned = plan(self.weights, allowed, occupied, rng, seen.spacing_mm, wanted)
                 if planned is not None:
-                    edit = paint(edited, planned, known, self.weights, limits)
+                    edit = yield Painting(edited, planned, known, limits)
                     edited = edit.image
                     if not self.null:
                         truth = with_tumor(truth, np.where(occupied, 0, edit.parts), values)

@@ -21,8 +21,8 @@ from medaug.models.weights import Weights
 from medaug.transforms.array import ORGAN_MARGIN_MM, FindOrgan, InsertTumor, RandInsertTumor
 from medaug.transforms.base import left_alone
 from medaug.transforms.containers import Bounds, with_bounds
-from medaug.transforms.engine import Style
 from medaug.transforms.growth import GrowTumor
+from medaug.transforms.planning import Style
 from medaug.transforms.removal import RandRemoveTumor, RandReplaceTumor, RemoveTumor
 from medaug.transforms.tumor_labels import TumorLabels
 from medaug.transforms.twins import Data, RandTwin, TumorTwin, entry

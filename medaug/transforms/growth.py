@@ -17,7 +17,8 @@ from medaug.models.weights import Weights
 from medaug.transforms.array import ORGAN_MARGIN_MM
 from medaug.transforms.base import Seeded, TumorTransform, Windows
 from medaug.transforms.containers import Bounds
-from medaug.transforms.engine import Facts, Plan, Style, drawn_style, paint
+from medaug.transforms.engine import paint
+from medaug.transforms.planning import Facts, Plan, Style, drawn_style
 from medaug.transforms.styles import check_style
 from medaug.transforms.tumor_labels import TumorLabels, with_tumor
 

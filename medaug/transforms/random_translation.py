@@ -12,7 +12,7 @@ from medaug.models.base import Direction
 from medaug.models.weights import Weights
 from medaug.transforms.base import Windows
 from medaug.transforms.containers import Bounds
-from medaug.transforms.engine import Facts, Style
+from medaug.transforms.planning import Facts, Style
 from medaug.transforms.translation import TranslateDomain, Translates
 from medaug.transforms.windows import seeded_style
 

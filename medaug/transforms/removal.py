@@ -19,7 +19,8 @@ from medaug.transforms.array import ORGAN_MARGIN_MM, Insertion, RandInsertTumor
 from medaug.transforms.base import Seeded, Seen, TumorTransform, Windows, left_alone, unchanged
 from medaug.transforms.canvas import Limits
 from medaug.transforms.containers import Bounds, changed
-from medaug.transforms.engine import Style, Wanted, paint, plan, remove_region
+from medaug.transforms.engine import paint, remove_region
+from medaug.transforms.planning import Style, Wanted, plan
 from medaug.transforms.tumor_labels import TumorLabels, healed, with_tumor
 from medaug.volumes import Window
 

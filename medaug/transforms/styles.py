@@ -13,7 +13,8 @@ import torch
 from medaug.errors import ConfigError, DataError, WeightsError
 from medaug.lesions.geometry import component_boxes
 from medaug.models.weights import Weights
-from medaug.transforms.engine import Style, lesion_crop
+from medaug.transforms.engine import lesion_crop
+from medaug.transforms.planning import Style
 from medaug.volumes import Window, widest_slice
 
 

@@ -40,7 +40,7 @@ from medaug.models.weights import Weights
 from medaug.transforms.base import Seen, WeightsTransform, Windows, check_translates
 from medaug.transforms.canvas import PLATEAU
 from medaug.transforms.containers import Bounds, as_hu, with_dtype
-from medaug.transforms.engine import Style
+from medaug.transforms.planning import Style
 from medaug.transforms.styles import fitting_style
 from medaug.transforms.windows import BACKGROUND, Resampling, change_of, resampling_for
 from medaug.volumes import HU_OF_AIR, Domain, Unit, Window, padding_in

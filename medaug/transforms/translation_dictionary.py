@@ -19,7 +19,7 @@ from medaug.errors import DataError
 from medaug.models.base import Direction
 from medaug.models.weights import Weights
 from medaug.transforms.containers import Bounds
-from medaug.transforms.engine import Facts, Style
+from medaug.transforms.planning import Facts, Style
 from medaug.transforms.random_translation import RandTranslateDomain
 from medaug.transforms.translation import SynthesizeCT, TranslateDomain
 from medaug.transforms.twins import Data, RandTwin, Twin, entry

@@ -99,11 +99,11 @@ class _Look:
     """One translator, direction and style, applied to (C, *S) of the translator's own dimensions."""
 
     def __init__(self, weights: Weights, direction: Direction, style: Sequence[float] | None):
-        self.translator, self.direction = weights.translator, direction
+        self.weights, self.translator, self.direction = weights, weights.translator, direction
         self.channels, self.channels_out = (self.translator.channels_of(side) for side in direction.split("2"))
         self.patch_size = weights.facts.patch_size
         self.overlap = weights.facts.overlap
-        self.device = next(self.translator.parameters()).device
+        self.device = weights.device
         self.style = None if style is None else torch.tensor([style], device=self.device)
 
     def change(self, x: Tensor, label: Tensor | None) -> Tensor:
@@ -140,7 +140,7 @@ class _Look:
             x = windows[seen]
             style = None if self.style is None else self.style.expand(len(x), -1)
             mask = labels[seen] if labels.shape[1] else None
-            made = self.translator.translate(x, self.direction, style=style, mask=mask)
+            made = self.weights.translate(x, self.direction, style=style, mask=mask)
             change[seen] = (made - start[seen]).to(change)
         return change
 

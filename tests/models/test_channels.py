@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from medaug.errors import ConfigError
+from medaug.models.facts import TranslatorFacts
 from medaug.models.methods import TRANSLATORS, build_translator
 from medaug.models.network import DirectionNetwork
-from medaug.models.weights import TranslatorFacts, load_weights, save_translator
+from medaug.models.weights import load_weights, save_translator
 from medaug.volumes import Domain, Window
 
 MR = Domain("t1+t2", "MR", others=(Domain("t2", "MR"),))

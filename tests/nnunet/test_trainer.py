@@ -13,8 +13,8 @@ import torch
 
 import medaug
 from medaug.errors import ConfigError, LeakageError, WeightsError
+from medaug.models.served import attach, serve
 from medaug.models.weights import load_weights
-from medaug.nnunet.device import attach, serve
 from medaug.nnunet.edits import GanEdit
 from medaug.nnunet.leaks import check_fold
 from medaug.splits import pseudonym
@@ -205,7 +205,7 @@ def test_a_forked_worker_asks_another_process_for_the_generator(gan):
     made = GanEdit(alone, None).set_random_state(5)({"image": image, "label": label})
     assert made["label"].any()
     listener = Listener(authkey=current_process().authkey)
-    threading.Thread(target=serve, args=(load_weights(gan).translator, listener), daemon=True).start()
+    threading.Thread(target=serve, args=(load_weights(gan), listener), daemon=True).start()
     attach(served.translator, listener.address)
     context = get_context("fork")
     answers = context.SimpleQueue()

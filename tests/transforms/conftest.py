@@ -11,8 +11,9 @@ from monai.data import MetaTensor
 
 from medaug.data.atomic import read_json
 from medaug.lesions.prior import LesionExample, LesionPrior
+from medaug.models.facts import TranslatorFacts
 from medaug.models.methods import build_translator
-from medaug.models.weights import TranslatorFacts, Weights
+from medaug.models.weights import Weights
 from medaug.runs.folder import RunDir
 from medaug.volumes import Domain
 

@@ -13,7 +13,8 @@ torch.set_num_threads(1)
 from medaug.lesions.prior import LesionExample, LesionPrior
 from medaug.transforms import RemoveTumor, TranslateDomain
 from medaug.models.methods import build_translator
-from medaug.models.weights import TranslatorFacts, Weights
+from medaug.models.facts import TranslatorFacts
+from medaug.models.weights import Weights
 from medaug.volumes import Domain
 
 domains = Domain("healthy", "MR"), Domain("tumor", "MR")

@@ -6,8 +6,9 @@ import torch
 from monai.data import MetaTensor
 
 from medaug.errors import DataError, WeightsError
+from medaug.models.facts import TranslatorFacts
 from medaug.models.methods import build_translator
-from medaug.models.weights import TranslatorFacts, Weights
+from medaug.models.weights import Weights
 from medaug.phantoms import phantoms
 from medaug.transforms import RandTranslateDomain, SynthesizeCT, TranslateDomain, TranslateDomaind
 from medaug.volumes import Domain, Window

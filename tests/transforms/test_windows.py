@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from medaug.errors import DataError
+from medaug.models.facts import TranslatorFacts
 from medaug.models.methods import build_translator
-from medaug.models.weights import TranslatorFacts, Weights
+from medaug.models.weights import Weights
 from medaug.transforms import RandTranslateDomaind, TranslateDomain
 from medaug.transforms.windows import change_of
 from medaug.volumes import Domain

@@ -180,14 +180,11 @@ class RemovalScorer(Scorer):
     @torch.inference_mode()
     def _found(self, image: np.ndarray, organ: np.ndarray) -> np.ndarray:
         """How the pseudo-healthy image differs: every tile is filled from its surroundings, pass by pass."""
-        translator = self.weights.translator
-        device = next(translator.parameters()).device
         generator = torch.Generator().manual_seed(self.seed)
 
         def change(crops: Tensor, regions: Tensor) -> Tensor:
             parts = torch.cat([regions, *[torch.zeros_like(regions)] * (self.weights.n_parts - 1)], dim=1)
-            fills = translator.translate(crops.to(device), "b2a", mask=parts.to(device), generator=generator)
-            return fills.cpu() - crops
+            return self.weights.translate(crops, "b2a", mask=parts, generator=generator) - crops
 
         healthy = image
         for _ in range(self.passes):

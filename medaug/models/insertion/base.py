@@ -20,10 +20,10 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
-from medaug.models.base import Batch, Direction, Fakes, Losses, Translator, drawn_noise
+from medaug.models.base import Batch, Chance, Direction, Fakes, Losses, Translator, drawn_noise
 from medaug.models.losses import adversarial_generator
 from medaug.settings import METHOD_SETTINGS
 
@@ -77,7 +77,7 @@ class MaskGuidedTranslator(Translator):
         return self.generators[direction](torch.cat([seen, mask, noise], dim=1))
 
     def translated(
-        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Generator | None
+        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Chance | None
     ) -> Tensor:
         """Inserts ("a2b") or removes ("b2a") inside `mask` (B, P, *S).
 

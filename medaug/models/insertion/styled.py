@@ -13,9 +13,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
-from medaug.models.base import Batch, Direction, diversity, drawn_noise, given_or_drawn, seeded_noise
+from medaug.models.base import Batch, Chance, Direction, diversity, drawn_noise, given_or_drawn, seeded_noise
 from medaug.models.insertion.base import MaskGuidedTranslator, whole
 
 DISGUISE_GAIN = 0.3
@@ -38,7 +38,7 @@ class StyledInsertion(MaskGuidedTranslator):
         return shapes if self.config.content == "free" else shapes | {DISGUISE_SALT: (2,)}
 
     def translated(
-        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Generator | None
+        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Chance | None
     ) -> Tensor:
         """As the base declares; the noise is drawn before the style, so it is the same whether one is given or not.
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from medaug.devices import AUTO, EXACT, device_of
 from medaug.models.budget import check_settings
+from medaug.models.facts import WeightsFacts
 from medaug.models.noise.config import CLASSES, DCGANConfig
 from medaug.models.noise.dcgan import DCGAN, build_dcgan
-from medaug.models.weights import WeightsFacts, load_generators, misfits_refused, read_kind, save_generators
+from medaug.models.weights import load_generators, misfits_refused, read_kind, save_generators
 from medaug.volumes import Domain
 
 KIND = "GAN from noise"
@@ -21,6 +23,11 @@ class GanWeights:
 
     gan: DCGAN
     facts: WeightsFacts
+
+    def on(self, accelerator: str | None = None, precision: str | None = None) -> GanWeights:
+        """The same weights on this device; arguments and errors are those of `Weights.on`."""
+        self.gan.to(device_of(accelerator or AUTO, precision or EXACT))
+        return self
 
     @property
     def spacing_mm(self) -> tuple[float, ...]:

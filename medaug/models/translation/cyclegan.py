@@ -22,10 +22,10 @@ from typing import Any
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from medaug.errors import ConfigError
-from medaug.models.base import Batch, Direction, Fakes, Losses, Translator, seeded_noise
+from medaug.models.base import Batch, Chance, Direction, Fakes, Losses, Translator, seeded_noise
 from medaug.models.losses import (
     adversarial_generator,
     gradient_difference,
@@ -115,7 +115,7 @@ class CycleGAN(Translator):
         object.__setattr__(self, "segmenter", segmenter.eval().requires_grad_(False))
 
     def translated(
-        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Generator | None
+        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Chance | None
     ) -> Tensor:
         """Translates the whole image; CycleGAN is deterministic, so `style` and `generator` are not used.
 

@@ -15,9 +15,19 @@ from functools import partial
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from medaug.models.base import Batch, Direction, Fakes, Losses, Translator, diversity, given_or_drawn, seeded_noise
+from medaug.models.base import (
+    Batch,
+    Chance,
+    Direction,
+    Fakes,
+    Losses,
+    Translator,
+    diversity,
+    given_or_drawn,
+    seeded_noise,
+)
 from medaug.models.losses import adversarial_generator, l1
 from medaug.models.networks.generators import AdaINDecoder, Encoder, StyleEncoder
 from medaug.settings import METHOD_SETTINGS
@@ -80,7 +90,7 @@ class MUNIT(Translator):
         return torch.tanh(self.generators[f"decoder_{domain}"](content, style))
 
     def translated(
-        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Generator | None
+        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Chance | None
     ) -> Tensor:
         """The content of `x` with `style`, or one drawn from `generator`; without either, with the prior's mean, 0."""
         style = given_or_drawn(style, x, self.style_dim, generator)

@@ -12,10 +12,10 @@ from __future__ import annotations
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch import Generator, Tensor
+from torch import Tensor
 
 from medaug.errors import DataError
-from medaug.models.base import Batch, Direction, Fakes, Losses, Translator
+from medaug.models.base import Batch, Chance, Direction, Fakes, Losses, Translator
 from medaug.models.losses import adversarial_generator, l1
 from medaug.models.networks.generators import GeneratorName
 from medaug.settings import METHOD_SETTINGS
@@ -47,7 +47,7 @@ class Pix2Pix(Translator):
         self.discriminators = self.domain_discriminators(a=self.channels_of("b"), b=self.channels_of("a"))
 
     def translated(
-        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Generator | None
+        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Chance | None
     ) -> Tensor:
         """Translates the whole image; deterministic, so `style` and `generator` are not used."""
         return torch.tanh(self.generators[direction](x))

@@ -13,9 +13,9 @@ from __future__ import annotations
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from medaug.models.base import Batch, Direction, Fakes, Losses, Translator, drawn_noise, seeded_noise
+from medaug.models.base import Batch, Chance, Direction, Fakes, Losses, Translator, drawn_noise, seeded_noise
 from medaug.models.losses import adversarial_generator, kl_to_standard_normal, l1
 from medaug.models.networks.generators import Decoder, Encoder, code_channels, residual_blocks
 from medaug.settings import METHOD_SETTINGS
@@ -70,7 +70,7 @@ class UNIT(Translator):
         """The mean of the latent code of images of `domain` ("a" or "b"): (B, C, *S) → (B, code, *S / stride)."""
         return self.generators["shared_encoder"](self.generators[f"encoder_{domain}"](x))
 
-    def sample(self, mean: Tensor, generator: Generator | None) -> Tensor:
+    def sample(self, mean: Tensor, generator: Chance | None) -> Tensor:
         """A latent code from N(mean, I); the mean itself without a generator."""
         return mean + drawn_noise(mean, generator)
 
@@ -79,7 +79,7 @@ class UNIT(Translator):
         return torch.tanh(self.generators[f"decoder_{domain}"](self.generators["shared_decoder"](z)))
 
     def translated(
-        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Generator | None
+        self, x: Tensor, direction: Direction, mask: Tensor | None, style: Tensor | None, generator: Chance | None
     ) -> Tensor:
         """Translates the whole image: from a code drawn from N(mean, I), or without `generator` from the mean.
 

@@ -77,7 +77,8 @@ def evaluate(config: PipelineConfig, run: RunDir, made_of: str) -> None:
 
 def _lesions(config: PipelineConfig, run: RunDir, tasks: dict[str, Segmentation], network: nn.Module) -> Json:
     """Counts scans, labelled lesions, those lost and what was gained, by kind of image and patient, of any class."""
-    translate = TranslateDomain(load_weights(run.weights), "a2b", seed=config.synthesis.seed)
+    weights = load_weights(run.weights).on(config.accelerator, config.precision)
+    translate = TranslateDomain(weights, "a2b", seed=config.synthesis.seed)
     task = tasks["target"]
 
     def of_real(entry: PreparedCase) -> tuple[np.ndarray, np.ndarray]:

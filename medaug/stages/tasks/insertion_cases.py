@@ -51,7 +51,8 @@ class InsertionCases(Cases):
         return f"inserted-{index:05d}" if index < insertions else f"removed-{index - insertions:05d}"
 
     def get_ready(self) -> None:
-        """The segmenter of the quality gate is trained, where it is asked."""
+        """The generator goes to its device; the segmenter of the quality gate is trained, where it is asked."""
+        self.editor.get_ready()
         if is_judged(self.config):
             self.gate = QualityGate(self.config, ViewFolder(self.views, self.run.prepared))
 

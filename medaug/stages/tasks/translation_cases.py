@@ -24,7 +24,7 @@ class TranslationCases(Cases):
     """Every labelled training scan, in each style."""
 
     def __init__(self, config: PipelineConfig, run: RunDir):
-        self.run, self.settings = run, config.synthesis
+        self.config, self.run, self.settings = config, run, config.synthesis
         self.entries = Prepared(run.datalist).of(run.read_split().train, labelled=True)
         if not self.entries:
             raise DataError(
@@ -34,7 +34,7 @@ class TranslationCases(Cases):
 
     @cached_property
     def weights(self) -> Weights:
-        return load_weights(self.run.weights)
+        return load_weights(self.run.weights).on(self.config.accelerator, self.config.precision)
 
     def __len__(self) -> int:
         return len(self.entries) * self.styles

@@ -77,7 +77,8 @@ def evaluate(config: PipelineConfig, run: RunDir, made_of: str) -> None:
         DataError: if fewer than two of the patients to score have registered images in both domains.
         LeakageError: if the weights were made from one of them.
     """
-    weights, split = load_weights(run.weights), run.read_split()
+    weights = load_weights(run.weights).on(config.accelerator, config.precision)
+    split = run.read_split()
     refuse_known(weights.facts, run, split, f"weights {run.weights}")
     scale = scale_of(run, weights.translator.domain_b)
     wanted = split.test if config.evaluation.patients == "test" else split.validation

@@ -34,7 +34,8 @@ from medaug.transforms.baselines.base import (
 )
 from medaug.transforms.canvas import limits_of
 from medaug.transforms.containers import class_numbers, like_source, marked_label, region_of
-from medaug.transforms.engine import Facts, Plan, paint
+from medaug.transforms.engine import paint
+from medaug.transforms.planning import Facts, Plan
 from medaug.transforms.tumor_labels import numbers_of
 
 ROOM = 1.8
