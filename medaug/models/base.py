@@ -31,7 +31,7 @@ Chance = Generator | Sequence[Generator]
 """What noise is drawn from: one generator for a batch, or one for each of its samples."""
 Batch = dict[str, Tensor]
 Losses = dict[str, Tensor]
-"""Weighted scalars; the total is their sum."""
+"""Weighted scalars, each a mean over the batch of what a sample gives by itself; the total is their sum."""
 Fakes = dict[str, Tensor]
 """What the discriminator of each domain (`a`, `b`) is shown, detached: (B, C', *S)."""
 STYLES = 4

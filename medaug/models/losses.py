@@ -41,9 +41,20 @@ def l1(x: Tensor, y: Tensor) -> Tensor:
 
 
 def masked_l1(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    """Mean absolute difference weighted by `weight` (B, 1, *S) and normalised by its sum: small masks count fully."""
-    difference = (x.float() - y.float()).abs() * weight
-    return difference.sum() / (weight.sum() * x.shape[1]).clamp(min=1.0)
+    """Mean absolute difference weighted by `weight` (B, 1, *S), normalised by its sum sample by sample.
+
+    So small masks count fully, and what a sample gives does not depend on the others in its batch, or on how a batch is
+    split over devices.
+    """
+    difference = ((x.float() - y.float()).abs() * weight).flatten(1).sum(dim=1)
+    return (difference / (weight.flatten(1).sum(dim=1) * x.shape[1]).clamp(min=1.0)).mean()
+
+
+def paired_l1(x: Tensor, y: Tensor, paired: Tensor) -> Tensor:
+    """Mean absolute difference over those samples of a batch that are pairs, 1 in `paired` (B,); 0 if none is."""
+    paired = paired.to(x).float()
+    difference = (x.float() - y.float()).abs().flatten(1).mean(dim=1)
+    return (difference * paired).sum() / paired.sum().clamp(min=1.0)
 
 
 def kl_to_standard_normal(mean: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from medaug.stages.synthesize import synthesize
 from medaug.stages.tasks import task_of
 from medaug.stages.train import train
 from medaug.stages.train_gan import train_gan
-from medaug.training.config import is_helper, is_launched, wait_for_all
+from medaug.training.config import is_helper, is_launched, join_processes, made_once
 
 STAGES: dict[str, Callable[[PipelineConfig, RunDir], bool]] = {
     "prepare": prepare,
@@ -87,6 +87,8 @@ def run_pipeline(
     if in_folds:
         _check_folds(config, until)
     check_is_run(out)
+    if set(stages) & set(TRAINING):
+        join_processes(config.fit_config)
     helps = is_helper(config.training)
     with nullcontext() if helps else held(RunDir(out)):
         if in_folds:
@@ -96,7 +98,7 @@ def run_pipeline(
         run = open_run(out, config, outer=outer.root if outer else None)
         for name in stages:
             if name in TRAINING:
-                wait_for_all(config.fit_config)
+                made_once(config.fit_config, lambda: None)  # the others waited for this
             on_stage(StageResult(name, STAGES[name](config, run)))
             if name == "prepare":  # not after an hour of training
                 _check_tested(config, run, stages)
@@ -118,7 +120,7 @@ def _say_answer(run: RunDir) -> None:
 def _help(config: PipelineConfig, out: Path, stages: tuple[str, ...]) -> RunDir:
     """Takes part in the training, once the first process has prepared it."""
     run = RunDir(out)
-    wait_for_all(config.fit_config)
+    made_once(config.fit_config, lambda: None)
     for name in stages:
         if name in TRAINING:
             STAGES[name](config, run)

@@ -23,7 +23,7 @@ from medaug.runs.provenance import beyond_the_budget, content_of, run_training, 
 from medaug.splits import Split
 from medaug.stages.tasks import task_of
 from medaug.training import fit
-from medaug.training.config import is_helper
+from medaug.training.config import is_helper, made_once
 from medaug.training.monitors import METRICS, read_metrics, warnings_of
 from medaug.volumes import length_unit
 
@@ -39,7 +39,8 @@ def train(config: PipelineConfig, run: RunDir) -> bool:
 
 def _train(config: PipelineConfig, run: RunDir) -> None:
     split = run.read_split()
-    data = task_of(config).training_data(run, split)
+    # the prior and the segmenter are fitted by one process for all
+    data = made_once(config.fit_config, lambda: task_of(config).training_data(run, split))
     spacing_mm = common_spacing_mm(data.views)
     channels = config.data.slices if config.data.slices > 1 else config.data.channels
     shape = {**({"channels": channels} if channels > 1 else {}), **data.settings}

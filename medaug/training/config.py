@@ -7,19 +7,27 @@ and the first does everything else. Defaults are CycleGAN's (Zhu 2017, section 7
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field
 
 from medaug.devices import Compute, fabric_on
+from medaug.errors import RunError
 from medaug.settings import Count, Samples, Section, Seed, Workers
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from lightning_fabric.strategies import DDPStrategy
+    from torch.distributed import ProcessGroup
 
-A_DAY = timedelta(days=1)
-"""How long processes wait for each other: the first reads all scans before the others have anything to do."""
+HALF_AN_HOUR = timedelta(minutes=30)
+"""How long processes that train wait for each other."""
+PREPARING = timedelta(days=7)
+"""How long the others wait while the first reads all scans. If it dies meanwhile they learn that at once."""
+Made = TypeVar("Made")
 
 
 class TrainingSection(Section):
@@ -68,23 +76,59 @@ def make_fabric(config: TrainingConfig) -> Fabric:
     Raises:
         ConfigError: as `devices.fabric_on`.
     """
-    from lightning_fabric.strategies import DDPStrategy  # a second, which a look at the settings need not wait
-
     strategy: Any = "auto"
     launched = is_launched(config)
     if launched or config.devices > 1:
-        start_method: Any = "popen" if launched else "spawn"
-        strategy = DDPStrategy(start_method=start_method, find_unused_parameters=True, timeout=A_DAY)
+        strategy = data_parallel("popen" if launched else "spawn")
     num_nodes = nodes() if launched else 1
     return fabric_on(config.accelerator, config.precision, config.devices, num_nodes=num_nodes, strategy=strategy)
 
 
-def wait_for_all(config: TrainingConfig) -> None:
-    """Waits until every process that torchrun or srun started is here; there are no others to wait for."""
-    if is_launched(config):
-        fabric = make_fabric(config)
-        fabric.launch()
-        fabric.barrier()
+def data_parallel(start_method: Literal["popen", "spawn"]) -> DDPStrategy:
+    """DDP: every process takes its own samples, and gradients are averaged, once a step and parameter.
+
+    Args:
+        start_method: of the processes; "popen" where they are there already.
+    """
+    from lightning_fabric.strategies import DDPStrategy  # a second, which a look at the settings need not wait
+
+    return DDPStrategy(start_method=start_method, timeout=HALF_AN_HOUR, gradient_as_bucket_view=True)
+
+
+@cache
+def join_processes(config: TrainingConfig) -> ProcessGroup | None:
+    """All processes that torchrun or srun started, for what they wait for as long as the data need; None without.
+
+    Each has to come here within half an hour: before the first has anything long to do by itself.
+    """
+    if not is_launched(config):
+        return None
+    import torch
+
+    make_fabric(config).launch()
+    return torch.distributed.new_group(backend="gloo", timeout=PREPARING)
+
+
+def made_once(config: TrainingConfig, make: Callable[[], Made]) -> Made:
+    """What the first process makes, in every process that torchrun or srun started; the others wait for it.
+
+    Raises:
+        RunError: in the others, if the first process ended instead.
+    """
+    group = join_processes(config)
+    if group is None:
+        return make()
+    import torch
+
+    made = [None if is_helper(config) else make()]
+    try:
+        torch.distributed.broadcast_object_list(made, src=0, group=group)
+    except RuntimeError as error:
+        raise RunError(
+            f"another of the processes that train together ended ({str(error).splitlines()[0]}); expected all of them. "
+            "Its own messages say why; the same command goes on where it was."
+        ) from None
+    return made[0]  # type: ignore[return-value]  # the first's
 
 
 def is_launched(config: TrainingSection) -> bool:

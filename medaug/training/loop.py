@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, default_collate
 
@@ -144,6 +144,17 @@ class ImagePool:
         self.images = list(state["images"].to(device)) if state else []
 
 
+class _Losses(nn.Module):
+    """The losses of one group of networks: what DDP wraps, so that a step reduces each group's gradients once."""
+
+    def __init__(self, networks: nn.Module, losses: Callable[..., Any]):
+        super().__init__()
+        self.networks, self.losses = networks, losses
+
+    def forward(self, *batches: Batch) -> Any:
+        return self.losses(*batches)
+
+
 class _State:
     """Everything a step changes: networks, optimizers, average, pools, and the step count."""
 
@@ -151,13 +162,17 @@ class _State:
         self.fabric, self.config, self.folder = fabric, config, folder
         self.translator = translator.train().to(fabric.device)
         betas = (config.beta1, config.beta2)
-        generators, discriminators = (
-            torch.optim.Adam(networks.parameters(), config.learning_rate, betas, fused=fabric.device.type in FUSED)
-            for networks in (translator.generators, translator.discriminators)
+        # By the strategy rather than by fabric.setup, which would round a batch to the mixed precision on several
+        # devices and not on one.
+        wrapped, parts = fabric.strategy.setup_module, (translator.generators, translator.discriminators)
+        self.generator_losses = wrapped(_Losses(parts[0], translator.generator_losses))
+        self.discriminator_losses = wrapped(_Losses(parts[1], translator.discriminator_losses))
+        self.optimizers: Any = fabric.setup_optimizers(
+            *(
+                torch.optim.Adam(part.parameters(), config.learning_rate, betas, fused=fabric.device.type in FUSED)
+                for part in parts
+            )
         )
-        self.module, *self.optimizers = fabric.setup(translator, generators, discriminators)
-        for method in ("generator_losses", "discriminator_losses"):
-            self.module.mark_forward_method(method)
         self.ema = copy.deepcopy(translator.generators).requires_grad_(False)
         self.watch = FiniteWatch()
         self.pools = {domain: ImagePool(config.pool_size) for domain in translator.discriminators}
@@ -211,8 +226,8 @@ def _step(fabric: Fabric, state: _State, batch: Batch, config: TrainingConfig) -
         group["lr"] = config.learning_rate_at(state.step)
 
     state.translator.discriminators.requires_grad_(False)
-    with fabric.autocast():  # on one device Fabric leaves it to the caller, for nothing goes through `forward`
-        losses, fakes = state.module.generator_losses(batch)
+    with fabric.autocast():
+        losses, fakes = state.generator_losses(batch)
     generators.zero_grad()
     fabric.backward(sum(losses.values()))
     generators.step()
@@ -221,7 +236,7 @@ def _step(fabric: Fabric, state: _State, batch: Batch, config: TrainingConfig) -
     chance = torch.Generator().manual_seed(seed_of(config.seed, state.step) * 4096 + fabric.global_rank)
     pooled = {domain: state.pools[domain].exchange(fake, chance) for domain, fake in fakes.items()}
     with fabric.autocast():
-        judged = state.module.discriminator_losses(batch, pooled)
+        judged = state.discriminator_losses(batch, pooled)
     discriminators.zero_grad()
     fabric.backward(sum(judged.values()))
     discriminators.step()

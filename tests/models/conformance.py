@@ -133,11 +133,19 @@ class TranslatorConformance:
         assert torch.equal(torch.get_rng_state(), state)
 
     def test_a_sample_does_not_depend_on_the_batch_it_is_in(self, translator, batch):
-        _, together = translator.generator_losses(batch)
-        for i in range(len(batch["seed"])):
-            _, alone = translator.generator_losses({key: value[i : i + 1] for key, value in batch.items()})
+        """So a batch may be split over devices: its losses are the means over its samples."""
+        translator.eval()  # spectral norm would count the passes
+        losses, together = translator.generator_losses(batch)
+        judged, count = translator.discriminator_losses(batch, together), len(batch["seed"])
+        means = dict.fromkeys(losses | judged, 0.0)
+        for i in range(count):
+            sample = {key: value[i : i + 1] for key, value in batch.items()}
+            of_one, alone = translator.generator_losses(sample)
+            for name, loss in (of_one | translator.discriminator_losses(sample, alone)).items():
+                means[name] += float(loss.detach()) / count
             for domain in together:
                 torch.testing.assert_close(alone[domain][0], together[domain][i], rtol=1e-4, atol=1e-4)
+        assert means == pytest.approx({k: float(v.detach()) for k, v in (losses | judged).items()}, rel=1e-3, abs=1e-5)
 
     def test_saved_weights_translate_bit_for_bit_alike(self, translator, batch, tmp_path):
         spacing_mm, prior = (1.0,) * translator.spatial_dims, prior_of(translator)

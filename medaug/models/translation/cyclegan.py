@@ -30,8 +30,8 @@ from medaug.models.losses import (
     adversarial_generator,
     gradient_difference,
     l1,
-    masked_l1,
     mutual_information,
+    paired_l1,
     segmentation_consistency,
 )
 from medaug.models.networks.generators import GeneratorName
@@ -165,9 +165,8 @@ class CycleGAN(Translator):
             losses |= {"identity_a": weight * l1(same_a, a), "identity_b": weight * l1(same_b, b)}
         if c.paired_weight:  # the mean over the batch's registered pairs; 0 where it has none
             paired = batch["paired"] if "paired" in batch else torch.zeros(len(a), device=a.device)
-            inside = paired.to(a).view(-1, *[1] * (a.ndim - 1)).expand_as(a[:, :1])
-            losses["paired_a2b"] = c.paired_weight * masked_l1(fake_b, b, inside)
-            losses["paired_b2a"] = c.paired_weight * masked_l1(fake_a, a, inside)
+            losses["paired_a2b"] = c.paired_weight * paired_l1(fake_b, b, paired)
+            losses["paired_b2a"] = c.paired_weight * paired_l1(fake_a, a, paired)
         losses |= self._structure_losses(a, fake_b, "a2b", batch.get("label_a"))
         losses |= self._structure_losses(b, fake_a, "b2a", batch.get("label_b"))
         if c.round_trip_weight:

@@ -1,0 +1,89 @@
+"""Several processes take the step that one takes with all their samples, and what ends one of them is told."""
+
+import socket
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch.utils.data import StackDataset
+
+from medaug.models.noise.config import DCGANConfig
+from medaug.models.noise.dcgan import build_dcgan
+from medaug.training import fit
+from medaug.training.config import data_parallel
+from medaug.training.loop import _State, _step
+
+from .tiny import DOMAIN, crop, flatten, tiny_config, tiny_translator
+
+
+def samples(*numbers: int) -> StackDataset:
+    """Crops by number, as other processes can be given them."""
+    crops = [crop(number) for number in numbers]
+    return StackDataset(**{key: torch.stack([c[key] for c in crops]) for key in crops[0]})
+
+
+def moments_after_a_step(folder: Path, data: StackDataset, **settings) -> dict[str, torch.Tensor]:
+    """Adam's first moments: half the gradients of the first step."""
+    fit(tiny_translator(), data, tiny_config(steps=1, **settings), folder)
+    state = flatten(torch.load(next((folder / "checkpoints").rglob("rank-0.pt")), weights_only=True))
+    found = {name: value for name, value in state.items() if name.endswith("/exp_avg")}
+    assert len(found) > 20 and all(value.any() for value in found.values())
+    return found
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("precision", "seen_by_two", "seen_by_one"),
+    [
+        ("32-true", samples(0, 1, 2, 3), samples(0, 1, 2, 3)),
+        # bfloat16 rounds the gradients of each process, so that these see the same: their mean is that of one
+        ("bf16-mixed", samples(0, 1, 0, 1), samples(0, 1)),
+    ],
+)
+def test_two_processes_take_the_step_of_one(tmp_path, precision, seen_by_two, seen_by_one):
+    two = moments_after_a_step(tmp_path / "two", seen_by_two, precision=precision, devices=2, batch_size=2)
+    one = moments_after_a_step(tmp_path / "one", seen_by_one, precision=precision, batch_size=len(seen_by_one))
+    assert two.keys() == one.keys()
+    worst = max(float((two[name] - one[name]).abs().max()) for name in one)
+    assert worst <= 1e-6
+
+
+@pytest.fixture
+def one_of_one(monkeypatch):
+    """Fabric with DDP on one process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("MASTER_PORT", str(free.getsockname()[1]))
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    fabric = Fabric(accelerator="cpu", devices=1, strategy=data_parallel("popen"))
+    fabric.launch()
+    yield fabric
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("method", ["mask-guided-cyclegan", "cyclegan", "dcgan"])
+def test_a_step_reduces_every_gradient_once(one_of_one, tmp_path, method):
+    if method == "dcgan":
+        model = build_dcgan(DCGANConfig(latent_dim=4, width=4, levels=2, discriminator_width=4), (16, 16), DOMAIN)
+        batch = {"x": torch.rand(2, 1, 16, 16), "label": torch.tensor([0, 1]), "seed": torch.tensor([0, 1])}
+    else:
+        model, batch = tiny_translator(method), samples(0, 1).__getitems__([0, 1])
+        batch = {key: torch.stack([sample[key] for sample in batch]) for key in batch[0]}
+    state = _State(one_of_one, model, tiny_config(), tmp_path)
+    reduced: Counter[str] = Counter()
+
+    def counting(name, bucket):
+        reduced[name] += bucket.buffer().nbytes
+        future = torch.futures.Future()
+        future.set_result(bucket.buffer())
+        return future
+
+    state.generator_losses.register_comm_hook("generators", counting)
+    state.discriminator_losses.register_comm_hook("discriminators", counting)
+    for step in (1, 2):
+        _step(one_of_one, state, batch, tiny_config())
+        for name in ("generators", "discriminators"):
+            assert reduced[name] == step * sum(p.nbytes for p in getattr(model, name).parameters())
