@@ -34,7 +34,7 @@ class BatchInsertTumor(RandInsertTumord):
     Example:
         >>> insert = BatchInsertTumor("image", weights="out/quickstart/train/weights", prob=0.5)   # doctest: +SKIP
         >>> for batch in loader:                                                                   # doctest: +SKIP
-        ...     batch = insert({key: value.to("cuda") for key, value in batch.items()})
+        ...     batch = insert({key: value.to(device) for key, value in batch.items()})
     """
 
     def __call__(self, data: Data, seeds: Sequence[int] | None = None) -> dict[Hashable, Any]:
