@@ -3,8 +3,12 @@
 import pytest
 import torch
 
+from medaug.audits.findings import asked_audits
+from medaug.audits.insertion_audits import AUDITS
+from medaug.audits.insertions import InsertionRun
 from medaug.devices import device_of, fabric_on
 from medaug.errors import ConfigError
+from medaug.stages.pipeline import run_pipeline
 
 
 @pytest.fixture
@@ -52,3 +56,12 @@ def test_bfloat16_is_refused_on_a_gpu_without(two_gpus):
 def test_processes_get_gpus_of_one_kind_each_its_own(two_gpus, accelerator, devices, found):
     with pytest.raises(ConfigError, match=f"training.devices: found .*{found}.*expected"):
         fabric_on(accelerator, devices=devices)
+
+
+def test_a_run_on_the_cpu_leaves_a_gpu_alone(monkeypatch, tiny_config, tmp_path):
+    """Any stage that went by what is there, and not by the setting, would end here: torch has no CUDA to move to."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    config = tiny_config("accelerator=cpu", "segmenter.updates=2", "synthesis.gate=0", "evaluation.arms=[standard+gan]")
+    run = run_pipeline(config, tmp_path / "run")
+    assert run.report.exists() and asked_audits(InsertionRun(config, run), AUDITS, ["lost"])[0].name == "lost"

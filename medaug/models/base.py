@@ -272,7 +272,7 @@ def rebuilt(
     with isolated_rng(0):
         model = kind(*made_of)
     model.load_state_dict(state)
-    return model.train(training)
+    return model.to(next(iter(state.values())).device).train(training)
 
 
 def seeded_noise(like: Tensor, batch: Batch, salt: int) -> Tensor:

@@ -57,7 +57,8 @@ class BatchInsertTumor(RandInsertTumord):
             raise DataError(f"seeds: found {len(seeds)}; expected one for each of {size} samples. Give as many.")
         weights = self.transform.weights
         if weights.device != device:
-            self.transform.weights = weights = weights.on(str(device), weights.precision)
+            name = device.type if device.type == "mps" else str(device)
+            self.transform.weights = weights = weights.on(name, weights.precision)
         here = {key: d[key].cpu() for key in (*there, self.label_key, self.organ_key) if key in d}
         samples = [{key: value[number] for key, value in here.items()} for number in range(size)]
         stacks = [self._image(sample, there) for sample in samples]

@@ -23,6 +23,7 @@ from monai.inferers import sliding_window_inference
 from torch import Tensor
 from torch.nn import functional
 
+from medaug.devices import check_forked
 from medaug.errors import DataError
 from medaug.models.base import Direction
 from medaug.models.weights import Weights
@@ -30,6 +31,7 @@ from medaug.resampling import resample_image
 from medaug.volumes import SPACING_TOLERANCE
 
 WINDOWS_AT_ONCE = 4
+SLICES_AT_ONCE = 16
 SIGMA = 0.25
 """Width of the Gaussian weights, in window widths. MONAI's 0.125 falls so steeply that two windows meet in a step."""
 BACKGROUND = -1.0
@@ -43,6 +45,7 @@ def change_of(
     seed: int,
     style: Sequence[float] | None = None,
     label: Tensor | None = None,
+    at_once: int | None = None,
 ) -> Tensor:
     """What the translator adds to an image (C, X, Y[, Z]) in [-1, 1]: (C', X, Y[, Z]), float32, on the CPU.
 
@@ -54,6 +57,8 @@ def change_of(
         seed: of the style, where the method knows styles.
         style: the style itself, of the translator's `style_dim` numbers.
         label: (K, X, Y[, Z]), one channel a class, for translators that read labels.
+        at_once: slices of a volume that a 2-D translator takes together; None: one on a CPU, and `SLICES_AT_ONCE`
+            elsewhere. What comes out is the same but for rounding.
 
     Raises:
         DataError: for a single slice where the weights read several.
@@ -67,8 +72,9 @@ def change_of(
         )
     look = _Look(weights, direction, seeded_style(weights, seed) if style is None else style)
     if image.ndim - 1 == dims:
-        return look.change(image, label)
-    return _joined_slices(image, slices, look, label)
+        return look.change(image[None], None if label is None else label[None])[0]
+    at_once = at_once or (1 if look.device.type == "cpu" else SLICES_AT_ONCE)
+    return _joined_slices(image, slices, look, label, at_once)
 
 
 def seeded_style(weights: Weights, seed: int) -> tuple[float, ...] | None:
@@ -79,24 +85,26 @@ def seeded_style(weights: Weights, seed: int) -> tuple[float, ...] | None:
     return tuple(torch.randn(weights.translator.style_dim, generator=chance).tolist())
 
 
-def _joined_slices(volume: Tensor, slices: int, look: _Look, label: Tensor | None) -> Tensor:
+def _joined_slices(volume: Tensor, slices: int, look: _Look, label: Tensor | None, at_once: int) -> Tensor:
     """Stacks around every slice, the end slice repeated; each slice gets the mean of what is said of it."""
     depth, half = volume.shape[-1], slices // 2
     channels = look.channels_out // slices
     total, count = torch.zeros((channels, *volume.shape[1:]), dtype=torch.float64), torch.zeros(depth)
-    for level in range(depth):
-        levels = range(level - half, level + half + 1)
-        stack = torch.cat([volume[..., min(max(z, 0), depth - 1)] for z in levels])
-        change_of_stack = look.change(stack, None if label is None else label[..., level])
-        for z, change in zip(levels, change_of_stack.split(channels), strict=True):
-            if 0 <= z < depth:
-                total[..., z] += change
-                count[z] += 1
+    for first in range(0, depth, at_once):
+        levels = range(first, min(first + at_once, depth))
+        around = [range(level - half, level + half + 1) for level in levels]
+        stacks = torch.stack([torch.cat([volume[..., min(max(z, 0), depth - 1)] for z in own]) for own in around])
+        labels = None if label is None else torch.stack([label[..., level] for level in levels])
+        for own, changes in zip(around, look.change(stacks, labels), strict=True):
+            for z, change in zip(own, changes.split(channels), strict=True):
+                if 0 <= z < depth:
+                    total[..., z] += change
+                    count[z] += 1
     return (total / count).float()
 
 
 class _Look:
-    """One translator, direction and style, applied to (C, *S) of the translator's own dimensions."""
+    """One translator, direction and style, applied to images (N, C, *S) of the translator's own dimensions."""
 
     def __init__(self, weights: Weights, direction: Direction, style: Sequence[float] | None):
         self.weights, self.translator, self.direction = weights, weights.translator, direction
@@ -104,20 +112,20 @@ class _Look:
         self.patch_size = weights.facts.patch_size
         self.overlap = weights.facts.overlap
         self.device = weights.device
+        check_forked(self.device)
         self.style = None if style is None else torch.tensor([style], device=self.device)
 
     def change(self, x: Tensor, label: Tensor | None) -> Tensor:
-        """(C, *S) in [-1, 1], and labels (K, *S) where they are read → the change, (C', *S) on the CPU."""
-        x = x if label is None else torch.cat([x, label.to(x)])
+        """(N, C, *S) in [-1, 1], and labels (N, K, *S) where they are read → the change, (N, C', *S) on the CPU."""
+        x = x if label is None else torch.cat([x, label.to(x)], dim=1)
         if self.patch_size is None:
-            pads = [p for size in reversed(x.shape[1:]) for p in (0, -size % self.translator.stride)]
-            change = self._of_windows(functional.pad(x[None], pads, mode="replicate").to(self.device))
-            own: tuple[int | slice, ...] = (0, slice(None), *(slice(size) for size in x.shape[1:]))
-            return change[own].cpu()
+            pads = [p for size in reversed(x.shape[2:]) for p in (0, -size % self.translator.stride)]
+            change = self._of_windows(functional.pad(x, pads, mode="replicate").to(self.device))
+            return change[:, :, *(slice(size) for size in x.shape[2:])].cpu()
         return sliding_window_inference(
-            x[None],
+            x,
             self.patch_size,
-            WINDOWS_AT_ONCE,
+            WINDOWS_AT_ONCE * len(x),
             self._of_windows,
             overlap=self.overlap,
             mode="gaussian",
@@ -125,7 +133,7 @@ class _Look:
             padding_mode="replicate",
             sw_device=self.device,
             device="cpu",
-        )[0]
+        )
 
     def _of_windows(self, windows: Tensor) -> Tensor:
         """(B, C + K, *W) → their change (B, C', *W); windows of nothing but background are left alone."""

@@ -124,3 +124,12 @@ def test_the_dictionary_transform_takes_volumes_to_windows():
     scan = {"image": noise(1, 20, 20, 12).numpy(), "label": np.zeros((1, 20, 20, 12), np.uint8)}
     edited = RandTranslateDomaind("image", weights=weights, label_keys="label", prob=1.0, window=(-1, 1))(scan)
     assert edited["image"].mean() > scan["image"].mean() + 0.3 and edited["label"] is scan["label"]
+
+
+@pytest.mark.parametrize(("patch_size", "slices"), [(None, 1), ((16, 16), 1), (None, 3)])
+def test_slices_that_go_through_together_come_out_as_one_by_one(patch_size, slices):
+    weights = weights_of(lambda x, style: x * x.mean(dim=(1, 2, 3), keepdim=True), 2, patch_size, slices)
+    volume = noise(1, 24, 20, 11)
+    alone, together = (change_of(volume, weights, "a2b", seed=0, at_once=n) for n in (1, 4))
+    torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
+    assert max(len(x) for x, _ in weights.translator.seen) > 1
