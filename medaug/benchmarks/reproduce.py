@@ -77,12 +77,18 @@ class Reproduction:
 
 
 def reproduce(
-    folder: Path, out: Path | None, *, jobs: int = 1, on_stage: Callable[[StageResult], object] = lambda result: None
+    folder: Path,
+    out: Path | None,
+    *,
+    jobs: int = 1,
+    accelerator: str | None = None,
+    on_stage: Callable[[StageResult], object] = lambda result: None,
 ) -> Reproduction:
     """Runs a finished run again in another folder (by default `<folder>-again`) and compares the two.
 
     Args:
         jobs: of a benchmark, the processes that work on it.
+        accelerator: another than the run's own.
 
     Raises:
         RunError: if the run is unfinished, or the other folder holds something else.
@@ -99,12 +105,13 @@ def reproduce(
                     _check_same_data(folder / datalist, again.root / datalist)
         on_stage(result)
 
+    config = before.config.model_copy(update={"accelerator": accelerator or before.config.accelerator})
     if before.is_benchmark:
-        first = blocks_of(before.config, open_run(again.root, before.config))[0]
+        first = blocks_of(config, open_run(again.root, config))[0]
         check(StageResult("prepare", prepare_block(first, again)))
-        run_benchmark(before.config, again.root, jobs=jobs)
+        run_benchmark(config, again.root, jobs=jobs)
     else:
-        run_pipeline(before.config, again.root, on_stage=check)
+        run_pipeline(config, again.root, on_stage=check)
     return compared(before, finished_run(again.root))
 
 

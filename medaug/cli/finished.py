@@ -137,6 +137,7 @@ def reproduce(
     *,
     out: Annotated[AnyPath | None, typer.Option("--out", "-o", help="Folder; left out: `<folder>-again`.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Of a benchmark: processes that work on it.")] = 1,
+    accelerator: RunAccelerator = None,
     on_stage: OnStage | None = None,
 ) -> "Reproduction":
     """Run a finished run or benchmark again, and say what differs; ends with 0 if all scores are identical, else 8.
@@ -148,7 +149,8 @@ def reproduce(
     """
     from medaug.benchmarks.reproduce import reproduce
 
-    return reproduce(Path(folder), path_of(out), jobs=jobs, **({} if on_stage is None else {"on_stage": on_stage}))
+    told = {} if on_stage is None else {"on_stage": on_stage}
+    return reproduce(Path(folder), path_of(out), jobs=jobs, accelerator=accelerator, **told)
 
 
 @command()

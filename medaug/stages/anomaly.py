@@ -37,7 +37,8 @@ def anomaly(config: PipelineConfig, run: RunDir, weights: Path | None = None) ->
     facts = read_facts(weights)
     split = run.read_split()
     refuse_known(facts, run, split, f"weights {weights}")
-    inputs = [essential(config.anomaly), config.evaluation.patients, facts.sha256, *data_prints(run), split.hash]
+    settings = [essential(config.anomaly), config.precision, config.evaluation.patients]
+    inputs = [*settings, facts.sha256, *data_prints(run), split.hash]
     return run_stage(run, "anomaly", inputs, [run.anomaly], lambda: _anomaly(config, run, weights, split))
 
 

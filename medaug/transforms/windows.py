@@ -122,7 +122,7 @@ class _Look:
             pads = [p for size in reversed(x.shape[2:]) for p in (0, -size % self.translator.stride)]
             change = self._of_windows(functional.pad(x, pads, mode="replicate").to(self.device))
             return change[:, :, *(slice(size) for size in x.shape[2:])].cpu()
-        return sliding_window_inference(
+        found = sliding_window_inference(
             x,
             self.patch_size,
             WINDOWS_AT_ONCE * len(x),
@@ -134,6 +134,8 @@ class _Look:
             sw_device=self.device,
             device="cpu",
         )
+        assert isinstance(found, Tensor)  # as the translator gives one
+        return found
 
     def _of_windows(self, windows: Tensor) -> Tensor:
         """(B, C + K, *W) → their change (B, C', *W); windows of nothing but background are left alone."""
