@@ -167,12 +167,10 @@ class _State:
         wrapped, parts = fabric.strategy.setup_module, (translator.generators, translator.discriminators)
         self.generator_losses = wrapped(_Losses(parts[0], translator.generator_losses))
         self.discriminator_losses = wrapped(_Losses(parts[1], translator.discriminator_losses))
-        self.optimizers: Any = fabric.setup_optimizers(
-            *(
-                torch.optim.Adam(part.parameters(), config.learning_rate, betas, fused=fabric.device.type in FUSED)
-                for part in parts
-            )
-        )
+        self.optimizers = [
+            torch.optim.Adam(part.parameters(), config.learning_rate, betas, fused=fabric.device.type in FUSED)
+            for part in parts
+        ]
         self.ema = copy.deepcopy(translator.generators).requires_grad_(False)
         self.watch = FiniteWatch()
         self.pools = {domain: ImagePool(config.pool_size) for domain in translator.discriminators}
@@ -230,7 +228,7 @@ def _step(fabric: Fabric, state: _State, batch: Batch, config: TrainingConfig) -
         losses, fakes = state.generator_losses(batch)
     generators.zero_grad()
     fabric.backward(sum(losses.values()))
-    generators.step()
+    fabric.strategy.optimizer_step(generators)  # which knows the loss scale of float16
 
     state.translator.discriminators.requires_grad_(True)
     chance = torch.Generator().manual_seed(seed_of(config.seed, state.step) * 4096 + fabric.global_rank)
@@ -239,7 +237,7 @@ def _step(fabric: Fabric, state: _State, batch: Batch, config: TrainingConfig) -
         judged = state.discriminator_losses(batch, pooled)
     discriminators.zero_grad()
     fabric.backward(sum(judged.values()))
-    discriminators.step()
+    fabric.strategy.optimizer_step(discriminators)
 
     state.average()
     state.watch.add(losses | judged, state.step)
