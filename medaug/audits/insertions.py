@@ -7,10 +7,10 @@ through the real transform. Images are (C, *S), normalised to [-1, 1].
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -28,15 +28,27 @@ from medaug.lesions.prior import LesionPrior
 from medaug.progress import track
 from medaug.transforms import InsertTumor, RandInsertTumor, RemoveTumor
 from medaug.transforms.array import Insertion as Made
+from medaug.transforms.engine import Edit, Painting, together
 from medaug.transforms.planning import Facts
 from medaug.volumes import Window, affine_of
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 MOST_VOXELS = 100_000_000
 """The most that all views held at once may have: about 2 GB of arrays."""
+VIEWS_AT_ONCE = 8
+"""Views that are read and edited together."""
 UNIT = Window(-1.0, 1.0)
 """The window of images that are normalised already."""
+
+
+class _Asked(NamedTuple):
+    """A view, its arrays, and the seed of what is to be inserted into it."""
+
+    view: View
+    arrays: ViewArrays
+    seed: int
 
 
 class _Edit(NamedTuple):
@@ -91,10 +103,10 @@ class InsertionRun(AuditedRun):
     def null_insertions(self) -> list[Insertion]:
         """The generator passed over the same places with nothing inserted."""
         null, found = self._inserts(null=True), []
-        for made in self.insertions:
-            view = self.views[made.name]
-            edit = self._edited(view, view.read(self.run.prepared), null, made.seed)
-            found.append(replace(made, image=edit.image, changed=edit.changed, reference_patient=None))
+        for some in _few(self.insertions):
+            edits = self._edited([self._asked(self.views[made.name], made.seed) for made in some], null)
+            for made, edit in zip(some, edits, strict=True):
+                found.append(replace(made, image=edit.image, changed=edit.changed, reference_patient=None))
         return found
 
     @cached_property
@@ -176,7 +188,8 @@ class InsertionRun(AuditedRun):
             for view in views:
                 arrays = view.read(self.run.prepared)
                 insert.randomize()
-                made = self._inserted(insert, view.placed(arrays.image), arrays, self._units)
+                scan = view.placed(arrays.image)
+                (made,) = together([self._insertion(insert, scan, arrays, self._units)], self.weights)
                 new = (np.asarray(made.label)[0] > 0) & ~arrays.label
                 for channel, edited in enumerate(made.image.numpy()):
                     real[channel].append(z_ratio(arrays.image[channel], arrays.label, view.spacing_mm))
@@ -195,29 +208,33 @@ class InsertionRun(AuditedRun):
         insert, rng = self._inserts(), np.random.RandomState(self.seed)
         found = []
         with track("insert into held-out views", len(views)) as tracker:
-            for view in views:
-                seed = int(rng.randint(2**31))
-                if (pair := self._pair(view, insert, seed)) is not None:
-                    found.append(pair)
-                tracker.advance()
+            for some in _few(views):
+                asked = [self._asked(view, int(rng.randint(2**31))) for view in some]
+                asked = [one for one in asked if self._is_comparable(one)]
+                for one, edit in zip(asked, self._edited(asked, insert), strict=True):
+                    if edit.lesions:
+                        found.append(self._pair(one, edit))
+                tracker.advance(steps=len(some))
         return found
 
-    def _pair(self, view: View, insert: RandInsertTumor, seed: int) -> tuple[LesionView, Insertion] | None:
-        """The view's largest tumor and one inserted away from it.
+    def _asked(self, view: View, seed: int) -> _Asked:
+        return _Asked(view, view.read(self.run.prepared), seed)
 
-        None where the tumor is of no size that is inserted, or where there is no room for another one. Sizes that are
-        inserted are those that fit the crop and are not below the smallest reference.
+    def _is_comparable(self, asked: _Asked) -> bool:
+        """Whether the view's largest tumor is of a size that is inserted.
+
+        Those are sizes that fit the crop and are not below the smallest reference.
         """
-        arrays = view.read(self.run.prepared)
-        truth, spacing_mm = largest_component(arrays.label), view.spacing_mm
+        truth = largest_component(asked.arrays.label)
         smallest = min(reference.diameter_mm for reference in self.prior.references)
         extent = np.ptp(np.argwhere(truth), axis=0) + 1
-        fits = (extent < np.asarray(self.crop_size) - 4).all()
-        if not fits or equivalent_diameter_mm(truth, spacing_mm) < smallest:
-            return None
-        edit = self._edited(view, arrays, insert, seed)
-        if not edit.lesions:
-            return None
+        fits = bool((extent < np.asarray(self.crop_size) - 4).all())
+        return fits and equivalent_diameter_mm(truth, asked.view.spacing_mm) >= smallest
+
+    def _pair(self, asked: _Asked, edit: _Edit) -> tuple[LesionView, Insertion]:
+        """The view's largest tumor and one inserted away from it."""
+        view, arrays, seed = asked
+        truth, spacing_mm = largest_component(arrays.label), view.spacing_mm
         made = Insertion(
             name=view.name,
             patient=view.patient,
@@ -234,23 +251,26 @@ class InsertionRun(AuditedRun):
         own = np.where(truth, arrays.classes, 0).astype(np.uint8)
         return LesionView(view.name, view.patient, arrays.image, own, arrays.organ, spacing_mm), made
 
-    def _edited(self, view: View, arrays: ViewArrays, insert: RandInsertTumor, seed: int) -> _Edit:
-        """What `insert` makes of a view with this seed."""
-        scan = view.tensor(self.run.prepared)
-        insert.set_random_state(seed=seed)
-        insert.randomize()
-        made = self._inserted(insert, scan, arrays, view.windows)
-        edited, marked = made.image.numpy(), np.asarray(made.label)[0].astype(np.uint8)
-        parts = np.where(arrays.label, 0, marked).astype(np.uint8)
-        return _Edit(view.in_windows(edited), edited != scan.numpy(), parts, made.lesions)
+    def _edited(self, asked: Sequence[_Asked], insert: RandInsertTumor) -> list[_Edit]:
+        """What `insert` makes of these views; on a GPU they go through the generator together."""
+        scans, edits, found = [one.view.tensor(self.run.prepared) for one in asked], [], []
+        for scan, (view, arrays, seed) in zip(scans, asked, strict=True):
+            insert.set_random_state(seed=seed)
+            insert.randomize()
+            edits.append(self._insertion(insert, scan, arrays, view.windows))
+        for scan, one, made in zip(scans, asked, together(edits, self.weights), strict=True):
+            edited, marked = made.image.numpy(), np.asarray(made.label)[0].astype(np.uint8)
+            parts = np.where(one.arrays.label, 0, marked).astype(np.uint8)
+            found.append(_Edit(one.view.in_windows(edited), edited != scan.numpy(), parts, made.lesions))
+        return found
 
-    def _inserted(
+    def _insertion(
         self, insert: RandInsertTumor, scan: MetaTensor, arrays: ViewArrays, windows: tuple[Window, ...]
-    ) -> Made[MetaTensor]:
+    ) -> Generator[Painting, Edit, Made[MetaTensor]]:
         """What was drawn last, where `synthesize` would insert it, too: strictly inside an organ that a label says."""
         label, organ = arrays.classes[None].astype(np.float32), arrays.organ[None]
         strictly_inside = self.config.data.organ is not None
-        return insert.inserted(scan, label, organ, windows, strictly_inside=strictly_inside)
+        return insert.insertion(scan, label, organ, windows, strictly_inside=strictly_inside)
 
     def _inserts(self, *, null: bool = False) -> RandInsertTumor:
         return RandInsertTumor(self.weights, prob=1.0, null=null, tumor_labels=self._class_numbers)
@@ -281,6 +301,11 @@ class InsertionRun(AuditedRun):
 
     def _views(self, patients: Collection[str]) -> list[View]:
         return Prepared(self.run.datalist).views(patients, self.config.data.spatial_dims)
+
+
+def _few(all_of_them: Sequence[T]) -> Iterator[Sequence[T]]:
+    for first in range(0, len(all_of_them), VIEWS_AT_ONCE):
+        yield all_of_them[first : first + VIEWS_AT_ONCE]
 
 
 def _on_grid(image: np.ndarray, spacing_mm: tuple[float, ...]) -> MetaTensor:

@@ -68,7 +68,8 @@ def style_of(
         return style_of(image[..., level], region[..., level], windows, weights, spacing_mm)
     spacing_mm = (weights.spacing_mm if spacing_mm is None else spacing_mm)[: region.ndim]
     crop, parts, _ = lesion_crop(image, region, windows, weights, component_boxes(region > 0)[0], spacing_mm)
-    code = weights.translator.encode_style(torch.from_numpy(crop)[None], "b", mask=torch.from_numpy(parts)[None])
+    x, mask = (torch.from_numpy(array)[None].to(weights.device) for array in (crop, parts))
+    code = weights.translator.encode_style(x, "b", mask=mask)
     return tuple(float(value) for value in code[0].cpu())
 
 
