@@ -7,6 +7,7 @@
 # make audit-dependencies  known vulnerabilities of the pins in constraints.txt; needs the package index's advisories
 # make fuzz   FUZZ damaged files for every reader, and all property tests with fresh examples (about 10 minutes)
 # make bench  speed, memory and ratios to plain implementations, on an idle machine
+# make calibration  how often verdicts are false, and how often true effects are found (about 10 minutes)
 # make crash  kills train, synthesize and benchmark KILLS times each
 PYTHON ?= python3
 BIN := .venv/bin
@@ -15,7 +16,7 @@ FUZZ ?= 800
 FUZZ_SEED ?= $(shell date +%s)
 KILLS ?= 12
 
-.PHONY: demo docs env test dist licences audit-dependencies fuzz crash bench clean
+.PHONY: demo docs env test dist licences audit-dependencies fuzz crash bench calibration clean
 
 demo: .venv/.installed
 	$(BIN)/medaug run pipelines/quickstart.yaml --out $(DEMO_OUT)
@@ -57,6 +58,9 @@ crash: .venv/.dev
 
 bench: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -o addopts="--import-mode=importlib" -q tests/benchmarks
+
+calibration: .venv/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/calibration.py
 
 # torch first, by its exact version: a range would let pip choose a newer build with CUDA.
 .venv/bin/python:

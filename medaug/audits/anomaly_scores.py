@@ -130,15 +130,14 @@ def write_results(run: RunDir, by_patient: dict[str, Rows], judge: AnomalyMethod
         }
         for name in SCORES
     }
-    rng = np.random.RandomState
     anomaly, *rivals = (pseudo_values(list(patients.values()))[:, None] for patients in scored.values())
     named = zip(rivals, list(SCORES.values())[1:], strict=True)
     comparisons = [
-        compare(anomaly, x, metric="auc", higher_is_better=True, rng=rng(0), arm=judge.method, reference=title)
+        compare(anomaly, x, metric="auc", higher_is_better=True, arm=judge.method, reference=title)
         for x, title in named
     ]
     truth = [row["tumor"] for rows in by_patient.values() for row in rows]
-    aucs = {name: auc_interval(scored[name], rng(0)) for name in SCORES}
+    aucs = {name: auc_interval(scored[name]) for name in SCORES}
     differences = [replace(c, difference=c.difference.within(-1.0, 1.0)) for c in comparisons]
     summary = {
         "sentence": _sentence(judge.method, aucs, differences, truth, len(by_patient)),

@@ -121,7 +121,7 @@ def averaged(by_patient: Sequence[Figures]) -> dict[str, object]:
             continue
         figure: dict[str, object] = {"mean": values[0], "low": None, "high": None}
         if len(values) > 1:
-            interval = mean_interval(np.array(values, dtype=float)[:, None], np.random.RandomState(0))
+            interval = mean_interval(np.array(values, dtype=float)[:, None])
             kept = asdict(interval.within(*BOUNDS.get(name, (-np.inf, np.inf))))
             figure = {key: kept[key] for key in figure}
         found[name] = figure | {"patients": len(values)}

@@ -11,11 +11,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
-import numpy as np
-
 from medaug.benchmarks.results import BenchmarkResults, lacking_of
 from medaug.data.cache import file_name
-from medaug.evaluation.statistics import Comparison, detectable, patients_needed, seed_share
+from medaug.evaluation.statistics import Comparison, detectable, patients_needed
 from medaug.experiment.records import Cell, Detection, Summary
 from medaug.experiment.summary import CLASS_SEPARATOR
 from medaug.figures.charts import Encode, by_setting
@@ -41,20 +39,15 @@ class Asked(NamedTuple):
     needed: int | None
 
     @property
-    def lost_to_holm(self) -> bool:
-        """Whether the interval excludes zero, and the verdict is "inconclusive" all the same."""
-        return self.comparison.verdict == "inconclusive" and self.comparison.difference.excludes(0.0)
-
-    @property
     def needs(self) -> str:
         """What it lacks for a verdict, in a word or two."""
+        if self.comparison.lost_to_correction:
+            return "fewer arms"
         verdict = self.comparison.verdict
-        if verdict == "too few seeds" or (verdict == "inconclusive" and self.needed is None and not self.lost_to_holm):
+        if verdict == "too few seeds" or (verdict == "inconclusive" and self.needed is None):
             return "more seeds"
         if verdict != "inconclusive":
             return MISSING
-        if self.lost_to_holm:
-            return "fewer arms"
         return f"> {MOST_PATIENTS:,}" if (self.needed or 0) > MOST_PATIENTS else f"{self.needed:,}"
 
 
@@ -69,27 +62,20 @@ class Drawing:
     draw: Callable[[Encode], bytes]
 
 
-def answer_of(results: BenchmarkResults, group: Summary) -> list[Asked]:
+def answer_of(group: Summary) -> list[Asked]:
     """The comparisons that the answer of one setting rests on (`Summary.answer`)."""
-    scores = {(cell.arm, cell.seed): cell.scores for cell in results.cells(group)}
     asked = []
     for c in group.answer:
-        of_arm, of_reference = (
-            np.array([[scores[arm, s][p][group.main] for s in group.seeds] for p in group.patients], dtype=np.float64)
-            for arm in (c.arm, c.reference)
+        needed = patients_needed(
+            c.n_patients, detectable(c), abs(c.difference.mean), c.estimate.seed_share, c.n_comparisons
         )
-        differences = of_arm - of_reference
-        # the seeds' part is not known, and counts as none, of a metric that a patient alone does not have
-        share = seed_share(differences) if np.isfinite(differences).all() else 0.0
-        d = c.difference
-        shown = detectable((d.high - d.low) / 2, c.freedom, c.n_comparisons, d.level)
-        asked.append(Asked(c, patients_needed(c.n_patients, shown, abs(d.mean), share, c.n_comparisons)))
+        asked.append(Asked(c, needed))
     return asked
 
 
 def headline_of(results: BenchmarkResults, group: Summary) -> Verdict:
     """The answer of one setting as the page's headline: that of a run, with what it would take to tell."""
-    found, answer = verdict_of(group), answer_of(results, group)
+    found, answer = verdict_of(group), answer_of(group)
     if not answer:
         return found
     ratio = f" and {group.ratio:.0%} of a GAN arm's samples synthetic" if results.gan_arms else ""
@@ -112,9 +98,9 @@ def _what_it_would_take(asked: Asked, group: Summary) -> str:
     """For an undecided comparison: what this test set could have shown, and how many patients about would tell."""
     c, needed = asked
     unit, against = group.metrics[c.metric].unit, c.reference
-    if asked.lost_to_holm:
+    if c.lost_to_correction:
         return (
-            f"Against {against} the interval alone excludes zero, which does not stand after Holm's correction for "
+            f"Against {against} it would be decided if it were asked alone, which does not stand after Holm's correction for "
             f"{c.n_comparisons} comparisons: ask of fewer arms, or add test patients or seeds."
         )
 

@@ -157,7 +157,6 @@ def _differences(reference: _Run, other: _Run, arms: Sequence[str]) -> Iterator[
                 metric=summary.main,
                 higher_is_better=metric.higher_is_better,
                 unit=metric.unit or "",
-                rng=np.random.RandomState(0),
                 arm=f"{other.name}, {arm}",
                 reference=f"{reference.name}, {arm}",
             )

@@ -38,7 +38,7 @@ def page(config: PipelineConfig, run: RunDir) -> Path:
     results = read_results(run)
     blocks = [block for block in blocks_of(config, run) if block.run.split.exists()]
     cells, group = cell_files(blocks, results), results.headline(config.evaluation.synthetic_ratio)
-    answer, made = answer_of(results, group), read_json(run.environment)
+    answer, made = answer_of(group), read_json(run.environment)
     looked_at = part_cases({block.name: block.run for block in blocks})
     notes = []
     if len(results.groups) > 1:
@@ -104,7 +104,7 @@ def _all_settings(results: BenchmarkResults) -> Section:
             c = compared.get(arm)
             judged = [MISSING, MISSING] if c is None else [interval_text(c.difference, signed=True), c.verdict]
             rows.append([*setting, arm, interval_text(scores[group.main]), *judged])
-        for asked in answer_of(results, group):
+        for asked in answer_of(group):
             c = asked.comparison
             shows = "nothing" if c.smallest_detectable is None else f"{c.smallest_detectable:.3f}"
             judged = [interval_text(c.difference, signed=True), c.verdict, shows, asked.needs]

@@ -21,7 +21,7 @@ from medaug.evaluation.statistics import lacking
 from medaug.experiment.cells import is_kept, read_cell
 from medaug.experiment.held_out import held_out_patients
 from medaug.experiment.records import Cell, MetricFacts, Scores, Summary
-from medaug.experiment.summary import rounded_scores, scoring_of, summarized
+from medaug.experiment.summary import judged, rounded_scores, scoring_of, summarized
 from medaug.report.terminal import Table, table_text
 from medaug.report.verdicts import interval_text, verdict_of
 from medaug.runs.folder import RunDir
@@ -187,6 +187,9 @@ def _write(config: PipelineConfig, root: RunDir, jobs: Sequence[Job]) -> None:
         for labelled in config.benchmark.labelled
         for ratio in ratios_of(config)
     ]
+    groups = judged(
+        groups, groups.index(BenchmarkResults(groups, root.report).headline(config.evaluation.synthetic_ratio))
+    )
     unit = length_unit(*(vars(cell) for _, cell in cells))
     said = {} if unit == "mm" else {"length_unit": unit}
     rows = []

@@ -53,6 +53,14 @@ class OwnArmConfig(Section):
     synthetic: Synthetic | None = Field(None, description="where a share of the samples comes from; null: none is")
 
 
+class PrimaryConfig(Section):
+    """A comparison, named before anything is trained."""
+
+    arm: str
+    against: str
+    metric: str | None = Field(None, description="none: the main one")
+
+
 class EvaluationConfig(Section):
     """The downstream experiment: the same network, equal updates, with and without synthetic cases."""
 
@@ -70,6 +78,14 @@ class EvaluationConfig(Section):
     seeds: Annotated[tuple[Seed, ...], EachOnce] = Field((0, 1, 2), min_length=1)
     synthetic_ratio: float = Field(0.5, ge=0, le=1, description="part of a batch that is synthetic in GAN arms")
     patients: Literal["test", "validation"] = "test"
+    primary: PrimaryConfig | None = Field(
+        None,
+        description="the one comparison that is asked: no other corrects its verdict. none: all are corrected for each "
+        "other, and the page begins with the best rival and what a GAN adds to it",
+    )
+    smallest_relevant: float = Field(
+        0.01, ge=0, lt=1, description="a gain in the main metric that is no larger is none; not of metrics with a unit"
+    )
     backend: Literal["monai", "nnunet"] = Field(
         "monai", description="who trains the network: medaug, or nnU-Net v2 with its own plan (medaug[nnunet])"
     )
@@ -131,6 +147,15 @@ class EvaluationConfig(Section):
             )
         arms = [[with_gan(rival, each[name]) for rival in rivals] if name in each else [name] for name in given]
         object.__setattr__(self, "arms", tuple(dict.fromkeys(chain(*arms))))  # the model is frozen for everyone else
+        if self.primary is not None:
+            pair = (self.primary.arm, self.primary.against)
+            if unknown := [name for name in pair if name not in self.arms]:
+                raise ValueError(
+                    f"evaluation.primary: found {', '.join(unknown)}; expected two of evaluation.arms: "
+                    f"{', '.join(self.arms)}"
+                )
+            if len({*pair}) == 1:
+                raise ValueError(f"evaluation.primary: found {pair[0]} against itself; expected two arms")
         return self
 
 

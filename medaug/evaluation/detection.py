@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from medaug.errors import DataError
-from medaug.evaluation.intervals import Interval, mean_interval
+from medaug.evaluation.intervals import Interval, SeedSpread, mean_interval, rate_interval, share_interval
 from medaug.evaluation.outlines import Region
 from medaug.lesions.geometry import diameter_of_voxels, labelled_parts
 
@@ -143,18 +143,19 @@ def ratio_scores(events: np.ndarray, chances: np.ndarray) -> np.ndarray:
     return rate + (events - rate * chances[:, None]) / chances.mean()
 
 
-def rate_interval(rate: Rate, scores: np.ndarray, rng: np.random.RandomState, level: float = 0.95) -> Interval:
-    """The rate of `ratio_scores` (P, S) with an interval for new patients and seeds.
+def interval_of(
+    rate: Rate, scores: np.ndarray, chances: np.ndarray, spread: SeedSpread | None = None, level: float = 0.95
+) -> Interval:
+    """The rate of `ratio_scores` (P, S) with an interval for new patients and new seeds, made for rare events.
 
-    Where every patient's lesions were all found, or none was, resampling has nothing to vary: the interval is then
-    Clopper and Pearson's (1934), the patients being the trials. False positives have no such bound: without any in any
-    patient their interval is 0 to 0.
+    Args:
+        chances: (P,), by patient; those without any are not among the scores.
+        spread: of the seeds, pooled over arms.
     """
-    interval = mean_interval(scores, rng, level).within(*rate.bounds)
-    if math.isinf(rate.bounds[1]) or scores.min() != scores.max() or scores.min() not in rate.bounds:
-        return interval
-    end = ((1 - level) / 2) ** (1 / len(scores))
-    return replace(interval, low=end) if interval.mean == 1 else replace(interval, high=1 - end)
+    found = mean_interval(scores, spread, level)
+    if math.isinf(rate.bounds[1]):
+        return rate_interval(found, float(chances.sum()))
+    return share_interval(found, float(chances.sum()) * scores.shape[1], len(scores))
 
 
 def _sensitivity(short: str, low_mm: float, high_mm: float | None) -> Rate:

@@ -23,7 +23,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from medaug.errors import DataError
-from medaug.evaluation.intervals import Interval, mean_interval
+from medaug.evaluation.intervals import Interval, logit_interval, mean_interval
 from medaug.evaluation.outlines import Region
 
 PredictionAndTruth = tuple[np.ndarray, np.ndarray]  # (prediction, truth), bool, one shape
@@ -212,10 +212,11 @@ def within_patient(scored: Scored) -> dict[str, float | None]:
     return {name: m.score(scored.scores, scored.tumor) if both else None for name, m in POOLED_METRICS.items()}
 
 
-def auc_interval(patients: Mapping[str, Scored], rng: np.random.RandomState, level: float = 0.95) -> Interval:
-    """The AUC of all slices with an interval for new patients, cut off at 0 and 1.
+def auc_interval(patients: Mapping[str, Scored], level: float = 0.95) -> Interval:
+    """The AUC of all slices with an interval for new patients.
 
     Raises:
         DataError: as `pseudo_values`.
     """
-    return mean_interval(pseudo_values(list(patients.values()))[:, None], rng, level).within(0.0, 1.0)
+    values = pseudo_values(list(patients.values()))[:, None]
+    return logit_interval(mean_interval(values, level=level), len(patients))

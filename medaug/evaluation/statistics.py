@@ -1,12 +1,12 @@
-"""Verdicts on scores: helps, hurts or inconclusive, with an interval over patients and seeds.
+"""Verdicts on scores: helps, hurts, no relevant difference, or inconclusive, with an interval over patients and seeds.
 
-The interval decides (see `intervals`: patients and seeds are both random). Wilcoxon's test over patients has to agree,
-as papers print it; alone it would decide too often, because it takes the seeds at hand for all there are. Every
-verdict of an evaluation is corrected for all the others (`holm`). Scores are arrays (P, S): patients × seeds.
+The interval decides (see `intervals`: patients and seeds are both random), and what it shows has to matter: a gain
+below the smallest relevant difference is none. Wilcoxon's test over patients has to agree with a gain or a loss, as
+papers print it; alone it would decide too often, because it takes the seeds at hand for all there are. Every verdict
+of an evaluation is corrected for all the others (`holm`). Scores are arrays (P, S): patients × seeds.
 
 What a verdict needs is known before anything is trained (`lacking`). How many patients a difference would take follows
-from the variance of a mean difference in the crossed layout, σ²_patient / P + σ²_seed / S + σ²_rest / (P S): more
-patients lower all of it but the seeds' own part, which more training runs lower.
+from the two errors of its mean: more patients lower one of them, and only more training runs the other.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import numpy as np
 from scipy import stats
 
 from medaug.errors import DataError
-from medaug.evaluation.intervals import Interval, Resampled, checked_scores, mean_squares
+from medaug.evaluation.intervals import Estimate, Interval, SeedSpread, checked_scores
 
-Verdict = Literal["helps", "hurts", "inconclusive", "too few seeds", "not judged"]
+Verdict = Literal["helps", "hurts", "no relevant difference", "inconclusive", "too few seeds", "not judged"]
 """The last belongs to a comparison that is shown and that nobody asked a verdict of."""
 LEAST_SEEDS = 2
 """One seed does not show how much training itself varies."""
@@ -36,11 +36,13 @@ class Comparison:
 
     Attributes:
         difference: arm − reference, in the metric's unit (for a distance, negative is better).
+        estimate: the same with its two errors.
         p_value: Wilcoxon signed-rank over patients, on differences averaged over seeds.
-        p_interval: 1 − the largest level whose interval excludes zero: new patients and new seeds.
+        p_interval: 1 − the largest level whose interval excludes zero or, where the difference is not relevant, lies
+            within ± `smallest_relevant`: new patients and new seeds.
         effect_size: rank-biserial correlation of the patients' differences, −1 to 1 (Kerby 2014): the share of ranks
             above zero minus the share below.
-        freedom: degrees of freedom of the interval.
+        smallest_relevant: what is no larger is no gain and no loss, in the metric's unit; 0: everything is.
         n_comparisons: those that the verdict is corrected for, itself included.
         smallest_detectable: about the true difference that this test set would have shown with 80 % power after that
             correction; None where it would have shown none, however large.
@@ -53,13 +55,14 @@ class Comparison:
     reference: str
     metric: str
     difference: Interval
+    estimate: Estimate
     p_value: float
     p_interval: float
     effect_size: float
     n_patients: int
     n_seeds: int
-    freedom: float
     higher_is_better: bool
+    smallest_relevant: float = 0.0
     n_comparisons: int = 1
     verdict: Verdict = "not judged"
     sentence: str = ""
@@ -68,6 +71,12 @@ class Comparison:
     p_interval_adjusted: float | None = None
     unit: str = ""
 
+    @property
+    def lost_to_correction(self) -> bool:
+        """Whether it would have a verdict alone, and has none after the correction for the others."""
+        alone = replace(self, p_adjusted=None, p_interval_adjusted=None, n_comparisons=1)
+        return self.verdict == "inconclusive" and _verdict(alone) != "inconclusive"
+
 
 def compare(
     arm_scores: np.ndarray,
@@ -75,17 +84,18 @@ def compare(
     *,
     metric: str,
     higher_is_better: bool,
-    rng: np.random.RandomState,
+    spread: SeedSpread | None = None,
+    smallest_relevant: float = 0.0,
     arm: str = "arm",
     reference: str = "reference",
     level: float = 0.95,
-    resamples: int = 4000,
     unit: str = "",
 ) -> Comparison:
     """Compares two arms, paired by patient and by seed; the verdict is that of this comparison alone (see `holm`).
 
     Args:
         arm_scores, reference_scores: (P, S), the same patients in the rows, the same seeds in the columns.
+        spread: how far seeds move an arm's mean, pooled over all arms of the evaluation; None: over these two.
 
     Raises:
         DataError: if the shapes differ, a score is NaN or infinite, or there are fewer than two patients.
@@ -96,9 +106,11 @@ def compare(
             f"{arm}: found scores of shape {arm_scores.shape}; expected {reference_scores.shape}, the patients × seeds "
             f"of {reference}. Compare two arms on the same patients and the same seeds only."
         )
-    differences = arm_scores - reference_scores
-    resampled = Resampled.of(differences, rng, resamples)
-    interval, by_patient = resampled.interval(level), differences.mean(1)
+    differences, spread = arm_scores - reference_scores, spread or SeedSpread.of([arm_scores, reference_scores])
+    estimate, by_patient = Estimate.of(differences, spread.of_difference), differences.mean(1)
+    p_interval = estimate.p_value()
+    if smallest_relevant and abs(estimate.mean) <= smallest_relevant:
+        p_interval = max(estimate.p_value(smallest_relevant), estimate.p_value(-smallest_relevant))
     unequal = by_patient[by_patient != 0]  # as Wilcoxon has them
     ranks = stats.rankdata(np.abs(unequal))
     return _judged(
@@ -106,14 +118,15 @@ def compare(
             arm=arm,
             reference=reference,
             metric=metric,
-            difference=interval,
+            difference=estimate.interval(level),
+            estimate=estimate,
             p_value=float(stats.wilcoxon(by_patient).pvalue) if by_patient.any() else 1.0,
-            p_interval=resampled.p_value(),
+            p_interval=p_interval,
             effect_size=float((ranks * np.sign(unequal)).sum() / ranks.sum()) if len(unequal) else 0.0,
             n_patients=differences.shape[0],
             n_seeds=differences.shape[1],
-            freedom=resampled.freedom,
             higher_is_better=higher_is_better,
+            smallest_relevant=smallest_relevant,
             unit=unit,
         )
     )
@@ -122,8 +135,7 @@ def compare(
 def holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Corrects for asking several questions at once (Holm 1979): fills the adjusted p values, in the order given.
 
-    A verdict stands only if its interval excludes zero and both of its adjusted p values are at most 1 − level; else it
-    becomes "inconclusive".
+    A verdict stands only if its adjusted p values are at most 1 − level; else it becomes "inconclusive".
     """
     by_patient = _holm_adjusted([c.p_value for c in comparisons])
     by_interval = _holm_adjusted([c.p_interval for c in comparisons])
@@ -163,29 +175,13 @@ def lacking(n_patients: int, n_seeds: int, n_comparisons: int = 1, level: float 
     return sentences
 
 
-def detectable(half_width: float, freedom: float, n_comparisons: int = 1, level: float = 0.95) -> float:
-    """About the true difference that a test set would show in 80 % of repeats: (t_level + t_power) standard errors.
+def detectable(c: Comparison) -> float:
+    """About the true difference that a test set would show in 80 % of repeats.
 
-    Args:
-        half_width: of the t interval of `level`, with `freedom` degrees of freedom, alone.
-        n_comparisons: that Holm corrects for: the difference is shown at (1 − level) / n, where it is the clearest.
+    Holm's correction is at its strictest: the difference is shown where it is the clearest of all.
     """
-    error = half_width / stats.t.ppf((1 + level) / 2, freedom)
-    corrected = stats.t.ppf(1 - (1 - level) / (2 * n_comparisons), freedom)
-    return float(error * (corrected + stats.t.ppf(POWER, freedom)))
-
-
-def seed_share(differences: np.ndarray) -> float:
-    """The part, in [0, 1), of the variance of the mean of differences (P, S) that more patients would not lower.
-
-    With one seed it is 0: nothing is known of it.
-    """
-    patients, seeds = differences.shape
-    if seeds < 2 or patients < 2:
-        return 0.0
-    ms_patient, ms_seed, ms_rest = mean_squares(differences)
-    of_seeds = max(0.0, ms_seed - ms_rest)
-    return of_seeds / (of_seeds + ms_patient) if of_seeds else 0.0
+    shown = c.estimate.half_width(1 - (1 - c.difference.level) / c.n_comparisons)
+    return max(shown, c.smallest_relevant) + c.estimate.half_width(2 * POWER - 1)
 
 
 def patients_needed(
@@ -198,7 +194,7 @@ def patients_needed(
 
     Args:
         n_patients: P, of whom `smallest_detectable` (δ, see `detectable`) is.
-        share: see `seed_share`.
+        share: `Estimate.seed_share`.
         n_comparisons: that Holm corrects for; fewer patients than `least_patients` of so many show nothing.
     """
     if smallest_detectable == 0:
@@ -210,17 +206,24 @@ def patients_needed(
 
 def _judged(c: Comparison) -> Comparison:
     """The comparison with its verdict, by the p values as far as they are adjusted, and what it could have shown."""
-    level, d = c.difference.level, c.difference
-    possible = not lacking(c.n_patients, c.n_seeds, c.n_comparisons, level)
-    p_values = [c.p_value, c.p_interval] if c.p_adjusted is None else [c.p_adjusted, c.p_interval_adjusted or 0.0]
-    verdict: Verdict = "inconclusive"
-    if c.n_seeds < LEAST_SEEDS:
-        verdict = "too few seeds"
-    elif possible and d.excludes(0.0) and max(p_values) <= 1 - level:
-        verdict = "helps" if (d.mean > 0) == c.higher_is_better else "hurts"
-    shown = detectable((d.high - d.low) / 2, c.freedom, c.n_comparisons, level) if possible else None
-    c = replace(c, verdict=verdict, smallest_detectable=shown)
+    possible = not lacking(c.n_patients, c.n_seeds, c.n_comparisons, c.difference.level)
+    c = replace(c, verdict=_verdict(c), smallest_detectable=detectable(c) if possible else None)
     return replace(c, sentence=_sentence(c))
+
+
+def _verdict(c: Comparison) -> Verdict:
+    level, mean = c.difference.level, c.difference.mean
+    by_patient = c.p_value if c.p_adjusted is None else c.p_adjusted
+    by_interval = c.p_interval if c.p_interval_adjusted is None else c.p_interval_adjusted
+    if c.n_seeds < LEAST_SEEDS:
+        return "too few seeds"
+    if by_interval > 1 - level:
+        return "inconclusive"
+    if c.smallest_relevant and abs(mean) <= c.smallest_relevant:
+        return "no relevant difference"
+    if by_patient > 1 - level or lacking(c.n_patients, c.n_seeds, c.n_comparisons, level):
+        return "inconclusive"
+    return "helps" if (mean > 0) == c.higher_is_better else "hurts"
 
 
 def _holm_adjusted(p_values: list[float]) -> list[float]:
@@ -238,11 +241,13 @@ def _sentence(c: Comparison) -> str:
     heads: dict[Verdict, str] = {
         "helps": f"{c.arm} helps {c.metric} against {c.reference}",
         "hurts": f"{c.arm} hurts {c.metric} against {c.reference}",
+        "no relevant difference": f"No relevant difference in {c.metric} (within ±{c.smallest_relevant:g}{unit}): "
+        f"{c.arm} against {c.reference}",
         "inconclusive": f"Inconclusive for {c.metric}: {c.arm} against {c.reference}",
         "too few seeds": f"Too few seeds for a verdict on {c.metric}: {c.arm} against {c.reference}",
         "not judged": f"{c.metric}, without a verdict: {c.arm} against {c.reference}",
     }
-    p = f"bootstrap p = {c.p_interval:.2g}, Wilcoxon p = {c.p_value:.2g}"
+    p = f"p = {c.p_interval:.2g}, Wilcoxon p = {c.p_value:.2g}"
     if c.p_adjusted is not None and c.p_interval_adjusted is not None:
         adjusted = f"{c.p_interval_adjusted:.2g} and {c.p_adjusted:.2g}"
         p += f"; {adjusted} after Holm's correction for {c.n_comparisons} comparisons" if c.n_comparisons > 1 else ""

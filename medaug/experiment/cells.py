@@ -39,7 +39,7 @@ _LEVELS = 255
 """Grey levels of a kept image, which spans [-1, 1]."""
 SEAL = "sha256"
 """The key of a fingerprint of all else in a cell's file."""
-NOT_OF_A_CELL = dict.fromkeys(("arms", "own_arms", "seeds", "size_limits_mm"))
+NOT_OF_A_CELL = dict.fromkeys(("arms", "own_arms", "seeds", "size_limits_mm", "primary", "smallest_relevant"))
 """Settings that say which cells there are, and how they are summed up."""
 
 

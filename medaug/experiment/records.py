@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from scipy.special import stdtrit
 
 from medaug.config.evaluation import GANS, REFERENCE, rival_of, with_gan
 from medaug.data.atomic import WRITE_AGAIN, read_json
@@ -207,6 +208,7 @@ class Summary(_Stored):
         detection: by what is scored; empty where no lesions were counted.
         translation: where images were scored rather than networks.
         labelled, ratio: a benchmark's setting, the training patients and the synthetic part of a batch.
+        primary: the comparison that was named beforehand.
     """
 
     task: str
@@ -221,6 +223,7 @@ class Summary(_Stored):
     translation: TranslationFacts | None = None
     labelled: int | None = None
     ratio: float | None = None
+    primary: Comparison | None = None
 
     @property
     def main(self) -> str:
@@ -282,7 +285,7 @@ class Summary(_Stored):
     def _completed(cls, values: Mapping[str, Any]) -> Json:
         known: Json = {"gan_arms": gan_arms(values["arms"]), **values}
         for kind in ("comparisons", "rivals"):
-            known[kind] = [{"freedom": c["n_patients"] - 1, "p_interval": c["p_value"]} | c for c in values[kind]]
+            known[kind] = [_with_estimate(c) for c in values[kind]]
         known["translation"] = values if "scale" in values else None
         counted = values.get("detection", {})
         known["detection"] = {ONE_KIND: counted} if "rates" in counted else counted
@@ -331,6 +334,15 @@ class Evaluation:
             return self.tests[""].to_json()
         tests = {name: found.to_json() for name, found in self.tests.items()}
         return {"task": "segmentation", "tests": tests} | ({"lesions": self.lesions} if self.lesions else {})
+
+
+def _with_estimate(values: Json) -> Json:
+    """A comparison with its errors; in those of earlier versions all of it was the patients'."""
+    d, freedom = values["difference"], values["n_patients"] - 1
+    half_width = (d["high"] - d["low"]) / 2
+    error = half_width / float(stdtrit(freedom, (1 + d["level"]) / 2))
+    estimate = {"mean": d["mean"], "of_patients": error, "patients_freedom": freedom}
+    return {"estimate": estimate, "p_interval": values["p_value"]} | values
 
 
 def _counted(values: Mapping[str, Any]) -> Json:

@@ -1,7 +1,8 @@
 """Makes the summary of an evaluation from its cells: figures by arm with intervals, arms compared, scores as a table.
 
 Every test set has one `Summary` (see `records`). Comparisons by the main metric have a verdict, and are corrected for
-each other, rivals included: `arms.pairs_of` says which. Those by other metrics, and of ceilings, are shown with their
+each other, rivals, test sets and settings of a benchmark included: `arms.pairs_of` says which. The one that was named
+beforehand (`evaluation.primary`) is corrected for none. Those by other metrics, and of ceilings, are shown with their
 intervals, without a verdict. Where the cells counted lesions, they are summed up too.
 """
 
@@ -17,8 +18,9 @@ from medaug.audits.measures.similarity import IMAGE_METRICS, ImageMetric
 from medaug.config import PipelineConfig
 from medaug.config.evaluation import REFERENCE
 from medaug.data.atomic import csv_text, write_json, write_text
-from medaug.evaluation.detection import LEAST_PATIENTS, rate_interval, rates, ratio_scores
-from medaug.evaluation.intervals import mean_interval
+from medaug.errors import ConfigError
+from medaug.evaluation.detection import LEAST_PATIENTS, interval_of, rates, ratio_scores
+from medaug.evaluation.intervals import SeedSpread, mean_interval
 from medaug.evaluation.metrics import METRICS, POOLED_METRICS, Metric, Scored, pseudo_values
 from medaug.evaluation.statistics import Comparison, compare, holm, without_verdict
 from medaug.experiment.arms import ARMS, Arm, ArmPair, arms_of, gan_arms, is_ceiling, pairs_of
@@ -46,13 +48,18 @@ CLASS_SEPARATOR = ": "
 class Scoring:
     """What the cells of an evaluation are scored by: `evaluation.task`, the main metric first, all arms that there are.
 
-    `size_limits_mm` parts the lesions into size classes, where cells count any.
+    Attributes:
+        size_limits_mm: parts the lesions into size classes, where cells count any.
+        smallest_relevant: difference in the main metric.
+        primary: (arm, against, metric) that was named beforehand.
     """
 
     name: str
     metrics: Mapping[str, Metric | ImageMetric]
     arms: Mapping[str, Arm]
     size_limits_mm: tuple[float, ...] = ()
+    smallest_relevant: float = 0.0
+    primary: tuple[str, str, str] | None = None
 
     def table(self, cells: Sequence[PatientScores], patients: Sequence[str], metric: str) -> np.ndarray:
         """Scores (patients, cells), whose mean is the arm's figure."""
@@ -74,6 +81,9 @@ def scoring_of(config: PipelineConfig) -> Scoring:
     """The scoring of the configured networks.
 
     A segmentation has the metrics of its one class, or the means over several (regions or classes) and each one's own.
+
+    Raises:
+        ConfigError: if the primary comparison is by a metric that there is not.
     """
     settings, scored = config.evaluation, config.scored
     metrics = POOLED_METRICS if settings.task == "classification" else METRICS
@@ -83,7 +93,13 @@ def scoring_of(config: PipelineConfig) -> Scoring:
             for kind in scored
             for name, metric in METRICS.items()
         }
-    return Scoring(settings.task, metrics, arms_of(settings), settings.size_limits_mm)
+    asked = settings.primary
+    named = None if asked is None else (asked.arm, asked.against, asked.metric or next(iter(metrics)))
+    if named and named[2] not in metrics:
+        raise ConfigError(f"evaluation.primary.metric: found {named[2]}; expected one of: {', '.join(metrics)}")
+    return Scoring(
+        settings.task, metrics, arms_of(settings), settings.size_limits_mm, settings.smallest_relevant, named
+    )
 
 
 def write_summary(run: RunDir, cells: Cells, patients: Sequence[str], scoring: Scoring) -> None:
@@ -105,6 +121,8 @@ def write_domain_summary(run: RunDir, cells: Cells, names: Iterable[str], scorin
         for kind, by_patient in cell.lesions.items():
             for counts in by_patient.values():
                 lesions.setdefault(kind, Counter()).update(counts)
+    first = list(tests).index("target") if "target" in tests else 0
+    tests = dict(zip(tests, judged(list(tests.values()), first), strict=True))
     found = Evaluation(tests, {kind: dict(total) for kind, total in lesions.items()})
     write_json(run.evaluation / "summary.json", found.to_json())
 
@@ -127,7 +145,7 @@ def write_translation_summary(run: RunDir, cells: Cells, facts: TranslationFacts
 def summarized(
     cells: Cells, patients: Sequence[str], scoring: Scoring, pairs: Sequence[tuple[str, ArmPair]] | None = None
 ) -> Summary:
-    """The summary of one test set; every arm has the same seeds.
+    """The summary of one test set, with verdicts that are corrected for each other; every arm has the same seeds.
 
     `pairs` are (metric, arms) to compare; None: every other arm with the reference by every metric, and rivals.
     """
@@ -139,41 +157,46 @@ def summarized(
     tables = _tables(cells, patients, scoring)
     to_standard, to_rivals = pairs_of(cells, known) if pairs is None else ([], [])
     asked = [(metric, pair) for metric in metrics for pair in to_standard] if pairs is None else list(pairs)
-    compared = [
-        compare(
+    spreads = {name: SeedSpread.of(table[name] for table in tables.values()) for name in metrics}
+
+    def compared(metric: str, pair: ArmPair) -> Comparison:
+        arm, reference = pair
+        facts = metrics[metric]
+        return compare(
             tables[arm][metric],
             tables[reference][metric],
+            spread=spreads[metric],
             metric=metric,
-            rng=np.random.RandomState(0),
             arm=arm,
-            higher_is_better=metrics[metric].higher_is_better,
             reference=reference,
-            unit=metrics[metric].unit or "",
+            higher_is_better=facts.higher_is_better,
+            smallest_relevant=scoring.smallest_relevant if metric == main and facts.unit is None else 0.0,
+            unit=facts.unit or "",
         )
-        for metric, (arm, reference) in [*asked, *((main, pair) for pair in to_rivals)]
-    ]
-    compared = _with_verdicts(compared, main)
+
     counted = [cell.detection for members in cells.values() for cell in members]
     kinds = dict.fromkeys(kind for detection in counted for of in detection.values() for kind in of)
-    return Summary(
+    summary = Summary(
         task=scoring.name,
         patients=list(patients),
         seeds=[cell.seed for cell in next(iter(cells.values()))],
         metrics=metrics,
         arms={
             arm: {
-                name: mean_interval(table, np.random.RandomState(0)).within(*scoring.metrics[name].bounds)
+                name: mean_interval(table, spreads[name]).within(*scoring.metrics[name].bounds)
                 for name, table in by_metric.items()
             }
             for arm, by_metric in tables.items()
         },
         gan_arms=gan_arms(cells, known),
-        comparisons=compared[: len(asked)],
-        rivals=compared[len(asked) :],
+        comparisons=[compared(metric, pair) for metric, pair in asked],
+        rivals=[compared(main, pair) for pair in to_rivals],
+        primary=compared(scoring.primary[2], scoring.primary[:2]) if scoring.primary else None,
         detection={kind: detected(cells, patients, kind, scoring.size_limits_mm, unit) for kind in kinds}
         if all(counted)
         else {},
     )
+    return judged([summary])[0]
 
 
 def scores_csv(cells: Cells, patients: Sequence[str], scoring: Scoring) -> str:
@@ -212,13 +235,15 @@ def detected(
             if holders[name] >= LEAST_PATIENTS:
                 events = [[rate.events(cell.detection[patient][kind]) for cell in members] for patient in patients]
                 scores[arm][name] = ratio_scores(np.array(events), chances[name])
+    counted = {name: [by[name] for by in scores.values() if name in by] for name in known}
+    spreads = {name: SeedSpread.of(tables) for name, tables in counted.items() if tables}
     differences = []
     for arm in scores if REFERENCE in scores else ():
         for name, rate in known.items() if arm != REFERENCE else ():
             found, most = None, rate.bounds[1]
             if name in scores[arm]:  # paired by patient and seed
                 paired = scores[arm][name] - scores[REFERENCE][name]
-                found = mean_interval(paired, np.random.RandomState(0)).within(-most, most)
+                found = mean_interval(paired, spreads[name].of_difference).within(-most, most)
             differences.append(RateDifference(arm, REFERENCE, name, found))
     facts = {}
     for name, rate in known.items():
@@ -229,7 +254,7 @@ def detected(
         rates=facts,
         arms={
             arm: {
-                name: rate_interval(rate, tables[name], np.random.RandomState(0)) if name in tables else None
+                name: interval_of(rate, tables[name], chances[name], spreads[name]) if name in tables else None
                 for name, rate in known.items()
             }
             for arm, tables in scores.items()
@@ -250,8 +275,40 @@ def _unit(cells: Cells) -> str:
     return length_unit(*(vars(cell) for members in cells.values() for cell in members))
 
 
-def _with_verdicts(compared: Sequence[Comparison], main: str) -> list[Comparison]:
-    """Corrects those by the main metric for each other; the others, and those of ceilings, get no verdict."""
-    asked = [c.metric == main and not is_ceiling(c.arm) for c in compared]
-    corrected = iter(holm([c for c, is_asked in zip(compared, asked, strict=True) if is_asked]))
-    return [next(corrected) if is_asked else without_verdict(c) for c, is_asked in zip(compared, asked, strict=True)]
+def judged(summaries: Sequence[Summary], first: int = 0) -> list[Summary]:
+    """The summaries with verdicts that are corrected for each other, all test sets and settings together.
+
+    By the main metric, without ceilings; others get no verdict. What was named beforehand is asked in the `first`
+    summary, alone, and is one of the others in the rest.
+    """
+    named = summaries[first].primary
+
+    def is_asked(c: Comparison, number: int, main: str) -> bool:
+        alone = (
+            number == first and named and (c.arm, c.reference, c.metric) == (named.arm, named.reference, named.metric)
+        )
+        return c.metric == main and not is_ceiling(c.arm) and not alone
+
+    asked = [
+        c
+        for number, summary in enumerate(summaries)
+        for c in (*summary.comparisons, *summary.rivals)
+        if is_asked(c, number, summary.main)
+    ]
+    corrected = iter(holm(asked))
+
+    def verdicts(comparisons: Sequence[Comparison], number: int, main: str) -> list[Comparison]:
+        return [next(corrected) if is_asked(c, number, main) else without_verdict(c) for c in comparisons]
+
+    found = []
+    for number, summary in enumerate(summaries):
+        comparisons, rivals = (verdicts(of, number, summary.main) for of in (summary.comparisons, summary.rivals))
+        if number == first and named:
+            key = (named.arm, named.reference, named.metric)
+            comparisons, rivals = (
+                [named if (c.arm, c.reference, c.metric) == key else c for c in of] for of in (comparisons, rivals)
+            )
+        found.append(
+            replace(summary, comparisons=comparisons, rivals=rivals, primary=named if number == first else None)
+        )
+    return found

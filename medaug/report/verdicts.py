@@ -14,7 +14,12 @@ def verdict_of(summary: Summary) -> Verdict:
 
     The best rival is the best on the very patients that it is judged on, which flatters it and never the GAN. Which GAN
     arm is set against it follows from names alone, and no score. The sentence has the GAN arm of main interest, too.
+    What was named beforehand comes before all that.
     """
+    if (named := summary.primary) is not None:
+        rest = " ".join([named.sentence, *(short_sentence(c, summary) for c in summary.answer)])
+        said = f"{named.arm} {_said(named)} against {named.reference}: {change_text(named, summary)}"
+        return Verdict(_tone(named), f"{said}, the one comparison that was named beforehand", rest)
     best, twin, answer = summary.best, summary.best_with_gan, summary.answer
     if best not in summary.arms:
         remedy = f"Only GAN arms were trained; add others, such as {REFERENCE}, to evaluation.arms."
@@ -29,15 +34,17 @@ def verdict_of(summary: Summary) -> Verdict:
         add = "add it to evaluation.arms to see what the GAN adds"
         return Verdict("info", f"{head}; {twin} was not trained: {add}", rest)
     c = answer[0]
+    return Verdict(_tone(c), f"{head}; {twin} {_said(c)} against it: {change_text(c, summary)}", rest)
+
+
+def _tone(c: Comparison) -> Tone:
     tones: dict[str, Tone] = {"helps": "helps", "hurts": "hurts", "inconclusive": "inconclusive"}
-    return Verdict(
-        tones.get(c.verdict, "info"), f"{head}; {twin} {_said(c)} against it: {change_text(c, summary)}", rest
-    )
+    return tones.get(c.verdict, "info")
 
 
 def short_sentence(c: Comparison, summary: Summary) -> str:
-    """What one comparison by the main metric found."""
-    own, other = (summary.arms[arm][summary.main].mean for arm in (c.arm, c.reference))
+    """What one comparison found."""
+    own, other = (summary.arms[arm][c.metric].mean for arm in (c.arm, c.reference))
     return f"{c.arm} ({own:.3f}) {_said(c)} against {c.reference} ({other:.3f}): {change_text(c, summary)}."
 
 
@@ -57,11 +64,16 @@ def change_text(c: Comparison, summary: Summary) -> str:
 
 def _said(c: Comparison) -> str:
     """The word of the verdict; where the interval excludes zero and there is none, what takes it away."""
+    words = {
+        "too few seeds": "has too few seeds for a verdict",
+        "no relevant difference": "makes no relevant difference",
+    }
     if c.verdict != "inconclusive":
-        return "has too few seeds for a verdict" if c.verdict == "too few seeds" else c.verdict
-    if not c.difference.excludes(0.0):
-        return "is inconclusive"
-    return "is inconclusive " + ("of so few patients" if c.smallest_detectable is None else "after Holm's correction")
+        return words.get(c.verdict, c.verdict)
+    if c.lost_to_correction:
+        return "is inconclusive after Holm's correction"
+    few = c.difference.excludes(0.0) and c.smallest_detectable is None
+    return "is inconclusive of so few patients" if few else "is inconclusive"
 
 
 def _unit(summary: Summary) -> str:

@@ -26,7 +26,7 @@ def outlook(config: PipelineConfig, patients: int | None) -> str | None:
         patients: how many will be scored; None: not known, and taken for enough.
     """
     settings, translation = config.evaluation, config.evaluation.task == "translation"
-    asked = 1 if translation else n_asked(settings.arms, arms_of(settings))
+    asked = 1 if translation or settings.primary else n_asked(settings.arms, arms_of(settings))
     if settings.task == "none" or not asked:
         return None
     enough = patients is None or translation or patients >= least_patients(asked)

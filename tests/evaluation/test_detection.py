@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from medaug.errors import DataError
-from medaug.evaluation.detection import count_detections, lost_and_gained, rate_interval, rates, ratio_scores
+from medaug.evaluation.detection import count_detections, interval_of, lost_and_gained, rates, ratio_scores
 from medaug.evaluation.outlines import Outlined
 
 
@@ -182,15 +182,15 @@ def test_size_classes_meet_at_their_limits_and_leave_no_lesion_out():
 
 def test_all_found_in_few_patients_is_not_certainty():
     sensitivity, false_positives = (rates((10,))[name] for name in ("sensitivity", "false_positives"))
-    rng, chances = np.random.RandomState(0), np.array([1, 3, 2])
+    chances = np.array([1, 3, 2])
     every = ratio_scores(np.stack([chances, chances], axis=1), chances)
-    interval = rate_interval(sensitivity, every, rng)
+    interval = interval_of(sensitivity, every, chances)
     assert (interval.mean, interval.high) == (1, 1) and interval.low == pytest.approx(0.025 ** (1 / 3))
-    none = rate_interval(sensitivity, 0 * every, rng)
+    none = interval_of(sensitivity, 0 * every, chances)
     assert (none.mean, none.low) == (0, 0) and none.high == pytest.approx(1 - 0.025 ** (1 / 3))
-    assert rate_interval(false_positives, 0 * every, rng).high == 0
-    some = rate_interval(sensitivity, ratio_scores(np.array([[1, 1], [3, 3], [2, 1]]), chances), rng)
-    assert some.low < some.mean == pytest.approx(11 / 12) and some.high == 1
+    assert interval_of(false_positives, 0 * every, chances).high == pytest.approx(-np.log(0.025) / 6)
+    some = interval_of(sensitivity, ratio_scores(np.array([[1, 1], [3, 3], [2, 1]]), chances), chances)
+    assert some.low < some.mean == pytest.approx(11 / 12) and some.mean < some.high <= 1
 
 
 @pytest.mark.parametrize(("patients", "seeds", "lesions"), [(10, 3, 2.0), (30, 3, 0.5), (30, 1, 2.0)])
@@ -207,5 +207,5 @@ def test_intervals_hold_the_true_rate_as_often_as_they_say(patients, seeds, lesi
         chances = rng.poisson(lesions, patients)
         share = found(rng.normal(size=(patients, 1)), rng.normal(0, between_seeds, seeds))
         events = rng.binomial(chances[:, None], share)
-        held += not rate_interval(rates(())["sensitivity"], ratio_scores(events, chances), rng).excludes(truth)
+        held += not interval_of(rates(())["sensitivity"], ratio_scores(events, chances), chances).excludes(truth)
     assert 0.91 <= held / trials <= 0.995

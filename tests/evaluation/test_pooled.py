@@ -47,7 +47,7 @@ def test_the_interval_is_that_of_a_bootstrap_over_patients():
     for _ in range(400):
         drawn = [patients[i] for i in rng.randint(25, size=25)]
         draws.append(auc(np.concatenate([p.scores for p in drawn]), np.concatenate([p.tumor for p in drawn])))
-    interval = auc_interval({str(i): p for i, p in enumerate(patients)}, np.random.RandomState(0))
+    interval = auc_interval({str(i): p for i, p in enumerate(patients)})
     assert interval.mean == pytest.approx(by_hand(patients))
     assert interval.low == pytest.approx(np.quantile(draws, 0.025), abs=0.03)
     assert interval.high == pytest.approx(np.quantile(draws, 0.975), abs=0.03)
@@ -57,12 +57,12 @@ def test_slices_that_repeat_their_patient_do_not_narrow_the_interval():
     rng = np.random.RandomState(1)
     few = {str(i): patient(rng, slices=12, own=1.0) for i in range(12)}
     many = {name: Scored(np.repeat(p.scores, 10), np.repeat(p.tumor, 10)) for name, p in few.items()}
-    a, b = (auc_interval(patients, np.random.RandomState(0)) for patients in (few, many))
+    a, b = (auc_interval(patients) for patients in (few, many))
     assert b.high - b.low == pytest.approx(a.high - a.low, rel=1e-6)
 
 
 def test_an_interval_of_few_patients_stays_between_0_and_1():
-    interval = auc_interval(dict(zip("abc", SMALL, strict=True)), np.random.RandomState(0))
+    interval = auc_interval(dict(zip("abc", SMALL, strict=True)))
     assert 0 <= interval.low < 0.5 < interval.high <= 1
 
 

@@ -12,7 +12,7 @@ from medaug.evaluation.detection import rates
 from medaug.evaluation.metrics import METRICS
 from medaug.experiment.arms import ARMS
 from medaug.experiment.records import Cell, Summary
-from medaug.experiment.summary import Scoring, scores_csv, summarized
+from medaug.experiment.summary import Scoring, judged, scores_csv, summarized
 from medaug.report.verdicts import verdict_of
 
 PATIENTS = [f"p{number}" for number in range(12)]
@@ -72,6 +72,25 @@ def test_every_verdict_is_corrected_for_all_the_others_rivals_included():
             assert c[key.replace("p_value", "p") + "_adjusted"] == pytest.approx(worst)
     words = [c["verdict"] for c in asked if max(c["p_adjusted"], c["p_interval_adjusted"]) > 0.05]
     assert words and set(words) == {"inconclusive"}
+
+
+def test_what_was_named_beforehand_is_corrected_for_nothing_and_is_the_headline():
+    gains = {"standard": 0.0, "copy-paste": 0.02, "standard+gan": 0.02, "gan+copy-paste": 0.04}
+    named = replace(DICE, primary=("gan+copy-paste", "copy-paste", "dice"))
+    plain, summary = (summarized(cells_of(gains), PATIENTS, scoring) for scoring in (DICE, named))
+    assert summary.primary.n_comparisons == 1 and summary.primary.p_adjusted is None
+    rest = [c for c in (*summary.comparisons, *summary.rivals) if c != summary.primary]
+    assert {c.n_comparisons for c in rest} == {4} and {c.n_comparisons for c in plain.rivals} == {5}
+    headline = verdict_of(summary).headline
+    assert headline.startswith("gan+copy-paste helps against copy-paste: +") and "named beforehand" in headline
+    assert Summary.from_json(summary.to_json()) == summary
+
+
+def test_settings_are_corrected_together():
+    gains = {"standard": 0.0, "standard+gan": 0.02}
+    few, many = judged([summarized(cells_of(gains), PATIENTS, DICE)] * 2)
+    assert [c.n_comparisons for c in (*few.comparisons, *many.comparisons)] == [2, 2]
+    assert few.comparisons[0].p_adjusted == pytest.approx(2 * few.comparisons[0].p_value)
 
 
 def test_only_the_main_metric_is_asked_for_verdicts_and_the_rest_is_shown_with_intervals():
@@ -185,10 +204,10 @@ def test_a_summary_is_read_as_it_was_written_and_what_earlier_versions_did_not_w
     for key in ("gan_arms", "unit"):
         written.pop(key, None)
     for comparison in (*written["comparisons"], *written["rivals"]):
-        for key in ("freedom", "n_comparisons", "best"):
+        for key in ("estimate", "n_comparisons", "best"):
             comparison.pop(key, None)
     old = Summary.from_json(written)
     assert old.gan_arms == ["standard+gan"] and old.best == "copy-paste"
-    assert {c.freedom for c in old.comparisons} == {len(PATIENTS) - 1}
+    assert {c.estimate.patients_freedom for c in old.comparisons} == {len(PATIENTS) - 1}
     with pytest.raises(DataError, match="found 'seeds': Field required"):
         Summary.from_json({key: value for key, value in written.items() if key != "seeds"})
