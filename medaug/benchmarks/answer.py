@@ -100,8 +100,9 @@ def _what_it_would_take(asked: Asked, group: Summary) -> str:
     unit, against = group.metrics[c.metric].unit, c.reference
     if c.lost_to_correction:
         return (
-            f"Against {against} it would be decided if it were asked alone, which does not stand after Holm's correction for "
-            f"{c.n_comparisons} comparisons: ask of fewer arms, or add test patients or seeds."
+            f"Against {against} it would be decided if it were asked alone, which does not stand after Holm's "
+            f"correction for {c.n_comparisons} comparisons: ask of fewer arms, name it as evaluation.primary before "
+            "anything is trained, or add test patients or seeds."
         )
 
     def amount(value: float) -> str:

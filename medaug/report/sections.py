@@ -82,8 +82,8 @@ def downstream_section(summary: Summary, cells: Sequence[Cell], heading: str, *,
                 [c.arm, c.reference, shown[c.metric].title, text, f"{c.p_value:.3g}", c.verdict]
                 for c, text in zip(compared, texts, strict=True)
             ],
-            f"Paired by patient and seed; the interval is for new ones of both. Verdicts are on {title} alone{corrected}; what "
-            "is not judged is shown with its interval.",
+            f"Paired by patient and seed; the interval is for new ones of both. Verdicts are on {title} alone"
+            f"{corrected}; what is not judged is shown with its interval.",
         ),
     ]
     figures = []

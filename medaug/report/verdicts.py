@@ -9,6 +9,9 @@ from medaug.experiment.records import Summary
 from medaug.report.page import Tone, Verdict
 
 
+ONE_TRAINING = "One GAN training: how much another one would differ is in no interval."
+
+
 def verdict_of(summary: Summary) -> Verdict:
     """The answer of a summary by its main metric: the best rival, and what that arm with a GAN does against it.
 
@@ -18,6 +21,7 @@ def verdict_of(summary: Summary) -> Verdict:
     """
     if (named := summary.primary) is not None:
         rest = " ".join([named.sentence, *(short_sentence(c, summary) for c in summary.answer)])
+        rest += f" {ONE_TRAINING}" if named.arm in summary.gan_arms else ""
         said = f"{named.arm} {_said(named)} against {named.reference}: {change_text(named, summary)}"
         return Verdict(_tone(named), f"{said}, the one comparison that was named beforehand", rest)
     best, twin, answer = summary.best, summary.best_with_gan, summary.answer
@@ -29,7 +33,9 @@ def verdict_of(summary: Summary) -> Verdict:
     if not summary.gan_arms:
         remedy = f"Add {twin} ({with_gan(best, 'gan-offline')} where nothing is inserted online) to evaluation.arms."
         return Verdict("info", f"{head}; no arm with a GAN was trained", remedy)
-    rest = " ".join([*(c.sentence for c in answer[:1]), *(short_sentence(c, summary) for c in answer[1:])])
+    rest = " ".join(
+        [*(c.sentence for c in answer[:1]), *(short_sentence(c, summary) for c in answer[1:]), ONE_TRAINING]
+    )
     if twin not in summary.arms:
         add = "add it to evaluation.arms to see what the GAN adds"
         return Verdict("info", f"{head}; {twin} was not trained: {add}", rest)

@@ -1,9 +1,9 @@
 """How often verdicts are false where nothing is to be found, and how often they are right where something is.
 
 Simulates evaluations as the product sums them up: every arm has its own network a seed (and fold), all are scored on
-the same patients. The score of arm a on patient p with seed s is patient_p + (a, p) + (a, s) + (a, p, s), normal, so that
-a difference of two arms has the standard deviations of its regime. `make calibration` prints the table of
-docs/verdicts.md.
+the same patients. The score of arm a on patient p with seed s is patient_p + (a, p) + (a, s) + (a, p, s), all normal,
+so that a difference of two arms has the standard deviations of its regime. `make calibration` prints the table of
+docs/benchmark.md.
 """
 
 from __future__ import annotations
