@@ -507,6 +507,22 @@ def test_scans_that_cannot_be_edited_are_told(fails, data, scan, tmp_path, weigh
     assert not (tmp_path / "edited").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--accelerator", "cuda:99"), ["accelerator: found cuda:99", "expected auto or one of: cpu", "Set --acc"]),
+        (("--precision", "16-mixed", "--accelerator", "cpu"), ["precision: found 16-mixed", "expected 32-true", "Set"]),
+    ],
+)
+def test_a_device_that_is_not_there_and_a_precision_that_it_lacks_are_refused_by_commands_on_scans(
+    fails, data, scan, tmp_path, weights_folder, options, words
+):
+    to = ("-w", weights_folder, "-o", tmp_path / "edited", *options)
+    for command in (("insert", scan), ("remove", scan, "-m", data / LABEL), ("anomaly", scan), ("grow", scan)):
+        fails(ConfigError, *command, *to, words=words)
+    assert not (tmp_path / "edited").exists()
+
+
 def test_an_output_folder_that_is_a_file_is_refused(fails, scan, tmp_path, weights_folder):
     (tmp_path / "file").write_text("mine")
     words = ["cannot be written", "A parent of this path is a file"]

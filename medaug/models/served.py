@@ -104,15 +104,30 @@ def _translate_all(weights: Weights, waiting: SimpleQueue[tuple[_Asked, Connecti
         for asked, asking in came:
             by_kind.setdefault(asked.kind, []).append((asked, asking))
         for group in by_kind.values():
-            try:
-                answers: list[Any] = _translated(weights, [asked for asked, _ in group])
-            except Exception as error:
-                answers = [error] * len(group)
+            answers = _answers(weights, [asked for asked, _ in group])
             for (_, asking), answer in zip(group, answers, strict=True):
                 try:
                     asking.send(answer)
                 except OSError:  # it has ended meanwhile
                     continue
+
+
+def _answers(weights: Weights, asked: list[_Asked]) -> list[Any]:
+    """What was made for each, or the error; what does not fit into memory together is tried in halves."""
+    try:
+        return _translated(weights, asked)
+    except torch.OutOfMemoryError as error:
+        if len(asked) > 1:
+            half = len(asked) // 2
+            return [*_answers(weights, asked[:half]), *_answers(weights, asked[half:])]
+        return [
+            TrainingError(
+                f"{weights.device}: found no memory for the generator at crops of {asked[0].x.shape} ({error}); "
+                "expected some beside the networks. Use --accelerator cpu, a lower evaluation.batch_size or another GPU."
+            )
+        ]
+    except Exception as error:
+        return [error] * len(asked)
 
 
 @torch.inference_mode()
@@ -147,14 +162,20 @@ class _Remote:
         style: Tensor | None = None,
         generator: Chance | None = None,
     ) -> Tensor:
-        if self._connection is None or self._connection[0] != os.getpid():
-            self._connection = os.getpid(), Client(self.address, authkey=multiprocessing.current_process().authkey)
-        asked = self._connection[1]
         arrays = [None if tensor is None else tensor.numpy() for tensor in (mask, style)]
         chances = [generator] if isinstance(generator, Generator) else generator
         seeds = None if chances is None else [chance.initial_seed() for chance in chances]
-        asked.send(_Asked(x.numpy(), direction, arrays[0], arrays[1], seeds))
-        answer = asked.recv()
+        try:
+            if self._connection is None or self._connection[0] != os.getpid():
+                self._connection = os.getpid(), Client(self.address, authkey=multiprocessing.current_process().authkey)
+            self._connection[1].send(_Asked(x.numpy(), direction, arrays[0], arrays[1], seeds))
+            answer = self._connection[1].recv()
+        except (EOFError, OSError) as error:
+            raise TrainingError(
+                f"the generator's process ended ({error or 'it closed the connection'}); expected it to answer until "
+                "this one ends. Was it killed, for want of memory? The same command goes on where it was; with "
+                "--accelerator cpu it needs no such process."
+            ) from None
         if isinstance(answer, Exception):
             raise answer
         return torch.from_numpy(answer)

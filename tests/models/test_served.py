@@ -7,6 +7,7 @@ from multiprocessing.connection import Listener
 import pytest
 import torch
 
+from medaug.errors import TrainingError
 from medaug.models.served import attach, serve
 from medaug.models.weights import load_weights
 
@@ -60,3 +61,10 @@ def test_an_error_reaches_the_one_who_asked_and_the_others_go_on(tiny_run, addre
     with pytest.raises(ValueError, match="is mask-guided: pass mask="):
         weights.translate(x, "a2b", generator=chances)
     assert weights.translate(x, "b2a", mask=mask, generator=chances).shape == x.shape
+
+
+def test_a_server_that_is_gone_is_told_in_words(tiny_run, tmp_path):
+    weights = asking(tiny_run, str(tmp_path / "gone"))
+    x, mask, chances = crops(16, 1, seed=0)
+    with pytest.raises(TrainingError, match="generator's process ended .*expected it to answer.*same command goes on"):
+        weights.translate(x, "a2b", mask=mask, generator=chances)
