@@ -8,6 +8,7 @@
 # make fuzz   FUZZ damaged files for every reader, and all property tests with fresh examples (about 10 minutes)
 # make bench  speed, memory and ratios to plain implementations, on an idle machine
 # make calibration  how often verdicts are false, and how often true effects are found (about 10 minutes)
+# make gpu-check  is a GPU used rightly, and how fast: a table, and out/gpu-check.json; PYTHON=python3 needs no .venv
 # make crash  kills train, synthesize and benchmark KILLS times each
 PYTHON ?= python3
 BIN := .venv/bin
@@ -16,7 +17,7 @@ FUZZ ?= 800
 FUZZ_SEED ?= $(shell date +%s)
 KILLS ?= 12
 
-.PHONY: demo docs env test dist licences audit-dependencies fuzz crash bench calibration clean
+.PHONY: demo docs env test dist licences audit-dependencies fuzz crash bench calibration gpu-check clean
 
 demo: .venv/.installed
 	$(BIN)/medaug run pipelines/quickstart.yaml --out $(DEMO_OUT)
@@ -61,6 +62,10 @@ bench: .venv/.dev
 
 calibration: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/calibration.py
+
+# The command's PYTHON, or that of .venv where there is one.
+gpu-check:
+	$(if $(filter file default,$(origin PYTHON)),$(or $(wildcard $(BIN)/python),$(PYTHON)),$(PYTHON)) -m tests.benchmarks.gpu_check --out out/gpu-check.json
 
 # torch first, by its exact version: a range would let pip choose a newer build with CUDA.
 .venv/bin/python:
