@@ -8,7 +8,6 @@ from medaug.evaluation.statistics import Comparison
 from medaug.experiment.records import Summary
 from medaug.report.page import Tone, Verdict
 
-
 ONE_TRAINING = "One GAN training: how much another one would differ is in no interval."
 
 
