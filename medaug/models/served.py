@@ -123,7 +123,7 @@ def _answers(weights: Weights, asked: list[_Asked]) -> list[Any]:
         return [
             TrainingError(
                 f"{weights.device}: found no memory for the generator at crops of {asked[0].x.shape} ({error}); "
-                "expected some beside the networks. Use --accelerator cpu, a lower evaluation.batch_size or another GPU."
+                "expected some beside the networks. Use --accelerator cpu, a lower evaluation.batch_size or a free GPU."
             )
         ]
     except Exception as error:
