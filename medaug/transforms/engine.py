@@ -15,8 +15,9 @@ of them at once.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,6 +37,8 @@ from medaug.transforms.canvas import Canvas, Limits, limits_of
 from medaug.transforms.planning import Plan, Style, in_image
 from medaug.volumes import Window
 
+A = TypeVar("A")
+Q = TypeVar("Q")
 T = TypeVar("T")
 MARGIN = 1.6
 """A crop is at least this many times as wide as the region to edit."""
@@ -122,16 +125,21 @@ def together(
     Args:
         at_once: as of `paint_all`.
     """
+    return _side_by_side(edits, partial(paint_all, weights=weights, at_once=at_once))
+
+
+def _side_by_side(edits: Sequence[Generator[Q, A, T]], answered: Callable[[list[Q]], Sequence[A]]) -> list[T]:
+    """What generators return, each of which asks and is sent an answer; `answered` has the next of all of them."""
     results: dict[int, T] = {}
-    sent: dict[int, Edit | None] = dict.fromkeys(range(len(edits)))
+    sent: dict[int, A | None] = dict.fromkeys(range(len(edits)))
     while sent:
-        asked: dict[int, Painting] = {}
-        for number, edit in sent.items():
+        asked: dict[int, Q] = {}
+        for number, answer in sent.items():
             try:
-                asked[number] = edits[number].send(edit)  # type: ignore[arg-type]  # None starts it
+                asked[number] = edits[number].send(answer)  # type: ignore[arg-type]  # None starts it
             except StopIteration as done:
                 results[number] = done.value
-        sent = dict(zip(asked, paint_all([*asked.values()], weights, at_once=at_once), strict=True))
+        sent = dict(zip(asked, answered([*asked.values()]), strict=True))
     return [results[number] for number in range(len(edits))]
 
 
@@ -192,7 +200,7 @@ def _drawn(strokes: Sequence[_Stroke], weights: Weights | None, at_once: int | N
     """What the generator makes of each stroke, (C, *crop); without weights the pasted lesion as it is."""
     if weights is None:
         return [stroke.start.numpy() for stroke in strokes]
-    at_once = at_once or (1 if weights.device.type == "cpu" else CROPS_AT_ONCE)
+    at_once = at_once or _at_once(weights)
     by_size: dict[tuple[int, ...], list[int]] = {}
     for number, stroke in enumerate(strokes):
         by_size.setdefault(tuple(stroke.start.shape), []).append(number)
@@ -232,27 +240,55 @@ def remove_region(
         parts: (*S) what to remove, bool or part numbers; a bool counts as the first part.
     """
     limits = limits or [limits_of(channel) for channel in image]
-    image, mask = image.copy(), parts > 0
-    replaced = mask.copy()
-    if weights.translator.spatial_dims < mask.ndim:
-        for z in np.flatnonzero(mask.any(axis=(0, 1))):
-            edit = remove_region(image[..., z], parts[..., z], windows, weights, spacing_mm[:2], seed, limits)
-            image[..., z], replaced[..., z] = edit.image, edit.mask
-        return Edit(image, replaced.astype(np.uint8))
-    canvas, own_mm = Canvas(image, windows, limits), weights.lesion_prior.spacing_mm
+    sliced = weights.translator.spatial_dims < parts.ndim
+    mask = parts > 0
+    places: list[Any] = [(..., z) for z in np.flatnonzero(mask.any(axis=(0, 1)))] if sliced else [...]
+    image, replaced = image.copy(), mask.astype(np.uint8)
+    removals = [_removing(image[at], parts[at], windows, weights, spacing_mm, limits) for at in places]
+    for at, still in zip(places, _side_by_side(removals, partial(_filled, weights=weights, seed=seed)), strict=True):
+        replaced[at] = still
+    return Edit(image, replaced)
+
+
+def _removing(
+    image: np.ndarray,
+    parts: np.ndarray,
+    windows: Sequence[Window],
+    weights: Weights,
+    spacing_mm: Sequence[float],
+    limits: Sequence[Limits],
+) -> Generator[tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray]:
+    """Replaces the tumors of an image, or a slice, in place; gives (crop, target) of one piece after the other, and is
+    sent the crop without it. Returns where something was replaced (*S).
+    """
+    mask, spacing_mm = parts > 0, spacing_mm[: parts.ndim]
+    replaced, canvas, own_mm = mask.copy(), Canvas(image, windows, limits), weights.lesion_prior.spacing_mm
     for piece in component_boxes(mask):
         crop, covered, box = lesion_crop(image, parts, windows, weights, piece, spacing_mm)
-        target = torch.from_numpy(covered)[None]
-        edited = _translate(weights, torch.from_numpy(crop)[None], "b2a", target, [seed])[0]
+        edited = yield crop, covered
         marked = extract(mask, box, False)
         distance = ndimage.distance_transform_edt(~marked, sampling=np.divide(spacing_mm, own_mm))
-        weight = removal_weight(target.amax(1, keepdim=True))[0, 0].numpy()
+        weight = removal_weight(torch.from_numpy(covered)[None].amax(1, keepdim=True))[0, 0].numpy()
         soft = np.minimum(resized(weight, box.size), np.maximum(0, 1 - distance / REACH_VOXELS))
         soft = np.where(marked, 1.0, soft) * canvas.editable(marked, box, beyond=True)
         replaced &= ~in_image(marked & ~soft.any(axis=0), box, mask.shape)
         if (marked & (soft > 0)).any():
             canvas.put(crop, edited, weight, soft, box)
-    return Edit(image, replaced.astype(np.uint8))
+    return replaced
+
+
+def _filled(asked: list[tuple[np.ndarray, np.ndarray]], weights: Weights, seed: int) -> list[np.ndarray]:
+    """The crops without what their targets mark, all with the same noise."""
+    at_once, filled = _at_once(weights), list[np.ndarray]()
+    for first in range(0, len(asked), at_once):
+        some = zip(*asked[first : first + at_once], strict=True)
+        crops, targets = (torch.from_numpy(np.stack(arrays)) for arrays in some)
+        filled += [*_translate(weights, crops, "b2a", targets, [seed] * len(crops))]
+    return filled
+
+
+def _at_once(weights: Weights) -> int:
+    return 1 if weights.device.type == "cpu" else CROPS_AT_ONCE
 
 
 def lesion_crop(

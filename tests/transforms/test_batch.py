@@ -1,5 +1,7 @@
 """A batch gets what its samples would get one by one, in one pass of the generator."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ from monai.data import MetaTensor, list_data_collate
 
 from medaug.devices import check_forked
 from medaug.errors import ConfigError, DataError
-from medaug.transforms import BatchInsertTumor, RandInsertTumord
+from medaug.models.weights import Weights, load_weights
+from medaug.transforms import BatchInsertTumor, RandInsertTumord, RemoveTumor
 
 ROUNDING = 1e-5
 """Of the window, which spans 2."""
@@ -89,3 +92,23 @@ def test_cuda_in_a_forked_worker_is_refused_with_what_can_be_done(monkeypatch):
     check_forked(torch.device("cpu"))
     with pytest.raises(ConfigError, match="accelerator: found weights on cuda in a forked.*expected.*BatchInsertTumor"):
         check_forked(torch.device("cuda"))
+
+
+class Elsewhere(Weights):
+    """Weights that say that they are not on a CPU, and translate there all the same; `seen` is how many at once."""
+
+    device = torch.device("meta")
+    seen: ClassVar[list[int]] = []
+
+    def translate(self, x, direction, **more):
+        self.seen.append(len(x))
+        return self.translator.translate(x, direction, **more)
+
+
+def test_slices_of_a_volume_go_through_together_where_a_gpu_would(tiny_run, head):
+    weights = load_weights(tiny_run.weights)
+    image, label = torch.from_numpy(head.image[None].copy()), torch.from_numpy(head.label[None].copy())
+    elsewhere = Elsewhere(weights.translator, weights.prior, weights.facts)
+    alone, together = (RemoveTumor(each)(image, label) for each in (weights, elsewhere))
+    np.testing.assert_allclose(together, alone, atol=ROUNDING * np.ptp(head.image))
+    assert max(elsewhere.seen) > 2 and not torch.equal(alone, image)
