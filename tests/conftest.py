@@ -24,6 +24,10 @@ from medaug.stages.pipeline import run_pipeline
 
 from .dicom_series import write_dicom_series
 
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+"""Tests, and the processes that they start, see no GPU: what they compare is equal bit for bit, on a CPU. What a GPU
+computes is the business of `make gpu-check`."""
+
 settings.register_profile("suite", derandomize=True, database=None, deadline=None)
 settings.register_profile("fuzz", database=None, deadline=None, print_blob=True)
 settings.load_profile("fuzz" if "MEDAUG_FUZZ" in os.environ else "suite")

@@ -7,15 +7,18 @@ and the first does everything else. Defaults are CycleGAN's (Zhu 2017, section 7
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import Field
 
 from medaug.devices import Compute, fabric_on
-from medaug.errors import RunError
+from medaug.errors import ConfigError, DataError, MedaugError, RunError, TrainingError
 from medaug.settings import Count, Samples, Section, Seed, Workers
 
 if TYPE_CHECKING:
@@ -27,6 +30,13 @@ HALF_AN_HOUR = timedelta(minutes=30)
 """How long processes that train wait for each other."""
 PREPARING = timedelta(days=7)
 """How long the others wait while the first reads all scans. If it dies meanwhile they learn that at once."""
+PEER_GONE = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "communicator was aborted",
+    "remote process exited",
+)
+"""What torch's collectives say in a process whose peer has ended."""
 Made = TypeVar("Made")
 
 
@@ -93,6 +103,43 @@ def data_parallel(start_method: Literal["popen", "spawn"]) -> DDPStrategy:
     from lightning_fabric.strategies import DDPStrategy  # a second, which a look at the settings need not wait
 
     return DDPStrategy(start_method=start_method, timeout=HALF_AN_HOUR, gradient_as_bucket_view=True)
+
+
+@contextmanager
+def told_where_processes_end(folder: Path) -> Iterator[None]:
+    """Says in words that one of several processes ended, or one of a loader's workers.
+
+    Args:
+        folder: of the training.
+
+    Raises:
+        MedaugError: what a process that was started here said itself.
+        RunError: if it was ended from outside.
+    """
+    from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
+
+    resume = f"{folder}: the last checkpoint is kept, and the same command goes on from it."
+    try:
+        yield
+    except MedaugError:
+        raise
+    except (ProcessExitedException, ProcessRaisedException, RuntimeError) as error:
+        said = str(error).strip()
+        for kind in (ConfigError, DataError, RunError, TrainingError):
+            if own := re.search(rf"^medaug\.errors\.{kind.__name__}: (.+)", said, flags=re.M):
+                raise kind(own[1]) from None
+        if isinstance(error, ProcessExitedException) or "DataLoader worker (pid" in said:
+            who = "trains" if isinstance(error, ProcessExitedException) else "prepares samples"
+            raise RunError(
+                f"found a process that {who} ended from outside ({said.splitlines()[0]}); expected it to the end. If "
+                f"memory was short, lower training.workers or training.batch_size. {resume}"
+            ) from None
+        if any(sign in said for sign in PEER_GONE):
+            raise RunError(
+                "found another of the processes that train together gone; expected all of them to the end. Its own "
+                f"messages say why. {resume}"
+            ) from None
+        raise
 
 
 @cache

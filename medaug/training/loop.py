@@ -31,7 +31,7 @@ from medaug.models.base import AdversarialModel, Batch, with_noise
 from medaug.progress import track
 from medaug.seeds import seed_of
 from medaug.training.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint
-from medaug.training.config import TrainingConfig, make_fabric
+from medaug.training.config import TrainingConfig, make_fabric, told_where_processes_end
 from medaug.training.monitors import FiniteWatch, MetricsLog, measure, read_figures
 
 Model = TypeVar("Model", bound=AdversarialModel)
@@ -54,12 +54,14 @@ def fit(
     Raises:
         TrainingError: when a loss is not finite.
         Interrupted: after Ctrl-C, with the state saved.
-        RunError: when the folder cannot be written.
+        RunError: when the folder cannot be written, or a process that trains or prepares samples was ended.
     """
     folder.mkdir(parents=True, exist_ok=True)
     fabric = make_fabric(config)
     # Fabric gives each process its own copy of modules that are arguments, and cannot walk frozen dataclasses.
-    stopped = fabric.launch(partial(_train, samples=samples, config=config, folder=folder, preview=preview), translator)
+    with told_where_processes_end(folder):
+        work = partial(_train, samples=samples, config=config, folder=folder, preview=preview)
+        stopped = fabric.launch(work, translator)
     state = load_checkpoint(folder / CHECKPOINTS)
     assert state is not None  # the last step was saved
     if stopped:

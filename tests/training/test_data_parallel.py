@@ -1,6 +1,11 @@
 """Several processes take the step that one takes with all their samples, and what ends one of them is told."""
 
+import multiprocessing
+import os
+import signal
 import socket
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -9,13 +14,14 @@ import torch
 from lightning_fabric import Fabric
 from torch.utils.data import StackDataset
 
+from medaug.errors import RunError, TrainingError
 from medaug.models.noise.config import DCGANConfig
 from medaug.models.noise.dcgan import build_dcgan
 from medaug.training import fit
 from medaug.training.config import data_parallel
 from medaug.training.loop import _State, _step
 
-from .tiny import DOMAIN, crop, flatten, tiny_config, tiny_translator
+from .tiny import DOMAIN, Crops, assert_same_state, crop, flatten, states, tiny_config, tiny_translator
 
 
 def samples(*numbers: int) -> StackDataset:
@@ -87,3 +93,40 @@ def test_a_step_reduces_every_gradient_once(one_of_one, tmp_path, method):
         _step(one_of_one, state, batch, tiny_config())
         for name in ("generators", "discriminators"):
             assert reduced[name] == step * sum(p.nbytes for p in getattr(model, name).parameters())
+
+
+def test_a_loaders_worker_that_is_killed_is_told_and_nothing_is_lost(tmp_path):
+    def die(index):
+        if index == 16 and not (tmp_path / "died").exists():
+            (tmp_path / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(RunError, match=r"a process that prepares samples ended from outside.*training\.workers.*kept"):
+        fit(tiny_translator(), Crops(die), tiny_config(workers=1), tmp_path / "broken")
+    assert 3 <= int(states(tmp_path / "broken")["/step"]) < 12
+    fit(tiny_translator(), Crops(die), tiny_config(workers=1), tmp_path / "broken")
+    fit(tiny_translator(), Crops(), tiny_config(), tmp_path / "whole")
+    assert_same_state(tmp_path / "broken", tmp_path / "whole")
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(900)
+def test_a_rank_that_dies_ends_all_and_is_told(tmp_path):
+    def kill_one() -> None:
+        while not list((tmp_path / "checkpoints").glob("step-*")):
+            time.sleep(0.01)
+        os.kill(sorted(multiprocessing.active_children(), key=lambda child: child.pid)[-1].pid, signal.SIGKILL)
+
+    threading.Thread(target=kill_one, daemon=True).start()
+    with pytest.raises(RunError, match="process.*ended from outside|processes that train together gone"):
+        fit(tiny_translator(), samples(*range(4000)), tiny_config(steps=1000, devices=2), tmp_path)
+    assert int(states(tmp_path)["/step"]) >= 3 and not multiprocessing.active_children()
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(900)
+def test_what_a_started_process_refuses_is_refused_in_its_own_words(tmp_path):
+    broken = samples(*range(8))
+    broken.datasets["b"][2:] = torch.nan
+    with pytest.raises(TrainingError, match="not finite.*The last checkpoint is kept"):
+        fit(tiny_translator(), broken, tiny_config(steps=2, devices=2), tmp_path)
