@@ -247,7 +247,8 @@ def _sentence(c: Comparison) -> str:
         "too few seeds": f"Too few seeds for a verdict on {c.metric}: {c.arm} against {c.reference}",
         "not judged": f"{c.metric}, without a verdict: {c.arm} against {c.reference}",
     }
-    p = f"p = {c.p_interval:.2g}, Wilcoxon p = {c.p_value:.2g}"
+    of = " of no relevant difference" if c.smallest_relevant and abs(d.mean) <= c.smallest_relevant else ""
+    p = f"p{of} = {c.p_interval:.2g}, Wilcoxon p = {c.p_value:.2g}"
     if c.p_adjusted is not None and c.p_interval_adjusted is not None:
         adjusted = f"{c.p_interval_adjusted:.2g} and {c.p_adjusted:.2g}"
         p += f"; {adjusted} after Holm's correction for {c.n_comparisons} comparisons" if c.n_comparisons > 1 else ""
