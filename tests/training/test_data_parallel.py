@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -22,6 +24,8 @@ from medaug.training.config import data_parallel
 from medaug.training.loop import _State, _step
 
 from .tiny import DOMAIN, Crops, assert_same_state, crop, flatten, states, tiny_config, tiny_translator
+
+ROOT = Path(__file__).parents[2]
 
 
 def samples(*numbers: int) -> StackDataset:
@@ -95,16 +99,24 @@ def test_a_step_reduces_every_gradient_once(one_of_one, tmp_path, method):
             assert reduced[name] == step * sum(p.nbytes for p in getattr(model, name).parameters())
 
 
-def test_a_loaders_worker_that_is_killed_is_told_and_nothing_is_lost(tmp_path):
+def train_with_a_worker_that_is_killed(folder):
+    """Where a worker dies, torch may say so at any later time, too: a process of its own keeps that to itself."""
+
     def die(index):
-        if index == 16 and not (tmp_path / "died").exists():
-            (tmp_path / "died").touch()
+        if index == 16 and not (folder / "died").exists():
+            (folder / "died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(RunError, match=r"a process that prepares samples ended from outside.*training\.workers.*kept"):
-        fit(tiny_translator(), Crops(die), tiny_config(workers=1), tmp_path / "broken")
+        fit(tiny_translator(), Crops(die), tiny_config(workers=1), folder / "broken")
+
+
+def test_a_loaders_worker_that_is_killed_is_told_and_nothing_is_lost(tmp_path):
+    here = "tests.training.test_data_parallel"
+    script = f"from pathlib import Path; from {here} import {train_with_a_worker_that_is_killed.__name__} as train; "
+    subprocess.run([sys.executable, "-c", f"{script} train(Path({str(tmp_path)!r}))"], cwd=ROOT, check=True)
     assert 3 <= int(states(tmp_path / "broken")["/step"]) < 12
-    fit(tiny_translator(), Crops(die), tiny_config(workers=1), tmp_path / "broken")
+    fit(tiny_translator(), Crops(), tiny_config(workers=1), tmp_path / "broken")
     fit(tiny_translator(), Crops(), tiny_config(), tmp_path / "whole")
     assert_same_state(tmp_path / "broken", tmp_path / "whole")
 

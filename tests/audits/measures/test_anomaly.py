@@ -39,7 +39,7 @@ def stub_weights(fill, *, crop_size=(16, 16), spacing_mm=SPACING, sequences=("fl
     prior = SimpleNamespace(crop_size=crop_size, spacing_mm=spacing_mm, diameters_mm=np.array([6.0, 8.0]))
     translator = Stub(fill, len(crop_size))
     facts = {"sequences": sequences, "n_parts": n_parts, "spacing_mm": spacing_mm}
-    return SimpleNamespace(translator=translator, lesion_prior=prior, **facts)
+    return SimpleNamespace(translator=translator, translate=translator.translate, lesion_prior=prior, **facts)
 
 
 @pytest.fixture
