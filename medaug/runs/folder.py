@@ -49,7 +49,15 @@ IDENTITY = (
     "training",
 )
 """Settings that make a run what it is: with one of them changed, a folder holds a different run."""
-INCIDENTAL = {"accelerator", "workers", "log_every", "preview_every", "checkpoint_every", "skip_unreadable"}
+INCIDENTAL = {
+    "accelerator",
+    "workers",
+    "checkpointing",
+    "log_every",
+    "preview_every",
+    "checkpoint_every",
+    "skip_unreadable",
+}
 """Keys that do not change results, and so may change when a run is resumed."""
 
 INNER_RUNS = ("fold-*", "labelled-*", "labelled-*/fold-*")

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from medaug.devices import Compute, fabric_on
 from medaug.errors import ConfigError, DataError, MedaugError, RunError, TrainingError
+from medaug.processes import cores
 from medaug.settings import Count, Samples, Section, Seed, Workers
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ PEER_GONE = (
 )
 """What torch's collectives say in a process whose peer has ended."""
 Made = TypeVar("Made")
+MOST_WORKERS = 8
+"""More are not started by themselves: each holds samples in memory."""
 
 
 class TrainingSection(Section):
@@ -50,7 +53,11 @@ class TrainingSection(Section):
         pool_size: fakes kept by domain for the discriminators (Shrivastava 2017); 0 turns the pool off.
         ema_decay: of the generators' exponential moving average, which is what is kept for use; 0 turns it off.
         devices: processes, each with one device.
-        workers: processes that prepare samples, by device.
+        workers: processes that prepare samples, by device; none: a core each beside the training's own, 8 at most.
+        checkpointing: whether the inside of the generators' blocks is computed again for the gradient instead of kept
+            (Chen 2016, arXiv 1604.06174): large 3-D crops then fit, at a third more time. Weights are the same.
+        compile: whether each side's losses are compiled as one graph (torch.compile), which takes a minute or more at
+            the start and pays on GPUs.
     """
 
     steps: Count = 1500
@@ -62,11 +69,20 @@ class TrainingSection(Section):
     pool_size: int = Field(50, ge=0, le=10**5)
     ema_decay: float = Field(0.99, ge=0, lt=1)
     devices: int = Field(1, ge=1, le=1024)
-    workers: Workers = 1
+    workers: Workers | None = None
+    checkpointing: bool = False
+    compile: bool = False
     checkpoint_every: Count = 250
     log_every: Count = 20
     preview_every: Count = 500
     seed: Seed = 0
+
+    @property
+    def sample_workers(self) -> int:
+        """`workers`, or as many as this machine's cores allow; what they prepare does not depend on it."""
+        if self.workers is not None:
+            return self.workers
+        return max(1, min(MOST_WORKERS, cores() // self.devices - 1))
 
     def learning_rate_at(self, step: int) -> float:
         """Constant, then linear to zero (section 7.1)."""

@@ -28,10 +28,12 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from medaug.errors import Interrupted
 from medaug.models.base import AdversarialModel, Batch, with_noise
+from medaug.models.networks.layers import checkpoint_blocks
 from medaug.progress import track
 from medaug.seeds import seed_of
 from medaug.training.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint
 from medaug.training.config import TrainingConfig, make_fabric, told_where_processes_end
+from medaug.training.hardware import compiled, memory_told, quick_kernels
 from medaug.training.monitors import FiniteWatch, MetricsLog, measure, read_figures
 
 Model = TypeVar("Model", bound=AdversarialModel)
@@ -52,7 +54,7 @@ def fit(
         folder: receives `checkpoints/`, `metrics.jsonl` and TensorBoard logs.
 
     Raises:
-        TrainingError: when a loss is not finite.
+        TrainingError: when a loss is not finite, or a step does not fit into memory.
         Interrupted: after Ctrl-C, with the state saved.
         RunError: when the folder cannot be written, or a process that trains or prepares samples was ended.
     """
@@ -87,15 +89,17 @@ def _train(
     if state.step >= config.steps:
         return False
     loader = _loader(state, samples)
-    silent = not fabric.is_global_zero
+    silent, stride = not fabric.is_global_zero, getattr(translator, "stride", 8)
     with (
         _stop_request() as stop,
+        quick_kernels(fabric.device),
         nullcontext() if silent else closing(MetricsLog(folder, state.step)) as log,
         track(f"train {translator.name}", config.steps, done=state.step, silent=silent) as tracker,
     ):
         for batch in loader:
             state.translator.check_batch(batch)
-            figures = _step(fabric, state, fabric.to_device(batch), config)
+            with memory_told(batch, fabric.device, stride=stride, checkpointing=config.checkpointing):
+                figures = _step(fabric, state, fabric.to_device(batch), config)
             if state.step % config.log_every == 0 or state.step == config.steps:
                 state.watch.check()
                 if log:
@@ -167,12 +171,18 @@ class _State:
         # By the strategy rather than by fabric.setup, which would round a batch to the mixed precision on several
         # devices and not on one.
         wrapped, parts = fabric.strategy.setup_module, (translator.generators, translator.discriminators)
-        self.generator_losses = wrapped(_Losses(parts[0], translator.generator_losses))
-        self.discriminator_losses = wrapped(_Losses(parts[1], translator.discriminator_losses))
+        losses: tuple[Callable[..., Any], ...] = (translator.generator_losses, translator.discriminator_losses)
+        if config.compile:
+            losses = tuple(compiled(function, fabric.device) for function in losses)
+        self.generator_losses, self.discriminator_losses = (
+            wrapped(_Losses(part, function)) for part, function in zip(parts, losses, strict=True)
+        )
         self.optimizers = [
             torch.optim.Adam(part.parameters(), config.learning_rate, betas, fused=fabric.device.type in FUSED)
             for part in parts
         ]
+        if config.checkpointing:
+            checkpoint_blocks(translator.generators)
         self.ema = copy.deepcopy(translator.generators).requires_grad_(False)
         self.watch = FiniteWatch()
         self.pools = {domain: ImagePool(config.pool_size) for domain in translator.discriminators}
@@ -265,7 +275,7 @@ def _loader(state: _State, samples: Dataset) -> DataLoader:
         samples,
         batch_sampler=(list(range(first, first + size)) for first in firsts),
         collate_fn=partial(_with_noise, shapes=shapes),
-        num_workers=config.workers,
+        num_workers=config.sample_workers,
         pin_memory=fabric.device.type == "cuda",
         # one of its own, for the loader would take its workers' seeds from the global one
         generator=torch.Generator().manual_seed(config.seed),

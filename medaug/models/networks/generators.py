@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from medaug.models.networks.layers import (
     CONV,
+    Block,
     ConvNormAct,
     Head,
     Merge,
@@ -226,7 +227,7 @@ class AdaINDecoder(nn.Module):
         return self.head(code)
 
 
-class AdaINBlock(nn.Module):
+class AdaINBlock(Block):
     """Residual block with two adaptive instance norms; `norms` (B, 4, C): gain − 1, shift, gain − 1, shift."""
 
     def __init__(self, spatial_dims: int, channels: int):
@@ -251,7 +252,7 @@ def pooled_mask(mask: Tensor, size: torch.Size) -> Tensor:
     return functional.interpolate(mask.amax(dim=1, keepdim=True), size=size, mode="area")
 
 
-class _ResizeConvLayerNorm(nn.Module):
+class _ResizeConvLayerNorm(Block):
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int):
         super().__init__()
         self.conv = CONV[spatial_dims](in_channels, out_channels, 3)

@@ -24,7 +24,7 @@ from medaug.errors import ConfigError
 from medaug.models.base import AdversarialModel, Batch, Fakes, Losses, seeded_noise
 from medaug.models.losses import hinge_discriminator, hinge_generator, mode_seeking
 from medaug.models.networks.discriminators import augment, draws_needed
-from medaug.models.networks.layers import CONV, Head, InstanceNorm, initialize_normal, isolated_rng, pad_reflect
+from medaug.models.networks.layers import CONV, Block, Head, InstanceNorm, initialize_normal, isolated_rng, pad_reflect
 from medaug.models.noise.config import CLASSES, DCGANConfig
 from medaug.volumes import Domain
 
@@ -174,7 +174,7 @@ def on_sphere(z: Tensor) -> Tensor:
     return z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
 
 
-class _StyledConv(nn.Module):
+class _StyledConv(Block):
     """Reflect-padded 3-wide convolution, instance norm, gain and offset from the code, ReLU."""
 
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, code_dim: int):
