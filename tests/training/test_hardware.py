@@ -10,7 +10,6 @@ from medaug.models.methods import TRANSLATORS, build_translator
 from medaug.models.networks.layers import checkpoint_blocks
 from medaug.processes import cores
 from medaug.training import TrainingConfig, fit
-from medaug.training.hardware import compiled
 
 from ..models.conformance import HEALTHY, TUMOR, make_batch
 from .tiny import Crops, assert_same_state, states, tiny_config, tiny_translator
@@ -96,9 +95,9 @@ def test_losses_are_traced_as_one_graph_that_gives_the_same(method):
     assert losses | judged == expected
 
 
-def test_compiling_without_a_compiler_is_refused_with_the_remedy():
+def test_compiling_without_a_compiler_is_refused_with_the_remedy(tmp_path):
     with (
         torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",), "fx_graph_cache": False}),
         pytest.raises(ConfigError, match="training.compile: found no compiler .* for cpu .*; expected a C.* compiler"),
     ):
-        compiled(torch.ones_like, torch.device("cpu"))
+        fit(tiny_translator(), Crops(), tiny_config(compile=True), tmp_path)

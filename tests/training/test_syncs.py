@@ -87,6 +87,14 @@ class MetaAccelerator(CPUAccelerator):
         """There is nothing to set up."""
 
 
+class MetaFabric(Fabric):
+    def __init__(self) -> None:
+        super().__init__(strategy=SingleDeviceStrategy(META, accelerator=MetaAccelerator()))
+
+    def _validate_setup_optimizers(self, optimizers: Any) -> None:
+        """Fabric's own refuses weights that have no values."""
+
+
 def asked_from() -> str:
     package = str(Path(medaug.__file__).parent)
     return next((f"{f.filename}:{f.lineno}" for f in reversed(traceback.extract_stack()) if package in f.filename), "")
@@ -103,7 +111,7 @@ def steps_on_meta(model: AdversarialModel, batch: Batch, folder: Path) -> tuple[
     model.check_batch(batch)
     batch = {key: value.to(META) for key, value in with_noise(batch, model.noise_shapes(batch)).items()}
     config = tiny_config(pool_size=1, steps=100)
-    fabric = Fabric(strategy=SingleDeviceStrategy(META, accelerator=MetaAccelerator()))
+    fabric = MetaFabric()
     state = _State(fabric, model, config, folder)
     figures = [_step(fabric, state, batch, config)]
     step = crossings_of(lambda: figures.append(_step(fabric, state, batch, config)))
