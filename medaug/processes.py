@@ -6,7 +6,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
 from medaug.errors import RunError
 
@@ -36,10 +37,9 @@ def worked_out(tasks: Iterable[Callable[[], T]], workers: int, *, setting: str) 
         for task in tasks:
             yield task()
         return
-    from joblib.externals.loky import get_reusable_executor
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    pool = get_reusable_executor(max_workers=workers, timeout=IDLE_S)
+    pool = _pool(workers)
     waiting: deque[Future[T]] = deque()
     try:
         for task in tasks:
@@ -49,7 +49,16 @@ def worked_out(tasks: Iterable[Callable[[], T]], workers: int, *, setting: str) 
         while waiting:
             yield waiting.popleft().result()
     except TerminatedWorkerError as error:
+        _pool.cache_clear()  # it takes no more work
         raise RunError(
             f"{setting}: one of {workers} processes was ended from outside (out of memory?): {error}. Set {setting}=0, "
             "which works in this process alone, and run the command again."
         ) from None
+
+
+@cache
+def _pool(workers: int) -> Any:
+    """Kept for the next work; not the one that joblib keeps for its own."""
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    return ProcessPoolExecutor(workers, timeout=IDLE_S)

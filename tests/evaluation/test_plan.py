@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -67,5 +68,5 @@ def test_every_plan_keeps_its_budget_and_can_be_built(budget, shape, data):
 def test_a_plan_too_large_for_the_memory_names_the_settings():
     plan = plan_of("full", [(4000, 4000, 4000)], [(1.0,) * 3], Wishes(batch_size=5000))
     with pytest.raises(ConfigError, match=r"GiB in training.*evaluation\.batch_size.*evaluation\.budget=small"):
-        check_memory(plan)
-    check_memory(plan_of("small", [(64, 64)], [(1.0, 1.0)], NOTHING))
+        check_memory(plan, torch.device("cpu"))
+    check_memory(plan_of("small", [(64, 64)], [(1.0, 1.0)], NOTHING), torch.device("cpu"))
