@@ -282,33 +282,28 @@ def judged(summaries: Sequence[Summary], first: int = 0) -> list[Summary]:
     summary, alone, and is one of the others in the rest.
     """
     named = summaries[first].primary
+    alone = named and (first, named.arm, named.reference, named.metric)
 
-    def is_asked(c: Comparison, number: int, main: str) -> bool:
-        alone = (
-            number == first and named and (c.arm, c.reference, c.metric) == (named.arm, named.reference, named.metric)
+    def is_alone(number: int, c: Comparison) -> bool:
+        return (number, c.arm, c.reference, c.metric) == alone
+
+    def is_asked(number: int, c: Comparison) -> bool:
+        return c.metric == summaries[number].main and not is_ceiling(c.arm) and not is_alone(number, c)
+
+    everything = [(number, c) for number, of in enumerate(summaries) for c in (*of.comparisons, *of.rivals)]
+    corrected = iter(holm([c for number, c in everything if is_asked(number, c)]))
+
+    def verdict(number: int, c: Comparison) -> Comparison:
+        if is_asked(number, c):
+            return next(corrected)
+        return named if named and is_alone(number, c) else without_verdict(c)
+
+    return [
+        replace(
+            of,
+            comparisons=[verdict(number, c) for c in of.comparisons],  # in the order of `everything`
+            rivals=[verdict(number, c) for c in of.rivals],
+            primary=named if number == first else None,
         )
-        return c.metric == main and not is_ceiling(c.arm) and not alone
-
-    asked = [
-        c
-        for number, summary in enumerate(summaries)
-        for c in (*summary.comparisons, *summary.rivals)
-        if is_asked(c, number, summary.main)
+        for number, of in enumerate(summaries)
     ]
-    corrected = iter(holm(asked))
-
-    def verdicts(comparisons: Sequence[Comparison], number: int, main: str) -> list[Comparison]:
-        return [next(corrected) if is_asked(c, number, main) else without_verdict(c) for c in comparisons]
-
-    found = []
-    for number, summary in enumerate(summaries):
-        comparisons, rivals = (verdicts(of, number, summary.main) for of in (summary.comparisons, summary.rivals))
-        if number == first and named:
-            key = (named.arm, named.reference, named.metric)
-            comparisons, rivals = (
-                [named if (c.arm, c.reference, c.metric) == key else c for c in of] for of in (comparisons, rivals)
-            )
-        found.append(
-            replace(summary, comparisons=comparisons, rivals=rivals, primary=named if number == first else None)
-        )
-    return found

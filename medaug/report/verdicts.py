@@ -21,14 +21,15 @@ def verdict_of(summary: Summary) -> Verdict:
     if (named := summary.primary) is not None:
         rest = " ".join([named.sentence, *(short_sentence(c, summary) for c in summary.answer)])
         rest += f" {ONE_TRAINING}" if named.arm in summary.gan_arms else ""
-        said = f"{named.arm} {_said(named)} against {named.reference}: {change_text(named, summary)}"
+        of = f" in {summary.metrics[named.metric].title}" if named.metric != summary.main else ""
+        said = f"{named.arm} {_said(named)} against {named.reference}{of}: {change_text(named, summary)}"
         return Verdict(_tone(named), f"{said}, the one comparison that was named beforehand", rest)
     best, twin, answer = summary.best, summary.best_with_gan, summary.answer
     if best not in summary.arms:
         remedy = f"Only GAN arms were trained; add others, such as {REFERENCE}, to evaluation.arms."
         return Verdict("info", "No rival was trained: nothing says what the GAN adds", remedy)
     which, mean = "best" if len(summary.plain_arms) > 1 else "only", summary.arms[best][summary.main].mean
-    head = f"{best} is the {which} rival ({summary.title} {mean:.3f}{_unit(summary)})"
+    head = f"{best} is the {which} rival ({summary.title} {mean:.3f}{_unit(summary, summary.main)})"
     if not summary.gan_arms:
         remedy = f"Add {twin} ({with_gan(best, 'gan-offline')} where nothing is inserted online) to evaluation.arms."
         return Verdict("info", f"{head}; no arm with a GAN was trained", remedy)
@@ -61,7 +62,7 @@ def interval_text(interval: Interval, *, signed: bool = False) -> str:
 
 def change_text(c: Comparison, summary: Summary) -> str:
     """A difference and its interval, in the unit of the metric (of the images, where it has theirs) or in points."""
-    unit, d = _unit(summary), c.difference
+    unit, d = _unit(summary, c.metric), c.difference
     digits, factor = (2, 1) if unit else (1, 100)
     mean, low, high = (f"{factor * value:+.{digits}f}" for value in (d.mean, d.low, d.high))
     return f"{mean}{unit or ' points'} ({d.level:.0%} interval {low} to {high})"
@@ -81,9 +82,9 @@ def _said(c: Comparison) -> str:
     return "is inconclusive of so few patients" if few else "is inconclusive"
 
 
-def _unit(summary: Summary) -> str:
-    """The unit of the main metric after a blank; nothing where it has none."""
-    unit = summary.metrics[summary.main].unit
+def _unit(summary: Summary, metric: str) -> str:
+    """The unit of a metric after a blank; nothing where it has none."""
+    unit = summary.metrics[metric].unit
     if unit is None:
         unit = summary.translation.unit if summary.translation else ""
     return f" {unit}" if unit else ""

@@ -86,6 +86,21 @@ def test_what_was_named_beforehand_is_corrected_for_nothing_and_is_the_headline(
     assert Summary.from_json(summary.to_json()) == summary
 
 
+def test_a_primary_comparison_by_another_metric_is_told_in_its_own_unit():
+    metrics = {name: METRICS[name] for name in ("dice", "hd95_mm")}
+    scoring = replace(DICE, metrics=metrics, primary=("standard+gan", "standard", "hd95_mm"))
+    cells = {
+        arm: [replace(c, scores={p: s | {"hd95_mm": 30 * s["dice"]} for p, s in c.scores.items()}) for c in members]
+        for arm, members in cells_of({"standard": 0.0, "standard+gan": 0.2}).items()
+    }
+    summary = summarized(cells, PATIENTS, scoring)
+    headline = verdict_of(summary).headline
+    assert headline.startswith(f"standard+gan hurts against standard in {METRICS['hd95_mm'].title}: +")
+    assert " mm (" in headline and "points" not in headline
+    dice, hd95 = summary.comparisons
+    assert (dice.verdict, dice.n_comparisons) == ("helps", 1) and hd95 == summary.primary
+
+
 def test_settings_are_corrected_together():
     gains = {"standard": 0.0, "standard+gan": 0.02}
     few, many = judged([summarized(cells_of(gains), PATIENTS, DICE)] * 2)
