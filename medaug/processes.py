@@ -6,10 +6,12 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import cache
+from traceback import format_exception
 from typing import Any, TypeVar
 
-from medaug.errors import RunError
+from medaug.errors import MedaugError, RunError
 
 T = TypeVar("T")
 LARGE_VOXELS = 2**20
@@ -53,6 +55,32 @@ def worked_out(tasks: Iterable[Callable[[], T]], workers: int, *, setting: str) 
         raise RunError(
             f"{setting}: one of {workers} processes was ended from outside (out of memory?): {error}. Set {setting}=0, "
             "which works in this process alone, and run the command again."
+        ) from None
+
+
+@contextmanager
+def told_where_loaders_end(setting: str, remedy: str) -> Iterator[None]:
+    """Says in words that a process of a DataLoader was ended from outside: before, or while it handed over its batch.
+
+    Args:
+        setting: what the number of these processes is called in a pipeline.
+        remedy: a sentence about what is kept and how to go on.
+
+    Raises:
+        RunError: if one was ended so.
+    """
+    try:
+        yield
+    except MedaugError:
+        raise
+    except Exception as error:
+        told = "DataLoader worker (pid" in str(error)
+        if not told and "rebuild_storage_fd" not in "".join(format_exception(error)):
+            raise
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RunError(
+            f"found a process that prepares samples ended from outside ({said}); expected it to the end. If memory was "
+            f"short, lower {setting}. {remedy}"
         ) from None
 
 

@@ -27,6 +27,7 @@ from medaug.data.synthetic import SyntheticCase
 from medaug.errors import ConfigError, RunError
 from medaug.experiment.edits import is_judged
 from medaug.models.weights import read_facts
+from medaug.processes import told_where_loaders_end
 from medaug.progress import track
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import (
@@ -185,7 +186,8 @@ def _records(cases: Cases, numbers: Sequence[int]) -> list[SyntheticCase]:
         cases.get_ready()
     loader = DataLoader(cases, batch_size=None, sampler=numbers, num_workers=cases.workers, collate_fn=_as_is)
     try:
-        with track(STAGE, len(numbers)) as tracker:
+        told = told_where_loaders_end("synthesis.workers", "Cases that are there are kept; the same command goes on.")
+        with told, track(STAGE, len(numbers)) as tracker:
             records = []
             for record in loader:
                 records.append(record)

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from medaug.devices import Compute, fabric_on
 from medaug.errors import ConfigError, DataError, MedaugError, RunError, TrainingError
-from medaug.processes import cores
+from medaug.processes import cores, told_where_loaders_end
 from medaug.settings import Count, Samples, Section, Seed, Workers
 
 if TYPE_CHECKING:
@@ -136,7 +136,8 @@ def told_where_processes_end(folder: Path) -> Iterator[None]:
 
     resume = f"{folder}: the last checkpoint is kept, and the same command goes on from it."
     try:
-        yield
+        with told_where_loaders_end("training.workers or training.batch_size", resume):
+            yield
     except MedaugError:
         raise
     except (ProcessExitedException, ProcessRaisedException, RuntimeError) as error:
@@ -144,10 +145,9 @@ def told_where_processes_end(folder: Path) -> Iterator[None]:
         for kind in (ConfigError, DataError, RunError, TrainingError):
             if own := re.search(rf"^medaug\.errors\.{kind.__name__}: (.+)", said, flags=re.M):
                 raise kind(own[1]) from None
-        if isinstance(error, ProcessExitedException) or "DataLoader worker (pid" in said:
-            who = "trains" if isinstance(error, ProcessExitedException) else "prepares samples"
+        if isinstance(error, ProcessExitedException):
             raise RunError(
-                f"found a process that {who} ended from outside ({said.splitlines()[0]}); expected it to the end. If "
+                f"found a process that trains ended from outside ({said.splitlines()[0]}); expected it to the end. If "
                 f"memory was short, lower training.workers or training.batch_size. {resume}"
             ) from None
         if any(sign in said for sign in PEER_GONE):
