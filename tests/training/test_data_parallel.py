@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 import torch
 from lightning_fabric import Fabric
+from torch.multiprocessing.reductions import rebuild_storage_fd
 from torch.utils.data import StackDataset
 
 from medaug.errors import RunError, TrainingError
 from medaug.models.noise.config import DCGANConfig
 from medaug.models.noise.dcgan import build_dcgan
+from medaug.processes import told_where_loaders_end
 from medaug.training import fit
 from medaug.training.config import data_parallel
 from medaug.training.loop import _State, _step
@@ -119,6 +121,17 @@ def test_a_loaders_worker_that_is_killed_is_told_and_nothing_is_lost(tmp_path):
     fit(tiny_translator(), Crops(), tiny_config(workers=1), tmp_path / "broken")
     fit(tiny_translator(), Crops(), tiny_config(), tmp_path / "whole")
     assert_same_state(tmp_path / "broken", tmp_path / "whole")
+
+
+def test_a_loaders_worker_that_dies_while_it_hands_over_a_batch_is_told():
+    class Handle:
+        def detach(self):
+            raise ConnectionResetError(104, "Connection reset by peer")
+
+    told = told_where_loaders_end("data.workers", "Go on.")
+    words = r"prepares samples ended.*reset by peer.*lower data\.workers\. Go on\."
+    with pytest.raises(RunError, match=words), told:
+        rebuild_storage_fd(torch.UntypedStorage, Handle(), 8)
 
 
 @pytest.mark.processes
