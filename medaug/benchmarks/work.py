@@ -40,7 +40,7 @@ from medaug.stages.prepare import prepare
 from medaug.stages.synthesize import synthesize
 from medaug.stages.tasks import task_of
 from medaug.stages.tasks.insertion import downstream_of, evaluated_cell
-from medaug.stages.train import train
+from medaug.stages.train import train, train_seeds
 
 logger = logging.getLogger(__name__)
 
@@ -252,7 +252,7 @@ def prepare_block(block: Block, root: RunDir) -> bool:
 
 def _make_cases(block: Block) -> bool:
     """Trains a block's GAN and synthesizes; decodes the synthetic cases, too, which every cell would do again."""
-    ran = [train(block.config, block.run), synthesize(block.config, block.run)]
+    ran = [stage(block.config, block.run) for stage in (train, train_seeds, synthesize)]
     records = synthetic_cases(block.run.synthetic / "datalist.json")
     synthetic_source(records, block.run, block.config.data)
     return any(ran)

@@ -83,6 +83,11 @@ class EvaluationConfig(Section):
         description="the one comparison that is asked: no other corrects its verdict. none: all are corrected for each "
         "other, and the page begins with the best rival and what a GAN adds to it",
     )
+    gan_seeds: bool = Field(
+        False,
+        description="train a GAN anew for each of `seeds`, with that seed, so that the intervals hold how much its "
+        "trainings differ; for arms that insert or remove online. false: one GAN training for all",
+    )
     smallest_relevant: float = Field(
         0.01, ge=0, lt=1, description="a gain in the main metric that is no larger is none; not of metrics with a unit"
     )

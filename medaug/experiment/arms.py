@@ -152,6 +152,12 @@ def check_arms(config: PipelineConfig) -> None:
             f"evaluation.arms: found {', '.join(instead)}; expected some of: {', '.join(possible)} ({where})"
             + (f". Write {', '.join(changed)}" if changed else "")
         )
+    stored = [name for name in config.evaluation.arms if arms[name].synthetic not in (None, *ONLINE)]
+    if config.evaluation.gan_seeds and stored:
+        raise ConfigError(
+            f"evaluation.gan_seeds: found true with {', '.join(stored)}, which learn from cases that one GAN wrote; "
+            "expected arms that insert or remove online. Leave these out, or set it to false."
+        )
     for name in config.evaluation.arms:
         if (build := arms[name].own) is not None:
             build()

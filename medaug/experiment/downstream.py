@@ -21,7 +21,7 @@ from medaug.evaluation.plan import Plan, check_memory
 from medaug.evaluation.samples import SegmentationSamples, ViewFolder, sample_size, say_sample_size
 from medaug.evaluation.updates import NetworkConfig, train_network
 from medaug.experiment.arms import Arm
-from medaug.experiment.edits import OnlineInsertion, OnlineRemoval
+from medaug.experiment.edits import OnlineEdits, OnlineInsertion, OnlineRemoval
 from medaug.experiment.records import Cell, PatientScores
 from medaug.experiment.summary import Scoring, scoring_of
 from medaug.progress import say, track
@@ -46,7 +46,8 @@ class Downstream(ABC):
         accepted: those of `synthetic` that the quality gate accepts, None without one.
         validation: the validation patients' labelled views, by which the best weights of a training are chosen; None
             where there are none, or they are the patients to score.
-        online: by `Arm.synthetic`, what makes samples while a network trains, where the task learns from such.
+        online: by the network's seed and `Arm.synthetic`, what makes samples while it trains, where the task learns
+            from such.
     """
 
     config: PipelineConfig
@@ -59,7 +60,7 @@ class Downstream(ABC):
     target_labelled: ViewFolder | None = None
     accepted: ViewFolder | None = None
     validation: ViewFolder | None = None
-    online: Mapping[str, OnlineInsertion | OnlineRemoval] = field(default_factory=dict)
+    online: Mapping[int, OnlineEdits] = field(default_factory=dict)
 
     learns_from: ClassVar[tuple[str, ...]]
 
@@ -78,7 +79,7 @@ class Downstream(ABC):
 
     def cell(self, arm: str, seed: int, also: Callable[[torch.nn.Module, PatientScores], None] | None = None) -> Cell:
         """Trains one network of an arm and scores it on every patient; `also` is given both before it is forgotten."""
-        edit = self.synthetic_of(self.scoring.arms[arm])
+        edit = self.synthetic_of(self.scoring.arms[arm], seed)
         before = edit.without_room if isinstance(edit, OnlineInsertion) else 0
         network, losses = self.fitted(arm, seed)
         counted = edit.without_room - before if isinstance(edit, OnlineInsertion) else None
@@ -124,15 +125,15 @@ class Downstream(ABC):
         """One size for the samples of every arm."""
         return sample_size((self.real, self.synthetic, self.target_labelled), self.patch_size)
 
-    def synthetic_of(self, arm: Arm) -> ViewFolder | OnlineInsertion | OnlineRemoval | None:
-        """What the synthetic samples of an arm come from; None for one without.
+    def synthetic_of(self, arm: Arm, seed: int) -> ViewFolder | OnlineInsertion | OnlineRemoval | None:
+        """What the synthetic samples of an arm come from, for a network of this seed; None for one without.
 
         Raises:
             DataError: if there is no written, or no accepted, case.
         """
         if arm.synthetic is None:
             return None
-        sources = {"written": self.synthetic, "accepted": self.accepted, **self.online}
+        sources = {"written": self.synthetic, "accepted": self.accepted, **self.online.get(seed, {})}
         if (source := sources.get(arm.synthetic)) is None:
             remedy = "Lower synthesis.gate, or train longer" if self.synthetic else "Raise synthesis.insertions"
             raise DataError(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -206,10 +206,18 @@ class OnlineRemoval:
         return _sample(edited, view)
 
 
-def online_edits(config: PipelineConfig, run: RunDir) -> dict[str, OnlineInsertion | OnlineRemoval]:
-    """What makes samples online, by `Arm.synthetic`."""
-    editor = ViewEditor(run.weights, run.prepared, config)
-    return {"online": OnlineInsertion(editor), "removed": OnlineRemoval(editor)}
+OnlineEdits = Mapping[str, OnlineInsertion | OnlineRemoval]
+
+
+def online_edits(config: PipelineConfig, run: RunDir) -> dict[int, OnlineEdits]:
+    """By the seed of the networks, what makes samples online, by `Arm.synthetic`."""
+    weights = {seed: run.of_seed(config, seed).weights for seed in config.evaluation.seeds}
+    editors = {folder: ViewEditor(folder, run.prepared, config) for folder in weights.values()}
+    made: dict[Path, OnlineEdits] = {
+        folder: {"online": OnlineInsertion(editor), "removed": OnlineRemoval(editor)}
+        for folder, editor in editors.items()
+    }
+    return {seed: made[folder] for seed, folder in weights.items()}
 
 
 @contextmanager

@@ -209,6 +209,7 @@ class Summary(_Stored):
         translation: where images were scored rather than networks.
         labelled, ratio: a benchmark's setting, the training patients and the synthetic part of a batch.
         primary: the comparison that was named beforehand.
+        gan_seeds: whether each seed had a GAN training of its own.
     """
 
     task: str
@@ -224,6 +225,7 @@ class Summary(_Stored):
     labelled: int | None = None
     ratio: float | None = None
     primary: Comparison | None = None
+    gan_seeds: bool = False
 
     @property
     def main(self) -> str:

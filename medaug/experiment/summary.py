@@ -52,6 +52,7 @@ class Scoring:
         size_limits_mm: parts the lesions into size classes, where cells count any.
         smallest_relevant: difference in the main metric.
         primary: (arm, against, metric) that was named beforehand.
+        gan_seeds: whether each seed has a GAN training of its own.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Scoring:
     size_limits_mm: tuple[float, ...] = ()
     smallest_relevant: float = 0.0
     primary: tuple[str, str, str] | None = None
+    gan_seeds: bool = False
 
     def table(self, cells: Sequence[PatientScores], patients: Sequence[str], metric: str) -> np.ndarray:
         """Scores (patients, cells), whose mean is the arm's figure."""
@@ -98,7 +100,13 @@ def scoring_of(config: PipelineConfig) -> Scoring:
     if named and named[2] not in metrics:
         raise ConfigError(f"evaluation.primary.metric: found {named[2]}; expected one of: {', '.join(metrics)}")
     return Scoring(
-        settings.task, metrics, arms_of(settings), settings.size_limits_mm, settings.smallest_relevant, named
+        settings.task,
+        metrics,
+        arms_of(settings),
+        settings.size_limits_mm,
+        settings.smallest_relevant,
+        named,
+        settings.gan_seeds,
     )
 
 
@@ -189,6 +197,7 @@ def summarized(
             for arm, by_metric in tables.items()
         },
         gan_arms=gan_arms(cells, known),
+        gan_seeds=scoring.gan_seeds,
         comparisons=[compared(metric, pair) for metric, pair in asked],
         rivals=[compared(main, pair) for pair in to_rivals],
         primary=compared(scoring.primary[2], scoring.primary[:2]) if scoring.primary else None,

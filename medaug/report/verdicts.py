@@ -8,7 +8,10 @@ from medaug.evaluation.statistics import Comparison
 from medaug.experiment.records import Summary
 from medaug.report.page import Tone, Verdict
 
-ONE_TRAINING = "One GAN training: how much another one would differ is in no interval."
+GAN_TRAININGS = {
+    False: "One GAN training: how much another one would differ is in no interval.",
+    True: "Each seed has a GAN training of its own: how much they differ is in the intervals.",
+}
 
 
 def verdict_of(summary: Summary) -> Verdict:
@@ -20,7 +23,7 @@ def verdict_of(summary: Summary) -> Verdict:
     """
     if (named := summary.primary) is not None:
         rest = " ".join([named.sentence, *(short_sentence(c, summary) for c in summary.answer)])
-        rest += f" {ONE_TRAINING}" if named.arm in summary.gan_arms else ""
+        rest += f" {GAN_TRAININGS[summary.gan_seeds]}" if named.arm in summary.gan_arms else ""
         of = f" in {summary.metrics[named.metric].title}" if named.metric != summary.main else ""
         said = f"{named.arm} {_said(named)} against {named.reference}{of}: {change_text(named, summary)}"
         return Verdict(_tone(named), f"{said}, the one comparison that was named beforehand", rest)
@@ -34,7 +37,11 @@ def verdict_of(summary: Summary) -> Verdict:
         remedy = f"Add {twin} ({with_gan(best, 'gan-offline')} where nothing is inserted online) to evaluation.arms."
         return Verdict("info", f"{head}; no arm with a GAN was trained", remedy)
     rest = " ".join(
-        [*(c.sentence for c in answer[:1]), *(short_sentence(c, summary) for c in answer[1:]), ONE_TRAINING]
+        [
+            *(c.sentence for c in answer[:1]),
+            *(short_sentence(c, summary) for c in answer[1:]),
+            GAN_TRAININGS[summary.gan_seeds],
+        ]
     )
     if twin not in summary.arms:
         add = "add it to evaluation.arms to see what the GAN adds"

@@ -6,6 +6,7 @@ prepared/   decoded scans on the working grid, with their datalist; prepared_b/ 
 or block's holds a datalist alone: the scans of all of them lie in the folder of the run around them)
 nnunet/     the training views as nnU-Net keeps them, where it trains the networks
 train/      checkpoints, metrics.jsonl, previews, weights/
+train-seed-1/ ...  the same of a GAN that is trained anew for one seed of the networks
 train-gan/  the same of a GAN from noise, and pictures of its latent space
 synthetic/  paired examples and their datalist.json
 audit/  evaluation/  report.html
@@ -87,8 +88,7 @@ class RunDir:
         self.datalist, self.datalist_b = self.prepared / "datalist.json", self.prepared_b / "datalist.json"
         self.nnunet = root / "nnunet"
         self.train, self.train_gan = root / "train", root / "train-gan"
-        self.weights, self.gan_weights = self.train / "weights", self.train_gan / "weights"
-        self.previews, self.synthetic = self.train / "previews", root / "synthetic"
+        self.gan_weights, self.synthetic = self.train_gan / "weights", root / "synthetic"
         self.audit, self.anomaly = root / "audit", root / "anomaly"
         self.evaluation, self.results = root / "evaluation", root / "results"
         self.report, self.plan = root / "report.html", root / "plan.json"
@@ -101,6 +101,23 @@ class RunDir:
     def labelled(self, number: int | str) -> RunDir:
         """The run with so many labelled patients (or "all"), where there are several."""
         return RunDir(self.root / f"labelled-{number}", self.root)
+
+    @property
+    def weights(self) -> Path:
+        """Of the finished training."""
+        return self.train / "weights"
+
+    @property
+    def previews(self) -> Path:
+        """Pictures of the training."""
+        return self.train / "previews"
+
+    def of_seed(self, config: PipelineConfig, seed: int) -> RunDir:
+        """The same run, as networks of this seed see it: with a GAN of their own, if `evaluation.gan_seeds` says so."""
+        run = RunDir(self.root, self.outer)
+        if config.evaluation.gan_seeds and seed != config.training.seed:
+            run.train = self.root / f"train-seed-{seed}"
+        return run
 
     def done(self, stage: str) -> Path:
         """The marker of a finished stage."""

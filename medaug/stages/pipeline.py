@@ -29,7 +29,7 @@ from medaug.stages.prepare import prepare
 from medaug.stages.report import report
 from medaug.stages.synthesize import synthesize
 from medaug.stages.tasks import task_of
-from medaug.stages.train import train
+from medaug.stages.train import train, train_seeds
 from medaug.stages.train_gan import train_gan
 from medaug.training.config import is_helper, is_launched, join_processes, made_once
 
@@ -100,6 +100,8 @@ def run_pipeline(
             if name in TRAINING:
                 made_once(config.fit_config, lambda: None)  # the others waited for this
             on_stage(StageResult(name, STAGES[name](config, run)))
+            if name == "train" and "synthesize" in stages and config.evaluation.gan_seeds:
+                on_stage(StageResult("train for each seed", train_seeds(config, run)))
             if name == "prepare":  # not after an hour of training
                 _check_tested(config, run, stages)
                 if "evaluate" in stages:
@@ -124,6 +126,8 @@ def _help(config: PipelineConfig, out: Path, stages: tuple[str, ...]) -> RunDir:
     for name in stages:
         if name in TRAINING:
             STAGES[name](config, run)
+        if name == "train" and "synthesize" in stages and config.evaluation.gan_seeds:
+            train_seeds(config, run)
     return run
 
 

@@ -45,12 +45,12 @@ def fight(request, tiny_config):
         pool = [view for view in real.views if view.patient in split.healthy]
         channels, parts = config.data.channels, len(config.data.class_names)
         views, folder, voxels_mm = real.views, run.prepared, SPACING_MM[:dims]
-        insert = online_edits(config, run)["online"]
+        insert = online_edits(config, run)[0]["online"]
         bank = ARMS["copy-paste"].pasting(real, config.data).transforms[0].transform.bank
 
         def __call__(self, arm, count=24, patch_size=patch, *, ratio=0.6, strictly_inside=False):
             kind, seen, told = ARMS[arm], [], outlined if strictly_inside else config
-            source = online_edits(told, run).get(kind.synthetic, written if kind.synthetic else None)
+            source = online_edits(told, run)[0].get(kind.synthetic, written if kind.synthetic else None)
             samples = SegmentationSamples(
                 real, source, synthetic_ratio=ratio, seed=1, length=count, patch_size=patch_size,
                 pasting=kind.pasting(real, told.data),

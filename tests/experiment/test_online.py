@@ -28,7 +28,7 @@ def real_of(run):
 
 
 def samples(run, config, kind, *, ratio=1.0, length=24):
-    edit = online_edits(config, run)[kind] if kind else None
+    edit = online_edits(config, run)[0][kind] if kind else None
     return SegmentationSamples(real_of(run), edit, synthetic_ratio=ratio, seed=0, length=length), edit
 
 
@@ -42,7 +42,7 @@ def grown(mask, voxels):
 
 
 def test_an_online_insertion_changes_image_and_label_in_one_place(tiny_run, tiny_config):
-    insert = online_edits(tiny_config(), tiny_run)["online"]
+    insert = online_edits(tiny_config(), tiny_run)[0]["online"]
     views, seen = real_of(tiny_run).views, set()
     for number, view in enumerate(views[:8]):
         before, truth = view.normalized(tiny_run.prepared), view.classes(tiny_run.prepared)
@@ -61,13 +61,13 @@ def test_insertions_follow_the_settings_of_the_synthesis(tiny_run, tiny_config):
     view = next(view for view in real_of(tiny_run).views if not view.tumor_voxels)
     areas = []
     for size in ((12, 13), (24, 25)):
-        insert = online_edits(tiny_config(f"synthesis.size_mm={list(size)}"), tiny_run)["online"]
+        insert = online_edits(tiny_config(f"synthesis.size_mm={list(size)}"), tiny_run)[0]["online"]
         areas.append(np.mean([insert(view, seed).label.sum() for seed in range(4)]))
     assert areas[1] > 2 * areas[0]
 
 
 def test_a_removal_empties_the_label_and_changes_the_image_where_the_tumor_was(tiny_run, tiny_config):
-    remove = online_edits(tiny_config(), tiny_run)["removed"]
+    remove = online_edits(tiny_config(), tiny_run)[0]["removed"]
     view = next(view for view in real_of(tiny_run).views if view.tumor_voxels)
     truth = view.classes(tiny_run.prepared) > 0
     example = remove(view, 5)
@@ -78,7 +78,7 @@ def test_a_removal_empties_the_label_and_changes_the_image_where_the_tumor_was(t
 
 @pytest.mark.parametrize("start", [(4, 2), (-3, 10), (8, 14)])
 def test_a_patch_is_edited_as_it_lies_in_its_view(tiny_run, tiny_config, start):
-    edits, size = online_edits(tiny_config("synthesis.size_mm=[12,14]"), tiny_run), (24, 22)
+    edits, size = online_edits(tiny_config("synthesis.size_mm=[12,14]"), tiny_run)[0], (24, 22)
     views, inserted = real_of(tiny_run).views, 0
     for seed, view in enumerate(views[:12]):
         before = view.patch(tiny_run.prepared, start, size)

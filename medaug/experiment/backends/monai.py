@@ -65,7 +65,7 @@ class Segmentation(Downstream):
     def samples(self, arm: Arm, **shared: Any) -> SegmentationSamples:
         real = self.target_labelled if arm.target else self.real
         assert real is not None  # arms of the target are refused where it has no labels
-        return SegmentationSamples(real, self.synthetic_of(arm), **shared)
+        return SegmentationSamples(real, self.synthetic_of(arm, shared["seed"]), **shared)
 
     def validation_samples(self, seed: int) -> SegmentationSamples | None:
         if self.validation is None:
@@ -158,7 +158,7 @@ class Classification(Downstream):
         return self.config.evaluation.patch_size
 
     def samples(self, arm: Arm, **shared: Any) -> ClassificationSamples:
-        synthetic = self.synthetic_of(arm)
+        synthetic = self.synthetic_of(arm, shared["seed"])
         assert synthetic is None or isinstance(synthetic, ViewFolder)  # nothing is made online for it
         return ClassificationSamples(self.real, synthetic, self.counterparts, **shared)
 

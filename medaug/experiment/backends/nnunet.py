@@ -119,10 +119,10 @@ class NnunetSegmentation(Segmentation):
     def plans(self) -> dict[str, Any]:
         return plans_of(self.config.evaluation, self.plan, self.data, self.device)
 
-    def edits(self, arm: Arm) -> list[Shared]:
-        """What an arm does to a patch, in order: insert, paste, and change the appearance."""
+    def edits(self, arm: Arm, seed: int) -> list[Shared]:
+        """What an arm does to a patch for a network of this seed, in order: insert, paste, change the appearance."""
         edits: list[Shared] = []
-        if isinstance(source := self.synthetic_of(arm), OnlineInsertion):
+        if isinstance(source := self.synthetic_of(arm, seed), OnlineInsertion):
             edits.append(Shared(_Inserted(source), self.config.evaluation.synthetic_ratio))
         if (pasting := arm.pasting(self.real, self.config.data)) is not None:
             edits.append(Shared(pasting))
@@ -140,7 +140,7 @@ class NnunetSegmentation(Segmentation):
             with isolated_rng(seed):
                 trainer.initialize()
             trainer.set_deep_supervision_enabled(True)
-            return trainer, batches_of(trainer, self.data, self.edits(arm), arm.standard, seed, updates)
+            return trainer, batches_of(trainer, self.data, self.edits(arm, seed), arm.standard, seed, updates)
 
     def fitted(self, name: str, seed: int) -> tuple[nn.Module, list[tuple[int, float]]]:
         trainer, batches = self.training(name, seed)

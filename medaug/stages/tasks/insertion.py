@@ -152,7 +152,10 @@ class Insertion(Task):
         config, split, prepared = self.config, run.read_split(), Prepared(run.datalist)
         if synthetic is not None:
             check_provenance(synthetic, split)
-            refuse_known(read_facts(run.weights), run, split, f"weights {run.weights}")
+            for weights in {
+                run.of_seed(config, seed).weights for seed in (config.training.seed, *config.evaluation.seeds)
+            }:
+                refuse_known(read_facts(weights), run, split, f"weights {weights}")
         refuse_own_arms(config.evaluation, run, split)
         records, kind = synthetic or [], downstream_kind(config.evaluation)
         real = ViewFolder(prepared.training_views(split, config.data.spatial_dims), run.prepared)
