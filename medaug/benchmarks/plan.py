@@ -89,7 +89,7 @@ class Job:
         cases = [[case[key] for key in keys] for case in read_json(run.datalist)["cases"]]
         inputs: list[Any] = [read_json(run.split)["hash"], fingerprint(cases)]
         if self.ratio is None:
-            settings = settings.model_copy(update={"synthetic_ratio": 0.0})
+            settings = settings.model_copy(update={"synthetic_ratio": 0.0, "gan_seeds": False})
         else:
             made = fingerprint(read_json(synthetic)["training"])
             inputs += [essential(config.synthesis), read_json(weights)["sha256"], made]
@@ -202,6 +202,11 @@ def ratios_of(config: PipelineConfig) -> tuple[float, ...]:
     return ratios if arms_with_gan(config) else ratios[:1]
 
 
+def groups_of(config: PipelineConfig) -> int:
+    """In how many settings (labelled patients × ratios) arms with a GAN are trained."""
+    return len(config.benchmark.labelled) * len(ratios_of(config))
+
+
 def plan_of(config: PipelineConfig, out: Path, jobs: int) -> Plan:
     """What there is to do of a benchmark in the folder `out`; nothing is written.
 
@@ -216,7 +221,7 @@ def plan_of(config: PipelineConfig, out: Path, jobs: int) -> Plan:
         for job in every
         if job.kind == "cell"
     ]
-    return Plan(cells, _eta(every, done, jobs), outlook(config, expected_patients(config)))
+    return Plan(cells, _eta(every, done, jobs), outlook(config, expected_patients(config), groups_of(config)))
 
 
 def _eta(every: Sequence[Job], done: set[str], jobs: int) -> str:

@@ -22,7 +22,7 @@ from glob import escape
 from pathlib import Path
 
 from medaug.benchmarks.page import page, training_warnings
-from medaug.benchmarks.plan import Block, Job, check_benchmark, jobs_of
+from medaug.benchmarks.plan import Block, Job, check_benchmark, groups_of, jobs_of
 from medaug.benchmarks.results import write_results
 from medaug.config import PipelineConfig
 from medaug.data.atomic import read_json, write_json
@@ -66,7 +66,7 @@ def run_benchmark(config: PipelineConfig, out: Path, *, jobs: int = 1, executor:
     if executor is None:
         device_of(config.accelerator, config.precision)
     root = open_run(out, config)
-    say_outlook(config, expected_patients(config))
+    say_outlook(config, expected_patients(config), groups_of(config))
     shutil.rmtree(root.root / "failed", ignore_errors=True)  # another try
     if executor is not None:
         _submit(config, root, jobs, executor)

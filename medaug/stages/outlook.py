@@ -19,14 +19,15 @@ from medaug.stages.tasks import task_of
 logger = logging.getLogger(__name__)
 
 
-def outlook(config: PipelineConfig, patients: int | None) -> str | None:
+def outlook(config: PipelineConfig, patients: int | None, groups: int = 1) -> str | None:
     """Why no verdict will be possible, and what would help; None where one is, or none is asked.
 
     Args:
         patients: how many will be scored; None: not known, and taken for enough.
+        groups: in how many settings of a benchmark every arm is trained.
     """
     settings, translation = config.evaluation, config.evaluation.task == "translation"
-    asked = 1 if translation or settings.primary else n_asked(settings.arms, arms_of(settings))
+    asked = 1 if translation or settings.primary else n_asked(settings.arms, arms_of(settings)) * groups
     if settings.task == "none" or not asked:
         return None
     enough = patients is None or translation or patients >= least_patients(asked)
@@ -41,9 +42,9 @@ def outlook(config: PipelineConfig, patients: int | None) -> str | None:
     return f"no verdict will be possible. {' '.join(reasons)}{mend}" if reasons else None
 
 
-def say_outlook(config: PipelineConfig, patients: int | None) -> None:
+def say_outlook(config: PipelineConfig, patients: int | None, groups: int = 1) -> None:
     """On the screen and in the log, if there is something to say."""
-    if text := outlook(config, patients):
+    if text := outlook(config, patients, groups):
         say(f"warning: {text}")
         logger.info(text)
 

@@ -75,6 +75,19 @@ def test_a_dry_run_says_when_no_verdict_will_be_possible(cli, settings, words):
         assert said == bool(words) and all(word in result.output for word in words)
 
 
+def test_every_setting_of_a_benchmark_counts(cli):
+    settings = "evaluation.seeds=[0,1]", "data.phantoms.patients=11", "benchmark.labelled=[2,4]"
+    said = cli("benchmark", *settings, options=["--dry-run"]).output
+    assert "a verdict needs 7 patients or more after Holm's correction for 2 comparisons" in said
+
+
+def test_a_metric_that_there_is_not_is_refused_before_anything_is_made(cli, tmp_path):
+    asked = "evaluation.primary={arm: standard+gan, against: standard, metric: dise}"
+    result = cli("run", asked, options=["--out", tmp_path / "run"])
+    assert result.exit_code == 2 and not (tmp_path / "run").exists()
+    assert "evaluation.primary.metric: found dise; expected one of: dice," in result.stderr
+
+
 def test_a_run_says_so_before_it_trains(cli, tmp_path):
     result = cli("run", "evaluation.seeds=[0,1]", "crop.min_diameter_mm=500", options=["--out", tmp_path / "run"])
     assert "no usable lesion" in result.stderr and not (tmp_path / "run" / "train" / "weights").exists()

@@ -24,7 +24,7 @@ from medaug.experiment.downstream import Downstream, validation_views
 from medaug.experiment.edits import accepted_cases, is_judged, online_edits
 from medaug.experiment.held_out import check_provenance, held_out_patients, synthetic_source
 from medaug.experiment.records import Cell
-from medaug.experiment.summary import write_summary
+from medaug.experiment.summary import scoring_of, write_summary
 from medaug.lesions.prior import LesionExample, LesionPrior
 from medaug.models.weights import read_facts
 from medaug.progress import track
@@ -52,6 +52,7 @@ class Insertion(Task):
 
     def check_settings(self) -> None:
         check_arms(self.config)
+        scoring_of(self.config)
         downstream_kind(self.config.evaluation).check_settings(self.config)
 
     def check_prepared(self, run: RunDir) -> None:

@@ -20,6 +20,7 @@ from medaug.errors import DataError
 from medaug.evaluation.detection import LEAST_VOXELS
 from medaug.evaluation.samples import ViewFolder
 from medaug.experiment.arms import check_arms
+from medaug.experiment.summary import scoring_of
 from medaug.models.methods import TRANSLATORS
 from medaug.report.run_page import Findings, Results
 from medaug.report.translation_sections import translation_findings, translation_results
@@ -53,6 +54,7 @@ class Translation(Task):
     def check_settings(self) -> None:
         if self.trains_networks:
             check_arms(self.config)
+            scoring_of(self.config)
 
     def check_prepared(self, run: RunDir) -> None:
         if self.trains_networks:
