@@ -79,7 +79,7 @@ def last_step(folder: Path) -> int:
     return max((int(path.name[5:]) for path in (folder / "checkpoints").glob("step-*")), default=0)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_training_killed_again_and_again_ends_with_the_same_weights(trainer, unbroken, tmp_path, seed):
     rng = np.random.RandomState(seed)
     kills = 0
