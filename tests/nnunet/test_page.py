@@ -11,6 +11,9 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
+
+from medaug.cli import app
 
 from ..doc_blocks import ROOT, blocks_of
 from .conftest import FOLDERS, NAME
@@ -59,7 +62,7 @@ def environment(heads, tmp_path):
     return os.environ | one | SHORT | {name: str(tmp_path / name) for name in FOLDERS}
 
 
-def test_every_command_of_the_page_runs(environment, tmp_path, small):
+def test_every_command_of_the_page_runs(environment, tmp_path, small, monkeypatch):
     """One after the other: the GAN, a training, the same continued, a prediction, the rivals, the CPU's command."""
     sizes = [*(flag for setting in small for flag in ("--set", setting)), "--max-steps", "2"]
     found, lines, training = [], [], []
@@ -72,9 +75,10 @@ def test_every_command_of_the_page_runs(environment, tmp_path, small):
             device = [] if "-device" in words else ["-device", "cpu"]
             lines.append(" ".join(["medaug.nnunet", *words, *device]))
     assert set(found) == {"pip", "export", "medaug", "nnUNetv2_train", "nnUNetv2_predict", "python"}
+    monkeypatch.chdir(tmp_path)
     for arguments in training:
-        medaug = [sys.executable, "-m", "medaug", *arguments]
-        subprocess.run(medaug, env=environment, cwd=tmp_path, check=True, capture_output=True, timeout=200)
+        result = CliRunner(env=environment).invoke(app, arguments)
+        assert result.exit_code == 0, result.output
     (tmp_path / "lines").write_text("\n".join(lines))
     (tmp_path / "runner.py").write_text(RUNNER)
     command = [sys.executable, "runner.py", "lines"]
