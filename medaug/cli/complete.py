@@ -7,7 +7,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-METHODS = ("cyclegan", "munit", "pix2pix", "unit")
+METHODS = ("cyclegan", "munit", "pix2pix", "regression", "unit")
 """Those of `models.methods.TRANSLATORS`, which would import torch; a test compares the two."""
 
 

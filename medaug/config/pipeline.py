@@ -217,7 +217,8 @@ def with_two_domains(values: Values) -> Values:
 
     Whole images are translated (`mask_guided: false`). What `target` does not give is as in `data`, but for layout and
     sequence where it has a `root` of its own. Where it chooses its own channels, those of `data` do not count, nor do
-    modalities by name. Without `data.root` both are built-in phantoms: an MR-like abdomen and its contrast CT.
+    modalities and windows by name. Without `data.root` both are built-in phantoms: an MR-like abdomen and its contrast
+    CT.
     """
     values = dict(values)
     values["translator"] = {"mask_guided": False} | dict(values.get("translator") or {})
@@ -236,6 +237,6 @@ def with_two_domains(values: Values) -> Values:
 
 def _filled(given: Values, others: Values) -> Values:
     """`given`, and what `others` have beside: nothing of channels where `given` chooses its own."""
-    chooses = not given.keys().isdisjoint(CHANNELS)
-    left_out = {*CHANNELS, *(["modality"] if isinstance(others.get("modality"), dict) else [])} if chooses else set()
+    by_name = {key for key in ("modality", "window") if isinstance(others.get(key), dict)}
+    left_out = {*CHANNELS, *by_name} if not given.keys().isdisjoint(CHANNELS) else set()
     return {key: value for key, value in others.items() if key not in left_out} | given

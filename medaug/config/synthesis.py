@@ -70,7 +70,7 @@ class PairingConfig(Section):
     """Two domains only: which training patients count as registered pairs, and how the others' images are drawn."""
 
     paired: NonNegativeInt | Literal["all"] | None = Field(
-        None, description="how many patients (drawn by seed), or all; none: all for pix2pix, 0 otherwise"
+        None, description="how many patients (drawn by seed), or all; none: all for pix2pix and regression, 0 otherwise"
     )
     share: float = Field(0.5, gt=0, le=1, description="part of the samples that are pairs, where there are both kinds")
     tumor_share: float | None = Field(

@@ -185,7 +185,11 @@ class Detection:
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationFacts:
-    """What translated images were compared with and in what: `scale` is the range of their `unit`."""
+    """What translated images were compared with and in what: `scale` is the range of their `unit`.
+
+    `hounsfield` is, of images in HU and by arm, `bone_dice` and the errors by tissue (`audits.measures.hounsfield`),
+    each as mean, low, high and patients.
+    """
 
     unit: str
     scale: tuple[float, float]
@@ -193,6 +197,7 @@ class TranslationFacts:
     target: str
     left_out: dict[str, str] = field(default_factory=dict)
     registered_training_patients: list[str] = field(default_factory=list)
+    hounsfield: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from medaug.audits.measures.similarity import IMAGE_METRICS, ImageMetric
+from medaug.audits.scans import Figures, averaged
 from medaug.config import PipelineConfig
 from medaug.config.evaluation import REFERENCE
 from medaug.data.atomic import csv_text, write_json, write_text
@@ -28,6 +29,7 @@ from medaug.experiment.records import (
     Cell,
     Detection,
     Evaluation,
+    Json,
     MetricFacts,
     PatientScores,
     RateDifference,
@@ -145,9 +147,20 @@ def write_translation_summary(run: RunDir, cells: Cells, facts: TranslationFacts
         means = {arm: float(tables[arm][metric].mean()) for arm in trivial}
         better = max if rule.higher_is_better else min
         pairs.append((metric, (method, better(means, key=means.__getitem__))))
-    summary = replace(summarized(cells, patients, scoring, pairs), gan_arms=[method], translation=facts)
+    figures = {
+        arm: [_figures(by_patient) for by_patient in of_arm[0].hounsfield.values()] for arm, of_arm in cells.items()
+    }
+    in_hu = {arm: averaged(of_arm) for arm, of_arm in figures.items() if of_arm}
+    summary = replace(
+        summarized(cells, patients, scoring, pairs), gan_arms=[method], translation=replace(facts, hounsfield=in_hu)
+    )
     write_text(run.evaluation / "scores.csv", scores_csv(cells, patients, scoring))
     write_json(run.evaluation / "summary.json", summary.to_json())
+
+
+def _figures(in_hu: Json) -> Figures:
+    """A patient's figures in HU; a bone Dice of None, of a patient without bone, is left out."""
+    return {name: figure for name, figure in in_hu.items() if figure is not None}
 
 
 def summarized(

@@ -167,11 +167,19 @@ def by_plane(function: Callable[..., np.ndarray], *volumes: np.ndarray) -> np.nd
 
 
 def _background_threshold(volume: np.ndarray) -> float:
-    """A level between background and tissue: well below Otsu's, which splits dark from bright tissue."""
+    """A level between background and tissue: well below Otsu's, which splits dark from bright tissue.
+
+    Where most of what Otsu calls dark is tissue (muscle below bright fat, in a scan cropped around a limb), background
+    is the darker part of that, split off once more.
+    """
     if volume.min() == volume.max():
         return float(volume.min())
     high = float(threshold_otsu(volume.reshape(-1)))
-    low = float(np.median(volume[volume <= high]))
+    dark = volume[volume <= high]
+    low, darkest = float(np.median(dark)), float(np.percentile(dark, 1))
+    if low - darkest > 0.35 * (high - darkest):
+        high = float(threshold_otsu(dark))
+        low = float(np.median(dark[dark <= high]))
     return low + 0.35 * (high - low)
 
 

@@ -39,10 +39,11 @@ STYLES = 4
 
 
 class AdversarialModel(nn.Module, ABC):
-    """What the training loop needs of any GAN: networks in two groups, and their losses.
+    """What the training loop needs of any model: networks in two groups, and their losses.
 
     Attributes:
-        generators, discriminators: by name; every parameter belongs to one of the two.
+        generators, discriminators: by name; every parameter belongs to one of the two, of which the second may be
+            empty.
         made_of: the arguments that a model of the same kind is made of.
     """
 
@@ -96,11 +97,13 @@ class Translator(AdversarialModel):
         config: the method's frozen dataclass.
         mask_guided: whether batches and `translate` need masks.
         needs_pairs: whether every sample must be a registered pair of both domains.
+        reads_body: whether losses count inside the body alone, so that batches hold it.
         style_dim: length of a style code; 0 where the method knows no styles.
     """
 
     mask_guided: ClassVar[bool] = False
     needs_pairs: ClassVar[bool] = False
+    reads_body: ClassVar[bool] = False
 
     def __init__(self, config: Any, domain_a: Domain, domain_b: Domain, spatial_dims: int = 2):
         super().__init__()

@@ -18,6 +18,7 @@ from medaug.models.networks.layers import initialize_normal, isolated_rng
 from medaug.models.translation.cyclegan import CycleGAN, CycleGANConfig
 from medaug.models.translation.munit import MUNIT, MUNITConfig
 from medaug.models.translation.pix2pix import Pix2Pix, Pix2PixConfig
+from medaug.models.translation.regression import Regression, RegressionConfig
 from medaug.models.translation.unit import UNIT, UNITConfig
 from medaug.settings import problems_in
 from medaug.volumes import Domain
@@ -31,6 +32,7 @@ TRANSLATORS: dict[str, tuple[type[Translator], type]] = {
     MaskGuidedMUNIT.name: (MaskGuidedMUNIT, MaskGuidedMUNITConfig),
     Pix2Pix.name: (Pix2Pix, Pix2PixConfig),
     MaskGuidedPix2Pix.name: (MaskGuidedPix2Pix, MaskGuidedPix2PixConfig),
+    Regression.name: (Regression, RegressionConfig),
 }
 """Method name → (translator class, its config dataclass)."""
 

@@ -117,7 +117,9 @@ def _check_size(translator: Translator, size: tuple[int, ...]) -> None:
     if any(s % stride for s in size):
         raise DataError(f"the network sees images of {size}; every size must be a multiple of {stride}. {remedy}.")
     if min(size) < least:
-        raise DataError(
-            f"the network sees images of {size}; its discriminators of {translator.config.discriminator_layers} layers "
-            f"need {least} at least. {remedy}, or translator.discriminator_layers to fewer."
+        layers = getattr(translator.config, "discriminator_layers", 0)
+        needs = (
+            f"its discriminators of {layers} layers need" if layers else f"its {translator.config.depth} levels need"
         )
+        fewer = "translator.discriminator_layers" if layers else "translator.depth"
+        raise DataError(f"the network sees images of {size}; {needs} {least} at least. {remedy}, or {fewer} to fewer.")

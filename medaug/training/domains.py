@@ -52,6 +52,7 @@ class DomainSamples(Dataset):
             view is smaller; None takes whole views, which must have one size.
         slices: neighbouring slices as channels (2.5-D).
         classes: of A's labels; samples then also hold `label_a`, (classes, *S) of 0 and 1. 0: no labels.
+        body: whether samples also hold `body_a` and `body_b`, (1, *S) of 0 and 1.
 
     Raises:
         DataError: if a domain has no views, or whole views do not have one size.
@@ -69,6 +70,7 @@ class DomainSamples(Dataset):
         classes: int = 0,
         slices: int = 1,
         tumor_share: float | None = None,
+        body: bool = False,
     ):
         for name, side in (("data", a), ("target", b)):
             if not side.views:
@@ -88,7 +90,7 @@ class DomainSamples(Dataset):
                     small[0].case.path,
                 )
         self.a, self.b, self.pairs, self.share = a, b, pairs, share
-        self.crop_size, self.seed, self.classes, self.slices = crop_size, seed, classes, slices
+        self.crop_size, self.seed, self.classes, self.slices, self.body = crop_size, seed, classes, slices, body
         self._kinds_a, self._kinds_b = (_kinds(name, s, tumor_share) for name, s in (("data", a), ("target", b)))
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
@@ -111,6 +113,9 @@ class DomainSamples(Dataset):
         if self.classes:
             numbers = np.arange(1, self.classes + 1).reshape(-1, *[1] * len(view_a.shape))
             sample["label_a"] = self._tensor(view_a.part(self.a.folder, "label", box_a) == numbers, flip_a, 0)
+        if self.body:
+            sample["body_a"] = self._tensor(view_a.body(self.a.folder)[box_a][None], flip_a, 0)
+            sample["body_b"] = self._tensor(view_b.body(self.b.folder)[box_b][None], flip_b, 0)
         return sample
 
     def _box(self, view: View, folder: Path, rng: np.random.RandomState) -> tuple[slice, ...]:

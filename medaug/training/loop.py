@@ -27,7 +27,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from medaug.errors import Interrupted
-from medaug.models.base import AdversarialModel, Batch, with_noise
+from medaug.models.base import AdversarialModel, Batch, Fakes, Losses, with_noise
 from medaug.models.networks.layers import checkpoint_blocks
 from medaug.progress import track
 from medaug.seeds import seed_of
@@ -174,12 +174,12 @@ class _State:
         losses: tuple[Callable[..., Any], ...] = (translator.generator_losses, translator.discriminator_losses)
         if config.compile:
             losses = tuple(compiled(function, fabric.device) for function in losses)
-        self.generator_losses, self.discriminator_losses = (
-            wrapped(_Losses(part, function)) for part, function in zip(parts, losses, strict=True)
-        )
+        # A regression has no discriminators: nothing to wrap, and no second optimizer.
+        groups = [(part, function) for part, function in zip(parts, losses, strict=True) if len(part)]
+        self.losses = [wrapped(_Losses(part, function)) for part, function in groups]
         self.optimizers = [
             torch.optim.Adam(part.parameters(), config.learning_rate, betas, fused=fabric.device.type in FUSED)
-            for part in parts
+            for part, _ in groups
         ]
         if config.checkpointing:
             checkpoint_blocks(translator.generators)
@@ -203,7 +203,11 @@ class _State:
         """Writes a checkpoint, unless losses or weights are not finite: that would take the place of a good one."""
         self.watch.check()
         parts = {"generators": self.translator.generators, "discriminators": self.translator.discriminators}
-        sums = {f"weights of {k}": torch.stack([p.sum() for p in v.parameters()]).sum() for k, v in parts.items()}
+        sums = {
+            f"weights of {name}": torch.stack([p.sum() for p in part.parameters()]).sum()
+            for name, part in parts.items()
+            if len(part)
+        }
         self.watch.add(sums, self.step)
         self.watch.check()
         state: dict[str, Any] = {"step": self.step, "pools": {k: pool.state_dict() for k, pool in self.pools.items()}}
@@ -230,27 +234,20 @@ class _State:
 
 
 def _step(fabric: Fabric, state: _State, batch: Batch, config: TrainingConfig) -> Callable[[], dict[str, float]]:
-    """One update of the generators and one of the discriminators; returns what computes the log's figures."""
-    generators, discriminators = state.optimizers
-    for group in (*generators.param_groups, *discriminators.param_groups):
-        group["lr"] = config.learning_rate_at(state.step)
+    """One update of the generators and one of the discriminators, if any; returns what computes the log's figures."""
+    for optimizer in state.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate_at(state.step)
+    generators = state.optimizers[0]
 
     state.translator.discriminators.requires_grad_(False)
     with fabric.autocast():
-        losses, fakes = state.generator_losses(batch)
+        losses, fakes = state.losses[0](batch)
     generators.zero_grad()
     fabric.backward(sum(losses.values()))
     fabric.strategy.optimizer_step(generators)  # which knows the loss scale of float16
 
-    state.translator.discriminators.requires_grad_(True)
-    chance = torch.Generator().manual_seed(seed_of(config.seed, state.step) * 4096 + fabric.global_rank)
-    pooled = {domain: state.pools[domain].exchange(fake, chance) for domain, fake in fakes.items()}
-    with fabric.autocast():
-        judged = state.discriminator_losses(batch, pooled)
-    discriminators.zero_grad()
-    fabric.backward(sum(judged.values()))
-    fabric.strategy.optimizer_step(discriminators)
-
+    judged = _judge(fabric, state, batch, fakes) if len(state.optimizers) > 1 else {}
     state.average()
     state.watch.add(losses | judged, state.step)
     state.step += 1
@@ -260,6 +257,21 @@ def _step(fabric: Fabric, state: _State, batch: Batch, config: TrainingConfig) -
         return read_figures(losses | judged | measured)
 
     return figures
+
+
+def _judge(fabric: Fabric, state: _State, batch: Batch, fakes: Fakes) -> Losses:
+    """One update of the discriminators; returns their losses."""
+    state.translator.discriminators.requires_grad_(True)
+    chance = torch.Generator().manual_seed(seed_of(state.config.seed, state.step) * 4096 + fabric.global_rank)
+    pooled = {domain: state.pools[domain].exchange(fake, chance) for domain, fake in fakes.items()}
+    with fabric.autocast():
+        judged = state.losses[1](batch, pooled)
+    discriminators = state.optimizers[1]
+    discriminators.zero_grad()
+    fabric.backward(sum(judged.values()))
+    fabric.strategy.optimizer_step(discriminators)
+    losses: Losses = judged
+    return losses
 
 
 def _loader(state: _State, samples: Dataset) -> DataLoader:

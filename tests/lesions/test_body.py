@@ -53,6 +53,15 @@ def test_the_body_of_a_head_has_its_skull_and_scalp():
     assert (body & brain).sum() == brain.sum() and body.sum() > 1.15 * brain.sum()
 
 
+def test_muscle_below_bright_fat_is_body_where_a_scan_shows_little_air():
+    """A limb on T1, cropped: Otsu parts fat from all that is darker."""
+    limb = disc(56, size=64)
+    drawn = np.where(disc(48, (8, 0), size=64) & limb, 300.0, np.where(limb, 900.0, 0.0))
+    scan = np.abs(ndimage.gaussian_filter(drawn, 1) + np.random.RandomState(0).normal(0, 15, drawn.shape))[8:]
+    body = body_of(scan, Percentiles().window_of(scan), (2.0, 2.0))
+    assert (body & limb[8:]).sum() > 0.98 * limb[8:].sum() and body.sum() < 1.15 * limb[8:].sum()
+
+
 @pytest.mark.parametrize("window", WINDOWS)
 def test_a_couch_is_left_out_and_arms_are_kept(trunk, window):
     body = trunk > -1000

@@ -77,6 +77,14 @@ class TestPix2Pix(TranslatorConformance):
     reconstruction = "l1"
 
 
+class TestRegression(TranslatorConformance):
+    method = "regression"
+    settings = {"width": 4, "depth": 2}
+    uses_noise = False
+    reconstruction = "l1"
+    judges = False
+
+
 class TestMaskGuidedPix2Pix(TranslatorConformance):
     method = "mask-guided-pix2pix"
     settings = SMALL

@@ -36,6 +36,20 @@ def test_losses_are_those_of_the_paper_both_ways():
     )
 
 
+def test_a_regression_counts_what_lies_in_the_body():
+    batch, translator = make_batch(2), build_translator("regression", {"width": 4, "depth": 2}, HEALTHY, TUMOR, 2)
+    body = batch["mask_b"]
+    losses, _ = translator.generator_losses(batch | {"body_b": body})
+    difference = (translator.translate(batch["a"], "a2b") - batch["b"]).abs() * body
+    expected = (difference.flatten(1).sum(1) / body.flatten(1).sum(1)).mean()
+    assert float(losses["l1_a2b"].detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+    noise = batch | {"b": torch.where(body > 0, batch["b"], -batch["b"]), "body_b": body}
+    changed, _ = translator.generator_losses(noise)
+    assert changed["l1_a2b"] == losses["l1_a2b"]
+    with pytest.raises(DataError, match="regression: found 0 registered pairs among 3 samples"):
+        translator.check_batch(batch | {"paired": torch.zeros(3)})
+
+
 def test_discriminators_see_the_input_beside_the_output():
     batch, translator = make_batch(2), build()
     _, fakes = translator.generator_losses(batch)

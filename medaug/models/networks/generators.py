@@ -90,7 +90,23 @@ class UNetGenerator(nn.Module):
         return self.head(x)
 
 
-GENERATORS: dict[str, Callable[..., nn.Module]] = {"resnet": ResNetGenerator, "unet": UNetGenerator}
+class ResidualUNetGenerator(UNetGenerator):
+    """The U-Net with a residual encoder (Isensee 2024, arXiv 2404.09556): a residual block after every step down."""
+
+    def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, *, width: int = 32, depth: int = 4):
+        super().__init__(spatial_dims, in_channels, out_channels, width=width, depth=depth)
+        widths = [width * 2**level for level in range(depth)]
+        self.down = nn.ModuleList(
+            nn.Sequential(ConvNormAct(spatial_dims, fine, coarse, stride=2), ResidualBlock(spatial_dims, coarse))
+            for fine, coarse in zip(widths, widths[1:], strict=False)
+        )
+
+
+GENERATORS: dict[str, Callable[..., nn.Module]] = {
+    "resnet": ResNetGenerator,
+    "unet": UNetGenerator,
+    "residual-unet": ResidualUNetGenerator,
+}
 
 
 def _known(name: str) -> str:

@@ -56,21 +56,9 @@ class Pix2Pix(Translator):
         """Refuses samples that are no pairs.
 
         Raises:
-            DataError: with how many are, or the sizes of images that do not lie on one grid.
+            DataError: as `refuse_unpaired`.
         """
-        if batch["a"].shape[2:] != batch["b"].shape[2:]:
-            raise DataError(
-                f"pix2pix: found images of {tuple(batch['a'].shape)} and {tuple(batch['b'].shape)}; expected pairs on "
-                "one grid. Register and resample them first."
-            )
-        samples = len(batch["a"])
-        paired = int(batch["paired"].bool().sum()) if "paired" in batch else 0
-        if paired < samples:
-            raise DataError(
-                f"pix2pix: found {paired} registered pairs among {samples} samples; expected pairs only. Set "
-                "pairing.paired=all, or train translator.type=cyclegan with translator.paired_weight where some are "
-                "not."
-            )
+        refuse_unpaired(self.name, batch)
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
         """Equation 4, both ways."""
@@ -87,3 +75,23 @@ class Pix2Pix(Translator):
     def real_of(self, batch: Batch, domain: str) -> Tensor:
         """Equation 1: each discriminator sees an output beside its input."""
         return torch.cat([batch[domain], batch["b" if domain == "a" else "a"]], 1)
+
+
+def refuse_unpaired(method: str, batch: Batch) -> None:
+    """Refuses samples that a method of pairs cannot learn from.
+
+    Raises:
+        DataError: with how many are pairs, or the sizes of images that do not lie on one grid.
+    """
+    if batch["a"].shape[2:] != batch["b"].shape[2:]:
+        raise DataError(
+            f"{method}: found images of {tuple(batch['a'].shape)} and {tuple(batch['b'].shape)}; expected pairs on "
+            "one grid. Register and resample them first."
+        )
+    samples = len(batch["a"])
+    paired = int(batch["paired"].bool().sum()) if "paired" in batch else 0
+    if paired < samples:
+        raise DataError(
+            f"{method}: found {paired} registered pairs among {samples} samples; expected pairs only. Set "
+            "pairing.paired=all, or train translator.type=cyclegan with translator.paired_weight where some are not."
+        )

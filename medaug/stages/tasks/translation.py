@@ -77,20 +77,21 @@ class Translation(Task):
             assert segmenter is not None  # it is trained for this
             a = a._replace(shows=[view.tumor_voxels > 0 for view in a.views])
             b = b._replace(shows=[_shows_tumor(view, b, segmenter) for view in b.views])
-        needs_pairs = TRANSLATORS[config.translator.method][0].needs_pairs
-        paired = self._paired_patients(a, b, needs_pairs)
+        method, _ = TRANSLATORS[config.translator.method]
+        paired = self._paired_patients(a, b, method.needs_pairs)
         reads_labels = segmenter_terms(config.translator.settings)
         all_labelled = all(view.case.labelled for view in a.views)
         samples = DomainSamples(
             a,
             b,
             registered_pairs(a.views, b.views, paired),
-            share=1.0 if needs_pairs else config.pairing.share,
+            share=1.0 if method.needs_pairs else config.pairing.share,
             crop_size=config.crop.size,
             seed=config.training.seed,
             classes=len(config.data.class_names) if reads_labels and all_labelled else 0,
             slices=config.data.slices,
             tumor_share=config.pairing.tumor_share,
+            body=method.reads_body,
         )
         name_a, name_b = config.domain_names
         domains = config.data.domain(name_a), config.target.domain(name_b)

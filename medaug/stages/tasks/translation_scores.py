@@ -2,7 +2,7 @@
 
 Reads: `prepared/`, `prepared_b/`, `split.json`, `train/weights`. Writes `evaluation/`: `cells/<arm>-seed<k>.json`,
 `scores.csv`, `summary.json` `pictures.png` and `viewer.json`. The arms are the
-trained method, `mean` and, where training patients have registered pairs, `regression` (see `audits.scans`).
+trained method, `mean` and, where training patients have registered pairs, `intensity` (see `audits.scans`).
 Metrics are those of `measures.similarity`, inside the real image's body, of several sequences of the target the mean
 over them; in HU the cells also hold errors by tissue.
 """
@@ -35,7 +35,7 @@ from medaug.splits import Split
 from medaug.transforms import TranslateDomain
 
 PICTURES = 6
-MEAN, REGRESSION = "mean", "regression"
+MEAN, INTENSITY = "mean", "intensity"
 Translation = Callable[[View, np.ndarray], np.ndarray]
 """A source's view and its image (C, *S) in [-1, 1] → its translation (C', *S) in the target's scale."""
 
@@ -120,14 +120,14 @@ def _baselines(
     found: dict[str, Translation] = {MEAN: lambda view, source: mean(source)}
     if pairs:
         examples = (read_case(run, pair, scale) for views in pairs.values() for pair in views)
-        regression = IntensityRegression(examples)
-        found[REGRESSION] = lambda view, source: regression(source)
+        intensity = IntensityRegression(examples)
+        found[INTENSITY] = lambda view, source: intensity(source)
     return found
 
 
 def _write_pictures(held: _Held, arms: dict[str, Translation], method: str) -> None:
     """The middle case of the first patients, in the first sequence of either domain."""
-    rival = REGRESSION if REGRESSION in arms else MEAN
+    rival = INTENSITY if INTENSITY in arms else MEAN
     rows: dict[str, tuple[np.ndarray, ImagePair, np.ndarray]] = {}
     cases: list[EncodedCase] = []
     for patient, views in list(held.pairs.items())[:PICTURES]:

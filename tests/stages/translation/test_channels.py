@@ -34,7 +34,7 @@ def test_a_run_trains_scores_and_reports_on_all_sequences(run):
     weights = load_weights(run.weights)
     assert weights.sequences == ("mr", "noncontrast") and weights.target_sequences == ("contrast",)
     summary = read_json(run.evaluation / "summary.json")
-    assert set(summary["arms"]) == {"pix2pix", "mean", "regression"} and run.report.exists()
+    assert set(summary["arms"]) == {"pix2pix", "mean", "intensity"} and run.report.exists()
     assert list(run.previews.glob("*.png")) and (run.audit / "pictures.png").exists()
 
 
@@ -45,9 +45,10 @@ def test_a_held_out_scan_becomes_a_ct(run):
     assert windows == (Window(-160, 240, "HU"),) and len(case.windows) == 2
 
 
-@pytest.mark.parametrize("method", ["cyclegan", "unit", "munit"])
+@pytest.mark.parametrize("method", ["cyclegan", "unit", "munit", "regression"])
 def test_every_other_method_trains_between_them(tmp_path, method):
-    config = load_config(None, [*TINY, f"translator.type={method}"])
+    judged = [setting for setting in TINY if method != "regression" or "discriminator" not in setting]
+    config = load_config(None, [*judged, f"translator.type={method}"])
     trained = run_pipeline(config, tmp_path / "run", until="train")
     assert load_weights(trained.weights).translator.channels_of("a") == 2
 
@@ -58,6 +59,8 @@ def test_target_takes_what_data_says_but_for_its_channels():
     assert config.target.sequence == "contrast" and config.target.window_hu == (-100, 300)
     back = load_config(None, [*TINY[:2], "data.sequence=contrast", "target.sequences=[mr,noncontrast]"])
     assert (back.data.channels, back.target.channels) == (1, 2) and back.target.sequence is None
+    seen = load_config(None, [*TINY, "data.window={mr: [0, 100]}"])
+    assert seen.data.window == {"mr": (0, 100)} and seen.target.window is None
     assert back.domain_names == ("contrast", "mr+noncontrast")
 
 

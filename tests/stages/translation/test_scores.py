@@ -82,7 +82,7 @@ def test_every_held_out_patient_has_every_metric_of_every_arm(in_hu):
     _, run = in_hu
     split, summary = read_json(run.split), read_json(run.evaluation / "summary.json")
     assert summary["task"] == "translation" and summary["patients"] == split["test"] and len(split["test"]) == 3
-    assert list(summary["arms"]) == ["pix2pix", "mean", "regression"]
+    assert list(summary["arms"]) == ["pix2pix", "mean", "intensity"]
     for arm in summary["arms"]:
         cell = read_json(run.evaluation / "cells" / f"{arm}-seed0.json")
         assert cell["arm"] == arm and cell["seed"] == 0
@@ -103,10 +103,16 @@ def test_a_ct_in_hu_is_scored_in_hu_by_tissue_and_against_the_better_trivial_tra
     _, run = in_hu
     summary = read_json(run.evaluation / "summary.json")
     assert summary["unit"] == "HU" and summary["scale"] == [-1024, 3000]
-    cell = read_json(run.evaluation / "cells" / "regression-seed0.json")
-    assert {"fat", "soft", "bone"} <= set(cell["hounsfield"][summary["patients"][0]]["tissues"])
+    cell = read_json(run.evaluation / "cells" / "intensity-seed0.json")
+    by_patient = [figures["tissues"]["soft"]["bias_hu"] for figures in cell["hounsfield"].values()]
+    soft = summary["hounsfield"]["intensity"]["tissues"]["soft"]["bias_hu"]
+    assert soft["low"] <= soft["mean"] <= soft["high"] and soft["patients"] == 3
+    assert soft["mean"] == pytest.approx(np.mean(by_patient))
+    table = next(t for t in translation_results(run).sections[0].tables if t.title == "Errors by tissue")
+    assert [row[0] for row in table.rows] == ["pix2pix", "mean", "intensity"]
+    assert table.columns[:4] == ["Arm", "Bone Dice", "lung, bias, HU", "lung, MAE, HU"]
     for comparison in summary["comparisons"]:
-        metric, rivals = comparison["metric"], ("mean", "regression")
+        metric, rivals = comparison["metric"], ("mean", "intensity")
         means = {rival: summary["arms"][rival][metric]["mean"] for rival in rivals}
         better = max if IMAGE_METRICS[metric].higher_is_better else min
         assert comparison["reference"] == better(means, key=means.get) and comparison["arm"] == "pix2pix"
@@ -166,7 +172,7 @@ def test_eight_bit_slices_are_scored_in_grey_levels_without_tissues(in_grey):
     summary = read_json(run.evaluation / "summary.json")
     assert summary["unit"] == "grey levels" and summary["scale"] == [0, 255]
     assert (summary["source"], summary["target"]) == ("MRI", "CT")
-    assert list(summary["arms"]) == ["cyclegan", "mean", "regression"]
+    assert list(summary["arms"]) == ["cyclegan", "mean", "intensity"]
     assert "hounsfield" not in read_json(run.evaluation / "cells" / "cyclegan-seed0.json")
     assert 0 < summary["arms"]["mean"]["mae"]["mean"] < 255
     entry = read_json(run.datalist_b)["cases"][0]
@@ -182,7 +188,7 @@ def test_the_mean_image_is_that_of_the_training_patients_alone(in_grey):
             seen.append(array_of(run.prepared_b, entry, "image"))
     scale = scale_of(run, config.target.domain("CT"))
     arms = stage._baselines(run, Split.from_dict(split), {}, scale)
-    assert list(arms) == ["mean"]  # no pairs, no regression
+    assert list(arms) == ["mean"]  # no pairs, no curve
     np.testing.assert_allclose(arms["mean"](None, seen[0][None])[0], np.mean(seen, axis=0), atol=1e-4)
 
 
@@ -198,8 +204,8 @@ def test_sequences_without_a_common_unit_are_scored_in_window_units(tmp_path):
     evaluate(config, run)
     summary = read_json(run.evaluation / "summary.json")
     assert summary["unit"] == "window units" and summary["scale"] == [-1, 1]
-    regression = summary["arms"]["regression"]
-    assert regression["mae"]["mean"] < 0.15 < summary["arms"]["mean"]["mae"]["mean"]  # t2 is a function of flair here
+    intensity = summary["arms"]["intensity"]
+    assert intensity["mae"]["mean"] < 0.15 < summary["arms"]["mean"]["mae"]["mean"]  # t2 is a function of flair here
 
 
 def test_patients_without_registered_images_are_named_and_too_few_are_refused(in_grey, tmp_path, edit_json):
