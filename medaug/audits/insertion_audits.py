@@ -18,6 +18,8 @@ from medaug.audits.insertions import InsertionRun
 from medaug.audits.measures import edits, lost_and_gained, probe, sets
 from medaug.audits.measures.consistency import agreements, consistency_audit
 from medaug.audits.measures.finding import worst_of
+from medaug.audits.measures.fingerprint import FINGERPRINT
+from medaug.audits.measures.fingerprint import fingerprint as measured_fingerprint
 from medaug.audits.measures.lesions import Insertion, LesionSet, standardised
 from medaug.audits.measures.memorisation import memorisation_audit
 from medaug.figures.charts import learning_curves
@@ -59,6 +61,15 @@ def null_shortcut(run: InsertionRun) -> Answer:
         return probe.NULL_SHORTCUT.skipped(reason), None
     nulls, size = run.null_insertions, run.crop_size
     finding = probe.null_shortcut(nulls, size, run.limits("null_shortcut"), run.sequences, seed=run.seed)
+    return finding, pictures.nulls(nulls, _strongest(nulls), size, run.sequences)
+
+
+def fingerprint(run: InsertionRun) -> Answer:
+    if not run.weights.uses_references:
+        return FINGERPRINT.skipped("these weights paint a tumor from a mask alone: they cannot insert nothing"), None
+    nulls, size, channels = run.null_insertions, run.crop_size, range(len(run.sequences))
+    asked = partial(measured_fingerprint, nulls, size, run.weights.translator.stride, run.limits("fingerprint"))
+    finding, _ = worst_of(run.sequences, [asked(channel=channel, seed=run.seed) for channel in channels])
     return finding, pictures.nulls(nulls, _strongest(nulls), size, run.sequences)
 
 
@@ -208,6 +219,7 @@ AUDITS: dict[str, Callable[[InsertionRun], Answer]] = {
     "lost": lost,
     "gained": gained,
     "null_shortcut": null_shortcut,
+    "fingerprint": fingerprint,
     "shortcut": shortcut,
     "steganography": steganography,
     "seams": seams,

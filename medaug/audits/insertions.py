@@ -247,6 +247,7 @@ class InsertionRun(AuditedRun):
             changed=edit.changed,
             reference_patient=edit.lesions[0]["patient"],
             seed=seed,
+            corner=tuple(edit.lesions[0]["start"]),
         )
         own = np.where(truth, arrays.classes, 0).astype(np.uint8)
         return LesionView(view.name, view.patient, arrays.image, own, arrays.organ, spacing_mm), made

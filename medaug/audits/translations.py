@@ -20,7 +20,7 @@ from monai.data import MetaTensor
 
 from medaug.audits import pictures
 from medaug.audits.findings import Answer, AuditedRun, in_turn
-from medaug.audits.measures import edits
+from medaug.audits.measures import edits, faithful
 from medaug.audits.measures.hounsfield import (
     LARGEST_VOXEL_MM,
     TISSUES_HU,
@@ -63,6 +63,10 @@ class TranslationRun(AuditedRun):
                 found.append((case.patient, scan, translated_scan(case, self.run.prepared, translate)))
                 tracker.advance()
         return found
+
+    @property
+    def patients(self) -> list[str]:
+        return [patient for patient, _, _ in self.pairs]
 
     @cached_property
     def real(self) -> list[ScanArrays]:
@@ -130,7 +134,35 @@ def checkerboard(run: TranslationRun) -> Answer:
     return finding, pictures.translated(pairs)
 
 
+def unchanged(run: TranslationRun) -> Answer:
+    if not TranslateDomain(run.weights, "a2b").shares_unit:
+        return edits.UNCHANGED.skipped("the two domains have no common unit"), None
+    pairs = [ImagePair(s.normalized, f.normalized, s.body > 0) for _, s, f in run.pairs]
+    return faithful.untranslated(pairs, run.patients, run.limits("unchanged")), pictures.translated(run.pairs)
+
+
+def geometry(run: TranslationRun) -> Answer:
+    pairs = [ImagePair(s.normalized, f.normalized, s.body) for _, s, f in run.pairs]
+    finding = faithful.geometry(pairs, run.patients, run.limits("geometry"), seed=run.seed)
+    order = np.argsort([faithful.edge_agreement(pair) for pair in pairs], kind="stable")
+    return finding, pictures.translated([run.pairs[k] for k in order])
+
+
+def hu_bias(run: TranslationRun) -> Answer:
+    """Only between two kinds of CT in HU."""
+    translate = TranslateDomain(run.weights, "a2b")
+    if any(domain.modality != "CT" or domain.unit != "HU" for domain in (translate.source, translate.target)):
+        return faithful.HU_BIAS.skipped("not both domains are CT in HU"), None
+    pairs = [ImagePair(s.image, f.image, s.body) for _, s, f in run.pairs]
+    target = [ImagePair(scan.image, scan.image, scan.body) for scan in run.real]
+    finding = faithful.hu_bias(pairs, run.patients, target, run.limits("hu_bias"), seed=run.seed)
+    return finding, pictures.translated(run.pairs)
+
+
 AUDITS: dict[str, Callable[[TranslationRun], Answer]] = {
+    "unchanged": unchanged,
+    "geometry": geometry,
+    "hu_bias": hu_bias,
     "steganography": steganography,
     "seams": seams,
     "checkerboard": checkerboard,

@@ -216,10 +216,15 @@ class LimitsConfig(Section):
     )
     gained: LimitConfig = Field(LimitConfig(warn=0.1, fail=0.3), description="findings beside the mask, an image")
     null_shortcut: LimitConfig = Field(LimitConfig(warn=0.75, fail=0.9), description="AUC of null against untouched")
+    fingerprint: LimitConfig = Field(LimitConfig(warn=0.65, fail=0.75), description="AUC of a pattern at fixed places")
     shortcut: LimitConfig = Field(LimitConfig(warn=0.75, fail=0.95), description="AUC of inserted against real")
     steganography: LimitConfig = Field(LimitConfig(warn=1.5, fail=3), description="cycle error with over without noise")
     seams: LimitConfig = Field(LimitConfig(warn=1.5, fail=2.5), description="steps at the border over those of real")
     checkerboard: LimitConfig = Field(LimitConfig(warn=3, fail=10), description="energy at the stride's frequencies")
+    geometry: LimitConfig = Field(
+        LimitConfig(warn=0.5, fail=0.3), description="edges of a translation, by the source's"
+    )
+    hu_bias: LimitConfig = Field(LimitConfig(warn=10, fail=30), description="HU by tissue beside the target's")
     lesion_size: LimitConfig = Field(LimitConfig(warn=1, fail=1.5), description="distance, by that of real with real")
     lesion_contrast: LimitConfig = Field(LimitConfig(warn=1, fail=1.5), description="distance, as in lesion_size")
     lesion_location: LimitConfig = Field(LimitConfig(warn=1, fail=1.5), description="distance, as in lesion_size")

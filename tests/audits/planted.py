@@ -94,6 +94,20 @@ def checkered(x, mask):
     return torch.where(mask > 0, (x + 0.2 * signs).clamp(-1, 1), x)
 
 
+def watermarked(size, period):
+    """Adds the same faint pattern at the same places of every crop, tumor or not."""
+
+    def paint(x, mask):
+        rng = torch.Generator().manual_seed(0)
+        shape = [period or length for length in x.shape[2:]]
+        signs = torch.randint(0, 2, shape, generator=rng) * 2.0 - 1
+        repeats = [-(-length // own) for length, own in zip(x.shape[2:], shape, strict=True)]
+        mark = signs.repeat(repeats)[tuple(slice(length) for length in x.shape[2:])]
+        return torch.where(mask > 0, (x + size * mark).clamp(-1, 1), x)
+
+    return paint
+
+
 def framed(x, mask):
     """A hard step at the border of what the generator may change."""
     return torch.where(mask > 0, (x + 0.7).clamp(-1, 1), x)
@@ -128,3 +142,16 @@ def hidden(x, mask=None):
 def found_again(y, mask=None):
     weight = 1.0 if mask is None else insertion_weight(mask)
     return (y - 0.5 * weight) / (1 - 0.99 * weight)
+
+
+def brighter(x):
+    """Some 50 HU above what it should be, in every tissue."""
+    return x + 0.1
+
+
+def mirrored(x):
+    return x.flip(2)
+
+
+def constant(x):
+    return torch.zeros_like(x)

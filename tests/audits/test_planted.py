@@ -8,7 +8,8 @@ import pytest
 
 from . import planted
 
-GUIDED = ("outside", "unchanged", "lost", "gained", "null_shortcut", "steganography", "seams", "checkerboard")
+GUIDED = ("outside", "unchanged", "lost", "gained", "null_shortcut", "fingerprint", "steganography", "seams",
+          "checkerboard")  # fmt: skip
 """All but `shortcut`: references were interpolated, and a probe tells that (measures/audits/test_shortcut.py)."""
 
 
@@ -44,6 +45,14 @@ def test_lesions_that_a_segmenter_does_not_see_are_caught(ask, finer_weights):
 def test_a_fingerprint_without_a_tumor_is_caught(ask, finer_weights):
     finding = ask("null_shortcut", planted.guided(finer_weights, planted.grainy))
     assert finding.verdict == "fail" and finding.value > 0.9
+
+
+@pytest.mark.parametrize(
+    ("size", "period", "verdict"), [(0.02, 0, "warn"), (0.1, 0, "fail"), (0.05, 4, "fail"), (0.05, 8, "fail")]
+)
+def test_a_pattern_at_fixed_places_is_caught(ask, finer_weights, size, period, verdict):
+    finding = ask("fingerprint", planted.guided(finer_weights, planted.watermarked(size, period)))
+    assert finding.verdict == verdict, finding.sentence
 
 
 def test_lesions_that_are_all_of_one_grey_are_caught(ask, finer_weights):

@@ -48,11 +48,14 @@ def test_the_command_asks_the_audits_that_apply_and_shows_them_on_the_page(run):
         ("steganography", planted.hidden, planted.found_again, "fail"),
         ("seams", planted.honest_image, planted.honest_image, "pass"),
         ("seams", planted.blocked, planted.honest_image, "warn"),
+        ("geometry", planted.honest_image, planted.honest_image, "pass"),
+        ("geometry", planted.mirrored, planted.mirrored, "fail"),
+        ("unchanged", planted.honest_image, planted.honest_image, "fail"),
+        ("unchanged", planted.constant, planted.honest_image, "fail"),
+        ("hu_bias", planted.brighter, planted.honest_image, "fail"),
     ],
 )
-def test_hidden_sources_and_steps_between_windows_are_caught_and_an_honest_translation_passes(
-    run, config, name, there, back, verdict
-):
+def test_planted_faults_are_caught_and_an_honest_translation_passes(run, config, name, there, back, verdict):
     material = TranslationRun(config, run)
     weights = planted.plain(material.weights, there, back, domain="ct", patch_size=[16, 16], overlap=0.0)
     stand_in = type("Planted", (TranslationRun,), {"weights": weights})(config, run)

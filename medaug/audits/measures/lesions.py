@@ -15,7 +15,7 @@ import numpy as np
 
 from medaug.audits.measures.features import FEATURE_NAMES, checked_lesion, feature_table
 from medaug.errors import DataError
-from medaug.lesions.geometry import box_around, equivalent_diameter_mm, extract, grow, relative_location, ring
+from medaug.lesions.geometry import CropBox, box_around, equivalent_diameter_mm, extract, grow, relative_location, ring
 from medaug.lesions.prior import AIR
 
 OWN = tuple(name for name in FEATURE_NAMES if name.startswith(("inside", "edge", "contrast")))
@@ -73,6 +73,8 @@ class Insertion(LesionView):
         changed: (C, *S) bool, voxels whose value in the scan's own unit is not the same, bit for bit.
         reference_patient: whose lesion was the reference; None without one.
         seed: of the transform.
+        corner: the first voxel of the crop that the generator saw, which may lie outside the view; where it is None,
+            crops lie around the lesion's centre.
     """
 
     before: np.ndarray
@@ -80,6 +82,16 @@ class Insertion(LesionView):
     changed: np.ndarray
     reference_patient: str | None
     seed: int
+    corner: tuple[int, ...] | None = None
+
+    def as_seen(self, size: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(image, untouched image (C, *size), mask (*size)) in the places of the crop that the generator saw."""
+        if self.corner is None:
+            image, mask = self.crop(size)
+            return image, self.crop_before(size), mask
+        box = CropBox(self.corner, tuple(size))
+        image, before = (np.stack([extract(c, box, -1.0) for c in whole]) for whole in (self.image, self.before))
+        return image, before, extract(self.parts, box, 0) > 0
 
     def crop_before(self, size: Sequence[int]) -> np.ndarray:
         """The untouched image of the crop that `crop` takes."""
