@@ -218,6 +218,12 @@ class BrightIsLabelled(nn.Module):
         return torch.cat([4 * middle - number for number in range(self.classes)], dim=1)
 
 
+def small(method: str) -> dict[str, int]:
+    """Settings that make a method small; a regression has no discriminators."""
+    size = {"width": 4, "depth": 2}
+    return size if method == "regression" else size | {"discriminator_width": 4, "discriminator_layers": 1}
+
+
 def make_batch(dims: int, count: int = 3, size: int | None = None) -> dict[str, Tensor]:
     """Smooth tissue in [-1, 1], ball-shaped masks with brighter lesions, and one seed a sample."""
     rng = np.random.RandomState(0)

@@ -11,10 +11,8 @@ from medaug.models.networks.layers import checkpoint_blocks
 from medaug.processes import cores
 from medaug.training import TrainingConfig, fit
 
-from ..models.conformance import HEALTHY, TUMOR, make_batch
+from ..models.conformance import HEALTHY, TUMOR, make_batch, small
 from .tiny import Crops, assert_same_state, states, tiny_config, tiny_translator
-
-SMALL = {"width": 4, "depth": 2, "discriminator_width": 4, "discriminator_layers": 1}
 
 
 def test_samples_are_prepared_by_as_many_processes_as_there_are_cores_beside_the_training():
@@ -28,7 +26,7 @@ def test_samples_are_prepared_by_as_many_processes_as_there_are_cores_beside_the
 def test_checkpointing_keeps_half_of_the_memory_and_every_bit_of_the_gradient(method):
     batch, found = make_batch(3, count=1, size=16), []
     for again in (False, True):
-        translator = build_translator(method, SMALL, HEALTHY, TUMOR, 3)
+        translator = build_translator(method, small(method), HEALTHY, TUMOR, 3)
         if again:
             checkpoint_blocks(translator.generators)
         kept: dict[int, int] = {}
@@ -82,7 +80,7 @@ def test_too_little_memory_is_told_with_what_takes_less_and_the_training_goes_on
 @pytest.mark.parametrize("method", ["mask-guided-cyclegan", "pix2pix"])
 def test_losses_are_traced_as_one_graph_that_gives_the_same(method):
     """By torch's tracer alone: the kernels that a compiler then makes take a minute."""
-    translator, batch = build_translator(method, SMALL | {"depth": 1}, HEALTHY, TUMOR, 2).eval(), make_batch(2)
+    translator, batch = build_translator(method, small(method) | {"depth": 1}, HEALTHY, TUMOR, 2).eval(), make_batch(2)
     batch = with_noise(batch, translator.noise_shapes(batch))
     traced = (
         torch.compile(losses, backend="eager", fullgraph=True)

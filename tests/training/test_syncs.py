@@ -26,12 +26,11 @@ from medaug.models.base import AdversarialModel, Batch, Translator, with_noise
 from medaug.models.methods import TRANSLATORS, build_translator
 from medaug.training.loop import _State, _step
 
-from ..models.conformance import HEALTHY, TUMOR, BrightIsLabelled, make_batch
+from ..models.conformance import HEALTHY, TUMOR, BrightIsLabelled, make_batch, small
 from ..models.noise.toy import batch_of, tiny_gan
 from .tiny import tiny_config
 
 META = torch.device("meta")
-SMALL = {"width": 4, "depth": 2, "discriminator_width": 4, "discriminator_layers": 1}
 BLOCKS = {"munit": 1, "unit": 1, "mask-guided-munit": 1}
 LABELS = {"label_input": 1, "label_discriminator": True, "round_trip_weight": 1.0}
 SIMILARITY = {"paired_weight": 1.0, "gradient_weight": 1.0, "mutual_information_weight": 1.0, "change_weight": 1.0}
@@ -121,7 +120,7 @@ def steps_on_meta(model: AdversarialModel, batch: Batch, folder: Path) -> tuple[
 @pytest.mark.parametrize("dims", [2, 3], ids=["2d", "3d"])
 @pytest.mark.parametrize(("method", "settings"), VARIANTS)
 def test_a_step_neither_reads_from_the_device_nor_sends_to_it(method, settings, dims, tmp_path):
-    translator: Translator = build_translator(method, SMALL | settings, HEALTHY, TUMOR, dims)
+    translator: Translator = build_translator(method, small(method) | settings, HEALTHY, TUMOR, dims)
     if "label_input" in settings or "segmentation_weight" in settings:
         translator.attach_segmenter(BrightIsLabelled())
     batch = make_batch(dims) | {"paired": torch.ones(3)}
