@@ -11,6 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+import typer
 from monai.data import MetaTensor
 from ruamel.yaml import YAML
 from scipy import ndimage
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 
 import medaug
 from medaug.cli import app
+from medaug.cli.command import GROUPS
 from medaug.config.files import dump_config
 from medaug.data import writers
 from medaug.data.atomic import read_json, write_json
@@ -119,6 +121,34 @@ def test_the_help_of_every_command_has_an_example(cli, command):
 
 def test_version_is_printed(cli):
     assert cli("--version").output.strip() == medaug.__version__
+
+
+@pytest.mark.parametrize(
+    "line", ["doctor no", "insert no --weights w --out o", "audit no", "report no", "export no o --to msd"]
+)
+def test_a_mistyped_path_is_told_before_anything_heavy_is_imported(line):
+    slow = [name for name in HEAVY if name != "pydantic"]  # which typer looks for by itself
+    script = (
+        f"import sys; from medaug.cli import app\ntry: app({line.split()})\n"
+        f"except SystemExit as end: code = end.code\n"
+        f"heavy = [name for name in {slow} if name in sys.modules]; assert code in (3, 6) and not heavy, (code, heavy)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and "no: found no such" in done.stderr, done.stderr
+
+
+def test_the_help_lists_every_command_under_a_heading(cli):
+    listed = [name for names in GROUPS.values() for name in names]
+    assert sorted(listed) == sorted(COMMANDS) == sorted(typer.main.get_command(app).commands)
+    assert cli("-h").output == cli("--help").output
+    assert cli("insert", "-h").output == cli("insert", "--help").output
+
+
+def test_suggested_commands_quote_paths_with_blanks(cli, tmp_path, small_phantoms):
+    assert cli("phantoms", tmp_path / "my data", "--patients", 4).exit_code == 0
+    made = cli("init", tmp_path / "my data", "--out", tmp_path / "my data.yaml")
+    command = f"medaug run '{tmp_path}/my data.yaml' --out 'out/my data'"
+    assert command in made.stderr and command in (tmp_path / "my data.yaml").read_text()
 
 
 def test_no_command_shows_the_help(cli):

@@ -20,6 +20,7 @@ from medaug.data.atomic import read_json
 from medaug.data.files import write_scan
 from medaug.data.layouts import LAYOUTS
 from medaug.data.writers import WRITERS
+from medaug.exports.datasets import FORMATS
 from medaug.models.methods import TRANSLATORS
 
 from .benchmark.planted import planted_benchmark
@@ -149,6 +150,7 @@ def test_bash_is_offered_commands_and_values(tmp_path):
 def test_what_is_offered_is_what_there_is():
     assert set(complete.METHODS) == {name.removeprefix("mask-guided-") for name in TRANSLATORS}
     assert set(complete.written_layouts("")) == set(WRITERS)
+    assert sorted(complete.formats("")) == sorted(FORMATS)
     assert [name for name, _ in complete.layouts("")] == ["auto", *LAYOUTS]
 
 

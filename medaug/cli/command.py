@@ -8,8 +8,9 @@ heavy is imported before one is called.
 import errno
 import logging
 import re
+import shlex
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, Signature, getdoc, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_args
@@ -21,7 +22,7 @@ import medaug.errors as errors  # `from medaug import` would ask the package for
 from medaug import __version__
 from medaug.cli.complete import pipelines, settings
 from medaug.errors import MedaugError, visible
-from medaug.scans.files import AnyPath, Scans
+from medaug.scans.files import AnyPath, ScanFiles, Scans
 
 if TYPE_CHECKING:
     from medaug.stages.pipeline import StageResult
@@ -39,11 +40,42 @@ READ_BY_TYPER = {
 }
 """What Python may be given → the type of it that Typer knows."""
 
+
+def data_there(path: Path) -> Path:
+    """Tells a mistyped data set at once, not after the seconds that importing torch and MONAI takes."""
+    return _there(path, errors.DataError(f"{path}: found no such folder; expected a data set. Check the path."))
+
+
+def run_there(path: Path) -> Path:
+    """The same of a run's folder."""
+    remedy = "expected the folder of a medaug run. Check the path."
+    return _there(path, errors.RunError(f"{path}: found no such folder, so no config.yaml; {remedy}"))
+
+
+def scans_there(scans: list[str]) -> list[str]:
+    """The same of a scan's files."""
+    for path in ScanFiles.of(scans).paths:
+        _there(path, errors.DataError(f"{path}: found no such file; expected an image file. Check the path."))
+    return scans
+
+
+def _there(path: Path, missing: MedaugError) -> Path:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise missing from None
+    except (OSError, ValueError):  # whoever opens it says what is wrong with the name
+        return path
+    return path
+
+
 WeightsFolder = Annotated[AnyPath, typer.Argument(help="Weights folder, for example `out/x/train/weights`.")]
 WeightsOption = Annotated[
     AnyPath, typer.Option("--weights", "-w", help="Weights folder, for example `out/x/train/weights`.")
 ]
-RunFolder = Annotated[AnyPath, typer.Argument(help="Folder of a finished `medaug run` or `medaug benchmark`.")]
+RunFolder = Annotated[
+    AnyPath, typer.Argument(callback=run_there, help="Folder of a finished `medaug run` or `medaug benchmark`.")
+]
 PipelineFile = Annotated[
     AnyPath, typer.Argument(autocompletion=pipelines, help="Pipeline YAML, or the name of one that comes with medaug.")
 ]
@@ -80,14 +112,25 @@ RELAYED = re.compile(r".*\bmedaug\.errors\.(\w+): (.+)", re.DOTALL)
 """An expected error of a worker process comes back as text, at the end of a traceback."""
 
 
+GROUPS = {
+    "Start here": ("doctor", "init", "run", "benchmark"),
+    "Train": ("phantoms", "prepare", "train-cycle", "train-gan", "synthesize", "sample"),
+    "Edit a scan": ("insert", "remove", "replace", "styles", "grow", "synth-ct"),
+    "Look": ("audit", "anomaly", "compare", "compare-runs", "reproduce", "report"),
+    "Share": ("export", "export-bundle", "export-onnx", "export-results", "model-card", "nnunet-path"),
+}
+"""The commands as the help lists them; a test holds that none is left out."""
+
+
 class Commands(TyperGroup):
     """Lists every command with its whole first sentence; ends expected errors of any of them with one line on stderr
     and the error's exit code, without a traceback."""
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # as in `invoke`
-        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, c.get_short_help_str(limit=200)) for name, c in commands if c is not None])
+        for heading, names in GROUPS.items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(heading):
+                formatter.write_dl([(name, c.get_short_help_str(limit=200)) for name, c in commands if c is not None])
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # the Context that typer passes
         try:
@@ -119,11 +162,13 @@ app = typer.Typer(
     name="medaug",
     cls=Commands,
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     epilog=EXIT_CODES,
     rich_markup_mode=None,  # plain help: rich's takes as long to import as all the rest
     help="GAN augmentation for medical images: insert and remove tumors, and measure whether it helps.\n\n"
-    "Start with: `medaug run quickstart --out out/quickstart`",
+    "Start with `medaug run quickstart --out out/quickstart`, on built-in phantoms. Of your own scans: `medaug doctor "
+    "DATA/` looks at them, `medaug init DATA/` writes a pipeline, and `medaug run pipeline.yaml` runs it.",
 )
 
 
@@ -168,7 +213,7 @@ def _fail(message: str, exit_code: int) -> NoReturn:
 def command(
     tell: str | Callable[[Any], None] = "{found}",
     *,
-    hint: str = "",
+    hint: Callable[[Any, Mapping[str, Any]], str] | None = None,
     json: bool = False,
     holds: Callable[[Any], bool] | None = None,
 ) -> Callable[[Function], Function]:
@@ -177,7 +222,7 @@ def command(
     Args:
         tell: what is printed: a line, made of `found` and of the arguments by name, for every path in a list of them;
             or a function that prints what was found.
-        hint: a line on stderr after that, made of the arguments.
+        hint: what to do next, of what was found and the arguments: a line on stderr after that, unless it is empty.
         json: whether the command has an option to print the result as JSON.
         holds: whether what was asked holds; where it does not, the command ends with 8.
     """
@@ -205,8 +250,8 @@ def command(
                     say(tell.format(found=one, **given))
             else:
                 tell(found)
-            if hint:
-                say(hint.format(**given), err=True)
+            if hint is not None and (next_step := hint(found, given)):
+                say(f"next: {next_step}", err=True)
             if holds is not None and not holds(found):
                 raise typer.Exit(CHECK_FAILED)
 
@@ -226,6 +271,11 @@ def say(value: object, *, lines: bool = False, err: bool = False) -> None:
 def say_text(found: Any) -> None:
     """Prints a result that has a text of several lines."""
     say(found.text(), lines=True)
+
+
+def quoted(path: object) -> str:
+    """A path as a shell takes it, also with blanks in it."""
+    return shlex.quote(str(path))
 
 
 def check_seed(seed: int) -> None:

@@ -16,6 +16,17 @@ def models(incomplete: str) -> list[str]:
     return [name for name in METHODS if name.startswith(incomplete)]
 
 
+def domains(incomplete: str) -> list[tuple[str, str]]:
+    """Jobs, for `--domain`."""
+    known = [("tumor", "insert and remove tumors"), ("ct", "translate between two kinds of image")]
+    return [(name, text) for name, text in known if name.startswith(incomplete)]
+
+
+def formats(incomplete: str) -> list[str]:
+    """What `medaug export` writes; `exports.datasets.FORMATS` would import torch, a test compares the two."""
+    return [name for name in ("datalist", "msd", "nnunet") if name.startswith(incomplete)]
+
+
 def layouts(incomplete: str) -> list[tuple[str, str]]:
     """Layouts that are read, with what they look like."""
     from medaug.data.layouts import LAYOUTS

@@ -1,19 +1,29 @@
 """Commands before training: look at a data set, write a pipeline for it, or draw procedural patients."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medaug.cli.command import AnyPath, PatientRegex, SequenceName, check_seed, command, path_of, say
+from medaug.cli.command import (
+    AnyPath,
+    PatientRegex,
+    SequenceName,
+    check_seed,
+    command,
+    data_there,
+    path_of,
+    quoted,
+    say,
+)
 from medaug.cli.complete import layouts, written_layouts
 
 if TYPE_CHECKING:
     from medaug.examination.examination import Examination
 
-DataSet = Annotated[AnyPath, typer.Argument(help="Folder or datalist JSON.")]
+DataSet = Annotated[AnyPath, typer.Argument(callback=data_there, help="Folder or datalist JSON.")]
 Layout = Annotated[str, typer.Option(autocompletion=layouts, help="Left out: recognised.")]
 Target = Annotated[AnyPath | None, typer.Option(help="A second kind of image, to translate to.")]
 TargetSequence = Annotated[str | None, typer.Option(help="Its sequence; without `--target`: of the same folder.")]
@@ -62,7 +72,11 @@ def doctor(
     )
 
 
-@command(hint="next: medaug doctor {data}, then medaug run {out} --out out/{out.stem}")
+def _run_it(found: Path, given: Mapping[str, Any]) -> str:
+    return f"medaug run {quoted(found)} --out {quoted(Path('out') / found.stem)}"
+
+
+@command(hint=_run_it)
 def init(
     data: DataSet,
     *,

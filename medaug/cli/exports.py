@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medaug.cli.command import AnyPath, WeightsFolder, command, path_of
+from medaug.cli.command import AnyPath, WeightsFolder, command, path_of, run_there
+from medaug.cli.complete import formats
 
 if TYPE_CHECKING:
     from medaug.exports.onnx import Exported
@@ -13,10 +14,10 @@ if TYPE_CHECKING:
 
 @command("{out}: {found}")
 def export(
-    run: Annotated[AnyPath, typer.Argument(help="Folder of a finished `medaug run`.")],
+    run: Annotated[AnyPath, typer.Argument(callback=run_there, help="Folder of a finished `medaug run`.")],
     out: Annotated[AnyPath, typer.Argument(help="New folder.")],
     *,
-    to: Annotated[str, typer.Option(help="nnunet, msd or datalist.")],
+    to: Annotated[str, typer.Option(autocompletion=formats, help="nnunet, msd or datalist.")],
 ) -> str:
     """Write a run's synthetic cases together with its real ones, in the format of another tool.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medaug.cli.command import AnyPath, OnStage, RunAccelerator, RunFolder, command, path_of, say_text
+from medaug.cli.command import AnyPath, OnStage, RunAccelerator, RunFolder, command, path_of, run_there, say_text
 from medaug.errors import RunError, visible
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _tell_findings(findings: list["Finding"]) -> None:
 
 @command(_tell_findings, json=True, holds=lambda findings: all(finding.verdict != "fail" for finding in findings))
 def audit(
-    run: Annotated[AnyPath, typer.Argument(help="Run folder with trained weights.")],
+    run: Annotated[AnyPath, typer.Argument(callback=run_there, help="Run folder with trained weights.")],
     *,
     only: Annotated[
         Sequence[str] | None, typer.Option(help="An audit's name; repeatable. A wrong one lists them.")

@@ -21,10 +21,12 @@ from medaug.cli.command import (
     check_seed,
     command,
     path_of,
+    quoted,
+    run_there,
     say,
     say_text,
 )
-from medaug.cli.complete import models, pipelines
+from medaug.cli.complete import domains, models, pipelines
 from medaug.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -107,11 +109,25 @@ def prepare(
     return settings if dry_run else _run(settings, out, Path(pipeline).stem, "prepare", on_stage).prepared
 
 
-@command(_tell_run)
+def _use_them(found: Union[Path, "PipelineConfig"], given: Mapping[str, Any]) -> str:
+    """What to do with new weights; nothing after a dry run, nor of nnU-Net, whose trainer finds them."""
+    if not isinstance(found, Path) or given["nnunet"] is not None:
+        return ""
+    from medaug.data.atomic import read_json
+
+    edit = "insert" if read_json(found / "model.json")["domain"] == "tumor" else "synth-ct"
+    whole = f"medaug run {quoted(found.parents[1] / 'config.yaml')} --out {quoted(found.parents[1])}"
+    return f"medaug {edit} SCAN --weights {quoted(found)} --out edited, or measure whether it helps: {whole}"
+
+
+@command(_tell_run, hint=_use_them)
 def train_cycle(
     *,
     domain: Annotated[
-        str | None, typer.Option(help="`tumor` (insert and remove; the default) or `ct` (two kinds of image).")
+        str | None,
+        typer.Option(
+            autocompletion=domains, help="`tumor` (insert and remove; the default) or `ct` (two kinds of image)."
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(autocompletion=models, help="Method, for example `cyclegan`; a wrong name lists them.")
@@ -241,7 +257,9 @@ def sample(
 
 @command()
 def synthesize(
-    run: Annotated[AnyPath, typer.Argument(help="Run folder with trained weights; its settings count.")],
+    run: Annotated[
+        AnyPath, typer.Argument(callback=run_there, help="Run folder with trained weights; its settings count.")
+    ],
     *,
     shard: Annotated[
         str, typer.Option(help="Make share i of n, for example 1/4; each by a process of its own.")

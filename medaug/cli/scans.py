@@ -17,6 +17,7 @@ from medaug.cli.command import (
     command,
     path_of,
     say_text,
+    scans_there,
 )
 from medaug.errors import ConfigError, visible
 from medaug.scans.files import ScanFiles, Scans
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 Scan = Annotated[
     Scans,
     typer.Argument(
+        callback=scans_there,
         help="Image: NIfTI, NRRD, MHA, PNG, TIFF, or a DICOM file or series folder; with weights of several sequences "
-        "one each, in their order or as `name=file`."
+        "one each, in their order or as `name=file`.",
     ),
 ]
 TumorValues = Annotated[

@@ -19,6 +19,18 @@ from medaug.data.opening import read_file
 from medaug.errors import DataError, WeightsError
 
 TENSORS, METADATA = "model.safetensors", "model.json"
+SHIPPED = Path(__file__).parents[1] / "models" / "shipped"
+"""Small weights that come with the package; their names say what they were trained on (docs/install.md)."""
+
+
+def weights_folder(name: str | Path) -> Path:
+    """The folder that is meant: one on the disk, or where there is none of that name one of `SHIPPED`.
+
+    Args:
+        name: a path, or for example "phantoms/head".
+    """
+    shipped = SHIPPED / name
+    return shipped if not Path(name).exists() and (shipped / METADATA).is_file() else Path(name)
 
 
 def write_weights(folder: str | Path, tensors: dict[str, torch.Tensor], metadata: Mapping[str, object]) -> str:
@@ -57,7 +69,7 @@ def read_weights(folder: str | Path) -> tuple[dict[str, torch.Tensor], JsonObjec
         WeightsError: if the folder or one of its files is missing, the files do not belong together, or the tensors
             are not safetensors.
     """
-    folder = Path(folder)
+    folder = weights_folder(folder)
     for path in (folder, folder / TENSORS, folder / METADATA):
         if not path.exists():
             raise WeightsError(f"{path}: missing; a weights folder holds {TENSORS} and {METADATA}. Check the path.")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
+from shutil import get_terminal_size
 
 from rich.console import Console
 
@@ -126,7 +127,7 @@ def examine(
 def examination_text(found: Examination) -> str:
     """Tables of the data sets and of the checks, what the checks name, and the suggestion."""
     stream = StringIO()
-    console = Console(file=stream, width=WIDTH, color_system=None, highlight=False)
+    console = Console(file=stream, width=get_terminal_size((WIDTH, 24)).columns, color_system=None, highlight=False)
     for summary in (found.data, found.target):
         if summary is not None:
             console.print(_figures(summary))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -75,7 +77,7 @@ def suggestion_for(survey: Survey, target: Survey | None, task: str | None, file
             section.yaml_add_eol_comment(setting.why, last)
     root.yaml_set_start_comment(
         f"Written by medaug init from what medaug doctor found; everything else is at its default.\n"
-        f"medaug run {file} --out out/{root['name']}"
+        f"medaug run {quote(file)} --out {quote(f'out/{Path(file).stem}')}"
     )
     yaml, stream = YAML(), StringIO()
     yaml.width = 1000  # a line broken by width would separate a value from its comment

@@ -19,7 +19,7 @@ from torch import Tensor
 
 import medaug
 from medaug.data.atomic import JsonObject, read_json
-from medaug.data.weights import METADATA, read_weights, write_weights
+from medaug.data.weights import METADATA, read_weights, weights_folder, write_weights
 from medaug.devices import AUTO, EXACT, autocast, check_forked, device_of
 from medaug.errors import WeightsError
 from medaug.lesions.prior import LesionPrior
@@ -231,7 +231,7 @@ def read_facts(folder: Path) -> WeightsFacts:
         DataError: if its model.json cannot be read.
         WeightsError: if that says what no training notes.
     """
-    metadata = read_json(folder / METADATA)
+    metadata = read_json(weights_folder(folder) / METADATA)
     with misfits_refused(folder):
         return WeightsFacts.model_validate(metadata)
 

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from medaug.data.weights import read_weights, write_weights
+from medaug.data.weights import SHIPPED, read_weights, write_weights
 from medaug.errors import WeightsError
 from medaug.models.methods import build_translator
 from medaug.models.weights import load_weights, save_translator
+from medaug.transforms import RandInsertTumor
 
 from .conformance import HEALTHY, TUMOR, prior_of
 
@@ -67,3 +68,22 @@ def test_missing_or_misshapen_tensors_are_refused(tmp_path, parts):
     for folder in ("fewer", "other"):
         with pytest.raises(WeightsError, match=name.removeprefix("generators.")):
             load_weights(tmp_path / folder)
+
+
+def test_weights_that_come_with_the_package_are_found_by_their_name_and_work():
+    shipped = load_weights("phantoms/head")
+    assert shipped.sequences == ("flair",) and shipped.lesion_prior.references
+    assert sum(path.stat().st_size for path in (SHIPPED / "phantoms" / "head").iterdir()) <= 3 * 2**20
+    insertion = RandInsertTumor("phantoms/head", prob=1.0)
+    insertion.set_random_state(seed=0)
+    image = torch.full((1, 96, 96), -1.0)
+    image[:, 16:80, 16:80] = 0.8 * torch.rand(1, 64, 64, generator=torch.Generator().manual_seed(0))
+    edited, label = insertion(image, torch.zeros(1, 96, 96))
+    assert label.any() and torch.equal(edited[label == 0], image[label == 0])
+
+
+def test_a_folder_on_the_disk_goes_before_weights_that_come_with_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "phantoms" / "head").mkdir(parents=True)
+    with pytest.raises(WeightsError, match="missing"):
+        load_weights("phantoms/head")
