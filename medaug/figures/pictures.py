@@ -104,7 +104,8 @@ def before_after(before: Any, after: Any, mask: Any, *, title: str, sequences: S
     Args:
         before, after: (C, X, Y) or (C, X, Y, Z); of a volume the axial slice with the most mask voxels is shown (the
             middle one where the mask is empty), and the title names it.
-        mask: (X, Y) or (X, Y, Z); every value in it is outlined in a colour of its own.
+        mask: (X, Y) or (X, Y, Z); every value in it is outlined in a colour of its own, and what it marks lies in the
+            grey window.
         sequences: what the rows are called, where there are several. The differences of several are relative to each
             one's own grey window, for their units need not be one.
 
@@ -123,13 +124,16 @@ def before_after(before: Any, after: Any, mask: Any, *, title: str, sequences: S
     for channels in zip(*images, strict=True):
         first, second = at_widest(marked, *(channel.astype(float) for channel in channels))
         change = second - first
+        low, high = _row_window([Picture(first), Picture(second)])
+        if (edited := second[(region > 0) & np.isfinite(second)]).size:  # a small bright tumor is not all white
+            least, most = np.percentile(edited, [5, 95])
+            low, high = min(low, float(least)), max(high, float(most))
         if len(sequences) > 1:
-            low, high = _row_window([Picture(first), Picture(second)])
             change = change / ((high - low) or 1.0)
         rows.append(
             [
-                Picture(first),
-                Picture(second, contour=region),
+                Picture(first, vmin=low, vmax=high),
+                Picture(second, vmin=low, vmax=high, contour=region),
                 Picture(change, contour=region, diverging=True),
                 Picture(region / max(parts.max(), 1), vmin=0.0, vmax=1.0),
             ]
