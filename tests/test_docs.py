@@ -12,6 +12,7 @@ import shutil
 import tomllib
 from contextlib import redirect_stdout
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,6 +151,12 @@ def _problem_of(arguments):
         command.make_context(name, list(options), parent=typer.Context(group, info_name="medaug"))
     except typer.Exit:  # --help
         return None
+    except MedaugError as error:
+        missing, no_such, _ = str(error).partition(": found no such ")
+        if not no_such or Path(missing).exists():
+            return repr(error)
+        Path(missing).mkdir(parents=True)  # a reader has it
+        return _problem_of(arguments)
     except Exception as error:  # of the click that is installed, or of the one that typer brings
         return error.format_message() if hasattr(error, "format_message") else repr(error)
     if not any("--dry-run" in parameter.opts for parameter in command.params):

@@ -10,7 +10,7 @@ from medaug.errors import ConfigError
 from medaug.models.base import drawn_noise, seeded_noise
 from medaug.models.methods import TRANSLATORS, build_translator
 
-from .conformance import HEALTHY, TUMOR
+from .conformance import HEALTHY, TUMOR, small
 
 
 def test_unknown_method_is_refused_with_the_known_ones():
@@ -32,7 +32,7 @@ def test_other_than_two_or_three_dimensions_are_refused(spatial_dims):
 
 @pytest.mark.parametrize("name", TRANSLATORS)
 def test_settings_rebuild_the_same_translator(name):
-    first = build_translator(name, {"width": 4, "discriminator_width": 4}, HEALTHY, TUMOR, 2, seed=3)
+    first = build_translator(name, small(name), HEALTHY, TUMOR, 2, seed=3)
     settings = asdict(first.config)
     assert settings["width"] == 4
     again = build_translator(name, settings, HEALTHY, TUMOR, 2, seed=3)

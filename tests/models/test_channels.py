@@ -10,6 +10,8 @@ from medaug.models.network import DirectionNetwork
 from medaug.models.weights import load_weights, save_translator
 from medaug.volumes import Domain, Window
 
+from .conformance import small
+
 MR = Domain("t1+t2", "MR", others=(Domain("t2", "MR"),))
 CT = Domain("ct", "CT", Window(-1000, 1000, "HU"))
 SMALL = {"width": 2, "depth": 2, "discriminator_width": 2, "discriminator_layers": 1}
@@ -26,7 +28,7 @@ def batch_of(dims):
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("method", WHOLE)
 def test_both_directions_change_the_number_of_channels_and_train(method, dims):
-    translator, batch = build_translator(method, SMALL, MR, CT, dims), batch_of(dims)
+    translator, batch = build_translator(method, small(method), MR, CT, dims), batch_of(dims)
     for direction, channels in (("a2b", 1), ("b2a", 2)):
         assert translator.translate(batch[direction[0]], direction).shape == (2, channels, *(16,) * dims)
     losses, fakes = translator.generator_losses(batch)

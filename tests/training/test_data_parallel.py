@@ -93,8 +93,8 @@ def test_a_step_reduces_every_gradient_once(one_of_one, tmp_path, method):
         future.set_result(bucket.buffer())
         return future
 
-    state.generator_losses.register_comm_hook("generators", counting)
-    state.discriminator_losses.register_comm_hook("discriminators", counting)
+    for name, losses in zip(("generators", "discriminators"), state.losses, strict=True):
+        losses.register_comm_hook(name, counting)
     for step in (1, 2):
         _step(one_of_one, state, batch, tiny_config())
         for name in ("generators", "discriminators"):
