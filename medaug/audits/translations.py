@@ -68,6 +68,11 @@ class TranslationRun(AuditedRun):
     def patients(self) -> list[str]:
         return [patient for patient, _, _ in self.pairs]
 
+    @property
+    def normalized(self) -> list[ImagePair]:
+        """Source and translation of each scan, in window units, inside the body."""
+        return [ImagePair(source.normalized, fake.normalized, source.body > 0) for _, source, fake in self.pairs]
+
     @cached_property
     def real(self) -> list[ScanArrays]:
         """Held-out scans of the target domain."""
@@ -137,14 +142,13 @@ def checkerboard(run: TranslationRun) -> Answer:
 def unchanged(run: TranslationRun) -> Answer:
     if not TranslateDomain(run.weights, "a2b").shares_unit:
         return edits.UNCHANGED.skipped("the two domains have no common unit"), None
-    pairs = [ImagePair(s.normalized, f.normalized, s.body > 0) for _, s, f in run.pairs]
-    return faithful.untranslated(pairs, run.patients, run.limits("unchanged")), pictures.translated(run.pairs)
+    return faithful.untranslated(run.normalized, run.patients, run.limits("unchanged")), pictures.translated(run.pairs)
 
 
 def geometry(run: TranslationRun) -> Answer:
-    pairs = [ImagePair(s.normalized, f.normalized, s.body) for _, s, f in run.pairs]
-    finding = faithful.geometry(pairs, run.patients, run.limits("geometry"), seed=run.seed)
-    order = np.argsort([faithful.edge_agreement(pair) for pair in pairs], kind="stable")
+    found = [faithful.edge_correlation(pair) for pair in run.normalized]
+    finding = faithful.geometry(found, run.patients, run.limits("geometry"), seed=run.seed)
+    order = np.argsort(found, kind="stable")
     return finding, pictures.translated([run.pairs[k] for k in order])
 
 

@@ -28,7 +28,6 @@ from medaug.errors import DataError
 from medaug.experiment.backends.monai import Segmentation
 from medaug.experiment.downstream import Downstream
 from medaug.experiment.records import Cell, Json, PatientScores, Summary
-from medaug.processes import told_where_loaders_end
 from medaug.runs.folder import RunDir
 from medaug.runs.markers import essential, fingerprint
 
@@ -88,9 +87,7 @@ def trained_cells(
         for arm in settings.arms:
             path = cell_path(run, arm, seed)
             if not path.exists():
-                with told_where_loaders_end("evaluation.workers", f"{path}: the same command trains it anew."):
-                    cell = train(arm, seed)
-                keep_cell(path, of_arm(source, settings, arm), cell)
+                keep_cell(path, of_arm(source, settings, arm), train(arm, seed))
     return cells_of(run, settings.arms, settings.seeds)
 
 

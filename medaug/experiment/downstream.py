@@ -24,6 +24,7 @@ from medaug.experiment.arms import Arm
 from medaug.experiment.edits import OnlineEdits, OnlineInsertion, OnlineRemoval
 from medaug.experiment.records import Cell, PatientScores
 from medaug.experiment.summary import Scoring, scoring_of
+from medaug.processes import told_where_loaders_end
 from medaug.progress import say, track
 from medaug.runs.folder import RunDir
 from medaug.splits import Split
@@ -81,12 +82,18 @@ class Downstream(ABC):
         """Trains one network of an arm and scores it on every patient; `also` is given both before it is forgotten."""
         edit = self.synthetic_of(self.scoring.arms[arm], seed)
         before = edit.without_room if isinstance(edit, OnlineInsertion) else 0
-        network, losses = self.fitted(arm, seed)
+        network, losses = self.trained(arm, seed)
         counted = edit.without_room - before if isinstance(edit, OnlineInsertion) else None
         found, unit = self.results(network), length_unit(*self.entries)
         if also is not None:
             also(network, found)
         return Cell(arm=arm, seed=seed, losses=losses, length_unit=unit, without_room=counted, **vars(found))
+
+    def trained(self, arm: str, seed: int) -> tuple[torch.nn.Module, list[tuple[int, float]]]:
+        """`fitted`; a process of its loader that is ended from outside is a RunError, in runs and in benchmarks."""
+        remedy = "The cells that are there are kept; the same command goes on."
+        with told_where_loaders_end("evaluation.workers", remedy):
+            return self.fitted(arm, seed)
 
     @cached_property
     @abstractmethod

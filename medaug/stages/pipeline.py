@@ -126,7 +126,7 @@ def _help(config: PipelineConfig, out: Path, stages: tuple[str, ...]) -> RunDir:
     for name in stages:
         if name in TRAINING:
             STAGES[name](config, run)
-        if name == "train" and "synthesize" in stages and config.evaluation.gan_seeds:
+        if name == "train" and "synthesize" in stages:
             train_seeds(config, run)
     return run
 

@@ -30,7 +30,11 @@ from medaug.volumes import length_unit
 
 def train(config: PipelineConfig, run: RunDir) -> bool:
     """The stage; says whether it had anything to do."""
-    return _trained(config, run)
+    sections = [essential(getattr(config, name)) for name in task_of(config).trained_by]
+    split_hash, warm_start = read_json(run.split)["hash"], config.translator.warm_start
+    start = [] if warm_start is None else [read_weights(warm_start)[1]["sha256"]]
+    inputs = [sections, config.precision, *data_prints(run), split_hash, *start]
+    return run_training(run, run.train.name, inputs, run.train, lambda: _train(config, run), config.training)
 
 
 def train_seeds(config: PipelineConfig, run: RunDir) -> bool:
@@ -39,16 +43,8 @@ def train_seeds(config: PipelineConfig, run: RunDir) -> bool:
     for seed in config.evaluation.seeds:
         if (own := run.of_seed(config, seed)).train != run.train:
             training = config.training.model_copy(update={"seed": seed})
-            ran.append(_trained(config.model_copy(update={"training": training}), own))
+            ran.append(train(config.model_copy(update={"training": training}), own))
     return any(ran)
-
-
-def _trained(config: PipelineConfig, run: RunDir) -> bool:
-    sections = [essential(getattr(config, name)) for name in task_of(config).trained_by]
-    split_hash, warm_start = read_json(run.split)["hash"], config.translator.warm_start
-    start = [] if warm_start is None else [read_weights(warm_start)[1]["sha256"]]
-    inputs = [sections, config.precision, *data_prints(run), split_hash, *start]
-    return run_training(run, run.train.name, inputs, run.train, lambda: _train(config, run), config.training)
 
 
 def _train(config: PipelineConfig, run: RunDir) -> None:

@@ -1,9 +1,12 @@
 """The worst patients of a cell, kept with slice, truth and prediction."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
 from medaug.data.atomic import read_json
+from medaug.errors import RunError
 from medaug.experiment.cells import failures_path, read_failures
 from medaug.stages.tasks.insertion import downstream_of, evaluated_cell
 from medaug.volumes import Window
@@ -45,3 +48,15 @@ def test_the_cell_is_the_same_as_without_keeping(kept, tiny_run):
 
 def test_a_cell_without_kept_failures_has_none(tmp_path):
     assert read_failures(failures_path(tmp_path / "cells" / "gan-seed0.json")) == []
+
+
+def test_a_cell_whose_loader_loses_a_process_is_refused_in_words_in_a_benchmark_too(tiny_run, tiny_config, tmp_path):
+    whole = downstream_of(tiny_config(), tiny_run, with_synthetic=False)
+
+    class Killed(type(whole)):
+        def fitted(self, name, seed):
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    killed = Killed(**{field.name: getattr(whole, field.name) for field in fields(whole)})
+    with pytest.raises(RunError, match=r"prepares samples ended.*lower evaluation\.workers\. The cells.*are kept"):
+        evaluated_cell(killed, "standard", 0, tmp_path / "cells" / "standard-seed0.json")

@@ -8,7 +8,7 @@ should move.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -22,6 +22,7 @@ GEOMETRY = Question("geometry", "Do edges lie where they lie in the source?")
 HU_BIAS = Question("hu_bias", "Do tissues have the HU of the target domain?")
 TISSUES = ("lung", "fat", "soft")
 LEAST_VOXELS = 50
+MISSING = (float("nan"), float("nan"))
 RIM_VOXELS = 3
 """The body's own outline, which a mirrored image shares, does not count."""
 
@@ -37,9 +38,9 @@ def untranslated(pairs: Sequence[ImagePair], patients: Sequence[str], limits: Li
     return UNCHANGED.judged(sentence, value, limits, n=n)
 
 
-def geometry(pairs: Sequence[ImagePair], patients: Sequence[str], limits: Limits, *, seed: int) -> Finding:
-    """Agreement of edges inside the body, the median of all images."""
-    found = np.array([edge_agreement(pair) for pair in pairs])
+def geometry(correlations: Sequence[float], patients: Sequence[str], limits: Limits, *, seed: int) -> Finding:
+    """Agreement of edges inside the body: the median of each image's `edge_correlation`."""
+    found = np.asarray(correlations)
     if not len(found) or np.isnan(found).all():
         return GEOMETRY.skipped("no source has an edge inside its body")
     kept, whose = found[~np.isnan(found)], np.asarray(patients)[~np.isnan(found)]
@@ -57,14 +58,15 @@ def hu_bias(
     Args:
         pairs: source and translation in HU; `target` the same of real target scans, each beside itself.
     """
-    missed: Mapping[str, tuple[float, np.ndarray, np.ndarray]] = {}
-    for tissue in TISSUES:
-        ours, theirs = (np.array([_medians(pair, tissue) for pair in of]).reshape(-1, 2) for of in (pairs, target))
+    missed: dict[str, tuple[float, np.ndarray, np.ndarray]] = {}
+    of_both = [np.array([_medians(pair) for pair in of]).reshape(-1, len(TISSUES), 2) for of in (pairs, target)]
+    for number, tissue in enumerate(TISSUES):
+        ours, theirs = (medians[:, number] for medians in of_both)
         held, kept = ~np.isnan(ours[:, 0]), theirs[~np.isnan(theirs[:, 0]), 0]
         if held.any() and len(kept):
             expected = kept.mean() - ours[held, 0].mean()
             rows = ours[held, 1] - ours[held, 0] - expected
-            missed = {**missed, tissue: (float(rows.mean()), rows, np.asarray(patients)[held])}
+            missed[tissue] = float(rows.mean()), rows, np.asarray(patients)[held]
     if not missed:
         return HU_BIAS.skipped("held-out scans of the two domains hold no lung, fat or soft tissue in common")
     worst = max(missed, key=lambda tissue: abs(missed[tissue][0]))
@@ -79,7 +81,7 @@ def _size(rows: np.ndarray) -> float:
     return float(abs(rows.mean()))
 
 
-def edge_agreement(pair: ImagePair) -> float:
+def edge_correlation(pair: ImagePair) -> float:
     """Correlation of gradient magnitudes inside the body; NaN without edges in the source, 0 in the translation."""
     plane = np.ones((3, 3) + (1,) * (pair.mask.ndim - 2))
     inside = ndimage.binary_erosion(pair.mask > 0, plane, iterations=RIM_VOXELS)
@@ -98,9 +100,11 @@ def _steepness(image: np.ndarray) -> np.ndarray:
     return steep
 
 
-def _medians(pair: ImagePair, tissue: str) -> tuple[float, float]:
-    """Of a tissue of the first image, in both; NaN where there is too little of it."""
-    where = tissues_of(pair[0])[tissue] & (pair.mask > 0)
-    if where.sum() < LEAST_VOXELS:
-        return float("nan"), float("nan")
-    return float(np.median(pair[0][where])), float(np.median(pair[1][where]))
+def _medians(pair: ImagePair) -> list[tuple[float, float]]:
+    """Of each tissue of the first image, in both; NaN where there is too little of it."""
+    found, members = [], tissues_of(pair[0])
+    for tissue in TISSUES:
+        where = members[tissue] & (pair.mask > 0)
+        enough = where.sum() >= LEAST_VOXELS
+        found.append((float(np.median(pair[0][where])), float(np.median(pair[1][where]))) if enough else MISSING)
+    return found

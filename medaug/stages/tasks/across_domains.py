@@ -66,7 +66,7 @@ def evaluate(config: PipelineConfig, run: RunDir, made_of: str) -> None:
     scoring = tasks["source"].scoring
 
     def cell(arm: str, seed: int) -> Cell:
-        network, losses = tasks["source"].fitted(arm, seed)
+        network, losses = tasks["source"].trained(arm, seed)
         tests = {name: task.results(network) for name, task in tasks.items()}
         lesions = _lesions(config, run, tasks, network) if scoring.arms[arm].target else {}
         return Cell(arm=arm, seed=seed, tests=tests, losses=losses, lesions=lesions)
