@@ -111,6 +111,22 @@ def box_around_mask(mask: np.ndarray, margin: Sequence[int] | int = 0) -> tuple[
     return tuple(slice(max(0, a - m), a + n + m) for a, n, m in zip(low, extent, margins, strict=True))
 
 
+def from_nearest(values: np.ndarray, known: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Values (*S) in which each `missing` voxel has that of the nearest `known` one, in voxels; both bool, not empty.
+
+    No more of the array is looked at than the box in which the nearest must lie.
+    """
+    margin, filled = 4, values.copy()
+    while True:
+        box = box_around_mask(missing, margin)
+        if known[box].any():
+            distance, nearest = ndimage.distance_transform_edt(~known[box], return_indices=True)
+            if distance[missing[box]].max() <= margin or known[box].shape == known.shape:
+                filled[box][missing[box]] = values[box][tuple(nearest[:, missing[box]])]
+                return filled
+        margin *= 2
+
+
 def relative_location(mask: np.ndarray, organ: np.ndarray) -> tuple[float, ...]:
     """Centre of the mask's box in the organ's, 0 to 1 an axis inside it; in its own box where the organ is empty."""
     corner, extent = bounding_box(mask)

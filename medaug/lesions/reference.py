@@ -22,6 +22,7 @@ from medaug.lesions.geometry import (
     box_in_mm,
     equivalent_diameter_mm,
     extract,
+    from_nearest,
     largest_component,
     voxels_of_diameter,
 )
@@ -134,7 +135,7 @@ def listed(points: Tensor, numbers: np.ndarray) -> Tensor:
 
 def sampled(crops: Sequence[np.ndarray] | np.ndarray, points: Tensor) -> np.ndarray:
     """Crops (K, *S) at these points, (*T, d), or (N, d) of a list: linear, borders repeated; (K, *T), float32."""
-    x, dims = torch.from_numpy(np.array(crops, dtype=np.float32))[None], points.shape[-1]
+    x, dims = torch.from_numpy(np.require(crops, np.float32, ["C", "W"]))[None], points.shape[-1]
     shape = points.shape[:-1] if points.ndim > 2 else (*[1] * (dims - 1), len(points))
     found = functional.grid_sample(x, points.reshape(1, *shape, dims), padding_mode="border", align_corners=True)
     return found[0].reshape(len(x[0]), *points.shape[:-1]).numpy()
@@ -241,8 +242,7 @@ def match_surroundings(lesion: Lesion, crop: np.ndarray) -> np.ndarray:
         background = ndimage.binary_dilation(texture <= AIR)  # with the voxels it was blended into
         missing, known = mask & background, mask & ~background
         if missing.any() and known.any():  # a voxel of the lesion that is background is taken from the nearest
-            nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
-            texture = np.where(missing, texture[tuple(nearest)], texture)
+            texture = from_nearest(texture, known, missing)
         shown = np.clip(here + (texture - there) * gain, -1.0, 1.0)
         matched[channel][near] = np.where(background & ~mask, target, shown)
     return matched

@@ -14,6 +14,7 @@ from medaug.lesions.geometry import (
     components,
     equivalent_diameter_mm,
     extract,
+    from_nearest,
     grow,
     largest_component,
     relative_location,
@@ -127,6 +128,24 @@ def test_the_diameter_in_mm_does_not_depend_on_the_voxel_size(spacing_mm):
 def test_the_largest_component_is_the_first_of_them(seed, spatial_dims):
     mask = random_mask(seed, spatial_dims)
     np.testing.assert_array_equal(largest_component(mask), components(mask)[0])
+
+
+@few
+@given(seeds, dims, st.floats(0.001, 0.3))
+def test_what_is_missing_gets_the_value_of_a_voxel_as_near_as_any_known_one(seed, spatial_dims, share):
+    rng = np.random.RandomState(seed)
+    shape = (17, 14, 11)[:spatial_dims]
+    known = rng.random_sample(shape) < share
+    known.reshape(-1)[rng.randint(known.size)] = True
+    missing = ~known & (rng.random_sample(shape) < 0.1)
+    missing.reshape(-1)[np.flatnonzero(~known)[0]] = True
+    places = np.arange(known.size).reshape(shape)
+    found = from_nearest(places, known, missing)
+    np.testing.assert_array_equal(found[~missing], places[~missing])
+    assert known.reshape(-1)[found[missing]].all()
+    apart = np.stack(np.unravel_index(found[missing], shape)) - np.stack(np.nonzero(missing))
+    nearest = np.linalg.norm(np.argwhere(missing)[:, None] - np.argwhere(known)[None], axis=2).min(axis=1)
+    np.testing.assert_allclose(np.linalg.norm(apart, axis=0), nearest)
 
 
 @few
