@@ -140,6 +140,7 @@ def completed(words, cwd=None):
 def test_bash_is_offered_commands_and_values(tmp_path):
     assert completed("tra") == ["train-cycle", "train-gan"]
     assert completed("train-cycle --model u") == ["unit"]
+    assert completed("audit out --only fi") == ["fingerprint"]
     assert completed("doctor x --layout p") == ["paired-folders"]
     assert completed("train-cycle --set training.st") == ["training.steps="]
     (tmp_path / "pipelines").mkdir()

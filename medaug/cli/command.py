@@ -11,12 +11,13 @@ import re
 import shlex
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from inspect import Parameter, Signature, getdoc, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_args
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import medaug.errors as errors  # `from medaug import` would ask the package for a command of that name
 from medaug import __version__
@@ -59,6 +60,15 @@ def scans_there(scans: list[str]) -> list[str]:
     return scans
 
 
+def weights_there(folder: Path | None) -> Path | None:
+    """The same of weights, or of those that come with the package."""
+    if folder is not None:
+        from medaug.data.weights import complete_folder
+
+        complete_folder(folder)
+    return folder
+
+
 def _there(path: Path, missing: MedaugError) -> Path:
     try:
         path.stat()
@@ -69,10 +79,9 @@ def _there(path: Path, missing: MedaugError) -> Path:
     return path
 
 
-WeightsFolder = Annotated[AnyPath, typer.Argument(help="Weights folder, for example `out/x/train/weights`.")]
-WeightsOption = Annotated[
-    AnyPath, typer.Option("--weights", "-w", help="Weights folder, for example `out/x/train/weights`.")
-]
+WEIGHTS_HELP = "Weights folder, for example `out/x/train/weights`."
+WeightsFolder = Annotated[AnyPath, typer.Argument(callback=weights_there, help=WEIGHTS_HELP)]
+WeightsOption = Annotated[AnyPath, typer.Option("--weights", "-w", callback=weights_there, help=WEIGHTS_HELP)]
 RunFolder = Annotated[
     AnyPath, typer.Argument(callback=run_there, help="Folder of a finished `medaug run` or `medaug benchmark`.")
 ]
@@ -120,6 +129,24 @@ GROUPS = {
     "Share": ("export", "export-bundle", "export-onnx", "export-results", "model-card", "nnunet-path"),
 }
 """The commands as the help lists them; a test holds that none is left out."""
+
+
+WORDS = {"str": "text", "list[str]": "text", "list[Path]": "path", "float,float": "number number"}
+"""What help says of an option's value in the place of the name that Python has for it; other kinds are numbers."""
+TAKEN = re.compile(r"<((?:list\[)?(?:str|int|float|Path)(?: range|,float|\])*)>(?:\.\.\.)?")
+
+
+class Command(TyperCommand):
+    """Says in its help what a value is in a reader's words, not in Python's."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        for parameter in self.params:
+            parameter.display_type = partial(_in_words, parameter.display_type)  # type: ignore[attr-defined]
+
+
+def _in_words(display_type: Callable[[typer.Context], str], ctx: typer.Context) -> str:
+    return TAKEN.sub(lambda found: f"<{WORDS.get(found[1], 'number')}>", display_type(ctx))
 
 
 class Commands(TyperGroup):
@@ -257,7 +284,7 @@ def command(
 
         run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what Typer reads
         helps = "\n\n".join((getdoc(function) or "").split("\n\n")[:2])
-        app.command(function.__name__.replace("_", "-"), help=helps)(run)
+        app.command(function.__name__.replace("_", "-"), cls=Command, help=helps)(run)
         return function
 
     return register

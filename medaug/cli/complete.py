@@ -27,6 +27,14 @@ def formats(incomplete: str) -> list[str]:
     return [name for name in ("datalist", "msd", "nnunet") if name.startswith(incomplete)]
 
 
+def audits(incomplete: str) -> list[tuple[str, str]]:
+    """Audits, for `--only`, with their figures."""
+    from medaug.config.evaluation import LimitsConfig
+
+    known = [(name, field.description or "") for name, field in LimitsConfig.model_fields.items()]
+    return [(name, text) for name, text in known if name.startswith(incomplete)]
+
+
 def layouts(incomplete: str) -> list[tuple[str, str]]:
     """Layouts that are read, with what they look like."""
     from medaug.data.layouts import LAYOUTS

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medaug.cli.command import AnyPath, OnStage, RunAccelerator, RunFolder, command, path_of, run_there, say_text
+from medaug.cli.complete import audits
 from medaug.errors import RunError, visible
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def audit(
     run: Annotated[AnyPath, typer.Argument(callback=run_there, help="Run folder with trained weights.")],
     *,
     only: Annotated[
-        Sequence[str] | None, typer.Option(help="An audit's name; repeatable. A wrong one lists them.")
+        Sequence[str] | None, typer.Option(autocompletion=audits, help="An audit's name; repeatable; left out: all.")
     ] = None,
     set_: Annotated[Sequence[str] | None, typer.Option("--set", help="`audit.key=value`; repeatable.")] = None,
     accelerator: RunAccelerator = None,

@@ -25,6 +25,7 @@ from medaug.cli.command import (
     run_there,
     say,
     say_text,
+    weights_there,
 )
 from medaug.cli.complete import domains, models, pipelines
 from medaug.errors import ConfigError
@@ -41,8 +42,8 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved sett
 Config = Annotated[
     AnyPath | None, typer.Option("--config", "-c", autocompletion=pipelines, help="Pipeline YAML to start from.")
 ]
-MaxSteps = Annotated[int | None, typer.Option(help="Training steps.")]
-Seed = Annotated[int | None, typer.Option(help="Of initial weights and samples.")]
+MaxSteps = Annotated[int | None, typer.Option(help="Training steps; left out: the pipeline's, or 1500.")]
+Seed = Annotated[int | None, typer.Option(help="Of initial weights and samples; left out: the pipeline's, or 0.")]
 
 
 def _tell_run(found: Union[Path, "PipelineConfig"]) -> None:
@@ -130,7 +131,10 @@ def train_cycle(
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(autocompletion=models, help="Method, for example `cyclegan`; a wrong name lists them.")
+        str | None,
+        typer.Option(
+            autocompletion=models, help="Method; left out: the pipeline's, or `cyclegan`. A wrong one lists them."
+        ),
     ] = None,
     data: Data = None,
     nnunet: Annotated[
@@ -140,7 +144,7 @@ def train_cycle(
     out: Out = None,
     config: Config = None,
     set_: Set = None,
-    devices: Annotated[int | None, typer.Option(help="Processes, one device each.")] = None,
+    devices: Annotated[int | None, typer.Option(help="Processes, one device each; left out: one.")] = None,
     accelerator: Accelerator = None,
     precision: Precision = None,
     max_steps: MaxSteps = None,
@@ -234,7 +238,9 @@ def train_gan(
 
 @command()
 def sample(
-    weights: Annotated[AnyPath, typer.Argument(help="Weights folder, for example `out/x/train-gan/weights`.")],
+    weights: Annotated[
+        AnyPath, typer.Argument(callback=weights_there, help="Weights folder, for example `out/x/train-gan/weights`.")
+    ],
     *,
     out: Annotated[AnyPath, typer.Option("--out", "-o", help="New folder for the crops and their datalist.json.")],
     label: Annotated[str, typer.Option(help="`healthy`, `tumor`, or `both`: as many of each.")] = "both",

@@ -18,6 +18,7 @@ from medaug.cli.command import (
     path_of,
     say_text,
     scans_there,
+    weights_there,
 )
 from medaug.errors import ConfigError, visible
 from medaug.scans.files import ScanFiles, Scans
@@ -267,7 +268,8 @@ def anomaly(
     ],
     *,
     weights: Annotated[
-        AnyPath | None, typer.Option("--weights", "-w", help="Of a run folder: others than its own.")
+        AnyPath | None,
+        typer.Option("--weights", "-w", callback=weights_there, help="Of a run folder: others than its own."),
     ] = None,
     out: Annotated[
         AnyPath | None, typer.Option("--out", "-o", help="Of a scan: folder for map, image and scores.")

@@ -9,14 +9,14 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-
-import safetensors.torch
-import torch
-from safetensors import SafetensorError
+from typing import TYPE_CHECKING
 
 from medaug.data.atomic import JsonObject, atomic_path, read_json, to_json
 from medaug.data.opening import read_file
 from medaug.errors import DataError, WeightsError
+
+if TYPE_CHECKING:  # a mistyped folder is told before torch is imported
+    import torch
 
 TENSORS, METADATA = "model.safetensors", "model.json"
 SHIPPED = Path(__file__).parents[1] / "models" / "shipped"
@@ -33,6 +33,19 @@ def weights_folder(name: str | Path) -> Path:
     return shipped if not Path(name).exists() and (shipped / METADATA).is_file() else Path(name)
 
 
+def complete_folder(name: str | Path) -> Path:
+    """`weights_folder`, with both files in it.
+
+    Raises:
+        WeightsError: naming what is missing.
+    """
+    folder = weights_folder(name)
+    for path in (folder, folder / TENSORS, folder / METADATA):
+        if not path.exists():
+            raise WeightsError(f"{path}: missing; a weights folder holds {TENSORS} and {METADATA}. Check the path.")
+    return folder
+
+
 def write_weights(folder: str | Path, tensors: dict[str, torch.Tensor], metadata: Mapping[str, object]) -> str:
     """Writes a weights folder: a new one appears as a whole; in an existing one both files are replaced at the end.
 
@@ -47,6 +60,8 @@ def write_weights(folder: str | Path, tensors: dict[str, torch.Tensor], metadata
     Raises:
         RunError: if the folder cannot be written.
     """
+    import safetensors.torch
+
     folder = Path(folder)
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     data = safetensors.torch.save(plain, metadata={"format": "pt"})
@@ -66,13 +81,12 @@ def read_weights(folder: str | Path) -> tuple[dict[str, torch.Tensor], JsonObjec
         The tensors by name (on the CPU), and the metadata with "sha256".
 
     Raises:
-        WeightsError: if the folder or one of its files is missing, the files do not belong together, or the tensors
-            are not safetensors.
+        WeightsError: as `complete_folder`, and if the files do not belong together, or the tensors are not safetensors.
     """
-    folder = weights_folder(folder)
-    for path in (folder, folder / TENSORS, folder / METADATA):
-        if not path.exists():
-            raise WeightsError(f"{path}: missing; a weights folder holds {TENSORS} and {METADATA}. Check the path.")
+    import safetensors.torch
+    from safetensors import SafetensorError
+
+    folder = complete_folder(folder)
     try:
         metadata: JsonObject = read_json(folder / METADATA)
         data = read_file(folder / TENSORS)
