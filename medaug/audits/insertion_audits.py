@@ -22,6 +22,8 @@ from medaug.audits.measures.fingerprint import FINGERPRINT
 from medaug.audits.measures.fingerprint import fingerprint as measured_fingerprint
 from medaug.audits.measures.lesions import Insertion, LesionSet, standardised
 from medaug.audits.measures.memorisation import memorisation_audit
+from medaug.audits.measures.removal import REMOVAL, filled_by
+from medaug.audits.measures.removal import removal as measured_removal
 from medaug.figures.charts import learning_curves
 from medaug.figures.distributions import Crop, crop_grid, histograms, scatter
 
@@ -77,6 +79,16 @@ def shortcut(run: InsertionRun) -> Answer:
     real, made, size = run.real_lesions, run.insertions, run.crop_size
     finding = probe.shortcut(real, made, size, run.limits("shortcut"), run.sequences, seed=run.seed)
     return finding, pictures.lesions(real, made, size, run.sequences)
+
+
+def removal(run: InsertionRun) -> Answer:
+    """The masks of the insertions, on the tissue that was there before."""
+    views = [replace(made, image=run.removed(made.before, made)) for made in run.insertions]
+    if not views:
+        return REMOVAL.skipped(edits.NONE), None
+    fills = filled_by(views, seed=run.seed)
+    finding = measured_removal(fills, run.crop_size, run.limits("removal"), run.sequences, seed=run.seed)
+    return finding, pictures.filled(fills, run.crop_size, run.sequences)
 
 
 def steganography(run: InsertionRun) -> Answer:
@@ -221,6 +233,7 @@ AUDITS: dict[str, Callable[[InsertionRun], Answer]] = {
     "null_shortcut": null_shortcut,
     "fingerprint": fingerprint,
     "shortcut": shortcut,
+    "removal": removal,
     "steganography": steganography,
     "seams": seams,
     "checkerboard": checkerboard,

@@ -5,7 +5,7 @@ A case has a row for each sequence, and the fewer cases are shown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -84,6 +84,20 @@ def lesions(
             row = [p for crop, parts in flat for p in (_grey(crop), _grey(crop, parts))]
             rows.append((_named(pair[0].name, names, c), row))
     return _grid(rows, ["real", "outlined", "inserted", "outlined"])
+
+
+def filled(fills: Mapping[str, Sequence[Insertion]], size: Sequence[int], names: Sequence[str]) -> bytes | None:
+    """Healthy crops, and what the same mask in them is filled with; those with the largest error of the first fill."""
+    rows, first = [], next(iter(fills.values()))
+    errors = np.array([np.abs(made.image - made.before)[:, made.mask].mean() for made in first])
+    for k in _highest(errors, len(names)):
+        crops = [first[k].crop_before(size), *(views[k].crop(size)[0] for views in fills.values())]
+        parts = first[k].around(first[k].parts, size)
+        for c in range(len(names)):
+            region, *images = at_widest(parts > 0, parts, *(crop[c] for crop in crops))
+            row = [_grey(images[0], region), *map(_grey, images)]
+            rows.append((_named(first[k].name, names, c), row))
+    return _grid(rows, ["the mask", "what was there", *fills])
 
 
 def cycles(made: Sequence[Cycle], back: Sequence[Reconstruction], channel: int = 0) -> bytes | None:

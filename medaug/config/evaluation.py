@@ -218,6 +218,7 @@ class LimitsConfig(Section):
     null_shortcut: LimitConfig = Field(LimitConfig(warn=0.75, fail=0.9), description="AUC of null against untouched")
     fingerprint: LimitConfig = Field(LimitConfig(warn=0.65, fail=0.75), description="AUC of a pattern at fixed places")
     shortcut: LimitConfig = Field(LimitConfig(warn=0.75, fail=0.95), description="AUC of inserted against real")
+    removal: LimitConfig = Field(LimitConfig(warn=0.75, fail=0.95), description="AUC of removed against healthy tissue")
     steganography: LimitConfig = Field(LimitConfig(warn=1.5, fail=3), description="cycle error with over without noise")
     seams: LimitConfig = Field(LimitConfig(warn=1.5, fail=2.5), description="steps at the border over those of real")
     checkerboard: LimitConfig = Field(LimitConfig(warn=3, fail=10), description="energy at the stride's frequencies")

@@ -78,3 +78,8 @@ def test_what_does_not_apply_is_skipped_and_not_passed(ask, finer_weights):
     free = planted.guided(finer_weights, planted.honest)
     free.translator.config = replace(free.translator.config, content="free")
     assert ask("null_shortcut", free).verdict == "skipped"
+
+
+def test_a_removal_that_leaves_one_grey_is_caught(ask, copy_paste):
+    finding = ask("removal", copy_paste)
+    assert finding.verdict == "fail" and finding.details["fills"]["removed"]["fine_texture"]["mean"] < 0.5

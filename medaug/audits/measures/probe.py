@@ -48,7 +48,7 @@ def null_shortcut(
     passed = [i.crop(size) for i in nulls]
     untouched = [(i.crop_before(size), mask) for i, (_, mask) in zip(nulls, passed, strict=True)]
     patients, what = [i.patient for i in nulls], "null insertions from untouched crops"
-    return _told_apart(NULL_SHORTCUT, what, untouched, passed, patients, limits, names, seed)
+    return told_apart(NULL_SHORTCUT, what, untouched, passed, patients, limits, names, seed)
 
 
 def shortcut(
@@ -63,10 +63,10 @@ def shortcut(
     """AUC of inserted lesions against real ones, one of each a view."""
     own, made = ([lesion.crop(size) for lesion in lesions] for lesions in (real, inserted))
     patients = [view.patient for view in real]
-    return _told_apart(SHORTCUT, "inserted from real lesions", own, made, patients, limits, names, seed)
+    return told_apart(SHORTCUT, "inserted from real lesions", own, made, patients, limits, names, seed)
 
 
-def _told_apart(
+def told_apart(
     question: Question,
     what: str,
     first: Sequence[tuple[np.ndarray, np.ndarray]],
