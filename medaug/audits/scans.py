@@ -98,7 +98,7 @@ def translated_image(
             "one, because the weights read labels (translator.label_input)",
             "Add the label, move the scan away, or train without translator.label_input.",
         )
-    body = np.array(view.raw(folder, "body"))[None] if "body" in case.arrays else None
+    body = translate.room_of(view.body(folder), view.spacing_mm)[None] if "body" in case.arrays else None
     label = view.classes(folder)[None] if translate.label_classes else None
     result = translate(view.tensor(folder), body, window=view.windows, label=label)
     return np.asarray(result.as_tensor()), translate.windows_of_result(view.windows)

@@ -8,9 +8,9 @@ kept. What comes back has the sequences of the target domain (T1 and T2 to CT: o
 | one modality and unit (CT → CT in HU, MR → MR) | the input plus the change, in the input's own scale: where nothing \
 changes it keeps its bits, also beyond the window; HU as int16, else the input's type. A CT's padding stays, and \
 nothing goes below the least value that was measured |
-| MR → CT in HU | HU, int16, within the target's window; -1024 outside the body |
-| to MR (percentiles) | au in [0, 1], float32; 0 outside the body |
-| to another fixed window in au (8-bit grey levels) | that window, float32; its low end outside the body |
+| MR → CT in HU | HU, int16, within the target's window; -1024 beyond `DIM_MM` from the body |
+| to MR (percentiles) | au in [0, 1], float32; 0 there |
+| to another fixed window in au (8-bit grey levels) | that window, float32; its low end there |
 
 Domains share a modality and unit where each channel does with the channel of its number. Results of several channels
 are HU as int16 where all of them are HU. The body is found in the first channel.
@@ -32,6 +32,7 @@ import numpy as np
 import torch
 from monai.config.type_definitions import NdarrayOrTensor, NdarrayTensor
 from monai.data import MetaTensor
+from scipy import ndimage
 
 from medaug.errors import ConfigError, DataError, WeightsError
 from medaug.lesions.anatomy import body_of
@@ -49,6 +50,9 @@ logger = logging.getLogger(__name__)
 
 BODIES = ("auto", False)
 AIR_HU = -1024.0
+DIM_MM = 20.0
+"""The body of another kind of image may reach so much further along each axis: far from the coil skin and fat are dim.
+Of 31 limbs in T1 8.2 % of the CT's body lay outside what was found, less than 0.6 % further (no voxel size: 1 mm)."""
 RELATIVE = Window(0.0, 1.0)
 """The window of results in a domain whose scans have a window each: there is no scan to take one from."""
 _told: WeakSet[Translator] = WeakSet()
@@ -72,7 +76,7 @@ class Translation(Generic[NdarrayTensor]):
 
     Attributes:
         image: (C', *S).
-        body: the mask that was found or given, bool (*S) as the image is stored; None without one.
+        body: what was translated, found or given, bool (*S) as the image is stored; None: all of it.
         resampled_from_mm: the image's voxel size, turned (see `orientation`), where it is not that of the weights.
     """
 
@@ -260,9 +264,17 @@ class TranslateDomain(Translates):
     def _unit_of_own(self, domain: Domain) -> Unit:
         return "au"
 
+    def room_of(self, body: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+        """What is translated (bool, *S) of an image in which this body was found."""
+        room = body.astype(np.uint8)
+        for axis, size_mm in enumerate(() if self.shares_unit else spacing_mm[: body.ndim]):
+            room = ndimage.maximum_filter1d(room, 2 * int(DIM_MM / size_mm) + 1, axis)
+        return room > 0
+
     def _body(self, body: NdarrayOrTensor | None, seen: Seen, window: Window) -> np.ndarray | None:
         if body is None:
-            return body_of(seen.array[0], window, seen.spacing_mm) if self.finds_body else None
+            found = body_of(seen.array[0], window, seen.spacing_mm) if self.finds_body else None
+            return None if found is None else self.room_of(found, seen.spacing_mm)
         region = seen.region(body, "body mask")
         if not region.any():
             raise DataError("the body mask is empty; mark what is to be translated, or leave the mask out")

@@ -2,7 +2,8 @@
 
 What the winners of SynthRAD2023 and 2025 train for synthetic CT (nnU-Net's residual encoder, an absolute error inside
 the body). Batches hold `a` and `b`, (B, C, *S) in [-1, 1], on one grid, `paired` (B,), which must be 1 throughout, and
-optionally `body_a`, `body_b`, (B, 1, *S): where images of either domain count; everywhere without them.
+optionally `body_a`, `body_b`, (B, 1, *S): where images of either domain count in full; everywhere without them. Beyond
+the body they count `outside_weight`: where the source is dim its body ends early, and the network has to know air.
 
 L1 alone blurs what the source leaves open, which is the median of what may lie there. The edge term, the gradient
 difference (Mathieu 2016, arXiv 1511.05440), stands in for the features of a frozen segmentation network of the target,
@@ -26,13 +27,14 @@ from medaug.volumes import Domain
 
 @dataclass(frozen=True, config=METHOD_SETTINGS)
 class RegressionConfig:
-    """The generator, and the weights of the L1 inside the body and of the edge term."""
+    """The generator, and the weights of the L1, of what it is outside the body (a share of 1), and of the edge term."""
 
     generator: GeneratorName = "residual-unet"
     width: PositiveInt = 32
     depth: PositiveInt = 4
     channels: PositiveInt = 1
     l1_weight: NonNegativeFloat = 1.0
+    outside_weight: NonNegativeFloat = 0.1
     edge_weight: NonNegativeFloat = 0.5
 
 
@@ -68,7 +70,7 @@ class Regression(Translator):
         refuse_unpaired(self.name, batch)
 
     def generator_losses(self, batch: Batch) -> tuple[Losses, Fakes]:
-        """L1 and edges, both ways; outside the body the true image takes the fake's place."""
+        """L1 and edges, both ways."""
         c, losses, fakes = self.config, {}, {}
         directions: tuple[Direction, ...] = ("a2b", "b2a")
         for direction in directions:
@@ -76,10 +78,10 @@ class Regression(Translator):
             real = batch[target]
             body = batch.get(f"body_{target}", torch.ones_like(real[:, :1]))
             fake = self.translate(batch[source], direction)
-            losses[f"l1_{direction}"] = c.l1_weight * masked_l1(fake, real, body)
+            weight = body + c.outside_weight * (1 - body)
+            losses[f"l1_{direction}"] = c.l1_weight * masked_l1(fake, real, weight)
             if c.edge_weight:
-                seen = torch.where(body > 0, fake, real.to(fake.dtype))
-                losses[f"edge_{direction}"] = c.edge_weight * gradient_difference(seen, real)
+                losses[f"edge_{direction}"] = c.edge_weight * gradient_difference(fake, real)
             fakes[target] = fake.detach()
         return losses, fakes
 
