@@ -14,6 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+FAINT = 0.01
+"""In window units: texture that nobody sees."""
+
 
 def adversarial_generator(fake_scores: Tensor) -> Tensor:
     """E[(D(fake) − 1)²]: what the generator minimises."""
@@ -48,6 +51,26 @@ def masked_l1(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     """
     difference = ((x.float() - y.float()).abs() * weight).flatten(1).sum(dim=1)
     return (difference / (weight.flatten(1).sum(dim=1) * x.shape[1]).clamp(min=1.0)).mean()
+
+
+def texture_difference(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """Mean |ln| of the ratio of how strong texture is where `weight` (B, 1, *S) is, by channel and scale.
+
+    The scales are what the mean of a voxel's neighbours does not explain, and that of what it does (a Laplacian
+    pyramid's two finest levels, at full resolution). `FAINT` is added to either side.
+    """
+    return (_textures(x, weight).log() - _textures(y, weight).log()).abs().mean()
+
+
+def _textures(image: Tensor, weight: Tensor) -> Tensor:
+    """(B, 2, C) root mean squares of both scales."""
+    pool = functional.avg_pool2d if image.ndim == 4 else functional.avg_pool3d
+    smooth, found = image.float(), []
+    for _ in range(2):
+        sharp, smooth = smooth, pool(smooth, 3, stride=1, padding=1, count_include_pad=False)
+        mean = ((sharp - smooth).square() * weight).flatten(2).sum(2) / weight.flatten(2).sum(2).clamp(min=1.0)
+        found.append((mean + FAINT**2).sqrt())
+    return torch.stack(found, dim=1)
 
 
 def paired_l1(x: Tensor, y: Tensor, paired: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +33,8 @@ from medaug.volumes import Domain
 GENERATORS_PREFIX = "generators."
 PRIOR_PREFIX = "prior."
 KIND = "translator"
+BEFORE = {"fill": "emptied"}
+"""What settings of weights were before there was a choice."""
 UNSTORED_NUMBERS = 2**27
 """In the discriminators, which are built with the generators and not stored: a giant's."""
 Model = TypeVar("Model", bound=AdversarialModel)
@@ -177,19 +179,24 @@ def load_weights(folder: str | Path) -> Weights:
     tensors, metadata = read_kind(folder, KIND, TRANSLATORS)
     with misfits_refused(folder):
         facts = TranslatorFacts.model_validate(metadata)
-        check_settings(metadata["settings"])
+        config_class = TRANSLATORS[metadata["method"]][1]
+        earlier = {
+            name: value for name, value in BEFORE.items() if name in {part.name for part in fields(config_class)}
+        }
+        settings = earlier | metadata["settings"]
+        check_settings(settings)
 
         def build() -> Translator:
             return build_translator(
                 metadata["method"],
-                metadata["settings"],
+                settings,
                 Domain.from_dict(metadata["domain_a"]),
                 Domain.from_dict(metadata["domain_b"]),
                 metadata["spatial_dims"],
             )
 
         translator = load_generators(build, tensors)
-        TypeAdapter(TRANSLATORS[metadata["method"]][1]).validate_python(metadata["settings"])
+        TypeAdapter(config_class).validate_python(settings)
         prior = None
         if (metadata["prior"] is None) == translator.mask_guided:
             raise ValueError("a prior with a method that knows no lesions, or none with one that does")

@@ -100,11 +100,28 @@ def test_reference_insertion_starts_from_the_pasted_lesion():
     assert not torch.equal(other, translator.generator_losses(batch)[1]["b"])
 
 
+@DIMS
+def test_a_removal_starts_from_what_is_around_and_knows_nothing_of_what_was_there(dims):
+    batch, translator = make_batch(dims), build("reference", dims)
+    region = removal_weight(batch["mask_b"]) > 0
+    seen = translator.seen(batch["b"], batch["mask_b"], "b2a")
+    assert torch.equal(seen[~region], batch["b"][~region])
+    unknown = torch.where(region, torch.nan, batch["b"])
+    assert torch.equal(seen, translator.seen(unknown, batch["mask_b"], "b2a"))
+    for sample, known, inside in zip(seen, ~region, region, strict=True):
+        assert sample[known].min() <= sample[inside].min() and sample[inside].max() <= sample[known].max()
+    flat = torch.where(region, 0.9, torch.full_like(batch["b"], -0.25))
+    torch.testing.assert_close(translator.seen(flat, batch["mask_b"], "b2a"), torch.full_like(flat, -0.25))
+    assert not translator.seen(flat, torch.ones_like(batch["mask_b"]), "b2a").any()
+    emptied = build("reference", dims, fill="emptied").seen(batch["b"], batch["mask_b"], "b2a")
+    assert not emptied[region].any()
+
+
 def test_free_insertion_needs_no_reference():
     batch = make_batch(2)
     del batch["reference_a"]
     losses, _ = build("free").generator_losses(batch)
-    assert set(losses) == {"adversarial_a2b", "adversarial_b2a", "cycle_a", "cycle_b"}
+    assert set(losses) == {"adversarial_a2b", "adversarial_b2a", "cycle_a", "cycle_b", "texture_a"}
 
 
 @CONTENTS

@@ -73,6 +73,7 @@ def test_missing_or_misshapen_tensors_are_refused(tmp_path, parts):
 def test_weights_that_come_with_the_package_are_found_by_their_name_and_work():
     shipped = load_weights("phantoms/head")
     assert shipped.sequences == ("flair",) and shipped.lesion_prior.references
+    assert shipped.translator.config.fill == "emptied"  # they were trained before there was a choice
     assert sum(path.stat().st_size for path in (SHIPPED / "phantoms" / "head").iterdir()) <= 3 * 2**20
     insertion = RandInsertTumor("phantoms/head", prob=1.0)
     insertion.set_random_state(seed=0)

@@ -10,7 +10,9 @@ mask; `b` a tumor crop, `mask_b` its label; `seed` (B,). One generator edits all
 lies follows from all parts together.
 
 Insertion starts from the composite of a reference lesion ("reference" content) or from the emptied region ("free").
-Removal never sees the region it fills, which closes the cycle on tissue and leaves no channel to hide a tumor in.
+Removal never sees the region it fills, which closes the cycle on tissue and leaves no channel to hide a tumor in. It
+starts from what is around, smoothly continued into the region, and adds what that lacks: the level is right from the
+first step on, and the generator is left with texture and anatomy ("emptied" starts from grey, as medaug 0.1 did).
 """
 
 from __future__ import annotations
@@ -24,10 +26,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medaug.models.base import Batch, Chance, Direction, Fakes, Losses, Translator, drawn_noise
-from medaug.models.losses import adversarial_generator
+from medaug.models.losses import adversarial_generator, texture_difference
 from medaug.settings import METHOD_SETTINGS
 
 Content = Literal["reference", "free"]
+Fill = Literal["continued", "emptied"]
 Pass = Direction | Literal["a2a", "b2b"]
 """A direction, or from a domain back to itself."""
 
@@ -35,6 +38,8 @@ EDGE_SHARE = 0.5
 """A voxel of an inserted tumor is at least this much tumor, however thin the tumor is there."""
 REACH_VOXELS = 2
 """A removal reaches so far beyond its mask, along any axis or diagonal."""
+RELAXATIONS = 8
+"""How often a continued region is smoothed from its border on."""
 
 
 @dataclass(frozen=True, config=METHOD_SETTINGS)
@@ -42,16 +47,19 @@ class MaskGuidedConfig:
     """Settings of every crop translator; `width` and `depth` are sized for a CPU.
 
     With few real lesions an unconstrained discriminator learns them by heart: hence spectral norm, and a heavier
-    adversarial term. `channels` (sequences of the image) and `parts` (of a tumor) follow from the data.
+    adversarial term. `texture_weight` holds a fill's texture at that of the tissue that was there, which an L1 smooths.
+    `channels` (sequences of the image) and `parts` (of a tumor) follow from the data.
     """
 
     content: Content = "reference"
+    fill: Fill = "continued"
     width: PositiveInt = 16
     depth: PositiveInt = 3
     discriminator_width: PositiveInt = 32
     discriminator_layers: PositiveInt = 3
     spectral: bool = True
     adversarial_weight: NonNegativeFloat = 4.0
+    texture_weight: NonNegativeFloat = 0.3
     channels: PositiveInt = 1
     parts: PositiveInt = 1
 
@@ -92,17 +100,21 @@ class MaskGuidedTranslator(Translator):
 
     def edit(self, x: Tensor, mask: Tensor, direction: Direction, noise: Tensor, style: Tensor | None = None) -> Tensor:
         """One pass composited inside the soft mask: a correction of `x`, or a fill of the emptied region."""
-        output = self.paint(self.seen(x, mask, direction), mask, noise, direction, style)
-        return self.put(output, x, mask, direction)
+        seen = self.seen(x, mask, direction)
+        return self.put(self.paint(seen, mask, noise, direction, style), seen, x, mask, direction)
 
     def seen(self, x: Tensor, mask: Tensor, direction: Pass) -> Tensor:
-        """What this direction is shown of `x`: all of it, or 0 in the region that it fills."""
-        return torch.where(removal_weight(mask) > 0, torch.zeros_like(x), x) if self.empties(direction) else x
+        """What this direction is shown of `x`: all of it, or in the region that it fills what goes on there, or 0."""
+        if not self.empties(direction):
+            return x
+        region = removal_weight(mask) > 0
+        if self.config.fill == "continued":
+            return continued(x, region)
+        return torch.where(region, torch.zeros_like(x), x)
 
-    def put(self, output: Tensor, x: Tensor, mask: Tensor, direction: Pass) -> Tensor:
-        """`x` with the painted `output` (before tanh) inside the soft mask."""
-        change = torch.tanh(output)
-        target = change if self.empties(direction) else (x + change).clamp(-1, 1)
+    def put(self, output: Tensor, seen: Tensor, x: Tensor, mask: Tensor, direction: Pass) -> Tensor:
+        """`x` with what was `seen`, changed by the painted `output` (before tanh), inside the soft mask."""
+        target = (seen + torch.tanh(output)).clamp(-1, 1)
         return composite(x, target.to(x.dtype), self.weight(mask, direction))
 
     @staticmethod
@@ -153,6 +165,13 @@ class MaskGuidedTranslator(Translator):
             fakes[domain] = shown.detach()
         return losses, {domain: fakes[domain] for domain in ("a", "b")}  # the domains' pools draw in this order
 
+    def texture_of(self, filled: Tensor, batch: Batch) -> Losses:
+        """The weighted term that gives tissue filled back into `a` the texture that was there; none if it weighs 0."""
+        if not self.config.texture_weight:
+            return {}
+        term = texture_difference(filled, batch["a"], self.weight(batch["mask_a"], "b2a"))
+        return {"texture_a": self.config.texture_weight * term}
+
 
 def whole(mask: Tensor) -> Tensor:
     """All parts of a tumor (B, P, *S) as one: (B, 1, *S)."""
@@ -182,6 +201,33 @@ def composite(background: Tensor, foreground: Tensor, weight: Tensor) -> Tensor:
     """`background` where `weight` is 0 and `foreground` where it is 1 (both bit-identical), a linear blend between."""
     blend = torch.where(weight < 1, background + weight * (foreground - background), foreground)
     return torch.where(weight > 0, blend, background)
+
+
+@torch.no_grad()
+def continued(x: Tensor, region: Tensor) -> Tensor:
+    """`x` (B, C, *S) in which a region (B, 1, *S, bool) goes on as what is around it: smooth, and none of its own.
+
+    Means of what is known are pulled up from coarse to fine (push-pull, Gortler 1996, DOI 10.1145/237170.237200), and
+    relaxed towards the harmonic continuation. An image that is all region is 0.
+    """
+    known = (~region).to(x.dtype)
+    filled = torch.where(region, _pulled(torch.where(region, torch.zeros_like(x), x), known), x)
+    for _ in range(RELAXATIONS):
+        filled = torch.where(region, _mean_of_neighbours(filled), x)
+    return filled
+
+
+def _pulled(sums: Tensor, known: Tensor) -> Tensor:
+    """The means where something is known (`sums` over `known` > 0), elsewhere those of the next coarser grid."""
+    own = sums / known.clamp(min=torch.finfo(known.dtype).tiny)
+    if max(known.shape[2:]) == 1:
+        return torch.where(known > 0, own, torch.zeros_like(own))
+    pool = functional.avg_pool2d if known.ndim == 4 else functional.avg_pool3d
+    pair = [min(2, size) for size in known.shape[2:]]
+    coarser = _pulled(*(pool(each, pair, ceil_mode=True, count_include_pad=False) for each in (sums, known)))
+    mode = "bilinear" if known.ndim == 4 else "trilinear"
+    finer = functional.interpolate(coarser, size=known.shape[2:], mode=mode, align_corners=False)
+    return torch.where(known > 0, own, finer)
 
 
 def _mean_of_neighbours(mask: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class MaskGuidedCycleGAN(MaskGuidedTranslator):
         back_a = self.edit(noisy_inserted, mask_a, "b2a", seeded_noise(mask_a[:, :1], batch, salt=5))
         back_b = self.edit(start_b, mask_b, "a2b", seeded_noise(mask_b[:, :1], batch, salt=6))
         losses, fakes = self.judged(inserted, mask_a, removed, mask_b)
-        losses |= {
+        losses |= self.texture_of(back_a, batch) | {
             "cycle_a": c.cycle_weight * masked_l1(back_a, a, soft_a),
             "cycle_b": c.cycle_weight * masked_l1(back_b, b, soft_b),
         }

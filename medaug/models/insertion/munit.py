@@ -78,7 +78,7 @@ class MaskGuidedMUNIT(StyledInsertion):
             self.to_restore(removed, batch), mask_b, "a2b", seeded_noise(mask_b[:, :1], batch, salt=5), own
         )
         losses, fakes = self.judged(inserted, mask_a, removed, mask_b)
-        losses |= {
+        losses |= self.texture_of(back_a, batch) | {
             "style_b": c.style_weight * l1(self.encode_style(inserted, "b", mask=mask_a), drawn),
             "cycle_a": c.cycle_weight * masked_l1(back_a, a, self.weight(mask_a, "b2a")),
             "cycle_b": c.cycle_weight * masked_l1(back_b, b, self.weight(mask_b, "a2b")),

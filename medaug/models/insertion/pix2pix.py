@@ -63,12 +63,12 @@ class MaskGuidedPix2Pix(MaskGuidedTranslator):
         painted = self.edit(b, mask_b, "a2b", seeded_noise(mask_b[:, :1], batch, salt=1))
         filled = self.edit(a, mask_a, "b2a", seeded_noise(mask_a[:, :1], batch, salt=2))
         losses, fakes = self.judged(painted, mask_b, filled, mask_a)
-        losses |= {
+        losses |= self.texture_of(filled, batch) | {
             "l1_a2b": c.l1_weight * masked_l1(painted, b, self.weight(mask_b, "a2b")),
             "l1_b2a": c.l1_weight * masked_l1(filled, a, self.weight(mask_a, "b2a")),
         }
         return losses, fakes
 
     def starts(self, batch: Batch) -> Batch:
-        """The crops with their regions emptied."""
+        """The crops without what is in their regions."""
         return {domain: self.seen(batch[domain], batch[f"mask_{domain}"], "b2a") for domain in ("a", "b")}

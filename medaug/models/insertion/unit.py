@@ -109,10 +109,11 @@ class MaskGuidedUNIT(StyledInsertion):
         divergences: dict[str, Tensor] = {}
 
         def passed(x: Tensor, mask: Tensor, direction: Pass, stream: str, style: Tensor | None = None) -> Tensor:
-            mean = self.encode(self.seen(x, mask, direction), direction[0], mask)
+            seen = self.seen(x, mask, direction)
+            mean = self.encode(seen, direction[0], mask)
             noise = seeded_noise(mean, batch, salt=20 + len(divergences))
             divergences[stream] = kl_to_standard_normal(mean)
-            return self.put(self.decode(mean + noise, direction[-1], mask, style), x, mask, direction)
+            return self.put(self.decode(mean + noise, direction[-1], mask, style), seen, x, mask, direction)
 
         inserted = passed(self.start_of(batch, "a2b"), mask_a, "a2b", "translation_a", drawn)
         removed = passed(b, mask_b, "b2a", "translation_b")
@@ -121,7 +122,7 @@ class MaskGuidedUNIT(StyledInsertion):
         back_a = passed(inserted, mask_a, "b2a", "back_a")
         back_b = passed(self.to_restore(removed, batch), mask_b, "a2b", "back_b", own)
         losses, fakes = self.judged(inserted, mask_a, removed, mask_b)
-        losses |= {"kl_style": c.style_kl_weight * kl_to_standard_normal(read)}
+        losses |= self.texture_of(back_a, batch) | {"kl_style": c.style_kl_weight * kl_to_standard_normal(read)}
         for domain, x, mask, same, back in (("a", a, mask_a, same_a, back_a), ("b", b, mask_b, same_b, back_b)):
             soft = self.weight(mask, "b2a" if domain == "a" else "a2b")
             cycle_kl = divergences[f"translation_{domain}"] + divergences[f"back_{domain}"]

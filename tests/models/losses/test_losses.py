@@ -1,9 +1,17 @@
 """Losses have the values of their formulas."""
 
+import numpy as np
 import pytest
 import torch
 
-from medaug.models.losses import adversarial_discriminator, adversarial_generator, kl_to_standard_normal, l1, masked_l1
+from medaug.models.losses import (
+    adversarial_discriminator,
+    adversarial_generator,
+    kl_to_standard_normal,
+    l1,
+    masked_l1,
+    texture_difference,
+)
 
 
 def test_adversarial_losses_are_zero_at_their_targets():
@@ -54,3 +62,20 @@ def test_divergence_from_the_standard_normal_is_the_closed_form():
     expected = torch.distributions.kl_divergence(normal(mean, 1.0), normal(0.0, 1.0)).mean()
     assert float(kl_to_standard_normal(mean)) == pytest.approx(float(expected), rel=1e-5)
     assert kl_to_standard_normal(mean.bfloat16()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_texture_is_compared_where_the_weight_is_by_how_strong_it_is(dims):
+    rng = torch.Generator().manual_seed(0)
+    x = 0.2 * torch.randn((2, 3, *[16] * dims), generator=rng)
+    weight = torch.zeros(2, 1, *[16] * dims)
+    weight[:, :, 4:12, 4:12] = 1
+    assert texture_difference(x, x, weight) == 0
+    other = 0.2 * torch.randn(x.shape, generator=rng)
+    assert texture_difference(x, other, weight) < 0.2  # other noise of one strength
+    assert float(texture_difference(x, 2 * x, weight)) == pytest.approx(np.log(2), abs=0.05)
+    assert float(texture_difference(x, x + 0.3, weight)) == pytest.approx(0, abs=1e-5)
+    assert texture_difference(x, torch.zeros_like(x), weight) > 1
+    elsewhere = torch.where(weight > 0, x, 5 * x)
+    elsewhere[:, :, 1:15, 1:15] = x[:, :, 1:15, 1:15]
+    assert texture_difference(x, elsewhere, weight) == 0
