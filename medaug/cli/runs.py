@@ -43,6 +43,9 @@ Config = Annotated[
     AnyPath | None, typer.Option("--config", "-c", autocompletion=pipelines, help="Pipeline YAML to start from.")
 ]
 MaxSteps = Annotated[int | None, typer.Option(help="Training steps; left out: the pipeline's, or 1500.")]
+Extend = Annotated[
+    int | None, typer.Option(help="Steps more, which a finished training takes from its last checkpoint on.")
+]
 Seed = Annotated[int | None, typer.Option(help="Of initial weights and samples; left out: the pipeline's, or 0.")]
 
 
@@ -148,6 +151,7 @@ def train_cycle(
     accelerator: Accelerator = None,
     precision: Precision = None,
     max_steps: MaxSteps = None,
+    extend: Extend = None,
     seed: Seed = None,
     sequence: SequenceName = None,
     patient_regex: PatientRegex = None,
@@ -179,6 +183,7 @@ def train_cycle(
         "accelerator": accelerator,
         "precision": precision,
         "training.steps": max_steps,
+        "training.extend": extend,
         "training.seed": seed,
         "data.skip_unreadable": skip_unreadable or None,
     }
@@ -209,6 +214,7 @@ def train_gan(
     accelerator: Accelerator = None,
     precision: Precision = None,
     max_steps: MaxSteps = None,
+    extend: Extend = None,
     seed: Seed = None,
     sequence: SequenceName = None,
     patient_regex: PatientRegex = None,
@@ -229,6 +235,7 @@ def train_gan(
         "data.sequence": sequence,
         "data.patient_regex": patient_regex,
         "training.steps": max_steps,
+        "training.extend": extend,
         "training.seed": seed,
         "data.skip_unreadable": skip_unreadable or None,
     }

@@ -53,13 +53,14 @@ IDENTITY = (
 INCIDENTAL = {
     "accelerator",
     "workers",
+    "extend",
     "checkpointing",
     "log_every",
     "preview_every",
     "checkpoint_every",
     "skip_unreadable",
 }
-"""Keys that do not change results, and so may change when a run is resumed."""
+"""Keys that do not change results, and so may change when a run is resumed; `extend` adds to a training's."""
 
 INNER_RUNS = ("fold-*", "labelled-*", "labelled-*/fold-*")
 """Run folders inside one with folds, or of a benchmark."""

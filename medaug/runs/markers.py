@@ -106,7 +106,7 @@ def holds(
     Raises:
         RunError: if something was changed that cannot be made again by itself.
     """
-    if not _bears(run.done(stage), stage, inputs):
+    if not bears(run.done(stage), stage, inputs):
         return False
     marker = read_json(run.done(stage))
     files = marker.get("files", {})
@@ -175,10 +175,11 @@ def _clear_half_written(outputs: list[Path]) -> None:
 
 def is_begun(run: RunDir, stage: str, inputs: Any) -> bool:
     """Whether the stage was begun with these inputs and not finished."""
-    return _bears(run.begun(stage), stage, inputs)
+    return bears(run.begun(stage), stage, inputs)
 
 
-def _bears(marker: Path, stage: str, inputs: Any) -> bool:
+def bears(marker: Path, stage: str, inputs: Any) -> bool:
+    """Whether a marker is there that says that the stage was done, or begun, with these inputs."""
     if not marker.exists():
         return False
     try:

@@ -11,19 +11,21 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from medaug.data.atomic import read_json
 from medaug.data.fingerprints import holders_of
 from medaug.data.records import Case, PreparedCase, prepared_cases
 from medaug.data.synthetic import is_synthetic
-from medaug.errors import LeakageError, WeightsError
+from medaug.data.weights import METADATA
+from medaug.errors import LeakageError, RunError, WeightsError
 from medaug.models.base import Translator
 from medaug.models.facts import WeightsFacts
 from medaug.models.weights import load_weights
 from medaug.progress import say
 from medaug.runs.folder import RunDir
-from medaug.runs.markers import run_stage
+from medaug.runs.markers import bears, run_stage
 from medaug.splits import Split, known_among, pseudonym, refuse_leakage
-from medaug.training.checkpoint import has_checkpoint
-from medaug.training.config import TrainingSection, is_helper
+from medaug.training.checkpoint import CHECKPOINTS, last_step
+from medaug.training.config import TrainingSection, beyond, is_helper
 from medaug.training.monitors import METRICS, warnings_in
 
 logger = logging.getLogger(__name__)
@@ -142,9 +144,16 @@ def run_training(
 ) -> bool:
     """`run_stage` of a training in this folder; what its log warns of is said, also where nothing was left to do.
 
-    What was changed there since is made again from the last checkpoint, all but the log itself.
+    What was changed there since is made again from the last checkpoint, all but the log itself. A finished training of
+    fewer steps than `settings` ask for goes on from there.
     """
     helper = is_helper(settings)
+    extends = _extends(run, stage, inputs, folder, settings)
+    if extends and helper:
+        work()
+        return True
+    if extends:
+        run.done(stage).unlink()
     ran = run_stage(
         run,
         stage,
@@ -152,11 +161,31 @@ def run_training(
         [folder],
         work,
         helper=helper,
-        remade=lambda path: path.name != METRICS and has_checkpoint(folder),
+        keep=extends,
+        remade=lambda path: path.name != METRICS and last_step(folder) > 0,
     )
     for warning in [] if helper else warnings_in(folder):
         say(f"warning: {warning}")
     return ran
+
+
+def _extends(run: RunDir, stage: str, inputs: Any, folder: Path, settings: TrainingSection) -> bool:
+    """Whether the training is done and has fewer steps than are asked for.
+
+    Raises:
+        RunError: if it has more, or left no checkpoint to go on from.
+    """
+    if not bears(run.done(stage), stage, inputs) or not (folder / "weights" / METADATA).exists():
+        return False
+    trained = int(read_json(folder / "weights" / METADATA)["steps"])
+    if trained > settings.total_steps:
+        raise beyond(folder, trained, settings)
+    if trained < settings.total_steps and not last_step(folder):
+        raise RunError(
+            f"{folder}: found a training of {trained} steps without a checkpoint; expected {CHECKPOINTS}/, to go on to "
+            f"{settings.total_steps}. Put it back, or leave training.extend out."
+        )
+    return trained < settings.total_steps
 
 
 def start_from(folder: Path, translator: Translator, run: RunDir, split: Split) -> WeightsFacts:

@@ -82,7 +82,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         "sequence": config.data.sequence,
         "sequences": list(map(str, config.data.sequences or ())),
         "axes": common_axes(data.views),
-        "steps": config.training.steps,
+        "steps": config.training.total_steps,
         "seed": config.training.seed,
         "patch_size": config.crop.size,
         "slices": config.data.slices,

@@ -48,7 +48,7 @@ def _train(config: PipelineConfig, run: RunDir) -> None:
         "training_content": content_of(run, split),
         "axes": common_axes(views),
         "sequence": config.data.sequence,
-        "steps": config.training.steps,
+        "steps": config.training.total_steps,
         "seed": config.training.seed,
         "warnings": warnings_of(read_metrics(run.train_gan / METRICS)),
     }

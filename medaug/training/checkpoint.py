@@ -87,9 +87,10 @@ def load_checkpoint(folder: Path, *, rank: int = 0, processes: int | None = None
         ) from error
 
 
-def has_checkpoint(folder: Path) -> bool:
-    """Whether a training's folder holds a checkpoint to go on from."""
-    return bool(_steps(folder / CHECKPOINTS))
+def last_step(folder: Path) -> int:
+    """The step of the last checkpoint in a training's folder, to go on from; 0 without one."""
+    steps = _steps(folder / CHECKPOINTS)
+    return int(steps[-1].name.removeprefix("step-")) if steps else 0
 
 
 def _steps(folder: Path) -> list[Path]:

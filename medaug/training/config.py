@@ -48,6 +48,8 @@ class TrainingSection(Section):
 
     Attributes:
         steps: optimizer steps (one of the generators and one of the discriminators each).
+        extend: further steps, with the learning rate of a training of so many: a finished training goes on from its
+            last checkpoint, and ends with the weights of one that was asked for both at once.
         batch_size: samples a step and device.
         decay_from: fraction of the steps after which the learning rate falls linearly to zero.
         pool_size: fakes kept by domain for the discriminators (Shrivastava 2017); 0 turns the pool off.
@@ -61,6 +63,7 @@ class TrainingSection(Section):
     """
 
     steps: Count = 1500
+    extend: Count | None = None
     batch_size: Samples = 8
     learning_rate: float = Field(3e-4, gt=0, le=10)
     beta1: float = Field(0.5, ge=0, lt=1)
@@ -84,12 +87,26 @@ class TrainingSection(Section):
             return self.workers
         return max(1, min(MOST_WORKERS, cores() // self.devices - 1))
 
+    @property
+    def total_steps(self) -> int:
+        return self.steps + (self.extend or 0)
+
     def learning_rate_at(self, step: int) -> float:
-        """Constant, then linear to zero (section 7.1)."""
-        start = self.decay_from * self.steps
+        """Constant, then linear to zero (section 7.1), and so once more in `extend`."""
+        steps = self.steps
+        if step >= steps and self.extend:
+            steps, step = self.extend, step - steps
+        start = self.decay_from * steps
         if step < start:
             return self.learning_rate
-        return self.learning_rate * (self.steps - step) / max(self.steps - start, 1.0)
+        return self.learning_rate * (steps - step) / max(steps - start, 1.0)
+
+
+def beyond(folder: Path, steps: int, settings: TrainingSection) -> RunError:
+    """The error of a training that has more steps than are asked for."""
+    asked = f"{settings.total_steps} (training.steps, training.extend)"
+    remedy = f"Set training.extend={steps - settings.steps}, or choose another folder"
+    return RunError(f"{folder}: found a training of {steps} steps; expected at most {asked}. {remedy}.")
 
 
 class TrainingConfig(TrainingSection, Compute):

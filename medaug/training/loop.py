@@ -31,8 +31,8 @@ from medaug.models.base import AdversarialModel, Batch, Fakes, Losses, with_nois
 from medaug.models.networks.layers import checkpoint_blocks
 from medaug.progress import track
 from medaug.seeds import seed_of
-from medaug.training.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint
-from medaug.training.config import TrainingConfig, make_fabric, told_where_processes_end
+from medaug.training.checkpoint import CHECKPOINTS, last_step, load_checkpoint, save_checkpoint
+from medaug.training.config import TrainingConfig, beyond, make_fabric, told_where_processes_end
 from medaug.training.hardware import compiled, memory_told, quick_kernels
 from medaug.training.monitors import FiniteWatch, MetricsLog, measure, read_figures
 
@@ -50,15 +50,18 @@ def fit(
 
     Args:
         samples: `samples[i]` is the i-th training sample, a dict of tensors without batch axis, the same for the same
-            i whoever asks; i goes up to `config.steps × batch_size × devices`.
+            i whoever asks; i goes up to `config.total_steps × batch_size × devices`.
         folder: receives `checkpoints/`, `metrics.jsonl` and TensorBoard logs.
 
     Raises:
         TrainingError: when a loss is not finite, or a step does not fit into memory.
         Interrupted: after Ctrl-C, with the state saved.
-        RunError: when the folder cannot be written, or a process that trains or prepares samples was ended.
+        RunError: when the folder cannot be written, holds more steps than are asked for, or a process that trains or
+            prepares samples was ended.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if (done := last_step(folder)) > config.total_steps:
+        raise beyond(folder, done, config)
     fabric = make_fabric(config)
     # Fabric gives each process its own copy of modules that are arguments, and cannot walk frozen dataclasses.
     with told_where_processes_end(folder):
@@ -67,7 +70,7 @@ def fit(
     state = load_checkpoint(folder / CHECKPOINTS)
     assert state is not None  # the last step was saved
     if stopped:
-        raise Interrupted(f"stopped after step {state['step']} of {config.steps}; the same command resumes")
+        raise Interrupted(f"stopped after step {state['step']} of {config.total_steps}; the same command resumes")
     translator.to("cpu").load_state_dict(state["translator"])
     if config.ema_decay:
         translator.generators.load_state_dict(state["ema"])
@@ -86,7 +89,7 @@ def _train(
     """Runs in every process; returns whether a signal stopped it (what is raised in a spawned one loses its type)."""
     fabric.barrier()  # the first may have had something to clear away before
     state = _State(fabric, translator, config, folder / CHECKPOINTS)
-    if state.step >= config.steps:
+    if state.step >= config.total_steps:
         return False
     loader = _loader(state, samples)
     silent, stride = not fabric.is_global_zero, getattr(translator, "stride", 8)
@@ -94,13 +97,13 @@ def _train(
         _stop_request() as stop,
         quick_kernels(fabric.device),
         nullcontext() if silent else closing(MetricsLog(folder, state.step)) as log,
-        track(f"train {translator.name}", config.steps, done=state.step, silent=silent) as tracker,
+        track(f"train {translator.name}", config.total_steps, done=state.step, silent=silent) as tracker,
     ):
         for batch in loader:
             state.translator.check_batch(batch)
             with memory_told(batch, fabric.device, stride=stride, checkpointing=config.checkpointing):
                 figures = _step(fabric, state, fabric.to_device(batch), config)
-            if state.step % config.log_every == 0 or state.step == config.steps:
+            if state.step % config.log_every == 0 or state.step == config.total_steps:
                 state.watch.check()
                 if log:
                     log.write(state.step, figures())
@@ -109,9 +112,9 @@ def _train(
             if fabric.world_size > 1:  # a signal may have reached one process alone
                 flags = fabric.all_reduce(torch.tensor(float(stopping), device=fabric.device), reduce_op="sum")
                 stopping = bool(torch.as_tensor(flags) > 0)
-            if stopping or state.step % config.checkpoint_every == 0 or state.step == config.steps:
+            if stopping or state.step % config.checkpoint_every == 0 or state.step == config.total_steps:
                 state.save()
-            if preview and not silent and (state.step % config.preview_every == 0 or state.step == config.steps):
+            if preview and not silent and (state.step % config.preview_every == 0 or state.step == config.total_steps):
                 state.watch.check()
                 preview(state.for_use(), state.step)
             if stopping:
@@ -281,7 +284,7 @@ def _loader(state: _State, samples: Dataset) -> DataLoader:
     """
     config, fabric = state.config, state.fabric
     size, ranks = config.batch_size, fabric.world_size
-    firsts = range((state.step * ranks + fabric.global_rank) * size, config.steps * ranks * size, ranks * size)
+    firsts = range((state.step * ranks + fabric.global_rank) * size, config.total_steps * ranks * size, ranks * size)
     shapes = state.translator.noise_shapes(default_collate([samples[firsts[0]]]))
     return DataLoader(
         samples,

@@ -1,12 +1,16 @@
 """A pipeline killed at any moment goes on where it was, and ends as if it had never stopped."""
 
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from medaug.errors import RunError
+from medaug.models.weights import load_weights
 from medaug.runs.folder import RunDir
 from medaug.stages.pipeline import run_pipeline
+from medaug.training.monitors import METRICS, read_metrics
 
 MEDAUG = Path(sys.executable).with_name("medaug")
 
@@ -76,3 +80,18 @@ def test_more_seeds_train_the_new_cells_only(copy_of_run, tiny_config):
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
     run_pipeline(tiny_config("evaluation.updates=2"), copy_of_run.root, until="evaluate")
     assert {path.stem for path in cells.iterdir()} == {"standard-seed0", "standard+gan-seed0"}, "of other settings"
+
+
+def test_an_extended_training_goes_on_and_what_follows_is_made_of_the_new_weights(copy_of_run, tiny_config, contents):
+    run, ran = copy_of_run, []
+    steps, before = tiny_config().training.steps, contents(copy_of_run.weights)
+    more = tiny_config("training.extend=2")
+    run_pipeline(more, run.root, until="synthesize", on_stage=lambda stage: ran.append((stage.name, stage.ran)))
+    assert ran == [("prepare", False), ("train", True), ("synthesize", True)]
+    assert load_weights(run.weights).facts.steps == steps + 2 and contents(run.weights) != before
+    assert [row["step"] for row in read_metrics(run.train / METRICS)] == [*range(1, steps + 3)]
+    with pytest.raises(RunError, match=rf"found a training of {steps + 2} steps; .*Set training.extend=2"):
+        run_pipeline(tiny_config(), run.root, until="train")
+    shutil.rmtree(run.train / "checkpoints")
+    with pytest.raises(RunError, match="steps without a checkpoint"):
+        run_pipeline(tiny_config("training.extend=3"), run.root, until="train")

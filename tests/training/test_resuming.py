@@ -1,12 +1,13 @@
 """A training that was stopped, in whatever way, and resumed ends as the one that was not, bit for bit."""
 
 import os
+import shutil
 import signal
 
 import pytest
 import torch
 
-from medaug.errors import Interrupted
+from medaug.errors import Interrupted, RunError
 from medaug.training import fit
 from medaug.training.monitors import read_metrics
 
@@ -131,3 +132,19 @@ def test_global_generators_are_left_alone(tmp_path):
     state = torch.get_rng_state()
     fit(tiny_translator(), Crops(), tiny_config(steps=2), tmp_path)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_an_extended_training_ends_as_one_that_was_asked_for_both_at_once(unbroken, tmp_path):
+    shutil.copytree(unbroken, tmp_path / "extended")
+    config = tiny_config(extend=5)
+    fit(tiny_translator(), Crops(lambda index: None if index >= 24 else refuse(index)), config, tmp_path / "extended")
+    fit(tiny_translator(), Crops(), config, tmp_path / "whole")
+    assert_same_state(tmp_path / "extended", tmp_path / "whole")
+    rates = [config.learning_rate_at(step) for step in range(18)]
+    assert rates[:13] == [*(tiny_config().learning_rate_at(step) for step in range(12)), config.learning_rate]
+    assert rates[-1] == 0 and rates[12:] == sorted(rates[12:], reverse=True)
+
+
+def test_a_folder_with_more_steps_than_are_asked_for_is_refused(unbroken):
+    with pytest.raises(RunError, match=r"found a training of 12 steps; expected at most 9 .*Set training.extend=3"):
+        fit(tiny_translator(), Crops(), tiny_config(steps=9), unbroken)
