@@ -38,7 +38,7 @@ def test_losses_are_those_of_the_paper_both_ways():
 
 @pytest.mark.parametrize("outside", [0.0, 0.1])
 def test_a_regression_counts_what_lies_in_the_body_in_full(outside):
-    settings = {"width": 4, "depth": 2, "outside_weight": outside, "jitter": 0}
+    settings = {"width": 4, "depth": 2, "outside_weight": outside}
     batch, translator = make_batch(2), build_translator("regression", settings, HEALTHY, TUMOR, 2)
     body = batch["mask_b"]
     losses, _ = translator.generator_losses(batch | {"body_b": body})
@@ -93,17 +93,6 @@ def test_tumors_are_painted_back_into_their_own_crops():
         inside, area = ((fake - real).abs() * soft).sum((1, 2, 3)), soft.sum((1, 2, 3))
         expected = 10 * (inside / area).mean()
         assert float(losses[term].detach()) == pytest.approx(float(expected), rel=1e-5)
-
-
-def test_a_regression_learns_from_sources_as_other_scanners_show_them():
-    batch, translator = make_batch(2), build_translator("regression", {"width": 4, "depth": 2}, HEALTHY, TUMOR, 2)
-    seen = translator.jittered(batch["a"], batch, 0)
-    assert torch.equal(seen, translator.jittered(batch["a"], batch, 0)) and seen.min() >= -1 and seen.max() <= 1
-    other = translator.jittered(batch["a"], batch | {"seed": batch["seed"] + 1}, 0)
-    assert not torch.equal(seen, other) and not torch.equal(seen[0], batch["a"][0])
-    flat = batch["a"].flatten(1).argsort(1)
-    kept = seen.flatten(1).gather(1, flat).diff(dim=1)
-    assert (kept >= 0).all()  # a curve that rises: what is brighter stays brighter
 
 
 def test_what_is_painted_never_depends_on_what_was_there():

@@ -17,7 +17,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from medaug.models.base import Batch, Chance, Direction, Fakes, Losses, Translator, seeded_noise
+from medaug.models.base import Batch, Chance, Direction, Fakes, Losses, Translator
 from medaug.models.losses import gradient_difference, masked_l1
 from medaug.models.networks.generators import GeneratorName
 from medaug.models.translation.pix2pix import refuse_unpaired
@@ -27,10 +27,7 @@ from medaug.volumes import Domain
 
 @dataclass(frozen=True, config=METHOD_SETTINGS)
 class RegressionConfig:
-    """The generator, and the weights of the L1, of what it is outside the body (a share of 1), and of the edge term.
-
-    `jitter` is the standard deviation of the ln of a source's gamma and gain, by channel in training: other scanners.
-    """
+    """The generator, and the weights of the L1, of what it is outside the body (a share of 1), and of the edge term."""
 
     generator: GeneratorName = "residual-unet"
     width: PositiveInt = 32
@@ -39,7 +36,6 @@ class RegressionConfig:
     l1_weight: NonNegativeFloat = 1.0
     outside_weight: NonNegativeFloat = 0.1
     edge_weight: NonNegativeFloat = 0.1
-    jitter: NonNegativeFloat = 0.2
 
 
 class Regression(Translator):
@@ -65,10 +61,6 @@ class Regression(Translator):
         """Translates the whole image; deterministic, so `style` and `generator` are not used."""
         return torch.tanh(self.generators[direction](x))
 
-    def noise_shapes(self, batch: Batch) -> dict[int, tuple[int, ...]]:
-        """Of what other scanners would do to either source."""
-        return {salt: (2 * batch[source].shape[1],) for salt, source in enumerate("ab") if self.config.jitter}
-
     def check_batch(self, batch: Batch) -> None:
         """Refuses samples that are no pairs.
 
@@ -81,25 +73,17 @@ class Regression(Translator):
         """L1 and edges, both ways."""
         c, losses, fakes = self.config, {}, {}
         directions: tuple[Direction, ...] = ("a2b", "b2a")
-        for salt, direction in enumerate(directions):
+        for direction in directions:
             source, target = direction[0], direction[-1]
             real = batch[target]
             body = batch.get(f"body_{target}", torch.ones_like(real[:, :1]))
-            fake = self.translate(self.jittered(batch[source], batch, salt), direction)
+            fake = self.translate(batch[source], direction)
             weight = body + c.outside_weight * (1 - body)
             losses[f"l1_{direction}"] = c.l1_weight * masked_l1(fake, real, weight)
             if c.edge_weight:
                 losses[f"edge_{direction}"] = c.edge_weight * gradient_difference(fake, real)
             fakes[target] = fake.detach()
         return losses, fakes
-
-    def jittered(self, x: Tensor, batch: Batch, salt: int) -> Tensor:
-        """`x` with another gamma and gain in each sample and channel; what is darkest stays."""
-        if not self.config.jitter:
-            return x
-        drawn = seeded_noise(x.new_empty(len(x), 2 * x.shape[1]), batch, salt) * self.config.jitter
-        gamma, gain = (each[(..., *[None] * self.spatial_dims)].to(x).exp() for each in drawn.chunk(2, dim=1))
-        return (gain * ((x + 1) / 2).clamp(0, 1) ** gamma * 2 - 1).clamp(-1, 1)
 
     def discriminator_losses(self, batch: Batch, fakes: Fakes) -> Losses:
         """None: there are no discriminators."""
