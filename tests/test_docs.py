@@ -152,10 +152,13 @@ def _problem_of(arguments):
     except typer.Exit:  # --help
         return None
     except MedaugError as error:
-        missing, no_such, _ = str(error).partition(": found no such ")
-        if not no_such or Path(missing).exists():
+        missing, *rest = re.split(": found no such |: missing; a weights folder ", str(error))
+        if not rest or Path(missing).exists():
             return repr(error)
-        Path(missing).mkdir(parents=True)  # a reader has it
+        if Path(missing).suffix in (".json", ".safetensors"):
+            Path(missing).touch()  # a reader has it
+        else:
+            Path(missing).mkdir(parents=True)
         return _problem_of(arguments)
     except Exception as error:  # of the click that is installed, or of the one that typer brings
         return error.format_message() if hasattr(error, "format_message") else repr(error)

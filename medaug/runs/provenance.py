@@ -16,7 +16,7 @@ from medaug.data.fingerprints import holders_of
 from medaug.data.records import Case, PreparedCase, prepared_cases
 from medaug.data.synthetic import is_synthetic
 from medaug.data.weights import METADATA
-from medaug.errors import LeakageError, RunError, WeightsError
+from medaug.errors import DataError, LeakageError, RunError, WeightsError
 from medaug.models.base import Translator
 from medaug.models.facts import WeightsFacts
 from medaug.models.weights import load_weights
@@ -177,7 +177,10 @@ def _extends(run: RunDir, stage: str, inputs: Any, folder: Path, settings: Train
     """
     if not bears(run.done(stage), stage, inputs) or not (folder / "weights" / METADATA).exists():
         return False
-    trained = int(read_json(folder / "weights" / METADATA)["steps"])
+    try:
+        trained = int(read_json(folder / "weights" / METADATA)["steps"])
+    except DataError:  # spoilt: the stage makes it again
+        return False
     if trained > settings.total_steps:
         raise beyond(folder, trained, settings)
     if trained < settings.total_steps and not last_step(folder):

@@ -95,7 +95,7 @@ def test_a_patch_is_edited_as_it_lies_in_its_view(tiny_run, tiny_config, start):
             cut = [extract(channel, CropBox(start, size), -1.0) for channel in whole.image]
             here = grown(before.label, 3)
             assert np.array_equal(part.image[:, ~here], before.image[:, ~here])
-            np.testing.assert_allclose(part.image, cut, atol=0.3)
+            np.testing.assert_allclose(part.image, cut, atol=0.4)  # a fill starts from what is around: less in a patch
     assert inserted >= 4 and edits["online"].without_room == 12 - inserted
     assert edits["online"](views[0], 0, (400, 0), size) is None
 

@@ -29,7 +29,7 @@ def painting(weights, value=PAINTED):
         def paint(self, seen, mask, noise, direction, style):
             return torch.full_like(mask, float(np.arctanh(value)))
 
-    translator.__class__, translator.config = Painter, replace(translator.config, content="free")
+    translator.__class__, translator.config = Painter, replace(translator.config, content="free", fill="emptied")
     return replace(weights, translator=translator)
 
 
