@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from medaug.audits.measures.similarity import GREY_LEVELS, HOUNSFIELD, Scale
+from medaug.audits.measures.similarity import GREY_LEVELS, HOUNSFIELD, WINDOW_UNITS, Scale
 from medaug.data.prepared import Prepared, View
 from medaug.data.records import PreparedCase
 from medaug.errors import DataError
@@ -27,7 +27,6 @@ from medaug.training.domains import registered_pairs
 from medaug.transforms import TranslateDomain
 from medaug.volumes import Domain, Percentiles, Window
 
-WINDOW_UNITS = Scale("window units", -1.0, 1.0)
 BOUNDS = {"share": (0.0, 1.0), "blood_share": (0.0, 1.0), "sd_hu": (0.0, np.inf), "mae_hu": (0.0, np.inf)}
 """The bounds of figures that cannot be everywhere."""
 SWEEPS = 20

@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from medaug.models.networks.layers import mean_of_neighbours
+
 FAINT = 0.01
 """In window units: texture that nobody sees."""
 
@@ -64,10 +66,9 @@ def texture_difference(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
 
 def _textures(image: Tensor, weight: Tensor) -> Tensor:
     """(B, 2, C) root mean squares of both scales."""
-    pool = functional.avg_pool2d if image.ndim == 4 else functional.avg_pool3d
     smooth, found = image.float(), []
     for _ in range(2):
-        sharp, smooth = smooth, pool(smooth, 3, stride=1, padding=1, count_include_pad=False)
+        sharp, smooth = smooth, mean_of_neighbours(smooth)
         mean = ((sharp - smooth).square() * weight).flatten(2).sum(2) / weight.flatten(2).sum(2).clamp(min=1.0)
         found.append((mean + FAINT**2).sqrt())
     return torch.stack(found, dim=1)

@@ -180,10 +180,8 @@ def load_weights(folder: str | Path) -> Weights:
     with misfits_refused(folder):
         facts = TranslatorFacts.model_validate(metadata)
         config_class = TRANSLATORS[metadata["method"]][1]
-        earlier = {
-            name: value for name, value in BEFORE.items() if name in {part.name for part in fields(config_class)}
-        }
-        settings = earlier | metadata["settings"]
+        known = {part.name for part in fields(config_class)}
+        settings = {name: value for name, value in BEFORE.items() if name in known} | metadata["settings"]
         check_settings(settings)
 
         def build() -> Translator:

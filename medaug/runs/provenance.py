@@ -175,11 +175,14 @@ def _extends(run: RunDir, stage: str, inputs: Any, folder: Path, settings: Train
     Raises:
         RunError: if it has more, or left no checkpoint to go on from.
     """
-    if not bears(run.done(stage), stage, inputs) or not (folder / "weights" / METADATA).exists():
+    metadata = folder / "weights" / METADATA
+    if not bears(run.done(stage), stage, inputs) or not metadata.exists():
         return False
     try:
-        trained = int(read_json(folder / "weights" / METADATA)["steps"])
-    except DataError:  # spoilt: the stage makes it again
+        trained = read_json(metadata).get("steps")
+    except DataError:
+        trained = None
+    if not isinstance(trained, int):  # spoilt: the stage makes it again
         return False
     if trained > settings.total_steps:
         raise beyond(folder, trained, settings)

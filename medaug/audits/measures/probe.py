@@ -45,10 +45,25 @@ def null_shortcut(
         size: of the crops, in voxels.
         names: of the sequences.
     """
-    passed = [i.crop(size) for i in nulls]
-    untouched = [(i.crop_before(size), mask) for i, (_, mask) in zip(nulls, passed, strict=True)]
-    patients, what = [i.patient for i in nulls], "null insertions from untouched crops"
-    return told_apart(NULL_SHORTCUT, what, untouched, passed, patients, limits, names, seed)
+    return told_from_untouched(
+        NULL_SHORTCUT, "null insertions from untouched crops", nulls, size, limits, names, seed=seed
+    )
+
+
+def told_from_untouched(
+    question: Question,
+    what: str,
+    made: Sequence[Insertion],
+    size: Sequence[int],
+    limits: Limits,
+    names: Sequence[str],
+    *,
+    seed: int,
+) -> Finding:
+    """AUC of edited crops against the same crops as they were; `what` is told, arguments as of `null_shortcut`."""
+    edited = [i.crop(size) for i in made]
+    untouched = [(i.crop_before(size), mask) for i, (_, mask) in zip(made, edited, strict=True)]
+    return _told_apart(question, what, untouched, edited, [i.patient for i in made], limits, names, seed)
 
 
 def shortcut(
@@ -63,10 +78,10 @@ def shortcut(
     """AUC of inserted lesions against real ones, one of each a view."""
     own, made = ([lesion.crop(size) for lesion in lesions] for lesions in (real, inserted))
     patients = [view.patient for view in real]
-    return told_apart(SHORTCUT, "inserted from real lesions", own, made, patients, limits, names, seed)
+    return _told_apart(SHORTCUT, "inserted from real lesions", own, made, patients, limits, names, seed)
 
 
-def told_apart(
+def _told_apart(
     question: Question,
     what: str,
     first: Sequence[tuple[np.ndarray, np.ndarray]],

@@ -5,9 +5,9 @@ Beside it stand three fills that need no training: *biharmonic* inpainting (Dame
 in the same view whose surroundings fit best. The last two are shifted by the difference of the surroundings' medians.
 All fill what the weights fill, which reaches `REACH_VOXELS` beyond the mask: there a tumor's blurred edge would be.
 
-Errors are those of `similarity` inside the mask, in window units. The smoothest fill has the least of them and gives
-itself away by its texture, so a probe judges, as it does of insertions. Texture is the standard deviation inside the
-mask, fine texture that of what a Gaussian of one voxel takes away, both over the truth's.
+Errors are those of `similarity` inside the mask, in window units. They favour what is smooth, which gives itself away
+by its texture, so a probe judges, as it does of insertions. Texture is the standard deviation inside the mask, fine
+texture that of what a Gaussian of one voxel takes away, both over the truth's.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -22,8 +23,8 @@ from skimage.restoration import inpaint_biharmonic
 
 from medaug.audits.measures.finding import Finding, Limits, Question, over_patients
 from medaug.audits.measures.lesions import Insertion
-from medaug.audits.measures.probe import told_apart
-from medaug.audits.measures.similarity import ImagePair, Scale, mae, psnr, ssim
+from medaug.audits.measures.probe import told_from_untouched
+from medaug.audits.measures.similarity import WINDOW_UNITS, ImagePair, mae, psnr, ssim
 from medaug.lesions.geometry import bounding_box, box_around_mask
 from medaug.lesions.prior import AIR, surroundings_of
 from medaug.models.insertion.base import REACH_VOXELS
@@ -31,7 +32,6 @@ from medaug.models.insertion.base import REACH_VOXELS
 REMOVAL = Question("removal", "Can what is put in a tumor's place be told from healthy tissue?")
 OWN = "removed"
 """The name of the weights' own fill."""
-WINDOW_UNITS = Scale("window units", -1.0, 1.0)
 ENDS = "mean", "low", "high"
 """Of a figure's mean, and its 95 % interval over patients."""
 AROUND = 8
@@ -67,7 +67,7 @@ def mirrored(made: Insertion, rng: np.random.RandomState) -> np.ndarray:
     def other_side(places: np.ndarray) -> np.ndarray:
         return np.concatenate([middle - places[:, :1], places[:, 1:]], axis=1)
 
-    return _taken(made, other_side)[0]
+    return _taken(made, _region(made), other_side)[0]
 
 
 def copied(made: Insertion, rng: np.random.RandomState) -> np.ndarray:
@@ -75,8 +75,9 @@ def copied(made: Insertion, rng: np.random.RandomState) -> np.ndarray:
 
     Without a place it is `biharmonic`.
     """
-    region = region_of(made)
-    inside, organ = np.argwhere(region), np.argwhere(made.organ & ~made.label & ~region)
+    place = _region(made)
+    region, inside = place.marked, place.inside
+    organ = np.argwhere(made.organ & ~made.label & ~region)
     taken, best, middle = None, np.inf, inside.mean(axis=0).round().astype(int)
     for center in organ[rng.randint(len(organ), size=PLACES)] if len(organ) else []:
         offset = center - middle
@@ -85,10 +86,25 @@ def copied(made: Insertion, rng: np.random.RandomState) -> np.ndarray:
             continue
         at = tuple(places.T)
         if made.organ[at].all() and not (made.label[at] | region[at]).any():
-            filled, misfit = _taken(made, partial(np.add, offset))
+            filled, misfit = _taken(made, place, partial(np.add, offset))
             if misfit < best:
                 taken, best = filled, misfit
     return biharmonic(made, rng) if taken is None else taken
+
+
+class _Region(NamedTuple):
+    """What is filled, and the tissue around it: bool (*S) and the places (N, dims) of either."""
+
+    marked: np.ndarray
+    inside: np.ndarray
+    ring: np.ndarray
+    around: np.ndarray
+
+
+def _region(made: Insertion) -> _Region:
+    region = region_of(made)
+    ring = surroundings_of(region, region | made.label) & (made.before > AIR).any(axis=0)
+    return _Region(region, np.argwhere(region), ring, np.argwhere(ring))
 
 
 def region_of(made: Insertion) -> np.ndarray:
@@ -126,20 +142,15 @@ def removal(
     """
     judged, table = None, {}
     for name, views in fills.items():
-        crops = [made.crop(size) for made in views]
-        untouched = [(made.crop_before(size), mask) for made, (_, mask) in zip(views, crops, strict=True)]
-        patients, what = [made.patient for made in views], f"{name} from untouched tissue"
-        finding = told_apart(REMOVAL, what, untouched, crops, patients, limits, names, seed)
+        what = f"{name} from untouched tissue"
+        finding = told_from_untouched(REMOVAL, what, views, size, limits, names, seed=seed)
         judged = judged or finding
         if finding.value is None:
             return finding
-        measured = [measures(made) for made in views]
-        table[name] = {
-            figure: dict(
-                zip(("mean", "low", "high"), _mean([m[figure] for m in measured], patients, seed), strict=True)
-            )
-            for figure in measured[0]
-        } | {"auc": {"mean": finding.value, "low": finding.low, "high": finding.high}}
+        measured, patients = [measures(made) for made in views], [made.patient for made in views]
+        ends = {figure: _mean([m[figure] for m in measured], patients, seed) for figure in measured[0]}
+        ends["auc"] = finding.value, finding.low, finding.high
+        table[name] = {figure: dict(zip(ENDS, values, strict=True)) for figure, values in ends.items()}
     assert judged is not None
     own, *others = table.items()
     shown = "; ".join(f"{name} {row['mae']['mean']:.3f}, {row['fine_texture']['mean']:.2f}" for name, row in others)
@@ -168,16 +179,14 @@ def _mean(values: Sequence[float], patients: Sequence[str], seed: int) -> tuple[
     return (float(np.mean(values)), *over_patients(values, patients, seed=seed))
 
 
-def _taken(made: Insertion, moved: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, float]:
+def _taken(made: Insertion, region: _Region, moved: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, float]:
     """The region filled from elsewhere (clipped to the view), and how far its surroundings are from those there."""
-    region = region_of(made)
-    ring = surroundings_of(region, region | made.label) & (made.before > AIR).any(axis=0)
-    inside, around = np.argwhere(region), np.argwhere(ring)
-    there, beside = (tuple(np.clip(moved(places), 0, np.array(made.mask.shape) - 1).T) for places in (inside, around))
+    last = np.array(made.mask.shape) - 1
+    there, beside = (tuple(np.clip(moved(places), 0, last).T) for places in (region.inside, region.around))
     filled, misfit = made.before.copy(), 0.0
     for channel, source in zip(filled, made.before, strict=True):
-        apart = source[ring] - source[beside]
+        apart = source[region.ring] - source[beside]
         shift = float(np.median(apart)) if len(apart) else 0.0
-        channel[region] = np.clip(source[there] + shift, -1, 1)
+        channel[region.marked] = np.clip(source[there] + shift, -1, 1)
         misfit += float(np.abs(apart - shift).mean()) if len(apart) else 0.0
     return filled, misfit

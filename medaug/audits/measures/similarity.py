@@ -46,6 +46,7 @@ class Scale:
 
 HOUNSFIELD = Scale("HU", -1024.0, 3000.0)
 GREY_LEVELS = Scale("grey levels", 0.0, 255.0)
+WINDOW_UNITS = Scale("window units", -1.0, 1.0)
 
 
 class ImagePair(NamedTuple):

@@ -27,6 +27,7 @@ from torch.nn import functional
 
 from medaug.models.base import Batch, Chance, Direction, Fakes, Losses, Translator, drawn_noise
 from medaug.models.losses import adversarial_generator, texture_difference
+from medaug.models.networks.layers import mean_of_neighbours
 from medaug.settings import METHOD_SETTINGS
 
 Content = Literal["reference", "free"]
@@ -184,7 +185,7 @@ def insertion_weight(mask: Tensor) -> Tensor:
     On the mask's edge it is `EDGE_SHARE` and more with every neighbour inside: 5/6 along a straight edge.
     """
     mask = whole(mask)
-    return mask * (EDGE_SHARE + (1 - EDGE_SHARE) * _mean_of_neighbours(mask))
+    return mask * (EDGE_SHARE + (1 - EDGE_SHARE) * mean_of_neighbours(mask))
 
 
 def removal_weight(mask: Tensor) -> Tensor:
@@ -194,7 +195,7 @@ def removal_weight(mask: Tensor) -> Tensor:
     """
     mask = whole(mask)
     pool = functional.max_pool2d if mask.ndim == 4 else functional.max_pool3d
-    return _mean_of_neighbours(pool(mask, 3, stride=1, padding=1))
+    return mean_of_neighbours(pool(mask, 3, stride=1, padding=1))
 
 
 def composite(background: Tensor, foreground: Tensor, weight: Tensor) -> Tensor:
@@ -213,7 +214,7 @@ def continued(x: Tensor, region: Tensor) -> Tensor:
     known = (~region).to(x.dtype)
     filled = torch.where(region, _pulled(torch.where(region, torch.zeros_like(x), x), known), x)
     for _ in range(RELAXATIONS):
-        filled = torch.where(region, _mean_of_neighbours(filled), x)
+        filled = torch.where(region, mean_of_neighbours(filled), x)
     return filled
 
 
@@ -228,8 +229,3 @@ def _pulled(sums: Tensor, known: Tensor) -> Tensor:
     mode = "bilinear" if known.ndim == 4 else "trilinear"
     finer = functional.interpolate(coarser, size=known.shape[2:], mode=mode, align_corners=False)
     return torch.where(known > 0, own, finer)
-
-
-def _mean_of_neighbours(mask: Tensor) -> Tensor:
-    pool = functional.avg_pool2d if mask.ndim == 4 else functional.avg_pool3d
-    return pool(mask, 3, stride=1, padding=1, count_include_pad=False)

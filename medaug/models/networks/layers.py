@@ -26,6 +26,12 @@ PHASES = (((1, 0, 0), (0, 1, 1)), ((1, 1, 0), (0, 0, 1)))
 which of the weights meet which of the two."""
 
 
+def mean_of_neighbours(x: Tensor) -> Tensor:
+    """The mean of each voxel and those around it, along axes and diagonals, within the image: (B, C, *S)."""
+    pool = functional.avg_pool2d if x.ndim == 4 else functional.avg_pool3d
+    return pool(x, 3, stride=1, padding=1, count_include_pad=False)
+
+
 def pad_reflect(x: Tensor, width: int) -> Tensor:
     """Mirrors `width` voxels at every border; repeats the border where the image is too small to mirror."""
     mode = "reflect" if min(x.shape[2:]) > width else "replicate"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from medaug.audits.measures import probe
 from medaug.audits.measures.lesions import Insertion, LesionSet, LesionView
 
 from .population import Study
@@ -32,6 +33,13 @@ def with_lesion(image: np.ndarray, mask: np.ndarray, rng: np.random.RandomState,
     edge = np.clip(ndimage.gaussian_filter(mask.astype(np.float32), 0.7), 0, 1)
     texture = 1 + 0.3 * ndimage.gaussian_filter(rng.normal(size=SIZE), 1)
     return (image + contrast * edge * texture).clip(-1, 1).astype(np.float32)
+
+
+@pytest.fixture
+def quick_probe(monkeypatch):
+    """What makes a probe's interval finer takes most of the time."""
+    monkeypatch.setattr(probe, "REPEATS", 1)
+    monkeypatch.setattr(probe, "RESAMPLES", 100)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from medaug.audits.measures import probe
 from medaug.audits.measures.finding import Limits
 from medaug.audits.measures.removal import FILLS, OWN, filled_by, measures, region_of, removal
 
@@ -14,12 +13,7 @@ from .conftest import tissue
 
 LIMITS = Limits(0.75, 0.95)
 ONE = ("flair",)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(probe, "REPEATS", 1)
-    monkeypatch.setattr(probe, "RESAMPLES", 100)
+pytestmark = pytest.mark.usefixtures("quick_probe")
 
 
 def asked(views, fill):

@@ -3,18 +3,12 @@
 import numpy as np
 import pytest
 
-from medaug.audits.measures import probe
 from medaug.audits.measures.finding import Limits
 from medaug.audits.measures.probe import null_shortcut, shortcut
 
 LIMITS = Limits(0.75, 0.9)
 ONE = ("flair",)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(probe, "REPEATS", 1)
-    monkeypatch.setattr(probe, "RESAMPLES", 100)
+pytestmark = pytest.mark.usefixtures("quick_probe")
 
 
 def test_lesions_made_as_the_real_ones_are_not_told_apart(views):
